@@ -1,0 +1,273 @@
+"""Where one message ends and the next begins, in both directions of one connection.
+
+The bytes of each side go in as they were read, in any pieces; frames come out, the same ones however the pieces were cut. A frame is the tuple
+`(code, body, size)`: the code of protocol/codes.py, the body without type byte and length, and the bytes it took on the wire, header included.
+Frames are plain tuples because a reading of a large capture makes a million of them.
+
+Rules:
+
+- Only type byte and length are read, never a body. A body longer than KEPT_BYTES is cut there (`size` tells): a 1 GiB row is counted, never collected.
+- The frontend begins with untyped packets. A StartupMessage ends that phase. SSLRequest and GSSENCRequest are answered by one raw byte; in that
+  slot, and only there, `S`, `N` and `G` are not messages. After `S` or `G` everything is encrypted: OPAQUE, unless decrypted() says that these
+  bytes are the plain stream. A first byte 0x16 is a TLS handshake at once.
+- An `E` where the backend has not been heard yet and whose length makes no sense is the unframed error text of protocol 2.0.
+- A length below 4 or above 1 GiB, or a first packet that is none of PostgreSQL's, makes that direction OPAQUE for good.
+- After gap(), or in a stream joined late, both sides resume together: when a backend read ends in a whole ReadyForQuery and the next frontend
+  read is a chain of whole messages of known types. Until then everything is UNDECODED. RESUMED tells where sense returned.
+
+Sources: PostgreSQL manual, "Message Flow" and "Message Formats"; CVE-2021-23222 for the reply slot.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+Frame = tuple[int, bytes, int]
+"""(code, body, size): see the module's first lines."""
+
+KEPT_BYTES: Final = 256 * 1024
+"""Bytes of a body that are handed on; the rest is counted in `size`."""
+LONGEST: Final = 0x3FFFFFFF
+"""The protocol's bound on a message's length word."""
+LONGEST_STARTUP: Final = 10_004
+"""The server's bound on a start-up packet, length word included."""
+LONGEST_ERROR: Final = 30_000
+"""libpq's bound on an error before authentication; a longer one is text of protocol 2.0."""
+
+_HEADER: Final = struct.Struct(">BI").unpack_from
+_STARTUP: Final = struct.Struct(">II").unpack_from
+
+_UNTYPED_CODES: Final = {
+    codes.SSL_REQUEST_CODE: codes.SSL_REQUEST,
+    codes.GSSENC_REQUEST_CODE: codes.GSSENC_REQUEST,
+    codes.CANCEL_REQUEST_CODE: codes.CANCEL_REQUEST,
+}
+
+
+class _Typed:
+    """One direction of typed messages."""
+
+    __slots__ = ("body", "code", "head", "kept_bytes", "lost", "remaining", "size")
+
+    def __init__(self, kept_bytes: int) -> None:
+        self.kept_bytes = kept_bytes
+        self.head = b""  # fewer than five bytes of a header
+        self.remaining = 0  # bytes still to come of the message below
+        self.code = 0
+        self.size = 0
+        self.body = bytearray()
+        self.lost = False  # a length that cannot be: nothing behind it can be found again
+
+    def feed(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        append = frames.append
+        position = 0
+        if self.remaining:
+            taken = min(self.remaining, len(data))
+            room = self.kept_bytes - len(self.body)
+            if room > 0:
+                self.body += data[: min(taken, room)]
+            self.remaining -= taken
+            if self.remaining:
+                return frames
+            append((self.code, bytes(self.body), self.size))
+            self.body = bytearray()
+            position = taken
+        elif self.head:
+            data = self.head + data
+            self.head = b""
+        end = len(data)
+        whole = self.kept_bytes + 4
+        while position + 5 <= end:
+            code, length = _HEADER(data, position)
+            stop = position + 1 + length
+            if 4 <= length <= whole and stop <= end:
+                append((code, data[position + 5 : stop], length + 1))
+                position = stop
+                continue
+            if not 4 <= length <= LONGEST:
+                self.lost = True
+                append((codes.OPAQUE, b"", end - position))
+                return frames
+            body = data[position + 5 : min(stop, end, position + 5 + self.kept_bytes)]
+            if stop <= end:
+                append((code, body, length + 1))
+                position = stop
+                continue
+            self.code, self.size, self.body, self.remaining = code, length + 1, bytearray(body), stop - end
+            return frames
+        if position < end:
+            self.head = data[position:]
+        return frames
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.head or self.remaining)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """Bytes of a message that has not ended yet, as far as they have come."""
+        return len(self.head) if self.head else (self.size - self.remaining if self.remaining else 0)
+
+
+class Framer:
+    """Both directions of one connection, from bytes to frames. It never raises on any bytes."""
+
+    __slots__ = ("_backend", "_buffered", "_frontend", "_heard", "_kept", "_opaque", "_ready", "_replies", "_seeking", "_untyped")
+
+    def __init__(self, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._kept = kept_bytes
+        self._frontend = _Typed(kept_bytes)
+        self._backend = _Typed(kept_bytes)
+        self._untyped = True  # the frontend has not sent its StartupMessage yet
+        self._buffered = b""  # a start-up packet that has not ended yet
+        self._replies: list[int] = []  # one-byte replies owed, oldest first
+        self._heard = False  # a typed message of the backend was seen
+        self._opaque = [False, False]
+        self._seeking = False
+        self._ready = b""
+
+    def feed(self, side: int, data: bytes) -> list[Frame]:
+        """The frames that `data`, the next bytes of `side`, completes."""
+        if self._seeking:
+            return self._seek(side, data)
+        if self._opaque[side]:
+            return [(codes.OPAQUE, b"", len(data))] if data else []
+        if side == FRONTEND:
+            if self._untyped:
+                return self._feed_untyped(data)
+            typed = self._frontend
+        else:
+            if self._replies or not self._heard:
+                return self._feed_first_replies(data)
+            typed = self._backend
+        frames = typed.feed(data)
+        if typed.lost:
+            self._opaque[side] = True
+        return frames
+
+    def gap(self) -> None:
+        """Bytes are missing from here, in either direction: look for a place to resume."""
+        self._frontend = _Typed(self._kept)
+        self._backend = _Typed(self._kept)
+        self._untyped = False
+        self._buffered = b""
+        self._replies.clear()
+        self._heard = True
+        self._seeking = not all(self._opaque)
+        self._ready = b""
+
+    def decrypted(self) -> None:
+        """What follows `S` is the decrypted stream: whoever recorded it ended TLS itself."""
+        self._opaque = [False, False]
+
+    def is_opaque(self, side: int) -> bool:
+        """Whether nothing more of that side will be framed."""
+        return self._opaque[side]
+
+    @property
+    def seeking(self) -> bool:
+        """Whether the place in the stream is lost at the moment."""
+        return self._seeking
+
+    @property
+    def starting(self) -> bool:
+        """Whether the frontend has not sent its StartupMessage yet."""
+        return self._untyped
+
+    def unfinished(self, side: int) -> bool:
+        """Whether a message of that side has begun and not ended."""
+        return (self._frontend, self._backend)[side].unfinished or (side == FRONTEND and bool(self._buffered))
+
+    def unfinished_bytes(self, side: int) -> int:
+        """Bytes fed that belong to a message which has not ended."""
+        if side == FRONTEND and self._buffered:
+            return len(self._buffered)
+        return (self._frontend, self._backend)[side].unfinished_bytes
+
+    def _feed_untyped(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        data = self._buffered + data
+        self._buffered = b""
+        while data:
+            if data[0] == 0x16:
+                self._opaque = [True, True]
+                frames.append((codes.OPAQUE, b"", len(data)))
+                return frames
+            if len(data) < 8:
+                if len(data) < 4 or 8 <= int.from_bytes(data[:4], "big") <= LONGEST_STARTUP:
+                    self._buffered = data
+                    return frames
+                length, request = 0, 0
+            else:
+                length, request = _STARTUP(data)
+            if not 8 <= length <= LONGEST_STARTUP:
+                self._opaque = [True, True]
+                frames.append((codes.OPAQUE, b"", len(data)))
+                return frames
+            if len(data) < length:
+                self._buffered = data
+                return frames
+            code = _UNTYPED_CODES.get(request, codes.STARTUP_MESSAGE)
+            frames.append((code, data[4:length], length))
+            data = data[length:]
+            if code == codes.STARTUP_MESSAGE:
+                self._untyped = False
+                return frames + (self.feed(FRONTEND, data) if data else [])
+            if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
+                self._replies.append(codes.SSL_REPLY if code == codes.SSL_REQUEST else codes.GSSENC_REPLY)
+        return frames
+
+    def _feed_first_replies(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        while data and self._replies:
+            reply, first = self._replies[0], data[:1]
+            if first == b"E":
+                self._replies.clear()
+                break
+            self._replies.pop(0)
+            accepted = first == (b"S" if reply == codes.SSL_REPLY else b"G")
+            if not accepted and first != b"N":
+                self._opaque = [True, True]
+                frames.append((codes.OPAQUE, b"", len(data)))
+                return frames
+            frames.append((reply, first, 1))
+            data = data[1:]
+            if accepted:
+                self._opaque = [True, True]
+                if data:
+                    frames.append((codes.OPAQUE, b"", len(data)))
+                return frames
+        if not data:
+            return frames
+        head = self._backend.head + data[:5]
+        if len(head) >= 5:
+            self._heard = True
+            if head[0] == 0x45 and not 8 <= int.from_bytes(head[1:5], "big") <= LONGEST_ERROR:
+                text = self._backend.head + data
+                self._backend.head = b""
+                self._opaque[BACKEND] = True
+                frames.append((codes.VERSION_2_ERROR, text[1 : 1 + self._kept], len(text)))
+                return frames
+        frames += self._backend.feed(data)
+        if self._backend.lost:
+            self._opaque[BACKEND] = True
+        return frames
+
+    def _seek(self, side: int, data: bytes) -> list[Frame]:
+        if not data:
+            return []
+        if side == BACKEND:
+            self._ready = data[-1:] if data[-6:-1] == b"Z\0\0\0\5" and data[-1:] in (b"I", b"T", b"E") else b""
+        elif self._ready:
+            status, self._ready = self._ready, b""
+            trial = _Typed(self._kept)
+            frames = trial.feed(data)
+            if not trial.unfinished and not trial.lost and all(code in codes.FRONTEND_NAMES for code, _, _ in frames):
+                self._seeking = False
+                return [(codes.RESUMED, status, 0), *frames]
+        return [(codes.UNDECODED, b"", len(data))]
