@@ -1,0 +1,105 @@
+"""Everything pgtrace refuses, as one family that carries its fields and knows its exit code.
+
+- `str(error)` is the one line the user reads: what is wrong, then the remedy.
+- `exit_code` is what the command line ends with: 2 for a wrong use, 3 for a network that cannot be had, 4 for a capture that cannot be read.
+- What arrives on the wire is never an exception: a malformed message is an event, and the traffic goes on. These are for what the user asked for.
+
+The lowest layer: it imports nothing of pgtrace.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+AnyPath = str | os.PathLike[str]
+
+
+class PgTraceError(Exception):
+    """Anything pgtrace says no to."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(PgTraceError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class AddressError(UsageError):
+    """A LISTEN or UPSTREAM that cannot be understood, or must not be used."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"{text!r}: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class OutputExists(PgTraceError):
+    """The file to be written is there already; nothing is overwritten."""
+
+    exit_code = 2
+
+    def __init__(self, path: AnyPath) -> None:
+        super().__init__(f"{os.fspath(path)} exists already: choose another name or remove it")
+        self.path = os.fspath(path)
+
+
+class MissingExtra(PgTraceError):
+    """A package that only some of pgtrace needs is not installed."""
+
+    exit_code = 2
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs packages that are not installed: pip install 'pgtrace[{extra}]'")
+        self.extra = extra
+        self.purpose = purpose
+
+
+class ListenError(PgTraceError):
+    """The address to listen on cannot be had."""
+
+    exit_code = 3
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+class UpstreamError(PgTraceError):
+    """PostgreSQL cannot be reached."""
+
+    exit_code = 3
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(f"cannot reach the upstream {upstream}: {reason}")
+        self.upstream = upstream
+        self.reason = reason
+
+
+class CaptureError(PgTraceError):
+    """A capture that cannot be read or written."""
+
+    exit_code = 4
+
+    def __init__(self, path: AnyPath, reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = os.fspath(path)
+        self.reason = reason
+
+
+class NewerCapture(CaptureError):
+    """A capture of a major version this pgtrace does not know."""
+
+    def __init__(self, path: AnyPath, version: int, known: int) -> None:
+        super().__init__(path, f"capture version {version} was written by a newer pgtrace (this one reads up to {known}): upgrade pgtrace")
+        self.version = version
+        self.known = known
+
+
+class RecorderError(PgTraceError):
+    """The recorder process could not be started, or is gone."""
+
+    exit_code = 3
