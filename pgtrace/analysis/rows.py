@@ -1,0 +1,248 @@
+"""The timeline's index: one fixed-size entry for each row, whatever the capture's size.
+
+A row is a round trip, or one of the few other things that happen on a wire: a notification, a Terminate, a cancel, a mark, a gap. Rows stand in
+the order in which they began and never move; an open one is completed in place.
+
+An entry takes 64 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
+once, in memory: the Shape (flight, depth, flags) and the Label (SQL, error). Both tables are bounded; what comes after the bound is shown
+without its text, which the details, read from the capture on demand, still have.
+
+Row is what views see: built from an entry when somebody looks, thrown away afterwards.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import mmap
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+SHAPES_KEPT: Final = 50_000
+LABELS_KEPT: Final = 100_000
+LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
+LONGEST_SQL: Final = 16 * 1024
+"""Characters of SQL kept with a row; the details have all of it."""
+
+_ENTRY: Final = struct.Struct("<QqQQIIIIffII")
+_FIRST_ENTRIES: Final = 4096
+_MOST_UINT32: Final = 0xFFFFFFFF
+
+
+class Kind(enum.IntEnum):
+    """What a row is."""
+
+    ROUND_TRIP = 0
+    SETUP = 1
+    """A round trip that opened before the first ReadyForQuery."""
+    RUN = 2
+    """Frontend messages that are no round trip: Terminate, a Parse nobody waited for, stray copy data."""
+    ASYNCHRONOUS = 3
+    """NotificationResponse, NoticeResponse, ParameterStatus or ErrorResponse while nothing was asked."""
+    CANCEL = 4
+    CLOSED = 5
+    """The connection ended without Terminate."""
+    OPAQUE = 6
+    """Encrypted, or not PostgreSQL."""
+    UNDECODED = 7
+    """Bytes between a gap and the place where sense returned."""
+    GAP = 8
+    MARK = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a row shows besides times, sizes and texts; shared by all rows that look the same."""
+
+    kind: Kind
+    flight: str
+    """Flight notation: `BDES → 2TDCZ`."""
+    sent: bytes = b""
+    """One byte for each frontend message, runs of CopyData as one: what the flight was made from."""
+    received: bytes = b""
+    depth: int = 0
+    errors: int = 0
+    prepares: bool = False
+    """It carries the Parse of a named statement."""
+    reuses: bool = False
+    """It carries a Bind to a named statement beyond its first."""
+    formats: str = ""
+    """Formats of the results: "t", "b", "m"ixed, or "" without results."""
+    status_before: str = ""
+    status: str = ""
+    """Transaction status after it, from the latest ReadyForQuery: "I", "T", "E" or ""."""
+    statement: str = ""
+    """Name of the prepared statement it was about, as on the wire."""
+    uncertain: bool = False
+    """Bytes are missing inside it: counts are lower bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The texts of a row."""
+
+    sql: str
+    """SQL for a round trip; what happened, in words, for the other kinds."""
+    error: str = ""
+    """`23505 duplicate key value ...`, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the timeline. Times are ns; `opened_ns` counts from the start of the capture."""
+
+    number: int
+    """1-based place in the timeline."""
+    connection: int
+    """Index into Trace.connections."""
+    opened_ns: int
+    duration_ns: int | None
+    """None while it is open."""
+    first_ns: int | None
+    """From the opening to the first byte that came back."""
+    rows: int
+    sent_bytes: int
+    received_bytes: int
+    shape: Shape
+    label: Label
+
+    @property
+    def is_open(self) -> bool:
+        return self.duration_ns is None
+
+    @property
+    def is_round_trip(self) -> bool:
+        return self.shape.kind <= Kind.SETUP
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether `n` should stop here: an error or a gap."""
+        return bool(self.shape.errors) or self.shape.kind is Kind.GAP
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry in its wide form, as the trace fills it in."""
+
+    position: int
+    opened_ns: int
+    offsets: tuple[int, int]
+    connection: int
+    label: int
+    shape: int
+    rows: int = 0
+    duration_ms: float = math.nan
+    first_ms: float = math.nan
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+class RowIndex:
+    """All rows of a trace, by place."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="pgtrace-rows-")  # noqa: SIM115 - lives as long as the index
+        self._map = self._mapped(_FIRST_ENTRIES)
+        self._size = _FIRST_ENTRIES
+        self._count = 0
+        self._shapes: list[Shape] = [Shape(Kind.RUN, "…")]
+        self._shape_numbers: dict[Shape, int] = {}
+        self._labels: list[Label] = [Label("… not kept: too many different texts")]
+        self._label_numbers: dict[Label, int] = {}
+        self._label_bytes = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int) -> Row:
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        entry = self.entry(place)
+        return Row(
+            number=place + 1,
+            connection=entry.connection,
+            opened_ns=entry.opened_ns,
+            duration_ns=None if math.isnan(entry.duration_ms) else round(entry.duration_ms * 1e6),
+            first_ns=None if math.isnan(entry.first_ms) else round(entry.first_ms * 1e6),
+            rows=entry.rows,
+            sent_bytes=entry.sent_bytes,
+            received_bytes=entry.received_bytes,
+            shape=self._shapes[entry.shape],
+            label=self._labels[entry.label],
+        )
+
+    def __iter__(self) -> Iterator[Row]:
+        for place in range(self._count):
+            yield self[place]
+
+    def entry(self, place: int) -> Entry:
+        """The entry itself: what the details need to find the row's bytes again."""
+        position, opened, frontend, backend, connection, label, shape, rows, duration, first, sent, received = _ENTRY.unpack_from(
+            self._map, place * _ENTRY.size
+        )
+        return Entry(position, opened, (frontend, backend), connection, label, shape, rows, duration, first, sent, received)
+
+    def append(self, entry: Entry) -> int:
+        """Add a row at the end; its place."""
+        place = self._count
+        if place == self._size:
+            self._size *= 2
+            self._map.close()
+            self._map = self._mapped(self._size)
+        self._count += 1
+        self.put(place, entry)
+        return place
+
+    def put(self, place: int, entry: Entry) -> None:
+        """Write the row at that place anew."""
+        _ENTRY.pack_into(
+            self._map,
+            place * _ENTRY.size,
+            entry.position,
+            entry.opened_ns,
+            entry.offsets[0],
+            entry.offsets[1],
+            entry.connection,
+            entry.label,
+            entry.shape,
+            min(entry.rows, _MOST_UINT32),
+            entry.duration_ms,
+            entry.first_ms,
+            min(entry.sent_bytes, _MOST_UINT32),
+            min(entry.received_bytes, _MOST_UINT32),
+        )
+
+    def shape(self, shape: Shape) -> int:
+        """The number of a shape."""
+        number = self._shape_numbers.get(shape)
+        if number is None:
+            if len(self._shapes) >= SHAPES_KEPT:
+                return 0
+            number = self._shape_numbers[shape] = len(self._shapes)
+            self._shapes.append(shape)
+        return number
+
+    def label(self, label: Label) -> int:
+        """The number of a label."""
+        number = self._label_numbers.get(label)
+        if number is None:
+            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL])
+            size = len(label.sql) + len(label.error)
+            if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
+                return 0
+            self._label_bytes += size
+            number = self._label_numbers[label] = len(self._labels)
+            self._labels.append(label)
+        return number
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        self._map.close()
+        self._file.close()
+
+    def _mapped(self, entries: int) -> mmap.mmap:
+        self._file.truncate(entries * _ENTRY.size)
+        return mmap.mmap(self._file.fileno(), entries * _ENTRY.size)
