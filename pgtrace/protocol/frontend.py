@@ -1,0 +1,223 @@
+"""What the frontend sends once the session stands.
+
+The simple protocol is Query alone. The extended one takes it apart: Parse makes a prepared statement, Bind a portal of it, Describe asks for their
+types, Execute runs the portal, Close forgets either, Sync ends the batch and Flush only asks for what is there. CopyData, CopyDone and CopyFail feed a
+COPY; FunctionCall is the old way to call one function. Names may be empty: the unnamed statement, the unnamed portal.
+
+Lists of formats: empty means all text (0), one element means it holds for all, else one for each. Parameter and result values are NULL (None) where
+their length is -1, and empty where it is 0. Counts are read without sign, as the server does: a Bind may carry 65535 parameters.
+
+BindHead and bind_summary() are for the reading path: a Bind's names and formats without its values.
+
+Source: PostgreSQL manual, "Message Formats". The responses to authentication, also the frontend's, are in authentication.py.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.protocol.message import MalformedMessage, Message, message
+from pgtrace.protocol.primitives import Body, Byte1, Counted, Int16, Int32, NullableBytes, Rest, UInt16, UInt32, ZString
+
+
+@message(b"Q", FRONTEND)
+class Query(Message):
+    """Byte1('Q') Int32 String. One or several statements, or none."""
+
+    query: str
+    BODY = Body("query" / ZString)
+    EXAMPLE = b"SELECT 1; SELECT 'caf\xc3\xa9'\0"
+
+
+@message(b"P", FRONTEND)
+class Parse(Message):
+    """Byte1('P') Int32 String String Int16 Int32[].
+
+    `parameter_types` are OIDs; 0, or a list shorter than the parameters, leaves the type to the backend.
+    """
+
+    statement: str
+    query: str
+    parameter_types: tuple[int, ...]
+    BODY = Body("statement" / ZString, "query" / ZString, "parameter_types" / Counted(UInt16, UInt32))
+    EXAMPLE = b"s1\0SELECT * FROM items WHERE id = $1 AND sku = $2\0\0\2\0\0\0\x17\0\0\0\0"
+
+
+@message(b"B", FRONTEND)
+class Bind(Message):
+    """Byte1('B') Int32 String String Int16 Int16[] Int16 (Int32 Byten)[] Int16 Int16[]."""
+
+    portal: str
+    statement: str
+    parameter_formats: tuple[int, ...]
+    parameters: tuple[bytes | None, ...]
+    result_formats: tuple[int, ...]
+    BODY = Body(
+        "portal" / ZString,
+        "statement" / ZString,
+        "parameter_formats" / Counted(UInt16, Int16),
+        "parameters" / Counted(UInt16, NullableBytes, label="$"),
+        "result_formats" / Counted(UInt16, Int16),
+    )
+    EXAMPLE = b"\0s1\0\0\2\0\1\0\0\0\3\0\0\0\4\0\0\0\x2a\0\0\0\0\xff\xff\xff\xff\0\1\0\1"
+
+
+@message(b"D", FRONTEND)
+class Describe(Message):
+    """Byte1('D') Int32 Byte1 String. `kind` is `S` for a prepared statement, `P` for a portal."""
+
+    kind: str
+    name: str
+    BODY = Body("kind" / Byte1, "name" / ZString)
+    EXAMPLE = b"Ss1\0"
+
+
+@message(b"E", FRONTEND)
+class Execute(Message):
+    """Byte1('E') Int32 String Int32. `max_rows` of 0 is no limit; a reached one is answered by PortalSuspended."""
+
+    portal: str
+    max_rows: int
+    BODY = Body("portal" / ZString, "max_rows" / Int32)
+    EXAMPLE = b"p1\0\0\0\0\x32"
+
+
+@message(b"C", FRONTEND)
+class Close(Message):
+    """Byte1('C') Int32 Byte1 String. `kind` is `S` for a prepared statement, `P` for a portal; a name that does not exist is no error."""
+
+    kind: str
+    name: str
+    BODY = Body("kind" / Byte1, "name" / ZString)
+    EXAMPLE = b"Pp1\0"
+
+
+@message(b"S", FRONTEND)
+class Sync(Message):
+    """Byte1('S') Int32(4)."""
+
+    BODY = Body()
+    EXAMPLE = b""
+
+
+@message(b"H", FRONTEND)
+class Flush(Message):
+    """Byte1('H') Int32(4)."""
+
+    BODY = Body()
+    EXAMPLE = b""
+
+
+@message(b"F", FRONTEND)
+class FunctionCall(Message):
+    """Byte1('F') Int32 Int32 Int16 Int16[] Int16 (Int32 Byten)[] Int16."""
+
+    function_oid: int
+    argument_formats: tuple[int, ...]
+    arguments: tuple[bytes | None, ...]
+    result_format: int
+    BODY = Body(
+        "function_oid" / UInt32,
+        "argument_formats" / Counted(UInt16, Int16),
+        "arguments" / Counted(UInt16, NullableBytes, label="$"),
+        "result_format" / Int16,
+    )
+    EXAMPLE = b"\0\0\3\xbc\0\1\0\1\0\2\0\0\0\4\0\0\0\7\xff\xff\xff\xff\0\1"
+
+
+@message(b"d", FRONTEND)
+class CopyData(Message):
+    """Byte1('d') Int32 Byten. Cut anywhere: messages are not rows."""
+
+    data: bytes
+    BODY = Body("data" / Rest)
+    EXAMPLE = b"1\tSKU-1\t\\N\n"
+
+
+@message(b"c", FRONTEND)
+class CopyDone(Message):
+    """Byte1('c') Int32(4)."""
+
+    BODY = Body()
+    EXAMPLE = b""
+
+
+@message(b"f", FRONTEND)
+class CopyFail(Message):
+    """Byte1('f') Int32 String. The text appears in the server's ErrorResponse."""
+
+    message: str
+    BODY = Body("message" / ZString)
+    EXAMPLE = b"out of rows\0"
+
+
+@message(b"X", FRONTEND)
+class Terminate(Message):
+    """Byte1('X') Int32(4)."""
+
+    BODY = Body()
+    EXAMPLE = b""
+
+
+MESSAGES: Final[tuple[type[Message], ...]] = (
+    Query,
+    Parse,
+    Bind,
+    Describe,
+    Execute,
+    Close,
+    Sync,
+    Flush,
+    FunctionCall,
+    CopyData,
+    CopyDone,
+    CopyFail,
+    Terminate,
+)
+
+
+@message(b"B", FRONTEND)
+class BindHead(Message):
+    """The beginning of a Bind: names and parameter formats, then everything else as bytes. Reads a body that was cut, too."""
+
+    portal: str
+    statement: str
+    parameter_formats: tuple[int, ...]
+    rest: bytes
+    BODY = Body("portal" / ZString, "statement" / ZString, "parameter_formats" / Counted(UInt16, Int16), "rest" / Rest)
+    EXAMPLE = Bind.EXAMPLE
+
+
+class BindSummary(NamedTuple):
+    """A Bind without its values."""
+
+    portal: str
+    statement: str
+    parameter_formats: tuple[int, ...]
+    parameter_count: int
+    result_formats: tuple[int, ...]
+
+
+_INT16: Final = struct.Struct(">H").unpack_from
+_INT32: Final = struct.Struct(">i").unpack_from
+
+
+def bind_summary(body: bytes) -> BindSummary:
+    """Names, formats and the number of parameters of a Bind; its values are stepped over. Raises MalformedMessage."""
+    head = BindHead.parse(body)
+    rest = head.rest
+    try:
+        (count,) = _INT16(rest)
+        position = 2
+        for _ in range(count):
+            (length,) = _INT32(rest, position)
+            if length < -1:
+                raise MalformedMessage("Bind", "parameters", f"a length of {length}")
+            position += 4 + max(length, 0)
+        (formats,) = _INT16(rest, position)
+        result_formats: tuple[int, ...] = struct.unpack(f">{formats}h", rest[position + 2 :])
+    except struct.error:
+        raise MalformedMessage("Bind", "", "the lists and the length of the body disagree") from None
+    return BindSummary(head.portal, head.statement, head.parameter_formats, count, result_formats)

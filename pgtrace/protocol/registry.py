@@ -1,0 +1,70 @@
+"""From (side, code) to the message class, and from bytes to messages.
+
+MESSAGES is the explicit list of everything that is declared; a new message is a class in its module and one line in that module's list. Two codes are
+families: `R` is told apart by the Int32 its own body begins with, `p` by the request it answers, which the caller knows (`authentication`). A `p`
+whose request was not seen is read as PasswordMessage, as the manual orders the letter.
+
+decode() raises MalformedMessage and nothing else; spans() never raises. What both give is a view of bytes that somebody else keeps.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.protocol import authentication as auth
+from pgtrace.protocol import backend, codes, frontend, startup
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.message import MalformedMessage, Message
+from pgtrace.protocol.primitives import Field
+
+__all__ = ["MESSAGES", "Field", "MalformedMessage", "Message", "decode", "message_class", "spans", "warm"]
+
+MESSAGES: Final[tuple[type[Message], ...]] = (*startup.MESSAGES, *auth.MESSAGES, *frontend.MESSAGES, *backend.MESSAGES)
+
+_BY_CODE: Final = {(kind.side, kind.code): kind for kind in MESSAGES if kind.authentication is None}
+_REQUESTS: Final = {kind.authentication: kind for kind in MESSAGES if kind.side == BACKEND and kind.authentication is not None}
+_RESPONSES_BY_NAME: Final = {kind.NAME: kind for kind in MESSAGES if kind.side == FRONTEND and kind.authentication is not None}
+_RESPONSES: Final = {subtype: _RESPONSES_BY_NAME[name] for subtype, name in codes.RESPONSE_NAMES.items()}
+
+
+def message_class(side: int, code: int, authentication: int = -1) -> type[Message] | None:
+    """The class of a frame, or None where the protocol has none.
+
+    `authentication` is the subtype of the frame itself for `R`, and of the latest `R` before it for `p`.
+    """
+    if side == BACKEND and code == 0x52:
+        return _REQUESTS.get(authentication)
+    if side == FRONTEND and code == 0x70:
+        return _RESPONSES.get(authentication, auth.PasswordMessage)
+    return _BY_CODE.get((side, code))
+
+
+def _class_of(side: int, code: int, body: bytes, authentication: int) -> type[Message] | None:
+    if side == BACKEND and code == 0x52:
+        authentication = codes.authentication_subtype(body)
+    return message_class(side, code, authentication)
+
+
+def decode(side: int, code: int, body: bytes, authentication: int = -1) -> Message:
+    """The message of a frame. Raises MalformedMessage, also for a code the protocol does not have."""
+    kind = _class_of(side, code, body, authentication)
+    if kind is None:
+        raise MalformedMessage("Unknown", "", f"no message of the {('frontend', 'backend')[side]} has the code {code:#04x}")
+    return kind.parse(body)
+
+
+def spans(side: int, code: int, body: bytes, authentication: int = -1) -> list[Field]:
+    """The fields of a frame in the manual's order, each with the bytes it took.
+
+    The bytes of an unknown message are one field `data`. Where a body is malformed, the fields before the fault are followed by a field `malformed`
+    whose value is the reason and whose bytes are the rest.
+    """
+    kind = _class_of(side, code, body, authentication)
+    return kind.BODY.fields(body) if kind else [Field("data", body, "Byten", 0, len(body), 0)]
+
+
+def warm() -> None:
+    """Compile every message class now, so that no later decode pays for it."""
+    for kind in MESSAGES:
+        kind.BODY.warm()
+    frontend.BindHead.BODY.warm()

@@ -1,0 +1,100 @@
+"""The untyped packets that begin a connection, and the backend's one-byte replies to them.
+
+A start-up packet is Int32 length, Int32 code, and more; there is no type byte. The bodies here begin behind the length, with the code or version.
+SSLRequest and GSSENCRequest are answered by one raw byte, `S` or `G` for yes and `N` for no. Afterwards the frontend may send the next packet; a
+StartupMessage ends the phase. A CancelRequest stands alone on a connection of its own and is answered by nothing but the connection's end.
+
+A StartupMessage of version 3.m names its parameters; names that begin with `_pq_.` are protocol options. A server that does not know 3.m, or an
+option, says NegotiateProtocolVersion. A server that speaks protocol 2.0 to everybody it refuses answers with text that has no length.
+
+Source: PostgreSQL manual, "Message Formats", "Start-up" and "Canceling Requests in Progress" of "Message Flow".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.message import Message, message
+from pgtrace.protocol.primitives import Body, Byte1, Constant, Group, Int32, Rest, UInt32, ZeroEnded, ZString
+
+
+@message(codes.STARTUP_MESSAGE, FRONTEND)
+class StartupMessage(Message):
+    """Int32 Int32(version) (String String)* Int8(0).
+
+    `protocol` is the major version in the high 16 bits and the minor one in the low: 196608 is 3.0, 196610 is 3.2.
+    """
+
+    protocol: int
+    parameters: tuple[tuple[str, str], ...]
+    BODY = Body("protocol" / UInt32, "parameters" / ZeroEnded(Group("name" / ZString, "value" / ZString)))
+    EXAMPLE = b"\0\3\0\2user\0app\0database\0shop\0application_name\0\0\0"
+
+
+@message(codes.SSL_REQUEST, FRONTEND)
+class SSLRequest(Message):
+    """Int32(8) Int32(80877103)."""
+
+    BODY = Body(Constant("request", codes.SSL_REQUEST_CODE))
+    EXAMPLE = b"\x04\xd2\x16\x2f"
+
+
+@message(codes.GSSENC_REQUEST, FRONTEND)
+class GSSENCRequest(Message):
+    """Int32(8) Int32(80877104)."""
+
+    BODY = Body(Constant("request", codes.GSSENC_REQUEST_CODE))
+    EXAMPLE = b"\x04\xd2\x16\x30"
+
+
+@message(codes.CANCEL_REQUEST, FRONTEND)
+class CancelRequest(Message):
+    """Int32 Int32(80877102) Int32 Byten.
+
+    The key is that of the session's BackendKeyData: 4 bytes up to protocol 3.1, up to 256 from 3.2.
+    """
+
+    process_id: int
+    secret_key: bytes
+    BODY = Body(Constant("request", codes.CANCEL_REQUEST_CODE), "process_id" / Int32, "secret_key" / Rest)
+    EXAMPLE = b"\x04\xd2\x16\x2e\0\0\x12\x67\x01\x02\x03\x04"
+
+
+@message(codes.SSL_REPLY, BACKEND)
+class SSLRequestReply(Message):
+    """Byte1: `S` for TLS from here, `N` for no."""
+
+    reply: str
+    BODY = Body("reply" / Byte1)
+    EXAMPLE = b"N"
+
+
+@message(codes.GSSENC_REPLY, BACKEND)
+class GSSENCRequestReply(Message):
+    """Byte1: `G` for GSSAPI encryption from here, `N` for no."""
+
+    reply: str
+    BODY = Body("reply" / Byte1)
+    EXAMPLE = b"N"
+
+
+@message(codes.VERSION_2_ERROR, BACKEND)
+class Version2Error(Message):
+    """Byte1('E') and text up to the connection's end: ErrorResponse of protocol 2.0, without a length."""
+
+    text: bytes
+    BODY = Body("text" / Rest)
+    EXAMPLE = b"FATAL:  unsupported frontend protocol 2.0\n\0"
+
+
+MESSAGES: Final[tuple[type[Message], ...]] = (
+    StartupMessage,
+    SSLRequest,
+    GSSENCRequest,
+    CancelRequest,
+    SSLRequestReply,
+    GSSENCRequestReply,
+    Version2Error,
+)
