@@ -1,0 +1,171 @@
+"""What a session tells about itself: round trips, executions, statements, and counts that follow from the protocol state alone.
+
+The state machine (connection.py) calls an Observer while it reads; whoever counts, lists or draws is one. Objects handed over are the session's
+own: read them, do not change them, and keep what you need of a RoundTrip when it closes. They are unfrozen slots because a large capture makes
+hundreds of thousands; `note` is a place for the observer's own reference.
+
+Words are those of the glossary: flush point, round trip, execution, reuse. Times are monotonic ns as recorded.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+FLIGHT_MESSAGES_KEPT = 1 << 16
+"""Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one."""
+
+# Bytes that stand in a flight for what has no type byte. analysis/notation.py spells them.
+SKIPPED = 0x01
+STARTUP = 0x02
+SSL = 0x03
+GSS = 0x04
+CANCEL = 0x05
+
+
+class Statement:
+    """A prepared statement, or the SQL of a simple Query."""
+
+    __slots__ = ("binds", "columns", "name", "parameter_types", "simple", "sql")
+
+    def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
+        self.name = name
+        self.sql = sql
+        """None: prepared earlier, its Parse was not seen."""
+        self.parameter_types = parameter_types
+        self.columns = b""
+        """Body of the RowDescription that answered a Describe of it, or empty."""
+        self.binds = 0
+        """BindCompletes so far."""
+        self.simple = simple
+
+
+class Portal:
+    """What Bind makes."""
+
+    __slots__ = ("name", "result_formats", "statement")
+
+    def __init__(self, name: str, statement: Statement, result_formats: tuple[int, ...]) -> None:
+        self.name = name
+        self.statement = statement
+        self.result_formats = result_formats
+
+
+class Execution:
+    """One statement run, handed over when it has ended."""
+
+    __slots__ = ("continues", "failed", "rows", "statement", "values_binary", "values_text", "wait_ns")
+
+    def __init__(
+        self, statement: Statement, wait_ns: int, rows: int, values_text: int, values_binary: int, *, failed: bool, continues: bool
+    ) -> None:
+        self.statement = statement
+        self.wait_ns = wait_ns
+        """From the later of its flush point and the end of the execution before it, to the read that held its last reply."""
+        self.rows = rows
+        self.values_text = values_text
+        self.values_binary = values_binary
+        self.failed = failed
+        self.continues = continues
+        """It went on with a suspended portal: its rows are new, the execution is not."""
+
+
+class RoundTrip:
+    """A run of frontend messages during which no moment came at which everything was answered."""
+
+    __slots__ = (
+        "closed_ns", "depth", "error", "errors", "first_answer_ns", "first_flush_ns", "flush_points", "note", "offsets", "opened_ns", "prepares",
+        "received", "received_bytes", "reuses", "rows", "sent", "sent_bytes", "setup", "statements", "status", "status_before", "uncertain",
+        "values_binary", "values_text",
+    )  # fmt: skip
+
+    def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str) -> None:
+        self.opened_ns = opened_ns
+        self.setup = setup
+        self.offsets = offsets
+        """Where its messages begin in the stream of each side."""
+        self.status_before = status
+        self.status = status
+        self.flush_points = 0
+        """0 for a run that is no round trip (yet)."""
+        self.first_flush_ns = 0
+        self.first_answer_ns: int | None = None
+        self.closed_ns: int | None = None
+        self.depth = 0
+        self.sent = bytearray()
+        self.received = bytearray()
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self.rows = 0
+        self.values_text = 0
+        self.values_binary = 0
+        self.errors = 0
+        self.error: bytes = b""
+        """Body of the first ErrorResponse in it."""
+        self.statements: list[Statement] = []
+        """Distinct statements it carries a message of, in order."""
+        self.prepares = False
+        self.reuses = False
+        self.uncertain = False
+        """Bytes are missing inside it."""
+        self.note: Any = None
+
+
+class Tally:
+    """Counts of one session that need the protocol state. Message counts are by code; Authentication and `p` by code and subtype."""
+
+    __slots__ = (
+        "backend", "executions", "frontend", "max_pipeline_depth", "params_binary", "params_text", "parses_named", "parses_unnamed",
+        "pipelined_executions", "round_trips", "setup_round_trips", "statements_reused", "transactions", "values_binary", "values_text",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.frontend: defaultdict[int, int] = defaultdict(int)
+        self.backend: defaultdict[int, int] = defaultdict(int)
+        self.setup_round_trips = 0
+        self.round_trips = 0
+        self.executions = 0
+        self.pipelined_executions = 0
+        self.max_pipeline_depth = 0
+        self.parses_named = 0
+        self.parses_unnamed = 0
+        self.statements_reused = 0
+        self.transactions = 0
+        self.params_text = 0
+        self.params_binary = 0
+        self.values_text = 0
+        self.values_binary = 0
+
+
+class Observer:
+    """Override what you want to hear about. Every method is called in the order of the bytes."""
+
+    def opened(self, round_trip: RoundTrip) -> None:
+        """A run of frontend messages began; it is a round trip once counted() says so."""
+
+    def counted(self, round_trip: RoundTrip) -> None:
+        """The run has its first flush point (or an answer that makes it count): it is a round trip."""
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        """Everything is answered, or the run ended as none (flush_points is 0). Called again when a late reply is added to it."""
+
+    def executed(self, execution: Execution) -> None:
+        """An execution has ended."""
+
+    def failed(self, statement: Statement | None) -> None:
+        """An ErrorResponse that belongs to that statement, or to none."""
+
+    def parsed(self, statement: Statement) -> None:
+        """A Parse was sent."""
+
+    def bound(self, portal: Portal) -> None:
+        """A Bind was sent."""
+
+    def reused(self, statement: Statement) -> None:
+        """BindComplete for a named statement, beyond its first."""
+
+    def named(self, kind: str, name: str, what: Statement | Portal) -> None:
+        """From here on the name of that kind, `S` or `P`, means this."""
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        """A message outside any round trip: asynchronous ones, Terminate, CancelRequest, stray copy data, opaque or undecoded bytes."""

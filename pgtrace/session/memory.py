@@ -1,0 +1,227 @@
+"""What bodies say, remembered: drivers send the same few bodies over and over.
+
+The session asks for the parts it needs (names, formats, SQL, tags) and gets them as plain values. Each body is decoded once by its declared layout and
+remembered under its own bytes, within a bound; a Memory can serve all sessions of a capture. Of a Bind the head is remembered (names and parameter
+formats; the same for every execution of a statement) and the values behind it are stepped over, never copied.
+
+A malformed body gives neutral values: no name, no SQL, text formats. The session goes on; views show the message as malformed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from pgtrace import sqltext
+from pgtrace.protocol import backend, frontend
+from pgtrace.protocol.message import MalformedMessage
+
+REMEMBERED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of bodies remembered before everything is forgotten and learned anew."""
+_LARGEST: Final = 64 * 1024
+_OVERHEAD: Final = 300
+"""Bytes that a remembered body takes besides its own, about."""
+
+_INT16: Final = struct.Struct(">H").unpack_from
+_INT32: Final = struct.Struct(">i").unpack_from
+
+V = TypeVar("V")
+Bound = tuple[str, str, int, int, tuple[int, ...]]
+"""Of a Bind: portal, statement, text and binary parameters, result formats."""
+
+
+class Memory:
+    """Decoded parts of bodies, by their bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._queries: dict[bytes, list[str]] = {}
+        self._parses: dict[bytes, tuple[str, str, tuple[int, ...]]] = {}
+        self._heads: dict[bytes, tuple[str, str, tuple[int, ...]]] = {}
+        self._result_formats: dict[bytes, tuple[int, ...]] = {}
+        self._names: dict[bytes, tuple[str, str]] = {}
+        self._portals: dict[bytes, str] = {}
+        self._tags: dict[bytes, str] = {}
+        self._columns: dict[bytes, tuple[int, int]] = {}
+        self._types: dict[bytes, tuple[int, ...]] = {}
+        self._parameters: dict[bytes, tuple[str, str]] = {}
+        self._all: tuple[dict[bytes, object], ...] = (
+            self._queries, self._parses, self._heads, self._result_formats, self._names, self._portals, self._tags, self._columns, self._types,
+            self._parameters,
+        )  # type: ignore[assignment]  # fmt: skip
+
+    def query(self, body: bytes) -> list[str]:
+        """The statements of a Query."""
+        return self._recall(self._queries, body, _statements)
+
+    def parse(self, body: bytes) -> tuple[str, str, tuple[int, ...]]:
+        """Name, SQL and parameter types of a Parse."""
+        return self._recall(self._parses, body, _parse)
+
+    def bind(self, body: bytes) -> Bound:
+        """Names, parameters by format and result formats of a Bind."""
+        try:
+            end = body.index(0, body.index(0) + 1) + 3
+            end += 2 * _INT16(body, end - 2)[0]
+            head = body[:end]
+            portal, statement, formats = self._recall(self._heads, head, _bind_head)
+            (count,) = _INT16(body, end)
+            position = end + 2
+            for _ in range(count):
+                (length,) = _INT32(body, position)
+                position += 4 + length if length > 0 else 4
+            results = self._recall(self._result_formats, body[position:], _formats)
+        except (ValueError, struct.error):
+            return self._cut_bind(body)
+        if not formats:
+            return portal, statement, count, 0, results
+        if len(formats) == 1:
+            return (portal, statement, 0, count, results) if formats[0] else (portal, statement, count, 0, results)
+        binary = sum(map(bool, formats))
+        return portal, statement, max(0, count - binary), binary, results
+
+    def kind_and_name(self, body: bytes) -> tuple[str, str]:
+        """`S` or `P` and the name of a Describe or Close."""
+        return self._recall(self._names, body, _kind_and_name)
+
+    def portal(self, body: bytes) -> str:
+        """The portal of an Execute."""
+        return self._recall(self._portals, body, _portal)
+
+    def tag(self, body: bytes) -> str:
+        """The command tag of a CommandComplete."""
+        return self._recall(self._tags, body, _tag)
+
+    def column_formats(self, body: bytes) -> tuple[int, int]:
+        """Text and binary columns of a RowDescription."""
+        return self._recall(self._columns, body, _column_formats)
+
+    def parameter_types(self, body: bytes) -> tuple[int, ...]:
+        """Type OIDs of a ParameterDescription."""
+        return self._recall(self._types, body, _parameter_types)
+
+    def parameter_status(self, body: bytes) -> tuple[str, str]:
+        """Name and value of a ParameterStatus."""
+        return self._recall(self._parameters, body, _parameter_status)
+
+    def function_formats(self, body: bytes) -> tuple[int, int]:
+        """Text and binary arguments of a FunctionCall."""
+        try:
+            call = frontend.FunctionCall.parse(body)
+        except MalformedMessage:
+            return 0, 0
+        return _by_format(len(call.arguments), call.argument_formats)
+
+    def _recall(self, known: dict[bytes, V], body: bytes, read: Callable[[bytes], V]) -> V:
+        value = known.get(body)
+        if value is None:
+            value = read(body)
+            size = len(body)
+            if size <= _LARGEST:
+                self._bytes += size + _OVERHEAD
+                if self._bytes > REMEMBERED_BYTES:
+                    self._forget()
+                known[body] = value
+        return value
+
+    def _forget(self) -> None:
+        for known in self._all:
+            known.clear()
+        self._bytes = 0
+
+    @staticmethod
+    def _cut_bind(body: bytes) -> Bound:
+        """A Bind too long to be kept whole, or malformed: its head and its count are enough for everything but the result formats."""
+        try:
+            head = frontend.BindHead.parse(body)
+            (count,) = _INT16(head.rest)
+        except (MalformedMessage, struct.error):
+            return "", "", 0, 0, ()
+        text, binary = _by_format(count, head.parameter_formats)
+        return head.portal, head.statement, text, binary, ()
+
+
+def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:
+    """Text and binary ones of `count` values: no format means text, one holds for all."""
+    if len(formats) <= 1:
+        return (0, count) if formats and formats[0] else (count, 0)
+    binary = sum(map(bool, formats))
+    return max(0, count - binary), binary
+
+
+def _statements(body: bytes) -> list[str]:
+    try:
+        text = frontend.Query.parse(body).query
+    except MalformedMessage:
+        text = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    return [text] if ";" not in text.rstrip("; \t\r\n") else (sqltext.split(text) or [text])
+
+
+def _parse(body: bytes) -> tuple[str, str, tuple[int, ...]]:
+    try:
+        message = frontend.Parse.parse(body)
+    except MalformedMessage:
+        name, _, sql = body.partition(b"\0")
+        return name.decode("utf-8", "surrogateescape"), sql.partition(b"\0")[0].decode("utf-8", "surrogateescape"), ()
+    return message.statement, message.query, message.parameter_types
+
+
+def _bind_head(head: bytes) -> tuple[str, str, tuple[int, ...]]:
+    try:
+        message = frontend.BindHead.parse(head)
+    except MalformedMessage as error:
+        raise ValueError(str(error)) from None
+    return message.portal, message.statement, message.parameter_formats
+
+
+def _formats(tail: bytes) -> tuple[int, ...]:
+    (count,) = _INT16(tail)
+    formats: tuple[int, ...] = struct.unpack(f">{count}h", tail[2:])
+    return formats
+
+
+def _kind_and_name(body: bytes) -> tuple[str, str]:
+    try:
+        message = frontend.Describe.parse(body)
+    except MalformedMessage:
+        return "", ""
+    return message.kind, message.name
+
+
+def _portal(body: bytes) -> str:
+    try:
+        return frontend.Execute.parse(body).portal
+    except MalformedMessage:
+        return ""
+
+
+def _tag(body: bytes) -> str:
+    try:
+        return backend.CommandComplete.parse(body).command_tag
+    except MalformedMessage:
+        return ""
+
+
+def _column_formats(body: bytes) -> tuple[int, int]:
+    try:
+        columns = backend.RowDescription.parse(body).columns
+    except MalformedMessage:
+        return 0, 0
+    binary = sum(1 for column in columns if column.format)
+    return len(columns) - binary, binary
+
+
+def _parameter_types(body: bytes) -> tuple[int, ...]:
+    try:
+        return backend.ParameterDescription.parse(body).parameter_types
+    except MalformedMessage:
+        return ()
+
+
+def _parameter_status(body: bytes) -> tuple[str, str]:
+    try:
+        message = backend.ParameterStatus.parse(body)
+    except MalformedMessage:
+        return "", ""
+    return message.name, message.value

@@ -1,0 +1,60 @@
+"""What the backend still owes: one item for each frontend message that will be answered, oldest first.
+
+The queue is the heart of the state machine: replies carry no reference to what they answer, only their order does. An item of kind COPY_DATA or
+COPY_END was sent while nobody could know yet whether the backend would be in copy mode when it reads it; the reply to what precedes it decides.
+"""
+
+from __future__ import annotations
+
+from pgtrace.session.events import Statement
+
+STARTUP = 0
+"""A StartupMessage or an authentication response: answered by the next request that needs an answer, or by ReadyForQuery."""
+ENCRYPTION = 1
+"""SSLRequest or GSSENCRequest."""
+QUERY = 2
+FUNCTION = 3
+SYNC = 4
+FLUSH = 5
+PARSE = 6
+BIND = 7
+DESCRIBE = 8
+EXECUTE = 9
+CLOSE = 10
+COPY_DATA = 11
+COPY_END = 12
+
+ANSWERED_BY_READY = frozenset({STARTUP, QUERY, FUNCTION, SYNC})
+RUNS_SOMETHING = frozenset({QUERY, FUNCTION, EXECUTE})
+
+
+class Owed:
+    """One item of the queue. Slots beyond the first three are used by some kinds only."""
+
+    __slots__ = (
+        "columns", "copy_flush_points", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal", "result_formats", "rows",
+        "sent_ns", "statement", "values_binary", "values_text",
+    )  # fmt: skip
+
+    def __init__(self, kind: int, sent_ns: int) -> None:
+        self.kind = kind
+        self.sent_ns = sent_ns
+        self.flush_point = False
+        """Whether a flush point waits for it."""
+        self.flushed_ns: int | None = None
+        self.name = ""
+        """Statement of Parse and Bind, portal of Execute, `S` or `P` and the name for Describe and Close."""
+        self.statement: Statement | None = None
+        self.portal = ""
+        self.result_formats: tuple[int, ...] = ()
+        self.parts: list[Statement] = []
+        """Statements of a simple Query not yet answered."""
+        self.copying = False
+        """It was answered by CopyInResponse and the COPY has not been answered."""
+        self.copy_flush_points = 0
+        """CopyDone and CopyFail of a simple COPY that wait for it."""
+        self.rows = 0
+        self.values_text = 0
+        self.values_binary = 0
+        self.columns: tuple[int, int] | None = None
+        """Text and binary columns of its rows once known."""

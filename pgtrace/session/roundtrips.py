@@ -1,0 +1,120 @@
+"""When a round trip opens, when it closes, and how long the driver waited.
+
+The rules are those of the glossary. A run opens with the first frontend message sent while none is open. Each flush point it carries has to be
+answered; when none is pending any more, and there was one, the run is a round trip and closes. `withdraw` takes back a Sync or Flush that turned
+out to be swallowed by copy mode. The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on.
+"""
+
+from __future__ import annotations
+
+from pgtrace.session.events import Observer, RoundTrip, Tally
+
+
+class RoundTrips:
+    """The open round trip of one session, if any, and the sums over all."""
+
+    __slots__ = ("_observer", "_tally", "_waited_ns", "_waiting_since", "current", "last", "pending", "setup", "started_ns")
+
+    def __init__(self, observer: Observer, tally: Tally) -> None:
+        self._observer = observer
+        self._tally = tally
+        self.current: RoundTrip | None = None
+        self.last: RoundTrip | None = None
+        """The latest closed one, while nothing was sent since: a late reply still belongs to it."""
+        self.pending = 0
+        self.setup = True
+        self.started_ns: int | None = None
+        """When set-up was over."""
+        self._waited_ns = 0
+        self._waiting_since = 0
+
+    def open(self, time_ns: int, offsets: tuple[int, int], status: str) -> RoundTrip:
+        self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status)
+        self.last = None
+        self._observer.opened(opened)
+        return opened
+
+    def flush_point(self, time_ns: int) -> None:
+        """The open run has one more flush point, sent at that time."""
+        current = self.current
+        if current is None:
+            return
+        current.flush_points += 1
+        if current.flush_points == 1:
+            current.first_flush_ns = time_ns
+            self._count(current)
+        if not self.pending:
+            self._waiting_since = time_ns
+        self.pending += 1
+
+    def answered(self, flush_points: int = 1) -> None:
+        self.pending -= min(flush_points, self.pending)
+
+    def withdraw(self) -> None:
+        """A pending flush point was none after all; another one, counted before, keeps the run a round trip."""
+        self.answered()
+        if self.current is not None and self.current.flush_points > 1:
+            self.current.flush_points -= 1
+
+    def settle(self, time_ns: int) -> None:
+        """Close the round trip if everything is answered."""
+        current = self.current
+        if not self.pending and current is not None and current.flush_points:
+            self._stop_clock(time_ns)
+            self._close(current, time_ns)
+
+    def count_answered_run(self, time_ns: int) -> None:
+        """The open run carried copy data, and an ErrorResponse answered it: it counts although it has no flush point."""
+        if self.current is not None and not self.current.flush_points:
+            self.flush_point(time_ns)
+            self.answered()
+            self.settle(time_ns)
+
+    def end(self, time_ns: int) -> None:
+        """Everything is answered: the connection ended, or a FATAL said so. A run without a flush point ends as none."""
+        self.pending = 0
+        self.settle(time_ns)
+
+    def drop(self, time_ns: int) -> None:
+        """Nothing more can come: what is open without a flush point ends as none."""
+        if self.current is not None:
+            self._close(self.current, time_ns)
+
+    def lose(self, time_ns: int) -> None:
+        """Bytes are missing from here on: what was open ends, marked."""
+        if self.current is not None:
+            self.current.uncertain = True
+            self._stop_clock(time_ns)
+            self.pending = 0
+            self._close(self.current, time_ns)
+        self.last = None
+
+    def setup_over(self, time_ns: int) -> None:
+        self.setup = False
+        self.started_ns = time_ns
+        self._waiting_since = time_ns
+
+    def waited_ns(self, time_ns: int) -> int:
+        """Time with a flush point open between the end of set-up and that moment."""
+        running = max(0, time_ns - self._waiting_since) if self.pending and self.started_ns is not None else 0
+        return self._waited_ns + running
+
+    def _count(self, current: RoundTrip) -> None:
+        if current.setup:
+            self._tally.setup_round_trips += 1
+        else:
+            self._tally.round_trips += 1
+        self._observer.counted(current)
+
+    def _stop_clock(self, time_ns: int) -> None:
+        if self.started_ns is not None:
+            self._waited_ns += max(0, time_ns - self._waiting_since)
+            self._waiting_since = time_ns
+
+    def _close(self, current: RoundTrip, time_ns: int) -> None:
+        current.closed_ns = time_ns
+        self.current = None
+        self.last = current
+        if not current.flush_points and current.depth > 1:
+            self._tally.pipelined_executions -= current.depth - 1
+        self._observer.closed(current)

@@ -1,0 +1,143 @@
+"""Which prepared statement or portal a name means, and whether a transaction block is open.
+
+Names are kept twice. `live` is the server's view: it changes when the reply arrives (ParseComplete, BindComplete, CloseComplete, a command tag).
+`sending` is the driver's: it changes when the message is sent, and says what a Bind in flight is about before anything came back. After an error
+the server's view decides, plus what is still owed.
+
+SQL-level PREPARE, DEALLOCATE and DISCARD ALL come from command tags and the statement's own text. A transaction block begins with the tag BEGIN
+or START TRANSACTION outside one, and lasts until COMMIT, PREPARE TRANSACTION, a whole ROLLBACK (ROLLBACK TO has the same tag: the text tells), or a
+ReadyForQuery `I`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgtrace import sqltext
+from pgtrace.session import owed
+from pgtrace.session.events import Observer, Portal, Statement, Tally
+
+
+class Statements:
+    """Names and the transaction block of one session."""
+
+    __slots__ = ("_observer", "_tally", "in_block", "live", "live_portals", "sending", "sending_portals", "suspended")
+
+    def __init__(self, observer: Observer, tally: Tally) -> None:
+        self._observer = observer
+        self._tally = tally
+        self.live: dict[str, Statement] = {}
+        self.live_portals: dict[str, Portal] = {}
+        self.sending: dict[str, Statement] = {}
+        self.sending_portals: dict[str, Portal] = {}
+        self.suspended: set[str] = set()
+        """Portals whose last Execute ended in PortalSuspended."""
+        self.in_block = False
+
+    @property
+    def live_named(self) -> int:
+        """Named statements alive."""
+        return len(self.live) - ("" in self.live)
+
+    # The driver's view: a message was sent.
+
+    def parse(self, statement: Statement) -> None:
+        self.sending[statement.name] = statement
+        self._observer.parsed(statement)
+        self._observer.named("S", statement.name, statement)
+
+    def bind(self, portal_name: str, statement_name: str, result_formats: tuple[int, ...]) -> Portal:
+        known = self.sending_portals.get(portal_name)
+        statement = self.statement(statement_name)
+        if known is not None and known.statement is statement and known.result_formats == result_formats:
+            portal = known
+        else:
+            portal = self.sending_portals[portal_name] = Portal(portal_name, statement, result_formats)
+            self._observer.named("P", portal_name, portal)
+        self._observer.bound(portal)
+        return portal
+
+    def statement(self, name: str) -> Statement:
+        """The statement the driver means; one whose Parse was not seen is made up without SQL."""
+        statement = self.sending.get(name)
+        if statement is None:
+            statement = self.sending[name] = self.live.get(name) or Statement(name, None)
+        return statement
+
+    def portal(self, name: str) -> Portal:
+        """The portal the driver means, or one without SQL."""
+        portal = self.sending_portals.get(name)
+        if portal is None:
+            portal = self.sending_portals[name] = Portal(name, Statement("", None), ())
+        return portal
+
+    def close(self, kind: str, name: str) -> None:
+        if kind == "S":
+            self.sending.pop(name, None)
+        else:
+            self.sending_portals.pop(name, None)
+
+    # The server's view: a reply came.
+
+    def parsed(self, statement: Statement) -> None:
+        self.live[statement.name] = statement
+
+    def bound(self, item: owed.Owed) -> None:
+        statement = self.live.get(item.name) or item.statement
+        if statement is None:
+            return
+        self.live.setdefault(item.name, statement)
+        portal = self.sending_portals.get(item.portal)
+        if portal is None or portal.statement is not statement or portal.result_formats != item.result_formats:
+            portal = Portal(item.portal, statement, item.result_formats)
+        self.live_portals[item.portal] = portal
+        self.suspended.discard(item.portal)
+        statement.binds += 1
+        if statement.name and statement.binds > 1:
+            self._tally.statements_reused += 1
+            self._observer.reused(statement)
+
+    def closed(self, kind: str, name: str) -> None:
+        if kind == "S":
+            self.live.pop(name, None)
+        else:
+            self.live_portals.pop(name, None)
+            self.suspended.discard(name)
+
+    def failed(self, dropped: Iterable[owed.Owed], still_owed: Iterable[owed.Owed]) -> None:
+        """An error discarded messages: the driver's view is the server's again, plus what comes after."""
+        if not any(item.kind in (owed.PARSE, owed.BIND, owed.CLOSE) for item in dropped):
+            return
+        self.sending = dict(self.live)
+        self.sending_portals = dict(self.live_portals)
+        for item in still_owed:
+            if item.kind == owed.PARSE and item.statement is not None:
+                self.sending[item.statement.name] = item.statement
+            elif item.kind == owed.BIND and item.statement is not None:
+                self.sending_portals[item.portal] = Portal(item.portal, item.statement, item.result_formats)
+            elif item.kind == owed.CLOSE:
+                self.close(item.portal, item.name)
+
+    def completed(self, tag: str, statement: Statement) -> None:
+        """A command tag: transaction blocks, and statements made or dropped by SQL."""
+        if tag in ("BEGIN", "START TRANSACTION"):
+            if not self.in_block:
+                self.in_block = True
+                self._tally.transactions += 1
+        elif tag in ("COMMIT", "PREPARE TRANSACTION"):
+            self.in_block = False
+        elif tag == "ROLLBACK":
+            if "TO" not in sqltext.words(statement.sql or "", 3):
+                self.in_block = False
+        elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
+            self.live.clear()
+            self.sending.clear()
+        elif tag == "DEALLOCATE":
+            for name in sqltext.identifiers(statement.sql or "", 3)[1:]:  # DEALLOCATE [PREPARE] name
+                self.live.pop(name, None)
+                self.sending.pop(name, None)
+        elif tag == "PREPARE":
+            for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
+                made = Statement(name, statement.sql)
+                self.live[name] = self.sending[name] = made
+                self._observer.named("S", name, made)
