@@ -2,21 +2,27 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# PostgreSQL with TLS for the tests; the demo's own has none.
+PG := .pg/18/.ok
 
-.PHONY: demo test check live bench clean
+.PHONY: demo test check bench clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@
 
+$(PG): $(VENV)/.ok tests/live/install_postgres.py
+	$(BIN)/python tests/live/install_postgres.py 18
+	touch $@
+
 demo: $(VENV)/.ok
 	$(BIN)/pgtrace demo
 
-test: $(VENV)/.ok
+test: $(VENV)/.ok $(PG)
 	$(BIN)/python -m pytest -q
 
-check: $(VENV)/.ok
+check: $(VENV)/.ok $(PG)
 	.ci/run
 
 bench: $(VENV)/.ok

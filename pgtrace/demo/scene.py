@@ -1,0 +1,117 @@
+"""The demo put together: a throw-away PostgreSQL, a recorder before it, and the same work under every driver, each variant under its mark.
+
+This module knows no terminal. `Scene.play` does one or more rounds in the thread that calls it; whoever shows something (the live TUI, a table at the
+end) reads the recorder's capture, as any other command does, and ends an endless play through its `stop` event.
+
+The tables are made over the server's Unix socket, past the recorder: the capture holds the work and nothing else. The drivers read PG* variables of
+their own accord, and a PGSERVICE or PGSSLMODE of the user's would lead the demo astray: they are gone while a scene is open.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgtrace.address import Listen, parse_upstream
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.workloads import VARIANTS, Variant
+from pgtrace.demo.workloads.common import SCHEMA, Target
+from pgtrace.errors import MissingExtra
+from pgtrace.recorder import Recorder
+
+MarkMaker = Callable[[str], AbstractContextManager[object]]
+Progress = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A running server and the recorder before it."""
+
+    server: EmbeddedServer
+    recorder: Recorder
+
+    def play(
+        self, rounds: int | None = 1, *, pause_s: float = 0.0, stop: threading.Event | None = None, on_progress: Progress = _silent
+    ) -> None:
+        """Do the work of every variant `rounds` times (None: until `stop` is set), through the recorder."""
+        target = _target(self.server, self.recorder.host, self.recorder.port)
+        run_variants(target, self.recorder.mark, rounds=rounds, pause_s=pause_s, stop=stop, on_progress=on_progress)
+
+
+@contextmanager
+def open_scene(
+    listen: Listen, *, write: Path | None = None, keep_bytes: int | None = None, rtt_ns: int = 0, on_progress: Progress = _silent
+) -> Iterator[Scene]:
+    """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
+    for variant in VARIANTS:
+        variant.load()
+    with _without_pg_variables():
+        on_progress("starting PostgreSQL")
+        with EmbeddedServer() as server:
+            prepare(server)
+            upstream = parse_upstream(f"{server.host}:{server.port}", {})
+            with Recorder(listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns) as recorder:
+                yield Scene(server, recorder)
+
+
+def prepare(server: EmbeddedServer) -> None:
+    """Make the tables of the demo's work."""
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtra("demo", "the demo") from error
+    with psycopg.connect(
+        host=str(server.socket_directory), port=server.port, user=server.user, password=server.password, dbname=server.database
+    ) as connection:
+        connection.execute(SCHEMA)
+
+
+def run_variants(
+    target: Target,
+    mark: MarkMaker,
+    *,
+    variants: tuple[Variant, ...] = VARIANTS,
+    rounds: int | None = 1,
+    pause_s: float = 0.0,
+    stop: threading.Event | None = None,
+    on_progress: Progress = _silent,
+) -> None:
+    """Do the work of each variant under a mark of its name, round after round, with `pause_s` after each variant.
+
+    Ends after `rounds`, or between two variants once `stop` is set. What a driver raises is raised.
+    """
+    stop = stop or threading.Event()
+    done = 0
+    while rounds is None or done < rounds:
+        for variant in variants:
+            if stop.is_set():
+                return
+            on_progress(variant.name)
+            work = variant.load()
+            with mark(variant.name):
+                work(target)
+            stop.wait(pause_s)
+        done += 1
+
+
+def _target(server: EmbeddedServer, host: str, port: int) -> Target:
+    return Target(host, port, server.user, server.password, server.database)
+
+
+@contextmanager
+def _without_pg_variables() -> Iterator[None]:
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PG") and not name.startswith("PGTRACE")}
+    for name in kept:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

