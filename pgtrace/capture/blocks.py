@@ -1,0 +1,205 @@
+"""Blocks: what one flush writes, and how they are found again in a file that may be torn, damaged or still growing.
+
+A block is the file's own magic, a CRC-32, a length, flags, the times of its first and last record, and the records. The magic is BLOCK plus the mark
+of the file's header. The CRC covers all that follows it, so a flipped bit anywhere in a block is seen, its length included.
+
+One rule answers both "torn or not yet written?" and "damaged?": bytes that are no whole block are skipped once a whole block is found behind them, and
+surface there as one Gap record; with no whole block behind them they are the file's torn tail, so far. Nothing is believed about a length that no
+CRC vouches for, and nothing larger than LONGEST is ever allocated.
+
+This module knows files by descriptor and offset; which files there are is reader.py's business.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pgtrace.capture.record import NEITHER, Gap, Record
+from pgtrace.capture.versions import LONGEST_HEADER, READERS, Header, parse_header
+from pgtrace.errors import CaptureError
+
+BLOCK: Final = b"PGTB"
+"""The first four bytes of a block; the file's mark follows."""
+CARRIED: Final = 1
+"""Flag of a block that repeats what an earlier segment said; whoever read that one leaves it out."""
+LONGEST: Final = 16 * 1024 * 1024
+"""The most bytes of records in a block. The writer stays at 1 MiB wherever a record allows it."""
+
+_HEAD: Final = struct.Struct(">8sIIIQQ")  # magic and mark, CRC-32, length of the records, flags, first and last time
+_REST: Final = struct.Struct(">IIQQ")
+_COVERED: Final = 12  # where the bytes begin that the CRC covers
+_SEARCHED: Final = 1024 * 1024
+
+Decoder = Callable[[bytes, int], list[Record]]
+"""What turns a block's bytes and its first time into records."""
+
+HEAD_SIZE: Final = _HEAD.size
+
+
+def encode_block(mark: bytes, first_ns: int, last_ns: int, parts: Sequence[bytes], flags: int = 0) -> bytes:
+    """One block around encoded records."""
+    length = sum(map(len, parts))
+    if length > LONGEST:
+        raise ValueError(f"a block of {length} bytes is larger than the format's {LONGEST}")
+    covered = b"".join((_REST.pack(length, flags, first_ns, last_ns), *parts))
+    return b"".join((BLOCK, mark, zlib.crc32(covered).to_bytes(4, "big"), covered))
+
+
+class Block:
+    """One block of a capture; its records are decoded when they are first asked for."""
+
+    __slots__ = ("_decode", "_payload", "_records", "carried", "first_ns", "last_ns", "position")
+
+    def __init__(self, position: int, first_ns: int, last_ns: int, payload: bytes, decode: Decoder, *, carried: bool = False) -> None:
+        self.position = position
+        self.first_ns = first_ns
+        self.last_ns = last_ns
+        self.carried = carried
+        self._payload = payload
+        self._decode = decode
+        self._records: list[Record] | None = None
+
+    @property
+    def records(self) -> list[Record]:
+        """What the block holds, in order."""
+        if self._records is None:
+            self._records = self._decode(self._payload, self.first_ns)
+            self._payload = b""
+        return self._records
+
+
+class Damage(Block):
+    """What stands for `size` bytes of a file that cannot be read: one Gap."""
+
+    __slots__ = ()
+
+    def __init__(self, position: int, size: int, time_ns: int) -> None:
+        super().__init__(position, time_ns, time_ns, b"", lambda _payload, first_ns: [Gap(first_ns, 0, NEITHER, size, 0)])
+
+
+class BlockFile:
+    """One capture file, opened: its header, and its blocks by offset. Safe to use from several threads."""
+
+    def __init__(self, path: str, base: int = 0) -> None:
+        """Open `path`; `base` is added to offsets to make positions.
+
+        Raises CaptureError, NewerCapture, FileNotFoundError.
+        """
+        self.path = path
+        self.base = base
+        self._lock = threading.Lock()
+        self._descriptor = -1
+        self._incomplete = (0, 0)  # the offset of a torn tail, and up to where it has been searched in vain
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise CaptureError(path, (error.strerror or str(error)).lower()) from None
+        start = self.read_at(0, LONGEST_HEADER)
+        parsed = parse_header(path, start)
+        if parsed is None:
+            raise CaptureError(path, "it ends within its header: nothing was recorded" if start else "empty: nothing was recorded")
+        self.header: Header
+        self.header, self.start = parsed
+        self._sync = BLOCK + self.header.mark
+        self._decode = READERS[self.header.version[0]]
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def size(self) -> int:
+        """Bytes in the file at the moment."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset`. Raises CaptureError where the disk does not give them."""
+        try:
+            with self._lock:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                return os.read(self._descriptor, size)
+        except OSError as error:
+            raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
+
+    def scan(self, offset: int, max_bytes: int) -> tuple[list[Block], int]:
+        """The whole blocks from `offset` on, about `max_bytes` of them and at least one where there is one; and the offset behind them."""
+        blocks: list[Block] = []
+        data = self.read_at(offset, max_bytes)
+        position = 0
+        while position < len(data):
+            block, size = self._block(data, position, offset + position)
+            if block is None and size > len(data) - position:
+                if blocks:
+                    break
+                data, position, offset = self.read_at(offset + position, size), 0, offset + position
+                block, size = self._block(data, 0, offset)
+            if block is None:
+                block, size = self._skip(offset + position)
+                if block is None:
+                    break
+                blocks.append(block)
+                return blocks, offset + position + size
+            blocks.append(block)
+            position += size
+        return blocks, offset + position
+
+    def at(self, offset: int) -> Block | None:
+        """The block at `offset`, or the Gap over what is damaged there; None where nothing whole follows."""
+        blocks, _ = self.scan(offset, HEAD_SIZE)
+        return blocks[0] if blocks else None
+
+    def _block(self, data: bytes, position: int, offset: int) -> tuple[Block | None, int]:
+        """The block in `data` at `position`, and its size; with no block, the size that has to be there to tell (0: it never will be one)."""
+        if len(data) - position < HEAD_SIZE:
+            return None, HEAD_SIZE
+        sync, crc, length, flags, first_ns, last_ns = _HEAD.unpack_from(data, position)
+        if sync != self._sync or length > LONGEST:
+            return None, 0
+        size = HEAD_SIZE + length
+        stop = position + size
+        if stop > len(data):
+            return None, size
+        if zlib.crc32(memoryview(data)[position + _COVERED : stop]) != crc:
+            return None, 0
+        return Block(
+            self.base + offset, first_ns, last_ns, data[position + HEAD_SIZE : stop], self._decode, carried=bool(flags & CARRIED)
+        ), size
+
+    def _skip(self, offset: int) -> tuple[Block | None, int]:
+        """The Gap from `offset` to the next whole block, and its bytes; None while there is no whole block behind it."""
+        torn, position = self._incomplete
+        if torn != offset:
+            position = offset + 1
+        retry = -1  # the first place where a block may begin that is not there to its end
+        while True:
+            data = self.read_at(position, _SEARCHED)
+            found = data.find(self._sync)
+            if found < 0:
+                if len(data) < len(self._sync):
+                    break
+                position += len(data) - len(self._sync) + 1
+                continue
+            candidate = position + found
+            _, wanted = self._block(data, found, candidate)
+            if wanted > len(data) - found:
+                data = self.read_at(candidate, wanted)
+                found = 0
+            block, wanted = self._block(data, found, candidate)
+            if block is not None:
+                return Damage(self.base + offset, candidate - offset, block.first_ns), candidate - offset
+            if wanted and retry < 0:
+                retry = candidate
+            position = candidate + 1
+        self._incomplete = (offset, position if retry < 0 else retry)
+        return None, 0

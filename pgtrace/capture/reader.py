@@ -1,0 +1,201 @@
+"""Reading a capture: a file or a directory of segments, finished or still growing, in order or at any block.
+
+read() gives what is there; an empty answer means the present end, and the same call later goes on from there. A live view, `stats` and a test
+differ only in how often they call it. Nothing that a file holds makes a reader raise once its header was accepted; what is missing is told instead:
+
+- `torn_bytes`: bytes at the end that are no whole block: the writer was killed in mid-write, or is writing now.
+- `damaged`: stretches in the middle that were skipped; each is a Gap record in its place.
+- `complete`: whether this is the recording from its first moment to its End record, with nothing of that kind.
+
+A position is one integer, the segment's number above SHIFT and the offset in its file below, so positions grow in the order of reading and the writer's
+answer to a flush can be compared with them. Segments may vanish at any moment: the one being read stays readable, since it stays open; going on behind
+a segment that was never seen puts a Gap there, and what the next one repeats is then handed on. That is no gap for a reader that starts there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pgtrace.capture.blocks import Block, BlockFile, Damage
+from pgtrace.capture.record import End
+from pgtrace.capture.segments import SHIFT, segment_files
+from pgtrace.capture.versions import Header
+from pgtrace.errors import CaptureError, NewerCapture
+
+READ_BYTES: Final = 4 * 1024 * 1024
+_OFFSET: Final = (1 << SHIFT) - 1
+
+
+class CaptureReader:
+    """A capture, read from its beginning (or from the oldest segment that is kept). One thread reads on; block() may be called from any."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the capture. Raises CaptureError, NewerCapture."""
+        self.path = os.fspath(path)
+        self._directory = Path(self.path) if os.path.isdir(self.path) else None
+        self._number, self._file = self._open_first()
+        self._offset = self._file.start
+        self._before = 0  # bytes of the segments before this one
+        self._last: Block | None = None
+        self._last_ns = self._file.header.monotonic_ns
+        self._continued = False  # the segment before this one was read
+        self._partial = self._number > 1  # something was removed before it could be read
+        self.damaged = 0
+        """Stretches that were skipped because no whole block stood there."""
+        self.at_end = False
+        """Whether the last read() came to the present end."""
+
+    @property
+    def header(self) -> Header:
+        """The capture's header; all segments have the same."""
+        return self._file.header
+
+    @property
+    def position(self) -> int:
+        """Where the next read() begins."""
+        return (self._number << SHIFT) + self._offset
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last block read says that the recording ended."""
+        return self._last is not None and any(type(record) is End for record in self._last.records[-1:])
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes behind the last whole block, so far; 0 before the present end is reached."""
+        return max(self._file.size() - self._offset, 0) if self.at_end else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether what was read is the whole recording: from its beginning to its End, undamaged."""
+        return self.at_end and self.ended and not (self._partial or self.damaged or self.torn_bytes)
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read so far."""
+        return self._before + self._offset
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes read so far and still to be read, as far as they are there now."""
+        size = self._before + max(self._file.size(), self._offset)
+        for _, path in self._later():
+            try:
+                size += path.stat().st_size
+            except FileNotFoundError:
+                pass
+        return size
+
+    def read(self, max_bytes: int = READ_BYTES) -> list[Block]:
+        """The next whole blocks, about `max_bytes` of them; none at the present end. Call again for what has come since."""
+        self.at_end = False
+        while True:
+            if found := self._scan(max_bytes):
+                return found
+            following = self._following()
+            if following is None:
+                self.at_end = True
+                return []
+            # A segment is finished before the next one begins, so what is there now is all.
+            if found := self._scan(max_bytes):
+                return found
+            if found := self._enter(*following):
+                return found
+
+    def block(self, position: int) -> Block | None:
+        """The block at a position that read() gave; None when it is no longer kept."""
+        number, offset = position >> SHIFT, position & _OFFSET
+        file = self._file
+        if file.base == number << SHIFT:
+            return file.at(offset)
+        if self._directory is None:
+            return None
+        for later, path in self._segments():
+            if later == number:
+                try:
+                    return BlockFile(os.fspath(path), number << SHIFT).at(offset)
+                except (FileNotFoundError, CaptureError):
+                    return None
+        return None
+
+    def close(self) -> None:
+        """Close the file. Closing twice is fine."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _scan(self, max_bytes: int) -> list[Block]:
+        """The next blocks of this segment, without those that repeat what was read."""
+        while True:
+            found, self._offset = self._file.scan(self._offset, max_bytes)
+            if not found:
+                return []
+            self._last = found[-1]
+            self._last_ns = self._last.last_ns
+            self.damaged += sum(type(block) is Damage for block in found)
+            fresh = [block for block in found if not block.carried] if self._continued else found
+            if fresh:
+                self._partial = self._partial or fresh[0].carried
+                return fresh
+
+    def _enter(self, number: int, file: BlockFile) -> list[Block]:
+        """Go on in a later segment; what stands for the bytes, or segments, that were lost on the way."""
+        found: list[Block] = []
+        torn = self._file.size() - self._offset
+        if torn > 0:
+            found.append(Damage(self.position, torn, self._last_ns))
+            self.damaged += 1
+        self._before += self._offset + max(torn, 0)
+        self._continued = number == self._number + 1
+        # The file before is not closed here: another thread may be reading a block of it. It closes with its last user.
+        self._number, self._file, self._offset = number, file, file.start
+        if not self._continued:
+            found.append(Damage(self.position, 0, self._last_ns))
+            self._partial = True
+        return found
+
+    def _segments(self) -> list[tuple[int, Path]]:
+        try:
+            return segment_files(self._directory) if self._directory is not None else []
+        except OSError:
+            return []
+
+    def _later(self) -> list[tuple[int, Path]]:
+        return [(number, path) for number, path in self._segments() if number > self._number]
+
+    def _following(self) -> tuple[int, BlockFile] | None:
+        """The segment to go on with: the oldest later one that is there and whose header is written."""
+        for number, path in self._later():
+            try:
+                return number, BlockFile(os.fspath(path), number << SHIFT)
+            except (FileNotFoundError, CaptureError):
+                continue
+        return None
+
+    def _open_first(self) -> tuple[int, BlockFile]:
+        if self._directory is None:
+            try:
+                return 0, BlockFile(self.path)
+            except FileNotFoundError:
+                raise CaptureError(self.path, "no such file") from None
+        refused: CaptureError | None = None
+        try:
+            for number, path in segment_files(self._directory):
+                try:
+                    return number, BlockFile(os.fspath(path), number << SHIFT)
+                except FileNotFoundError:
+                    continue  # removed since the directory was listed
+                except NewerCapture:
+                    raise
+                except CaptureError as error:
+                    refused = refused or error
+        except OSError as error:
+            raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
+        raise refused or CaptureError(self.path, "no capture: the directory holds no segments")

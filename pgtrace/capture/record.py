@@ -1,0 +1,284 @@
+"""The records of a capture: what was read, when and from where, and the bytes each of them is written as.
+
+A record is one thing that happened to the recorder: a read, a connection that opened or ended, something it had to leave out. Nothing here is
+derived from another record, so a capture gets better whenever the decoder does.
+
+- Every record begins with `time_ns`, the recorder's monotonic clock; the file's header says which wall-clock time that is.
+- `connection` counts from 1 within its capture; 0 in a Gap means all of them. `side` is FRONTEND or BACKEND (protocol/codes.py); a Close by pgtrace
+  itself and a Gap in both directions say NEITHER.
+- `offset` is where the record's bytes begin in that direction's stream on the driver's side, so a reader can start anywhere and knows what it missed.
+- Data, Made, Rewrite, Opaque and Elided together are the stream: each moves its direction on, by the bytes it holds or counts.
+
+On disk a record is a length word, a kind byte and fields; LAYOUTS is the one definition of both directions, and docs/captures.md writes it down for
+people. Only Data has a way of its own, because nearly every record is one. A kind that is not known is skipped, and so are bytes behind the last known
+field: that is how a minor version adds things. Records are plain named tuples because a reading of a large capture makes a million of them;
+`type(record) is Data` is how to branch on them.
+
+Text is UTF-8 where it is text and keeps every other byte by surrogateescape: host names and facts come from outside.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+NEITHER: Final = 2
+"""The `side` of a Close that pgtrace began, and of a Gap that concerns both directions."""
+
+
+class Data(NamedTuple):
+    """One read of the recorder: bytes as they passed, never cut or joined at messages."""
+
+    time_ns: int
+    connection: int
+    side: int
+    offset: int
+    data: bytes
+
+
+class Open(NamedTuple):
+    """A driver connected. `client` is the peer of the driver's leg, `server` the peer of the upstream's ("" while there is none)."""
+
+    time_ns: int
+    connection: int
+    listener: str
+    upstream: str
+    client: str
+    server: str
+    wall_ns: int
+
+
+class Close(NamedTuple):
+    """The connection ended: which side was first (NEITHER: pgtrace), and `how`: "FIN", "RST" or "pgtrace"."""
+
+    time_ns: int
+    connection: int
+    side: int
+    how: str
+
+
+class Fact(NamedTuple):
+    """Something known about a connection that is not in its stream, such as ("tls.backend", "TLSv1.3")."""
+
+    time_ns: int
+    connection: int
+    key: str
+    value: str
+
+
+class Opaque(NamedTuple):
+    """Bytes that passed and are counted but not kept: encrypted, or impossible to frame while secrets may pass."""
+
+    time_ns: int
+    connection: int
+    side: int
+    offset: int
+    length: int
+
+
+class Made(NamedTuple):
+    """Bytes pgtrace itself sent to the driver. They are part of the backend's stream."""
+
+    time_ns: int
+    connection: int
+    offset: int
+    data: bytes
+
+
+class Rewrite(NamedTuple):
+    """A read that pgtrace changed: `data` was sent on and is part of the stream, `original` came in and is not."""
+
+    time_ns: int
+    connection: int
+    side: int
+    offset: int
+    original: bytes
+    data: bytes
+
+
+class Elided(NamedTuple):
+    """Row messages left out on request: how many, their bytes, and the sum of their column counts."""
+
+    time_ns: int
+    connection: int
+    side: int
+    offset: int
+    messages: int
+    bytes: int
+    columns: int
+
+
+class Gap(NamedTuple):
+    """What could not be recorded, or can no longer be read: bytes and records lost, as far as they were counted."""
+
+    time_ns: int
+    connection: int
+    side: int
+    bytes: int
+    records: int
+
+
+class Mark(NamedTuple):
+    """A named interval begins or ends; begin and end share the `id`."""
+
+    time_ns: int
+    begin: bool
+    name: str
+    id: int
+
+
+class Setting(NamedTuple):
+    """A setting of the recorder from here on, such as ("rtt", "20000000")."""
+
+    time_ns: int
+    key: str
+    value: str
+
+
+class Resume(NamedTuple):
+    """A connection goes on in this segment: its start-up bytes again, and where each direction's stream stands.
+
+    `startup` is what the driver sent up to its StartupMessage, `replies` what the backend said from there to the first ReadyForQuery, both as they
+    were recorded, secrets blanked. Neither is part of the stream of this segment.
+    """
+
+    time_ns: int
+    connection: int
+    startup: bytes
+    offsets: tuple[int, int]
+    replies: bytes = b""
+
+
+class End(NamedTuple):
+    """The recorder stopped in good order: nothing comes after this."""
+
+    time_ns: int
+
+
+Record = Data | Open | Close | Fact | Opaque | Made | Rewrite | Elided | Gap | Mark | Setting | Resume | End
+
+LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
+    1: (Data, "QIBQr"),
+    2: (Open, "QIssssQ"),
+    3: (Close, "QIBs"),
+    4: (Fact, "QIss"),
+    5: (Opaque, "QIBQQ"),
+    6: (Made, "QIQr"),
+    7: (Rewrite, "QIBQyy"),
+    8: (Elided, "QIBQQQQ"),
+    9: (Gap, "QIBQQ"),
+    10: (Mark, "Q?sQ"),
+    11: (Setting, "Qss"),
+    12: (Resume, "QIypy"),
+    13: (End, "Q"),
+}
+"""Kind byte -> class and fields: Q, I, B integers of 8, 4, 1 bytes; ? a byte 0 or 1; s text and y bytes behind a length of 4 bytes; p two Q; r the rest."""
+
+DATA: Final = 1
+"""The kind byte of Data."""
+DATA_HEAD: Final = struct.Struct(">IBQIBQ")
+"""What stands before the bytes of a Data record: length, kind and fields."""
+DATA_FIXED: Final = DATA_HEAD.size - 4
+"""What the length word of a Data record counts beside its bytes."""
+
+_KINDS: Final = {cls: (kind, fields) for kind, (cls, fields) in LAYOUTS.items()}
+_LENGTH: Final = struct.Struct(">I")
+_PREFIX: Final = struct.Struct(">IB")
+_INTEGERS: Final = {letter: struct.Struct(">" + letter) for letter in "QIB?"}
+_PAIR: Final = struct.Struct(">QQ")
+
+
+def encode(record: Record) -> bytes:
+    """The bytes of one record, length word first."""
+    if type(record) is Data:
+        time_ns, connection, side, offset, data = record
+        return DATA_HEAD.pack(len(data) + DATA_FIXED, DATA, time_ns, connection, side, offset) + data
+    kind, fields = _KINDS[type(record)]
+    parts: list[bytes] = []
+    value: Any
+    for letter, value in zip(fields, record, strict=True):
+        if letter in _INTEGERS:
+            parts.append(_INTEGERS[letter].pack(value))
+        elif letter == "p":
+            parts.append(_PAIR.pack(*value))
+        elif letter == "r":
+            parts.append(value)
+        else:
+            content = encode_text(value) if letter == "s" else value
+            parts += (_LENGTH.pack(len(content)), content)
+    body = b"".join(parts)
+    return _PREFIX.pack(len(body) + 1, kind) + body
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8 of any text: bytes kept by surrogateescape come back as they were, other lone surrogates are spelled out."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
+    """Every record in the bytes of one block, in order; `first_ns` is the block's first time.
+
+    It never raises: unknown kinds are left out, and a record whose fields do not fit into its length becomes a Gap.
+    """
+    records: list[Record] = []
+    append = records.append
+    new: Callable[..., Data] = tuple.__new__
+    head = DATA_HEAD.unpack_from
+    fixed = DATA_HEAD.size
+    end = len(buffer)
+    last = end - fixed
+    position = 0
+    while True:
+        while position <= last:
+            length, kind, time_ns, connection, side, offset = head(buffer, position)
+            stop = position + 4 + length
+            if kind != DATA or length < DATA_FIXED or stop > end:
+                break
+            append(new(Data, (time_ns, connection, side, offset, buffer[position + fixed : stop])))
+            position = stop
+        if position + 5 > end:
+            break
+        length, kind = _PREFIX.unpack_from(buffer, position)
+        stop = position + 4 + length
+        if length < 1 or stop > end:
+            break
+        if kind in LAYOUTS:
+            append(
+                _decode(kind, buffer[position + 5 : stop]) or Gap(records[-1].time_ns if records else first_ns, 0, NEITHER, length + 4, 1)
+            )
+        position = stop
+    if position < end:
+        append(Gap(records[-1].time_ns if records else first_ns, 0, NEITHER, end - position, 0))
+    return records
+
+
+def _decode(kind: int, body: bytes) -> Record | None:
+    """One record from its fields, or None where they do not fit."""
+    cls, fields = LAYOUTS[kind]
+    values: list[Any] = []
+    position = 0
+    try:
+        for letter in fields:
+            if letter in _INTEGERS:
+                integer = _INTEGERS[letter]
+                values += integer.unpack_from(body, position)
+                position += integer.size
+            elif letter == "p":
+                values.append(_PAIR.unpack_from(body, position))
+                position += _PAIR.size
+            elif letter == "r":
+                values.append(body[position:])
+            else:
+                (length,) = _LENGTH.unpack_from(body, position)
+                content = body[position + 4 : position + 4 + length]
+                if len(content) < length:
+                    return None
+                values.append(content.decode("utf-8", "surrogateescape") if letter == "s" else content)
+                position += 4 + length
+    except struct.error:
+        return None
+    return cls(*values)

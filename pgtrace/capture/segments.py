@@ -1,0 +1,205 @@
+"""A capture that is bounded in size: a directory of segments, the oldest of which is removed.
+
+Every segment is a capture file of its own, `000001.pgtrace` and on, all with the same header. From the second on a segment opens with CARRIED blocks that
+repeat what an earlier one said and still holds: for each live connection its Open, its Facts and a Resume; the marks that are open; the latest value of each
+setting. A reader that read the segment before leaves them out; one that starts here knows from them who is talking, and reads on as after a gap.
+
+What that takes is collected from the records as they are written: start-up bytes only until a connection's first ReadyForQuery, bounded, and after it one
+dictionary look-up a record to know where each stream stands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from pgtrace.capture.blocks import CARRIED
+from pgtrace.capture.record import Close, Data, Elided, Fact, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
+from pgtrace.capture.versions import Header
+from pgtrace.capture.writer import CaptureWriter
+from pgtrace.errors import CaptureError, OutputExists
+from pgtrace.framing import Framer
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+SHIFT: Final = 40
+"""A position is the segment's number shifted by this, plus the offset in its file; a single file is number 0."""
+STARTUP_BYTES: Final = 16 * 1024
+"""What is remembered of the start-up bytes of one direction; a longer start-up is repeated in part."""
+
+_NAME: Final = re.compile(r"(\d{6,})\.pgtrace")
+
+
+def segment_files(directory: Path) -> list[tuple[int, Path]]:
+    """The segments in a directory, by number, oldest first. Raises the OSError of a directory that cannot be listed."""
+    return sorted((int(match[1]), directory / name) for name in os.listdir(directory) if (match := _NAME.fullmatch(name)))
+
+
+class _Live:
+    """What has to be repeated about one connection."""
+
+    __slots__ = ("facts", "framer", "offsets", "opened", "replies", "startup")
+
+    def __init__(self, opened: Open) -> None:
+        self.opened = opened
+        self.facts: list[Fact] = []
+        self.framer: Framer | None = Framer(kept_bytes=STARTUP_BYTES)
+        self.startup = b""
+        self.replies = b""
+        self.offsets = [0, 0]
+
+    def learn(self, side: int, data: bytes) -> None:
+        """Keep the messages of the start-up."""
+        if self.framer is None:
+            return
+        for code, body, size in self.framer.feed(side, data):
+            if code == codes.OPAQUE:
+                self.framer = None
+                return
+            if side == FRONTEND:
+                if code == codes.STARTUP_MESSAGE:
+                    self.startup = size.to_bytes(4, "big") + body
+            elif code <= 255 and len(self.replies) + size <= STARTUP_BYTES:
+                self.replies += bytes((code,)) + (size - 1).to_bytes(4, "big") + body
+            if side == BACKEND and code == ord("Z"):
+                self.framer = None
+                return
+
+    def repeated(self, time_ns: int) -> list[Record]:
+        offsets = (self.offsets[FRONTEND], self.offsets[BACKEND])
+        return [self.opened, *self.facts, Resume(time_ns, self.opened.connection, self.startup, offsets, self.replies)]
+
+
+class SegmentWriter:
+    """A directory of capture segments that is being written, with the interface of CaptureWriter; positions in place of offsets."""
+
+    def __init__(
+        self, directory: str | os.PathLike[str], keep_bytes: int, *, segment_bytes: int = SEGMENT_BYTES, header: Header | None = None
+    ) -> None:
+        """Begin the first segment; the directory is made, 0700, where it is not there.
+
+        Segments are `segment_bytes` long, or half of `keep_bytes` where that is less. Raises OutputExists, CaptureError.
+        """
+        self.path = os.fspath(directory)
+        self.header = header or Header.now()
+        self.keep_bytes = keep_bytes
+        self.segment_bytes = min(segment_bytes, max(keep_bytes // 2, 1))
+        self.records = 0
+        """Records that were written, removed ones included, repeated ones not."""
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            occupied = bool(segment_files(Path(self.path)))
+        except OSError as error:
+            raise CaptureError(self.path, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
+        if occupied:
+            raise OutputExists(self.path)
+        self._live: dict[int, _Live] = {}
+        self._marks: dict[int, Mark] = {}
+        self._settings: dict[str, Setting] = {}
+        self._finished: list[tuple[str, int]] = []  # path and size of the segments before this one
+        self._number = 1
+        self._segment = CaptureWriter(self._file(1), header=self.header)
+        self._preamble = self._segment.offset  # a segment that holds nothing beyond this is never left
+
+    @property
+    def offset(self) -> int:
+        """The position behind the last whole block."""
+        return (self._number << SHIFT) + self._segment.offset
+
+    def write(self, records: Sequence[Record]) -> int:
+        """Append the records, in a new segment if this one is full; returns the position after them.
+
+        Raises the OSError of the disk; the capture stays at its last whole block.
+        """
+        if self._preamble < self._segment.offset >= self.segment_bytes and records:
+            self._roll(records[0].time_ns)
+        before = self._segment.records
+        try:
+            self._segment.write(records)
+        finally:
+            written = self._segment.records - before
+            self.records += written
+            self._note(records[:written])
+        return self.offset
+
+    def close(self) -> None:
+        """Close the segment. Closing twice is fine."""
+        self._segment.close()
+
+    def _file(self, number: int) -> str:
+        return os.path.join(self.path, f"{number:06}.pgtrace")
+
+    def _roll(self, time_ns: int) -> None:
+        """Begin the next segment, and remove the oldest ones so that it has room."""
+        path = self._file(self._number + 1)
+        try:
+            segment = CaptureWriter(path, header=self.header)
+        except CaptureError as error:
+            raise OSError(str(error)) from error
+        try:
+            segment.write(self._repeated(time_ns), flags=CARRIED)
+        except OSError:
+            segment.close()
+            os.unlink(path)
+            raise
+        self._segment.close()
+        self._finished.append((self._segment.path, self._segment.offset))
+        segment.records = 0
+        self._segment, self._number, self._preamble = segment, self._number + 1, segment.offset
+        kept = sum(size for _, size in self._finished)
+        while len(self._finished) > 1 and kept + self.segment_bytes > self.keep_bytes:
+            oldest, size = self._finished.pop(0)
+            kept -= size
+            try:
+                os.unlink(oldest)
+            except FileNotFoundError:
+                pass
+
+    def _repeated(self, time_ns: int) -> Iterable[Record]:
+        yield from self._settings.values()
+        yield from self._marks.values()
+        for live in self._live.values():
+            yield from live.repeated(time_ns)
+
+    def _note(self, records: Iterable[Record]) -> None:
+        """Follow what has to be repeated later."""
+        live = self._live
+        for record in records:
+            if type(record) is Data:
+                _, connection, side, offset, data = record
+                known = live.get(connection)
+                if known is not None:
+                    known.offsets[side] = offset + len(data)
+                    if known.framer is not None:
+                        known.learn(side, data)
+            else:
+                self._note_other(record)
+
+    def _note_other(self, record: Record) -> None:
+        if isinstance(record, Open):
+            self._live[record.connection] = _Live(record)
+        elif isinstance(record, Close):
+            self._live.pop(record.connection, None)
+        elif isinstance(record, Mark):
+            if record.begin:
+                self._marks[record.id] = record
+            else:
+                self._marks.pop(record.id, None)
+        elif isinstance(record, Setting):
+            self._settings[record.key] = record
+        elif isinstance(record, Fact | Made | Rewrite | Opaque | Elided) and (known := self._live.get(record.connection)):
+            if isinstance(record, Fact):
+                known.facts.append(record)
+            elif isinstance(record, Made):
+                known.offsets[BACKEND] = record.offset + len(record.data)
+                known.learn(BACKEND, record.data)
+            elif isinstance(record, Rewrite):
+                known.offsets[record.side] = record.offset + len(record.data)
+                known.learn(record.side, record.data)
+            else:
+                known.offsets[record.side] = record.offset + (record.length if isinstance(record, Opaque) else record.bytes)
+                known.framer = None
