@@ -250,7 +250,7 @@ class CopyBothResponse(Message):
     format: int
     column_formats: tuple[int, ...]
     BODY = Body("format" / Int8, "column_formats" / Counted(UInt16, Int16))
-    EXAMPLE = b"\0\0\0"
+    EXAMPLE = b"\0\0\1\0\0"
 
 
 @message(b"d", BACKEND)

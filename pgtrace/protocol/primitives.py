@@ -156,11 +156,9 @@ class _NullableBytes(Base):
                 length = nullable_length.unpack(io.read(4))[0]
                 if length == -1:
                     return None
-                if length < 0:
-                    raise StreamError('a negative length')
                 data = io.read(length)
                 if len_(data) != length:
-                    raise StreamError('a value cut short')
+                    raise StreamError('a value cut short, or a negative length')
                 return data
         """)
         return "parse_nullable(io)"
