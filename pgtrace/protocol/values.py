@@ -9,7 +9,8 @@ hex with the OID. Text of an unknown type is text, since its format says so. dec
 
 Layouts are those of the `*send` functions in PostgreSQL's src/backend/utils/adt: integers big-endian, dates as days and timestamps as microseconds
 since 2000-01-01 (also before Christ and beyond year 9999, where Python's datetime ends), numeric as base-10000 digits, arrays with their own header.
-Floats are the shortest digits that give the same float, written as float4out and float8out do.
+Floats are the fewest digits that lie nearer to this float than to its neighbours (never just between, unlike Python's repr), written as
+float4out and float8out do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
 BOOL, BYTEA, CHAR, NAME, INT8, INT2, INT4, TEXT, OID, JSON = 16, 17, 18, 19, 20, 21, 23, 25, 26, 114
@@ -139,36 +140,51 @@ def _bytea(data: bytes) -> str:
     return "\\x" + data.hex()
 
 
-def _float4(data: bytes) -> str:
-    (value,) = struct.unpack(">f", data)
-    digits = next((text for text in (f"{value:.{n}e}" for n in range(9)) if struct.pack(">f", float(text)) == data), str(value))
-    return _float(value, digits, 6)
+def _float(layout: str, bits: str, exponent_from: int, first_normal: int) -> Callable[[bytes], str]:
+    """A reader of floats: `bits` is the integer of the same size, and decimals of `exponent_from` digits are all different floats.
+
+    Subnormal floats, those below the bits of `first_normal`, may need fewer digits.
+    """
+
+    def read(data: bytes) -> str:
+        (value,) = struct.unpack(layout, data)
+        minus = "-" if math.copysign(1, value) < 0 else ""
+        if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else f"{minus}Infinity"
+        if value == 0:
+            return f"{minus}0"
+        (ordinal,) = struct.unpack(bits, struct.pack(layout, abs(value)))
+        below, exact, above = (Decimal(struct.unpack(layout, struct.pack(bits, ordinal + step))[0]) for step in (-1, 0, 1))
+        low = _EXACT.divide(_EXACT.add(below, exact), 2)
+        high = _EXACT.divide(_EXACT.add(exact, above), 2) if above.is_finite() else _EXACT.subtract(_EXACT.add(exact, exact), low)
+        shortest = exact
+        for rounded in _ROUNDINGS[2 * exponent_from - 2 if ordinal >= first_normal else 0 :]:
+            shortest = rounded.create_decimal(exact)
+            if low < shortest < high:
+                break
+        return minus + _written(shortest, exponent_from)
+
+    return read
 
 
-def _float8(data: bytes) -> str:
-    (value,) = struct.unpack(">d", data)
-    return _float(value, repr(value), 15)
+_EXACT: Final = Context(prec=1200)
+"""More digits than a float and the middle between two floats have."""
+_ROUNDINGS: Final = [Context(prec=digits, rounding=way) for digits in range(1, 18) for way in (ROUND_HALF_EVEN, ROUND_CEILING)]
+"""Candidates for the shortest digits: the nearest, and (the gap below a power of two is the smaller one) the next above."""
 
 
-def _float(value: float, shortest: str, exponent_from: int) -> str:
-    """The number whose shortest digits are known, in the server's notation: an exponent below 1e-4 and from `exponent_from` digits on."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    sign, digit_tuple, scale = Decimal(shortest).as_tuple()
-    digits = "".join(map(str, digit_tuple)).rstrip("0")
+def _written(number: Decimal, exponent_from: int) -> str:
+    """Plain, or with an exponent below 1e-4 and from `exponent_from` digits on."""
+    _, digit_tuple, scale = number.as_tuple()
     exponent = len(digit_tuple) - 1 + int(scale)
-    minus = "-" if sign else ""
-    if not digits:
-        return f"{minus}0"
+    digits = "".join(map(str, digit_tuple)).rstrip("0")
     if not -4 <= exponent < exponent_from:
         fraction = f".{digits[1:]}" if digits[1:] else ""
-        return f"{minus}{digits[0]}{fraction}e{exponent:+03d}"
+        return f"{digits[0]}{fraction}e{exponent:+03d}"
     if exponent < 0:
-        return f"{minus}0.{'0' * (-exponent - 1)}{digits}"
+        return f"0.{'0' * (-exponent - 1)}{digits}"
     whole, fraction = digits[: exponent + 1].ljust(exponent + 1, "0"), digits[exponent + 1 :]
-    return f"{minus}{whole}.{fraction}" if fraction else f"{minus}{whole}"
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def _numeric(data: bytes) -> str:
@@ -273,8 +289,8 @@ _BINARY: Final[dict[int, Callable[[bytes], str]]] = {
     TEXT: _string,
     OID: _integer(">I"),
     JSON: _string,
-    FLOAT4: _float4,
-    FLOAT8: _float8,
+    FLOAT4: _float(">f", ">I", 6, 1 << 23),
+    FLOAT8: _float(">d", ">Q", 15, 1 << 52),
     UNKNOWN: _string,
     BPCHAR: _string,
     VARCHAR: _string,
