@@ -9,19 +9,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import install_postgres
 import psycopg
 import pytest
 import trustme
 
 from pgtrace.demo.embedded import EmbeddedServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-import install_postgres
 
 HBA = """
 local     all  all               scram-sha-256
@@ -92,3 +89,13 @@ def tls_server(certificates: Certificates) -> Iterator[EmbeddedServer]:
         with psycopg.connect(server.url(), autocommit=True) as connection:
             connection.execute(ROLES)
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many messages libpq's own trace agreed on."""
+    passed = terminalreporter.getreports("passed")
+    compared = [
+        number for report in passed if report.when == "call" for name, number in report.user_properties if name == "messages_compared"
+    ]
+    if compared:
+        terminalreporter.write_line(f"libpq's own trace and pgtrace agree on {sum(compared)} messages of {len(compared)} sessions")
