@@ -1,0 +1,14 @@
+"""The recorder process: the only sockets of pgtrace.
+
+    __main__   the process: configuration, event loop, signals, the end
+    control    requests and answers on the inherited pipes
+    server     listening, one Reception per driver, marks and settings
+    startup    until the first ReadyForQuery: replies of our own, the upstream leg, errors
+    upstream   opening the upstream leg; tls: its encryption; cancel: which upstream a CancelRequest belongs to
+    relay      the hot path: both legs of a session, back-pressure, half-close, resets
+    delay      --rtt
+    tape       what passed, bounded, on its way to the writer thread
+
+Bytes are forwarded first, then recorded. Nothing here knows what a message after start-up means; nothing imports this but by starting the process
+(pgtrace/recorder.py).
+"""

@@ -1,0 +1,164 @@
+"""The recorder process: `python -m pgtrace.proxy`, started by recorder.py with its pipes as stdin and stdout.
+
+The first line of stdin is the configuration; the first line of stdout says `ready` with the addresses, or the error. It runs in a session of its own,
+so what a terminal sends (Ctrl-C, Ctrl-Z, hang-up) reaches the parent alone. Its ends:
+
+- `stop` closes every session, writes what is there and ends. It is the only order to close sessions.
+- The control pipe closed without it (the parent crashed, was killed, or closed its terminal), or SIGTERM: no new connections; it goes on forwarding
+  and recording until the last session has ended, removes a temporary capture and ends. A second SIGTERM is a `stop`.
+
+It imports neither textual, click nor the bodies of messages: a recorder is there in a moment and stays small (tests/test_recorder.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, Final
+
+from pgtrace.address import Listen, Upstream
+from pgtrace.capture.record import End
+from pgtrace.errors import PgTraceError
+from pgtrace.proxy.control import Control, answer
+from pgtrace.proxy.server import Server
+from pgtrace.proxy.tape import TICK_S, Scribe, Tape, Writer
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the writer thread may keep the loop from a socket that is ready."""
+LAST_WRITE_S: Final = 5.0
+"""How long a stalled disk may keep the process from ending."""
+
+
+class Process:
+    """The configured recorder."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.listen = Listen(**settings["listen"] | {"hosts": tuple(settings["listen"]["hosts"])})
+        self.upstream = Upstream(**settings["upstream"])
+        self.rtt_ns = int(settings["rtt_ns"])
+        self.allow_others = bool(settings["allow_others"])
+        self.path = Path(settings["path"])
+        self.keep_bytes: int | None = settings["keep_bytes"]
+        self.temporary: str | None = settings["temporary"]
+        self._draining = False
+        self._stopped: asyncio.Event
+
+    def writer(self) -> Writer:
+        """The capture, created now."""
+        if self.keep_bytes is None:
+            from pgtrace.capture.writer import CaptureWriter
+
+            return CaptureWriter(self.path)
+        from pgtrace.capture.segments import SegmentWriter
+
+        return SegmentWriter(self.path, self.keep_bytes)
+
+    async def run(self) -> None:
+        """Record until told to stop, or until nobody is left."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
+        self._stopped = asyncio.Event()
+        tape = Tape(loop.call_soon_threadsafe)
+        server = Server(self.listen, self.upstream, tape, rtt_ns=self.rtt_ns, allow_others=self.allow_others)
+        await server.start()
+        try:
+            scribe = Scribe(self.writer(), os.urandom(32))
+        except BaseException:
+            server.stop_listening()
+            raise
+        tape.scribe = scribe
+        drain = lambda: self._drain(server)  # noqa: E731
+        control = Control(server, tape, scribe, on_stop=self._stopped.set, on_lost=drain)
+        await loop.connect_read_pipe(lambda: control, sys.stdin)
+        loop.add_signal_handler(signal.SIGTERM, drain)
+        for ignored in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT):
+            signal.signal(ignored, signal.SIG_IGN)
+        self._tick(loop, tape)
+        gc.collect()
+        gc.freeze()
+        answer({"ready": True, "addresses": server.addresses, "port": server.port, "capture": str(self.path)})
+        await self._stopped.wait()
+        server.stop_listening()
+        server.close_sessions()
+        await asyncio.sleep(0)
+        await self._end(loop, tape, scribe)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, tape: Tape) -> None:
+        tape.turn()
+        loop.call_later(TICK_S, self._tick, loop, tape)
+
+    def _drain(self, server: Server) -> None:
+        """Nobody gives orders any more: end with the last session."""
+        if self._draining:
+            self._stopped.set()
+            return
+        self._draining = True
+        server.stop_listening()
+        self._last = asyncio.get_running_loop().create_task(self._wait_for_last(server))
+
+    async def _wait_for_last(self, server: Server) -> None:
+        await server.idle.wait()
+        self._stopped.set()
+
+    async def _end(self, loop: asyncio.AbstractEventLoop, tape: Tape, scribe: Scribe) -> None:
+        """Write what is there, as far as the disk takes it."""
+        tape.add(End(monotonic_ns()))
+        written: asyncio.Future[int] = loop.create_future()
+        tape.flush(lambda position: None if written.cancelled() else written.set_result(position))
+        try:
+            position = await asyncio.wait_for(written, LAST_WRITE_S)
+        except TimeoutError:
+            answer({"error": "write", "reason": "the capture's disk does not answer"})
+        else:
+            scribe.finish(LAST_WRITE_S)
+            answer({"position": position, "write_error": scribe.error})
+        if self.temporary is not None and self._draining:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+def main() -> None:
+    """Read the configuration, run, and end the process with everything it holds."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_file_limit()
+    try:
+        process = Process(json.loads(_first_line()))
+        import uvloop
+
+        uvloop.run(process.run())
+    except PgTraceError as error:
+        answer({"error": type(error).__name__, "text": str(error), "fields": vars(error)})
+    sys.stdout.flush()
+    os._exit(0)  # a writer that hangs on its disk must not keep the process
+
+
+def _first_line() -> bytes:
+    """The configuration, and not a byte of the requests behind it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            break
+        line += byte
+    return line
+
+
+def _raise_file_limit() -> None:
+    """Two sockets a session: take what the system allows."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        pass  # macOS refuses more than OPEN_MAX; what there is must do
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Requests and answers on the inherited pipes: one JSON object a line, in order, no port and no file.
+
+    {"do": "mark", "begin": true, "name": "test_checkout"}   -> {"id": 1, "time_ns": ...}
+    {"do": "set", "rtt_ns": 20000000}                        -> {"time_ns": ...}
+    {"do": "flush"}                                          -> {"position": ..., "time_ns": ...}
+    {"do": "stats"}                                          -> {"connections": ..., "accepted": ..., "lost_bytes": ..., ...}
+    {"do": "stop"}                                           -> {"position": ...}, then the process ends
+
+The first line in is the configuration (__main__.py), the first line out `{"ready": true, ...}` or `{"error": ..., ...}`. A request may carry an `id`,
+which comes back. An unknown or broken request is answered by an `error` and changes nothing.
+
+A mark and a flush take their place in the order by letting the loop take one more full turn: what the kernel holds when the request comes is read
+before. The end of the pipe without `stop` is no order to end: see __main__.py. An answer nobody reads is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, Final
+
+from pgtrace.proxy.server import Server
+from pgtrace.proxy.tape import Scribe, Tape
+
+TURNS: Final = 2
+"""Callbacks that pass before the loop has polled its sockets once more, whatever it was doing when the request came."""
+
+
+class Control(asyncio.Protocol):
+    """The reading end of the control pipe."""
+
+    def __init__(self, server: Server, tape: Tape, scribe: Scribe, *, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        self._server = server
+        self._tape = tape
+        self._scribe = scribe
+        self._on_stop = on_stop
+        self._on_lost = on_lost
+        self._partial = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            try:
+                self._request(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                answer({"error": "request", "reason": f"{type(error).__name__}: {error}"})
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_lost()
+
+    def _request(self, request: dict[str, Any]) -> None:
+        loop = asyncio.get_running_loop()
+        echo = {"id": request["id"]} if "id" in request else {}
+        match request["do"]:
+            case "mark":
+                begin, name = bool(request["begin"]), str(request["name"])
+                _after_turns(loop, TURNS, lambda: answer({"mark": self._server.mark(begin, name), "time_ns": monotonic_ns()} | echo))
+            case "set":
+                self._server.set_rtt(int(request["rtt_ns"]))
+                answer({"time_ns": monotonic_ns()} | echo)
+            case "flush":
+                _after_turns(loop, TURNS, lambda: self._flush(echo))
+            case "stats":
+                answer(self.stats() | echo)
+            case "stop":
+                self._on_stop()
+            case other:
+                raise ValueError(f"unknown request {other!r}")
+
+    def _flush(self, echo: dict[str, Any]) -> None:
+        now = monotonic_ns()
+        self._tape.flush(lambda position: answer({"position": position, "time_ns": now, "write_error": self._scribe.error} | echo))
+
+    def stats(self) -> dict[str, Any]:
+        """What the recorder knows of itself."""
+        server = self._server
+        return {
+            "connections": len(server.sessions),
+            "accepted": server.accepted,
+            "failures": server.failures,
+            "lost_bytes": self._tape.lost_bytes + self._scribe.lost_bytes,
+            "waiting_bytes": self._tape.waiting_bytes,
+            "write_error": self._scribe.error,
+            "upstream_error": server.upstream_error,
+        }
+
+
+def answer(line: dict[str, Any]) -> None:
+    """One line on stdout; when the parent is gone or does not read, it is dropped."""
+    try:
+        os.write(1, json.dumps(line).encode() + b"\n")
+    except OSError:
+        pass
+
+
+def _after_turns(loop: asyncio.AbstractEventLoop, turns: int, action: Callable[[], None]) -> None:
+    if turns:
+        loop.call_soon(_after_turns, loop, turns - 1, action)
+    else:
+        action()

@@ -1,0 +1,278 @@
+"""The hot path: two legs of one session, and the bytes between them.
+
+A leg is the protocol of one socket. What it reads goes to the other leg's transport at once, then onto the tape: `data_received -> write -> append`,
+no decoding, no await, nothing held back or joined. What that costs is measured by bench/.
+
+- Time: a driver's bytes have the time at which they were read, a server's bytes the time at which they were handed to the driver's socket.
+- Back-pressure: the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
+  so a peer that does not read costs one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
+- Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. A TLS leg cannot
+  half-close, so its TCP connection does, once everything is written: the server answers what it has read, as it would without TLS.
+- Reset: passed on as a reset, after everything that came before it was delivered: with SO_LINGER 0, once the kernel's queue is empty.
+- A leg that is lost never takes its bytes back: what was read before is still written to the other one.
+
+Nothing is ever injected here, and a session's failure ends that session alone.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pgtrace.capture.record import NEITHER, Close
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy.tape import ITEM_BYTES, Tape
+
+if TYPE_CHECKING:
+    from pgtrace.proxy.delay import Delayed
+
+LINGER_OFF: Final = struct.pack("ii", 1, 0)
+"""Close with a reset."""
+DELIVERY_S: Final = 30.0
+"""How long a peer that reads nothing more may keep a reset waiting."""
+POLL_S: Final = 0.005
+_SIOCOUTQ: Final = 0x5411
+
+
+class Session:
+    """One driver's connection: its number, its two legs and how it ended."""
+
+    __slots__ = ("backend", "ended", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+
+    def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
+        self.number = number
+        self.tape = tape
+        self.loop = loop
+        self.rtt_ns = rtt_ns
+        self.frontend = DriverLeg(self)
+        self.backend = ServerLeg(self)
+        self.frontend.peer, self.backend.peer = self.backend, self.frontend
+        self.ended: tuple[int, str] | None = None
+        """Which side ended first, and how; None while both are there."""
+        self.on_done = on_done
+
+    def end(self, side: int, how: str) -> None:
+        """Remember what ended the session, if this is the first to do so."""
+        if self.ended is None:
+            self.ended = (side, how)
+
+    def lost(self) -> None:
+        """A leg is gone for good: when both are, so is the session."""
+        if self.frontend.lost and self.backend.lost:
+            side, how = self.ended or (NEITHER, "pgtrace")
+            self.tape.add(Close(monotonic_ns(), self.number, side, how))
+            self.on_done(self)
+            del self.frontend.peer, self.backend.peer
+
+    def close(self) -> None:
+        """End both legs; what is written already is delivered."""
+        self.end(NEITHER, "pgtrace")
+        for leg in (self.frontend, self.backend):
+            if leg.transport is not None and not leg.lost:
+                leg.transport.close()
+
+
+class Leg(asyncio.Protocol):
+    """One socket of a session. The other's bytes go out through `write`."""
+
+    side: int
+
+    __slots__ = ("delayed", "eof", "finished", "lost", "number", "peer", "session", "tape", "transport", "write")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.number = session.number
+        self.tape = session.tape
+        self.transport: asyncio.Transport | None = None
+        self.peer: Leg
+        self.write: Callable[[bytes], None] = self.discard
+        """Sends bytes read here to the peer; discard() where there is no peer (any more)."""
+        self.eof = False  # this socket will send nothing more
+        self.finished = False  # the end was passed on to this socket
+        self.lost = False  # this socket is closed
+        self.delayed: Delayed | None = None
+
+    def attach(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket: the peer writes to it from now on."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(0)
+        self.peer.write = self.transport.write
+        prepare_socket(transport.get_extra_info("socket"))
+
+    def use(self, protocol: asyncio.Protocol) -> None:
+        """Let `protocol` have what this socket reads, behind the delay where there is one."""
+        if self.delayed is not None:
+            self.delayed.target = protocol
+        elif self.transport is not None and not self.lost:
+            self.transport.set_protocol(protocol)
+
+    def record(self, data: bytes) -> None:
+        """Put a read on the tape, with the time of now."""
+        tape = self.tape
+        if tape.room > 0:
+            tape.room -= len(data) + ITEM_BYTES
+            tape.append((monotonic_ns(), self.number, self.side, data))
+        else:
+            tape.lose(self.number, self.side, len(data))
+
+    def pause_writing(self) -> None:
+        if self.peer.transport is not None and not self.peer.lost:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.peer.delayed is not None:
+            self.peer.delayed.resume()
+        elif self.peer.transport is not None and not self.peer.lost and not self.peer.eof:
+            self.peer.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        self.eof = True
+        self.session.end(self.side, "FIN")
+        if self.peer.eof or self.peer.lost:
+            for leg in (self, self.peer):
+                if leg.transport is not None and not leg.lost:
+                    leg.transport.close()
+        else:
+            self.peer.finish()
+        return not _is_tls(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        self.peer.write = self.peer.discard
+        if exc is not None and not self.eof:
+            self.session.end(self.side, "RST")
+        if not self.peer.lost and self.peer.transport is not None:
+            if isinstance(exc, ConnectionError):
+                self.peer.reset()
+            elif self.peer.eof:
+                self.peer.transport.close()
+            else:
+                self.peer.finish()
+        self.session.lost()
+
+    def discard(self, data: bytes) -> None:
+        """The peer is gone: what still comes is answered as a closed socket answers it, with a reset."""
+        if self.transport is not None and self.peer.lost:
+            self.reset()
+
+    def finish(self) -> None:
+        """Pass the end of the stream on to this socket, behind everything written to it."""
+        if self.finished or self.lost or self.transport is None or self.transport.is_closing():
+            return
+        self.finished = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            since_ns, pending = monotonic_ns(), self._pending()
+            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._shut_down, since_ns, pending))
+
+    def reset(self) -> None:
+        """Abort this socket once everything written to it has been delivered."""
+        if self.lost or self.transport is None or self.transport.is_closing():
+            return
+        self.transport.pause_reading()
+        self._when_delivered(self._abort, monotonic_ns(), self._pending())
+
+    def _when_delivered(self, action: Callable[[], None], since_ns: int, pending: int) -> None:
+        """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""
+        if self.lost:
+            return
+        now = self._pending()
+        if now == pending == 0 or (now >= pending and monotonic_ns() - since_ns > DELIVERY_S * 1e9):
+            action()
+            return
+        if now < pending:
+            since_ns = monotonic_ns()
+        self.session.loop.call_later(POLL_S, lambda: self._when_delivered(action, since_ns, now))
+
+    def _pending(self) -> int:
+        """Bytes written to this socket that its peer's kernel has not acknowledged."""
+        if self.transport is None:
+            return 0
+        waiting = self.transport.get_write_buffer_size()
+        if waiting or not sys.platform.startswith("linux"):
+            return waiting
+        queued = array.array("i", [0])
+        try:
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _SIOCOUTQ, queued)
+        except OSError:
+            return 0
+        return queued[0]
+
+    def _abort(self) -> None:
+        if self.transport is None:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
+            except OSError:
+                pass
+        self.transport.abort()
+
+    def _shut_down(self) -> None:
+        if self.transport is None:
+            return
+        try:
+            with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as twin:
+                twin.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.transport.close()
+
+
+class DriverLeg(Leg):
+    """The driver's socket."""
+
+    __slots__ = ()
+    side = FRONTEND
+
+    def data_received(self, data: bytes) -> None:
+        now = monotonic_ns()
+        self.write(data)
+        tape = self.tape
+        if tape.room > 0:
+            tape.room -= len(data) + ITEM_BYTES
+            tape.append((now, self.number, FRONTEND, data))
+        else:
+            tape.lose(self.number, FRONTEND, len(data))
+
+
+class ServerLeg(Leg):
+    """The upstream's socket."""
+
+    __slots__ = ()
+    side = BACKEND
+
+    def data_received(self, data: bytes) -> None:
+        self.write(data)
+        tape = self.tape
+        if tape.room > 0:
+            tape.room -= len(data) + ITEM_BYTES
+            tape.append((monotonic_ns(), self.number, BACKEND, data))
+        else:
+            tape.lose(self.number, BACKEND, len(data))
+
+
+def prepare_socket(sock: Any) -> None:
+    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed."""
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError:
+        pass
+
+
+def _is_tls(transport: asyncio.Transport | None) -> bool:
+    return transport is not None and transport.get_extra_info("ssl_object") is not None

@@ -1,0 +1,331 @@
+"""A session's beginning: from the driver's first byte to the first ReadyForQuery, the only part that is handled in the path.
+
+The driver's side, Reception, before an upstream exists:
+
+- SSLRequest and GSSENCRequest are answered `N` by pgtrace itself (the driver's leg is plain) and go no further. Plain bytes that came together with
+  one are refused, as the server does it (CVE-2021-23214).
+- A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
+  it came. A driver that begins a TLS handshake at once speaks TLS with the server itself: nothing is encrypted twice.
+- No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
+  Everything else is closed. Once a byte of the server was forwarded nothing of ours is ever sent.
+
+The server's side, Greeting, reads along until the first ReadyForQuery: for BackendKeyData (cancel.py), and on an encrypted leg for the offer of
+SCRAM-SHA-256-PLUS (tls.py). A refusal before authentication starts libpq's second try without (prefer) or with (allow) TLS.
+
+After that both sockets belong to their legs (relay.py) alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.capture.record import NEITHER, Fact, Made, Rewrite
+from pgtrace.errors import UpstreamError
+from pgtrace.framing import LONGEST_STARTUP, Framer
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.relay import Session
+from pgtrace.proxy.tls import ChannelBindingFilter
+from pgtrace.proxy.upstream import Endpoint, Opened, open_leg
+
+if TYPE_CHECKING:
+    from pgtrace.proxy.server import Server
+
+REFUSED_S: Final = 5.0
+"""How long a driver may take to read a refusal."""
+TLS_HANDSHAKE: Final = 0x16
+_HEADER: Final = struct.Struct(">II").unpack_from
+
+
+class Reception(asyncio.Protocol):
+    """The driver's socket until there is an upstream to talk to."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.session: Session
+        self._unread = b""  # what no answer was given to yet
+        self._first = b""  # what goes to the upstream first
+        self._request = 0  # the code of the first packet, 0 where it is none of PostgreSQL's
+        self._replying = False
+        self._over = False  # refused, or the driver is gone
+        self._task: asyncio.Task[None] | None = None
+        self._opened: Opened | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.session = self.server.open_session(transport)
+        self.session.frontend.attach(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.session.frontend.record(data)
+        if self._over:
+            return
+        self._unread += data
+        if self._task is None and not self._replying:
+            self._examine()
+
+    def eof_received(self) -> bool:
+        self.session.frontend.eof = True
+        self.session.end(FRONTEND, "FIN")
+        if self._over or self._task is None:
+            self._abandon()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over = True
+        if exc is not None:
+            self.session.end(FRONTEND, "RST")
+        if self._task is not None:
+            self._task.cancel()
+        backend = self.session.backend
+        if backend.transport is None or backend.transport.is_closing():
+            backend.lost = True
+        self.session.frontend.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Nothing of ours is long enough to need it."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing()."""
+
+    def _examine(self) -> None:
+        """Decide what the first packet is, once that can be said."""
+        packet = self._unread
+        if packet[0] == 0:
+            if len(packet) < 8:
+                return
+            length, request = _HEADER(packet)
+            if 8 <= length <= LONGEST_STARTUP:
+                if len(packet) < length:
+                    return
+                if request in (codes.SSL_REQUEST_CODE, codes.GSSENC_REQUEST_CODE):
+                    self._unread = packet[length:]
+                    self._replying = True
+                    self.session.loop.call_later(self.session.rtt_ns / 1e9, self._reply) if self.session.rtt_ns else self._reply()
+                    return
+                self._request = request
+        self._transport.pause_reading()
+        self._task = self.session.loop.create_task(self._open())
+
+    def _reply(self) -> None:
+        if self._over:
+            return
+        self._replying = False
+        self._make(b"N")
+        if self._unread:
+            self._refuse("08P01", "received unencrypted data after a request for encryption", "This may be an attempt to inject bytes.")
+
+    async def _open(self) -> None:
+        """Open the upstream leg; whatever happens ends here."""
+        try:
+            self._first, self._unread = self._unread, b""
+            encrypted = False if self._first[0] == TLS_HANDSHAKE else None
+            endpoint = self.server.cancels.find(self._first) if self._request == codes.CANCEL_REQUEST_CODE else None
+            self._adopt(await self._leg(endpoint, encrypted))
+        except UpstreamError as error:
+            self.server.upstream_failed(error)
+            self._fact("upstream.error", f"{error.upstream}: {error.reason}")
+            self._no_upstream(error)
+        except Exception as error:  # one session's trouble is never another's
+            self.server.failed(error)
+            self.session.close()
+
+    async def _leg(self, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
+        session, server = self.session, self.server
+        greetings: list[Greeting] = []
+
+        def greet() -> asyncio.Protocol:
+            greetings.append(Greeting(self, endpoint))
+            if not session.rtt_ns:
+                return greetings[-1]
+            session.backend.delayed = Delayed(session.backend, greetings[-1])
+            return session.backend.delayed
+
+        opened = await open_leg(server.upstream, server.context, greet, endpoint=endpoint, encrypted=encrypted)
+        greetings[-1].opened(opened)
+        return opened
+
+    def _adopt(self, opened: Opened) -> None:
+        """The upstream is there: send what the driver sent first."""
+        self._opened = opened
+        self._fact("server", opened.endpoint.display)
+        tls = opened.transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._fact("tls.backend", tls.version())
+            self._fact("tls.backend.cipher", tls.cipher()[0])
+        self._forward(self._first)
+        if not opened.second_try:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """From here on the driver's socket belongs to its leg."""
+        leg = self.session.frontend
+        if self._over or leg.lost:
+            return
+        self._over = True
+        if self._unread:
+            self._forward(self._unread)
+            self._unread = b""
+        leg.use(leg)
+        if leg.eof:
+            leg.eof_received() if leg.delayed is None else leg.delayed.eof_received()
+        else:
+            self._transport.resume_reading()
+
+    def try_again(self, refusal: bytes) -> None:
+        """The server refused this kind of encryption: make libpq's second try, or pass the refusal on."""
+        self._task = self.session.loop.create_task(self._second_try(refusal))
+
+    async def _second_try(self, refusal: bytes) -> None:
+        assert self._opened is not None
+        first, session = self._opened, self.session
+        try:
+            self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
+            opened = await self._leg(first.endpoint, not first.encrypted)
+        except UpstreamError:
+            session.backend.lost = True
+            session.backend.write(refusal)
+            session.backend.record(refusal)
+            session.end(BACKEND, "FIN")
+            session.frontend.finish()
+            self._over = True
+            session.loop.call_later(REFUSED_S, self._abandon)
+            self._transport.resume_reading()
+        except Exception as error:  # as in _open()
+            self.server.failed(error)
+            session.close()
+        else:
+            self._adopt(opened)
+
+    def _forward(self, data: bytes) -> None:
+        """Send on what is on the tape already, behind the delay where there is one."""
+        leg = self.session.frontend
+        if self.session.rtt_ns and leg.delayed is None:
+            leg.delayed = Delayed(leg, leg)
+            self._transport.set_protocol(leg.delayed)
+        if leg.delayed is not None:
+            leg.delayed.forward(data)
+        else:
+            leg.write(data)
+
+    def _no_upstream(self, error: UpstreamError) -> None:
+        if self._request >> 16 == 3:
+            upstream = self.server.upstream
+            where = f"Host {upstream.unix or upstream.host}, port {upstream.port}: {error.reason}."
+            self._refuse("57P03", f"cannot reach the upstream {error.upstream}", where)
+        else:
+            self.session.backend.lost = True
+            self._abandon()
+
+    def _refuse(self, sqlstate: str, message: str, detail: str) -> None:
+        """End the session with an ErrorResponse of our own: no byte of a server has been forwarded."""
+        self._over = True
+        self.session.backend.lost = True
+        self.session.end(NEITHER, "pgtrace")
+        self._make(error_response(sqlstate, message, detail))
+        self.session.frontend.finish()
+        if self.session.frontend.eof:
+            self._abandon()
+            return
+        self._transport.resume_reading()  # until the driver has read it and closes
+        self.session.loop.call_later(REFUSED_S, self._abandon)
+
+    def _abandon(self) -> None:
+        self._over = True
+        if self.session.backend.transport is None:
+            self.session.backend.lost = True
+        if not self.session.frontend.lost:
+            self._transport.close()
+
+    def _make(self, data: bytes) -> None:
+        self.session.backend.write(data)
+        self.session.tape.add(Made(monotonic_ns(), self.session.number, 0, data), len(data))
+
+    def _fact(self, key: str, value: str) -> None:
+        self.session.tape.add(Fact(monotonic_ns(), self.session.number, key, value))
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        transport = self.session.frontend.transport
+        assert transport is not None
+        return transport
+
+
+class Greeting(asyncio.Protocol):
+    """The upstream's socket until the first ReadyForQuery."""
+
+    def __init__(self, reception: Reception, endpoint: Endpoint | None) -> None:
+        self._reception = reception
+        self._session = reception.session
+        self._leg = reception.session.backend
+        self._endpoint = endpoint
+        self._framer = Framer(kept_bytes=512)
+        self._filter: ChannelBindingFilter | None = None
+        self._second_try = False
+        self._abandoned = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._leg.attach(transport)
+
+    def opened(self, opened: Opened) -> None:
+        """How the leg was opened; nothing has been read before."""
+        self._endpoint = opened.endpoint
+        self._second_try = opened.second_try
+        self._filter = ChannelBindingFilter() if opened.encrypted else None
+
+    def data_received(self, data: bytes) -> None:
+        if self._abandoned:
+            return
+        if self._second_try and data[:1] == b"E":
+            self._abandoned = True
+            if self._leg.transport is not None:
+                self._leg.transport.abort()
+            self._reception.try_again(data)
+            return
+        self._settle()
+        session, over = self._session, False
+        for original, sent in [(None, data)] if self._filter is None else self._filter.feed(data):
+            self._leg.write(sent)
+            if original is None:
+                self._leg.record(sent)
+            else:
+                session.tape.add(Rewrite(monotonic_ns(), session.number, BACKEND, 0, original, sent), len(original) + len(sent))
+            for code, body, _ in self._framer.feed(BACKEND, sent):
+                if code == ord("K") and self._endpoint is not None:
+                    self._reception.server.cancels.add(session.number, body, self._endpoint)
+                over = over or code in (ord("Z"), codes.OPAQUE)
+        if over:
+            self._leg.use(self._leg)
+
+    def eof_received(self) -> bool:
+        if self._abandoned:
+            return False
+        self._settle()
+        return self._leg.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._abandoned:
+            self._settle()
+            self._leg.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._leg.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._leg.resume_writing()
+
+    def _settle(self) -> None:
+        """There will be no second try: the driver's socket may go on."""
+        if self._second_try:
+            self._second_try = False
+            self._reception.hand_over()
+
+
+def error_response(sqlstate: str, message: str, detail: str) -> bytes:
+    """An ErrorResponse FATAL that says it is pgtrace's."""
+    fields = {"S": "FATAL", "V": "FATAL", "C": sqlstate, "M": f"pgtrace: {message}", "D": detail}
+    body = b"".join(code.encode() + text.encode("utf-8", "replace") + b"\0" for code, text in fields.items()) + b"\0"
+    return struct.pack(">cI", b"E", len(body) + 4) + body

@@ -1,0 +1,131 @@
+"""TLS to the upstream, in libpq's words.
+
+    disable       never            allow    only when the server refuses without it
+    prefer        when the server does it, else without          require  or not at all
+    verify-ca     and the certificate comes from a known CA      verify-full  and it carries the host's name
+
+A root certificate that exists is used whatever the mode says, as libpq does it: `require` then verifies the CA. `sslrootcert=system` means the
+system's store and needs verify-full. The name of the host is sent (SNI), and ALPN `postgresql` is offered; a server reached by sslnegotiation=direct
+must accept it.
+
+The answer to SSLRequest is read as exactly one byte from the bare socket, before anything else can read from it: plain bytes that somebody put behind
+it stay in the kernel and break the handshake (CVE-2021-23222).
+
+Channel binding: SCRAM-SHA-256-PLUS binds a login to the TLS connection it runs in. The driver's leg is plain, so it must not be offered the server's
+PLUS: ChannelBindingFilter takes it out of AuthenticationSASL, the only bytes of a session pgtrace ever changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import struct
+from typing import Final
+
+from pgtrace.address import SSL_MODES, Upstream
+from pgtrace.errors import AddressError
+from pgtrace.protocol import codes
+
+SSL_REQUEST: Final = struct.pack(">II", 8, codes.SSL_REQUEST_CODE)
+ALPN: Final = "postgresql"
+LONGEST_AUTHENTICATION: Final = 2000
+"""libpq's bound on an authentication request."""
+
+
+def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
+    """What the upstream leg is encrypted with, None where it never is; AddressError where a file cannot be used."""
+    if upstream.unix is not None or upstream.sslmode == "disable":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([ALPN])
+    context.check_hostname = upstream.sslmode == "verify-full"
+    root = upstream.sslrootcert
+    if root == "system":
+        if upstream.sslmode != "verify-full":
+            raise AddressError(upstream.display, f"sslrootcert=system needs sslmode=verify-full, not {upstream.sslmode}")
+        context.load_default_certs()
+    elif root is not None and os.path.exists(root):
+        try:
+            context.load_verify_locations(root)
+        except (OSError, ssl.SSLError) as error:
+            raise AddressError(root, f"no root certificate: {error.strerror or error}") from None
+    elif SSL_MODES.index(upstream.sslmode) >= SSL_MODES.index("verify-ca"):
+        raise AddressError(
+            upstream.display,
+            f"sslmode={upstream.sslmode} needs a root certificate and {root or '~/.postgresql/root.crt'} does not exist: set sslrootcert",
+        )
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    if upstream.sslcert is not None:
+        try:
+            context.load_cert_chain(upstream.sslcert, upstream.sslkey, password=lambda: b"")
+        except (OSError, ssl.SSLError) as error:
+            raise AddressError(upstream.sslcert, f"no certificate with its key: {error.strerror or error}") from None
+    return context
+
+
+async def request_tls(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
+    """The server's answer to SSLRequest: one byte, `S` or `N`, or `E` and others from what is no such server; empty where it closed."""
+    await loop.sock_sendall(sock, SSL_REQUEST)
+    return await loop.sock_recv(sock, 1)
+
+
+class ChannelBindingFilter:
+    """Takes SCRAM-SHA-256-PLUS out of what the server offers, wherever its bytes are cut.
+
+    Only an authentication request is ever held until it is whole, and fewer than five bytes of a header.
+    """
+
+    __slots__ = ("_held", "_skip", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        """Whether there is nothing left to look for."""
+        self._held = b""
+        self._skip = 0  # bytes of a message that is none of ours
+
+    def feed(self, data: bytes) -> list[tuple[bytes | None, bytes]]:
+        """Pieces to send in this order: (None, bytes as they came) or (bytes as they came, bytes to send instead)."""
+        data = self._held + data
+        self._held = b""
+        position = min(self._skip, len(data))
+        self._skip -= position
+        while not self.done and position < len(data):
+            if position + 5 > len(data):
+                self._held = data[position:]
+                break
+            length = int.from_bytes(data[position + 1 : position + 5], "big")
+            stop = position + 1 + length
+            if data[position] != 0x52:
+                self.done = length < 4 or data[position] in b"EZ"
+                self._skip = max(0, stop - len(data))
+                position = min(stop, len(data))
+                continue
+            if not 8 <= length <= LONGEST_AUTHENTICATION:
+                self.done = True
+            elif stop > len(data):
+                self._held = data[position:]
+                break
+            else:
+                subtype = codes.authentication_subtype(data[position + 5 : stop])
+                self.done = subtype in (codes.AUTH_OK, codes.AUTH_SASL)
+                changed = _without_channel_binding(data[position + 5 : stop]) if subtype == codes.AUTH_SASL else None
+                if changed is not None:
+                    pieces: list[tuple[bytes | None, bytes]] = [
+                        (None, data[:position]),
+                        (data[position:stop], changed),
+                        (None, data[stop:]),
+                    ]
+                    return [piece for piece in pieces if piece[1]]
+                position = stop
+        passed = data[: len(data) - len(self._held)]
+        return [(None, passed)] if passed else []
+
+
+def _without_channel_binding(body: bytes) -> bytes | None:
+    from pgtrace.protocol.authentication import without_channel_binding  # only who needs it pays for construct
+
+    return without_channel_binding(body)

@@ -1,0 +1,187 @@
+"""Opening the upstream leg: a socket to the first address that answers, encrypted as sslmode says.
+
+Names are resolved every time, so a server that moved is found, and every address is tried in order. Sockets are connected and TLS is asked for on the
+bare socket; a transport exists only when the bytes after it are the session's.
+
+With `prefer` and `allow` libpq has a second try: the other kind of encryption, when the server refuses the first before authentication. `Opened.second_try`
+says whether there is one; the start-up phase makes it (startup.py), nothing has been forwarded by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from pgtrace.address import Upstream, display_address
+from pgtrace.errors import UpstreamError
+from pgtrace.proxy.tls import ALPN, request_tls
+
+CONNECT_S: Final = 10.0
+"""How long one address, and one TLS handshake, may take."""
+RETRY_S: Final = 0.01
+"""A Unix socket whose queue is full says so instead of waiting."""
+
+
+class Endpoint(NamedTuple):
+    """One resolved address."""
+
+    family: int
+    address: Any
+
+    @property
+    def display(self) -> str:
+        return f"unix:{self.address}" if self.family == socket.AF_UNIX else display_address(self.address[0], self.address[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An upstream leg that is ready for the session's bytes."""
+
+    transport: asyncio.Transport
+    endpoint: Endpoint
+    encrypted: bool
+    second_try: bool
+    """Whether the other kind of encryption may be tried when the server refuses this one."""
+
+
+async def open_leg(
+    upstream: Upstream,
+    context: ssl.SSLContext | None,
+    factory: Callable[[], asyncio.Protocol],
+    *,
+    endpoint: Endpoint | None = None,
+    encrypted: bool | None = None,
+) -> Opened:
+    """Connect, encrypt and hand the socket to the protocol of `factory`; UpstreamError with the system's reason where that fails.
+
+    `endpoint` is an address known from before; `encrypted` asks for one kind of encryption without the other as a way out.
+    """
+    mode = upstream.sslmode
+    if context is None or encrypted is False:
+        return await _open(upstream, None, factory, endpoint)
+    if encrypted:
+        return await _open(upstream, context, factory, endpoint, insist=True)
+    if mode == "allow":
+        opened = await _open(upstream, None, factory, endpoint)
+        return Opened(opened.transport, opened.endpoint, False, True)
+    if mode == "prefer":
+        try:
+            opened = await _open(upstream, context, factory, endpoint, insist=False)
+        except _NoTls:
+            return await _open(upstream, None, factory, endpoint)
+        return Opened(opened.transport, opened.endpoint, opened.encrypted, opened.encrypted)
+    return await _open(upstream, context, factory, endpoint, insist=True)
+
+
+class _NoTls(UpstreamError):
+    """TLS failed on a connection that stood: `prefer` goes on without."""
+
+
+async def _open(
+    upstream: Upstream,
+    context: ssl.SSLContext | None,
+    factory: Callable[[], asyncio.Protocol],
+    endpoint: Endpoint | None,
+    *,
+    insist: bool = False,
+) -> Opened:
+    loop = asyncio.get_running_loop()
+    sock, endpoint = await _connect(loop, upstream, endpoint)
+    try:
+        if context is not None and upstream.sslnegotiation == "postgres":
+            async with asyncio.timeout(CONNECT_S):
+                reply = await request_tls(loop, sock)
+            if reply == b"N" and not insist:
+                context = None
+            elif reply == b"N":
+                raise UpstreamError(upstream.display, f"the server does not do TLS and sslmode={upstream.sslmode} asks for it")
+            elif reply != b"S":
+                raise _NoTls(
+                    upstream.display, f"the server answered SSLRequest with {reply!r}" if reply else "the server closed on SSLRequest"
+                )
+        if context is None:
+            transport = await _transport(loop, sock, factory, None, "")
+        else:
+            transport = await _transport(loop, sock, factory, context, upstream.host)
+            tls = transport.get_extra_info("ssl_object")
+            if upstream.sslnegotiation == "direct" and tls.selected_alpn_protocol() != ALPN:
+                transport.abort()
+                raise UpstreamError(upstream.display, "the server does not know ALPN postgresql, which sslnegotiation=direct needs")
+    except (OSError, ssl.SSLError) as error:
+        sock.close()
+        raise _NoTls(upstream.display, f"TLS failed: {reason(error)}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return Opened(transport, endpoint, context is not None, False)
+
+
+async def _transport(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None, host: str
+) -> asyncio.Transport:
+    if sock.family == socket.AF_UNIX:
+        return (await loop.create_unix_connection(factory, sock=sock))[0]
+    if context is None:
+        return (await loop.create_connection(factory, sock=sock))[0]
+    return (await loop.create_connection(factory, sock=sock, ssl=context, server_hostname=host, ssl_handshake_timeout=CONNECT_S))[0]
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, upstream: Upstream, known: Endpoint | None) -> tuple[socket.socket, Endpoint]:
+    reasons: dict[str, None] = {}
+    for endpoint in [known] if known is not None else await _resolve(loop, upstream):
+        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                if endpoint.family == socket.AF_UNIX:
+                    await _connect_unix(sock, endpoint.address)
+                else:
+                    await loop.sock_connect(sock, endpoint.address)
+        except OSError as error:
+            sock.close()
+            reasons[reason(error)] = None
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock, endpoint
+    raise UpstreamError(upstream.display, "; ".join(reasons))
+
+
+async def _connect_unix(sock: socket.socket, path: str) -> None:
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, upstream: Upstream) -> list[Endpoint]:
+    if upstream.unix is not None:
+        return [Endpoint(socket.AF_UNIX, upstream.socket_path)]
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            found = await loop.getaddrinfo(upstream.hostaddr or upstream.host, upstream.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UpstreamError(upstream.display, reason(error)) from None
+    return [Endpoint(info[0], info[4]) for info in found]
+
+
+def reason(error: OSError | ssl.SSLError) -> str:
+    """The system's words for a failure."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"no answer within {CONNECT_S:.0f} s"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({error.strerror})"
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__

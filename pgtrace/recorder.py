@@ -1,0 +1,315 @@
+"""The handle on a recorder: starts the process, asks it things over its pipes, ends it.
+
+    with Recorder(parse_listen(":0"), parse_upstream("db:5432", os.environ)) as recorder:
+        run_something(recorder.host, recorder.port)
+        recorder.flush()
+        Trace.open([recorder.capture])
+
+The process is pgtrace/proxy; nothing of it is imported here. It sits in a session of its own: what the terminal sends reaches this process alone. When
+this one dies without stop(), the recorder goes on until its last session ended, and cleans up after itself.
+
+Every request is one line and waits for its answer under a lock, so any thread may ask. Requests raise RecorderError when the process is gone or does
+not answer. Without `write` the capture is temporary: a directory only this user can enter, removed by stop().
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, NamedTuple, Protocol, Self
+
+from pgtrace import errors
+from pgtrace.address import Listen, Upstream, check_exposure, check_loop
+from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
+
+START_S: Final = 20.0
+ANSWER_S: Final = 10.0
+STOP_S: Final = 15.0
+PROBE_S: Final = 5.0
+DEFAULT_KEEP_BYTES: Final = 1 << 30
+"""What a temporary capture keeps."""
+
+
+class Flushed(NamedTuple):
+    """Everything that had reached the recorder at `time_ns` is in the capture, up to `position`."""
+
+    position: int
+    time_ns: int
+
+
+class Following(Protocol):
+    """What quiet() needs of a trace that follows the capture."""
+
+    def read_until(self, position: int) -> object: ...
+
+    @property
+    def quiet(self) -> bool: ...
+
+
+class Recorder:
+    """A recorder process; a context manager that starts and stops it."""
+
+    def __init__(
+        self,
+        listen: Listen,
+        upstream: Upstream,
+        *,
+        write: Path | None = None,
+        keep_bytes: int | None = None,
+        rtt_ns: int = 0,
+        allow_others: bool = False,
+    ) -> None:
+        """Nothing happens yet. `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is."""
+        self.listen = listen
+        self.upstream = upstream
+        self.rtt_ns = rtt_ns
+        self.allow_others = allow_others
+        self.addresses: list[str] = []
+        """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
+        self.port = listen.port
+        self._write = write
+        self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
+        self._temporary: str | None = None
+        self._capture: Path | None = write
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._unread = b""
+        self._requests = 0
+
+    def start(self) -> None:
+        """Start the process and wait until it listens.
+
+        Raises AddressError (a listener that lends this user's identity to others, an upstream that is the listener), ListenError, OutputExists,
+        CaptureError, RecorderError.
+        """
+        check_exposure(self.listen, self.upstream, self.allow_others)
+        check_loop(self.listen, self.upstream)
+        if self._write is not None and os.path.lexists(self._write):
+            raise OutputExists(self._write)
+        if self._write is None:
+            self._temporary = tempfile.mkdtemp(prefix="pgtrace-")
+            self._capture = Path(self._temporary) / "capture"
+        try:
+            self._launch()
+        except BaseException:
+            self._end(0)
+            raise
+
+    def _launch(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pgtrace.proxy"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
+            bufsize=0,
+        )
+        settings = {
+            "listen": dataclasses.asdict(self.listen),
+            "upstream": dataclasses.asdict(self.upstream),
+            "path": os.path.abspath(self.capture),
+            "keep_bytes": self._keep_bytes,
+            "temporary": self._temporary,
+            "rtt_ns": self.rtt_ns,
+            "allow_others": self.allow_others,
+        }
+        self._send(settings)
+        ready = self._read_line(time.monotonic() + START_S)
+        if "error" in ready:
+            raise _error(ready)
+        self.addresses = list(ready["addresses"])
+        self.port = int(ready["port"])
+
+    @property
+    def host(self) -> str:
+        """What PGHOST has to be: the first address, or the directory of the socket."""
+        if self.listen.unix is not None:
+            return self.listen.unix
+        host = self.addresses[0].rpartition(":")[0].strip("[]") if self.addresses else self.listen.hosts[0]
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+    @property
+    def capture(self) -> Path:
+        """The capture: a file, or a directory of segments."""
+        if self._capture is None:
+            raise RecorderError("the recorder has not been started")
+        return self._capture
+
+    @property
+    def pid(self) -> int:
+        """The recorder's process."""
+        if self._process is None:
+            raise RecorderError("the recorder has not been started")
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What the recorder had to say, one line for each kind of trouble; empty when all is well."""
+        if self._log is None:
+            return ""
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def begin_mark(self, name: str) -> None:
+        """Begin a named interval here: everything that has reached the recorder comes before it."""
+        self._ask({"do": "mark", "begin": True, "name": name})
+
+    def end_mark(self, name: str) -> None:
+        """End the named interval begun last under this name."""
+        self._ask({"do": "mark", "begin": False, "name": name})
+
+    @contextmanager
+    def mark(self, name: str) -> Iterator[None]:
+        """A named interval around a block."""
+        self.begin_mark(name)
+        try:
+            yield
+        finally:
+            self.end_mark(name)
+
+    def set_rtt(self, rtt_ns: int) -> None:
+        """Add a network delay to every session from here on, half each way."""
+        self._ask({"do": "set", "rtt_ns": rtt_ns})
+        self.rtt_ns = rtt_ns
+
+    def flush(self) -> Flushed:
+        """Have everything written that has reached the recorder."""
+        answer = self._ask({"do": "flush"})
+        return Flushed(int(answer["position"]), int(answer["time_ns"]))
+
+    def stats(self) -> dict[str, Any]:
+        """What the recorder knows of itself: connections, accepted, failures, lost_bytes, waiting_bytes, write_error, upstream_error."""
+        answer = self._ask({"do": "stats"})
+        answer.pop("id", None)
+        return answer
+
+    def quiet(self, trace: Following, timeout_s: float = 1.0) -> bool:
+        """Flush and read until nothing is owed on any connection; False where that took too long, the trace then stands as it is."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            trace.read_until(self.flush().position)
+            if trace.quiet:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Close every session, end the capture and the process, and remove a temporary capture. Stopping twice is fine."""
+        self._end(STOP_S)
+
+    def _end(self, wait_s: float) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None and process.stdout is not None:
+            with self._lock:
+                try:
+                    process.stdin.write(b'{"do": "stop"}\n')
+                except OSError:
+                    pass
+                try:
+                    process.wait(wait_s)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                process.stdin.close()
+                process.stdout.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            self._requests += 1
+            self._send(request | {"id": self._requests})
+            deadline = time.monotonic() + ANSWER_S
+            while True:
+                answer = self._read_line(deadline)
+                if answer.get("id") == self._requests:
+                    return answer
+                if "error" in answer:
+                    raise _error(answer)
+
+    def _send(self, line: dict[str, Any]) -> None:
+        if self._process is None or self._process.stdin is None:
+            raise RecorderError("the recorder is not running")
+        try:
+            self._process.stdin.write(json.dumps(line).encode() + b"\n")
+        except OSError:
+            raise RecorderError(f"the recorder is gone{self._last_words()}") from None
+
+    def _read_line(self, deadline: float) -> dict[str, Any]:
+        if self._process is None or self._process.stdout is None:
+            raise RecorderError("the recorder is not running")
+        descriptor = self._process.stdout.fileno()
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise RecorderError("the recorder does not answer: is the disk of the capture stalled?")
+            data = os.read(descriptor, 65536)
+            if not data:
+                raise RecorderError(f"the recorder is gone{self._last_words()}")
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _last_words(self) -> str:
+        lines = self.log.strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+
+def probe(upstream: Upstream) -> None:
+    """Try one TCP (or Unix) connection; UpstreamError with the system's reason where none of its addresses answers."""
+    try:
+        if upstream.unix is not None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                sock.settimeout(PROBE_S)
+                sock.connect(upstream.socket_path)
+        else:
+            socket.create_connection((upstream.hostaddr or upstream.host, upstream.port), PROBE_S).close()
+    except socket.gaierror as error:
+        raise UpstreamError(upstream.display, f"the name cannot be resolved ({error.strerror})") from None
+    except TimeoutError:
+        raise UpstreamError(upstream.display, f"no answer within {PROBE_S:.0f} s") from None
+    except OSError as error:
+        raise UpstreamError(upstream.display, os.strerror(error.errno) if error.errno else str(error)) from None
+
+
+def _error(answer: dict[str, Any]) -> PgTraceError:
+    """The exception the recorder ended with, again."""
+    kind = getattr(errors, str(answer["error"]), None)
+    if not (isinstance(kind, type) and issubclass(kind, PgTraceError)):
+        return RecorderError(f"the recorder refused: {answer.get('reason') or answer['error']}")
+    error = kind.__new__(kind)
+    error.args = (answer["text"],)
+    vars(error).update(answer["fields"])
+    return error
