@@ -1,0 +1,147 @@
+"""The tokens of an SQL text, where PostgreSQL's own scanner sees them.
+
+Rules, those of src/backend/parser/scan.l:
+
+- A token starts where the one before it ended; together they cover the text. What is not closed (quote, comment, dollar quote) runs to the end.
+- Strings: '...' with '' inside; E'...' with backslashes too; B, X, N and U& before the quote belong to it; after white space with a line break in
+  it the next quote goes on with the same string. Backslashes in plain strings are ordinary (standard_conforming_strings on, the default).
+- $tag$...$tag$ ends at the same tag; $1 is a parameter; a dollar sign inside an identifier is part of it. /* */ nests.
+- Operators end before -- and /*, and do not end in + or - unless they hold one of ~!@#^&|`?%.
+
+Each character is looked at a bounded number of times: regular expressions here are possessive, and a search that fails ends the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
+
+Kind = Literal["space", "comment", "string", "number", "parameter", "word", "quoted", "operator", "punctuation", "other"]
+
+
+class Token(NamedTuple):
+    """One piece of the text: `sql[start:end]`."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+_IDENTIFIER = r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*+"
+_NEXT: Final = re.compile(
+    r"(?P<space>[ \t\n\r\f\v]++)"
+    r"|(?P<line_comment>--[^\n\r]*+)"
+    r"|(?P<block_comment>/\*)"
+    r"|(?P<escaped>[eE]')"
+    r"|(?P<plain>(?:[bBxXnN]|[uU]&)?')"
+    r'|(?P<identifier>(?:[uU]&)?")'
+    rf"|(?P<word>{_IDENTIFIER})"
+    r"|(?P<number>0[xX][0-9A-Fa-f_]++|0[oO][0-7_]++|0[bB][01_]++"
+    r"|(?:[0-9][0-9_]*+(?:\.(?!\.)[0-9_]*+)?|\.[0-9][0-9_]*+)(?:[eE][+-]?[0-9][0-9_]*+)?)"
+    r"|(?P<parameter>\$[0-9]++)"
+    r"|(?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*+)?\$)"
+    r"|(?P<operator>::|:=|\.\.|[~!@#^&|`?+\-*/%<>=]++)"
+    r"|(?P<punctuation>[,()\[\].;:])"
+    r"|(?P<other>[\s\S])"
+)
+_CONTINUED: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+)*+'")
+_COMMENT_ENDS: Final = re.compile(r"/\*|\*/")
+_ESCAPED_END: Final = re.compile(r"(?:[^'\\]++|\\[\s\S]|'')*+")
+COMMENT: Final = re.compile(r"--|/\*")
+_LASTING_OPERATOR: Final = re.compile(r"[~!@#^&|`?%]")
+
+
+def _plain_end(sql: str, position: int, quote: str) -> int:
+    """Where the text inside quotes that begins at `position` has ended, doubled quotes being part of it; the end of the text if it never does."""
+    while (close := sql.find(quote, position)) >= 0:
+        if not sql.startswith(quote, close + 1):
+            return close + 1
+        position = close + 2
+    return len(sql)
+
+
+def _escaped_end(sql: str, position: int) -> int:
+    match = _ESCAPED_END.match(sql, position)
+    return min(len(sql), (match.end() if match else position) + 1)
+
+
+def _comment_end(sql: str, position: int) -> int:
+    depth = 1
+    for match in _COMMENT_ENDS.finditer(sql, position):
+        depth += 1 if match.group() == "/*" else -1
+        if not depth:
+            return match.end()
+    return len(sql)
+
+
+def _operators(sql: str, start: int, end: int) -> Iterator[Token]:
+    """The operators of a run of operator characters, up to a comment in it."""
+    comment = COMMENT.search(sql, start + 1, end)
+    end = comment.start() if comment else end
+    stop = end
+    if not _LASTING_OPERATOR.search(sql, start, end):
+        stop = max(start + 1, start + len(sql[start:end].rstrip("+-")))
+    yield Token("operator", start, stop)
+    for sign in range(stop, end):
+        yield Token("operator", sign, sign + 1)
+
+
+def tokens(sql: str) -> Iterator[Token]:
+    """The tokens of the text in order, white space and comments included, each found when it is asked for."""
+    position, length = 0, len(sql)
+    while position < length:
+        match = _NEXT.match(sql, position)
+        if match is None:  # pragma: no cover - the last alternative takes any character
+            return
+        start, position = position, match.end()
+        group = match.lastgroup
+        kind: Kind
+        match group:
+            case "space" | "word" | "number" | "parameter" | "punctuation":
+                kind = group
+            case "operator":
+                for operator in _operators(sql, start, position):
+                    yield operator
+                    position = operator.end
+                continue
+            case "plain" | "escaped":
+                kind = "string"
+                while True:
+                    position = _plain_end(sql, position, "'") if group == "plain" else _escaped_end(sql, position)
+                    more = _CONTINUED.match(sql, position)
+                    if more is None:
+                        break
+                    position = more.end()
+            case "dollar":
+                kind = "string"
+                close = sql.find(match.group(), position)
+                position = length if close < 0 else close + len(match.group())
+            case "identifier":
+                kind = "quoted"
+                position = _plain_end(sql, position, '"')
+            case "line_comment":
+                kind = "comment"
+            case "block_comment":
+                kind = "comment"
+                position = _comment_end(sql, position)
+            case _:
+                kind = "other"
+        yield Token(kind, start, position)
+
+
+def scan(sql: str) -> list[Token]:
+    """Every token of the text in order, white space and comments included: their texts joined are `sql`."""
+    return list(tokens(sql))
+
+
+def lower(text: str) -> str:
+    """The server folds the case of ASCII letters alone."""
+    return text.lower() if text.isascii() else "".join(c.lower() if c.isascii() else c for c in text)
+
+
+def unquoted(text: str) -> str:
+    """What stands inside the quotes of an identifier, closed or not."""
+    opening = text.find('"') + 1
+    closing = len(text) - 1 if len(text) > opening and text.endswith('"') else len(text)
+    return text[opening:closing].replace('""', '"')
