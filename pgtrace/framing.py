@@ -150,6 +150,14 @@ class Framer:
             self._opaque[side] = True
         return frames
 
+    @classmethod
+    def typed(cls) -> Framer:
+        """A framer for streams that begin at a message, after start-up."""
+        framer = cls()
+        framer._untyped = False
+        framer._heard = True
+        return framer
+
     def gap(self) -> None:
         """Bytes are missing from here, in either direction: look for a place to resume."""
         self._frontend = _Typed(self._kept)
@@ -158,7 +166,9 @@ class Framer:
         self._buffered = b""
         self._replies.clear()
         self._heard = True
-        self._seeking = not all(self._opaque)
+        if any(self._opaque):  # both sides resume together, and this one never will
+            self._opaque = [True, True]
+        self._seeking = not any(self._opaque)
         self._ready = b""
 
     def decrypted(self) -> None:
@@ -246,17 +256,25 @@ class Framer:
             return frames
         head = self._backend.head + data[:5]
         if len(head) >= 5:
-            self._heard = True
             if head[0] == 0x45 and not 8 <= int.from_bytes(head[1:5], "big") <= LONGEST_ERROR:
-                text = self._backend.head + data
-                self._backend.head = b""
-                self._opaque[BACKEND] = True
-                frames.append((codes.VERSION_2_ERROR, text[1 : 1 + self._kept], len(text)))
-                return frames
+                return frames + self._version_2_error(self._backend.head + data)
+            self._heard = True
         frames += self._backend.feed(data)
         if self._backend.lost:
             self._opaque[BACKEND] = True
         return frames
+
+    def _version_2_error(self, text: bytes) -> list[Frame]:
+        """The error once its zero byte has come, as far as there is one within the length of any error."""
+        end = text.find(0, 0, LONGEST_ERROR) + 1 or LONGEST_ERROR
+        if end > len(text):
+            self._backend.head = text
+            return []
+        self._backend.head = b""
+        self._heard = True
+        self._opaque[BACKEND] = True
+        rest = len(text) - end
+        return [(codes.VERSION_2_ERROR, text[1 : min(end, 1 + self._kept)], end), *([(codes.OPAQUE, b"", rest)] if rest else [])]
 
     def _seek(self, side: int, data: bytes) -> list[Frame]:
         if not data:
