@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,12 +64,15 @@ def recorder_before(server: EmbeddedServer, capture: Path, rtt_ns: int = 0) -> R
 
 
 @pytest.fixture
-def trace_of() -> Callable[[Recorder], Trace]:
+def trace_of() -> Iterator[Callable[[Recorder], Trace]]:
     from pgtrace.analysis.trace import Trace
 
-    def open_quiet(recorder: Recorder) -> Trace:
-        trace = Trace.open([recorder.capture], follow=True)
-        assert recorder.quiet(trace, timeout_s=QUIET_WITHIN_S)
-        return trace
+    with ExitStack() as opened:
 
-    return open_quiet
+        def open_quiet(recorder: Recorder) -> Trace:
+            trace = Trace.open([recorder.capture])
+            opened.callback(trace.close)
+            assert recorder.quiet(trace, timeout_s=QUIET_WITHIN_S)
+            return trace
+
+        yield open_quiet

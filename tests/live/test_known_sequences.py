@@ -30,7 +30,7 @@ def counters(trace) -> dict[str, int]:
     """The counters of a capture that holds one session and lost nothing."""
     assert len(trace.connections) == 1
     assert trace.gaps == 0
-    return trace.totals.as_dict()
+    return trace.totals().as_dict()
 
 
 def url_of(server, proxy) -> str:

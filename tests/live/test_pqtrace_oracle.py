@@ -235,7 +235,7 @@ def test_libpq_and_pgtrace_agree(scenario, protocol, play):
 
 def test_trace_counts_what_libpq_saw(play, proxy, trace_of):
     expected, _ = play(everything, "3.0")
-    counted = trace_of(proxy).totals.as_dict()
+    counted = trace_of(proxy).totals().as_dict()
     for side, key in ((FRONTEND, "frontend_messages"), (BACKEND, "backend_messages")):
         names = Counter(text.split("\t")[2].replace("SSLResponse", "SSLRequestReply") for text in expected[side])
         assert {name: number for name, number in counted[key].items() if number and name != "AuthenticationOk"} == names
