@@ -1,0 +1,78 @@
+"""The time axis of the rows in sight: where a bar begins and ends, in half cells.
+
+The axis runs from the first opening to the last end among the rows. Idle time longer than a tenth of it is cut out and drawn as one cell, so a
+pause does not flatten everything else; there can be nine cuts at most. A bar is never shorter than half a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pgtrace.tui import lines
+
+IDLE_SHARE: Final = 0.1
+"""Idle time above this share of the span is cut."""
+
+
+class Axis:
+    """A scale from nanoseconds to half cells."""
+
+    def __init__(self, spans: Sequence[tuple[int, int]], width: int) -> None:
+        self.width = width
+        self.start_ns = min((start for start, _ in spans), default=0)
+        self.span_ns = max((end for _, end in spans), default=0) - self.start_ns
+        busy = self._busy(spans)
+        halves = 2 * width
+        scale = max(2.0, halves - 3.0 * (len(busy) - 1)) / max(1, sum(end - start for start, end in busy))
+        self.cuts: list[int] = []
+        """Cells that stand for idle time."""
+        self._pieces: list[tuple[int, int, float, float]] = []  # from, to, first half cell, half cells per ns
+        position = 0.0
+        for number, (start, end) in enumerate(busy):
+            if number:
+                cell = min(width - 1, int(-(-position // 2)))
+                self.cuts.append(cell)
+                position = 2.0 * (cell + 1)
+            self._pieces.append((start, end, position, scale))
+            position += (end - start) * scale
+
+    def _busy(self, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        longest_idle = self.span_ns * IDLE_SHARE
+        busy: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if busy and start - busy[-1][1] <= longest_idle:
+                busy[-1] = (busy[-1][0], max(busy[-1][1], end))
+            else:
+                busy.append((start, end))
+        return busy
+
+    def half(self, time_ns: int) -> float:
+        """Where a moment stands."""
+        at = 0.0
+        for start, end, position, scale in self._pieces:
+            if time_ns < start:
+                break
+            at = position + (min(time_ns, end) - start) * scale
+        return at
+
+    def bar(self, start_ns: int, end_ns: int) -> list[tuple[str, str]]:
+        """The cells of one row as (text, role) runs: role `bar` for the bar, `faint` for cuts, exactly `width` cells."""
+        first = min(2 * self.width - 1, int(self.half(start_ns)))
+        last = min(2 * self.width, max(first + 1, round(self.half(end_ns))))
+        runs: list[tuple[str, str]] = []
+        for cell in range(self.width):
+            left, right = first <= 2 * cell < last, first <= 2 * cell + 1 < last
+            glyph, role = ("━" if left and right else "╸" if left else "╺"), "bar"
+            if not left and not right:
+                glyph, role = ("╌", "faint") if cell in self.cuts else (" ", "faint")
+            if runs and runs[-1][1] == role:
+                runs[-1] = (runs[-1][0] + glyph, role)
+            else:
+                runs.append((glyph, role))
+        return runs
+
+    def head(self) -> str:
+        """The axis' ends: `0     +17.64 ms`."""
+        end = f"+{lines.milliseconds(self.span_ns)} ms"
+        return "0" + end.rjust(self.width - 1) if len(end) < self.width else end.rjust(self.width)

@@ -1,0 +1,120 @@
+"""Which columns the timeline has at a given width, and where they stand: one pure function.
+
+Columns are taken in order of need as long as SQL keeps its minimum; then they grow to their maximum; what is left is SQL's. The choice depends
+on the width and on the capture (one driver or several, how long the connections' names are), never on the rows in sight, so scrolling changes no
+column. Every line made from the result fills the width exactly.
+
+    cursor  time  cn rail  driver  sent → came back  SQL  statement  !+f  rows  sent recv | bytes  first  ms  bar
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Final
+
+NARROWEST: Final = 60
+SPLIT_BYTES: Final = 170
+"""From this width on, sent and received bytes stand apart."""
+STATEMENTS: Final = 190
+"""From this width on, the statement's name and the time to the first answer have columns."""
+SQL_MINIMUM: Final = 23
+SQL_COMFORT: Final = 30
+"""What SQL has before other columns grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, its first cell and its width."""
+
+    name: str
+    start: int
+    width: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.width
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a column asks for: blanks before it, its width, the most it can use."""
+
+    name: str
+    gap: int
+    width: int
+    most: int = 0
+
+
+_ORDER: Final = (
+    _Wish("cursor", 0, 1),
+    _Wish("time", 0, 9),
+    _Wish("cn", 1, 2),
+    _Wish("rail", 0, 1),
+    _Wish("driver", 1, 8),
+    _Wish("flight", 1, 19, 30),
+    _Wish("sql", 1, SQL_MINIMUM),
+    _Wish("statement", 2, 10, 12),
+    _Wish("marks", 1, 3),
+    _Wish("rows", 1, 4, 5),
+    _Wish("sent", 1, 5),
+    _Wish("recv", 1, 5),
+    _Wish("bytes", 1, 5),
+    _Wish("first", 1, 6),
+    _Wish("ms", 1, 7),
+    _Wish("bar", 1, 12, 24),
+)
+_ALWAYS: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "rows", "ms")
+_GROWTH: Final = ("bar", "flight", "rows", "statement")
+
+
+@functools.lru_cache(maxsize=64)
+def columns(width: int, *, driver: bool = True, connection: int = 2) -> tuple[Column, ...]:
+    """The columns of a line of `width` cells, from left to right.
+
+    `driver` is whether the capture has more than one driver, `connection` the cells its longest connection name takes.
+    """
+    wishes = {wish.name: wish for wish in _ORDER}
+    widths = {name: wishes[name].width for name in _ALWAYS}
+    widths["cn"] = max(widths["cn"], connection)
+
+    def used() -> int:
+        return 1 + sum(widths[name] + wishes[name].gap for name in widths)
+
+    groups: list[tuple[str, ...]] = [("sent", "recv") if width >= SPLIT_BYTES else ("bytes",)]
+    if driver:
+        groups.append(("driver",))
+    groups.append(("bar",))
+    if width >= STATEMENTS:
+        groups += [("statement",), ("first",)]
+    for group in groups:
+        wanted = sum(wishes[name].width + wishes[name].gap for name in group)
+        comfort = 0 if group == ("bytes",) else 4
+        if used() + wanted + comfort <= width:
+            widths.update({name: wishes[name].width for name in group})
+        else:
+            break
+    spare = width - used()
+    if spare < 0:  # 60 to 66 cells: the flight and SQL share what there is
+        narrower = min(-spare, 6)
+        widths["flight"] -= narrower
+        widths["sql"] += spare + narrower
+        spare = 0
+    comfortable = min(spare, SQL_COMFORT - SQL_MINIMUM)
+    widths["sql"] += comfortable
+    spare -= comfortable
+    for name in _GROWTH:
+        if name in widths and spare > 0:
+            more = min(spare // 2 if name in ("flight", "bar") else spare, wishes[name].most - widths[name])
+            widths[name] += more
+            spare -= more
+    widths["sql"] += spare
+
+    made = []
+    position = 0
+    for wish in _ORDER:
+        if wish.name in widths:
+            position += wish.gap
+            made.append(Column(wish.name, position, widths[wish.name]))
+            position += widths[wish.name]
+    return tuple(made)

@@ -1,0 +1,120 @@
+"""The inspector's right half: one message, its fields in the manual's order with their decoded values, and its bytes.
+
+The bytes of the selected field are inverted in the hex. From BESIDE cells on, the hex stands beside the fields, below them otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from textual.strip import Strip
+
+from pgtrace.analysis.details import FieldView, MessageView
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.tui import hexdump, lines, rowtext
+from pgtrace.tui.lines import Line
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Hints, ListWidget
+
+BESIDE: Final = 124
+_HEX_LEAST: Final = 4
+"""Lines the hex keeps when it stands below many fields."""
+
+
+class Fields(ListWidget):
+    """Fields and bytes of one message."""
+
+    HINTS: ClassVar[Hints] = (("j k", "field"), ("tab", "list"), ("n", "next problem"), ("esc", "back"), ("?", "help"))
+    HEADS = 1
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(view, id=id)
+        self.message: MessageView | None = None
+        self.fields: list[FieldView] = []
+        self.narrow = False
+        """It stands below the messages and begins with a rule instead of at the right of one."""
+
+    def show(self, message: MessageView | None) -> None:
+        """Decode a message and show it."""
+        self.message = message
+        self.fields = message.fields() if message else []
+        self.cursor = self.top = 0
+        if message is not None and message.name == "ErrorResponse":
+            self.cursor = next((line for line, field in enumerate(self.fields) if field.name == "sqlstate"), 0)
+        self.redraw()
+
+    def count(self) -> int:
+        return len(self.fields)
+
+    @property
+    def page_lines(self) -> int:
+        height = self.size.height - self.HEADS
+        if self._beside(self.size.width) or self.message is None:
+            return max(1, height)
+        hex_lines = min(hexdump.line_count(len(self.message.raw)), max(_HEX_LEAST, height - len(self.fields) - 1))
+        return max(1, height - hex_lines - 1)
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        margin = 0 if self.narrow else 1
+        inner = width - margin
+        self.keep_in_sight()
+        listed = range(self.top, min(self.count(), self.top + self.page_lines))
+        drawn: list[Strip] = [self._title(inner)]
+        if self._beside(inner):
+            left = inner - hexdump.WIDE - 2
+            room = height - 1
+            dump = self._dump(hexdump.WIDE + 2, room)
+            for number in range(room):
+                field = self.line(listed[number], left, selected=listed[number] == self.cursor) if number < len(listed) else None
+                parts = [field or Line(self.view.pen, left).strip(), *dump[number : number + 1]]
+                drawn.append(Strip.join(parts))
+        else:
+            drawn += [self.line(index, inner, selected=index == self.cursor) for index in listed]
+            drawn.append(Line(self.view.pen, inner).strip())
+            drawn += self._dump(inner, height - len(drawn))
+        if not margin:
+            return drawn
+        drawn += [Line(self.view.pen, inner).strip()] * (height - len(drawn))
+        bar = Line(self.view.pen, 1).add("│", "faint").strip()
+        return [Strip.join([bar, strip.extend_cell_length(inner)]) for strip in drawn]
+
+    def line(self, index: int, width: int, *, selected: bool) -> Strip:
+        field = self.fields[index]
+        line = Line(self.view.pen, width, "selected" if selected else "background")
+        line.add("▌" if selected else " ", "you" if self.has_focus else "dim")
+        line.add("  " * field.depth + rowtext.plain(field.name, 24), "dim", 18).add(" ")
+        kind = rowtext.plain(field.wire_type, 20)
+        room = max(4, line.room - lines.cells(kind) - 2)
+        role = "attention" if field.name == "malformed" else "strong" if selected else "text"
+        line.add(rowtext.plain(field.value, room), role, room)
+        return line.to(width - lines.cells(kind) - 1).add(kind, "dim").strip()
+
+    def _title(self, width: int) -> Strip:
+        message, pen = self.message, self.view.pen
+        if message is None:
+            return Line(pen, width).strip()
+        side = "frontend" if message.side == FRONTEND else "backend"
+        place = f"offset {lines.grouped(message.offset)}  {lines.grouped(message.size)} bytes"
+        if self.narrow:
+            return lines.rule(pen, width, f"{message.name}  {side}  {place}")
+        line = Line(pen, width).add(" ").add(message.name, "strong").add("  ").add(side, side).add("  ")
+        return line.add(place, "dim").strip()
+
+    def _dump(self, width: int, height: int) -> list[Strip]:
+        """The bytes around the selected field, in at most `height` lines."""
+        message = self.message
+        if message is None or height < 1:
+            return []
+        raw = message.raw
+        marked = (self.fields[self.cursor].start, self.fields[self.cursor].end) if self.fields else (0, 0)
+        total = hexdump.line_count(len(raw))
+        first = max(0, min(marked[0] // hexdump.PER_LINE - height // 3, total - height))
+        numbers = range(first, min(total, first + height))
+        drawn = [hexdump.hex_line(self.view.pen, width, raw, number, message.offset, marked) for number in numbers]
+        if len(raw) < message.size and len(drawn) < height:
+            missing = lines.grouped(message.size - len(raw))
+            drawn.append(Line(self.view.pen, width).add(f"        … {missing} bytes more", "dim").strip())
+        return drawn
+
+    def _beside(self, width: int) -> bool:
+        return width >= BESIDE

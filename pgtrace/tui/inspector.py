@@ -1,0 +1,107 @@
+"""The inspector: the selected row's messages, and one message's fields and bytes.
+
+On a wide screen it stands below the list, messages at the left and fields at the right; on a narrow one it has the body to itself, messages above
+fields.
+"""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.strip import Strip
+
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.fields import Fields
+from pgtrace.tui.listing import Item
+from pgtrace.tui.messages import Messages
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import LineWidget
+
+FIELDS_LEAST = 67
+"""Cells of the right half: a line of hex in pairs and the rule before it."""
+
+
+class InspectorTitle(LineWidget):
+    """The rule above: which row this is."""
+
+    item: Item | None = None
+    messages = 0
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        item, view = self.item, self.view
+        if item is None:
+            return [lines.rule(view.pen, width, "nothing selected", "esc closes")]
+        row = item.row
+        what = (
+            f"set-up, {len(item.rows)} round trips"
+            if item.folded
+            else f"round trip {row.number}"
+            if row.is_round_trip
+            else f"row {row.number}"
+        )
+        parts = [what, " ".join((view.connection_name(row.connection), rowtext.plain(view.driver(row.connection), 20)))]
+        if row.shape.depth > 1:
+            parts.append(f"depth {row.shape.depth}")
+        elif row.shape.statement:
+            parts.append(rowtext.plain(row.shape.statement, 24))
+        if row.shape.uncertain:
+            parts.append("bytes are missing: counts are lower bounds")
+        took = f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms · " if row.is_round_trip else ""
+        count = f"{self.messages} message{'' if self.messages == 1 else 's'}"
+        return [lines.rule(view.pen, width, " · ".join(part for part in parts if part.strip()), f"{took}{count} · esc closes")]
+
+
+class Inspector(Container):
+    """Title, messages, fields."""
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.title_line = InspectorTitle(view, id="inspector-title")
+        self.messages = Messages(view, id="messages")
+        self.fields = Fields(view, id="fields")
+        self._shown: tuple[tuple[int, ...], bool] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self.title_line
+        with Container(id="inspector-halves"):
+            yield self.messages
+            yield self.fields
+
+    def share_out(self, width: int, height: int, *, alone: bool) -> None:
+        """Side by side, or one above the other."""
+        self.styles.height = height
+        self.set_class(alone, "-stacked")
+        self.fields.narrow = alone
+        if alone:
+            upper = max(3, (height - 1) * 2 // 5)
+            self.messages.styles.width = self.fields.styles.width = "100%"
+            self.messages.styles.height, self.fields.styles.height = upper, height - 1 - upper
+        else:
+            right = max(FIELDS_LEAST, width * 56 // 100 if width < 160 else width * 68 // 100)
+            self.messages.styles.width, self.fields.styles.width = width - right, right
+            self.messages.styles.height = self.fields.styles.height = "100%"
+
+    def show(self, item: Item | None) -> None:
+        """Inspect a line of the timeline; nothing happens while it is the same and complete."""
+        key = (item.places, item.end_ns is None) if item else None
+        if key == self._shown and not (key and key[1]):
+            return
+        same_row = key is not None and self._shown is not None and key[0] == self._shown[0]
+        self._shown = key
+        cursor, top = self.messages.cursor, self.messages.top
+        self.messages.show(item)
+        if same_row:
+            self.messages.cursor, self.messages.top = cursor, top
+            self.messages.redraw()
+        self.title_line.item, self.title_line.messages = item, len(self.messages.messages)
+        self.title_line.redraw()
+        self.fields.show(self.messages.message)
+
+    def forget(self) -> None:
+        """Nothing is inspected any more."""
+        self._shown = None
+
+    def on_messages_moved(self, event: Messages.Moved) -> None:
+        """The fields follow the messages."""
+        event.stop()
+        self.fields.show(self.messages.message)

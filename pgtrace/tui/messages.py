@@ -1,0 +1,131 @@
+"""The inspector's left half: the messages of the selected row, in the order in which they passed.
+
+More than LONGEST messages are shown with runs of the same message as one line (`DataRow ×20 000`); `enter` opens a window of such a run. Only the
+lines in sight are decoded.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+
+from pgtrace.analysis.details import MessageView
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.lines import Line
+from pgtrace.tui.listing import Item
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Hints, ListWidget
+
+LONGEST: Final = 200
+"""Messages that are all listed; of more, runs are joined."""
+WINDOW: Final = 1000
+"""Messages of a run that one `enter` opens."""
+_ARGUMENT_COLUMN: Final = 60
+"""From this width on, arguments stand in a column of their own."""
+
+
+class Messages(ListWidget):
+    """Messages of one row or fold."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", show=False)]
+    HINTS: ClassVar[Hints] = (("j k", "message"), ("tab", "fields"), ("n", "next problem"), ("esc", "back"), ("?", "help"))
+
+    class Moved(Message):
+        """Another message is under the cursor."""
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(view, id=id)
+        self.messages: list[MessageView] = []
+        self.note = ""
+        self._deeper = False
+        self._entries: list[tuple[int, int]] = []  # first message, how many are listed for it
+        self._shift: list[int] = []  # for each message, ns from the first row's opening to its own row's
+
+    def show(self, item: Item | None) -> None:
+        """List the messages of a line of the timeline, with the cursor on its ErrorResponse if there is one."""
+        self.messages, self._shift, self.note = [], [], ""
+        for place, row in zip(item.places, item.rows, strict=True) if item else ():
+            details = self.view.trace.details(place)
+            self.note = details.note or self.note
+            self.messages += details.messages
+            self._shift += [row.opened_ns - item.opened_ns if item else 0] * len(details.messages)
+        self._deeper = any(message.execution > 1 for message in self.messages)
+        self._entries = self._joined() if len(self.messages) > LONGEST else [(number, 1) for number in range(len(self.messages))]
+        self.top = 0
+        self.cursor = next((line for line, (number, _) in enumerate(self._entries) if self.messages[number].name == "ErrorResponse"), 0)
+        self.redraw()
+
+    @property
+    def message(self) -> MessageView | None:
+        """The message under the cursor."""
+        return self.messages[self._entries[self.cursor][0]] if self.cursor < len(self._entries) else None
+
+    def count(self) -> int:
+        return len(self._entries)
+
+    def line(self, index: int, width: int, *, selected: bool) -> Strip:
+        number, run = self._entries[index]
+        message = self.messages[number]
+        role = "frontend" if message.side == FRONTEND else "backend"
+        line = Line(self.view.pen, width, "selected" if selected else "background")
+        line.add("▌" if selected else " ", "you" if self.has_focus else "dim")
+        line.add("F→" if message.side == FRONTEND else "B←", role).add(
+            f"{(message.time_ns + self._shift[number]) / 1e6:.3f}", "dim", 8, right=True
+        )
+        if self._deeper:
+            line.add(str(message.execution) if message.execution else "", "text", 4, right=True)
+        line.add("  ").add(chr(message.code) if 0x20 < message.code < 0x7F else " ", role).add(" ")
+        failed = message.name == "ErrorResponse"
+        end = width - 8
+        passed = sum(one.count for one in self.messages[number : number + run])
+        name = message.name if passed == 1 else f"{message.name} ×{lines.grouped(passed)}"
+        name_cells = 22 if width >= _ARGUMENT_COLUMN else len(name)
+        line.add(name, "error" if failed else "dim" if message.skipped else "text", min(name_cells, end - line.used))
+        argument = "skipped by the server" if message.skipped else message.argument if passed == 1 else ""
+        if argument and end - line.used > 2:
+            line.add(" ")
+            line.add(rowtext.plain(argument, end - line.used), "error" if failed else "dim", end - line.used)
+        return line.to(end).add(lines.count(sum(one.size for one in self.messages[number : number + run])), "dim", 7, right=True).strip()
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        drawn = super().build(width, height)
+        if not self._entries:
+            drawn.append(Line(self.view.pen, width).add(f" {self.note or 'no messages'}", "dim").strip())
+        return drawn
+
+    def moved(self) -> None:
+        super().moved()
+        self.post_message(self.Moved())
+
+    def open(self) -> None:
+        """Open a window of the run under the cursor."""
+        if self.cursor >= len(self._entries) or self._entries[self.cursor][1] == 1:
+            return
+        number, run = self._entries[self.cursor]
+        window = [(number + place, 1) for place in range(min(run, WINDOW))]
+        rest = [(number + WINDOW, run - WINDOW)] if run > WINDOW else []
+        self._entries[self.cursor : self.cursor + 1] = window + rest
+        self.moved()
+
+    def action_open(self) -> None:
+        self.open()
+
+    def _joined(self) -> list[tuple[int, int]]:
+        entries: list[tuple[int, int]] = []
+        for number, message in enumerate(self.messages):
+            if entries:
+                first, run = entries[-1]
+                before = self.messages[first]
+                if (before.side, before.code, before.skipped) == (
+                    message.side,
+                    message.code,
+                    message.skipped,
+                ) and message.name != "ErrorResponse":
+                    entries[-1] = (first, run + 1)
+                    continue
+            entries.append((number, 1))
+        return entries

@@ -1,0 +1,214 @@
+"""The Drivers pane: counters down, drivers across, so that what differs between drivers stands out.
+
+A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l` go from driver to driver, scrolling where
+not all fit; `enter` shows the round trips of the driver under the cursor. Flights and evidence at the end are the driver's signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+
+from pgtrace.analysis.counters import Counters
+from pgtrace.tui import lines, rowtext, totals
+from pgtrace.tui.lines import Line
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Hints, ListWidget
+
+_FLIGHTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """A row of the table: one or two counters of the contract."""
+
+    title: str
+    values: Callable[[Counters], tuple[int, ...]]
+    sizes: bool = False
+    per_execution: bool = True
+
+
+_GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
+    (
+        "waiting",
+        (
+            _Counter("round trips", lambda c: (c.round_trips,)),
+            _Counter("executions", lambda c: (c.executions,), per_execution=False),
+            _Counter("pipelined executions", lambda c: (c.pipelined_executions,)),
+            _Counter("deepest pipeline", lambda c: (c.max_pipeline_depth,), per_execution=False),
+            _Counter("transactions", lambda c: (c.transactions,)),
+        ),
+    ),
+    (
+        "preparing",
+        (
+            _Counter("Parse named / unnamed", lambda c: (c.parses_named, c.parses_unnamed)),
+            _Counter("statements reused", lambda c: (c.statements_reused,)),
+            _Counter("statements live", lambda c: (c.statements_live,), per_execution=False),
+            _Counter("Query", lambda c: (c.queries,)),
+            _Counter("Bind / Execute", lambda c: (c.binds, c.executes)),
+            _Counter("Describe / Close", lambda c: (c.describes, c.closes)),
+            _Counter("Sync / Flush", lambda c: (c.syncs, c.flushes)),
+        ),
+    ),
+    (
+        "formats",
+        (
+            _Counter("parameters binary / text", lambda c: (c.params_binary, c.params_text)),
+            _Counter("values binary / text", lambda c: (c.values_binary, c.values_text)),
+        ),
+    ),
+    (
+        "traffic",
+        (
+            _Counter("sent / received bytes", lambda c: (c.frontend_bytes, c.backend_bytes), sizes=True),
+            _Counter("rows", lambda c: (c.rows,)),
+            _Counter("COPY in / out messages", lambda c: (c.copy_in_messages, c.copy_out_messages)),
+            _Counter("errors", lambda c: (c.errors,)),
+            _Counter("notices / notifications", lambda c: (c.notices, c.notifications)),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One line: a group's head (no cells), or a title with one cell for each driver."""
+
+    title: str
+    cells: tuple[str, ...] = ()
+    role: str = "text"
+
+
+class Drivers(ListWidget):
+    """The table of drivers."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", show=False),
+        Binding("a", "per_execution", show=False),
+    ]
+    HINTS: ClassVar[Hints] = (("enter", "its round trips"), ("h l", "driver"), ("a", "per execution"), ("1", "timeline"), ("?", "help"))
+    HEADS = 1
+
+    class Chosen(Message):
+        """The round trips of one driver are wanted."""
+
+        def __init__(self, driver: str) -> None:
+            super().__init__()
+            self.driver = driver
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(view, id=id)
+        self.per_execution = False
+        self.chosen = 0
+        """The driver under the cursor."""
+        self._left = 0
+        self._entries: list[_Entry] = []
+
+    def count(self) -> int:
+        return len(self._entries)
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        self._entries = self._table()
+        shown = self._shown(width)
+        drivers = len(self.view.snapshot.drivers)
+        self.chosen = max(0, min(self.chosen, drivers - 1))
+        self._left = max(0, min(self._left, self.chosen, drivers - shown), self.chosen - shown + 1)
+        return super().build(width, height)
+
+    def heads(self, width: int) -> list[Strip]:
+        first, cell = self._sizes(width)
+        line = Line(self.view.pen, width).add(" per execution" if self.per_execution else "", "attention", first)
+        drivers = self.view.snapshot.drivers
+        for number in range(self._left, min(len(drivers), self._left + self._shown(width))):
+            name = rowtext.plain(drivers[number].driver, cell - 3)
+            chosen = number == self.chosen
+            line.add(f"▌{name}" if chosen else name, "you" if chosen else "strong", cell, right=True)
+        hidden = len(drivers) - self._left - self._shown(width)
+        return [line.add(f" + {hidden}" if hidden > 0 else "", "dim").strip()]
+
+    def line(self, index: int, width: int, *, selected: bool) -> Strip:
+        entry = self._entries[index]
+        ground = "selected" if selected else "background" if entry.cells else "head"
+        line = Line(self.view.pen, width, ground).add("▌" if selected else " ", "you")
+        first, cell = self._sizes(width)
+        if not entry.cells:
+            return line.add(entry.title, "dim").strip()
+        same = len(entry.cells) > 1 and len(set(entry.cells)) == 1
+        line.add(f"  {entry.title}", "dim", first - 1)
+        for number in range(self._left, min(len(entry.cells), self._left + self._shown(width))):
+            text = entry.cells[number]
+            role = "faint" if text == "·" else "dim" if same else entry.role
+            line.add("  ").add(text, role, cell - 2, right=True)
+        return line.strip()
+
+    def open(self) -> None:
+        drivers = self.view.snapshot.drivers
+        if drivers:
+            self.post_message(self.Chosen(drivers[self.chosen].driver))
+
+    def action_open(self) -> None:
+        self.open()
+
+    def action_per_execution(self) -> None:
+        """Totals or values per execution."""
+        self.per_execution = not self.per_execution
+        self.redraw()
+
+    def action_sideways(self, steps: int) -> None:
+        self.chosen += steps
+        self.redraw()
+
+    def _sizes(self, width: int) -> tuple[int, int]:
+        return (30, 16) if width < 100 else (38, 22)
+
+    def _shown(self, width: int) -> int:
+        first, cell = self._sizes(width)
+        return max(1, (width - first) // cell)
+
+    def _table(self) -> list[_Entry]:
+        drivers = self.view.snapshot.drivers
+        entries = [
+            _Entry("connecting"),
+            _Entry("connections", tuple(str(driver.connections) for driver in drivers)),
+            _Entry("set-up round trips each", tuple(f"{d.counters.setup_round_trips / max(1, d.connections):.1f}" for d in drivers)),
+        ]
+        for title, counters in _GROUPS:
+            entries.append(_Entry(title))
+            for counter in counters:
+                entries.append(_Entry(counter.title, tuple(self._cell(counter, driver.counters) for driver in drivers)))
+                if counter.title == "executions":
+                    entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
+        entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
+        flights = [self.view.survey.flights(driver.driver, _FLIGHTS) for driver in drivers]
+        entries.append(_Entry("how it runs a query (most frequent flights)"))
+        entries += self._columns([[f"{flight} ×{times}" for flight, times in found] for found in flights], "frontend")
+        entries.append(_Entry("known by"))
+        return entries + self._columns([self._evidence(driver.driver) for driver in drivers], "dim")
+
+    def _cell(self, counter: _Counter, counters: Counters) -> str:
+        values = counter.values(counters)
+        if not any(values):
+            return "·"
+        if self.per_execution and counter.per_execution:
+            return " / ".join(f"{value / counters.executions:.2f}" if counters.executions else "·" for value in values)
+        return " / ".join(lines.count(value) if counter.sizes else str(value) for value in values)
+
+    def _columns(self, texts: list[list[str]], role: str) -> list[_Entry]:
+        """Lists of different lengths as lines of a table."""
+        longest = max((len(column) for column in texts), default=0)
+        return [_Entry("", tuple(column[number] if number < len(column) else "" for column in texts), role) for number in range(longest)]
+
+    def _evidence(self, driver: str) -> list[str]:
+        found: dict[str, None] = {}
+        for connection in self.view.trace.connections:
+            if self.view.driver(connection.index) == driver:
+                found.update(dict.fromkeys(rowtext.plain(text, 60) for text in connection.driver_evidence))
+            if len(found) >= _FLIGHTS:
+                break
+        return list(found)[:_FLIGHTS]

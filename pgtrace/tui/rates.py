@@ -1,0 +1,51 @@
+"""Round trips per second: now, and over the last minute as a sparkline.
+
+The rate is that of the last five seconds; the sparkline has one cell for each five seconds. Counts go in as they are read; nothing is kept of
+what is older than the sparkline shows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+WINDOW_S: Final = 5.0
+CELLS: Final = 12
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+
+class Rates:
+    """What a counter did lately."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, int]] = deque()
+        self._cells: deque[int] = deque(maxlen=CELLS)
+        self._cell_start: tuple[float, int] | None = None
+
+    def note(self, now_s: float, count: int) -> None:
+        """The counter stands at `count` now."""
+        if self._cell_start is None:
+            self._cell_start = (now_s, count)
+        self._recent.append((now_s, count))
+        while len(self._recent) > 2 and self._recent[1][0] <= now_s - WINDOW_S:
+            self._recent.popleft()
+        started, before = self._cell_start
+        while now_s - started >= WINDOW_S:
+            self._cells.append(count - before)
+            started, before = started + WINDOW_S, count
+        self._cell_start = (started, before)
+
+    @property
+    def per_second(self) -> float:
+        """Over the last five seconds."""
+        if len(self._recent) < 2:
+            return 0.0
+        (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]
+        return (last - first) / max(1.0, last_s - first_s)
+
+    def sparkline(self) -> str:
+        """One block for each five seconds, the newest at the right; the lowest block is none."""
+        most = max(self._cells, default=0)
+        if not most:
+            return ""
+        return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * cell / most)] for cell in self._cells)

@@ -1,0 +1,136 @@
+"""One row of the timeline as one line of the screen.
+
+What the line says comes from rowtext, where it stands from columns, how it looks from the pen. A mark and a gap take the whole line; a row that
+is no round trip has no duration. The same SQL as in the connection's row before is dim: what changes stands out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from pgtrace.analysis.rows import Kind
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.axis import Axis
+from pgtrace.tui.columns import Column
+from pgtrace.tui.lines import Line
+from pgtrace.tui.listing import Item
+from pgtrace.tui.view import View
+
+_HEADS = {
+    "cn": "cn",
+    "driver": "driver",
+    "flight": "sent → came back",
+    "sql": "SQL",
+    "statement": "statement",
+    "marks": "!+f",
+    "rows": "rows",
+    "sent": "sent",
+    "recv": "recv",
+    "bytes": "bytes",
+    "first": "first",
+    "ms": "ms",
+}
+_RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a line needs to know of the lines above it."""
+
+    above_ns: int | None = None
+    same_ns: int | None = None
+    same_sql: str = ""
+
+
+def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Strip:
+    """The columns' heads."""
+    line = Line(view.pen, width, "head")
+    for column in columns:
+        line.to(column.start)
+        if column.name == "time":
+            line.add(view.times + ("" if view.times == "clock" else " "), "dim", column.width, right=True)
+        elif column.name == "bar":
+            line.add(axis.head(), "dim", column.width)
+        else:
+            line.add(_HEADS.get(column.name, ""), "dim", column.width, right=column.name in _RIGHT)
+    return line.strip()
+
+
+def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: Axis, near: Surroundings, *, selected: bool) -> Strip:
+    """One line of the list."""
+    line = Line(view.pen, width, "selected" if selected else "background")
+    line.add("▌" if selected else " ", "you")
+    kind = item.row.shape.kind
+    if kind is Kind.MARK:
+        return _mark(line, item)
+    if kind is Kind.GAP:
+        return _gap(line, view, item, columns, near)
+    dim = item.folded or kind in (Kind.OPAQUE, Kind.UNDECODED)
+    for column in columns[1:]:
+        line.to(column.start)
+        _cell(line, view, item, column, axis, near, dim=dim)
+    return line.strip()
+
+
+def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: Surroundings, *, dim: bool) -> None:
+    first, width = item.row, column.width
+    connection = view.connection(first.connection)
+    match column.name:
+        case "time":
+            text = rowtext.row_time(view.times, item.opened_ns, near.above_ns, near.same_ns, view.trace.start_ns)
+            line.add(text, "dim", width, right=True)
+        case "cn":
+            line.add(view.connection_name(first.connection), "text", width)
+        case "rail":
+            if first.is_round_trip and not item.folded:
+                line.add(*rowtext.rail(first), width)
+        case "driver":
+            line.add(rowtext.plain(view.driver(first.connection), width), "dim", width)
+        case "flight":
+            text = rowtext.flight(item, view.pen, width)
+            for run, role in [(text, "dim")] if dim else rowtext.flight_runs(text, view.pen):
+                line.add(run, role)
+        case "sql":
+            text, failed = rowtext.words(item, connection, width)
+            repeated = bool(first.label.sql) and first.label.sql == near.same_sql
+            line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
+        case "statement":
+            if first.shape.statement:
+                line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
+        case "marks":
+            for run, role in rowtext.marks(item):
+                line.add(run, role)
+        case "rows":
+            rows = sum(member.rows for member in item.rows)
+            text = lines.count(rows) if rows else ""
+            line.add(("≥" + text) if first.shape.uncertain else text, "text", width, right=True)
+        case "sent" | "recv" | "bytes":
+            sent = sum(member.sent_bytes for member in item.rows) if column.name != "recv" else 0
+            received = sum(member.received_bytes for member in item.rows) if column.name != "sent" else 0
+            line.add(lines.count(sent + received) if sent + received else "", "dim", width, right=True)
+        case "first":
+            if first.is_round_trip and first.first_ns is not None:
+                line.add(lines.milliseconds(first.first_ns), "dim", width, right=True)
+        case "ms":
+            if first.is_round_trip or first.shape.kind is Kind.CANCEL:
+                line.add(lines.milliseconds(view.item_end_ns(item) - item.opened_ns), "text", width, right=True)
+        case "bar":
+            error = any(member.shape.errors for member in item.rows)
+            end = view.item_end_ns(item) if first.is_round_trip else item.opened_ns
+            for run, role in axis.bar(item.opened_ns, end):
+                line.add(run, "error" if error and role == "bar" else role)
+        case _:
+            pass
+
+
+def _mark(line: Line, item: Item) -> Strip:
+    line.add(" ── ", "faint").add(rowtext.plain(item.row.label.sql, line.room - 4), "dim").add(" ")
+    return line.add("─" * line.room, "faint").strip()
+
+
+def _gap(line: Line, view: View, item: Item, columns: tuple[Column, ...], near: Surroundings) -> Strip:
+    text = rowtext.row_time(view.times, item.opened_ns, near.above_ns, near.same_ns, view.trace.start_ns)
+    line.add(text, "attention", columns[1].width, right=True).add(" ╱╱ ", "attention")
+    return line.add(rowtext.plain(item.row.label.sql, line.room), "attention").strip()

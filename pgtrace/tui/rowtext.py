@@ -1,0 +1,145 @@
+"""The texts of one row: what stands in its columns, cut to their widths, before any colour.
+
+Everything here that comes from the wire has been through sanitise.text. Texts that cost something are remembered: the same SQL is drawn again
+and again.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime
+
+from pgtrace import sanitise, sqltext
+from pgtrace.analysis import notation
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.rows import Kind, Row
+from pgtrace.tui import lines
+from pgtrace.tui.listing import Item
+from pgtrace.tui.theme import Pen
+
+TIMES = ("time", "clock", "above", "same cn")
+"""What the time column can say: since the start, wall clock, since the row above, since the same connection's row before."""
+
+
+@functools.lru_cache(maxsize=2048)
+def sql(text: str, width: int) -> str:
+    """SQL in `width` cells: its lists are shortened first, then its end."""
+    return lines.cut(sanitise.text(sqltext.shorten(text, width, lines.cells)), width)
+
+
+@functools.lru_cache(maxsize=512)
+def plain(text: str, width: int) -> str:
+    """Any other text from the wire in `width` cells."""
+    return lines.cut(sanitise.text(text), width)
+
+
+def words(item: Item, connection: Connection | None, width: int) -> tuple[str, bool]:
+    """The SQL column without its colour: the text, and whether it tells an error."""
+    failed = next((row for row in item.rows if row.label.error), None)
+    if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
+        text = plain(failed.label.error, width)
+        room = width - lines.cells(text) - 2
+        if width >= 70 and room > 20 and failed.label.sql:
+            text += "  " + sql(failed.label.sql, room)
+        return text, True
+    if item.folded:
+        return plain(_set_up(item, connection), width), False
+    row = item.row
+    if row.is_round_trip or row.shape.kind is Kind.RUN:
+        return sql(row.label.sql, width), False
+    return plain(row.label.error or row.label.sql, width), bool(row.shape.errors)
+
+
+def _set_up(item: Item, connection: Connection | None) -> str:
+    parts = [f"{len(item.rows)} set-up rt"]
+    if connection is not None:
+        connection.refresh()
+        parts += [f"server {connection.server_version}"] if connection.server_version else []
+        parts += [f"pid {connection.backend_pid}"] if connection.backend_pid else []
+    return ", ".join(parts)
+
+
+def flight(item: Item, pen: Pen, width: int) -> str:
+    """The flight in `width` cells; a fold is the list of what its rows sent."""
+    if item.folded:
+        text = "▸ " + " · ".join(row.shape.flight.partition(" → ")[0] for row in item.rows)
+        return lines.cut(pen.text(text), width, pen.ellipsis)
+    text = item.row.shape.flight
+    if item.row.is_open and not text.endswith("…"):
+        text += " …" if "→" in text else " → …"
+    fitted = notation.fit(text, width)
+    if pen.ascii_only:
+        fitted = pen.text(notation.fit(pen.text(text), width - 1))
+    return lines.cut(fitted, width, pen.ellipsis)
+
+
+def flight_runs(text: str, pen: Pen) -> list[tuple[str, str]]:
+    """A flight as (text, role) runs: what went out, the arrow, what came back with its errors."""
+    arrow, back = pen.text("→"), pen.text("←")
+    if text.startswith(back):
+        return [(back, "faint"), *_received(text[len(back) :])]
+    sent, found, received = text.partition(arrow)
+    if text.startswith((pen.text("▸"), "opaque")):
+        return [(text, "dim")]
+    return [(sent, "frontend"), (found, "faint"), *_received(received)]
+
+
+def _received(text: str) -> list[tuple[str, str]]:
+    runs = []
+    while text:
+        before, error, text = text.partition("E")
+        runs += [(before, "backend"), (error, "error")]
+    return runs
+
+
+def rail(row: Row) -> tuple[str, str]:
+    """The transaction's rail, from ReadyForQuery, and its role."""
+    before, after = row.shape.status_before, row.shape.status
+    if after == "E" or (before == "E" and not after):
+        return "┊", "attention"
+    if before in ("I", "") and after == "T":
+        return ("╭" if before == "I" else "│"), "dim"
+    if before in ("T", "E") and after == "I":
+        return "╰", "dim"
+    return ("│", "dim") if before == "T" else (" ", "dim")
+
+
+def marks(item: Item) -> list[tuple[str, str]]:
+    """The three cells `!+f` as (text, role) runs."""
+    shapes = [row.shape for row in item.rows]
+    statement = "+" if any(shape.prepares for shape in shapes) else "=" if any(shape.reuses for shape in shapes) else " "
+    formats = "".join(sorted({letter for shape in shapes for letter in shape.formats}))
+    return [
+        ("✗" if any(shape.errors for shape in shapes) else " ", "error"),
+        (statement, "text"),
+        (formats if len(formats) < 2 else "m", "dim"),
+    ]
+
+
+def statement_name(name: str, driver: str) -> str:
+    """A prepared statement's name without the driver's own prefix: `__asyncpg_stmt_3__` is `stmt_3`."""
+    bare = name.strip("_")
+    return bare.removeprefix(f"{driver}_") if bare.startswith(f"{driver}_") else name
+
+
+def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | None, start_ns: int) -> str:
+    """The time column in nine cells."""
+    if mode == "clock":
+        moment = datetime.fromtimestamp((start_ns + opened_ns) / 1e9)  # noqa: DTZ006 - the reader's own clock
+        return f"{moment:%M:%S}.{moment.microsecond // 1000:03d}"
+    if mode == "time":
+        return lines.seconds(opened_ns) + " "
+    before = above_ns if mode == "above" else same_ns
+    return ("" if before is None else "+" + lines.seconds(opened_ns - before)) + " "
+
+
+def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
+    """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
+    if item.folded:
+        words_of = [notation.spell(row.shape.sent, b"") for row in item.rows]
+        return [(lines.cut(pen.text(" · ".join(one.removesuffix(" →").strip() for one in words_of)), width, pen.ellipsis), "dim")]
+    shape = item.row.shape
+    if not item.row.is_round_trip:
+        return [(plain(item.row.label.error or item.row.label.sql, width), "dim")]
+    text = notation.spell(shape.sent, shape.received)
+    return flight_runs(lines.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), pen)

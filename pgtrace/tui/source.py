@@ -1,0 +1,35 @@
+"""Where a trace comes from, in the words the status line and the empty screen need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A live recording or files."""
+
+    listener: str = ""
+    """What drivers connect to, as the user wrote or would write it: `:6433`, `127.0.0.1:40001`, `unix:/dir`."""
+    upstream: str = ""
+    live: bool = False
+    """Whether more may come: follow the end."""
+    files: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """Everything the recorder listens on: `127.0.0.1:6433`, `/dir/.s.PGSQL.6433`."""
+    user: str = ""
+    database: str = ""
+    """For the examples on the empty screen; PGUSER and PGDATABASE of the drivers to come, where known."""
+    warning: str = ""
+    """One line to show while nothing has come yet: the upstream that could not be reached."""
+    unsaved: bool = False
+    """Whether quitting throws the recording away: ask first."""
+
+    @property
+    def title(self) -> str:
+        """`:6433 → db:5432`, or the names of the files."""
+        if self.listener:
+            return f"{self.listener} → {self.upstream}"
+        if len(self.files) > 1:
+            return f"{self.files[0]} + {len(self.files) - 1} more"
+        return self.files[0] if self.files else ""

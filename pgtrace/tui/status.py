@@ -1,0 +1,61 @@
+"""The first line: what is being traced, whether it is live, and how fast it goes."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.strip import Strip
+
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.lines import Line
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import LineWidget
+
+BEHIND_S = 1.0
+"""The view says so when it is further behind than this."""
+
+
+def state(view: View) -> tuple[str, str]:
+    """What the source is doing, and its role."""
+    trace, source = view.trace, view.source
+    length = lines.span(view.now_ns)
+    if view.paused:
+        return f"❚❚ paused  {view.waiting} new" if view.waiting else "❚❚ paused", "attention"
+    if source.live and not trace.ended:
+        if view.recorder is not None and not view.recorder.alive:
+            return "■ the recorder has ended", "error"
+        if view.upstream_refused:
+            return "✗ upstream refused", "error"
+        return f"● live {length}", "frontend"
+    if view.behind_bytes:
+        return f"reading {100 * trace.read_bytes // max(1, trace.size_bytes)} %", "attention"
+    if trace.torn_bytes:
+        return f"■ truncated  last {trace.torn_bytes} bytes are half a record; everything before is complete", "attention"
+    if not trace.ended:
+        return f"■ ended without an end record  {length}", "attention"
+    return f"■ {length}", "dim"
+
+
+class Status(LineWidget):
+    """The status line."""
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        view = self.view
+        rate = f"{view.rates.per_second:.0f} rt/s " if view.source.live else ""
+        sparkline = view.pen.text(view.rates.sparkline()) if view.source.live else ""
+        line = Line(view.pen, width)
+        line.add(" ").add("pgtrace", "you").add("  " if width > 90 else " ")
+        title_room = max(8, min(width // 3, width - 60))
+        line.add(rowtext.plain(view.source.title, title_room)).add("   " if width > 90 else "  ").add(*state(view))
+        if view.behind_s > BEHIND_S:
+            line.add(f"  view {view.behind_s:.1f} s behind", "attention")
+        if view.snapshot.gaps:
+            line.add(f"  {view.snapshot.gaps} gap{'s' if view.snapshot.gaps > 1 else ''}: counts are lower bounds", "attention")
+        tail = len(rate) + len(sparkline) + 1
+        if line.room > tail:
+            line.to(width - tail).add(rate).add(sparkline, "bar")
+        return [line.strip()]
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on the state pauses or goes on."""
+        event.stop()
+        await self.run_action("app.pause")

@@ -1,0 +1,168 @@
+"""Colours and glyphs: what each role of the screen looks like, in colour, without colour, and in plain ASCII.
+
+- A role says what a piece of text is (`frontend`, `error`, `dim`), never how it looks. Colour only repeats what a glyph or a word says already.
+- Four palettes: dark and light in true colour, `ansi` in the sixteen colours of the terminal, `mono` for NO_COLOR with bold, underline and
+  reverse alone. Every role but `faint` keeps a contrast of at least 4.5:1 on the background.
+- A ground is what lies under a line: the background, the selected row, or a head.
+- In ASCII every glyph of ours has a replacement and any other character is written as an escape, so that the terminal prints what was measured.
+
+A Pen holds one palette and one alphabet; everything that is drawn goes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from rich.style import Style
+
+ROLES: Final = ("text", "strong", "dim", "faint", "frontend", "backend", "error", "attention", "bar", "you", "inverted")
+GROUNDS: Final = ("background", "selected", "head")
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The style of each role and of each ground, in rich's notation."""
+
+    name: str
+    roles: dict[str, str]
+    grounds: dict[str, str]
+    selected_roles: dict[str, str] = field(default_factory=dict)
+    """Roles that need another colour on the selected row to stay readable."""
+
+
+DARK: Final = Palette(
+    "dark",
+    {
+        "text": "#d3d8e0",
+        "strong": "bold #ffffff",
+        "dim": "#8a94a3",
+        "faint": "#3d4652",
+        "frontend": "#7fb4f5",
+        "backend": "#8fc9a3",
+        "error": "#ff7b72",
+        "attention": "#e0b050",
+        "bar": "#7d93b2",
+        "you": "#c9a3f5",
+        "inverted": "#12161c on #e0b050",
+    },
+    {"background": "on #12161c", "selected": "on #222c3a", "head": "on #181e26"},
+)
+LIGHT: Final = Palette(
+    "light",
+    {
+        "text": "#24292f",
+        "strong": "bold #000000",
+        "dim": "#646c76",
+        "faint": "#c6cbd1",
+        "frontend": "#0b57b0",
+        "backend": "#17733f",
+        "error": "#bf1f2a",
+        "attention": "#8a5a00",
+        "bar": "#5c7394",
+        "you": "#7a3fb8",
+        "inverted": "#fbfaf7 on #8a5a00",
+    },
+    {"background": "on #fbfaf7", "selected": "on #dde8f6", "head": "on #f1f0ea"},
+    {"dim": "#57606a", "bar": "#4a607f"},
+)
+ANSI: Final = Palette(
+    "ansi",
+    {
+        "text": "",
+        "strong": "bold",
+        "dim": "bright_black",
+        "faint": "bright_black",
+        "frontend": "blue",
+        "backend": "green",
+        "error": "bold red",
+        "attention": "yellow",
+        "bar": "cyan",
+        "you": "magenta",
+        "inverted": "reverse yellow",
+    },
+    {"background": "", "selected": "reverse", "head": "underline"},
+    {"dim": "", "faint": "", "frontend": "", "backend": "", "error": "bold", "attention": "", "bar": "", "you": ""},
+)
+MONO: Final = Palette(
+    "mono",
+    {role: "" for role in ROLES} | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse"},
+    {"background": "", "selected": "reverse", "head": "underline"},
+)
+PALETTES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI, MONO)}
+
+
+def choose_palette(name: str, environ: Mapping[str, str]) -> Palette:
+    """The palette asked for by name, or what the environment says: NO_COLOR, a terminal of sixteen colours, a light background."""
+    if environ.get("NO_COLOR"):
+        return MONO
+    if name:
+        return PALETTES[name]
+    if environ.get("TERM", "") in ("linux", "ansi", "vt100", "vt220"):
+        return ANSI
+    background = environ.get("COLORFGBG", "").rpartition(";")[2]
+    return LIGHT if background in ("7", "15") else DARK
+
+
+_ASCII_GLYPHS: Final = str.maketrans(
+    {
+        "▌": ">",
+        "→": "->",
+        "←": "<-",
+        "●": "*",
+        "■": "#",
+        "▪": "#",
+        "▸": ">",
+        "▾": "v",
+        "▴": "^",
+        "▼": "v",
+        "✗": "x",
+        "╭": "/",
+        "│": "|",
+        "╰": "\\",
+        "┊": ":",
+        "━": "=",
+        "─": "-",
+        "╸": "=",
+        "╺": "=",
+        "╾": "=",
+        "╌": ".",
+        "┄": ".",
+        "╱": "/",
+        "❚": "|",
+        "≥": ">",
+        "↵": "$",
+        "×": "x",
+        "·": ".",
+        "…": "..",
+        "↓": "down",
+        "↑": "up",
+        **{block: str(number) for number, block in enumerate("▁▂▃▄▅▆▇█", 1)},
+    }
+)
+
+
+class Pen:
+    """One palette and one alphabet."""
+
+    def __init__(self, palette: Palette = DARK, *, ascii_only: bool = False) -> None:
+        self.palette = palette
+        self.ascii_only = ascii_only
+        self.ellipsis = ".." if ascii_only else "…"
+        self._styles: dict[tuple[str, str], Style] = {}
+
+    def text(self, text: str) -> str:
+        """The text in this pen's alphabet."""
+        if not self.ascii_only or text.isascii():
+            return text
+        return text.translate(_ASCII_GLYPHS).encode("ascii", "backslashreplace").decode("ascii")
+
+    def style(self, role: str, ground: str = "background") -> Style:
+        """How a role looks on a ground."""
+        style = self._styles.get((role, ground))
+        if style is None:
+            palette = self.palette
+            own = palette.selected_roles.get(role, palette.roles[role]) if ground == "selected" else palette.roles[role]
+            style = self._styles[role, ground] = Style.parse(palette.grounds[ground] or "none") + Style.parse(own or "none")
+        return style

@@ -1,0 +1,219 @@
+"""The timeline: one line for each row in sight, newest at the bottom.
+
+The cursor belongs to a round trip, not to a line: folding, filtering and new rows leave it on the same row or its nearest visible neighbour, and
+on the same line of the screen. Following, it is on the last row. Any move up ends following, `G` starts it again; what came since is counted.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+
+from pgtrace.analysis.rows import Kind, Row
+from pgtrace.tui import rowline, rowtext
+from pgtrace.tui.axis import Axis
+from pgtrace.tui.columns import Column, columns
+from pgtrace.tui.listing import Item, Selection
+from pgtrace.tui.rowline import Surroundings
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Hints, ListWidget
+
+LOOK_BACK = 50
+"""Lines above the window that are searched for a connection's row before."""
+
+
+class Timeline(ListWidget):
+    """The rows of the trace."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", show=False),
+        Binding("x", "fold", show=False),
+        Binding("t", "times", show=False),
+        Binding("f", "follow", show=False),
+    ]
+    HINTS: ClassVar[Hints] = (
+        ("enter", "inspect"),
+        ("x", "fold"),
+        ("n", "next problem"),
+        ("c", "connection"),
+        ("t", "time"),
+        ("space", "pause"),
+        ("?", "help"),
+    )
+    HEADS = 1
+
+    class Moved(Message):
+        """Another row is under the cursor."""
+
+    class Opened(Message):
+        """The row under the cursor is to be inspected."""
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(view, id=id)
+        self.following = view.source.live
+        self.seen = 0
+        """Lines that have been in sight, or were there when following ended."""
+        self._place = -1
+        self._axis = Axis((), 12)
+        self._near: dict[int, Surroundings] = {}
+
+    @property
+    def place(self) -> int:
+        """The place of the row under the cursor, -1 where there is none."""
+        return self.view.listing.place(self.cursor) if len(self.view.listing) else -1
+
+    @property
+    def item(self) -> Item | None:
+        """The line under the cursor."""
+        return self.view.listing[self.cursor] if self.cursor < len(self.view.listing) else None
+
+    @property
+    def new(self) -> int:
+        """Lines that came since following ended and have not been in sight."""
+        return 0 if self.following else max(0, self.count() - self.seen)
+
+    def count(self) -> int:
+        return len(self.view.listing)
+
+    def refresh_list(self) -> None:
+        """The listing changed: find the cursor's row again and draw."""
+        self._settle()
+        self.redraw()
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        """Heads and rows; the axis spans the rows in sight."""
+        self._settle()
+        end = min(self.count(), self.top + self.page_lines)
+        self.seen = self.count() if self.following else max(self.seen, end)
+        items = [self.view.listing[index] for index in range(self.top, end)]
+        layout = self._columns(width)
+        bar = next((column.width for column in layout if column.name == "bar"), 12)
+        trips = [item for item in items if item.row.is_round_trip]
+        self._axis = Axis([(item.opened_ns, self.view.item_end_ns(item)) for item in trips], bar)
+        near = self._surroundings(items)
+        drawn = [rowline.head(self.view, layout, width, self._axis)]
+        for number, item in enumerate(items):
+            selected = self.top + number == self.cursor
+            drawn.append(rowline.row(self.view, item, layout, width, self._axis, near[number], selected=selected))
+        return drawn
+
+    def moved(self) -> None:
+        self._place = self.place
+        self.redraw()
+        self.post_message(self.Moved())
+
+    def go(self, index: int) -> None:
+        if index < self.cursor:
+            self.unfollow()
+        super().go(index)
+
+    def go_to_place(self, place: int) -> None:
+        """Put the cursor on the line that shows a row."""
+        self.unfollow()
+        super().go(self.view.listing.index(place))
+
+    def go_to_problem(self, direction: int) -> bool:
+        """Put the cursor on the next error or gap, or the previous one; whether there is one."""
+        item, survey = self.item, self.view.survey
+        if item is None:
+            return False
+        places = survey.after(item.place) if direction > 0 else survey.before(item.place)
+        place = next((place for place in places if place not in item.places and self.view.listing.shows(place)), None)
+        if place is not None:
+            self.go_to_place(place)
+        return place is not None
+
+    def only_connection(self) -> Selection:
+        """The rows of the cursor's connection; all, where one is selected already."""
+        item = self.item
+        if item is None or self.view.listing.selection.connection is not None or item.row.shape.kind is Kind.MARK:
+            return Selection()
+        return Selection(connection=item.row.connection)
+
+    def only_driver(self) -> Selection:
+        """The rows of the cursor's driver; all, where one is selected already."""
+        item = self.item
+        if item is None or self.view.listing.selection.driver is not None or item.row.shape.kind is Kind.MARK:
+            return Selection()
+        return Selection(driver=self.view.driver(item.row.connection))
+
+    def unfollow(self) -> None:
+        """Stay where the cursor is."""
+        if self.following:
+            self.following = False
+            self.seen = self.count()
+
+    def open(self) -> None:
+        self.post_message(self.Opened())
+
+    def action_open(self) -> None:
+        self.open()
+
+    def action_last(self) -> None:
+        self.following = self.view.source.live
+        super().action_last()
+
+    def action_follow(self) -> None:
+        """Start or end following."""
+        if self.following:
+            self.unfollow()
+            self.moved()
+        else:
+            self.action_last()
+
+    def action_fold(self) -> None:
+        """Fold or unfold the set-up at the cursor."""
+        if self._place >= 0 and self.view.listing.toggle(self._place):
+            self.view.sync()
+            self.refresh_list()
+            self.post_message(self.Moved())
+
+    def action_times(self) -> None:
+        """What the time column says next."""
+        self.view.times = rowtext.TIMES[(rowtext.TIMES.index(self.view.times) + 1) % len(rowtext.TIMES)]
+        self.redraw()
+
+    def _columns(self, width: int) -> tuple[Column, ...]:
+        return columns(width, driver=not self.view.single_driver, connection=self.view.connection_cells)
+
+    def _settle(self) -> None:
+        """Bring the cursor back to its row, on the same line of the screen."""
+        count, page = self.count(), self.page_lines
+        if self.following:
+            self.cursor, self.top = max(0, count - 1), max(0, count - page)
+            self._place = self.place
+            return
+        if self._place >= 0 and count and self.place_at(self.cursor) != self._place:
+            on_screen = self.cursor - self.top
+            self.cursor = self.view.listing.index(self._place)
+            self.top = self.cursor - on_screen
+        self.keep_in_sight()
+        if self._place < 0:
+            self._place = self.place
+
+    def place_at(self, index: int) -> int:
+        """The place of a line, -1 beyond the end."""
+        return self.view.listing.place(index) if 0 <= index < self.count() else -1
+
+    def _surroundings(self, items: list[Item]) -> list[Surroundings]:
+        """For each line in sight: the row above it, and its connection's row before."""
+        above: Row | None = None
+        latest: dict[int, Row] = {}
+        for index in range(max(0, self.top - LOOK_BACK), self.top):
+            above = self.view.listing[index].row
+            latest[above.connection] = above
+        found = []
+        for item in items:
+            same = latest.get(item.row.connection)
+            found.append(
+                Surroundings(
+                    above_ns=above.opened_ns if above else None,
+                    same_ns=same.opened_ns if same else None,
+                    same_sql=same.label.sql if same else "",
+                )
+            )
+            above = latest[item.row.connection] = item.row
+        return found

@@ -1,0 +1,91 @@
+"""The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare.
+
+On a narrow screen the same counters are words on one line. Every number is a counter of the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from textual.strip import Strip
+
+from pgtrace.analysis.counters import Counters
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.bands import DRIVER_LINES
+from pgtrace.tui.lines import Line
+from pgtrace.tui.widgets import LineWidget
+
+_NAME_CELLS: Final = 9
+
+Cell = Callable[[int, Counters], str]
+
+
+def ratio(counters: Counters) -> str:
+    """Round trips per execution."""
+    return f"{counters.round_trips / counters.executions:.2f}" if counters.executions else "·"
+
+
+_TABLE: Final[tuple[tuple[str, int, str, Cell], ...]] = (
+    ("conn", 5, "text", lambda connections, _: lines.whole(connections)),
+    ("set-up", 7, "text", lambda _, c: lines.whole(c.setup_round_trips)),
+    ("round trips", 12, "strong", lambda _, c: lines.whole(c.round_trips)),
+    ("exec", 8, "text", lambda _, c: lines.whole(c.executions)),
+    ("rt/ex", 6, "strong", lambda _, c: ratio(c)),
+    ("pipelined", 10, "text", lambda _, c: lines.whole(c.pipelined_executions)),
+    ("prepared", 9, "text", lambda _, c: lines.whole(c.parses_named)),
+    ("reused", 8, "text", lambda _, c: lines.whole(c.statements_reused)),
+    ("errors", 7, "error", lambda _, c: lines.whole(c.errors)),
+    ("rows", 6, "text", lambda _, c: lines.count(c.rows)),
+    ("sent", 6, "dim", lambda _, c: lines.count(c.frontend_bytes)),
+    ("recv", 6, "dim", lambda _, c: lines.count(c.backend_bytes)),
+    ("wait ms", 10, "text", lambda _, c: lines.milliseconds(c.wait_ns) if c.wait_ns else "·"),
+)
+
+
+class Totals(LineWidget):
+    """The totals in the form that fits."""
+
+    narrow = False
+    driver_rows = True
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        if self.narrow:
+            return [self._words(width)]
+        snapshot = self.view.snapshot
+        head = Line(self.view.pen, width, "head").to(1 + _NAME_CELLS)
+        for title, cells, _, _ in _TABLE:
+            head.add(title, "dim", cells, right=True)
+        drawn = [head.strip(), self._line("all", snapshot.connections, snapshot.totals, width, "text", lower_bound=snapshot.gaps > 0)]
+        drivers = sorted(snapshot.drivers, key=lambda one: -one.counters.round_trips)
+        for driver in drivers[:DRIVER_LINES] if height > 2 else ():
+            drawn.append(self._line(driver.driver, driver.connections, driver.counters, width, "dim"))
+        if len(drivers) > DRIVER_LINES:
+            drawn.append(Line(self.view.pen, width).add(f" + {len(drivers) - DRIVER_LINES} more", "dim").strip())
+        return drawn
+
+    def _line(self, name: str, connections: int, counters: Counters, width: int, role: str, *, lower_bound: bool = False) -> Strip:
+        line = Line(self.view.pen, width).add(" ").add(rowtext.plain(name, _NAME_CELLS - 1), role, _NAME_CELLS)
+        for _, cells, own, cell in _TABLE:
+            text = cell(connections, counters)
+            if text == "·":
+                own = "faint"
+            elif lower_bound and cell is not _TABLE[0][3]:
+                text = "≥" + text
+            line.add(text, role if own == "text" else own, cells, right=True)
+        return line.strip()
+
+    def _words(self, width: int) -> Strip:
+        c = self.view.snapshot.totals
+        at_least = "≥" if self.view.snapshot.gaps else ""
+        line = Line(self.view.pen, width)
+        for number, word, role in (
+            (c.round_trips, "rt", "strong"),
+            (c.setup_round_trips, "set-up", "text"),
+            (c.executions, "exec", "text"),
+            (c.parses_named, "prepared", "text"),
+            (c.statements_reused, "reused", "text"),
+            (c.errors, "error" if c.errors == 1 else "errors", "error" if c.errors else "text"),
+        ):
+            line.add(" ").add(f"{at_least}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
+        return line.strip()

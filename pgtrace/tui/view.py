@@ -1,0 +1,184 @@
+"""What the screen shows at the moment, apart from any widget: the trace read so far, the listing, the totals, whether it moves.
+
+tick() is called ten times a second. It reads what is there within its budget, brings listing and survey up to date, and takes one snapshot of the
+totals, which every widget draws from, so all of them show the same moment. While paused the trace is still read, so that the number of rows that
+wait can be told, but neither listing nor snapshot changes.
+
+After a redraw that took longer than SLOW_REDRAW_S the next ones come four times a second.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.rows import Kind
+from pgtrace.analysis.trace import Trace
+from pgtrace.tui.listing import Item, Listing
+from pgtrace.tui.rates import Rates
+from pgtrace.tui.source import Source
+from pgtrace.tui.survey import Survey
+from pgtrace.tui.theme import Pen
+
+TICK_S: Final = 0.1
+SLOW_TICK_S: Final = 0.25
+SLOW_REDRAW_S: Final = 0.05
+READ_BUDGET_S: Final = 0.03
+CATCH_UP_BUDGET_S: Final = 0.07
+"""Spent on reading in a tick while the trace is far behind the file."""
+LIST_BUDGET_S: Final = 0.02
+DRIVERS_AGAIN_S: Final = 0.5
+"""How long what was found out about drivers is good for: telling them takes a look at every open connection."""
+
+
+class DriverTotals(NamedTuple):
+    """One driver of the trace."""
+
+    driver: str
+    connections: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The numbers of one moment."""
+
+    totals: Counters
+    drivers: tuple[DriverTotals, ...]
+    connections: int
+    duration_ns: int
+    gaps: int
+
+
+@dataclass(slots=True)
+class View:
+    """The state that all widgets share."""
+
+    trace: Trace
+    source: Source
+    pen: Pen
+    recorder: Any = None
+    """The handle on the recorder whose capture is shown; asked only whether it is alive."""
+    paused: bool = False
+    times: str = "time"
+    snapshot: Snapshot = field(init=False)
+    listing: Listing = field(init=False)
+    survey: Survey = field(init=False)
+    rates: Rates = field(init=False)
+    now_ns: int = 0
+    """Since the capture's start: where open round trips end for now."""
+    waiting: int = 0
+    """Rows that came while paused."""
+    _next_tick_s: float = 0.0
+    _paused_rows: int = 0
+    _drivers: dict[int, str] = field(default_factory=dict)
+    _drivers_until_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.listing = Listing(self.trace, self.driver)
+        self.survey = Survey(self.trace, self.driver)
+        self.rates = Rates()
+        self._take()
+
+    def tick(self, now_s: float) -> bool:
+        """Read on; whether anything is to be drawn."""
+        if now_s < self._next_tick_s:
+            return False
+        trace = self.trace
+        if now_s >= self._drivers_until_s:
+            self._drivers.clear()
+            self._drivers_until_s = now_s + DRIVERS_AGAIN_S
+        budget = CATCH_UP_BUDGET_S if self.behind_bytes > 1 << 20 else READ_BUDGET_S
+        changed = trace.update(budget_s=budget)
+        if self.source.live:
+            self.rates.note(now_s, trace.totals().round_trips)
+        if self.paused:
+            self.waiting = len(trace.rows) - self._paused_rows
+            return changed
+        listed = self.sync()
+        if changed:
+            self._take()
+        wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
+        self.now_ns = max(trace.duration_ns, wall_ns) if self.source.live and not trace.ended else trace.duration_ns
+        return changed or listed or self.source.live
+
+    def redrawn(self, now_s: float, took_s: float) -> None:
+        """A redraw took so long: when the next one may come."""
+        self._next_tick_s = now_s + SLOW_TICK_S if took_s > SLOW_REDRAW_S else 0.0
+
+    def sync(self) -> bool:
+        """Bring listing and survey up to the trace; whether the listing changed."""
+        self.survey.sync(LIST_BUDGET_S)
+        return self.listing.sync(LIST_BUDGET_S)
+
+    def pause(self) -> None:
+        """Freeze the screen, or let it go on."""
+        self.paused = not self.paused
+        self._paused_rows, self.waiting = len(self.trace.rows), 0
+
+    @property
+    def behind_bytes(self) -> int:
+        """Bytes of the capture that have not been read yet."""
+        return max(0, self.trace.size_bytes - self.trace.read_bytes)
+
+    @property
+    def behind_s(self) -> float:
+        """How old the latest thing read is, while there is more to read; 0 when there is not."""
+        if not self.behind_bytes or not self.source.live or not self.trace.start_ns:
+            return 0.0
+        return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
+
+    @property
+    def single_driver(self) -> bool:
+        """Whether the whole capture has one driver: then no row needs to say which."""
+        return len(self.snapshot.drivers) < 2
+
+    @property
+    def upstream_refused(self) -> str:
+        """What the latest connection attempt was told when the server could not be reached, or nothing."""
+        place = len(self.trace.rows) - 1
+        while place >= 0 and self.trace.rows[place].shape.kind is Kind.CLOSED:
+            place -= 1
+        error = self.trace.rows[place].label.error if place >= 0 else ""
+        return error.removeprefix("57P03").strip() if error.startswith("57P03 pgtrace:") else ""
+
+    def connection(self, number: int) -> Connection | None:
+        """The connection of a row; None for rows that belong to none, such as marks."""
+        connections = self.trace.connections
+        return connections[number] if 0 <= number < len(connections) else None
+
+    def driver(self, number: int) -> str:
+        """The driver of a connection, at most half a second old."""
+        driver = self._drivers.get(number)
+        if driver is None:
+            connection = self.connection(number)
+            driver = self._drivers[number] = connection.driver if connection else ""
+        return driver
+
+    def connection_name(self, number: int) -> str:
+        """`c2`, or with the file's letter when several are shown."""
+        connection = self.connection(number)
+        return self.trace.name_of(connection) if connection else ""
+
+    @property
+    def connection_cells(self) -> int:
+        """The cells of the longest connection name, so that columns seldom change."""
+        return max(2, len(self.connection_name(len(self.trace.connections) - 1)))
+
+    def item_end_ns(self, item: Item) -> int:
+        """When the row ended, or the present while it is open."""
+        end = item.end_ns
+        return max(self.now_ns, item.opened_ns) if end is None else end
+
+    def _take(self) -> None:
+        trace = self.trace
+        self.snapshot = Snapshot(
+            trace.totals(),
+            tuple(DriverTotals(*driver) for driver in trace.drivers()),
+            len(trace.connections),
+            trace.duration_ns,
+            trace.gaps,
+        )
