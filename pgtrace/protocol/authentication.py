@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.protocol import codes
+from pgtrace.protocol.bodies import Body, ZeroEnded
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message, message
-from pgtrace.protocol.primitives import Body, Constant, Fixed, NullableBytes, Rest, ZeroEnded, ZString
+from pgtrace.protocol.primitives import Constant, Fixed, NullableBytes, Rest, ZString
 
 SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 

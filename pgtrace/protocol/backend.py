@@ -15,24 +15,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from pgtrace.protocol.bodies import Body, Counted, Group, ZeroEnded
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.protocol.fields import FIELD_NAMES
 from pgtrace.protocol.message import Message, message
-from pgtrace.protocol.primitives import (
-    Body,
-    Byte1,
-    Counted,
-    Group,
-    Int8,
-    Int16,
-    Int32,
-    NullableBytes,
-    Rest,
-    UInt16,
-    UInt32,
-    ZeroEnded,
-    ZString,
-)
+from pgtrace.protocol.primitives import Byte1, Int8, Int16, Int32, NullableBytes, Rest, UInt16, UInt32, ZString
 
 
 @message(b"v", BACKEND)

@@ -17,9 +17,10 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from pgtrace.protocol.bodies import Body, Counted
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message, message
-from pgtrace.protocol.primitives import Body, Byte1, Counted, Int16, Int32, NullableBytes, Rest, UInt16, UInt32, ZString
+from pgtrace.protocol.primitives import Byte1, Int16, Int32, NullableBytes, Rest, UInt16, UInt32, ZString
 
 
 @message(b"Q", FRONTEND)

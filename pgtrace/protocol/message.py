@@ -27,7 +27,8 @@ from typing import ClassVar, Self, TypeVar, dataclass_transform
 from construct import ConstructError
 
 from pgtrace.protocol import codes
-from pgtrace.protocol.primitives import Body, path_of, reason_of
+from pgtrace.protocol.bodies import Body
+from pgtrace.protocol.primitives import path_of, reason_of
 
 M = TypeVar("M", bound="Message")
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.protocol import codes
+from pgtrace.protocol.bodies import Body, Group, ZeroEnded
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import Message, message
-from pgtrace.protocol.primitives import Body, Byte1, Constant, Group, Int32, Rest, UInt32, ZeroEnded, ZString
+from pgtrace.protocol.primitives import Byte1, Constant, Int32, Rest, UInt32, ZString
 
 
 @message(codes.STARTUP_MESSAGE, FRONTEND)

@@ -11,9 +11,10 @@ import pytest
 from construct import ConstructError
 
 from pgtrace.protocol import authentication, backend, codes, frontend, registry, startup
+from pgtrace.protocol.bodies import Body
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message, message
-from pgtrace.protocol.primitives import Body, Field, Rest, ZString
+from pgtrace.protocol.primitives import Field, Rest, ZString
 
 MUTANTS_PER_MESSAGE = 500
 CLASSES = [*registry.MESSAGES, frontend.BindHead]
