@@ -79,19 +79,27 @@ def test_psycopg_pipeline_fetched_inside(server, distant_proxy, trace_of, known)
 
 
 def test_psycopg_pipeline_within_a_transaction(server, distant_proxy, trace_of, known):
-    with psycopg.connect(url_of(server, distant_proxy), autocommit=True) as connection, connection.transaction(), connection.pipeline():
-        for number in (1, 2, 3):
-            connection.execute(QUERY + "%s", (number,))
+    with psycopg.connect(url_of(server, distant_proxy), autocommit=True) as connection:
+        with connection.transaction(), connection.pipeline():
+            cursors = [connection.execute(QUERY + "%s", (number,)) for number in (1, 2, 3)]
+        assert [cursor.fetchone() for cursor in cursors] == [("name 1",), ("name 2",), ("name 3",)]
     counted = counters(trace_of(distant_proxy))
     assert (counted["round_trips"], counted["transactions"]) == (3, 1)
 
 
-def test_psycopg_transaction_within_a_pipeline(server, distant_proxy, trace_of, known):
-    with psycopg.connect(url_of(server, distant_proxy), autocommit=True) as connection, connection.pipeline(), connection.transaction():
-        for number in (1, 2, 3):
-            connection.execute(QUERY + "%s", (number,))
+@pytest.mark.parametrize(("fetched", "round_trips"), [("inside", 5), ("after", 4)])
+def test_psycopg_transaction_within_a_pipeline(fetched, round_trips, server, distant_proxy, trace_of, known):
+    """BEGIN is answered alone, COMMIT too, and leaving the pipeline waits once more; fetching inside waits for the rows apart from their Sync."""
+    with psycopg.connect(url_of(server, distant_proxy), autocommit=True) as connection:
+        with connection.pipeline(), connection.transaction():
+            cursors = [connection.execute(QUERY + "%s", (number,)) for number in (1, 2, 3)]
+            if fetched == "inside":
+                names = [cursor.fetchone() for cursor in cursors]
+        if fetched == "after":
+            names = [cursor.fetchone() for cursor in cursors]
+        assert names == [("name 1",), ("name 2",), ("name 3",)]
     counted = counters(trace_of(distant_proxy))
-    assert (counted["round_trips"], counted["transactions"]) == (5, 1)
+    assert (counted["round_trips"], counted["transactions"]) == (round_trips, 1)
 
 
 def psql(server, proxy, *arguments: str, given: str = "") -> str:
