@@ -124,32 +124,39 @@ class BlockFile:
         return os.fstat(self._descriptor).st_size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset`. Raises CaptureError where the disk does not give them."""
+        """The `size` bytes from `offset`, or as many as there are. Raises CaptureError where the disk does not give them."""
         try:
             with self._lock:
                 os.lseek(self._descriptor, offset, os.SEEK_SET)
-                return os.read(self._descriptor, size)
+                data = os.read(self._descriptor, size)
+                while len(data) < size and (more := os.read(self._descriptor, size - len(data))):
+                    data += more
+                return data
         except OSError as error:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def scan(self, offset: int, max_bytes: int) -> tuple[list[Block], int]:
-        """The whole blocks from `offset` on, about `max_bytes` of them and at least one where there is one; and the offset behind them."""
+        """The whole blocks from `offset` on, about `max_bytes` of them and at least one where there is one; and the offset behind them.
+
+        What is written meanwhile does not count: a block that is torn now may be whole in the next moment, with another one behind it.
+        """
+        end = self.size()
         blocks: list[Block] = []
-        data = self.read_at(offset, max_bytes)
+        data = self.read_at(offset, min(max(max_bytes, HEAD_SIZE), end - offset)) if offset < end else b""
         position = 0
         while position < len(data):
-            block, size = self._block(data, position, offset + position)
-            if block is None and size > len(data) - position:
+            here = offset + position
+            block, size = self._block(data, position, here)
+            if block is None and len(data) - position < size <= end - here:
                 if blocks:
                     break
-                data, position, offset = self.read_at(offset + position, size), 0, offset + position
-                block, size = self._block(data, 0, offset)
+                data, position, offset = self.read_at(here, size), 0, here
+                block, size = self._block(data, 0, here)
             if block is None:
-                block, size = self._skip(offset + position)
-                if block is None:
-                    break
-                blocks.append(block)
-                return blocks, offset + position + size
+                block, size = self._skip(here, end)
+                if block is not None:
+                    return [*blocks, block], here + size
+                break
             blocks.append(block)
             position += size
         return blocks, offset + position
@@ -176,30 +183,26 @@ class BlockFile:
             self.base + offset, first_ns, last_ns, data[position + HEAD_SIZE : stop], self._decode, carried=bool(flags & CARRIED)
         ), size
 
-    def _skip(self, offset: int) -> tuple[Block | None, int]:
-        """The Gap from `offset` to the next whole block, and its bytes; None while there is no whole block behind it."""
+    def _skip(self, offset: int, end: int) -> tuple[Block | None, int]:
+        """The Gap from `offset` to the next whole block before `end`, and its bytes; None while there is no whole block behind it."""
         torn, position = self._incomplete
         if torn != offset:
             position = offset + 1
         retry = -1  # the first place where a block may begin that is not there to its end
-        while True:
-            data = self.read_at(position, _SEARCHED)
+        while end - position >= HEAD_SIZE:
+            data = self.read_at(position, min(_SEARCHED, end - position))
             found = data.find(self._sync)
             if found < 0:
-                if len(data) < len(self._sync):
-                    break
-                position += len(data) - len(self._sync) + 1
+                position += max(len(data) - len(self._sync) + 1, 1)
                 continue
-            candidate = position + found
-            _, wanted = self._block(data, found, candidate)
-            if wanted > len(data) - found:
-                data = self.read_at(candidate, wanted)
-                found = 0
-            block, wanted = self._block(data, found, candidate)
+            position += found
+            block, wanted = self._block(data, found, position)
+            if len(data) - found < wanted <= end - position:
+                block, wanted = self._block(self.read_at(position, wanted), 0, position)
             if block is not None:
-                return Damage(self.base + offset, candidate - offset, block.first_ns), candidate - offset
+                return Damage(self.base + offset, position - offset, block.first_ns), position - offset
             if wanted and retry < 0:
-                retry = candidate
-            position = candidate + 1
+                retry = position
+            position += 1
         self._incomplete = (offset, position if retry < 0 else retry)
         return None, 0

@@ -15,6 +15,7 @@ a segment that was never seen puts a Gap there, and what the next one repeats is
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -120,6 +121,26 @@ class CaptureReader:
                 except (FileNotFoundError, CaptureError):
                     return None
         return None
+
+    def blocks(self, position: int) -> Iterator[Block]:
+        """The blocks from a position that read() gave up to the present end, independent of read(); none when it is no longer kept."""
+        number, offset = position >> SHIFT, position & _OFFSET
+        continued = False
+        files = [(self._number, None)] if self._directory is None else [(one, path) for one, path in self._segments() if one >= number]
+        if not files or files[0][0] != number:
+            return
+        for one, path in files:
+            try:
+                file = self._file if one == self._number or path is None else BlockFile(os.fspath(path), one << SHIFT)
+            except (FileNotFoundError, CaptureError):
+                return
+            place = file.start if continued else offset
+            while True:
+                found, place = file.scan(place, READ_BYTES // 4)
+                if not found:
+                    break
+                yield from (block for block in found if not (continued and block.carried))
+            continued = True
 
     def close(self) -> None:
         """Close the file. Closing twice is fine."""

@@ -1,0 +1,106 @@
+"""Records: every kind there and back, what is unknown left out, nothing ever raised."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+from capture_sample_v1 import RECORDS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtrace.capture import record
+from pgtrace.capture.record import NEITHER, Data, Elided, End, Fact, Gap, Mark, Open, Record, Rewrite, decode_all, encode
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+
+def test_every_kind_has_a_sample() -> None:
+    assert {type(item) for item in RECORDS} == {cls for cls, _ in record.LAYOUTS.values()} == set(typing.get_args(Record))
+
+
+@pytest.mark.parametrize("item", RECORDS, ids=lambda item: type(item).__name__)
+def test_there_and_back(item: Record) -> None:
+    (back,) = decode_all(encode(item))
+    assert back == item
+    assert type(back) is type(item)
+
+
+def test_order_is_kept_among_kinds() -> None:
+    assert decode_all(b"".join(map(encode, RECORDS))) == RECORDS
+
+
+def test_the_largest_numbers_fit() -> None:
+    top = 2**64 - 1
+    for item in (Data(top, 2**32 - 1, BACKEND, top, b""), Elided(top, 1, FRONTEND, top, top, top, top), End(top)):
+        assert decode_all(encode(item)) == [item]
+
+
+def test_empty_fields_are_empty() -> None:
+    for item in (Data(1, 1, 0, 0, b""), Rewrite(1, 1, 1, 0, b"", b""), Fact(1, 1, "", "")):
+        assert decode_all(encode(item)) == [item]
+
+
+def test_text_keeps_bytes_that_are_not_utf8() -> None:
+    item = Fact(1, 1, "peer", b"caf\xe9 \xff".decode("utf-8", "surrogateescape"))
+    assert decode_all(encode(item)) == [item]
+    assert b"caf\xe9 \xff" in encode(item)
+
+
+def test_text_that_no_encoding_knows_does_not_raise() -> None:
+    (back,) = decode_all(encode(Mark(1, True, "lone \ud800", 1)))
+    assert back == Mark(1, True, "lone \\ud800", 1)
+
+
+def test_unknown_kinds_are_skipped() -> None:
+    unknown = (20).to_bytes(4, "big") + b"\xc8" + b"x" * 19
+    known = Data(7, 1, 0, 0, b"abc")
+    assert decode_all(unknown + encode(known) + unknown + encode(End(8)) + unknown) == [known, End(8)]
+    smallest = b"\0\0\0\1\xc8"
+    assert decode_all(smallest + encode(known) + smallest) == [known]
+
+
+@pytest.mark.parametrize(
+    "item", [item for item in RECORDS if record.LAYOUTS[encode(item)[4]][1][-1] != "r"], ids=lambda item: type(item).__name__
+)
+def test_fields_of_a_later_minor_version_are_skipped(item: Record) -> None:
+    whole = encode(item)
+    longer = (len(whole) - 4 + 9).to_bytes(4, "big") + whole[4:] + b"new field"
+    assert decode_all(longer + encode(End(1))) == [item, End(1)]
+
+
+@pytest.mark.parametrize("item", RECORDS, ids=lambda item: type(item).__name__)
+def test_fields_that_do_not_fit_become_a_gap(item: Record) -> None:
+    cut = encode(item)[: 5 + 7]
+    short = (len(cut) - 4).to_bytes(4, "big") + cut[4:]
+    assert decode_all(encode(Data(3, 1, 0, 0, b"")) + short + encode(End(9)))[1:] == [Gap(3, 0, NEITHER, len(short), 1), End(9)]
+    assert decode_all(short, 5) == [Gap(5, 0, NEITHER, len(short), 1)]
+
+
+def test_a_length_beyond_the_block_ends_it_as_a_gap() -> None:
+    rest = b"\0\0\1\0\1" + b"x" * 30
+    assert decode_all(encode(End(4)) + rest) == [End(4), Gap(4, 0, NEITHER, len(rest), 0)]
+    assert decode_all(encode(End(4)) + b"\0\0\0\0\1\0\0") == [End(4), Gap(4, 0, NEITHER, 7, 0)]
+    assert decode_all(b"\0\0", 6) == [Gap(6, 0, NEITHER, 2, 0)]
+
+
+_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
+_U64 = st.integers(0, 2**64 - 1)
+
+
+@given(_U64, st.integers(0, 2**32 - 1), st.tuples(_TEXT, _TEXT, _TEXT, _TEXT), _U64, st.binary(max_size=300))
+def test_any_content_comes_back(time_ns: int, connection: int, texts: tuple[str, str, str, str], wall_ns: int, data: bytes) -> None:
+    items: list[Record] = [Open(time_ns, connection, *texts, wall_ns), Data(time_ns, connection, 0, wall_ns, data)]
+    assert decode_all(b"".join(map(encode, items))) == items
+
+
+@given(st.binary(max_size=400))
+def test_arbitrary_bytes_never_raise(buffer: bytes) -> None:
+    decode_all(buffer)
+
+
+@given(st.sampled_from(RECORDS), st.data())
+def test_mutated_records_never_raise(item: Record, data: st.DataObject) -> None:
+    mutated = bytearray(encode(item) + encode(RECORDS[0]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
+    decode_all(bytes(mutated))
