@@ -1,0 +1,44 @@
+"""Text from the wire, made safe to show: every view, report and log line passes it through here.
+
+A terminal obeys escape sequences wherever they come from: a value in a row can set the window's title, write the clipboard, or reorder what is read
+(terminals and toolkits pass them through). What is shown is therefore never interpreted: each character that is no visible character of its own becomes its
+escape, `\\x1b`, `\\x9b`, `\\u202e`. These are
+
+- C0 and C1 controls and DEL; the line break is `↵`, or kept for a caller who lays lines out;
+- bidirectional controls, line and paragraph separators, and what takes no space or cannot be seen: zero-width characters, fillers, variation selectors, tags;
+- surrogates: a byte that was no UTF-8 (surrogateescape) shows as that byte, `\\xff`, any other as `\\ud800`;
+- what Unicode leaves without meaning: noncharacters.
+
+Markup is the sink's business (Content objects, not markup strings; HTML and Markdown escape once more).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_UNSAFE: Final = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"
+    "\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    + "".join(f"{chr((plane << 16) + 0xFFFE)}{chr((plane << 16) + 0xFFFF)}" for plane in range(1, 17))
+    + "\U000e0000-\U000e0fff]"
+)
+
+
+def text(s: str, newline: str = "↵") -> str:
+    """The text with everything that is not to be shown as it is escaped; line breaks become `newline`."""
+    if s.isascii() and s.isprintable():
+        return s
+    return _UNSAFE.sub(lambda match: newline if match.group() == "\n" else _escaped(match.group()), s)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code == 0x09:
+        return "\\t"
+    if code == 0x0D:
+        return "\\r"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
