@@ -87,6 +87,16 @@ def test_nothing_is_left_when_the_process_ends(how):
     assert not is_alive(int(pid))
 
 
+def test_a_long_temporary_path_leaves_room_for_the_socket(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(embedded.tempfile, "tempdir", str(long))
+    directory = embedded._private_directory()
+    assert directory.parent == Path("/tmp")
+    directory.rmdir()
+    assert list(long.iterdir()) == []
+
+
 def test_missing_wheel_names_the_extra(monkeypatch):
     monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'pgtrace\[demo\]'"):
