@@ -90,17 +90,18 @@ class PgTraceApp(App[None]):
 
     def compose(self) -> ComposeResult:
         yield TooSmall(self.view, id="too-small")
-        yield self.status
-        yield self.totals
-        yield self.tabs
-        with Container(id="body"):
-            yield self.timeline
-            yield self.empty
-            yield self.drivers
-            yield self.help_screen
-        yield self.spelled
-        yield self.inspector
-        yield self.footer
+        with Container(id="all"):
+            yield self.status
+            yield self.totals
+            yield self.tabs
+            with Container(id="body"):
+                yield self.timeline
+                yield self.empty
+                yield self.drivers
+                yield self.help_screen
+            yield self.spelled
+            yield self.inspector
+            yield self.footer
 
     def on_mount(self) -> None:
         """Read what is there, then go on reading."""
@@ -126,7 +127,6 @@ class PgTraceApp(App[None]):
     def lay_out(self) -> None:
         """Decide what is displayed and how high it is."""
         width, height = self.size
-        view = self.view
         timeline = self.pane == "timeline" and not self.helping
         drivers, empty = self._content()
         state = (width, height, timeline, self.inspecting, self.helping, (drivers, empty))

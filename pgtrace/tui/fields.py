@@ -27,7 +27,7 @@ class Fields(ListWidget):
     HINTS: ClassVar[Hints] = (("j k", "field"), ("tab", "list"), ("n", "next problem"), ("esc", "back"), ("?", "help"))
     HEADS = 1
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.message: MessageView | None = None
         self.fields: list[FieldView] = []

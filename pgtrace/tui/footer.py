@@ -12,7 +12,7 @@ from pgtrace.tui.widgets import Hints, LineWidget
 class Footer(LineWidget):
     """Keys, or a question, or one line of news."""
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.hints: Hints = ()
         self.notice = ""

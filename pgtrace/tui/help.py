@@ -14,34 +14,34 @@ _MOVE: Final = (
     ("ctrl-d u", "half a page"),
     ("pgdn pgup", "page"),
     ("g G", "first / last"),
-    ("n N", "next / previous problem"),
+    ("n N", "problem"),
     ("tab", "next area"),
     ("esc", "one step back"),
 )
 _LOOK: Final = (
     ("enter", "inspect"),
     ("1 4", "pane"),
-    ("x X", "fold here / level"),
+    ("x X", "fold, level"),
     ("t", "time column"),
     ("d", "driver rows"),
-    ("a", "per execution (4)"),
-    ("h l", "driver (4)"),
+    ("a", "per execution"),
+    ("h l", "driver"),
 )
 _DO: Final = (
-    ("c", "this connection only"),
-    ("C", "this driver only"),
-    ("f", "follow the end"),
-    ("space", "pause the screen"),
+    ("c", "one connection"),
+    ("C", "one driver"),
+    ("f", "follow"),
+    ("space", "pause"),
     ("?", "this help"),
     ("q", "quit"),
 )
 _ROW: Final = (
-    ("PBDES → 12TDCZ", "type bytes that went out and came back; a run of rows is one D"),
+    ("PBDES → 12TDCZ", "type bytes out and back; a run of rows is one D"),
     ("BDE×100 S", "100 executions behind one Sync: pipelined"),
     ("▸ SSL · Start · p", "folded: the set-up round trips of one connection"),
-    ("╭ │ ╰ ┊", "transaction opens, goes on, closes, has failed (ReadyForQuery)"),
+    ("╭ │ ╰ ┊", "transaction opens, goes on, closes, has failed"),
     ("✗ ╱╱ ≥", "error; gap in the capture; at least"),
-    ("+ =  b t m", "prepares / reuses a named statement; results binary, text, mixed"),
+    ("+ =  b t m", "prepares, reuses a named statement; binary, text, mixed"),
     ("━ ╌", "waiting for the server; idle time cut out of the axis"),
 )
 _WORDS: Final = (
@@ -65,7 +65,7 @@ class Help(LineWidget, can_focus=True):
                 line.to(1 + column * third)
                 if number < len(entries):
                     keys, meaning = entries[number]
-                    line.add(keys, "you", 10).add(meaning, "text", third - 11)
+                    line.add(keys, "you", 10).add(meaning, "text", third - 10)
             drawn.append(line.strip())
         if height >= 20:
             drawn.append(Line(pen, width).strip())

@@ -54,7 +54,7 @@ class InspectorTitle(LineWidget):
 class Inspector(Container):
     """Title, messages, fields."""
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.title_line = InspectorTitle(view, id="inspector-title")
         self.messages = Messages(view, id="messages")

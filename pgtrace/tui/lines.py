@@ -44,13 +44,16 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 
 
 class Line:
-    """A line under construction."""
+    """A line under construction. Blanks go with the piece behind them, so that a line has few segments."""
+
+    __slots__ = ("_gap", "_segments", "ground", "pen", "used", "width")
 
     def __init__(self, pen: Pen, width: int, ground: str = "background") -> None:
         self.pen = pen
         self.width = width
         self.ground = ground
         self.used = 0
+        self._gap = 0
         self._segments: list[Segment] = []
 
     @property
@@ -60,26 +63,39 @@ class Line:
 
     def add(self, text: str, role: str = "text", width: int | None = None, *, right: bool = False) -> Line:
         """Put text at the end: cut and padded to `width` cells where given, cut to the room there is in any case."""
-        text = self.pen.text(text)
-        if width is not None:
-            width = min(width, self.room)
-            text = pad(cut(text, width, self.pen.ellipsis), width, right=right)
-        elif cells(text) > self.room:
-            text = cut(text, self.room, self.pen.ellipsis)
-        if text:
-            self._segments.append(Segment(text, self.pen.style(role, self.ground)))
-            self.used += cells(text)
+        pen = self.pen
+        if pen.ascii_only:
+            text = pen.text(text)
+        taken = len(text) if text.isascii() else cell_len(text)
+        room = self.width - self.used
+        most = room if width is None or width > room else width
+        if taken > most:
+            text = cut(text, most, pen.ellipsis)
+            taken = cells(text)
+        if width is not None and taken < most:
+            text = " " * (most - taken) + text if right else text + " " * (most - taken)
+            taken = most
+        if taken:
+            if self._gap:
+                text, self._gap = " " * self._gap + text, 0
+            self._segments.append(Segment(text, pen.style(role, self.ground)))
+            self.used += taken
         return self
 
     def to(self, position: int) -> Line:
         """Blanks up to that cell."""
-        if position > self.used:
-            self.add(" " * (min(position, self.width) - self.used))
+        blanks = min(position, self.width) - self.used
+        if blanks > 0:
+            self._gap += blanks
+            self.used += blanks
         return self
 
     def strip(self) -> Strip:
         """The finished line, exactly as wide as it was made."""
         self.to(self.width)
+        if self._gap:
+            self._segments.append(Segment(" " * self._gap, self.pen.style("text", self.ground)))
+            self._gap = 0
         return Strip(self._segments, self.width)
 
 

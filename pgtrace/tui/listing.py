@@ -100,9 +100,9 @@ class Listing:
 
     def index(self, place: int) -> int:
         """The line that shows a place, or the nearest one before it; 0 where there is none."""
-        if 0 <= place < len(self.trace.rows) and (fold := self._fold_of.get(self.trace.rows[place].connection)) is not None:
-            if place in self._members[fold]:
-                place = fold
+        fold = self._fold_of.get(self.trace.rows[place].connection) if 0 <= place < len(self.trace.rows) else None
+        if fold is not None and place in self._members[fold]:
+            place = fold
         return max(0, bisect_right(self._places, place) - 1)
 
     def shows(self, place: int) -> bool:

@@ -37,7 +37,7 @@ class Messages(ListWidget):
     class Moved(Message):
         """Another message is under the cursor."""
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.messages: list[MessageView] = []
         self.note = ""

@@ -125,7 +125,7 @@ def statement_name(name: str, driver: str) -> str:
 def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | None, start_ns: int) -> str:
     """The time column in nine cells."""
     if mode == "clock":
-        moment = datetime.fromtimestamp((start_ns + opened_ns) / 1e9)  # noqa: DTZ006 - the reader's own clock
+        moment = datetime.fromtimestamp((start_ns + opened_ns) / 1e9)
         return f"{moment:%M:%S}.{moment.microsecond // 1000:03d}"
     if mode == "time":
         return lines.seconds(opened_ns) + " "
@@ -136,10 +136,13 @@ def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | Non
 def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
     """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
     if item.folded:
-        words_of = [notation.spell(row.shape.sent, b"") for row in item.rows]
-        return [(lines.cut(pen.text(" · ".join(one.removesuffix(" →").strip() for one in words_of)), width, pen.ellipsis), "dim")]
-    shape = item.row.shape
-    if not item.row.is_round_trip:
-        return [(plain(item.row.label.error or item.row.label.sql, width), "dim")]
-    text = notation.spell(shape.sent, shape.received)
-    return flight_runs(lines.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), pen)
+        text = " · ".join(notation.spell(row.shape.sent, b"") for row in item.rows)
+        return [(lines.cut(pen.text(text), width, pen.ellipsis), "dim")]
+    row = item.row
+    if not row.is_round_trip:
+        return [(plain(row.label.error or row.label.sql, width), "dim")]
+    text = notation.spell(row.shape.sent, row.shape.received, tuple(row.label.error.split()[:1]), row.shape.status)
+    sent, found, received = lines.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis).partition(pen.text(" → "))
+    before, error, after = received.partition("ErrorResponse")
+    state, _, rest = after.partition(" ")
+    return [(sent, "frontend"), (found, "faint"), (before, "backend"), (error + state, "error"), (f" {rest}" if rest else "", "backend")]

@@ -26,7 +26,7 @@ def state(view: View) -> tuple[str, str]:
         if view.upstream_refused:
             return "✗ upstream refused", "error"
         return f"● live {length}", "frontend"
-    if view.behind_bytes:
+    if view.catching_up:
         return f"reading {100 * trace.read_bytes // max(1, trace.size_bytes)} %", "attention"
     if trace.torn_bytes:
         return f"■ truncated  last {trace.torn_bytes} bytes are half a record; everything before is complete", "attention"

@@ -87,7 +87,7 @@ ANSI: Final = Palette(
 )
 MONO: Final = Palette(
     "mono",
-    {role: "" for role in ROLES} | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse"},
+    dict.fromkeys(ROLES, "") | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse"},
     {"background": "", "selected": "reverse", "head": "underline"},
 )
 PALETTES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI, MONO)}

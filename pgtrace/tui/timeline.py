@@ -51,7 +51,7 @@ class Timeline(ListWidget):
     class Opened(Message):
         """The row under the cursor is to be inspected."""
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.following = view.source.live
         self.seen = 0
@@ -73,7 +73,7 @@ class Timeline(ListWidget):
     @property
     def new(self) -> int:
         """Lines that came since following ended and have not been in sight."""
-        return 0 if self.following else max(0, self.count() - self.seen)
+        return max(0, self.count() - self.seen) if self.view.source.live and not self.following else 0
 
     def count(self) -> int:
         return len(self.view.listing)

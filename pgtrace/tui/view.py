@@ -72,7 +72,10 @@ class View:
     """Since the capture's start: where open round trips end for now."""
     waiting: int = 0
     """Rows that came while paused."""
-    _next_tick_s: float = 0.0
+    catching_up: bool = False
+    """Whether the latest reading ended because its time was over."""
+    _next_draw_s: float = 0.0
+    _stale: bool = False
     _paused_rows: int = 0
     _drivers: dict[int, str] = field(default_factory=dict)
     _drivers_until_s: float = 0.0
@@ -84,30 +87,36 @@ class View:
         self._take()
 
     def tick(self, now_s: float) -> bool:
-        """Read on; whether anything is to be drawn."""
-        if now_s < self._next_tick_s:
-            return False
+        """Read on; whether anything is to be drawn now."""
         trace = self.trace
         if now_s >= self._drivers_until_s:
             self._drivers.clear()
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
-        budget = CATCH_UP_BUDGET_S if self.behind_bytes > 1 << 20 else READ_BUDGET_S
+        budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
+        started = time.perf_counter()
         changed = trace.update(budget_s=budget)
+        self.catching_up = changed and time.perf_counter() - started >= budget
+        if not self.paused:
+            changed |= self.sync()
+        self._stale |= changed or self.source.live
+        if not self._stale or now_s < self._next_draw_s:
+            return False
+        self._stale = False
+        self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
         if self.source.live:
             self.rates.note(now_s, trace.totals().round_trips)
         if self.paused:
             self.waiting = len(trace.rows) - self._paused_rows
-            return changed
-        listed = self.sync()
-        if changed:
-            self._take()
+            return True
+        self._take()
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
         self.now_ns = max(trace.duration_ns, wall_ns) if self.source.live and not trace.ended else trace.duration_ns
-        return changed or listed or self.source.live
+        return True
 
     def redrawn(self, now_s: float, took_s: float) -> None:
         """A redraw took so long: when the next one may come."""
-        self._next_tick_s = now_s + SLOW_TICK_S if took_s > SLOW_REDRAW_S else 0.0
+        if took_s > SLOW_REDRAW_S:
+            self._next_draw_s = now_s + SLOW_TICK_S
 
     def sync(self) -> bool:
         """Bring listing and survey up to the trace; whether the listing changed."""
@@ -120,14 +129,9 @@ class View:
         self._paused_rows, self.waiting = len(self.trace.rows), 0
 
     @property
-    def behind_bytes(self) -> int:
-        """Bytes of the capture that have not been read yet."""
-        return max(0, self.trace.size_bytes - self.trace.read_bytes)
-
-    @property
     def behind_s(self) -> float:
-        """How old the latest thing read is, while there is more to read; 0 when there is not."""
-        if not self.behind_bytes or not self.source.live or not self.trace.start_ns:
+        """How old the latest thing read is while there is more to read than time; else 0."""
+        if not self.catching_up or not self.source.live:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
 

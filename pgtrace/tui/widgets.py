@@ -26,7 +26,7 @@ class LineWidget(Widget):
 
     DEFAULT_CSS = "LineWidget { width: 100%; }"
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002 - the toolkit's name
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = view
         self._lines: list[Strip] = []
@@ -83,7 +83,7 @@ class ListWidget(LineWidget, can_focus=True):
     HEADS: ClassVar[int] = 0
     """Lines above the list."""
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.cursor = 0
         self.top = 0

@@ -102,7 +102,7 @@ class Drivers(ListWidget):
             super().__init__()
             self.driver = driver
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.per_execution = False
         self.chosen = 0
@@ -183,11 +183,11 @@ class Drivers(ListWidget):
             for counter in counters:
                 entries.append(_Entry(counter.title, tuple(self._cell(counter, driver.counters) for driver in drivers)))
                 if counter.title == "executions":
+                    entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
-        entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
         flights = [self.view.survey.flights(driver.driver, _FLIGHTS) for driver in drivers]
         entries.append(_Entry("how it runs a query (most frequent flights)"))
-        entries += self._columns([[f"{flight} ×{times}" for flight, times in found] for found in flights], "frontend")
+        entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")
         entries.append(_Entry("known by"))
         return entries + self._columns([self._evidence(driver.driver) for driver in drivers], "dim")
 
@@ -198,6 +198,11 @@ class Drivers(ListWidget):
         if self.per_execution and counter.per_execution:
             return " / ".join(f"{value / counters.executions:.2f}" if counters.executions else "·" for value in values)
         return " / ".join(lines.count(value) if counter.sizes else str(value) for value in values)
+
+    def _flight(self, flight: str, times: int) -> str:
+        """A flight and how often it was sent, in the width of a cell: the number is never cut off."""
+        often = f" ×{times}"
+        return lines.cut(flight, self._sizes(self.size.width)[1] - 2 - len(often)) + often
 
     def _columns(self, texts: list[list[str]], role: str) -> list[_Entry]:
         """Lists of different lengths as lines of a table."""
