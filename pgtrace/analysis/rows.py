@@ -26,6 +26,7 @@ LABELS_KEPT: Final = 100_000
 LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
 LONGEST_SQL: Final = 16 * 1024
 """Characters of SQL kept with a row; the details have all of it."""
+SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
 _ENTRY: Final = struct.Struct("<QqQQIIIIffII")
 _FIRST_ENTRIES: Final = 4096
@@ -150,6 +151,7 @@ class RowIndex:
         self._count = 0
         self._shapes: list[Shape] = [Shape(Kind.RUN, "…")]
         self._shape_numbers: dict[Shape, int] = {}
+        self._shape_bytes = 0
         self._labels: list[Label] = [Label("… not kept: too many different texts")]
         self._label_numbers: dict[Label, int] = {}
         self._label_bytes = 0
@@ -185,14 +187,19 @@ class RowIndex:
         )
         return Entry(position, opened, (frontend, backend), connection, label, shape, rows, duration, first, sent, received)
 
-    def append(self, entry: Entry) -> int:
-        """Add a row at the end; its place."""
+    def reserve(self) -> int:
+        """The place of a new row at the end, empty until put() fills it."""
         place = self._count
         if place == self._size:
             self._size *= 2
             self._map.close()
             self._map = self._mapped(self._size)
         self._count += 1
+        return place
+
+    def append(self, entry: Entry) -> int:
+        """Add a row at the end; its place."""
+        place = self.reserve()
         self.put(place, entry)
         return place
 
@@ -219,8 +226,10 @@ class RowIndex:
         """The number of a shape."""
         number = self._shape_numbers.get(shape)
         if number is None:
-            if len(self._shapes) >= SHAPES_KEPT:
+            size = len(shape.sent) + len(shape.received) + len(shape.flight)
+            if len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT:
                 return 0
+            self._shape_bytes += size
             number = self._shape_numbers[shape] = len(self._shapes)
             self._shapes.append(shape)
         return number

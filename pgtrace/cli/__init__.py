@@ -1,0 +1,77 @@
+"""The command line: arguments in, exit codes out; what a command does is in the layers below.
+
+Each command is a module of its own, imported only when it is used: `pgtrace --help` loads neither textual nor construct. A PgTraceError becomes one line on
+stderr and its exit code; Ctrl-C is 130; a closed stdout (`| head`) is no error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from pgtrace import __version__
+from pgtrace.errors import PgTraceError
+
+COMMANDS = ("listen", "run", "open", "show", "stats", "demo")
+"""In the order of --help; each is `command` in the module of its name."""
+INTERRUPTED = 130
+CAPTURE_VERSION = 1
+
+
+class _Commands(click.Group):
+    """The list of commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pgtrace.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PGTRACE"})
+@click.version_option(__version__, message=f"pgtrace %(version)s (capture version {CAPTURE_VERSION})")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """A wire tracer for PostgreSQL: every message, every round trip, every prepared statement, per driver.
+
+    \b
+    pgtrace demo                                  no database at hand: see it work
+    pgtrace listen :6433 --upstream db:5432       a live view of what drivers do
+    pgtrace run -- python app.py                  run a program, print what it cost
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """The entry point `pgtrace`."""
+    sys.exit(_run(root))
+
+
+def _run(command: click.Command, args: list[str] | None = None) -> int:
+    try:
+        result: Any = command.main(args=args, prog_name="pgtrace", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except PgTraceError as error:
+        click.echo(f"pgtrace: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

@@ -160,9 +160,10 @@ class Session:
         self.statements.suspended.clear()
         self.framer.gap()
 
-    def resume(self, time_ns: int, startup: bytes, offsets: tuple[int, int]) -> None:
-        """Read on in the middle of a connection: what the start-up said, nothing counted."""
-        self.startup = startup
+    def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:
+        """Read on in the middle of a connection, knowing what `earlier` learned from its start-up; nothing of that is counted."""
+        self.startup, self.key, self.negotiated = earlier.startup, earlier.key, earlier.negotiated
+        self.parameters.update(earlier.parameters)
         self._offsets = list(offsets)
         self.round_trips.setup_over(time_ns)
         self.gap(time_ns)
@@ -175,6 +176,11 @@ class Session:
         self.round_trips.drop(time_ns)
 
     # What can be asked.
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """Where the next message of each side begins in its stream."""
+        return self._offsets[0], self._offsets[1]
 
     @property
     def is_quiet(self) -> bool:
@@ -294,14 +300,15 @@ class Session:
             self.tally.parses_named += 1
         else:
             self.tally.parses_unnamed += 1
-        statement = Statement(name, sql, types)
+        current = self.round_trips.current
+        if current is not None and name:
+            current.prepares = True
+        discarded = self._discarded()
+        statement = Statement(name, sql, types) if discarded else self.statements.parse(name, sql, types)
         self._carries(statement)
-        if self.round_trips.current is not None and name:
-            self.round_trips.current.prepares = True
-        if self._discarded():
-            return
-        self.statements.parse(statement)
-        self._owe(owed.PARSE, time_ns).statement = statement
+        self.observer.parsed(statement)
+        if not discarded:
+            self._owe(owed.PARSE, time_ns).statement = statement
 
     def _bind(self, time_ns: int, body: bytes) -> None:
         portal_name, name, text, binary, result_formats = self._memory.bind(body)

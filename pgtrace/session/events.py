@@ -26,13 +26,16 @@ CANCEL = 0x05
 class Statement:
     """A prepared statement, or the SQL of a simple Query."""
 
-    __slots__ = ("binds", "columns", "name", "parameter_types", "simple", "sql")
+    __slots__ = ("binds", "columns", "name", "parameter_types", "sent_types", "simple", "sql")
 
     def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
         self.name = name
         self.sql = sql
         """None: prepared earlier, its Parse was not seen."""
+        self.sent_types = parameter_types
+        """Type OIDs of Parse."""
         self.parameter_types = parameter_types
+        """Type OIDs of ParameterDescription once it came, of Parse before."""
         self.columns = b""
         """Body of the RowDescription that answered a Describe of it, or empty."""
         self.binds = 0

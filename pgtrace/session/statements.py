@@ -41,10 +41,14 @@ class Statements:
 
     # The driver's view: a message was sent.
 
-    def parse(self, statement: Statement) -> None:
-        self.sending[statement.name] = statement
-        self._observer.parsed(statement)
-        self._observer.named("S", statement.name, statement)
+    def parse(self, name: str, sql: str, parameter_types: tuple[int, ...]) -> Statement:
+        known = self.sending.get(name)
+        if known is not None and known.sql == sql and known.sent_types == parameter_types and not name:
+            statement = known  # the unnamed statement once more: what is known of its columns stays true
+        else:
+            statement = self.sending[name] = Statement(name, sql, parameter_types)
+            self._observer.named("S", name, statement)
+        return statement
 
     def bind(self, portal_name: str, statement_name: str, result_formats: tuple[int, ...]) -> Portal:
         known = self.sending_portals.get(portal_name)

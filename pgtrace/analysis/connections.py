@@ -1,0 +1,488 @@
+"""One connection of a trace: who it is, what it counted, and its rows in the timeline.
+
+A Connection listens to its session and writes what it hears into the row index and the tables. While the connection is open it holds the session; when
+it has closed only names and numbers remain, so a capture of a hundred thousand short connections stays small.
+
+What a name meant at a row (`meaning`) is kept as a log of changes, bounded over the whole trace, because the details of a row are decoded long after:
+a Bind says `_pg3_0`, the types are those of a Parse far before.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.analysis import describe, drivers, notation
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.drivers import Evidence
+from pgtrace.analysis.marks import OpenMark
+from pgtrace.analysis.rows import Entry, Kind, Label, Shape
+from pgtrace.analysis.statements import StatementTable
+from pgtrace.protocol import codes, fields, startup
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.message import MalformedMessage
+from pgtrace.session.connection import Session
+from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.trace import Trace
+
+EVIDENCE_KEPT: Final = 24
+"""Statement names, queries and flights that are looked at to tell a driver."""
+_EVIDENCE_ROUND_TRIPS: Final = 200
+_FLIGHT_KEPT: Final = 4096
+_LABELLED_STATEMENTS: Final = 3
+_MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
+_STAND_INS = {codes.CANCEL_REQUEST: notation.CANCEL}
+_QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
+
+
+class Note:
+    """What a Connection remembers of an open round trip."""
+
+    __slots__ = ("formats", "marks", "place", "position")
+
+    def __init__(self, place: int, position: int, marks: tuple[OpenMark, ...]) -> None:
+        self.place = place
+        self.position = position
+        self.marks = marks
+        self.formats = 0
+
+
+class Connection(Observer):
+    """One connection: identity, counters, rows."""
+
+    def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
+        self._trace = trace
+        self.index = index
+        """Its place in Trace.connections."""
+        self.file = file
+        self.number = number
+        """1-based within its file."""
+        self.client = ""
+        self.upstream = ""
+        self.listener = ""
+        self.opened_ns = 0
+        self.closed_ns: int | None = None
+        self.last_ns = 0
+        self.facts: dict[str, str] = {}
+        self.cancels: int | None = None
+        """Index of the connection its CancelRequest aims at."""
+        self.session: Session | None = Session(self, trace.memory)
+        self.statements: StatementTable | None = StatementTable()
+        self.position = 0
+        """Where its first record is."""
+        self.parameters: tuple[tuple[str, str], ...] = ()
+        self.server_version = ""
+        self.backend_pid: int | None = None
+        self.protocol = ""
+        self.transaction_status = ""
+        self._counters: Counters | None = None
+        self._kind = ""
+        self._application_name = ""
+        self._began = [0, 0]
+        self._closed_before: RoundTrip | None = None
+        self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
+        self._first_codes: list[int] = []
+        self._statement_names: dict[str, None] = {}
+        self._portal_names: dict[str, None] = {}
+        self._queries: dict[str, None] = {}
+        self._flights: Counter[str] = Counter()
+        self._identified: drivers.Identification | None = None
+        self._meanings: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
+
+    # What comes in.
+
+    def receive(self, side: int, time_ns: int, data: bytes, offset: int, position: int) -> None:
+        """Bytes of one read, and where their record is in the capture."""
+        session = self.session
+        if session is None:
+            return
+        if not session.framer.unfinished(side):
+            self._began[side] = position
+        session.receive(side, time_ns, data, offset)
+        if session.framer.unfinished(side):
+            self._began[side] = position
+        self.last_ns = time_ns
+
+    def resume(self, time_ns: int, sent: bytes, replies: bytes, offsets: tuple[int, int]) -> None:
+        """Read on in the middle: what start-up said is learned, nothing of it is counted."""
+        earlier = Session()
+        earlier.receive(FRONTEND, time_ns, sent)
+        earlier.receive(BACKEND, time_ns, replies)
+        if self.session is not None:
+            self.session.resume(time_ns, earlier, offsets)
+        self._learn_key()
+
+    def close(self, time_ns: int) -> None:
+        """The connection has ended."""
+        session = self.session
+        if session is None:
+            return
+        session.close(time_ns)
+        self.closed_ns = self.last_ns = time_ns
+        if not session.terminated and session.startup:
+            self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
+        self._retire(time_ns)
+
+    def gap(self, time_ns: int) -> None:
+        """Bytes of it are missing."""
+        if self.session is not None:
+            self.session.gap(time_ns)
+
+    @property
+    def has_open_row(self) -> bool:
+        """Whether a row of it is still to be completed."""
+        return self.session is not None and self.session.round_trips.current is not None
+
+    def draw_open(self) -> None:
+        """Write the open round trip into the index as it stands."""
+        session = self.session
+        if session is not None and session.round_trips.current is not None:
+            self._put(session.round_trips.current)
+
+    # Who it is.
+
+    @property
+    def kind(self) -> str:
+        """`session`, `cancel`, `replication` or `opaque`."""
+        session = self.session
+        if session is None:
+            return self._kind
+        if session.cancel:
+            return "cancel"
+        if session.startup or session.round_trips.started_ns is not None:
+            return "replication" if dict(self.startup_parameters).get("replication", "false") not in _NO else "session"
+        return "opaque" if session.unreadable or session.is_closed else "session"
+
+    @property
+    def startup_parameters(self) -> tuple[tuple[str, str], ...]:
+        """The StartupMessage's names and values, in its order."""
+        if not self.parameters and self.session is not None and self.session.startup:
+            try:
+                message = startup.StartupMessage.parse(self.session.startup)
+            except MalformedMessage:
+                return ()
+            self.parameters = message.parameters
+            self.protocol = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
+        return self.parameters
+
+    @property
+    def user(self) -> str:
+        return dict(self.startup_parameters).get("user", "")
+
+    @property
+    def database(self) -> str:
+        return dict(self.startup_parameters).get("database", self.user)
+
+    @property
+    def application_name(self) -> str:
+        if self.session is None:
+            return self._application_name
+        return self.session.parameters.get("application_name") or dict(self.startup_parameters).get("application_name", "")
+
+    @property
+    def driver(self) -> str:
+        """The client library, or `unknown`."""
+        return self._identify().driver
+
+    @property
+    def driver_evidence(self) -> tuple[str, ...]:
+        return self._identify().evidence
+
+    @property
+    def statements_live(self) -> int:
+        """Named statements alive."""
+        if self.session is not None:
+            return self.session.statements.live_named
+        return self._counters.statements_live if self._counters is not None else 0
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.session is None or self.session.is_quiet
+
+    def counters(self, now_ns: int) -> Counters:
+        """Its counters; for an open one up to that moment."""
+        if self._counters is not None or self.session is None:
+            return self._counters or Counters()
+        session = self.session
+        return Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
+
+    def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
+        """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
+        places, meanings = self._meanings.get((kind, name), ([], []))
+        found = bisect_right(places, place)
+        return meanings[found - 1] if found else None
+
+    # What the session tells.
+
+    def opened(self, round_trip: RoundTrip) -> None:
+        trace = self._trace
+        place = trace.rows.reserve()
+        position = min(self._began[FRONTEND], self._began[BACKEND]) if self._unfinished_reply() else self._began[FRONTEND]
+        round_trip.note = Note(place, position, trace.marks.open)
+        self._latest = None
+
+    def counted(self, round_trip: RoundTrip) -> None:
+        for mark in round_trip.note.marks:
+            mark.counted(round_trip)
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        note = round_trip.note
+        if round_trip is self._closed_before:
+            self._put(round_trip)
+            return
+        self._closed_before = round_trip
+        self._put(round_trip)
+        for mark in note.marks:
+            mark.closed(round_trip)
+        if round_trip.flush_points and self.statements is not None:
+            self.statements.round_trip(round_trip)
+
+    def executed(self, execution: Execution) -> None:
+        if self.statements is not None:
+            self.statements.executed(execution)
+
+    def failed(self, statement: Statement | None) -> None:
+        if statement is not None and self.statements is not None:
+            self.statements.failed(statement)
+
+    def parsed(self, statement: Statement) -> None:
+        if self.statements is not None:
+            self.statements.parsed(statement)
+        if statement.name and len(self._statement_names) < EVIDENCE_KEPT:
+            self._statement_names.setdefault(statement.name)
+        if statement.sql is not None and len(self._queries) < EVIDENCE_KEPT:
+            self._queries.setdefault(statement.sql)
+
+    def bound(self, portal: Portal) -> None:
+        current = self.session.round_trips.current if self.session is not None else None
+        if current is not None:
+            current.note.formats |= _format_bits(portal.result_formats)
+        if portal.name and len(self._portal_names) < EVIDENCE_KEPT:
+            self._portal_names.setdefault(portal.name)
+
+    def reused(self, statement: Statement) -> None:
+        if self.statements is not None:
+            self.statements.reused(statement)
+
+    def named(self, kind: str, name: str, what: Statement | Portal) -> None:
+        if not self._trace.may_log((kind, name) in self._meanings):
+            return
+        current = self.session.round_trips.current if self.session is not None else None
+        places, meanings = self._meanings.setdefault((kind, name), ([], []))
+        places.append(current.note.place if current is not None else len(self._trace.rows))
+        meanings.append(what)
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        if code in _QUIET:
+            return
+        latest = self._latest
+        if latest is not None and latest[:2] == (side, code) and code in _MERGED:
+            entry = self._trace.rows.entry(latest[2])
+            if side == FRONTEND:
+                entry.sent_bytes += size
+            else:
+                entry.received_bytes += size
+            self._trace.rows.put(latest[2], entry)
+            return
+        kind, letter, label = self._describe(side, code, body)
+        place = self._row(kind, letter, label, time_ns, side, size)
+        self._latest = (side, code, place)
+
+    def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
+        name = codes.message_name(side, code, codes.authentication_subtype(body))
+        if code == codes.CANCEL_REQUEST:
+            target = self._trace.cancelled_by(body)
+            self.cancels = target.index if target is not None else None
+            return Kind.CANCEL, "Cancel →", Label(f"cancels {self._trace.name_of(target)}" if target else "cancels a session not seen here")
+        if code == codes.OPAQUE:
+            return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
+        if code == codes.UNDECODED:
+            return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
+        text = describe.argument(side, code, body)
+        if side == FRONTEND:
+            return Kind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
+        letter = "E" if code == codes.VERSION_2_ERROR else chr(code)
+        if code in (0x45, codes.VERSION_2_ERROR):
+            return Kind.ASYNCHRONOUS, f"← {letter}", Label(name, text)
+        return Kind.ASYNCHRONOUS, f"← {letter}", Label(f"{name} {text}".strip())
+
+    # Rows.
+
+    def _row(self, kind: Kind, flight: str, label: Label, time_ns: int, side: int, size: int) -> int:
+        trace = self._trace
+        session = self.session
+        offsets = session.offsets if session is not None else (0, 0)
+        offsets = (offsets[0] - (size if side == FRONTEND else 0), offsets[1] - (size if side == BACKEND else 0))
+        status = session.status if session is not None else ""
+        shape = Shape(kind, flight, errors=int(bool(label.error)), status_before=status, status=status)
+        return trace.rows.append(
+            Entry(
+                position=self._began[side],
+                opened_ns=time_ns,
+                offsets=offsets,
+                connection=self.index,
+                label=trace.rows.label(label),
+                shape=trace.rows.shape(shape),
+                duration_ms=0.0,
+                sent_bytes=size if side == FRONTEND else 0,
+                received_bytes=size if side == BACKEND else 0,
+            )
+        )
+
+    def _put(self, round_trip: RoundTrip) -> None:
+        if not self._trace.timeline and self._gathered:
+            return
+        note: Note = round_trip.note
+        rows = self._trace.rows
+        sent, received = bytes(round_trip.sent), bytes(round_trip.received)
+        flight = notation.flight(sent, received)
+        kind = Kind.ROUND_TRIP
+        if round_trip.setup:
+            kind = Kind.SETUP
+        if not round_trip.flush_points and round_trip.closed_ns is not None:
+            kind = Kind.RUN
+        formats = note.formats or (1 if round_trip.values_text else 0) | (2 if round_trip.values_binary else 0)
+        statements = round_trip.statements
+        shape = Shape(
+            kind=kind,
+            flight=flight,
+            sent=sent[:_FLIGHT_KEPT],
+            received=received[:_FLIGHT_KEPT],
+            depth=round_trip.depth,
+            errors=round_trip.errors,
+            prepares=round_trip.prepares,
+            reuses=round_trip.reuses,
+            formats=("", "t", "b", "m")[formats],
+            status_before=round_trip.status_before,
+            status=round_trip.status,
+            statement=statements[0].name if statements else "",
+            uncertain=round_trip.uncertain,
+        )
+        closed = round_trip.closed_ns
+        first = round_trip.first_answer_ns
+        opened = round_trip.opened_ns
+        rows.put(
+            note.place,
+            Entry(
+                position=note.position,
+                opened_ns=opened,
+                offsets=round_trip.offsets,
+                connection=self.index,
+                label=rows.label(self._label(round_trip)),
+                shape=rows.shape(shape),
+                rows=round_trip.rows,
+                duration_ms=math.nan if closed is None else (closed - opened) / 1e6,
+                first_ms=math.nan if first is None else (first - opened) / 1e6,
+                sent_bytes=round_trip.sent_bytes,
+                received_bytes=round_trip.received_bytes,
+            ),
+        )
+        if closed is not None and not round_trip.setup and not self._gathered:
+            self._flights[flight] += 1
+        if round_trip.setup and closed is not None and len(self._first_codes) < EVIDENCE_KEPT:
+            self._first_codes += sent
+            self._learn_key()
+
+    def _label(self, round_trip: RoundTrip) -> Label:
+        texts: list[str] = []
+        for statement in round_trip.statements:
+            text = statement.sql if statement.sql is not None else f"{statement.name or 'statement'}, prepared earlier"
+            if text not in texts:
+                texts.append(text)
+        if round_trip.statements and round_trip.statements[0].simple:
+            sql = "; ".join(statement.sql or "" for statement in round_trip.statements)
+            if len(self._queries) < EVIDENCE_KEPT:
+                self._queries.setdefault(sql)
+        else:
+            sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
+        if round_trip.setup and not texts:
+            sql = self._setup_label(round_trip)
+        if not round_trip.error:
+            return Label(sql)
+        told = fields.error_fields(round_trip.error)
+        return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip())
+
+    def _setup_label(self, round_trip: RoundTrip) -> str:
+        if notation.START in round_trip.sent:
+            return f"StartupMessage user={self.user} database={self.database}"
+        if notation.SSL in round_trip.sent or notation.GSS in round_trip.sent:
+            return "encryption requested"
+        return "authentication"
+
+    @property
+    def _gathered(self) -> bool:
+        """Whether enough was seen to tell the driver, as far as it can be told."""
+        return self._flights.total() >= _EVIDENCE_ROUND_TRIPS
+
+    def _unfinished_reply(self) -> bool:
+        return self.session is not None and self.session.framer.unfinished(BACKEND)
+
+    # Identity.
+
+    def _identify(self) -> drivers.Identification:
+        if self._identified is not None:
+            return self._identified
+        return drivers.identify(
+            Evidence(
+                startup_parameters=self.startup_parameters,
+                first_codes=tuple(self._first_codes),
+                statement_names=tuple(self._statement_names),
+                portal_names=tuple(self._portal_names),
+                queries=tuple(self._queries),
+                flights=self._flights,
+                application_name=self.application_name,
+            )
+        )
+
+    def _learn_key(self) -> None:
+        session = self.session
+        if session is None or not session.key or self.backend_pid is not None:
+            return
+        self.backend_pid = int.from_bytes(session.key[:4], "big")
+        self._trace.keys[session.key] = self.index
+
+    def _retire(self, now_ns: int) -> None:
+        """Keep names and numbers, let go of the rest."""
+        session = self.session
+        if session is None:
+            return
+        counters = self.counters(now_ns)
+        kind, application_name, identified = self.kind, self.application_name, self._identify()
+        self.parameters = self.startup_parameters
+        self.refresh()
+        self._application_name = application_name
+        if self.statements is not None:
+            self.statements.live(session.statements.live.values())
+            self._trace.keep_statements(identified.driver, self.statements)
+        self._counters, self._kind, self._identified = counters, kind, identified
+        self.session = self.statements = None
+        self._flights = Counter()
+        self._queries = self._statement_names = self._portal_names = {}
+        self._trace.retired.add(counters)
+
+    def refresh(self) -> None:
+        """Take over what the session has learned about itself."""
+        session = self.session
+        if session is None:
+            return
+        self.server_version = session.parameters.get("server_version", "")
+        self.transaction_status = session.status
+        self._learn_key()
+        _ = self.startup_parameters
+        if session.negotiated is not None and self.protocol:
+            self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
+
+
+_NO = frozenset({"false", "off", "no", "0", "f", "n"})
+
+
+def _format_bits(formats: tuple[int, ...]) -> int:
+    """1 for text, 2 for binary, 3 for both."""
+    bits = 0
+    for one in formats or (0,):
+        bits |= 2 if one else 1
+    return bits

@@ -1,0 +1,345 @@
+"""The messages of one row, read from the capture again when somebody looks.
+
+A row's entry says where its first bytes are and how many of each side belong to it. The blocks from there on are read, the bytes framed, and each message
+is put beside what it is about: the execution it belongs to, the statement whose types its values have, whether the server discarded it. Values are
+decoded only when fields() is asked.
+
+Bounds: of a run of DataRow or CopyData the first RUN_KEPT are messages of their own, the rest one line that counts them; after MESSAGES_KEPT messages the
+list ends and says so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.analysis import describe
+from pgtrace.analysis.rows import Kind
+from pgtrace.framing import Framer
+from pgtrace.protocol import backend, codes, frontend, registry, values
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.message import MalformedMessage
+from pgtrace.session.events import Portal, Statement
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.connections import Connection
+    from pgtrace.analysis.trace import Trace
+
+RUN_KEPT: Final = 200
+MESSAGES_KEPT: Final = 5_000
+NOT_KEPT: Final = "bytes no longer kept"
+_RUNS: Final = frozenset({ord("D"), ord("d")})
+_REPLIED: Final = frozenset(b"PBDECQF")
+_RUNS_SOMETHING: Final = frozenset(b"EQF")
+_HEADER_BYTES: Final = 5
+_LENGTH_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """One field of a message, for people. `start` and `end` are bytes of the whole message, header included."""
+
+    name: str
+    value: str
+    wire_type: str
+    start: int
+    end: int
+    depth: int
+
+
+@dataclass(slots=True)
+class MessageView:
+    """One message of a row, or a run of `count` of them. `time_ns` counts from the row's opening; `offset` is its place in its side's stream."""
+
+    side: int
+    code: int
+    name: str
+    time_ns: int
+    offset: int
+    size: int
+    body: bytes
+    authentication: int = -1
+    execution: int = 0
+    """Which execution of the row it belongs to, from 1; 0 for what belongs to none."""
+    skipped: bool = False
+    """The server discarded it after an error."""
+    count: int = 1
+    parameter_types: tuple[int, ...] = ()
+    columns: tuple[backend.Column, ...] = ()
+    formats: tuple[int, ...] = ()
+    """Of a DataRow: the format of each column, one for all, or none for text."""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether it has a type byte."""
+        return self.code < 256
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it passed, at most as much of it as is kept."""
+        if self.is_typed:
+            return bytes([self.code]) + (self.size - 1).to_bytes(_LENGTH_BYTES, "big") + self.body
+        return self.body if self.size < _LENGTH_BYTES else self.size.to_bytes(_LENGTH_BYTES, "big") + self.body
+
+    @property
+    def argument(self) -> str:
+        """Its main argument in one line, as it came from the wire."""
+        text = "" if self._is_row else describe.argument(self.side, self.code, self.body, self.authentication)
+        if self._is_row or self._is_bind:
+            values_shown = ", ".join(one.value for one in self.fields() if one.depth)
+            return values_shown if self._is_row else f"{text}  ({values_shown})" if values_shown else text
+        return text
+
+    def fields(self) -> list[FieldView]:
+        """Every field in the manual's order, the length first, values decoded by their type and format."""
+        spans = registry.spans(self.side, self.code, self.body, self.authentication)
+        header = _HEADER_BYTES if self.is_typed else (_LENGTH_BYTES if self.size >= _LENGTH_BYTES else 0)
+        found: list[FieldView] = []
+        if header:
+            length = self.size - 1 if self.is_typed else self.size
+            found.append(FieldView("length", str(length), "Int32", header - _LENGTH_BYTES, header, 0))
+        formats = self.formats
+        for span in spans:
+            name, text, wire_type = span.name, _shown(span.value), span.wire_type
+            if self._is_bind and span.name == "parameter_formats" and isinstance(span.value, tuple):
+                formats = span.value
+            if span.depth and (self._is_row or self._is_bind):
+                name, text, wire_type = self._typed(span, formats, sum(1 for one in found if one.depth))
+            found.append(FieldView(name, text, wire_type, header + span.start, header + span.end, span.depth))
+        return found
+
+    @property
+    def _is_bind(self) -> bool:
+        return self.side == FRONTEND and self.code == 0x42
+
+    @property
+    def _is_row(self) -> bool:
+        return self.side == BACKEND and self.code == 0x44
+
+    def _typed(self, span: registry.Field, formats: tuple[int, ...], place: int) -> tuple[str, str, str]:
+        """Name, value and wire type of a Bind's parameter or a DataRow's column."""
+        name, oid = span.name, 0
+        if self._is_bind and place < len(self.parameter_types):
+            oid = self.parameter_types[place]
+        if self._is_row and place < len(self.columns):
+            name, oid = self.columns[place].name, self.columns[place].type_oid
+        one = formats[0] if len(formats) == 1 else (formats[place] if place < len(formats) else 0)
+        text = values.decode(oid, one, span.value if isinstance(span.value, bytes) else None)
+        kind = "binary" if one else "text"
+        return name, text, f"{values.type_name(oid)} {kind}" if oid else kind
+
+
+@dataclass(slots=True)
+class Details:
+    """The messages of a row in the order in which they passed, and what there is to say about them."""
+
+    messages: list[MessageView] = field(default_factory=list)
+    note: str = ""
+
+
+def read(trace: Trace, place: int) -> Details:
+    """The details of the row at that place."""
+    row, entry = trace.rows[place], trace.rows.entry(place)
+    if row.shape.kind in (Kind.MARK, Kind.GAP, Kind.CLOSED):
+        return Details()
+    connection = trace.connections[entry.connection]
+    from_start = row.shape.kind in (Kind.SETUP, Kind.CANCEL)
+    ends = (entry.offsets[0] + entry.sent_bytes, entry.offsets[1] + entry.received_bytes)
+    starts = (0, 0) if from_start else entry.offsets
+    framer = Framer() if from_start else Framer.typed()
+    walker = _Walker(connection, place)
+    offsets = list(starts)
+    expected = list(starts)
+    details = Details()
+    position = connection.position if from_start else entry.position
+    blocks, place_in_file, shift_ns = trace.blocks_at(position)
+    shift_ns -= trace.start_ns + entry.opened_ns
+    for time_ns, side, offset, data in blocks.pieces(place_in_file, connection.number):
+        skip = max(0, expected[side] - offset)
+        data = data[skip : ends[side] - offset] if ends[side] > offset else b""
+        if data and offset + skip != expected[side]:
+            details.note = NOT_KEPT
+            break
+        expected[side] += len(data)
+        for code, body, size in framer.feed(side, data):
+            begin = offsets[side]
+            offsets[side] += size
+            if code not in (codes.RESUMED, codes.UNDECODED):
+                inside = begin >= entry.offsets[side]
+                walker.take(details.messages if inside else [], side, code, body, size, begin, time_ns + shift_ns)
+        if expected[0] >= ends[0] and expected[1] >= ends[1]:
+            break
+        if len(details.messages) >= MESSAGES_KEPT:
+            details.note = f"the first {MESSAGES_KEPT:,} messages".replace(",", " ")
+            break
+    if not details.messages and (entry.sent_bytes or entry.received_bytes) and not details.note:
+        details.note = NOT_KEPT
+    return details
+
+
+class _Walker:
+    """Puts each message beside what it is about."""
+
+    def __init__(self, connection: Connection, place: int) -> None:
+        self._connection = connection
+        self._place = place
+        self._statements: dict[str, Statement | None] = {}
+        self._portals: dict[str, Portal | None] = {}
+        self._owed: deque[tuple[int, int, Statement | None, tuple[int, ...], MessageView]] = deque()
+        self._sent = 0
+        self._authentication = -1
+        self._columns: tuple[backend.Column, ...] = ()
+        self._described: Statement | None = None
+        self._skipping = False
+
+    def take(self, messages: list[MessageView], side: int, code: int, body: bytes, size: int, offset: int, time_ns: int) -> None:
+        latest = messages[-1] if messages else None
+        if code in _RUNS and latest is not None and latest.code == code and latest.side == side and self._run_length(messages) >= RUN_KEPT:
+            latest.count += 1
+            latest.size += size
+            return
+        if code == 0x52:
+            self._authentication = codes.authentication_subtype(body)
+        name = codes.message_name(side, code, self._authentication)
+        view = MessageView(side, code, name, time_ns, offset, size, body, self._authentication)
+        if side == FRONTEND:
+            self._frontend(view)
+        else:
+            self._backend(view)
+        if code not in (codes.OPAQUE,):
+            messages.append(view)
+
+    @staticmethod
+    def _run_length(messages: list[MessageView]) -> int:
+        length = 0
+        for message in reversed(messages[-RUN_KEPT:]):
+            if message.code != messages[-1].code:
+                break
+            length += 1
+        return length
+
+    def _frontend(self, view: MessageView) -> None:
+        letter = view.code
+        if letter == 0x53:
+            self._owed.append((letter, 0, None, (), view))
+            self._skipping = False
+            return
+        if letter not in _REPLIED:
+            return
+        view.execution = self._sent + 1 if letter != 0x43 else 0
+        view.skipped = self._skipping
+        statement: Statement | None = None
+        formats: tuple[int, ...] = ()
+        try:
+            statement, formats = self._meaning(view)
+        except MalformedMessage:
+            pass
+        if letter in _RUNS_SOMETHING:
+            self._sent += 1
+        if not self._skipping:
+            self._owed.append((letter, view.execution, statement, formats, view))
+
+    def _meaning(self, view: MessageView) -> tuple[Statement | None, tuple[int, ...]]:
+        letter, body = view.code, view.body
+        if letter == 0x50:
+            parse = frontend.Parse.parse(body)
+            statement = Statement(parse.statement, parse.query, parse.parameter_types)
+            earlier = self._statement(parse.statement)
+            if earlier is not None and earlier.sql == parse.query:
+                statement = earlier
+            self._statements[parse.statement] = statement
+            return statement, ()
+        if letter == 0x42:
+            summary = frontend.bind_summary(body)
+            bound = self._statement(summary.statement)
+            self._portals[summary.portal] = Portal(summary.portal, bound, summary.result_formats) if bound is not None else None
+            view.parameter_types = bound.parameter_types if bound is not None else ()
+            return bound, summary.result_formats
+        if letter == 0x44:
+            describe = frontend.Describe.parse(body)
+            if describe.kind == "S":
+                return self._statement(describe.name), ()
+            portal = self._portal(describe.name)
+            return (portal.statement, portal.result_formats) if portal is not None else (None, ())
+        if letter == 0x45:
+            portal = self._portal(frontend.Execute.parse(body).portal)
+            return (portal.statement, portal.result_formats) if portal is not None else (None, ())
+        return None, ()
+
+    def _statement(self, name: str) -> Statement | None:
+        if name not in self._statements:
+            known = self._connection.meaning("S", name, self._place)
+            self._statements[name] = known if isinstance(known, Statement) else None
+        return self._statements[name]
+
+    def _portal(self, name: str) -> Portal | None:
+        if name not in self._portals:
+            known = self._connection.meaning("P", name, self._place)
+            self._portals[name] = known if isinstance(known, Portal) else None
+        return self._portals[name]
+
+    def _backend(self, view: MessageView) -> None:
+        letter = view.code
+        owed = self._owed
+        if letter in b"NAS" or not owed:
+            return
+        kind, execution, statement, formats, _ = owed[0]
+        if letter == 0x5A:  # ReadyForQuery
+            while owed and owed.popleft()[0] not in b"SQF":
+                pass
+            return
+        if kind == 0x53:
+            return
+        view.execution = execution
+        if letter == 0x44:
+            self._data_row(view, kind, statement, formats)
+        elif letter == 0x54:
+            self._row_description(view, kind, statement)
+        elif letter == 0x74 and statement is not None:
+            try:
+                statement.parameter_types = backend.ParameterDescription.parse(view.body).parameter_types
+            except MalformedMessage:
+                pass
+        elif letter == 0x45:
+            self._error(kind)
+        if (letter in b"123n" or (letter in b"CIs" and kind == 0x45)) and kind not in b"QF":
+            owed.popleft()
+
+    def _row_description(self, view: MessageView, kind: int, statement: Statement | None) -> None:
+        try:
+            self._columns = backend.RowDescription.parse(view.body).columns
+        except MalformedMessage:
+            self._columns = ()
+        self._described = statement
+        if kind == 0x44:
+            self._owed.popleft()
+
+    def _data_row(self, view: MessageView, kind: int, statement: Statement | None, formats: tuple[int, ...]) -> None:
+        columns = self._columns if kind == 0x51 or (statement is not None and self._described is statement) else ()
+        if not columns and statement is not None and statement.columns:
+            try:
+                columns = backend.RowDescription.parse(statement.columns).columns
+            except MalformedMessage:
+                columns = ()
+        view.columns = columns
+        view.formats = tuple(column.format for column in columns) if kind == 0x51 else formats
+
+    def _error(self, kind: int) -> None:
+        if kind in b"QF":
+            return
+        owed = self._owed
+        while owed and owed[0][0] != 0x53:
+            view = owed.popleft()[-1]
+            view.skipped = view.execution > 0
+        self._skipping = not owed
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, bytes):
+        return "\\x" + value.hex() if value else '""'
+    if isinstance(value, str):
+        return value if value else '""'
+    return "NULL" if value is None else str(value)

@@ -1,0 +1,189 @@
+"""Statements: what was run, grouped by SQL, with what it cost.
+
+Each connection keeps its own table, because its driver may become known only later; tables of closed connections are merged per driver. The group is
+the SQL normalised by our own token scanner: literals out, white space folded. Beyond the bound the rest is summed up as one group, which says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.session.events import Execution, RoundTrip, Statement
+
+GROUPS_KEPT: Final = 100_000
+NAMES_KEPT: Final = 16
+LONGEST_SQL: Final = 16 * 1024
+_TEXTS_REMEMBERED: Final = 10_000
+_OTHER: Final = "(other statements)"
+_EARLIER: Final = "(prepared earlier)"
+_FUNCTION: Final = "(function call)"
+
+
+class Histogram:
+    """Durations in ns: exact total and maximum, percentiles within about 2 %, whatever their number."""
+
+    __slots__ = ("buckets", "count", "max", "total")
+
+    def __init__(self) -> None:
+        self.buckets: dict[int, int] = {}
+        self.count = 0
+        self.total = 0
+        self.max = 0
+
+    def add(self, value: int) -> None:
+        # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
+        shift = max(0, value.bit_length() - 6)
+        bucket = (shift << 6) | (value >> shift)
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.count += 1
+        self.total += value
+        self.max = max(self.max, value)
+
+    def merge(self, other: Histogram) -> None:
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.count += other.count
+        self.total += other.total
+        self.max = max(self.max, other.max)
+
+    def percentile(self, percent: float) -> int:
+        """The value below which that part of all lies; 0 without values."""
+        wanted = self.count * percent / 100
+        seen = 0
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen >= wanted:
+                shift, value = bucket >> 6, bucket & 63
+                return min(self.max, (value << shift) + (1 << shift >> 1))
+        return self.max
+
+    def as_dict(self) -> dict[str, int]:
+        return {"total": self.total, "p50": self.percentile(50), "p95": self.percentile(95), "max": self.max}
+
+
+@dataclass(slots=True)
+class Group:
+    """One statement text under one driver."""
+
+    sql: str
+    fingerprint: str
+    names: dict[str, None] = field(default_factory=dict)
+    parses: int = 0
+    reused: int = 0
+    live: int = 0
+    executions: int = 0
+    round_trips: int = 0
+    round_trips_alone: int = 0
+    rows: int = 0
+    errors: int = 0
+    values_text: int = 0
+    values_binary: int = 0
+    wait: Histogram = field(default_factory=Histogram)
+
+    def merge(self, other: Group) -> None:
+        for name in other.names:
+            if len(self.names) < NAMES_KEPT:
+                self.names.setdefault(name)
+        for key in _SUMS:
+            setattr(self, key, getattr(self, key) + getattr(other, key))
+        self.wait.merge(other.wait)
+
+    def as_dict(self, driver: str) -> dict[str, object]:
+        """One element of `statements` in `stats --json`."""
+        return {
+            "driver": driver,
+            "sql": self.sql,
+            "fingerprint": self.fingerprint,
+            "names": list(self.names),
+            **{
+                key: getattr(self, key)
+                for key in ("parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors")
+            },
+            "result_formats": {"text": self.values_text, "binary": self.values_binary},
+            "wait_ns": self.wait.as_dict(),
+        }
+
+
+_SUMS: Final = (
+    "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
+)  # fmt: skip
+
+
+class StatementTable:
+    """The groups of one connection, or of all closed connections of a driver."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self._by_text: dict[str, Group] = {}
+
+    def of(self, statement: Statement) -> Group:
+        """The group a statement belongs to."""
+        text = statement.sql
+        if text is None:
+            text = f"{_EARLIER} {statement.name}" if statement.name else _FUNCTION
+        group = self._by_text.get(text)
+        if group is None:
+            if len(self._by_text) >= _TEXTS_REMEMBERED:
+                self._by_text.clear()
+            normalised = text if statement.sql is None else sqltext.normalise(text)
+            fingerprint = "" if statement.sql is None else sqltext.fingerprint(text)
+            group = self._by_text[text] = self._group(normalised, normalised, fingerprint)
+        return group
+
+    def parsed(self, statement: Statement) -> None:
+        group = self.of(statement)
+        group.parses += 1
+        if statement.name and len(group.names) < NAMES_KEPT:
+            group.names.setdefault(statement.name)
+
+    def executed(self, execution: Execution) -> None:
+        group = self.of(execution.statement)
+        group.rows += execution.rows
+        group.values_text += execution.values_text
+        group.values_binary += execution.values_binary
+        if not execution.continues:
+            group.executions += 1
+        group.wait.add(execution.wait_ns)
+
+    def failed(self, statement: Statement) -> None:
+        self.of(statement).errors += 1
+
+    def reused(self, statement: Statement) -> None:
+        self.of(statement).reused += 1
+
+    def round_trip(self, round_trip: RoundTrip) -> None:
+        """Count a round trip for each group it carried a message of."""
+        statements = round_trip.statements
+        if len(statements) == 1:
+            group = self.of(statements[0])
+            group.round_trips += 1
+            group.round_trips_alone += 1
+            return
+        groups = {id(group): group for group in map(self.of, statements)}
+        for group in groups.values():
+            group.round_trips += 1
+            group.round_trips_alone += len(groups) == 1
+
+    def live(self, statements: Iterable[Statement]) -> None:
+        """Named statements alive at the end."""
+        for statement in statements:
+            if statement.name:
+                self.of(statement).live += 1
+
+    def merge(self, other: StatementTable) -> None:
+        for key, group in other.groups.items():
+            mine = self.groups.get(key)
+            if mine is None:
+                mine = self._group(key, group.sql, group.fingerprint)
+            mine.merge(group)
+
+    def _group(self, key: str, sql: str, fingerprint: str) -> Group:
+        group = self.groups.get(key)
+        if group is None:
+            if len(self.groups) >= GROUPS_KEPT:
+                return self.groups.setdefault(_OTHER, Group(_OTHER, ""))
+            group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint)
+        return group

@@ -1,0 +1,349 @@
+"""A trace: one or several captures, read, counted and listed; everything a view can ask.
+
+    trace = Trace.open(["checkout.pgtrace"])
+    trace.update()
+    trace.totals().round_trips
+
+update() reads what is there now and may be called again: a live view, a finished file and a test go through the same code. Records are taken in the order
+of their times; several files share one time axis by wall clock, and each connection keeps its file. All times of a trace are wall-clock ns; rows count
+from the first record.
+
+What a trace keeps in memory is bounded: connections as names and numbers once closed, rows in a mapped file (rows.py), statements by groups
+(statements.py), meanings of names up to MEANINGS_KEPT.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pgtrace.analysis import details
+from pgtrace.analysis.blocks import Blocks
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.marks import Marks
+from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
+from pgtrace.analysis.statements import Group, StatementTable
+from pgtrace.capture.reader import CaptureReader
+from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.memory import Memory
+
+MEANINGS_KEPT: Final = 200_000
+"""Changes of what a statement's or portal's name means that are remembered for the details of rows."""
+FILE_SHIFT: Final = 56
+"""A position in a trace is the file's number above this, and the reader's position below."""
+_READ_BYTES: Final = 1024 * 1024
+_POSITION: Final = (1 << FILE_SHIFT) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StatementView:
+    """One statement under one driver."""
+
+    driver: str
+    group: Group
+
+
+class _File:
+    """One capture of the trace."""
+
+    __slots__ = ("blocks", "name", "number", "reader", "shift_ns")
+
+    def __init__(self, path: str, number: int) -> None:
+        self.name = path
+        self.number = number
+        self.reader = CaptureReader(path)
+        header = self.reader.header
+        self.shift_ns = header.wall_ns - header.monotonic_ns
+        self.blocks = Blocks(self.reader)
+
+    def records(self) -> Iterator[tuple[int, int, Record]]:
+        """(time, position, record) of everything that is there now."""
+        number = self.number << FILE_SHIFT
+        shift = self.shift_ns
+        while blocks := self.reader.read(_READ_BYTES):
+            for block in blocks:
+                position = number | block.position
+                for record in block.records:
+                    yield record[0] + shift, position, record
+
+
+class Trace:
+    """One or several captures as one."""
+
+    def __init__(self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True) -> None:
+        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. Raises CaptureError."""
+        self.timeline = timeline
+        self.memory = Memory()
+        self.rows = RowIndex()
+        self.connections: list[Connection] = []
+        self.marks = Marks(self._sums)
+        self.retired = Counters()
+        """Sum over closed connections."""
+        self.keys: dict[bytes, int] = {}
+        """BackendKeyData as recorded -> index of its connection."""
+        self.start_ns = 0
+        self.end_ns = 0
+        self.gaps = 0
+        self.dropped_bytes = 0
+        self._files = [_File(os.fspath(path), number) for number, path in enumerate(paths)]
+        self._by_number: dict[tuple[int, int], Connection] = {}
+        self._live: dict[int, Connection] = {}
+        self._kept_statements: dict[str, StatementTable] = {}
+        self._meanings = 0
+        self._ended_files: set[int] = set()
+        self._pending: Iterator[tuple[int, int, int, Record]] | None = None
+
+    @classmethod
+    def open(cls, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True) -> Trace:
+        """The captures at these paths as one trace, nothing read yet. Raises CaptureError."""
+        return cls(paths, timeline=timeline)
+
+    # Reading.
+
+    def update(self, budget_s: float | None = None) -> bool:
+        """Read what is there now, or as much of it as fits the budget. Whether anything was new."""
+        deadline = None if budget_s is None else time.monotonic() + budget_s
+        if self._pending is None:
+            self._pending = self._merged()
+        changed = False
+        for count, (time_ns, position, file, record) in enumerate(self._pending):
+            changed = True
+            self._take(time_ns, position, file, record)
+            if deadline is not None and not count & 127 and time.monotonic() > deadline:
+                break
+        else:
+            self._pending = None
+        if changed and self.timeline:
+            for connection in self._live.values():
+                if connection.has_open_row:
+                    connection.draw_open()
+        return changed
+
+    def read_until(self, position: int) -> None:
+        """Read the (single) capture on until the recorder's flush position is reached or nothing more is there."""
+        while self.update() and self._files[0].reader.position < position:
+            pass
+
+    @property
+    def read_bytes(self) -> int:
+        return sum(file.reader.read_bytes for file in self._files)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.reader.size_bytes for file in self._files)
+
+    @property
+    def files(self) -> list[str]:
+        """The captures' paths, in the order of Connection.file."""
+        return [file.name for file in self._files]
+
+    @property
+    def ended(self) -> bool:
+        """Whether every recording said that it ended."""
+        return len(self._ended_files) == len(self._files)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing: read to the end of finished recordings without a gap."""
+        return not self.gaps and all(file.reader.complete for file in self._files)
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes at the ends of the files that are no whole block."""
+        return sum(file.reader.torn_bytes for file in self._files)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is owed on any connection and no message is cut."""
+        return all(connection.is_quiet for connection in self._live.values())
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.reader.close()
+        self.rows.close()
+
+    # Asking.
+
+    @property
+    def duration_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+    def totals(self) -> Counters:
+        """The counters of everything."""
+        totals = self._sums(self.duration_ns)
+        totals.statements_live = sum(connection.statements_live for connection in self.connections)
+        return totals
+
+    def drivers(self) -> list[tuple[str, int, Counters]]:
+        """(driver, connections, counters), most round trips first."""
+        found: dict[str, tuple[int, Counters]] = {}
+        for connection in self.connections:
+            count, counters = found.get(connection.driver, (0, Counters()))
+            counters.add(connection.counters(self.duration_ns))
+            found[connection.driver] = (count + 1, counters)
+        ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
+        return [(driver, count, counters) for driver, (count, counters) in ordered]
+
+    def mark_counters(self) -> dict[str, Counters]:
+        """Counters by mark."""
+        return self.marks.counters(self.duration_ns)
+
+    def statements(self) -> list[StatementView]:
+        """Statements by round trips, most first."""
+        tables = {driver: StatementTable() for driver in self._kept_statements}
+        for driver, kept in self._kept_statements.items():
+            tables[driver].merge(kept)
+        for connection in self._live.values():
+            if connection.statements is None or connection.session is None:
+                continue
+            table = tables.setdefault(connection.driver, StatementTable())
+            table.merge(connection.statements)
+            table.live(connection.session.statements.live.values())
+            current = connection.session.round_trips.current
+            if current is not None and current.flush_points:
+                table.round_trip(current)
+        views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
+        return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
+
+    def details(self, place: int) -> details.Details:
+        """The messages of the row at that place, read from the capture again."""
+        return details.read(self, place)
+
+    def name_of(self, connection: Connection) -> str:
+        """`c2`, or `b:c2` for the second of several files."""
+        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:c{connection.number}"
+
+    def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
+        """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
+        file = self._files[position >> FILE_SHIFT]
+        return file.blocks, position & _POSITION, file.shift_ns
+
+    # For connections.
+
+    def may_log(self, already: bool) -> bool:
+        """Whether one more meaning of a name may be remembered; the first of each name always may."""
+        self._meanings += 1
+        return self.timeline and (not already or self._meanings <= MEANINGS_KEPT)
+
+    def keep_statements(self, driver: str, table: StatementTable) -> None:
+        """Take over the statements of a closed connection."""
+        self._kept_statements.setdefault(driver, StatementTable()).merge(table)
+
+    def cancelled_by(self, body: bytes) -> Connection | None:
+        """The connection a CancelRequest aims at."""
+        index = self.keys.get(body[4:])
+        return self.connections[index] if index is not None else None
+
+    def _sums(self, time_ns: int) -> Counters:
+        """The sum of all counters at that moment; live statements are those of the open connections."""
+        sums = Counters()
+        sums.add(self.retired)
+        sums.statements_live = 0
+        for connection in self._live.values():
+            sums.add(connection.counters(time_ns))
+        return sums
+
+    # Records.
+
+    def _merged(self) -> Iterator[tuple[int, int, int, Record]]:
+        if len(self._files) == 1:
+            for time_ns, position, record in self._files[0].records():
+                yield time_ns, position, 0, record
+            return
+        streams = [
+            ((time_ns, file.number, count, position, record) for count, (time_ns, position, record) in enumerate(file.records()))
+            for file in self._files
+        ]
+        for time_ns, number, _, position, record in heapq.merge(*streams):
+            yield time_ns, position, number, record
+
+    def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
+        if not self.start_ns:
+            self.start_ns = time_ns
+        self.end_ns = max(self.end_ns, time_ns)
+        relative = time_ns - self.start_ns
+        if type(record) is Data or type(record) is Rewrite:
+            self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
+        elif type(record) is Made:
+            self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
+        elif type(record) is Open:
+            connection = self._connection(file, record.connection, position)
+            connection.listener, connection.upstream = record.listener, record.upstream
+            connection.client, connection.opened_ns = record.client, relative
+            if record.server:
+                connection.upstream = record.server
+        else:
+            self._take_rare(relative, position, file, record)
+
+    def _take_rare(self, relative: int, position: int, file: int, record: Record) -> None:
+        if isinstance(record, Close):
+            connection = self._connection(file, record.connection, position)
+            connection.close(relative)
+            self._live.pop(connection.index, None)
+        elif isinstance(record, Fact):
+            self._connection(file, record.connection, position).facts[record.key] = record.value
+        elif isinstance(record, Opaque):
+            connection = self._connection(file, record.connection, position)
+            if connection.session is not None:
+                connection.session.opaque(record.side, relative, record.length)
+        elif isinstance(record, Gap):
+            self._gap(relative, position, file, record)
+        elif isinstance(record, Mark):
+            if record.begin:
+                self.marks.begin(record.name, record.id, relative)
+            else:
+                self.marks.end(record.id, relative)
+            self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
+        elif isinstance(record, Resume):
+            self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
+        elif isinstance(record, End):
+            self._ended_files.add(file)
+        elif isinstance(record, Elided):
+            self._gap(relative, position, file, Gap(record.time_ns, record.connection, record.side, record.bytes, record.messages))
+
+    def _gap(self, relative: int, position: int, file: int, record: Gap) -> None:
+        self.gaps += 1
+        self.dropped_bytes += record.bytes
+        concerned = [self._by_number.get((file, record.connection))] if record.connection else list(self._live.values())
+        for connection in concerned:
+            if connection is not None and connection.file == file:
+                connection.gap(relative)
+        one = concerned[0] if len(concerned) == 1 else None
+        where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
+        side = "FB"[record.side] + " " if record.side in (FRONTEND, BACKEND) else ""
+        text = f"gap  {record.bytes:,} bytes of {side}not recorded{where}".replace(",", " ")
+        self._row(relative, position, Kind.GAP, "", text, one.index if one is not None else 0)
+
+    def _row(self, relative: int, position: int, kind: Kind, flight: str, text: str, connection: int) -> None:
+        if not self.timeline:
+            return
+        shape = self.rows.shape(Shape(kind, flight, uncertain=kind is Kind.GAP))
+        label = self.rows.label(Label(text))
+        self.rows.append(Entry(position, relative, (0, 0), connection, label, shape, duration_ms=0.0))
+
+    def _connection(self, file: int, number: int, position: int) -> Connection:
+        connection = self._by_number.get((file, number))
+        if connection is None:
+            connection = Connection(self, len(self.connections), file, number)
+            connection.position = position
+            self.connections.append(connection)
+            self._by_number[file, number] = connection
+            self._live[connection.index] = connection
+        return connection
+
+
+def _letters(number: int) -> str:
+    """a, b, ... z, aa, ab ..."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(97 + rest) + text
+    return text

@@ -1,0 +1,80 @@
+"""`pgtrace demo`: a PostgreSQL of its own, real drivers, and what they do on the wire."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pgtrace.address import parse_listen
+from pgtrace.cli import options, recording
+
+if TYPE_CHECKING:
+    from pgtrace.demo.scene import Scene
+
+_PAUSE_S = 0.4
+_LAST_ROUND_S = 10.0
+
+
+@click.command("demo", epilog="Example: pgtrace demo --rtt 5ms")
+@click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
+@options.recording
+@click.option("--no-tui", is_flag=True, help="Do the work once and print the table; so it is without a terminal.")
+@options.quiet
+def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool) -> None:
+    """The same small work under several drivers, through pgtrace, on a throw-away PostgreSQL: live with a terminal, else a table."""
+    from pgtrace.demo.scene import open_scene
+
+    def progress(text: str) -> None:
+        if not quiet:
+            click.echo(f"pgtrace: {text}", err=True)
+
+    no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
+    with open_scene(parse_listen(listen), write=write, keep_bytes=keep, rtt_ns=rtt, on_progress=progress) as scene:
+        if no_tui:
+            _as_table(scene, progress)
+        else:
+            _as_screen(scene, write)
+        recording.say_what_was_lost(scene.recorder)
+    recording.written(write, quiet)
+
+
+def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
+    """Do the work once, then print counters and messages per type for each variant."""
+    from pgtrace.analysis.trace import Trace
+    from pgtrace.report import stats
+
+    scene.play(on_progress=progress)
+    trace = Trace.open([scene.recorder.capture], timeline=False)
+    scene.recorder.quiet(trace)
+    for line in [*stats.as_text(trace, "mark"), "", *stats.messages_by_mark(trace)]:
+        click.echo(line)
+
+
+def _as_screen(scene: Scene, write: Path | None) -> None:
+    """Do the work over and over, slowly enough to watch, until the screen is left."""
+    from pgtrace.analysis.trace import Trace
+    from pgtrace.tui.app import run_app
+    from pgtrace.tui.source import Source
+
+    stop = threading.Event()
+    recorder = scene.recorder
+    worker = threading.Thread(target=scene.play, args=(None,), kwargs={"pause_s": _PAUSE_S, "stop": stop}, daemon=True)
+    source = Source(
+        listener=f":{recorder.port}",
+        upstream=recorder.upstream.display,
+        live=True,
+        addresses=tuple(recorder.addresses),
+        user=scene.server.user,
+        database=scene.server.database,
+    )
+    worker.start()
+    try:
+        run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)
+    finally:
+        stop.set()
+        worker.join(_LAST_ROUND_S)

@@ -1,0 +1,57 @@
+"""Round trips as lines, as they are completed: what `listen` prints without a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.recorder import Recorder
+from pgtrace.report.messages import round_trip_line
+
+_TURN_S = 0.1
+
+
+def follow(recorder: Recorder, stop: threading.Event) -> None:
+    """Print each row once it is complete, until `stop` is set or the recorder has ended. A closed stdout ends the printing, not the recording."""
+    trace = Trace.open([recorder.capture])
+    printed = 0
+    open_rows: list[int] = []
+    while True:
+        last = stop.is_set() or not recorder.alive
+        if recorder.alive:
+            trace.read_until(recorder.flush().position)
+        else:
+            trace.update()
+        candidates = [*open_rows, *range(printed, len(trace.rows))]
+        printed = len(trace.rows)
+        open_rows = []
+        lines = []
+        for place in candidates:
+            row = trace.rows[place]
+            if row.is_open and not last:
+                open_rows.append(place)
+            else:
+                lines.append(round_trip_line(trace, row))
+        if lines and not _print(lines):
+            _wait(stop, recorder)
+            return
+        if last:
+            return
+        stop.wait(_TURN_S)
+
+
+def _print(lines: list[str]) -> bool:
+    try:
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _wait(stop: threading.Event, recorder: Recorder) -> None:
+    while not stop.wait(_TURN_S) and recorder.alive:
+        pass

@@ -1,0 +1,103 @@
+"""`pgtrace listen`: the proxy, and what passes it, live."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from pgtrace.address import Listen, Upstream
+from pgtrace.cli import INTERRUPTED, options, recording
+from pgtrace.errors import UpstreamError
+from pgtrace.recorder import Recorder
+
+_TURN_S = 0.1
+
+
+@click.command("listen", epilog="Example: pgtrace listen :6433 --upstream db:5432, then psql -h 127.0.0.1 -p 6433")
+@click.argument("listen", required=False, metavar="[LISTEN]")
+@options.upstream
+@options.recording
+@click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")
+@click.option("--no-tui", is_flag=True, help="One line for each round trip on stdout; so it is without a terminal.")
+@options.quiet
+@click.pass_context
+def command(
+    ctx: click.Context,
+    listen: str | None,
+    upstream: str | None,
+    write: Path | None,
+    keep: int | None,
+    rtt: int,
+    allow_others: bool,
+    no_tui: bool,
+    quiet: bool,
+) -> None:
+    """Stand between drivers and PostgreSQL, pass every byte on, and show what the drivers do.
+
+    LISTEN is :6433 unless said otherwise: loopback only. `*:6433`, `host:port`, `unix:/dir` and `:0` (any free port) are others.
+    """
+    with (
+        recording.upstream_for(upstream) as (target, environment),
+        recording.listening(listen, target, ":6433") as where,
+        Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others) as recorder,
+    ):
+        no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
+        if no_tui:
+            ctx.exit(_as_lines(recorder, target, environment, write, quiet=quiet))
+        _as_screen(recorder, where, target, environment, write)
+        recording.say_what_was_lost(recorder)
+    recording.written(write, quiet)
+
+
+def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None, *, quiet: bool) -> int:
+    """Print round trips until a signal says stop."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    click.echo(recording.connect_hint(recorder, target), err=True)
+    for name, value in environment.items():
+        if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
+            click.echo(f"export {name}={value}", err=True)
+    recording.warn_if_unreachable(target)
+    if quiet and write is not None:
+        while not stop.wait(_TURN_S) and recorder.alive:
+            pass
+    else:
+        from pgtrace.cli.follow import follow
+
+        follow(recorder, stop)
+    if not recorder.alive:
+        click.echo("pgtrace: the recorder has ended unexpectedly", err=True)
+        return 1
+    recording.say_what_was_lost(recorder)
+    recorder.stop()
+    recording.written(write, quiet)
+    return INTERRUPTED
+
+
+def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
+    from pgtrace.analysis.trace import Trace
+    from pgtrace.recorder import probe
+    from pgtrace.tui.app import run_app
+    from pgtrace.tui.source import Source
+
+    warning = ""
+    try:
+        probe(target)
+    except UpstreamError as error:
+        warning = str(error)
+    source = Source(
+        listener=f":{recorder.port}" if where.unix is None and where.port == 0 else where.display,
+        upstream=target.display,
+        live=True,
+        addresses=tuple(recorder.addresses),
+        user=environment.get("PGUSER", ""),
+        database=environment.get("PGDATABASE", ""),
+        warning=warning,
+        unsaved=write is None,
+    )
+    run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

@@ -1,0 +1,77 @@
+"""What `listen`, `run` and `demo` have in common: a recorder started from options, and a trace that follows its capture.
+
+Where the upstream is a Unix socket, the server takes whoever connects for this user: without a LISTEN the recorder then listens on a socket in a private
+directory of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, parse_listen, parse_upstream
+from pgtrace.errors import UpstreamError
+from pgtrace.recorder import Recorder, probe
+
+EMBEDDED = "embedded"
+
+
+@contextmanager
+def upstream_for(text: str | None, found: Upstream | None = None) -> Iterator[tuple[Upstream, dict[str, str]]]:
+    """The upstream, and the environment a program needs besides to use it; `embedded` starts a throw-away PostgreSQL. Raises AddressError, MissingExtra."""
+    if text != EMBEDDED:
+        yield found or parse_upstream(text, os.environ), {}
+        return
+    from pgtrace.demo.embedded import EmbeddedServer
+
+    click.echo("starting PostgreSQL ...", err=True)
+    with EmbeddedServer() as server:
+        yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
+
+
+@contextmanager
+def listening(text: str | None, upstream: Upstream, default: str) -> Iterator[Listen]:
+    """Where to listen: what was asked for, the default, or a private socket before a Unix-socket upstream."""
+    if text is not None or upstream.unix is None:
+        yield parse_listen(text if text is not None else default)
+        return
+    directory = tempfile.mkdtemp(prefix="pgtrace-")
+    try:
+        yield parse_listen(f"unix:{directory}", DEFAULT_LISTEN_PORT)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def warn_if_unreachable(upstream: Upstream) -> None:
+    """One line on stderr where nothing answers yet: the server may come later."""
+    try:
+        probe(upstream)
+    except UpstreamError as error:
+        click.echo(f"pgtrace: {error}; listening all the same, drivers are told so until it answers", err=True)
+
+
+def connect_hint(recorder: Recorder, upstream: Upstream) -> str:
+    """One line: where pgtrace listens and where that leads."""
+    return f"pgtrace: {', '.join(recorder.addresses)} -> {upstream.display}"
+
+
+def say_what_was_lost(recorder: Recorder) -> None:
+    """One line on stderr where the recorder could not record everything."""
+    if not recorder.alive:
+        return
+    stats = recorder.stats()
+    if stats.get("lost_bytes"):
+        reason = f" ({stats['write_error']})" if stats.get("write_error") else ""
+        click.echo(f"pgtrace: {stats['lost_bytes']} bytes could not be recorded{reason}; the traffic was not affected", err=True)
+
+
+def written(write: Path | None, quiet: bool) -> None:
+    """One line on stderr: the capture that is there now."""
+    if write is not None and not quiet:
+        click.echo(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}", err=True)

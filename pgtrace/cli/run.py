@@ -1,0 +1,122 @@
+"""`pgtrace run`: a program behind the proxy, and what it cost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from pgtrace import environment
+from pgtrace.address import Upstream, parse_listen
+from pgtrace.cli import options, recording
+from pgtrace.errors import UsageError
+from pgtrace.recorder import Recorder, probe
+
+
+@click.command(
+    "run",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Example: pgtrace run -w tests.pgtrace -- pytest tests",
+)
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
+@options.upstream
+@options.recording
+@click.option(
+    "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
+)
+@options.as_json
+@options.quiet
+@click.pass_context
+def command(
+    ctx: click.Context,
+    arguments: tuple[str, ...],
+    upstream: str | None,
+    write: Path | None,
+    keep: int | None,
+    rtt: int,
+    env_urls: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run a program against the proxy and print the summary on stderr. The exit code is the program's own.
+
+    PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
+    """
+    names = ("DATABASE_URL", *env_urls)
+    found = None if upstream == recording.EMBEDDED else environment.upstream_of(upstream, os.environ, names)
+    with recording.upstream_for(upstream, found) as (target, extra):
+        probe(target)
+        with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
+            where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
+            with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt) as recorder:
+                variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names)
+                _give_passwords(variables, target, recorder, private)
+                code = _run(arguments, variables)
+                _summary(recorder, target, as_json=as_json, quiet=quiet)
+    recording.written(write, quiet)
+    ctx.exit(code)
+
+
+def _give_passwords(variables: dict[str, str], target: Upstream, recorder: Recorder, private: str) -> None:
+    """A private copy of the password file, with the upstream's entries for the recorder too."""
+    entries = environment.password_file(variables)
+    if not entries:
+        return
+    path = os.path.join(private, "pgpass")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(environment.repeated_passwords(entries, target, recorder.host, recorder.port))
+    variables["PGPASSFILE"] = path
+
+
+def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
+    """Run the program to its end; 128+N where a signal ended it."""
+    try:
+        child = subprocess.Popen(arguments, env=variables)
+    except FileNotFoundError:
+        raise UsageError(f"{arguments[0]}: no such program") from None
+    except PermissionError:
+        raise UsageError(f"{arguments[0]}: not executable") from None
+    with _signals_go_to(child):
+        code = child.wait()
+    return 128 - code if code < 0 else code
+
+
+@contextmanager
+def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C reaches the program by itself, it is in the same terminal; what is sent to us alone is passed on."""
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        before[number] = signal.signal(number, lambda received, _: child.send_signal(received))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summary(recorder: Recorder, target: Upstream, *, as_json: bool, quiet: bool) -> None:
+    import msgspec
+
+    from pgtrace.analysis.trace import Trace
+    from pgtrace.report import stats
+
+    trace = Trace.open([recorder.capture], timeline=False)
+    complete = recorder.quiet(trace)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode())
+    elif not quiet:
+        click.echo("", err=True)
+        for line in stats.as_text(trace, "driver"):
+            click.echo(line, err=True)
+        if not complete:
+            click.echo("pgtrace: the wire was not quiet after 1 s; counted as it is", err=True)
+    if not trace.connections:
+        for line in environment.how_to_point(recorder.host, recorder.port, target):
+            click.echo(f"pgtrace: {line}", err=True)
+    recording.say_what_was_lost(recorder)

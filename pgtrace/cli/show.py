@@ -1,0 +1,32 @@
+"""`pgtrace show`: the messages of captures as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pgtrace.cli import options
+from pgtrace.cli.reading import read, warn_of_losses
+
+
+@click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
+@options.files
+@click.option("--hex", "with_hex", is_flag=True, help="The bytes of each message below it.")
+@options.as_json
+@options.quiet
+def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool) -> None:
+    """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
+    import msgspec
+
+    from pgtrace.report import messages
+
+    trace = read(files, quiet=quiet)
+    if as_json:
+        encoder = msgspec.json.Encoder()
+        for about in messages.rows_as_json(trace):
+            click.echo(encoder.encode(about).decode())
+    else:
+        for line in messages.rows_as_text(trace, with_hex=with_hex):
+            click.echo(line)
+    warn_of_losses(trace)

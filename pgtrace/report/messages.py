@@ -1,0 +1,102 @@
+"""Messages as text, one line each, round trips marked: what `show` prints. And round trips as one line each: what `listen` prints without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pgtrace import sanitise
+from pgtrace.analysis.details import MessageView
+from pgtrace.analysis.rows import Kind, Row
+from pgtrace.analysis.trace import Trace
+
+_ARGUMENT_WIDTH = 96
+_SQL_WIDTH = 100
+_HEX_BYTES = 16
+
+
+def round_trip_line(trace: Trace, row: Row) -> str:
+    """One row as a line: time, connection, driver, flight, what it was about, rows, bytes and ms."""
+    shape = row.shape
+    if shape.kind in (Kind.MARK, Kind.GAP):
+        return f"{row.opened_ns / 1e9:10.4f}  ── {sanitise.text(row.label.sql)} ──"
+    connection = trace.connections[row.connection]
+    what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH]
+    flags = ("✗" if shape.errors else " ") + ("=" if shape.reuses else "+" if shape.prepares else " ") + (shape.formats or " ")
+    taken = "open" if row.duration_ns is None else f"{row.duration_ns / 1e6:.2f} ms" if row.is_round_trip else ""
+    rows = f"{row.rows} rows" if row.rows else ""
+    name = f"{trace.name_of(connection):<4} {sanitise.text(connection.driver):<8}"
+    numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken) if part)
+    return f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip()
+
+
+def rows_as_text(trace: Trace, *, with_hex: bool = False) -> Iterator[str]:
+    """Every message of a trace, a line each, under a line for its round trip."""
+    for place in range(len(trace.rows)):
+        row = trace.rows[place]
+        yield round_trip_line(trace, row)
+        details = trace.details(place)
+        for message in details.messages:
+            yield _message(message)
+            if with_hex:
+                yield from _hex(message)
+        if details.note:
+            yield f"            ({details.note})"
+
+
+def rows_as_json(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Every message of a trace as an object."""
+    for place in range(len(trace.rows)):
+        row = trace.rows[place]
+        connection = trace.connections[row.connection] if row.shape.kind not in (Kind.MARK, Kind.GAP) else None
+        about: dict[str, Any] = {
+            "row": row.number,
+            "kind": row.shape.kind.name.lower(),
+            "file": trace.files[connection.file] if connection is not None else None,
+            "connection": connection.number if connection is not None else None,
+            "time_ns": row.opened_ns,
+            "duration_ns": row.duration_ns,
+            "flight": row.shape.flight,
+            "sql": row.label.sql,
+            "error": row.label.error or None,
+        }
+        details = trace.details(place)
+        about["messages"] = [
+            {
+                "side": "FB"[message.side],
+                "type": message.name,
+                "time_ns": message.time_ns,
+                "offset": message.offset,
+                "bytes": message.size,
+                "execution": message.execution or None,
+                "skipped": message.skipped,
+                "count": message.count,
+                "fields": [{"name": field.name, "value": field.value, "type": field.wire_type} for field in message.fields()],
+            }
+            for message in details.messages
+        ]
+        yield about
+
+
+def _message(message: MessageView) -> str:
+    arrow = "F→" if message.side == 0 else "B←"
+    letter = chr(message.code) if message.is_typed else " "
+    times = f" ×{message.count}" if message.count > 1 else ""
+    skipped = "  skipped by the server" if message.skipped else ""
+    execution = str(message.execution) if message.execution else ""
+    text = sanitise.text(message.argument)
+    if len(text) > _ARGUMENT_WIDTH:
+        text = text[: _ARGUMENT_WIDTH - 1] + "…"
+    return (
+        f"            {arrow} {message.time_ns / 1e6:9.3f} {execution:>3} {letter} {message.name}{times} {text}{skipped}  {message.size} B"
+    )
+
+
+def _hex(message: MessageView) -> Iterator[str]:
+    raw = message.raw
+    for start in range(0, len(raw), _HEX_BYTES):
+        part = raw[start : start + _HEX_BYTES]
+        shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in part)
+        yield f"                 {message.offset + start:8x}  {part.hex(' '):<47}  {shown}"
+    if message.size > len(raw):
+        yield f"                 … {message.size - len(raw)} more bytes"

@@ -1,0 +1,152 @@
+"""The counters of a trace as one JSON object, and as tables to read.
+
+The JSON is the contract (`pgtrace.stats/1`): keys may be added, none changes. The tables show the same numbers in the columns of the live view.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.trace import Trace
+from pgtrace.report.table import NOTHING, count, ms, ratio, size, table
+
+SCHEMA = "pgtrace.stats/1"
+_HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
+
+
+def as_dict(trace: Trace) -> dict[str, Any]:
+    """The object of `stats --json`."""
+    return {
+        "schema": SCHEMA,
+        "capture": {
+            "files": trace.files,
+            "duration_ns": trace.duration_ns,
+            "connections": len(trace.connections),
+            "complete": trace.complete,
+            "gaps": trace.gaps,
+            "dropped_bytes": trace.dropped_bytes,
+        },
+        "totals": trace.totals().as_dict(),
+        "drivers": [{"driver": driver, "connections": number, **counters.as_dict()} for driver, number, counters in trace.drivers()],
+        "connections": [_connection(trace, connection) for connection in trace.connections],
+        "statements": [view.group.as_dict(view.driver) for view in trace.statements()],
+        "marks": [{"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items()],
+    }
+
+
+def as_text(trace: Trace, by: str) -> list[str]:
+    """Lines of a table: one for all, then one for each driver, connection, statement or mark."""
+    lines = [_about(trace), ""]
+    if by == "statement":
+        return lines + _statements(trace)
+    rows: list[tuple[list[str], Counters]] = [(["all", count(len(trace.connections))], trace.totals())]
+    head = [by, "conn"]
+    if by == "driver":
+        rows += [([driver, count(number)], counters) for driver, number, counters in trace.drivers()]
+    elif by == "mark":
+        rows = [([name, NOTHING], counters) for name, counters in trace.mark_counters().items()]
+        if not rows:
+            return [*lines, "no marks: set them with Recorder.mark(), the demo sets one for each variant"]
+    else:
+        head = [by, "driver", "kind"]
+        rows = [(["all", "", ""], trace.totals())]
+        for connection in trace.connections:
+            rows.append(([trace.name_of(connection), connection.driver, connection.kind], connection.counters(trace.duration_ns)))
+    if by == "mark":
+        head, rows = [by], [(names[:1], counters) for names, counters in rows]
+    return lines + table([*head, *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=1 if by != "connection" else 3)
+
+
+def messages_by_mark(trace: Trace) -> list[str]:
+    """Lines of a table: messages per type, one column for each mark."""
+    marks = trace.mark_counters()
+    lines = []
+    for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
+        names = sorted({name for counters in marks.values() for name in getattr(counters, key)})
+        lines += [[f"{side} {name}", *(count(getattr(counters, key).get(name, 0)) for counters in marks.values())] for name in names]
+    return table(["messages", *marks], lines)
+
+
+def _about(trace: Trace) -> str:
+    files = ", ".join(trace.files)
+    parts = [f"{trace.duration_ns / 1e9:.3f} s", f"{len(trace.connections)} connections"]
+    if trace.gaps:
+        parts.append(f"{trace.gaps} gaps, {trace.dropped_bytes} bytes not recorded")
+    if not trace.complete:
+        parts.append("not complete")
+    return f"{files}: {', '.join(parts)}"
+
+
+def _cells(counters: Counters) -> list[str]:
+    return [
+        count(counters.setup_round_trips),
+        count(counters.round_trips),
+        count(counters.executions),
+        ratio(counters.round_trips, counters.executions),
+        count(counters.pipelined_executions),
+        count(counters.parses_named),
+        count(counters.statements_reused),
+        count(counters.errors),
+        count(counters.rows),
+        size(counters.frontend_bytes),
+        size(counters.backend_bytes),
+        ms(counters.wait_ns),
+    ]
+
+
+def _statements(trace: Trace) -> list[str]:
+    head = ["driver", "rt", "exec", "rt/ex", "parse", "reused", "live", "fmt", "rows", "p50 ms", "p95 ms", "all ms", "err", "SQL"]
+    rows = []
+    for view in trace.statements():
+        group = view.group
+        formats = (
+            "m" if group.values_text and group.values_binary else "b" if group.values_binary else "t" if group.values_text else NOTHING
+        )
+        wait = group.wait
+        rows.append(
+            [
+                view.driver,
+                count(group.round_trips),
+                count(group.executions),
+                ratio(group.round_trips, group.executions),
+                count(group.parses),
+                count(group.reused),
+                count(group.live),
+                formats,
+                count(group.rows),
+                ms(wait.percentile(50)),
+                ms(wait.percentile(95)),
+                ms(wait.total),
+                count(group.errors),
+                " " + " ".join(group.sql.split()),
+            ]
+        )
+    lines = table(head, rows)
+    shared = any(view.group.round_trips > view.group.round_trips_alone for view in trace.statements())
+    return [*lines, "", "A round trip shared by several statements counts for each."] if shared else lines
+
+
+def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
+    connection.refresh()
+    target = trace.connections[connection.cancels].number if connection.cancels is not None else None
+    return {
+        "file": trace.files[connection.file],
+        "connection": connection.number,
+        "kind": connection.kind,
+        "driver": connection.driver,
+        "driver_evidence": list(connection.driver_evidence),
+        "application_name": connection.application_name,
+        "user": connection.user,
+        "database": connection.database,
+        "client": connection.client,
+        "upstream": connection.upstream,
+        "protocol": connection.protocol,
+        "server_version": connection.server_version,
+        "backend_pid": connection.backend_pid,
+        "startup_parameters": dict(connection.startup_parameters),
+        "tls": {"frontend": connection.facts.get("tls.frontend"), "backend": connection.facts.get("tls.backend")},
+        "cancels": target,
+        **connection.counters(trace.duration_ns).as_dict(),
+    }

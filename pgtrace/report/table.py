@@ -1,0 +1,56 @@
+"""Aligned columns of text: for terminals, pipes and logs, without colours or frames.
+
+Widths are terminal cells. Every cell goes through the sanitiser: nothing from the wire reaches a terminal as more than text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+
+from pgtrace import sanitise
+
+NOTHING = "·"
+"""What a zero looks like: present, but quiet."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Lines of a table; the first `left` columns are aligned to the left, numbers behind them to the right."""
+    cells = [list(head), *([sanitise.text(cell) for cell in row] for row in rows)]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(head))]
+    lines = []
+    for row in cells:
+        padded = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - cell_len(cell))
+            padded.append(cell + space if column < left else space + cell)
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def count(number: int) -> str:
+    """A number of things; zero is a dot."""
+    return str(number) if number else NOTHING
+
+
+def ms(duration_ns: int) -> str:
+    """A duration in ms with two decimals."""
+    return f"{duration_ns / 1e6:.2f}"
+
+
+def size(number: int) -> str:
+    """Bytes in four characters: 959, 9.2k, 18k, 1.2M."""
+    if number < 1000:
+        return count(number)
+    value = float(number)
+    for unit in "kMGT":
+        value /= 1000
+        if value < 999.5 or unit == "T":
+            return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
+    return str(number)
+
+
+def ratio(part: int, whole: int) -> str:
+    """A quotient with two decimals, or a dot."""
+    return f"{part / whole:.2f}" if whole else NOTHING

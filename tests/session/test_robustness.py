@@ -1,0 +1,116 @@
+"""The session never raises, whatever the bytes, and says the same however they were cut."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtrace.protocol import registry
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.connection import Session
+from pgtrace.session.events import Execution, Observer, RoundTrip
+from test_sequences import SEQUENCES, STARTUP, play
+
+
+class Listing(Observer):
+    """What happened, as comparable text."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        self.events.append(f"closed {bytes(round_trip.sent)!r} {bytes(round_trip.received)!r} {round_trip.flush_points} {round_trip.depth}")
+
+    def executed(self, execution: Execution) -> None:
+        self.events.append(f"executed {execution.statement.sql} {execution.rows} {execution.failed}")
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        self.events.append(f"alone {side} {code} {size}")
+
+
+def recorded(sequence: str) -> list[tuple[int, bytes]]:
+    """The reads of a worked sequence."""
+    reads: list[tuple[int, bytes]] = []
+
+    class Tap(Session):
+        def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
+            reads.append((side, data))
+            super().receive(side, time_ns, data, offset)
+
+    play(sequence.removesuffix(" closed"), Tap())
+    return reads
+
+
+def heard(reads: list[tuple[int, bytes]]) -> tuple[list[str], dict[str, object]]:
+    listing = Listing()
+    session = Session(listing)
+    for side, data in reads:
+        session.receive(side, 0, data)
+    session.close(0)
+    tally = session.tally
+    return listing.events, {name: getattr(tally, name) for name in tally.__slots__}
+
+
+@pytest.mark.parametrize("sequence", [one for one, _ in SEQUENCES])
+def test_every_cut_gives_the_same_events(sequence: str) -> None:
+    reads = recorded(sequence)
+    whole = heard(reads)
+    assert whole[0]
+    for place, (side, data) in enumerate(reads):
+        for cut in range(1, len(data)):
+            assert heard([*reads[:place], (side, data[:cut]), (side, data[cut:]), *reads[place + 1 :]]) == whole
+    assert heard([(side, bytes([byte])) for side, data in reads for byte in data]) == whole
+
+
+@given(st.lists(st.tuples(st.sampled_from([FRONTEND, BACKEND]), st.binary(max_size=200)), max_size=20))
+def test_arbitrary_bytes_never_raise(reads: list[tuple[int, bytes]]) -> None:
+    session = Session()
+    for side, data in reads:
+        session.receive(side, 0, data)
+    session.close(0)
+    assert sum(session.bytes) == sum(len(data) for _, data in reads)
+
+
+@given(st.data())
+def test_arbitrary_messages_never_raise(data: st.DataObject) -> None:
+    kinds = [kind for kind in registry.MESSAGES if kind.code < 256]
+    reads = data.draw(st.lists(st.sampled_from(kinds), max_size=40))
+    session = Session()
+    session.receive(FRONTEND, 0, STARTUP)
+    for number, kind in enumerate(reads):
+        session.receive(kind.side, number, kind.parse(kind.EXAMPLE).wire())
+        if session.round_trips.pending:
+            assert session.round_trips.current is not None
+    session.gap(10**6)
+    assert session.is_quiet
+
+
+def test_mutated_messages_never_raise() -> None:
+    """20,000 messages of every type with bytes changed, in the middle of a session, each followed by a chunk of a plain one."""
+    chance = random.Random(1)
+    kinds = [kind for kind in registry.MESSAGES if kind.code < 256]
+    bodies = [(kind.side, kind.parse(kind.EXAMPLE).wire()) for kind in kinds]
+    count = 0
+    while count < 20_000:
+        session = Session()
+        session.receive(FRONTEND, 0, STARTUP)
+        for _ in range(40):
+            side, wire = chance.choice(bodies)
+            mutant = bytearray(wire)
+            for _ in range(chance.randrange(4)):
+                mutant[chance.randrange(len(mutant))] = chance.randrange(256)
+            session.receive(side, count, bytes(mutant))
+            count += 1
+        session.close(count)
+    assert count == 20_000
+
+
+def test_a_deep_pipeline_takes_linear_time_and_is_exact() -> None:
+    session = play(">" + "BE" * 30_000 + "S <" + "2C" * 30_000 + "Z")
+    assert session.tally.round_trips == 1
+    assert session.tally.executions == 30_000
+    assert session.tally.pipelined_executions == 29_999
+    assert session.tally.max_pipeline_depth == 30_000
