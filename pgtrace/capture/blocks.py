@@ -112,7 +112,8 @@ class BlockFile:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        descriptor, self._descriptor = self._descriptor, -1
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
@@ -120,8 +121,12 @@ class BlockFile:
         self.close()
 
     def size(self) -> int:
-        """Bytes in the file at the moment."""
-        return os.fstat(self._descriptor).st_size
+        """Bytes in the file at the moment. Raises CaptureError once it is closed."""
+        try:
+            with self._lock:
+                return os.fstat(self._descriptor).st_size
+        except OSError as error:
+            raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The `size` bytes from `offset`, or as many as there are. Raises CaptureError where the disk does not give them."""

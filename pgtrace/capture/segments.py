@@ -103,7 +103,7 @@ class SegmentWriter:
         self._finished: list[tuple[str, int]] = []  # path and size of the segments before this one
         self._number = 1
         self._segment = CaptureWriter(self._file(1), header=self.header)
-        self._preamble = self._segment.offset  # a segment that holds nothing beyond this is never left
+        self._preamble = self._segment.offset  # header and carried blocks; a segment is not left before it holds as much again
 
     @property
     def offset(self) -> int:
@@ -115,7 +115,7 @@ class SegmentWriter:
 
         Raises the OSError of the disk; the capture stays at its last whole block.
         """
-        if self._preamble < self._segment.offset >= self.segment_bytes and records:
+        if records and self._segment.offset >= max(self.segment_bytes, 2 * self._preamble):
             self._roll(records[0].time_ns)
         before = self._segment.records
         try:

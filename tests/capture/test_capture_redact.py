@@ -263,14 +263,6 @@ def test_an_error_of_protocol_2_is_text_and_what_follows_is_not() -> None:
     assert redactor.feed(FRONTEND, b"\0\0\0\x0bhunter2") is None, "protocol 2.0 sends passwords without a type byte"
 
 
-def test_a_gap_in_start_up_makes_the_rest_opaque() -> None:
-    redactor = Redactor(KEY)
-    redactor.feed(FRONTEND, STARTUP)
-    redactor.gap()
-    assert redactor.feed(FRONTEND, message("p", b"hunter2\0")) is None
-    assert redactor.feed(BACKEND, READY) is None
-
-
 @given(st.lists(st.tuples(st.sampled_from([FRONTEND, BACKEND]), st.binary(max_size=64)), max_size=20))
 def test_never_raises_and_keeps_every_length(turns: Turns) -> None:
     for prefix in ([], SCRAM_TURNS[:1], SCRAM_TURNS[:2], [(FRONTEND, SSL_REQUEST)]):
