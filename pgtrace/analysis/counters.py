@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Self
 
 from pgtrace.protocol import codes
-from pgtrace.session.connection import SUBTYPED
 from pgtrace.session.events import Tally
+from pgtrace.session.state import SUBTYPED
 
 
 @dataclass(slots=True)

@@ -1,0 +1,99 @@
+"""What an ErrorResponse answers, and what the backend discards because of it.
+
+In a simple Query the error ends the Query; ReadyForQuery still comes. In an extended query everything up to the next Sync is discarded: what was sent ahead
+leaves the queue with its flush points answered, what is sent later never enters it. An error while a Sync's ReadyForQuery is the next thing owed belongs
+to that Sync, and one with nothing owed to nobody. FATAL and PANIC answer everything.
+"""
+
+from __future__ import annotations
+
+from pgtrace.protocol import fields
+from pgtrace.session import events, owed
+from pgtrace.session.owed import Owed
+from pgtrace.session.state import UNKNOWN_STATEMENT, State
+
+
+class Failures(State):
+    """Errors of the backend."""
+
+    def _error_response(self, time_ns: int, body: bytes) -> None:
+        current = self.round_trips.current or (self.round_trips.last if self._owed else None)
+        if current is not None:
+            current.errors += 1
+            current.error = current.error or body
+        severity = fields.error_fields(body)
+        if severity.get("V", severity.get("S", "")) in ("FATAL", "PANIC"):
+            self._fatal(time_ns)
+            return
+        if not self._owed:
+            self.observer.failed(None)
+            return
+        item = self._owed[0]
+        if item.kind == owed.QUERY:
+            self._failed_query(item, time_ns)
+        elif item.kind == owed.FUNCTION:
+            self._executed(item, UNKNOWN_STATEMENT, time_ns, failed=True)
+            self.observer.failed(None)
+        elif item.kind in (owed.STARTUP, owed.ENCRYPTION):
+            self._pop()
+            self.round_trips.settle(time_ns)
+            self.observer.failed(None)
+        elif item.kind == owed.SYNC:
+            self.observer.failed(None)
+        else:
+            self._failed_extended(item, time_ns)
+
+    def _fatal(self, time_ns: int) -> None:
+        """It answers everything; the connection is about to end."""
+        statement = None
+        if self._owed and self._owed[0].kind in owed.RUNS_SOMETHING:
+            item = self._owed[0]
+            waiting = item.parts[0] if item.parts else UNKNOWN_STATEMENT
+            statement = self._portal_statement(item.portal) if item.kind == owed.EXECUTE else waiting
+            self._executed(item, statement, time_ns, failed=True)
+        self.observer.failed(statement)
+        self._owed.clear()
+        self._copying = None
+        self.round_trips.end(time_ns)
+
+    def _failed_query(self, item: Owed, time_ns: int) -> None:
+        statement = item.parts[0] if item.parts else UNKNOWN_STATEMENT
+        item.parts = []
+        self._executed(item, statement, time_ns, failed=True)
+        self.observer.failed(statement)
+        item.copying = False
+        if self._copying is item:
+            self._copying = None
+            self.round_trips.count_answered_run(time_ns)
+
+    def _failed_extended(self, item: Owed, time_ns: int) -> None:
+        """The backend discards what follows, up to the next Sync."""
+        queue = self._owed
+        statement = item.statement
+        if item.kind == owed.EXECUTE:
+            statement = self._portal_statement(item.portal)
+            continues = item.portal in self.statements.suspended
+            self.statements.suspended.discard(item.portal)
+            self._executed(item, statement, time_ns, failed=True, continues=continues)
+        self.observer.failed(statement)
+        dropped: list[Owed] = []
+        while queue and queue[0].kind != owed.SYNC:
+            dropped.append(queue.popleft())
+            if dropped[-1].flush_point:
+                self.round_trips.answered(1 + dropped[-1].copy_flush_points)
+        self._skipping = not queue
+        skipped = sum(1 for one in dropped if one.kind in owed.RUNS_SOMETHING) - 1
+        current = self.round_trips.current
+        if current is not None and skipped > 0:
+            current.received += bytes([events.SKIPPED]) * min(skipped, events.FLIGHT_MESSAGES_KEPT - len(current.received))
+        self.statements.failed(dropped, queue)
+        if item.copying:
+            self._copying = None
+            if not queue:
+                self.round_trips.count_answered_run(time_ns)
+        self.round_trips.settle(time_ns)
+
+    def _version_2_error(self, time_ns: int, body: bytes) -> None:
+        self.observer.failed(None)
+        self._owed.clear()
+        self.round_trips.end(time_ns)

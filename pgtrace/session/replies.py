@@ -1,0 +1,222 @@
+"""The backend's messages: which item of the queue each of them answers."""
+
+from __future__ import annotations
+
+from pgtrace.framing import Frame
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND
+from pgtrace.session import events, owed
+from pgtrace.session.copying import Copying
+from pgtrace.session.events import Observer, RoundTrip
+from pgtrace.session.failures import Failures
+from pgtrace.session.memory import Memory
+from pgtrace.session.owed import Owed
+from pgtrace.session.state import NO_MESSAGES, STAND_INS, SUBTYPED, UNKNOWN_STATEMENT
+
+_PORTALS_KEPT = 64
+_ASYNCHRONOUS = frozenset(b"NAS")
+_NEEDS_ANSWER = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
+"""Authentication requests that the frontend has to answer."""
+
+
+class Replies(Copying, Failures):
+    """What the server answers."""
+
+    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
+        super().__init__(observer, memory)
+        self._backend_handlers |= {
+            ord("Z"): self._ready_for_query,
+            ord("C"): self._command_complete,
+            ord("I"): self._command_complete,
+            ord("s"): self._portal_suspended,
+            ord("1"): self._parse_complete,
+            ord("2"): self._bind_complete,
+            ord("3"): self._close_complete,
+            ord("T"): self._row_description,
+            ord("n"): self._no_data,
+            ord("t"): self._parameter_description,
+            ord("E"): self._error_response,
+            ord("G"): self._copy_in_response,
+            ord("W"): self._copy_both_response,
+            ord("V"): self._function_call_response,
+            ord("R"): self._authentication,
+            ord("S"): self._parameter_status,
+            ord("K"): self._backend_key_data,
+            ord("v"): self._negotiate_protocol_version,
+            codes.SSL_REPLY: self._encryption_reply,
+            codes.GSSENC_REPLY: self._encryption_reply,
+            codes.VERSION_2_ERROR: self._version_2_error,
+        }
+
+    def _backend(self, time_ns: int, frames: list[Frame]) -> None:
+        counts = self.tally.backend
+        handlers = self._backend_handlers
+        round_trips = self.round_trips
+        queue = self._owed
+        for code, body, size in frames:
+            if code in NO_MESSAGES:
+                self._no_message(BACKEND, code, body, size, time_ns)
+                continue
+            current = round_trips.current
+            late = current is None
+            if current is None:
+                current = self._late(code)
+                if current is None:
+                    self._alone(BACKEND, code, body, size, time_ns)
+                    continue
+            elif current.first_answer_ns is None:
+                current.first_answer_ns = time_ns
+            self._offsets[BACKEND] += size
+            current.received_bytes += size
+            received = current.received
+            if code == 0x44:  # DataRow
+                counts[code] += 1
+                current.rows += 1
+                if received[-1:] != b"D":
+                    received.append(code)
+                if queue:
+                    self._data_row(queue[0], body)
+                continue
+            letter = code if code < 256 else STAND_INS.get(code) or body[0]
+            if (letter != 0x64 or received[-1:] != b"d") and len(received) < events.FLIGHT_MESSAGES_KEPT:
+                received.append(letter)
+            counts[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            handler = handlers.get(code)
+            if handler is not None:
+                handler(time_ns, body)
+            if late:
+                self.observer.closed(current)
+
+    def _late(self, code: int) -> RoundTrip | None:
+        """The closed round trip whose reply this still is, if any: what follows a CopyInResponse or an error that closed it."""
+        return self.round_trips.last if self._owed and code not in _ASYNCHRONOUS else None
+
+    def _data_row(self, item: Owed, body: bytes) -> None:
+        item.rows += 1
+        if item.columns is None:
+            columns = int.from_bytes(body[:2], "big")
+            formats: tuple[int, ...] = ()  # a Query whose RowDescription was not seen: text
+            if item.kind == owed.EXECUTE:
+                portal = self.statements.live_portals.get(item.portal)
+                formats = portal.result_formats if portal is not None else ()
+            binary = sum(1 for one in formats if one) if len(formats) > 1 else (columns if formats and formats[0] else 0)
+            item.columns = (max(0, columns - binary), binary)
+        text, binary = item.columns
+        self.tally.values_text += text
+        self.tally.values_binary += binary
+
+    def _command_complete(self, time_ns: int, body: bytes) -> None:
+        if not self._owed:
+            return
+        item = self._owed[0]
+        if item.kind == owed.EXECUTE:
+            statement = self._portal_statement(item.portal)
+            continues = item.portal in self.statements.suspended
+            self.statements.suspended.discard(item.portal)
+            if self._copying is item:
+                self._copying = None
+            self._executed(item, statement, time_ns, continues=continues)
+        elif item.kind == owed.QUERY:
+            statement = item.parts.pop(0) if item.parts else UNKNOWN_STATEMENT
+            if self._copying is item:
+                self._copying = None
+            self._executed(item, statement, time_ns)
+        else:
+            return
+        if body:
+            self.statements.completed(self._memory.tag(body), statement)
+        if item.kind == owed.EXECUTE:
+            self._pop()
+            self.round_trips.settle(time_ns)
+
+    def _portal_suspended(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind == owed.EXECUTE:
+            item = self._owed[0]
+            continues = item.portal in self.statements.suspended
+            self.statements.suspended.add(item.portal)
+            self._executed(item, self._portal_statement(item.portal), time_ns, continues=continues)
+            self._pop()
+            self.round_trips.settle(time_ns)
+
+    def _parse_complete(self, time_ns: int, body: bytes) -> None:
+        item = self._pop_if(owed.PARSE, time_ns)
+        if item is not None and item.statement is not None:
+            self.statements.parsed(item.statement)
+
+    def _bind_complete(self, time_ns: int, body: bytes) -> None:
+        item = self._pop_if(owed.BIND, time_ns)
+        if item is not None:
+            self.statements.bound(item)
+
+    def _close_complete(self, time_ns: int, body: bytes) -> None:
+        item = self._pop_if(owed.CLOSE, time_ns)
+        if item is not None:
+            self.statements.closed(item.portal, item.name)
+
+    def _row_description(self, time_ns: int, body: bytes) -> None:
+        if not self._owed:
+            return
+        item = self._owed[0]
+        if item.kind == owed.QUERY:
+            item.columns = self._memory.column_formats(body)
+        elif item.kind == owed.DESCRIBE:
+            if item.statement is not None:
+                item.statement.columns = body
+            self._pop()
+            self.round_trips.settle(time_ns)
+
+    def _no_data(self, time_ns: int, body: bytes) -> None:
+        self._pop_if(owed.DESCRIBE, time_ns)
+
+    def _parameter_description(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind == owed.DESCRIBE and self._owed[0].statement is not None:
+            self._owed[0].statement.parameter_types = self._memory.parameter_types(body)
+
+    def _function_call_response(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind == owed.FUNCTION:
+            self._executed(self._owed[0], UNKNOWN_STATEMENT, time_ns)
+
+    def _ready_for_query(self, time_ns: int, body: bytes) -> None:
+        round_trips = self.round_trips
+        if round_trips.setup:
+            round_trips.setup_over(time_ns)
+        self.status = chr(body[0]) if body and body[0] in b"ITE" else ""
+        if self.status == "I":
+            self.statements.in_block = False
+        if round_trips.current is not None:
+            round_trips.current.status = self.status
+        elif round_trips.last is not None:
+            round_trips.last.status = self.status
+        if any(item.kind in owed.ANSWERED_BY_READY for item in self._owed):
+            self._copy_both = False
+            while True:
+                item = self._pop()
+                if item is self._copying:
+                    self._copying = None
+                round_trips.answered(item.copy_flush_points)
+                if item.kind in owed.ANSWERED_BY_READY:
+                    break
+        round_trips.settle(time_ns)
+        if not self._owed and self.status == "I" and len(self.statements.live_portals) > _PORTALS_KEPT:
+            self.statements.live_portals.clear()
+            self.statements.sending_portals.clear()
+            self.statements.suspended.clear()
+
+    def _authentication(self, time_ns: int, body: bytes) -> None:
+        self.authentication = codes.authentication_subtype(body)
+        if self.authentication in _NEEDS_ANSWER:
+            self._pop_if(owed.STARTUP, time_ns)
+
+    def _encryption_reply(self, time_ns: int, body: bytes) -> None:
+        self._pop_if(owed.ENCRYPTION, time_ns)
+
+    def _parameter_status(self, time_ns: int, body: bytes) -> None:
+        name, value = self._memory.parameter_status(body)
+        if name in self.parameters or len(self.parameters) < 1000:
+            self.parameters[name] = value
+
+    def _backend_key_data(self, time_ns: int, body: bytes) -> None:
+        self.key = body
+
+    def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
+        self.negotiated = int.from_bytes(body[:4], "big")

@@ -1,0 +1,189 @@
+"""The frontend's messages: what each of them makes the backend owe."""
+
+from __future__ import annotations
+
+from pgtrace.framing import Frame
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.session import events, owed
+from pgtrace.session.copying import Copying
+from pgtrace.session.events import Observer, Statement
+from pgtrace.session.memory import Memory
+from pgtrace.session.state import NO_MESSAGES, STAND_INS, SUBTYPED
+
+
+class Sending(Copying):
+    """What the driver sends."""
+
+    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
+        super().__init__(observer, memory)
+        self._frontend_handlers |= {
+            ord("Q"): self._query,
+            ord("P"): self._parse,
+            ord("B"): self._bind,
+            ord("D"): self._describe,
+            ord("E"): self._execute,
+            ord("C"): self._close,
+            ord("S"): self._sync,
+            ord("H"): self._flush,
+            ord("F"): self._function_call,
+            ord("d"): self._copy_data,
+            ord("c"): self._copy_end,
+            ord("f"): self._copy_end,
+            ord("p"): self._authentication_response,
+            codes.STARTUP_MESSAGE: self._startup_message,
+            codes.SSL_REQUEST: self._encryption_request,
+            codes.GSSENC_REQUEST: self._encryption_request,
+        }
+
+    def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
+        counts = self.tally.frontend
+        round_trips = self.round_trips
+        for code, body, size in frames:
+            if code in NO_MESSAGES:
+                self._no_message(FRONTEND, code, body, size, time_ns)
+                continue
+            counts[code if code != 0x70 else 0x70 + SUBTYPED * (self.authentication + 1)] += 1
+            current = round_trips.current
+            if current is None:
+                if self._opens_none(code):
+                    self._alone(FRONTEND, code, body, size, time_ns)
+                    continue
+                current = round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status)
+            self._offsets[FRONTEND] += size
+            current.sent_bytes += size
+            sent = current.sent
+            letter = code if code < 256 else STAND_INS[code]
+            if (letter != 0x64 or sent[-1:] != b"d") and len(sent) < events.FLIGHT_MESSAGES_KEPT:
+                sent.append(letter)
+            handler = self._frontend_handlers.get(code)
+            if handler is not None:
+                handler(time_ns, body)
+            elif code == 0x58:
+                self.terminated = True
+
+    def _opens_none(self, code: int) -> bool:
+        if code in (0x64, 0x63, 0x66):  # CopyData, CopyDone, CopyFail
+            if self._copy_both:
+                return code == 0x64
+            return self._copying is None and not self._may_copy()
+        return code in (0x58, codes.CANCEL_REQUEST)
+
+    def _carries(self, statement: Statement) -> None:
+        current = self.round_trips.current
+        if (
+            current is not None
+            and (not current.statements or current.statements[-1] is not statement)
+            and statement not in current.statements
+        ):
+            current.statements.append(statement)
+
+    def _deepen(self) -> None:
+        current = self.round_trips.current
+        if current is None:
+            return
+        current.depth += 1
+        if current.depth > 1:
+            self.tally.pipelined_executions += 1
+        self.tally.max_pipeline_depth = max(self.tally.max_pipeline_depth, current.depth)
+
+    def _query(self, time_ns: int, body: bytes) -> None:
+        self._deepen()
+        parts = [Statement("", sql, simple=True) for sql in self._memory.query(body)]
+        for part in parts:
+            self._carries(part)
+        if self._discarded(runs=True):
+            return
+        item = self._owe(owed.QUERY, time_ns)
+        item.parts = parts
+        item.flushed_ns = time_ns
+        self._flush_point(item, time_ns)
+
+    def _function_call(self, time_ns: int, body: bytes) -> None:
+        self._deepen()
+        text, binary = self._memory.function_formats(body)
+        self.tally.params_text += text
+        self.tally.params_binary += binary
+        if self._discarded(runs=True):
+            return
+        item = self._owe(owed.FUNCTION, time_ns)
+        item.flushed_ns = time_ns
+        self._flush_point(item, time_ns)
+
+    def _parse(self, time_ns: int, body: bytes) -> None:
+        name, sql, types = self._memory.parse(body)
+        if name:
+            self.tally.parses_named += 1
+        else:
+            self.tally.parses_unnamed += 1
+        current = self.round_trips.current
+        if current is not None and name:
+            current.prepares = True
+        discarded = self._discarded()
+        statement = Statement(name, sql, types) if discarded else self.statements.parse(name, sql, types)
+        self._carries(statement)
+        self.observer.parsed(statement)
+        if not discarded:
+            self._owe(owed.PARSE, time_ns).statement = statement
+
+    def _bind(self, time_ns: int, body: bytes) -> None:
+        portal_name, name, text, binary, result_formats = self._memory.bind(body)
+        self.tally.params_text += text
+        self.tally.params_binary += binary
+        portal = self.statements.bind(portal_name, name, result_formats)
+        statement = portal.statement
+        self._carries(statement)
+        current = self.round_trips.current
+        if current is not None and name and (statement.binds or statement.sql is None):
+            current.reuses = True
+        if self._discarded():
+            return
+        item = self._owe(owed.BIND, time_ns)
+        item.name, item.portal, item.statement, item.result_formats = name, portal_name, statement, result_formats
+
+    def _describe(self, time_ns: int, body: bytes) -> None:
+        kind, name = self._memory.kind_and_name(body)
+        statement = self.statements.statement(name) if kind == "S" else self.statements.portal(name).statement
+        self._carries(statement)
+        if self._discarded():
+            return
+        item = self._owe(owed.DESCRIBE, time_ns)
+        item.name, item.portal, item.statement = name, kind, statement
+
+    def _execute(self, time_ns: int, body: bytes) -> None:
+        self._deepen()
+        name = self._memory.portal(body)
+        self._carries(self.statements.portal(name).statement)
+        if self._discarded(runs=True):
+            return
+        item = self._owe(owed.EXECUTE, time_ns)
+        item.portal = name
+        self._unflushed.append(item)
+
+    def _close(self, time_ns: int, body: bytes) -> None:
+        if self._discarded():
+            return
+        kind, name = self._memory.kind_and_name(body)
+        self.statements.close(kind, name)
+        item = self._owe(owed.CLOSE, time_ns)
+        item.name, item.portal = name, kind
+
+    def _sync(self, time_ns: int, body: bytes) -> None:
+        if self._copying is not None:
+            return
+        self._skipping = False
+        self._flush_point(self._owe(owed.SYNC, time_ns), time_ns)
+
+    def _flush(self, time_ns: int, body: bytes) -> None:
+        if self._copying is None and self._owed and not self._discarded():
+            self._flush_point(self._owe(owed.FLUSH, time_ns), time_ns)
+
+    def _authentication_response(self, time_ns: int, body: bytes) -> None:
+        self._flush_point(self._owe(owed.STARTUP, time_ns), time_ns)
+
+    def _startup_message(self, time_ns: int, body: bytes) -> None:
+        self.startup = body
+        self._flush_point(self._owe(owed.STARTUP, time_ns), time_ns)
+
+    def _encryption_request(self, time_ns: int, body: bytes) -> None:
+        self._flush_point(self._owe(owed.ENCRYPTION, time_ns), time_ns)

@@ -1,0 +1,162 @@
+"""What a session knows at any moment, and the few things both sides do to it.
+
+The parts of the state machine (sending.py, replies.py, failures.py, copying.py) are layers over this one class; connection.py puts them together.
+Nothing here decides what a message means.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pgtrace.framing import Framer
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND
+from pgtrace.session import events, owed
+from pgtrace.session.events import Execution, Observer, Statement, Tally
+from pgtrace.session.memory import Memory
+from pgtrace.session.owed import Owed
+from pgtrace.session.roundtrips import RoundTrips
+from pgtrace.session.statements import Statements
+
+Handler = Callable[[int, bytes], None]
+"""What is done with a message: its time and its body."""
+
+UNKNOWN_STATEMENT = Statement("", None)
+SUBTYPED = 1000
+"""Tally keys of Authentication and of `p`: SUBTYPED times (subtype + 1), plus the type byte."""
+STAND_INS = {
+    codes.STARTUP_MESSAGE: events.STARTUP,
+    codes.SSL_REQUEST: events.SSL,
+    codes.GSSENC_REQUEST: events.GSS,
+    codes.CANCEL_REQUEST: events.CANCEL,
+    codes.VERSION_2_ERROR: ord("E"),
+}
+"""What stands in a flight for a code without a type byte."""
+NO_MESSAGES = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
+
+
+class State:
+    """The state of one connection."""
+
+    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
+        self.observer = observer or Observer()
+        self.tally = Tally()
+        self.framer = Framer()
+        self.round_trips = RoundTrips(self.observer, self.tally)
+        self.statements = Statements(self.observer, self.tally)
+        self.bytes = [0, 0]
+        """Bytes of each side so far, as they passed."""
+        self.startup: bytes = b""
+        """Body of the StartupMessage."""
+        self.cancel: bytes = b""
+        """Body of the CancelRequest."""
+        self.key: bytes = b""
+        """Body of BackendKeyData: process id and (in a capture hashed) secret key."""
+        self.parameters: dict[str, str] = {}
+        """The latest ParameterStatus of each name."""
+        self.negotiated: int | None = None
+        """The protocol version of NegotiateProtocolVersion."""
+        self.status = ""
+        """Transaction status of the latest ReadyForQuery."""
+        self.authentication = -1
+        """Subtype of the latest Authentication message."""
+        self.terminated = False
+        self.is_closed = False
+        self.unreadable = False
+        """Some of its bytes are encrypted or not PostgreSQL."""
+        self._memory = memory or Memory()
+        self._offsets = [0, 0]
+        self._owed: deque[Owed] = deque()
+        self._unflushed: list[Owed] = []
+        self._skipping = False
+        self._copying: Owed | None = None
+        self._copy_both = False
+        self._last_end_ns = 0
+        self._frontend_handlers: dict[int, Handler] = {}
+        self._backend_handlers: dict[int, Handler] = {}
+
+    def _pop(self) -> Owed:
+        """Answer the oldest item, and what needs no reply of its own behind it."""
+        queue = self._owed
+        item = queue.popleft()
+        if item.flush_point:
+            self.round_trips.answered()
+        while queue and queue[0].kind in (owed.FLUSH, owed.COPY_DATA, owed.COPY_END):
+            if queue.popleft().flush_point:
+                self.round_trips.answered()
+        return item
+
+    def _pop_if(self, kind: int, time_ns: int) -> Owed | None:
+        if self._owed and self._owed[0].kind == kind:
+            item = self._pop()
+            self.round_trips.settle(time_ns)
+            return item
+        return None
+
+    def _flush_point(self, item: Owed, time_ns: int) -> None:
+        item.flush_point = True
+        self.round_trips.flush_point(time_ns)
+        for execute in self._unflushed:
+            execute.flushed_ns = time_ns
+        self._unflushed.clear()
+
+    def _may_copy(self) -> bool:
+        """Whether something owed could still be answered by CopyInResponse."""
+        return not self._skipping and any(item.kind in (owed.QUERY, owed.EXECUTE) and not item.copying for item in self._owed)
+
+    def _discarded(self, runs: bool = False) -> bool:
+        """Whether the backend will throw the message away, because an error came before it."""
+        if self._skipping and runs and self.round_trips.current is not None:
+            self.round_trips.current.received.append(events.SKIPPED)
+        return self._skipping
+
+    def _executed(self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False) -> None:
+        """An execution ended; `item` goes on for the rest of a simple Query."""
+        started = max(item.flushed_ns if item.flushed_ns is not None else item.sent_ns, self._last_end_ns)
+        text, binary = item.columns or (0, 0)
+        text, binary = text * item.rows, binary * item.rows
+        if not continues:
+            self.tally.executions += 1
+        current = self.round_trips.current
+        if current is not None:
+            current.values_text += text
+            current.values_binary += binary
+        self.observer.executed(Execution(statement, max(0, time_ns - started), item.rows, text, binary, failed=failed, continues=continues))
+        self._last_end_ns = time_ns
+        item.rows = 0
+        item.columns = None
+
+    def _portal_statement(self, name: str) -> Statement:
+        portal = self.statements.live_portals.get(name)
+        return portal.statement if portal is not None else self.statements.portal(name).statement
+
+    def _alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        self._offsets[side] += size
+        if side == BACKEND:
+            self.tally.backend[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            handler = self._backend_handlers.get(code)
+            if handler is not None:
+                handler(time_ns, body)
+        elif code == 0x58:
+            self.terminated = True
+        elif code == codes.CANCEL_REQUEST:
+            self.cancel = body
+        self.observer.alone(side, code, body, size, time_ns)
+
+    def _no_message(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        self._offsets[side] += size
+        if code == codes.RESUMED:
+            self.status = body.decode("ascii")
+            self.statements.in_block = self.status in ("T", "E")
+            if self.round_trips.started_ns is None:
+                self.round_trips.setup_over(time_ns)
+            return
+        if code == codes.OPAQUE:
+            self.unreadable = True
+        self.observer.alone(side, code, body, size, time_ns)
+
+    def _owe(self, kind: int, time_ns: int) -> Owed:
+        item = Owed(kind, time_ns)
+        self._owed.append(item)
+        return item
