@@ -32,6 +32,11 @@ NOT_KEPT: Final = "bytes no longer kept"
 _RUNS: Final = frozenset({ord("D"), ord("d")})
 _REPLIED: Final = frozenset(b"PBDECQF")
 _RUNS_SOMETHING: Final = frozenset(b"EQF")
+_SIMPLE: Final = frozenset(b"QF")
+_ASYNCHRONOUS: Final = frozenset(b"NAS")
+_ANSWERED_BY_READY: Final = frozenset(b"SQF")
+_SINGLE_REPLIES: Final = frozenset(b"123n")
+_ENDS_EXECUTE: Final = frozenset(b"CIs")
 _HEADER_BYTES: Final = 5
 _LENGTH_BYTES: Final = 4
 
@@ -207,7 +212,7 @@ class _Walker:
             self._frontend(view)
         else:
             self._backend(view)
-        if code not in (codes.OPAQUE,):
+        if code != codes.OPAQUE:
             messages.append(view)
 
     @staticmethod
@@ -282,12 +287,12 @@ class _Walker:
     def _backend(self, view: MessageView) -> None:
         letter = view.code
         owed = self._owed
-        if letter in b"NAS" or not owed:
+        if letter in _ASYNCHRONOUS or not owed:
             return
         kind, execution, statement, formats, _ = owed[0]
         if letter == 0x5A:  # ReadyForQuery
-            while owed and owed.popleft()[0] not in b"SQF":
-                pass
+            while owed and owed.popleft()[0] not in _ANSWERED_BY_READY:
+                continue
             return
         if kind == 0x53:
             return
@@ -303,7 +308,7 @@ class _Walker:
                 pass
         elif letter == 0x45:
             self._error(kind)
-        if (letter in b"123n" or (letter in b"CIs" and kind == 0x45)) and kind not in b"QF":
+        if (letter in _SINGLE_REPLIES or (letter in _ENDS_EXECUTE and kind == 0x45)) and kind not in _SIMPLE:
             owed.popleft()
 
     def _row_description(self, view: MessageView, kind: int, statement: Statement | None) -> None:
@@ -326,7 +331,7 @@ class _Walker:
         view.formats = tuple(column.format for column in columns) if kind == 0x51 else formats
 
     def _error(self, kind: int) -> None:
-        if kind in b"QF":
+        if kind in _SIMPLE:
             return
         owed = self._owed
         while owed and owed[0][0] != 0x53:

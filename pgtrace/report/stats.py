@@ -56,7 +56,9 @@ def as_text(trace: Trace, by: str) -> list[str]:
             rows.append(([trace.name_of(connection), connection.driver, connection.kind], connection.counters(trace.duration_ns)))
     if by == "mark":
         head, rows = [by], [(names[:1], counters) for names, counters in rows]
-    return lines + table([*head, *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=1 if by != "connection" else 3)
+    return lines + table(
+        [*head, *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=frozenset({0} if by != "connection" else {0, 1, 2})
+    )
 
 
 def messages_by_mark(trace: Trace) -> list[str]:
@@ -120,10 +122,10 @@ def _statements(trace: Trace) -> list[str]:
                 ms(wait.percentile(95)),
                 ms(wait.total),
                 count(group.errors),
-                " " + " ".join(group.sql.split()),
+                " ".join(group.sql.split()),
             ]
         )
-    lines = table(head, rows)
+    lines = table(head, rows, left=frozenset({0, len(head) - 1}))
     shared = any(view.group.round_trips > view.group.round_trips_alone for view in trace.statements())
     return [*lines, "", "A round trip shared by several statements counts for each."] if shared else lines
 

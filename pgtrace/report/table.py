@@ -15,8 +15,8 @@ NOTHING = "·"
 """What a zero looks like: present, but quiet."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Lines of a table; the first `left` columns are aligned to the left, numbers behind them to the right."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> list[str]:
+    """Lines of a table; the columns of `left` are aligned to the left, all others, numbers, to the right."""
     cells = [list(head), *([sanitise.text(cell) for cell in row] for row in rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(head))]
     lines = []
@@ -24,7 +24,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) 
         padded = []
         for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
             space = " " * (width - cell_len(cell))
-            padded.append(cell + space if column < left else space + cell)
+            padded.append(cell + space if column in left else space + cell)
         lines.append("  ".join(padded).rstrip())
     return lines
 
