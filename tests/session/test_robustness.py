@@ -7,12 +7,12 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_sequences import SEQUENCES, STARTUP, play
 
 from pgtrace.protocol import registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Execution, Observer, RoundTrip
-from test_sequences import SEQUENCES, STARTUP, play
 
 
 class Listing(Observer):
