@@ -17,7 +17,9 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.geometry import Size
 from textual.theme import Theme
+from textual.widget import Widget
 
 from pgtrace.analysis.trace import Trace
 from pgtrace.tui.bands import bands
@@ -64,12 +66,12 @@ class PgTraceApp(App[None]):
 
     def __init__(self, view: View) -> None:
         palette = view.pen.palette
-        super().__init__(ansi_color=palette in (ANSI, MONO))
-        background = palette.grounds["background"].removeprefix("on ") or "ansi_default"
-        self.register_theme(
-            Theme("pgtrace", primary=background, background=background, dark=palette is not LIGHT, ansi=palette in (ANSI, MONO))
-        )
-        self.theme = "pgtrace"
+        plain = palette in (ANSI, MONO)
+        super().__init__(ansi_color=plain)
+        if not plain:
+            background = palette.grounds["background"].removeprefix("on ")
+            self.register_theme(Theme("pgtrace", primary=background, background=background, dark=palette is not LIGHT))
+        self.theme = "ansi-dark" if plain else "pgtrace"
         self.view = view
         self.status = Status(view, id="status")
         self.totals = Totals(view, id="totals")
@@ -86,6 +88,7 @@ class PgTraceApp(App[None]):
         self.helping = False
         self._came_from = ""
         self._asked_s = 0.0
+        self._size_now: Size | None = None
         self._laid_out: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
@@ -111,6 +114,7 @@ class PgTraceApp(App[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Share the lines out anew."""
+        self._size_now = event.size
         self.lay_out()
 
     def tick(self) -> None:
@@ -126,7 +130,7 @@ class PgTraceApp(App[None]):
 
     def lay_out(self) -> None:
         """Decide what is displayed and how high it is."""
-        width, height = self.size
+        width, height = self._size_now or self.size
         timeline = self.pane == "timeline" and not self.helping
         drivers, empty = self._content()
         state = (width, height, timeline, self.inspecting, self.helping, (drivers, empty))
@@ -288,7 +292,7 @@ class PgTraceApp(App[None]):
 
     def _focus_something(self) -> None:
         """Keep the focus on an area that is displayed."""
-        if self.focused is not None and self.focused.display and self.focused.is_on_screen:
+        if self.focused is not None and all(node.display for node in self.focused.ancestors_with_self if isinstance(node, Widget)):
             return
         if self.helping:
             self.help_screen.focus()

@@ -19,7 +19,7 @@ SPLIT_BYTES: Final = 170
 STATEMENTS: Final = 190
 """From this width on, the statement's name and the time to the first answer have columns."""
 SQL_MINIMUM: Final = 23
-SQL_COMFORT: Final = 30
+SQL_COMFORT: Final = 28
 """What SQL has before other columns grow."""
 
 

@@ -19,6 +19,8 @@ from pgtrace.tui.theme import Pen
 
 TIMES = ("time", "clock", "above", "same cn")
 """What the time column can say: since the start, wall clock, since the row above, since the same connection's row before."""
+_BOTH_CELLS = 50
+"""A column of this width, which a screen of 160 cells has, tells an error and its SQL."""
 
 
 @functools.lru_cache(maxsize=2048)
@@ -39,7 +41,7 @@ def words(item: Item, connection: Connection | None, width: int) -> tuple[str, b
     if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
         text = plain(failed.label.error, width)
         room = width - lines.cells(text) - 2
-        if width >= 70 and room > 20 and failed.label.sql:
+        if width >= _BOTH_CELLS and room > 20 and failed.label.sql:
             text += "  " + sql(failed.label.sql, room)
         return text, True
     if item.folded:

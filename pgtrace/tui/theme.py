@@ -48,6 +48,7 @@ DARK: Final = Palette(
         "inverted": "#12161c on #e0b050",
     },
     {"background": "on #12161c", "selected": "on #222c3a", "head": "on #181e26"},
+    {"bar": "#8299b8"},
 )
 LIGHT: Final = Palette(
     "light",

@@ -1,0 +1,65 @@
+"""A recorded little shop, read or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from wire_recording import Recording, checkout
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.source import Source
+from pgtrace.tui.theme import DARK, Palette, Pen
+from pgtrace.tui.view import View
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Iterator[Recording]:
+    """A capture that is still being written."""
+    made = Recording(tmp_path / "shop.pgtrace")
+    yield made
+    made.writer.close()
+
+
+@pytest.fixture
+def shop(recording: Recording) -> Recording:
+    """The capture of the shop, flushed and not ended."""
+    checkout(recording)
+    recording.flush()
+    return recording
+
+
+ViewOf = Callable[..., View]
+
+
+@pytest.fixture
+def view_of() -> Iterator[ViewOf]:
+    """Opens a view on a recording; the trace is closed at the end."""
+    opened: list[Trace] = []
+
+    def make(recording: Recording, *, live: bool = False, palette: Palette = DARK, ascii_only: bool = False, **source: object) -> View:
+        trace = Trace.open([recording.path])
+        opened.append(trace)
+        told = {"listener": ":6433", "upstream": "db:5432"} if live else {"files": ("shop.pgtrace",)}
+        return View(trace, Source(live=live, **(told | source)), Pen(palette, ascii_only=ascii_only))  # type: ignore[arg-type]
+
+    yield make
+    for trace in opened:
+        trace.close()
+
+
+@pytest.fixture
+def view(shop: Recording, view_of: ViewOf) -> View:
+    """The whole shop, read and listed."""
+    made = view_of(shop)
+    made.trace.update()
+    made.sync()
+    made.tick(0.0)
+    return made
+
+
+def screen_of(app: PgTraceApp) -> list[str]:
+    """The screen as plain text, line by line."""
+    return [strip.text for strip in app.screen._compositor.render_strips()]

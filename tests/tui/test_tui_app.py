@@ -1,0 +1,422 @@
+"""The application under its keys, at the sizes of the design, over a capture of real messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from conftest import screen_of
+from rich.cells import cell_len
+from textual.pilot import Pilot
+from wire_recording import Recording, bind, checkout, done, error, int8, query, ready
+
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.theme import MONO
+from pgtrace.tui.view import View
+
+
+class Driven:
+    """An application that is shown, and what it shows."""
+
+    def __init__(self, app: PgTraceApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> list[str]:
+        await self.pilot.press(*keys)
+        return await self.lines()
+
+    async def lines(self) -> list[str]:
+        await self.pilot.pause()
+        self.app.draw()
+        await self.pilot.pause()
+        return screen_of(self.app)
+
+    async def text(self) -> str:
+        return "\n".join(await self.lines())
+
+    async def arrived(self, recording: Recording) -> list[str]:
+        """What was recorded is on disk, and the next tick has read it."""
+        recording.flush()
+        self.app.view._next_draw_s = 0.0
+        self.app.tick()
+        return await self.lines()
+
+    @property
+    def footer(self) -> str:
+        return screen_of(self.app)[-1]
+
+
+Drive = Callable[..., AbstractAsyncContextManager[Driven]]
+
+
+@pytest.fixture
+def drive(view_of: Callable[..., View]) -> Drive:
+    @asynccontextmanager
+    async def run(recording: Recording, size: tuple[int, int] = (120, 40), **options: object) -> AsyncIterator[Driven]:
+        app = PgTraceApp(view_of(recording, **options))
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            yield Driven(app, pilot)
+
+    return run
+
+
+@pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])
+@pytest.mark.parametrize("keys", [(), ("n", "enter"), ("n", "enter", "tab"), ("4",), ("question_mark",), ("X",), ("c",)])
+async def test_every_screen_is_filled_exactly(shop: Recording, drive: Drive, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    async with drive(shop, size) as driven:
+        lines = await driven.press(*keys) if keys else await driven.lines()
+        assert len(lines) == size[1]
+        assert {cell_len(line) for line in lines} == {size[0]}
+        assert "pgtrace" in lines[0]
+        assert lines[-1].strip()
+
+
+async def test_120x40(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.lines()
+    assert lines[0].startswith(" pgtrace  shop.pgtrace   ■ ended without an end record")
+    assert " ".join(lines[1].split()) == "conn set-up round trips exec rt/ex pipelined prepared reused errors rows sent recv wait ms"
+    assert lines[2].split()[:6] == ["all", "3", "9", "11", "12", "0.92"]
+    assert lines[6].startswith(" 1 Timeline   4 Drivers")
+    assert lines[6].rstrip().endswith("fold set-up")
+    assert lines[7].split()[:3] == ["time", "cn", "driver"]
+    assert lines[8].startswith("▌  0.0000  c1 ")
+    assert lines[-1].startswith(" enter inspect  x fold")
+    assert lines[-1].rstrip().endswith("1/17")
+
+
+async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        lines = await driven.lines()
+    assert lines[1].rstrip() == " 11 rt  9 set-up  12 exec  1 prepared  2 reused  1 error"
+    assert lines[2].startswith(" 1 Time  4 Drivers")
+    assert lines[3].split() == ["time", "cn", "sent", "→", "came", "back", "SQL", "!+f", "rows", "ms"]
+
+
+async def test_the_spelled_line_says_the_row_in_words(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("n")
+    assert lines[-2].rstrip() == (
+        " Parse Bind Describe Execute ×5 Sync → …CommandComplete×2 ErrorResponse(23505) 2 executions skipped ReadyForQuery(E)"
+    )
+
+
+async def test_the_inspector_opens_on_the_error_with_its_bytes_inverted(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("n", "enter")
+        text = "\n".join(lines)
+        assert "round trip 17 · c2" in text
+        assert "depth 5" in text
+        assert "2.10 ms · 34 messages · esc closes" in text
+        assert any(line.startswith("▌B←   2.100   3  E ErrorResponse") for line in lines)
+        assert "▌sqlstate           23505" in text
+        style = driven.app.view.pen.style("inverted")
+        strips = driven.app.screen._compositor.render_strips()
+        inverted = "".join(segment.text for strip in strips for segment in strip if segment.style == style)
+        assert "C23505" in inverted.replace(" ", "") or "4332 3335" in inverted
+
+
+async def test_the_inspector_shows_typed_values(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("j", "j", "j", "j", "j", "enter")
+        text = "\n".join(await driven.press("tab", "j", "j", "j", "j"))
+    assert "Bind" in text
+    assert "707" in text
+    assert "int8 binary" in text
+
+
+async def test_at_80x24_the_inspector_has_the_body(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        lines = await driven.press("n", "enter")
+        text = "\n".join(lines)
+        assert lines[3].startswith("── round trip 17")
+        assert "── ErrorResponse  backend  offset" in text
+        assert "45 00 00 00" in text
+        assert "sent → came back" not in text
+        lines = await driven.press("escape")
+        assert "sent → came back" in "\n".join(lines)
+
+
+async def test_esc_is_one_step_back_and_never_quits(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("c", "enter", "tab")
+        assert driven.app.focused is driven.app.inspector.fields
+        await driven.press("escape")
+        assert driven.app.focused is driven.app.inspector.messages
+        await driven.press("escape")
+        assert not driven.app.inspector.display
+        assert driven.app.focused is driven.app.timeline
+        assert "/ conn:1" in await driven.text()
+        await driven.press("escape")
+        assert "/ conn:1" not in await driven.text()
+        await driven.press("escape", "escape")
+        assert driven.app.is_running
+
+
+async def test_n_stops_at_problems_and_says_when_there_is_none(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("n")
+        assert any(line.startswith("▌") and "23505" in line for line in lines)
+        lines = await driven.press("n")
+        assert "no further problem" in lines[-1]
+        lines = await driven.press("G", "N")
+        assert any(line.startswith("▌") and "23505" in line for line in lines)
+
+
+async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("j", "c")
+        assert "/ conn:2  4 of 23" in lines[6]
+        assert {line[11:13] for line in lines[8:12]} == {"c2"}
+        await driven.press("c")
+        lines = await driven.press("C")
+        assert "/ driver:" in lines[6]
+        assert {line[11:13] for line in lines[8:12]} == {"c2"}
+
+
+async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("n")
+        place = driven.app.timeline.place
+        lines = await driven.press("X")
+        assert driven.app.timeline.place == place
+        assert "fold set-up" not in lines[6]
+        assert any("encryption requested" in line for line in lines)
+        await driven.press("X")
+        assert driven.app.timeline.place == place
+        lines = await driven.press("g", "x")
+        assert sum("set-up rt" in line for line in lines) == 2
+
+
+async def test_the_time_column_cycles(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("j")
+        for head, cell in (("clock", ":"), ("above", "+0.0012"), ("same cn", " "), ("time", "0.0012")):
+            lines = await driven.press("t")
+            assert head in lines[7], head
+            assert cell in lines[9][:10], head
+
+
+async def test_drivers_side_by_side(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("4")
+        text = "\n".join(lines)
+        assert lines[3].startswith(" 1 Timeline   4 Drivers")
+        assert "round trips / execution" in text
+        assert "BES ×3" in text
+        assert "per execution" not in lines[4]
+        lines = await driven.press("a")
+        assert "per execution" in lines[4]
+        await driven.press("l", "l", "enter")
+        assert driven.app.pane == "timeline"
+        chosen = driven.app.view.listing.selection.driver
+        assert chosen == driven.app.view.snapshot.drivers[2].driver
+        await driven.press("escape")
+        assert driven.app.pane == "drivers"
+        assert driven.app.view.listing.selection.everything
+
+
+async def test_three_drivers_fit_at_80(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        lines = await driven.press("4")
+        for driver in driven.app.view.snapshot.drivers:
+            assert driver.driver in lines[3]
+
+
+async def test_help_is_one_screen(shop: Recording, drive: Drive) -> None:
+    for size in ((80, 24), (120, 40)):
+        async with drive(shop, size) as driven:
+            text = "\n".join(await driven.press("question_mark"))
+            assert "round trip = the driver had to wait for the network once" in text
+            assert "what a row says" in text
+            assert "next area" in text
+            text = "\n".join(await driven.press("escape"))
+            assert "what a row says" not in text
+
+
+async def test_too_small_says_what_it_needs(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (59, 20)) as driven:
+        lines = await driven.lines()
+        assert lines[0].strip() == "needs 60x12"
+        assert not "".join(lines[1:]).strip()
+        await driven.pilot.resize_terminal(80, 24)
+        assert "pgtrace" in (await driven.lines())[0]
+
+
+async def test_following_and_not_following(recording: Recording, drive: Drive) -> None:
+    checkout(recording)
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        app = driven.app
+        lines = await driven.lines()
+        assert lines[-1].rstrip().endswith("follow")
+        assert lines[0].startswith(" pgtrace  :6433 → db:5432   ● live")
+        assert app.timeline.cursor == app.timeline.count() - 1
+        recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+        lines = await driven.arrived(recording)
+        assert app.timeline.cursor == app.timeline.count() - 1 == 17
+        await driven.press("k")
+        assert not app.timeline.following
+        place, line = app.timeline.place, app.timeline.cursor - app.timeline.top
+        for _ in range(30):
+            recording.trip(1, query("SELECT 2"), done("SELECT 1") + ready())
+        lines = await driven.arrived(recording)
+        assert app.timeline.place == place
+        assert app.timeline.cursor - app.timeline.top == line
+        assert "17/48" in lines[-1]
+        assert "▼ " in lines[-1]
+        assert "new  G" in lines[-1]
+        lines = await driven.press("G")
+        assert app.timeline.following
+        assert lines[-1].rstrip().endswith("follow")
+
+
+async def test_an_open_row_is_completed_in_place(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect()
+    recording.send(connection, query("SELECT slow()"))
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        row = next(line for line in await driven.lines() if "SELECT slow()" in line)
+        assert "Q → …" in row
+        recording.wait(3)
+        recording.answer(connection, done("SELECT 1") + ready())
+        row = next(line for line in await driven.arrived(recording) if "SELECT slow()" in line)
+        assert "Q → CZ" in row
+        assert " 3.00 " in row
+
+
+async def test_pause_freezes_the_screen_and_counts_what_waits(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, live=True) as driven:
+        before = await driven.press("space")
+        assert "❚❚ paused" in before[0]
+        for _ in range(12):
+            shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+        paused = await driven.arrived(shop)
+        assert "❚❚ paused  12 new" in paused[0]
+        assert paused[1:-1] == before[1:-1]
+        await driven.press("space")
+        driven.app.view._next_draw_s = 0.0
+        driven.app.tick()
+        assert driven.app.timeline.count() == 29
+
+
+async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: Drive) -> None:
+    recording.flush()
+    told = {"addresses": ("127.0.0.1:6433", "[::1]:6433"), "user": "app", "database": "shop"}
+    async with drive(recording, (80, 24), live=True, **told) as driven:
+        text = await driven.text()
+        assert "Point a driver here:" in text
+        assert "export PGHOST=127.0.0.1 PGPORT=6433 PGSSLMODE=disable" in text
+        assert "export DATABASE_URL=postgresql://app@127.0.0.1:6433/shop" in text
+        assert "psql -h 127.0.0.1 -p 6433 -U app shop" in text
+        assert "also on [::1]:6433" in text
+        checkout(recording)
+        text = "\n".join(await driven.arrived(recording))
+        assert "Point a driver here:" not in text
+        assert "set-up rt" in text
+        assert driven.app.focused is driven.app.timeline
+
+
+async def test_an_upstream_that_refuses_is_told(recording: Recording, drive: Drive) -> None:
+    recording.flush()
+    warning = "cannot reach db:5432: Connection refused"
+    async with drive(recording, live=True, warning=warning) as driven:
+        assert warning in await driven.text()
+        connection = recording.connect()
+        recording.trip(connection, b"", error("57P03", "pgtrace: cannot reach db:5432"))
+        lines = await driven.arrived(recording)
+        assert "✗ upstream refused" in lines[0]
+
+
+async def test_gaps_are_told_everywhere(shop: Recording, drive: Drive) -> None:
+    shop.gap(2, 41 * 1024)
+    shop.trip(3, query("SELECT 1"), done("SELECT 1") + ready())
+    shop.flush()
+    async with drive(shop) as driven:
+        lines = await driven.lines()
+        assert "1 gap: counts are lower bounds" in lines[0]
+        assert "≥11" in lines[2] or "≥12" in lines[2]
+        assert any("╱╱ gap" in line and "on c2" in line for line in lines)
+
+
+async def test_a_torn_tail_is_told(shop: Recording, drive: Drive) -> None:
+    shop.flush()
+    with shop.path.open("ab") as file:
+        file.write(shop.path.read_bytes()[-200:-50])
+    async with drive(shop) as driven:
+        assert "■ truncated  last 150 bytes are half a record; everything before is complete" in (await driven.lines())[0]
+
+
+async def test_a_finished_capture_says_how_long_it_is(shop: Recording, drive: Drive) -> None:
+    shop.end()
+    async with drive(shop) as driven:
+        assert "■ 41 ms" in (await driven.lines())[0]
+
+
+async def test_quit_asks_before_it_throws_a_recording_away(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, live=True, unsaved=True) as driven:
+        lines = await driven.press("q")
+        assert "not saved" in lines[-1]
+        assert driven.app.is_running
+        await driven.pilot.press("q")
+        await driven.pilot.pause()
+        assert driven.app.return_code == 0
+        assert not driven.app.is_running
+
+
+async def test_quit(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.pilot.press("ctrl+c")
+        await driven.pilot.pause()
+        assert not driven.app.is_running
+
+
+async def test_long_runs_are_one_line_until_opened(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect()
+    rows = b"".join(b"D\0\0\0\x0f\0\1\0\0\0\x05" + f"{number:05d}".encode() for number in range(300))
+    recording.trip(connection, query("SELECT many"), rows + done("SELECT 300") + ready())
+    recording.flush()
+    async with drive(recording) as driven:
+        text = "\n".join(await driven.press("j", "enter"))
+        assert "DataRow ×300" in text
+        await driven.press("j", "enter")
+        assert driven.app.inspector.messages.count() > 100
+
+
+async def test_without_colour_nothing_has_one(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, palette=MONO) as driven:
+        await driven.press("n", "enter")
+        for strip in driven.app.screen._compositor.render_strips():
+            for segment in strip:
+                style = segment.style
+                assert style is None or style.color is None or style.color.is_default, segment
+                assert style is None or style.bgcolor is None or style.bgcolor.is_default, segment
+
+
+@pytest.mark.parametrize("keys", [(), ("n", "enter"), ("4",), ("question_mark",)])
+async def test_ascii_only_screens_are_ascii(shop: Recording, drive: Drive, keys: tuple[str, ...]) -> None:
+    async with drive(shop, (80, 24), ascii_only=True) as driven:
+        lines = await driven.press(*keys) if keys else await driven.lines()
+        assert "".join(lines).isascii()
+        assert {len(line) for line in lines} == {80}
+
+
+async def test_a_click_selects_and_a_double_click_inspects(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.pilot.click("#timeline", offset=(30, 5))
+        assert driven.app.timeline.cursor == 4
+        await driven.pilot.click("#timeline", offset=(30, 5), times=2)
+        assert driven.app.inspecting
+        await driven.pilot.click("#tabs", offset=(18, 0))
+        assert driven.app.pane == "drivers"
+
+
+async def test_prepared_values_of_a_reused_statement(shop: Recording, drive: Drive) -> None:
+    shop.trip(1, bind("__asyncpg_stmt_1__", int8(4242)) + b"S\0\0\0\4", b"2\0\0\0\4" + ready())
+    shop.flush()
+    async with drive(shop) as driven:
+        text = "\n".join(await driven.press("G", "enter"))
+        assert "4242" in text

@@ -1,0 +1,68 @@
+"""Every width has columns that fit it, in the order of need."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgtrace.tui.columns import SQL_MINIMUM, columns
+
+WIDTHS = range(60, 241)
+
+
+def names(width: int, **facts: object) -> set[str]:
+    return {column.name for column in columns(width, **facts)}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("connection", [2, 3, 5, 7])
+@pytest.mark.parametrize("driver", [True, False])
+def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int) -> None:
+    for width in WIDTHS:
+        end = 0
+        for column in columns(width, driver=driver, connection=connection):
+            assert column.start >= end, (width, column)
+            assert column.width > 0, (width, column)
+            end = column.end
+        assert end <= width - 1, width
+
+
+def test_sql_keeps_its_minimum_from_72_cells_on() -> None:
+    for width in range(72, 241):
+        sql = next(column for column in columns(width) if column.name == "sql")
+        assert sql.width >= SQL_MINIMUM, width
+
+
+def test_what_always_stays() -> None:
+    for width in WIDTHS:
+        assert names(width) >= {"cursor", "time", "cn", "rail", "flight", "sql", "marks", "rows", "ms"}, width
+
+
+def test_80_cells_give_up_driver_bytes_and_bar() -> None:
+    assert not names(80) & {"driver", "bytes", "sent", "recv", "bar", "statement", "first"}
+
+
+def test_120_cells_have_all_but_the_luxuries() -> None:
+    assert names(120) >= {"driver", "bytes", "bar"}
+    assert not names(120) & {"statement", "first", "sent", "recv"}
+
+
+def test_200_cells_have_everything() -> None:
+    assert names(200) >= {"driver", "statement", "sent", "recv", "first", "bar"}
+    assert "bytes" not in names(200)
+
+
+def test_columns_never_leave_as_the_screen_grows() -> None:
+    order = ("bytes", "driver", "bar", "statement")
+    first_seen = [min(width for width in WIDTHS if name in names(width) or (name == "bytes" and "sent" in names(width))) for name in order]
+    assert first_seen == sorted(first_seen)
+    for name in ("driver", "bar", "statement", "first"):
+        seen = [name in names(width) for width in WIDTHS]
+        assert seen == sorted(seen), name
+
+
+def test_one_driver_needs_no_column() -> None:
+    assert "driver" not in names(240, driver=False)
+
+
+def test_the_error_flight_of_a_pipeline_fits_at_120() -> None:
+    flight = next(column for column in columns(120) if column.name == "flight")
+    assert flight.width >= len("PBDE×5 S → …E skip×2 Z")

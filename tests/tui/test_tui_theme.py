@@ -1,0 +1,75 @@
+"""Every role can be read in every palette, and ASCII is ASCII."""
+
+from __future__ import annotations
+
+import pytest
+from rich.style import Style
+
+from pgtrace.tui.theme import ANSI, DARK, GROUNDS, LIGHT, MONO, PALETTES, ROLES, Palette, Pen, choose_palette
+
+GLYPHS = "▌→←●■▪▸▾▴▼✗╭│╰┊━─╸╺╾╌┄╱▁▂▃▄▅▆▇█×·…≥↵❚"
+
+
+def luminance(color: tuple[int, int, int]) -> float:
+    parts = [value / 255 for value in color]
+    linear = [value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(style: Style) -> float:
+    assert style.color is not None
+    assert style.bgcolor is not None
+    values = sorted((luminance(tuple(style.color.get_truecolor())), luminance(tuple(style.bgcolor.get_truecolor()))))
+    return (values[1] + 0.05) / (values[0] + 0.05)
+
+
+@pytest.mark.parametrize("palette", [DARK, LIGHT], ids=lambda palette: palette.name)
+@pytest.mark.parametrize("ground", ["background", "selected"])
+def test_every_role_but_faint_has_contrast(palette: Palette, ground: str) -> None:
+    pen = Pen(palette)
+    for role in set(ROLES) - {"faint"}:
+        assert contrast(pen.style(role, ground)) >= 4.5, (role, ground)
+
+
+@pytest.mark.parametrize("palette", PALETTES.values(), ids=lambda palette: palette.name)
+def test_every_role_has_a_style_on_every_ground(palette: Palette) -> None:
+    pen = Pen(palette)
+    assert set(palette.roles) == set(ROLES)
+    assert set(palette.grounds) == set(GROUNDS)
+    for ground in GROUNDS:
+        for role in ROLES:
+            assert isinstance(pen.style(role, ground), Style)
+
+
+def test_without_colour_there_is_bold_underline_and_reverse_alone() -> None:
+    pen = Pen(MONO)
+    for ground in GROUNDS:
+        for role in ROLES:
+            style = pen.style(role, ground)
+            assert style.color is None
+            assert style.bgcolor is None
+    assert pen.style("text", "selected").reverse
+    assert pen.style("error").bold
+    assert pen.style("inverted").reverse
+
+
+def test_every_glyph_has_a_replacement() -> None:
+    pen = Pen(ascii_only=True)
+    for glyph in GLYPHS:
+        assert pen.text(glyph).isascii(), glyph
+        assert "\\" not in pen.text(glyph) or glyph == "╰", glyph
+    assert pen.text("PDH → 1tT …") == "PDH -> 1tT .."
+    assert pen.text("漢") == "\\u6f22"
+
+
+def test_glyphs_stay_where_they_can_be_shown() -> None:
+    assert Pen().text(GLYPHS) == GLYPHS
+
+
+def test_the_environment_chooses() -> None:
+    assert choose_palette("light", {"NO_COLOR": "1"}) is MONO
+    assert choose_palette("light", {"NO_COLOR": ""}) is LIGHT
+    assert choose_palette("", {}) is DARK
+    assert choose_palette("", {"COLORFGBG": "0;15"}) is LIGHT
+    assert choose_palette("", {"COLORFGBG": "15;0"}) is DARK
+    assert choose_palette("", {"TERM": "linux"}) is ANSI
