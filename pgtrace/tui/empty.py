@@ -17,12 +17,14 @@ def instructions(source: Source) -> list[str]:
         return []
     user, database = source.user or "postgres", source.database or source.user or "postgres"
     address = source.addresses[0]
+    more = [f"export {name}={value}" for name, value in source.environment]
     if address.startswith("/"):
         directory, _, name = address.rpartition("/")
         port = name.rpartition(".")[2]
         return [
             f"export PGHOST={directory} PGPORT={port}",
             f"export DATABASE_URL=postgresql://{user}@/{database}?host={directory}&port={port}",
+            *more,
             f"psql -h {directory} -p {port} -U {user} {database}",
         ]
     host, _, port = address.rpartition(":")
@@ -30,6 +32,7 @@ def instructions(source: Source) -> list[str]:
     return [
         f"export PGHOST={bare} PGPORT={port} PGSSLMODE=disable",
         f"export DATABASE_URL=postgresql://{user}@{host}:{port}/{database}",
+        *more,
         f"psql -h {bare} -p {port} -U {user} {database}",
     ]
 

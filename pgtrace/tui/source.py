@@ -20,6 +20,8 @@ class Source:
     user: str = ""
     database: str = ""
     """For the examples on the empty screen; PGUSER and PGDATABASE of the drivers to come, where known."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """More variables a driver needs, such as the password of a throw-away server."""
     warning: str = ""
     """One line to show while nothing has come yet: the upstream that could not be reached."""
     unsaved: bool = False

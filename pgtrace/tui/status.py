@@ -16,11 +16,11 @@ BEHIND_S = 1.0
 
 def state(view: View) -> tuple[str, str]:
     """What the source is doing, and its role."""
-    trace, source = view.trace, view.source
+    trace = view.trace
     length = lines.span(view.now_ns)
     if view.paused:
         return f"❚❚ paused  {view.waiting} new" if view.waiting else "❚❚ paused", "attention"
-    if source.live and not trace.ended:
+    if view.growing:
         if view.recorder is not None and not view.recorder.alive:
             return "■ the recorder has ended", "error"
         if view.upstream_refused:
@@ -40,8 +40,8 @@ class Status(LineWidget):
 
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
-        rate = f"{view.rates.per_second:.0f} rt/s " if view.source.live else ""
-        sparkline = view.pen.text(view.rates.sparkline()) if view.source.live else ""
+        rate = f"{view.rates.per_second:.0f} rt/s " if view.growing else ""
+        sparkline = view.pen.text(view.rates.sparkline()) if view.growing else ""
         line = Line(view.pen, width)
         line.add(" ").add("pgtrace", "you").add("  " if width > 90 else " ")
         title_room = max(8, min(width // 3, width - 60))

@@ -56,6 +56,7 @@ class Timeline(ListWidget):
         self.following = view.source.live
         self.seen = 0
         """Lines that have been in sight, or were there when following ended."""
+        self._fresh = True
         self._place = -1
         self._axis = Axis((), 12)
         self._near: dict[int, Surroundings] = {}
@@ -79,7 +80,12 @@ class Timeline(ListWidget):
         return len(self.view.listing)
 
     def refresh_list(self) -> None:
-        """The listing changed: find the cursor's row again and draw."""
+        """The listing changed: find the cursor's row again and draw. A capture that has ended is read from its beginning."""
+        if self._fresh and self.view.loaded:
+            self._fresh = False
+            self.following &= not self.view.trace.ended
+            if not self.following:
+                self.cursor, self._place = 0, -1
         self._settle()
         self.redraw()
 

@@ -26,6 +26,8 @@ from pgtrace.tui.theme import Pen
 TICK_S: Final = 0.1
 SLOW_TICK_S: Final = 0.25
 SLOW_REDRAW_S: Final = 0.05
+GROWING_S: Final = 3.0
+"""A file without an end record counts as live while it has grown within this time."""
 READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
@@ -74,6 +76,11 @@ class View:
     """Rows that came while paused."""
     catching_up: bool = False
     """Whether the latest reading ended because its time was over."""
+    loaded: bool = False
+    """Whether everything that was there at first has been read."""
+    growing: bool = False
+    """Whether more is coming: a recording that has not ended, a file that has grown lately."""
+    _grew_s: float = -GROWING_S
     _next_draw_s: float = 0.0
     _stale: bool = False
     _paused_rows: int = 0
@@ -96,21 +103,28 @@ class View:
         started = time.perf_counter()
         changed = trace.update(budget_s=budget)
         self.catching_up = changed and time.perf_counter() - started >= budget
+        if changed and self.loaded:
+            self._grew_s = now_s
+        self.loaded |= not self.catching_up
+        recent = bool(self.source.listener) or now_s - self._grew_s < GROWING_S
+        growing = self.source.live and not trace.ended and recent
+        changed |= growing != self.growing
+        self.growing = growing
         if not self.paused:
             changed |= self.sync()
-        self._stale |= changed or self.source.live
+        self._stale |= changed or growing
         if not self._stale or now_s < self._next_draw_s:
             return False
         self._stale = False
         self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
-        if self.source.live:
+        if growing:
             self.rates.note(now_s, trace.totals().round_trips)
         if self.paused:
             self.waiting = len(trace.rows) - self._paused_rows
             return True
         self._take()
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
-        self.now_ns = max(trace.duration_ns, wall_ns) if self.source.live and not trace.ended else trace.duration_ns
+        self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
         return True
 
     def redrawn(self, now_s: float, took_s: float) -> None:
@@ -131,7 +145,7 @@ class View:
     @property
     def behind_s(self) -> float:
         """How old the latest thing read is while there is more to read than time; else 0."""
-        if not self.catching_up or not self.source.live:
+        if not self.catching_up or not self.growing:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
 
