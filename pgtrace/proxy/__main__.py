@@ -30,7 +30,7 @@ from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Scribe, Tape, Writer
 
-SWITCH_INTERVAL_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.001
 """How long the writer thread may keep the loop from a socket that is ready."""
 LAST_WRITE_S: Final = 5.0
 """How long a stalled disk may keep the process from ending."""

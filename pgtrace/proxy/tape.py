@@ -125,6 +125,7 @@ class _Stream:
     def __init__(self, key: bytes) -> None:
         self.offsets = [0, 0]
         self.redactor: Redactor | None = Redactor(key)
+        """None once a piece of the start-up is missing: nothing behind it can be blanked."""
 
 
 class Scribe:
@@ -138,6 +139,7 @@ class Scribe:
         self._writer = writer
         self._key = key
         self._streams: dict[int, _Stream] = {}
+        self._plain: dict[int, list[int]] = {}  # the offsets of the connections whose start-up is over
         self._kept: list[Record] = []
         self._lost: dict[tuple[int, int], list[int]] = {}
         self._position = writer.write([])
@@ -172,49 +174,55 @@ class Scribe:
     def _encode(self, items: list[Item]) -> None:
         records: list[Record] = []
         size = 0
+        plain = self._plain
         for item in items:
-            record = self._data(*item) if type(item) is tuple else self._other(item)
-            records.append(record)
-            size += len(item[3]) if type(item) is tuple else 0
+            if type(item) is tuple:
+                time_ns, connection, side, data = item
+                offsets = plain.get(connection)
+                if offsets is not None:  # start-up is over: nearly every record comes here
+                    offset = offsets[side]
+                    offsets[side] = offset + len(data)
+                    records.append(Data(time_ns, connection, side, offset, data))
+                else:
+                    records.append(self._starting(time_ns, connection, side, data))
+                size += len(data)
+            else:
+                records.append(self._other(item))
             if size > SLICE_BYTES:
                 self._write(records)
                 records, size = [], 0
         if records:
             self._write(records)
 
-    def _stream(self, connection: int) -> _Stream:
+    def _starting(self, time_ns: int, connection: int, side: int, data: bytes) -> Record:
+        """The record of a read whose connection may still be in its start-up: blanked, or Opaque where that cannot be done."""
         stream = self._streams.get(connection)
         if stream is None:
             stream = self._streams[connection] = _Stream(self._key)
-        return stream
-
-    def _data(self, time_ns: int, connection: int, side: int, data: bytes) -> Record:
-        stream = self._stream(connection)
         offset = stream.offsets[side]
         stream.offsets[side] = offset + len(data)
-        if stream.redactor is not None:
-            blanked = stream.redactor.feed(side, data)
-            if blanked is None:
-                return Opaque(time_ns, connection, side, offset, len(data))
-            if stream.redactor.done:
-                stream.redactor = None
-            data = blanked
-        return Data(time_ns, connection, side, offset, data)
+        blanked = stream.redactor.feed(side, data) if stream.redactor is not None else None
+        if stream.redactor is None or blanked is None:
+            return Opaque(time_ns, connection, side, offset, len(data))
+        if stream.redactor.done:
+            self._plain[connection] = stream.offsets
+        return Data(time_ns, connection, side, offset, blanked)
 
     def _other(self, record: Record) -> Record:
         if isinstance(record, Made):
-            made = self._data(record.time_ns, record.connection, BACKEND, record.data)
+            made = self._starting(record.time_ns, record.connection, BACKEND, record.data)
             return record._replace(offset=made.offset) if type(made) is Data else made
         if isinstance(record, Rewrite):
-            sent = self._data(record.time_ns, record.connection, record.side, record.data)
+            sent = self._starting(record.time_ns, record.connection, record.side, record.data)
             return record._replace(offset=sent.offset) if type(sent) is Data else sent
         if isinstance(record, Gap) and record.connection:
-            stream = self._stream(record.connection)
+            stream = self._streams.setdefault(record.connection, _Stream(self._key))
             stream.offsets[record.side] += record.bytes
-            if stream.redactor is not None:
-                stream.redactor.gap()
+            if record.connection not in self._plain:
+                stream.redactor = None
         elif isinstance(record, Close):
             self._streams.pop(record.connection, None)
+            self._plain.pop(record.connection, None)
         return record
 
     def _write(self, records: list[Record]) -> None:
