@@ -1,0 +1,32 @@
+"""Which client library is at the other end, told from evidence on the wire.
+
+One module for each driver: its habits in the header, NAME, and `evidence(seen)`, the sentences that speak for it, none where nothing does. The list below is
+the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pgtrace.analysis.drivers import asyncpg, pg8000, psql, psycopg, psycopg2
+from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
+
+__all__ = ["DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
+
+DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
+    (asyncpg.NAME, asyncpg.evidence),
+    (psql.NAME, psql.evidence),
+    (pg8000.NAME, pg8000.evidence),
+    (psycopg.NAME, psycopg.evidence),
+    (psycopg2.NAME, psycopg2.evidence),
+)
+
+
+def identify(seen: Evidence) -> Identification:
+    """The driver that something speaks for, with what does; `unknown` where nothing speaks for any."""
+    for name, evidence in DRIVERS:
+        sentences = evidence(seen)
+        if sentences:
+            return Identification(name, sentences)
+    return Identification()

@@ -1,0 +1,32 @@
+"""asyncpg: its start-up packet alone is certain, its names too.
+
+StartupMessage: client_encoding first, with quotes inside the value (`'utf-8'`), then user, database, then server_settings. Named statements
+`__asyncpg_stmt_<hex>__`, portals and savepoints `__asyncpg_portal_<hex>__`, `__asyncpg_savepoint_<hex>__`; one counter for all, per process. A query is
+`PDH · BES`, later `BES`; with statement_cache_size=0 the statement is unnamed and `PDH · PBES`. BEGIN, COMMIT, ROLLBACK with a semicolon.
+
+Seen with asyncpg 0.32, with and without SSLRequest, statement cache and server_settings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.analysis.drivers.evidence import Evidence, first
+
+NAME: Final = "asyncpg"
+_NAMES: Final = re.compile(r"__asyncpg_(stmt|portal|savepoint)_[0-9a-f]+__")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for asyncpg."""
+    found: list[str] = []
+    if ("client_encoding", "'utf-8'") in seen.startup_parameters:
+        found.append("client_encoding is 'utf-8' with quotes")
+    for what, texts in (("statement", seen.statement_names), ("portal", seen.portal_names), ("savepoint", seen.queries)):
+        match = first(_NAMES, texts)
+        if match is not None:
+            found.append(f"{what} names __asyncpg_{match.group(1)}_<hex>__")
+    if found and any(sent in ("PDH", "DH") for sent in seen.sent):
+        found.append("Parse Describe Flush, then Bind Execute Sync")
+    return tuple(found)
