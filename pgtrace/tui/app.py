@@ -273,15 +273,9 @@ class PgTraceApp(App[None]):
         self.footer.redraw()
 
     def _draw_footer(self) -> None:
-        timeline, focused = self.timeline, self.focused
-        self.footer.hints = getattr(focused, "HINTS", ()) if focused is not None else self.timeline.HINTS
-        if self.pane != "timeline" or self.helping or not timeline.count():
-            self.footer.position = ("", "dim")
-        elif timeline.following:
-            self.footer.position = ("follow", "backend")
-        else:
-            new = f"  ▼ {timeline.new} new  G" if timeline.new else ""
-            self.footer.position = (f"{timeline.cursor + 1}/{timeline.count()}{new}", "attention" if new else "dim")
+        listed = self.pane == "timeline" and not self.helping
+        self.footer.hints = getattr(self.focused, "HINTS", ())
+        self.footer.position = self.timeline.position if listed else ("", "dim")
         self.footer.redraw()
 
     def _content(self) -> tuple[int, bool]:
@@ -307,9 +301,12 @@ class PgTraceApp(App[None]):
 def run_app(trace: Trace, *, source: Source, recorder: Any = None, ascii_only: bool | None = None, theme: str = "") -> None:
     """Show a trace until the user quits. `recorder`, where given, is asked whether it is alive; it stays the caller's to stop.
 
-    `ascii_only` None means: as the locale says.
+    `ascii_only` None means: as the locale says. Raises SystemExit where the screen could not be shown.
     """
     if ascii_only is None:
         ascii_only = "utf" not in (getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()).lower()
     pen = Pen(choose_palette(theme, os.environ), ascii_only=ascii_only)
-    PgTraceApp(View(trace, source, pen, recorder)).run()
+    app = PgTraceApp(View(trace, source, pen, recorder))
+    app.run()
+    if app.return_code:
+        sys.exit(app.return_code)

@@ -48,7 +48,7 @@ class Empty(LineWidget):
         commands = instructions(source)
         if source.live and commands:
             said.append(("Point a driver here:", "strong"))
-            said += [(f"  {command}", "text") for command in commands]
+            said += [(rowtext.plain(f"  {command}", width), "text") for command in commands]
             said += [(f"  also on {address}", "dim") for address in source.addresses[1:]]
         elif source.live:
             said.append(("nothing has come yet", "dim"))

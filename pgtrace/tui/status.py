@@ -44,7 +44,7 @@ class Status(LineWidget):
         sparkline = view.pen.text(view.rates.sparkline()) if view.growing else ""
         line = Line(view.pen, width)
         line.add(" ").add("pgtrace", "you").add("  " if width > 90 else " ")
-        title_room = max(8, min(width // 3, width - 60))
+        title_room = max(8, min(width // 2, width - 50))
         line.add(rowtext.plain(view.source.title, title_room)).add("   " if width > 90 else "  ").add(*state(view))
         if view.behind_s > BEHIND_S:
             line.add(f"  view {view.behind_s:.1f} s behind", "attention")

@@ -30,13 +30,14 @@ class Survey:
         self.problems: list[int] = []
         """Places of errors and gaps, rising."""
         self._flights: dict[int, Counter[str]] = {}
-        self._open: list[int] = []
+        self.open: list[int] = []
+        """Places of rows that are not complete."""
         self._seen = 0
 
     def sync(self, budget_s: float | None = None) -> None:
         """Look at what is new or newly complete."""
         rows = self.trace.rows
-        waiting, self._open = self._open, []
+        waiting, self.open = self.open, []
         for place in waiting:
             self._take(place, rows[place])
         until = None if budget_s is None else time.perf_counter() + budget_s
@@ -67,7 +68,7 @@ class Survey:
 
     def _take(self, place: int, row: Row) -> None:
         if row.is_open:
-            self._open.append(place)
+            self.open.append(place)
             return
         if row.is_problem:
             insort(self.problems, place)

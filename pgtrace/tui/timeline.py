@@ -76,6 +76,14 @@ class Timeline(ListWidget):
         """Lines that came since following ended and have not been in sight."""
         return max(0, self.count() - self.seen) if self.view.source.live and not self.following else 0
 
+    @property
+    def position(self) -> tuple[str, str]:
+        """Where the cursor stands, for the footer, and its role."""
+        if self.following:
+            return "follow", "backend"
+        new = f"  ▼ {self.new} new  G" if self.new else ""
+        return (f"{self.cursor + 1}/{self.count()}{new}", "attention" if new else "dim") if self.count() else ("", "dim")
+
     def count(self) -> int:
         return len(self.view.listing)
 

@@ -34,6 +34,10 @@ CATCH_UP_BUDGET_S: Final = 0.07
 LIST_BUDGET_S: Final = 0.02
 DRIVERS_AGAIN_S: Final = 0.5
 """How long what was found out about drivers is good for: telling them takes a look at every open connection."""
+MANY_CONNECTIONS: Final = 200
+"""Above this, the drivers' sums are made that seldom too: they go over all connections."""
+BEAT_S: Final = 0.5
+"""How often the screen is drawn while nothing happens: the clock goes on."""
 
 
 class DriverTotals(NamedTuple):
@@ -81,11 +85,13 @@ class View:
     growing: bool = False
     """Whether more is coming: a recording that has not ended, a file that has grown lately."""
     _grew_s: float = -GROWING_S
+    _drawn_s: float = 0.0
     _next_draw_s: float = 0.0
     _stale: bool = False
     _paused_rows: int = 0
     _drivers: dict[int, str] = field(default_factory=dict)
     _drivers_until_s: float = 0.0
+    _drivers_stale: bool = True
 
     def __post_init__(self) -> None:
         self.listing = Listing(self.trace, self.driver)
@@ -98,6 +104,7 @@ class View:
         trace = self.trace
         if now_s >= self._drivers_until_s:
             self._drivers.clear()
+            self._drivers_stale = True
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
@@ -112,10 +119,11 @@ class View:
         self.growing = growing
         if not self.paused:
             changed |= self.sync()
-        self._stale |= changed or growing
+        self._stale |= changed or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False
         self._stale = False
+        self._drawn_s = now_s
         self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
         if growing:
             self.rates.note(now_s, trace.totals().round_trips)
@@ -193,10 +201,9 @@ class View:
 
     def _take(self) -> None:
         trace = self.trace
-        self.snapshot = Snapshot(
-            trace.totals(),
-            tuple(DriverTotals(*driver) for driver in trace.drivers()),
-            len(trace.connections),
-            trace.duration_ns,
-            trace.gaps,
-        )
+        if self._drivers_stale or len(trace.connections) <= MANY_CONNECTIONS:
+            drivers = tuple(DriverTotals(*driver) for driver in trace.drivers())
+            self._drivers_stale = False
+        else:
+            drivers = self.snapshot.drivers
+        self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps)

@@ -79,19 +79,19 @@ async def test_120x40(shop: Recording, drive: Drive) -> None:
         lines = await driven.lines()
     assert lines[0].startswith(" pgtrace  shop.pgtrace   ■ ended without an end record")
     assert " ".join(lines[1].split()) == "conn set-up round trips exec rt/ex pipelined prepared reused errors rows sent recv wait ms"
-    assert lines[2].split()[:6] == ["all", "3", "9", "11", "12", "0.92"]
+    assert lines[2].split()[:6] == ["all", "3", "9", "13", "12", "1.08"]
     assert lines[6].startswith(" 1 Timeline   4 Drivers")
     assert lines[6].rstrip().endswith("fold set-up")
     assert lines[7].split()[:3] == ["time", "cn", "driver"]
     assert lines[8].startswith("▌  0.0000  c1 ")
     assert lines[-1].startswith(" enter inspect  x fold")
-    assert lines[-1].rstrip().endswith("1/17")
+    assert lines[-1].rstrip().endswith("1/19")
 
 
 async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, drive: Drive) -> None:
     async with drive(shop, (80, 24)) as driven:
         lines = await driven.lines()
-    assert lines[1].rstrip() == " 11 rt  9 set-up  12 exec  1 prepared  2 reused  1 error"
+    assert lines[1].rstrip() == " 13 rt  9 set-up  12 exec  1 prepared  2 reused  1 error"
     assert lines[2].startswith(" 1 Time  4 Drivers")
     assert lines[3].split() == ["time", "cn", "sent", "→", "came", "back", "SQL", "!+f", "rows", "ms"]
 
@@ -169,7 +169,7 @@ async def test_n_stops_at_problems_and_says_when_there_is_none(shop: Recording, 
 async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.press("j", "c")
-        assert "/ conn:2  4 of 23" in lines[6]
+        assert "/ conn:2  4 of 25" in lines[6]
         assert {line[11:13] for line in lines[8:12]} == {"c2"}
         await driven.press("c")
         lines = await driven.press("C")
@@ -257,7 +257,7 @@ async def test_following_and_not_following(recording: Recording, drive: Drive) -
         assert app.timeline.cursor == app.timeline.count() - 1
         recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
-        assert app.timeline.cursor == app.timeline.count() - 1 == 17
+        assert app.timeline.cursor == app.timeline.count() - 1 == 19
         await driven.press("k")
         assert not app.timeline.following
         place, line = app.timeline.place, app.timeline.cursor - app.timeline.top
@@ -266,7 +266,7 @@ async def test_following_and_not_following(recording: Recording, drive: Drive) -
         lines = await driven.arrived(recording)
         assert app.timeline.place == place
         assert app.timeline.cursor - app.timeline.top == line
-        assert "17/48" in lines[-1]
+        assert "19/50" in lines[-1]
         assert "▼ " in lines[-1]
         assert "new  G" in lines[-1]
         lines = await driven.press("G")
@@ -300,7 +300,7 @@ async def test_pause_freezes_the_screen_and_counts_what_waits(shop: Recording, d
         await driven.press("space")
         driven.app.view._next_draw_s = 0.0
         driven.app.tick()
-        assert driven.app.timeline.count() == 29
+        assert driven.app.timeline.count() == 31
 
 
 async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: Drive) -> None:
@@ -338,7 +338,7 @@ async def test_gaps_are_told_everywhere(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.lines()
         assert "1 gap: counts are lower bounds" in lines[0]
-        assert "≥11" in lines[2] or "≥12" in lines[2]
+        assert "≥13" in lines[2] or "≥14" in lines[2]
         assert any("╱╱ gap" in line and "on c2" in line for line in lines)
 
 
@@ -353,7 +353,7 @@ async def test_a_torn_tail_is_told(shop: Recording, drive: Drive) -> None:
 async def test_a_finished_capture_says_how_long_it_is(shop: Recording, drive: Drive) -> None:
     shop.end()
     async with drive(shop) as driven:
-        assert "■ 41 ms" in (await driven.lines())[0]
+        assert "■ 42 ms" in (await driven.lines())[0]
 
 
 async def test_quit_asks_before_it_throws_a_recording_away(shop: Recording, drive: Drive) -> None:

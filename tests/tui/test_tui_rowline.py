@@ -88,12 +88,9 @@ def test_a_failed_pipeline(view: View) -> None:
 
 
 def test_rails_follow_ready_for_query(view: View) -> None:
-    rails = {}
-    for index in range(len(view.listing)):
-        text = shown(view, 120, index)
-        if view.listing[index].row.connection == 2 and "Q →" in text:
-            rails[text[48:60].strip()] = text[13]
-    assert list(rails.values()) == ["╭", "│", "╰"]
+    lines = [shown(view, 120, index) for index in range(len(view.listing))]
+    assert [line[13] for line in lines if line[11:13] == "c3"] == [" ", "╭", "│", "│", "│", "╰"]
+    assert [line[13] for line in lines if line[11:13] == "c2"] == [" ", "╭", "┊", "╰"]
 
 
 def test_a_fold_tells_what_was_in_it(view: View) -> None:

@@ -126,8 +126,8 @@ class Recording:
         number = self._connections
         self._put(Open(self._time(), number, "127.0.0.1:6433", "db:5432", f"127.0.0.1:{40000 + number}", "10.0.0.5:5432", self._wall()))
         self.trip(number, int32(8, 80877103), b"N", 0.1)
-        extra = {"asyncpg": {"client_encoding": "'utf-8'"}}.get(driver, {"client_encoding": "UTF8", "application_name": driver})
-        self.trip(number, startup(user=user, database=database, **extra), message("R", int32(3)))
+        own = {"asyncpg": {"client_encoding": "'utf-8'"}, "psycopg": {"application_name": "shop", "client_encoding": "UTF8"}}
+        self.trip(number, startup(user=user, database=database, **own.get(driver, {})), message("R", int32(3)))
         hello = message("R", int32(0)) + message("S", string("server_version") + string("18.6"))
         hello += message("K", int32(4700 + number, number)) + ready()
         self.trip(number, message("p", b"\0" * 8), hello)
@@ -191,7 +191,9 @@ def checkout(recording: Recording) -> None:
     recording.trip(two, query("ROLLBACK"), done("ROLLBACK") + ready())
     rows = b"".join(row(str(number).encode(), b"x") for number in range(20))
     listed = columns(("id", INT8), ("v", TEXT), binary=False)
-    recording.trip(three, query("SELECT id, v FROM orders"), listed + rows + done("SELECT 20") + ready("T"))
+    recording.trip(three, parse("", "SELECT id, v FROM orders WHERE user_id = $1") + FLUSH + SYNC, PARSED + ready("T"))
+    recording.trip(three, describe("S") + FLUSH + SYNC, parameters(INT8) + listed + ready("T"))
+    recording.trip(three, bind("", b"42", binary=False) + FLUSH + EXECUTE + FLUSH + SYNC, BOUND + rows + done("SELECT 20") + ready("T"))
     recording.trip(three, query("commit"), done("COMMIT") + ready())
     recording.wait(30)
     recording.trip(one, query("LISTEN orders"), done("LISTEN") + ready())

@@ -6,6 +6,7 @@ not all fit; `enter` shows the round trips of the driver under the cursor. Fligh
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -21,6 +22,8 @@ from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, ListWidget
 
 _FLIGHTS: Final = 4
+_LOOKED_AT: Final = 20
+"""Connections of a driver that are asked for its evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +213,7 @@ class Drivers(ListWidget):
         return [_Entry("", tuple(column[number] if number < len(column) else "" for column in texts), role) for number in range(longest)]
 
     def _evidence(self, driver: str) -> list[str]:
-        found: dict[str, None] = {}
-        for connection in self.view.trace.connections:
-            if self.view.driver(connection.index) == driver:
-                found.update(dict.fromkeys(rowtext.plain(text, 60) for text in connection.driver_evidence))
-            if len(found) >= _FLIGHTS:
-                break
-        return list(found)[:_FLIGHTS]
+        """What the driver's first connections were known by."""
+        own = (connection for connection in self.view.trace.connections if self.view.driver(connection.index) == driver)
+        found = {text: None for connection in itertools.islice(own, _LOOKED_AT) for text in connection.driver_evidence}
+        return [rowtext.plain(text, 60) for text in found][:_FLIGHTS]
