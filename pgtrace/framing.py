@@ -117,7 +117,7 @@ class _Typed:
 class Framer:
     """Both directions of one connection, from bytes to frames. It never raises on any bytes."""
 
-    __slots__ = ("_backend", "_buffered", "_frontend", "_heard", "_kept", "_opaque", "_ready", "_replies", "_seeking", "_untyped")
+    __slots__ = ("_backend", "_buffered", "_frontend", "_heard", "_kept", "_opaque", "_ready", "_replies", "_seeking", "_untyped", "cut")
 
     def __init__(self, *, kept_bytes: int = KEPT_BYTES) -> None:
         self._kept = kept_bytes
@@ -130,6 +130,8 @@ class Framer:
         self._opaque = [False, False]
         self._seeking = False
         self._ready = b""
+        self.cut = [False, False]
+        """Of each side: whether a message has begun and not ended. The same as unfinished(), without a call."""
 
     def feed(self, side: int, data: bytes) -> list[Frame]:
         """The frames that `data`, the next bytes of `side`, completes."""
@@ -138,14 +140,19 @@ class Framer:
         if self._opaque[side]:
             return [(codes.OPAQUE, b"", len(data))] if data else []
         if side == FRONTEND:
-            if self._untyped:
-                return self._feed_untyped(data)
             typed = self._frontend
+            if self._untyped:
+                frames = self._feed_untyped(data)
+                self.cut[FRONTEND] = self.unfinished(FRONTEND)
+                return frames
         else:
-            if self._replies or not self._heard:
-                return self._feed_first_replies(data)
             typed = self._backend
+            if self._replies or not self._heard:
+                frames = self._feed_first_replies(data)
+                self.cut[BACKEND] = self.unfinished(BACKEND)
+                return frames
         frames = typed.feed(data)
+        self.cut[side] = bool(typed.remaining or typed.head)
         if typed.lost:
             self._opaque[side] = True
         return frames
@@ -168,6 +175,7 @@ class Framer:
         self._heard = True
         if any(self._opaque):  # both sides resume together, and this one never will
             self._opaque = [True, True]
+        self.cut = [False, False]
         self._seeking = not any(self._opaque)
         self._ready = b""
 

@@ -90,6 +90,8 @@ class Connection(Observer):
         self._portal_names: dict[str, None] = {}
         self._queries: dict[str, None] = {}
         self._flights: Counter[str] = Counter()
+        self._gathered = False
+        """Whether enough was seen to tell the driver, as far as it can be told."""
         self._identified: drivers.Identification | None = None
         self._meanings: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
 
@@ -100,10 +102,11 @@ class Connection(Observer):
         session = self.session
         if session is None:
             return
-        if not session.framer.unfinished(side):
+        cut = session.framer.cut
+        if not cut[side]:
             self._began[side] = position
         session.receive(side, time_ns, data, offset)
-        if session.framer.unfinished(side):
+        if cut[side]:
             self._began[side] = position
         self.last_ns = time_ns
 
@@ -140,6 +143,8 @@ class Connection(Observer):
     def draw_open(self) -> None:
         """Write the open round trip into the index as it stands."""
         session = self.session
+        if session is not None:
+            session.settle()
         if session is not None and session.round_trips.current is not None:
             self._put(session.round_trips.current)
 
@@ -201,6 +206,7 @@ class Connection(Observer):
 
     @property
     def is_quiet(self) -> bool:
+        """Whether nothing is owed and no message is cut."""
         return self.session is None or self.session.is_quiet
 
     def counters(self, now_ns: int) -> Counters:
@@ -208,6 +214,7 @@ class Connection(Observer):
         if self._counters is not None or self.session is None:
             return self._counters or Counters()
         session = self.session
+        session.settle()
         return Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
 
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
@@ -220,7 +227,7 @@ class Connection(Observer):
 
     def opened(self, round_trip: RoundTrip) -> None:
         trace = self._trace
-        place = trace.rows.reserve()
+        place = trace.rows.reserve() if trace.timeline else 0
         position = min(self._began[FRONTEND], self._began[BACKEND]) if self._unfinished_reply() else self._began[FRONTEND]
         round_trip.note = Note(place, position, trace.marks.open)
         self._latest = None
@@ -383,6 +390,7 @@ class Connection(Observer):
         )
         if closed is not None and not round_trip.setup and not self._gathered:
             self._flights[flight] += 1
+            self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
         if round_trip.setup and closed is not None and len(self._first_codes) < EVIDENCE_KEPT:
             self._first_codes += sent
             self._learn_key()
@@ -413,13 +421,8 @@ class Connection(Observer):
             return "encryption requested"
         return "authentication"
 
-    @property
-    def _gathered(self) -> bool:
-        """Whether enough was seen to tell the driver, as far as it can be told."""
-        return self._flights.total() >= _EVIDENCE_ROUND_TRIPS
-
     def _unfinished_reply(self) -> bool:
-        return self.session is not None and self.session.framer.unfinished(BACKEND)
+        return self.session is not None and self.session.framer.cut[BACKEND]
 
     # Identity.
 

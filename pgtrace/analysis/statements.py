@@ -121,6 +121,12 @@ class StatementTable:
 
     def of(self, statement: Statement) -> Group:
         """The group a statement belongs to."""
+        known: Group | None = statement.note
+        if known is None:
+            known = statement.note = self._of(statement)
+        return known
+
+    def _of(self, statement: Statement) -> Group:
         text = statement.sql
         if text is None:
             text = f"{_EARLIER} {statement.name}" if statement.name else _FUNCTION

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.events import Observer
+from pgtrace.session.events import Observer, Tally
+from pgtrace.session.exchanges import Exchanges
 from pgtrace.session.memory import Memory
-from pgtrace.session.replies import Replies
-from pgtrace.session.sending import Sending
 
 
-class Session(Sending, Replies):
+class Session(Exchanges):
     """The state machine of one connection."""
 
     def __init__(self, observer: Observer | None = None, memory: Memory | None = None) -> None:
@@ -41,12 +40,13 @@ class Session(Sending, Replies):
             self._offsets[side] = offset
         frames = framer.feed(side, data)
         if side == BACKEND:
-            self._backend(time_ns, frames)
+            self._take_backend(time_ns, frames)
         else:
-            self._frontend(time_ns, frames)
+            self._take_frontend(time_ns, frames)
 
     def opaque(self, side: int, time_ns: int, length: int) -> None:
         """Bytes that were counted, not kept."""
+        self.settle()
         self.bytes[side] += length
         self._offsets[side] += length
         self.unreadable = True
@@ -54,6 +54,7 @@ class Session(Sending, Replies):
 
     def gap(self, time_ns: int) -> None:
         """Bytes are missing from here, in either direction."""
+        self.settle()
         self.round_trips.lose(time_ns)
         self._owed.clear()
         self._unflushed.clear()
@@ -72,10 +73,17 @@ class Session(Sending, Replies):
 
     def close(self, time_ns: int) -> None:
         """The connection has ended: that answers everything."""
+        self.settle()
         self.is_closed = True
         self._owed.clear()
         self.round_trips.end(time_ns)
         self.round_trips.drop(time_ns)
+
+    @property
+    def tally(self) -> Tally:
+        """The counts up to here."""
+        self.settle()
+        return self._tally
 
     @property
     def offsets(self) -> tuple[int, int]:
@@ -86,10 +94,11 @@ class Session(Sending, Replies):
     def is_quiet(self) -> bool:
         """Whether nothing is owed and no message is cut."""
         idle = not self._owed and self.round_trips.current is None
-        return self.is_closed or (idle and not self.framer.unfinished(FRONTEND) and not self.framer.unfinished(BACKEND))
+        return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
         """After set-up, up to that moment: time with a flush point open, and the rest."""
+        self.settle()
         started = self.round_trips.started_ns
         if started is None:
             return 0, 0

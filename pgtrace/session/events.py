@@ -26,7 +26,7 @@ CANCEL = 0x05
 class Statement:
     """A prepared statement, or the SQL of a simple Query."""
 
-    __slots__ = ("binds", "columns", "name", "parameter_types", "sent_types", "simple", "sql")
+    __slots__ = ("binds", "columns", "name", "note", "parameter_types", "sent_types", "simple", "sql")
 
     def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
         self.name = name
@@ -41,6 +41,7 @@ class Statement:
         self.binds = 0
         """BindCompletes so far."""
         self.simple = simple
+        self.note: Any = None
 
 
 class Portal:
@@ -71,6 +72,12 @@ class Execution:
         self.failed = failed
         self.continues = continues
         """It went on with a suspended portal: its rows are new, the execution is not."""
+
+    def again(self, wait_ns: int, rows: int, text: int, binary: int) -> Execution:
+        """The same once more, with `rows` rows of `text` and `binary` values if it had rows."""
+        if not self.rows:
+            rows = 0
+        return Execution(self.statement, wait_ns, rows, rows * text, rows * binary, failed=self.failed, continues=self.continues)
 
 
 class RoundTrip:
@@ -113,6 +120,19 @@ class RoundTrip:
         """Bytes are missing inside it."""
         self.note: Any = None
 
+    def repeat(self, template: RoundTrip, sent_ns: int, closed_ns: int) -> None:
+        """Become what `template` was: all sent at one moment, all answered at another."""
+        self.first_flush_ns = sent_ns
+        self.first_answer_ns = closed_ns
+        self.flush_points = template.flush_points
+        self.depth = template.depth
+        self.sent = template.sent
+        self.received = template.received
+        self.statements = template.statements
+        self.prepares = template.prepares
+        self.reuses = template.reuses
+        self.status = template.status
+
 
 class Tally:
     """Counts of one session that need the protocol state. Message counts are by code; Authentication and `p` by code and subtype."""
@@ -138,6 +158,30 @@ class Tally:
         self.params_binary = 0
         self.values_text = 0
         self.values_binary = 0
+
+    def copy(self) -> Tally:
+        """The counts as they stand."""
+        other = Tally()
+        other.add(self, 1)
+        return other
+
+    def since(self, before: Tally) -> Tally:
+        """What has been counted since `before` was copied. The depth is the larger one, it is no sum."""
+        other = self.copy()
+        other.add(before, -1)
+        return other
+
+    def add(self, other: Tally, times: int) -> None:
+        """Add `other` that many times; the depth becomes the larger one."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+        for mine, its in ((self.frontend, other.frontend), (self.backend, other.backend)):
+            for key, count in its.items():
+                mine[key] += times * count
+        self.max_pipeline_depth = max(self.max_pipeline_depth, other.max_pipeline_depth)
+
+
+_SUMS = tuple(name for name in Tally.__slots__ if name not in ("frontend", "backend", "max_pipeline_depth"))
 
 
 class Observer:

@@ -49,7 +49,7 @@ class Replies(Copying, Failures):
         }
 
     def _backend(self, time_ns: int, frames: list[Frame]) -> None:
-        counts = self.tally.backend
+        counts = self._tally.backend
         handlers = self._backend_handlers
         round_trips = self.round_trips
         queue = self._owed
@@ -102,8 +102,8 @@ class Replies(Copying, Failures):
             binary = sum(1 for one in formats if one) if len(formats) > 1 else (columns if formats and formats[0] else 0)
             item.columns = (max(0, columns - binary), binary)
         text, binary = item.columns
-        self.tally.values_text += text
-        self.tally.values_binary += binary
+        self._tally.values_text += text
+        self._tally.values_binary += binary
 
     def _command_complete(self, time_ns: int, body: bytes) -> None:
         if not self._owed:

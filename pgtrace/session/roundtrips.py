@@ -13,10 +13,10 @@ from pgtrace.session.events import Observer, RoundTrip, Tally
 class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
-    __slots__ = ("_observer", "_tally", "_waited_ns", "_waiting_since", "current", "last", "pending", "setup", "started_ns")
+    __slots__ = ("_tally", "_waited_ns", "_waiting_since", "current", "last", "observer", "pending", "setup", "started_ns")
 
     def __init__(self, observer: Observer, tally: Tally) -> None:
-        self._observer = observer
+        self.observer = observer
         self._tally = tally
         self.current: RoundTrip | None = None
         self.last: RoundTrip | None = None
@@ -31,7 +31,7 @@ class RoundTrips:
     def open(self, time_ns: int, offsets: tuple[int, int], status: str) -> RoundTrip:
         self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status)
         self.last = None
-        self._observer.opened(opened)
+        self.observer.opened(opened)
         return opened
 
     def flush_point(self, time_ns: int) -> None:
@@ -62,6 +62,12 @@ class RoundTrips:
         if not self.pending and current is not None and current.flush_points:
             self._stop_clock(time_ns)
             self._close(current, time_ns)
+
+    def repeat(self, current: RoundTrip, sent_ns: int, time_ns: int) -> None:
+        """The open round trip was a known exchange: sent at one moment, answered at another."""
+        self._waited_ns += max(0, time_ns - sent_ns)
+        self._waiting_since = time_ns
+        self._close(current, time_ns)
 
     def count_answered_run(self, time_ns: int) -> None:
         """The open run carried copy data, and an ErrorResponse answered it: it counts although it has no flush point."""
@@ -104,7 +110,7 @@ class RoundTrips:
             self._tally.setup_round_trips += 1
         else:
             self._tally.round_trips += 1
-        self._observer.counted(current)
+        self.observer.counted(current)
 
     def _stop_clock(self, time_ns: int) -> None:
         if self.started_ns is not None:
@@ -117,4 +123,4 @@ class RoundTrips:
         self.last = current
         if not current.flush_points and current.depth > 1:
             self._tally.pipelined_executions -= current.depth - 1
-        self._observer.closed(current)
+        self.observer.closed(current)

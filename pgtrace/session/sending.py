@@ -37,7 +37,7 @@ class Sending(Copying):
         }
 
     def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
-        counts = self.tally.frontend
+        counts = self._tally.frontend
         round_trips = self.round_trips
         for code, body, size in frames:
             if code in NO_MESSAGES:
@@ -84,8 +84,8 @@ class Sending(Copying):
             return
         current.depth += 1
         if current.depth > 1:
-            self.tally.pipelined_executions += 1
-        self.tally.max_pipeline_depth = max(self.tally.max_pipeline_depth, current.depth)
+            self._tally.pipelined_executions += 1
+        self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
 
     def _query(self, time_ns: int, body: bytes) -> None:
         self._deepen()
@@ -102,8 +102,8 @@ class Sending(Copying):
     def _function_call(self, time_ns: int, body: bytes) -> None:
         self._deepen()
         text, binary = self._memory.function_formats(body)
-        self.tally.params_text += text
-        self.tally.params_binary += binary
+        self._tally.params_text += text
+        self._tally.params_binary += binary
         if self._discarded(runs=True):
             return
         item = self._owe(owed.FUNCTION, time_ns)
@@ -113,9 +113,9 @@ class Sending(Copying):
     def _parse(self, time_ns: int, body: bytes) -> None:
         name, sql, types = self._memory.parse(body)
         if name:
-            self.tally.parses_named += 1
+            self._tally.parses_named += 1
         else:
-            self.tally.parses_unnamed += 1
+            self._tally.parses_unnamed += 1
         current = self.round_trips.current
         if current is not None and name:
             current.prepares = True
@@ -128,8 +128,8 @@ class Sending(Copying):
 
     def _bind(self, time_ns: int, body: bytes) -> None:
         portal_name, name, text, binary, result_formats = self._memory.bind(body)
-        self.tally.params_text += text
-        self.tally.params_binary += binary
+        self._tally.params_text += text
+        self._tally.params_binary += binary
         portal = self.statements.bind(portal_name, name, result_formats)
         statement = portal.statement
         self._carries(statement)

@@ -41,10 +41,10 @@ class State:
 
     def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
         self.observer = observer or Observer()
-        self.tally = Tally()
+        self._tally = Tally()
         self.framer = Framer()
-        self.round_trips = RoundTrips(self.observer, self.tally)
-        self.statements = Statements(self.observer, self.tally)
+        self.round_trips = RoundTrips(self.observer, self._tally)
+        self.statements = Statements(self.observer, self._tally)
         self.bytes = [0, 0]
         """Bytes of each side so far, as they passed."""
         self.startup: bytes = b""
@@ -117,7 +117,7 @@ class State:
         text, binary = item.columns or (0, 0)
         text, binary = text * item.rows, binary * item.rows
         if not continues:
-            self.tally.executions += 1
+            self._tally.executions += 1
         current = self.round_trips.current
         if current is not None:
             current.values_text += text
@@ -134,7 +134,7 @@ class State:
     def _alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         self._offsets[side] += size
         if side == BACKEND:
-            self.tally.backend[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            self._tally.backend[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
             handler = self._backend_handlers.get(code)
             if handler is not None:
                 handler(time_ns, body)

@@ -21,10 +21,10 @@ from pgtrace.session.events import Observer, Portal, Statement, Tally
 class Statements:
     """Names and the transaction block of one session."""
 
-    __slots__ = ("_observer", "_tally", "in_block", "live", "live_portals", "sending", "sending_portals", "suspended")
+    __slots__ = ("_tally", "in_block", "live", "live_portals", "observer", "sending", "sending_portals", "suspended", "version")
 
     def __init__(self, observer: Observer, tally: Tally) -> None:
-        self._observer = observer
+        self.observer = observer
         self._tally = tally
         self.live: dict[str, Statement] = {}
         self.live_portals: dict[str, Portal] = {}
@@ -33,6 +33,8 @@ class Statements:
         self.suspended: set[str] = set()
         """Portals whose last Execute ended in PortalSuspended."""
         self.in_block = False
+        self.version = 0
+        """Changes whenever the name of a statement comes to mean something else."""
 
     @property
     def live_named(self) -> int:
@@ -47,7 +49,8 @@ class Statements:
             statement = known  # the unnamed statement once more: what is known of its columns stays true
         else:
             statement = self.sending[name] = Statement(name, sql, parameter_types)
-            self._observer.named("S", name, statement)
+            self.version += 1
+            self.observer.named("S", name, statement)
         return statement
 
     def bind(self, portal_name: str, statement_name: str, result_formats: tuple[int, ...]) -> Portal:
@@ -57,8 +60,8 @@ class Statements:
             portal = known
         else:
             portal = self.sending_portals[portal_name] = Portal(portal_name, statement, result_formats)
-            self._observer.named("P", portal_name, portal)
-        self._observer.bound(portal)
+            self.observer.named("P", portal_name, portal)
+        self.observer.bound(portal)
         return portal
 
     def statement(self, name: str) -> Statement:
@@ -66,6 +69,7 @@ class Statements:
         statement = self.sending.get(name)
         if statement is None:
             statement = self.sending[name] = self.live.get(name) or Statement(name, None)
+            self.version += 1
         return statement
 
     def portal(self, name: str) -> Portal:
@@ -84,13 +88,17 @@ class Statements:
     # The server's view: a reply came.
 
     def parsed(self, statement: Statement) -> None:
-        self.live[statement.name] = statement
+        if self.live.get(statement.name) is not statement:
+            self.live[statement.name] = statement
+            self.version += 1
 
     def bound(self, item: owed.Owed) -> None:
         statement = self.live.get(item.name) or item.statement
         if statement is None:
             return
-        self.live.setdefault(item.name, statement)
+        if item.name not in self.live:
+            self.live[item.name] = statement
+            self.version += 1
         portal = self.sending_portals.get(item.portal)
         if portal is None or portal.statement is not statement or portal.result_formats != item.result_formats:
             portal = Portal(item.portal, statement, item.result_formats)
@@ -99,9 +107,10 @@ class Statements:
         statement.binds += 1
         if statement.name and statement.binds > 1:
             self._tally.statements_reused += 1
-            self._observer.reused(statement)
+            self.observer.reused(statement)
 
     def closed(self, kind: str, name: str) -> None:
+        self.version += 1
         if kind == "S":
             self.live.pop(name, None)
         else:
@@ -112,6 +121,7 @@ class Statements:
         """An error discarded messages: the driver's view is the server's again, plus what comes after."""
         if not any(item.kind in (owed.PARSE, owed.BIND, owed.CLOSE) for item in dropped):
             return
+        self.version += 1
         self.sending = dict(self.live)
         self.sending_portals = dict(self.live_portals)
         for item in still_owed:
@@ -134,14 +144,17 @@ class Statements:
             if "TO" not in sqltext.words(statement.sql or "", 3):
                 self.in_block = False
         elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
+            self.version += 1
             self.live.clear()
             self.sending.clear()
         elif tag == "DEALLOCATE":
+            self.version += 1
             for name in sqltext.identifiers(statement.sql or "", 3)[1:]:  # DEALLOCATE [PREPARE] name
                 self.live.pop(name, None)
                 self.sending.pop(name, None)
         elif tag == "PREPARE":
+            self.version += 1
             for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
                 made = Statement(name, statement.sql)
                 self.live[name] = self.sending[name] = made
-                self._observer.named("S", name, made)
+                self.observer.named("S", name, made)
