@@ -315,7 +315,8 @@ class Exchanges(Sending, Replies):
 
     def _fold(self, exchange: Exchange) -> None:
         self._tally.add(exchange.tally, exchange.uses)
-        self._tally.backend[_ROW] += exchange.rows
+        if exchange.rows:
+            self._tally.backend[_ROW] += exchange.rows
         self._tally.values_text += exchange.rows * exchange.values_text
         self._tally.values_binary += exchange.rows * exchange.values_binary
         exchange.uses = exchange.rows = 0

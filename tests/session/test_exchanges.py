@@ -1,0 +1,143 @@
+"""Known exchanges are a short cut and nothing else: with and without them a session says the same."""
+
+from __future__ import annotations
+
+import struct
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_robustness import recorded
+from test_sequences import SEQUENCES, message
+
+from pgtrace.framing import Frame
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.connection import Session
+from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
+
+Reads = list[tuple[int, bytes]]
+
+
+class Plain(Session):
+    """The plain machine alone."""
+
+    def _take_frontend(self, time_ns: int, frames: list[Frame]) -> None:
+        self._frontend(time_ns, frames)
+
+    def _take_backend(self, time_ns: int, frames: list[Frame]) -> None:
+        self._backend(time_ns, frames)
+
+
+class Listing(Observer):
+    """Everything a session tells, as comparable values."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[object, ...]] = []
+
+    def opened(self, round_trip: RoundTrip) -> None:
+        self.events.append(("opened", round_trip.opened_ns, round_trip.offsets, round_trip.status_before))
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        fields = [
+            getattr(round_trip, name) for name in RoundTrip.__slots__ if name not in ("note", "statements", "carried", "sent", "received")
+        ]
+        sqls = [statement.sql for statement in round_trip.statements]
+        self.events.append(("closed", fields, bytes(round_trip.sent), bytes(round_trip.received), sqls))
+
+    def executed(self, execution: Execution) -> None:
+        fields = [getattr(execution, name) for name in Execution.__slots__ if name != "statement"]
+        self.events.append(("executed", execution.statement.sql, fields))
+
+    def failed(self, statement: Statement | None) -> None:
+        self.events.append(("failed", statement.sql if statement else None))
+
+    def parsed(self, statement: Statement) -> None:
+        self.events.append(("parsed", statement.name, statement.sql))
+
+    def bound(self, portal: Portal) -> None:
+        self.events.append(("bound", portal.name, portal.statement.sql, portal.result_formats))
+
+    def reused(self, statement: Statement) -> None:
+        self.events.append(("reused", statement.name, statement.sql))
+
+
+def bind(statement: str, value: bytes, *, portal: str = "", results: int = 0) -> bytes:
+    return message(
+        "B",
+        portal.encode()
+        + b"\0"
+        + statement.encode()
+        + b"\0\0\0\0\1"
+        + struct.pack(">I", len(value))
+        + value
+        + b"\0\1"
+        + struct.pack(">H", results),
+    )
+
+
+def rows(count: int) -> bytes:
+    return b"".join(message("D", b"\0\1\0\0\0\1" + str(number % 10).encode()) for number in range(count))
+
+
+def parse(name: str, sql: str) -> bytes:
+    return message("P", name.encode() + b"\0" + sql.encode() + b"\0\0\0")
+
+
+EXECUTE = message("E", b"\0\0\0\0\0") + message("S")
+ONE_ROW_AT_MOST = message("E", b"\0\0\0\0\1") + message("S")
+READY = message("Z", b"I")
+STEPS: list[Reads] = [
+    [(FRONTEND, parse("s1", "select 1") + message("S")), (BACKEND, message("1") + READY)],
+    [(FRONTEND, parse("s1", "select other") + message("S")), (BACKEND, message("E", b"SERROR\0VERROR\0C42P05\0\0") + READY)],
+    *[
+        [(FRONTEND, bind("s1", b"7" * size) + EXECUTE), (BACKEND, message("2") + rows(count) + message("C", b"SELECT %d\0" % count) + READY)]
+        for size, count in [(1, 0), (1, 1), (3, 1), (2, 5)]
+    ],
+    [(FRONTEND, bind("s2", b"x", results=1) + EXECUTE), (BACKEND, message("2") + rows(1) + message("C", b"SELECT 1\0") + READY)],
+    [(FRONTEND, bind("s1", b"7") + ONE_ROW_AT_MOST), (BACKEND, message("2") + rows(1) + message("s") + READY)],
+    [(FRONTEND, ONE_ROW_AT_MOST), (BACKEND, rows(1) + message("s") + READY)],
+    [(FRONTEND, ONE_ROW_AT_MOST), (BACKEND, message("C", b"SELECT 0\0") + READY)],
+    [(FRONTEND, bind("s1", b"7") + EXECUTE), (BACKEND, message("E", b"SERROR\0VERROR\0C22012\0\0") + READY)],
+    [(FRONTEND, bind("s1", b"7") + EXECUTE), (BACKEND, message("2")), (BACKEND, rows(2) + message("C", b"SELECT 2\0") + READY)],
+    [(FRONTEND, bind("s1", b"7") + EXECUTE), (BACKEND, message("2") + rows(1) + message("N", b"SNOTICE\0\0") + message("C", b"SELECT 1\0") + READY)],
+    [(FRONTEND, message("Q", b"begin\0")), (BACKEND, message("C", b"BEGIN\0") + message("Z", b"T"))],
+    [(FRONTEND, message("Q", b"commit\0")), (BACKEND, message("C", b"COMMIT\0") + READY)],
+    [(FRONTEND, message("Q", b"deallocate s1\0")), (BACKEND, message("C", b"DEALLOCATE\0") + READY)],
+    [(FRONTEND, message("C", b"Ss1\0") + message("S")), (BACKEND, message("3") + READY)],
+    [(FRONTEND, parse("", "select 2") + bind("", b"1") + EXECUTE), (BACKEND, message("1") + message("2") + rows(1) + message("C", b"SELECT 1\0") + READY)],
+    [(FRONTEND, parse("", "select 3") + bind("", b"1") + EXECUTE), (BACKEND, message("1") + message("2") + rows(1) + message("C", b"SELECT 1\0") + READY)],
+    [(FRONTEND, (bind("s1", b"1") + EXECUTE[:-5]) * 3 + message("S")), (BACKEND, (message("2") + message("C", b"INSERT 0 1\0")) * 3 + READY)],
+    *[recorded(sequence)[2:] for sequence, _ in SEQUENCES if "!" not in sequence and "closed" not in sequence and "^" not in sequence],
+]  # fmt: skip
+
+
+def heard(session: Session, listing: Listing, reads: Reads) -> tuple[object, object, object]:
+    for number, (side, data) in enumerate([*recorded(">Q <CZ")[:2], *reads]):
+        session.receive(side, number * 1000, data)
+    tally = session.tally
+    counts = [dict(value) if isinstance(value := getattr(tally, name), dict) else value for name in tally.__slots__]
+    names = {name: statement.sql for name, statement in session.statements.live.items()}
+    state = (names, session.status, session.statements.in_block, session.statements.suspended, session.offsets, session.is_quiet)
+    listing.events.sort(key=lambda event: event[0])  # the order within each kind is what matters
+    return listing.events, [counts, session.waited_ns(10**9)], state
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(range(len(STEPS))), max_size=12), st.integers(1, 5))
+def test_the_short_cut_tells_the_same(steps: list[int], times: int) -> None:
+    reads = [read for step in steps for read in STEPS[step]] * times
+    plain, quick = Listing(), Listing()
+    assert heard(Session(quick), quick, reads) == heard(Plain(plain), plain, reads)
+
+
+def test_the_short_cut_is_taken() -> None:
+    """A prepared select is run by the plain machine three times: prepared, bound first, learned."""
+    ran = []
+
+    class Counting(Session):
+        def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
+            ran.append(frames)
+            super()._frontend(time_ns, frames)
+
+    reads = STEPS[0] + STEPS[3] * 50 + STEPS[4] * 50
+    heard(Counting(), Listing(), reads)
+    assert len(ran) <= 6
