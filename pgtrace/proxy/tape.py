@@ -194,7 +194,7 @@ class Scribe:
         if records:
             self._write(records)
 
-    def _starting(self, time_ns: int, connection: int, side: int, data: bytes) -> Record:
+    def _starting(self, time_ns: int, connection: int, side: int, data: bytes) -> Data | Opaque:
         """The record of a read whose connection may still be in its start-up: blanked, or Opaque where that cannot be done."""
         stream = self._streams.get(connection)
         if stream is None:
@@ -208,13 +208,20 @@ class Scribe:
             self._plain[connection] = stream.offsets
         return Data(time_ns, connection, side, offset, blanked)
 
+    def _own(self, time_ns: int, connection: int, side: int, data: bytes) -> int:
+        """The offset of bytes of our own; there is nothing to blank in them, but whoever blanks the rest must see them."""
+        offsets = self._plain.get(connection)
+        if offsets is None:
+            return self._starting(time_ns, connection, side, data).offset
+        offset = offsets[side]
+        offsets[side] += len(data)
+        return offset
+
     def _other(self, record: Record) -> Record:
         if isinstance(record, Made):
-            made = self._starting(record.time_ns, record.connection, BACKEND, record.data)
-            return record._replace(offset=made.offset) if type(made) is Data else made
+            return record._replace(offset=self._own(record.time_ns, record.connection, BACKEND, record.data))
         if isinstance(record, Rewrite):
-            sent = self._starting(record.time_ns, record.connection, record.side, record.data)
-            return record._replace(offset=sent.offset) if type(sent) is Data else sent
+            return record._replace(offset=self._own(record.time_ns, record.connection, record.side, record.data))
         if isinstance(record, Gap) and record.connection:
             stream = self._streams.setdefault(record.connection, _Stream(self._key))
             stream.offsets[record.side] += record.bytes
