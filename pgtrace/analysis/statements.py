@@ -12,6 +12,7 @@ from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.session.events import Execution, RoundTrip, Statement
+from pgtrace.session.state import FUNCTION_CALL
 
 GROUPS_KEPT: Final = 100_000
 NAMES_KEPT: Final = 16
@@ -121,15 +122,15 @@ class StatementTable:
 
     def of(self, statement: Statement) -> Group:
         """The group a statement belongs to."""
-        known: Group | None = statement.note
-        if known is None:
-            known = statement.note = self._of(statement)
-        return known
+        note: tuple[StatementTable, Group] | None = statement.note
+        if note is None or note[0] is not self:
+            statement.note = note = (self, self._of(statement))
+        return note[1]
 
     def _of(self, statement: Statement) -> Group:
         text = statement.sql
         if text is None:
-            text = f"{_EARLIER} {statement.name}" if statement.name else _FUNCTION
+            text = _FUNCTION if statement is FUNCTION_CALL else f"{_EARLIER} {statement.name}".rstrip()
         group = self._by_text.get(text)
         if group is None:
             if len(self._by_text) >= _TEXTS_REMEMBERED:

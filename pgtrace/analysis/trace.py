@@ -297,9 +297,9 @@ class Trace:
             self._gap(relative, position, file, record)
         elif isinstance(record, Mark):
             if record.begin:
-                self.marks.begin(record.name, record.id, relative)
+                self.marks.begin(record.name, (file, record.id), relative)
             else:
-                self.marks.end(record.id, relative)
+                self.marks.end((file, record.id), relative)
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)

@@ -60,7 +60,7 @@ class Session(Exchanges):
         self._unflushed.clear()
         self._skipping = self._copy_both = False
         self._copying = None
-        self.statements.suspended.clear()
+        self.statements.lose()
         self.framer.gap()
 
     def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pgtrace.protocol import fields
 from pgtrace.session import events, owed
 from pgtrace.session.owed import Owed
-from pgtrace.session.state import UNKNOWN_STATEMENT, State
+from pgtrace.session.state import FUNCTION_CALL, UNKNOWN_STATEMENT, State
 
 
 class Failures(State):
@@ -32,7 +32,7 @@ class Failures(State):
         if item.kind == owed.QUERY:
             self._failed_query(item, time_ns)
         elif item.kind == owed.FUNCTION:
-            self._executed(item, UNKNOWN_STATEMENT, time_ns, failed=True)
+            self._executed(item, FUNCTION_CALL, time_ns, failed=True)
             self.observer.failed(None)
         elif item.kind in (owed.STARTUP, owed.ENCRYPTION):
             self._pop()
@@ -48,9 +48,11 @@ class Failures(State):
         statement = None
         if self._owed and self._owed[0].kind in owed.RUNS_SOMETHING:
             item = self._owed[0]
-            waiting = item.parts[0] if item.parts else UNKNOWN_STATEMENT
-            statement = self._portal_statement(item.portal) if item.kind == owed.EXECUTE else waiting
-            self._executed(item, statement, time_ns, failed=True)
+            if item.kind == owed.EXECUTE:
+                statement = self._portal_statement(item.portal)
+            elif item.kind == owed.QUERY:
+                statement = item.parts[0] if item.parts else UNKNOWN_STATEMENT
+            self._executed(item, statement or FUNCTION_CALL, time_ns, failed=True, continues=self._continues(item))
         self.observer.failed(statement)
         self._owed.clear()
         self._copying = None
@@ -72,9 +74,8 @@ class Failures(State):
         statement = item.statement
         if item.kind == owed.EXECUTE:
             statement = self._portal_statement(item.portal)
-            continues = item.portal in self.statements.suspended
+            self._executed(item, statement, time_ns, failed=True, continues=self._continues(item))
             self.statements.suspended.discard(item.portal)
-            self._executed(item, statement, time_ns, failed=True, continues=continues)
         self.observer.failed(statement)
         dropped: list[Owed] = []
         while queue and queue[0].kind != owed.SYNC:

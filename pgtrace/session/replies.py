@@ -11,7 +11,7 @@ from pgtrace.session.events import Observer, RoundTrip
 from pgtrace.session.failures import Failures
 from pgtrace.session.memory import Memory
 from pgtrace.session.owed import Owed
-from pgtrace.session.state import NO_MESSAGES, STAND_INS, SUBTYPED, UNKNOWN_STATEMENT
+from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED, UNKNOWN_STATEMENT
 
 _PORTALS_KEPT = 64
 _ASYNCHRONOUS = frozenset(b"NAS")
@@ -111,11 +111,10 @@ class Replies(Copying, Failures):
         item = self._owed[0]
         if item.kind == owed.EXECUTE:
             statement = self._portal_statement(item.portal)
-            continues = item.portal in self.statements.suspended
-            self.statements.suspended.discard(item.portal)
             if self._copying is item:
                 self._copying = None
-            self._executed(item, statement, time_ns, continues=continues)
+            self._executed(item, statement, time_ns, continues=self._continues(item))
+            self.statements.suspended.discard(item.portal)
         elif item.kind == owed.QUERY:
             statement = item.parts.pop(0) if item.parts else UNKNOWN_STATEMENT
             if self._copying is item:
@@ -132,9 +131,8 @@ class Replies(Copying, Failures):
     def _portal_suspended(self, time_ns: int, body: bytes) -> None:
         if self._owed and self._owed[0].kind == owed.EXECUTE:
             item = self._owed[0]
-            continues = item.portal in self.statements.suspended
+            self._executed(item, self._portal_statement(item.portal), time_ns, continues=self._continues(item))
             self.statements.suspended.add(item.portal)
-            self._executed(item, self._portal_statement(item.portal), time_ns, continues=continues)
             self._pop()
             self.round_trips.settle(time_ns)
 
@@ -174,7 +172,7 @@ class Replies(Copying, Failures):
 
     def _function_call_response(self, time_ns: int, body: bytes) -> None:
         if self._owed and self._owed[0].kind == owed.FUNCTION:
-            self._executed(self._owed[0], UNKNOWN_STATEMENT, time_ns)
+            self._executed(self._owed[0], FUNCTION_CALL, time_ns)
 
     def _ready_for_query(self, time_ns: int, body: bytes) -> None:
         round_trips = self.round_trips

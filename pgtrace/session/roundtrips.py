@@ -110,6 +110,8 @@ class RoundTrips:
             self._tally.setup_round_trips += 1
         else:
             self._tally.round_trips += 1
+        self._tally.pipelined_executions += max(0, current.depth - 1)
+        self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
         self.observer.counted(current)
 
     def _stop_clock(self, time_ns: int) -> None:
@@ -121,6 +123,4 @@ class RoundTrips:
         current.closed_ns = time_ns
         self.current = None
         self.last = current
-        if not current.flush_points and current.depth > 1:
-            self._tally.pipelined_executions -= current.depth - 1
         self.observer.closed(current)

@@ -71,11 +71,12 @@ class Sending(Copying):
 
     def _carries(self, statement: Statement) -> None:
         current = self.round_trips.current
-        if (
-            current is not None
-            and (not current.statements or current.statements[-1] is not statement)
-            and statement not in current.statements
-        ):
+        if current is None:
+            return
+        if not current.statements:
+            self._carried.clear()
+        if statement not in self._carried:
+            self._carried.add(statement)
             current.statements.append(statement)
 
     def _deepen(self) -> None:
@@ -83,9 +84,9 @@ class Sending(Copying):
         if current is None:
             return
         current.depth += 1
-        if current.depth > 1:
-            self._tally.pipelined_executions += 1
-        self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
+        if current.flush_points:  # a round trip already; before, the run may still end as none
+            self._tally.pipelined_executions += current.depth > 1
+            self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
 
     def _query(self, time_ns: int, body: bytes) -> None:
         self._deepen()
@@ -119,11 +120,10 @@ class Sending(Copying):
         current = self.round_trips.current
         if current is not None and name:
             current.prepares = True
-        discarded = self._discarded()
-        statement = Statement(name, sql, types) if discarded else self.statements.parse(name, sql, types)
+        statement = self.statements.parse(name, sql, types)
         self._carries(statement)
         self.observer.parsed(statement)
-        if not discarded:
+        if not self._discarded():
             self._owe(owed.PARSE, time_ns).statement = statement
 
     def _bind(self, time_ns: int, body: bytes) -> None:
@@ -161,17 +161,19 @@ class Sending(Copying):
         self._unflushed.append(item)
 
     def _close(self, time_ns: int, body: bytes) -> None:
-        if self._discarded():
-            return
         kind, name = self._memory.kind_and_name(body)
         self.statements.close(kind, name)
+        if self._discarded():
+            return
         item = self._owe(owed.CLOSE, time_ns)
         item.name, item.portal = name, kind
 
     def _sync(self, time_ns: int, body: bytes) -> None:
         if self._copying is not None:
             return
-        self._skipping = False
+        if self._skipping:
+            self._skipping = False
+            self.statements.restore(self._owed)
         self._flush_point(self._owe(owed.SYNC, time_ns), time_ns)
 
     def _flush(self, time_ns: int, body: bytes) -> None:

@@ -23,6 +23,8 @@ Handler = Callable[[int, bytes], None]
 """What is done with a message: its time and its body."""
 
 UNKNOWN_STATEMENT = Statement("", None)
+FUNCTION_CALL = Statement("", None)
+"""What a FunctionCall runs: it has no SQL."""
 SUBTYPED = 1000
 """Tally keys of Authentication and of `p`: SUBTYPED times (subtype + 1), plus the type byte."""
 STAND_INS = {
@@ -69,6 +71,8 @@ class State:
         self._offsets = [0, 0]
         self._owed: deque[Owed] = deque()
         self._unflushed: list[Owed] = []
+        self._carried: set[Statement] = set()
+        """The statements of the open round trip, to look up."""
         self._skipping = False
         self._copying: Owed | None = None
         self._copy_both = False
@@ -126,6 +130,10 @@ class State:
         self._last_end_ns = time_ns
         item.rows = 0
         item.columns = None
+
+    def _continues(self, item: Owed) -> bool:
+        """Whether it goes on with a suspended portal."""
+        return item.kind == owed.EXECUTE and item.portal in self.statements.suspended
 
     def _portal_statement(self, name: str) -> Statement:
         portal = self.statements.live_portals.get(name)

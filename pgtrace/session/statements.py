@@ -85,6 +85,13 @@ class Statements:
         else:
             self.sending_portals.pop(name, None)
 
+    def lose(self) -> None:
+        """Bytes are missing: named statements are taken to live on, the unnamed one and portals are not."""
+        self.live.pop("", None)
+        self.live_portals.clear()
+        self.suspended.clear()
+        self.restore(())
+
     # The server's view: a reply came.
 
     def parsed(self, statement: Statement) -> None:
@@ -118,10 +125,17 @@ class Statements:
             self.suspended.discard(name)
 
     def failed(self, dropped: Iterable[owed.Owed], still_owed: Iterable[owed.Owed]) -> None:
-        """An error discarded messages: the driver's view is the server's again, plus what comes after."""
+        """An error discarded messages."""
         if not any(item.kind in (owed.PARSE, owed.BIND, owed.CLOSE) for item in dropped):
             return
+        self.restore(still_owed)
+
+    def restore(self, still_owed: Iterable[owed.Owed]) -> None:
+        """The driver's view is the server's again, plus what is still owed."""
         self.version += 1
+        for name, statement in self.live.items():
+            if self.sending.get(name) is not statement:
+                self.observer.named("S", name, statement)
         self.sending = dict(self.live)
         self.sending_portals = dict(self.live_portals)
         for item in still_owed:
@@ -149,7 +163,7 @@ class Statements:
             self.sending.clear()
         elif tag == "DEALLOCATE":
             self.version += 1
-            for name in sqltext.identifiers(statement.sql or "", 3)[1:]:  # DEALLOCATE [PREPARE] name
+            for name in sqltext.identifiers(statement.sql or "", 3)[1:][-1:]:  # DEALLOCATE [PREPARE] name
                 self.live.pop(name, None)
                 self.sending.pop(name, None)
         elif tag == "PREPARE":

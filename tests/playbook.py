@@ -1,0 +1,334 @@
+"""Sessions as scripts: what passed, one read a line, in the manual's words.
+
+    0   F StartupMessage user=app
+    1   B AuthenticationOk | ReadyForQuery I
+    10  F Parse s1 SELECT $1 | Bind - s1 params=42 | Execute - | Sync
+    12  B ParseComplete | BindComplete | DataRow 42 ×3 | CommandComplete SELECT 3 | ReadyForQuery I
+
+A line is `[ms] [cN] F|B message [| message ...]`; ms is the time of the read (else 1 ms after the line before), cN the connection (else c1). `-` is the empty
+name, NULL is NULL, `''` an empty value, ` ×3` the same message three times. Other lines: `mark begin|end NAME`, `gap BYTES` (of all connections, or of one:
+`c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 opaque F|B BYTES`, `c1 fact KEY VALUE`, `c1 raw F|B HEX`, `end`. A connection that does not begin with a start-up
+packet gets a plain start-up (1 set-up round trip of no time) before its first line.
+
+play() feeds connection 1 to a Session; records() and write() make a capture of the script with the real writer. Nothing is mocked: messages are built by
+their own classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pgtrace.capture import record
+from pgtrace.capture.record import Record
+from pgtrace.capture.versions import VERSION, Header
+from pgtrace.capture.writer import CaptureWriter
+from pgtrace.protocol import authentication as auth
+from pgtrace.protocol import backend, frontend, startup
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.message import Message
+from pgtrace.session.connection import Session
+from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
+
+MS = 1_000_000
+"""ns in a millisecond."""
+WALL_NS = 1_700_000_000_000_000_000
+MONOTONIC_NS = 5_000_000_000
+"""The two clocks of a written capture's header; a script's 0 ms is then."""
+
+PLAIN_START = (
+    (FRONTEND, "StartupMessage user=app database=shop"),
+    (BACKEND, "AuthenticationOk | ParameterStatus server_version 18.1 | BackendKeyData {number} 7777 | ReadyForQuery I"),
+)
+_UNTYPED = ("StartupMessage", "SSLRequest", "GSSENCRequest", "CancelRequest")
+_TIMES = re.compile(r" ×(\d+)$")
+
+
+def _name(word: str) -> str:
+    return "" if word == "-" else word
+
+
+def _value(word: str) -> bytes | None:
+    return None if word == "NULL" else b"" if word == "''" else word.encode()
+
+
+def _list(rest: str, key: str) -> list[str]:
+    found = re.search(rf"\b{key}=(\S+)", rest)
+    return found[1].split(",") if found else []
+
+
+def _formats(rest: str, key: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in _list(rest, key))
+
+
+def _startup(rest: str) -> Message:
+    pairs = [one.partition("=")[::2] for one in rest.split()]
+    major, _, minor = dict(pairs).get("protocol", "3.0").partition(".")
+    return startup.StartupMessage(int(major) << 16 | int(minor), tuple((key, value) for key, value in pairs if key != "protocol"))
+
+
+def _parse(rest: str) -> Message:
+    name, _, sql = rest.partition(" ")
+    name, _, types = name.partition("(")
+    return frontend.Parse(_name(name), sql, tuple(int(one) for one in types.rstrip(")").split(",") if one))
+
+
+def _bind(rest: str) -> Message:
+    portal, statement = rest.split()[:2]
+    values = tuple(_value(one) for one in _list(rest, "params"))
+    return frontend.Bind(_name(portal), _name(statement), _formats(rest, "in"), values, _formats(rest, "out"))
+
+
+def _function_call(rest: str) -> Message:
+    values = tuple(_value(one) for one in _list(rest, "params"))
+    return frontend.FunctionCall(int(rest.split(maxsplit=1)[0]), _formats(rest, "in"), values, 0)
+
+
+def _error(rest: str) -> Message:
+    severity = rest.split(maxsplit=1)[0] if rest.split(maxsplit=1)[0] in ("FATAL", "PANIC") else "ERROR"
+    code, _, text = rest.removeprefix(severity).strip().partition(" ")
+    return backend.ErrorResponse((("S", severity), ("V", severity), ("C", code), ("M", text)))
+
+
+def _columns(rest: str) -> Message:
+    columns = []
+    for word in rest.split():
+        name, oid, *binary = word.split(":")
+        columns.append(backend.Column(name, 0, 0, int(oid), -1, -1, 1 if binary else 0))
+    return backend.RowDescription(tuple(columns))
+
+
+def _kind_and_name(cls: type[frontend.Describe] | type[frontend.Close]) -> Callable[[str], Message]:
+    return lambda rest: cls(rest.split()[0], _name(rest.split()[1]))
+
+
+def _execute(rest: str) -> Message:
+    portal, *most = rest.split()
+    return frontend.Execute(_name(portal), int(most[0]) if most else 0)
+
+
+def _sasl_initial(rest: str) -> Message:
+    mechanism, data = rest.split()
+    return auth.SASLInitialResponse(mechanism, data.encode())
+
+
+def _negotiate(rest: str) -> Message:
+    version, *options = rest.split()
+    major, _, minor = version.partition(".")
+    return backend.NegotiateProtocolVersion(int(major) << 16 | int(minor), tuple(options))
+
+
+_BUILDERS: tuple[dict[str, Callable[[str], Message]], dict[str, Callable[[str], Message]]] = (
+    {
+        "StartupMessage": _startup,
+        "SSLRequest": lambda rest: startup.SSLRequest(),
+        "GSSENCRequest": lambda rest: startup.GSSENCRequest(),
+        "CancelRequest": lambda rest: startup.CancelRequest(int(rest.split()[0]), rest.split()[1].encode()),
+        "PasswordMessage": lambda rest: auth.PasswordMessage(rest),
+        "SASLInitialResponse": _sasl_initial,
+        "SASLResponse": lambda rest: auth.SASLResponse(rest.encode()),
+        "GSSResponse": lambda rest: auth.GSSResponse(rest.encode()),
+        "Query": lambda rest: frontend.Query(rest),
+        "Parse": _parse,
+        "Bind": _bind,
+        "Describe": _kind_and_name(frontend.Describe),
+        "Execute": _execute,
+        "Close": _kind_and_name(frontend.Close),
+        "Sync": lambda rest: frontend.Sync(),
+        "Flush": lambda rest: frontend.Flush(),
+        "FunctionCall": _function_call,
+        "CopyData": lambda rest: frontend.CopyData(rest.encode()),
+        "CopyDone": lambda rest: frontend.CopyDone(),
+        "CopyFail": lambda rest: frontend.CopyFail(rest),
+        "Terminate": lambda rest: frontend.Terminate(),
+    },
+    {
+        "SSLRequestReply": lambda rest: startup.SSLRequestReply(rest),
+        "GSSENCRequestReply": lambda rest: startup.GSSENCRequestReply(rest),
+        "AuthenticationOk": lambda rest: auth.AuthenticationOk(),
+        "AuthenticationCleartextPassword": lambda rest: auth.AuthenticationCleartextPassword(),
+        "AuthenticationMD5Password": lambda rest: auth.AuthenticationMD5Password(rest.encode()),
+        "AuthenticationSASL": lambda rest: auth.AuthenticationSASL(tuple(rest.split())),
+        "AuthenticationSASLContinue": lambda rest: auth.AuthenticationSASLContinue(rest.encode()),
+        "AuthenticationSASLFinal": lambda rest: auth.AuthenticationSASLFinal(rest.encode()),
+        "NegotiateProtocolVersion": _negotiate,
+        "BackendKeyData": lambda rest: backend.BackendKeyData(int(rest.split()[0]), rest.split()[1].encode()),
+        "ParameterStatus": lambda rest: backend.ParameterStatus(rest.split()[0], rest.partition(" ")[2]),
+        "ReadyForQuery": lambda rest: backend.ReadyForQuery(rest),
+        "RowDescription": _columns,
+        "ParameterDescription": lambda rest: backend.ParameterDescription(tuple(int(one) for one in rest.split())),
+        "DataRow": lambda rest: backend.DataRow(tuple(_value(one) for one in rest.split())),
+        "CommandComplete": lambda rest: backend.CommandComplete(rest),
+        "EmptyQueryResponse": lambda rest: backend.EmptyQueryResponse(),
+        "ErrorResponse": _error,
+        "NoticeResponse": lambda rest: backend.NoticeResponse((("S", "NOTICE"), ("C", "00000"), ("M", rest))),
+        "ParseComplete": lambda rest: backend.ParseComplete(),
+        "BindComplete": lambda rest: backend.BindComplete(),
+        "CloseComplete": lambda rest: backend.CloseComplete(),
+        "NoData": lambda rest: backend.NoData(),
+        "PortalSuspended": lambda rest: backend.PortalSuspended(),
+        "NotificationResponse": lambda rest: backend.NotificationResponse(4711, rest.split()[0], rest.partition(" ")[2]),
+        "CopyInResponse": lambda rest: backend.CopyInResponse(0, (0,)),
+        "CopyOutResponse": lambda rest: backend.CopyOutResponse(0, (0,)),
+        "CopyBothResponse": lambda rest: backend.CopyBothResponse(0, ()),
+        "CopyData": lambda rest: backend.CopyData(rest.encode()),
+        "CopyDone": lambda rest: backend.CopyDone(),
+        "FunctionCallResponse": lambda rest: backend.FunctionCallResponse(_value(rest)),
+    },
+)
+
+
+def message(side: int, text: str) -> bytes:
+    """The bytes of one message as a script writes it."""
+    times = _TIMES.search(text)
+    if times:
+        text = text[: times.start()]
+    word, _, rest = text.strip().partition(" ")
+    return _BUILDERS[side][word](rest.strip()).wire() * (int(times[1]) if times else 1)
+
+
+def wire(side: int, text: str) -> bytes:
+    """The bytes of messages separated by ` | `."""
+    return b"".join(message(side, one) for one in text.split(" | "))
+
+
+def records(script: str) -> Iterator[Record]:
+    """The records of a script, times in ns from its 0 ms."""
+    offsets: dict[int, list[int]] = {}
+    marks: dict[str, int] = {}
+    numbers = itertools.count(1)
+    time_ns = 0
+
+    def data(number: int, side: int, sent: bytes) -> Record:
+        offset = offsets[number][side]
+        offsets[number][side] += len(sent)
+        return record.Data(time_ns, number, side, offset, sent)
+
+    for line in script.strip().splitlines():
+        words = line.split(None, 1)
+        if not words or line.strip().startswith("#"):
+            continue
+        rest = line.strip()
+        if re.fullmatch(r"[\d.]+", words[0]):
+            time_ns = round(float(words[0]) * MS)
+            rest = words[1].strip()
+        else:
+            time_ns += MS
+        number = 0
+        if re.match(r"c\d+ ", rest):
+            first, _, rest = rest.partition(" ")
+            number = int(first[1:])
+        verb, _, rest = rest.partition(" ")
+        if verb == "mark":
+            what, _, name = rest.partition(" ")
+            if what == "begin":
+                marks[name] = next(numbers)
+            yield record.Mark(time_ns, what == "begin", name, marks[name])
+            continue
+        if verb == "end":
+            yield record.End(time_ns)
+            continue
+        if verb == "gap":
+            lost = int(rest)
+            for offset in [offsets[number]] if number else list(offsets.values()):
+                offset[BACKEND] += lost
+            yield record.Gap(time_ns, number, record.NEITHER, lost, 1)
+            continue
+        number = number or 1
+        if number not in offsets:
+            offsets[number] = [0, 0]
+            client = f"127.0.0.1:{40000 + number}"
+            yield record.Open(time_ns, number, ":6433", "db:5432", client, "10.0.0.1:5432", WALL_NS + time_ns)
+            if verb in "FB" and not (verb == "F" and rest.split()[0] in _UNTYPED):
+                for side, text in PLAIN_START:
+                    yield data(number, side, wire(side, text.format(number=number)))
+        if verb in ("F", "B"):
+            side = "FB".index(verb)
+            yield data(number, side, wire(side, rest))
+        elif verb == "close":
+            yield record.Close(time_ns, number, ("F", "B", "pgtrace").index(rest), "FIN")
+        elif verb == "fact":
+            key, _, value = rest.partition(" ")
+            yield record.Fact(time_ns, number, key, value)
+        elif verb == "raw":
+            yield data(number, "FB".index(rest[0]), bytes.fromhex(rest[1:]))
+        elif verb == "opaque":
+            side, length = "FB".index(rest[0]), int(rest[1:])
+            offsets[number][side] += length
+            yield record.Opaque(time_ns, number, side, offsets[number][side] - length, length)
+        else:
+            raise ValueError(f"no such line: {line}")
+
+
+def write(path: Path, script: str, *, wall_ns: int = WALL_NS, block_records: int = 3) -> Path:
+    """A capture of the script: a few records a block, as many small flushes make it."""
+    header = Header(VERSION, os.urandom(4), wall_ns, MONOTONIC_NS, "0.1.0", "test")
+    with CaptureWriter(path, header=header) as writer:
+        for part in _parts(records(script), block_records):
+            writer.write([one._replace(time_ns=one.time_ns + MONOTONIC_NS) for one in part])
+    return path
+
+
+def _parts(items: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    rest = iter(items)
+    while part := list(itertools.islice(rest, size)):
+        yield part
+
+
+class Heard(Observer):
+    """What a session said, in lists."""
+
+    def __init__(self) -> None:
+        self.round_trips: list[RoundTrip] = []
+        self.executions: list[Execution] = []
+        self.failures: list[Statement | None] = []
+        self.parses: list[Statement] = []
+        self.binds: list[Portal] = []
+        self.others: list[int] = []
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        if round_trip not in self.round_trips:
+            self.round_trips.append(round_trip)
+
+    def executed(self, execution: Execution) -> None:
+        self.executions.append(execution)
+
+    def failed(self, statement: Statement | None) -> None:
+        self.failures.append(statement)
+
+    def parsed(self, statement: Statement) -> None:
+        self.parses.append(statement)
+
+    def bound(self, portal: Portal) -> None:
+        self.binds.append(portal)
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        self.others.append(code)
+
+    @property
+    def ran(self) -> list[str | None]:
+        """The SQL of every execution, in order; a continued portal's is no new one."""
+        return [execution.statement.sql for execution in self.executions if not execution.continues]
+
+    @property
+    def waits_ms(self) -> list[float]:
+        return [execution.wait_ns / MS for execution in self.executions]
+
+
+def play(script: str) -> tuple[Session, Heard]:
+    """Connection 1 of a script through a session."""
+    heard = Heard()
+    session = Session(heard)
+    for one in records(script):
+        if isinstance(one, record.Data):
+            session.receive(one.side, one.time_ns, one.data, one.offset)
+        elif isinstance(one, record.Gap):
+            session.gap(one.time_ns)
+        elif isinstance(one, record.Close):
+            session.close(one.time_ns)
+        elif isinstance(one, record.Opaque):
+            session.opaque(one.side, one.time_ns, one.length)
+    return session, heard
