@@ -51,7 +51,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     scene.play(on_progress=progress)
     trace = Trace.open([scene.recorder.capture], timeline=False)
     scene.recorder.quiet(trace)
-    for line in [*stats.as_text(trace, "mark"), "", *stats.messages_by_mark(trace)]:
+    for line in [*stats.as_text(trace, "mark", "the same work under each driver"), "", *stats.messages_by_mark(trace)]:
         click.echo(line)
 
 

@@ -58,7 +58,7 @@ def command(
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names)
                 _give_passwords(variables, target, recorder, private)
                 code = _run(arguments, variables)
-                _summary(recorder, target, as_json=as_json, quiet=quiet)
+                _summary(recorder, target, " ".join(arguments), as_json=as_json, quiet=quiet)
     recording.written(write, quiet)
     ctx.exit(code)
 
@@ -100,7 +100,7 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _summary(recorder: Recorder, target: Upstream, *, as_json: bool, quiet: bool) -> None:
+def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool) -> None:
     import msgspec
 
     from pgtrace.analysis.trace import Trace
@@ -112,7 +112,7 @@ def _summary(recorder: Recorder, target: Upstream, *, as_json: bool, quiet: bool
         click.echo(msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode())
     elif not quiet:
         click.echo("", err=True)
-        for line in stats.as_text(trace, "driver"):
+        for line in stats.as_text(trace, "driver", title):
             click.echo(line, err=True)
         if not complete:
             click.echo("pgtrace: the wire was not quiet after 1 s; counted as it is", err=True)

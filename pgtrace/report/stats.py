@@ -36,9 +36,9 @@ def as_dict(trace: Trace) -> dict[str, Any]:
     }
 
 
-def as_text(trace: Trace, by: str) -> list[str]:
-    """Lines of a table: one for all, then one for each driver, connection, statement or mark."""
-    lines = [_about(trace), ""]
+def as_text(trace: Trace, by: str, title: str = "") -> list[str]:
+    """Lines of a table: one for all, then one for each driver, connection, statement or mark. `title` stands for the names of the files."""
+    lines = [_about(trace, title), ""]
     if by == "statement":
         return lines + _statements(trace)
     rows: list[tuple[list[str], Counters]] = [(["all", count(len(trace.connections))], trace.totals())]
@@ -71,14 +71,14 @@ def messages_by_mark(trace: Trace) -> list[str]:
     return table(["messages", *marks], lines)
 
 
-def _about(trace: Trace) -> str:
-    files = ", ".join(trace.files)
-    parts = [f"{trace.duration_ns / 1e9:.3f} s", f"{len(trace.connections)} connections"]
+def _about(trace: Trace, title: str) -> str:
+    connections = len(trace.connections)
+    parts = [f"{trace.duration_ns / 1e9:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
-        parts.append(f"{trace.gaps} gaps, {trace.dropped_bytes} bytes not recorded")
-    if not trace.complete:
+        parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
+    if not title and not trace.complete:
         parts.append("not complete")
-    return f"{files}: {', '.join(parts)}"
+    return f"{title or ', '.join(trace.files)}: {', '.join(parts)}"
 
 
 def _cells(counters: Counters) -> list[str]:
