@@ -1,0 +1,1 @@
+"""A throw-away PostgreSQL and the same small work under every driver."""

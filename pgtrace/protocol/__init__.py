@@ -1,0 +1,1 @@
+"""Every message of the protocol: layouts, names, value types. It knows no sockets, no time and nothing that came before."""

@@ -1,0 +1,1 @@
+"""A mock server that answers a real driver from a capture."""

@@ -1,0 +1,1 @@
+"""A trace written down as text tables and as JSON."""

@@ -1,0 +1,1 @@
+"""Findings: something in a trace that costs round trips or will fail, one module each, with evidence and remedy."""

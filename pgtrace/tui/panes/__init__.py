@@ -1,0 +1,1 @@
+"""Panes of the terminal interface, one module each."""
