@@ -195,7 +195,7 @@ def _name(kind: str, text: str) -> str:
 
 def _is_value(before: str, before_kind: str, following_kind: str) -> bool:
     """Whether NULL, TRUE or FALSE stands for a value here."""
-    if following_kind in ("string", "number"):  # COPY's option: NULL ''
+    if following_kind in ("string", "number", "parameter"):  # COPY's option: NULL ''
         return False
     if before_kind == "word":
         return before in _BEFORE_VALUES

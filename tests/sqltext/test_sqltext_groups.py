@@ -148,6 +148,7 @@ def test_groups_are_those_of_libpg_query() -> None:
 @settings(max_examples=400)
 @example("'a'b'").via("a string against an identifier")
 @example("- -1")
+@example("+null'")
 @example("\ud800'\udcff'")
 def test_any_text_has_a_group_and_its_normal_form_the_same(sql: str) -> None:
     normalised = sqltext.normalise(sql)

@@ -32,7 +32,7 @@ _FORMS: Final = (
     (re.compile(r"\ASELECT t\.oid, \S+\nFROM pg_type t JOIN pg_namespace ns\n"), "the look-up of a type's OID"),
     (re.compile(r"\ASET default_transaction_(?:isolation|read_only|deferrable) TO '"), "SET default_transaction_... of set_session"),
 )  # fmt: skip
-_TIGHT_ROWS: Final = re.compile(r"(?i:\bVALUES) \((?:[^(), ]++,)+[^(), ]++\),\(")
+_TIGHT_ROWS: Final = re.compile(r"(?i:\bVALUES) \((?:[^(), ]++,)++[^(), ]++\),\(")
 _TEXTS: Final = 3
 _NOT_A_DRIVER: Final = ("psql", "pgbench", "pg_dump", "pg_restore", "pg_dumpall")
 
