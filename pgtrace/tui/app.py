@@ -165,6 +165,11 @@ class PgTraceApp(App[None]):
             widget.redraw()
         self._draw_footer()
 
+    def on_key(self, event: events.Key) -> None:
+        """A key without use here says so."""
+        if event.is_printable and event.key not in self.active_bindings:
+            self._say(f"{event.character} has no use here; ? tells the keys")
+
     def on_descendant_focus(self) -> None:
         """The footer's keys are those of the focused area, and cursors show where the focus is."""
         for widget in (self.inspector.messages, self.inspector.fields):

@@ -25,7 +25,7 @@ _LOOK: Final = (
     ("t", "time column"),
     ("d", "driver rows"),
     ("a", "per execution"),
-    ("h l", "driver"),
+    ("h l", "sideways"),
 )
 _DO: Final = (
     ("c", "one connection"),

@@ -53,6 +53,8 @@ class Messages(ListWidget):
             self.note = details.note or self.note
             self.messages += details.messages
             self._shift += [row.opened_ns - item.opened_ns if item else 0] * len(details.messages)
+        if item is not None and not self.messages and not self.note:
+            self.note = item.row.label.sql
         self._deeper = any(message.execution > 1 for message in self.messages)
         self._entries = self._joined() if len(self.messages) > LONGEST else [(number, 1) for number in range(len(self.messages))]
         self.top = 0
@@ -94,7 +96,7 @@ class Messages(ListWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         drawn = super().build(width, height)
         if not self._entries:
-            drawn.append(Line(self.view.pen, width).add(f" {self.note or 'no messages'}", "dim").strip())
+            drawn.append(Line(self.view.pen, width).add(f" {rowtext.plain(self.note or 'no messages', width)}", "dim").strip())
         return drawn
 
     def moved(self) -> None:

@@ -93,7 +93,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             for run, role in [(text, "dim")] if dim else rowtext.flight_runs(text, view.pen):
                 line.add(run, role)
         case "sql":
-            text, failed = rowtext.words(item, connection, width)
+            text, failed = rowtext.words(item, connection, width, view.sideways)
             repeated = bool(first.label.sql) and first.label.sql == near.same_sql
             line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
         case "statement":

@@ -19,6 +19,7 @@ from pgtrace.tui.theme import Pen
 
 TIMES = ("time", "clock", "above", "same cn")
 """What the time column can say: since the start, wall clock, since the row above, since the same connection's row before."""
+_LONGEST_LINE = 1 << 20
 _BOTH_CELLS = 50
 """A column of this width, which a screen of 160 cells has, tells an error and its SQL."""
 
@@ -35,8 +36,17 @@ def plain(text: str, width: int) -> str:
     return lines.cut(sanitise.text(text), width)
 
 
-def words(item: Item, connection: Connection | None, width: int) -> tuple[str, bool]:
-    """The SQL column without its colour: the text, and whether it tells an error."""
+@functools.lru_cache(maxsize=512)
+def further(text: str, start: int, width: int) -> str:
+    """The text from a character on, its lists not shortened."""
+    whole = sanitise.text(sqltext.shorten(text, _LONGEST_LINE))
+    return lines.cut("…" + whole[start:], width) if start < len(whole) else ""
+
+
+def words(item: Item, connection: Connection | None, width: int, sideways: int = 0) -> tuple[str, bool]:
+    """The SQL column without its colour: the text from a character on, and whether it tells an error."""
+    if sideways and not item.folded:
+        return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
     failed = next((row for row in item.rows if row.label.error), None)
     if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
         text = plain(failed.label.error, width)

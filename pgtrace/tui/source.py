@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -32,6 +33,5 @@ class Source:
         """`:6433 → db:5432`, or the names of the files."""
         if self.listener:
             return f"{self.listener} → {self.upstream}"
-        if len(self.files) > 1:
-            return f"{self.files[0]} + {len(self.files) - 1} more"
-        return self.files[0] if self.files else ""
+        names = [os.path.basename(file.rstrip(os.sep)) for file in self.files]
+        return f"{names[0]} + {len(names) - 1} more" if len(names) > 1 else "".join(names)

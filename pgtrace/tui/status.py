@@ -25,7 +25,7 @@ def state(view: View) -> tuple[str, str]:
             return "■ the recorder has ended", "error"
         if view.upstream_refused:
             return "✗ upstream refused", "error"
-        return f"● live {length}", "frontend"
+        return f"● live {length}" if trace.start_ns else "● live", "frontend"
     if view.catching_up:
         return f"reading {100 * trace.read_bytes // max(1, trace.size_bytes)} %", "attention"
     if trace.torn_bytes:

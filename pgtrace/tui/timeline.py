@@ -21,6 +21,8 @@ from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, ListWidget
 
+SIDEWAYS = 16
+"""Characters that one step sideways scrolls."""
 LOOK_BACK = 50
 """Lines above the window that are searched for a connection's row before."""
 
@@ -74,15 +76,17 @@ class Timeline(ListWidget):
     @property
     def new(self) -> int:
         """Lines that came since following ended and have not been in sight."""
-        return max(0, self.count() - self.seen) if self.view.source.live and not self.following else 0
+        return max(0, self.count() - self.seen) if self.view.growing and not self.following else 0
 
     @property
     def position(self) -> tuple[str, str]:
         """Where the cursor stands, for the footer, and its role."""
+        if not self.count():
+            return "", "dim"
         if self.following:
             return "follow", "backend"
         new = f"  ▼ {self.new} new  G" if self.new else ""
-        return (f"{self.cursor + 1}/{self.count()}{new}", "attention" if new else "dim") if self.count() else ("", "dim")
+        return f"{self.cursor + 1}/{self.count()}{new}", "attention" if new else "dim"
 
     def count(self) -> int:
         return len(self.view.listing)
@@ -188,6 +192,11 @@ class Timeline(ListWidget):
     def action_times(self) -> None:
         """What the time column says next."""
         self.view.times = rowtext.TIMES[(rowtext.TIMES.index(self.view.times) + 1) % len(rowtext.TIMES)]
+        self.redraw()
+
+    def action_sideways(self, steps: int) -> None:
+        """Scroll long SQL."""
+        self.view.sideways = max(0, self.view.sideways + SIDEWAYS * steps)
         self.redraw()
 
     def _columns(self, width: int) -> tuple[Column, ...]:

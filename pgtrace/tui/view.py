@@ -70,6 +70,8 @@ class View:
     """The handle on the recorder whose capture is shown; asked only whether it is alive."""
     paused: bool = False
     times: str = "time"
+    sideways: int = 0
+    """Characters of SQL that are scrolled out at the left."""
     snapshot: Snapshot = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)

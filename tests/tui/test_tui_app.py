@@ -64,14 +64,28 @@ def drive(view_of: Callable[..., View]) -> Drive:
 
 
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])
-@pytest.mark.parametrize("keys", [(), ("n", "enter"), ("n", "enter", "tab"), ("4",), ("question_mark",), ("X",), ("c",)])
-async def test_every_screen_is_filled_exactly(shop: Recording, drive: Drive, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+async def test_every_screen_is_filled_exactly(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
-        lines = await driven.press(*keys) if keys else await driven.lines()
-        assert len(lines) == size[1]
-        assert {cell_len(line) for line in lines} == {size[0]}
-        assert "pgtrace" in lines[0]
-        assert lines[-1].strip()
+        for key in ("home", "n", "enter", "tab", "escape", "escape", "4", "l", "1", "question_mark", "escape", "X", "l", "c", "enter"):
+            lines = await driven.press(key)
+            assert len(lines) == size[1], key
+            assert {cell_len(line) for line in lines} == {size[0]}, key
+            assert "pgtrace" in lines[0], key
+            assert lines[-1].strip(), key
+
+
+async def test_long_sql_is_read_sideways(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        assert not any("name FROM users" in line for line in await driven.lines())
+        assert any("…l, name FROM users" in line for line in await driven.press("l"))
+        assert any("SELECT … FROM users" in line for line in await driven.press("h"))
+
+
+async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        assert "z has no use here" in (await driven.press("z"))[-1]
+        await driven.press("4")
+        assert "x has no use here" in (await driven.press("x"))[-1]
 
 
 async def test_120x40(shop: Recording, drive: Drive) -> None:
@@ -420,3 +434,35 @@ async def test_prepared_values_of_a_reused_statement(shop: Recording, drive: Dri
     async with drive(shop) as driven:
         text = "\n".join(await driven.press("G", "enter"))
         assert "4242" in text
+
+
+async def test_a_row_without_messages_says_what_it_is(shop: Recording, drive: Drive) -> None:
+    shop.gap(2, 4096)
+    shop.flush()
+    async with drive(shop) as driven:
+        text = "\n".join(await driven.press("G", "enter"))
+        assert text.count("not recorded on c2") >= 2
+
+
+async def test_an_ended_file_opens_at_its_beginning_with_nothing_new(shop: Recording, drive: Drive) -> None:
+    shop.end()
+    async with drive(shop, live=True, listener="", files=("/somewhere/shop.pgtrace",)) as driven:
+        lines = await driven.lines()
+        assert lines[0].startswith(" pgtrace  shop.pgtrace   ■ 42 ms")
+        assert lines[8].startswith("▌")
+        assert lines[-1].rstrip().endswith("1/19")
+
+
+async def test_a_growing_file_is_live(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, live=True, listener="", files=("shop.pgtrace",)) as driven:
+        assert "ended without an end record" in (await driven.lines())[0]
+        shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+        lines = await driven.arrived(shop)
+        assert "● live" in lines[0]
+        assert lines[-1].rstrip().endswith("follow")
+
+
+async def test_a_recorder_that_died_is_told(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, live=True) as driven:
+        driven.app.view.recorder = type("Gone", (), {"alive": False})()
+        assert "■ the recorder has ended" in (await driven.lines())[0]
