@@ -89,10 +89,14 @@ class Connection(Observer):
         self._statement_names: dict[str, None] = {}
         self._portal_names: dict[str, None] = {}
         self._queries: dict[str, None] = {}
+        self._parameter_types: dict[tuple[int, ...], None] = {}
         self._flights: Counter[str] = Counter()
         self._gathered = False
         """Whether enough was seen to tell the driver, as far as it can be told."""
         self._identified: drivers.Identification | None = None
+        self._latest_identification = drivers.Identification()
+        self._weighed: tuple[int, ...] = ()
+        """How much evidence there was when it was last weighed."""
         self._meanings: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
 
     # What comes in.
@@ -263,6 +267,8 @@ class Connection(Observer):
             self._statement_names.setdefault(statement.name)
         if statement.sql is not None and len(self._queries) < EVIDENCE_KEPT:
             self._queries.setdefault(statement.sql)
+        if len(self._parameter_types) < EVIDENCE_KEPT:
+            self._parameter_types.setdefault(statement.sent_types)
 
     def bound(self, portal: Portal) -> None:
         current = self.session.round_trips.current if self.session is not None else None
@@ -429,7 +435,11 @@ class Connection(Observer):
     def _identify(self) -> drivers.Identification:
         if self._identified is not None:
             return self._identified
-        return drivers.identify(
+        seen = (self._flights.total(), len(self._statement_names), len(self._queries), len(self._first_codes), len(self._parameter_types))
+        if seen == self._weighed:
+            return self._latest_identification
+        self._weighed = seen
+        self._latest_identification = drivers.identify(
             Evidence(
                 startup_parameters=self.startup_parameters,
                 first_codes=tuple(self._first_codes),
@@ -437,9 +447,11 @@ class Connection(Observer):
                 portal_names=tuple(self._portal_names),
                 queries=tuple(self._queries),
                 flights=self._flights,
+                parameter_types=tuple(self._parameter_types),
                 application_name=self.application_name,
             )
         )
+        return self._latest_identification
 
     def _learn_key(self) -> None:
         session = self.session
