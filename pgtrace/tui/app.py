@@ -38,8 +38,7 @@ from pgtrace.tui.timeline import Timeline
 from pgtrace.tui.totals import Totals
 from pgtrace.tui.view import TICK_S, View
 
-_ASKED_FOR_S = 5.0
-"""How long a question waits for its second key, and a notice stays."""
+_NOT_SAVED = "this recording is not saved: press again to quit"
 
 
 class PgTraceApp(App[None]):
@@ -87,7 +86,6 @@ class PgTraceApp(App[None]):
         self.inspecting = False
         self.helping = False
         self._came_from = ""
-        self._asked_s = 0.0
         self._size_now: Size | None = None
         self._laid_out: tuple[object, ...] | None = None
 
@@ -120,9 +118,7 @@ class PgTraceApp(App[None]):
     def tick(self) -> None:
         """Read on and redraw what changed."""
         now = time.monotonic()
-        if self.footer.notice and now - self._asked_s > _ASKED_FOR_S:
-            self.footer.notice = ""
-            self.footer.redraw()
+        self.footer.forget()
         started = time.perf_counter()
         if self.view.tick(now):
             self.draw()
@@ -168,7 +164,7 @@ class PgTraceApp(App[None]):
     def on_key(self, event: events.Key) -> None:
         """A key without use here says so."""
         if event.is_printable and event.key not in self.active_bindings:
-            self._say(f"{event.character} has no use here; ? tells the keys")
+            self.footer.say(f"{event.character} has no use here; ? tells the keys")
 
     def on_descendant_focus(self) -> None:
         """The footer's keys are those of the focused area, and cursors show where the focus is."""
@@ -225,9 +221,9 @@ class PgTraceApp(App[None]):
     def action_problem(self, direction: int) -> None:
         """Go to the next or previous error or gap."""
         if self.pane != "timeline" or self.helping:
-            self._say("n N go through the timeline's problems")
+            self.footer.say("n N go through the timeline's problems")
         elif not self.timeline.go_to_problem(direction):
-            self._say("no further problem" if direction > 0 else "no problem before this")
+            self.footer.say("no further problem" if direction > 0 else "no problem before this")
 
     def action_only_connection(self) -> None:
         """Only this connection; again: all."""
@@ -255,9 +251,8 @@ class PgTraceApp(App[None]):
 
     def action_leave(self) -> None:
         """Quit; ask first where that throws a recording away."""
-        asked = self.footer.notice and time.monotonic() - self._asked_s < _ASKED_FOR_S and "quit" in self.footer.notice
-        if self.view.source.unsaved and len(self.view.trace.rows) and not asked:
-            self._say("this recording is not saved: press again to quit")
+        if self.view.source.unsaved and len(self.view.trace.rows) and self.footer.notice != _NOT_SAVED:
+            self.footer.say(_NOT_SAVED)
         else:
             self.exit()
 
@@ -272,10 +267,6 @@ class PgTraceApp(App[None]):
         self.spelled.redraw()
         if self.inspector.display and self.inspecting:
             self.inspector.show(item)
-
-    def _say(self, notice: str) -> None:
-        self.footer.notice, self._asked_s = notice, time.monotonic()
-        self.footer.redraw()
 
     def _draw_footer(self) -> None:
         listed = self.pane == "timeline" and not self.helping

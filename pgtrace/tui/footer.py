@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from textual.strip import Strip
 
 from pgtrace.tui.lines import Line, cells
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, LineWidget
+
+NOTICE_S: Final = 5.0
+"""How long a notice stays, and a question waits for its second key."""
 
 
 class Footer(LineWidget):
@@ -16,8 +22,20 @@ class Footer(LineWidget):
         super().__init__(view, id=id)
         self.hints: Hints = ()
         self.notice = ""
-        """Said instead of the keys until the next key."""
+        """Said instead of the keys for a while."""
+        self._said_s = 0.0
         self.position = ("", "dim")
+
+    def say(self, notice: str) -> None:
+        """Say something for NOTICE_S."""
+        self.notice, self._said_s = notice, time.monotonic()
+        self.redraw()
+
+    def forget(self) -> None:
+        """Take a notice back when its time is over."""
+        if self.notice and time.monotonic() - self._said_s > NOTICE_S:
+            self.notice = ""
+            self.redraw()
 
     def build(self, width: int, height: int) -> list[Strip]:
         pen = self.view.pen
