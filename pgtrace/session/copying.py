@@ -62,9 +62,9 @@ class Copying(State):
         if item.kind == owed.EXECUTE:
             self.round_trips.flush_point(item.sent_ns)
             self.round_trips.answered()
-            item.flushed_ns = item.sent_ns
-            if item in self._unflushed:
-                self._unflushed.remove(item)
+            item.flushed_ns = item.flushed_ns or item.sent_ns
+            if item not in self._unflushed:  # the flush point behind the data is still to come, unless all was sent ahead
+                self._unflushed.append(item)
         elif item.flush_point:
             item.flush_point = False
             self.round_trips.answered()

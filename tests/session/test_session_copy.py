@@ -1,0 +1,106 @@
+"""COPY as the backend sees it: executions, waits and messages, in simple and extended mode. Round trips of more orders are worked sequences."""
+
+from __future__ import annotations
+
+from playbook import play
+
+
+def test_copy_in_by_query_is_one_execution_of_two_round_trips() -> None:
+    session, heard = play(
+        "0  F Query COPY t FROM STDIN\n"
+        "2  B CopyInResponse\n"
+        "10 F CopyData 1 ×3\n"
+        "20 F CopyData 2 ×2 | CopyDone\n"
+        "23 B CommandComplete COPY 5 | ReadyForQuery I\n"
+    )
+    assert session.tally.round_trips == 2
+    assert heard.ran == ["COPY t FROM STDIN"]
+    assert [bytes(one.sent) for one in heard.round_trips[1:]] == [b"Q", b"dc"]
+
+
+def test_copy_in_by_query_waits_from_its_copy_done() -> None:
+    """The round trip that carried the data has one flush point after the Query was answered: CopyDone, at 20. Its last reply came at 23."""
+    _, heard = play(
+        "0  F Query COPY t FROM STDIN\n2  B CopyInResponse\n10 F CopyData 1\n20 F CopyDone\n23 B CommandComplete COPY 1 | ReadyForQuery I\n"
+    )
+    assert heard.waits_ms == [3]
+
+
+def test_copy_in_by_execute_waits_from_the_sync_after_its_copy_done() -> None:
+    for before in ("Execute - | Sync", "Execute - | Flush", "Execute -"):
+        _, heard = play(
+            f"0  F Parse - COPY t FROM STDIN | Bind - - | {before}\n"
+            "2  B ParseComplete | BindComplete | CopyInResponse\n"
+            "10 F CopyData 1\n"
+            "20 F CopyDone | Sync\n"
+            "23 B CommandComplete COPY 1 | ReadyForQuery I\n"
+        )
+        assert heard.waits_ms == [3], before
+
+
+def test_copy_in_all_sent_ahead_waits_from_its_sync() -> None:
+    session, heard = play(
+        "0  F Parse - COPY t FROM STDIN | Bind - - | Execute - | CopyData 1 | CopyDone | Sync\n"
+        "4  B ParseComplete | BindComplete | CopyInResponse | CommandComplete COPY 1 | ReadyForQuery I\n"
+    )
+    assert session.tally.round_trips == 1
+    assert heard.waits_ms == [4]
+
+
+def test_copy_out_is_one_round_trip_and_one_execution() -> None:
+    session, heard = play(
+        "F Query COPY t TO STDOUT\nB CopyOutResponse | CopyData 1 ×4 | CopyDone | CommandComplete COPY 4 | ReadyForQuery I\n"
+    )
+    assert (session.tally.round_trips, session.tally.executions) == (1, 1)
+    assert bytes(heard.round_trips[1].received) == b"HdcCZ"
+    assert session.tally.backend[ord("d")] == 4
+    assert session.tally.backend[ord("D")] == 0
+
+
+def test_two_copies_in_one_query() -> None:
+    """Each turn the backend hands over is a wait of its own: Query, first data, second data."""
+    session, heard = play(
+        "F Query COPY a FROM STDIN; COPY b FROM STDIN\nB CopyInResponse\n"
+        "F CopyData 1 | CopyDone\nB CommandComplete COPY 1 | CopyInResponse\n"
+        "F CopyData 2 | CopyDone\nB CommandComplete COPY 1 | ReadyForQuery I\n"
+    )
+    assert (session.tally.round_trips, session.tally.executions) == (3, 2)
+    assert heard.ran == ["COPY a FROM STDIN", "COPY b FROM STDIN"]
+
+
+def test_copy_fail_is_answered_by_the_error() -> None:
+    session, heard = play(
+        "F Query COPY t FROM STDIN\nB CopyInResponse\nF CopyData 1 | CopyFail no\nB ErrorResponse 57014 COPY failed | ReadyForQuery I\n"
+    )
+    assert (session.tally.round_trips, session.tally.executions) == (2, 1)
+    assert [one.failed for one in heard.executions] == [True]
+    assert [statement and statement.sql for statement in heard.failures] == ["COPY t FROM STDIN"]
+
+
+def test_an_error_in_extended_copy_discards_up_to_the_sync_behind_the_data() -> None:
+    session, heard = play(
+        "F Parse - COPY t FROM STDIN | Bind - - | Execute - | Flush\nB ParseComplete | BindComplete | CopyInResponse\n"
+        "F CopyData x\nB ErrorResponse 22P02 bad\n"
+        "F CopyData y | CopyDone | Sync\nB ReadyForQuery I\n"
+        "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n"
+    )
+    assert session.tally.round_trips == 4
+    assert heard.ran == ["COPY t FROM STDIN", "SELECT 1"]
+    assert session.is_quiet
+
+
+def test_stray_copy_data_outside_copy_mode_is_a_message_and_nothing_more() -> None:
+    session, heard = play("F CopyData 1 | CopyDone\nF Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n")
+    assert session.tally.round_trips == 1
+    assert session.tally.frontend[ord("d")] == 1
+    assert heard.others == [ord("d"), ord("c")]
+
+
+def test_copy_both_streams_without_round_trips() -> None:
+    session, _ = play(
+        "F Query START_REPLICATION SLOT s LOGICAL 0/0\nB CopyBothResponse\n"
+        "B CopyData w\nF CopyData r\nB CopyData w\nF CopyData r\n"
+        "F CopyDone\nB CopyDone | CommandComplete COPY 0 | ReadyForQuery I\n"
+    )
+    assert session.tally.round_trips == 2
+    assert (session.tally.frontend[ord("d")], session.tally.backend[ord("d")]) == (2, 2)
