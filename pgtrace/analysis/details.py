@@ -334,9 +334,9 @@ class _Walker:
         if kind in _SIMPLE:
             return
         owed = self._owed
+        owed.popleft()  # the one that failed
         while owed and owed[0][0] != 0x53:
-            view = owed.popleft()[-1]
-            view.skipped = view.execution > 0
+            owed.popleft()[-1].skipped = True
         self._skipping = not owed
 
 
