@@ -31,7 +31,7 @@ GROWING_S: Final = 3.0
 READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
-LIST_BUDGET_S: Final = 0.02
+LIST_BUDGET_S: Final = 0.04
 DRIVERS_AGAIN_S: Final = 0.5
 """How long what was found out about drivers is good for: telling them takes a look at every open connection."""
 MANY_CONNECTIONS: Final = 200
