@@ -24,8 +24,8 @@ _LAST_ROUND_S = 10.0
 @click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
 @options.recording
 @click.option("--no-tui", is_flag=True, help="Do the work once and print the table; so it is without a terminal.")
-@options.quiet
-def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool) -> None:
+@options.words("What the recorder had to say, at the end.")
+def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool, verbose: bool) -> None:
     """The same small work under several drivers, through pgtrace, on a throw-away PostgreSQL: live with a terminal, else a table."""
     from pgtrace.demo.scene import open_scene
 
@@ -39,7 +39,7 @@ def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui:
             _as_table(scene, progress)
         else:
             _as_screen(scene, write)
-        recording.say_what_was_lost(scene.recorder)
+        recording.say_what_was_lost(scene.recorder, verbose=verbose)
     recording.written(write, quiet)
 
 
@@ -51,7 +51,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     scene.play(on_progress=progress)
     trace = Trace.open([scene.recorder.capture], timeline=False)
     scene.recorder.quiet(trace)
-    for line in [*stats.as_text(trace, "mark", "the same work under each driver"), "", *stats.messages_by_mark(trace)]:
+    for line in [*stats.as_text(trace, "mark", "the same work under each driver"), "", *stats.messages(trace, "mark")]:
         click.echo(line)
 
 

@@ -23,7 +23,7 @@ _TURN_S = 0.1
 @options.recording
 @click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")
 @click.option("--no-tui", is_flag=True, help="One line for each round trip on stdout; so it is without a terminal.")
-@options.quiet
+@options.words("What the recorder had to say, at the end.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -35,6 +35,7 @@ def command(
     allow_others: bool,
     no_tui: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Stand between drivers and PostgreSQL, pass every byte on, and show what the drivers do.
 
@@ -47,13 +48,13 @@ def command(
     ):
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
         if no_tui:
-            ctx.exit(_as_lines(recorder, target, environment, write, quiet=quiet))
+            ctx.exit(_as_lines(recorder, target, environment, write, quiet=quiet, verbose=verbose))
         _as_screen(recorder, where, target, environment, write)
-        recording.say_what_was_lost(recorder)
+        recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
 
 
-def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None, *, quiet: bool) -> int:
+def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None, *, quiet: bool, verbose: bool) -> int:
     """Print round trips until a signal says stop."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,7 +74,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
     if not recorder.alive:
         click.echo("pgtrace: the recorder has ended unexpectedly", err=True)
         return 1
-    recording.say_what_was_lost(recorder)
+    recording.say_what_was_lost(recorder, verbose=verbose)
     recorder.stop()
     recording.written(write, quiet)
     return INTERRUPTED

@@ -88,6 +88,11 @@ def as_json(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")(command)
 
 
-def quiet(command: F) -> F:
-    """Fewer words."""
-    return click.option("-q", "--quiet", is_flag=True, help="Only data and errors.")(command)
+def words(more: str) -> Callable[[F], F]:
+    """Fewer words, or more: what `-v` adds."""
+
+    def add(command: F) -> F:
+        command = click.option("-v", "--verbose", is_flag=True, help=more)(command)
+        return click.option("-q", "--quiet", is_flag=True, help="Only data and errors.")(command)
+
+    return add

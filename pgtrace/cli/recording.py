@@ -61,8 +61,10 @@ def connect_hint(recorder: Recorder, upstream: Upstream) -> str:
     return f"pgtrace: {', '.join(recorder.addresses)} -> {upstream.display}"
 
 
-def say_what_was_lost(recorder: Recorder) -> None:
-    """One line on stderr where the recorder could not record everything."""
+def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
+    """One line on stderr where the recorder could not record everything; with `verbose` all it had to say."""
+    if verbose and recorder.log:
+        click.echo(recorder.log.rstrip(), err=True)
     if not recorder.alive:
         return
     stats = recorder.stats()

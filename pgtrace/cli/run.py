@@ -31,7 +31,7 @@ from pgtrace.recorder import Recorder, probe
     "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
 )
 @options.as_json
-@options.quiet
+@options.words("Messages per type as well, and what the recorder had to say.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -43,6 +43,7 @@ def command(
     env_urls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Run a program against the proxy and print the summary on stderr. The exit code is the program's own.
 
@@ -58,7 +59,7 @@ def command(
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names)
                 _give_passwords(variables, target, recorder, private)
                 code = _run(arguments, variables)
-                _summary(recorder, target, " ".join(arguments), as_json=as_json, quiet=quiet)
+                _summary(recorder, target, " ".join(arguments), as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
     ctx.exit(code)
 
@@ -100,7 +101,7 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool) -> None:
+def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     import msgspec
 
     from pgtrace.analysis.trace import Trace
@@ -114,9 +115,11 @@ def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool,
         click.echo("", err=True)
         for line in stats.as_text(trace, "driver", title):
             click.echo(line, err=True)
+        for line in ["", *stats.messages(trace, "driver")] if verbose else []:
+            click.echo(line, err=True)
         if not complete:
             click.echo("pgtrace: the wire was not quiet after 1 s; counted as it is", err=True)
     if not trace.connections:
         for line in environment.how_to_point(recorder.host, recorder.port, target):
             click.echo(f"pgtrace: {line}", err=True)
-    recording.say_what_was_lost(recorder)
+    recording.say_what_was_lost(recorder, verbose=verbose)

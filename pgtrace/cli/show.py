@@ -14,8 +14,8 @@ from pgtrace.cli.reading import read, warn_of_losses
 @options.files
 @click.option("--hex", "with_hex", is_flag=True, help="The bytes of each message below it.")
 @options.as_json
-@options.quiet
-def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool) -> None:
+@options.words("Every field of each message below it.")
+def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
     import msgspec
 
@@ -27,6 +27,6 @@ def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool)
         for about in messages.rows_as_json(trace):
             click.echo(encoder.encode(about).decode())
     else:
-        for line in messages.rows_as_text(trace, with_hex=with_hex):
+        for line in messages.rows_as_text(trace, with_hex=with_hex, with_fields=verbose):
             click.echo(line)
     warn_of_losses(trace)

@@ -20,8 +20,8 @@ from pgtrace.cli.reading import read, warn_of_losses
     help="One line for each of these.",
 )
 @options.as_json
-@options.quiet
-def command(files: tuple[Path, ...], by: str, as_json: bool, quiet: bool) -> None:
+@options.words("Messages per type as well.")
+def command(files: tuple[Path, ...], by: str, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly; --json gives every counter."""
     import msgspec
 
@@ -33,4 +33,7 @@ def command(files: tuple[Path, ...], by: str, as_json: bool, quiet: bool) -> Non
     else:
         for line in stats.as_text(trace, by):
             click.echo(line)
+        if verbose:
+            for line in ["", *stats.messages(trace, by)]:
+                click.echo(line)
     warn_of_losses(trace)

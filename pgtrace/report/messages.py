@@ -30,7 +30,7 @@ def round_trip_line(trace: Trace, row: Row) -> str:
     return f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip()
 
 
-def rows_as_text(trace: Trace, *, with_hex: bool = False) -> Iterator[str]:
+def rows_as_text(trace: Trace, *, with_hex: bool = False, with_fields: bool = False) -> Iterator[str]:
     """Every message of a trace, a line each, under a line for its round trip."""
     for place in range(len(trace.rows)):
         row = trace.rows[place]
@@ -38,6 +38,9 @@ def rows_as_text(trace: Trace, *, with_hex: bool = False) -> Iterator[str]:
         details = trace.details(place)
         for message in details.messages:
             yield _message(message)
+            if with_fields:
+                for field in message.fields():
+                    yield f"                       {'  ' * field.depth}{field.name} = {sanitise.text(field.value)}  ({field.wire_type})"
             if with_hex:
                 yield from _hex(message)
         if details.note:

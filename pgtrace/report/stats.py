@@ -61,14 +61,16 @@ def as_text(trace: Trace, by: str, title: str = "") -> list[str]:
     )
 
 
-def messages_by_mark(trace: Trace) -> list[str]:
-    """Lines of a table: messages per type, one column for each mark."""
-    marks = trace.mark_counters()
+def messages(trace: Trace, by: str) -> list[str]:
+    """Lines of a table: messages per type, one column for all and one for each driver or mark."""
+    columns = trace.mark_counters()
+    if by != "mark":
+        columns = {"all": trace.totals()} | {driver: counters for driver, _, counters in trace.drivers()}
     lines = []
     for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
-        names = sorted({name for counters in marks.values() for name in getattr(counters, key)})
-        lines += [[f"{side} {name}", *(count(getattr(counters, key).get(name, 0)) for counters in marks.values())] for name in names]
-    return table(["messages", *marks], lines)
+        names = sorted({name for counters in columns.values() for name in getattr(counters, key)})
+        lines += [[f"{side} {name}", *(count(getattr(counters, key).get(name, 0)) for counters in columns.values())] for name in names]
+    return table(["messages", *columns], lines)
 
 
 def _about(trace: Trace, title: str) -> str:
