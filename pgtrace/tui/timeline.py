@@ -95,8 +95,8 @@ class Timeline(ListWidget):
         """The listing changed: find the cursor's row again and draw. A capture that has ended is read from its beginning."""
         if self._fresh and self.view.loaded:
             self._fresh = False
-            self.following &= not self.view.trace.ended
-            if not self.following:
+            if self.following and self.view.trace.ended:
+                self.following = False
                 self.cursor, self._place = 0, -1
         self._settle()
         self.redraw()

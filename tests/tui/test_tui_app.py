@@ -466,3 +466,15 @@ async def test_a_recorder_that_died_is_told(shop: Recording, drive: Drive) -> No
     async with drive(shop, live=True) as driven:
         driven.app.view.recorder = type("Gone", (), {"alive": False})()
         assert "■ the recorder has ended" in (await driven.lines())[0]
+
+
+async def test_a_cursor_moved_while_loading_stays(shop: Recording, drive: Drive) -> None:
+    shop.end()
+    async with drive(shop, live=True, listener="", files=("shop.pgtrace",)) as driven:
+        timeline = driven.app.timeline
+        timeline._fresh = True
+        await driven.press("n")
+        place = timeline.place
+        assert place > 0
+        timeline.refresh_list()
+        assert timeline.place == place
