@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import Data, Made, Record, Rewrite
+from pgtrace.capture.record import Close, Data, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
 
 BLOCKS_KEPT: Final = 6
@@ -21,10 +21,11 @@ Piece = tuple[int, int, int, bytes]
 
 
 class _Known:
-    __slots__ = ("following", "pieces")
+    __slots__ = ("ended", "following", "pieces")
 
-    def __init__(self, pieces: dict[int, list[Piece]]) -> None:
-        self.pieces = pieces
+    def __init__(self, records: list[Record]) -> None:
+        self.pieces = _by_connection(records)
+        self.ended = frozenset(record.connection for record in records if type(record) is Close)
         self.following: int | None = None
 
 
@@ -36,7 +37,7 @@ class Blocks:
         self._known: OrderedDict[int, _Known] = OrderedDict()
 
     def pieces(self, position: int, connection: int) -> Iterator[Piece]:
-        """What passed on a connection, from the block at that position on; nothing when it is no longer kept."""
+        """What passed on a connection, from the block at that position to its end; nothing when it is no longer kept."""
         place: int | None = position
         while place is not None:
             known = self._known.get(place)
@@ -45,12 +46,14 @@ class Blocks:
                 block = next(blocks, None)
                 if block is None or block.position != place:
                     return
-                known = self._known[place] = _Known(_by_connection(block.records))
+                known = self._known[place] = _Known(block.records)
                 if len(self._known) > BLOCKS_KEPT:
                     self._known.popitem(last=False)
             else:
                 self._known.move_to_end(place)
             yield from known.pieces.get(connection, ())
+            if connection in known.ended:
+                return
             if known.following is None:
                 blocks = self._reader.blocks(place)
                 next(blocks, None)
