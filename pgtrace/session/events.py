@@ -177,7 +177,8 @@ class Tally:
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         for mine, its in ((self.frontend, other.frontend), (self.backend, other.backend)):
             for key, count in its.items():
-                mine[key] += times * count
+                if count:
+                    mine[key] += times * count
         self.max_pipeline_depth = max(self.max_pipeline_depth, other.max_pipeline_depth)
 
 
