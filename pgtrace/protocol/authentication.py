@@ -6,7 +6,7 @@ data. AuthenticationOk ends the phase. Who decodes a `p` therefore says which re
 
 SASL: AuthenticationSASL lists the mechanisms, AuthenticationSASLContinue and -Final carry the server's data; OAUTHBEARER has no Final. The mechanism
 SCRAM-SHA-256-PLUS binds the login to the TLS connection below it. It can only be offered to a driver that has the same TLS connection as the server;
-without_channel_binding() takes it out of the offer.
+proxy/tls.py takes it out of the offer.
 
 Sources: PostgreSQL manual, "Message Formats", "SASL Authentication"; RFC 5802 and 7628 for what the data holds.
 """
@@ -18,10 +18,8 @@ from typing import Final
 from pgtrace.protocol import codes
 from pgtrace.protocol.bodies import Body, ZeroEnded
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.protocol.message import MalformedMessage, Message, message
+from pgtrace.protocol.message import Message, message
 from pgtrace.protocol.primitives import Constant, Fixed, NullableBytes, Rest, ZString
-
-SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 
 
 @message(b"R", BACKEND, authentication=codes.AUTH_OK)
@@ -171,14 +169,3 @@ MESSAGES: Final[tuple[type[Message], ...]] = (
     SASLInitialResponse,
     SASLResponse,
 )
-
-
-def without_channel_binding(body: bytes) -> bytes | None:
-    """The whole AuthenticationSASL message to send instead of this body of an `R`, or None where it does not offer SCRAM-SHA-256-PLUS."""
-    try:
-        offer = AuthenticationSASL.parse(body)
-    except MalformedMessage:
-        return None
-    if SCRAM_SHA_256_PLUS not in offer.mechanisms:
-        return None
-    return AuthenticationSASL(tuple(name for name in offer.mechanisms if name != SCRAM_SHA_256_PLUS)).wire()

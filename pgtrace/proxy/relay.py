@@ -6,8 +6,8 @@ no decoding, no await, nothing held back or joined. What that costs is measured 
 - Time: a driver's bytes have the time at which they were read, a server's bytes the time at which they were handed to the driver's socket.
 - Back-pressure: the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
   so a peer that does not read costs one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
-- Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. A TLS leg cannot
-  half-close, so its TCP connection does, once everything is written: the server answers what it has read, as it would without TLS.
+- Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. On a TLS leg it is
+  TLS's own end of one direction (close_notify), once everything is written: no transport offers that, so _close_notify() asks the TLS object.
 - Reset: passed on as a reset, after everything that came before it was delivered: with SO_LINGER 0, once the kernel's queue is empty.
 - A leg that is lost never takes its bytes back: what was read before is still written to the other one.
 
@@ -19,8 +19,8 @@ from __future__ import annotations
 import array
 import asyncio
 import fcntl
-import os
 import socket
+import ssl
 import struct
 import sys
 from collections.abc import Callable
@@ -103,7 +103,10 @@ class Leg(asyncio.Protocol):
     def attach(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket: the peer writes to it from now on."""
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(0)
+        if _is_tls(self.transport):
+            self.transport.set_write_buffer_limits(1, 0)  # TLS counts "at least", and 0 would pause at every write
+        else:
+            self.transport.set_write_buffer_limits(0)
         self.peer.write = self.transport.write
         prepare_socket(transport.get_extra_info("socket"))
 
@@ -174,7 +177,7 @@ class Leg(asyncio.Protocol):
             self.transport.write_eof()
         else:
             since_ns, pending = monotonic_ns(), self._pending()
-            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._shut_down, since_ns, pending))
+            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, since_ns, pending))
 
     def reset(self) -> None:
         """Abort this socket once everything written to it has been delivered."""
@@ -220,14 +223,22 @@ class Leg(asyncio.Protocol):
                 pass
         self.transport.abort()
 
-    def _shut_down(self) -> None:
-        if self.transport is None:
+    def _close_notify(self) -> None:
+        """TLS's own half-close. While reading is paused there may be bytes it would trip over, so it waits."""
+        if self.lost or self.transport is None or self.transport.is_closing():
             return
+        if not self.transport.is_reading():
+            self.session.loop.call_later(POLL_S, self._close_notify)
+            return
+        self.transport.pause_reading()
         try:
-            with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as twin:
-                twin.shutdown(socket.SHUT_WR)
-        except OSError:
+            self.transport.get_extra_info("ssl_object").unwrap()
+        except ssl.SSLWantReadError:
+            pass  # it is written; the server's own may come later
+        except (ssl.SSLError, ValueError):
             self.transport.close()
+            return
+        self.transport.resume_reading()  # which also sends what unwrap() wrote
 
 
 class DriverLeg(Leg):

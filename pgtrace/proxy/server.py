@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 import ssl
+import stat
 import sys
 import time
 from time import monotonic_ns
@@ -228,9 +229,13 @@ class Server:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket nobody listens on; OSError EADDRINUSE where somebody does."""
-    if not os.path.lexists(path):
+    """Remove a socket nobody listens on; OSError EADDRINUSE where somebody does, and where it is no socket at all."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(kind):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
         trial.setblocking(False)
         try:

@@ -30,6 +30,7 @@ from pgtrace.protocol import codes
 
 SSL_REQUEST: Final = struct.pack(">II", 8, codes.SSL_REQUEST_CODE)
 ALPN: Final = "postgresql"
+PLUS: Final = b"SCRAM-SHA-256-PLUS"
 LONGEST_AUTHENTICATION: Final = 2000
 """libpq's bound on an authentication request."""
 
@@ -126,6 +127,12 @@ class ChannelBindingFilter:
 
 
 def _without_channel_binding(body: bytes) -> bytes | None:
-    from pgtrace.protocol.authentication import without_channel_binding  # only who needs it pays for construct
+    """The whole AuthenticationSASL to send instead of this body of one, None where it does not offer SCRAM-SHA-256-PLUS.
 
-    return without_channel_binding(body)
+    By hand, not by protocol/authentication.py: construct would take the first session 90 ms of everybody's time, and the process 10 MiB.
+    """
+    mechanisms = body[4:].split(b"\0")
+    if PLUS not in mechanisms or mechanisms[-2:] != [b"", b""]:
+        return None
+    rest = body[:4] + b"\0".join(name for name in mechanisms if name != PLUS)
+    return struct.pack(">cI", b"R", len(rest) + 4) + rest

@@ -128,7 +128,11 @@ async def _transport(
         return (await loop.create_unix_connection(factory, sock=sock))[0]
     if context is None:
         return (await loop.create_connection(factory, sock=sock))[0]
-    return (await loop.create_connection(factory, sock=sock, ssl=context, server_hostname=host, ssl_handshake_timeout=CONNECT_S))[0]
+    return (
+        await loop.create_connection(
+            factory, sock=sock, ssl=context, server_hostname=host, ssl_handshake_timeout=CONNECT_S, ssl_shutdown_timeout=CONNECT_S
+        )
+    )[0]
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, upstream: Upstream, known: Endpoint | None) -> tuple[socket.socket, Endpoint]:

@@ -230,16 +230,6 @@ def test_bind_head_reads_a_body_that_was_cut() -> None:
         frontend.bind_summary(body[:100])
 
 
-def test_channel_binding_is_taken_out_of_the_offer() -> None:
-    offer = authentication.AuthenticationSASL(("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "OAUTHBEARER"))
-    changed = authentication.without_channel_binding(offer.build())
-    assert changed == b"R\0\0\0\x23\0\0\0\x0aSCRAM-SHA-256\0OAUTHBEARER\0\0"
-    assert authentication.without_channel_binding(changed[5:]) is None
-    assert authentication.without_channel_binding(b"\0\0\0\0") is None
-    assert authentication.without_channel_binding(b"") is None
-    assert authentication.without_channel_binding(offer.build()[:-1]) is None
-
-
 def test_names_are_the_manuals() -> None:
     for kind in registry.MESSAGES:
         subtype = -1 if kind.authentication is None else kind.authentication

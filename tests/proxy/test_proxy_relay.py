@@ -38,7 +38,6 @@ LINUX = sys.platform.startswith("linux")
 def test_every_byte_comes_back_however_it_is_cut():
     session = STARTUP + b"Q\0\0\0\rselect 1\0" + bytes(range(256)) + b"X\0\0\0\4"
     with Scripted(echo) as server, recording(server.upstream) as recorder, connect(recorder) as driver:
-        driver.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in session:
             driver.sendall(bytes((byte,)))
         driver.shutdown(socket.SHUT_WR)

@@ -98,6 +98,7 @@ def connect(recorder: Recorder) -> socket.socket:
         sock.connect(recorder.addresses[0].removeprefix("unix:"))
     else:
         sock = socket.create_connection((recorder.host, recorder.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.settimeout(20)
     return sock
 
