@@ -403,7 +403,7 @@ class Connection(Observer):
 
     def _label(self, round_trip: RoundTrip) -> Label:
         texts: list[str] = []
-        for statement in round_trip.statements:
+        for statement in round_trip.statements or filter(None, (round_trip.copying,)):
             text = statement.sql if statement.sql is not None else f"{statement.name or 'statement'}, prepared earlier"
             if text not in texts:
                 texts.append(text)

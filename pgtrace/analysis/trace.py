@@ -217,8 +217,8 @@ class Trace:
         return details.read(self, place)
 
     def name_of(self, connection: Connection) -> str:
-        """`c2`, or `b:c2` for the second of several files."""
-        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:c{connection.number}"
+        """`c2`, or `b:2` for the second of several files."""
+        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:{connection.number}"
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
         """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""

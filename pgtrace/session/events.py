@@ -84,7 +84,7 @@ class RoundTrip:
     """A run of frontend messages during which no moment came at which everything was answered."""
 
     __slots__ = (
-        "closed_ns", "depth", "error", "errors", "first_answer_ns", "first_flush_ns", "flush_points", "note", "offsets", "opened_ns", "prepares",
+        "closed_ns", "copying", "depth", "error", "errors", "first_answer_ns", "first_flush_ns", "flush_points", "note", "offsets", "opened_ns", "prepares",
         "received", "received_bytes", "reuses", "rows", "sent", "sent_bytes", "setup", "statements", "status", "status_before", "uncertain",
         "values_binary", "values_text",
     )  # fmt: skip
@@ -114,6 +114,8 @@ class RoundTrip:
         """Body of the first ErrorResponse in it."""
         self.statements: list[Statement] = []
         """Distinct statements it carries a message of, in order."""
+        self.copying: Statement | None = None
+        """The COPY whose data it begins with; its Query or Execute was part of an earlier round trip."""
         self.prepares = False
         self.reuses = False
         self.uncertain = False

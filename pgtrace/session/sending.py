@@ -50,6 +50,8 @@ class Sending(Copying):
                     self._alone(FRONTEND, code, body, size, time_ns)
                     continue
                 current = round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status)
+                if self._copying is not None:
+                    current.copying = self._copied(self._copying)
             self._offsets[FRONTEND] += size
             current.sent_bytes += size
             sent = current.sent

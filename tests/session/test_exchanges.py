@@ -38,8 +38,9 @@ class Listing(Observer):
 
     def closed(self, round_trip: RoundTrip) -> None:
         fields = [
-            getattr(round_trip, name) for name in RoundTrip.__slots__ if name not in ("note", "statements", "carried", "sent", "received")
+            getattr(round_trip, name) for name in RoundTrip.__slots__ if name not in ("note", "statements", "copying", "sent", "received")
         ]
+        fields.append(round_trip.copying and round_trip.copying.sql)
         sqls = [statement.sql for statement in round_trip.statements]
         self.events.append(("closed", fields, bytes(round_trip.sent), bytes(round_trip.received), sqls))
 
