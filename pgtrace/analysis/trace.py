@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from pgtrace.analysis import details
@@ -62,15 +63,16 @@ class _File:
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
 
-    def records(self) -> Iterator[tuple[int, int, Record]]:
-        """(time, position, record) of everything that is there now."""
-        number = self.number << FILE_SHIFT
+    def records(self) -> Iterator[tuple[int, int, int, Record]]:
+        """(time, position, file, record) of everything that is there now."""
+        file = self.number
+        number = file << FILE_SHIFT
         shift = self.shift_ns
         while blocks := self.reader.read(_READ_BYTES):
             for block in blocks:
                 position = number | block.position
                 for record in block.records:
-                    yield record[0] + shift, position, record
+                    yield record[0] + shift, position, file, record
 
 
 class Trace:
@@ -209,6 +211,8 @@ class Trace:
             current = connection.session.round_trips.current
             if current is not None and current.flush_points:
                 table.round_trip(current)
+        for table in tables.values():
+            table.trim()
         views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
         return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
 
@@ -254,15 +258,8 @@ class Trace:
 
     def _merged(self) -> Iterator[tuple[int, int, int, Record]]:
         if len(self._files) == 1:
-            for time_ns, position, record in self._files[0].records():
-                yield time_ns, position, 0, record
-            return
-        streams = [
-            ((time_ns, file.number, count, position, record) for count, (time_ns, position, record) in enumerate(file.records()))
-            for file in self._files
-        ]
-        for time_ns, number, _, position, record in heapq.merge(*streams):
-            yield time_ns, position, number, record
+            return self._files[0].records()
+        return heapq.merge(*(file.records() for file in self._files), key=itemgetter(0))
 
     def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
         if not self.start_ns:
