@@ -39,7 +39,8 @@ class Histogram:
 
     def add(self, value: int) -> None:
         # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
-        shift = max(0, value.bit_length() - 6)
+        shift = value.bit_length() - 6
+        shift = max(shift, 0)
         bucket = (shift << 6) | (value >> shift)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1

@@ -314,8 +314,8 @@ class Trace:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None
         where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
-        side = "FB"[record.side] + " " if record.side in (FRONTEND, BACKEND) else ""
-        text = f"gap  {record.bytes:,} bytes of {side}not recorded{where}".replace(",", " ")
+        side = f" of {'FB'[record.side]}" if record.side in (FRONTEND, BACKEND) else ""
+        text = f"gap  {record.bytes:,} bytes{side} not recorded{where}".replace(",", " ")
         self._row(relative, position, Kind.GAP, "", text, one.index if one is not None else 0)
 
     def _row(self, relative: int, position: int, kind: Kind, flight: str, text: str, connection: int) -> None:

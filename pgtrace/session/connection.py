@@ -38,11 +38,10 @@ class Session(Exchanges):
         framer = self.framer
         if framer.seeking and offset is not None:
             self._offsets[side] = offset
-        frames = framer.feed(side, data)
         if side == BACKEND:
-            self._take_backend(time_ns, frames)
+            self._take_backend(time_ns, data)
         else:
-            self._take_frontend(time_ns, frames)
+            self._take_frontend(time_ns, data)
 
     def opaque(self, side: int, time_ns: int, length: int) -> None:
         """Bytes that were counted, not kept."""

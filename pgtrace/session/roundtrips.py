@@ -65,7 +65,8 @@ class RoundTrips:
 
     def repeat(self, current: RoundTrip, sent_ns: int, time_ns: int) -> None:
         """The open round trip was a known exchange: sent at one moment, answered at another."""
-        self._waited_ns += max(0, time_ns - sent_ns)
+        if time_ns > sent_ns:
+            self._waited_ns += time_ns - sent_ns
         self._waiting_since = time_ns
         self._close(current, time_ns)
 

@@ -108,7 +108,7 @@ def test_a_gap_is_a_row_counted_and_told(read: Read, tmp_path: Path) -> None:
     assert (trace.gaps, trace.dropped_bytes, trace.complete) == (1, 41000, False)
     row = trace.rows[len(trace.rows) - 1]
     assert row.shape.kind is Kind.GAP
-    assert row.label.sql == "gap  41 000 bytes of not recorded on c1"
+    assert row.label.sql == "gap  41 000 bytes not recorded on c1"
 
 
 def test_several_files_share_one_time_axis(read: Read, tmp_path: Path) -> None:

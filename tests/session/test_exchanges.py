@@ -20,11 +20,11 @@ Reads = list[tuple[int, bytes]]
 class Plain(Session):
     """The plain machine alone."""
 
-    def _take_frontend(self, time_ns: int, frames: list[Frame]) -> None:
-        self._frontend(time_ns, frames)
+    def _take_frontend(self, time_ns: int, data: bytes) -> None:
+        self._frontend(time_ns, self.framer.feed(FRONTEND, data))
 
-    def _take_backend(self, time_ns: int, frames: list[Frame]) -> None:
-        self._backend(time_ns, frames)
+    def _take_backend(self, time_ns: int, data: bytes) -> None:
+        self._backend(time_ns, self.framer.feed(BACKEND, data))
 
 
 class Listing(Observer):
