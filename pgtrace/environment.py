@@ -4,7 +4,7 @@ Programs find their server in three ways: libpq's variables (PGHOST, PGPORT, and
 a name of their own, and what is written into their code. The first two are redirected here; the last cannot be.
 
 - PGHOST and PGPORT name the recorder; PGHOSTADDR and PGSERVICE go, and what else the service said (user, database, password ...) becomes PGUSER, PGDATABASE
-  and so on, unless the environment says otherwise already.
+  and so on: in libpq a service wins over the environment.
 - The driver's leg is plain: an sslmode that insists on TLS moves to the upstream leg, and the program gets `disable`.
 - A URL keeps its user, password, database and options; only where it leads changes.
 - Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
@@ -53,7 +53,7 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
     for key, value in service_settings(environ).items():
         variable = _SERVICE_VARIABLES.get(key)
         if variable is not None:
-            changed.setdefault(variable, value)
+            changed[variable] = value
     for name in ("PGHOSTADDR", "PGSERVICE"):
         changed.pop(name, None)
     changed["PGHOST"] = host
