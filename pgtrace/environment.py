@@ -18,7 +18,7 @@ import os
 import urllib.parse
 from collections.abc import Mapping
 
-from pgtrace.address import DEFAULT_PORT, Upstream, parse_upstream, service_settings
+from pgtrace.address import DEFAULT_PORT, Upstream, parse_upstream, service_settings, split_url
 
 INSISTING = ("require", "verify-ca", "verify-full")
 """sslmodes under which a driver refuses a plain connection."""
@@ -41,7 +41,7 @@ def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[s
     if text is not None or any(environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
         return parse_upstream(text, environ)
     for name in url_names:
-        uri = urllib.parse.urlsplit(environ.get(name, ""))
+        uri = split_url(environ.get(name, ""), name)
         if uri.scheme.partition("+")[0] in ("postgresql", "postgres"):
             return parse_upstream(uri._replace(scheme="postgresql").geturl(), environ)
     return parse_upstream(None, environ)
@@ -71,7 +71,10 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
 
 def redirected_url(url: str, host: str, port: int) -> str:
     """A connection URL that leads to the recorder; anything that is no PostgreSQL URL stays as it is."""
-    uri = urllib.parse.urlsplit(url)
+    try:
+        uri = urllib.parse.urlsplit(url)
+    except ValueError:
+        return url
     if uri.scheme.partition("+")[0] not in ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb"):
         return url
     userinfo = uri.netloc.rpartition("@")[0]

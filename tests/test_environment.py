@@ -15,6 +15,7 @@ URLS = [
     ("postgresql://[::1]:5433/shop#part", "postgresql://127.0.0.1:7000/shop#part"),
     ("mysql://me@db/shop", "mysql://me@db/shop"),
     ("not a url", "not a url"),
+    ("postgresql://[::1/shop", "postgresql://[::1/shop"),
 ]  # fmt: skip
 
 
