@@ -98,6 +98,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         addresses=tuple(recorder.addresses),
         user=environment.get("PGUSER", ""),
         database=environment.get("PGDATABASE", ""),
+        environment=tuple((name, value) for name, value in environment.items() if name == "PGPASSWORD"),
         warning=warning,
         unsaved=write is None,
     )
