@@ -304,7 +304,7 @@ class MainScreen(Screen[None]):
     def _copy(self, name: str, text: str) -> None:
         self.app.copy_to_clipboard(text)
         try:
-            self.footer.say(f"{name} copied, and to be found in {self.copied.write(text)}")
+            self.footer.say(f"{name} copied, also in {self.copied.write(text)}")
         except OSError as error:
             self.footer.say(f"{name} copied; it could not be written to a file: {error.strerror}")
 

@@ -173,6 +173,13 @@ class View:
         return len(self.snapshot.drivers) < 2
 
     @property
+    def all_name(self) -> str:
+        """What the sum over everything is called: the driver's name where there is but one."""
+        drivers = self.snapshot.drivers
+        alone = len(drivers) == 1 and drivers[0].connections == self.snapshot.connections
+        return drivers[0].driver if alone and drivers[0].driver != UNKNOWN else "all"
+
+    @property
     def upstream_refused(self) -> str:
         """What the latest connection attempt was told when the server could not be reached, or nothing."""
         place = len(self.trace.rows) - 1
