@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.cli.imports import Imports
+from pgtrace.cli.progress import turns
 
-_PATIENCE_S = 1.0
 _STEP_S = 0.2
 
 
 def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
-    """The captures, read to their present end. Raises CaptureError."""
-    trace = Trace.open(files, timeline=timeline)
-    started = time.monotonic()
-    while trace.update(_STEP_S):
-        if not quiet and time.monotonic() - started > _PATIENCE_S and sys.stderr.isatty():
-            _read_with_bar(trace)
+    """The captures, read to their present end; what is no capture is imported first. Raises CaptureError."""
+    imports = Imports(tuple(files))
+    with imports.ending_on_interrupt():
+        if len(imports.names) > 1:
+            turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
+        trace = Trace.open(imports.paths, timeline=timeline, names=imports.names)
+        turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
+    imports.tell()
     return trace
 
 
-def _read_with_bar(trace: Trace) -> None:
-    with click.progressbar(length=max(1, trace.size_bytes), label="reading", file=sys.stderr) as bar:
-        done = 0
-        while trace.update(_STEP_S):
-            bar.update(trace.read_bytes - done)
-            done = trace.read_bytes
+def _progress(imports: Imports, trace: Trace) -> float | None:
+    if imports.running:
+        return imports.progress
+    return trace.read_bytes / max(1, trace.size_bytes)
 
 
 def warn_of_losses(trace: Trace) -> None:
