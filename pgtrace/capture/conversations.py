@@ -94,12 +94,16 @@ class _Newcomer:
 class _Past:
     """A conversation that has ended, or is none of ours."""
 
-    __slots__ = ("keys", "port", "starts")
+    __slots__ = ("_spans", "keys", "port")
 
-    def __init__(self, keys: tuple[bytes, bytes], port: int | None, starts: tuple[int, int] | None) -> None:
+    def __init__(self, keys: tuple[bytes, bytes], port: int | None, streams: tuple[Stream, Stream] | None) -> None:
         self.keys = keys
         self.port = port  # None for one of ours
-        self.starts = starts
+        self._spans = [(stream.start, stream.next) for stream in streams or ()]
+
+    def held(self, number: int) -> bool:
+        """Whether that sequence number was in it."""
+        return any(distance(number, start) >= 0 >= distance(number, end) for start, end in self._spans)
 
 
 class Conversations:
@@ -168,8 +172,8 @@ class Conversations:
             elif not flags & SYN:
                 self._accept(owner, stream, segment)
         elif isinstance(owner, _Past):
-            restarted = flags & SYN and (owner.starts is None or (seq + 1) & WRAP not in owner.starts)
-            if restarted or (payload and not (owner.starts and seq in owner.starts) and self._opener.is_startup(payload)):
+            fresh = not owner.held((seq + 1) & WRAP if flags & SYN else seq)
+            if fresh and (flags & SYN or (payload and self._opener.is_startup(payload))):
                 self._forget(owner)
                 self._identify(self._meet(time_ns, key), segment)
             elif owner.port is not None:
@@ -247,7 +251,7 @@ class Conversations:
             for direction in (0, 1):
                 if newcomer.starts[direction] is None:
                     newcomer.starts[direction] = self._first_number(newcomer, direction, seen=seen)
-            if newcomer.server_port in self._named or self._is_ours(newcomer):
+            if newcomer.server_port in self._named or self._startups(newcomer, newcomer.client):
                 self._admit(newcomer, seen=seen)
                 return
         self.others[newcomer.server_port] += newcomer.packets
@@ -257,12 +261,15 @@ class Conversations:
     def _look_for_startup(self, newcomer: _Newcomer) -> None:
         """No SYN was seen: the first start-up packet tells sides and numbers."""
         for direction in (0, 1):
-            found = [segment for segment in newcomer.payloads(direction) if self._opener.is_startup(segment[5])]
-            if found:
+            if found := self._startups(newcomer, direction):
                 first = min(found, key=lambda segment: distance(segment[2], found[0][2]))
                 newcomer.client = direction
                 newcomer.starts[direction], newcomer.starts[1 - direction] = first[2], first[3]
                 return
+
+    def _startups(self, newcomer: _Newcomer, direction: int) -> list[Segment]:
+        """The start-up packets of that direction; before the first of them something may be missing."""
+        return [segment for segment in newcomer.payloads(direction) if self._opener.is_startup(segment[5])]
 
     def _first_number(self, newcomer: _Newcomer, direction: int, *, seen: bool) -> int:
         """The sequence number that direction begins with: of a conversation seen from its beginning, the first that the other side expected."""
@@ -341,7 +348,7 @@ class Conversations:
         keys, _ = self._live.pop(conversation)
         self._held_bytes -= conversation.held_bytes
         conversation.held_bytes = 0
-        self._retire(keys, None, (conversation.streams[0].start, conversation.streams[1].start))
+        self._retire(keys, None, conversation.streams)
 
     def _bound_live(self) -> None:
         """Too many: give up one that was silent since it was last looked at."""
@@ -358,8 +365,8 @@ class Conversations:
 
     # Those that were.
 
-    def _retire(self, keys: tuple[bytes, bytes], port: int | None, starts: tuple[int, int] | None) -> None:
-        past = _Past(keys, port, starts)
+    def _retire(self, keys: tuple[bytes, bytes], port: int | None, ended: tuple[Stream, Stream] | None) -> None:
+        past = _Past(keys, port, ended)
         streams = (Stream(past, 0), Stream(past, 1))
         streams[0].peer, streams[1].peer = streams[1], streams[0]
         for key, stream in zip(keys, streams, strict=True):

@@ -1,19 +1,13 @@
 """Captures from packets: a pcap or pcapng file turned into the records a recorder would have written.
 
-    packets.py  containers -> packets        conversations.py  segments -> who talks to whom
-    ip.py       packets -> TCP segments      tcp.py            segments -> bytes in order, losses
+    packets.py        file -> packets
+    ip.py             packets -> TCP segments
+    conversations.py  segments -> whose they are
+    tcp.py            segments -> bytes in order, and losses
+    followed.py       bytes -> records, secrets covered
 
-This module is the end of that way: it says which conversations are PostgreSQL's and writes down their bytes, one Data record a packet, with the packet's time.
-It is pure: bytes in, records out. Nothing behind it learns where a capture came from.
-
-Secrets of the protocol are covered before a record is made, and that fails closed:
-
-- A connection seen from its beginning goes through a Redactor until its start-up is over, as in the recorder.
-- One that was joined in the middle, and every one behind a loss, may be in the middle of a start-up. Until both sides can be read again (framing.Framer says
-  when) each byte is covered but those of a ReadyForQuery at a packet's end, which say so. The reader cannot decode those bytes either.
-- What cannot be framed or is encrypted is Opaque for good.
-
-A connection that was joined in the middle begins with an empty Resume: nothing of a set-up is counted, nothing is called lost.
+This module puts them together and says what of PostgreSQL's is needed for it: how a driver's stream begins. All of it is pure: bytes in, records out. Nothing
+behind it learns where a capture came from.
 """
 
 from __future__ import annotations
@@ -22,20 +16,19 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import Final
 
 import pgtrace
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.conversations import Conversations
+from pgtrace.capture.followed import Followed
 from pgtrace.capture.ip import SegmentReader
 from pgtrace.capture.packets import PacketReader
-from pgtrace.capture.record import Close, Data, End, Gap, Opaque, Open, Record, Resume
-from pgtrace.capture.redact import BLANK, Redactor
+from pgtrace.capture.record import End, Open, Record
 from pgtrace.capture.versions import VERSION, Header
-from pgtrace.framing import LONGEST_STARTUP, Framer
+from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes
-from pgtrace.protocol.codes import BACKEND
 
 _LISTED: Final = 5
 _STARTUP: Final = struct.Struct(">II").unpack_from
@@ -43,8 +36,6 @@ _FIXED_LENGTHS: Final = {codes.SSL_REQUEST_CODE: 8, codes.GSSENC_REQUEST_CODE: 8
 _CANCEL_LENGTHS: Final = range(16, 12 + 256 + 1)
 _PARAMETER: Final = re.compile(rb"[A-Za-z_][\w.]*\0")
 _LONGEST_NAME: Final = 64
-_READY: Final = re.compile(rb"Z\x00\x00\x00\x05[ITE]\Z")
-_READY_BYTES: Final = 6
 
 
 def is_startup(payload: bytes) -> bool | None:
@@ -63,77 +54,6 @@ def is_startup(payload: bytes) -> bool | None:
         return False
     name = payload[8 : min(length, 8 + _LONGEST_NAME)]
     return True if _PARAMETER.match(name) else None if len(payload) < min(length, 8 + _LONGEST_NAME) and b"\0" not in name else False
-
-
-class _Connection:
-    """What becomes of one conversation's bytes."""
-
-    __slots__ = ("_append", "_framer", "_latest_ns", "_number", "_opaque", "_redactor")
-
-    def __init__(self, number: int, append: Callable[[Record], None], key: bytes, time_ns: int, *, seen: bool) -> None:
-        self._number = number
-        self._append = append
-        self._latest_ns = time_ns
-        self._opaque = False
-        self._redactor: Redactor | None = Redactor(key) if seen else None
-        self._framer: Framer | None = None
-        if not seen:
-            append(Resume(time_ns, number, b"", (0, 0)))
-            self._seek()
-
-    def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The next bytes of a side."""
-        if time_ns < self._latest_ns:
-            time_ns = self._latest_ns
-        else:
-            self._latest_ns = time_ns
-        if self._redactor is not None:
-            self._starting(side, time_ns, offset, data)
-            return
-        if self._framer is not None:
-            data = self._sought(self._framer, side, data)
-        self._append(_new(Data, (time_ns, self._number, side, offset, data)))
-
-    def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
-        """Bytes of a side are missing."""
-        self._latest_ns = max(self._latest_ns, time_ns)
-        self._append(Gap(self._latest_ns, self._number, side, size, 0))
-        if not self._opaque:
-            self._redactor = None
-            self._seek()
-
-    def close(self, side: int, time_ns: int, how: str) -> None:
-        """The conversation is over."""
-        self._append(Close(max(self._latest_ns, time_ns), self._number, side, how))
-
-    def _starting(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """Bytes of a start-up, or of what never got through one."""
-        assert self._redactor is not None
-        covered = self._redactor.feed(side, data)
-        if covered is None:
-            self._opaque = True
-            self._append(Opaque(time_ns, self._number, side, offset, len(data)))
-            return
-        self._append(Data(time_ns, self._number, side, offset, covered))
-        if self._redactor.done:
-            self._redactor = None
-
-    def _seek(self) -> None:
-        self._framer = Framer()
-        self._framer.gap()
-
-    def _sought(self, framer: Framer, side: int, data: bytes) -> bytes:
-        """What may be shown of bytes behind a loss."""
-        framer.feed(side, data)
-        if not framer.seeking:
-            self._framer = None
-            return data
-        ready = data[-_READY_BYTES:] if side == BACKEND else b""
-        kept = ready if _READY.match(ready) else b""
-        return BLANK * (len(data) - len(kept)) + kept
-
-
-_new: Callable[..., Data] = tuple.__new__
 
 
 class Pcap:
@@ -206,12 +126,12 @@ class Pcap:
         """See is_startup()."""
         return is_startup(payload)
 
-    def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> _Connection:
+    def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Followed:
         """A conversation is PostgreSQL's."""
         self.connections += 1
         self._ports.add(int(server.rpartition(":")[2]))
         self._records.append(Open(time_ns, self.connections, server, server, client, server, time_ns))
-        return _Connection(self.connections, self._records.append, self._key, time_ns, seen=seen)
+        return Followed(self.connections, self._records.append, self._key, time_ns, seen=seen)
 
     def _taken(self) -> list[Record]:
         records = self._records[:]

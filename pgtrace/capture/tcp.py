@@ -47,6 +47,9 @@ class Receiver(Protocol):
     def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
         """The next `size` bytes of that side are missing."""
 
+    def finish(self) -> None:
+        """Nothing more comes, for now."""
+
     def close(self, side: int, time_ns: int, how: str) -> None:
         """The conversation is over: which side ended it first, and whether by `FIN` or `RST`; NEITHER and `unseen` where that is not known."""
 
@@ -152,6 +155,7 @@ class Conversation:
         if self._reset is not None and not self.over:
             side, time_ns = self._reset
             self._close(side, time_ns, "RST")
+        self._receiver.finish()
 
     def abandon(self, time_ns: int) -> None:
         """It has ended, though nobody saw how."""
@@ -221,7 +225,7 @@ class Conversation:
                 if waiting.held:
                     position, number, sent_ns, _, payload, missing, ends = waiting.held[0]
                     heapq.heapreplace(waiting.held, (position, number, sent_ns, 0, payload, missing, ends))
-        elif end == stream.offset + 1 == stream.acked and not stream.held:
+        elif end == stream.offset + 1 and not any(held[4] or held[5] for held in stream.held):
             self._end(stream, time_ns)
         else:
             self._lose(stream, end, time_ns)

@@ -23,12 +23,12 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
     The protocol's secrets are blanked, as in every capture. What could not be read is told on stderr.
     """
     from pgtrace.capture.importing import Import
-    from pgtrace.cli.imports import ending_on_interrupt, tell_notes
+    from pgtrace.cli.imports import ending_on_interrupt, named_ports, tell_notes
     from pgtrace.cli.progress import turns
     from pgtrace.errors import CaptureError
 
     name = os.fspath(file)
-    with Import(name, os.fspath(out), keep_bytes=keep, named=frozenset(options.in_context("port", ()))) as one:
+    with Import(name, os.fspath(out), keep_bytes=keep, named=named_ports()) as one:
         size = one.input.size_bytes
         with ending_on_interrupt(one):
             turns(one.step, lambda: one.input.done_bytes / size if size else None, "importing", quiet=quiet)

@@ -83,8 +83,7 @@ class Imports:
             raise CaptureError(name, "named twice")
         directory = temporary_directory()
         path = os.path.join(directory, "capture")
-        named = frozenset(in_context("port", (DEFAULT_PORT,)))
-        one = Import(name, path, keep_bytes=in_context("keep", DEFAULT_KEEP_BYTES), named=named)
+        one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports())
         self._all[name] = one
         self._running.append(one)
         return path
@@ -113,6 +112,17 @@ def tell_notes(name: str, one: Import) -> None:
     """What was lost or left out, on stderr."""
     for note in one.notes():
         click.echo(f"pgtrace: {name}: {note}", err=True)
+
+
+def named_ports() -> frozenset[int]:
+    """The ports of `--port`."""
+    return frozenset(in_context("port", (DEFAULT_PORT,)))
+
+
+def keep_bytes() -> int:
+    """The bound of `--keep`."""
+    kept: int = in_context("keep", DEFAULT_KEEP_BYTES)
+    return kept
 
 
 def temporary_directory() -> str:

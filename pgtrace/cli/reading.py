@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports
 from pgtrace.cli.progress import turns
 
@@ -24,6 +26,29 @@ def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.tell()
     return trace
+
+
+def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace, Iterable[int]]]:
+    """The trace and the places of its rows: all at once, or of standard input each when it is complete. Raises CaptureError."""
+    names = [os.fspath(file) for file in files]
+    if names != [STDIN]:
+        trace = read(files, quiet=quiet)
+        yield trace, range(len(trace.rows))
+        return
+    imports = Imports(names)
+    trace = Trace.open(imports.paths, names=names)
+    listed = 0
+    unfinished: list[int] = []
+    more = True
+    with imports.ending_on_interrupt():
+        while more:
+            more = imports.step() | trace.update()
+            places = [*unfinished, *range(listed, len(trace.rows))]
+            listed = len(trace.rows)
+            unfinished = [place for place in places if more and trace.rows[place].is_open]
+            still_open = set(unfinished)
+            yield trace, [place for place in places if place not in still_open]
+    imports.tell()
 
 
 def _progress(imports: Imports, trace: Trace) -> float | None:
