@@ -41,7 +41,7 @@ class Followed:
         self._number = number
         self._append = append
         self._latest_ns = time_ns
-        self._opaque = False
+        self._opaque = False  # a loss behind bytes that cannot be framed: neither side's can be, any more
         self._redactor = Redactor(key) if seen else None
         self._joined = None if seen else _Joined()
         if not seen:
@@ -65,7 +65,9 @@ class Followed:
         self._latest_ns = max(self._latest_ns, time_ns)
         self._let_go()
         self._append(Gap(self._latest_ns, self._number, side, size, 0))
-        if not self._opaque:
+        if self._redactor is not None and self._redactor.lost:
+            self._opaque = True
+        else:
             self._redactor, self._joined = None, _Joined()
 
     def close(self, side: int, time_ns: int, how: str) -> None:
@@ -78,9 +80,8 @@ class Followed:
         self._let_go()
 
     def _starting(self, redactor: Redactor, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        covered = redactor.feed(side, data)
+        covered = None if self._opaque else redactor.feed(side, data)
         if covered is None:
-            self._opaque = True
             self._append(Opaque(time_ns, self._number, side, offset, len(data)))
             return
         self._append(Data(time_ns, self._number, side, offset, covered))

@@ -178,13 +178,13 @@ def source(key: bytes) -> str:
 
 
 def _network(link_type: int, data: bytes) -> tuple[int, int]:
-    """EtherType of what the link layer carries, and where that begins; -1 for a link that cannot be read."""
+    """EtherType of what the link layer carries, and where that begins; -1 for a link that cannot be read. Raises IndexError for a packet that is too short."""
     if link_type == _ETHERNET:
-        kind, start = int.from_bytes(data[12:14], "big"), 14
+        kind, start = _word(data, 12), 14
     elif link_type == _COOKED:
-        kind, start = int.from_bytes(data[14:16], "big"), 16
+        kind, start = _word(data, 14), 16
     elif link_type == _COOKED_2:
-        kind, start = int.from_bytes(data[:2], "big"), 20
+        kind, start = _word(data, 0), 20
     elif link_type in _RAW:
         kind, start = {4: _IPV4, 6: _IPV6}.get(data[0] >> 4, 0), 0
     elif link_type in (_NULL, _LOOP):
@@ -198,8 +198,12 @@ def _network(link_type: int, data: bytes) -> tuple[int, int]:
     else:
         return -1, 0
     while kind in _VLAN:
-        kind, start = int.from_bytes(data[start + 2 : start + 4], "big"), start + 4
+        kind, start = _word(data, start + 2), start + 4
     return kind, start
+
+
+def _word(data: bytes, at: int) -> int:
+    return data[at] << 8 | data[at + 1]
 
 
 class _Pieces:
