@@ -11,8 +11,7 @@ and PATIENCE_NS; then what there is has to do:
 The same addresses and ports may serve again: a SYN with another sequence number, a start-up packet where none can be, or a number further away than
 any window reaches begin a new conversation.
 
-All is bounded: newcomers, those that go on, those that ended (kept for packets that come late), and what all of them hold. Of too many that go on the one
-that was silent for longest is given up, as far as that is known without writing something down for each packet.
+All is bounded: newcomers, those that go on, those that ended (kept for packets that come late), and what all of them hold.
 
 feed() has one way for the segment that is next in its stream, which nearly all are, and another for everything else.
 """
@@ -22,6 +21,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from functools import partial
+from itertools import islice
+from operator import attrgetter
 from typing import Final, Protocol
 
 from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, ports, reversed_key, source
@@ -38,6 +39,8 @@ HELD_BYTES: Final = 64 * 1024 * 1024
 """What all conversations may hold together."""
 SWEEP_NS: Final = 1_000_000_000
 _LOOKED_AT: Final = 64
+_REQUESTS_BYTES: Final = 16
+"""What a driver may have asked for, SSL and GSS encryption, before its StartupMessage: that does not begin anew."""
 _CONTROL: Final = FIN | SYN | RST | ACK
 
 
@@ -118,7 +121,7 @@ class Conversations:
         self._streams: dict[bytes, Stream] = {}
         self._newcomers: dict[_Newcomer, None] = {}
         self._newcomers_bytes = 0
-        self._live: dict[Conversation, tuple[tuple[bytes, bytes], int]] = {}  # its keys, and bytes so far when it was last looked at
+        self._live: dict[Conversation, tuple[bytes, bytes]] = {}  # and its keys
         self._past: dict[_Past, None] = {}
         self._waiting: dict[Conversation, None] = {}
         self._held_bytes = 0
@@ -152,10 +155,10 @@ class Conversations:
 
     def finish(self) -> None:
         """The capture has ended."""
-        for newcomer in list(self._newcomers):
-            self._judge(newcomer)
+        while self._newcomers:
+            self._judge(next(iter(self._newcomers)))
         for conversation in list(self._live):
-            conversation.finish()
+            self._change(conversation, conversation.finish)
 
     def _other(self, stream: Stream | None, segment: Segment) -> None:
         """Everything but the next segment of a stream."""
@@ -166,7 +169,7 @@ class Conversations:
             stream = self._meet(time_ns, key)
         owner = stream.owner
         if isinstance(owner, Conversation):
-            if self._begins_anew(owner, stream, segment):
+            if self._begins_anew(stream, segment):
                 self._give_up(owner, time_ns)
                 self._identify(self._meet(time_ns, key), segment)
             elif not flags & SYN:
@@ -285,12 +288,13 @@ class Conversations:
         starts = (newcomer.starts[client] or 0, newcomer.starts[1 - client] or 0)
         receiver = self._opener.open(newcomer.met_ns, source(keys[FRONTEND]), source(keys[BACKEND]), seen=seen)
         conversation = Conversation(receiver, newcomer.streams[client], newcomer.streams[1 - client], starts)
-        self._live[conversation] = ((keys[0], keys[1]), 0)
-        early = [(newcomer.streams[direction], segment) for direction, segment in newcomer.early]
+        self._live[conversation] = (keys[0], keys[1])
+        early = newcomer.early
         self._drop(newcomer, forget=False)
-        for stream, segment in early:
-            if stream.owner is conversation:
-                self._accept(conversation, stream, segment)
+        for place, (direction, segment) in enumerate(early):
+            # What belongs to yet another conversation may begin it, but for the first: so each has fewer to begin with than the one before.
+            if place or not self._begins_anew(newcomer.streams[direction], segment):
+                self._other(self._streams.get(segment[1]), segment)
         self._bound_live()
 
     def _drop(self, newcomer: _Newcomer, *, forget: bool = True) -> None:
@@ -306,7 +310,7 @@ class Conversations:
 
     # Those that are ours.
 
-    def _begins_anew(self, conversation: Conversation, stream: Stream, segment: Segment) -> bool:
+    def _begins_anew(self, stream: Stream, segment: Segment) -> bool:
         """Whether the segment is of another conversation between the same ports."""
         _, _, seq, _, flags, payload, _ = segment
         if flags & SYN:
@@ -314,7 +318,9 @@ class Conversations:
         ahead = distance(seq, stream.next)
         if abs(ahead) >= WINDOW:
             return bool(payload)
-        return ahead > 0 and stream.side == FRONTEND and seq != stream.start and self._opener.is_startup(payload) is True
+        if ahead <= 0 or stream.side != FRONTEND or stream.offset <= _REQUESTS_BYTES:
+            return False
+        return self._opener.is_startup(payload) is True
 
     def _accept(self, conversation: Conversation, stream: Stream, segment: Segment) -> None:
         before = conversation.held_bytes
@@ -345,23 +351,19 @@ class Conversations:
 
     def _end(self, conversation: Conversation) -> None:
         self._waiting.pop(conversation, None)
-        keys, _ = self._live.pop(conversation)
+        keys = self._live.pop(conversation)
         self._held_bytes -= conversation.held_bytes
         conversation.held_bytes = 0
         self._retire(keys, None, conversation.streams)
 
     def _bound_live(self) -> None:
-        """Too many: give up one that was silent since it was last looked at."""
+        """Too many: of some, give up the one that was silent for longest. The next time others are looked at."""
         if len(self._live) <= LIVE:
             return
-        for _ in range(_LOOKED_AT):
-            conversation = next(iter(self._live))
-            keys, known = self._live.pop(conversation)
-            now = sum(stream.offset for stream in conversation.streams)
-            self._live[conversation] = (keys, now)
-            if now == known:
-                break
-        self._give_up(conversation, self._now_ns)
+        some = list(islice(self._live, _LOOKED_AT))
+        for conversation in some:
+            self._live[conversation] = self._live.pop(conversation)
+        self._give_up(min(some, key=attrgetter("latest_ns")), self._now_ns)
 
     # Those that were.
 

@@ -34,13 +34,14 @@ _new: Callable[..., Data] = tuple.__new__
 class Followed:
     """A connection on its way into the capture."""
 
-    __slots__ = ("_append", "_joined", "_latest_ns", "_number", "_opaque", "_redactor")
+    __slots__ = ("_append", "_joined", "_number", "_opaque", "_redactor", "latest_ns")
 
     def __init__(self, number: int, append: Callable[[Record], None], key: bytes, time_ns: int, *, seen: bool) -> None:
         """`append` takes the records; `key` is the Redactor's; `seen` says whether its beginning was."""
         self._number = number
         self._append = append
-        self._latest_ns = time_ns
+        self.latest_ns = time_ns
+        """The time of its latest record."""
         self._opaque = False  # a loss behind bytes that cannot be framed: neither side's can be, any more
         self._redactor = Redactor(key) if seen else None
         self._joined = None if seen else _Joined()
@@ -49,10 +50,10 @@ class Followed:
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         """The next bytes of a side."""
-        if time_ns < self._latest_ns:
-            time_ns = self._latest_ns
+        if time_ns < self.latest_ns:
+            time_ns = self.latest_ns
         else:
-            self._latest_ns = time_ns
+            self.latest_ns = time_ns
         if self._redactor is not None:
             self._starting(self._redactor, side, time_ns, offset, data)
         elif self._joined is not None:
@@ -62,9 +63,9 @@ class Followed:
 
     def lose(self, side: int, time_ns: int, _offset: int, size: int) -> None:
         """Bytes of a side are missing."""
-        self._latest_ns = max(self._latest_ns, time_ns)
+        self.latest_ns = max(self.latest_ns, time_ns)
         self._let_go()
-        self._append(Gap(self._latest_ns, self._number, side, size, 0))
+        self._append(Gap(self.latest_ns, self._number, side, size, 0))
         if self._redactor is not None and self._redactor.lost:
             self._opaque = True
         else:
@@ -73,7 +74,7 @@ class Followed:
     def close(self, side: int, time_ns: int, how: str) -> None:
         """The connection is over."""
         self._let_go()
-        self._append(Close(max(self._latest_ns, time_ns), self._number, side, how))
+        self._append(Close(max(self.latest_ns, time_ns), self._number, side, how))
 
     def finish(self) -> None:
         """Nothing more comes."""

@@ -41,6 +41,10 @@ Held = tuple[int, int, int, int, bytes, int, int]
 class Receiver(Protocol):
     """Who gets the bytes."""
 
+    @property
+    def latest_ns(self) -> int:
+        """When it got the latest."""
+
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         """The next bytes of that side, one packet's."""
 
@@ -111,6 +115,11 @@ class Conversation:
             stream.side = side
             stream.start = stream.next = stream.expected = starts[side]
             stream.take = receiver.take
+
+    @property
+    def latest_ns(self) -> int:
+        """When the latest bytes came out."""
+        return self._receiver.latest_ns
 
     @property
     def waits(self) -> bool:

@@ -21,6 +21,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: list[tuple[int, object]] = []
+        self.latest_ns = 0
         self.bytes = [b"", b""]
         self.closed: tuple[int, str] | None = None
 
