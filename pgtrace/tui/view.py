@@ -111,10 +111,12 @@ class View:
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
         changed = trace.update(budget_s=budget)
-        self.catching_up = changed and time.perf_counter() - started >= budget
+        caught_up = not changed or time.perf_counter() - started < budget
         if changed and self.loaded:
             self._grew_s = now_s
-        self.loaded |= not self.catching_up
+        changed |= caught_up == self.catching_up
+        self.catching_up = not caught_up
+        self.loaded |= caught_up
         recent = bool(self.source.listener) or now_s - self._grew_s < GROWING_S
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
@@ -169,6 +171,13 @@ class View:
     def single_driver(self) -> bool:
         """Whether the whole capture has one driver: then no row needs to say which."""
         return len(self.snapshot.drivers) < 2
+
+    @property
+    def all_name(self) -> str:
+        """What the sum over everything is called: the driver's name where there is but one."""
+        drivers = self.snapshot.drivers
+        alone = len(drivers) == 1 and drivers[0].connections == self.snapshot.connections
+        return drivers[0].driver if alone and drivers[0].driver != UNKNOWN else "all"
 
     @property
     def upstream_refused(self) -> str:

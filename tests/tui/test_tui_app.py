@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from driving import Drive
 from rich.cells import cell_len
-from wire_recording import Recording, bind, checkout, done, error, int8, query, ready
+from wire_recording import Recording, bind, checkout, done, error, int8, query, ready, startup
 
+from pgtrace.capture.record import Open
 from pgtrace.tui.theme import MONO
 
 
@@ -67,6 +68,32 @@ async def test_120x40(shop: Recording, drive: Drive) -> None:
     assert lines[8].startswith("▌  0.0000  c1 ")
     assert lines[-1].startswith(" enter inspect  n next problem  c connection")
     assert lines[-1].rstrip().endswith("1/19")
+
+
+async def test_the_only_driver_is_named_in_the_totals(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect("asyncpg")
+    recording.trip(connection, bind("__asyncpg_stmt_1__", int8(1)) + b"S\0\0\0\4", b"2\0\0\0\4" + ready())
+    recording.flush()
+    async with drive(recording) as driven:
+        lines = await driven.lines()
+        assert lines[2].startswith(" asyncpg ")
+        assert lines[3].startswith(" 1 Timeline")
+        assert "driver" not in lines[4]
+    async with drive(recording, (80, 24)) as driven:
+        assert (await driven.lines())[1].rstrip().endswith("0 errors                 asyncpg")
+
+
+async def test_the_list_does_not_move_while_a_driver_is_not_told_yet(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, live=True) as driven:
+        before = [line[:60] for line in (await driven.lines())[:8]]
+        assert before[6].startswith(" 1 Timeline")
+        shop._connections += 1
+        shop._put(Open(shop._time(), 9, "127.0.0.1:6433", "db:5432", "127.0.0.1:40009", "10.0.0.5:5432", shop._wall()))
+        shop.send(9, startup(user="app"))
+        after = [line[:60] for line in await driven.arrived(shop)]
+        assert after[6].startswith(" 1 Timeline")
+        assert len(driven.app.view.snapshot.drivers) == 3
+        assert driven.app.view.snapshot.connections == 4
 
 
 async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, drive: Drive) -> None:
