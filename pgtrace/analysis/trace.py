@@ -55,8 +55,8 @@ class _File:
 
     __slots__ = ("blocks", "name", "number", "reader", "shift_ns")
 
-    def __init__(self, path: str, number: int) -> None:
-        self.name = path
+    def __init__(self, path: str, number: int, name: str) -> None:
+        self.name = name
         self.number = number
         self.reader = CaptureReader(path)
         header = self.reader.header
@@ -78,8 +78,10 @@ class _File:
 class Trace:
     """One or several captures as one."""
 
-    def __init__(self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True) -> None:
-        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. Raises CaptureError."""
+    def __init__(
+        self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
+    ) -> None:
+        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths. Raises CaptureError."""
         self.timeline = timeline
         self.memory = Memory()
         self.rows = RowIndex()
@@ -93,7 +95,9 @@ class Trace:
         self.end_ns = 0
         self.gaps = 0
         self.dropped_bytes = 0
-        self._files = [_File(os.fspath(path), number) for number, path in enumerate(paths)]
+        files = [os.fspath(path) for path in paths]
+        shown = files if names is None else [os.fspath(name) for name in names]
+        self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self._by_number: dict[tuple[int, int], Connection] = {}
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
@@ -102,9 +106,11 @@ class Trace:
         self._pending: Iterator[tuple[int, int, int, Record]] | None = None
 
     @classmethod
-    def open(cls, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True) -> Trace:
+    def open(
+        cls, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
+    ) -> Trace:
         """The captures at these paths as one trace, nothing read yet. Raises CaptureError."""
-        return cls(paths, timeline=timeline)
+        return cls(paths, timeline=timeline, names=names)
 
     # Reading.
 
@@ -142,7 +148,7 @@ class Trace:
 
     @property
     def files(self) -> list[str]:
-        """The captures' paths, in the order of Connection.file."""
+        """The captures' names, in the order of Connection.file: their paths, or what the user calls them."""
         return [file.name for file in self._files]
 
     @property

@@ -95,12 +95,7 @@ class BlockFile:
         self._lock = threading.Lock()
         self._descriptor = -1
         self._incomplete = (0, 0)  # the offset of a torn tail, and up to where it has been searched in vain
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise CaptureError(path, (error.strerror or str(error)).lower()) from None
+        self._open()
         start = self.read_at(0, LONGEST_HEADER)
         parsed = parse_header(path, start)
         if parsed is None:
@@ -109,6 +104,14 @@ class BlockFile:
         self.header, self.start = parsed
         self._sync = BLOCK + self.header.mark
         self._decode = READERS[self.header.version[0]]
+
+    def _open(self) -> None:
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -174,6 +174,11 @@ class Redactor:
         secret = frontend.head.startswith(b"p") or (frontend.cover is not None and frontend.at < frontend.size)
         return self._ready and not (self._untyped or secret or any(self._lost))
 
+    @property
+    def lost(self) -> bool:
+        """Whether a direction is, for good."""
+        return any(self._lost)
+
     def feed(self, side: int, data: bytes) -> bytes | None:
         """The bytes to store for `data`, the next ones of `side`: as many, safe to keep. None: store them as Opaque."""
         if self._lost[side]:

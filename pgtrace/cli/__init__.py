@@ -7,6 +7,7 @@ one line on stderr and an exit code; Ctrl-C is 130; a closed stdout (`| head`) i
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from typing import Any
@@ -16,8 +17,8 @@ import click
 from pgtrace import __version__
 from pgtrace.errors import PgTraceError
 
-COMMANDS = ("listen", "run", "open", "show", "stats", "demo")
-"""In the order of --help; each is `command` in the module of its name."""
+COMMANDS = ("listen", "run", "open", "show", "stats", "import", "demo")
+"""In the order of --help; each is `command` in the module of its name (with a `_` behind it where Python has that word for itself)."""
 INTERRUPTED = 130
 CAPTURE_VERSION = 1
 
@@ -31,7 +32,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pgtrace.cli.{cmd_name}")
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"pgtrace.cli.{name}")
         command: click.Command = module.command
         return command
 

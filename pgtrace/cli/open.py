@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pgtrace.cli import options
 from pgtrace.errors import UsageError
 
+if TYPE_CHECKING:
+    from pgtrace.analysis.trace import Trace
+
 
 @click.command("open", epilog="Example: pgtrace open checkout.pgtrace")
 @options.files
 def command(files: tuple[Path, ...]) -> None:
     """Look at captures round trip by round trip, message by message. A capture that still grows is followed."""
+    import os
     import sys
 
     from pgtrace.analysis.trace import Trace
+    from pgtrace.capture.inputs import STDIN
+    from pgtrace.cli.imports import Imports
+    from pgtrace.cli.progress import turns
+    from pgtrace.cli.streamed import imported_stdin
 
-    if not sys.stderr.isatty() or not sys.stdin.isatty():
+    names = [os.fspath(file) for file in files]
+    if not sys.stderr.isatty() or not (sys.stdin.isatty() or STDIN in names):
         raise UsageError("`open` needs a terminal: use `pgtrace show` or `pgtrace stats` for text")
-    trace = Trace.open(files)
+    if names == [STDIN]:
+        with imported_stdin() as path:
+            _run(Trace.open([path], names=names), names)
+        return
+    imports = Imports(names)
+    with imports.ending_on_interrupt():
+        turns(imports.step, lambda: imports.progress, "importing")
+    imports.tell()
+    _run(Trace.open(imports.paths, names=names), names)
+
+
+def _run(trace: Trace, names: list[str]) -> None:
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import Source
 
-    run_app(trace, source=Source(files=tuple(str(file) for file in files), live=True))
+    run_app(trace, source=Source(files=tuple(names), live=True))

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
+from pgtrace.address import DEFAULT_PORT
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000}
 _SMALLEST_KEEP = 1 << 20
-_FILE = click.Path(path_type=Path, readable=False)
+FILE = click.Path(path_type=Path, readable=False)
 """A path as it is typed: whether it can be read is for the reader to say, with its own words and exit code."""
 
 
@@ -53,7 +55,7 @@ class Size(click.ParamType[int]):
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
-        click.option("-w", "write", metavar="FILE", type=_FILE, help="Write the capture there; it must not exist yet."),
+        click.option("-w", "write", metavar="FILE", type=FILE, help="Write the capture there; it must not exist yet."),
         click.option(
             "--keep",
             "keep",
@@ -79,8 +81,49 @@ def upstream(command: F) -> F:
 
 
 def files(command: F) -> F:
-    """One or several captures."""
-    return click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")(command)
+    """One or several captures, packet captures or `-`."""
+    return click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")(importing(command))
+
+
+def importing(command: F) -> F:
+    """How to read a FILE that is no capture. The values are in the context, where imports.py finds them: no command has to pass them on."""
+    keep = click.option(
+        "--keep",
+        type=Size(),
+        default="1GiB",
+        show_default=True,
+        metavar="SIZE",
+        expose_value=False,
+        callback=_keep_in_context,
+        help="Of a pcap or a stream: how much of it may be kept on disk while it is looked at.",
+    )
+    return port(keep(command))
+
+
+def port(command: F) -> F:
+    """Which side of a connection is the server where its beginning was not seen."""
+    return click.option(
+        "--port",
+        multiple=True,
+        type=click.IntRange(1, 65535),
+        default=[DEFAULT_PORT],
+        show_default=True,
+        metavar="PORT",
+        expose_value=False,
+        callback=_keep_in_context,
+        help="In a pcap: a server's port, for connections whose beginning is not in it. May be repeated.",
+    )(command)
+
+
+def in_context(name: str, default: Any) -> Any:
+    """The value of an option that importing() put into the context of the command that runs."""
+    context = click.get_current_context(silent=True)
+    return default if context is None else context.meta.get(f"pgtrace.{name}", default)
+
+
+def _keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    ctx.meta[f"pgtrace.{param.name}"] = value
+    return value
 
 
 def as_json(command: F) -> F:

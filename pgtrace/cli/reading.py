@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.capture.inputs import STDIN
+from pgtrace.cli.imports import Imports
+from pgtrace.cli.progress import turns
 
-_PATIENCE_S = 1.0
 _STEP_S = 0.2
 
 
 def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
-    """The captures, read to their present end. Raises CaptureError."""
-    trace = Trace.open(files, timeline=timeline)
-    started = time.monotonic()
-    while trace.update(_STEP_S):
-        if not quiet and time.monotonic() - started > _PATIENCE_S and sys.stderr.isatty():
-            _read_with_bar(trace)
+    """The captures, read to their present end; what is no capture is imported first. Raises CaptureError."""
+    imports = Imports(tuple(files))
+    with imports.ending_on_interrupt():
+        if len(imports.names) > 1:
+            turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
+        trace = Trace.open(imports.paths, timeline=timeline, names=imports.names)
+        turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
+    imports.tell()
     return trace
 
 
-def _read_with_bar(trace: Trace) -> None:
-    with click.progressbar(length=max(1, trace.size_bytes), label="reading", file=sys.stderr) as bar:
-        done = 0
-        while trace.update(_STEP_S):
-            bar.update(trace.read_bytes - done)
-            done = trace.read_bytes
+def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace, Iterable[int]]]:
+    """The trace and the places of its rows: all at once, or of standard input each when it is complete. Raises CaptureError."""
+    names = [os.fspath(file) for file in files]
+    if names != [STDIN]:
+        trace = read(files, quiet=quiet)
+        yield trace, range(len(trace.rows))
+        return
+    imports = Imports(names)
+    trace = Trace.open(imports.paths, names=names)
+    listed = 0
+    unfinished: list[int] = []
+    more = True
+    with imports.ending_on_interrupt():
+        while more:
+            more = imports.step() | trace.update()
+            places = [*unfinished, *range(listed, len(trace.rows))]
+            listed = len(trace.rows)
+            unfinished = [place for place in places if more and trace.rows[place].is_open]
+            still_open = set(unfinished)
+            yield trace, [place for place in places if place not in still_open]
+    imports.tell()
+
+
+def _progress(imports: Imports, trace: Trace) -> float | None:
+    if imports.running:
+        return imports.progress
+    return trace.read_bytes / max(1, trace.size_bytes)
 
 
 def warn_of_losses(trace: Trace) -> None:

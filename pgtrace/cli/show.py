@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,13 +20,16 @@ def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool,
     import msgspec
 
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import read, warn_of_losses
+    from pgtrace.cli.reading import rows, warn_of_losses
     from pgtrace.report import messages
 
-    trace = read(files, quiet=quiet)
-    if as_json:
-        encoder = msgspec.json.Encoder()
-        write(encoder.encode(about).decode() for about in messages.rows_as_json(trace))
-    else:
-        write(messages.rows_as_text(trace, with_hex=with_hex, with_fields=verbose))
+    encoder = msgspec.json.Encoder()
+    lines: Iterator[str]
+    for trace, places in rows(files, quiet=quiet):
+        if as_json:
+            lines = (encoder.encode(about).decode() for about in messages.rows_as_json(trace, places))
+        else:
+            lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose)
+        if not write(lines):
+            break
     warn_of_losses(trace)

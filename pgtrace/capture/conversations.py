@@ -1,0 +1,395 @@
+"""Which conversation a TCP segment belongs to, and which of its sides is the server.
+
+A conversation begins as a newcomer. It is known once both sides' first sequence numbers are (SYN and SYN-ACK tell them) and, for a port that was not named as
+a server's, once the first bytes are those of a PostgreSQL driver. Packets may stand in any order, so what comes meanwhile is kept, up to NEWCOMER_SEGMENTS
+and PATIENCE_NS; then what there is has to do:
+
+1. A SYN, SYN-ACK or a start-up packet tells the sides. Its beginning was seen.
+2. Else a named port does. The conversation was joined in the middle.
+3. Else it is none of ours. Its packets are counted by port, so that it can be said what the file holds.
+
+The same addresses and ports may serve again: a SYN with another sequence number, a start-up packet where none can be, or a number further away than
+any window reaches begin a new conversation.
+
+All is bounded: newcomers, those that go on, those that ended (kept for packets that come late), and what all of them hold.
+
+feed() has one way for the segment that is next in its stream, which nearly all are, and another for everything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
+from functools import partial
+from itertools import islice
+from operator import attrgetter
+from typing import Final, Protocol
+
+from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, ports, reversed_key, source
+from pgtrace.capture.tcp import HALF, PATIENCE_NS, WINDOW, WRAP, Conversation, Receiver, Stream, distance
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+NEWCOMER_SEGMENTS: Final = 16
+"""Segments with payload after which a newcomer is judged by what there is."""
+NEWCOMERS: Final = 4096
+NEWCOMERS_BYTES: Final = 16 * 1024 * 1024
+LIVE: Final = 32_768
+PAST: Final = 16_384
+HELD_BYTES: Final = 64 * 1024 * 1024
+"""What all conversations may hold together."""
+SWEEP_NS: Final = 1_000_000_000
+_LOOKED_AT: Final = 64
+_REQUESTS_BYTES: Final = 16
+"""What a driver may have asked for, SSL and GSS encryption, before its StartupMessage: that does not begin anew."""
+_CONTROL: Final = FIN | SYN | RST | ACK
+
+
+class Opener(Protocol):
+    """Who wants the conversations."""
+
+    def is_startup(self, payload: bytes) -> bool | None:
+        """Whether these bytes can only be the first of a driver's; None while they are too few to tell."""
+
+    def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Receiver:
+        """A conversation; `seen` says whether its beginning was."""
+
+
+class _Newcomer:
+    """A conversation of which too little is known. Its two directions are 0 and 1 as they were met."""
+
+    __slots__ = ("client", "early", "early_bytes", "keys", "met_ns", "packets", "starts", "streams")
+
+    def __init__(self, time_ns: int, key: bytes) -> None:
+        self.met_ns = time_ns
+        self.keys = (key, reversed_key(key))
+        self.streams = (Stream(self, 0), Stream(self, 1))
+        self.streams[0].peer, self.streams[1].peer = self.streams[1], self.streams[0]
+        self.starts: list[int | None] = [None, None]
+        self.client: int | None = None
+        """The direction that comes from the client."""
+        self.early: list[tuple[int, Segment]] = []
+        self.early_bytes = 0
+        self.packets = 0
+
+    @property
+    def server_port(self) -> int:
+        """Its server's port; of two the smaller, while that is not known."""
+        source_port, destination_port = ports(self.keys[0])
+        if self.client is None:
+            return min(source_port, destination_port)
+        return destination_port if self.client == 0 else source_port
+
+    def payloads(self, direction: int) -> list[Segment]:
+        return [segment for where, segment in self.early if where == direction]
+
+    def first_bytes(self, direction: int) -> bytes:
+        """The bytes with which that direction begins, as far as they are there without a hole."""
+        start = self.starts[direction]
+        found = b""
+        if start is not None:
+            for segment in sorted(self.payloads(direction), key=lambda segment: distance(segment[2], start)):
+                known = len(found) - distance(segment[2], start)
+                if 0 <= known < len(segment[5]):
+                    found += segment[5][known:]
+        return found
+
+
+class _Past:
+    """A conversation that has ended, or is none of ours."""
+
+    __slots__ = ("_spans", "keys", "port")
+
+    def __init__(self, keys: tuple[bytes, bytes], port: int | None, streams: tuple[Stream, Stream] | None) -> None:
+        self.keys = keys
+        self.port = port  # None for one of ours
+        self._spans = [(stream.start, stream.next) for stream in streams or ()]
+
+    def held(self, number: int) -> bool:
+        """Whether that sequence number was in it."""
+        return any(distance(number, start) >= 0 >= distance(number, end) for start, end in self._spans)
+
+
+class Conversations:
+    """All conversations of one capture."""
+
+    def __init__(self, opener: Opener, named: Container[int]) -> None:
+        """`named` are the ports that are servers' even where no start-up packet was seen."""
+        self.others: Counter[int] = Counter()
+        """Packets of conversations that are none of ours, by port."""
+        self._opener = opener
+        self._named = named
+        self._streams: dict[bytes, Stream] = {}
+        self._newcomers: dict[_Newcomer, None] = {}
+        self._newcomers_bytes = 0
+        self._live: dict[Conversation, tuple[bytes, bytes]] = {}  # and its keys
+        self._past: dict[_Past, None] = {}
+        self._waiting: dict[Conversation, None] = {}
+        self._held_bytes = 0
+        self._now_ns = 0
+        """The time of the latest sweep."""
+
+    def feed(self, segments: Iterable[Segment]) -> None:
+        """The next segments of the capture."""
+        find = self._streams.get
+        time_ns = self._now_ns
+        for segment in segments:
+            time_ns, key, seq, ack, flags, payload, missing = segment
+            stream = find(key)
+            if (
+                stream is not None
+                and seq == stream.expected
+                and flags & _CONTROL == ACK
+                and not missing
+                and (stream.peer.next - ack) & WRAP < HALF
+            ):
+                if payload:
+                    offset = stream.offset
+                    size = len(payload)
+                    stream.offset = offset + size
+                    stream.next = stream.expected = (seq + size) & WRAP
+                    stream.take(stream.side, time_ns, offset, payload)
+            else:
+                self._other(stream, segment)
+        if abs(time_ns - self._now_ns) >= SWEEP_NS:
+            self._sweep(time_ns)
+
+    def finish(self) -> None:
+        """The capture has ended."""
+        while self._newcomers:
+            self._judge(next(iter(self._newcomers)))
+        for conversation in list(self._live):
+            self._change(conversation, conversation.finish)
+
+    def _other(self, stream: Stream | None, segment: Segment) -> None:
+        """Everything but the next segment of a stream."""
+        time_ns, key, seq, _, flags, payload, missing = segment
+        if stream is None:
+            if not (payload or missing or flags & SYN):
+                return  # it tells nothing
+            stream = self._meet(time_ns, key)
+        owner = stream.owner
+        if isinstance(owner, Conversation):
+            if self._begins_anew(stream, segment):
+                self._give_up(owner, time_ns)
+                self._identify(self._meet(time_ns, key), segment)
+            elif not flags & SYN:
+                self._accept(owner, stream, segment)
+        elif isinstance(owner, _Past):
+            fresh = not owner.held((seq + 1) & WRAP if flags & SYN else seq)
+            if fresh and (flags & SYN or (payload and self._opener.is_startup(payload))):
+                self._forget(owner)
+                self._identify(self._meet(time_ns, key), segment)
+            elif owner.port is not None:
+                self.others[owner.port] += 1
+        else:
+            self._identify(stream, segment)
+
+    # Newcomers.
+
+    def _meet(self, time_ns: int, key: bytes) -> Stream:
+        """Begin a conversation; the stream of the segment that is its first."""
+        newcomer = _Newcomer(time_ns, key)
+        for name, stream in zip(newcomer.keys, newcomer.streams, strict=True):
+            self._streams[name] = stream
+        self._newcomers[newcomer] = None
+        if len(self._newcomers) > NEWCOMERS:
+            self._judge(next(iter(self._newcomers)))
+        return newcomer.streams[0]
+
+    def _identify(self, stream: Stream, segment: Segment) -> None:
+        """One more segment of a newcomer."""
+        time_ns, key, seq, ack, flags, payload, missing = segment
+        newcomer = stream.owner
+        assert isinstance(newcomer, _Newcomer)
+        newcomer.packets += 1
+        this, other = stream.side, 1 - stream.side
+        if flags & SYN:
+            start = (seq + 1) & WRAP
+            if newcomer.starts[this] not in (None, start):
+                self._judge(newcomer)
+                self._other(self._streams.get(key), segment)
+                return
+            newcomer.starts[this] = start
+            newcomer.client = other if flags & ACK else this
+            if flags & ACK:
+                newcomer.starts[other] = ack
+            segment = (time_ns, key, start, ack, flags & ~SYN, payload, missing)
+        if flags & RST and not newcomer.early:
+            self._drop(newcomer)
+            return
+        if payload or missing or flags & (FIN | RST):
+            newcomer.early.append((this, segment))
+            newcomer.early_bytes += len(payload)
+            self._newcomers_bytes += len(payload)
+        if None not in newcomer.starts:
+            ours = newcomer.server_port in self._named or self._is_ours(newcomer)
+            if ours:
+                self._admit(newcomer, seen=True)
+            elif ours is False:
+                self._judge(newcomer)
+        if len(newcomer.early) >= NEWCOMER_SEGMENTS:
+            self._judge(newcomer)
+        while self._newcomers_bytes > NEWCOMERS_BYTES:
+            self._judge(next(iter(self._newcomers)))
+
+    def _is_ours(self, newcomer: _Newcomer) -> bool | None:
+        return self._opener.is_startup(newcomer.first_bytes(newcomer.client)) if newcomer.client is not None else None
+
+    def _judge(self, newcomer: _Newcomer) -> None:
+        """Nothing more will be learned about it: what is it?"""
+        if not newcomer.early:
+            self._drop(newcomer)
+            return
+        seen = newcomer.client is not None
+        if newcomer.client is None:
+            self._look_for_startup(newcomer)
+            seen = newcomer.client is not None
+        if newcomer.client is None:
+            source_port, destination_port = ports(newcomer.keys[0])
+            if destination_port in self._named:
+                newcomer.client = 0
+            elif source_port in self._named:
+                newcomer.client = 1
+        if newcomer.client is not None:
+            for direction in (0, 1):
+                if newcomer.starts[direction] is None:
+                    newcomer.starts[direction] = self._first_number(newcomer, direction, seen=seen)
+            if newcomer.server_port in self._named or self._startups(newcomer, newcomer.client):
+                self._admit(newcomer, seen=seen)
+                return
+        self.others[newcomer.server_port] += newcomer.packets
+        self._retire(newcomer.keys, newcomer.server_port, None)
+        self._drop(newcomer)
+
+    def _look_for_startup(self, newcomer: _Newcomer) -> None:
+        """No SYN was seen: the first start-up packet tells sides and numbers."""
+        for direction in (0, 1):
+            if found := self._startups(newcomer, direction):
+                first = min(found, key=lambda segment: distance(segment[2], found[0][2]))
+                newcomer.client = direction
+                newcomer.starts[direction], newcomer.starts[1 - direction] = first[2], first[3]
+                return
+
+    def _startups(self, newcomer: _Newcomer, direction: int) -> list[Segment]:
+        """The start-up packets of that direction; before the first of them something may be missing."""
+        return [segment for segment in newcomer.payloads(direction) if self._opener.is_startup(segment[5])]
+
+    def _first_number(self, newcomer: _Newcomer, direction: int, *, seen: bool) -> int:
+        """The sequence number that direction begins with: of a conversation seen from its beginning, the first that the other side expected."""
+        sent = [segment[2] for segment in newcomer.payloads(direction)]
+        confirmed = [segment[3] for segment in newcomer.payloads(1 - direction) if segment[4] & ACK]
+        numbers = sent + confirmed if seen else sent or confirmed
+        return min(numbers, key=lambda number: distance(number, numbers[0])) if numbers else 0
+
+    def _admit(self, newcomer: _Newcomer, *, seen: bool) -> None:
+        """It is one of ours."""
+        client = newcomer.client or 0
+        keys = newcomer.keys if client == 0 else newcomer.keys[::-1]
+        starts = (newcomer.starts[client] or 0, newcomer.starts[1 - client] or 0)
+        receiver = self._opener.open(newcomer.met_ns, source(keys[FRONTEND]), source(keys[BACKEND]), seen=seen)
+        conversation = Conversation(receiver, newcomer.streams[client], newcomer.streams[1 - client], starts)
+        self._live[conversation] = (keys[0], keys[1])
+        early = newcomer.early
+        self._drop(newcomer, forget=False)
+        for place, (direction, segment) in enumerate(early):
+            # What belongs to yet another conversation may begin it, but for the first: so each has fewer to begin with than the one before.
+            if place or not self._begins_anew(newcomer.streams[direction], segment):
+                self._other(self._streams.get(segment[1]), segment)
+        self._bound_live()
+
+    def _drop(self, newcomer: _Newcomer, *, forget: bool = True) -> None:
+        """It is none any more."""
+        self._newcomers.pop(newcomer, None)
+        self._newcomers_bytes -= newcomer.early_bytes
+        newcomer.early_bytes = 0
+        newcomer.early = []
+        if forget:
+            for key, stream in zip(newcomer.keys, newcomer.streams, strict=True):
+                if self._streams.get(key) is stream:
+                    del self._streams[key]
+
+    # Those that are ours.
+
+    def _begins_anew(self, stream: Stream, segment: Segment) -> bool:
+        """Whether the segment is of another conversation between the same ports."""
+        _, _, seq, _, flags, payload, _ = segment
+        if flags & SYN:
+            return (seq + 1) & WRAP != stream.start
+        ahead = distance(seq, stream.next)
+        if abs(ahead) >= WINDOW:
+            return bool(payload)
+        if ahead <= 0 or stream.side != FRONTEND or stream.offset <= _REQUESTS_BYTES:
+            return False
+        return self._opener.is_startup(payload) is True
+
+    def _accept(self, conversation: Conversation, stream: Stream, segment: Segment) -> None:
+        before = conversation.held_bytes
+        conversation.accept(stream, segment)
+        self._held_bytes += conversation.held_bytes - before
+        if conversation.over:
+            self._end(conversation)
+        elif conversation.waits:
+            self._waiting[conversation] = None
+        else:
+            self._waiting.pop(conversation, None)
+        if self._held_bytes > HELD_BYTES:
+            for waiting in list(self._waiting):
+                self._change(waiting, waiting.finish)
+
+    def _change(self, conversation: Conversation, act: Callable[[], None]) -> None:
+        before = conversation.held_bytes
+        act()
+        self._held_bytes += conversation.held_bytes - before
+        if conversation.over:
+            self._end(conversation)
+        elif not conversation.waits:
+            self._waiting.pop(conversation, None)
+
+    def _give_up(self, conversation: Conversation, time_ns: int) -> None:
+        """It has ended, though nobody saw how."""
+        self._change(conversation, partial(conversation.abandon, time_ns))
+
+    def _end(self, conversation: Conversation) -> None:
+        self._waiting.pop(conversation, None)
+        keys = self._live.pop(conversation)
+        self._held_bytes -= conversation.held_bytes
+        conversation.held_bytes = 0
+        self._retire(keys, None, conversation.streams)
+
+    def _bound_live(self) -> None:
+        """Too many: of some, give up the one that was silent for longest. The next time others are looked at."""
+        if len(self._live) <= LIVE:
+            return
+        some = list(islice(self._live, _LOOKED_AT))
+        for conversation in some:
+            self._live[conversation] = self._live.pop(conversation)
+        self._give_up(min(some, key=attrgetter("latest_ns")), self._now_ns)
+
+    # Those that were.
+
+    def _retire(self, keys: tuple[bytes, bytes], port: int | None, ended: tuple[Stream, Stream] | None) -> None:
+        past = _Past(keys, port, ended)
+        streams = (Stream(past, 0), Stream(past, 1))
+        streams[0].peer, streams[1].peer = streams[1], streams[0]
+        for key, stream in zip(keys, streams, strict=True):
+            self._streams[key] = stream
+        self._past[past] = None
+        if len(self._past) > PAST:
+            self._forget(next(iter(self._past)))
+
+    def _forget(self, past: _Past) -> None:
+        del self._past[past]
+        for key in past.keys:
+            stream = self._streams.get(key)
+            if stream is not None and stream.owner is past:
+                del self._streams[key]
+
+    def _sweep(self, now_ns: int) -> None:
+        """Let time pass for those that wait."""
+        self._now_ns = now_ns
+        for conversation in list(self._waiting):
+            self._change(conversation, partial(conversation.sweep, now_ns))
+        for newcomer in list(self._newcomers):
+            if now_ns - newcomer.met_ns < PATIENCE_NS:
+                break
+            self._judge(newcomer)

@@ -1,0 +1,146 @@
+"""One connection of a pcap: its bytes become records, one Data a packet, with the packet's time and nothing secret in it.
+
+It is in one of four states:
+
+- STARTING, where its beginning was seen: everything goes through a Redactor until start-up is over, as in the recorder.
+- JOINED, where it was not, and behind every loss: it may be in the middle of a start-up. All bytes are covered until a packet of the backend ends in a
+  ReadyForQuery (of that packet too, but for this message): a start-up ends in the first one. Then the reader can resume as soon as a frontend packet is a chain
+  of whole messages (framing.py says how). A message that takes several packets would never be one, so the first that follows a ReadyForQuery is put
+  together into one record.
+- PLAIN after that. OPAQUE for good, where bytes cannot be framed during start-up or are encrypted.
+
+A connection that was joined in the middle begins with an empty Resume: nothing of a set-up is counted, and nothing is called lost. Times never go back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from pgtrace.capture.record import Close, Data, Gap, Opaque, Record, Resume
+from pgtrace.capture.redact import BLANK, Redactor
+from pgtrace.framing import Framer
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+JOINED_BYTES: Final = 1024 * 1024
+"""The longest first message that is put together."""
+_READY: Final = re.compile(rb"Z\x00\x00\x00\x05[ITE]\Z")
+_READY_BYTES: Final = 6
+_new: Callable[..., Data] = tuple.__new__
+
+
+class Followed:
+    """A connection on its way into the capture."""
+
+    __slots__ = ("_append", "_joined", "_number", "_opaque", "_redactor", "latest_ns")
+
+    def __init__(self, number: int, append: Callable[[Record], None], key: bytes, time_ns: int, *, seen: bool) -> None:
+        """`append` takes the records; `key` is the Redactor's; `seen` says whether its beginning was."""
+        self._number = number
+        self._append = append
+        self.latest_ns = time_ns
+        """The time of its latest record."""
+        self._opaque = False  # a loss behind bytes that cannot be framed: neither side's can be, any more
+        self._redactor = Redactor(key) if seen else None
+        self._joined = None if seen else _Joined()
+        if not seen:
+            append(Resume(time_ns, number, b"", (0, 0)))
+
+    def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
+        """The next bytes of a side."""
+        if time_ns < self.latest_ns:
+            time_ns = self.latest_ns
+        else:
+            self.latest_ns = time_ns
+        if self._redactor is not None:
+            self._starting(self._redactor, side, time_ns, offset, data)
+        elif self._joined is not None:
+            self._seek(self._joined, side, time_ns, offset, data)
+        else:
+            self._append(_new(Data, (time_ns, self._number, side, offset, data)))
+
+    def lose(self, side: int, time_ns: int, _offset: int, size: int) -> None:
+        """Bytes of a side are missing."""
+        self.latest_ns = max(self.latest_ns, time_ns)
+        self._let_go()
+        self._append(Gap(self.latest_ns, self._number, side, size, 0))
+        if self._redactor is not None and self._redactor.lost:
+            self._opaque = True
+        else:
+            self._redactor, self._joined = None, _Joined()
+
+    def close(self, side: int, time_ns: int, how: str) -> None:
+        """The connection is over."""
+        self._let_go()
+        self._append(Close(max(self.latest_ns, time_ns), self._number, side, how))
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self._let_go()
+
+    def _starting(self, redactor: Redactor, side: int, time_ns: int, offset: int, data: bytes) -> None:
+        covered = None if self._opaque else redactor.feed(side, data)
+        if covered is None:
+            self._append(Opaque(time_ns, self._number, side, offset, len(data)))
+            return
+        self._append(Data(time_ns, self._number, side, offset, covered))
+        if redactor.done:
+            self._redactor = None
+
+    def _seek(self, joined: _Joined, side: int, time_ns: int, offset: int, data: bytes) -> None:
+        for piece in joined.feed(side, time_ns, offset, data):
+            self._append(Data(piece[0], self._number, *piece[1:]))
+        if joined.over:
+            self._joined = None
+
+    def _let_go(self) -> None:
+        if self._joined is not None:
+            for piece in self._joined.let_go():
+                self._append(Data(piece[0], self._number, *piece[1:]))
+
+
+_Piece = tuple[int, int, int, bytes]
+"""Time, side, offset, bytes."""
+
+
+class _Joined:
+    """A connection of which it is not known where its messages begin."""
+
+    def __init__(self) -> None:
+        self.over = False
+        """Whether it is known now."""
+        self._hidden = True  # nothing has shown yet that start-up is over
+        self._trial: Framer | None = None  # the frontend's bytes since a ReadyForQuery that ended a packet
+        self._held: list[_Piece] = []  # those bytes
+        self._held_bytes = 0
+
+    def feed(self, side: int, time_ns: int, offset: int, data: bytes) -> list[_Piece]:
+        """What may be shown now."""
+        if side == BACKEND:
+            ready = _READY.match(data[-_READY_BYTES:]) is not None
+            kept = _READY_BYTES if ready else 0
+            shown = BLANK * (len(data) - kept) + data[len(data) - kept :] if self._hidden else data
+            pieces = [*self.let_go(), (time_ns, side, offset, shown)]
+            if ready:
+                self._hidden = False
+                self._trial = Framer.typed()
+            return pieces
+        if self._trial is None:
+            return [(time_ns, side, offset, BLANK * len(data) if self._hidden else data)]
+        self._held.append((time_ns, side, offset, data))
+        self._held_bytes += len(data)
+        known = all(code in codes.FRONTEND_NAMES for code, _, _ in self._trial.feed(FRONTEND, data))
+        if not known or self._held_bytes > JOINED_BYTES:
+            return self.let_go()
+        if self._trial.unfinished(FRONTEND):
+            return []
+        self.over = True
+        first_ns, _, first, _ = self._held[0]
+        return [(first_ns, side, first, b"".join(piece[3] for piece in self._held))]
+
+    def let_go(self) -> list[_Piece]:
+        """What was kept to be put together, as it came: it did not come to that."""
+        held, self._held, self._held_bytes, self._trial = self._held, [], 0, None
+        return held

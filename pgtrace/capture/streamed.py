@@ -1,0 +1,116 @@
+"""A capture that comes through a pipe: its records, as its bytes arrive.
+
+What is torn, damaged or not there yet is told as in a file, because it is found by the same search (blocks.py); only what no whole block has been found
+in yet is kept.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from pgtrace.capture.blocks import LONGEST, Block, BlockFile
+from pgtrace.capture.record import NEITHER, Gap, Open, Record
+from pgtrace.capture.versions import LONGEST_HEADER, Header
+
+_LENGTH: Final = struct.Struct(">12xI")
+_READ_BYTES: Final = 1024 * 1024
+_MOST_BYTES: Final = 4 * LONGEST
+"""What is kept while no whole block is found in it."""
+
+
+class StreamedCapture:
+    """A capture, from its first byte."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is for messages."""
+        self.header: Header | None = None
+        """The capture's header, once it is there."""
+        self.connections = 0
+        """Connections that were opened so far."""
+        self._path = path
+        self._early = b""
+        self._window: _Window | None = None
+        self._begun = False
+
+    def feed(self, data: bytes) -> list[Record]:
+        """The records of the blocks that `data`, the next bytes, completes. Raises CaptureError, NewerCapture for a header that cannot be read."""
+        window = self._window
+        if window is None:
+            self._early += data
+            if len(self._early) < _LENGTH.size or len(self._early) < min(_LENGTH.unpack_from(self._early)[0], LONGEST_HEADER):
+                return []
+            window = self._window = _Window(self._path, self._early)
+            self.header = window.header
+        else:
+            window.append(data)
+        records: list[Record] = []
+        while blocks := window.next_blocks():
+            for block in blocks:
+                if not (block.carried and self._begun):
+                    records += block.records
+                self._begun = True
+        if window.left_bytes > _MOST_BYTES:
+            records.append(Gap(records[-1][0] if records else window.header.monotonic_ns, 0, NEITHER, window.skip(), 0))
+        self.connections += sum(type(record) is Open for record in records)
+        return records
+
+    def finish(self, *, cut: bool = False) -> list[Record]:
+        """The stream has ended, `cut` before its time. Raises CaptureError where it had not even a header."""
+        if self._window is None:
+            self._window = _Window(self._path, self._early)
+        return []
+
+    def notes(self) -> list[str]:
+        """What is to be said about it."""
+        torn = self._window.left_bytes if self._window is not None else 0
+        return [f"it ends in {torn} bytes of half a block; everything before is complete"] if torn else []
+
+    def nothing_found(self) -> str:
+        """A capture may well be without connections."""
+        return ""
+
+
+class _Window(BlockFile):
+    """The part of the stream that is still needed, as the file it would be the end of."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self._data = bytearray(data)
+        self._gone = 0  # bytes before it
+        super().__init__(path)
+        self._offset = self.start
+
+    def append(self, data: bytes) -> None:
+        """More of it is there."""
+        self._data += data
+
+    def next_blocks(self) -> list[Block]:
+        """The next whole blocks, and what stands for what is damaged between them."""
+        blocks, self._offset = self.scan(self._offset, _READ_BYTES)
+        del self._data[: self._offset - self._gone]
+        self._gone = self._offset
+        return blocks
+
+    def skip(self) -> int:
+        """Give up what is there; how many bytes that were."""
+        size = len(self._data)
+        self._gone = self._offset = self._gone + size
+        self._data.clear()
+        return size
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes that are no whole block."""
+        return len(self._data)
+
+    def size(self) -> int:
+        """Bytes of the stream so far."""
+        return self._gone + len(self._data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As of a file; `offset` is never before the window."""
+        start = offset - self._gone
+        return bytes(self._data[start : start + size])
+
+    def _open(self) -> None:
+        """It is open."""

@@ -1,0 +1,260 @@
+"""One TCP conversation: the bytes of both sides, each once, in the order in which they passed.
+
+- Within a side, sequence numbers decide, however packets were repeated, cut anew or mixed up. Of bytes that came twice the first are taken.
+- Between the sides, acknowledgements decide: a segment says how much its sender had of the other side, and comes out behind that. So a reply never
+  comes out before the request it answers, whatever order the packets stand in.
+- A segment that has to wait for others is held. What it waits for is lost when it does not come although the other side has confirmed it, within
+  LOST_SEGMENTS more of the conversation; or in PATIENCE_NS by the packets' clock; or when what is held grows beyond HELD_BYTES; or when the input ends. A loss
+  is told as such, with its size, and reading goes on behind it. What is not confirmed was lost on the network and comes again: for that it waits longer.
+- A FIN takes one place behind the last byte. One byte that was confirmed, and never came, with nothing behind it, was the FIN.
+- After a reset a conversation stays for PATIENCE_NS: packets that passed before it may stand behind it.
+
+Positions are counted from the conversation's beginning (or from where it was joined) and do not wrap as sequence numbers do. It knows no packets, no ports
+and nothing of what the bytes mean. Sources: RFC 9293; RFC 1982 for comparing what wraps.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from pgtrace.capture.ip import ACK, FIN, RST, Segment
+from pgtrace.capture.record import NEITHER
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+LOST_SEGMENTS: Final = 64
+PATIENCE_NS: Final = 5_000_000_000
+HELD_BYTES: Final = 8 * 1024 * 1024
+"""What a conversation may hold; HELD_COST is what a held segment takes besides its bytes."""
+HELD_COST: Final = 300
+WINDOW: Final = 1 << 30
+"""The largest window TCP knows: what is further away belongs to another conversation."""
+WRAP: Final = 0xFFFFFFFF
+HALF: Final = 1 << 31
+
+Taker = Callable[[int, int, int, bytes], None]
+Held = tuple[int, int, int, int, bytes, int, int]
+"""Position, number of its arrival, time, what it confirms of the peer, payload, bytes missing behind it, whether it ends the stream."""
+
+
+class Receiver(Protocol):
+    """Who gets the bytes."""
+
+    @property
+    def latest_ns(self) -> int:
+        """When it got the latest."""
+
+    def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
+        """The next bytes of that side, one packet's."""
+
+    def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
+        """The next `size` bytes of that side are missing."""
+
+    def finish(self) -> None:
+        """Nothing more comes, for now."""
+
+    def close(self, side: int, time_ns: int, how: str) -> None:
+        """The conversation is over: which side ended it first, and whether by `FIN` or `RST`; NEITHER and `unseen` where that is not known."""
+
+
+def distance(number: int, other: int) -> int:
+    """How far `number` is ahead of `other`, by the shorter way round."""
+    return ((number - other + HALF) & WRAP) - HALF
+
+
+class Stream:
+    """One direction. For whom looks it up there is always one, also before and after a conversation: `owner` says what it belongs to."""
+
+    __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "peer", "side", "start", "take")
+
+    def __init__(self, owner: object, side: int) -> None:
+        self.owner = owner
+        self.side = side
+        self.peer: Stream
+        self.start = 0
+        """Sequence number of its first byte."""
+        self.next = 0
+        """Sequence number of what comes next; `expected` is the same while nothing has to wait, else no number at all."""
+        self.expected = -1
+        self.offset = 0
+        """Bytes that came out so far, lost ones included."""
+        self.acked = 0
+        """Up to where the peer has confirmed it."""
+        self.ended = False
+        self.held: list[Held] = []
+        """A heap."""
+        self.take: Taker
+
+    @property
+    def reached(self) -> int:
+        """The position of `next`: a FIN takes one place."""
+        return self.offset + self.ended
+
+    def advance(self, size: int) -> None:
+        self.offset += size
+        self.next = (self.next + size) & WRAP
+
+
+class Conversation:
+    """A TCP connection whose sides are known. It never raises."""
+
+    __slots__ = ("_first_end", "_receiver", "_reset", "_seen", "held_bytes", "over", "streams")
+
+    def __init__(self, receiver: Receiver, frontend: Stream, backend: Stream, starts: tuple[int, int]) -> None:
+        """The streams begin at the sequence numbers `starts`."""
+        self.streams = (frontend, backend)
+        self.held_bytes = 0
+        self.over = False
+        self._receiver = receiver
+        self._seen = 0
+        self._first_end: int | None = None
+        self._reset: tuple[int, int] | None = None
+        for side, stream in ((FRONTEND, frontend), (BACKEND, backend)):
+            stream.owner = self
+            stream.side = side
+            stream.start = stream.next = stream.expected = starts[side]
+            stream.take = receiver.take
+
+    @property
+    def latest_ns(self) -> int:
+        """When the latest bytes came out."""
+        return self._receiver.latest_ns
+
+    @property
+    def waits(self) -> bool:
+        """Whether time alone may change something."""
+        return not self.over and (self._reset is not None or self._blocked)
+
+    @property
+    def _blocked(self) -> bool:
+        return bool(self.streams[FRONTEND].held or self.streams[BACKEND].held)
+
+    def accept(self, stream: Stream, segment: Segment) -> None:
+        """Any segment but a SYN."""
+        time_ns, _, seq, ack, flags, payload, missing = segment
+        self._seen += 1
+        peer = stream.peer
+        acked = 0
+        if flags & ACK and abs(ahead := distance(ack, peer.next)) < WINDOW:
+            acked = peer.reached + ahead
+            peer.acked = max(peer.acked, acked)
+        if flags & RST:
+            self._reset = self._reset or (stream.side, time_ns)
+        elif not stream.ended:
+            position = stream.offset + distance(seq, stream.next)
+            size = len(payload) + missing
+            if position + size > stream.offset or (flags & FIN and position + size == stream.offset):
+                heapq.heappush(stream.held, (position, self._seen, time_ns, acked, payload, missing, flags & FIN))
+                self.held_bytes += len(payload) + HELD_COST
+        self._settle(time_ns)
+
+    def sweep(self, now_ns: int) -> None:
+        """So late it is by the packets' clock."""
+        self._settle(now_ns)
+        if self._reset is not None and now_ns - self._reset[1] >= PATIENCE_NS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Nothing more comes: what was held goes out, what was confirmed and never came is lost."""
+        self._settle(None)
+        for stream in self.streams:
+            if stream.acked > stream.reached and not self.over:
+                self._give_up(stream, stream.acked, 0)
+        if self._reset is not None and not self.over:
+            side, time_ns = self._reset
+            self._close(side, time_ns, "RST")
+        self._receiver.finish()
+
+    def abandon(self, time_ns: int) -> None:
+        """It has ended, though nobody saw how."""
+        self.finish()
+        self._close(NEITHER, time_ns, "unseen")
+
+    def _settle(self, now_ns: int | None) -> None:
+        """Let go what can go, and give up what is due; with no time, everything is."""
+        while self._blocked:
+            self._release_all()
+            hole = self._hole(now_ns)
+            if hole is None:
+                break
+            self._give_up(*hole)
+        blocked = self._blocked
+        for stream in self.streams:
+            stream.expected = -1 if blocked or stream.ended else stream.next
+
+    def _release_all(self) -> None:
+        """Everything that waits for nothing."""
+        released = True
+        while released:
+            released = False
+            for stream in self.streams:
+                peer = stream.peer
+                while stream.held and stream.held[0][0] <= stream.offset and stream.held[0][3] <= peer.reached:
+                    self._release(stream)
+                    released = True
+
+    def _release(self, stream: Stream) -> None:
+        """The first that is held."""
+        position, _, time_ns, _, payload, missing, ends = heapq.heappop(stream.held)
+        self.held_bytes -= len(payload) + HELD_COST
+        if stream.ended:
+            return
+        known = stream.offset - position
+        if known < len(payload):
+            data = payload[known:]
+            offset = stream.offset
+            stream.advance(len(data))
+            stream.take(stream.side, time_ns, offset, data)
+        end = position + len(payload) + missing
+        if end > stream.offset:
+            self._lose(stream, end, time_ns)
+        if ends and end == stream.offset:
+            self._end(stream, time_ns)
+
+    def _hole(self, now_ns: int | None) -> tuple[Stream, int, int] | None:
+        """What is to be given up: of which stream, up to where, and the time of what waits for it. None while everything may still come."""
+        for stream in self.streams:
+            if not stream.held:
+                continue
+            position, number, time_ns, acked, *_ = stream.held[0]
+            missing, end = (stream, position) if position > stream.offset else (stream.peer, acked)
+            if missing is not stream and missing.held:
+                end = min(end, missing.held[0][0])
+            late = now_ns is None or now_ns - time_ns >= PATIENCE_NS or self.held_bytes > HELD_BYTES
+            if late or (self._seen - number >= LOST_SEGMENTS and missing.acked > missing.reached):
+                return missing, end, time_ns
+        return None
+
+    def _give_up(self, stream: Stream, end: int, time_ns: int) -> None:
+        """What is missing up to `end` will not come."""
+        if stream.ended or end <= stream.reached:
+            # They confirm what was never sent. It makes no sense, but it must not hold up the rest.
+            for waiting in self.streams:
+                if waiting.held:
+                    position, number, sent_ns, _, payload, missing, ends = waiting.held[0]
+                    heapq.heapreplace(waiting.held, (position, number, sent_ns, 0, payload, missing, ends))
+        elif end == stream.offset + 1 and not any(held[4] or held[5] for held in stream.held):
+            self._end(stream, time_ns)
+        else:
+            self._lose(stream, end, time_ns)
+
+    def _lose(self, stream: Stream, end: int, time_ns: int) -> None:
+        offset = stream.offset
+        stream.advance(end - offset)
+        self._receiver.lose(stream.side, time_ns, offset, end - offset)
+
+    def _end(self, stream: Stream, time_ns: int) -> None:
+        """Its FIN came out."""
+        stream.ended = True
+        stream.next = (stream.next + 1) & WRAP
+        self.held_bytes -= sum(len(held[4]) + HELD_COST for held in stream.held)
+        stream.held.clear()
+        self._first_end = self._first_end if self._first_end is not None else stream.side
+        if stream.peer.ended:
+            self._close(self._first_end, time_ns, "FIN")
+
+    def _close(self, side: int, time_ns: int, how: str) -> None:
+        if not self.over:
+            self.over = True
+            self._receiver.close(side, time_ns, how)

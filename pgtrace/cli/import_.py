@@ -1,0 +1,40 @@
+"""`pgtrace import`: a pcap into a capture."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from pgtrace.cli import options
+
+
+@click.command("import", epilog="Example: pgtrace import monday.pcap.gz -o monday.pgtrace")
+@click.argument("file", type=options.FILE)
+@click.option("-o", "out", metavar="OUT", required=True, type=options.FILE, help="Write the capture there; it must not exist yet.")
+@options.port
+@click.option("--keep", metavar="SIZE", type=options.Size(), help="Keep only the newest SIZE; OUT is then a directory.")
+@click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
+def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
+    """Make a capture of what tcpdump or Wireshark recorded: pcap or pcapng, gzip or zstd around it, `-` for standard input.
+
+    The protocol's secrets are blanked, as in every capture. What could not be read is told on stderr.
+    """
+    from pgtrace.capture.importing import Import
+    from pgtrace.cli.imports import ending_on_interrupt, named_ports, tell_notes
+    from pgtrace.cli.progress import turns
+    from pgtrace.errors import CaptureError
+
+    name = os.fspath(file)
+    with Import(name, os.fspath(out), keep_bytes=keep, named=named_ports()) as one:
+        size = one.input.size_bytes
+        with ending_on_interrupt(one):
+            turns(one.step, lambda: one.input.done_bytes / size if size else None, "importing", quiet=quiet)
+    tell_notes(name, one)
+    if not one.connections and (nothing := one.nothing_found()):
+        shutil.rmtree(out) if keep else out.unlink()
+        raise CaptureError(name, nothing)
+    if not quiet:
+        click.echo(f"pgtrace: {one.connections} connections written to {out}; look at them with: pgtrace open {out}", err=True)

@@ -1,0 +1,136 @@
+"""FILEs that are no captures, for the commands that read: imported into private temporary captures, which are then read like any other.
+
+- A single FILE is imported piece by piece while it is read, so what is counted does not depend on `--keep`, which bounds what stays on disk. Several are
+  imported first: only then can their times be put in one order.
+- A temporary capture is a directory only this user can enter, gone when the command ends.
+- Ctrl-C ends standard input, not the command: what came until then is what was asked for. The second Ctrl-C is the usual one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final
+
+import click
+
+from pgtrace.address import DEFAULT_PORT
+from pgtrace.capture.importing import Import, is_capture
+from pgtrace.capture.inputs import STDIN
+from pgtrace.cli.options import in_context
+from pgtrace.errors import CaptureError
+
+DEFAULT_KEEP_BYTES: Final = 1 << 30
+
+
+class Imports:
+    """The FILEs of a command as captures."""
+
+    def __init__(self, files: Sequence[str | os.PathLike[str]]) -> None:
+        """Begin to import those that are no captures. Raises what Import raises."""
+        self.names = [os.fspath(file) for file in files]
+        self.paths: list[str] = []
+        """Of each FILE: the capture to read."""
+        self._running: list[Import] = []
+        self._all: dict[str, Import] = {}
+        for name in self.names:
+            self.paths.append(name if name != STDIN and is_capture(name) else self._begin(name))
+
+    def step(self) -> bool:
+        """One piece of the first that is not at its end; False when all are. Raises CaptureError."""
+        if not self._running:
+            return False
+        if not self._running[0].step():
+            self._running.pop(0).close()
+        return True
+
+    @property
+    def running(self) -> bool:
+        """Whether something is still to be imported."""
+        return bool(self._running)
+
+    @property
+    def progress(self) -> float | None:
+        """How much has been imported, from 0 to 1; None where that cannot be told, or nothing is to be imported."""
+        sizes = [one.input.size_bytes for one in self._all.values()]
+        if None in sizes or not sum(size or 0 for size in sizes):
+            return None
+        return sum(one.input.done_bytes for one in self._all.values()) / sum(size or 0 for size in sizes)
+
+    def tell(self) -> None:
+        """What was lost or left out, on stderr. Raises CaptureError where the only FILE holds no connection."""
+        for name, one in self._all.items():
+            tell_notes(name, one)
+            nothing = "" if one.connections else one.nothing_found()
+            if nothing and len(self.names) == 1:
+                raise CaptureError(name, nothing)
+            if nothing:
+                click.echo(f"pgtrace: {name}: {nothing}", err=True)
+
+    @contextmanager
+    def ending_on_interrupt(self) -> Iterator[None]:
+        """While this lasts, the first Ctrl-C ends standard input."""
+        one = self._all.get(STDIN)
+        with ending_on_interrupt(one) if one is not None else nullcontext():
+            yield
+
+    def _begin(self, name: str) -> str:
+        if name in self._all:
+            raise CaptureError(name, "named twice")
+        directory = temporary_directory()
+        path = os.path.join(directory, "capture")
+        one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports())
+        self._all[name] = one
+        self._running.append(one)
+        return path
+
+
+@contextmanager
+def ending_on_interrupt(one: Import) -> Iterator[None]:
+    """While this lasts, the first Ctrl-C ends standard input, with all that is on its way; other FILEs are interrupted as ever."""
+    if one.input.path != STDIN:
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        one.input.interrupt()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def tell_notes(name: str, one: Import) -> None:
+    """What was lost or left out, on stderr."""
+    for note in one.notes():
+        click.echo(f"pgtrace: {name}: {note}", err=True)
+
+
+def named_ports() -> frozenset[int]:
+    """The ports of `--port`."""
+    return frozenset(in_context("port", (DEFAULT_PORT,)))
+
+
+def keep_bytes() -> int:
+    """The bound of `--keep`."""
+    kept: int = in_context("keep", DEFAULT_KEEP_BYTES)
+    return kept
+
+
+def temporary_directory() -> str:
+    """A directory only this user can enter, gone when the command ends."""
+    directory = tempfile.TemporaryDirectory(prefix="pgtrace-", ignore_cleanup_errors=True)
+    context = click.get_current_context(silent=True)
+    if context is None:
+        atexit.register(directory.cleanup)
+    else:
+        context.call_on_close(directory.cleanup)
+    return directory.name

@@ -1,0 +1,75 @@
+"""`open -`: standard input imported by a process of its own, so that neither the stream nor the screen waits for the other.
+
+That process is `pgtrace import -`, writing a private temporary capture in segments, which the screen follows like any recording. Standard input is its; the
+terminal takes its place here, for the keys.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+from pgtrace.capture.inputs import STDIN
+from pgtrace.cli.imports import keep_bytes, named_ports, temporary_directory
+from pgtrace.errors import UsageError
+
+_TERMINAL: Final = "/dev/tty"
+_LOOK_AGAIN_S: Final = 0.02
+_ENDS_WITHIN_S: Final = 5.0
+
+
+@contextmanager
+def imported_stdin() -> Iterator[str]:
+    """The capture that standard input becomes. What the import had to say is told at the end.
+
+    Raises UsageError without a terminal, click's Exit where nothing can be made of the stream: why has been told then.
+    """
+    path = os.path.join(temporary_directory(), "capture")
+    with open_terminal() as terminal, tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-m", "pgtrace", "import", STDIN, "-o", path, "-q", "--keep", str(keep_bytes())]
+        for port in sorted(named_ports()):
+            command += ["--port", str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+        try:
+            _wait_for(process, path)
+            os.dup2(terminal, sys.stdin.fileno())
+            yield path
+        finally:
+            process.terminate()
+            try:
+                process.wait(_ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log.seek(0)
+            click.echo(log.read().decode(errors="replace"), nl=False, err=True)
+
+
+@contextmanager
+def open_terminal() -> Iterator[int]:
+    """The terminal this process belongs to. Raises UsageError where it has none."""
+    try:
+        terminal = os.open(_TERMINAL, os.O_RDWR)
+    except OSError:
+        raise UsageError("`open` needs a terminal: use `pgtrace show` or `pgtrace stats` for text") from None
+    try:
+        yield terminal
+    finally:
+        os.close(terminal)
+
+
+def _wait_for(process: subprocess.Popen[bytes], path: str) -> None:
+    """Until the capture has begun: with the first bytes of the stream."""
+    first = os.path.join(path, "000001.pgtrace")
+    while not (os.path.exists(first) and os.path.getsize(first)):
+        if process.poll() is not None:
+            raise click.exceptions.Exit(process.returncode)
+        time.sleep(_LOOK_AGAIN_S)

@@ -1,0 +1,178 @@
+"""TCP segments come out of every link type, both IP versions and their fragments, and no packet raises."""
+
+from __future__ import annotations
+
+import packet_forge as forge
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packet_forge import ACK, FIN, PSH, Sent
+
+from pgtrace.capture.ip import FRAGMENTS_BYTES, SegmentReader, ports, reversed_key, source
+
+FOUR = Sent(5, ("10.1.2.3", 40001), ("10.4.5.6", 5432), 2**32 - 2, 77, PSH | ACK, b"Q\0\0\0\x0eselect 1\0", b"\1\1\1\0")
+SIX = Sent(5, ("fd00::1", 40001), ("::1", 6543), 1000, 77, FIN | ACK, b"X\0\0\0\4")
+
+
+def read(
+    *packets: bytes, link_type: int = 1, size: int | None = None
+) -> tuple[list[tuple[str, str, int, int, int, bytes, int]], SegmentReader]:
+    """(source, destination, seq, ack, flags, payload, missing) of each segment."""
+    reader = SegmentReader()
+    segments = reader.feed((5, link_type, packet, size or len(packet)) for packet in packets)
+    assert {time_ns for time_ns, *_ in segments} <= {5}
+    return [(source(key), source(reversed_key(key)), *rest) for _, key, *rest in segments], reader  # type: ignore[misc]
+
+
+def expected(sent: Sent) -> tuple[str, str, int, int, int, bytes, int]:
+    ends = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in (sent.source, sent.destination)]
+    return (ends[0], ends[1], sent.seq, sent.ack, sent.flags, sent.payload, 0)
+
+
+@pytest.mark.parametrize("sent", [FOUR, SIX], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("link", forge.LINKS)
+def test_every_link(link: str, sent: Sent) -> None:
+    number, make = forge.LINKS[link]
+    assert read(make(forge.ip(sent)), link_type=number)[0] == [expected(sent)]
+
+
+@pytest.mark.parametrize(("number", "sent"), [(228, FOUR), (229, SIX)])
+def test_links_of_one_version(number: int, sent: Sent) -> None:
+    assert read(forge.ip(sent), link_type=number)[0] == [expected(sent)]
+
+
+def test_an_empty_segment_and_ethernets_padding() -> None:
+    bare = Sent(5, ("10.1.2.3", 1), ("10.4.5.6", 2), 1, 2, ACK)
+    frame = forge.ethernet(forge.ipv4(bare))
+    assert len(frame) == 60
+    assert read(frame)[0] == [expected(bare)]
+
+
+def test_ip_options() -> None:
+    assert read(forge.ethernet(forge.ipv4(FOUR, options=b"\x94\4\0\0")))[0] == [expected(FOUR)]
+
+
+HOP_BY_HOP = (0, b"\0\1\4\0\0\0\0")
+ROUTING = (43, b"\2\0\0" + bytes(20))
+DESTINATION = (60, b"\0\1\4\0\0\0\0")
+AUTHENTICATION = (51, b"\4" + bytes(22))
+
+
+@pytest.mark.parametrize("extensions", [[HOP_BY_HOP], [HOP_BY_HOP, ROUTING, DESTINATION], [AUTHENTICATION], [(44, b"\0\0\0\0\0\0\7")]])
+def test_extension_headers(extensions: list[tuple[int, bytes]]) -> None:
+    assert read(forge.ethernet(forge.ipv6(SIX, extensions=extensions)))[0] == [expected(SIX)]
+
+
+def test_a_length_of_0_goes_to_the_end() -> None:
+    """What a card was to cut into packets of its own (TSO) can be longer than the header can say."""
+    large = Sent(5, ("10.1.2.3", 1), ("10.4.5.6", 2), 1, 2, ACK, bytes(70_000))
+    frame = forge.ethernet(forge.ipv4(large, length=0))
+    assert read(frame)[0] == [expected(large)]
+    assert read(frame[:1000], size=len(frame))[0][0][5:] == (bytes(1000 - 54), 70_000 - (1000 - 54))
+
+
+@pytest.mark.parametrize("kept", [48, 54, 58, 66, 71])
+def test_a_packet_that_was_cut_says_how_much_is_missing(kept: int) -> None:
+    frame = forge.ethernet(forge.ipv4(FOUR))
+    found, reader = read(frame[:kept], size=len(frame))
+    payload = frame[58:kept]
+    assert found == [(*expected(FOUR)[:5], payload, len(FOUR.payload) - len(payload))]
+    assert reader.cut == 1
+
+
+def test_a_packet_cut_within_its_headers() -> None:
+    frame = forge.ethernet(forge.ipv4(FOUR))
+    for kept in range(48):  # behind that are checksum and options, which nobody needs
+        found, reader = read(frame[:kept], size=len(frame))
+        assert (found, reader.others, reader.cut) == ([], 1, 1)
+
+
+# Fragments.
+
+
+@pytest.mark.parametrize("pieces", [forge.ipv4_fragments(FOUR), forge.ipv6_fragments(SIX)], ids=["IPv4", "IPv6"])
+def test_fragments_in_any_order(pieces: list[bytes]) -> None:
+    sent = FOUR if pieces[0][0] >> 4 == 4 else SIX
+    for order in (pieces, pieces[::-1], [pieces[0], *pieces], [*pieces[1:], pieces[0]]):
+        assert read(*order, link_type=101)[0] == [expected(sent)]
+
+
+def test_fragments_of_two_packets_at_once() -> None:
+    other = Sent(5, FOUR.source, FOUR.destination, 5, 6, ACK, b"another")
+    mixed = [one for pair in zip(forge.ipv4_fragments(FOUR), forge.ipv4_fragments(other, number=8), strict=False) for one in pair]
+    assert read(*mixed, link_type=101)[0] == [expected(FOUR), expected(other)]
+
+
+def test_overlapping_fragments() -> None:
+    whole = FOUR.tcp
+    first = forge.ipv4(FOUR, tcp=whole[:24], fragment=0x2000)
+    second = forge.ipv4(FOUR, tcp=whole[16:], fragment=2)
+    assert read(first, second, link_type=101)[0] == [expected(FOUR)]
+
+
+def test_a_lost_or_cut_fragment_is_a_packet_less() -> None:
+    pieces = forge.ipv4_fragments(FOUR)
+    for missing in range(len(pieces)):
+        assert read(*pieces[:missing], *pieces[missing + 1 :], link_type=101)[0] == []
+    assert read(pieces[0], pieces[1][:-1], link_type=101)[0] == []
+
+
+def test_fragments_that_never_become_whole_are_bounded() -> None:
+    reader = SegmentReader()
+    piece = bytes(1400)
+    for number in range(FRAGMENTS_BYTES // 1000):
+        reader.feed([(5, 101, forge.ipv4(FOUR, tcp=piece, fragment=0x2000, number=number), 1420)])
+    assert reader._fragments._cost <= FRAGMENTS_BYTES
+    assert len(reader._fragments._waiting) <= FRAGMENTS_BYTES // 1400
+
+
+# What is none.
+
+
+def test_what_is_no_tcp_is_counted() -> None:
+    udp = bytearray(forge.ethernet(forge.ipv4(FOUR)))
+    udp[14 + 9] = 17
+    arp = bytes(12) + b"\x08\x06" + bytes(46)
+    found, reader = read(bytes(udp), arp, forge.ethernet(forge.ipv6(SIX, extensions=[(59, b"")])))
+    assert (found, reader.others) == ([], 3)
+
+
+def test_a_link_that_cannot_be_read_is_named() -> None:
+    found, reader = read(b"802.11", b"more", link_type=105)
+    assert (found, dict(reader.unknown_links)) == ([], {105: 2})
+
+
+def test_the_key_of_the_other_direction() -> None:
+    reader = SegmentReader()
+    ((_, key, *_),) = reader.feed([(5, 101, forge.ip(SIX), 65)])
+    assert len(key) == 36
+    assert reversed_key(reversed_key(key)) == key
+    assert (ports(key), ports(reversed_key(key))) == ((40001, 6543), (6543, 40001))
+
+
+FRAMES = [make(forge.ip(sent)) for _, make in forge.LINKS.values() for sent in (FOUR, SIX)] + forge.ipv6_fragments(SIX)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.sampled_from(FRAMES), st.binary(max_size=80)),
+            st.sampled_from([0, 1, 12, 101, 108, 113, 228, 229, 276, 147]),
+            st.lists(st.tuples(st.integers(0, 70), st.integers(0, 255)), max_size=4),
+            st.integers(0, 100),
+        ),
+        max_size=6,
+    )
+)
+def test_no_packet_raises(packets: list[tuple[bytes, int, list[tuple[int, int]], int]]) -> None:
+    reader = SegmentReader()
+    for data, link_type, changes, cut in packets:
+        changed = bytearray(data)
+        for place, value in changes:
+            if place < len(changed):
+                changed[place] = value
+        for _, key, seq, ack, _, payload, missing in reader.feed([(1, link_type, bytes(changed[: max(0, len(changed) - cut)]), len(data))]):
+            assert len(key) in (12, 36)
+            assert 0 <= seq < 2**32 > ack >= 0
+            assert missing >= 0
+            assert len(payload) <= len(data) * len(packets)
