@@ -222,7 +222,7 @@ class Trace:
 
     def name_of(self, connection: Connection) -> str:
         """`c2`, or `b:2` for the second of several files."""
-        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:{connection.number}"
+        return f"c{connection.number}" if len(self._files) == 1 else f"{letters(connection.file)}:{connection.number}"
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
         """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
@@ -294,9 +294,9 @@ class Trace:
             self._gap(relative, position, file, record)
         elif isinstance(record, Mark):
             if record.begin:
-                self.marks.begin(record.name, (file, record.id), relative)
+                self.marks.begin(record.name, (file, record.id), relative, len(self.rows))
             else:
-                self.marks.end((file, record.id), relative)
+                self.marks.end((file, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
@@ -336,8 +336,8 @@ class Trace:
         return connection
 
 
-def _letters(number: int) -> str:
-    """a, b, ... z, aa, ab ..."""
+def letters(number: int) -> str:
+    """The name of a file by its number from 0: a, b, ... z, aa, ab ..."""
     text = ""
     number += 1
     while number:
