@@ -220,6 +220,16 @@ class Connection(Observer):
         session.settle()
         return Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
 
+    def add_statements(self, table: StatementTable) -> None:
+        """Add the statements of an open connection as they stand."""
+        if self.statements is None or self.session is None:
+            return
+        table.merge(self.statements)
+        table.live(self.session.statements.live.values())
+        current = self.session.round_trips.current
+        if current is not None and current.flush_points:
+            table.round_trip(current)
+
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
         """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
         places, meanings = self._meanings.get((kind, name), ([], []))

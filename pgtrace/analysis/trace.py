@@ -78,6 +78,10 @@ class _File:
 class Trace:
     """One or several captures as one."""
 
+    connection_type: type[Connection] = Connection
+    filter = ""
+    """What its counters are limited to, as a filter's text; all of them count everything where it is empty."""
+
     def __init__(self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True) -> None:
         """Open the captures; nothing is read yet. Without `timeline` the rows are left out. Raises CaptureError."""
         self.timeline = timeline
@@ -183,10 +187,14 @@ class Trace:
         totals.statements_live = sum(connection.statements_live for connection in self.connections)
         return totals
 
+    def counted_connections(self) -> list[Connection]:
+        """The connections that the counters are about."""
+        return self.connections
+
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""
         found: dict[str, tuple[int, Counters]] = {}
-        for connection in self.connections:
+        for connection in self.counted_connections():
             count, counters = found.get(connection.driver, (0, Counters()))
             counters.add(connection.counters(self.duration_ns))
             found[connection.driver] = (count + 1, counters)
@@ -203,14 +211,7 @@ class Trace:
         for driver, kept in self._kept_statements.items():
             tables[driver].merge(kept)
         for connection in self._live.values():
-            if connection.statements is None or connection.session is None:
-                continue
-            table = tables.setdefault(connection.driver, StatementTable())
-            table.merge(connection.statements)
-            table.live(connection.session.statements.live.values())
-            current = connection.session.round_trips.current
-            if current is not None and current.flush_points:
-                table.round_trip(current)
+            connection.add_statements(tables.setdefault(connection.driver, StatementTable()))
         for table in tables.values():
             table.trim()
         views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
@@ -328,7 +329,7 @@ class Trace:
     def _connection(self, file: int, number: int, position: int) -> Connection:
         connection = self._by_number.get((file, number))
         if connection is None:
-            connection = Connection(self, len(self.connections), file, number)
+            connection = self.connection_type(self, len(self.connections), file, number)
             connection.position = position
             self.connections.append(connection)
             self._by_number[file, number] = connection
