@@ -265,9 +265,13 @@ class Trace:
     def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
         if not self.start_ns:
             self.start_ns = time_ns
-        self.end_ns = max(self.end_ns, time_ns)
+        self.end_ns = time_ns if time_ns > self.end_ns else self.end_ns
         relative = time_ns - self.start_ns
-        if type(record) is Data or type(record) is Rewrite:
+        if type(record) is Data:  # nearly every record
+            _, number, side, offset, data = record
+            connection = self._by_number.get((file, number)) or self._connection(file, number, position)
+            connection.receive(side, relative, data, offset, position)
+        elif type(record) is Rewrite:
             self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
         elif type(record) is Made:
             self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)

@@ -14,10 +14,10 @@ Counts are folded into the tally when somebody asks: settle(). Measured on 80,00
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement, Tally
+from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
 from pgtrace.session.memory import Memory
 from pgtrace.session.reads import Answered, Asked, answered_key, asked_key
 from pgtrace.session.replies import Replies
@@ -32,19 +32,37 @@ Signature = tuple[int, str, bool, frozenset[str] | None, Asked]
 """Version of the session's names, transaction status, open block, suspended portals, and what is asked."""
 
 
+class Known(Exchange):
+    """What one known exchange does to the session as well."""
+
+    __slots__ = ("in_block", "rows", "status", "suspended", "tally", "uses")
+
+    def __init__(self, heard: _Heard, round_trip: RoundTrip, tally: Tally) -> None:
+        super().__init__(round_trip)
+        self.executions, self.bound, self.parsed, self.reused = heard.executions, heard.portals, heard.statements, heard.reuses
+        self.tally = tally
+        """The difference it makes, without rows and their values."""
+        self.status = ""
+        self.in_block = False
+        self.suspended: frozenset[str] = frozenset()
+        self.uses = 0
+        self.rows = 0
+        """Uses and rows not folded into the tally yet."""
+
+
 class _Heard(Observer):
     """Passes everything on and remembers what an exchange has to repeat."""
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.executions: list[Execution] = []
-        self.bound_portals: list[Portal] = []
-        self.parsed_statements: list[Statement] = []
-        self.reused_statements: list[Statement] = []
+        self.portals: list[Portal] = []
+        self.statements: list[Statement] = []
+        self.reuses: list[Statement] = []
         self.is_plain = True
 
-    def opened(self, round_trip: RoundTrip) -> None:
-        self.observer.opened(round_trip)
+    def begins(self) -> Any:
+        return self.observer.begins()
 
     def counted(self, round_trip: RoundTrip) -> None:
         self.observer.counted(round_trip)
@@ -61,15 +79,15 @@ class _Heard(Observer):
         self.observer.failed(statement)
 
     def parsed(self, statement: Statement) -> None:
-        self.parsed_statements.append(statement)
+        self.statements.append(statement)
         self.observer.parsed(statement)
 
     def bound(self, portal: Portal) -> None:
-        self.bound_portals.append(portal)
+        self.portals.append(portal)
         self.observer.bound(portal)
 
     def reused(self, statement: Statement) -> None:
-        self.reused_statements.append(statement)
+        self.reuses.append(statement)
         self.observer.reused(statement)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
@@ -80,51 +98,23 @@ class _Heard(Observer):
         self.observer.alone(side, code, body, size, time_ns)
 
 
-class Exchange:
-    """What one known exchange does."""
-
-    __slots__ = (
-        "bound", "executions", "in_block", "parsed", "reused", "round_trip", "rows", "status", "suspended", "tally", "uses", "values_binary",
-        "values_text",
-    )  # fmt: skip
-
-    def __init__(self, round_trip: RoundTrip, heard: _Heard, tally: Tally) -> None:
-        self.round_trip = round_trip
-        self.executions = heard.executions
-        self.bound = heard.bound_portals
-        self.parsed = heard.parsed_statements
-        self.reused = heard.reused_statements
-        self.tally = tally
-        """The difference it makes, without rows and their values."""
-        self.values_text = 0
-        self.values_binary = 0
-        """Values of one row, by format."""
-        self.status = ""
-        self.in_block = False
-        self.suspended: frozenset[str] = frozenset()
-        self.uses = 0
-        self.rows = 0
-        """Uses and rows not folded into the tally yet."""
-
-
 class Exchanges(Sending, Replies):
     """The plain machine, and what it need not be asked again."""
 
     def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
         super().__init__(observer, memory)
         self._reads = self._memory.reads
-        self._known: dict[Signature, dict[Answered, Exchange]] = {}
+        self._known: dict[Signature, dict[Answered, Known]] = {}
         self._seen: set[Signature] = set()
-        self._used: list[Exchange] = []
-        self._held: tuple[int, bytes, Signature] | None = None
+        self._used: list[Known] = []
+        self._held: tuple[int, bytes, Signature, Any] | None = None
+        """A known read that waits for its answer: time, bytes, what it is known by, and the note of its round trip."""
         self._learning: tuple[Signature, _Heard, Tally] | None = None
 
     def settle(self) -> None:
         """Run what is held back and fold the counts: from here on the session stands as its bytes say."""
         if self._held is not None:
-            time_ns, data, _ = self._held
-            self._held = None
-            self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+            self._run_held()
         if self._learning is not None:
             self._stop_learning()
         for exchange in self._used:
@@ -152,8 +142,7 @@ class Exchanges(Sending, Replies):
         suspended = frozenset(statements.suspended) if statements.suspended else None
         signature = (statements.version, self.status, statements.in_block, suspended, asked)
         if signature in self._known and frames is None:
-            self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status)
-            self._held = (time_ns, data, signature)
+            self._held = (time_ns, data, signature, self.observer.begins())
             return
         if signature in self._seen:
             if asked.is_self_contained:
@@ -178,15 +167,14 @@ class Exchanges(Sending, Replies):
             if not framer.cut[BACKEND]:
                 answered, rows = self._reads.learn_answered(key[0] if key is not None else None, frames)
         if self._held is not None:
-            sent_ns, sent, signature = self._held
-            self._held = None
+            signature = self._held[2]
             exchange = self._known[signature].get(answered) if answered is not None else None
             if exchange is not None:
-                self._apply(exchange, sent_ns, len(sent), time_ns, len(data), rows)
+                self._apply(exchange, time_ns, len(data), rows)
                 return
             if answered is not None:
                 self._start_learning(signature)
-            self._frontend(sent_ns, framer.feed(FRONTEND, sent))
+            self._run_held()
         self._backend(time_ns, framer.feed(BACKEND, data) if frames is None else frames)
         if self._learning is not None:
             self._learn(answered)
@@ -197,44 +185,48 @@ class Exchanges(Sending, Replies):
             return False
         return self.framer.at_message
 
-    def _apply(self, exchange: Exchange, sent_ns: int, sent_bytes: int, time_ns: int, received_bytes: int, rows: int) -> None:
-        round_trips, statements, observer = self.round_trips, self.statements, self.observer
-        current = round_trips.current
-        if current is None:
+    def _run_held(self) -> None:
+        """The plain machine takes over: what is held back was sent, and not known after all."""
+        if self._held is None:
             return
+        time_ns, data, _, note = self._held
+        self._held = None
+        self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
+        self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+
+    def _apply(self, exchange: Known, time_ns: int, received_bytes: int, rows: int) -> None:
+        """What is held back was answered as before."""
+        if self._held is None:
+            return
+        sent_ns, data, _, note = self._held
+        self._held = None
+        statements = self.statements
         if not exchange.uses:
             self._used.append(exchange)
         exchange.uses += 1
         exchange.rows += rows
-        current.repeat(exchange.round_trip, sent_ns, time_ns)
-        current.sent_bytes, current.received_bytes = sent_bytes, received_bytes
-        self._offsets[FRONTEND] += sent_bytes
-        self._offsets[BACKEND] += received_bytes
-        text, binary = exchange.values_text, exchange.values_binary
-        current.rows, current.values_text, current.values_binary = rows, rows * text, rows * binary
-        observer.counted(current)
-        for parsed in exchange.parsed:
-            observer.parsed(parsed)
         for portal in exchange.bound:
-            observer.bound(portal)
-            if statements.sending_portals.get(portal.name) is not portal:
-                observer.named("P", portal.name, portal)
-                statements.sending_portals[portal.name] = portal
-            statements.live_portals[portal.name] = portal
+            name = portal.name
+            if statements.sending_portals.get(name) is not portal:
+                self.observer.named("P", name, portal)
+                statements.sending_portals[name] = portal
+            statements.live_portals[name] = portal
         for statement in exchange.reused:
             statement.binds += 1
-            observer.reused(statement)
         started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
-        wait_ns = time_ns - started_ns if time_ns > started_ns else 0
-        for execution in exchange.executions:
-            observer.executed(execution.again(wait_ns, rows, text, binary))
-            wait_ns = 0
+        if exchange.executions:
             self._last_end_ns = time_ns
         if statements.suspended or exchange.suspended:
             statements.suspended = set(exchange.suspended)
         statements.in_block = exchange.in_block
         self.status = exchange.status
-        round_trips.repeat(current, sent_ns, time_ns)
+        self.round_trips.repeated(sent_ns, time_ns)
+        frontend, backend = self._offsets
+        sent_bytes = len(data)
+        self._offsets[FRONTEND] = frontend + sent_bytes
+        self._offsets[BACKEND] = backend + received_bytes
+        wait_ns = time_ns - started_ns if time_ns > started_ns else 0
+        self.observer.repeated(exchange, Repeat(note, sent_ns, time_ns, wait_ns, (frontend, backend), rows, sent_bytes, received_bytes))
 
     def _start_learning(self, signature: Signature) -> None:
         heard = _Heard(self.observer)
@@ -258,15 +250,10 @@ class Exchanges(Sending, Replies):
         round_trip = self.round_trips.last
         if answered is None or round_trip is None or self._owed or self.round_trips.current is not None or not heard.is_plain:
             return
-        named = sum(1 for portal in heard.bound_portals if portal.statement.name)
-        if (
-            signature[0] != self.statements.version
-            or named != len(heard.reused_statements)
-            or round_trip.errors
-            or not round_trip.flush_points
-        ):
+        named = sum(1 for portal in heard.portals if portal.statement.name)
+        if signature[0] != self.statements.version or named != len(heard.reuses) or round_trip.errors or not round_trip.flush_points:
             return
-        exchange = Exchange(round_trip, heard, self._tally.since(before))
+        exchange = Known(heard, round_trip, self._tally.since(before))
         for execution in heard.executions:
             if execution.rows:
                 exchange.values_text = execution.values_text // execution.rows
@@ -279,7 +266,7 @@ class Exchanges(Sending, Replies):
             self._known.clear()
         self._known.setdefault(signature, {})[answered] = exchange
 
-    def _fold(self, exchange: Exchange) -> None:
+    def _fold(self, exchange: Known) -> None:
         self._tally.add(exchange.tally, exchange.uses)
         if exchange.rows:
             self._tally.backend[_ROW] += exchange.rows
