@@ -6,6 +6,7 @@ decides. A row whose messages would decide but are no longer kept is not selecte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +47,12 @@ class Selection:
 
     def selects(self, place: int) -> bool:
         """Whether the row at that place is a round trip and selected: what counters are summed over. Raises FilterError."""
-        kind = self.trace.rows.shape_at(self.trace.rows.entry(place).shape).kind
-        return kind <= Kind.SETUP and self.holds(place)
+        entry = self.trace.rows.entry(place)
+        if self.trace.rows.shape_at(entry.shape).kind > Kind.SETUP:
+            return False
+        session = self.trace.connections[entry.connection].session
+        current = session.round_trips.current if session is not None and math.isnan(entry.duration_ms) else None
+        return (current is None or current.flush_points > 0) and self.holds(place)  # an open one may still end as none
 
     def places(self) -> Iterator[int]:
         """The places of all selected rows, rising. Raises FilterError."""
