@@ -147,6 +147,10 @@ class Entry:
     sent_bytes: int = 0
     received_bytes: int = 0
 
+    @property
+    def is_open(self) -> bool:
+        return math.isnan(self.duration_ms)
+
 
 class RowIndex:
     """All rows of a trace, by place."""

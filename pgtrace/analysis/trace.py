@@ -79,8 +79,8 @@ class Trace:
     """One or several captures as one."""
 
     connection_type: type[Connection] = Connection
-    filter = ""
-    """What its counters are limited to, as a filter's text; all of them count everything where it is empty."""
+    filter: str | None = None
+    """The text of the filter its counters are limited to; None where they count everything."""
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True) -> None:
         """Open the captures; nothing is read yet. Without `timeline` the rows are left out. Raises CaptureError."""

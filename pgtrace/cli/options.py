@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +53,17 @@ class Size(click.ParamType[int]):
         return size
 
 
+class Expression(click.ParamType["Filter"]):
+    """A filter: `error and driver:psycopg`. The value is a Filter; what is wrong with it is a FilterError that points at the place."""
+
+    name = "filter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Filter:
+        from pgtrace.analysis import filter
+
+        return filter.parse(value) if isinstance(value, str) else value
+
+
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
@@ -81,6 +95,13 @@ def upstream(command: F) -> F:
 def files(command: F) -> F:
     """One or several captures."""
     return click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")(command)
+
+
+def filtered(command: F) -> F:
+    """Some of the round trips."""
+    return click.option(
+        "--filter", "chosen", metavar="EXPR", type=Expression(), help="Only round trips like these: 'error and driver:psycopg', 'ms > 10'."
+    )(command)
 
 
 def as_json(command: F) -> F:

@@ -10,7 +10,6 @@ and its one message.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
@@ -34,7 +33,7 @@ _UNTYPED: Final = {
     notation.CANCEL: codes.CANCEL_REQUEST,
 }
 _REPLIES: Final = {notation.SSL: codes.SSL_REPLY, notation.GSS: codes.GSSENC_REPLY}
-_TOLD: Final = re.compile(r"(?=.{0,4}\d)([0-9A-Z]{5})(?: (.*))?", re.DOTALL)
+TOLD: Final = re.compile(r"(?=.{0,4}\d)([0-9A-Z]{5})(?: (.*))?", re.DOTALL)
 """SQLSTATE and message as a label has them; without a digit nobody knows which is missing."""
 _RESPONSE: Final = ord("p")
 _AUTHENTICATION: Final = ord("R")
@@ -141,7 +140,7 @@ def _error_of(subject: Subject) -> re.Match[str] | None:
     label = subject.trace.rows.label_at(subject.entry.label)
     if subject.shape.errors > 1 or len(label.error) >= describe.LONGEST:
         return None
-    return _TOLD.fullmatch(label.error)
+    return TOLD.fullmatch(label.error)
 
 
 def sqlstates_of(subject: Subject) -> Collection[str] | None:
@@ -224,7 +223,7 @@ def _statuses(subject: Subject) -> Collection[str]:
 
 def _ms(subject: Subject) -> float:
     entry = subject.entry
-    return (subject.trace.duration_ns - entry.opened_ns) / 1e6 if math.isnan(entry.duration_ms) else entry.duration_ms
+    return (subject.trace.duration_ns - entry.opened_ns) / 1e6 if entry.is_open else entry.duration_ms
 
 
 TEXTS: Final[dict[str, Callable[[TextTest], Holds]]] = {

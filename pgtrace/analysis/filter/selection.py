@@ -6,7 +6,6 @@ decides. A row whose messages would decide but are no longer kept is not selecte
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +50,7 @@ class Selection:
         if self.trace.rows.shape_at(entry.shape).kind > Kind.SETUP:
             return False
         session = self.trace.connections[entry.connection].session
-        current = session.round_trips.current if session is not None and math.isnan(entry.duration_ms) else None
+        current = session.round_trips.current if session is not None and entry.is_open else None
         return (current is None or current.flush_points > 0) and self.holds(place)  # an open one may still end as none
 
     def places(self) -> Iterator[int]:
