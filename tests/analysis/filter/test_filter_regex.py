@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -36,13 +37,15 @@ def expressions() -> st.SearchStrategy[str]:
 
 
 def as_python(expression: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\.|\$", lambda found: "\\Z" if found[0] == "$" else found[0], expression), re.IGNORECASE | re.DOTALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # `[[` may come to mean something else some day
+        return re.compile(expression, re.IGNORECASE | re.DOTALL)
 
 
 @settings(max_examples=600)
 @given(expressions(), st.lists(st.text("abcABé.-_ x1\n", min_size=1, max_size=12), max_size=5))
 def test_it_finds_what_pythons_re_finds(expression: str, texts: list[str]) -> None:
-    python, own = as_python(expression), Pattern(expression)
+    python, own = as_python(expression.replace("$", "\\Z")), Pattern(expression)  # Python's $ also stands before a last line break
     for text in texts:
         assert own.search(text) is (python.search(text) is not None), (expression, text)
 
