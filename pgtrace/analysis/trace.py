@@ -290,7 +290,10 @@ class Trace:
             connection.close(relative)
             self._live.pop(connection.index, None)
         elif isinstance(record, Fact):
-            self._connection(file, record.connection, position).facts[record.key] = record.value
+            connection = self._connection(file, record.connection, position)
+            connection.facts[record.key] = record.value
+            if record.key == "server":
+                connection.upstream = record.value
         elif isinstance(record, Opaque):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
