@@ -111,10 +111,12 @@ class View:
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
         changed = trace.update(budget_s=budget)
-        self.catching_up = changed and time.perf_counter() - started >= budget
+        caught_up = not changed or time.perf_counter() - started < budget
         if changed and self.loaded:
             self._grew_s = now_s
-        self.loaded |= not self.catching_up
+        changed |= caught_up == self.catching_up
+        self.catching_up = not caught_up
+        self.loaded |= caught_up
         recent = bool(self.source.listener) or now_s - self._grew_s < GROWING_S
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
