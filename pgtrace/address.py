@@ -1,49 +1,39 @@
 """Where to listen and where PostgreSQL is: the words a user types, as two frozen values.
 
 LISTEN     `:6433` and `6433` are loopback only (127.0.0.1 and ::1), `*:6433` every interface, `host:port`, `[::1]:6433`, port 0 = pick one;
-           `unix:/dir` and `/dir` make the socket `/dir/.s.PGSQL.6433`, libpq's naming, `/dir:port` another port.
-UPSTREAM   `db`, `db:5432`, `[::1]:5432`, a directory of sockets, `unix:/dir`, `postgresql://host:port/?sslmode=...`. User, password and database of
-           a URI are not ours: the driver authenticates end to end. Without an UPSTREAM the environment is read as libpq reads it: a service
-           (PGSERVICE) before PGHOST, PGHOSTADDR, PGPORT, and localhost:5432 where nothing is said.
+           `unix:/dir` and `/dir` make the socket `/dir/.s.PGSQL.6433`, libpq's naming, `/dir:port` another port; `unix:@name` and `@name` the same in
+           Linux' abstract namespace.
+UPSTREAM   `db`, `db:5432`, `[::1]:5432`, a directory of sockets, `unix:/dir`, `@name`, or several of these with commas; `postgresql://...` as libpq reads it.
+           User, password and database of a URI are not ours: the driver authenticates end to end. Without an UPSTREAM the environment is read as
+           libpq reads it (conninfo.py), and localhost:5432 where nothing is said.
 TLS        sslmode, sslrootcert, sslcert, sslkey and sslnegotiation come from the URI, the service, the environment, in this order.
 
-The rule of exposure: through pgtrace the server sees pgtrace's user and address, so whoever can connect to the listener is vouched for by `peer`,
-`ident`, `trust` and address rules. check_exposure() refuses what would lend that to others. check_loop() refuses an upstream that is the listener.
+Hosts are tried in the order in which they are named, and of each all addresses of its name, until one takes the connection. Which of them is primary or
+standby (target_session_attrs) only the driver can find out, after it has authenticated; its own check goes on working on the one it was given.
 
-The lowest layer; names are resolved in check_loop() alone.
+Nothing is resolved or looked for on the network here. Which LISTEN must not stand before which UPSTREAM is exposure.py's.
 """
 
 from __future__ import annotations
 
-import configparser
 import ipaddress
 import os
-import socket
-import urllib.parse
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
+from pgtrace import conninfo
+from pgtrace.conninfo import SSL_MODES, several
 from pgtrace.errors import AddressError
 
 DEFAULT_LISTEN_PORT: Final = 6433
 DEFAULT_PORT: Final = 5432
 LOOPBACK: Final = ("127.0.0.1", "::1")
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (only where the user asks for it)
-SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes a Unix socket's path may have (sun_path without its final zero)."""
-
-_ENVIRONMENT: Final = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslnegotiation": "PGSSLNEGOTIATION",
-}
+_MOST_DIGITS: Final = 20
 
 
 def display_address(host: str, port: int) -> str:
@@ -52,8 +42,13 @@ def display_address(host: str, port: int) -> str:
 
 
 def socket_path(directory: str, port: int) -> str:
-    """The socket of `port` in `directory`, named as libpq names it."""
+    """The socket of `port` in `directory`, named as libpq names it; in an abstract one it begins with @."""
     return os.path.join(directory, f".s.PGSQL.{port}")
+
+
+def bound_path(path: str) -> str:
+    """The path as the system takes it: an abstract one begins with a zero there."""
+    return f"\0{path[1:]}" if path.startswith("@") else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,12 @@ class Listen:
     hosts: tuple[str, ...]
     port: int
     unix: str | None = None
-    """The directory of the socket; then `hosts` is empty."""
+    """The directory of the socket, or `@name` for an abstract one; then `hosts` is empty."""
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether it is a socket without a file, which any user of this machine can connect to."""
+        return self.unix is not None and self.unix.startswith("@")
 
     @property
     def display(self) -> str:
@@ -80,24 +80,20 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
-    """PostgreSQL or a pooler, and how to encrypt on the way to it."""
+class Host:
+    """One of the places where PostgreSQL may be."""
 
-    host: str
+    name: str
+    """What the certificate must carry and passwords are looked up by: a name, an address, or the directory of a socket."""
     port: int = DEFAULT_PORT
     unix: str | None = None
-    """The directory of its sockets; then `host` is that directory too."""
+    """The directory of its sockets, or `@name`; then `name` is that too."""
     hostaddr: str | None = None
-    """Connect here; `host` is then only the name the certificate must carry."""
-    sslmode: str = "prefer"
-    sslrootcert: str | None = None
-    sslcert: str | None = None
-    sslkey: str | None = None
-    sslnegotiation: str = "postgres"
+    """Connect here; `name` is then only a name."""
 
     @property
     def display(self) -> str:
-        return f"unix:{self.socket_path}" if self.unix is not None else display_address(self.host, self.port)
+        return f"unix:{self.socket_path}" if self.unix is not None else display_address(self.name, self.port)
 
     @property
     def socket_path(self) -> str:
@@ -105,9 +101,50 @@ class Upstream:
         return socket_path(self.unix or "", self.port)
 
 
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """PostgreSQL or a pooler, and how to encrypt on the way to it."""
+
+    hosts: tuple[Host, ...]
+    """To be tried in this order."""
+    sslmode: str = "prefer"
+    sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    sslnegotiation: str = "postgres"
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """What dataclasses.asdict() took apart."""
+        return cls(**values | {"hosts": tuple(Host(**host) for host in values["hosts"])})
+
+    @property
+    def display(self) -> str:
+        return ",".join(host.display for host in self.hosts)
+
+    def about(self, host: Host, reason: str) -> str:
+        """What is wrong with one of its hosts; with its name where there are several."""
+        return reason if len(self.hosts) == 1 else f"{host.display}: {reason}"
+
+    @property
+    def unix(self) -> str | None:
+        """The directory of the first Unix socket among its hosts, None without one."""
+        return next((host.unix for host in self.hosts if host.unix is not None), None)
+
+    @property
+    def host(self) -> str:
+        """The name of the first host."""
+        return self.hosts[0].name
+
+    @property
+    def port(self) -> int:
+        """The port of the first host."""
+        return self.hosts[0].port
+
+
 def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
     """What LISTEN means; AddressError where it means nothing."""
-    if text.startswith(("unix:", "/")):
+    if text.startswith(("unix:", "/", "@")):
         directory, port = _directory(text, text.removeprefix("unix:"), default_port)
         return Listen((), port, directory)
     host, port_text = _host_and_port(text, ":" + text if text.isdigit() else text)
@@ -120,94 +157,26 @@ def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
 
 def parse_upstream(text: str | None, environ: Mapping[str, str]) -> Upstream:
     """What UPSTREAM means, or the environment where it is None; AddressError where it means nothing."""
-    service = service_settings(environ) if text is None else {}
-    settings = {key: environ[name] for key, name in _ENVIRONMENT.items() if environ.get(name)} | service
-    if text is None:
-        return _upstream(settings.get("host") or settings.get("hostaddr") or "localhost", settings, environ)
+    if text is None or text.startswith(conninfo.SCHEMES):
+        return _upstream(conninfo.settings(text, environ), environ)
+    # Named outright: of the environment only how to encrypt counts.
+    settings = conninfo.settings(None, {name: value for name, value in environ.items() if name != "PGSERVICE"})
     for key in ("host", "hostaddr", "port"):
         settings.pop(key, None)
-    if text.startswith(("postgresql://", "postgres://")):
-        uri = split_url(text, text.rpartition("@")[2])
-        query = dict(urllib.parse.parse_qsl(uri.query))
-        netloc = uri.netloc.rpartition("@")[2]
-        host, port = _host_and_port(netloc, netloc)
-        settings |= {key: value for key, value in query.items() if key in _ENVIRONMENT}
-        if port and "port" not in query:
-            settings["port"] = port
-        return _upstream(urllib.parse.unquote(query.get("host") or host or query.get("hostaddr") or "localhost"), settings, environ)
-    if text.startswith(("unix:", "/")):
-        directory, port_number = _directory(text, text.removeprefix("unix:"), DEFAULT_PORT)
-        return _upstream(directory, settings | {"port": str(port_number)}, environ)
-    host, port = _host_and_port(text, text)
-    return _upstream(host or "localhost", settings | ({"port": port} if port else {}), environ)
+    hosts, ports = [], []
+    for one in text.split(","):
+        if one.startswith(("unix:", "/", "@")):
+            directory, number = _directory(one, one.removeprefix("unix:"), DEFAULT_PORT)
+            host, port = directory, str(number)
+        else:
+            host, port = _host_and_port(one, one)
+        hosts.append(host)
+        ports.append(port)
+    return _upstream(settings | {"host": ",".join(hosts), "port": ",".join(ports)}, environ)
 
 
-def split_url(url: str, shown: str) -> urllib.parse.SplitResult:
-    """The parts of a URL; AddressError, with what is `shown` in its place (it may hold a password), where it cannot be taken apart."""
-    try:
-        return urllib.parse.urlsplit(url)
-    except ValueError as error:
-        raise AddressError(shown, f"no URL: {str(error)[:1].lower()}{str(error)[1:]}") from None
-
-
-def service_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the connection service named by PGSERVICE says, every key of it; empty without PGSERVICE.
-
-    The files are libpq's: PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR. AddressError where none names it.
-    """
-    name = environ.get("PGSERVICE")
-    if not name:
-        return {}
-    files = [environ.get("PGSERVICEFILE") or os.path.join(_home(environ), ".pg_service.conf")]
-    if environ.get("PGSYSCONFDIR"):
-        files.append(os.path.join(environ["PGSYSCONFDIR"], "pg_service.conf"))
-    for file in files:
-        parser = configparser.RawConfigParser(comment_prefixes=("#",), delimiters=("=",), strict=False, empty_lines_in_values=False)
-        parser.optionxform = str  # type: ignore[assignment,method-assign]
-        try:
-            parser.read(file, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError, OSError) as error:
-            raise AddressError(name, f"the service file {file} cannot be read: {str(error).splitlines()[0]}") from None
-        if parser.has_section(name):
-            return dict(parser.items(name))
-    raise AddressError(name, f"no service of this name in {' or '.join(files)} (PGSERVICE)")
-
-
-def check_exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> None:
-    """Refuse a listener that lends pgtrace's own identity to others, unless `allow_others`."""
-    if allow_others or listen.unix is not None:
-        return
-    if upstream.unix is not None:
-        raise AddressError(
-            listen.display,
-            "behind a Unix socket the server takes whoever connects here for your own user: listen on a socket (unix:/dir) "
-            "or say --allow-others",
-        )
-    if listen.beyond_loopback:
-        raise AddressError(
-            listen.display,
-            "other machines could connect here, and the server would take them for this one: listen on loopback or say --allow-others",
-        )
-
-
-def check_loop(listen: Listen, upstream: Upstream) -> None:
-    """Refuse an upstream that is the listener itself: the first connection would never end."""
-    if listen.port != upstream.port or (listen.unix is None) != (upstream.unix is None):
-        return
-    if listen.unix is not None and upstream.unix is not None:
-        same = os.path.realpath(listen.unix) == os.path.realpath(upstream.unix)
-    else:
-        targets = _addresses(upstream.hostaddr or upstream.host, upstream.port)
-        listening = {address for host in listen.hosts for address in _addresses(host, listen.port)}
-        everywhere = any(ipaddress.ip_address(address).is_unspecified for address in listening)
-        same = any(target in listening or (everywhere and _is_local(target)) for target in targets)
-    if same:
-        raise AddressError(upstream.display, "the upstream is the address pgtrace listens on: choose another LISTEN or UPSTREAM")
-
-
-def _upstream(host: str, settings: Mapping[str, str], environ: Mapping[str, str]) -> Upstream:
-    if "," in host or "," in settings.get("port", ""):
-        raise AddressError(host, "several hosts: name the one to trace")
+def _upstream(settings: Mapping[str, str], environ: Mapping[str, str]) -> Upstream:
+    hosts = _hosts(settings)
     sslmode = settings.get("sslmode", "prefer")
     if sslmode not in SSL_MODES:
         raise AddressError(sslmode, f"no sslmode: one of {', '.join(SSL_MODES)}")
@@ -216,19 +185,10 @@ def _upstream(host: str, settings: Mapping[str, str], environ: Mapping[str, str]
         raise AddressError(sslnegotiation, "no sslnegotiation: postgres or direct")
     if sslnegotiation == "direct" and SSL_MODES.index(sslmode) < SSL_MODES.index("require"):
         raise AddressError(sslnegotiation, f"sslnegotiation=direct needs sslmode=require or more, not {sslmode}")
-    port = _port(host, settings.get("port", ""), DEFAULT_PORT, lowest=1)
-    unix = host if host.startswith("/") and not settings.get("hostaddr") else None
-    if unix is not None:
-        _check_path(host, unix, port)
-    else:
-        _check_host(settings.get("hostaddr") or host)
-    home = os.path.join(_home(environ), ".postgresql")
+    home = os.path.join(conninfo.home(environ), ".postgresql")
     cert = settings.get("sslcert") or _existing(os.path.join(home, "postgresql.crt"))
     return Upstream(
-        host=host,
-        port=port,
-        unix=unix,
-        hostaddr=settings.get("hostaddr"),
+        hosts=hosts,
         sslmode=sslmode,
         sslrootcert=settings.get("sslrootcert") or _existing(os.path.join(home, "root.crt")),
         sslcert=cert,
@@ -237,18 +197,43 @@ def _upstream(host: str, settings: Mapping[str, str], environ: Mapping[str, str]
     )
 
 
+def _hosts(settings: Mapping[str, str]) -> tuple[Host, ...]:
+    """The hosts that libpq would try, in its order: as many as there are addresses, else as there are names, else one."""
+    names, addresses, ports = (several(settings.get(key, "")) for key in ("host", "hostaddr", "port"))
+    count = len(addresses) or len(names) or 1
+    if names and len(names) != count:
+        raise AddressError(settings["host"], f"{len(names)} host names do not go with {count} addresses (hostaddr)")
+    if len(ports) > 1 and len(ports) != count:
+        raise AddressError(settings["port"], f"{len(ports)} ports do not go with {count} hosts: one for all, or one for each")
+    return tuple(map(_host, names or [""] * count, addresses or [""] * count, ports * count if len(ports) == 1 else ports or [""] * count))
+
+
+def _host(name: str, address: str, port: str) -> Host:
+    number = _port(name or address, port.strip(), DEFAULT_PORT, lowest=1)
+    if address:
+        _check_host(address)
+        return Host(name or address, number, hostaddr=address)
+    if name.startswith(("/", "@")):
+        _check_path(name, name, number)
+        return Host(name, number, unix=name)
+    _check_host(name or "localhost")
+    return Host(name or "localhost", number)
+
+
 def _directory(text: str, rest: str, default_port: int) -> tuple[str, int]:
     directory, colon, port = rest.rpartition(":")
     if not colon or not port.isdigit():
         directory, port = rest, ""
-    if not directory.startswith("/"):
+    if not directory.startswith(("/", "@")):
         raise AddressError(text, "the directory of a Unix socket is an absolute path")
     number = _port(text, port, default_port, lowest=1)
     _check_path(text, directory, number)
-    return os.path.normpath(directory), number
+    return os.path.normpath(directory) if directory.startswith("/") else directory, number
 
 
 def _check_path(text: str, directory: str, port: int) -> None:
+    if directory.startswith("@") and sys.platform != "linux":
+        raise AddressError(text, "only Linux has sockets without a file")
     if len(os.fsencode(socket_path(directory, port))) > LONGEST_SOCKET_PATH:
         raise AddressError(text, f"too long for a Unix socket (at most {LONGEST_SOCKET_PATH} bytes): use a shorter directory")
 
@@ -276,7 +261,7 @@ def _host_and_port(text: str, rest: str) -> tuple[str, str]:
 def _port(text: str, port: str, default: int, *, lowest: int) -> int:
     if not port:
         return default
-    if not (port.isascii() and port.isdigit() and lowest <= int(port) <= 65535):
+    if not (port.isascii() and port.isdigit() and len(port) <= _MOST_DIGITS and lowest <= int(port) <= 65535):
         raise AddressError(text, f"{port!r} is no port: a number from {lowest} to 65535")
     return int(port)
 
@@ -286,28 +271,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _addresses(host: str, port: int) -> set[str]:
-    try:
-        return {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except OSError:
-        return set()
-
-
-def _is_local(address: str) -> bool:
-    """Whether this machine has that address: only then can a socket be bound to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.bind((address, 0))
-    except OSError:
-        return False
-    return True
-
-
-def _home(environ: Mapping[str, str]) -> str:
-    return environ.get("HOME") or os.path.expanduser("~")
 
 
 def _existing(path: str) -> str | None:

@@ -6,7 +6,8 @@ a name of their own, and what is written into their code. The first two are redi
 - PGHOST and PGPORT name the recorder; PGHOSTADDR and PGSERVICE go, and what else the service said (user, database, password ...) becomes PGUSER, PGDATABASE
   and so on: in libpq a service wins over the environment.
 - The driver's leg is plain: an sslmode that insists on TLS moves to the upstream leg, and the program gets `disable`.
-- A URL keeps its user, password, database and options; only where it leads changes.
+- A URL keeps its user, password, database and options; only where it leads changes. What a service it names says besides stands in the URL then.
+- PGTARGETSESSIONATTRS stays: the driver goes on checking the one server it is given.
 - Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
 
 Nothing is started here; it is all text in, text out.
@@ -15,15 +16,19 @@ Nothing is started here; it is all text in, text out.
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping
 
-from pgtrace.address import DEFAULT_PORT, Upstream, parse_upstream, service_settings, split_url
+from pgtrace.address import Host, Upstream, parse_upstream
+from pgtrace.conninfo import home, service_settings, url_settings
+from pgtrace.errors import AddressError
 
 INSISTING = ("require", "verify-ca", "verify-full")
 """sslmodes under which a driver refuses a plain connection."""
 _LOCATION = frozenset({"host", "hostaddr", "port"})
 _TLS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "sslcrl", "channel_binding", "requiressl"})
+_URL = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<user>[^@/]*@)?[^/?]*(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _SERVICE_VARIABLES = {
     "user": "PGUSER",
     "password": "PGPASSWORD",
@@ -41,19 +46,23 @@ def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[s
     if text is not None or any(environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
         return parse_upstream(text, environ)
     for name in url_names:
-        uri = split_url(environ.get(name, ""), name)
-        if uri.scheme.partition("+")[0] in ("postgresql", "postgres"):
-            return parse_upstream(uri._replace(scheme="postgresql").geturl(), environ)
+        scheme, _, rest = environ.get(name, "").partition("://")
+        if scheme.partition("+")[0] in ("postgresql", "postgres"):
+            try:
+                return parse_upstream(f"postgresql://{rest}", environ)
+            except AddressError as error:
+                raise AddressError(name, str(error)) from None
     return parse_upstream(None, environ)
 
 
 def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tuple[str, ...]) -> dict[str, str]:
     """The environment with everything that leads to PostgreSQL leading to the recorder. Raises AddressError for an unknown service."""
     changed = dict(environ)
-    for key, value in service_settings(environ).items():
-        variable = _SERVICE_VARIABLES.get(key)
-        if variable is not None:
-            changed[variable] = value
+    if environ.get("PGSERVICE"):
+        for key, value in service_settings(environ["PGSERVICE"], environ).items():
+            variable = _SERVICE_VARIABLES.get(key)
+            if variable is not None:
+                changed[variable] = value
     for name in ("PGHOSTADDR", "PGSERVICE"):
         changed.pop(name, None)
     changed["PGHOST"] = host
@@ -65,29 +74,35 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
         changed["PGCHANNELBINDING"] = "prefer"
     for name in url_names:
         if name in changed:
-            changed[name] = redirected_url(changed[name], host, port)
+            changed[name] = redirected_url(changed[name], host, port, environ)
     return changed
 
 
-def redirected_url(url: str, host: str, port: int) -> str:
-    """A connection URL that leads to the recorder; anything that is no PostgreSQL URL stays as it is."""
-    try:
-        uri = urllib.parse.urlsplit(url)
-    except ValueError:
+def redirected_url(url: str, host: str, port: int, environ: Mapping[str, str]) -> str:
+    """A connection URL that leads to the recorder; anything that is no PostgreSQL URL stays as it is. Raises AddressError for an unknown service."""
+    parts = _URL.fullmatch(url)
+    if parts is None or parts["scheme"].partition("+")[0] not in ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb"):
         return url
-    if uri.scheme.partition("+")[0] not in ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb"):
-        return url
-    userinfo = uri.netloc.rpartition("@")[0]
-    query = [
-        (key, value) for key, value in urllib.parse.parse_qsl(uri.query, keep_blank_values=True) if key not in _LOCATION | _TLS | {"ssl"}
-    ]
-    shown = f"[{host}]" if ":" in host else host
-    place = f"{shown}:{port}"
+    kept = [one for one in (parts["query"] or "").split("&") if one and one.partition("=")[0] not in _LOCATION | _TLS | {"ssl", "service"}]
+    kept += _of_its_service(url, environ)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    path = parts["path"]
     if host.startswith("/"):
-        query += [("host", host), ("port", str(port))]
-        place = ""
-    netloc = f"{userinfo}@{place}" if userinfo else place
-    return urllib.parse.urlunsplit((uri.scheme, netloc, uri.path, urllib.parse.urlencode(query), uri.fragment))
+        kept += [f"host={urllib.parse.quote(host, safe='')}", f"port={port}"]
+        place, path = "", path or "/"
+    query = f"?{'&'.join(kept)}" if kept else ""
+    return f"{parts['scheme']}://{parts['user'] or ''}{place}{path}{query}"
+
+
+def _of_its_service(url: str, environ: Mapping[str, str]) -> list[str]:
+    """Parameters for what the service named in a URL says besides the place, and the URL does not."""
+    if "service=" not in url:
+        return []
+    own = url_settings(url)
+    if "service" not in own:
+        return []
+    said = service_settings(own["service"], environ)
+    return [f"{key}={urllib.parse.quote(text, safe='')}" for key, text in said.items() if key not in _LOCATION | _TLS | set(own)]
 
 
 def repeated_passwords(entries: str, upstream: Upstream, host: str, port: int) -> str:
@@ -98,15 +113,19 @@ def repeated_passwords(entries: str, upstream: Upstream, host: str, port: int) -
         parts = _split(line)
         if line.startswith("#") or len(parts) != len(("host", "port", "database", "user", "password")):
             continue
-        hosts = {"*", upstream.host, *({"localhost"} if upstream.unix is not None else ())}
-        if parts[0] in hosts and parts[1] in ("*", str(upstream.port)):
+        if any(_fits(one, parts[0], parts[1]) for one in upstream.hosts):
             lines.append(":".join([host.replace(":", "\\:"), str(port), *parts[2:]]))
     return "\n".join(lines) + "\n"
 
 
+def _fits(one: Host, host: str, port: str) -> bool:
+    """Whether an entry for that host and port is for this one."""
+    return host in ("*", one.name, "localhost" if one.unix is not None else one.name) and port in ("*", str(one.port))
+
+
 def password_file(environ: Mapping[str, str]) -> str:
     """The text of the password file libpq would read, or nothing."""
-    path = environ.get("PGPASSFILE") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".pgpass")
+    path = environ.get("PGPASSFILE") or os.path.join(home(environ), ".pgpass")
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
@@ -119,7 +138,7 @@ def how_to_point(host: str, port: int, upstream: Upstream) -> list[str]:
     place = f"host={host}&port={port}" if host.startswith("/") else ""
     url = f"postgresql:///DATABASE?{place}" if place else f"postgresql://USER@{host}:{port}/DATABASE"
     return [
-        f"no connection came through pgtrace; the program may have {upstream.host}:{upstream.port or DEFAULT_PORT} written into its own settings.",
+        f"no connection came through pgtrace; the program may have {upstream.display} written into its own settings.",
         f"It was given PGHOST={host} PGPORT={port} PGSSLMODE=disable, and DATABASE_URL where that exists.",
         "A program that reads its URL from another variable: pgtrace run --env-url NAME -- COMMAND",
         f"Anything else: have it connect to {url}",

@@ -37,6 +37,19 @@ class AddressError(UsageError):
         self.reason = reason
 
 
+class FilterError(UsageError):
+    """A filter that means nothing, or that cannot be applied; it points at the place."""
+
+    def __init__(self, text: str, position: int, length: int, reason: str) -> None:
+        shown = "".join(character if character.isprintable() else " " for character in text)
+        super().__init__(f"filter: {reason}\n    {shown}\n    {' ' * position}{'^' * max(1, length)}")
+        self.text = text
+        self.position = position
+        """Character of `text` at which it goes wrong; its length where something is missing at the end."""
+        self.length = length
+        self.reason = reason
+
+
 class OutputExists(PgTraceError):
     """The file to be written is there already; nothing is overwritten."""
 

@@ -32,8 +32,9 @@ from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from pgtrace import errors
-from pgtrace.address import Listen, Upstream, check_exposure, check_loop
+from pgtrace.address import Listen, Upstream, bound_path
 from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
+from pgtrace.exposure import check_exposure, check_loop
 
 START_S: Final = 20.0
 ANSWER_S: Final = 10.0
@@ -288,20 +289,29 @@ class Recorder:
 
 
 def probe(upstream: Upstream) -> None:
-    """Try one TCP (or Unix) connection; UpstreamError with the system's reason where none of its addresses answers."""
-    try:
-        if upstream.unix is not None:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                sock.settimeout(PROBE_S)
-                sock.connect(upstream.socket_path)
+    """Try one TCP (or Unix) connection to each host until one answers; UpstreamError with the system's reasons where none does."""
+    reasons: dict[str, None] = {}
+    for host in upstream.hosts:
+        try:
+            if host.unix is not None:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                    sock.settimeout(PROBE_S)
+                    sock.connect(bound_path(host.socket_path))
+            else:
+                socket.create_connection((host.hostaddr or host.name, host.port), PROBE_S).close()
+        except OSError as error:
+            reasons[upstream.about(host, _reason(error))] = None
         else:
-            socket.create_connection((upstream.hostaddr or upstream.host, upstream.port), PROBE_S).close()
-    except socket.gaierror as error:
-        raise UpstreamError(upstream.display, f"the name cannot be resolved ({error.strerror})") from None
-    except TimeoutError:
-        raise UpstreamError(upstream.display, f"no answer within {PROBE_S:.0f} s") from None
-    except OSError as error:
-        raise UpstreamError(upstream.display, os.strerror(error.errno) if error.errno else str(error)) from None
+            return
+    raise UpstreamError(upstream.display, "; ".join(reasons))
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({error.strerror})"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {PROBE_S:.0f} s"
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _error(answer: dict[str, Any]) -> PgTraceError:

@@ -36,13 +36,13 @@ from upstreams import (
     wait_for_end,
 )
 
-from pgtrace.address import Listen, Upstream
+from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.record import Data, End, Mark, Setting
 from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists, RecorderError, UpstreamError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder, probe
 
-NOWHERE = Upstream("127.0.0.1", 1, sslmode="disable")
+NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 
 
 def gone(pid: int, within_s: float = 20) -> bool:
@@ -107,7 +107,7 @@ def test_a_port_that_is_taken():
 
 def test_the_upstream_may_not_be_the_listener():
     with pytest.raises(AddressError, match="the upstream is the address pgtrace listens on"):
-        Recorder(Listen(("127.0.0.1", "::1"), 6433), Upstream("localhost", 6433)).start()
+        Recorder(Listen(("127.0.0.1", "::1"), 6433), Upstream((Host("localhost", 6433),))).start()
 
 
 def test_both_loopbacks_share_a_free_port():
@@ -213,7 +213,7 @@ def test_a_recorder_without_orders_goes_on_until_its_last_session_ended():
     """The parent is killed; its recorder takes no new connections, serves the one it has, then removes its capture and ends."""
     script = (
         "import sys\nfrom pgtrace.address import *\nfrom pgtrace.recorder import Recorder\n"
-        "r = Recorder(Listen(('127.0.0.1',), 0), Upstream('127.0.0.1', int(sys.argv[1]), sslmode='disable'))\n"
+        "r = Recorder(Listen(('127.0.0.1',), 0), Upstream((Host('127.0.0.1', int(sys.argv[1])),), sslmode='disable'))\n"
         "r.start()\nprint(r.port, r.pid, r.capture, flush=True)\nsys.stdin.read()\n"
     )
     with Scripted(echo) as server:
@@ -348,7 +348,7 @@ def test_nothing_but_the_process_imports_the_proxy():
 def test_a_closed_stdout_is_harmless():
     settings = {
         "listen": {"hosts": ["127.0.0.1"], "port": 0, "unix": None},
-        "upstream": {"host": "127.0.0.1", "port": 1, "sslmode": "disable"},
+        "upstream": {"hosts": [{"name": "127.0.0.1", "port": 1}], "sslmode": "disable"},
         "keep_bytes": None,
         "temporary": None,
         "rtt_ns": 0,
@@ -370,11 +370,11 @@ def test_a_closed_stdout_is_harmless():
 
 def test_probe():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        probe(Upstream("127.0.0.1", server.getsockname()[1]))
+        probe(Upstream((Host("127.0.0.1", server.getsockname()[1]),)))
         port = server.getsockname()[1]
     with pytest.raises(UpstreamError, match=f"cannot reach the upstream 127.0.0.1:{port}: Connection refused"):
-        probe(Upstream("127.0.0.1", port))
+        probe(Upstream((Host("127.0.0.1", port),)))
     with pytest.raises(UpstreamError, match="cannot be resolved"):
-        probe(Upstream("no-such-host.invalid"))
+        probe(Upstream((Host("no-such-host.invalid"),)))
     with pytest.raises(UpstreamError, match="No such file or directory"):
-        probe(Upstream("/no/such", unix="/no/such"))
+        probe(Upstream((Host("/no/such", unix="/no/such"),)))

@@ -18,7 +18,7 @@ from pgtrace.analysis import describe, drivers, notation
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.marks import OpenMark
-from pgtrace.analysis.rows import Entry, Kind, Label, Shape
+from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.protocol import codes, fields, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 EVIDENCE_KEPT: Final = 24
 """Statement names, queries and flights that are looked at to tell a driver."""
 _EVIDENCE_ROUND_TRIPS: Final = 200
-_FLIGHT_KEPT: Final = 4096
 _LABELLED_STATEMENTS: Final = 3
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
 _STAND_INS = {codes.CANCEL_REQUEST: notation.CANCEL}
@@ -221,6 +220,17 @@ class Connection(Observer):
         session.settle()
         return Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
 
+    def add_statements(self, table: StatementTable) -> None:
+        """Add the statements of an open connection as they stand."""
+        if self.statements is None or self.session is None:
+            return
+        self.session.settle()
+        table.merge(self.statements)
+        table.live(self.session.statements.live.values())
+        current = self.session.round_trips.current
+        if current is not None and current.flush_points:
+            table.round_trip(current)
+
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
         """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
         places, meanings = self._meanings.get((kind, name), ([], []))
@@ -406,12 +416,12 @@ class Connection(Observer):
         if not round_trip.flush_points and round_trip.closed_ns is not None:
             kind = Kind.RUN
         formats = round_trip.formats or (1 if round_trip.values_text else 0) | (2 if round_trip.values_binary else 0)
-        statements = round_trip.statements
+        statements = round_trip.statements or ([round_trip.copying] if round_trip.copying is not None else [])
         shape = Shape(
             kind=kind,
             flight=flight,
-            sent=sent[:_FLIGHT_KEPT],
-            received=received[:_FLIGHT_KEPT],
+            sent=sent[:FLIGHT_KEPT],
+            received=received[:FLIGHT_KEPT],
             depth=round_trip.depth,
             errors=round_trip.errors,
             prepares=round_trip.prepares,
@@ -420,6 +430,7 @@ class Connection(Observer):
             status_before=round_trip.status_before,
             status=round_trip.status,
             statement=statements[0].name if statements else "",
+            statements=min(len(statements), 2),
             uncertain=round_trip.uncertain,
         )
         rows = self._trace.rows
@@ -428,7 +439,7 @@ class Connection(Observer):
     def _label(self, round_trip: RoundTrip) -> Label:
         texts: list[str] = []
         for statement in round_trip.statements or filter(None, (round_trip.copying,)):
-            text = statement.sql if statement.sql is not None else f"{statement.name or 'statement'}, prepared earlier"
+            text = statement.sql if statement.sql is not None else describe.prepared_earlier(statement.name)
             if text not in texts:
                 texts.append(text)
         if round_trip.statements and round_trip.statements[0].simple:

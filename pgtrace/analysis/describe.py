@@ -42,6 +42,11 @@ def argument(side: int, code: int, body: bytes, authentication: int = -1) -> str
         return f"malformed {malformed.path}: {malformed.reason}" if malformed.path else f"malformed: {malformed.reason}"
 
 
+def prepared_earlier(name: str) -> str:
+    """What stands in the place of SQL that was not seen."""
+    return f"{name or 'statement'}, prepared earlier"
+
+
 def _told(message: Message) -> str:
     match message:
         case startup.StartupMessage():

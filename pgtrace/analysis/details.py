@@ -11,6 +11,7 @@ list ends and says so.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,6 @@ from pgtrace.protocol.message import MalformedMessage
 from pgtrace.session.events import Portal, Statement
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.connections import Connection
     from pgtrace.analysis.trace import Trace
 
 RUN_KEPT: Final = 200
@@ -74,6 +74,8 @@ class MessageView:
     columns: tuple[backend.Column, ...] = ()
     formats: tuple[int, ...] = ()
     """Of a DataRow: the format of each column, one for all, or none for text."""
+    statement: Statement | None = None
+    """Of Parse, Bind, Describe and Execute: the statement it is about, as far as that is known."""
 
     @property
     def is_typed(self) -> bool:
@@ -143,20 +145,52 @@ class Details:
     note: str = ""
 
 
+class NotKept(Exception):
+    """Bytes of a row are no longer there."""
+
+
 def read(trace: Trace, place: int) -> Details:
     """The details of the row at that place."""
+    details = Details()
+    walker = _Walker(trace, place)
+    entry = trace.rows.entry(place)
+    try:
+        for side, code, body, size, offset, time_ns in _passed(trace, place):
+            inside = offset >= entry.offsets[side]
+            if inside and len(details.messages) >= MESSAGES_KEPT:
+                details.note = f"the first {MESSAGES_KEPT:,} messages".replace(",", " ")
+                break
+            walker.take(details.messages if inside else [], side, code, body, size, offset, time_ns)
+    except NotKept:
+        details.note = NOT_KEPT
+    if not details.messages and (entry.sent_bytes or entry.received_bytes) and not details.note:
+        details.note = NOT_KEPT
+    return details
+
+
+def scan(trace: Trace, place: int) -> Iterator[MessageView]:
+    """The messages of the row at that place one by one, however many: nothing is counted together or left out. Raises NotKept."""
+    walker = _Walker(trace, place)
+    starts = trace.rows.entry(place).offsets
+    for side, code, body, size, offset, time_ns in _passed(trace, place):
+        views: list[MessageView] = []
+        walker.take(views, side, code, body, size, offset, time_ns)
+        if offset >= starts[side]:
+            yield from views
+
+
+def _passed(trace: Trace, place: int) -> Iterator[tuple[int, int, bytes, int, int, int]]:
+    """Side, code, body, size, offset and time of the messages, from those on that must be seen to understand the row's. Raises NotKept."""
     row, entry = trace.rows[place], trace.rows.entry(place)
     if row.shape.kind in (Kind.MARK, Kind.GAP, Kind.CLOSED):
-        return Details()
+        return
     connection = trace.connections[entry.connection]
     from_start = row.shape.kind in (Kind.SETUP, Kind.CANCEL)
     ends = (entry.offsets[0] + entry.sent_bytes, entry.offsets[1] + entry.received_bytes)
     starts = (0, 0) if from_start else entry.offsets
     framer = Framer() if from_start else Framer.typed()
-    walker = _Walker(connection, place)
     offsets = list(starts)
     expected = list(starts)
-    details = Details()
     position = connection.position if from_start else entry.position
     blocks, place_in_file, shift_ns = trace.blocks_at(position)
     shift_ns -= trace.start_ns + entry.opened_ns
@@ -164,30 +198,23 @@ def read(trace: Trace, place: int) -> Details:
         skip = max(0, expected[side] - offset)
         data = data[skip : ends[side] - offset] if ends[side] > offset else b""
         if data and offset + skip != expected[side]:
-            details.note = NOT_KEPT
-            break
+            raise NotKept
         expected[side] += len(data)
         for code, body, size in framer.feed(side, data):
             begin = offsets[side]
             offsets[side] += size
             if code not in (codes.RESUMED, codes.UNDECODED):
-                inside = begin >= entry.offsets[side]
-                walker.take(details.messages if inside else [], side, code, body, size, begin, time_ns + shift_ns)
+                yield side, code, body, size, begin, time_ns + shift_ns
         if expected[0] >= ends[0] and expected[1] >= ends[1]:
-            break
-        if len(details.messages) >= MESSAGES_KEPT:
-            details.note = f"the first {MESSAGES_KEPT:,} messages".replace(",", " ")
-            break
-    if not details.messages and (entry.sent_bytes or entry.received_bytes) and not details.note:
-        details.note = NOT_KEPT
-    return details
+            return
+    raise NotKept
 
 
 class _Walker:
     """Puts each message beside what it is about."""
 
-    def __init__(self, connection: Connection, place: int) -> None:
-        self._connection = connection
+    def __init__(self, trace: Trace, place: int) -> None:
+        self._trace = trace
         self._place = place
         self._statements: dict[str, Statement | None] = {}
         self._portals: dict[str, Portal | None] = {}
@@ -240,6 +267,7 @@ class _Walker:
             statement, formats = self._meaning(view)
         except MalformedMessage:
             pass
+        view.statement = statement
         if letter in _RUNS_SOMETHING:
             self._sent += 1
         if not self._skipping:
@@ -274,15 +302,19 @@ class _Walker:
 
     def _statement(self, name: str) -> Statement | None:
         if name not in self._statements:
-            known = self._connection.meaning("S", name, self._place)
+            known = self._meant("S", name)
             self._statements[name] = known if isinstance(known, Statement) else None
         return self._statements[name]
 
     def _portal(self, name: str) -> Portal | None:
         if name not in self._portals:
-            known = self._connection.meaning("P", name, self._place)
+            known = self._meant("P", name)
             self._portals[name] = known if isinstance(known, Portal) else None
         return self._portals[name]
+
+    def _meant(self, kind: str, name: str) -> Statement | Portal | None:
+        connection = self._trace.connections[self._trace.rows.entry(self._place).connection]
+        return connection.meaning(kind, name, self._place)
 
     def _backend(self, view: MessageView) -> None:
         letter = view.code

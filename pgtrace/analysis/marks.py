@@ -7,6 +7,7 @@ end. Marks nest, and marks of one name are summed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 from pgtrace.analysis.counters import Counters
@@ -69,15 +70,26 @@ class Marks:
         self._sums = sums
         self.open: tuple[OpenMark, ...] = ()
         self._ended: list[tuple[OpenMark, Counters]] = []
+        self._places: list[int] = []  # of the rows that are marks, and the names open behind each
+        self._names: list[tuple[str, ...]] = []
 
-    def begin(self, name: str, key: Key, time_ns: int) -> None:
+    def begin(self, name: str, key: Key, time_ns: int, place: int) -> None:
+        """A mark begins; its row is at that place."""
         self.open = (*self.open, OpenMark(name, key, self._sums(time_ns)))
+        self._changed(place)
 
-    def end(self, key: Key, time_ns: int) -> None:
+    def end(self, key: Key, time_ns: int, place: int) -> None:
+        """A mark ends; the row that says so is at that place."""
         for mark in self.open:
             if mark.key == key:
                 self.open = tuple(one for one in self.open if one is not mark)
                 self._ended.append((mark, self._between(mark, time_ns)))
+        self._changed(place)
+
+    def names_at(self, place: int) -> tuple[str, ...]:
+        """The marks that were open when the row at that place began."""
+        found = bisect_left(self._places, place)
+        return self._names[found - 1] if found else ()
 
     def counters(self, now_ns: int) -> dict[str, Counters]:
         """Counters by name, in the order of the first end; open marks come last, counted up to now."""
@@ -95,6 +107,10 @@ class Marks:
             else:
                 found[mark.name] = counters
         return found
+
+    def _changed(self, place: int) -> None:
+        self._places.append(place)
+        self._names.append(tuple(mark.name for mark in self.open))
 
     def _between(self, mark: OpenMark, time_ns: int) -> Counters:
         now = self._sums(time_ns)

@@ -5,7 +5,7 @@ the order in which they began and never move; an open one is completed in place.
 
 An entry takes 64 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
 once, in memory: the Shape (flight, depth, flags) and the Label (SQL, error). Both tables are bounded; what comes after the bound is shown
-without its text, which the details, read from the capture on demand, still have.
+without its flight or text, which the details, read from the capture on demand, still have.
 
 Row is what views see: built from an entry when somebody looks, thrown away afterwards.
 """
@@ -18,7 +18,7 @@ import mmap
 import struct
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 SHAPES_KEPT: Final = 50_000
@@ -27,6 +27,11 @@ LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
 LONGEST_SQL: Final = 16 * 1024
 """Characters of SQL kept with a row; the details have all of it."""
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
+
+FLIGHT_KEPT: Final = 4096
+"""Messages of each side that a shape keeps."""
+NO_FLIGHT: Final = "…"
+"""The flight of a shape that is not kept."""
 
 _ENTRY: Final = struct.Struct("<QqQQIIIIffII")
 _FIRST_ENTRIES: Final = 4096
@@ -77,6 +82,8 @@ class Shape:
     """Transaction status after it, from the latest ReadyForQuery: "I", "T", "E" or ""."""
     statement: str = ""
     """Name of the prepared statement it was about, as on the wire."""
+    statements: int = 0
+    """How many statements it was about: 0, 1, or 2 for several, of which `statement` and the label name only some."""
     uncertain: bool = False
     """Bytes are missing inside it: counts are lower bounds."""
 
@@ -140,6 +147,10 @@ class Entry:
     sent_bytes: int = 0
     received_bytes: int = 0
 
+    @property
+    def is_open(self) -> bool:
+        return math.isnan(self.duration_ms)
+
 
 class RowIndex:
     """All rows of a trace, by place."""
@@ -149,7 +160,7 @@ class RowIndex:
         self._map = self._mapped(_FIRST_ENTRIES)
         self._size = _FIRST_ENTRIES
         self._count = 0
-        self._shapes: list[Shape] = [Shape(Kind.RUN, "…")]
+        self._shapes: list[Shape] = [Shape(Kind.RUN, NO_FLIGHT)]
         self._shape_numbers: dict[Shape, int] = {}
         self._shape_bytes = 0
         self._labels: list[Label] = [Label("… not kept: too many different texts")]
@@ -222,13 +233,21 @@ class RowIndex:
             min(entry.received_bytes, _MOST_UINT32),
         )
 
+    def shape_at(self, number: int) -> Shape:
+        """The shape of a number."""
+        return self._shapes[number]
+
+    def label_at(self, number: int) -> Label:
+        """The label of a number."""
+        return self._labels[number]
+
     def shape(self, shape: Shape) -> int:
-        """The number of a shape."""
+        """The number of a shape; beyond the bound of one without its flight, of which there are few."""
         number = self._shape_numbers.get(shape)
         if number is None:
             size = len(shape.sent) + len(shape.received) + len(shape.flight)
-            if len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT:
-                return 0
+            if shape.flight != NO_FLIGHT and (len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT):
+                return self.shape(replace(shape, flight=NO_FLIGHT, sent=b"", received=b"", statement=""))
             self._shape_bytes += size
             number = self._shape_numbers[shape] = len(self._shapes)
             self._shapes.append(shape)

@@ -53,9 +53,10 @@ class StatementView:
 class _File:
     """One capture of the trace."""
 
-    __slots__ = ("blocks", "name", "number", "reader", "shift_ns")
+    __slots__ = ("blocks", "name", "number", "path", "reader", "shift_ns")
 
     def __init__(self, path: str, number: int, name: str) -> None:
+        self.path = path
         self.name = name
         self.number = number
         self.reader = CaptureReader(path)
@@ -77,6 +78,10 @@ class _File:
 
 class Trace:
     """One or several captures as one."""
+
+    connection_type: type[Connection] = Connection
+    filter: str | None = None
+    """The text of the filter its counters are limited to; None where they count everything."""
 
     def __init__(
         self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
@@ -152,6 +157,11 @@ class Trace:
         return [file.name for file in self._files]
 
     @property
+    def paths(self) -> list[str]:
+        """Where the captures are, in the same order."""
+        return [file.path for file in self._files]
+
+    @property
     def ended(self) -> bool:
         """Whether every recording said that it ended."""
         return len(self._ended_files) == len(self._files)
@@ -189,10 +199,14 @@ class Trace:
         totals.statements_live = sum(connection.statements_live for connection in self.connections)
         return totals
 
+    def counted_connections(self) -> list[Connection]:
+        """The connections that the counters are about."""
+        return self.connections
+
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""
         found: dict[str, tuple[int, Counters]] = {}
-        for connection in self.connections:
+        for connection in self.counted_connections():
             count, counters = found.get(connection.driver, (0, Counters()))
             counters.add(connection.counters(self.duration_ns))
             found[connection.driver] = (count + 1, counters)
@@ -209,15 +223,7 @@ class Trace:
         for driver, kept in self._kept_statements.items():
             tables[driver].merge(kept)
         for connection in self._live.values():
-            if connection.statements is None or connection.session is None:
-                continue
-            connection.session.settle()
-            table = tables.setdefault(connection.driver, StatementTable())
-            table.merge(connection.statements)
-            table.live(connection.session.statements.live.values())
-            current = connection.session.round_trips.current
-            if current is not None and current.flush_points:
-                table.round_trip(current)
+            connection.add_statements(tables.setdefault(connection.driver, StatementTable()))
         for table in tables.values():
             table.trim()
         views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
@@ -229,7 +235,7 @@ class Trace:
 
     def name_of(self, connection: Connection) -> str:
         """`c2`, or `b:2` for the second of several files."""
-        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:{connection.number}"
+        return f"c{connection.number}" if len(self._files) == 1 else f"{letters(connection.file)}:{connection.number}"
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
         """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
@@ -296,7 +302,10 @@ class Trace:
             connection.close(relative)
             self._live.pop(connection.index, None)
         elif isinstance(record, Fact):
-            self._connection(file, record.connection, position).facts[record.key] = record.value
+            connection = self._connection(file, record.connection, position)
+            connection.facts[record.key] = record.value
+            if record.key == "server":
+                connection.upstream = record.value
         elif isinstance(record, Opaque):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
@@ -305,9 +314,9 @@ class Trace:
             self._gap(relative, position, file, record)
         elif isinstance(record, Mark):
             if record.begin:
-                self.marks.begin(record.name, (file, record.id), relative)
+                self.marks.begin(record.name, (file, record.id), relative, len(self.rows))
             else:
-                self.marks.end((file, record.id), relative)
+                self.marks.end((file, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
@@ -339,7 +348,7 @@ class Trace:
     def _connection(self, file: int, number: int, position: int) -> Connection:
         connection = self._by_number.get((file, number))
         if connection is None:
-            connection = Connection(self, len(self.connections), file, number)
+            connection = self.connection_type(self, len(self.connections), file, number)
             connection.position = position
             self.connections.append(connection)
             self._by_number[file, number] = connection
@@ -347,8 +356,8 @@ class Trace:
         return connection
 
 
-def _letters(number: int) -> str:
-    """a, b, ... z, aa, ab ..."""
+def letters(number: int) -> str:
+    """The name of a file by its number from 0: a, b, ... z, aa, ab ..."""
     text = ""
     number += 1
     while number:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pgtrace.address import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +53,17 @@ class Size(click.ParamType[int]):
         if size < _SMALLEST_KEEP:
             self.fail(f"{value!r} is too little: at least 1MiB", param, ctx)
         return size
+
+
+class Expression(click.ParamType["Filter"]):
+    """A filter: `error and driver:psycopg`. The value is a Filter; what is wrong with it is a FilterError that points at the place."""
+
+    name = "filter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Filter:
+        from pgtrace.analysis import filter
+
+        return filter.parse(value) if isinstance(value, str) else value
 
 
 def recording(command: F) -> F:
@@ -124,6 +138,13 @@ def in_context(name: str, default: Any) -> Any:
 def _keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     ctx.meta[f"pgtrace.{param.name}"] = value
     return value
+
+
+def filtered(command: F) -> F:
+    """Some of the round trips."""
+    return click.option(
+        "--filter", "chosen", metavar="EXPR", type=Expression(), help="Only round trips like these: 'error and driver:psycopg', 'ms > 10'."
+    )(command)
 
 
 def as_json(command: F) -> F:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from pgtrace.analysis.filter import Filter, Selection
+from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports
@@ -26,6 +28,22 @@ def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.tell()
     return trace
+
+
+def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]:
+    """Of those places of rows the ones that a filter selects; those nobody can decide any more are told on stderr. Raises FilterError."""
+    selection = chosen.over(trace)
+    yield from filter(selection.holds, places)
+    _warn_of_undecided(selection)
+
+
+def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
+    """The same captures, counting only the round trips that a filter selects. Raises CaptureError, FilterError."""
+    selection = chosen.over(trace)
+    counted = CountedTrace(selection)
+    turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)
+    _warn_of_undecided(selection)
+    return counted
 
 
 def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace, Iterable[int]]]:
@@ -55,6 +73,14 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
     if imports.running:
         return imports.progress
     return trace.read_bytes / max(1, trace.size_bytes)
+
+
+def _warn_of_undecided(selection: Selection) -> None:
+    if selection.undecided:
+        click.echo(
+            f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept",
+            err=True,
+        )
 
 
 def warn_of_losses(trace: Trace) -> None:

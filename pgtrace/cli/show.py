@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pgtrace.cli import options
 
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter
+
 
 @click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
 @options.files
 @click.option("--hex", "with_hex", is_flag=True, help="The bytes of each message below it.")
+@options.filtered
 @options.as_json
 @options.words("Every field of each message below it.")
-def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(files: tuple[Path, ...], with_hex: bool, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
     import msgspec
 
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import rows, warn_of_losses
+    from pgtrace.cli.reading import rows, select, warn_of_losses
     from pgtrace.report import messages
 
     encoder = msgspec.json.Encoder()
     lines: Iterator[str]
-    for trace, places in rows(files, quiet=quiet):
+    for trace, listed in rows(files, quiet=quiet):
+        places = listed if chosen is None else select(trace, chosen, listed)
         if as_json:
             lines = (encoder.encode(about).decode() for about in messages.rows_as_json(trace, places))
         else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pgtrace.cli import options
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter
 
 
 @click.command("stats", epilog="Example: pgtrace stats --by statement checkout.pgtrace")
@@ -18,17 +22,20 @@ from pgtrace.cli import options
     show_default=True,
     help="One line for each of these.",
 )
+@options.filtered
 @options.as_json
 @options.words("Messages per type as well.")
-def command(files: tuple[Path, ...], by: str, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly; --json gives every counter."""
     import msgspec
 
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import read, warn_of_losses
+    from pgtrace.cli.reading import count, read, warn_of_losses
     from pgtrace.report import stats
 
-    trace = read(files, timeline=False, quiet=quiet)
+    trace = read(files, timeline=chosen is not None, quiet=quiet)
+    if chosen is not None:
+        trace = count(trace, chosen, quiet=quiet)
     if as_json:
         write([msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode()])
     else:

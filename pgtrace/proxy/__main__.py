@@ -41,7 +41,7 @@ class Process:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.listen = Listen(**settings["listen"] | {"hosts": tuple(settings["listen"]["hosts"])})
-        self.upstream = Upstream(**settings["upstream"])
+        self.upstream = Upstream.of(settings["upstream"])
         self.rtt_ns = int(settings["rtt_ns"])
         self.allow_others = bool(settings["allow_others"])
         self.path = Path(settings["path"])

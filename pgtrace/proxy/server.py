@@ -19,7 +19,7 @@ import time
 from time import monotonic_ns
 from typing import Final
 
-from pgtrace.address import LOOPBACK, Listen, Upstream, display_address, socket_path
+from pgtrace.address import LOOPBACK, Listen, Upstream, bound_path, display_address, socket_path
 from pgtrace.capture.record import Mark, Open, Setting
 from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.proxy.cancel import CancelKeys
@@ -209,23 +209,33 @@ class Server:
         directory = self.listen.unix or ""
         path = socket_path(directory, self.listen.port)
         try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            _remove_stale(path)
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            before = os.umask(0o177)
             try:
-                sock.bind(path)
-            finally:
-                os.umask(before)
-            if self._allow_others:
-                os.chmod(path, 0o777)  # noqa: S103 (this is what --allow-others asks for)
-            sock.listen(BACKLOG)
+                if self.listen.is_abstract:
+                    sock.bind(bound_path(path))
+                else:
+                    self._bind_file(sock, directory, path)
+                sock.listen(BACKLOG)
+            except BaseException:
+                sock.close()
+                raise
             sock.setblocking(False)
         except OSError as error:
             raise ListenError(f"unix:{path}", _listen_reason(error, self.listen.port)) from None
-        self._own_socket = (path, os.stat(path).st_ino)
         self.addresses = [f"unix:{path}"]
         return [sock]
+
+    def _bind_file(self, sock: socket.socket, directory: str, path: str) -> None:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        _remove_stale(path)
+        before = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        if self._allow_others:
+            os.chmod(path, 0o777)  # noqa: S103 (this is what --allow-others asks for)
+        self._own_socket = (path, os.stat(path).st_ino)
 
 
 def _remove_stale(path: str) -> None:

@@ -213,8 +213,8 @@ class Reception(asyncio.Protocol):
 
     def _no_upstream(self, error: UpstreamError) -> None:
         if self._request >> 16 == 3:
-            upstream = self.server.upstream
-            where = f"Host {upstream.unix or upstream.host}, port {upstream.port}: {error.reason}."
+            hosts = self.server.upstream.hosts
+            where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
             self._refuse("57P03", f"cannot reach the upstream {error.upstream}", where)
         else:
             self.session.backend.lost = True

@@ -24,7 +24,8 @@ import ssl
 import struct
 from typing import Final
 
-from pgtrace.address import SSL_MODES, Upstream
+from pgtrace.address import Upstream
+from pgtrace.conninfo import SSL_MODES
 from pgtrace.errors import AddressError
 from pgtrace.protocol import codes
 
@@ -37,7 +38,7 @@ LONGEST_AUTHENTICATION: Final = 2000
 
 def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
     """What the upstream leg is encrypted with, None where it never is; AddressError where a file cannot be used."""
-    if upstream.unix is not None or upstream.sslmode == "disable":
+    if upstream.sslmode == "disable" or all(host.unix is not None for host in upstream.hosts):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

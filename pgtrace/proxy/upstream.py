@@ -1,7 +1,8 @@
 """Opening the upstream leg: a socket to the first address that answers, encrypted as sslmode says.
 
-Names are resolved every time, so a server that moved is found, and every address is tried in order. Sockets are connected and TLS is asked for on the
-bare socket; a transport exists only when the bytes after it are the session's.
+Names are resolved every time, so a server that moved is found. Hosts are tried in order, and every address of each, as libpq does: what cannot be resolved or
+connected to is passed over, what fails later (TLS, authentication) ends it. Sockets are connected and TLS is asked for on the bare socket; a transport exists
+only when the bytes after it are the session's. A Unix socket is never encrypted.
 
 With `prefer` and `allow` libpq has a second try: the other kind of encryption, when the server refuses the first before authentication. `Opened.second_try`
 says whether there is one; the start-up phase makes it (startup.py), nothing has been forwarded by then.
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from pgtrace.address import Upstream, display_address
+from pgtrace.address import Host, Upstream, bound_path, display_address
 from pgtrace.errors import UpstreamError
 from pgtrace.proxy.tls import ALPN, request_tls
 
@@ -32,10 +33,14 @@ class Endpoint(NamedTuple):
 
     family: int
     address: Any
+    name: str = ""
+    """What its certificate must carry."""
 
     @property
     def display(self) -> str:
-        return f"unix:{self.address}" if self.family == socket.AF_UNIX else display_address(self.address[0], self.address[1])
+        if self.family == socket.AF_UNIX:
+            return f"unix:{os.fsdecode(self.address).replace(chr(0), '@')}"
+        return display_address(self.address[0], self.address[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ async def open_leg(
         return await _open(upstream, context, factory, endpoint, insist=True)
     if mode == "allow":
         opened = await _open(upstream, None, factory, endpoint)
-        return Opened(opened.transport, opened.endpoint, False, True)
+        return Opened(opened.transport, opened.endpoint, False, opened.endpoint.family != socket.AF_UNIX)
     if mode == "prefer":
         try:
             opened = await _open(upstream, context, factory, endpoint, insist=False)
@@ -92,6 +97,8 @@ async def _open(
 ) -> Opened:
     loop = asyncio.get_running_loop()
     sock, endpoint = await _connect(loop, upstream, endpoint)
+    if endpoint.family == socket.AF_UNIX:
+        context = None
     try:
         if context is not None and upstream.sslnegotiation == "postgres":
             async with asyncio.timeout(CONNECT_S):
@@ -107,7 +114,7 @@ async def _open(
         if context is None:
             transport = await _transport(loop, sock, factory, None, "")
         else:
-            transport = await _transport(loop, sock, factory, context, upstream.host)
+            transport = await _transport(loop, sock, factory, context, endpoint.name)
             tls = transport.get_extra_info("ssl_object")
             if upstream.sslnegotiation == "direct" and tls.selected_alpn_protocol() != ALPN:
                 transport.abort()
@@ -136,25 +143,41 @@ async def _transport(
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, upstream: Upstream, known: Endpoint | None) -> tuple[socket.socket, Endpoint]:
-    reasons: dict[str, None] = {}
-    for endpoint in [known] if known is not None else await _resolve(loop, upstream):
-        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
-        sock.setblocking(False)
+    """A socket to the known address, else to the first of all that takes the connection; UpstreamError with what was wrong with each."""
+    if known is not None:
         try:
-            async with asyncio.timeout(CONNECT_S):
-                if endpoint.family == socket.AF_UNIX:
-                    await _connect_unix(sock, endpoint.address)
-                else:
-                    await loop.sock_connect(sock, endpoint.address)
+            return await _dial(loop, known), known
         except OSError as error:
-            sock.close()
-            reasons[reason(error)] = None
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock, endpoint
+            raise UpstreamError(known.display, reason(error)) from None
+    reasons: dict[str, None] = {}
+    for host in upstream.hosts:
+        try:
+            endpoints = await _resolve(loop, host)
+        except OSError as error:
+            reasons[upstream.about(host, reason(error))] = None
+            continue
+        for endpoint in endpoints:
+            try:
+                return await _dial(loop, endpoint), endpoint
+            except OSError as error:
+                reasons[upstream.about(host, reason(error))] = None
     raise UpstreamError(upstream.display, "; ".join(reasons))
+
+
+async def _dial(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socket.socket:
+    """A socket that is connected. Raises OSError."""
+    sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            if endpoint.family == socket.AF_UNIX:
+                await _connect_unix(sock, endpoint.address)
+            else:
+                await loop.sock_connect(sock, endpoint.address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _connect_unix(sock: socket.socket, path: str) -> None:
@@ -167,15 +190,13 @@ async def _connect_unix(sock: socket.socket, path: str) -> None:
             return
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, upstream: Upstream) -> list[Endpoint]:
-    if upstream.unix is not None:
-        return [Endpoint(socket.AF_UNIX, upstream.socket_path)]
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            found = await loop.getaddrinfo(upstream.hostaddr or upstream.host, upstream.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UpstreamError(upstream.display, reason(error)) from None
-    return [Endpoint(info[0], info[4]) for info in found]
+async def _resolve(loop: asyncio.AbstractEventLoop, host: Host) -> list[Endpoint]:
+    """All addresses of a host. Raises OSError."""
+    if host.unix is not None:
+        return [Endpoint(socket.AF_UNIX, bound_path(host.socket_path), host.name)]
+    async with asyncio.timeout(CONNECT_S):
+        found = await loop.getaddrinfo(host.hostaddr or host.name, host.port, type=socket.SOCK_STREAM)
+    return [Endpoint(info[0], info[4], host.name) for info in found]
 
 
 def reason(error: OSError | ssl.SSLError) -> str:

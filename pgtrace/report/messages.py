@@ -30,9 +30,9 @@ def round_trip_line(trace: Trace, row: Row) -> str:
     return f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip()
 
 
-def rows_as_text(trace: Trace, places: Iterable[int] | None = None, *, with_hex: bool = False, with_fields: bool = False) -> Iterator[str]:
-    """Every message of the rows at those places (of a trace: of all), a line each, under a line for its round trip."""
-    for place in range(len(trace.rows)) if places is None else places:
+def rows_as_text(trace: Trace, places: Iterable[int], *, with_hex: bool = False, with_fields: bool = False) -> Iterator[str]:
+    """Every message of the rows at these places, a line each, under a line for its round trip."""
+    for place in places:
         row = trace.rows[place]
         yield round_trip_line(trace, row)
         details = trace.details(place)
@@ -47,9 +47,9 @@ def rows_as_text(trace: Trace, places: Iterable[int] | None = None, *, with_hex:
             yield f"            ({details.note})"
 
 
-def rows_as_json(trace: Trace, places: Iterable[int] | None = None) -> Iterator[dict[str, Any]]:
-    """Those rows as objects, with every message."""
-    for place in range(len(trace.rows)) if places is None else places:
+def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """The rows at these places as objects, with every message."""
+    for place in places:
         row = trace.rows[place]
         connection = trace.connections[row.connection] if row.shape.kind not in (Kind.MARK, Kind.GAP) else None
         about: dict[str, Any] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pgtrace import sanitise
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.trace import Trace
@@ -20,6 +21,7 @@ def as_dict(trace: Trace) -> dict[str, Any]:
     """The object of `stats --json`."""
     return {
         "schema": SCHEMA,
+        **({"filter": trace.filter} if trace.filter is not None else {}),
         "capture": {
             "files": trace.files,
             "duration_ns": trace.duration_ns,
@@ -30,7 +32,7 @@ def as_dict(trace: Trace) -> dict[str, Any]:
         },
         "totals": trace.totals().as_dict(),
         "drivers": [{"driver": driver, "connections": number, **counters.as_dict()} for driver, number, counters in trace.drivers()],
-        "connections": [_connection(trace, connection) for connection in trace.connections],
+        "connections": [_connection(trace, connection) for connection in trace.counted_connections()],
         "statements": [view.group.as_dict(view.driver) for view in trace.statements()],
         "marks": [{"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items()],
     }
@@ -41,7 +43,8 @@ def as_text(trace: Trace, by: str, title: str = "") -> list[str]:
     lines = [_about(trace, title), ""]
     if by == "statement":
         return lines + _statements(trace)
-    rows: list[tuple[list[str], Counters]] = [(["all", count(len(trace.connections))], trace.totals())]
+    everything = _everything(trace)
+    rows: list[tuple[list[str], Counters]] = [([everything, count(len(trace.counted_connections()))], trace.totals())]
     head = [by, "conn"]
     if by == "driver":
         rows += [([driver, count(number)], counters) for driver, number, counters in trace.drivers()]
@@ -51,8 +54,8 @@ def as_text(trace: Trace, by: str, title: str = "") -> list[str]:
             return [*lines, "no marks: set them with Recorder.mark(), the demo sets one for each variant"]
     else:
         head = [by, "driver", "kind"]
-        rows = [(["all", "", ""], trace.totals())]
-        for connection in trace.connections:
+        rows = [([everything, "", ""], trace.totals())]
+        for connection in trace.counted_connections():
             rows.append(([trace.name_of(connection), connection.driver, connection.kind], connection.counters(trace.duration_ns)))
     if by == "mark":
         head, rows = [by], [(names[:1], counters) for names, counters in rows]
@@ -65,7 +68,7 @@ def messages(trace: Trace, by: str) -> list[str]:
     """Lines of a table: messages per type, one column for all and one for each driver or mark."""
     columns = trace.mark_counters()
     if by != "mark":
-        columns = {"all": trace.totals()} | {driver: counters for driver, _, counters in trace.drivers()}
+        columns = {_everything(trace): trace.totals()} | {driver: counters for driver, _, counters in trace.drivers()}
     lines = []
     for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
         names = sorted({name for counters in columns.values() for name in getattr(counters, key)})
@@ -73,11 +76,17 @@ def messages(trace: Trace, by: str) -> list[str]:
     return table(["messages", *columns], lines)
 
 
+def _everything(trace: Trace) -> str:
+    return "all" if trace.filter is None else "filtered"
+
+
 def _about(trace: Trace, title: str) -> str:
     connections = len(trace.connections)
     parts = [f"{trace.duration_ns / 1e9:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
         parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
+    if trace.filter is not None:
+        parts.append(f"filter: {sanitise.text(trace.filter)}")
     if not title and not trace.complete:
         parts.append("not complete")
     return f"{title or ', '.join(trace.files)}: {', '.join(parts)}"

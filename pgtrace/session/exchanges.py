@@ -117,9 +117,14 @@ class Exchanges(Sending, Replies):
             self._run_held()
         if self._learning is not None:
             self._stop_learning()
+        self.fold()
+
+    def fold(self) -> Tally:
+        """The counts of all that has been run. What is held back is not among it, and goes on being held back."""
         for exchange in self._used:
             self._fold(exchange)
         self._used.clear()
+        return self._tally
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
         """One read of the frontend."""
@@ -230,7 +235,7 @@ class Exchanges(Sending, Replies):
 
     def _start_learning(self, signature: Signature) -> None:
         heard = _Heard(self.observer)
-        self._learning = (signature, heard, self._tally.copy())
+        self._learning = (signature, heard, self.fold().copy())
         self._listen(heard)
 
     def _stop_learning(self) -> None:

@@ -49,7 +49,7 @@ WRONG_USES = [
     ("listen :6433 --upstream localhost:6433", USAGE, "choose another LISTEN or UPSTREAM"),
     ("run --upstream db:0 -- true", USAGE, "'0' is no port: a number from 1 to 65535"),
     ("run --upstream ::1:5432 -- true", USAGE, r"written \[::1\]:5432"),
-    ("run --upstream a,b -- true", USAGE, "name the one to trace"),
+    ("run --upstream postgresql://a,b/?port=1,2,3 -- true", USAGE, "3 ports do not go with 2 hosts"),
     ("run --upstream a..b -- true", USAGE, "'a..b': no host name"),
     ("run --upstream postgresql://db/?sslmode=perhaps -- true", USAGE, "'perhaps': no sslmode: one of disable, allow"),
     ("run --upstream postgresql://db/?sslnegotiation=direct -- true", USAGE, "needs sslmode=require or more"),
@@ -172,7 +172,7 @@ def test_what_cannot_be_read(use, reason, places):
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("DATABASE_URL", "postgresql://me:secret@[::1/shop", "'DATABASE_URL': no URL: "),
+        ("DATABASE_URL", "postgresql://me:secret@[::1/shop", "'DATABASE_URL': .*: no URL: "),
         ("DATABASE_URL", "postgresql://me:secret@db:http/shop", "'http' is no port"),
         ("PGPORT", "http", "'http' is no port"),
         ("PGSSLMODE", "perhaps", "'perhaps': no sslmode"),

@@ -9,13 +9,13 @@ import stat
 import pytest
 from upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, stream, wait_for_end
 
-from pgtrace.address import Listen, Upstream
+from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.record import Open
 from pgtrace.errors import AddressError, ListenError
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.recorder import Recorder
 
-NOWHERE = Upstream("127.0.0.1", 1, sslmode="disable")
+NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def directory(tmp_path):
 def test_unix_sockets_on_both_sides(directory, tmp_path):
     with (
         Scripted(echo, str(tmp_path / ".s.PGSQL.5432")),
-        recording(Upstream(str(tmp_path), unix=str(tmp_path)), Listen((), 6433, str(directory))) as recorder,
+        recording(Upstream((Host(str(tmp_path), unix=str(tmp_path)),)), Listen((), 6433, str(directory))) as recorder,
     ):
         assert recorder.host == str(directory)
         assert recorder.addresses == [f"unix:{directory}/.s.PGSQL.6433"]
@@ -86,7 +86,7 @@ def test_a_socket_that_took_our_place_is_left_alone(directory):
 
 
 def test_tcp_before_a_unix_socket_needs_to_be_allowed(tmp_path):
-    upstream = Upstream(str(tmp_path), unix=str(tmp_path))
+    upstream = Upstream((Host(str(tmp_path), unix=str(tmp_path)),))
     with pytest.raises(AddressError, match="--allow-others"):
         Recorder(Listen(("127.0.0.1",), 0), upstream).start()
     with recording(upstream, Listen(("127.0.0.1",), 0), allow_others=True) as recorder:

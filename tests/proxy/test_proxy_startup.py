@@ -23,7 +23,7 @@ from upstreams import (
     wait_for_end,
 )
 
-from pgtrace.address import Upstream
+from pgtrace.address import Host, Upstream
 from pgtrace.capture.record import NEITHER, Close, Data, Fact, Made, Opaque, Open
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
@@ -81,7 +81,7 @@ def test_plain_bytes_behind_a_request_for_encryption_are_refused(request_for_enc
 
 def test_an_upstream_that_is_down():
     port = a_free_port()
-    with recording(Upstream("localhost", port, sslmode="disable")) as recorder, connect(recorder) as driver:
+    with recording(Upstream((Host("localhost", port),), sslmode="disable")) as recorder, connect(recorder) as driver:
         driver.sendall(SSL_REQUEST)
         assert driver.recv(1) == b"N"
         driver.sendall(STARTUP)
@@ -102,7 +102,7 @@ def test_an_upstream_that_is_down():
 
 
 def test_a_name_that_does_not_resolve():
-    with recording(Upstream("no-such-host.invalid", sslmode="disable")) as recorder, connect(recorder) as driver:
+    with recording(Upstream((Host("no-such-host.invalid"),), sslmode="disable")) as recorder, connect(recorder) as driver:
         driver.sendall(STARTUP)
         fields = error_fields(read_all(driver)[5:])
         assert fields["C"] == "57P03"
@@ -110,7 +110,7 @@ def test_a_name_that_does_not_resolve():
 
 
 def test_a_unix_upstream_that_is_not_there(tmp_path):
-    upstream = Upstream(str(tmp_path), unix=str(tmp_path))
+    upstream = Upstream((Host(str(tmp_path), unix=str(tmp_path)),))
     with recording(upstream, allow_others=True) as recorder, connect(recorder) as driver:
         driver.sendall(STARTUP)
         assert error_fields(read_all(driver)[5:])["D"] == f"Host {tmp_path}, port 5432: No such file or directory."
@@ -118,7 +118,7 @@ def test_a_unix_upstream_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("first", [CANCEL, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])
 def test_whoever_is_no_session_is_closed_without_an_upstream(first):
-    with recording(Upstream("127.0.0.1", a_free_port(), sslmode="disable")) as recorder, connect(recorder) as driver:
+    with recording(Upstream((Host("127.0.0.1", a_free_port()),), sslmode="disable")) as recorder, connect(recorder) as driver:
         driver.sendall(first)
         assert read_all(driver) == b""
         found = wait_for_end(recorder)

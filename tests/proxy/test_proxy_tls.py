@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import ssl
 import struct
@@ -11,7 +10,7 @@ import pytest
 import trustme
 from upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, of_kind, read_all, read_exactly, recording, stream, wait_for_end
 
-from pgtrace.address import Upstream
+from pgtrace.address import Host, Upstream
 from pgtrace.capture.record import Fact, Rewrite
 from pgtrace.errors import AddressError
 from pgtrace.protocol.authentication import AuthenticationSASL
@@ -95,10 +94,10 @@ class TlsServer:
             sock.sendall(data)
 
 
-def ask(server: TlsServer, **settings: str) -> tuple[bytes, list[object], Scripted]:
+def ask(server: TlsServer, host: str = "localhost", **settings: str) -> tuple[bytes, list[object], Scripted]:
     """What a driver gets through a recorder with these settings, and what was recorded of it."""
     with Scripted(server) as scripted:
-        upstream = dataclasses.replace(Upstream("localhost", scripted.port, hostaddr="127.0.0.1"), **settings)
+        upstream = Upstream((Host(host, scripted.port, hostaddr="127.0.0.1"),), **settings)
         with recording(upstream) as recorder, connect(recorder) as driver:
             driver.sendall(STARTUP)
             driver.shutdown(socket.SHUT_WR)
@@ -205,7 +204,7 @@ def test_direct_tls(authority):
 def test_a_large_transfer_and_a_half_close_over_tls(authority):
     data = message(b"d", bytes(range(256)) * 8192)
     with Scripted(TlsServer(authority)) as scripted:
-        upstream = Upstream("localhost", scripted.port, hostaddr="127.0.0.1", sslmode="require")
+        upstream = Upstream((Host("localhost", scripted.port, hostaddr="127.0.0.1"),), sslmode="require")
         with recording(upstream) as recorder, connect(recorder) as driver:
             driver.sendall(STARTUP)
             head = PLAIN_OFFER + READY + message(b"S", b"how\0tls\0")
@@ -225,7 +224,7 @@ def test_a_large_transfer_and_a_half_close_over_tls(authority):
 )
 def test_settings_that_cannot_be_used(settings, reason):
     with pytest.raises(AddressError, match=reason):
-        upstream_context(Upstream("db", **settings))
+        upstream_context(Upstream((Host("db"),), **settings))
 
 
 def pieces_of(data: bytes, cut: int | None = None) -> tuple[bytes, list[tuple[bytes | None, bytes]]]:

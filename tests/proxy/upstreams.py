@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pgtrace.address import Listen, Upstream
+from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
@@ -41,7 +41,7 @@ class Scripted:
 
     @property
     def upstream(self) -> Upstream:
-        return Upstream("127.0.0.1", self.port, sslmode="disable")
+        return Upstream((Host("127.0.0.1", self.port),), sslmode="disable")
 
     def _accept(self) -> None:
         while True:

@@ -1,0 +1,236 @@
+"""Counters of the round trips a filter selects, exactly.
+
+Counters follow from the protocol state, which only the whole session has. So the captures are read a second time, every byte through the same machine, and
+each connection is told which of its round trips are selected. What a session has counted is looked at whenever a round trip, or a message alone, has
+ended: what came since the look before belongs to what has ended. Nothing is stored for it on the first reading, and whatever is counted can be counted
+under a filter: totals, drivers, connections, statements, marks.
+
+What belongs to no round trip is not in these sums: messages and bytes between round trips, `client_ns`; nor is `statements_live`, which is no sum. The
+capture's own times, files and losses stay those of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import add, attrgetter, sub
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.analysis.connections import Connection, Note
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.filter.selection import Selection
+from pgtrace.analysis.rows import Entry, Label, RowIndex, Shape
+from pgtrace.analysis.statements import StatementTable
+from pgtrace.analysis.trace import Trace
+from pgtrace.errors import CaptureError
+from pgtrace.session.events import Exchange, Repeat, RoundTrip, Statement, Tally
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.drivers import Identification
+
+
+class CountedTrace(Trace):
+    """The captures of a selection once more, not read yet. Its counters are those of the selected round trips; it has no rows to look at.
+
+    update() raises FilterError where the selection does, and CaptureError where a capture is no longer the one the selection was made of.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        super().__init__(selection.trace.paths, names=selection.trace.files)
+        self.connection_type = _CountedConnection
+        self.filter = selection.text
+        self.rows.close()
+        self.rows = _Places()
+        self.selection = selection
+
+    def counted_connections(self) -> list[Connection]:
+        return [connection for connection in self.connections if isinstance(connection, _CountedConnection) and connection.is_counted]
+
+    def may_log(self, already: bool) -> bool:
+        return False
+
+    def selects(self, connection: Connection, place: int, offsets: tuple[int, int]) -> bool:
+        """Whether the round trip that begins there is selected."""
+        first = self.selection.trace
+        if place >= len(first.rows):
+            return False  # it came after the selection was made
+        entry = first.rows.entry(place)
+        known = first.connections[entry.connection]
+        if (known.file, known.number, entry.offsets) != (connection.file, connection.number, offsets):
+            raise CaptureError(self.files[connection.file], "it has changed since it was first read: its beginning is no longer kept")
+        return self.selection.selects(place)
+
+
+class _Places(RowIndex):
+    """Numbers the rows as the first reading did, and keeps none of them."""
+
+    def __init__(self) -> None:
+        self._entries = 0
+
+    def __len__(self) -> int:
+        return self._entries
+
+    def reserve(self) -> int:
+        self._entries += 1
+        return self._entries - 1
+
+    def put(self, place: int, entry: Entry) -> None:
+        pass
+
+    def entry(self, place: int) -> Entry:
+        return Entry(0, 0, (0, 0), 0, 0, 0)
+
+    def shape(self, shape: Shape) -> int:
+        return 0
+
+    def label(self, label: Label) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class _Statements(StatementTable):
+    """Statements of selected round trips. How many live at the end is none of theirs."""
+
+    def live(self, statements: Iterable[Statement]) -> None:
+        pass
+
+
+class _Counts:
+    """What a session has counted at some moment, quick to take and to subtract."""
+
+    __slots__ = ("numbers", "tables", "wait_ns")
+
+    def __init__(self, tally: Tally, wait_ns: int) -> None:
+        self.numbers: tuple[int, ...] = _NUMBERS(tally)
+        self.tables: list[dict[int, int]] = [dict(table) for table in _TABLES(tally)]
+        self.wait_ns = wait_ns
+
+    def add(self, now: _Counts, before: _Counts) -> None:
+        """Add what has been counted between two moments."""
+        self.numbers = tuple(map(add, self.numbers, map(sub, now.numbers, before.numbers)))
+        self.wait_ns += now.wait_ns - before.wait_ns
+        for mine, later, earlier in zip(self.tables, now.tables, before.tables, strict=True):
+            for key, count in later.items():
+                new = count - earlier.get(key, 0)
+                if new:
+                    mine[key] = mine.get(key, 0) + new
+
+    def tally(self, max_pipeline_depth: int) -> Tally:
+        tally = Tally()
+        for name, number in zip(_NUMBER_NAMES, self.numbers, strict=True):
+            setattr(tally, name, number)
+        for mine, counts in zip(_TABLES(tally), self.tables, strict=True):
+            mine.update(counts)
+        tally.max_pipeline_depth = max_pipeline_depth
+        return tally
+
+
+_TABLE_NAMES: Final = ("frontend", "backend")
+_NUMBER_NAMES: Final = tuple(name for name in Tally.__slots__ if name not in (*_TABLE_NAMES, "max_pipeline_depth"))
+_NUMBERS: Final = attrgetter(*_NUMBER_NAMES)
+_TABLES: Final = attrgetter(*_TABLE_NAMES)
+_NOTHING: Final = _Counts(Tally(), 0)
+
+
+class _CountedConnection(Connection):
+    """A connection that counts its selected round trips."""
+
+    _trace: CountedTrace
+
+    def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
+        super().__init__(trace, index, file, number)
+        self.is_counted = False
+        """Whether a round trip of it is selected."""
+        self.statements = None
+        self._selected = False  # the round trip that is open, or was the last one
+        self._table = _Statements()
+        self._sum = _Counts(Tally(), 0)
+        self._before = _Counts(Tally(), 0)
+        self._bytes = [0, 0]
+        self._bytes_counted = (0, 0)  # of the round trip that was the last one
+        self._depth = 0
+        self._gathered = True
+
+    @property
+    def statements_live(self) -> int:
+        return 0
+
+    def counters(self, now_ns: int) -> Counters:
+        session = self.session
+        if self._counters is not None or session is None:
+            return self._counters or Counters()
+        session.settle()
+        counts, sizes, depth = _Counts(Tally(), 0), list(self._bytes), self._depth
+        counts.add(self._sum, _NOTHING)
+        current = session.round_trips.current
+        if current is not None and self._selected:
+            counts.add(_Counts(session.fold(), session.round_trips.waited_ns(now_ns)), self._before)
+            sizes[0] += current.sent_bytes
+            sizes[1] += current.received_bytes
+            depth = max(depth, current.depth)
+        return Counters.of_session(counts.tally(depth), sizes, 0, (counts.wait_ns, 0))
+
+    def add_statements(self, table: StatementTable) -> None:
+        if self.session is None:
+            return
+        self.session.settle()
+        table.merge(self._table)
+        current = self.session.round_trips.current
+        if current is not None and self._selected:
+            table.round_trip(current)
+
+    # What the session tells.
+
+    def begins(self) -> Note:
+        note = super().begins()
+        offsets = self.session.offsets if self.session is not None else (0, 0)
+        self._selected = self._trace.selects(self, note.place, offsets)
+        self.is_counted = self.is_counted or self._selected
+        self.statements = self._table if self._selected else None
+        self._bytes_counted = (0, 0)
+        if not self._selected:
+            note.marks = ()
+        return note
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        super().closed(round_trip)
+        self._count(round_trip.depth, round_trip.sent_bytes - self._bytes_counted[0], round_trip.received_bytes - self._bytes_counted[1])
+        self._bytes_counted = (round_trip.sent_bytes, round_trip.received_bytes)
+
+    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
+        if self._selected:
+            super().repeated(exchange, repeat)
+        self._count(exchange.round_trip.depth, repeat.sent_bytes, repeat.received_bytes)
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        super().alone(side, code, body, size, time_ns)
+        if self.session is not None and self.session.round_trips.current is None:
+            self._look_back()
+
+    def _count(self, depth: int, sent_bytes: int, received_bytes: int) -> None:
+        """A round trip, or a late part of it, has ended."""
+        before = self._before
+        self._look_back()
+        if self._selected:
+            self._sum.add(self._before, before)
+            self._bytes[0] += sent_bytes
+            self._bytes[1] += received_bytes
+            self._depth = max(self._depth, depth)
+
+    def _look_back(self) -> None:
+        if self.session is not None:
+            self._before = _Counts(self.session.fold(), self.session.round_trips.waited_ns(0))
+
+    def _put(self, round_trip: RoundTrip) -> None:
+        if round_trip.setup:
+            self._learn_key()
+
+    def _identify(self) -> Identification:
+        """Who it is was found out on the first reading."""
+        first = self._trace.selection.trace.connections
+        return first[self.index]._identify() if self.index < len(first) else super()._identify()
+
+    def _retire(self, now_ns: int) -> None:
+        self.statements = self._table
+        super()._retire(now_ns)

@@ -1,0 +1,91 @@
+"""The tokens of a filter, each with its place.
+
+White space separates; `(`, `)` and quotes stand for themselves; everything else runs on to the next white space or parenthesis. Whether a run is a
+word before an operator, `conn:2`, `ms>10`, or SQL to look for is decided by what follows its first letters. The value behind an operator is read by itself
+(value()), because there `:` `=` and `~` are ordinary characters: `sql ~ a=b`. Between quotes, `"` or `'`, only the quote ends, and two of it are one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from pgtrace.errors import FilterError
+
+_SPACE: Final = re.compile(r"\s*")
+_BEFORE_OPERATOR: Final = re.compile(r"([A-Za-z_]\w*)\s*(<=|>=|!=|[~:=<>])")
+_RUN: Final = re.compile(r"[^\s()]+")
+_QUOTED: Final = re.compile(r"""(["'])((?:(?!\1).|\1\1)*)\1""", re.DOTALL)
+_LONE_OPERATOR: Final = re.compile(r"[~:=<>]|!=")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the filter. `text` is what it means, without quotes."""
+
+    kind: str
+    """`(`, `)`, `word` (an operator follows), `run`, `quoted`, or empty at the end."""
+    text: str
+    start: int
+    end: int
+    operator: str = ""
+    """Of a `word`: the operator behind it; `end` is behind that one."""
+    quote: str = ""
+
+    def place(self, index: int) -> int:
+        """Where a character of the text stands in the filter."""
+        return self.start + index + (1 + self.text[:index].count(self.quote) if self.quote else 0)
+
+
+class Scanner:
+    """Reads a filter from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._at = 0
+
+    def next(self) -> Token:
+        """The next token. Raises FilterError."""
+        at = self._skip_space()
+        text = self.text
+        if at == len(text):
+            return Token("", "", at, at)
+        if text[at] in "()":
+            self._at = at + 1
+            return Token(text[at], text[at], at, at + 1)
+        if text[at] in "\"'":
+            return self._quoted(at)
+        word = _BEFORE_OPERATOR.match(text, at)
+        if word is not None:
+            self._at = word.end()
+            return Token("word", word[1], at, word.end(), word[2])
+        operator = _LONE_OPERATOR.match(text, at)
+        if operator is not None:
+            raise FilterError(text, at, operator.end() - at, f"no word before `{operator[0]}`; SQL with it is looked for between quotes")
+        return self._run(at)
+
+    def value(self) -> Token:
+        """The value behind an operator: quoted, a run, or the token that stands in its place. Raises FilterError."""
+        at = self._skip_space()
+        if at == len(self.text) or self.text[at] in "()":
+            return Token("", "", at, at + 1 if at < len(self.text) else at)
+        return self._quoted(at) if self.text[at] in "\"'" else self._run(at)
+
+    def _skip_space(self) -> int:
+        found = _SPACE.match(self.text, self._at)
+        self._at = found.end() if found is not None else self._at
+        return self._at
+
+    def _run(self, at: int) -> Token:
+        run = _RUN.match(self.text, at)
+        self._at = run.end() if run is not None else at
+        return Token("run", self.text[at : self._at], at, self._at)
+
+    def _quoted(self, at: int) -> Token:
+        found = _QUOTED.match(self.text, at)
+        if found is None:
+            raise FilterError(self.text, at, len(self.text) - at, f"no second {self.text[at]}")
+        self._at = found.end()
+        quote = found[1]
+        return Token("quoted", found[2].replace(quote * 2, quote), at, self._at, quote=quote)

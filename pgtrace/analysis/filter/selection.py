@@ -1,0 +1,92 @@
+"""A filter over a trace: which rows it selects.
+
+The tree becomes one function of a row. What costs least is asked first, and what is decided asks no further, so messages are read only where nothing else
+decides. A row whose messages would decide but are no longer kept is not selected, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.analysis.details import NotKept
+from pgtrace.analysis.filter.automaton import TooCostly
+from pgtrace.analysis.filter.facts import NUMBERS, TEXTS, Holds, Subject
+from pgtrace.analysis.filter.tree import All, Node, Not, NumberTerm, TextTerm
+from pgtrace.analysis.rows import Kind
+from pgtrace.errors import FilterError
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.trace import Trace
+
+_COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
+_NEVER: Final = frozenset({Kind.MARK, Kind.GAP})
+
+
+class Selection:
+    """The rows a filter selects, of a trace as it stands: make a new one when the trace has read on and names may have changed."""
+
+    def __init__(self, text: str, tree: Node, trace: Trace) -> None:
+        self.text = text
+        self.trace = trace
+        self.undecided = 0
+        """Rows that could not be decided because their bytes are no longer kept."""
+        self._test, _ = self._compiled(tree)
+
+    def holds(self, place: int) -> bool:
+        """Whether the row at that place is selected; a mark or a gap never is. Raises FilterError where an expression costs too much."""
+        subject = Subject(self.trace, place)
+        if subject.shape.kind in _NEVER:
+            return False
+        try:
+            return self._test(subject)
+        except NotKept:
+            self.undecided += 1
+            return False
+
+    def selects(self, place: int) -> bool:
+        """Whether the row at that place is a round trip and selected: what counters are summed over. Raises FilterError."""
+        entry = self.trace.rows.entry(place)
+        if self.trace.rows.shape_at(entry.shape).kind > Kind.SETUP:
+            return False
+        session = self.trace.connections[entry.connection].session
+        current = session.round_trips.current if session is not None and entry.is_open else None
+        return (current is None or current.flush_points > 0) and self.holds(place)  # an open one may still end as none
+
+    def places(self) -> Iterator[int]:
+        """The places of all selected rows, rising. Raises FilterError."""
+        return filter(self.holds, range(len(self.trace.rows)))
+
+    def _compiled(self, node: Node) -> tuple[Holds, int]:
+        """The function of a part, and its cost."""
+        if isinstance(node, NumberTerm):
+            return _number(node), _COSTS[node.word.name]
+        if isinstance(node, TextTerm):
+            return TEXTS[node.word.name](self._bounded(node)), _COSTS[node.word.name]
+        if isinstance(node, Not):
+            part, cost = self._compiled(node.part)
+            return (lambda subject: not part(subject)), cost
+        parts = sorted(map(self._compiled, node.parts), key=lambda found: found[1])
+        functions = [function for function, _ in parts]
+        cost = parts[-1][1] if parts else 0
+        if isinstance(node, All):
+            return (lambda subject: all(function(subject) for function in functions)), cost
+        return (lambda subject: any(function(subject) for function in functions)), cost
+
+    def _bounded(self, term: TextTerm) -> Callable[[str], bool]:
+        """Its test; an expression that is too costly for the texts it meets is an error at its place."""
+        test, text = term.test, self.text
+
+        def bounded(found: str) -> bool:
+            try:
+                return test(found)
+            except TooCostly:
+                reason = "this expression takes too long on the text it is searched in; repeat less, or within narrower limits"
+                raise FilterError(text, term.start, term.end - term.start, reason) from None
+
+        return bounded
+
+
+def _number(term: NumberTerm) -> Holds:
+    says, test = NUMBERS[term.word.name], term.test
+    return lambda subject: test(says(subject))

@@ -1,0 +1,83 @@
+"""The words of the filter language, and what may stand behind each.
+
+One entry a word: the parser reads from it what is allowed, completion what to offer, and a test compares it with docs/filter.md. What a word says of a row is
+facts.py's.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class Kind(enum.Enum):
+    """What a word is compared with."""
+
+    NAME = enum.auto()
+    """A name: `:` is the whole of it, in its own letter case."""
+    TEXT = enum.auto()
+    """Text: `:` is some part of it, in any letter case."""
+    MESSAGE = enum.auto()
+    """The manual's name of a message, in any letter case."""
+    NUMBER = enum.auto()
+    CONNECTION = enum.auto()
+    """`2`, or `b:2` for the second of several files."""
+    LETTER = enum.auto()
+    """One letter of a few, or the word it begins."""
+
+
+COMPARED: Final = {
+    Kind.NAME: (":", "~"),
+    Kind.TEXT: (":", "~"),
+    Kind.MESSAGE: (":", "~"),
+    Kind.NUMBER: (":", "<", "<=", ">", ">="),
+    Kind.CONNECTION: (":",),
+    Kind.LETTER: (":",),
+}
+"""The operators of each kind; `=` is `:`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    example: str
+    alone: str = ""
+    """What it means without a value, where it may stand alone."""
+    letters: tuple[str, ...] = ()
+    """Of a LETTER: the words, each known by its first letter in the case of the wire."""
+
+
+_ALL: Final = (
+    Word("driver", Kind.NAME, "the client library of its connection, as identified; `unknown` is one too", "driver:asyncpg"),
+    Word("conn", Kind.CONNECTION, "the number of its connection, with the file's letter where there are several", "conn:2"),
+    Word("sql", Kind.TEXT, "the SQL of a statement it carries a message of", 'sql ~ "^select .* for update"'),
+    Word("stmt", Kind.NAME, "the name of a prepared statement one of its messages is about", "stmt ~ ^__asyncpg_"),
+    Word("type", Kind.MESSAGE, "one of its messages, by the manual's name", "type:Describe"),
+    Word("sqlstate", Kind.NAME, "the SQLSTATE of one of its errors", "sqlstate ~ ^23"),
+    Word("rt", Kind.NUMBER, "its number in the timeline", "rt:59"),
+    Word("ms", Kind.NUMBER, "its duration in milliseconds; of an open one, up to the end of the capture", "ms > 10"),
+    Word("depth", Kind.NUMBER, "its pipeline depth: Execute, Query and FunctionCall messages", "depth > 1"),
+    Word("rows", Kind.NUMBER, "its DataRow messages", "rows >= 1000"),
+    Word("fmt", Kind.LETTER, "the format of its results", "fmt:b", letters=("text", "binary", "mixed")),
+    Word(
+        "tx",
+        Kind.LETTER,
+        "the transaction status after it, as ReadyForQuery says it: Idle, in a Transaction block, in a failed block (Error)",
+        "tx:E",
+        alone="it begins, ends or stands in a transaction block",
+        letters=("Idle", "Transaction", "Error"),
+    ),
+    Word("mark", Kind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
+    Word("user", Kind.NAME, "the user of its connection", "user:app"),
+    Word("db", Kind.NAME, "the database of its connection", "db:shop"),
+    Word("app", Kind.NAME, "the application_name of its connection, the latest one", "app ~ worker"),
+    Word("error", Kind.TEXT, "the message of one of its errors", 'error:"duplicate key"', alone="it has an error"),
+)
+
+WORDS: Final = {word.name: word for word in _ALL}
+OPERATORS: Final = ("and", "or", "not")
