@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import describe, drivers, notation
+from pgtrace.analysis import describe, drivers, introspection, notation
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.marks import OpenMark
@@ -378,6 +378,9 @@ class Connection(Observer):
         closed = round_trip.closed_ns
         first = round_trip.first_answer_ns
         opened = round_trip.opened_ns
+        label = self._label(round_trip)
+        if closed is not None and round_trip.rows and introspection.TABLE in label.sql and self._trace.timeline:
+            self._trace.types_of(self).passed(note.place)
         rows.put(
             note.place,
             Entry(
@@ -385,7 +388,7 @@ class Connection(Observer):
                 opened_ns=opened,
                 offsets=round_trip.offsets,
                 connection=self.index,
-                label=rows.label(self._label(round_trip)),
+                label=rows.label(label),
                 shape=rows.shape(shape),
                 rows=round_trip.rows,
                 duration_ms=math.nan if closed is None else (closed - opened) / 1e6,

@@ -51,7 +51,12 @@ class Types(Protocol):
         """The type of that OID, or None."""
 
 
-NONE: Final[dict[int, Type]] = {}
+class _NoTypes:
+    def get(self, oid: int, /) -> Type | None:
+        return None
+
+
+NONE: Final[Types] = _NoTypes()
 """No types but those every PostgreSQL has."""
 
 _BASE: Final = (  # OID, name, OID of its array type
