@@ -1,7 +1,8 @@
 """Statements: what was run, grouped by SQL, with what it cost.
 
 Each connection keeps its own table, because its driver may become known only later; tables of closed connections are merged per driver. The group is
-the SQL normalised by our own token scanner: literals out, white space folded. Beyond the bound the rest is summed up as one group, which says so.
+the SQL normalised by our own token scanner: literals out, white space folded. Of more groups than GROUPS_KEPT those of the fewest round trips are summed up
+as one, which says so; a table that is trimmed forgets what its statements remember of it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.session.events import Execution, RoundTrip, Statement
+from pgtrace.session.events import Exchange, Execution, RoundTrip, Statement
 from pgtrace.session.state import FUNCTION_CALL
 
 GROUPS_KEPT: Final = 100_000
 NAMES_KEPT: Final = 16
 LONGEST_SQL: Final = 16 * 1024
+_TRIMMED_AT: Final = GROUPS_KEPT + GROUPS_KEPT // 10
 _TEXTS_REMEMBERED: Final = 10_000
-_OTHER: Final = "(other statements)"
+OTHER: Final = "(other statements)"
+"""The SQL of the group that sums up those beyond the bound."""
 _EARLIER: Final = "(prepared earlier)"
 _FUNCTION: Final = "(function call)"
 
@@ -36,12 +39,13 @@ class Histogram:
 
     def add(self, value: int) -> None:
         # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
-        shift = max(0, value.bit_length() - 6)
+        shift = value.bit_length() - 6
+        shift = shift if shift > 0 else 0
         bucket = (shift << 6) | (value >> shift)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1
         self.total += value
-        self.max = max(self.max, value)
+        self.max = value if value > self.max else self.max
 
     def merge(self, other: Histogram) -> None:
         for bucket, count in other.buckets.items():
@@ -119,12 +123,15 @@ class StatementTable:
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
         self._by_text: dict[str, Group] = {}
+        self._age = object()
+        """What a statement's note must be of: another one after each trim."""
 
     def of(self, statement: Statement) -> Group:
         """The group a statement belongs to."""
-        note: tuple[StatementTable, Group] | None = statement.note
-        if note is None or note[0] is not self:
-            statement.note = note = (self, self._of(statement))
+        note: tuple[object, Group] | None = statement.note
+        if note is None or note[0] is not self._age:
+            group = self._of(statement)
+            statement.note = note = (self._age, group)
         return note[1]
 
     def _of(self, statement: Statement) -> Group:
@@ -162,7 +169,9 @@ class StatementTable:
         self.of(statement).reused += 1
 
     def round_trip(self, round_trip: RoundTrip) -> None:
-        """Count a round trip for each group it carried a message of."""
+        """Count a round trip for each group it carried a message of. No group is in anybody's hands here: the moment to trim."""
+        if len(self.groups) >= _TRIMMED_AT:
+            self.trim()
         statements = round_trip.statements
         if len(statements) == 1:
             group = self.of(statements[0])
@@ -173,6 +182,24 @@ class StatementTable:
         for group in groups.values():
             group.round_trips += 1
             group.round_trips_alone += len(groups) == 1
+
+    def repeated(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
+        """Count a known exchange that happened once more, with that many rows."""
+        for statement in exchange.parsed:
+            self.parsed(statement)
+        for statement in exchange.reused:
+            self.of(statement).reused += 1
+        for execution in exchange.executions:
+            group = self.of(execution.statement)
+            if execution.rows:
+                group.rows += rows
+                group.values_text += rows * exchange.values_text
+                group.values_binary += rows * exchange.values_binary
+            if not execution.continues:
+                group.executions += 1
+            group.wait.add(wait_ns)
+            wait_ns = 0
+        self.round_trip(exchange.round_trip)
 
     def live(self, statements: Iterable[Statement]) -> None:
         """Named statements alive at the end."""
@@ -186,11 +213,23 @@ class StatementTable:
             if mine is None:
                 mine = self._group(key, group.sql, group.fingerprint)
             mine.merge(group)
+        if len(self.groups) >= _TRIMMED_AT:
+            self.trim()
 
     def _group(self, key: str, sql: str, fingerprint: str) -> Group:
         group = self.groups.get(key)
         if group is None:
-            if len(self.groups) >= GROUPS_KEPT:
-                return self.groups.setdefault(_OTHER, Group(_OTHER, ""))
             group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint)
         return group
+
+    def trim(self) -> None:
+        """Keep the GROUPS_KEPT groups of most round trips, and the sum of all others."""
+        if len(self.groups) <= GROUPS_KEPT:
+            return
+        other = self.groups.pop(OTHER, None) or Group(OTHER, "")
+        ordered = sorted(self.groups, key=lambda key: self.groups[key].round_trips, reverse=True)
+        for key in ordered[GROUPS_KEPT:]:
+            other.merge(self.groups.pop(key))
+        self.groups[OTHER] = other
+        self._by_text.clear()
+        self._age = object()

@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from pgtrace.analysis import details
@@ -63,15 +64,16 @@ class _File:
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
 
-    def records(self) -> Iterator[tuple[int, int, Record]]:
-        """(time, position, record) of everything that is there now."""
-        number = self.number << FILE_SHIFT
+    def records(self) -> Iterator[tuple[int, int, int, Record]]:
+        """(time, position, file, record) of everything that is there now."""
+        file = self.number
+        number = file << FILE_SHIFT
         shift = self.shift_ns
         while blocks := self.reader.read(_READ_BYTES):
             for block in blocks:
                 position = number | block.position
                 for record in block.records:
-                    yield record[0] + shift, position, record
+                    yield record[0] + shift, position, file, record
 
 
 class Trace:
@@ -207,12 +209,15 @@ class Trace:
         for connection in self._live.values():
             if connection.statements is None or connection.session is None:
                 continue
+            connection.session.settle()
             table = tables.setdefault(connection.driver, StatementTable())
             table.merge(connection.statements)
             table.live(connection.session.statements.live.values())
             current = connection.session.round_trips.current
             if current is not None and current.flush_points:
                 table.round_trip(current)
+        for table in tables.values():
+            table.trim()
         views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
         return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
 
@@ -225,8 +230,8 @@ class Trace:
         return self._types.setdefault((connection.file, connection.database), DatabaseTypes(self))
 
     def name_of(self, connection: Connection) -> str:
-        """`c2`, or `b:c2` for the second of several files."""
-        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:c{connection.number}"
+        """`c2`, or `b:2` for the second of several files."""
+        return f"c{connection.number}" if len(self._files) == 1 else f"{_letters(connection.file)}:{connection.number}"
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
         """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
@@ -262,22 +267,19 @@ class Trace:
 
     def _merged(self) -> Iterator[tuple[int, int, int, Record]]:
         if len(self._files) == 1:
-            for time_ns, position, record in self._files[0].records():
-                yield time_ns, position, 0, record
-            return
-        streams = [
-            ((time_ns, file.number, count, position, record) for count, (time_ns, position, record) in enumerate(file.records()))
-            for file in self._files
-        ]
-        for time_ns, number, _, position, record in heapq.merge(*streams):
-            yield time_ns, position, number, record
+            return self._files[0].records()
+        return heapq.merge(*(file.records() for file in self._files), key=itemgetter(0))
 
     def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
         if not self.start_ns:
             self.start_ns = time_ns
-        self.end_ns = max(self.end_ns, time_ns)
+        self.end_ns = time_ns if time_ns > self.end_ns else self.end_ns
         relative = time_ns - self.start_ns
-        if type(record) is Data or type(record) is Rewrite:
+        if type(record) is Data:  # nearly every record
+            _, number, side, offset, data = record
+            connection = self._by_number.get((file, number)) or self._connection(file, number, position)
+            connection.receive(side, relative, data, offset, position)
+        elif type(record) is Rewrite:
             self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
         elif type(record) is Made:
             self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
@@ -325,8 +327,8 @@ class Trace:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None
         where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
-        side = "FB"[record.side] + " " if record.side in (FRONTEND, BACKEND) else ""
-        text = f"gap  {record.bytes:,} bytes of {side}not recorded{where}".replace(",", " ")
+        side = f" of {'FB'[record.side]}" if record.side in (FRONTEND, BACKEND) else ""
+        text = f"gap  {record.bytes:,} bytes{side} not recorded{where}".replace(",", " ")
         self._row(relative, position, Kind.GAP, "", text, one.index if one is not None else 0)
 
     def _row(self, relative: int, position: int, kind: Kind, flight: str, text: str, connection: int) -> None:

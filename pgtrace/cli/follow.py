@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.cli.output import write
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import round_trip_line
 
@@ -34,22 +33,12 @@ def follow(recorder: Recorder, stop: threading.Event) -> None:
                 open_rows.append(place)
             else:
                 lines.append(round_trip_line(trace, row))
-        if lines and not _print(lines):
+        if lines and not write(lines):
             _wait(stop, recorder)
             return
         if last:
             return
         stop.wait(_TURN_S)
-
-
-def _print(lines: list[str]) -> bool:
-    try:
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
 
 
 def _wait(stop: threading.Event, recorder: Recorder) -> None:

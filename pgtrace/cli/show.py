@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from pgtrace.cli import options
-from pgtrace.cli.reading import read, warn_of_losses
 
 
 @click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
@@ -19,14 +18,14 @@ def command(files: tuple[Path, ...], with_hex: bool, as_json: bool, quiet: bool,
     """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
     import msgspec
 
+    from pgtrace.cli.output import write
+    from pgtrace.cli.reading import read, warn_of_losses
     from pgtrace.report import messages
 
     trace = read(files, quiet=quiet)
     if as_json:
         encoder = msgspec.json.Encoder()
-        for about in messages.rows_as_json(trace):
-            click.echo(encoder.encode(about).decode())
+        write(encoder.encode(about).decode() for about in messages.rows_as_json(trace))
     else:
-        for line in messages.rows_as_text(trace, with_hex=with_hex, with_fields=verbose):
-            click.echo(line)
+        write(messages.rows_as_text(trace, with_hex=with_hex, with_fields=verbose))
     warn_of_losses(trace)

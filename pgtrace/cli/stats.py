@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from pgtrace.cli import options
-from pgtrace.cli.reading import read, warn_of_losses
 
 
 @click.command("stats", epilog="Example: pgtrace stats --by statement checkout.pgtrace")
@@ -25,15 +24,13 @@ def command(files: tuple[Path, ...], by: str, as_json: bool, quiet: bool, verbos
     """Count round trips, messages, statements and more, exactly; --json gives every counter."""
     import msgspec
 
+    from pgtrace.cli.output import write
+    from pgtrace.cli.reading import read, warn_of_losses
     from pgtrace.report import stats
 
     trace = read(files, timeline=False, quiet=quiet)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode())
+        write([msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode()])
     else:
-        for line in stats.as_text(trace, by):
-            click.echo(line)
-        if verbose:
-            for line in ["", *stats.messages(trace, by)]:
-                click.echo(line)
+        write([*stats.as_text(trace, by), *(["", *stats.messages(trace, by)] if verbose else [])])
     warn_of_losses(trace)

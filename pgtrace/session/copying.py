@@ -8,6 +8,7 @@ turn to the frontend: what led to them is answered, and Sync and Flush that the 
 from __future__ import annotations
 
 from pgtrace.session import owed
+from pgtrace.session.events import Statement
 from pgtrace.session.owed import Owed
 from pgtrace.session.state import State
 
@@ -29,6 +30,12 @@ class Copying(State):
                 self._end_simple_copy(item, time_ns)
         elif self._may_copy():
             self._owe(owed.COPY_END, time_ns)
+
+    def _copied(self, item: Owed) -> Statement | None:
+        """The statement a COPY in copy-in mode is."""
+        if item.kind == owed.EXECUTE:
+            return self._portal_statement(item.portal)
+        return item.parts[0] if item.parts else None
 
     def _end_simple_copy(self, item: Owed, time_ns: int) -> None:
         item.copy_flush_points += 1

@@ -59,7 +59,7 @@ class Inspector(Container):
         self.title_line = InspectorTitle(view, id="inspector-title")
         self.messages = Messages(view, id="messages")
         self.fields = Fields(view, id="fields")
-        self._shown: tuple[tuple[int, ...], bool] | None = None
+        self._shown: tuple[tuple[int, ...], tuple[int, ...], int | None] | None = None
 
     def compose(self) -> ComposeResult:
         yield self.title_line
@@ -82,20 +82,19 @@ class Inspector(Container):
             self.messages.styles.height = self.fields.styles.height = "100%"
 
     def show(self, item: Item | None) -> None:
-        """Inspect a line of the timeline; nothing happens while it is the same and complete."""
-        key = (item.places, item.end_ns is None) if item else None
-        if key == self._shown and not (key and key[1]):
-            return
-        same_row = key is not None and self._shown is not None and key[0] == self._shown[0]
-        self._shown = key
-        cursor, top = self.messages.cursor, self.messages.top
-        self.messages.show(item)
-        if same_row:
-            self.messages.cursor, self.messages.top = cursor, top
-            self.messages.redraw()
+        """Inspect a line of the timeline. It is read again only where more of it has passed; then the cursors stay where they are."""
+        state = (item.places, tuple(row.sent_bytes + row.received_bytes for row in item.rows), item.end_ns) if item else None
+        if state != self._shown:
+            same = state is not None and self._shown is not None and state[0] == self._shown[0]
+            self._shown = state
+            cursor, top = self.messages.cursor, self.messages.top
+            self.messages.show(item)
+            if same:
+                self.messages.cursor, self.messages.top = cursor, top
+                self.messages.redraw()
+            self.fields.show(self.messages.message)
         self.title_line.item, self.title_line.messages = item, len(self.messages.messages)
         self.title_line.redraw()
-        self.fields.show(self.messages.message)
 
     def forget(self) -> None:
         """Nothing is inspected any more."""

@@ -76,16 +76,21 @@ class Totals(LineWidget):
         return line.strip()
 
     def _words(self, width: int) -> Strip:
+        """Counters as words; where not all fit, those left out are the ones that are needed least."""
         c = self.view.snapshot.totals
         at_least = "≥" if self.view.snapshot.gaps else ""
+        told = {
+            "rt": (c.round_trips, "strong"),
+            "set-up": (c.setup_round_trips, "text"),
+            "exec": (c.executions, "text"),
+            "prepared": (c.parses_named, "text"),
+            "reused": (c.statements_reused, "text"),
+            "error" if c.errors == 1 else "errors": (c.errors, "error" if c.errors else "text"),
+        }
+        for least in ("prepared", "reused", "set-up"):
+            if sum(len(f" {at_least}{number} {word} ") for word, (number, _) in told.items()) - 1 > width:
+                del told[least]
         line = Line(self.view.pen, width)
-        for number, word, role in (
-            (c.round_trips, "rt", "strong"),
-            (c.setup_round_trips, "set-up", "text"),
-            (c.executions, "exec", "text"),
-            (c.parses_named, "prepared", "text"),
-            (c.statements_reused, "reused", "text"),
-            (c.errors, "error" if c.errors == 1 else "errors", "error" if c.errors else "text"),
-        ):
+        for word, (number, role) in told.items():
             line.add(" ").add(f"{at_least}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
         return line.strip()

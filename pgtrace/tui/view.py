@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.drivers.evidence import UNKNOWN
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
 from pgtrace.tui.listing import Item, Listing
@@ -70,8 +71,8 @@ class View:
     """The handle on the recorder whose capture is shown; asked only whether it is alive."""
     paused: bool = False
     times: str = "time"
-    sideways: int = 0
-    """Characters of SQL that are scrolled out at the left."""
+    raw: bool = False
+    """Values as the bytes that passed, not as their types say."""
     snapshot: Snapshot = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
@@ -90,7 +91,6 @@ class View:
     _drawn_s: float = 0.0
     _next_draw_s: float = 0.0
     _stale: bool = False
-    _paused_rows: int = 0
     _drivers: dict[int, str] = field(default_factory=dict)
     _drivers_until_s: float = 0.0
     _drivers_stale: bool = True
@@ -104,7 +104,7 @@ class View:
     def tick(self, now_s: float) -> bool:
         """Read on; whether anything is to be drawn now."""
         trace = self.trace
-        if now_s >= self._drivers_until_s:
+        if now_s >= self._drivers_until_s and not self.paused:
             self._drivers.clear()
             self._drivers_stale = True
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
@@ -130,7 +130,7 @@ class View:
         if growing:
             self.rates.note(now_s, trace.totals().round_trips)
         if self.paused:
-            self.waiting = len(trace.rows) - self._paused_rows
+            self.waiting = len(trace.rows) - self.listing.rows
             return True
         self._take()
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
@@ -143,14 +143,20 @@ class View:
             self._next_draw_s = now_s + SLOW_TICK_S
 
     def sync(self) -> bool:
-        """Bring listing and survey up to the trace; whether the listing changed."""
-        self.survey.sync(LIST_BUDGET_S)
+        """Bring listing and survey up to the trace, or to the moment of the pause; whether the listing changed."""
+        if not self.paused:
+            self.survey.sync(LIST_BUDGET_S)
         return self.listing.sync(LIST_BUDGET_S)
 
     def pause(self) -> None:
         """Freeze the screen, or let it go on."""
         self.paused = not self.paused
-        self._paused_rows, self.waiting = len(self.trace.rows), 0
+        self.waiting = 0
+        if self.paused:
+            self.listing.freeze(self.survey.open)
+        else:
+            self.listing.thaw()
+            self._next_draw_s = 0.0
 
     @property
     def behind_s(self) -> float:
@@ -204,8 +210,13 @@ class View:
     def _take(self) -> None:
         trace = self.trace
         if self._drivers_stale or len(trace.connections) <= MANY_CONNECTIONS:
-            drivers = tuple(DriverTotals(*driver) for driver in trace.drivers())
+            drivers = tuple(DriverTotals(*driver) for driver in trace.drivers() if driver[0] != UNKNOWN or _did_something(driver[2]))
             self._drivers_stale = False
         else:
             drivers = self.snapshot.drivers
         self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps)
+
+
+def _did_something(counters: Counters) -> bool:
+    """Whether more is known of connections than that they are there: most are told apart a moment later."""
+    return bool(counters.round_trips or counters.errors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playbook import play
 
 
@@ -104,3 +105,19 @@ def test_copy_both_streams_without_round_trips() -> None:
     )
     assert session.tally.round_trips == 2
     assert (session.tally.frontend[ord("d")], session.tally.backend[ord("d")]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "handed_over", "end"),
+    [
+        ("Query COPY t FROM STDIN", "CopyInResponse", "CopyDone"),
+        ("Parse - COPY t FROM STDIN | Bind - - | Execute - | Flush", "ParseComplete | BindComplete | CopyInResponse", "CopyDone | Sync"),
+    ],
+)
+def test_copy_data_in_a_round_trip_of_its_own_tells_its_statement(asked: str, handed_over: str, end: str) -> None:
+    _, heard = play(f"F {asked}\nB {handed_over}\nF CopyData 1 | {end}\nB CommandComplete COPY 1 | ReadyForQuery I\n")
+    first, second = heard.round_trips[1:]
+    assert first.copying is None
+    assert second.statements == []
+    assert second.copying is not None
+    assert second.copying.sql == "COPY t FROM STDIN"
