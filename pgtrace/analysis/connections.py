@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import describe, drivers, notation
+from pgtrace.analysis import describe, drivers, introspection, notation
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.marks import OpenMark
@@ -274,12 +274,14 @@ class Connection(Observer):
         if trace.timeline:
             if exchange.note is None:
                 exchange.note = self._look(exchange.round_trip)
-            label, shape = exchange.note
+            label, shape, introspects = exchange.note
             ms = (repeat.closed_ns - repeat.opened_ns) / 1e6
             entry = Entry(
                 note.position, repeat.opened_ns, repeat.offsets, self.index, label, shape, repeat.rows, ms, ms, repeat.sent_bytes, repeat.received_bytes
             )  # fmt: skip
             trace.rows.put(note.place, entry)
+            if introspects:
+                trace.types_of(self).passed(note.place)
 
     def executed(self, execution: Execution) -> None:
         if self.statements is not None:
@@ -379,7 +381,7 @@ class Connection(Observer):
         closed = round_trip.closed_ns
         first = round_trip.first_answer_ns
         opened = round_trip.opened_ns
-        label, shape = self._look(round_trip)
+        label, shape, introspects = self._look(round_trip)
         self._trace.rows.put(
             note.place,
             Entry(
@@ -398,6 +400,8 @@ class Connection(Observer):
         )
         if closed is None:
             return
+        if introspects and self._trace.timeline:
+            self._trace.types_of(self).passed(note.place)
         if round_trip.setup:
             if len(self._first_codes) < EVIDENCE_KEPT:
                 self._first_codes += round_trip.sent
@@ -406,8 +410,8 @@ class Connection(Observer):
             self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
             self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
 
-    def _look(self, round_trip: RoundTrip) -> tuple[int, int]:
-        """Numbers of the label and the shape of its row."""
+    def _look(self, round_trip: RoundTrip) -> tuple[int, int, bool]:
+        """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
         sent, received = bytes(round_trip.sent), bytes(round_trip.received)
         flight = notation.flight(sent, received)
         kind = Kind.ROUND_TRIP
@@ -433,8 +437,8 @@ class Connection(Observer):
             statements=min(len(statements), 2),
             uncertain=round_trip.uncertain,
         )
-        rows = self._trace.rows
-        return rows.label(self._label(round_trip)), rows.shape(shape)
+        rows, label = self._trace.rows, self._label(round_trip)
+        return rows.label(label), rows.shape(shape), bool(round_trip.rows) and introspection.TABLE in label.sql
 
     def _label(self, round_trip: RoundTrip) -> Label:
         texts: list[str] = []

@@ -26,8 +26,8 @@ _TEXTS_BEFORE_SQL: Final = {ord("Q"): 0, ord("P"): 1}
 """By type byte of the frontend, how many zero-terminated strings stand before the SQL."""
 
 
-def argument(side: int, code: int, body: bytes, authentication: int = -1) -> str:
-    """What a message is about, or an empty text where its name says it all. `authentication` is as in registry.decode()."""
+def argument(side: int, code: int, body: bytes, authentication: int = -1, types: values.Types = values.NONE) -> str:
+    """What a message is about, or an empty text where its name says it all. `authentication` is as in registry.decode(); `types` are its database's."""
     if code in (codes.OPAQUE, codes.UNDECODED, codes.RESUMED):
         return ""
     if side == BACKEND and code in _ERRORS:
@@ -37,7 +37,7 @@ def argument(side: int, code: int, body: bytes, authentication: int = -1) -> str
     if registry.message_class(side, code, codes.authentication_subtype(body) if side == BACKEND else authentication) is None:
         return f"type byte 0x{code:02x}"
     try:
-        return _told(registry.decode(side, code, body, authentication))[:LONGEST]
+        return _told(registry.decode(side, code, body, authentication), types)[:LONGEST]
     except MalformedMessage as malformed:
         return f"malformed {malformed.path}: {malformed.reason}" if malformed.path else f"malformed: {malformed.reason}"
 
@@ -47,7 +47,7 @@ def prepared_earlier(name: str) -> str:
     return f"{name or 'statement'}, prepared earlier"
 
 
-def _told(message: Message) -> str:
+def _told(message: Message, types: values.Types) -> str:
     match message:
         case startup.StartupMessage():
             return " ".join([_version(message.protocol), *(f"{name}={value}" for name, value in message.parameters)])
@@ -84,9 +84,9 @@ def _told(message: Message) -> str:
             status = message.transaction_status
             return f"{status}  {_STATUS[status]}" if status in _STATUS else status
         case backend.RowDescription():
-            return _listed(f"{column.name} {values.type_name(column.type_oid)}" for column in message.columns)
+            return _listed(f"{column.name} {values.type_name(column.type_oid, types)}" for column in message.columns)
         case backend.ParameterDescription():
-            return _listed(values.type_name(oid) for oid in message.parameter_types)
+            return _listed(values.type_name(oid, types) for oid in message.parameter_types)
         case backend.DataRow():
             return _counted(len(message.columns), "value")
         case backend.CommandComplete():

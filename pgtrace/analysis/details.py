@@ -26,6 +26,7 @@ from pgtrace.session.events import Portal, Statement
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
+_WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED})
 RUN_KEPT: Final = 200
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
@@ -51,6 +52,8 @@ class FieldView:
     start: int
     end: int
     depth: int
+    evidence: str = ""
+    """Where its type was learned, if it had to be."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,8 @@ class MessageView:
     """Of a DataRow: the format of each column, one for all, or none for text."""
     statement: Statement | None = None
     """Of Parse, Bind, Describe and Execute: the statement it is about, as far as that is known."""
+    types: values.Types = values.NONE
+    """The types of its database."""
 
     @property
     def is_typed(self) -> bool:
@@ -92,7 +97,7 @@ class MessageView:
     @property
     def argument(self) -> str:
         """Its main argument in one line, as it came from the wire."""
-        text = "" if self._is_row else describe.argument(self.side, self.code, self.body, self.authentication)
+        text = "" if self._is_row else describe.argument(self.side, self.code, self.body, self.authentication, self.types)
         if self._is_row or self._is_bind:
             values_shown = ", ".join(one.value for one in self.fields() if one.depth)
             return values_shown if self._is_row else f"{text}  ({values_shown})" if values_shown else text
@@ -106,15 +111,21 @@ class MessageView:
         if header:
             length = self.size - 1 if self.is_typed else self.size
             found.append(FieldView("length", str(length), "Int32", header - _LENGTH_BYTES, header, 0))
-        formats = self.formats
+        formats, place = self.formats, 0
         for span in spans:
-            name, text, wire_type = span.name, _shown(span.value), span.wire_type
+            start, end = header + span.start, header + span.end
             if self._is_bind and span.name == "parameter_formats" and isinstance(span.value, tuple):
                 formats = span.value
             if span.depth and (self._is_row or self._is_bind):
-                name, text, wire_type = self._typed(span, formats, sum(1 for one in found if one.depth))
-            found.append(FieldView(name, text, wire_type, header + span.start, header + span.end, span.depth))
+                found.append(self._value(span, _format(formats, place), place, start, end))
+                place += 1
+            else:
+                found.append(FieldView(span.name, _shown(span.value), span.wire_type, start, end, span.depth))
         return found
+
+    def format_of(self, place: int) -> int:
+        """Of a DataRow: the format of that column."""
+        return _format(self.formats, place)
 
     @property
     def _is_bind(self) -> bool:
@@ -124,17 +135,20 @@ class MessageView:
     def _is_row(self) -> bool:
         return self.side == BACKEND and self.code == 0x44
 
-    def _typed(self, span: registry.Field, formats: tuple[int, ...], place: int) -> tuple[str, str, str]:
-        """Name, value and wire type of a Bind's parameter or a DataRow's column."""
+    def _value(self, span: registry.Field, form: int, place: int, start: int, end: int) -> FieldView:
+        """A Bind's parameter or a DataRow's column."""
         name, oid = span.name, 0
         if self._is_bind and place < len(self.parameter_types):
             oid = self.parameter_types[place]
         if self._is_row and place < len(self.columns):
             name, oid = self.columns[place].name, self.columns[place].type_oid
-        one = formats[0] if len(formats) == 1 else (formats[place] if place < len(formats) else 0)
-        text = values.decode(oid, one, span.value if isinstance(span.value, bytes) else None)
-        kind = "binary" if one else "text"
-        return name, text, f"{values.type_name(oid)} {kind}" if oid else kind
+        text = values.decode(oid, form, span.value if isinstance(span.value, bytes) else None, self.types)
+        wire_type = "binary" if form else "text"
+        if not oid:
+            return FieldView(name, text, wire_type, start, end, span.depth)
+        known = values.find(oid, self.types)
+        wire_type = f"{values.type_name(oid, self.types)} {wire_type}"
+        return FieldView(name, text, wire_type, start, end, span.depth, known.evidence if known is not None else "")
 
 
 @dataclass(slots=True)
@@ -149,10 +163,12 @@ class NotKept(Exception):
     """Bytes of a row are no longer there."""
 
 
-def read(trace: Trace, place: int) -> Details:
-    """The details of the row at that place."""
+def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
+    """The details of the row at that place, with `run_kept` messages of a run."""
     details = Details()
-    walker = _Walker(trace, place)
+    if trace.rows[place].shape.kind in _WITHOUT_MESSAGES:
+        return details
+    walker = _Walker(trace, place, run_kept)
     entry = trace.rows.entry(place)
     try:
         for side, code, body, size, offset, time_ns in _passed(trace, place):
@@ -170,7 +186,9 @@ def read(trace: Trace, place: int) -> Details:
 
 def scan(trace: Trace, place: int) -> Iterator[MessageView]:
     """The messages of the row at that place one by one, however many: nothing is counted together or left out. Raises NotKept."""
-    walker = _Walker(trace, place)
+    if trace.rows[place].shape.kind in _WITHOUT_MESSAGES:
+        return
+    walker = _Walker(trace, place, RUN_KEPT)
     starts = trace.rows.entry(place).offsets
     for side, code, body, size, offset, time_ns in _passed(trace, place):
         views: list[MessageView] = []
@@ -182,8 +200,6 @@ def scan(trace: Trace, place: int) -> Iterator[MessageView]:
 def _passed(trace: Trace, place: int) -> Iterator[tuple[int, int, bytes, int, int, int]]:
     """Side, code, body, size, offset and time of the messages, from those on that must be seen to understand the row's. Raises NotKept."""
     row, entry = trace.rows[place], trace.rows.entry(place)
-    if row.shape.kind in (Kind.MARK, Kind.GAP, Kind.CLOSED):
-        return
     connection = trace.connections[entry.connection]
     from_start = row.shape.kind in (Kind.SETUP, Kind.CANCEL)
     ends = (entry.offsets[0] + entry.sent_bytes, entry.offsets[1] + entry.received_bytes)
@@ -213,9 +229,12 @@ def _passed(trace: Trace, place: int) -> Iterator[tuple[int, int, bytes, int, in
 class _Walker:
     """Puts each message beside what it is about."""
 
-    def __init__(self, trace: Trace, place: int) -> None:
-        self._trace = trace
+    def __init__(self, trace: Trace, place: int, run_kept: int) -> None:
+        self._connection = trace.connections[trace.rows.entry(place).connection]
         self._place = place
+        self._types = trace.types_of(self._connection)
+        self._run_kept = run_kept
+        self._run = 0
         self._statements: dict[str, Statement | None] = {}
         self._portals: dict[str, Portal | None] = {}
         self._owed: deque[tuple[int, int, Statement | None, tuple[int, ...], MessageView]] = deque()
@@ -227,29 +246,24 @@ class _Walker:
 
     def take(self, messages: list[MessageView], side: int, code: int, body: bytes, size: int, offset: int, time_ns: int) -> None:
         latest = messages[-1] if messages else None
-        if code in _RUNS and latest is not None and latest.code == code and latest.side == side and self._run_length(messages) >= RUN_KEPT:
-            latest.count += 1
-            latest.size += size
-            return
+        if code in _RUNS and latest is not None and latest.code == code and latest.side == side:
+            if self._run == self._run_kept:
+                latest.count += 1
+                latest.size += size
+                return
+            self._run += 1
+        else:
+            self._run = 1
         if code == 0x52:
             self._authentication = codes.authentication_subtype(body)
         name = codes.message_name(side, code, self._authentication)
-        view = MessageView(side, code, name, time_ns, offset, size, body, self._authentication)
+        view = MessageView(side, code, name, time_ns, offset, size, body, self._authentication, types=self._types)
         if side == FRONTEND:
             self._frontend(view)
         else:
             self._backend(view)
         if code != codes.OPAQUE:
             messages.append(view)
-
-    @staticmethod
-    def _run_length(messages: list[MessageView]) -> int:
-        length = 0
-        for message in reversed(messages[-RUN_KEPT:]):
-            if message.code != messages[-1].code:
-                break
-            length += 1
-        return length
 
     def _frontend(self, view: MessageView) -> None:
         letter = view.code
@@ -313,8 +327,7 @@ class _Walker:
         return self._portals[name]
 
     def _meant(self, kind: str, name: str) -> Statement | Portal | None:
-        connection = self._trace.connections[self._trace.rows.entry(self._place).connection]
-        return connection.meaning(kind, name, self._place)
+        return self._connection.meaning(kind, name, self._place)
 
     def _backend(self, view: MessageView) -> None:
         letter = view.code
@@ -344,23 +357,16 @@ class _Walker:
             owed.popleft()
 
     def _row_description(self, view: MessageView, kind: int, statement: Statement | None) -> None:
-        try:
-            self._columns = backend.RowDescription.parse(view.body).columns
-        except MalformedMessage:
-            self._columns = ()
+        self._columns = _columns(view.body)
         self._described = statement
         if kind == 0x44:
             self._owed.popleft()
 
     def _data_row(self, view: MessageView, kind: int, statement: Statement | None, formats: tuple[int, ...]) -> None:
-        columns = self._columns if kind == 0x51 or (statement is not None and self._described is statement) else ()
-        if not columns and statement is not None and statement.columns:
-            try:
-                columns = backend.RowDescription.parse(statement.columns).columns
-            except MalformedMessage:
-                columns = ()
-        view.columns = columns
-        view.formats = tuple(column.format for column in columns) if kind == 0x51 else formats
+        if kind != 0x51 and (statement is None or self._described is not statement):
+            self._described, self._columns = statement, _columns(statement.columns if statement is not None else b"")
+        view.columns = self._columns
+        view.formats = tuple(column.format for column in view.columns) if kind == 0x51 else formats
 
     def _error(self, kind: int) -> None:
         if kind in _SIMPLE:
@@ -370,6 +376,21 @@ class _Walker:
         while owed and owed[0][0] != 0x53:
             owed.popleft()[-1].skipped = True
         self._skipping = not owed
+
+
+def _columns(description: bytes) -> tuple[backend.Column, ...]:
+    """The columns of a RowDescription's body; none of an empty or malformed one."""
+    try:
+        return backend.RowDescription.parse(description).columns if description else ()
+    except MalformedMessage:
+        return ()
+
+
+def _format(formats: tuple[int, ...], place: int) -> int:
+    """No format means text, one holds for all."""
+    if len(formats) == 1:
+        return formats[0]
+    return formats[place] if place < len(formats) else 0
 
 
 def _shown(value: object) -> str:

@@ -29,6 +29,7 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import Group, StatementTable
+from pgtrace.analysis.types import DatabaseTypes
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -107,6 +108,7 @@ class Trace:
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
         self._meanings = 0
+        self._types: dict[tuple[int, str], DatabaseTypes] = {}
         self._ended_files: set[int] = set()
         self._pending: Iterator[tuple[int, int, int, Record]] | None = None
 
@@ -136,6 +138,8 @@ class Trace:
             for connection in self._live.values():
                 if connection.has_open_row:
                     connection.draw_open()
+            for types in self._types.values():
+                types.read_one()
         return changed
 
     def read_until(self, position: int) -> None:
@@ -232,6 +236,10 @@ class Trace:
     def details(self, place: int) -> details.Details:
         """The messages of the row at that place, read from the capture again."""
         return details.read(self, place)
+
+    def types_of(self, connection: Connection) -> DatabaseTypes:
+        """The types of a connection's database."""
+        return self._types.setdefault((connection.file, connection.database), DatabaseTypes(self))
 
     def name_of(self, connection: Connection) -> str:
         """`c2`, or `b:2` for the second of several files."""

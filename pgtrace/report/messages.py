@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pgtrace import sanitise
-from pgtrace.analysis.details import MessageView
+from pgtrace.analysis.details import FieldView, MessageView
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
 
@@ -40,7 +40,7 @@ def rows_as_text(trace: Trace, places: Iterable[int], *, with_hex: bool = False,
             yield _message(message)
             if with_fields:
                 for field in message.fields():
-                    yield f"                       {'  ' * field.depth}{field.name} = {sanitise.text(field.value)}  ({field.wire_type})"
+                    yield f"                       {'  ' * field.depth}{_field(field)}"
             if with_hex:
                 yield from _hex(message)
         if details.note:
@@ -74,11 +74,21 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
                 "execution": message.execution or None,
                 "skipped": message.skipped,
                 "count": message.count,
-                "fields": [{"name": field.name, "value": field.value, "type": field.wire_type} for field in message.fields()],
+                "fields": [_field_as_json(field) for field in message.fields()],
             }
             for message in details.messages
         ]
         yield about
+
+
+def _field(field: FieldView) -> str:
+    evidence = f", {field.evidence}" if field.evidence else ""
+    return f"{sanitise.text(field.name)} = {sanitise.text(field.value)}  ({sanitise.text(field.wire_type)}{evidence})"
+
+
+def _field_as_json(field: FieldView) -> dict[str, str]:
+    about = {"name": field.name, "value": field.value, "type": field.wire_type}
+    return about | {"evidence": field.evidence} if field.evidence else about
 
 
 def _message(message: MessageView) -> str:

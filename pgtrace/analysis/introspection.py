@@ -1,0 +1,125 @@
+"""What a row of a driver's introspection query tells about types.
+
+Drivers ask for types they do not know: their names, kinds and what they are made of. Each has a query of its own; common to all is that rows of pg_type come
+back, one way or the other. So a result is recognised by its columns: by their names, which are the catalogue's or a driver's alias for them (ROLES), and by
+the table that RowDescription says they come from, which an alias does not change. A column of another table is never taken for one of pg_type.
+
+Which type a row is about says, in this order: a column `oid` of pg_type; a column `oid` of no table beside a kind and an element (a query that goes through
+UNION hides the table: asyncpg); `rngtypid` of pg_range; the one parameter of a query with `oid = $1` (tokio-postgres, pgjdbc). Where none is there, nothing
+is learned.
+
+Known to be read: asyncpg, psycopg (TypeInfo, EnumInfo, CompositeInfo, RangeInfo, MultirangeInfo), psycopg2, npgsql, pgx (LoadTypes), tokio-postgres,
+postgres.js, ActiveRecord.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from pgtrace.protocol.backend import Column
+from pgtrace.protocol.values import Kind, Type
+
+TABLE: Final = "pg_type"
+"""What every such query mentions."""
+_PG_TYPE, _PG_ATTRIBUTE, _PG_ENUM, _PG_RANGE, _NO_TABLE = 1247, 1249, 3501, 3541, 0
+
+ROLES: Final[dict[str, tuple[str, int]]] = {
+    "oid": ("oid", _PG_TYPE),
+    "typname": ("name", _PG_TYPE),
+    "name": ("name", _PG_TYPE),
+    "typtype": ("kind", _PG_TYPE),
+    "kind": ("kind", _PG_TYPE),
+    "typarray": ("array", _PG_TYPE),
+    "array_oid": ("array", _PG_TYPE),
+    "typelem": ("element", _PG_TYPE),
+    "elemtype": ("element", _PG_TYPE),
+    "elemtypoid": ("made of", _PG_TYPE),
+    "typbasetype": ("base", _PG_TYPE),
+    "basetype": ("base", _PG_TYPE),
+    "rngsubtype": ("subtype", _PG_RANGE),
+    "range_subtype": ("subtype", _PG_RANGE),
+    "subtype_oid": ("subtype", _PG_RANGE),
+    "rngtypid": ("range", _PG_RANGE),
+    "range_oid": ("range", _PG_RANGE),
+    "attname": ("attributes", _PG_ATTRIBUTE),
+    "field_names": ("attributes", _PG_ATTRIBUTE),
+    "enumlabel": ("labels", _PG_ENUM),
+    "labels": ("labels", _PG_ENUM),
+}
+"""By column name: what it tells, and the table it is a column of where it is one."""
+_EMPTY_LISTS: Final = frozenset({"", "{}", "{NULL}"})
+_BY_OID: Final = re.compile(r"(?<!\w)oid\s*=\s*\$1(?!\d)", re.IGNORECASE).search
+_KINDS: Final = {kind.value: kind for kind in Kind if kind is not Kind.UNKNOWN}
+
+
+def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
+    """Where in a row what is told; empty for a result that is about something else. `"key"` is -1: the query's parameter says the OID."""
+    found: dict[str, int] = {}
+    hidden: set[str] = set()
+    for place, column in enumerate(columns):
+        role, table = ROLES.get(column.name, ("", 0))
+        if not role or column.table_oid not in (table, _NO_TABLE):
+            continue
+        if column.table_oid == _NO_TABLE:
+            hidden.add(role)
+            found.setdefault(role, place)
+        elif role not in found or role in hidden:
+            hidden.discard(role)
+            found[role] = place
+    if "oid" in hidden and not {"kind", "element"} <= set(found):
+        del found["oid"]
+    if "oid" in found:
+        return found
+    if "range" in found and "range" not in hidden:
+        return found | {"oid": found["range"]}
+    if "name" in found and "name" not in hidden and _BY_OID(sql):
+        return found | {"key": -1}
+    return {}
+
+
+def types(told: dict[str, str | None]) -> list[Type]:
+    """The types a row is about, itself and its array type, from texts by role."""
+    oid = _oid(told, "oid") or _oid(told, "key")
+    if not oid:
+        return []
+    name = told.get("name") or ""
+    kind = _kind(told, oid)
+    made_of = _oid(told, "made of")
+    element = {
+        Kind.ARRAY: _oid(told, "element") or made_of,
+        Kind.DOMAIN: _oid(told, "base") or made_of,
+        Kind.RANGE: _oid(told, "subtype") or made_of,
+        Kind.MULTIRANGE: _oid(told, "subtype"),
+    }.get(kind, 0)
+    ranges = (_oid(told, "range") or made_of) if kind is Kind.MULTIRANGE else 0
+    found = [Type(oid, name, kind, element, ranges)] if name or kind is not Kind.UNKNOWN else []
+    if array := _oid(told, "array"):
+        found.append(Type(array, f"_{name}" if name else "", Kind.ARRAY, oid))
+    return found
+
+
+def _kind(told: dict[str, str | None], oid: int) -> Kind:
+    """As told, else as follows from what else is told. That an array type is a base type says nothing until its element is told, too."""
+    kind = _KINDS.get(told.get("kind") or "", Kind.UNKNOWN)
+    if kind not in (Kind.BASE, Kind.UNKNOWN):
+        return kind
+    if _oid(told, "element"):
+        return Kind.ARRAY
+    return kind if kind is Kind.BASE and "element" in told else _implied(told, oid)
+
+
+def _implied(told: dict[str, str | None], oid: int) -> Kind:
+    if (told.get("labels") or "") not in _EMPTY_LISTS:
+        return Kind.ENUM
+    if (told.get("attributes") or "") not in _EMPTY_LISTS:
+        return Kind.COMPOSITE
+    if _oid(told, "subtype"):
+        return Kind.RANGE if _oid(told, "range") in (0, oid) else Kind.MULTIRANGE
+    return Kind.DOMAIN if _oid(told, "base") else Kind.UNKNOWN
+
+
+def _oid(told: dict[str, str | None], role: str) -> int:
+    text = told.get(role) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0

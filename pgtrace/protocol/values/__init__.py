@@ -1,0 +1,78 @@
+"""Parameter and column values as text for people, from both wire formats.
+
+A value is NULL, or bytes in text format (0) or binary format (1). The readers of binary values give the text the server itself would have sent, so both
+formats of one value look the same. That text is then shown like a literal: numbers and booleans bare, everything else in quotes, NULL as NULL. An empty
+string is `''` and never NULL.
+
+Nothing is guessed. A type is read by its OID alone; binary bytes of a type that is not known are shown as hex with the OID, and bytes that do not fit their
+type (a three-byte int4) as hex with the OID and the word `malformed`. Text of an unknown type is text, since its format says so. decode() never raises.
+
+How the server prints a value depends on its settings. Binary values are shown as with these: DateStyle ISO, IntervalStyle postgres, TimeZone UTC,
+bytea_output hex, extra_float_digits 1, lc_monetary C. Values in text format are shown as the server sent them.
+
+    types.py       what a type is, and the list of those every PostgreSQL has
+    reading.py     which room reads which type
+    numbers.py strings.py dates.py network.py geometry.py textsearch.py system.py extensions.py     scalars, one table each
+    containers.py  arrays, records, ranges, multiranges
+
+Where the types of a database are learned is analysis/types.py. Layouts are those of the `*send` functions in PostgreSQL's src/backend/utils/adt.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Final
+
+from pgtrace.protocol.values import numbers, strings
+from pgtrace.protocol.values.containers import Unread
+from pgtrace.protocol.values.reading import Reader, plain, unread
+from pgtrace.protocol.values.types import BUILTIN, NONE, Kind, Type, Types, find
+
+__all__ = ["BUILTIN", "NONE", "Kind", "Type", "Types", "decode", "find", "text", "type_name"]
+
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|NaN|-?Infinity").fullmatch
+_BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
+
+
+def decode(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str:
+    """The display text of one value of that type. `format` is 0 for text and 1 for binary; `types` knows the types of its database. Never raises."""
+    if data is None:
+        return "NULL"
+    shown = _text(oid, format, data, types)
+    if isinstance(shown, Unread):
+        return shown
+    found = plain(oid, types)
+    name = found.name if found is not None and found.oid in BUILTIN else ""
+    if name in numbers.BARE and _NUMBER(shown):
+        return shown
+    if name == "bool" and shown in _BOOLEANS:
+        return _BOOLEANS[shown]
+    quoted = shown.replace("'", "''")
+    return f"'{quoted}'"
+
+
+def text(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str | None:
+    """The server's own text of a value, or None for NULL and for what cannot be read. Never raises."""
+    shown = None if data is None else _text(oid, format, data, types)
+    return None if isinstance(shown, Unread) else shown
+
+
+def type_name(oid: int, types: Types = NONE) -> str:
+    """The name of a type as pg_type has it, `text[]` for an array, `oid 12345` for a type that is not known."""
+    found = find(oid, types)
+    if found is not None and found.kind is Kind.ARRAY and found.element:
+        element = find(found.element, types)
+        return f"{element.name}[]" if element is not None and element.name else found.name or f"oid {oid}"
+    return found.name if found is not None and found.name else f"oid {oid}"
+
+
+def _text(oid: int, format: int, data: bytes, types: Types) -> str:
+    if format == 0:
+        return strings.text(data)
+    if format != 1:
+        return unread(oid, data, f", format {format}")
+    try:
+        return Reader(types).read(oid, data)
+    except (struct.error, ValueError):
+        return unread(oid, data, ", malformed")

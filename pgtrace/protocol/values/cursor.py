@@ -1,0 +1,71 @@
+"""Reading the binary form of a value from its front.
+
+Integers are big-endian, as everything on the wire. What is not all there raises ValueError, and so does what is left over at end(): a value is read
+whole or not at all. Lengths from the wire are only ever used to take bytes that are there, never to set memory aside.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+_INT32: Final = struct.Struct(">i")
+
+
+class Cursor:
+    """A place in the bytes of one value."""
+
+    __slots__ = ("_data", "_place")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._place = 0
+
+    def take(self, size_bytes: int) -> bytes:
+        """The next bytes. Raises ValueError when there are fewer."""
+        taken = self._data[self._place : self._place + size_bytes]
+        if size_bytes < 0 or len(taken) != size_bytes:
+            raise ValueError("the value ends too early")
+        self._place += size_bytes
+        return taken
+
+    def integers(self, layout: str) -> tuple[int, ...]:
+        """The next integers, by struct's letters."""
+        return struct.unpack(f">{layout}", self.take(struct.calcsize(f">{layout}")))
+
+    def int32(self) -> int:
+        number: int = _INT32.unpack(self.take(4))[0]
+        return number
+
+    def count(self) -> int:
+        """The next Int32, a number of things. Raises ValueError below 0."""
+        number = self.int32()
+        if number < 0:
+            raise ValueError("fewer than none")
+        return number
+
+    def floats(self, count: int) -> list[bytes]:
+        """The next float8s, each as its eight bytes."""
+        data = self.take(8 * count)
+        return [data[start : start + 8] for start in range(0, len(data), 8)]
+
+    def sized(self) -> bytes | None:
+        """An Int32 and as many bytes; None for NULL, whose length is -1."""
+        size = self.int32()
+        return None if size == -1 else self.take(size)
+
+    def string(self) -> bytes:
+        """The bytes up to a zero byte, which is taken too."""
+        end = self._data.index(0, self._place)
+        taken = self._data[self._place : end]
+        self._place = end + 1
+        return taken
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.take(len(self._data) - self._place)
+
+    def end(self) -> None:
+        """Raises ValueError when something is left."""
+        if self._place != len(self._data):
+            raise ValueError("the value goes on after its end")

@@ -1,0 +1,105 @@
+"""From an OID and bytes to the text the server would have sent: which room reads which type.
+
+Each room has a table of readers by the name of the type. A built-in name is only ever looked up for a built-in OID, an extension's only for one that was
+learned. A reader raises ValueError, or struct.error, for bytes that are no value of its type; then the whole outer value is malformed. What has no
+reader is Unread in its place, and the rest of the value is still told. So is what lies too deep or would become too long: the quotes of a row in a row
+double with each level, and ten bytes of numeric can be a hundred thousand digits.
+
+Without a reader, though their binary form can be sent: pg_ndistinct, pg_dependencies, pg_mcv_list and the two brin summaries (the memory of the server in
+its own byte order) and pg_ddl_command (sending it is an error). Of aclitem, gtsvector and the remaining pseudo-types no binary form exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pgtrace.protocol.values import containers, dates, extensions, geometry, network, numbers, strings, system, textsearch
+from pgtrace.protocol.values.containers import Unread
+from pgtrace.protocol.values.types import BUILTIN, Kind, Type, Types, find
+
+DEEPEST: Final = 48
+"""Values inside values that are read; types of people have two or three."""
+LONGEST: Final = 4 * 1024 * 1024
+"""Characters that are made of one value, those of its inner values counted again at each level."""
+
+READERS: Final[dict[str, Callable[[bytes], str]]] = {
+    **numbers.READERS,
+    **strings.READERS,
+    **dates.READERS,
+    **network.READERS,
+    **geometry.READERS,
+    **textsearch.READERS,
+    **system.READERS,
+}
+"""By name, the types every PostgreSQL has."""
+
+
+def unread(oid: int, data: bytes, why: str = "") -> Unread:
+    """Bytes as hex with their type's OID."""
+    return Unread(f"\\x{data.hex()} (oid {oid}{why})")
+
+
+def plain(oid: int, types: Types) -> Type | None:
+    """The type of that OID, for a domain the type below it."""
+    found = find(oid, types)
+    for _ in range(DEEPEST):
+        if found is None or found.kind is not Kind.DOMAIN:
+            return found
+        found = find(found.element, types)
+    return None
+
+
+class Reader:
+    """Reads one value in binary format."""
+
+    __slots__ = ("_depth", "_room", "_types")
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+        self._depth = 0
+        self._room = LONGEST
+
+    def read(self, oid: int, data: bytes) -> str:
+        """The server's own text, or Unread where the type is not known. Raises ValueError or struct.error for bytes that do not fit it."""
+        found = plain(oid, self._types)
+        if found is None or self._depth == DEEPEST or self._room < 0:
+            return unread(oid, data)
+        self._depth += 1
+        text = self._text(found, data)
+        self._depth -= 1
+        self._room -= len(text or "")
+        return unread(oid, data) if text is None or self._room < 0 else text
+
+    def _text(self, found: Type, data: bytes) -> str | None:
+        match found.kind:
+            case Kind.ARRAY:
+                return containers.array(data, found.element, self._delimiter(found.element), self.read)
+            case Kind.COMPOSITE:
+                return containers.record(data, self.read)
+            case Kind.ENUM:
+                return strings.text(data)
+            case Kind.RANGE | Kind.MULTIRANGE:
+                return self._of_ranges(found, data)
+        readers = READERS if found.oid in BUILTIN else extensions.READERS
+        reader = readers.get(found.name)
+        return None if reader is None else reader(data)
+
+    def _of_ranges(self, found: Type, data: bytes) -> str | None:
+        subtype = found.element
+        if not subtype:
+            one = find(found.range, self._types)
+            subtype = one.element if one is not None else 0
+        if not subtype:
+            return None
+        if found.kind is Kind.RANGE:
+            return containers.range_of(data, subtype, self.read)
+        return containers.multirange(data, subtype, self.read)
+
+    def _delimiter(self, element: int) -> str:
+        """box is the only type that is read here whose arrays have another one (pg_type.typdelim)."""
+        found = plain(element, self._types)
+        return ";" if found is not None and found.oid == _BOX else ","
+
+
+_BOX: Final = 603
