@@ -9,14 +9,14 @@ import pytest
 from construct import ConstructError
 from message_mutants import mutants
 
-from pgtrace.protocol import authentication, backend, codes, frontend, registry, startup
+from pgtrace.protocol import authentication, backend, codes, frontend, registry, replication, startup
 from pgtrace.protocol.bodies import Body
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message, message
 from pgtrace.protocol.primitives import Field, Rest, ZString
 
 MUTANTS_PER_MESSAGE = 500
-CLASSES = [*registry.MESSAGES, frontend.BindHead]
+CLASSES = [*registry.MESSAGES, *replication.MESSAGES, frontend.BindHead]
 
 
 def class_id(kind: type[Message]) -> str:
