@@ -65,7 +65,9 @@ class TextRows(Rows):
 
     def __init__(self, *, header: bool = False) -> None:
         super().__init__()
-        self._special = (b"\\",)  # without them, and with lines known to end in \n, line breaks are all there is to count
+        self._special: tuple[bytes, ...] = (
+            b"\\",
+        )  # without them, and with lines known to end in \n, line breaks are all there is to count
         self._header = header  # the line that names the columns is still to come
         self._line_break = b""  # what ends a line, once known: \n or \r
         self._return_pending = False  # a \r ended the data before: the next byte tells what it is

@@ -59,6 +59,7 @@ class Session(Exchanges):
         self._owed.clear()
         self._unflushed.clear()
         self._skipping = self._copy_both = False
+        self._copy_ended()
         self._copying = None
         self.statements.lose()
         self.framer.gap()
@@ -92,8 +93,8 @@ class Session(Exchanges):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is owed and no message is cut."""
-        idle = not self._owed and self.round_trips.current is None
+        """Whether nothing is owed and no message is cut. A replication stream, which may never end, owes nothing."""
+        idle = (not self._owed or self._copy_both) and self.round_trips.current is None
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:

@@ -59,9 +59,9 @@ class Failures(State):
         self.round_trips.end(time_ns)
 
     def _failed_query(self, item: Owed, time_ns: int) -> None:
-        statement = item.parts[0] if item.parts else UNKNOWN_STATEMENT
+        statement, continues = self._next_part(item)
         item.parts = []
-        self._executed(item, statement, time_ns, failed=True)
+        self._executed(item, statement, time_ns, failed=True, continues=continues)
         self.observer.failed(statement)
         item.copying = False
         if self._copying is item:
