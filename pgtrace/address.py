@@ -114,6 +114,7 @@ def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
     port = _port(text, port_text, default_port, lowest=0)
     if not host:
         return Listen(LOOPBACK, port)
+    _check_host(host)
     return Listen(EVERYWHERE if host == "*" else (host,), port)
 
 
@@ -126,10 +127,10 @@ def parse_upstream(text: str | None, environ: Mapping[str, str]) -> Upstream:
     for key in ("host", "hostaddr", "port"):
         settings.pop(key, None)
     if text.startswith(("postgresql://", "postgres://")):
-        uri = urllib.parse.urlsplit(text)
+        uri = split_url(text, text.rpartition("@")[2])
         query = dict(urllib.parse.parse_qsl(uri.query))
         netloc = uri.netloc.rpartition("@")[2]
-        host, port = _host_and_port(text, netloc)
+        host, port = _host_and_port(netloc, netloc)
         settings |= {key: value for key, value in query.items() if key in _ENVIRONMENT}
         if port and "port" not in query:
             settings["port"] = port
@@ -139,6 +140,14 @@ def parse_upstream(text: str | None, environ: Mapping[str, str]) -> Upstream:
         return _upstream(directory, settings | {"port": str(port_number)}, environ)
     host, port = _host_and_port(text, text)
     return _upstream(host or "localhost", settings | ({"port": port} if port else {}), environ)
+
+
+def split_url(url: str, shown: str) -> urllib.parse.SplitResult:
+    """The parts of a URL; AddressError, with what is `shown` in its place (it may hold a password), where it cannot be taken apart."""
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise AddressError(shown, f"no URL: {str(error)[:1].lower()}{str(error)[1:]}") from None
 
 
 def service_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -211,6 +220,8 @@ def _upstream(host: str, settings: Mapping[str, str], environ: Mapping[str, str]
     unix = host if host.startswith("/") and not settings.get("hostaddr") else None
     if unix is not None:
         _check_path(host, unix, port)
+    else:
+        _check_host(settings.get("hostaddr") or host)
     home = os.path.join(_home(environ), ".postgresql")
     cert = settings.get("sslcert") or _existing(os.path.join(home, "postgresql.crt"))
     return Upstream(
@@ -240,6 +251,14 @@ def _directory(text: str, rest: str, default_port: int) -> tuple[str, int]:
 def _check_path(text: str, directory: str, port: int) -> None:
     if len(os.fsencode(socket_path(directory, port))) > LONGEST_SOCKET_PATH:
         raise AddressError(text, f"too long for a Unix socket (at most {LONGEST_SOCKET_PATH} bytes): use a shorter directory")
+
+
+def _check_host(host: str) -> None:
+    """Refuse what no resolver takes for a question."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise AddressError(host, "no host name: between two dots stand 1 to 63 characters") from None
 
 
 def _host_and_port(text: str, rest: str) -> tuple[str, str]:

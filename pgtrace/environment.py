@@ -4,7 +4,7 @@ Programs find their server in three ways: libpq's variables (PGHOST, PGPORT, and
 a name of their own, and what is written into their code. The first two are redirected here; the last cannot be.
 
 - PGHOST and PGPORT name the recorder; PGHOSTADDR and PGSERVICE go, and what else the service said (user, database, password ...) becomes PGUSER, PGDATABASE
-  and so on, unless the environment says otherwise already.
+  and so on: in libpq a service wins over the environment.
 - The driver's leg is plain: an sslmode that insists on TLS moves to the upstream leg, and the program gets `disable`.
 - A URL keeps its user, password, database and options; only where it leads changes.
 - Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
@@ -18,7 +18,7 @@ import os
 import urllib.parse
 from collections.abc import Mapping
 
-from pgtrace.address import DEFAULT_PORT, Upstream, parse_upstream, service_settings
+from pgtrace.address import DEFAULT_PORT, Upstream, parse_upstream, service_settings, split_url
 
 INSISTING = ("require", "verify-ca", "verify-full")
 """sslmodes under which a driver refuses a plain connection."""
@@ -41,7 +41,7 @@ def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[s
     if text is not None or any(environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
         return parse_upstream(text, environ)
     for name in url_names:
-        uri = urllib.parse.urlsplit(environ.get(name, ""))
+        uri = split_url(environ.get(name, ""), name)
         if uri.scheme.partition("+")[0] in ("postgresql", "postgres"):
             return parse_upstream(uri._replace(scheme="postgresql").geturl(), environ)
     return parse_upstream(None, environ)
@@ -53,7 +53,7 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
     for key, value in service_settings(environ).items():
         variable = _SERVICE_VARIABLES.get(key)
         if variable is not None:
-            changed.setdefault(variable, value)
+            changed[variable] = value
     for name in ("PGHOSTADDR", "PGSERVICE"):
         changed.pop(name, None)
     changed["PGHOST"] = host
@@ -71,7 +71,10 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
 
 def redirected_url(url: str, host: str, port: int) -> str:
     """A connection URL that leads to the recorder; anything that is no PostgreSQL URL stays as it is."""
-    uri = urllib.parse.urlsplit(url)
+    try:
+        uri = urllib.parse.urlsplit(url)
+    except ValueError:
+        return url
     if uri.scheme.partition("+")[0] not in ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb"):
         return url
     userinfo = uri.netloc.rpartition("@")[0]

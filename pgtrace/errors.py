@@ -1,7 +1,8 @@
 """Everything pgtrace refuses, as one family that carries its fields and knows its exit code.
 
 - `str(error)` is the one line the user reads: what is wrong, then the remedy.
-- `exit_code` is what the command line ends with: 2 for a wrong use, 3 for a network that cannot be had, 4 for a capture that cannot be read.
+- `exit_code` is what the command line ends with: 2 for a wrong use, 3 for a network that cannot be had, 4 for a capture that cannot be read, 127 for a
+  program that cannot be started.
 - What arrives on the wire is never an exception: a malformed message is an event, and the traffic goes on. These are for what the user asked for.
 
 The lowest layer: it imports nothing of pgtrace.
@@ -44,6 +45,17 @@ class OutputExists(PgTraceError):
     def __init__(self, path: AnyPath) -> None:
         super().__init__(f"{os.fspath(path)} exists already: choose another name or remove it")
         self.path = os.fspath(path)
+
+
+class ProgramError(PgTraceError):
+    """A program that is to be run cannot be started; the exit code is the one shells have for it."""
+
+    exit_code = 127
+
+    def __init__(self, program: str, reason: str) -> None:
+        super().__init__(f"{program}: cannot be started: {reason}")
+        self.program = program
+        self.reason = reason
 
 
 class MissingExtra(PgTraceError):

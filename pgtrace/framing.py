@@ -193,6 +193,11 @@ class Framer:
         return self._seeking
 
     @property
+    def at_message(self) -> bool:
+        """Whether both sides stand at the beginning of a typed message, as far as start-up is over."""
+        return not (self._seeking or self.cut[0] or self.cut[1] or self._opaque[0] or self._opaque[1])
+
+    @property
     def starting(self) -> bool:
         """Whether the frontend has not sent its StartupMessage yet."""
         return self._untyped

@@ -318,6 +318,16 @@ class Heard(Observer):
         return [execution.wait_ns / MS for execution in self.executions]
 
 
+class Plain(Session):
+    """The plain machine alone, without the short cut of known exchanges."""
+
+    def _take_frontend(self, time_ns: int, data: bytes) -> None:
+        self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+
+    def _take_backend(self, time_ns: int, data: bytes) -> None:
+        self._backend(time_ns, self.framer.feed(BACKEND, data))
+
+
 def play(script: str) -> tuple[Session, Heard]:
     """Connection 1 of a script through a session."""
     heard = Heard()

@@ -24,7 +24,7 @@ from pgtrace.protocol import codes, fields, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.session.connection import Session
-from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
+from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
 
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
@@ -42,13 +42,12 @@ _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 class Note:
     """What a Connection remembers of an open round trip."""
 
-    __slots__ = ("formats", "marks", "place", "position")
+    __slots__ = ("marks", "place", "position")
 
     def __init__(self, place: int, position: int, marks: tuple[OpenMark, ...]) -> None:
         self.place = place
         self.position = position
         self.marks = marks
-        self.formats = 0
 
 
 class Connection(Observer):
@@ -83,6 +82,7 @@ class Connection(Observer):
         self._kind = ""
         self._application_name = ""
         self._began = [0, 0]
+        """Of each side: where the record is in which its unfinished message, else its latest read, began."""
         self._closed_before: RoundTrip | None = None
         self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
         self._first_codes: list[int] = []
@@ -110,7 +110,7 @@ class Connection(Observer):
         if not cut[side]:
             self._began[side] = position
         session.receive(side, time_ns, data, offset)
-        if cut[side]:
+        if cut[side] and session.framer.unfinished_bytes(side) <= len(data):
             self._began[side] = position
         self.last_ns = time_ns
 
@@ -142,7 +142,7 @@ class Connection(Observer):
     @property
     def has_open_row(self) -> bool:
         """Whether a row of it is still to be completed."""
-        return self.session is not None and self.session.round_trips.current is not None
+        return self.session is not None and self.session.has_open_run
 
     def draw_open(self) -> None:
         """Write the open round trip into the index as it stands."""
@@ -229,12 +229,12 @@ class Connection(Observer):
 
     # What the session tells.
 
-    def opened(self, round_trip: RoundTrip) -> None:
+    def begins(self) -> Note:
         trace = self._trace
         place = trace.rows.reserve() if trace.timeline else 0
         position = min(self._began[FRONTEND], self._began[BACKEND]) if self._unfinished_reply() else self._began[FRONTEND]
-        round_trip.note = Note(place, position, trace.marks.open)
         self._latest = None
+        return Note(place, position, trace.marks.open)
 
     def counted(self, round_trip: RoundTrip) -> None:
         for mark in round_trip.note.marks:
@@ -251,6 +251,25 @@ class Connection(Observer):
             mark.closed(round_trip)
         if round_trip.flush_points and self.statements is not None:
             self.statements.round_trip(round_trip)
+
+    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
+        trace = self._trace
+        if self.statements is None or not self._gathered:
+            super().repeated(exchange, repeat)
+            return
+        note: Note = repeat.note
+        for mark in note.marks:
+            mark.repeated(exchange.round_trip)
+        self.statements.repeated(exchange, repeat.wait_ns, repeat.rows)
+        if trace.timeline:
+            if exchange.note is None:
+                exchange.note = self._look(exchange.round_trip)
+            label, shape = exchange.note
+            ms = (repeat.closed_ns - repeat.opened_ns) / 1e6
+            entry = Entry(
+                note.position, repeat.opened_ns, repeat.offsets, self.index, label, shape, repeat.rows, ms, ms, repeat.sent_bytes, repeat.received_bytes
+            )  # fmt: skip
+            trace.rows.put(note.place, entry)
 
     def executed(self, execution: Execution) -> None:
         if self.statements is not None:
@@ -271,9 +290,6 @@ class Connection(Observer):
             self._parameter_types.setdefault(statement.sent_types)
 
     def bound(self, portal: Portal) -> None:
-        current = self.session.round_trips.current if self.session is not None else None
-        if current is not None:
-            current.note.formats |= _format_bits(portal.result_formats)
         if portal.name and len(self._portal_names) < EVIDENCE_KEPT:
             self._portal_names.setdefault(portal.name)
 
@@ -350,7 +366,38 @@ class Connection(Observer):
         if not self._trace.timeline and self._gathered:
             return
         note: Note = round_trip.note
-        rows = self._trace.rows
+        closed = round_trip.closed_ns
+        first = round_trip.first_answer_ns
+        opened = round_trip.opened_ns
+        label, shape = self._look(round_trip)
+        self._trace.rows.put(
+            note.place,
+            Entry(
+                position=note.position,
+                opened_ns=opened,
+                offsets=round_trip.offsets,
+                connection=self.index,
+                label=label,
+                shape=shape,
+                rows=round_trip.rows,
+                duration_ms=math.nan if closed is None else (closed - opened) / 1e6,
+                first_ms=math.nan if first is None else (first - opened) / 1e6,
+                sent_bytes=round_trip.sent_bytes,
+                received_bytes=round_trip.received_bytes,
+            ),
+        )
+        if closed is None:
+            return
+        if round_trip.setup:
+            if len(self._first_codes) < EVIDENCE_KEPT:
+                self._first_codes += round_trip.sent
+                self._learn_key()
+        elif not self._gathered:
+            self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
+            self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
+
+    def _look(self, round_trip: RoundTrip) -> tuple[int, int]:
+        """Numbers of the label and the shape of its row."""
         sent, received = bytes(round_trip.sent), bytes(round_trip.received)
         flight = notation.flight(sent, received)
         kind = Kind.ROUND_TRIP
@@ -358,7 +405,7 @@ class Connection(Observer):
             kind = Kind.SETUP
         if not round_trip.flush_points and round_trip.closed_ns is not None:
             kind = Kind.RUN
-        formats = note.formats or (1 if round_trip.values_text else 0) | (2 if round_trip.values_binary else 0)
+        formats = round_trip.formats or (1 if round_trip.values_text else 0) | (2 if round_trip.values_binary else 0)
         statements = round_trip.statements
         shape = Shape(
             kind=kind,
@@ -375,31 +422,8 @@ class Connection(Observer):
             statement=statements[0].name if statements else "",
             uncertain=round_trip.uncertain,
         )
-        closed = round_trip.closed_ns
-        first = round_trip.first_answer_ns
-        opened = round_trip.opened_ns
-        rows.put(
-            note.place,
-            Entry(
-                position=note.position,
-                opened_ns=opened,
-                offsets=round_trip.offsets,
-                connection=self.index,
-                label=rows.label(self._label(round_trip)),
-                shape=rows.shape(shape),
-                rows=round_trip.rows,
-                duration_ms=math.nan if closed is None else (closed - opened) / 1e6,
-                first_ms=math.nan if first is None else (first - opened) / 1e6,
-                sent_bytes=round_trip.sent_bytes,
-                received_bytes=round_trip.received_bytes,
-            ),
-        )
-        if closed is not None and not round_trip.setup and not self._gathered:
-            self._flights[flight] += 1
-            self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
-        if round_trip.setup and closed is not None and len(self._first_codes) < EVIDENCE_KEPT:
-            self._first_codes += sent
-            self._learn_key()
+        rows = self._trace.rows
+        return rows.label(self._label(round_trip)), rows.shape(shape)
 
     def _label(self, round_trip: RoundTrip) -> Label:
         texts: list[str] = []
@@ -493,11 +517,3 @@ class Connection(Observer):
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})
-
-
-def _format_bits(formats: tuple[int, ...]) -> int:
-    """1 for text, 2 for binary, 3 for both."""
-    bits = 0
-    for one in formats or (0,):
-        bits |= 2 if one else 1
-    return bits

@@ -40,6 +40,10 @@ class OpenMark:
             self._open.remove(round_trip)
             _count(self._closed, round_trip)
 
+    def repeated(self, round_trip: RoundTrip) -> None:
+        """One that opened and closed inside it, like this one."""
+        _count(self._closed, round_trip)
+
     def by_opening(self) -> Counters:
         """Only what belongs to round trips that opened inside it; those still open count as they stand."""
         counters = Counters()

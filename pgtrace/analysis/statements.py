@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.session.events import Execution, RoundTrip, Statement
+from pgtrace.session.events import Exchange, Execution, RoundTrip, Statement
 from pgtrace.session.state import FUNCTION_CALL
 
 GROUPS_KEPT: Final = 100_000
@@ -39,12 +39,13 @@ class Histogram:
 
     def add(self, value: int) -> None:
         # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
-        shift = max(0, value.bit_length() - 6)
+        shift = value.bit_length() - 6
+        shift = shift if shift > 0 else 0
         bucket = (shift << 6) | (value >> shift)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1
         self.total += value
-        self.max = max(self.max, value)
+        self.max = value if value > self.max else self.max
 
     def merge(self, other: Histogram) -> None:
         for bucket, count in other.buckets.items():
@@ -181,6 +182,24 @@ class StatementTable:
         for group in groups.values():
             group.round_trips += 1
             group.round_trips_alone += len(groups) == 1
+
+    def repeated(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
+        """Count a known exchange that happened once more, with that many rows."""
+        for statement in exchange.parsed:
+            self.parsed(statement)
+        for statement in exchange.reused:
+            self.of(statement).reused += 1
+        for execution in exchange.executions:
+            group = self.of(execution.statement)
+            if execution.rows:
+                group.rows += rows
+                group.values_text += rows * exchange.values_text
+                group.values_binary += rows * exchange.values_binary
+            if not execution.continues:
+                group.executions += 1
+            group.wait.add(wait_ns)
+            wait_ns = 0
+        self.round_trip(exchange.round_trip)
 
     def live(self, statements: Iterable[Statement]) -> None:
         """Named statements alive at the end."""

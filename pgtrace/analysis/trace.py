@@ -205,6 +205,7 @@ class Trace:
         for connection in self._live.values():
             if connection.statements is None or connection.session is None:
                 continue
+            connection.session.settle()
             table = tables.setdefault(connection.driver, StatementTable())
             table.merge(connection.statements)
             table.live(connection.session.statements.live.values())
@@ -264,9 +265,13 @@ class Trace:
     def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
         if not self.start_ns:
             self.start_ns = time_ns
-        self.end_ns = max(self.end_ns, time_ns)
+        self.end_ns = time_ns if time_ns > self.end_ns else self.end_ns
         relative = time_ns - self.start_ns
-        if type(record) is Data or type(record) is Rewrite:
+        if type(record) is Data:  # nearly every record
+            _, number, side, offset, data = record
+            connection = self._by_number.get((file, number)) or self._connection(file, number, position)
+            connection.receive(side, relative, data, offset, position)
+        elif type(record) is Rewrite:
             self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
         elif type(record) is Made:
             self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
@@ -314,8 +319,8 @@ class Trace:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None
         where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
-        side = "FB"[record.side] + " " if record.side in (FRONTEND, BACKEND) else ""
-        text = f"gap  {record.bytes:,} bytes of {side}not recorded{where}".replace(",", " ")
+        side = f" of {'FB'[record.side]}" if record.side in (FRONTEND, BACKEND) else ""
+        text = f"gap  {record.bytes:,} bytes{side} not recorded{where}".replace(",", " ")
         self._row(relative, position, Kind.GAP, "", text, one.index if one is not None else 0)
 
     def _row(self, relative: int, position: int, kind: Kind, flight: str, text: str, connection: int) -> None:

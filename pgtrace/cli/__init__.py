@@ -1,7 +1,7 @@
 """The command line: arguments in, exit codes out; what a command does is in the layers below.
 
-Each command is a module of its own, imported only when it is used: `pgtrace --help` loads neither textual nor construct. A PgTraceError becomes one line on
-stderr and its exit code; Ctrl-C is 130; a closed stdout (`| head`) is no error.
+Each command is a module of its own, imported only when it is used: `pgtrace --help` loads neither textual nor construct. A PgTraceError and a wrong use become
+one line on stderr and an exit code; Ctrl-C is 130; a closed stdout (`| head`) is no error.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except click.UsageError as error:
+        about = error.ctx.command_path if error.ctx is not None else "pgtrace"
+        click.echo(f"pgtrace: {error.format_message().rstrip('.')}; see: {about} --help", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

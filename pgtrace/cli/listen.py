@@ -42,7 +42,7 @@ def command(
     LISTEN is :6433 unless said otherwise: loopback only. `*:6433`, `host:port`, `unix:/dir` and `:0` (any free port) are others.
     """
     with (
-        recording.upstream_for(upstream) as (target, environment),
+        recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         recording.listening(listen, target, ":6433") as where,
         Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others) as recorder,
     ):

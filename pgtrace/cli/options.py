@@ -15,6 +15,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000}
 _SMALLEST_KEEP = 1 << 20
+_FILE = click.Path(path_type=Path, readable=False)
+"""A path as it is typed: whether it can be read is for the reader to say, with its own words and exit code."""
 
 
 class Duration(click.ParamType[int]):
@@ -51,9 +53,7 @@ class Size(click.ParamType[int]):
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
-        click.option(
-            "-w", "write", metavar="FILE", type=click.Path(path_type=Path), help="Write the capture there; it must not exist yet."
-        ),
+        click.option("-w", "write", metavar="FILE", type=_FILE, help="Write the capture there; it must not exist yet."),
         click.option(
             "--keep",
             "keep",
@@ -80,7 +80,7 @@ def upstream(command: F) -> F:
 
 def files(command: F) -> F:
     """One or several captures."""
-    return click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")(command)
+    return click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")(command)
 
 
 def as_json(command: F) -> F:

@@ -23,14 +23,15 @@ EMBEDDED = "embedded"
 
 
 @contextmanager
-def upstream_for(text: str | None, found: Upstream | None = None) -> Iterator[tuple[Upstream, dict[str, str]]]:
+def upstream_for(text: str | None, found: Upstream | None = None, *, quiet: bool = False) -> Iterator[tuple[Upstream, dict[str, str]]]:
     """The upstream, and the environment a program needs besides to use it; `embedded` starts a throw-away PostgreSQL. Raises AddressError, MissingExtra."""
     if text != EMBEDDED:
         yield found or parse_upstream(text, os.environ), {}
         return
     from pgtrace.demo.embedded import EmbeddedServer
 
-    click.echo("starting PostgreSQL ...", err=True)
+    if not quiet:
+        click.echo("pgtrace: starting PostgreSQL", err=True)
     with EmbeddedServer() as server:
         yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 

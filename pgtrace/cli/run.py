@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import click
 from pgtrace import environment
 from pgtrace.address import Upstream, parse_listen
 from pgtrace.cli import options, recording
-from pgtrace.errors import UsageError
+from pgtrace.errors import ProgramError
 from pgtrace.recorder import Recorder, probe
 
 
@@ -49,9 +50,11 @@ def command(
 
     PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
     """
+    if shutil.which(arguments[0]) is None:  # before a server or a capture is made for it
+        raise ProgramError(arguments[0], "it is not executable" if os.path.exists(arguments[0]) else "there is no such program")
     names = ("DATABASE_URL", *env_urls)
     found = None if upstream == recording.EMBEDDED else environment.upstream_of(upstream, os.environ, names)
-    with recording.upstream_for(upstream, found) as (target, extra):
+    with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
         with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
             where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
@@ -79,10 +82,8 @@ def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
     """Run the program to its end; 128+N where a signal ended it."""
     try:
         child = subprocess.Popen(arguments, env=variables)
-    except FileNotFoundError:
-        raise UsageError(f"{arguments[0]}: no such program") from None
-    except PermissionError:
-        raise UsageError(f"{arguments[0]}: not executable") from None
+    except OSError as error:
+        raise ProgramError(arguments[0], os.strerror(error.errno or 0)) from None
     with _signals_go_to(child):
         code = child.wait()
     return 128 - code if code < 0 else code

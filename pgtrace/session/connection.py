@@ -38,11 +38,10 @@ class Session(Exchanges):
         framer = self.framer
         if framer.seeking and offset is not None:
             self._offsets[side] = offset
-        frames = framer.feed(side, data)
-        if side == BACKEND:
-            self._take_backend(time_ns, frames)
+        if side:
+            self._take_backend(time_ns, data)
         else:
-            self._take_frontend(time_ns, frames)
+            self._take_frontend(time_ns, data)
 
     def opaque(self, side: int, time_ns: int, length: int) -> None:
         """Bytes that were counted, not kept."""
@@ -92,9 +91,14 @@ class Session(Exchanges):
         return self._offsets[0], self._offsets[1]
 
     @property
+    def has_open_run(self) -> bool:
+        """Whether a run of frontend messages has begun and not ended."""
+        return self._held is not None or self.round_trips.current is not None
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing is owed and no message is cut. A replication stream, which may never end, owes nothing."""
-        idle = (not self._owed or self._copy_both) and self.round_trips.current is None
+        idle = (not self._owed or self._copy_both) and not self.has_open_run
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ Words are those of the glossary: flush point, round trip, execution, reuse. Time
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 FLIGHT_MESSAGES_KEPT = 1 << 16
 """Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one."""
@@ -73,23 +73,24 @@ class Execution:
         self.continues = continues
         """It went on with a suspended portal: its rows are new, the execution is not."""
 
-    def again(self, wait_ns: int, rows: int, text: int, binary: int) -> Execution:
-        """The same once more, with `rows` rows of `text` and `binary` values if it had rows."""
+    def again(self, wait_ns: int, exchange: Exchange, rows: int) -> Execution:
+        """The same once more, with that many rows if it had rows."""
         if not self.rows:
             rows = 0
-        return Execution(self.statement, wait_ns, rows, rows * text, rows * binary, failed=self.failed, continues=self.continues)
+        text, binary = rows * exchange.values_text, rows * exchange.values_binary
+        return Execution(self.statement, wait_ns, rows, text, binary, failed=self.failed, continues=self.continues)
 
 
 class RoundTrip:
     """A run of frontend messages during which no moment came at which everything was answered."""
 
     __slots__ = (
-        "closed_ns", "copying", "depth", "error", "errors", "first_answer_ns", "first_flush_ns", "flush_points", "note", "offsets", "opened_ns", "prepares",
-        "received", "received_bytes", "reuses", "rows", "sent", "sent_bytes", "setup", "statements", "status", "status_before", "uncertain",
-        "values_binary", "values_text",
+        "closed_ns", "copying", "depth", "error", "errors", "first_answer_ns", "first_flush_ns", "flush_points", "formats", "note", "offsets",
+        "opened_ns", "prepares", "received", "received_bytes", "reuses", "rows", "sent", "sent_bytes", "setup", "statements", "status",
+        "status_before", "uncertain", "values_binary", "values_text",
     )  # fmt: skip
 
-    def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str) -> None:
+    def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
         self.opened_ns = opened_ns
         self.setup = setup
         self.offsets = offsets
@@ -116,24 +117,55 @@ class RoundTrip:
         """Distinct statements it carries a message of, in order."""
         self.copying: Statement | None = None
         """The COPY whose data it begins with; its Query or Execute was part of an earlier round trip."""
+        self.formats = 0
+        """Result formats its Binds ask for: 1 for text, 2 for binary, 3 for both, 0 without Bind."""
         self.prepares = False
         self.reuses = False
         self.uncertain = False
         """Bytes are missing inside it."""
+        self.note = note
+        """What Observer.begins() gave."""
+
+    def become(self, template: RoundTrip, exchange: Exchange, repeat: Repeat) -> None:
+        """Be what `template` was: all sent at one moment, all answered at another."""
+        self.first_flush_ns = repeat.opened_ns
+        self.first_answer_ns = self.closed_ns = repeat.closed_ns
+        self.sent_bytes, self.received_bytes, self.rows = repeat.sent_bytes, repeat.received_bytes, repeat.rows
+        self.values_text = repeat.rows * exchange.values_text
+        self.values_binary = repeat.rows * exchange.values_binary
+        for name in ("flush_points", "depth", "sent", "received", "statements", "formats", "prepares", "reuses", "status"):
+            setattr(self, name, getattr(template, name))
+
+
+class Exchange:
+    """A round trip of one read that asked and one that answered, seen before: what is the same each time it happens."""
+
+    __slots__ = ("bound", "executions", "note", "parsed", "reused", "round_trip", "values_binary", "values_text")
+
+    def __init__(self, round_trip: RoundTrip) -> None:
+        self.round_trip = round_trip
+        self.executions: list[Execution] = []
+        self.bound: list[Portal] = []
+        self.parsed: list[Statement] = []
+        self.reused: list[Statement] = []
+        self.values_text = 0
+        """Values of one row, by format."""
+        self.values_binary = 0
         self.note: Any = None
 
-    def repeat(self, template: RoundTrip, sent_ns: int, closed_ns: int) -> None:
-        """Become what `template` was: all sent at one moment, all answered at another."""
-        self.first_flush_ns = sent_ns
-        self.first_answer_ns = closed_ns
-        self.flush_points = template.flush_points
-        self.depth = template.depth
-        self.sent = template.sent
-        self.received = template.received
-        self.statements = template.statements
-        self.prepares = template.prepares
-        self.reuses = template.reuses
-        self.status = template.status
+
+class Repeat(NamedTuple):
+    """What is different each time a known exchange happens."""
+
+    note: Any
+    opened_ns: int
+    closed_ns: int
+    wait_ns: int
+    """Of the first execution; the others ended with it."""
+    offsets: tuple[int, int]
+    rows: int
+    sent_bytes: int
+    received_bytes: int
 
 
 class Tally:
@@ -193,8 +225,9 @@ _SUMS = tuple(name for name in Tally.__slots__ if name not in ("frontend", "back
 class Observer:
     """Override what you want to hear about. Every method is called in the order of the bytes."""
 
-    def opened(self, round_trip: RoundTrip) -> None:
-        """A run of frontend messages began; it is a round trip once counted() says so."""
+    def begins(self) -> Any:
+        """A run of frontend messages begins; it is a round trip once counted() says so. What this returns becomes its note."""
+        return None
 
     def counted(self, round_trip: RoundTrip) -> None:
         """The run has its first flush point (or an answer that makes it count): it is a round trip."""
@@ -225,6 +258,23 @@ class Observer:
 
     def copy_ended(self) -> None:
         """What copy_began() said is over: CopyData from here on would be nobody's."""
+
+    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
+        """A known exchange happened once more. Here it is told like any other; who overrides this does in one step what those calls would."""
+        template, wait_ns = exchange.round_trip, repeat.wait_ns
+        again = RoundTrip(repeat.opened_ns, setup=False, offsets=repeat.offsets, status=template.status_before, note=repeat.note)
+        again.become(template, exchange, repeat)
+        self.counted(again)
+        for parsed in exchange.parsed:
+            self.parsed(parsed)
+        for portal in exchange.bound:
+            self.bound(portal)
+        for statement in exchange.reused:
+            self.reused(statement)
+        for execution in exchange.executions:
+            self.executed(execution.again(wait_ns, exchange, repeat.rows))
+            wait_ns = 0
+        self.closed(again)
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         """A message outside any round trip: asynchronous ones, Terminate, CancelRequest, stray copy data, opaque or undecoded bytes."""

@@ -5,39 +5,49 @@ formats and tags in the same state, always has the same effect. The second time 
 effect is applied as a whole. So there is one definition of the rules, the plain machine's, and it takes over whenever anything differs: the exchange
 that was held back is simply run.
 
-What an exchange is known by: the version of the session's names, transaction status, open block and suspended portals; of the frontend's messages all that
-means something (a Bind without its values, everything else whole); of the backend's the same, where runs of DataRow are told by their columns and
-command tags lose their numbers. Anything that is not in the lists below (COPY, errors, notices, authentication) is never learned.
+What an exchange is known by: the version of the session's names, transaction status, open block and suspended portals, and what the two reads mean without
+the values in them (reads.py). A known read is not even cut into frames. Anything reads.py does not know (COPY, errors, notices, authentication) is never
+learned.
 
 Counts are folded into the tally when somebody asks: settle(). Measured on 80,000 prepared selects (720,000 messages): 2.9 s without, see bench/.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from pgtrace.framing import Frame
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement, Tally
+from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
 from pgtrace.session.memory import Memory
+from pgtrace.session.reads import Answered, Asked, answered_key, asked_key
 from pgtrace.session.replies import Replies
 from pgtrace.session.sending import Sending
 
-LONGEST: Final = 64
-"""Messages of one read that are looked at; deep pipelines are the plain machine's."""
 KNOWN: Final = 1_000
 """Exchanges and frontend reads remembered for one session before all is forgotten."""
-_LARGEST_BODY: Final = 8_192
 
-_FRONTEND: Final = frozenset(b"PDESHCQ")
-_BIND: Final = ord("B")
-_EXECUTE: Final = ord("E")
-_NAMED: Final = frozenset(b"DC")
-_WHOLE: Final = frozenset(b"ZTtn123sI")
 _ROW: Final = ord("D")
-_COMPLETE: Final = ord("C")
 
-Signature = tuple[object, ...]
+Signature = tuple[int, str, bool, frozenset[str] | None, Asked]
+"""Version of the session's names, transaction status, open block, suspended portals, and what is asked."""
+
+
+class Known(Exchange):
+    """What one known exchange does to the session as well."""
+
+    __slots__ = ("in_block", "rows", "status", "suspended", "tally", "uses")
+
+    def __init__(self, heard: _Heard, round_trip: RoundTrip, tally: Tally) -> None:
+        super().__init__(round_trip)
+        self.executions, self.bound, self.parsed, self.reused = heard.executions, heard.portals, heard.statements, heard.reuses
+        self.tally = tally
+        """The difference it makes, without rows and their values."""
+        self.status = ""
+        self.in_block = False
+        self.suspended: frozenset[str] = frozenset()
+        self.uses = 0
+        self.rows = 0
+        """Uses and rows not folded into the tally yet."""
 
 
 class _Heard(Observer):
@@ -46,13 +56,13 @@ class _Heard(Observer):
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.executions: list[Execution] = []
-        self.bound_portals: list[Portal] = []
-        self.parsed_statements: list[Statement] = []
-        self.reused_statements: list[Statement] = []
+        self.portals: list[Portal] = []
+        self.statements: list[Statement] = []
+        self.reuses: list[Statement] = []
         self.is_plain = True
 
-    def opened(self, round_trip: RoundTrip) -> None:
-        self.observer.opened(round_trip)
+    def begins(self) -> Any:
+        return self.observer.begins()
 
     def counted(self, round_trip: RoundTrip) -> None:
         self.observer.counted(round_trip)
@@ -69,15 +79,15 @@ class _Heard(Observer):
         self.observer.failed(statement)
 
     def parsed(self, statement: Statement) -> None:
-        self.parsed_statements.append(statement)
+        self.statements.append(statement)
         self.observer.parsed(statement)
 
     def bound(self, portal: Portal) -> None:
-        self.bound_portals.append(portal)
+        self.portals.append(portal)
         self.observer.bound(portal)
 
     def reused(self, statement: Statement) -> None:
-        self.reused_statements.append(statement)
+        self.reuses.append(statement)
         self.observer.reused(statement)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
@@ -95,187 +105,135 @@ class _Heard(Observer):
         self.observer.alone(side, code, body, size, time_ns)
 
 
-class Exchange:
-    """What one known exchange does."""
-
-    __slots__ = (
-        "bound", "executions", "in_block", "parsed", "reused", "round_trip", "rows", "status", "suspended", "tally", "uses", "values_binary",
-        "values_text",
-    )  # fmt: skip
-
-    def __init__(self, round_trip: RoundTrip, heard: _Heard, tally: Tally) -> None:
-        self.round_trip = round_trip
-        self.executions = heard.executions
-        self.bound = heard.bound_portals
-        self.parsed = heard.parsed_statements
-        self.reused = heard.reused_statements
-        self.tally = tally
-        """The difference it makes, without rows and their values."""
-        self.values_text = 0
-        self.values_binary = 0
-        """Values of one row, by format."""
-        self.status = ""
-        self.in_block = False
-        self.suspended: frozenset[str] = frozenset()
-        self.uses = 0
-        self.rows = 0
-        """Uses and rows not folded into the tally yet."""
-
-
 class Exchanges(Sending, Replies):
     """The plain machine, and what it need not be asked again."""
 
     def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
         super().__init__(observer, memory)
-        self._known: dict[Signature, dict[Signature, Exchange]] = {}
+        self._reads = self._memory.reads
+        self._known: dict[Signature, dict[Answered, Known]] = {}
         self._seen: set[Signature] = set()
-        self._used: list[Exchange] = []
-        self._held: tuple[int, list[Frame], Signature] | None = None
+        self._used: list[Known] = []
+        self._held: tuple[int, bytes, Signature, Any] | None = None
+        """A known read that waits for its answer: time, bytes, what it is known by, and the note of its round trip."""
         self._learning: tuple[Signature, _Heard, Tally] | None = None
 
     def settle(self) -> None:
         """Run what is held back and fold the counts: from here on the session stands as its bytes say."""
         if self._held is not None:
-            time_ns, frames, _ = self._held
-            self._held = None
-            self._frontend(time_ns, frames)
+            self._run_held()
         if self._learning is not None:
             self._stop_learning()
         for exchange in self._used:
             self._fold(exchange)
         self._used.clear()
 
-    def _take_frontend(self, time_ns: int, frames: list[Frame]) -> None:
-        """The frontend messages of one read."""
+    def _take_frontend(self, time_ns: int, data: bytes) -> None:
+        """One read of the frontend."""
         if self._held is not None or self._learning is not None:
             self.settle()
-        signature = self._asked(frames)
-        if signature is None:
-            self._frontend(time_ns, frames)
-        elif signature in self._known:
-            self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status)
-            self._held = (time_ns, frames, signature)
-        else:
-            if signature in self._seen:
-                if self._is_self_contained(frames):
-                    self._start_learning(signature)
-            elif len(self._seen) < KNOWN:
-                self._seen.add(signature)
-            else:
-                self._seen.clear()
-            self._frontend(time_ns, frames)
-
-    def _take_backend(self, time_ns: int, frames: list[Frame]) -> None:
-        """The backend messages of one read."""
-        if self._held is None and self._learning is None:
-            self._backend(time_ns, frames)
+        framer = self.framer
+        if not data or not self._is_idle():
+            self._frontend(time_ns, framer.feed(FRONTEND, data))
             return
-        answer = self._answered(frames)
-        if self._held is not None:
-            sent_ns, sent, signature = self._held
-            self._held = None
-            exchange = self._known[signature].get(answer[0]) if answer is not None else None
-            if exchange is not None and answer is not None:
-                self._apply(exchange, sent_ns, sent, time_ns, frames, answer[1])
+        key = asked_key(data)
+        asked = self._reads.asked.get(key) if key is not None else None
+        frames = None
+        if asked is None:
+            frames = framer.feed(FRONTEND, data)
+            asked = self._reads.learn_asked(key, frames) if not framer.cut[FRONTEND] else None
+            if asked is None:
+                self._frontend(time_ns, frames)
                 return
-            if answer is not None:
-                self._start_learning(signature)
-            self._frontend(sent_ns, sent)
-        self._backend(time_ns, frames)
-        if self._learning is not None:
-            self._learn(answer)
-
-    def _asked(self, frames: list[Frame]) -> Signature | None:
-        """What a read of the frontend is known by; None for what is never learned."""
-        if not frames or len(frames) > LONGEST or self._owed or self.round_trips.current is not None or self.round_trips.setup:
-            return None
-        if self._skipping or self._copy_both or self.framer.seeking or self.framer.cut[FRONTEND]:
-            return None
         statements = self.statements
         suspended = frozenset(statements.suspended) if statements.suspended else None
-        parts: list[object] = [statements.version, self.status, statements.in_block, suspended]
-        for code, body, _ in frames:
-            if code == _BIND:
-                parts.append(self._memory.bind(body))
-            elif code in _FRONTEND and len(body) <= _LARGEST_BODY:
-                parts += (code, body)
-            else:
-                return None
-        return tuple(parts)
-
-    def _is_self_contained(self, frames: list[Frame]) -> bool:
-        """Whether every portal it is about was bound in the same read: those of earlier reads are no part of the signature."""
-        bound: set[str] = set()
-        for code, body, _ in frames:
-            if code == _BIND:
-                bound.add(self._memory.bind(body)[0])
-            elif code == _EXECUTE and self._memory.portal(body) not in bound:
-                return False
-            elif code in _NAMED:
-                kind, name = self._memory.kind_and_name(body)
-                if kind == "P" and name not in bound:
-                    return False
-        return True
-
-    def _answered(self, frames: list[Frame]) -> tuple[Signature, int] | None:
-        """What a read of the backend is known by, and its rows; None for what is never learned."""
-        if not frames or self.framer.cut[BACKEND]:
-            return None
-        parts: list[object] = []
-        rows = runs = latest = 0
-        for code, body, _ in frames:
-            if code == _ROW:
-                rows += 1
-                if latest != _ROW:
-                    runs += 1
-                    parts.append(body[:2])
-            elif code == _COMPLETE:
-                parts.append(body.rstrip(b"0123456789 \0"))
-            elif code in _WHOLE:
-                parts += (code, body)
-            else:
-                return None
-            latest = code
-        return (tuple(parts), rows) if runs < 2 else None
-
-    def _apply(self, exchange: Exchange, sent_ns: int, sent: list[Frame], time_ns: int, replies: list[Frame], rows: int) -> None:
-        round_trips, statements, observer = self.round_trips, self.statements, self.observer
-        current = round_trips.current
-        if current is None:
+        signature = (statements.version, self.status, statements.in_block, suspended, asked)
+        if signature in self._known and frames is None:
+            self._held = (time_ns, data, signature, self.observer.begins())
             return
+        if signature in self._seen:
+            if asked.is_self_contained:
+                self._start_learning(signature)
+        else:
+            if len(self._seen) >= KNOWN:
+                self._seen.clear()
+            self._seen.add(signature)
+        self._frontend(time_ns, framer.feed(FRONTEND, data) if frames is None else frames)
+
+    def _take_backend(self, time_ns: int, data: bytes) -> None:
+        """One read of the backend."""
+        framer = self.framer
+        if self._held is None and self._learning is None:
+            self._backend(time_ns, framer.feed(BACKEND, data))
+            return
+        key = answered_key(data)
+        answered, rows = (self._reads.answered.get(key[0]), key[1]) if key is not None else (None, 0)
+        frames = None
+        if answered is None:
+            frames = framer.feed(BACKEND, data)
+            if not framer.cut[BACKEND]:
+                answered, rows = self._reads.learn_answered(key[0] if key is not None else None, frames)
+        if self._held is not None:
+            signature = self._held[2]
+            exchange = self._known[signature].get(answered) if answered is not None else None
+            if exchange is not None:
+                self._apply(exchange, time_ns, len(data), rows)
+                return
+            if answered is not None:
+                self._start_learning(signature)
+            self._run_held()
+        self._backend(time_ns, framer.feed(BACKEND, data) if frames is None else frames)
+        if self._learning is not None:
+            self._learn(answered)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is owed and both sides stand at the beginning of a message."""
+        if self._owed or self.round_trips.current is not None or self.round_trips.setup or self._skipping or self._copy_both:
+            return False
+        return self.framer.at_message
+
+    def _run_held(self) -> None:
+        """The plain machine takes over: what is held back was sent, and not known after all."""
+        if self._held is None:
+            return
+        time_ns, data, _, note = self._held
+        self._held = None
+        self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
+        self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+
+    def _apply(self, exchange: Known, time_ns: int, received_bytes: int, rows: int) -> None:
+        """What is held back was answered as before."""
+        if self._held is None:
+            return
+        sent_ns, data, _, note = self._held
+        self._held = None
+        statements = self.statements
         if not exchange.uses:
             self._used.append(exchange)
         exchange.uses += 1
         exchange.rows += rows
-        current.repeat(exchange.round_trip, sent_ns, time_ns)
-        current.sent_bytes = sum([size for _, _, size in sent])
-        current.received_bytes = sum([size for _, _, size in replies])
-        self._offsets[FRONTEND] += current.sent_bytes
-        self._offsets[BACKEND] += current.received_bytes
-        text, binary = exchange.values_text, exchange.values_binary
-        current.rows, current.values_text, current.values_binary = rows, rows * text, rows * binary
-        observer.counted(current)
-        for parsed in exchange.parsed:
-            observer.parsed(parsed)
         for portal in exchange.bound:
-            observer.bound(portal)
-            if statements.sending_portals.get(portal.name) is not portal:
-                observer.named("P", portal.name, portal)
-                statements.sending_portals[portal.name] = portal
-            statements.live_portals[portal.name] = portal
+            name = portal.name
+            if statements.sending_portals.get(name) is not portal:
+                self.observer.named("P", name, portal)
+                statements.sending_portals[name] = portal
+            statements.live_portals[name] = portal
         for statement in exchange.reused:
             statement.binds += 1
-            observer.reused(statement)
-        wait_ns = max(0, time_ns - max(sent_ns, self._last_end_ns))
-        for execution in exchange.executions:
-            observer.executed(execution.again(wait_ns, rows, text, binary))
-            wait_ns = 0
+        started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
+        if exchange.executions:
             self._last_end_ns = time_ns
         if statements.suspended or exchange.suspended:
             statements.suspended = set(exchange.suspended)
         statements.in_block = exchange.in_block
         self.status = exchange.status
-        round_trips.repeat(current, sent_ns, time_ns)
+        self.round_trips.repeated(sent_ns, time_ns)
+        frontend, backend = self._offsets
+        sent_bytes = len(data)
+        self._offsets[FRONTEND] = frontend + sent_bytes
+        self._offsets[BACKEND] = backend + received_bytes
+        wait_ns = time_ns - started_ns if time_ns > started_ns else 0
+        self.observer.repeated(exchange, Repeat(note, sent_ns, time_ns, wait_ns, (frontend, backend), rows, sent_bytes, received_bytes))
 
     def _start_learning(self, signature: Signature) -> None:
         heard = _Heard(self.observer)
@@ -290,24 +248,19 @@ class Exchanges(Sending, Replies):
     def _listen(self, observer: Observer) -> None:
         self.observer = self.round_trips.observer = self.statements.observer = observer
 
-    def _learn(self, answer: tuple[Signature, int] | None) -> None:
+    def _learn(self, answered: Answered | None) -> None:
         """Keep what the plain machine just did, if doing it again would be the same."""
         if self._learning is None:
             return
         signature, heard, before = self._learning
         self._stop_learning()
         round_trip = self.round_trips.last
-        if answer is None or round_trip is None or self._owed or self.round_trips.current is not None or not heard.is_plain:
+        if answered is None or round_trip is None or self._owed or self.round_trips.current is not None or not heard.is_plain:
             return
-        named = sum(1 for portal in heard.bound_portals if portal.statement.name)
-        if (
-            signature[0] != self.statements.version
-            or named != len(heard.reused_statements)
-            or round_trip.errors
-            or not round_trip.flush_points
-        ):
+        named = sum(1 for portal in heard.portals if portal.statement.name)
+        if signature[0] != self.statements.version or named != len(heard.reuses) or round_trip.errors or not round_trip.flush_points:
             return
-        exchange = Exchange(round_trip, heard, self._tally.since(before))
+        exchange = Known(heard, round_trip, self._tally.since(before))
         for execution in heard.executions:
             if execution.rows:
                 exchange.values_text = execution.values_text // execution.rows
@@ -318,9 +271,9 @@ class Exchanges(Sending, Replies):
         exchange.suspended = frozenset(self.statements.suspended)
         if sum(map(len, self._known.values())) >= KNOWN:
             self._known.clear()
-        self._known.setdefault(signature, {})[answer[0]] = exchange
+        self._known.setdefault(signature, {})[answered] = exchange
 
-    def _fold(self, exchange: Exchange) -> None:
+    def _fold(self, exchange: Known) -> None:
         self._tally.add(exchange.tally, exchange.uses)
         if exchange.rows:
             self._tally.backend[_ROW] += exchange.rows

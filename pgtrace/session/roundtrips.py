@@ -7,6 +7,8 @@ out to be swallowed by copy mode. The clock of `wait_ns` runs while a flush poin
 
 from __future__ import annotations
 
+from typing import Any
+
 from pgtrace.session.events import Observer, RoundTrip, Tally
 
 
@@ -28,10 +30,9 @@ class RoundTrips:
         self._waited_ns = 0
         self._waiting_since = 0
 
-    def open(self, time_ns: int, offsets: tuple[int, int], status: str) -> RoundTrip:
-        self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status)
+    def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> RoundTrip:
         self.last = None
-        self.observer.opened(opened)
+        self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status, note=note)
         return opened
 
     def flush_point(self, time_ns: int) -> None:
@@ -63,11 +64,12 @@ class RoundTrips:
             self._stop_clock(time_ns)
             self._close(current, time_ns)
 
-    def repeat(self, current: RoundTrip, sent_ns: int, time_ns: int) -> None:
-        """The open round trip was a known exchange: sent at one moment, answered at another."""
-        self._waited_ns += max(0, time_ns - sent_ns)
+    def repeated(self, sent_ns: int, time_ns: int) -> None:
+        """There was a known exchange: sent at one moment, answered at another."""
+        if time_ns > sent_ns:
+            self._waited_ns += time_ns - sent_ns
         self._waiting_since = time_ns
-        self._close(current, time_ns)
+        self.last = None
 
     def count_answered_run(self, time_ns: int) -> None:
         """The open run carried copy data, and an ErrorResponse answered it: it counts although it has no flush point."""

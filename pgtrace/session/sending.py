@@ -49,7 +49,7 @@ class Sending(Copying):
                 if self._opens_none(code):
                     self._alone(FRONTEND, code, body, size, time_ns)
                     continue
-                current = round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status)
+                current = round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, self.observer.begins())
                 if self._copying is not None:
                     current.copying = self._copied(self._copying)
                 elif self._copy_both and self._owed:
@@ -138,8 +138,10 @@ class Sending(Copying):
         statement = portal.statement
         self._carries(statement)
         current = self.round_trips.current
-        if current is not None and name and (statement.binds or statement.sql is None):
-            current.reuses = True
+        if current is not None:
+            current.formats |= _format_bits(result_formats)
+            if name and (statement.binds or statement.sql is None):
+                current.reuses = True
         if self._discarded():
             return
         item = self._owe(owed.BIND, time_ns)
@@ -193,3 +195,11 @@ class Sending(Copying):
 
     def _encryption_request(self, time_ns: int, body: bytes) -> None:
         self._flush_point(self._owe(owed.ENCRYPTION, time_ns), time_ns)
+
+
+def _format_bits(formats: tuple[int, ...]) -> int:
+    """1 for text, 2 for binary, 3 for both."""
+    bits = 0
+    for one in formats or (0,):
+        bits |= 2 if one else 1
+    return bits

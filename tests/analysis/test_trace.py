@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playbook import MS, WALL_NS, write
+from playbook import MS, WALL_NS, Plain, wire, write
 
+from pgtrace.analysis import connections
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.connection import Session
 
 Read = Callable[..., Trace]
 BES = "F Bind - s1 params=42 | Execute - | Sync\nB BindComplete | DataRow 42 | CommandComplete SELECT 1 | ReadyForQuery I\n"
@@ -108,7 +111,7 @@ def test_a_gap_is_a_row_counted_and_told(read: Read, tmp_path: Path) -> None:
     assert (trace.gaps, trace.dropped_bytes, trace.complete) == (1, 41000, False)
     row = trace.rows[len(trace.rows) - 1]
     assert row.shape.kind is Kind.GAP
-    assert row.label.sql == "gap  41 000 bytes of not recorded on c1"
+    assert row.label.sql == "gap  41 000 bytes not recorded on c1"
 
 
 def test_several_files_share_one_time_axis(read: Read, tmp_path: Path) -> None:
@@ -180,3 +183,55 @@ def test_details_are_read_from_the_capture_again(read: Read, tmp_path: Path, pla
         assert names == ["Bind", "Execute", "Sync", "BindComplete", "DataRow", "CommandComplete", "ReadyForQuery"]
         parameter = next(field for field in messages[0].fields() if field.name == "$1")
         assert (parameter.value, parameter.wire_type) == ("42", "int4 text")
+
+
+def test_a_message_of_several_reads_is_found_again(read: Read, tmp_path: Path) -> None:
+    """Its row begins where its first byte was recorded, blocks before its last one."""
+    from pgtrace.capture import record
+    from pgtrace.capture.versions import VERSION, Header
+    from pgtrace.capture.writer import CaptureWriter
+
+    path = tmp_path / "a.pgtrace"
+    query, reply = wire(FRONTEND, "Query SELECT " + "x" * 60), wire(BACKEND, "CommandComplete SELECT 1 | ReadyForQuery I")
+    start = wire(FRONTEND, "StartupMessage user=app"), wire(BACKEND, "AuthenticationOk | ReadyForQuery I")
+    pieces = [
+        (FRONTEND, start[0]),
+        (BACKEND, start[1]),
+        *((FRONTEND, query[at : at + 20]) for at in range(0, len(query), 20)),
+        (BACKEND, reply),
+    ]
+    offsets = [0, 0]
+    with CaptureWriter(path, header=Header(VERSION, b"salt", WALL_NS, 0, "0.1.0", "test")) as writer:
+        writer.write([record.Open(0, 1, ":6433", "db:5432", "127.0.0.1:1", "", WALL_NS)])
+        for number, (side, data) in enumerate(pieces):
+            writer.write([record.Data(number, 1, side, offsets[side], data)])
+            offsets[side] += len(data)
+    trace = read(path)
+    assert [message.name for message in trace.details(1).messages] == ["Query", "CommandComplete", "ReadyForQuery"]
+    assert trace.details(1).messages[0].size == len(query)
+
+
+@pytest.mark.parametrize("timeline", [True, False])
+def test_known_exchanges_count_and_list_like_others(tmp_path: Path, timeline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the evidence that is gathered about a driver, in two connections under a mark: with and without the short cut."""
+    work = "".join(
+        f"c{1 + turn % 2} F Bind - s1 params={turn} out={turn // 500} | Execute - | Sync\n"
+        f"c{1 + turn % 2} B BindComplete | DataRow {turn} ×{1 + turn % 3} | CommandComplete SELECT {1 + turn % 3} | ReadyForQuery I\n"
+        f"c{1 + turn % 2} F Query UPDATE t SET a = {turn % 5}\nc{1 + turn % 2} B CommandComplete UPDATE {turn % 7} | ReadyForQuery I\n"
+        for turn in range(1000)
+    )
+    script = PDHS + PDHS.replace("F ", "c2 F ").replace("B ", "c2 B ") + "mark begin some\n" + work + "c1 F Terminate\nc1 close F\n"
+    path = write(tmp_path / "a.pgtrace", script, block_records=50)
+    found = []
+    for session in (Plain, Session):
+        monkeypatch.setattr(connections, "Session", session)
+        trace = Trace.open([path], timeline=timeline)
+        while trace.update():
+            pass
+        rows = [trace.rows[place] for place in range(len(trace.rows))]
+        statements = [view.group.as_dict(view.driver) for view in trace.statements()]
+        entries = [trace.rows.entry(place) for place in range(len(trace.rows))]
+        found.append((trace.totals(), trace.mark_counters(), statements, rows, [(one.position, one.offsets) for one in entries]))
+        trace.close()
+    assert found[0] == found[1]
+    assert found[0][0].round_trips == 2002

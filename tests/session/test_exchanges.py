@@ -6,6 +6,7 @@ import struct
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playbook import Plain
 from test_robustness import recorded
 from test_sequences import SEQUENCES, message
 
@@ -17,24 +18,15 @@ from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, State
 Reads = list[tuple[int, bytes]]
 
 
-class Plain(Session):
-    """The plain machine alone."""
-
-    def _take_frontend(self, time_ns: int, frames: list[Frame]) -> None:
-        self._frontend(time_ns, frames)
-
-    def _take_backend(self, time_ns: int, frames: list[Frame]) -> None:
-        self._backend(time_ns, frames)
-
-
 class Listing(Observer):
     """Everything a session tells, as comparable values."""
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
 
-    def opened(self, round_trip: RoundTrip) -> None:
-        self.events.append(("opened", round_trip.opened_ns, round_trip.offsets, round_trip.status_before))
+    def begins(self) -> int:
+        self.events.append(("begins",))
+        return len(self.events)
 
     def closed(self, round_trip: RoundTrip) -> None:
         fields = [

@@ -1,0 +1,96 @@
+"""`pgtrace run` leads programs to the proxy however their environment leads them to PostgreSQL, TLS and passwords included."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = str(Path(__file__).parents[2] / "examples" / "count_round_trips.py")
+WHO = "import psycopg; print(psycopg.connect('').execute('select current_user, ssl from pg_stat_ssl where pid = pg_backend_pid()').fetchone())"
+
+
+def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PG") and name != "DATABASE_URL"}
+    command = [sys.executable, "-m", "pgtrace", "run", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=clean | environment, check=False, timeout=60)
+
+
+@pytest.fixture
+def role(tls_server, certificates, tmp_path):
+    """The environment of a program that may only come over TLS, in the ways of libpq; each leaves out what another one says."""
+    service = tmp_path / "services"
+    service.write_text(
+        f"[shop]\nhost=db.invalid\nhostaddr={tls_server.host}\nport={tls_server.port}\nuser=tls_role\ndbname=postgres\nsslmode=require\n"
+    )
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"*:*:other:*:wrong\nlocalhost:{tls_server.port}:postgres:tls_role:secret\n")
+    passwords.chmod(0o600)
+    secret = {"PGPASSWORD": "secret"}
+    names = {"PGUSER": "tls_role", "PGDATABASE": "postgres"}
+    place = {"PGHOST": tls_server.host, "PGPORT": str(tls_server.port)}
+    url = f"postgresql://tls_role:secret@{tls_server.host}:{tls_server.port}/postgres?sslmode=require"
+    verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(certificates.authority), "PGHOST": "localhost"}
+    return {
+        "variables": place | names | secret | {"PGSSLMODE": "require"},
+        "service": secret | {"PGSERVICEFILE": str(service), "PGSERVICE": "shop"},
+        "address": place | names | secret | {"PGHOST": "db.invalid", "PGHOSTADDR": tls_server.host, "PGSSLMODE": "require"},
+        "password file": place | names | verified | {"PGPASSFILE": str(passwords)},
+        "channel binding": place | names | secret | {"PGSSLMODE": "require", "PGCHANNELBINDING": "require"},
+        "URL": {"DATABASE_URL": url},
+    }
+
+
+@pytest.mark.parametrize("way", ["variables", "service", "address", "password file", "channel binding"])
+def test_a_program_of_libpq_comes_through_the_proxy_and_over_tls(role, way):
+    found = run("--json", "--", sys.executable, "-c", WHO, environment=role[way])
+    assert found.returncode == 0, found.stderr
+    printed, _, summary = found.stdout.partition("\n")
+    assert printed == "('tls_role', True)"
+    stats = json.loads(summary)
+    (connection,) = stats["connections"]
+    assert connection["user"] == "tls_role"
+    assert connection["tls"]["frontend"] is None
+    assert connection["tls"]["backend"] == "TLSv1.3"
+    assert stats["totals"]["executions"] == 2  # psycopg's BEGIN, and the query
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_the_example_comes_through_its_url(role, driver):
+    found = run("--", sys.executable, EXAMPLE, "--driver", driver, environment=role["URL"])
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == f"{driver} read 5 items: tea, rice, salt, soap, rope\n"
+    assert re.search(rf"^{driver} +1 +\d", found.stderr, re.MULTILINE)
+
+
+def test_another_variable_may_hold_the_url(role):
+    program = "import os, psycopg; print(psycopg.connect(os.environ['SHOP_DB']).execute('select 1').fetchone())"
+    environment = {"SHOP_DB": role["URL"]["DATABASE_URL"], **role["variables"]}
+    found = run("--env-url", "SHOP_DB", "--json", "--", sys.executable, "-c", program, environment=environment)
+    assert found.returncode == 0, found.stderr
+    assert len(json.loads(found.stdout.partition("\n")[2])["connections"]) == 1
+
+
+def test_without_a_connection_it_says_how_to_point_the_program(role):
+    found = run("--", sys.executable, "-c", "raise SystemExit(5)", environment=role["variables"])
+    assert found.returncode == 5
+    assert "no connection came through pgtrace" in found.stderr
+    assert "--env-url NAME" in found.stderr
+
+
+def test_a_signal_is_told_as_a_shell_tells_it(role):
+    found = run("-q", "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)", environment=role["variables"])
+    assert found.returncode == 128 + 9
+
+
+def test_an_upstream_that_is_down_ends_it_before_the_program_starts(tmp_path):
+    trace = tmp_path / "started"
+    found = run("--upstream", "127.0.0.1:1", "--", "touch", str(trace), environment={})
+    assert found.returncode == 3
+    assert not trace.exists()
+    assert re.fullmatch(r"pgtrace: .*127\.0\.0\.1:1.*\n", found.stderr)
