@@ -83,6 +83,10 @@ class Connection(Observer):
         self.server_version = ""
         self.backend_pid: int | None = None
         self.protocol = ""
+        self.protocol_requested = ""
+        """The version its StartupMessage asked for; `protocol` is what the server made of it."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """Protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
         self._counters: Counters | None = None
         self._kind = ""
@@ -180,11 +184,11 @@ class Connection(Observer):
         """The StartupMessage's names and values, in its order."""
         if not self.parameters and self.session is not None and self.session.startup:
             try:
-                message = startup.StartupMessage.parse(self.session.startup)
+                message = startup.startup_class(self.session.startup).parse(self.session.startup)
             except MalformedMessage:
                 return ()
             self.parameters = message.parameters
-            self.protocol = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
+            self.protocol = self.protocol_requested = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
         return self.parameters
 
     @property
@@ -558,6 +562,7 @@ class Connection(Observer):
         _ = self.startup_parameters
         if session.negotiated is not None and self.protocol:
             self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
+            self.unrecognized_options = session.unrecognized_options
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})

@@ -44,14 +44,14 @@ def argument(side: int, code: int, body: bytes, authentication: int = -1) -> str
 
 def _told(message: Message) -> str:
     match message:
-        case startup.StartupMessage():
+        case startup.StartupMessage() | startup.Version2StartupMessage():
             return " ".join([_version(message.protocol), *(f"{name}={value}" for name, value in message.parameters)])
         case startup.CancelRequest():
             return f"pid {message.process_id}"
         case startup.SSLRequestReply() | startup.GSSENCRequestReply():
             return f"{message.reply}  {'refused' if message.reply == 'N' else 'accepted'}"
         case startup.Version2Error():
-            return text(message.text)
+            return message.text.rstrip("\n")
         case auth.AuthenticationSASL():
             return ", ".join(message.mechanisms)
         case auth.SASLInitialResponse():

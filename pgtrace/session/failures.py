@@ -95,6 +95,9 @@ class Failures(State):
         self.round_trips.settle(time_ns)
 
     def _version_2_error(self, time_ns: int, body: bytes) -> None:
+        if self.round_trips.current is not None:
+            self.round_trips.current.errors += 1
+            self.round_trips.current.error = b"M" + body.strip(b"\n\0") + b"\0\0"
         self.observer.failed(None)
         self._owed.clear()
         self.round_trips.end(time_ns)

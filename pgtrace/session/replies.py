@@ -226,4 +226,6 @@ class Replies(Copying, Failures):
         self.key = body
 
     def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
-        self.negotiated = int.from_bytes(body[:4], "big")
+        self.negotiated, self.unrecognized_options = self._memory.negotiated(body)
+        if self.negotiated >> 16 == 0:  # the minor version alone, as the manual has it; PostgreSQL sends both
+            self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16

@@ -60,6 +60,8 @@ class State:
         """The latest ParameterStatus of each name."""
         self.negotiated: int | None = None
         """The protocol version of NegotiateProtocolVersion."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """The protocol options that NegotiateProtocolVersion says the server does not know."""
         self.status = ""
         """Transaction status of the latest ReadyForQuery."""
         self.authentication = -1
