@@ -10,7 +10,8 @@ Rules:
 - The frontend begins with untyped packets. A StartupMessage ends that phase. SSLRequest and GSSENCRequest are answered by one raw byte; in that
   slot, and only there, `S`, `N` and `G` are not messages. After `S` or `G` everything is encrypted: OPAQUE, unless decrypted() says that these
   bytes are the plain stream. A first byte 0x16 is a TLS handshake at once.
-- An `E` where the backend has not been heard yet and whose length makes no sense is the unframed error text of protocol 2.0.
+- An `E` where the backend has not been heard yet and whose length makes no sense is the unframed error text of protocol 2.0. What a frontend sends
+  behind a StartupMessage of another major version than 3 is OPAQUE; protocol 2.0 has no lengths, so of its backend that error is all that is read.
 - A length below 4 or above 1 GiB, or a first packet that is none of PostgreSQL's, makes that direction OPAQUE for good.
 - After gap(), or in a stream joined late, both sides resume together: when a backend read ends in a whole ReadyForQuery and the next frontend
   read is a chain of whole messages of known types. Until then everything is UNDECODED. RESUMED tells where sense returned.
@@ -117,7 +118,20 @@ class _Typed:
 class Framer:
     """Both directions of one connection, from bytes to frames. It never raises on any bytes."""
 
-    __slots__ = ("_backend", "_buffered", "_frontend", "_heard", "_kept", "_opaque", "_ready", "_replies", "_seeking", "_untyped", "cut")
+    __slots__ = (
+        "_backend",
+        "_buffered",
+        "_frontend",
+        "_heard",
+        "_kept",
+        "_opaque",
+        "_ready",
+        "_replies",
+        "_seeking",
+        "_unframed",
+        "_untyped",
+        "cut",
+    )
 
     def __init__(self, *, kept_bytes: int = KEPT_BYTES) -> None:
         self._kept = kept_bytes
@@ -128,6 +142,7 @@ class Framer:
         self._replies: list[int] = []  # one-byte replies owed, oldest first
         self._heard = False  # a typed message of the backend was seen
         self._opaque = [False, False]
+        self._unframed = False  # protocol 2.0 is spoken: all that can be read of the backend is its error
         self._seeking = False
         self._ready = b""
         self.cut = [False, False]
@@ -240,6 +255,9 @@ class Framer:
             data = data[length:]
             if code == codes.STARTUP_MESSAGE:
                 self._untyped = False
+                if request >> 16 != 3:
+                    self._opaque[FRONTEND] = True
+                    self._unframed = request >> 16 < 3
                 return frames + (self.feed(FRONTEND, data) if data else [])
             if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
                 self._replies.append(codes.SSL_REPLY if code == codes.SSL_REQUEST else codes.GSSENC_REPLY)
@@ -267,6 +285,9 @@ class Framer:
                 return frames
         if not data:
             return frames
+        if self._unframed and not self._backend.head and data[:1] != b"E":
+            self._opaque[BACKEND] = True
+            return [*frames, (codes.OPAQUE, b"", len(data))]
         head = self._backend.head + data[:5]
         if len(head) >= 5:
             if head[0] == 0x45 and not 8 <= int.from_bytes(head[1:5], "big") <= LONGEST_ERROR:

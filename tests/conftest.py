@@ -40,7 +40,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(settings={"max_prepared_transactions": "10"}) as embedded:
+    with EmbeddedServer(settings={"max_prepared_transactions": "10", "wal_level": "logical"}) as embedded:
         yield embedded
 
 

@@ -67,6 +67,8 @@ def _formats(rest: str, key: str) -> tuple[int, ...]:
 def _startup(rest: str) -> Message:
     pairs = [one.partition("=")[::2] for one in rest.split()]
     major, _, minor = dict(pairs).get("protocol", "3.0").partition(".")
+    if major == "2":
+        return startup.Version2StartupMessage(0x20000, dict(pairs).get("database", ""), dict(pairs).get("user", ""), "", "", "")
     return startup.StartupMessage(int(major) << 16 | int(minor), tuple((key, value) for key, value in pairs if key != "protocol"))
 
 
@@ -147,10 +149,14 @@ _BUILDERS: tuple[dict[str, Callable[[str], Message]], dict[str, Callable[[str], 
     },
     {
         "SSLRequestReply": lambda rest: startup.SSLRequestReply(rest),
+        "Version2Error": lambda rest: startup.Version2Error(f"{rest}\n"),
         "GSSENCRequestReply": lambda rest: startup.GSSENCRequestReply(rest),
         "AuthenticationOk": lambda rest: auth.AuthenticationOk(),
         "AuthenticationCleartextPassword": lambda rest: auth.AuthenticationCleartextPassword(),
         "AuthenticationMD5Password": lambda rest: auth.AuthenticationMD5Password(rest.encode()),
+        "AuthenticationGSS": lambda rest: auth.AuthenticationGSS(),
+        "AuthenticationGSSContinue": lambda rest: auth.AuthenticationGSSContinue(rest.encode()),
+        "AuthenticationSSPI": lambda rest: auth.AuthenticationSSPI(),
         "AuthenticationSASL": lambda rest: auth.AuthenticationSASL(tuple(rest.split())),
         "AuthenticationSASLContinue": lambda rest: auth.AuthenticationSASLContinue(rest.encode()),
         "AuthenticationSASLFinal": lambda rest: auth.AuthenticationSASLFinal(rest.encode()),

@@ -20,6 +20,7 @@ GSSENC = startup.GSSENCRequest().wire()
 READY = backend.ReadyForQuery("I").wire()
 FAILED = backend.ErrorResponse((("S", "FATAL"), ("C", "0A000"))).wire()
 VERSION_2_TEXT = b"EFATAL:  unsupported frontend protocol\n\0"
+OLD_STARTUP = startup.Version2StartupMessage(0x20000, "shop", "app", "", "", "").wire()
 QUERY = frontend.Query("SELECT 1").wire()
 FIRST_ANSWER = AuthenticationOk().wire() + backend.BackendKeyData(1, b"abcd").wire() + READY
 ANSWER = backend.DataRow((b"1", None)).wire() + backend.CommandComplete("SELECT 1").wire() + READY
@@ -45,6 +46,14 @@ CONVERSATIONS: dict[str, Turns] = {
     "error in the reply slot": [(FRONTEND, SSL), (BACKEND, FAILED)],
     "version 2 error in the reply slot": [(FRONTEND, SSL), (BACKEND, VERSION_2_TEXT)],
     "version 2 error": [(FRONTEND, STARTUP), (BACKEND, VERSION_2_TEXT)],
+    "protocol 2 refused": [(FRONTEND, OLD_STARTUP), (BACKEND, VERSION_2_TEXT), (FRONTEND, b"X")],
+    "protocol 2 spoken": [
+        (FRONTEND, OLD_STARTUP),
+        (BACKEND, b"R\0\0\0\5abcd"),
+        (FRONTEND, b"\0\0\0\x28md5"),
+        (BACKEND, b"R\0\0\0\0K\0\0\0\x2a"),
+    ],
+    "protocol 4": [(FRONTEND, b"\0\0\0\x0e\0\4\0\0user\0\0"), (FRONTEND, QUERY), (BACKEND, FAILED)],
     "cancel": [(FRONTEND, startup.CancelRequest(1, b"k" * 32).wire())],
     "not PostgreSQL": [(FRONTEND, b"GET / HTTP/1.1\r\n\r\n"), (BACKEND, b"HTTP/1.1 400 Bad Request\r\n")],
     "length 3": [(FRONTEND, STARTUP), (BACKEND, READY + b"Z\0\0\0\3I"), (FRONTEND, QUERY + b"Q\0\0\0\3\0")],
@@ -121,6 +130,9 @@ def test_names_of_the_start_up_phase() -> None:
     ]
     assert names_of(CONVERSATIONS["TLS"]) == ["SSLRequest", "SSLRequestReply", "opaque", "opaque"]
     assert names_of(CONVERSATIONS["direct TLS"]) == ["opaque", "opaque"]
+    assert names_of(CONVERSATIONS["protocol 2 refused"]) == ["StartupMessage", "ErrorResponse", "opaque"]
+    assert names_of(CONVERSATIONS["protocol 2 spoken"]) == ["StartupMessage", "opaque", "opaque", "opaque"]
+    assert names_of(CONVERSATIONS["protocol 4"]) == ["StartupMessage", "opaque", "ErrorResponse"]
     assert names_of(CONVERSATIONS["cancel"]) == ["CancelRequest"]
     assert names_of(CONVERSATIONS["not PostgreSQL"]) == ["opaque", "opaque"]
 

@@ -10,13 +10,16 @@ a Bind says `_pg3_0`, the types are those of a Parse far before.
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import describe, drivers, introspection, notation
+from pgtrace.analysis import describe, details, drivers, introspection, notation
+from pgtrace.analysis.copies import Copies, contents
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
+from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.marks import OpenMark
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
@@ -25,6 +28,7 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
+from pgtrace.sqltext.replication import created_slot
 
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
@@ -35,6 +39,8 @@ _EVIDENCE_ROUND_TRIPS: Final = 200
 _LABELLED_STATEMENTS: Final = 3
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
 _STAND_INS = {codes.CANCEL_REQUEST: notation.CANCEL}
+_COPY_DATA: Final = ord("d")
+_MAJOR: Final = re.compile(r"\d{1,4}")
 _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 
 
@@ -76,6 +82,10 @@ class Connection(Observer):
         self.server_version = ""
         self.backend_pid: int | None = None
         self.protocol = ""
+        self.protocol_requested = ""
+        """The version its StartupMessage asked for; `protocol` is what the server made of it."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """Protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
         self._counters: Counters | None = None
         self._kind = ""
@@ -96,6 +106,9 @@ class Connection(Observer):
         self._latest_identification = drivers.Identification()
         self._weighed: tuple[int, ...] = ()
         """How much evidence there was when it was last weighed."""
+        self.copies = Copies(trace.may_log)
+        """What its CopyData holds, at every row."""
+        self._streamed = 0  # CopyData of a stream that have joined the latest row
         self._meanings: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
 
     # What comes in.
@@ -170,11 +183,11 @@ class Connection(Observer):
         """The StartupMessage's names and values, in its order."""
         if not self.parameters and self.session is not None and self.session.startup:
             try:
-                message = startup.StartupMessage.parse(self.session.startup)
+                message = startup.startup_class(self.session.startup).parse(self.session.startup)
             except MalformedMessage:
                 return ()
             self.parameters = message.parameters
-            self.protocol = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
+            self.protocol = self.protocol_requested = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
         return self.parameters
 
     @property
@@ -244,6 +257,8 @@ class Connection(Observer):
         place = trace.rows.reserve() if trace.timeline else 0
         position = min(self._began[FRONTEND], self._began[BACKEND]) if self._unfinished_reply() else self._began[FRONTEND]
         self._latest = None
+        if self.copies.now is not None:
+            self.copies.row_began(place)
         return Note(place, position, trace.marks.open)
 
     def counted(self, round_trip: RoundTrip) -> None:
@@ -284,6 +299,9 @@ class Connection(Observer):
                 trace.types_of(self).passed(note.place)
 
     def executed(self, execution: Execution) -> None:
+        sql = execution.statement.sql
+        if sql is not None and sql[6:7] == "_" and not execution.failed and (created := created_slot(sql)) is not None:
+            self._trace.slots[self.upstream, created.slot] = created.plugin
         if self.statements is not None:
             self.statements.executed(execution)
 
@@ -317,11 +335,27 @@ class Connection(Observer):
         places.append(current.note.place if current is not None else len(self._trace.rows))
         meanings.append(what)
 
+    def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+        if not self._trace.timeline:
+            return
+        version = self.session.parameters.get("server_version", "") if self.session is not None else ""
+        major = int(found[0]) if (found := _MAJOR.match(version)) else 0
+        sql = statement.sql if statement is not None else None
+        place = round_trip.note.place if round_trip is not None else len(self._trace.rows)
+        self.copies.began(place, contents(code, response, sql, major, lambda slot: self._trace.slots.get((self.upstream, slot))))
+
+    def copy_ended(self) -> None:
+        self.copies.ended(len(self._trace.rows) - 1)
+
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         if code in _QUIET:
             return
         latest = self._latest
-        if latest is not None and latest[:2] == (side, code) and code in _MERGED:
+        streamed = code == _COPY_DATA and self.copies.now is not None
+        self._streamed = self._streamed + 1 if streamed else 0
+        if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != details.RUN_KEPT:
+            if streamed:
+                self.copies.passed(side, body, latest[2])
             entry = self._trace.rows.entry(latest[2])
             if side == FRONTEND:
                 entry.sent_bytes += size
@@ -332,6 +366,10 @@ class Connection(Observer):
         kind, letter, label = self._describe(side, code, body)
         place = self._row(kind, letter, label, time_ns, side, size)
         self._latest = (side, code, place)
+        if streamed:
+            self._streamed = 0
+            self.copies.row_began(place)
+            self.copies.passed(side, body, place)
 
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
         name = codes.message_name(side, code, codes.authentication_subtype(body))
@@ -344,12 +382,22 @@ class Connection(Observer):
         if code == codes.UNDECODED:
             return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
         text = describe.argument(side, code, body)
+        inside = self._inside(side, body) if code == _COPY_DATA else None
+        if inside is not None:
+            name, text = inside.label, ""
         if side == FRONTEND:
             return Kind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
         letter = "E" if code == codes.VERSION_2_ERROR else chr(code)
         if code in (0x45, codes.VERSION_2_ERROR):
             return Kind.ASYNCHRONOUS, f"← {letter}", Label(name, text)
         return Kind.ASYNCHRONOUS, f"← {letter}", Label(f"{name} {text}".strip())
+
+    def _inside(self, side: int, body: bytes) -> Inside | None:
+        """What a CopyData that stands alone is, at this point of the reading."""
+        now, here = self.copies.now, len(self._trace.rows)
+        if now is None:
+            return None
+        return message_inside(now, side, body, lambda oid: self.copies.relation_at(oid, here), in_stream=self.copies.in_stream)
 
     # Rows.
 
@@ -529,6 +577,7 @@ class Connection(Observer):
         _ = self.startup_parameters
         if session.negotiated is not None and self.protocol:
             self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
+            self.unrecognized_options = session.unrecognized_options
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})

@@ -39,6 +39,8 @@ class Counters:
     rows: int = 0
     copy_in_messages: int = 0
     copy_out_messages: int = 0
+    copy_in_rows: int = 0
+    copy_out_rows: int = 0
     params_text: int = 0
     params_binary: int = 0
     values_text: int = 0
@@ -78,6 +80,8 @@ class Counters:
             rows=backend.get(0x44, 0),
             copy_in_messages=frontend.get(0x64, 0),
             copy_out_messages=backend.get(0x64, 0),
+            copy_in_rows=tally.copy_in_rows,
+            copy_out_rows=tally.copy_out_rows,
             params_text=tally.params_text,
             params_binary=tally.params_binary,
             values_text=tally.values_text,

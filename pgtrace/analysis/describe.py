@@ -49,14 +49,14 @@ def prepared_earlier(name: str) -> str:
 
 def _told(message: Message, types: values.Types) -> str:
     match message:
-        case startup.StartupMessage():
+        case startup.StartupMessage() | startup.Version2StartupMessage():
             return " ".join([_version(message.protocol), *(f"{name}={value}" for name, value in message.parameters)])
         case startup.CancelRequest():
             return f"pid {message.process_id}"
         case startup.SSLRequestReply() | startup.GSSENCRequestReply():
             return f"{message.reply}  {'refused' if message.reply == 'N' else 'accepted'}"
         case startup.Version2Error():
-            return _text(message.text)
+            return message.text.rstrip("\n")
         case auth.AuthenticationSASL():
             return ", ".join(message.mechanisms)
         case auth.SASLInitialResponse():
@@ -68,11 +68,11 @@ def _told(message: Message, types: values.Types) -> str:
         case frontend.Execute():
             return f"portal {_name(message.portal)}" + (f" at most {message.max_rows} rows" if message.max_rows else "")
         case frontend.FunctionCall():
-            return f"function {message.function_oid}, {_counted(len(message.arguments), 'argument')}"
+            return f"function {message.function_oid}, {counted(len(message.arguments), 'argument')}"
         case frontend.CopyFail():
             return message.message
         case frontend.CopyData() | backend.CopyData():
-            return _text(message.data)
+            return text(message.data)
         case backend.NegotiateProtocolVersion():
             unknown = ", ".join(message.unrecognized_options)
             return _version(message.protocol) + (f", without {unknown}" if unknown else "")
@@ -84,20 +84,20 @@ def _told(message: Message, types: values.Types) -> str:
             status = message.transaction_status
             return f"{status}  {_STATUS[status]}" if status in _STATUS else status
         case backend.RowDescription():
-            return _listed(f"{column.name} {values.type_name(column.type_oid, types)}" for column in message.columns)
+            return listed(f"{column.name} {values.type_name(column.type_oid, types)}" for column in message.columns)
         case backend.ParameterDescription():
-            return _listed(values.type_name(oid, types) for oid in message.parameter_types)
+            return listed(values.type_name(oid, types) for oid in message.parameter_types)
         case backend.DataRow():
-            return _counted(len(message.columns), "value")
+            return counted(len(message.columns), "value")
         case backend.CommandComplete():
             return message.command_tag
         case backend.NotificationResponse():
             payload = f" {message.payload}" if message.payload else ""
             return f"{message.channel}{payload} from pid {message.process_id}"
         case backend.CopyInResponse() | backend.CopyOutResponse() | backend.CopyBothResponse():
-            return f"{'binary' if message.format else 'text'}, {_counted(len(message.column_formats), 'column')}"
+            return f"{'binary' if message.format else 'text'}, {counted(len(message.column_formats), 'column')}"
         case backend.FunctionCallResponse():
-            return "NULL" if message.result is None else _counted(len(message.result), "byte")
+            return "NULL" if message.result is None else counted(len(message.result), "byte")
     return ""
 
 
@@ -109,7 +109,7 @@ def _error(body: bytes) -> str:
 def _sql(body: bytes, texts_before: int) -> str:
     """The SQL of Query or Parse with the names before it, whole or cut."""
     *names, sql = body.split(b"\0", texts_before + 1)[: texts_before + 1]
-    shown = [_name(_text(name)) for name in names] + [_text(sql.split(b"\0", 1)[0])]
+    shown = [_name(text(name)) for name in names] + [text(sql.split(b"\0", 1)[0])]
     return "  ".join(shown)[:LONGEST]
 
 
@@ -117,7 +117,7 @@ def _name(name: str) -> str:
     return name or '""'
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
     """Bytes as text where they are text, else as the server writes bytea."""
     data = data[: LONGEST * 4]
     text = data.decode("utf-8", "surrogateescape")
@@ -128,11 +128,12 @@ def _version(protocol: int) -> str:
     return f"{protocol >> 16}.{protocol & 0xFFFF}"
 
 
-def _counted(count: int, word: str) -> str:
+def counted(count: int, word: str) -> str:
+    """`1 row`, `2 rows`."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _listed(parts: Iterable[str]) -> str:
+def listed(parts: Iterable[str]) -> str:
     """The parts with commas between them, as many as can be shown."""
     listed: list[str] = []
     length = 0

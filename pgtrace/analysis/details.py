@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.analysis import describe
+from pgtrace.analysis.copydata import CopyReading
+from pgtrace.analysis.inside import Inside
 from pgtrace.analysis.rows import Kind
 from pgtrace.framing import Framer
 from pgtrace.protocol import backend, codes, frontend, registry, values
@@ -31,6 +33,9 @@ RUN_KEPT: Final = 200
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
 _RUNS: Final = frozenset({ord("D"), ord("d")})
+_COPY_DATA: Final = ord("d")
+_COPY_DONE: Final = ord("c")
+_COPYING: Final = frozenset(b"dcGHW")
 _REPLIED: Final = frozenset(b"PBDECQF")
 _RUNS_SOMETHING: Final = frozenset(b"EQF")
 _SIMPLE: Final = frozenset(b"QF")
@@ -81,6 +86,13 @@ class MessageView:
     """Of Parse, Bind, Describe and Execute: the statement it is about, as far as that is known."""
     types: values.Types = values.NONE
     """The types of its database."""
+    inside: Inside | None = None
+    """Of a CopyData: what is inside it, where that is known. Of a CopyDone: what has ended."""
+
+    def is_like(self, side: int, code: int, inside: Inside | None) -> bool:
+        """Whether that message, too, is a row or copy data as this one is, and neither is worth a line of its own."""
+        stands_out = any(one is not None and one.stands_out for one in (self.inside, inside))
+        return code in _RUNS and (self.code, self.side) == (code, side) and not stands_out
 
     @property
     def is_typed(self) -> bool:
@@ -97,6 +109,8 @@ class MessageView:
     @property
     def argument(self) -> str:
         """Its main argument in one line, as it came from the wire."""
+        if self.inside is not None:
+            return self.inside.argument
         text = "" if self._is_row else describe.argument(self.side, self.code, self.body, self.authentication, self.types)
         if self._is_row or self._is_bind:
             values_shown = ", ".join(one.value for one in self.fields() if one.depth)
@@ -105,7 +119,7 @@ class MessageView:
 
     def fields(self) -> list[FieldView]:
         """Every field in the manual's order, the length first, values decoded by their type and format."""
-        spans = registry.spans(self.side, self.code, self.body, self.authentication)
+        spans = self.inside.fields() if self.inside is not None else registry.spans(self.side, self.code, self.body, self.authentication)
         header = _HEADER_BYTES if self.is_typed else (_LENGTH_BYTES if self.size >= _LENGTH_BYTES else 0)
         found: list[FieldView] = []
         if header:
@@ -243,13 +257,17 @@ class _Walker:
         self._columns: tuple[backend.Column, ...] = ()
         self._described: Statement | None = None
         self._skipping = False
+        self._copies = CopyReading(self._connection.copies, place)
 
     def take(self, messages: list[MessageView], side: int, code: int, body: bytes, size: int, offset: int, time_ns: int) -> None:
+        inside = self._inside(side, code, body, size) if code in _COPYING else None
         latest = messages[-1] if messages else None
-        if code in _RUNS and latest is not None and latest.code == code and latest.side == side:
+        if latest is not None and latest.is_like(side, code, inside):
             if self._run == self._run_kept:
                 latest.count += 1
                 latest.size += size
+                if latest.inside is not None:
+                    latest.inside.absorb(inside)
                 return
             self._run += 1
         else:
@@ -257,13 +275,22 @@ class _Walker:
         if code == 0x52:
             self._authentication = codes.authentication_subtype(body)
         name = codes.message_name(side, code, self._authentication)
-        view = MessageView(side, code, name, time_ns, offset, size, body, self._authentication, types=self._types)
+        view = MessageView(side, code, name, time_ns, offset, size, body, self._authentication, types=self._types, inside=inside)
         if side == FRONTEND:
             self._frontend(view)
         else:
             self._backend(view)
         if code != codes.OPAQUE:
             messages.append(view)
+
+    def _inside(self, side: int, code: int, body: bytes, size: int) -> Inside | None:
+        if code == _COPY_DATA:
+            return self._copies.data(side, body, size)
+        if code == _COPY_DONE:
+            return self._copies.done(side)
+        if side == BACKEND:
+            self._copies.responded()
+        return None
 
     def _frontend(self, view: MessageView) -> None:
         letter = view.code

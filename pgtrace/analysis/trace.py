@@ -97,6 +97,8 @@ class Trace:
         """Sum over closed connections."""
         self.keys: dict[bytes, int] = {}
         """BackendKeyData as recorded -> index of its connection."""
+        self.slots: dict[tuple[str, str], str] = {}
+        """(upstream, replication slot) -> its output plugin, where its creation was seen."""
         self.start_ns = 0
         self.end_ns = 0
         self.gaps = 0

@@ -84,18 +84,21 @@ class Message:
 
 
 @dataclass_transform(frozen_default=True)
-def message(code: bytes | int, side: int, *, authentication: int | None = None) -> Callable[[type[M]], type[M]]:
-    """Make a message class of that type byte, or of that code above 255 where there is none. Raises TypeError where fields and BODY differ."""
+def message(code: bytes | int, side: int, *, authentication: int | None = None, name: str = "") -> Callable[[type[M]], type[M]]:
+    """Make a message class of that type byte, or of that code above 255 where there is none. Raises TypeError where fields and BODY differ.
+
+    `name` is for what has no name of its own among the protocol's messages because it travels inside one (replication/).
+    """
 
     def decorate(plain: type[M]) -> type[M]:
         made = dataclasses.dataclass(frozen=True, slots=True)(plain)
-        names = tuple(field.name for field in dataclasses.fields(made))  # type: ignore[arg-type]
-        if names != made.BODY.names:
-            raise TypeError(f"{made.__name__}: fields {names}, but BODY has {made.BODY.names}")
+        field_names = tuple(field.name for field in dataclasses.fields(made))  # type: ignore[arg-type]
+        if field_names != made.BODY.names:
+            raise TypeError(f"{made.__name__}: fields {field_names}, but BODY has {made.BODY.names}")
         made.side = side
         made.code = code if isinstance(code, int) else code[0]
         made.authentication = authentication
-        made.NAME = codes.message_name(side, made.code, -1 if authentication is None else authentication)
+        made.NAME = name or codes.message_name(side, made.code, -1 if authentication is None else authentication)
         return made
 
     return decorate

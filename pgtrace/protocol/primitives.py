@@ -218,6 +218,42 @@ class Fixed(Base):
         return f"build_fixed(obj, io, {self.length})"
 
 
+class Padded(Base):
+    """LimString: text in a field of fixed length, zero bytes behind it."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+        self.wire_type = f"LimString{length}"
+
+    def _parse(self, stream: Any, context: Any, path: str) -> str:
+        data: bytes = stream.read(self.length)
+        if len(data) != self.length:
+            raise StreamError(f"{self.length} bytes expected, {len(data)} are there", path=path)
+        return str(data.rstrip(b"\0"), "utf-8", "surrogateescape")
+
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
+        data = obj.encode("utf-8", "surrogateescape")
+        if len(data) > self.length:
+            raise StringError(f"a string of {len(data)} bytes in a field of {self.length}", path=path)
+        stream.write(data.ljust(self.length, b"\0"))
+        return obj
+
+    def _emitparse(self, code: Any) -> str:
+        return f"str(struct.unpack('{self.length}s', io.read({self.length}))[0].rstrip(b'\\0'), 'utf-8', 'surrogateescape')"
+
+    def _emitbuild(self, code: Any) -> str:
+        code.append("""
+            def build_padded(obj, io, length):
+                data = obj.encode('utf-8', 'surrogateescape')
+                if len_(data) > length:
+                    raise StringError('longer than its field')
+                io.write(data.ljust(length, b'\\0'))
+                return obj
+        """)
+        return f"build_padded(obj, io, {self.length})"
+
+
 class Constant(Base):
     """An Int32 that always has this value: it tells the message from its relatives, and is no field of the message class."""
 

@@ -2,7 +2,8 @@
 
 MESSAGES is the explicit list of everything that is declared; a new message is a class in its module and one line in that module's list. Two codes are
 families: `R` is told apart by the Int32 its own body begins with, `p` by the request it answers, which the caller knows (`authentication`). A `p`
-whose request was not seen is read as PasswordMessage, as the manual orders the letter.
+whose request was not seen is read as PasswordMessage, as the manual orders the letter. A StartupMessage says its version itself; protocol 2.0 has
+another layout.
 
 decode() raises MalformedMessage and nothing else; spans() never raises. What both give is a view of bytes that somebody else keeps.
 """
@@ -42,6 +43,8 @@ def message_class(side: int, code: int, authentication: int = -1) -> type[Messag
 def _class_of(side: int, code: int, body: bytes, authentication: int) -> type[Message] | None:
     if side == BACKEND and code == 0x52:
         authentication = codes.authentication_subtype(body)
+    if code == codes.STARTUP_MESSAGE and side == FRONTEND:
+        return startup.startup_class(body)
     return message_class(side, code, authentication)
 
 
@@ -68,3 +71,4 @@ def warm() -> None:
     for kind in MESSAGES:
         kind.BODY.warm()
     frontend.BindHead.BODY.warm()
+    startup.Version2StartupMessage.BODY.warm()

@@ -5,7 +5,8 @@ SSLRequest and GSSENCRequest are answered by one raw byte, `S` or `G` for yes an
 StartupMessage ends the phase. A CancelRequest stands alone on a connection of its own and is answered by nothing but the connection's end.
 
 A StartupMessage of version 3.m names its parameters; names that begin with `_pq_.` are protocol options. A server that does not know 3.m, or an
-option, says NegotiateProtocolVersion. A server that speaks protocol 2.0 to everybody it refuses answers with text that has no length.
+option, says NegotiateProtocolVersion. A server that speaks protocol 2.0 to everybody it refuses answers with text that has no length. Protocol 2.0 has a
+StartupMessage of its own, with the same place for its version; behind it no message of the frontend has a length.
 
 Source: PostgreSQL manual, "Message Formats", "Start-up" and "Canceling Requests in Progress" of "Message Flow".
 """
@@ -18,7 +19,7 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.bodies import Body, Group, ZeroEnded
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import Message, message
-from pgtrace.protocol.primitives import Byte1, Constant, Int32, Rest, UInt32, ZString
+from pgtrace.protocol.primitives import Byte1, Constant, Int32, Padded, Rest, UInt32, ZString
 
 
 @message(codes.STARTUP_MESSAGE, FRONTEND)
@@ -32,6 +33,46 @@ class StartupMessage(Message):
     parameters: tuple[tuple[str, str], ...]
     BODY = Body("protocol" / UInt32, "parameters" / ZeroEnded(Group("name" / ZString, "value" / ZString)))
     EXAMPLE = b"\0\3\0\2user\0app\0database\0shop\0application_name\0\0\0"
+
+
+@message(codes.STARTUP_MESSAGE, FRONTEND)
+class Version2StartupMessage(Message):
+    """Int32(296) Int32(131072) LimString64 LimString32 LimString64 LimString64 LimString64: StartupMessage of protocol 2.0.
+
+    PostgreSQL 14 and later refuse it; older servers go on in a protocol whose messages have no lengths.
+    """
+
+    protocol: int
+    database: str
+    user: str
+    options: str
+    unused: str
+    tty: str
+    BODY = Body(
+        "protocol" / UInt32,
+        "database" / Padded(64),
+        "user" / Padded(32),
+        "options" / Padded(64),
+        "unused" / Padded(64),
+        "tty" / Padded(64),
+    )
+    EXAMPLE = b"\0\2\0\0" + b"shop".ljust(64, b"\0") + b"app".ljust(32, b"\0") + b"-c geqo=off".ljust(64, b"\0") + bytes(64) + bytes(64)
+
+    @property
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        """What it says, under the names of protocol 3."""
+        named = (("user", self.user), ("database", self.database), ("options", self.options))
+        return tuple(pair for pair in named if pair[1])
+
+
+def startup_class(body: bytes) -> type[StartupMessage] | type[Version2StartupMessage]:
+    """The StartupMessage of the version that a body begins with."""
+    return Version2StartupMessage if is_version_2(body) else StartupMessage
+
+
+def is_version_2(body: bytes) -> bool:
+    """Whether the body of a StartupMessage asks for protocol 2."""
+    return body[:2] == b"\0\2"
 
 
 @message(codes.SSL_REQUEST, FRONTEND)
@@ -83,10 +124,10 @@ class GSSENCRequestReply(Message):
 
 @message(codes.VERSION_2_ERROR, BACKEND)
 class Version2Error(Message):
-    """Byte1('E') and text up to the connection's end: ErrorResponse of protocol 2.0, without a length."""
+    """Byte1('E') String: ErrorResponse of protocol 2.0, without a length. Also what a server says that cannot start a process for a connection."""
 
-    text: bytes
-    BODY = Body("text" / Rest)
+    text: str
+    BODY = Body("text" / ZString)
     EXAMPLE = b"FATAL:  unsupported frontend protocol 2.0\n\0"
 
 

@@ -74,6 +74,8 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
                 "execution": message.execution or None,
                 "skipped": message.skipped,
                 "count": message.count,
+                "inside": (message.inside.title or None) if message.inside is not None else None,
+                "rows": message.inside.rows if message.inside is not None else None,
                 "fields": [_field_as_json(field) for field in message.fields()],
             }
             for message in details.messages

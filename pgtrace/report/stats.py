@@ -156,6 +156,8 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "client": connection.client,
         "upstream": connection.upstream,
         "protocol": connection.protocol,
+        "protocol_requested": connection.protocol_requested,
+        "unrecognized_options": list(connection.unrecognized_options),
         "server_version": connection.server_version,
         "backend_pid": connection.backend_pid,
         "startup_parameters": dict(connection.startup_parameters),

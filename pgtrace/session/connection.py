@@ -58,13 +58,15 @@ class Session(Exchanges):
         self._owed.clear()
         self._unflushed.clear()
         self._skipping = self._copy_both = False
+        self._copy_ended()
         self._copying = None
         self.statements.lose()
         self.framer.gap()
 
     def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:
         """Read on in the middle of a connection, knowing what `earlier` learned from its start-up; nothing of that is counted."""
-        self.startup, self.key, self.negotiated = earlier.startup, earlier.key, earlier.negotiated
+        self.startup, self.key = earlier.startup, earlier.key
+        self.negotiated, self.unrecognized_options = earlier.negotiated, earlier.unrecognized_options
         self.parameters.update(earlier.parameters)
         self._offsets = list(offsets)
         self.round_trips.setup_over(time_ns)
@@ -96,8 +98,8 @@ class Session(Exchanges):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is owed and no message is cut."""
-        idle = not self._owed and not self.has_open_run
+        """Whether nothing is owed and no message is cut. A replication stream, which may never end, owes nothing."""
+        idle = (not self._owed or self._copy_both) and not self.has_open_run
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:

@@ -12,9 +12,12 @@ from pgtrace.session.events import Statement
 from pgtrace.session.owed import Owed
 from pgtrace.session.state import State
 
+_IN, _OUT, _BOTH = b"GHW"
+_LONGEST_COUNT = 19
+
 
 class Copying(State):
-    """COPY in and both ways; COPY out needs nothing of its own."""
+    """COPY in, out and both ways."""
 
     def _copy_data(self, time_ns: int, body: bytes) -> None:
         if self._copying is None and self._may_copy() and self._owed[-1].kind != owed.COPY_DATA:
@@ -32,10 +35,31 @@ class Copying(State):
             self._owe(owed.COPY_END, time_ns)
 
     def _copied(self, item: Owed) -> Statement | None:
-        """The statement a COPY in copy-in mode is."""
+        """The statement that copies."""
         if item.kind == owed.EXECUTE:
             return self._portal_statement(item.portal)
-        return item.parts[0] if item.parts else None
+        return item.parts[0] if item.parts else item.statement
+
+    def _copy_began(self, item: Owed, code: int, body: bytes) -> None:
+        item.copy_mode = code
+        self._copy_told = True
+        self.observer.copy_began(self.round_trips.current or self.round_trips.last, code, body, self._copied(item))
+
+    def _copy_ended(self) -> None:
+        if self._copy_told:
+            self._copy_told = False
+            self.observer.copy_ended()
+
+    def _count_copied(self, item: Owed, tag: str) -> None:
+        """The server's own count of the rows that were copied: of the tag, for data that passed here."""
+        mode, item.copy_mode = item.copy_mode, 0
+        word, _, count = tag.partition(" ")
+        if word != "COPY" or len(count) > _LONGEST_COUNT or not (count.isascii() and count.isdigit()):
+            return
+        if mode == _IN:
+            self._tally.copy_in_rows += int(count)
+        elif mode == _OUT:
+            self._tally.copy_out_rows += int(count)
 
     def _end_simple_copy(self, item: Owed, time_ns: int) -> None:
         item.copy_flush_points += 1
@@ -47,6 +71,7 @@ class Copying(State):
             return
         queue = self._owed
         item = queue[0]
+        self._copy_began(item, _IN, body)
         item.copying = True
         self._hand_over(item)
         ended: Owed | None = None
@@ -78,8 +103,13 @@ class Copying(State):
         self.round_trips.answered(item.copy_flush_points)
         item.copy_flush_points = 0
 
+    def _copy_out_response(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind in (owed.QUERY, owed.EXECUTE):
+            self._copy_began(self._owed[0], _OUT, body)
+
     def _copy_both_response(self, time_ns: int, body: bytes) -> None:
         if self._owed and self._owed[0].kind in (owed.QUERY, owed.EXECUTE):
+            self._copy_began(self._owed[0], _BOTH, body)
             self._copy_both = True
             self._hand_over(self._owed[0])
             self.round_trips.settle(time_ns)

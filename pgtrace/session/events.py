@@ -172,7 +172,8 @@ class Tally:
     """Counts of one session that need the protocol state. Message counts are by code; Authentication and `p` by code and subtype."""
 
     __slots__ = (
-        "backend", "executions", "frontend", "max_pipeline_depth", "params_binary", "params_text", "parses_named", "parses_unnamed",
+        "backend", "copy_in_rows", "copy_out_rows",
+        "executions", "frontend", "max_pipeline_depth", "params_binary", "params_text", "parses_named", "parses_unnamed",
         "pipelined_executions", "round_trips", "setup_round_trips", "statements_reused", "transactions", "values_binary", "values_text",
     )  # fmt: skip
 
@@ -192,6 +193,8 @@ class Tally:
         self.params_binary = 0
         self.values_text = 0
         self.values_binary = 0
+        self.copy_in_rows = 0
+        self.copy_out_rows = 0
 
     def copy(self) -> Tally:
         """The counts as they stand."""
@@ -249,6 +252,12 @@ class Observer:
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         """From here on the name of that kind, `S` or `P`, means this."""
+
+    def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+        """CopyInResponse, CopyOutResponse or CopyBothResponse: the CopyData that follows is that statement's. The round trip holds the response."""
+
+    def copy_ended(self) -> None:
+        """What copy_began() said is over: CopyData from here on would be nobody's."""
 
     def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
         """A known exchange happened once more. Here it is told like any other; who overrides this does in one step what those calls would."""

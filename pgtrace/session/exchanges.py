@@ -93,6 +93,13 @@ class _Heard(Observer):
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         self.observer.named(kind, name, what)
 
+    def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+        self.is_plain = False
+        self.observer.copy_began(round_trip, code, response, statement)
+
+    def copy_ended(self) -> None:
+        self.observer.copy_ended()
+
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         self.is_plain = False
         self.observer.alone(side, code, body, size, time_ns)

@@ -59,9 +59,9 @@ class Failures(State):
         self.round_trips.end(time_ns)
 
     def _failed_query(self, item: Owed, time_ns: int) -> None:
-        statement = item.parts[0] if item.parts else UNKNOWN_STATEMENT
+        statement, continues = self._next_part(item)
         item.parts = []
-        self._executed(item, statement, time_ns, failed=True)
+        self._executed(item, statement, time_ns, failed=True, continues=continues)
         self.observer.failed(statement)
         item.copying = False
         if self._copying is item:
@@ -95,6 +95,9 @@ class Failures(State):
         self.round_trips.settle(time_ns)
 
     def _version_2_error(self, time_ns: int, body: bytes) -> None:
+        if self.round_trips.current is not None:
+            self.round_trips.current.errors += 1
+            self.round_trips.current.error = b"M" + body.strip(b"\n\0") + b"\0\0"
         self.observer.failed(None)
         self._owed.clear()
         self.round_trips.end(time_ns)

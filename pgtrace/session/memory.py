@@ -107,6 +107,14 @@ class Memory:
         """Name and value of a ParameterStatus."""
         return self._recall(self._parameters, body, _parameter_status)
 
+    def negotiated(self, body: bytes) -> tuple[int, tuple[str, ...]]:
+        """Version and unknown options of a NegotiateProtocolVersion."""
+        try:
+            message = backend.NegotiateProtocolVersion.parse(body)
+        except MalformedMessage:
+            return int.from_bytes(body[:4], "big"), ()
+        return message.protocol, message.unrecognized_options
+
     def function_formats(self, body: bytes) -> tuple[int, int]:
         """Text and binary arguments of a FunctionCall."""
         try:

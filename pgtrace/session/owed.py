@@ -32,7 +32,7 @@ class Owed:
     """One item of the queue. Slots beyond the first three are used by some kinds only."""
 
     __slots__ = (
-        "columns", "copy_flush_points", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal", "result_formats", "rows",
+        "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal", "result_formats", "rows",
         "sent_ns", "statement", "values_binary", "values_text",
     )  # fmt: skip
 
@@ -51,6 +51,8 @@ class Owed:
         """Statements of a simple Query not yet answered."""
         self.copying = False
         """It was answered by CopyInResponse and the COPY has not been answered."""
+        self.copy_mode = 0
+        """The type byte of CopyInResponse, CopyOutResponse or CopyBothResponse once it came; 0 again when the statement is answered."""
         self.copy_flush_points = 0
         """CopyDone and CopyFail of a simple COPY that wait for it."""
         self.rows = 0

@@ -11,10 +11,11 @@ from pgtrace.session.events import Observer, RoundTrip
 from pgtrace.session.failures import Failures
 from pgtrace.session.memory import Memory
 from pgtrace.session.owed import Owed
-from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED, UNKNOWN_STATEMENT
+from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED
 
 _PORTALS_KEPT = 64
 _ASYNCHRONOUS = frozenset(b"NAS")
+_COPY_DATA = ord("d")
 _NEEDS_ANSWER = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend has to answer."""
 
@@ -37,6 +38,7 @@ class Replies(Copying, Failures):
             ord("t"): self._parameter_description,
             ord("E"): self._error_response,
             ord("G"): self._copy_in_response,
+            ord("H"): self._copy_out_response,
             ord("W"): self._copy_both_response,
             ord("V"): self._function_call_response,
             ord("R"): self._authentication,
@@ -88,8 +90,11 @@ class Replies(Copying, Failures):
                 self.observer.closed(current)
 
     def _late(self, code: int) -> RoundTrip | None:
-        """The closed round trip whose reply this still is, if any: what follows a CopyInResponse or an error that closed it."""
-        return self.round_trips.last if self._owed and code not in _ASYNCHRONOUS else None
+        """The closed round trip whose reply this still is, if any: what directly follows a CopyInResponse or an error that closed it."""
+        last = self.round_trips.last
+        if last is None or not self._owed or code in _ASYNCHRONOUS or (self._copy_both and code == _COPY_DATA):
+            return None
+        return last if self._offsets[BACKEND] == last.offsets[BACKEND] + last.received_bytes else None
 
     def _data_row(self, item: Owed, body: bytes) -> None:
         item.rows += 1
@@ -116,14 +121,17 @@ class Replies(Copying, Failures):
             self._executed(item, statement, time_ns, continues=self._continues(item))
             self.statements.suspended.discard(item.portal)
         elif item.kind == owed.QUERY:
-            statement = item.parts.pop(0) if item.parts else UNKNOWN_STATEMENT
+            statement, continues = self._next_part(item)
             if self._copying is item:
                 self._copying = None
-            self._executed(item, statement, time_ns)
+            self._executed(item, statement, time_ns, continues=continues)
         else:
             return
         if body:
-            self.statements.completed(self._memory.tag(body), statement)
+            tag = self._memory.tag(body)
+            self.statements.completed(tag, statement)
+            if item.copy_mode:
+                self._count_copied(item, tag)
         if item.kind == owed.EXECUTE:
             self._pop()
             self.round_trips.settle(time_ns)
@@ -187,6 +195,7 @@ class Replies(Copying, Failures):
             round_trips.last.status = self.status
         if any(item.kind in owed.ANSWERED_BY_READY for item in self._owed):
             self._copy_both = False
+            self._copy_ended()
             while True:
                 item = self._pop()
                 if item is self._copying:
@@ -217,4 +226,6 @@ class Replies(Copying, Failures):
         self.key = body
 
     def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
-        self.negotiated = int.from_bytes(body[:4], "big")
+        self.negotiated, self.unrecognized_options = self._memory.negotiated(body)
+        if self.negotiated >> 16 == 0:  # the minor version alone, as the manual has it; PostgreSQL sends both
+            self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16

@@ -52,6 +52,8 @@ class Sending(Copying):
                 current = round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, self.observer.begins())
                 if self._copying is not None:
                     current.copying = self._copied(self._copying)
+                elif self._copy_both and self._owed:
+                    current.copying = self._copied(self._owed[0])
             self._offsets[FRONTEND] += size
             current.sent_bytes += size
             sent = current.sent

@@ -18,6 +18,7 @@ from pgtrace.session.memory import Memory
 from pgtrace.session.owed import Owed
 from pgtrace.session.roundtrips import RoundTrips
 from pgtrace.session.statements import Statements
+from pgtrace.sqltext.replication import is_answered_in_parts
 
 Handler = Callable[[int, bytes], None]
 """What is done with a message: its time and its body."""
@@ -59,6 +60,8 @@ class State:
         """The latest ParameterStatus of each name."""
         self.negotiated: int | None = None
         """The protocol version of NegotiateProtocolVersion."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """The protocol options that NegotiateProtocolVersion says the server does not know."""
         self.status = ""
         """Transaction status of the latest ReadyForQuery."""
         self.authentication = -1
@@ -76,6 +79,8 @@ class State:
         self._skipping = False
         self._copying: Owed | None = None
         self._copy_both = False
+        self._copy_told = False
+        """The observer was told of a COPY that is not over."""
         self._last_end_ns = 0
         self._frontend_handlers: dict[int, Handler] = {}
         self._backend_handlers: dict[int, Handler] = {}
@@ -130,6 +135,15 @@ class State:
         self._last_end_ns = time_ns
         item.rows = 0
         item.columns = None
+
+    def _next_part(self, item: Owed) -> tuple[Statement, bool]:
+        """The statement of a simple Query that is answered now, and whether it has been answered before: some replication commands are, in parts."""
+        if item.parts:
+            item.statement = item.parts.pop(0)
+            return item.statement, False
+        if item.statement is not None and item.statement.sql is not None and is_answered_in_parts(item.statement.sql):
+            return item.statement, True
+        return UNKNOWN_STATEMENT, False
 
     def _continues(self, item: Owed) -> bool:
         """Whether it goes on with a suspended portal."""

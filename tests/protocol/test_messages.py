@@ -9,14 +9,14 @@ import pytest
 from construct import ConstructError
 from message_mutants import mutants
 
-from pgtrace.protocol import authentication, backend, codes, frontend, registry, startup
+from pgtrace.protocol import authentication, backend, codes, frontend, registry, replication, startup
 from pgtrace.protocol.bodies import Body
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message, message
 from pgtrace.protocol.primitives import Field, Rest, ZString
 
 MUTANTS_PER_MESSAGE = 500
-CLASSES = [*registry.MESSAGES, frontend.BindHead]
+CLASSES = [*registry.MESSAGES, *replication.MESSAGES, frontend.BindHead, startup.Version2StartupMessage]
 
 
 def class_id(kind: type[Message]) -> str:
@@ -183,7 +183,7 @@ def test_wire_puts_the_right_header_before_the_body() -> None:
     assert startup.SSLRequest().wire() == b"\0\0\0\x08\x04\xd2\x16\x2f"
     assert startup.SSLRequestReply("S").wire() == b"S"
     assert startup.GSSENCRequestReply("G").wire() == b"G"
-    assert startup.Version2Error(b"no\n\0").wire() == b"Eno\n\0"
+    assert startup.Version2Error("no\n").wire() == b"Eno\n\0"
 
 
 def test_the_decorator_refuses_fields_that_are_not_the_bodys() -> None:

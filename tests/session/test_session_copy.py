@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playbook import play
+from playbook import Heard, play, records
+
+from pgtrace.capture.record import Data
+from pgtrace.session.connection import Session
+from pgtrace.session.events import RoundTrip, Statement
 
 
 def test_copy_in_by_query_is_one_execution_of_two_round_trips() -> None:
@@ -121,3 +125,98 @@ def test_copy_data_in_a_round_trip_of_its_own_tells_its_statement(asked: str, ha
     assert second.statements == []
     assert second.copying is not None
     assert second.copying.sql == "COPY t FROM STDIN"
+
+
+def test_copied_rows_are_the_server_s_own_count() -> None:
+    session, _ = play(
+        "F Query COPY t TO STDOUT; COPY t TO '/tmp/t'\nB CopyOutResponse | CopyData 1 ×4 | CopyDone | CommandComplete COPY 4 "
+        "| CommandComplete COPY 9 | ReadyForQuery I\n"
+        "F Query COPY t FROM STDIN\nB CopyInResponse\nF CopyData 1 | CopyDone\nB CommandComplete COPY 3 | ReadyForQuery I\n"
+        "F Parse - COPY t FROM STDIN | Bind - - | Execute - | Flush\nB ParseComplete | BindComplete | CopyInResponse\n"
+        "F CopyData 1 | CopyDone | Sync\nB CommandComplete COPY 20 | ReadyForQuery I\n"
+        "F Query COPY t FROM STDIN\nB CopyInResponse\nF CopyData 1 | CopyDone\nB ErrorResponse 23505 duplicate key | ReadyForQuery I\n"
+        "F Query COPY t FROM STDIN\nB CopyInResponse\nF CopyData 1 | CopyDone\nB CommandComplete COPY many | ReadyForQuery I\n"
+    )
+    assert (session.tally.copy_in_rows, session.tally.copy_out_rows) == (23, 4)
+
+
+STREAM = "F Query START_REPLICATION SLOT s LOGICAL 0/0\nB CopyBothResponse\nB CopyData w\nF CopyData r\nB CopyData w\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "others"),
+    [
+        ("F CopyDone\nB CopyData w | CopyDone | CommandComplete COPY 0 | CommandComplete START_REPLICATION | ReadyForQuery I\n", "ddd"),
+        ("B CopyDone\nF CopyDone\nB CommandComplete COPY 0 | CommandComplete START_REPLICATION | ReadyForQuery I\n", "dddc"),
+        (
+            "B CopyDone\nF CopyDone\nB RowDescription tli:20 | DataRow 2 | CommandComplete COPY 0 | CommandComplete X | ReadyForQuery I\n",
+            "dddc",
+        ),
+    ],
+)
+def test_a_stream_ended_by_either_side_is_one_execution(end: str, others: str) -> None:
+    session, heard = play(STREAM + end)
+    assert session.tally.round_trips == 2
+    assert heard.ran == ["START_REPLICATION SLOT s LOGICAL 0/0"]
+    assert session.tally.executions == 1
+    assert heard.round_trips[2].copying is not None
+    assert "".join(map(chr, heard.others)) == others
+    assert session.is_quiet
+
+
+def test_a_stream_is_quiet_while_it_goes_on() -> None:
+    session, _ = play(STREAM)
+    assert session.is_quiet
+    assert session.tally.copy_out_rows == 0
+
+
+def test_an_error_in_a_stream_is_a_row_of_its_own() -> None:
+    """What the server sends between two CopyData is not part of the round trip that asked for the stream, which closed long ago."""
+    session, heard = play(
+        STREAM
+        + "B ErrorResponse 58P01 WAL has been removed | ReadyForQuery I\nF Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n"
+    )
+    assert bytes(heard.round_trips[1].received) == b"W"
+    assert "".join(map(chr, heard.others)) == "dddEZ"
+    assert [one.sql for one in heard.failures if one] == ["START_REPLICATION SLOT s LOGICAL 0/0"]
+    assert session.tally.round_trips == 2
+    assert session.is_quiet
+
+
+def test_a_base_backup_is_one_execution() -> None:
+    session, heard = play(
+        "F Query BASE_BACKUP (MANIFEST 'yes')\n"
+        "B RowDescription recptr:25 | DataRow 0/2 | CommandComplete SELECT | RowDescription spcoid:26 | DataRow 1 ×2 | CommandComplete SELECT\n"
+        "B CopyOutResponse | CopyData n ×9 | CopyDone | RowDescription recptr:25 | DataRow 0/3 | CommandComplete SELECT\n"
+        "B CommandComplete BASE_BACKUP | ReadyForQuery I\n"
+    )
+    assert heard.ran == ["BASE_BACKUP (MANIFEST 'yes')"]
+    assert sum(one.rows for one in heard.executions) == 4
+    assert (session.tally.round_trips, session.tally.executions) == (1, 1)
+
+
+def test_the_observer_hears_when_copying_begins_and_ends() -> None:
+    heard = []
+
+    class Listener(Heard):
+        def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+            heard.append((chr(code), statement and statement.sql))
+
+        def copy_ended(self) -> None:
+            heard.append(("end", None))
+
+    session = Session(Listener())
+    for one in records(
+        "F Query COPY t TO STDOUT; COPY u TO STDOUT\nB CopyOutResponse | CopyDone | CommandComplete COPY 0 | CopyOutResponse | CopyDone\n"
+        "B CommandComplete COPY 0 | ReadyForQuery I\nF Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n" + STREAM
+    ):
+        if isinstance(one, Data):
+            session.receive(one.side, one.time_ns, one.data, one.offset)
+    session.gap(0)
+    assert heard == [
+        ("H", "COPY t TO STDOUT"),
+        ("H", "COPY u TO STDOUT"),
+        ("end", None),
+        ("W", "START_REPLICATION SLOT s LOGICAL 0/0"),
+        ("end", None),
+    ]

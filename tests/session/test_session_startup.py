@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playbook import play
 
+from pgtrace.protocol.fields import error_fields
+
 READY = "AuthenticationOk | ParameterStatus server_version 18.1 | BackendKeyData 42 key1 | ReadyForQuery I"
 START = "F StartupMessage user=app database=shop\n"
 SCRAM = (
@@ -21,6 +23,14 @@ SETUPS = [
     ("SSLRequest before GSSENCRequest", f"F SSLRequest\nB SSLRequestReply N\nF GSSENCRequest\nB GSSENCRequestReply N\n{START}B {READY}", 3),
     ("both sent at once are one wait", f"F SSLRequest | GSSENCRequest\nB SSLRequestReply N\nB GSSENCRequestReply N\n{START}B {READY}", 2),
     ("in several reads it is still one", START + "B AuthenticationOk\nB ParameterStatus a b\nB ReadyForQuery I", 1),
+    ("GSSAPI: tokens until it is Ok", START + "B AuthenticationGSS\nF GSSResponse t1\nB AuthenticationGSSContinue t2\nF GSSResponse t3\n" f"B {READY}", 3),
+    ("SSPI", f"{START}B AuthenticationSSPI\nF GSSResponse t1\nB {READY}", 2),
+    ("OAUTHBEARER: no final message", f"{START}B AuthenticationSASL OAUTHBEARER\nF SASLInitialResponse OAUTHBEARER n,,\x01\nB {READY}", 2),
+    ("OAUTHBEARER refused: the server's reason is answered before it gives up", START + "B AuthenticationSASL OAUTHBEARER\n"
+     "F SASLInitialResponse OAUTHBEARER n,,\x01\nB AuthenticationSASLContinue {}\nF SASLResponse \x01\nB ErrorResponse FATAL 28000 no\nc1 close B", 3),
+    ("GSSAPI encryption: nothing more is seen", "F GSSENCRequest\nB GSSENCRequestReply G\nc1 opaque F 900\nc1 opaque B 70\nc1 close F", 1),
+    ("protocol 2.0 refused: its error answers", "F StartupMessage protocol=2.0 user=app\nB Version2Error FATAL:  unsupported\nc1 close B", 1),
+    ("no process for it: an error of protocol 2.0", START + "B Version2Error could not fork new process for connection: no memory\nc1 close B", 1),
     ("refused: an ErrorResponse answers", START + "B ErrorResponse FATAL 28P01 password\nc1 close B", 1),
     ("refused after the password", START + "B AuthenticationCleartextPassword\nF PasswordMessage x\nB ErrorResponse FATAL 28P01 no\nc1 close B", 2),
     ("never answered", START, 1),
@@ -54,6 +64,25 @@ def test_a_negotiated_version_belongs_to_the_same_round_trip() -> None:
     assert session.tally.setup_round_trips == 1
     assert session.negotiated == 196608
     assert bytes(heard.round_trips[0].received) == b"vRSKZ"
+
+
+@pytest.mark.parametrize(("said", "protocol"), [("3.2", 196610), ("0.2", 196610), ("3.0", 196608)])
+def test_a_greased_version_and_option_are_negotiated(said: str, protocol: int) -> None:
+    """PostgreSQL says the whole version; where only the minor one is said, as the manual has it, the major one is the driver's."""
+    session, _ = play(
+        "F StartupMessage protocol=3.9999 user=app _pq_.test_protocol_negotiation=\n"
+        f"B NegotiateProtocolVersion {said} _pq_.test_protocol_negotiation\nB {READY}\n"
+    )
+    assert session.negotiated == protocol
+    assert session.unrecognized_options == ("_pq_.test_protocol_negotiation",)
+
+
+def test_an_error_of_protocol_2_is_the_round_trip_s() -> None:
+    _, heard = play("F StartupMessage protocol=2.0 user=app\nB Version2Error FATAL:  unsupported frontend protocol 2.0\nc1 close B")
+    (round_trip,) = heard.round_trips
+    assert round_trip.errors == 1
+    assert error_fields(round_trip.error) == {"M": "FATAL:  unsupported frontend protocol 2.0"}
+    assert heard.failures == [None]
 
 
 def test_parameters_and_key_are_learned() -> None:

@@ -1,0 +1,225 @@
+"""Where the rows of a COPY end, over CopyData that may be cut anywhere: text and CSV here, binary in copy_binary.py.
+
+CopyData is a stream: one message may hold several rows or a part of one. A reader is fed the messages of one COPY in order and knows at each how many
+rows have ended. It looks for the ends alone; what stands in a row is shown by fields(), when somebody looks.
+
+- Text: a row is a line. A backslash takes the next byte with it, so an escaped line break ends none. The first line break decides whether lines end in
+  `\\n` (or `\\r\\n`) or in `\\r`. A line of `\\.` ends the data.
+- CSV: the same with quotes instead of backslashes; inside them a line break is data. The escape byte means something inside quotes alone, before any
+  byte. Where quote and escape are the same, two in a row are quote, end and quote, begin again.
+- A first line that names the columns (HEADER) is no row. What is left behind the last line break is a row when the data ends.
+
+Not known here: client encodings whose later bytes look like a backslash (SJIS, BIG5, GBK, ...); an escape may then be seen where there is none.
+
+Source: PostgreSQL manual, "COPY", "File Formats"; the server's copyfromparse.c for what it accepts.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Final, Self
+
+from pgtrace.protocol.primitives import Field
+
+ROWS_SHOWN: Final = 100
+"""Rows of one message that are fields of their own; the rest is one."""
+_MARKER: Final = b"\\."
+
+
+class Rows:
+    """A reader of one COPY's data. `rows` have ended so far; None once the place is lost."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._lost = False
+
+    @property
+    def rows(self) -> int | None:
+        return None if self._lost else self._ended
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """The data has ended."""
+
+    def lose(self) -> None:
+        """Bytes are missing from here on."""
+        self._lost = True
+
+    def fields(self, data: bytes) -> list[Field]:
+        """The rows and parts of rows in the next bytes, which are fed by this: each field begins where the one before it ended."""
+        raise NotImplementedError
+
+    def twin(self) -> Self:
+        """The same reader at the same place."""
+        return copy.copy(self)
+
+
+class TextRows(Rows):
+    """Lines, with backslashes."""
+
+    _word = "text"
+
+    def __init__(self, *, header: bool = False) -> None:
+        super().__init__()
+        self._special: tuple[bytes, ...] = (
+            b"\\",
+        )  # without them, and with lines known to end in \n, line breaks are all there is to count
+        self._header = header  # the line that names the columns is still to come
+        self._line_break = b""  # what ends a line, once known: \n or \r
+        self._return_pending = False  # a \r ended the data before: the next byte tells what it is
+        self._taken = False  # the first byte of the next data is taken by an escape
+        self._head = b""  # the first bytes of the line that has begun
+        self._over = False  # behind the marker
+
+    def feed(self, data: bytes) -> None:
+        known = self._line_break == b"\n" and not (self._header or self._taken or self._over or self._head[:1] == b"\\")
+        if known and self._is_plain(data):
+            self._ended += data.count(b"\n")
+            begun = data.rfind(b"\n") + 1
+            self._head = data[begun : begun + 4] if begun else (self._head + data[:4])[:4]
+        else:
+            self._ends(data)
+
+    def finish(self) -> None:
+        if self._return_pending:
+            self._return_pending = False
+            self._end_line(b"")
+        elif self._head:
+            self._end_line(b"")
+
+    def fields(self, data: bytes) -> list[Field]:
+        found: list[Field] = []
+        position = self._resolve_return(data)
+        if position:
+            found.append(self._field("line break", data, 0, position))
+        began, before = bool(self._head), self._ended
+        ahead = self.twin()
+        shown = [position + end for end in ahead._ends(data[position:])]
+        self._line_break = ahead._line_break  # what one line alone does not tell
+        for number, end in enumerate(shown):
+            if number == ROWS_SHOWN:
+                break
+            header, over = self._header, self._over
+            self._ends(data[position:end])
+            name = "header" if header else f"row {self._ended}" if self._ended > before else "end of data"
+            before = self._ended
+            found.append(self._field("behind the end" if over else name + (", its end" if began else ""), data, position, end))
+            began = False
+            position = end
+        self._ends(data[position:])
+        if position < len(data):
+            left = len(shown) - ROWS_SHOWN
+            name = f"{left} more rows" if left > 0 else "behind the end" if self._over else f"row {self._ended + 1}, a part"
+            found.append(self._field(name, data, position, len(data)))
+        return found
+
+    def _is_plain(self, data: bytes) -> bool:
+        return not any(byte in data for byte in self._special)
+
+    def _field(self, name: str, data: bytes, start: int, end: int) -> Field:
+        return Field(name, data[start:end].rstrip(b"\r\n").decode("utf-8", "surrogateescape"), self._word, start, end, 0)
+
+    def _ends(self, data: bytes) -> list[int]:
+        """Where lines end in the next bytes, behind their line breaks."""
+        ends: list[int] = []
+        start = position = self._resolve_return(data)
+        while (at := self._next_break(data, position)) >= 0:
+            position = at + 1
+            if not self._line_break:
+                if data[at : at + 1] == b"\n":
+                    self._line_break = b"\n"
+                elif position == len(data):
+                    self._return_pending = True
+                    break
+                elif data[position : position + 1] == b"\n":
+                    self._line_break = b"\n"
+                    position += 1
+                else:
+                    self._line_break = b"\r"
+            self._end_line(data[start : min(at, start + 4)])
+            ends.append(position)
+            start = position
+        if len(self._head) < 4:
+            self._head += data[start : start + 4 - len(self._head)]
+        return ends
+
+    def _resolve_return(self, data: bytes) -> int:
+        """What a \\r at the end of the data before was, now that more has come; how many of the next bytes belong to it."""
+        if not self._return_pending or not data:
+            return 0
+        self._return_pending = False
+        self._line_break = b"\n" if data[:1] == b"\n" else b"\r"
+        self._end_line(b"")
+        return int(self._line_break == b"\n")
+
+    def _end_line(self, rest: bytes) -> None:
+        line, self._head = self._head + rest, b""
+        if self._header:
+            self._header = False
+        elif self._is_marker(line.rstrip(b"\r")):
+            self._over = True
+        elif not self._over:
+            self._ended += 1
+
+    def _is_marker(self, line: bytes) -> bool:
+        return line == _MARKER
+
+    def _next_break(self, data: bytes, position: int) -> int:
+        """Where the next byte is that ends a line, or may end one while that is not known; -1 where there is none."""
+        if self._taken and position < len(data):
+            self._taken = False
+            position += 1
+        pattern = _TEXT[self._line_break]
+        while match := pattern.search(data, position):
+            if match[0][:1] != b"\\":
+                return match.start()
+            position = match.end()
+            if len(match[0]) == 1:
+                self._taken = True
+                return -1
+        return -1
+
+
+_BREAKS: Final = {b"": rb"[\r\n]", b"\n": rb"\n", b"\r": rb"\r"}
+_TEXT: Final = {known: re.compile(rb"\\[\s\S]?|" + breaks) for known, breaks in _BREAKS.items()}
+
+
+class CsvRows(TextRows):
+    """Lines, with quotes."""
+
+    _word = "CSV"
+
+    def __init__(self, *, header: bool = False, quote: bytes = b'"', escape: bytes = b'"', marker: bool = False) -> None:
+        """`marker`: whether a line of `\\.` ends the data, as it did before PostgreSQL 18."""
+        super().__init__(header=header)
+        self._special = (b"\\", quote)
+        self._marker = marker
+        self._quoted = False
+        self._quote = quote
+        self._outside = {known: re.compile(re.escape(quote) + b"|" + breaks) for known, breaks in _BREAKS.items()}
+        self._inside = re.compile(re.escape(quote) + (b"|" + re.escape(escape) + rb"[\s\S]?" if escape != quote else b""))
+
+    def _is_plain(self, data: bytes) -> bool:
+        return not self._quoted and super()._is_plain(data)
+
+    def _is_marker(self, line: bytes) -> bool:
+        return self._marker and line == _MARKER
+
+    def _next_break(self, data: bytes, position: int) -> int:
+        if self._taken and position < len(data):
+            self._taken = False
+            position += 1
+        while match := (self._inside if self._quoted else self._outside[self._line_break]).search(data, position):
+            position = match.end()
+            if match[0] == self._quote:
+                self._quoted = not self._quoted
+            elif not self._quoted:
+                return match.start()
+            elif len(match[0]) == 1:
+                self._taken = True
+                return -1
+        return -1
