@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from driving import Drive
 from rich.cells import cell_len
-from wire_recording import Recording, bind, checkout, done, error, int8, query, ready, startup
+from wire_recording import Recording, bind, checkout, done, error, int8, query, ready
 
-from pgtrace.capture.record import Open
 from pgtrace.tui.theme import MONO
 
 
@@ -81,19 +80,6 @@ async def test_the_only_driver_is_named_in_the_totals(recording: Recording, driv
         assert "driver" not in lines[4]
     async with drive(recording, (80, 24)) as driven:
         assert (await driven.lines())[1].rstrip().endswith("0 errors                 asyncpg")
-
-
-async def test_the_list_does_not_move_while_a_driver_is_not_told_yet(shop: Recording, drive: Drive) -> None:
-    async with drive(shop, live=True) as driven:
-        before = [line[:60] for line in (await driven.lines())[:8]]
-        assert before[6].startswith(" 1 Timeline")
-        shop._connections += 1
-        shop._put(Open(shop._time(), 9, "127.0.0.1:6433", "db:5432", "127.0.0.1:40009", "10.0.0.5:5432", shop._wall()))
-        shop.send(9, startup(user="app"))
-        after = [line[:60] for line in await driven.arrived(shop)]
-        assert after[6].startswith(" 1 Timeline")
-        assert len(driven.app.view.snapshot.drivers) == 3
-        assert driven.app.view.snapshot.connections == 4
 
 
 async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, drive: Drive) -> None:
