@@ -217,7 +217,8 @@ def test_names_from_the_wire_are_shown_escaped(
     with psycopg.connect(server.url(proxy.host, proxy.port), dbname=database) as connection:
         assert EnumInfo.fetch(connection, '"od\x1b[2Jd"') is not None
         connection.cursor(binary=True).execute('SELECT \'x\'::"od\x1b[2Jd" AS "a\x1b[2Jb"').fetchone()
-    lines = list(messages.rows_as_text(trace_of(proxy), with_fields=True))
+    trace = trace_of(proxy)
+    lines = list(messages.rows_as_text(trace, range(len(trace.rows)), with_fields=True))
     assert not any("\x1b" in line for line in lines)
     [line] = [line for line in lines if "learned from #" in line]
     assert "'x'" in line
