@@ -163,7 +163,7 @@ async def test_n_stops_at_problems_and_says_when_there_is_none(shop: Recording, 
 async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.press("j", "c")
-        assert "/ conn:2  4 of 25" in lines[6]
+        assert "/ conn:2  6 of 25" in lines[6]
         assert {line[11:13] for line in lines[8:12]} == {"c2"}
         await driven.press("c")
         lines = await driven.press("C")

@@ -1,0 +1,166 @@
+"""What is on the screen: its widgets, and how it shares its lines out among them.
+
+What is shown is View's, how many lines each band gets is bands', what a widget draws is its own. Here is decided which widgets are on display and which of
+them has the focus, from the pane that is chosen and what is open: the inspector, the help.
+"""
+
+from __future__ import annotations
+
+import time
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.widget import Widget
+
+from pgtrace.tui.bands import bands
+from pgtrace.tui.empty import Empty, TooSmall
+from pgtrace.tui.footer import CopyMenu, Footer
+from pgtrace.tui.help import Help
+from pgtrace.tui.inspector import Inspector
+from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.spelled import Spelled
+from pgtrace.tui.status import Status
+from pgtrace.tui.tabs import Tabs
+from pgtrace.tui.timeline import Timeline
+from pgtrace.tui.totals import Totals
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import LineWidget
+
+
+class Layout(Screen[None]):
+    """The screen without its keys."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self.view = view
+        self.status = Status(view, id="status")
+        self.totals = Totals(view, id="totals")
+        self.tabs = Tabs(view, id="tabs")
+        self.timeline = Timeline(view, id="timeline")
+        self.empty = Empty(view, id="empty")
+        self.spelled = Spelled(view, id="spelled")
+        self.inspector = Inspector(view, id="inspector")
+        self.drivers = Drivers(view, id="drivers")
+        self.help_screen = Help(view, id="help")
+        self.footer = Footer(view, id="footer")
+        self.copy_menu = CopyMenu(view, id="copy-menu")
+        self.pane = "timeline"
+        self.inspecting = False
+        self.helping = False
+        self._area: Widget | None = None
+        """The area that had the focus last, also while the terminal's window has lost it."""
+        self._room: Size | None = None
+        self._laid_out: tuple[object, ...] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TooSmall(self.view, id="too-small")
+        with Container(id="all"):
+            yield self.status
+            yield self.totals
+            yield self.tabs
+            with Container(id="body"):
+                yield self.timeline
+                yield self.empty
+                yield self.drivers
+                yield self.help_screen
+            yield self.spelled
+            yield self.inspector
+            yield self.footer
+            yield self.copy_menu
+
+    def on_mount(self) -> None:
+        """Begin with what is there."""
+        self.copy_menu.display = False
+        self.view.tick(time.monotonic())
+        self.lay_out()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Share the lines out anew."""
+        self._room = event.size
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Decide what is on display and how high it is."""
+        width, height = self._room or self.app.size
+        timeline = self.pane == "timeline" and not self.helping
+        drivers, empty = self._content()
+        state = (width, height, timeline, self.inspecting, self.helping, (drivers, empty))
+        if state != self._laid_out:
+            self._laid_out = state
+            shares = bands(width, height, drivers, timeline=timeline, inspector=self.inspecting and not empty)
+            self.set_class(not shares.fits, "-too-small")
+            self.totals.narrow = self.tabs.narrow = shares.narrow
+            self.tabs.active = self.pane
+            self.totals.styles.height = shares.totals
+            if shares.inspector:
+                self.inspector.share_out(width, shares.inspector, alone=shares.inspector_alone)
+            listed = timeline and not shares.inspector_alone
+            self.query_one("#body").display = not shares.inspector_alone
+            self.timeline.display = listed and not empty
+            self.empty.display = listed and empty
+            self.spelled.display = listed and not empty
+            self.inspector.display = bool(shares.inspector)
+            self.drivers.display = self.pane == "drivers" and not self.helping
+            self.help_screen.display = self.helping
+            self._focus_something()
+        self.draw()
+
+    def draw(self) -> None:
+        """Have every visible widget show the present."""
+        if self._laid_out is not None and self._content() != self._laid_out[-1]:
+            self.lay_out()
+            return
+        self.timeline.refresh_list()
+        self.follow_cursor()
+        for widget in (self.status, self.totals, self.tabs, self.empty, self.drivers, self.help_screen):
+            widget.redraw()
+        self.draw_footer()
+
+    def paint(self) -> None:
+        """Everything anew: the terminal may have lost it."""
+        for widget in self.query(LineWidget):
+            widget.refresh()
+
+    def on_descendant_focus(self) -> None:
+        """The footer's keys are those of the focused area, and cursors show where the focus is."""
+        self._area = self.focused
+        for widget in (self.inspector.messages, self.inspector.fields):
+            widget.redraw()
+        self.draw_footer()
+
+    def follow_cursor(self) -> None:
+        item = self.timeline.item
+        self.spelled.item = item
+        self.spelled.redraw()
+        if self.inspector.display and self.inspecting:
+            self.inspector.show(item)
+
+    def draw_footer(self) -> None:
+        listed = self.pane == "timeline" and not self.helping
+        self.footer.keys = self._area.hints() if isinstance(self._area, LineWidget) else ()
+        self.footer.position = self.timeline.position if listed else ("", "dim")
+        self.footer.redraw()
+
+    def _content(self) -> tuple[int, bool]:
+        """What of the content decides the layout: driver lines, and whether there is nothing at all."""
+        view = self.view
+        empty = not len(view.listing) and not view.listing.behind and view.listing.selection.everything
+        return (len(view.snapshot.drivers) if self.totals.driver_rows else 0), empty
+
+    def _focus_something(self) -> None:
+        """Keep the focus on an area that is on display."""
+        if self.focused is not None and all(node.display for node in self.focused.ancestors_with_self if isinstance(node, Widget)):
+            return
+        if self.helping:
+            self.set_focus(self.help_screen)
+        elif self.pane == "drivers":
+            self.set_focus(self.drivers)
+        elif self.inspecting and self.inspector.display:
+            self.set_focus(self.inspector.messages)
+        elif self.empty.display:
+            self.set_focus(self.empty)
+        else:
+            self.set_focus(self.timeline)
