@@ -90,8 +90,9 @@ class Import:
         return trouble + self._converter.notes()
 
     def nothing_found(self) -> str:
-        """Why no connection was found."""
-        return self._converter.nothing_found()
+        """Why no connection was found, with everything there is to say; empty where there is one, or need not be."""
+        reason = "" if self.connections else self._converter.nothing_found()
+        return "; ".join([reason, *self.notes()]) if reason else ""
 
     def close(self) -> None:
         """Close both files. Closing twice is fine."""
@@ -111,7 +112,7 @@ class Import:
         if first.startswith(packets.MAGICS):
             return Pcap(named)
         if not first:
-            raise CaptureError(path, f"{self.input.trouble or 'empty'}: nothing can be read")
+            raise CaptureError(path, self.input.trouble or "empty: nothing was recorded")
         raise CaptureError(path, "neither a pgtrace capture nor a pcap: it does not begin like one")
 
     def _write(self, records: list[Record]) -> None:

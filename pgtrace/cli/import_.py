@@ -23,18 +23,19 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
     The protocol's secrets are blanked, as in every capture. What could not be read is told on stderr.
     """
     from pgtrace.capture.importing import Import
-    from pgtrace.cli.imports import ending_on_interrupt, named_ports, tell_notes
+    from pgtrace.cli.imports import ending_on_interrupt, named_ports
     from pgtrace.cli.progress import turns
     from pgtrace.errors import CaptureError
 
     name = os.fspath(file)
-    with Import(name, os.fspath(out), keep_bytes=keep, named=named_ports()) as one:
+    with ending_on_interrupt() as begun, Import(name, os.fspath(out), keep_bytes=keep, named=named_ports()) as one:
+        begun(one)
         size = one.input.size_bytes
-        with ending_on_interrupt(one):
-            turns(one.step, lambda: one.input.done_bytes / size if size else None, "importing", quiet=quiet)
-    tell_notes(name, one)
-    if not one.connections and (nothing := one.nothing_found()):
+        turns(one.step, lambda: one.input.done_bytes / size if size else None, "importing", quiet=quiet)
+    if nothing := one.nothing_found():
         shutil.rmtree(out) if keep else out.unlink()
         raise CaptureError(name, nothing)
+    for note in one.notes():
+        click.echo(f"pgtrace: {name}: {note}", err=True)
     if not quiet:
         click.echo(f"pgtrace: {one.connections} connections written to {out}; look at them with: pgtrace open {out}", err=True)

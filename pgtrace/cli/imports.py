@@ -12,8 +12,8 @@ import atexit
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
@@ -30,8 +30,9 @@ DEFAULT_KEEP_BYTES: Final = 1 << 30
 class Imports:
     """The FILEs of a command as captures."""
 
-    def __init__(self, files: Sequence[str | os.PathLike[str]]) -> None:
-        """Begin to import those that are no captures. Raises what Import raises."""
+    def __init__(self, files: Sequence[str | os.PathLike[str]], begun: Callable[[Import], None]) -> None:
+        """Begin to import those that are no captures, and tell `begun` of each. Raises what Import raises."""
+        self._begun = begun
         self.names = [os.fspath(file) for file in files]
         self.paths: list[str] = []
         """Of each FILE: the capture to read."""
@@ -64,19 +65,10 @@ class Imports:
     def tell(self) -> None:
         """What was lost or left out, on stderr. Raises CaptureError where the only FILE holds no connection."""
         for name, one in self._all.items():
-            tell_notes(name, one)
-            nothing = "" if one.connections else one.nothing_found()
-            if nothing and len(self.names) == 1:
+            if (nothing := one.nothing_found()) and len(self.names) == 1:
                 raise CaptureError(name, nothing)
-            if nothing:
-                click.echo(f"pgtrace: {name}: {nothing}", err=True)
-
-    @contextmanager
-    def ending_on_interrupt(self) -> Iterator[None]:
-        """While this lasts, the first Ctrl-C ends standard input."""
-        one = self._all.get(STDIN)
-        with ending_on_interrupt(one) if one is not None else nullcontext():
-            yield
+            for line in [nothing] if nothing else one.notes():
+                click.echo(f"pgtrace: {name}: {line}", err=True)
 
     def _begin(self, name: str) -> str:
         if name in self._all:
@@ -84,34 +76,35 @@ class Imports:
         directory = temporary_directory()
         path = os.path.join(directory, "capture")
         one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports())
+        self._begun(one)
         self._all[name] = one
         self._running.append(one)
         return path
 
 
 @contextmanager
-def ending_on_interrupt(one: Import) -> Iterator[None]:
-    """While this lasts, the first Ctrl-C ends standard input, with all that is on its way; other FILEs are interrupted as ever."""
-    if one.input.path != STDIN:
-        yield
-        return
+def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
+    """While this lasts, the first Ctrl-C ends standard input, with all that is on its way, once its import was told to what is yielded."""
+    streams: list[Import] = []
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt(_number: int, _frame: Any) -> None:
-        one.input.interrupt()
         signal.signal(signal.SIGINT, before)
+        if not streams:
+            raise KeyboardInterrupt
+        for one in streams:
+            one.input.interrupt()
 
-    signal.signal(signal.SIGINT, interrupt)
+    def told(one: Import) -> None:
+        if one.input.path == STDIN:
+            streams.append(one)
+
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        yield told
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def tell_notes(name: str, one: Import) -> None:
-    """What was lost or left out, on stderr."""
-    for note in one.notes():
-        click.echo(f"pgtrace: {name}: {note}", err=True)
 
 
 def named_ports() -> frozenset[int]:

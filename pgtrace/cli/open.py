@@ -23,7 +23,7 @@ def command(files: tuple[Path, ...]) -> None:
 
     from pgtrace.analysis.trace import Trace
     from pgtrace.capture.inputs import STDIN
-    from pgtrace.cli.imports import Imports
+    from pgtrace.cli.imports import Imports, ending_on_interrupt
     from pgtrace.cli.progress import turns
     from pgtrace.cli.streamed import imported_stdin
 
@@ -34,8 +34,8 @@ def command(files: tuple[Path, ...]) -> None:
         with imported_stdin() as path:
             _run(Trace.open([path], names=names), names)
         return
-    imports = Imports(names)
-    with imports.ending_on_interrupt():
+    with ending_on_interrupt() as begun:
+        imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing")
     imports.tell()
     _run(Trace.open(imports.paths, names=names), names)

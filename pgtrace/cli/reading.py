@@ -12,7 +12,7 @@ from pgtrace.analysis.filter import Filter, Selection
 from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.inputs import STDIN
-from pgtrace.cli.imports import Imports
+from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.progress import turns
 
 _STEP_S = 0.2
@@ -20,8 +20,8 @@ _STEP_S = 0.2
 
 def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
     """The captures, read to their present end; what is no capture is imported first. Raises CaptureError."""
-    imports = Imports(tuple(files))
-    with imports.ending_on_interrupt():
+    with ending_on_interrupt() as begun:
+        imports = Imports(tuple(files), begun)
         if len(imports.names) > 1:
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
         trace = Trace.open(imports.paths, timeline=timeline, names=imports.names)
@@ -53,19 +53,22 @@ def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace,
         trace = read(files, quiet=quiet)
         yield trace, range(len(trace.rows))
         return
-    imports = Imports(names)
-    trace = Trace.open(imports.paths, names=names)
     listed = 0
     unfinished: list[int] = []
-    more = True
-    with imports.ending_on_interrupt():
-        while more:
-            more = imports.step() | trace.update()
+    running = True
+    with ending_on_interrupt() as begun:
+        imports = Imports(names, begun)
+        trace = Trace.open(imports.paths, names=names)
+        while True:
+            trace.update()
             places = [*unfinished, *range(listed, len(trace.rows))]
             listed = len(trace.rows)
-            unfinished = [place for place in places if more and trace.rows[place].is_open]
+            unfinished = [place for place in places if running and trace.rows[place].is_open]
             still_open = set(unfinished)
             yield trace, [place for place in places if place not in still_open]
+            if not running:
+                break
+            running = imports.step()  # this waits for more
     imports.tell()
 
 

@@ -82,8 +82,9 @@ UNREADABLE = [
     ("show {absent}", "no such file"),
     ("stats {capture} {absent}", "no such file"),
     ("stats {directory}", "no capture: the directory holds no segments"),
-    ("stats {empty}", "empty: nothing can be read"),
+    ("stats {empty}", "empty: nothing was recorded"),
     ("show {foreign}", "neither a pgtrace capture nor a pcap"),
+    ("stats {truncated}", "no packets in it; cut off within a packet"),
     ("stats {newer}", "capture version 7 was written by a newer pgtrace .*: upgrade pgtrace"),
     ("stats {capture}/x", "not a directory"),
 ]
@@ -110,7 +111,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     files = {
         "capture": header,
         "empty": b"",
-        "foreign": b"%PDF-1.7 and so on",
+        "foreign": b"GIF89a and so on",
+        "truncated": b"\xd4\xc3\xb2\xa1\2\0\4\0",
         "newer": header[:8] + b"\0\7" + header[10:],
         "garbled": b"\0",
     }
