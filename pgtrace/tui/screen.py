@@ -75,8 +75,6 @@ class MainScreen(Screen[None]):
         self._area: Widget | None = None
         """The area that had the focus last, also while the terminal's window has lost it."""
         self._came_from = ""
-        self._most_drivers = 0
-        """The list below the drivers' lines does not move back up when there is one less."""
         self._room: Size | None = None
         self._laid_out: tuple[object, ...] | None = None
 
@@ -304,7 +302,7 @@ class MainScreen(Screen[None]):
     def _copy(self, name: str, text: str) -> None:
         self.app.copy_to_clipboard(text)
         try:
-            self.footer.say(f"{name} copied, and to be found in {self.copied.write(text)}")
+            self.footer.say(f"{name} copied, also in {self.copied.write(text)}")
         except OSError as error:
             self.footer.say(f"{name} copied; it could not be written to a file: {error.strerror}")
 
@@ -330,8 +328,7 @@ class MainScreen(Screen[None]):
         """What of the content decides the layout: driver lines, and whether there is nothing at all."""
         view = self.view
         empty = not len(view.listing) and not view.listing.behind and view.listing.selection.everything
-        self._most_drivers = max(self._most_drivers, len(view.snapshot.drivers))
-        return (self._most_drivers if self.totals.driver_rows else 0), empty
+        return (len(view.snapshot.drivers) if self.totals.driver_rows else 0), empty
 
     def _focus_something(self) -> None:
         """Keep the focus on an area that is on display."""
