@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.theme import Theme
@@ -55,12 +56,15 @@ class PgTraceApp(App[None]):
         return self.main
 
     def on_mount(self) -> None:
-        """Read what is there, then go on reading."""
+        """Go on reading from here."""
         if sys.platform != "win32":
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
         self.app_resume_signal.subscribe(self, lambda _: self.main.paint())
-        self.view.tick(time.monotonic())
         self.set_interval(TICK_S, self.tick)
+
+    def on_key(self, event: events.Key) -> None:
+        """Here keys arrive in order, whichever area they came through; the bindings are next."""
+        self.main.before_bindings(event)
 
     def tick(self) -> None:
         """Read on and redraw what changed."""

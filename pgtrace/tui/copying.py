@@ -48,8 +48,8 @@ def of_message(shown: Fields, *, field_chosen: bool) -> list[Offer]:
         return []
     chosen = raw[field.start : field.end] if field_chosen else raw
     return [
-        Offer("v", f"value of {sanitise.text(field.name)}", lambda: safe(shown.value(field))),
-        Offer("h", "its hex" if field_chosen else "hex of the message", chosen.hex),
+        Offer("v", "value", lambda: safe(shown.value(field))),
+        Offer("h", "hex" if field_chosen else "hex of the message", chosen.hex),
     ]
 
 

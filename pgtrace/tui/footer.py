@@ -68,8 +68,8 @@ def _that_fit(hints: Hints, width: int) -> list[tuple[str, str]]:
     return shown
 
 
-class CopyMenu(LineWidget, can_focus=True):
-    """What can be copied, one key each. Any other key closes it."""
+class CopyMenu(LineWidget):
+    """What can be copied, one key each."""
 
     class Chosen(Message):
         """Something is to be copied, or nothing."""
@@ -83,19 +83,17 @@ class CopyMenu(LineWidget, can_focus=True):
         self.offers: tuple[Offer, ...] = ()
 
     def build(self, width: int, height: int) -> list[Strip]:
-        line = Line(self.view.pen, width).add(" ").add("copy  ", "attention")
+        line = Line(self.view.pen, width).add(" copy  ", "attention")
         for offer in self.offers:
             line.add(offer.key, "you").add(f" {offer.name}  ", "dim")
         return [line.add("esc", "you").add(" nothing", "dim").strip()]
 
-    def on_key(self, event: events.Key) -> None:
-        """The key says what."""
-        event.stop()
-        event.prevent_default()
-        self.post_message(self.Chosen(next((offer for offer in self.offers if offer.key == event.character), None)))
+    def offered(self, key: str | None) -> Offer | None:
+        """What a key stands for; nothing for any other."""
+        return next((offer for offer in self.offers if offer.key == key), None)
 
     def on_click(self, event: events.Click) -> None:
-        """So does a click on its name."""
+        """A click on a name is its key."""
         event.stop()
         end = len(" copy  ")
         for offer in self.offers:
@@ -103,7 +101,4 @@ class CopyMenu(LineWidget, can_focus=True):
             if event.x < end:
                 self.post_message(self.Chosen(offer))
                 return
-        self.post_message(self.Chosen(None))
-
-    def on_blur(self) -> None:
         self.post_message(self.Chosen(None))

@@ -19,6 +19,8 @@ from pgtrace.tui.widgets import LineWidget
 
 FIELDS_LEAST = 67
 """Cells of the right half: a line of hex in pairs and the rule before it."""
+_RULE_CELLS = 8
+"""What a rule has besides its texts, at the least."""
 
 
 class InspectorTitle(LineWidget):
@@ -43,12 +45,16 @@ class InspectorTitle(LineWidget):
         if row.shape.depth > 1:
             parts.append(f"depth {row.shape.depth}")
         elif row.shape.statement:
-            parts.append(rowtext.plain(row.shape.statement, 24))
+            parts.append(rowtext.plain(rowtext.statement_name(row.shape.statement, view.driver(row.connection)), 24))
         if row.shape.uncertain:
             parts.append("bytes are missing: counts are lower bounds")
-        took = f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms · " if row.is_round_trip else ""
-        count = f"{self.messages} message{'' if self.messages == 1 else 's'}"
-        return [lines.rule(view.pen, width, " · ".join(part for part in parts if part.strip()), f"{took}{count} · esc closes")]
+        left = " · ".join(part for part in parts if part.strip())
+        right = [f"{self.messages} message{'' if self.messages == 1 else 's'}", "esc closes"]
+        if row.is_round_trip:
+            right.insert(0, f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms")
+        while len(right) > 1 and lines.cells(left) + lines.cells(" · ".join(right)) + _RULE_CELLS > width:
+            right.pop()
+        return [lines.rule(view.pen, width, left, " · ".join(right))]
 
 
 class Inspector(Container):

@@ -81,6 +81,8 @@ class Listing:
         self._members: dict[int, list[int]] = {}  # first place of a fold -> places
         self._fold_of: dict[int, int] = {}  # connection -> first place of its fold
         self._seen = 0
+        self.shown = 0
+        """Rows that are listed, each member of a fold for itself."""
         self._end: int | None = None  # while frozen: rows there are
         self._then_open: dict[int, Row] = {}  # while frozen: rows as they were
         self._driver = driver
@@ -179,6 +181,7 @@ class Listing:
             return
         if selection.driver is not None and self._decided(connection) != selection.driver:
             return
+        self.shown += 1
         if row.shape.kind is Kind.SETUP and (self.fold == "set-up") != (connection in self._against):
             fold = self._fold_of.get(connection)
             if fold is not None:
@@ -193,7 +196,7 @@ class Listing:
         self._members.clear()
         self._fold_of.clear()
         self._drivers.clear()
-        self._seen = 0
+        self._seen = self.shown = 0
 
     def _decided(self, connection: int) -> str:
         driver = self._drivers.get(connection)

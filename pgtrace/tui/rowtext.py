@@ -156,6 +156,8 @@ def in_words(row: Row) -> str:
     """The flight spelled out; where only one message can be meant, it has the rows that came and the statement's name."""
     shape = row.shape
     text = notation.spell(shape.sent, shape.received, tuple(row.label.error.split()[:1]), shape.status)
+    if row.is_open:
+        text += " …" if shape.received else " → …"
     if row.rows > 1 and shape.received.count(b"D") == 1:
         text = text.replace("DataRow", f"DataRow×{row.rows}", 1)
     if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:

@@ -6,6 +6,7 @@ them has the focus, and which keys have a use at the moment: a key without one d
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from textual import events
@@ -73,10 +74,7 @@ class MainScreen(Screen[None]):
         self.helping = False
         self._area: Widget | None = None
         """The area that had the focus last, also while the terminal's window has lost it."""
-        self._before_menu: Widget | None = None
         self._came_from = ""
-        self._most_drivers = 0
-        """The list below the drivers' lines does not move back up when there is one less."""
         self._room: Size | None = None
         self._laid_out: tuple[object, ...] | None = None
 
@@ -97,7 +95,9 @@ class MainScreen(Screen[None]):
             yield self.copy_menu
 
     def on_mount(self) -> None:
+        """Begin with what is there."""
         self.copy_menu.display = False
+        self.view.tick(time.monotonic())
         self.lay_out()
 
     def on_unmount(self) -> None:
@@ -131,7 +131,7 @@ class MainScreen(Screen[None]):
             self.inspector.display = bool(shares.inspector)
             self.drivers.display = self.pane == "drivers" and not self.helping
             self.help_screen.display = self.helping
-            self.call_after_refresh(self._focus_something)
+            self._focus_something()
         self.draw()
 
     def draw(self) -> None:
@@ -167,9 +167,12 @@ class MainScreen(Screen[None]):
                 return self.view.growing or self.view.paused
         return True
 
-    def on_key(self, event: events.Key) -> None:
-        """A key without use here says so."""
-        if event.is_printable and event.key not in self.active_bindings:
+    def before_bindings(self, event: events.Key) -> None:
+        """Every key, before it does something: an open menu takes it, and one without use here says so."""
+        if self.copy_menu.display:
+            event.prevent_default()
+            self._close_menu(self.copy_menu.offered(event.character))
+        elif event.is_printable and event.key not in self.active_bindings:
             self.footer.say(f"{event.character} has no use here; ? tells the keys")
 
     async def on_click(self, event: events.Click) -> None:
@@ -198,7 +201,7 @@ class MainScreen(Screen[None]):
         self.inspecting = True
         self.inspector.forget()
         self._turn()
-        self.inspector.messages.focus()
+        self.set_focus(self.inspector.messages)
 
     def on_drivers_chosen(self, event: Drivers.Chosen) -> None:
         """Go to the timeline, filtered to that driver."""
@@ -207,15 +210,7 @@ class MainScreen(Screen[None]):
         self._select(Selection(driver=event.driver))
 
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
-        """Close the menu and copy what was chosen."""
-        if not self.copy_menu.display:
-            return
-        if self._before_menu is not None:
-            self._before_menu.focus()
-        self.copy_menu.display = False
-        self.footer.display = True
-        if event.offer is not None:
-            self._copy(event.offer.name, event.offer.text())
+        self._close_menu(event.offer)
 
     def action_pane(self, key: str) -> None:
         """Show another pane."""
@@ -232,7 +227,7 @@ class MainScreen(Screen[None]):
         if self.helping:
             self.helping = False
         elif self.focused is self.inspector.fields:
-            self.inspector.messages.focus()
+            self.set_focus(self.inspector.messages)
         elif self.inspecting and self.pane == "timeline":
             self.inspecting = False
             self.inspector.forget()
@@ -245,7 +240,8 @@ class MainScreen(Screen[None]):
     def action_problem(self, direction: int) -> None:
         """Go to the next or previous error or gap."""
         if not self.timeline.go_to_problem(direction):
-            self.footer.say("no further problem" if direction > 0 else "no problem before this")
+            so_far = "" if self.view.loaded else " so far"
+            self.footer.say(f"no further problem{so_far}" if direction > 0 else "no problem before this")
 
     def action_only_connection(self) -> None:
         """Only this connection; again: all."""
@@ -281,11 +277,9 @@ class MainScreen(Screen[None]):
         offers = copying.of_row(self.view.trace, item)
         if self.inspecting:
             offers += copying.of_message(fields, field_chosen=fields.has_focus)
-        self._before_menu = self.focused
         self.copy_menu.offers = tuple(offers)
         self.copy_menu.display = True
         self.footer.display = False
-        self.copy_menu.focus()
         self.copy_menu.redraw()
 
     def action_pause(self) -> None:
@@ -298,10 +292,17 @@ class MainScreen(Screen[None]):
         self.footer.forget()
         self.lay_out()
 
+    def _close_menu(self, offer: copying.Offer | None) -> None:
+        """Copy what was chosen."""
+        self.copy_menu.display = False
+        self.footer.display = True
+        if offer is not None:
+            self._copy(offer.name, offer.text())
+
     def _copy(self, name: str, text: str) -> None:
         self.app.copy_to_clipboard(text)
         try:
-            self.footer.say(f"{name} copied, and to be found in {self.copied.write(text)}")
+            self.footer.say(f"{name} copied, also in {self.copied.write(text)}")
         except OSError as error:
             self.footer.say(f"{name} copied; it could not be written to a file: {error.strerror}")
 
@@ -327,20 +328,19 @@ class MainScreen(Screen[None]):
         """What of the content decides the layout: driver lines, and whether there is nothing at all."""
         view = self.view
         empty = not len(view.listing) and not view.listing.behind and view.listing.selection.everything
-        self._most_drivers = max(self._most_drivers, len(view.snapshot.drivers))
-        return (self._most_drivers if self.totals.driver_rows else 0), empty
+        return (len(view.snapshot.drivers) if self.totals.driver_rows else 0), empty
 
     def _focus_something(self) -> None:
         """Keep the focus on an area that is on display."""
         if self.focused is not None and all(node.display for node in self.focused.ancestors_with_self if isinstance(node, Widget)):
             return
         if self.helping:
-            self.help_screen.focus()
+            self.set_focus(self.help_screen)
         elif self.pane == "drivers":
-            self.drivers.focus()
+            self.set_focus(self.drivers)
         elif self.inspecting and self.inspector.display:
-            self.inspector.messages.focus()
+            self.set_focus(self.inspector.messages)
         elif self.empty.display:
-            self.empty.focus()
+            self.set_focus(self.empty)
         else:
-            self.timeline.focus()
+            self.set_focus(self.timeline)

@@ -55,7 +55,7 @@ class Status(LineWidget):
         line.add(rowtext.plain(view.source.title, max(_TITLE_LEAST, line.room - states - len(rate) - 2))).add(" " if wide else "")
         for text, role in told:
             line.add("  ").add(text, role)
-        room = line.room - len(rate) - 2
+        room = line.room - len(rate) - 3
         if rate and room >= 0:
             newest = view.pen.text(sparkline[-room:] if room else "")
             line.to(width - len(rate) - len(newest) - 1).add(rate).add(newest, "bar")

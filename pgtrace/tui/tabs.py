@@ -38,7 +38,7 @@ def shown(view: View) -> tuple[str, str]:
         term = f"conn:{view.connection_name(selection.connection).removeprefix('c')}"
     else:
         term = f"driver:{rowtext.plain(selection.driver or '', 12)}"
-    return f"/ {term}  {len(view.listing)} of {view.listing.rows}", "attention"
+    return f"/ {term}  {view.listing.shown} of {view.listing.rows}", "attention"
 
 
 class Tabs(LineWidget):

@@ -140,8 +140,8 @@ _ASCII_GLYPHS: Final = str.maketrans(
         "×": "x",
         "·": ".",
         "…": "..",
-        "↓": "down",
-        "↑": "up",
+        "↓": "v",
+        "↑": "^",
         **{block: str(number) for number, block in enumerate("▁▂▃▄▅▆▇█", 1)},
     }
 )

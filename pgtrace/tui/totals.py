@@ -1,4 +1,5 @@
-"""The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare.
+"""The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare. Where there is but one
+driver, the first line has its name.
 
 On a narrow screen the same counters are words on one line. Every number is a counter of the contract.
 """
@@ -56,7 +57,10 @@ class Totals(LineWidget):
         head = Line(self.view.pen, width, "head").to(1 + _NAME_CELLS)
         for title, cells, _, _ in _TABLE:
             head.add(title, "dim", cells, right=True)
-        drawn = [head.strip(), self._line("all", snapshot.connections, snapshot.totals, width, "text", lower_bound=snapshot.gaps > 0)]
+        drawn = [
+            head.strip(),
+            self._line(self.view.all_name, snapshot.connections, snapshot.totals, width, "text", lower_bound=snapshot.gaps > 0),
+        ]
         drivers = sorted(snapshot.drivers, key=lambda one: -one.counters.round_trips)
         for driver in drivers[:DRIVER_LINES] if height > 2 else ():
             drawn.append(self._line(driver.driver, driver.connections, driver.counters, width, "dim"))
@@ -93,4 +97,7 @@ class Totals(LineWidget):
         line = Line(self.view.pen, width)
         for word, (number, role) in told.items():
             line.add(" ").add(f"{at_least}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
+        name = rowtext.plain(self.view.all_name, _NAME_CELLS - 1)
+        if name != "all" and len(name) + 2 <= line.room:
+            line.to(width - len(name) - 1).add(name, "dim")
         return line.strip()

@@ -37,6 +37,8 @@ DRIVERS_AGAIN_S: Final = 0.5
 """How long what was found out about drivers is good for: telling them takes a look at every open connection."""
 MANY_CONNECTIONS: Final = 200
 """Above this, the drivers' sums are made that seldom too: they go over all connections."""
+UNTOLD_S: Final = 2.0
+"""How long an unknown driver has no line of its own: most are told apart after a few messages."""
 BEAT_S: Final = 0.5
 """How often the screen is drawn while nothing happens: the clock goes on."""
 
@@ -95,11 +97,13 @@ class View:
     _drivers_until_s: float = 0.0
     _drivers_stale: bool = True
 
+    _untold_s: float | None = None
+
     def __post_init__(self) -> None:
         self.listing = Listing(self.trace, self.driver)
         self.survey = Survey(self.trace, self.driver)
         self.rates = Rates()
-        self._take()
+        self._take(0.0)
 
     def tick(self, now_s: float) -> bool:
         """Read on; whether anything is to be drawn now."""
@@ -111,10 +115,12 @@ class View:
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
         changed = trace.update(budget_s=budget)
-        self.catching_up = changed and time.perf_counter() - started >= budget
+        caught_up = not changed or time.perf_counter() - started < budget
         if changed and self.loaded:
             self._grew_s = now_s
-        self.loaded |= not self.catching_up
+        changed |= caught_up == self.catching_up
+        self.catching_up = not caught_up
+        self.loaded |= caught_up
         recent = bool(self.source.listener) or now_s - self._grew_s < GROWING_S
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
@@ -132,7 +138,7 @@ class View:
         if self.paused:
             self.waiting = len(trace.rows) - self.listing.rows
             return True
-        self._take()
+        self._take(now_s)
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
         self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
         return True
@@ -171,6 +177,13 @@ class View:
         return len(self.snapshot.drivers) < 2
 
     @property
+    def all_name(self) -> str:
+        """What the sum over everything is called: the driver's name where there is but one."""
+        drivers = self.snapshot.drivers
+        alone = len(drivers) == 1 and drivers[0].connections == self.snapshot.connections
+        return drivers[0].driver if alone and drivers[0].driver != UNKNOWN else "all"
+
+    @property
     def upstream_refused(self) -> str:
         """What the latest connection attempt was told when the server could not be reached, or nothing."""
         place = len(self.trace.rows) - 1
@@ -207,16 +220,22 @@ class View:
         end = item.end_ns
         return max(self.now_ns, item.opened_ns) if end is None else end
 
-    def _take(self) -> None:
+    def _take(self, now_s: float) -> None:
         trace = self.trace
         if self._drivers_stale or len(trace.connections) <= MANY_CONNECTIONS:
-            drivers = tuple(DriverTotals(*driver) for driver in trace.drivers() if driver[0] != UNKNOWN or _did_something(driver[2]))
+            drivers = self._tell_drivers(now_s)
             self._drivers_stale = False
         else:
             drivers = self.snapshot.drivers
         self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps)
 
-
-def _did_something(counters: Counters) -> bool:
-    """Whether more is known of connections than that they are there: most are told apart a moment later."""
-    return bool(counters.round_trips or counters.errors)
+    def _tell_drivers(self, now_s: float) -> tuple[DriverTotals, ...]:
+        """The drivers' sums; those of connections that may be told apart in a moment are left out, so that no line comes and goes."""
+        drivers = tuple(DriverTotals(*driver) for driver in self.trace.drivers())
+        known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
+        if known == drivers:
+            self._untold_s = None
+        elif self._untold_s is None:
+            self._untold_s = now_s
+        untold = self.growing and self._untold_s is not None and now_s - self._untold_s < UNTOLD_S
+        return known if untold and known else drivers

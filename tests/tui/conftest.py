@@ -68,7 +68,8 @@ def drive(view_of: Callable[..., View]) -> Drive:
     async def run(recording: Recording, size: tuple[int, int] = (120, 40), **options: object) -> AsyncIterator[Driven]:
         app = PgTraceApp(view_of(recording, **options))
         async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            yield Driven(app, pilot)
+            driven = Driven(app, pilot)
+            await driven.settle()
+            yield driven
 
     return run

@@ -69,6 +69,19 @@ async def test_120x40(shop: Recording, drive: Drive) -> None:
     assert lines[-1].rstrip().endswith("1/19")
 
 
+async def test_the_only_driver_is_named_in_the_totals(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect("asyncpg")
+    recording.trip(connection, bind("__asyncpg_stmt_1__", int8(1)) + b"S\0\0\0\4", b"2\0\0\0\4" + ready())
+    recording.flush()
+    async with drive(recording) as driven:
+        lines = await driven.lines()
+        assert lines[2].startswith(" asyncpg ")
+        assert lines[3].startswith(" 1 Timeline")
+        assert "driver" not in lines[4]
+    async with drive(recording, (80, 24)) as driven:
+        assert (await driven.lines())[1].rstrip().endswith("0 errors                 asyncpg")
+
+
 async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, drive: Drive) -> None:
     async with drive(shop, (80, 24)) as driven:
         lines = await driven.lines()
@@ -150,7 +163,7 @@ async def test_n_stops_at_problems_and_says_when_there_is_none(shop: Recording, 
 async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.press("j", "c")
-        assert "/ conn:2  4 of 25" in lines[6]
+        assert "/ conn:2  6 of 25" in lines[6]
         assert {line[11:13] for line in lines[8:12]} == {"c2"}
         await driven.press("c")
         lines = await driven.press("C")

@@ -21,7 +21,7 @@ async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Driv
         assert menu.strip() == "copy  r row  f flight in words  s SQL  esc nothing"
         lines = await driven.press("s")
         assert driven.app.clipboard == "SELECT id, email, name FROM users WHERE id = $1"
-        assert "SQL copied, and to be found in " in lines[-1]
+        assert "SQL copied, also in " in lines[-1]
         path = file_of(driven)
         assert path.read_text() == driven.app.clipboard + "\n"
         assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -37,7 +37,7 @@ async def test_in_the_inspector_there_are_values_and_bytes_too(shop: Recording, 
     async with drive(shop) as driven:
         await driven.press("j", "j", "j", "j", "j", "enter")
         menu = (await driven.press("y"))[-1]
-        assert "v value of length  h hex of the message" in menu
+        assert "v value  h hex of the message  esc nothing" in menu
         await driven.press("h")
         whole = driven.app.clipboard
         assert whole.startswith("42000000")

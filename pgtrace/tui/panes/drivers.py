@@ -199,7 +199,8 @@ class Drivers(ListWidget):
         for title, counters in _GROUPS:
             entries.append(_Entry(title))
             for counter in counters:
-                entries.append(_Entry(counter.title, tuple(self._cell(counter, driver.counters) for driver in drivers)))
+                cells = tuple(self._cell(counter, driver.counters) for driver in drivers)
+                entries.append(_Entry(counter.title, cells, "error" if counter.title == "errors" else "text"))
                 if counter.title == "executions":
                     entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
