@@ -82,11 +82,6 @@ class MessageView:
     inside: Inside | None = None
     """Of a CopyData: what is inside it, where that is known. Of a CopyDone: what has ended."""
 
-    def is_like(self, side: int, code: int, inside: Inside | None) -> bool:
-        """Whether that message, too, is a row or copy data as this one is, and neither is worth a line of its own."""
-        stands_out = any(one is not None and one.stands_out for one in (self.inside, inside))
-        return code in _RUNS and (self.code, self.side) == (code, side) and not stands_out
-
     @property
     def is_typed(self) -> bool:
         """Whether it has a type byte."""
@@ -212,15 +207,17 @@ class _Walker:
         self._described: Statement | None = None
         self._skipping = False
         self._copies = CopyReading(connection.copies, place)
+        self._run = 0  # messages of one kind since another one came
 
     def take(self, messages: list[MessageView], side: int, code: int, body: bytes, size: int, offset: int, time_ns: int) -> None:
-        inside = self._inside(side, code, body, size) if code in _COPYING else None
         latest = messages[-1] if messages else None
-        if latest is not None and latest.is_like(side, code, inside) and self._run_length(messages) >= RUN_KEPT:
-            latest.count += 1
-            latest.size += size
-            if latest.inside is not None:
-                latest.inside.absorb(inside)
+        alike = latest is not None and latest.code == code and latest.side == side
+        self._run = self._run + 1 if alike else 1
+        run = latest if code in _RUNS and self._run > RUN_KEPT else None
+        inside = self._inside(side, code, body, size, run.inside if run is not None else None) if code in _COPYING else None
+        if run is not None and not (inside is not None and inside.stands_out) and not (run.inside is not None and run.inside.stands_out):
+            run.count += 1
+            run.size += size
             return
         if code == 0x52:
             self._authentication = codes.authentication_subtype(body)
@@ -233,23 +230,14 @@ class _Walker:
         if code != codes.OPAQUE:
             messages.append(view)
 
-    def _inside(self, side: int, code: int, body: bytes, size: int) -> Inside | None:
+    def _inside(self, side: int, code: int, body: bytes, size: int, run: Inside | None) -> Inside | None:
         if code == _COPY_DATA:
-            return self._copies.data(side, body, size)
+            return self._copies.data(side, body, size, run)
         if code == _COPY_DONE:
             return self._copies.done(side)
         if side == BACKEND:
             self._copies.responded()
         return None
-
-    @staticmethod
-    def _run_length(messages: list[MessageView]) -> int:
-        length = 0
-        for message in reversed(messages[-RUN_KEPT:]):
-            if message.code != messages[-1].code:
-                break
-            length += 1
-        return length
 
     def _frontend(self, view: MessageView) -> None:
         letter = view.code

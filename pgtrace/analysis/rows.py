@@ -29,6 +29,9 @@ LONGEST_SQL: Final = 16 * 1024
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
 _ENTRY: Final = struct.Struct("<QqQQIIIIffII")
+_SIZE: Final = struct.Struct("<I")
+_SIZES_AT: Final = _ENTRY.size - 2 * _SIZE.size
+"""Where in an entry the bytes of each side are."""
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
 
@@ -221,6 +224,11 @@ class RowIndex:
             min(entry.sent_bytes, _MOST_UINT32),
             min(entry.received_bytes, _MOST_UINT32),
         )
+
+    def grow(self, place: int, side: int, size: int) -> None:
+        """Add bytes of that side to the row at that place."""
+        at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
+        _SIZE.pack_into(self._map, at, min(_SIZE.unpack_from(self._map, at)[0] + size, _MOST_UINT32))
 
     def shape(self, shape: Shape) -> int:
         """The number of a shape."""
