@@ -344,6 +344,8 @@ class Connection(Observer):
         if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != details.RUN_KEPT:
             if streamed:
                 self.copies.passed(side, body, latest[2])
+                if self.copies.tells_more(body):
+                    self._trace.rows.relabel(latest[2], self._describe(side, code, body)[2])
             self._trace.rows.grow(latest[2], side, size)
             return
         kind, letter, label = self._describe(side, code, body)
@@ -353,6 +355,7 @@ class Connection(Observer):
             self._streamed = 0
             self.copies.row_began(place)
             self.copies.passed(side, body, place)
+            self.copies.tells_more(body)
 
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
         name = codes.message_name(side, code, codes.authentication_subtype(body))

@@ -230,6 +230,12 @@ class RowIndex:
         at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
         _SIZE.pack_into(self._map, at, min(_SIZE.unpack_from(self._map, at)[0] + size, _MOST_UINT32))
 
+    def relabel(self, place: int, label: Label) -> None:
+        """Give the row at that place another label."""
+        entry = self.entry(place)
+        entry.label = self.label(label)
+        self.put(place, entry)
+
     def shape(self, shape: Shape) -> int:
         """The number of a shape."""
         number = self._shape_numbers.get(shape)
