@@ -14,17 +14,21 @@ from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
 
-BLOCKS_KEPT: Final = 6
+KEPT_BYTES: Final = 16 * 1024 * 1024
+"""Of the latest blocks, what their records take in memory, about."""
+_BLOCK_BYTES: Final = 4096
+_PIECE_BYTES: Final = 400
 
 Piece = tuple[int, int, int, bytes]
 """(time, side, offset, bytes) of one record; the time is the recorder's."""
 
 
 class _Known:
-    __slots__ = ("ended", "following", "pieces")
+    __slots__ = ("ended", "following", "pieces", "size_bytes")
 
     def __init__(self, records: list[Record]) -> None:
         self.pieces = _by_connection(records)
+        self.size_bytes = _BLOCK_BYTES + sum(_PIECE_BYTES + len(piece[3]) for pieces in self.pieces.values() for piece in pieces)
         self.ended = frozenset(record.connection for record in records if type(record) is Close)
         self.following: int | None = None
 
@@ -35,6 +39,7 @@ class Blocks:
     def __init__(self, reader: CaptureReader) -> None:
         self._reader = reader
         self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._kept_bytes = 0
 
     def pieces(self, position: int, connection: int) -> Iterator[Piece]:
         """What passed on a connection, from the block at that position to its end; nothing when it is no longer kept."""
@@ -47,8 +52,9 @@ class Blocks:
                 if block is None or block.position != place:
                     return
                 known = self._known[place] = _Known(block.records)
-                if len(self._known) > BLOCKS_KEPT:
-                    self._known.popitem(last=False)
+                self._kept_bytes += known.size_bytes
+                while self._kept_bytes > KEPT_BYTES and len(self._known) > 1:
+                    self._kept_bytes -= self._known.popitem(last=False)[1].size_bytes
             else:
                 self._known.move_to_end(place)
             yield from known.pieces.get(connection, ())

@@ -195,7 +195,7 @@ def spell(sent: bytes, received: bytes, sqlstates: tuple[str, ...] = (), statuse
 def _sent_names(messages: bytes, names: Iterator[str]) -> Iterator[str]:
     for byte in messages:
         if byte == 0x70:
-            yield next(names, "PasswordMessage")
+            yield next(names, "AuthenticationResponse")
         else:
             yield codes.message_name(FRONTEND, _UNTYPED.get(byte, byte))
 

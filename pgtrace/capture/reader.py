@@ -136,7 +136,7 @@ class CaptureReader:
                 return
             place = file.start if continued else offset
             while True:
-                found, place = file.scan(place, READ_BYTES // 4)
+                found, place = file.scan(place, 0)  # one by one: who asks seldom wants more than a few
                 if not found:
                     break
                 yield from (block for block in found if not (continued and block.carried))

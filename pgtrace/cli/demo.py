@@ -59,22 +59,32 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
     """Do the work over and over, slowly enough to watch, until the screen is left."""
     from pgtrace.analysis.trace import Trace
     from pgtrace.tui.app import run_app
-    from pgtrace.tui.source import Source
+    from pgtrace.tui.source import LOGIN, Source
 
     stop = threading.Event()
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            scene.play(None, pause_s=_PAUSE_S, stop=stop)
+        except Exception as error:
+            failures.append(error)
+
     recorder = scene.recorder
-    worker = threading.Thread(target=scene.play, args=(None,), kwargs={"pause_s": _PAUSE_S, "stop": stop}, daemon=True)
+    environment = scene.server.environment()
     source = Source(
-        listener=f":{recorder.port}",
+        listener=recorder.listen.display if recorder.listen.port else f":{recorder.port}",
         upstream=recorder.upstream.display,
         live=True,
         addresses=tuple(recorder.addresses),
-        user=scene.server.user,
-        database=scene.server.database,
+        environment=tuple((name, environment[name]) for name in LOGIN),
     )
+    worker = threading.Thread(target=work, daemon=True)
     worker.start()
     try:
         run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)
     finally:
         stop.set()
         worker.join(_LAST_ROUND_S)
+    for error in failures:
+        click.echo(f"pgtrace: the work ended early: {error}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -84,20 +85,20 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
     from pgtrace.analysis.trace import Trace
     from pgtrace.recorder import probe
     from pgtrace.tui.app import run_app
-    from pgtrace.tui.source import Source
+    from pgtrace.tui.source import LOGIN, Source
 
     warning = ""
     try:
         probe(target)
     except UpstreamError as error:
         warning = str(error)
+    named = environment or {name: os.environ[name] for name in ("PGUSER", "PGDATABASE") if os.environ.get(name)}
     source = Source(
         listener=f":{recorder.port}" if where.unix is None and where.port == 0 else where.display,
         upstream=target.display,
         live=True,
         addresses=tuple(recorder.addresses),
-        user=environment.get("PGUSER", ""),
-        database=environment.get("PGDATABASE", ""),
+        environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
         unsaved=write is None,
     )

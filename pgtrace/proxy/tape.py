@@ -175,6 +175,7 @@ class Scribe:
         records: list[Record] = []
         size = 0
         plain = self._plain
+        new: Callable[..., Data] = tuple.__new__
         for item in items:
             if type(item) is tuple:
                 time_ns, connection, side, data = item
@@ -182,7 +183,7 @@ class Scribe:
                 if offsets is not None:  # start-up is over: nearly every record comes here
                     offset = offsets[side]
                     offsets[side] = offset + len(data)
-                    records.append(Data(time_ns, connection, side, offset, data))
+                    records.append(new(Data, (time_ns, connection, side, offset, data)))
                 else:
                     records.append(self._starting(time_ns, connection, side, data))
                 size += len(data)

@@ -24,7 +24,7 @@ def round_trip_line(trace: Trace, row: Row) -> str:
     what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH]
     flags = ("✗" if shape.errors else " ") + ("=" if shape.reuses else "+" if shape.prepares else " ") + (shape.formats or " ")
     taken = "open" if row.duration_ns is None else f"{row.duration_ns / 1e6:.2f} ms" if row.is_round_trip else ""
-    rows = f"{row.rows} rows" if row.rows else ""
+    rows = f"{row.rows} row{'s' if row.rows > 1 else ''}" if row.rows else ""
     name = f"{trace.name_of(connection):<4} {sanitise.text(connection.driver):<8}"
     numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken) if part)
     return f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip()

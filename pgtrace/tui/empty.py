@@ -1,44 +1,62 @@
-"""What stands in place of the rows: where to point a driver while nothing has come yet, ready to be copied; or that the screen is too small."""
+"""What stands in place of the rows: where to point a driver while nothing has come yet, ready to be copied; or that the screen is too small.
+
+What is not known is left out: user and database are then the driver's own defaults, as they would be without pgtrace.
+"""
 
 from __future__ import annotations
 
+import shlex
+from typing import ClassVar
+from urllib.parse import quote
+
 from textual.strip import Strip
 
+from pgtrace import sanitise
 from pgtrace.tui import rowtext
 from pgtrace.tui.bands import SMALLEST
 from pgtrace.tui.lines import Line, cells
 from pgtrace.tui.source import Source
-from pgtrace.tui.widgets import LineWidget
+from pgtrace.tui.widgets import Hints, LineWidget
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to connect when a recorder listens on all interfaces
 
 
 def instructions(source: Source) -> list[str]:
-    """Lines to copy: environment variables, a URL, and psql, for the first address."""
+    """Lines for a shell: environment variables, a URL, and psql, for the first address; none where nobody listens."""
     if not source.addresses:
         return []
-    user, database = source.user or "postgres", source.database or source.user or "postgres"
-    address = source.addresses[0]
-    more = [f"export {name}={value}" for name, value in source.environment]
-    if address.startswith("/"):
-        directory, _, name = address.rpartition("/")
+    known = dict(source.environment)
+    user, password, database = (known.get(name, "") for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))
+    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+    place, _, port = source.addresses[0].rpartition(":")
+    place = _ANYWHERE.get(place, place)
+    if place == "unix":
+        host, _, name = port.rpartition("/")
         port = name.rpartition(".")[2]
-        return [
-            f"export PGHOST={directory} PGPORT={port}",
-            f"export DATABASE_URL=postgresql://{user}@/{database}?host={directory}&port={port}",
-            *more,
-            f"psql -h {directory} -p {port} -U {user} {database}",
-        ]
-    host, _, port = address.rpartition(":")
-    bare = host.strip("[]")
+        url = f"postgresql://{login}{'@' if login else ''}/{quote(database, safe='')}?host={quote(host)}&port={port}"
+        exports = [f"PGHOST={shlex.quote(host)}", f"PGPORT={port}"]
+    else:
+        host = place.strip("[]")
+        url = f"postgresql://{login}{'@' if login else ''}{place}:{port}/{quote(database, safe='')}"
+        exports = [f"PGHOST={host}", f"PGPORT={port}", "PGSSLMODE=disable"]
+    psql = ["psql", "-h", host, "-p", port, *(["-U", user] if user else []), *([database] if database else [])]
     return [
-        f"export PGHOST={bare} PGPORT={port} PGSSLMODE=disable",
-        f"export DATABASE_URL=postgresql://{user}@{host}:{port}/{database}",
-        *more,
-        f"psql -h {bare} -p {port} -U {user} {database}",
+        f"export {' '.join(exports)}",
+        *([f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in known.items())}"] if known else []),
+        f"export DATABASE_URL={shlex.quote(url)}",
+        shlex.join(psql),
     ]
 
 
-class Empty(LineWidget):
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines: what cannot be read whole cannot be typed."""
+    return [text[start : start + width] for start in range(0, len(text), width)]
+
+
+class Empty(LineWidget, can_focus=True):
     """The body without rows."""
+
+    HINTS: ClassVar[Hints] = (("y", "copy"), ("1 4", "panes"), ("q", "quit"), ("?", "help"))
 
     def build(self, width: int, height: int) -> list[Strip]:
         view, source = self.view, self.view.source
@@ -46,16 +64,14 @@ class Empty(LineWidget):
         if source.warning:
             said += [(rowtext.plain(source.warning, width), "error"), ("", "text")]
         commands = instructions(source)
-        if source.live and commands:
+        if commands:
             said.append(("Point a driver here:", "strong"))
-            said += [(rowtext.plain(f"  {command}", width), "text") for command in commands]
+            said += [(f"  {part}", "text") for command in commands for part in _wrapped(sanitise.text(command), width - 4)]
             said += [(f"  also on {address}", "dim") for address in source.addresses[1:]]
-        elif source.live:
-            said.append(("nothing has come yet", "dim"))
         else:
             said.append(("nothing in this capture" if view.trace.ended else "nothing in this capture yet", "dim"))
         longest = max(cells(text) for text, _ in said)
-        left = max(1, (width - longest) // 2)
+        left = max(0, min(width // 8, (width - longest) // 2))
         above = max(0, (height - len(said)) // 2 - 1)
         drawn = [Line(view.pen, width).strip() for _ in range(above)]
         return drawn + [Line(view.pen, width).to(left).add(text, role).strip() for text, role in said]

@@ -1,6 +1,7 @@
 """The inspector's right half: one message, its fields in the manual's order with their decoded values, and its bytes.
 
-The bytes of the selected field are inverted in the hex. From BESIDE cells on, the hex stands beside the fields, below them otherwise.
+The bytes of the selected field are inverted in the hex. From BESIDE cells on, the hex stands beside the fields, below them otherwise. Where the view is
+raw, a value is the bytes the field took, the length before a parameter or column among them.
 """
 
 from __future__ import annotations
@@ -19,40 +20,70 @@ from pgtrace.tui.widgets import Hints, ListWidget
 BESIDE: Final = 124
 _HEX_LEAST: Final = 4
 """Lines the hex keeps when it stands below many fields."""
+_NAME_CELLS: Final = (18, 22)
+"""The least and the most that the names take."""
+_LETTERED: Final = "Byte1 String"
+"""A field of an ErrorResponse or NoticeResponse: the byte says which."""
+_PRINTABLE: Final = [chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in range(256)]
 
 
 class Fields(ListWidget):
     """Fields and bytes of one message."""
 
-    HINTS: ClassVar[Hints] = (("j k", "field"), ("tab", "list"), ("n", "next problem"), ("esc", "back"), ("?", "help"))
+    HINTS: ClassVar[Hints] = (
+        ("j k", "field"),
+        ("tab", "list"),
+        ("h l", "sideways"),
+        ("u", "typed or raw"),
+        ("y", "copy"),
+        ("n", "next problem"),
+        ("esc", "back"),
+        ("?", "help"),
+    )
     HEADS = 1
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.message: MessageView | None = None
         self.fields: list[FieldView] = []
+        self.raw = b""
         self.narrow = False
         """It stands below the messages and begins with a rule instead of at the right of one."""
+        self._names = _NAME_CELLS[0]
 
     def show(self, message: MessageView | None) -> None:
-        """Decode a message and show it."""
+        """Decode a message and show it; where it is the one that was shown, the cursor stays."""
+        same = message is not None and self.message is not None and _place(message) == _place(self.message)
         self.message = message
         self.fields = message.fields() if message else []
-        self.cursor = self.top = 0
-        if message is not None and message.name == "ErrorResponse":
-            self.cursor = next((line for line, field in enumerate(self.fields) if field.name == "sqlstate"), 0)
+        self.raw = message.raw if message else b""
+        longest = max((lines.cells(field.name) + 2 * field.depth for field in self.fields), default=0)
+        self._names = max(_NAME_CELLS[0], min(longest, _NAME_CELLS[1]))
+        if not same:
+            self.top = self.sideways = 0
+            failed = message is not None and message.name == "ErrorResponse"
+            self.cursor = next((line for line, field in enumerate(self.fields) if failed and field.name == "sqlstate"), 0)
         self.redraw()
 
     def count(self) -> int:
         return len(self.fields)
 
     @property
+    def field(self) -> FieldView | None:
+        """The field under the cursor."""
+        return self.fields[self.cursor] if self.cursor < len(self.fields) else None
+
+    def value(self, field: FieldView) -> str:
+        """What a field holds, by its type or as bytes."""
+        return "".join(_PRINTABLE[byte] for byte in self.raw[field.start : field.end]) if self.view.raw else field.value
+
+    @property
     def page_lines(self) -> int:
         height = self.size.height - self.HEADS
         if self._beside(self.size.width) or self.message is None:
             return max(1, height)
-        hex_lines = min(hexdump.line_count(len(self.message.raw)), max(_HEX_LEAST, height - len(self.fields) - 1))
-        return max(1, height - hex_lines - 1)
+        hex_lines = min(hexdump.line_count(len(self.raw), self.size.width), max(_HEX_LEAST, height - len(self.fields)))
+        return max(1, height - hex_lines, min(len(self.fields), height // 2))
 
     def build(self, width: int, height: int) -> list[Strip]:
         margin = 0 if self.narrow else 1
@@ -70,7 +101,8 @@ class Fields(ListWidget):
                 drawn.append(Strip.join(parts))
         else:
             drawn += [self.line(index, inner, selected=index == self.cursor) for index in listed]
-            drawn.append(Line(self.view.pen, inner).strip())
+            if len(drawn) + hexdump.line_count(len(self.raw), inner) < height:
+                drawn.append(Line(self.view.pen, inner).strip())
             drawn += self._dump(inner, height - len(drawn))
         if not margin:
             return drawn
@@ -82,11 +114,11 @@ class Fields(ListWidget):
         field = self.fields[index]
         line = Line(self.view.pen, width, "selected" if selected else "background")
         line.add("▌" if selected else " ", "you" if self.has_focus else "dim")
-        line.add("  " * field.depth + rowtext.plain(field.name, 24), "dim", 18).add(" ")
-        kind = rowtext.plain(field.wire_type, 20)
+        line.add("  " * field.depth + rowtext.plain(field.name, self._names), "dim", self._names).add(" ")
+        kind = rowtext.plain(chr(self.raw[field.start]) if field.wire_type == _LETTERED else field.wire_type, 20)
         room = max(4, line.room - lines.cells(kind) - 2)
         role = "attention" if field.name == "malformed" else "strong" if selected else "text"
-        line.add(rowtext.plain(field.value, room), role, room)
+        line.add(rowtext.plain(self.value(field), room, self.sideways), role, room)
         return line.to(width - lines.cells(kind) - 1).add(kind, "dim").strip()
 
     def _title(self, width: int) -> Strip:
@@ -105,16 +137,19 @@ class Fields(ListWidget):
         message = self.message
         if message is None or height < 1:
             return []
-        raw = message.raw
-        marked = (self.fields[self.cursor].start, self.fields[self.cursor].end) if self.fields else (0, 0)
-        total = hexdump.line_count(len(raw))
-        first = max(0, min(marked[0] // hexdump.PER_LINE - height // 3, total - height))
+        marked = (self.field.start, self.field.end) if self.field else (0, 0)
+        total = hexdump.line_count(len(self.raw), width)
+        first = max(0, min(marked[0] // hexdump.per_line(width) - height // 3, total - height))
         numbers = range(first, min(total, first + height))
-        drawn = [hexdump.hex_line(self.view.pen, width, raw, number, message.offset, marked) for number in numbers]
-        if len(raw) < message.size and len(drawn) < height:
-            missing = lines.grouped(message.size - len(raw))
+        drawn = [hexdump.hex_line(self.view.pen, width, self.raw, number, message.offset, marked) for number in numbers]
+        if len(self.raw) < message.size and len(drawn) < height:
+            missing = lines.grouped(message.size - len(self.raw))
             drawn.append(Line(self.view.pen, width).add(f"        … {missing} bytes more", "dim").strip())
         return drawn
 
     def _beside(self, width: int) -> bool:
         return width >= BESIDE
+
+
+def _place(message: MessageView) -> tuple[int, int, int]:
+    return message.side, message.offset, message.size

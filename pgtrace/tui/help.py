@@ -1,19 +1,25 @@
-"""The help screen: the keys in three columns, then what a row says, then the two definitions everything rests on."""
+"""The help screen: the keys in three columns, then what a row says, then the two definitions everything rests on, then the mouse.
+
+Where the screen is too low for all of it, it scrolls.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 from textual.strip import Strip
 
-from pgtrace.tui.lines import Line
-from pgtrace.tui.widgets import Hints, LineWidget
+from pgtrace.tui import rowtext
+from pgtrace.tui.lines import Line, blank
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Hints, ListWidget
 
 _MOVE: Final = (
     ("j k ↓ ↑", "row"),
     ("ctrl-d u", "half a page"),
     ("pgdn pgup", "page"),
-    ("g G", "first / last"),
+    ("g G", "first, last"),
+    ("h l ← →", "sideways"),
     ("n N", "problem"),
     ("tab", "next area"),
     ("esc", "one step back"),
@@ -25,37 +31,70 @@ _LOOK: Final = (
     ("t", "time column"),
     ("d", "driver rows"),
     ("a", "per execution"),
-    ("h l", "sideways"),
+    ("u", "typed or raw"),
+    ("f", "follow"),
 )
 _DO: Final = (
-    ("c", "one connection"),
-    ("C", "one driver"),
-    ("f", "follow"),
+    ("c", "connection"),
+    ("C", "driver"),
+    ("y", "copy"),
     ("space", "pause"),
     ("?", "this help"),
     ("q", "quit"),
+    ("ctrl-z", "suspend"),
 )
-_ROW: Final = (
-    ("PBDES → 12TDCZ", "type bytes out and back; a run of rows is one D"),
-    ("BDE×100 S", "100 executions behind one Sync: pipelined"),
-    ("▸ SSL · Start · p", "folded: the set-up round trips of one connection"),
-    ("╭ │ ╰ ┊", "transaction opens, goes on, closes, has failed"),
-    ("✗ ╱╱ ≥", "error; gap in the capture; at least"),
-    ("+ =  b t m", "prepares, reuses a named statement; binary, text, mixed"),
-    ("━ ╌", "waiting for the server; idle time cut out of the axis"),
+_ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
+    ((("PBDES → 12TDCZ", "flight"),), "type bytes out and back; a run of rows is one D"),
+    ((("BDE×100 S", "flight"),), "100 executions behind one Sync: pipelined"),
+    ((("▸ SSL · Start · p", "dim"),), "folded: the set-up round trips of one connection"),
+    ((("╭ │ ╰ ", "dim"), ("┊", "attention")), "transaction opens, goes on, closes, has failed"),
+    ((("✗ ", "error"), ("╱╱", "attention"), (" ≥", "text")), "error; gap in the capture; at least"),
+    ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a named statement; binary, text, mixed"),
+    ((("━ ", "bar"), ("╌", "faint")), "waiting for the server; idle time cut out of the axis"),
 )
 _WORDS: Final = (
     "F frontend (driver)   B backend (server)",
     "round trip = the driver had to wait for the network once",
 )
+_MOUSE: Final = (
+    "click selects, double click inspects, right click goes back",
+    "a click on c2 shows that connection alone; select text with shift",
+)
+_KEY_CELLS: Final = 10
+_SIGN_CELLS: Final = 18
 
 
-class Help(LineWidget, can_focus=True):
-    """One screen of help."""
+class Help(ListWidget):
+    """One screen of help. Its cursor is the first line in sight."""
 
-    HINTS: ClassVar[Hints] = (("esc", "back"), ("q", "quit"))
+    def __init__(self, view: View, *, id: str | None = None) -> None:
+        super().__init__(view, id=id)
+        self._text: list[Strip] = []
+
+    def hints(self) -> Hints:
+        scrolls: Hints = (("j k", "scroll"),) if self.count() > self.page_lines else ()
+        return (*scrolls, ("esc", "back"), ("q", "quit"))
+
+    def count(self) -> int:
+        return len(self._text)
+
+    def keep_in_sight(self) -> None:
+        self.cursor = self.top = max(0, min(self.cursor, self.count() - self.page_lines))
+
+    def line(self, index: int, width: int, *, selected: bool) -> Strip:
+        return self._text[index]
 
     def build(self, width: int, height: int) -> list[Strip]:
+        self._text = self._written(width, height)
+        return super().build(width, height)
+
+    def _written(self, width: int, height: int) -> list[Strip]:
+        keys, row, words = self._keys(width), self._row(width), self._words(width)
+        spare = height - len(keys) - len(row) - len(words)
+        empty = blank(self.view.pen, width)
+        return [*keys, *[empty][: max(0, spare)], *row, *[empty][: max(0, spare - 1)], *words]
+
+    def _keys(self, width: int) -> list[Strip]:
         pen = self.view.pen
         third = min(34, (width - 1) // 3)
         drawn = [Line(pen, width, "head").add(" ").add("move", "dim", third).add("look", "dim", third).add("do", "dim").strip()]
@@ -65,12 +104,21 @@ class Help(LineWidget, can_focus=True):
                 line.to(1 + column * third)
                 if number < len(entries):
                     keys, meaning = entries[number]
-                    line.add(keys, "you", 10).add(meaning, "text", third - 10)
+                    line.add(keys, "you", _KEY_CELLS).add(meaning, "text", third - _KEY_CELLS - 1)
             drawn.append(line.strip())
-        if height >= 20:
-            drawn.append(Line(pen, width).strip())
-        drawn.append(Line(pen, width, "head").add(" ").add("what a row says", "dim").strip())
-        drawn += [Line(pen, width).add(" ").add(sign, "text", 18).add(meaning, "dim").strip() for sign, meaning in _ROW]
-        if height >= 20:
-            drawn.append(Line(pen, width).strip())
-        return drawn + [Line(pen, width).add(f" {words}", "dim").strip() for words in _WORDS]
+        return drawn
+
+    def _row(self, width: int) -> list[Strip]:
+        pen = self.view.pen
+        drawn = [Line(pen, width, "head").add(" ").add("what a row says", "dim").strip()]
+        for signs, meaning in _ROW:
+            line = Line(pen, width).add(" ")
+            for sign, role in signs:
+                for run, own in rowtext.flight_runs(pen.text(sign), pen) if role == "flight" else [(sign, role)]:
+                    line.add(run, own)
+            drawn.append(line.to(1 + _SIGN_CELLS).add(meaning, "dim").strip())
+        return drawn
+
+    def _words(self, width: int) -> list[Strip]:
+        mouse = ["mouse  " + _MOUSE[0], *("       " + more for more in _MOUSE[1:])]
+        return [Line(self.view.pen, width).add(f" {words}", "dim").strip() for words in (*_WORDS, *mouse)]

@@ -19,6 +19,8 @@ from pgtrace.tui.widgets import LineWidget
 
 FIELDS_LEAST = 67
 """Cells of the right half: a line of hex in pairs and the rule before it."""
+_RULE_CELLS = 8
+"""What a rule has besides its texts, at the least."""
 
 
 class InspectorTitle(LineWidget):
@@ -43,12 +45,16 @@ class InspectorTitle(LineWidget):
         if row.shape.depth > 1:
             parts.append(f"depth {row.shape.depth}")
         elif row.shape.statement:
-            parts.append(rowtext.plain(row.shape.statement, 24))
+            parts.append(rowtext.plain(rowtext.statement_name(row.shape.statement, view.driver(row.connection)), 24))
         if row.shape.uncertain:
             parts.append("bytes are missing: counts are lower bounds")
-        took = f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms · " if row.is_round_trip else ""
-        count = f"{self.messages} message{'' if self.messages == 1 else 's'}"
-        return [lines.rule(view.pen, width, " · ".join(part for part in parts if part.strip()), f"{took}{count} · esc closes")]
+        left = " · ".join(part for part in parts if part.strip())
+        right = [f"{self.messages} message{'' if self.messages == 1 else 's'}", "esc closes"]
+        if row.is_round_trip:
+            right.insert(0, f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms")
+        while len(right) > 1 and lines.cells(left) + lines.cells(" · ".join(right)) + _RULE_CELLS > width:
+            right.pop()
+        return [lines.rule(view.pen, width, left, " · ".join(right))]
 
 
 class Inspector(Container):
@@ -59,7 +65,7 @@ class Inspector(Container):
         self.title_line = InspectorTitle(view, id="inspector-title")
         self.messages = Messages(view, id="messages")
         self.fields = Fields(view, id="fields")
-        self._shown: tuple[tuple[int, ...], bool] | None = None
+        self._shown: tuple[tuple[int, ...], tuple[int, ...], int | None] | None = None
 
     def compose(self) -> ComposeResult:
         yield self.title_line
@@ -82,20 +88,19 @@ class Inspector(Container):
             self.messages.styles.height = self.fields.styles.height = "100%"
 
     def show(self, item: Item | None) -> None:
-        """Inspect a line of the timeline; nothing happens while it is the same and complete."""
-        key = (item.places, item.end_ns is None) if item else None
-        if key == self._shown and not (key and key[1]):
-            return
-        same_row = key is not None and self._shown is not None and key[0] == self._shown[0]
-        self._shown = key
-        cursor, top = self.messages.cursor, self.messages.top
-        self.messages.show(item)
-        if same_row:
-            self.messages.cursor, self.messages.top = cursor, top
-            self.messages.redraw()
+        """Inspect a line of the timeline. It is read again only where more of it has passed; then the cursors stay where they are."""
+        state = (item.places, tuple(row.sent_bytes + row.received_bytes for row in item.rows), item.end_ns) if item else None
+        if state != self._shown:
+            same = state is not None and self._shown is not None and state[0] == self._shown[0]
+            self._shown = state
+            cursor, top = self.messages.cursor, self.messages.top
+            self.messages.show(item)
+            if same:
+                self.messages.cursor, self.messages.top = cursor, top
+                self.messages.redraw()
+            self.fields.show(self.messages.message)
         self.title_line.item, self.title_line.messages = item, len(self.messages.messages)
         self.title_line.redraw()
-        self.fields.show(self.messages.message)
 
     def forget(self) -> None:
         """Nothing is inspected any more."""

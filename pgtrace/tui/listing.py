@@ -6,6 +6,9 @@ never blocks the screen; sync() goes on where the last one stopped.
 
 Folding: at the level `set-up` all set-up round trips of one connection are one line. A single connection can be folded or unfolded against the
 level. Filtering: one connection, one driver. A driver may be identified after its first rows; then the listing starts anew.
+
+Frozen, it goes on showing the moment at which it was frozen, whatever is folded or filtered meanwhile: later rows are left out, and rows that were open
+stay open.
 """
 
 from __future__ import annotations
@@ -78,6 +81,10 @@ class Listing:
         self._members: dict[int, list[int]] = {}  # first place of a fold -> places
         self._fold_of: dict[int, int] = {}  # connection -> first place of its fold
         self._seen = 0
+        self.shown = 0
+        """Rows that are listed, each member of a fold for itself."""
+        self._end: int | None = None  # while frozen: rows there are
+        self._then_open: dict[int, Row] = {}  # while frozen: rows as they were
         self._driver = driver
         self._drivers: dict[int, str] = {}  # drivers that decided, while a driver is selected
 
@@ -85,14 +92,20 @@ class Listing:
         return len(self._places)
 
     @property
+    def rows(self) -> int:
+        """Rows there are, listed or not."""
+        return len(self.trace.rows) if self._end is None else self._end
+
+    @property
     def behind(self) -> int:
         """Rows not looked at yet."""
-        return len(self.trace.rows) - self._seen
+        return self.rows - self._seen
 
     def __getitem__(self, index: int) -> Item:
         place = self._places[index]
         places = tuple(self._members.get(place, (place,)))
-        return Item(place, tuple(self.trace.rows[member] for member in places), places, place in self._members)
+        rows = tuple(self._then_open.get(member) or self.trace.rows[member] for member in places)
+        return Item(place, rows, places, place in self._members)
 
     def place(self, index: int) -> int:
         """The place of the first row of a line."""
@@ -133,13 +146,23 @@ class Listing:
         self._restart()
         return True
 
+    def freeze(self, open_places: list[int]) -> None:
+        """Show this moment from now on; these rows are open."""
+        self._end = self._seen
+        self._then_open = {place: self.trace.rows[place] for place in open_places}
+
+    def thaw(self) -> None:
+        """Show the present again."""
+        self._end = None
+        self._then_open = {}
+
     def sync(self, budget_s: float | None = None) -> bool:
         """Look at rows that are new, for as long as the budget lasts; whether the listing changed."""
         restarted = bool(self._drivers) and any(self._driver(number) != driver for number, driver in self._drivers.items())
         if restarted:
             self._restart()
         rows = self.trace.rows
-        first, end = self._seen, len(rows)
+        first, end = self._seen, self.rows
         until = None if budget_s is None else time.perf_counter() + budget_s
         while self._seen < end:
             stop = min(end, self._seen + _SLICE)
@@ -158,6 +181,7 @@ class Listing:
             return
         if selection.driver is not None and self._decided(connection) != selection.driver:
             return
+        self.shown += 1
         if row.shape.kind is Kind.SETUP and (self.fold == "set-up") != (connection in self._against):
             fold = self._fold_of.get(connection)
             if fold is not None:
@@ -172,7 +196,7 @@ class Listing:
         self._members.clear()
         self._fold_of.clear()
         self._drivers.clear()
-        self._seen = 0
+        self._seen = self.shown = 0
 
     def _decided(self, connection: int) -> str:
         driver = self._drivers.get(connection)

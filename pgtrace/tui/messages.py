@@ -32,7 +32,15 @@ class Messages(ListWidget):
     """Messages of one row or fold."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", show=False)]
-    HINTS: ClassVar[Hints] = (("j k", "message"), ("tab", "fields"), ("n", "next problem"), ("esc", "back"), ("?", "help"))
+    HINTS: ClassVar[Hints] = (
+        ("j k", "message"),
+        ("tab", "fields"),
+        ("n", "next problem"),
+        ("y", "copy"),
+        ("h l", "sideways"),
+        ("esc", "back"),
+        ("?", "help"),
+    )
 
     class Moved(Message):
         """Another message is under the cursor."""
@@ -57,7 +65,7 @@ class Messages(ListWidget):
             self.note = item.row.label.sql
         self._deeper = any(message.execution > 1 for message in self.messages)
         self._entries = self._joined() if len(self.messages) > LONGEST else [(number, 1) for number in range(len(self.messages))]
-        self.top = 0
+        self.top = self.sideways = 0
         self.cursor = next((line for line, (number, _) in enumerate(self._entries) if self.messages[number].name == "ErrorResponse"), 0)
         self.redraw()
 
@@ -85,12 +93,12 @@ class Messages(ListWidget):
         end = width - 8
         passed = sum(one.count for one in self.messages[number : number + run])
         name = message.name if passed == 1 else f"{message.name} ×{lines.grouped(passed)}"
-        name_cells = 22 if width >= _ARGUMENT_COLUMN else len(name)
+        name_cells = 21 if width >= _ARGUMENT_COLUMN else len(name)
         line.add(name, "error" if failed else "dim" if message.skipped else "text", min(name_cells, end - line.used))
         argument = "skipped by the server" if message.skipped else message.argument if passed == 1 else ""
         if argument and end - line.used > 2:
             line.add(" ")
-            line.add(rowtext.plain(argument, end - line.used), "error" if failed else "dim", end - line.used)
+            line.add(rowtext.plain(argument, end - line.used, self.sideways), "error" if failed else "dim", end - line.used)
         return line.to(end).add(lines.count(sum(one.size for one in self.messages[number : number + run])), "dim", 7, right=True).strip()
 
     def build(self, width: int, height: int) -> list[Strip]:

@@ -37,11 +37,13 @@ _RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a line needs to know of the lines above it."""
+    """What a line needs to know of the list it stands in, above all of the lines above it."""
 
     above_ns: int | None = None
     same_ns: int | None = None
     same_sql: str = ""
+    sideways: int = 0
+    """Characters of SQL that are scrolled out at the left."""
 
 
 def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Strip:
@@ -93,7 +95,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             for run, role in [(text, "dim")] if dim else rowtext.flight_runs(text, view.pen):
                 line.add(run, role)
         case "sql":
-            text, failed = rowtext.words(item, connection, width, view.sideways)
+            text, failed = rowtext.words(item, connection, width, near.sideways)
             repeated = bool(first.label.sql) and first.label.sql == near.same_sql
             line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
         case "statement":

@@ -20,6 +20,8 @@ from pgtrace.tui.theme import Pen
 TIMES = ("time", "clock", "above", "same cn")
 """What the time column can say: since the start, wall clock, since the row above, since the same connection's row before."""
 _LONGEST_LINE = 1 << 20
+_CHARACTERS_A_CELL = 4
+"""Characters looked at for one cell: combining ones take none."""
 _BOTH_CELLS = 50
 """A column of this width, which a screen of 160 cells has, tells an error and its SQL."""
 
@@ -30,23 +32,28 @@ def sql(text: str, width: int) -> str:
     return lines.cut(sanitise.text(sqltext.shorten(text, width, lines.cells)), width)
 
 
+def plain(text: str, width: int, start: int = 0) -> str:
+    """Any other text from the wire in `width` cells, from a character on: what is scrolled out at the left is an ellipsis."""
+    if start:
+        text = "…" + text[start:] if start < len(text) else ""
+    return _plain(text[: _CHARACTERS_A_CELL * width + 1], width)
+
+
 @functools.lru_cache(maxsize=512)
-def plain(text: str, width: int) -> str:
-    """Any other text from the wire in `width` cells."""
+def _plain(text: str, width: int) -> str:
     return lines.cut(sanitise.text(text), width)
 
 
 @functools.lru_cache(maxsize=512)
-def further(text: str, start: int, width: int) -> str:
-    """The text from a character on, its lists not shortened."""
-    whole = sanitise.text(sqltext.shorten(text, _LONGEST_LINE))
-    return lines.cut("…" + whole[start:], width) if start < len(whole) else ""
+def _further(text: str, start: int, width: int) -> str:
+    """SQL from a character on, its lists not shortened."""
+    return plain(sqltext.shorten(text, _LONGEST_LINE), width, start)
 
 
 def words(item: Item, connection: Connection | None, width: int, sideways: int = 0) -> tuple[str, bool]:
     """The SQL column without its colour: the text from a character on, and whether it tells an error."""
     if sideways and not item.folded:
-        return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
+        return _further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
     failed = next((row for row in item.rows if row.label.error), None)
     if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
         text = plain(failed.label.error, width)
@@ -145,6 +152,20 @@ def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | Non
     return ("" if before is None else "+" + lines.seconds(opened_ns - before)) + " "
 
 
+def in_words(row: Row) -> str:
+    """The flight spelled out; where only one message can be meant, it has the rows that came and the statement's name."""
+    shape = row.shape
+    text = notation.spell(shape.sent, shape.received, tuple(row.label.error.split()[:1]), shape.status)
+    if row.is_open:
+        text += " …" if shape.received else " → …"
+    if row.rows > 1 and shape.received.count(b"D") == 1:
+        text = text.replace("DataRow", f"DataRow×{row.rows}", 1)
+    if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:
+        word = "Parse" if b"P" in shape.sent else "Bind"
+        text = text.replace(word, f"{word}({shape.statement})", 1)
+    return text
+
+
 def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
     """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
     if item.folded:
@@ -153,8 +174,8 @@ def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
     row = item.row
     if not row.is_round_trip:
         return [(plain(row.label.error or row.label.sql, width), "dim")]
-    text = notation.spell(row.shape.sent, row.shape.received, tuple(row.label.error.split()[:1]), row.shape.status)
-    sent, found, received = lines.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis).partition(pen.text(" → "))
+    text = plain(in_words(row), 4 * width)
+    sent, found, received = lines.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
     before, error, after = received.partition("ErrorResponse")
     state, _, rest = after.partition(" ")
     return [(sent, "frontend"), (found, "faint"), (before, "backend"), (error + state, "error"), (f" {rest}" if rest else "", "backend")]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Final
+
+LOGIN: Final = ("PGUSER", "PGPASSWORD", "PGDATABASE")
+"""What a driver has to be told besides the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +21,9 @@ class Source:
     """Whether more may come: follow the end."""
     files: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
-    """Everything the recorder listens on: `127.0.0.1:6433`, `/dir/.s.PGSQL.6433`."""
-    user: str = ""
-    database: str = ""
-    """For the examples on the empty screen; PGUSER and PGDATABASE of the drivers to come, where known."""
+    """Everything the recorder listens on: `127.0.0.1:6433`, `unix:/dir/.s.PGSQL.6433`."""
     environment: tuple[tuple[str, str], ...] = ()
-    """More variables a driver needs, such as the password of a throw-away server."""
+    """Those of LOGIN that are known. A password is shown: only that of a throw-away server belongs here."""
     warning: str = ""
     """One line to show while nothing has come yet: the upstream that could not be reached."""
     unsaved: bool = False

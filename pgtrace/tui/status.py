@@ -6,12 +6,13 @@ from textual import events
 from textual.strip import Strip
 
 from pgtrace.tui import lines, rowtext
-from pgtrace.tui.lines import Line
+from pgtrace.tui.lines import Line, cells
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import LineWidget
 
 BEHIND_S = 1.0
 """The view says so when it is further behind than this."""
+_TITLE_LEAST = 8
 
 
 def state(view: View) -> tuple[str, str]:
@@ -36,26 +37,31 @@ def state(view: View) -> tuple[str, str]:
 
 
 class Status(LineWidget):
-    """The status line."""
+    """The status line. The state has its room first, then what is traced, then the rate; the sparkline has the rest."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
-        rate = f"{view.rates.per_second:.0f} rt/s " if view.growing else ""
-        sparkline = view.pen.text(view.rates.sparkline()) if view.growing else ""
-        line = Line(view.pen, width)
-        line.add(" ").add("pgtrace", "you").add("  " if width > 90 else " ")
-        title_room = max(8, min(width // 2, width - 50))
-        line.add(rowtext.plain(view.source.title, title_room)).add("   " if width > 90 else "  ").add(*state(view))
+        told = [state(view)]
         if view.behind_s > BEHIND_S:
-            line.add(f"  view {view.behind_s:.1f} s behind", "attention")
+            told.append((f"view {view.behind_s:.1f} s behind", "attention"))
         if view.snapshot.gaps:
-            line.add(f"  {view.snapshot.gaps} gap{'s' if view.snapshot.gaps > 1 else ''}: counts are lower bounds", "attention")
-        tail = len(rate) + len(sparkline) + 1
-        if line.room > tail:
-            line.to(width - tail).add(rate).add(sparkline, "bar")
+            told.append((f"{view.snapshot.gaps} gap{'s' if view.snapshot.gaps > 1 else ''}: counts are lower bounds", "attention"))
+        rate = f"{view.rates.per_second:.0f} rt/s " if view.growing else ""
+        sparkline = view.rates.sparkline() if view.growing else ""
+
+        wide = width > 90
+        line = Line(view.pen, width).add(" ").add("pgtrace", "you").add("  " if wide else " ")
+        states = sum(cells(view.pen.text(text)) + 2 for text, _ in told)
+        line.add(rowtext.plain(view.source.title, max(_TITLE_LEAST, line.room - states - len(rate) - 2))).add(" " if wide else "")
+        for text, role in told:
+            line.add("  ").add(text, role)
+        room = line.room - len(rate) - 3
+        if rate and room >= 0:
+            newest = view.pen.text(sparkline[-room:] if room else "")
+            line.to(width - len(rate) - len(newest) - 1).add(rate).add(newest, "bar")
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:
         """A click on the state pauses or goes on."""
         event.stop()
-        await self.run_action("app.pause")
+        await self.run_action("screen.pause")

@@ -33,12 +33,12 @@ def shown(view: View) -> tuple[str, str]:
     """What of the trace is listed: filter or fold, and its role."""
     selection = view.listing.selection
     if selection.everything:
-        return ("" if view.listing.fold == "none" else f"fold {view.listing.fold}"), "dim"
+        return (f"fold {view.listing.fold}" if len(view.listing) and view.listing.fold != "none" else ""), "dim"
     if selection.connection is not None:
         term = f"conn:{view.connection_name(selection.connection).removeprefix('c')}"
     else:
         term = f"driver:{rowtext.plain(selection.driver or '', 12)}"
-    return f"/ {term}  {len(view.listing)} of {len(view.trace.rows)}", "attention"
+    return f"/ {term}  {view.listing.shown} of {view.listing.rows}", "attention"
 
 
 class Tabs(LineWidget):
@@ -66,5 +66,5 @@ class Tabs(LineWidget):
         event.stop()
         for end, key in self._ends:
             if event.x < end:
-                await self.run_action(f"app.pane('{key}')")
+                await self.run_action(f"screen.pane('{key}')")
                 return

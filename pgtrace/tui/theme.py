@@ -4,7 +4,8 @@
 - Four palettes: dark and light in true colour, `ansi` in the sixteen colours of the terminal, `mono` for NO_COLOR with bold, underline and
   reverse alone. Every role but `faint` keeps a contrast of at least 4.5:1 on the background.
 - A ground is what lies under a line: the background, the selected row, or a head.
-- In ASCII every glyph of ours has a replacement and any other character is written as an escape, so that the terminal prints what was measured.
+- In ASCII, where the locale has nothing else, every glyph of ours has a replacement and any other character is written as an escape, so that the terminal
+  prints what was measured.
 
 A Pen holds one palette and one alphabet; everything that is drawn goes through it.
 """
@@ -91,19 +92,21 @@ MONO: Final = Palette(
     dict.fromkeys(ROLES, "") | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse"},
     {"background": "", "selected": "reverse", "head": "underline"},
 )
-PALETTES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI, MONO)}
 
 
-def choose_palette(name: str, environ: Mapping[str, str]) -> Palette:
-    """The palette asked for by name, or what the environment says: NO_COLOR, a terminal of sixteen colours, a light background."""
+def choose_palette(environ: Mapping[str, str]) -> Palette:
+    """What the environment says: NO_COLOR, a terminal of sixteen colours, a light background."""
     if environ.get("NO_COLOR"):
         return MONO
-    if name:
-        return PALETTES[name]
     if environ.get("TERM", "") in ("linux", "ansi", "vt100", "vt220"):
         return ANSI
     background = environ.get("COLORFGBG", "").rpartition(";")[2]
     return LIGHT if background in ("7", "15") else DARK
+
+
+def only_ascii(environ: Mapping[str, str], encoding: str) -> bool:
+    """Whether the locale has ASCII only. Python takes a C locale for UTF-8, as terminals without any locale mostly are; who sets LC_ALL=C means it."""
+    return "utf" not in encoding.lower() or environ.get("LC_ALL") in ("C", "POSIX")
 
 
 _ASCII_GLYPHS: Final = str.maketrans(
@@ -137,8 +140,8 @@ _ASCII_GLYPHS: Final = str.maketrans(
         "×": "x",
         "·": ".",
         "…": "..",
-        "↓": "down",
-        "↑": "up",
+        "↓": "v",
+        "↑": "^",
         **{block: str(number) for number, block in enumerate("▁▂▃▄▅▆▇█", 1)},
     }
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
@@ -19,10 +20,8 @@ from pgtrace.tui.columns import Column, columns
 from pgtrace.tui.listing import Item, Selection
 from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, ListWidget
+from pgtrace.tui.widgets import RIGHT_BUTTON, Hints, ListWidget
 
-SIDEWAYS = 16
-"""Characters that one step sideways scrolls."""
 LOOK_BACK = 50
 """Lines above the window that are searched for a connection's row before."""
 
@@ -36,15 +35,6 @@ class Timeline(ListWidget):
         Binding("t", "times", show=False),
         Binding("f", "follow", show=False),
     ]
-    HINTS: ClassVar[Hints] = (
-        ("enter", "inspect"),
-        ("x", "fold"),
-        ("n", "next problem"),
-        ("c", "connection"),
-        ("t", "time"),
-        ("space", "pause"),
-        ("?", "help"),
-    )
     HEADS = 1
 
     class Moved(Message):
@@ -87,6 +77,16 @@ class Timeline(ListWidget):
             return "follow", "backend"
         new = f"  ▼ {self.new} new  G" if self.new else ""
         return f"{self.cursor + 1}/{self.count()}{new}", "attention" if new else "dim"
+
+    def hints(self) -> Hints:
+        view, item = self.view, self.item
+        found = [("enter", "inspect")]
+        found += [("n", "next problem")] if view.survey.problems else []
+        found += [("c", "connection")] if view.listing.selection.everything else [("esc", "all rows")]
+        found += [("y", "copy"), ("t", "time")]
+        found += [("space", "go on" if view.paused else "pause")] if view.growing or view.paused else []
+        found += [("x", "unfold" if item.folded else "fold")] if item is not None and item.row.shape.kind is Kind.SETUP else []
+        return (*found, ("?", "help"))
 
     def count(self) -> int:
         return len(self.view.listing)
@@ -170,8 +170,25 @@ class Timeline(ListWidget):
     def action_open(self) -> None:
         self.open()
 
+    async def on_click(self, event: events.Click) -> None:
+        """A click on a connection shows it alone, one on a fold's sign unfolds it."""
+        await super().on_click(event)
+        column = next((column for column in self._columns(self.size.width) if column.start <= event.x < column.end), None)
+        if event.button == RIGHT_BUTTON or event.chain > 1 or event.y < self.HEADS or column is None or self.item is None:
+            return
+        if column.name == "cn" and self.item.row.shape.kind is not Kind.MARK:
+            await self.run_action("screen.only_connection")
+        elif column.name == "flight" and event.x == column.start and self.item.folded:
+            self.action_fold()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether there is something to fold, and an end that moves."""
+        if action == "fold":
+            return self.item is not None and self.item.row.shape.kind is Kind.SETUP
+        return self._may_follow if action == "follow" else True
+
     def action_last(self) -> None:
-        self.following = self.view.source.live
+        self.following = self._may_follow
         super().action_last()
 
     def action_follow(self) -> None:
@@ -194,10 +211,9 @@ class Timeline(ListWidget):
         self.view.times = rowtext.TIMES[(rowtext.TIMES.index(self.view.times) + 1) % len(rowtext.TIMES)]
         self.redraw()
 
-    def action_sideways(self, steps: int) -> None:
-        """Scroll long SQL."""
-        self.view.sideways = max(0, self.view.sideways + SIDEWAYS * steps)
-        self.redraw()
+    @property
+    def _may_follow(self) -> bool:
+        return self.view.source.live and not self.view.trace.ended
 
     def _columns(self, width: int) -> tuple[Column, ...]:
         return columns(width, driver=not self.view.single_driver, connection=self.view.connection_cells)
@@ -236,6 +252,7 @@ class Timeline(ListWidget):
                     above_ns=above.opened_ns if above else None,
                     same_ns=same.opened_ns if same else None,
                     same_sql=same.label.sql if same else "",
+                    sideways=self.sideways,
                 )
             )
             above = latest[item.row.connection] = item.row

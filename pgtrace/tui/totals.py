@@ -1,4 +1,5 @@
-"""The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare.
+"""The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare. Where there is but one
+driver, the first line has its name.
 
 On a narrow screen the same counters are words on one line. Every number is a counter of the contract.
 """
@@ -56,7 +57,10 @@ class Totals(LineWidget):
         head = Line(self.view.pen, width, "head").to(1 + _NAME_CELLS)
         for title, cells, _, _ in _TABLE:
             head.add(title, "dim", cells, right=True)
-        drawn = [head.strip(), self._line("all", snapshot.connections, snapshot.totals, width, "text", lower_bound=snapshot.gaps > 0)]
+        drawn = [
+            head.strip(),
+            self._line(self.view.all_name, snapshot.connections, snapshot.totals, width, "text", lower_bound=snapshot.gaps > 0),
+        ]
         drivers = sorted(snapshot.drivers, key=lambda one: -one.counters.round_trips)
         for driver in drivers[:DRIVER_LINES] if height > 2 else ():
             drawn.append(self._line(driver.driver, driver.connections, driver.counters, width, "dim"))
@@ -76,16 +80,24 @@ class Totals(LineWidget):
         return line.strip()
 
     def _words(self, width: int) -> Strip:
+        """Counters as words; where not all fit, those left out are the ones that are needed least."""
         c = self.view.snapshot.totals
         at_least = "≥" if self.view.snapshot.gaps else ""
+        told = {
+            "rt": (c.round_trips, "strong"),
+            "set-up": (c.setup_round_trips, "text"),
+            "exec": (c.executions, "text"),
+            "prepared": (c.parses_named, "text"),
+            "reused": (c.statements_reused, "text"),
+            "error" if c.errors == 1 else "errors": (c.errors, "error" if c.errors else "text"),
+        }
+        for least in ("prepared", "reused", "set-up"):
+            if sum(len(f" {at_least}{number} {word} ") for word, (number, _) in told.items()) - 1 > width:
+                del told[least]
         line = Line(self.view.pen, width)
-        for number, word, role in (
-            (c.round_trips, "rt", "strong"),
-            (c.setup_round_trips, "set-up", "text"),
-            (c.executions, "exec", "text"),
-            (c.parses_named, "prepared", "text"),
-            (c.statements_reused, "reused", "text"),
-            (c.errors, "error" if c.errors == 1 else "errors", "error" if c.errors else "text"),
-        ):
+        for word, (number, role) in told.items():
             line.add(" ").add(f"{at_least}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
+        name = rowtext.plain(self.view.all_name, _NAME_CELLS - 1)
+        if name != "all" and len(name) + 2 <= line.room:
+            line.to(width - len(name) - 1).add(name, "dim")
         return line.strip()

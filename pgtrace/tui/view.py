@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.drivers.evidence import UNKNOWN
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
 from pgtrace.tui.listing import Item, Listing
@@ -36,6 +37,8 @@ DRIVERS_AGAIN_S: Final = 0.5
 """How long what was found out about drivers is good for: telling them takes a look at every open connection."""
 MANY_CONNECTIONS: Final = 200
 """Above this, the drivers' sums are made that seldom too: they go over all connections."""
+UNTOLD_S: Final = 2.0
+"""How long an unknown driver has no line of its own: most are told apart after a few messages."""
 BEAT_S: Final = 0.5
 """How often the screen is drawn while nothing happens: the clock goes on."""
 
@@ -70,8 +73,8 @@ class View:
     """The handle on the recorder whose capture is shown; asked only whether it is alive."""
     paused: bool = False
     times: str = "time"
-    sideways: int = 0
-    """Characters of SQL that are scrolled out at the left."""
+    raw: bool = False
+    """Values as the bytes that passed, not as their types say."""
     snapshot: Snapshot = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
@@ -90,31 +93,34 @@ class View:
     _drawn_s: float = 0.0
     _next_draw_s: float = 0.0
     _stale: bool = False
-    _paused_rows: int = 0
     _drivers: dict[int, str] = field(default_factory=dict)
     _drivers_until_s: float = 0.0
     _drivers_stale: bool = True
+
+    _untold_s: float | None = None
 
     def __post_init__(self) -> None:
         self.listing = Listing(self.trace, self.driver)
         self.survey = Survey(self.trace, self.driver)
         self.rates = Rates()
-        self._take()
+        self._take(0.0)
 
     def tick(self, now_s: float) -> bool:
         """Read on; whether anything is to be drawn now."""
         trace = self.trace
-        if now_s >= self._drivers_until_s:
+        if now_s >= self._drivers_until_s and not self.paused:
             self._drivers.clear()
             self._drivers_stale = True
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
         changed = trace.update(budget_s=budget)
-        self.catching_up = changed and time.perf_counter() - started >= budget
+        caught_up = not changed or time.perf_counter() - started < budget
         if changed and self.loaded:
             self._grew_s = now_s
-        self.loaded |= not self.catching_up
+        changed |= caught_up == self.catching_up
+        self.catching_up = not caught_up
+        self.loaded |= caught_up
         recent = bool(self.source.listener) or now_s - self._grew_s < GROWING_S
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
@@ -130,9 +136,9 @@ class View:
         if growing:
             self.rates.note(now_s, trace.totals().round_trips)
         if self.paused:
-            self.waiting = len(trace.rows) - self._paused_rows
+            self.waiting = len(trace.rows) - self.listing.rows
             return True
-        self._take()
+        self._take(now_s)
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
         self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
         return True
@@ -143,14 +149,20 @@ class View:
             self._next_draw_s = now_s + SLOW_TICK_S
 
     def sync(self) -> bool:
-        """Bring listing and survey up to the trace; whether the listing changed."""
-        self.survey.sync(LIST_BUDGET_S)
+        """Bring listing and survey up to the trace, or to the moment of the pause; whether the listing changed."""
+        if not self.paused:
+            self.survey.sync(LIST_BUDGET_S)
         return self.listing.sync(LIST_BUDGET_S)
 
     def pause(self) -> None:
         """Freeze the screen, or let it go on."""
         self.paused = not self.paused
-        self._paused_rows, self.waiting = len(self.trace.rows), 0
+        self.waiting = 0
+        if self.paused:
+            self.listing.freeze(self.survey.open)
+        else:
+            self.listing.thaw()
+            self._next_draw_s = 0.0
 
     @property
     def behind_s(self) -> float:
@@ -163,6 +175,13 @@ class View:
     def single_driver(self) -> bool:
         """Whether the whole capture has one driver: then no row needs to say which."""
         return len(self.snapshot.drivers) < 2
+
+    @property
+    def all_name(self) -> str:
+        """What the sum over everything is called: the driver's name where there is but one."""
+        drivers = self.snapshot.drivers
+        alone = len(drivers) == 1 and drivers[0].connections == self.snapshot.connections
+        return drivers[0].driver if alone and drivers[0].driver != UNKNOWN else "all"
 
     @property
     def upstream_refused(self) -> str:
@@ -201,11 +220,22 @@ class View:
         end = item.end_ns
         return max(self.now_ns, item.opened_ns) if end is None else end
 
-    def _take(self) -> None:
+    def _take(self, now_s: float) -> None:
         trace = self.trace
         if self._drivers_stale or len(trace.connections) <= MANY_CONNECTIONS:
-            drivers = tuple(DriverTotals(*driver) for driver in trace.drivers())
+            drivers = self._tell_drivers(now_s)
             self._drivers_stale = False
         else:
             drivers = self.snapshot.drivers
         self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps)
+
+    def _tell_drivers(self, now_s: float) -> tuple[DriverTotals, ...]:
+        """The drivers' sums; those of connections that may be told apart in a moment are left out, so that no line comes and goes."""
+        drivers = tuple(DriverTotals(*driver) for driver in self.trace.drivers())
+        known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
+        if known == drivers:
+            self._untold_s = None
+        elif self._untold_s is None:
+            self._untold_s = now_s
+        untold = self.growing and self._untold_s is not None and now_s - self._untold_s < UNTOLD_S
+        return known if untold and known else drivers

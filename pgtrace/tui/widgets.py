@@ -2,11 +2,14 @@
 
 Both use the toolkit's line API: build() makes the lines of the visible area, and only those that differ from what is on the screen are painted
 again. A list asks for the lines in sight alone, so its length costs nothing. Every widget draws each of its cells itself, ground included.
+
+A mouse does what keys do: a click moves the cursor, a double click opens, the wheel moves, with shift sideways. The right button is left to the
+screen.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -19,17 +22,27 @@ from pgtrace.tui.view import View
 
 Hints = tuple[tuple[str, str], ...]
 """Keys and what they do, for the footer."""
+SIDEWAYS: Final = 16
+"""Characters that one step sideways scrolls."""
+WHEEL: Final = 3
+"""Lines that one turn of the wheel moves."""
+RIGHT_BUTTON: Final = 3
 
 
 class LineWidget(Widget):
     """A widget that draws itself line by line."""
 
     DEFAULT_CSS = "LineWidget { width: 100%; }"
+    HINTS: ClassVar[Hints] = ()
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = view
         self._lines: list[Strip] = []
+
+    def hints(self) -> Hints:
+        """What the footer says while it has the focus; the last one is always there."""
+        return self.HINTS
 
     def build(self, width: int, height: int) -> list[Strip]:
         """The lines as they should be now; missing ones are drawn empty, those beyond `height` are not drawn."""
@@ -79,7 +92,6 @@ class ListWidget(LineWidget, can_focus=True):
         Binding("l,right", "sideways(1)", show=False),
         Binding("h,left", "sideways(-1)", show=False),
     ]
-    HINTS: ClassVar[Hints] = ()
     HEADS: ClassVar[int] = 0
     """Lines above the list."""
 
@@ -87,6 +99,8 @@ class ListWidget(LineWidget, can_focus=True):
         super().__init__(view, id=id)
         self.cursor = 0
         self.top = 0
+        self.sideways = 0
+        """Characters of long texts that are scrolled out at the left."""
 
     def count(self) -> int:
         """How many lines the list has."""
@@ -143,22 +157,26 @@ class ListWidget(LineWidget, can_focus=True):
         self.go(self.count() - 1)
 
     def action_sideways(self, steps: int) -> None:
-        """Nothing stands at the side here."""
+        self.sideways = max(0, self.sideways + SIDEWAYS * steps)
+        self.redraw()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The wheel moves the cursor."""
         event.stop()
-        self.go(self.cursor + 3)
+        self._wheel(1, sideways=event.shift)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """The wheel moves the cursor."""
         event.stop()
-        self.go(self.cursor - 3)
+        self._wheel(-1, sideways=event.shift)
 
-    def on_click(self, event: events.Click) -> None:
-        """A click selects, a double click opens."""
+    async def on_click(self, event: events.Click) -> None:
         index = self.top + event.y - self.HEADS
-        if event.y >= self.HEADS and index < self.count():
+        if event.button != RIGHT_BUTTON and event.y >= self.HEADS and index < self.count():
             self.go(index)
             if event.chain == 2:
                 self.open()
+
+    def _wheel(self, turns: int, *, sideways: bool) -> None:
+        if sideways:
+            self.action_sideways(turns)
+        else:
+            self.go(self.cursor + WHEEL * turns)

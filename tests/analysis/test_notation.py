@@ -77,7 +77,7 @@ def test_fit_keeps_the_tail_of_an_error(text: str, width: int, fitted: str) -> N
         (bytes([SSL]), b"N", "SSLRequest → SSLRequestReply(N)"),
         (bytes([GSS]), b"E", "GSSENCRequest → ErrorResponse"),
         (bytes([START]), b"RRSSKZ", "StartupMessage → Authentication×2 ParameterStatus×2 BackendKeyData ReadyForQuery"),
-        (b"p", b"R", "PasswordMessage → Authentication"),
+        (b"p", b"R", "AuthenticationResponse → Authentication"),
     ],
 )
 def test_spell(sent: bytes, received: bytes, words: str) -> None:

@@ -233,7 +233,7 @@ def heard(reads: Reads, memory: Memory) -> tuple[object, ...]:
     trips = [
         tuple(bytes(value) if isinstance(value, bytearray) else value for value in values)
         for values in (
-            [getattr(trip, name) for name in RoundTrip.__slots__ if name not in ("note", "statements")]
+            [getattr(trip, name) for name in RoundTrip.__slots__ if name not in ("copying", "note", "statements")]
             for trip in listing.round_trips.values()
         )
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from driving import Drive, Driven
 from wire_recording import Recording, checkout
 
 from pgtrace.analysis.trace import Trace
@@ -60,6 +62,14 @@ def view(shop: Recording, view_of: ViewOf) -> View:
     return made
 
 
-def screen_of(app: PgTraceApp) -> list[str]:
-    """The screen as plain text, line by line."""
-    return [strip.text for strip in app.screen._compositor.render_strips()]
+@pytest.fixture
+def drive(view_of: Callable[..., View]) -> Drive:
+    @asynccontextmanager
+    async def run(recording: Recording, size: tuple[int, int] = (120, 40), **options: object) -> AsyncIterator[Driven]:
+        app = PgTraceApp(view_of(recording, **options))
+        async with app.run_test(size=size) as pilot:
+            driven = Driven(app, pilot)
+            await driven.settle()
+            yield driven
+
+    return run

@@ -2,65 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-
 import pytest
-from conftest import screen_of
+from driving import Drive
 from rich.cells import cell_len
-from textual.pilot import Pilot
 from wire_recording import Recording, bind, checkout, done, error, int8, query, ready
 
-from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.theme import MONO
-from pgtrace.tui.view import View
-
-
-class Driven:
-    """An application that is shown, and what it shows."""
-
-    def __init__(self, app: PgTraceApp, pilot: Pilot[None]) -> None:
-        self.app = app
-        self.pilot = pilot
-
-    async def press(self, *keys: str) -> list[str]:
-        await self.pilot.press(*keys)
-        return await self.lines()
-
-    async def lines(self) -> list[str]:
-        await self.pilot.pause()
-        self.app.draw()
-        await self.pilot.pause()
-        return screen_of(self.app)
-
-    async def text(self) -> str:
-        return "\n".join(await self.lines())
-
-    async def arrived(self, recording: Recording) -> list[str]:
-        """What was recorded is on disk, and the next tick has read it."""
-        recording.flush()
-        self.app.view._next_draw_s = 0.0
-        self.app.tick()
-        return await self.lines()
-
-    @property
-    def footer(self) -> str:
-        return screen_of(self.app)[-1]
-
-
-Drive = Callable[..., AbstractAsyncContextManager[Driven]]
-
-
-@pytest.fixture
-def drive(view_of: Callable[..., View]) -> Drive:
-    @asynccontextmanager
-    async def run(recording: Recording, size: tuple[int, int] = (120, 40), **options: object) -> AsyncIterator[Driven]:
-        app = PgTraceApp(view_of(recording, **options))
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            yield Driven(app, pilot)
-
-    return run
 
 
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])
@@ -83,9 +30,29 @@ async def test_long_sql_is_read_sideways(shop: Recording, drive: Drive) -> None:
 
 async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        assert "z has no use here" in (await driven.press("z"))[-1]
+        for key in ("z", "space", "u"):
+            assert " has no use here" in (await driven.press(key))[-1], key
+        assert "x has no use here" in (await driven.press("j", "j", "j", "x"))[-1]
+        assert "has no use" not in (await driven.press("j"))[-1]
         await driven.press("4")
-        assert "x has no use here" in (await driven.press("x"))[-1]
+        for key in ("x", "c", "C", "X", "n", "d", "y", "f", "t"):
+            assert f" {key} has no use here" in (await driven.press(key))[-1], key
+        assert driven.app.view.listing.selection.everything
+        await driven.press("question_mark")
+        assert "c has no use here" in (await driven.press("c"))[-1]
+
+
+async def test_a_listed_key_does_something(shop: Recording, drive: Drive) -> None:
+    """The footer never names a key that has no use; help is always named."""
+    async with drive(shop, (80, 24), live=True) as driven:
+        for keys in ((), ("g",), ("n",), ("c",), ("enter",), ("tab",), ("4",), ("question_mark",)):
+            hint = (await driven.press(*keys))[-1]
+            assert "? help" in hint or keys == ("question_mark",)
+            for key, _ in driven.main.footer.keys:
+                for single in {"tab": ["tab"], "esc": ["escape"], "space": ["space"], "enter": ["enter"], "?": ["question_mark"]}.get(
+                    key, key.split()
+                ):
+                    assert single in driven.main.active_bindings, (keys, single)
 
 
 async def test_120x40(shop: Recording, drive: Drive) -> None:
@@ -98,8 +65,21 @@ async def test_120x40(shop: Recording, drive: Drive) -> None:
     assert lines[6].rstrip().endswith("fold set-up")
     assert lines[7].split()[:3] == ["time", "cn", "driver"]
     assert lines[8].startswith("▌  0.0000  c1 ")
-    assert lines[-1].startswith(" enter inspect  x fold")
+    assert lines[-1].startswith(" enter inspect  n next problem  c connection")
     assert lines[-1].rstrip().endswith("1/19")
+
+
+async def test_the_only_driver_is_named_in_the_totals(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect("asyncpg")
+    recording.trip(connection, bind("__asyncpg_stmt_1__", int8(1)) + b"S\0\0\0\4", b"2\0\0\0\4" + ready())
+    recording.flush()
+    async with drive(recording) as driven:
+        lines = await driven.lines()
+        assert lines[2].startswith(" asyncpg ")
+        assert lines[3].startswith(" 1 Timeline")
+        assert "driver" not in lines[4]
+    async with drive(recording, (80, 24)) as driven:
+        assert (await driven.lines())[1].rstrip().endswith("0 errors                 asyncpg")
 
 
 async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, drive: Drive) -> None:
@@ -126,7 +106,7 @@ async def test_the_inspector_opens_on_the_error_with_its_bytes_inverted(shop: Re
         assert "depth 5" in text
         assert "2.10 ms · 34 messages · esc closes" in text
         assert any(line.startswith("▌B←   2.100   3  E ErrorResponse") for line in lines)
-        assert "▌sqlstate           23505" in text
+        assert "▌sqlstate              23505" in text
         style = driven.app.view.pen.style("inverted")
         strips = driven.app.screen._compositor.render_strips()
         inverted = "".join(segment.text for strip in strips for segment in strip if segment.style == style)
@@ -157,12 +137,12 @@ async def test_at_80x24_the_inspector_has_the_body(shop: Recording, drive: Drive
 async def test_esc_is_one_step_back_and_never_quits(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.press("c", "enter", "tab")
-        assert driven.app.focused is driven.app.inspector.fields
+        assert driven.app.focused is driven.main.inspector.fields
         await driven.press("escape")
-        assert driven.app.focused is driven.app.inspector.messages
+        assert driven.app.focused is driven.main.inspector.messages
         await driven.press("escape")
-        assert not driven.app.inspector.display
-        assert driven.app.focused is driven.app.timeline
+        assert not driven.main.inspector.display
+        assert driven.app.focused is driven.main.timeline
         assert "/ conn:1" in await driven.text()
         await driven.press("escape")
         assert "/ conn:1" not in await driven.text()
@@ -183,7 +163,7 @@ async def test_n_stops_at_problems_and_says_when_there_is_none(shop: Recording, 
 async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.press("j", "c")
-        assert "/ conn:2  4 of 25" in lines[6]
+        assert "/ conn:2  6 of 25" in lines[6]
         assert {line[11:13] for line in lines[8:12]} == {"c2"}
         await driven.press("c")
         lines = await driven.press("C")
@@ -194,13 +174,13 @@ async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) ->
 async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.press("n")
-        place = driven.app.timeline.place
+        place = driven.main.timeline.place
         lines = await driven.press("X")
-        assert driven.app.timeline.place == place
+        assert driven.main.timeline.place == place
         assert "fold set-up" not in lines[6]
         assert any("encryption requested" in line for line in lines)
         await driven.press("X")
-        assert driven.app.timeline.place == place
+        assert driven.main.timeline.place == place
         lines = await driven.press("g", "x")
         assert sum("set-up rt" in line for line in lines) == 2
 
@@ -225,11 +205,11 @@ async def test_drivers_side_by_side(shop: Recording, drive: Drive) -> None:
         lines = await driven.press("a")
         assert "per execution" in lines[4]
         await driven.press("l", "l", "enter")
-        assert driven.app.pane == "timeline"
+        assert driven.main.pane == "timeline"
         chosen = driven.app.view.listing.selection.driver
         assert chosen == driven.app.view.snapshot.drivers[2].driver
         await driven.press("escape")
-        assert driven.app.pane == "drivers"
+        assert driven.main.pane == "drivers"
         assert driven.app.view.listing.selection.everything
 
 
@@ -264,27 +244,26 @@ async def test_following_and_not_following(recording: Recording, drive: Drive) -
     checkout(recording)
     recording.flush()
     async with drive(recording, live=True) as driven:
-        app = driven.app
         lines = await driven.lines()
         assert lines[-1].rstrip().endswith("follow")
         assert lines[0].startswith(" pgtrace  :6433 → db:5432   ● live")
-        assert app.timeline.cursor == app.timeline.count() - 1
+        assert driven.main.timeline.cursor == driven.main.timeline.count() - 1
         recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
-        assert app.timeline.cursor == app.timeline.count() - 1 == 19
+        assert driven.main.timeline.cursor == driven.main.timeline.count() - 1 == 19
         await driven.press("k")
-        assert not app.timeline.following
-        place, line = app.timeline.place, app.timeline.cursor - app.timeline.top
+        assert not driven.main.timeline.following
+        place, line = driven.main.timeline.place, driven.main.timeline.cursor - driven.main.timeline.top
         for _ in range(30):
             recording.trip(1, query("SELECT 2"), done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
-        assert app.timeline.place == place
-        assert app.timeline.cursor - app.timeline.top == line
+        assert driven.main.timeline.place == place
+        assert driven.main.timeline.cursor - driven.main.timeline.top == line
         assert "19/50" in lines[-1]
         assert "▼ " in lines[-1]
         assert "new  G" in lines[-1]
         lines = await driven.press("G")
-        assert app.timeline.following
+        assert driven.main.timeline.following
         assert lines[-1].rstrip().endswith("follow")
 
 
@@ -311,27 +290,57 @@ async def test_pause_freezes_the_screen_and_counts_what_waits(shop: Recording, d
         paused = await driven.arrived(shop)
         assert "❚❚ paused  12 new" in paused[0]
         assert paused[1:-1] == before[1:-1]
-        await driven.press("space")
-        driven.app.view._next_draw_s = 0.0
+        for key, rows in (("X", "encryption requested"), ("X", "set-up rt"), ("c", "/ conn:")):
+            text = "\n".join(await driven.press(key))
+            assert rows in text
+            assert "SELECT 1" not in text
+        assert " of 25" in (await driven.press("g"))[6]
+        await driven.press("escape", "space")
         driven.app.tick()
-        assert driven.app.timeline.count() == 31
+        assert driven.main.timeline.count() == 31
+
+
+async def test_what_was_open_stays_open_while_paused(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect()
+    recording.send(connection, query("SELECT slow()"))
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        await driven.press("enter", "space")
+        recording.wait(3)
+        recording.answer(connection, done("SELECT 1") + ready())
+        lines = await driven.arrived(recording)
+        assert any("Q → …" in line for line in lines)
+        assert "CommandComplete" not in "\n".join(lines)
+        await driven.press("space")
+        driven.app.tick()
+        lines = await driven.lines()
+        assert any("Q → CZ" in line for line in lines)
+        assert "CommandComplete" in "\n".join(lines)
 
 
 async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: Drive) -> None:
     recording.flush()
-    told = {"addresses": ("127.0.0.1:6433", "[::1]:6433"), "user": "app", "database": "shop"}
+    login = (("PGUSER", "app"), ("PGPASSWORD", "s3cret"), ("PGDATABASE", "shop"))
+    told = {"addresses": ("127.0.0.1:6433", "[::1]:6433"), "environment": login}
     async with drive(recording, (80, 24), live=True, **told) as driven:
-        text = await driven.text()
-        assert "Point a driver here:" in text
-        assert "export PGHOST=127.0.0.1 PGPORT=6433 PGSSLMODE=disable" in text
-        assert "export DATABASE_URL=postgresql://app@127.0.0.1:6433/shop" in text
-        assert "psql -h 127.0.0.1 -p 6433 -U app shop" in text
-        assert "also on [::1]:6433" in text
+        lines = [line.strip() for line in await driven.lines()]
+        start = lines.index("Point a driver here:")
+        assert lines[start + 1 : start + 6] == [
+            "export PGHOST=127.0.0.1 PGPORT=6433 PGSSLMODE=disable",
+            "export PGUSER=app PGPASSWORD=s3cret PGDATABASE=shop",
+            "export DATABASE_URL=postgresql://app:s3cret@127.0.0.1:6433/shop",
+            "psql -h 127.0.0.1 -p 6433 -U app shop",
+            "also on [::1]:6433",
+        ]
+        assert lines[-1] == "y copy  1 4 panes  q quit  ? help"
+        assert "n has no use here" in (await driven.press("n"))[-1]
+        await driven.press("y")
+        assert driven.app.clipboard.splitlines() == lines[start + 1 : start + 5]
         checkout(recording)
         text = "\n".join(await driven.arrived(recording))
         assert "Point a driver here:" not in text
         assert "set-up rt" in text
-        assert driven.app.focused is driven.app.timeline
+        assert driven.app.focused is driven.main.timeline
 
 
 async def test_an_upstream_that_refuses_is_told(recording: Recording, drive: Drive) -> None:
@@ -397,7 +406,7 @@ async def test_long_runs_are_one_line_until_opened(recording: Recording, drive: 
         text = "\n".join(await driven.press("j", "enter"))
         assert "DataRow ×300" in text
         await driven.press("j", "enter")
-        assert driven.app.inspector.messages.count() > 100
+        assert driven.main.inspector.messages.count() > 100
 
 
 async def test_without_colour_nothing_has_one(shop: Recording, drive: Drive) -> None:
@@ -416,16 +425,6 @@ async def test_ascii_only_screens_are_ascii(shop: Recording, drive: Drive, keys:
         lines = await driven.press(*keys) if keys else await driven.lines()
         assert "".join(lines).isascii()
         assert {len(line) for line in lines} == {80}
-
-
-async def test_a_click_selects_and_a_double_click_inspects(shop: Recording, drive: Drive) -> None:
-    async with drive(shop) as driven:
-        await driven.pilot.click("#timeline", offset=(30, 5))
-        assert driven.app.timeline.cursor == 4
-        await driven.pilot.click("#timeline", offset=(30, 5), times=2)
-        assert driven.app.inspecting
-        await driven.pilot.click("#tabs", offset=(18, 0))
-        assert driven.app.pane == "drivers"
 
 
 async def test_prepared_values_of_a_reused_statement(shop: Recording, drive: Drive) -> None:
@@ -471,7 +470,7 @@ async def test_a_recorder_that_died_is_told(shop: Recording, drive: Drive) -> No
 async def test_a_cursor_moved_while_loading_stays(shop: Recording, drive: Drive) -> None:
     shop.end()
     async with drive(shop, live=True, listener="", files=("shop.pgtrace",)) as driven:
-        timeline = driven.app.timeline
+        timeline = driven.main.timeline
         timeline._fresh = True
         await driven.press("n")
         place = timeline.place

@@ -18,13 +18,15 @@ def inverted(width: int, number: int, marked: tuple[int, int]) -> str:
 def test_pairs_when_narrow_bytes_when_wide() -> None:
     narrow = hex_line(Pen(), 66, DATA, 0, 0x10AC, (0, 0)).text
     wide = hex_line(Pen(), 80, DATA, 0, 0x10AC, (0, 0)).text
+    tiny = hex_line(Pen(), 60, DATA, 1, 0x10AC, (0, 0)).text
+    assert tiny.rstrip() == "  10b4  524f 5200 4332 3335  ROR·C235"
     assert narrow.rstrip() == "  10ac  4500 0000 8253 4552  524f 5200 4332 3335  E····SERROR·C235"
     assert wide.rstrip() == "  10ac  45 00 00 00 82 53 45 52  52 4f 52 00 43 32 33 35  E····SERROR·C235"
 
 
-@pytest.mark.parametrize("width", [66, 67, 76, 80, 120])
+@pytest.mark.parametrize("width", [40, 60, 66, 67, 76, 80, 120])
 def test_lines_fill_the_width(width: int) -> None:
-    for number in range(line_count(len(DATA))):
+    for number in range(line_count(len(DATA), width)):
         assert len(hex_line(Pen(), width, DATA, number, 0, (3, 9)).text) == width
 
 
@@ -38,4 +40,5 @@ def test_an_offset_counts_from_the_stream() -> None:
 
 
 def test_line_count() -> None:
-    assert [line_count(size) for size in (0, 1, 16, 17)] == [0, 1, 1, 2]
+    assert [line_count(size, 80) for size in (0, 1, 16, 17)] == [0, 1, 1, 2]
+    assert [line_count(size, 60) for size in (0, 1, 8, 16, 17)] == [0, 1, 1, 2, 3]

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from wire_recording import Recording, done, error, message, parse, query, ready, string
 
-from pgtrace.tui import rowline
+from pgtrace.tui import rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import columns
 from pgtrace.tui.rowline import Surroundings
@@ -121,3 +121,11 @@ def test_an_open_round_trip_is_drawn_at_once(recording: Recording, view_of: obje
     text = shown(view, 120, 1)
     assert "Q → …" in text
     assert "50" in text.split("pg_sleep(10)")[1]
+
+
+def test_a_row_in_words_names_what_only_one_message_can_mean(view: View) -> None:
+    words = [rowtext.in_words(row) for row in view.trace.rows if row.is_round_trip]
+    assert "Parse(__asyncpg_stmt_1__) Describe Flush → ParseComplete ParameterDescription RowDescription" in words
+    assert "Bind(__asyncpg_stmt_1__) Execute Sync → BindComplete DataRow CommandComplete ReadyForQuery(I)" in words
+    assert any("BindComplete DataRow×20 CommandComplete" in text for text in words)
+    assert any(text.startswith("Parse Bind Describe Execute ×5 Sync → …CommandComplete×2 ErrorResponse(23505)") for text in words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.style import Style
 
-from pgtrace.tui.theme import ANSI, DARK, GROUNDS, LIGHT, MONO, PALETTES, ROLES, Palette, Pen, choose_palette
+from pgtrace.tui.theme import ANSI, DARK, GROUNDS, LIGHT, MONO, ROLES, Palette, Pen, choose_palette, only_ascii
 
 GLYPHS = "▌→←●■▪▸▾▴▼✗╭│╰┊━─╸╺╾╌┄╱▁▂▃▄▅▆▇█×·…≥↵❚"
 
@@ -31,7 +31,7 @@ def test_every_role_but_faint_has_contrast(palette: Palette, ground: str) -> Non
         assert contrast(pen.style(role, ground)) >= 4.5, (role, ground)
 
 
-@pytest.mark.parametrize("palette", PALETTES.values(), ids=lambda palette: palette.name)
+@pytest.mark.parametrize("palette", [DARK, LIGHT, ANSI, MONO], ids=lambda palette: palette.name)
 def test_every_role_has_a_style_on_every_ground(palette: Palette) -> None:
     pen = Pen(palette)
     assert set(palette.roles) == set(ROLES)
@@ -67,9 +67,24 @@ def test_glyphs_stay_where_they_can_be_shown() -> None:
 
 
 def test_the_environment_chooses() -> None:
-    assert choose_palette("light", {"NO_COLOR": "1"}) is MONO
-    assert choose_palette("light", {"NO_COLOR": ""}) is LIGHT
-    assert choose_palette("", {}) is DARK
-    assert choose_palette("", {"COLORFGBG": "0;15"}) is LIGHT
-    assert choose_palette("", {"COLORFGBG": "15;0"}) is DARK
-    assert choose_palette("", {"TERM": "linux"}) is ANSI
+    assert choose_palette({"NO_COLOR": "1", "COLORFGBG": "0;15"}) is MONO
+    assert choose_palette({"NO_COLOR": "", "COLORFGBG": "0;15"}) is LIGHT
+    assert choose_palette({}) is DARK
+    assert choose_palette({"COLORFGBG": "15;0"}) is DARK
+    assert choose_palette({"TERM": "linux"}) is ANSI
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "ascii_only"),
+    [
+        ({"LANG": "C.UTF-8"}, "utf-8", False),
+        ({}, "utf-8", False),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, "utf-8", False),
+        ({"LC_ALL": "C"}, "utf-8", True),
+        ({"LC_ALL": "POSIX"}, "utf-8", True),
+        ({"LANG": "de_DE.ISO8859-1"}, "iso8859-1", True),
+        ({}, "ANSI_X3.4-1968", True),
+    ],
+)
+def test_the_locale_decides_on_ascii(environ: dict[str, str], encoding: str, *, ascii_only: bool) -> None:
+    assert only_ascii(environ, encoding) is ascii_only

@@ -120,14 +120,14 @@ class Recording:
         self.answer(connection, received)
         self.wait(0.1)
 
-    def connect(self, driver: str = "asyncpg", user: str = "app", database: str = "shop") -> int:
+    def connect(self, driver: str = "asyncpg", user: str = "app", database: str = "shop", **parameters: str) -> int:
         """A session that gets through its start-up in three round trips."""
         self._connections += 1
         number = self._connections
         self._put(Open(self._time(), number, "127.0.0.1:6433", "db:5432", f"127.0.0.1:{40000 + number}", "10.0.0.5:5432", self._wall()))
         self.trip(number, int32(8, 80877103), b"N", 0.1)
         own = {"asyncpg": {"client_encoding": "'utf-8'"}, "psycopg": {"application_name": "shop", "client_encoding": "UTF8"}}
-        self.trip(number, startup(user=user, database=database, **own.get(driver, {})), message("R", int32(3)))
+        self.trip(number, startup(user=user, database=database, **(own.get(driver, {}) | parameters)), message("R", int32(3)))
         hello = message("R", int32(0)) + message("S", string("server_version") + string("18.6"))
         hello += message("K", int32(4700 + number, number)) + ready()
         self.trip(number, message("p", b"\0" * 8), hello)

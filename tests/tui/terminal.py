@@ -1,0 +1,113 @@
+"""pgtrace on a real pseudo-terminal: what it writes, byte for byte, and keys sent to it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+
+STARTS_WITHIN_S = 20.0
+
+_SEQUENCE = re.compile(
+    r"\x1b\[[<=>?]?[0-9;:]*[ $]?[A-Za-z~]"  # CSI
+    r"|\x1b\][0-9]+;[^\x07\x1b]*\x07"  # OSC
+)
+
+
+class Terminal:
+    """A pgtrace process and the other end of its terminal. A context manager; the process is gone afterwards."""
+
+    def __init__(self, *args: str, size: tuple[int, int] = (120, 40), **environment: str) -> None:
+        self._controller, worker = pty.openpty()
+        fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self.before = termios.tcgetattr(worker)
+        self._worker = worker
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG", "COLOR", "NO_COLOR", "TERM"))
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pgtrace", *args],
+            stdin=worker,
+            stdout=worker,
+            stderr=worker,
+            env=kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | environment,
+            start_new_session=True,
+        )
+        self.written = b""
+        self._came = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._worker)
+        self._reader.join()
+        os.close(self._controller)
+
+    def type(self, keys: str) -> int:
+        """Send keys; what is written from here on begins at the place returned."""
+        begin = len(self.written)
+        os.write(self._controller, keys.encode())
+        return begin
+
+    def text(self, begin: int = 0) -> str:
+        """What was printed from a place on, without the terminal's sequences."""
+        return _SEQUENCE.sub("", self.written[begin:].decode(errors="replace"))
+
+    def wait_for(self, text: str, begin: int = 0, timeout_s: float = STARTS_WITHIN_S) -> float:
+        """Seconds until a text is on the screen; AssertionError where it does not come."""
+        return self._wait(lambda: text in self.text(begin), lambda: f"{text!r} did not come: {self.text(begin)[-2000:]!r}", timeout_s)
+
+    def after(self, keys: str, text: str) -> None:
+        """Send keys; the text comes."""
+        self.wait_for(text, self.type(keys))
+
+    def ended(self) -> int:
+        """The exit code, once everything that was written has been read."""
+        code = self.process.wait(STARTS_WITHIN_S)
+        self._wait(lambda: b"\x1b[?1049l" in self.written, lambda: "the screen was not given back", STARTS_WITHIN_S)
+        return code
+
+    @property
+    def attributes(self) -> list[object]:
+        """The terminal's settings now."""
+        return termios.tcgetattr(self._worker)
+
+    def _wait(self, met: Callable[[], bool], otherwise: Callable[[], str], timeout_s: float) -> float:
+        started = time.monotonic()
+        with self._came:
+            while not met():
+                left = started + timeout_s - time.monotonic()
+                assert left > 0, otherwise()
+                self._came.wait(left)
+        return time.monotonic() - started
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._controller, 1 << 16)
+            except OSError:  # Linux: nobody has the other end open
+                data = b""
+            with self._came:
+                self.written += data
+                self._came.notify_all()
+            if not data:
+                return
+
+
+def sequences(written: str) -> list[str]:
+    """Everything in it that a terminal obeys."""
+    return _SEQUENCE.findall(written)

@@ -1,0 +1,94 @@
+"""`y`: what can be copied is told, goes to the clipboard and to a file, and holds nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from driving import Drive, Driven
+from wire_recording import Recording, bind, done, query, ready
+
+from pgtrace.tui.copying import safe
+
+
+def file_of(driven: Driven) -> Path:
+    return Path(driven.main.footer.notice.rpartition(" ")[2])
+
+
+async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("j", "j", "j", "j")
+        menu = (await driven.press("y"))[-1]
+        assert menu.strip() == "copy  r row  f flight in words  s SQL  esc nothing"
+        lines = await driven.press("s")
+        assert driven.app.clipboard == "SELECT id, email, name FROM users WHERE id = $1"
+        assert "SQL copied, also in " in lines[-1]
+        path = file_of(driven)
+        assert path.read_text() == driven.app.clipboard + "\n"
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert driven.app.focused is driven.main.timeline
+        await driven.press("y", "f")
+        assert driven.app.clipboard.startswith("Parse(__asyncpg_stmt_1__) Describe Flush → ParseComplete ParameterDescription")
+        await driven.press("y", "r")
+        assert "PDH → 1tT" in driven.app.clipboard
+    assert not path.exists()
+
+
+async def test_in_the_inspector_there_are_values_and_bytes_too(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("j", "j", "j", "j", "j", "enter")
+        menu = (await driven.press("y"))[-1]
+        assert "v value  h hex of the message  esc nothing" in menu
+        await driven.press("h")
+        whole = driven.app.clipboard
+        assert whole.startswith("42000000")
+        await driven.press("tab", "j", "j", "j", "j", "j", "y", "v")
+        assert driven.app.clipboard == "707"
+        assert driven.app.focused is driven.main.inspector.fields
+        await driven.press("y", "h")
+        assert driven.app.clipboard == "00000008" + "00000000000002c3"
+        assert driven.app.clipboard in whole
+
+
+async def test_any_other_key_closes_the_menu_and_does_nothing_else(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        before = await driven.press("j")
+        for key in ("escape", "q", "j", "question_mark"):
+            await driven.press("y")
+            assert await driven.press(key) == before
+        assert driven.app.clipboard == ""
+        await driven.press("y")
+        await driven.pilot.click("#copy-menu", offset=(8, 0))
+        assert " c2 " in driven.app.clipboard
+
+
+async def test_bytes_are_what_they_are(shop: Recording, drive: Drive) -> None:
+    """`u` shows a value as the bytes it took."""
+    async with drive(shop) as driven:
+        assert "u has no use here" in (await driven.press("u"))[-1]
+        await driven.press("j", "j", "j", "j", "j", "enter", "u")
+        assert r"\x00\x00\x00\x08\x00\x00" in await driven.text()
+        assert r"__asyncpg_stmt_1__\x00" in await driven.text()
+        await driven.press("tab", "j", "j", "j", "j", "j")
+        assert r"…\x00\x00\x02\xc3 " in "\n".join(await driven.press("l", "l"))
+        await driven.press("u", "h", "h")
+        assert r"\x00" not in await driven.text()
+
+
+async def test_long_values_are_read_sideways(shop: Recording, drive: Drive) -> None:
+    value = b"0123456789" * 12
+    shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+    shop.trip(1, bind("s", value, binary=False) + b"S\0\0\0\4", b"2\0\0\0\4" + ready())
+    shop.flush()
+    async with drive(shop, (80, 24)) as driven:
+        await driven.press("G", "enter", "tab", "j", "j", "j", "j", "j")
+        row = next(line for line in await driven.lines() if line.startswith("▌  $1"))
+        assert row.rstrip().endswith("… text")
+        row = next(line for line in await driven.press("l", "l", "l", "l", "l") if line.startswith("▌  $1"))
+        assert row.split()[2:] == ["…9" + "0123456789" * 4 + "'", "text"]
+        await driven.press("k")
+        assert next(line for line in await driven.press("j") if line.startswith("▌  $1")) == row
+
+
+def test_line_breaks_and_tabs_stay_and_nothing_else() -> None:
+    assert safe("SELECT\t1,\r\n 2\n") == "SELECT\t1,\n 2\n"
+    assert safe("a\x1b]52;c;QQ==\x07b\x9bc\u202ed\udcff") == r"a\x1b]52;c;QQ==\x07b\x9bc\u202ed\xff"

@@ -1,0 +1,122 @@
+"""On a real pseudo-terminal: nothing from the wire is obeyed, a row is there within a second, and the terminal is given back as it was."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import unicodedata
+from pathlib import Path
+
+import psycopg
+from terminal import Terminal, sequences
+from wire_recording import (
+    FLUSH,
+    PARSED,
+    TEXT,
+    Recording,
+    bind,
+    columns,
+    describe,
+    done,
+    error,
+    int32,
+    message,
+    parse,
+    query,
+    ready,
+    row,
+    string,
+)
+
+from pgtrace.demo.embedded import EmbeddedServer
+
+HOSTILE = "\x1b]52;c;aGVsbG8=\x07\x1b[97;7q\x1bP+q\x1b\\\x9b96m\x9d0;t\x9c\x08\r\u202e\u2066\u200b[/bold]"
+"""Clipboard, cursor, strings, C1 twice, overwriting, bidi, nothing visible, markup."""
+_POINTER = "\x1b]22;default\x07"
+_CLIPBOARD = re.compile(r"\x1b\]52;c;[A-Za-z0-9+/=]*\x07")
+
+
+def hostile(recording: Recording) -> None:
+    """Hostile text wherever text can be."""
+    one = recording.connect("asyncpg", user=f"user{HOSTILE}", database=f"db{HOSTILE}")
+    two = recording.connect(application_name=f"application{HOSTILE}")
+    name, sql = f"name{HOSTILE}", f"SELECT '{HOSTILE}'"
+    recording.mark(f"mark{HOSTILE}")
+    described = PARSED + message("t", b"\0\0") + columns((f"column{HOSTILE}", TEXT), binary=False)
+    recording.trip(one, parse(name, sql) + describe("S", name) + FLUSH, described)
+    value = f"value{HOSTILE}".encode() + b"\x9b\xff"
+    answer = b"2\0\0\0\4" + row(value) + done(f"SELECT{HOSTILE}") + ready()
+    recording.trip(one, bind(name, value, binary=False) + message("E", b"\0\0\0\0\0") + message("S"), answer)
+    recording.trip(two, query(f"COPY {HOSTILE}"), error("22012", f"division{HOSTILE}") + ready())
+    recording.answer(one, message("A", int32(4711) + string(f"channel{HOSTILE}") + string(HOSTILE)))
+    recording.answer(one, message("N", b"C" + string("01000") + b"M" + string(f"notice{HOSTILE}") + b"\0"))
+    recording.end()
+
+
+def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / f"file{HOSTILE.replace('/', '')}.pgtrace")
+    hostile(recording)
+    with Terminal("open", str(recording.path), size=(200, 60)) as terminal:
+        terminal.wait_for("■ ")
+        terminal.after("n\r", "ErrorResponse")
+        terminal.after("\tjjjjjlh", "[/bold]")
+        terminal.after("u", "values as bytes")
+        terminal.after("u", "values by their types")
+        terminal.after("\x1b", "message")
+        terminal.after("\x1b", "inspect")
+        terminal.after("gjjj\r", "ParameterDescription")
+        terminal.after("jjjjj", "RowDescription  backend")
+        terminal.after("\x1b", "inspect")
+        terminal.after("ys", "SQL copied")
+        terminal.after("X", "encryption requested")
+        terminal.after("c", "/ conn:1")
+        terminal.after("c4", "known by")
+        terminal.after("?", "what a row says")
+        terminal.type("q")
+        assert terminal.ended() == 0
+        assert terminal.attributes == terminal.before
+        written = terminal.written.decode()
+    found = sequences(written)
+    assert {sequence for sequence in found if not sequence.startswith("\x1b[")} == {_POINTER, *_CLIPBOARD.findall(written)}
+    (copied,) = _CLIPBOARD.findall(written)
+    for text in (base64.b64decode(copied.split(";")[2][:-1]).decode(), terminal.text()):
+        assert "[/bold]" in text
+        assert {character for character in text if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")} <= {"\n", "\r"}
+    assert not [sequence for sequence in found if "97;7" in sequence or "96m" in sequence]
+
+
+def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) -> None:
+    with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:
+        terminal.wait_for("psql -h 127.0.0.1 -p ")
+        port = int(re.search(r"PGPORT=(\d+)", terminal.text())[1])  # type: ignore[index]
+        with psycopg.connect(server.url("127.0.0.1", port), autocommit=True) as connection:
+            for number in range(3):
+                begin = len(terminal.written)
+                connection.execute(f"select {number} as seen")
+                assert terminal.wait_for(f"select {number} as seen", begin) < 1.0
+
+            terminal.type("\x1a")
+            assert os.WIFSTOPPED(os.waitpid(terminal.process.pid, os.WUNTRACED)[1])
+            assert terminal.attributes == terminal.before
+            connection.execute("select 'while it was away'")
+            begin = len(terminal.written)
+            terminal.process.send_signal(signal.SIGCONT)
+            terminal.wait_for("round trips", begin)
+            terminal.wait_for("while it was away", begin)
+
+            terminal.process.send_signal(signal.SIGTERM)
+            assert terminal.ended() == 128 + signal.SIGTERM
+            assert terminal.attributes == terminal.before
+
+
+def test_a_locale_without_utf8_gets_ascii(shop: Recording) -> None:
+    shop.end()
+    with Terminal("open", str(shop.path), LC_ALL="C") as terminal:
+        terminal.wait_for("# 42 ms")
+        terminal.after("n\r", "ErrorResponse")
+        terminal.type("q")
+        assert terminal.ended() == 0
+        assert terminal.written.isascii()
+        assert "-> " in terminal.text()
