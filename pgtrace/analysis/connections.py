@@ -356,12 +356,9 @@ class Connection(Observer):
         if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != details.RUN_KEPT:
             if streamed:
                 self.copies.passed(side, body, latest[2])
-            entry = self._trace.rows.entry(latest[2])
-            if side == FRONTEND:
-                entry.sent_bytes += size
-            else:
-                entry.received_bytes += size
-            self._trace.rows.put(latest[2], entry)
+                if self.copies.tells_more(body):
+                    self._trace.rows.relabel(latest[2], self._describe(side, code, body)[2])
+            self._trace.rows.grow(latest[2], side, size)
             return
         kind, letter, label = self._describe(side, code, body)
         place = self._row(kind, letter, label, time_ns, side, size)
@@ -370,6 +367,7 @@ class Connection(Observer):
             self._streamed = 0
             self.copies.row_began(place)
             self.copies.passed(side, body, place)
+            self.copies.tells_more(body)
 
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
         name = codes.message_name(side, code, codes.authentication_subtype(body))

@@ -34,6 +34,7 @@ COPY_OUT: Final = ord("H")
 COPY_BOTH: Final = ord("W")
 INSIDE_XLOGDATA: Final = 25
 """Where the data of an XLogData begins."""
+_CHANGES: Final = frozenset({b"I", b"U", b"D", b"T"})
 XID_BYTES: Final = 4
 """What stands before the body of some messages of a streamed transaction."""
 _XLOGDATA: Final = ord("w")
@@ -127,6 +128,7 @@ class Copies:
         """What CopyData holds at this point of the reading."""
         self.in_stream = False
         """Whether a streamed transaction is open at this point."""
+        self._told = -1  # how much the latest row's messages say about it
         self._may_log = may_log
         self._contents: _Log[Contents | None] = _Log()
         self._streams: _Log[bool] = _Log()
@@ -146,8 +148,18 @@ class Copies:
 
     def row_began(self, place: int) -> None:
         """A row that begins with CopyData; told before passed() is told of its first."""
+        self._told = -1
         if self.in_stream != bool(self._streams.values and self._streams.values[-1]) and self._may_log(True):
             self._streams.add(place, self.in_stream)
+
+    def tells_more(self, data: bytes) -> bool:
+        """Whether this CopyData says better than those before it what its row is about: a change of a table, else the log, else a status."""
+        told = int(data[:1] == b"w")
+        if told and self.now is not None and self.now.plugin is not None and data[INSIDE_XLOGDATA : INSIDE_XLOGDATA + 1] in _CHANGES:
+            told = 2
+        more = told > self._told
+        self._told = max(told, self._told)
+        return more
 
     def passed(self, side: int, data: bytes, place: int) -> None:
         """CopyData of copy-both passed in the row at that place: keep what later messages depend on."""

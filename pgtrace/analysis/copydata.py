@@ -22,7 +22,7 @@ _HEADER_BYTES: Final = 5
 
 
 class RowsInside(Inside):
-    """Rows of a COPY. `reader` stands where the CopyData begins, `rows` end in it; None where that cannot be known any more."""
+    """Rows of a COPY. `reader` stands where the CopyData begins; `rows` end in it, and in what joined it. None: that cannot be known any more."""
 
     def __init__(self, reader: Rows, data: bytes, rows: int | None) -> None:
         self.reader = reader
@@ -38,10 +38,6 @@ class RowsInside(Inside):
 
     def fields(self) -> list[Field]:
         return self.reader.twin().fields(self.data)
-
-    def absorb(self, other: Inside | None) -> None:
-        more = other.rows if other is not None else None
-        self.rows = None if self.rows is None or more is None else self.rows + more
 
 
 class RowsEnd(Inside):
@@ -78,8 +74,11 @@ class CopyReading:
         else:
             self._next()
 
-    def data(self, side: int, body: bytes, size: int) -> Inside | None:
-        """What is inside a CopyData of that body, of which `size` bytes passed with the header."""
+    def data(self, side: int, body: bytes, size: int, run: Inside | None = None) -> Inside | None:
+        """What is inside a CopyData of that body, of which `size` bytes passed with the header.
+
+        `run` is given where it will not be shown but join a run of others: what is inside the one that stands for them. Rows are added to that one's.
+        """
         if side == FRONTEND and (self._contents is None or not self._contents.comes_from(side)) and self._may_be_ahead():
             self._sent_ahead += 1
             self._next()
@@ -91,12 +90,14 @@ class CopyReading:
         reader = self._rows
         if reader is None:
             return None
-        begin, before = reader.twin(), reader.rows
+        shown = run if isinstance(run, RowsInside) else RowsInside(reader.twin(), body, 0)
+        before = reader.rows
         reader.feed(body)
         if size > len(body) + _HEADER_BYTES:
             reader.lose()
         after = reader.rows
-        return RowsInside(begin, body, None if before is None or after is None else after - before)
+        shown.rows = None if shown.rows is None or before is None or after is None else shown.rows + after - before
+        return shown
 
     def done(self, side: int) -> Inside | None:
         """What CopyDone says, if it ends rows: how many there were."""

@@ -75,7 +75,8 @@ def _told(message: Message, types: values.Types) -> str:
             return text(message.data)
         case backend.NegotiateProtocolVersion():
             unknown = ", ".join(message.unrecognized_options)
-            return _version(message.protocol) + (f", without {unknown}" if unknown else "")
+            version = _version(message.protocol) if message.protocol >> 16 else f"minor version {message.protocol}"
+            return version + (f", without {unknown}" if unknown else "")
         case backend.BackendKeyData():
             return f"pid {message.process_id}"
         case backend.ParameterStatus():

@@ -89,11 +89,6 @@ class MessageView:
     inside: Inside | None = None
     """Of a CopyData: what is inside it, where that is known. Of a CopyDone: what has ended."""
 
-    def is_like(self, side: int, code: int, inside: Inside | None) -> bool:
-        """Whether that message, too, is a row or copy data as this one is, and neither is worth a line of its own."""
-        stands_out = any(one is not None and one.stands_out for one in (self.inside, inside))
-        return code in _RUNS and (self.code, self.side) == (code, side) and not stands_out
-
     @property
     def is_typed(self) -> bool:
         """Whether it has a type byte."""
@@ -260,18 +255,15 @@ class _Walker:
         self._copies = CopyReading(self._connection.copies, place)
 
     def take(self, messages: list[MessageView], side: int, code: int, body: bytes, size: int, offset: int, time_ns: int) -> None:
-        inside = self._inside(side, code, body, size) if code in _COPYING else None
         latest = messages[-1] if messages else None
-        if latest is not None and latest.is_like(side, code, inside):
-            if self._run == self._run_kept:
-                latest.count += 1
-                latest.size += size
-                if latest.inside is not None:
-                    latest.inside.absorb(inside)
-                return
-            self._run += 1
-        else:
-            self._run = 1
+        alike = latest is not None and latest.code == code and latest.side == side
+        self._run = self._run + 1 if alike else 1
+        run = latest if code in _RUNS and self._run > self._run_kept else None
+        inside = self._inside(side, code, body, size, run.inside if run is not None else None) if code in _COPYING else None
+        if run is not None and not (inside is not None and inside.stands_out) and not (run.inside is not None and run.inside.stands_out):
+            run.count += 1
+            run.size += size
+            return
         if code == 0x52:
             self._authentication = codes.authentication_subtype(body)
         name = codes.message_name(side, code, self._authentication)
@@ -283,9 +275,9 @@ class _Walker:
         if code != codes.OPAQUE:
             messages.append(view)
 
-    def _inside(self, side: int, code: int, body: bytes, size: int) -> Inside | None:
+    def _inside(self, side: int, code: int, body: bytes, size: int, run: Inside | None) -> Inside | None:
         if code == _COPY_DATA:
-            return self._copies.data(side, body, size)
+            return self._copies.data(side, body, size, run)
         if code == _COPY_DONE:
             return self._copies.done(side)
         if side == BACKEND:

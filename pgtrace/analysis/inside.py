@@ -48,9 +48,6 @@ class Inside:
         """Its fields; each value is text for people already, or what it is on the wire."""
         raise NotImplementedError
 
-    def absorb(self, other: Inside | None) -> None:
-        """`other` is not shown; it follows this one in the same run."""
-
 
 def message_inside(contents: Contents, side: int, data: bytes, relation_of: RelationOf, *, in_stream: bool) -> Inside | None:
     """The message that the CopyData of replication is, or None where it is none of its family's."""

@@ -34,6 +34,9 @@ NO_FLIGHT: Final = "…"
 """The flight of a shape that is not kept."""
 
 _ENTRY: Final = struct.Struct("<QqQQIIIIffII")
+_SIZE: Final = struct.Struct("<I")
+_SIZES_AT: Final = _ENTRY.size - 2 * _SIZE.size
+"""Where in an entry the bytes of each side are."""
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
 
@@ -240,6 +243,17 @@ class RowIndex:
     def label_at(self, number: int) -> Label:
         """The label of a number."""
         return self._labels[number]
+
+    def grow(self, place: int, side: int, size: int) -> None:
+        """Add bytes of that side to the row at that place."""
+        at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
+        _SIZE.pack_into(self._map, at, min(_SIZE.unpack_from(self._map, at)[0] + size, _MOST_UINT32))
+
+    def relabel(self, place: int, label: Label) -> None:
+        """Give the row at that place another label."""
+        entry = self.entry(place)
+        entry.label = self.label(label)
+        self.put(place, entry)
 
     def shape(self, shape: Shape) -> int:
         """The number of a shape; beyond the bound of one without its flight, of which there are few."""

@@ -155,6 +155,20 @@ def test_a_table_keeps_its_name_in_later_rows_and_its_old_name_in_earlier_ones(o
     assert [row.label.sql for row in trace.rows][-1] == "XLogData Insert public.goods"
 
 
+def test_a_row_is_labelled_by_what_says_most(opened: Open) -> None:
+    keepalive = streaming.PrimaryKeepalive(WalPosition(1), Moment(0), 0).wire()
+    begin, commit = pgoutput.Begin(WalPosition(1), Moment(0), 9), pgoutput.Commit(0, WalPosition(1), WalPosition(1), Moment(0))
+    status = sent("F", STATUS.wire())
+    rows = [
+        sent("B", keepalive),
+        sent("B", keepalive) + log(begin),
+        log(begin, ITEMS, insert(1), commit) + sent("B", keepalive) + log(insert(2)),
+    ]
+    trace = opened(START.format("") + status.join(rows))
+    labels = [row.label.sql for row in trace.rows if row.received_bytes and row.shape.flight == "← d"]
+    assert labels == ["Primary keepalive", "XLogData Begin", "XLogData Insert public.items"]
+
+
 def test_a_streamed_transaction_goes_on_over_rows(opened: Open) -> None:
     start, stop = pgoutput.StreamStart(9, 1), pgoutput.StreamStop()
     trace = opened(

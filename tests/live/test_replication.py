@@ -268,7 +268,7 @@ def test_a_stream_costs_no_round_trips(server: EmbeddedServer, proxy: Recorder, 
     assert len(standby) == counters.copy_in_messages
     assert {message.inside.title for message in standby if message.inside} == {"Standby status update"}
     labels = {row.label.sql for row in trace.rows}
-    assert {"Standby status update", "Primary keepalive"} < labels
+    assert {"Standby status update", "XLogData Insert public.items"} < labels
     assert not any(label.startswith("CopyData") for label in labels)
 
 
