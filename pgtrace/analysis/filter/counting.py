@@ -76,6 +76,12 @@ class _Places(RowIndex):
     def put(self, place: int, entry: Entry) -> None:
         pass
 
+    def grow(self, place: int, side: int, size: int) -> None:
+        pass
+
+    def relabel(self, place: int, label: Label) -> None:
+        pass
+
     def entry(self, place: int) -> Entry:
         return Entry(0, 0, (0, 0), 0, 0, 0)
 
