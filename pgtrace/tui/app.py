@@ -1,7 +1,8 @@
 """The application: it reads the trace on, has the screen drawn, and ends.
 
 Ten times a second tick() reads what is there, in this process. The recorder is a process of its own: whatever the screen costs, the traffic does not wait
-for it. SIGTERM ends the screen in order; ctrl-z suspends it, and the traffic goes on.
+for it. SIGTERM ends the screen in order; ctrl-z suspends it, and the traffic goes on. So it does after SIGHUP, which kills: a recorder whose viewer died
+serves its sessions to their end.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class PgTraceApp(App[None]):
     def on_mount(self) -> None:
         """Go on reading from here."""
         if sys.platform != "win32":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.app_resume_signal.subscribe(self, lambda _: self.main.paint())
         self.set_interval(TICK_S, self.tick)
 
@@ -81,6 +84,12 @@ class PgTraceApp(App[None]):
             footer.say(_NOT_SAVED)
         else:
             self.exit()
+
+    def _hang_up(self) -> None:
+        """Leave nothing behind, then die as if nobody had listened."""
+        self.main.copied.close()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
 
 
 def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.strip import Strip
 
+from pgtrace.analysis.rows import Kind
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.listing import Item
@@ -41,6 +42,8 @@ class InspectorTitle(LineWidget):
             if row.is_round_trip
             else f"row {row.number}"
         )
+        if row.shape.kind is Kind.MARK:
+            return [lines.rule(view.pen, width, "mark", "esc closes")]
         parts = [what, " ".join((view.connection_name(row.connection), rowtext.plain(view.driver(row.connection), 20)))]
         if row.shape.depth > 1:
             parts.append(f"depth {row.shape.depth}")

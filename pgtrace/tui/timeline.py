@@ -238,15 +238,17 @@ class Timeline(ListWidget):
         return self.view.listing.place(index) if 0 <= index < self.count() else -1
 
     def _surroundings(self, items: list[Item]) -> list[Surroundings]:
-        """For each line in sight: the row above it, and its connection's row before."""
+        """For each line in sight: the row above it, and its connection's row before. A mark is no connection's."""
         above: Row | None = None
         latest: dict[int, Row] = {}
         for index in range(max(0, self.top - LOOK_BACK), self.top):
             above = self.view.listing[index].row
-            latest[above.connection] = above
+            if above.shape.kind is not Kind.MARK:
+                latest[above.connection] = above
         found = []
         for item in items:
-            same = latest.get(item.row.connection)
+            row = item.row
+            same = latest.get(row.connection)
             found.append(
                 Surroundings(
                     above_ns=above.opened_ns if above else None,
@@ -255,5 +257,7 @@ class Timeline(ListWidget):
                     sideways=self.sideways,
                 )
             )
-            above = latest[item.row.connection] = item.row
+            above = row
+            if row.shape.kind is not Kind.MARK:
+                latest[row.connection] = row
         return found

@@ -477,3 +477,12 @@ async def test_a_cursor_moved_while_loading_stays(shop: Recording, drive: Drive)
         assert place > 0
         timeline.refresh_list()
         assert timeline.place == place
+
+
+async def test_a_mark_is_no_connections(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("j", "j", "j", "enter")
+        assert any(line.startswith("── mark ─") for line in lines)
+        await driven.press("escape", "g", "t", "t", "t")
+        lines = await driven.press("j", "j", "j", "j")
+        assert next(line for line in lines if line.startswith("▌") and "PDH" in line)[1:10].strip() == "+0.0036"

@@ -111,12 +111,16 @@ def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) ->
             assert terminal.attributes == terminal.before
 
 
-def test_a_locale_without_utf8_gets_ascii(shop: Recording) -> None:
+def test_a_locale_without_utf8_gets_ascii_and_a_terminal_that_is_closed_leaves_nothing(shop: Recording) -> None:
     shop.end()
     with Terminal("open", str(shop.path), LC_ALL="C") as terminal:
         terminal.wait_for("# 42 ms")
         terminal.after("n\r", "ErrorResponse")
-        terminal.type("q")
-        assert terminal.ended() == 0
+        terminal.after("ys", "SQL copied")
+        copied = Path(re.search(r"also in (\S+/copied)", terminal.text())[1])  # type: ignore[index]
+        assert copied.read_text().startswith("INSERT INTO audit")
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.process.wait(10) == -signal.SIGHUP
+        assert not copied.parent.exists()
         assert terminal.written.isascii()
         assert "-> " in terminal.text()
