@@ -33,7 +33,7 @@ def expressions() -> st.SearchStrategy[str]:
         grouped = st.tuples(st.sampled_from(["(", "(?:"]), chosen, st.just(")"), st.sampled_from(["", *QUANTIFIERS])).map("".join)
         return joined | grouped
 
-    return st.recursive(atoms | repeated, grown, max_leaves=8)
+    return st.recursive(atoms | repeated, grown, max_leaves=5)
 
 
 def as_python(expression: str) -> re.Pattern[str]:
@@ -43,8 +43,9 @@ def as_python(expression: str) -> re.Pattern[str]:
 
 
 @settings(max_examples=600)
-@given(expressions(), st.lists(st.text("abcABé.-_ x1\n", min_size=1, max_size=12), max_size=5))
+@given(expressions(), st.lists(st.text("abcABé.-_ x1\n", min_size=1, max_size=6), max_size=5))
 def test_it_finds_what_pythons_re_finds(expression: str, texts: list[str]) -> None:
+    # Expressions and texts are short because Python's re is not linear: nested repetitions on a dozen letters can keep it busy for good.
     python, own = as_python(expression.replace("$", "\\Z")), Pattern(expression)  # Python's $ also stands before a last line break
     for text in texts:
         assert own.search(text) is (python.search(text) is not None), (expression, text)
