@@ -253,12 +253,16 @@ def test_an_interrupted_stream_ends_with_what_was_on_its_way(tmp_path: Path, std
 def test_a_stream_without_an_end_is_ended(tmp_path: Path, stdin: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "_LAST_S", 0.05)
     os.write(stdin, forge.pcap([]))
+    os.set_blocking(stdin, False)
     stop = threading.Event()
 
     def feed() -> None:
         packet = forge.pcap([(1, b"x")])[24:]
         while not stop.is_set():
-            os.write(stdin, packet)
+            try:
+                os.write(stdin, packet)
+            except BlockingIOError:  # the pipe is full: nobody reads any more, or not yet
+                stop.wait(0.001)
 
     writer = threading.Thread(target=feed)
     with Import("-", str(tmp_path / "out")) as one:
@@ -267,7 +271,6 @@ def test_a_stream_without_an_end_is_ended(tmp_path: Path, stdin: int, monkeypatc
         while one.step():
             continue
     stop.set()
-    os.set_blocking(stdin, False)
     writer.join()
     os.close(stdin)
 
