@@ -23,6 +23,7 @@ from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.marks import OpenMark
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
+from pgtrace.capture.record import DECRYPTED
 from pgtrace.protocol import codes, fields, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
@@ -145,6 +146,14 @@ class Connection(Observer):
         if not session.terminated and session.startup:
             self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
+
+    def learn(self, key: str, value: str) -> None:
+        """A fact about it."""
+        self.facts[key] = value
+        if key == "server":
+            self.upstream = value
+        elif key == DECRYPTED and self.session is not None:
+            self.session.decrypted()
 
     def gap(self, time_ns: int) -> None:
         """Bytes of it are missing."""

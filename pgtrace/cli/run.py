@@ -58,8 +58,9 @@ def command(
         probe(target)
         with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
             where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
-            with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt) as recorder:
-                variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names)
+            with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=options.driver_tls()) as recorder:
+                tls = None if recorder.tls.mode == "refuse" else str(recorder.authority or "")
+                variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
                 _give_passwords(variables, target, recorder, private)
                 code = _run(arguments, variables)
                 _summary(recorder, target, " ".join(arguments), as_json=as_json, quiet=quiet, verbose=verbose)
