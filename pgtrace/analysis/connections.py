@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import describe, details, drivers, introspection, notation
+from pgtrace.analysis import describe, details, drivers, introspection, notation, security
 from pgtrace.analysis.copies import Copies, contents
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
@@ -88,6 +88,8 @@ class Connection(Observer):
         self.unrecognized_options: tuple[str, ...] = ()
         """Protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
+        self.authentication: dict[str, str] = {}
+        """How its driver authenticated (security.py)."""
         self._counters: Counters | None = None
         self._kind = ""
         self._application_name = ""
@@ -580,6 +582,7 @@ class Connection(Observer):
             return
         self.server_version = session.parameters.get("server_version", "")
         self.transaction_status = session.status
+        self.authentication = security.authentication(session.asked, session.initial_response)
         self._learn_key()
         _ = self.startup_parameters
         if session.negotiated is not None and self.protocol:

@@ -33,6 +33,7 @@ class Handshake:
     def __init__(self, reception: Reception, transport: asyncio.Transport, side: DriverSide, hello: bytes) -> None:
         self.early = b""
         self.over = False
+        """Whether it succeeded; where it failed, nothing more is taken from the driver."""
         self._reception = reception
         self._transport = transport
         self._side = side
@@ -55,16 +56,15 @@ class Handshake:
                 ssl_shutdown_timeout=HANDSHAKE_S,
             )
         except (OSError, ssl.SSLError) as error:
-            self.over = True
             self._reception.not_encrypted(reason(error))
             return
         assert encrypted is not None
         tls = encrypted.get_extra_info("ssl_object")
         alpn = tls.selected_alpn_protocol()
-        self.over = True
         if self._direct and alpn != ALPN:
             self._reception.not_encrypted("it began with TLS and did not ask for ALPN postgresql")
             return
+        self.over = True
         facts = {
             DECRYPTED: tls.version(),
             f"{DECRYPTED}.cipher": tls.cipher()[0],
