@@ -74,9 +74,10 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
         changed["PGSSLMODE"] = "disable"
     elif tls:
         changed["PGSSLROOTCERT"] = tls
+        changed["PGCHANNELBINDING"] = "disable"  # this certificate is not the server's: a login bound to it would be refused
     for name in ("PGSSLNEGOTIATION", "PGREQUIRESSL"):
         changed.pop(name, None)
-    if changed.get("PGCHANNELBINDING") == "require":
+    if tls is None and changed.get("PGCHANNELBINDING") == "require":
         changed["PGCHANNELBINDING"] = "prefer"
     for name in url_names:
         if name in changed:

@@ -42,10 +42,11 @@ def command(
 
     LISTEN is :6433 unless said otherwise: loopback only. `*:6433`, `host:port`, `unix:/dir` and `:0` (any free port) are others.
     """
+    tls = options.driver_tls()
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         recording.listening(listen, target, ":6433") as where,
-        Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=options.driver_tls()) as recorder,
+        Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=tls) as recorder,
     ):
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
         if no_tui:
@@ -102,6 +103,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         addresses=tuple(recorder.addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
+        notes=tuple(recording.about_tls(recorder, target)),
         unsaved=write is None,
     )
     run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)
