@@ -354,6 +354,7 @@ def test_a_closed_stdout_is_harmless():
         "temporary": None,
         "rtt_ns": 0,
         "allow_others": False,
+        "tls": {},
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(
