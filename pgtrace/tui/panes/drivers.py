@@ -25,7 +25,7 @@ from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, ListWidget
 
 _FLIGHTS: Final = 4
-_NAME_CELLS: Final = 13
+_NAME_CELLS: Final = 14
 """Of a driver's name before what it is known by."""
 _EVIDENCE_CELLS: Final = 120
 _LOOKED_AT: Final = 20
@@ -242,7 +242,7 @@ class Drivers(ListWidget):
     def _known(self, name: str, texts: list[str]) -> list[_Entry]:
         """What something is known by, a line each, its name before the first; none where nothing is."""
         found = [rowtext.plain(text, _EVIDENCE_CELLS) for text in dict.fromkeys(texts) if text][:_FLIGHTS]
-        return [_Entry("" if number else rowtext.plain(name, _NAME_CELLS - 2), words=text) for number, text in enumerate(found)]
+        return [_Entry("" if number else rowtext.plain(name, _NAME_CELLS - 3), words=text) for number, text in enumerate(found)]
 
 
 def _share(value: int, executions: int) -> str:
