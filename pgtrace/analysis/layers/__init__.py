@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgtrace.analysis.drivers.evidence import Evidence
-from pgtrace.analysis.layers import aiopg, databases, django, sqlalchemy, tortoise
+from pgtrace.analysis.layers import aiopg, databases, django, hibernate, rails, sqlalchemy, tortoise
 
 __all__ = ["LAYERS", "NONE", "Layer", "layer_of"]
 
@@ -31,7 +31,9 @@ NONE: Final = Layer()
 LAYERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
     (databases.NAME, databases.evidence),
     (sqlalchemy.NAME, sqlalchemy.evidence),
+    (rails.NAME, rails.evidence),
     (django.NAME, django.evidence),
+    (hibernate.NAME, hibernate.evidence),
     (tortoise.NAME, tortoise.evidence),
     (aiopg.NAME, aiopg.evidence),
 )

@@ -16,6 +16,8 @@ FIRST = ("select pg_catalog.version()", "select current_schema()", "show transac
 LAID_OUT = "SELECT item.id, item.name \nFROM item \nWHERE item.id = "
 QUALIFIED = 'SELECT "item"."id", "item"."name" FROM "item" WHERE "item"."id" = 7'
 TIGHT = 'SELECT "name","id" FROM "item" WHERE "id"=$1'
+SETTINGS = ("SET client_min_messages TO 'warning'", "SET standard_conforming_strings = on", "SET intervalstyle = iso_8601")
+STAR = 'SELECT "item".* FROM "item" WHERE "item"."id" = $1 LIMIT $2'
 HSTORE = "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore';"
 
 
@@ -45,6 +47,11 @@ def asyncpg(*queries: str) -> Evidence:
         ("django", Evidence(queries=('DECLARE "_django_curs_139867890444096_sync_1" NO SCROLL CURSOR FOR SELECT 1',)), "cursor names"),
         ("django", Evidence(queries=('SELECT x FROM "django_session" WHERE y',)), "Django's own tables"),
         ("django", Evidence(queries=('INSERT INTO "item" ("id") SELECT * FROM UNNEST((ARRAY[1])::integer[])',)), "bulk_create() written"),
+        ("rails", libpq(*SETTINGS, "SELECT 1"), "its settings"),
+        ("rails", libpq("SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, t.typtype\nFROM pg_type as t"), "its look-up of types"),
+        ("rails", libpq(*SETTINGS, STAR), 'whole rows as "item".*'),
+        ("rails", libpq(*SETTINGS, statement_names=("a1",)), "statement names a<n>"),
+        ("hibernate", Evidence(queries=("select i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1",)), "aliases like i1_0"),
         ("tortoise", asyncpg(TIGHT, RESET), "the reset of asyncpg's pool"),
         ("tortoise", asyncpg('INSERT INTO "item" ("id","name") VALUES ($1,$2)', RESET), 'SQL as PyPika writes it: "id","name" and "id"=$1'),
         ("tortoise", asyncpg('UPDATE "item" SET "name"=$1 WHERE "id"=$2', RESET), 'SQL as PyPika writes it: "id","name" and "id"=$1'),
@@ -75,6 +82,9 @@ def test_told(layer: str, seen: Evidence, sentence: str) -> None:
         ),
         pytest.param(libpq('SELECT "item"."id" FROM "item" "item"', startup_parameters=UTF8), id="TypeORM's aliases"),
         pytest.param(libpq('SELECT "items".* FROM "items" LIMIT 1', startup_parameters=UTF8), id="Rails's star"),
+        pytest.param(libpq(*SETTINGS[:2], STAR, statement_names=("a1",)), id="some of Rails' settings"),
+        pytest.param(libpq("select i1.id from item i1 where i1.id = 1"), id="an alias of one's own"),
+        pytest.param(libpq("select i1_0.id from item i2_0"), id="an alias of another table"),
         pytest.param(asyncpg(TIGHT), id="PyPika's SQL and no pool"),
         pytest.param(libpq(TIGHT, parameter_types=((21,),)), id="PyPika's SQL over psycopg"),
         pytest.param(libpq("", "select 1", parameter_types=((21,),)), id="the check of psycopg's pool"),
