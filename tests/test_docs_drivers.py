@@ -50,6 +50,8 @@ def flights(path: Path) -> frozenset[str]:
 
 
 def quoted(text: str) -> set[str]:
+    """The flights in a text, but for those of a point that says of itself that they are not in the captures."""
+    text = "".join(point for point in re.split(r"^- ", text, flags=re.MULTILINE) if not point.startswith("Not in the captures: "))
     return {flight for span in CODE.findall(text) for flight in span.split(" · ") if FLIGHT.fullmatch(flight) and not flight.isdecimal()}
 
 
