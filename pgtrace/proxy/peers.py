@@ -122,13 +122,19 @@ def peer_of(connection: int, sock: Any, peer: Any, own: Any) -> Peer | None:
 def look(peers: Sequence[Peer], known: Iterable[int]) -> Found:
     """The processes of these sockets, as far as they can be seen; `known` are asked first. OSError where the system gives no answer."""
     pids = {peer.connection: peer.pid for peer in peers if peer.ends is None}
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
-        kernel.settimeout(_ANSWER_S)
-        inodes = {_inode(kernel, *peer.ends): peer.connection for peer in peers if peer.ends is not None}
-    inodes.pop("0", None)
+    inodes = _inodes(peers) if len(pids) < len(peers) else {}
     pids |= {inodes[inode]: pid for inode, pid in _owners(set(inodes), known)}
     named = {pid: process for pid in set(pids.values()) if (process := _process(pid)) is not None}
     return [(connection, named[pid]) for connection, pid in pids.items() if pid in named]
+
+
+def _inodes(peers: Sequence[Peer]) -> dict[str, int]:
+    """The inodes of the TCP sockets, with their connections."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(_ANSWER_S)
+        found = {_inode(kernel, *peer.ends): peer.connection for peer in peers if peer.ends is not None}
+    found.pop("0", None)
+    return found
 
 
 def _inode(kernel: socket.socket, near: tuple[str, int], far: tuple[str, int]) -> str:
