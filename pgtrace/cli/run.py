@@ -105,15 +105,14 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
-    import msgspec
-
     from pgtrace.analysis.trace import Trace
     from pgtrace.report import stats
+    from pgtrace.report.encoding import as_json as encoded
 
     trace = Trace.open([recorder.capture], timeline=False)
     complete = recorder.quiet(trace)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode())
+        click.echo(encoded(stats.as_dict(trace), indent=2))
     elif not quiet:
         click.echo("", err=True)
         for line in stats.as_text(trace, "driver", title):
