@@ -10,18 +10,22 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import psycopg
 
+from captures.recording.programs import MissingTool
 from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 
-DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
+DRIVERS = (
+    "asyncpg", "psycopg", "psycopg2", "pg8000", "psql", "pgjdbc", "r2dbc-postgresql", "node-postgres", "postgres.js", "ruby-pg", "pdo_pgsql",
+)  # fmt: skip
 HERE = Path(__file__).parents[1]
 RTT_NS = 10_000_000
 LARGEST = 256 * 1024
@@ -33,14 +37,20 @@ def main(drivers: list[str]) -> None:
         del os.environ[name]
     with EmbeddedServer() as server:
         for driver in drivers:
-            plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{driver}").PLAYS
-            for scenario in SCENARIOS:
-                if scenario in plays:
-                    counters = record(server, HERE / driver / f"{scenario}.pgtrace", plays[scenario])
-                    print(
-                        f"{driver:<10} {scenario:<12} {counters['setup_round_trips']:>3} + {counters['round_trips']:>3} round trips",
-                        flush=True,
-                    )
+            try:
+                record_driver(server, driver)
+            except MissingTool as missing:
+                print(f"{driver:<16} {missing}", flush=True)
+
+
+def record_driver(server: EmbeddedServer, driver: str) -> None:
+    """Record every scenario the driver plays."""
+    module = re.sub(r"\W", "_", driver)
+    plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{module}").PLAYS
+    for scenario in SCENARIOS:
+        if scenario in plays:
+            counters = record(server, HERE / driver / f"{scenario}.pgtrace", plays[scenario])
+            print(f"{driver:<16} {scenario:<12} {counters['setup_round_trips']:>3} + {counters['round_trips']:>3} round trips", flush=True)
 
 
 def record(server: EmbeddedServer, path: Path, play: Play) -> dict[str, object]:

@@ -1,0 +1,107 @@
+"""Drivers of other languages: a program beside this file plays the scenario it is given, told by libpq's variables where to connect.
+
+What a program needs is fetched once a run, at the versions its pom.xml or package.json pins, into a directory that goes with the run: a checkout stays clean.
+A tool that is not there ends that driver's recording with one line, not the others'.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from captures.recording.scenarios import Play, Target
+
+_HERE: Final = Path(__file__).parent
+_QUIET: Final = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
+"""What drivers take from their surroundings and send along."""
+
+Command = Callable[[], list[str]]
+"""What starts a program, after which comes the scenario's name; asked when it is needed."""
+
+
+class MissingTool(Exception):
+    """A tool that a driver's program needs is not on this machine."""
+
+
+def plays(command: Command, scenarios: Iterable[str]) -> dict[str, Play]:
+    """The scenarios a program plays."""
+
+    def play(scenario: str) -> Play:
+        return lambda target: run([*command(), scenario], environment(target))
+
+    return {scenario: play(scenario) for scenario in scenarios}
+
+
+def environment(target: Target) -> dict[str, str]:
+    """This process's environment, with the target in libpq's variables and nothing else of theirs."""
+    place = {
+        "PGHOST": target.host,
+        "PGPORT": str(target.port),
+        "PGUSER": target.user,
+        "PGPASSWORD": target.password,
+        "PGDATABASE": target.database,
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | _QUIET | place
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """A program from beginning to end; what it says, if it fails."""
+    ended = subprocess.run(command, env=environment, cwd=_HERE, check=False, capture_output=True, text=True, timeout=300)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(command)}: {ended.stderr or ended.stdout}")
+
+
+def tool(name: str, package: str) -> str:
+    """A tool that must be there; `package` is what brings it."""
+    found = shutil.which(name)
+    if found is None:
+        raise MissingTool(f"no {name} on this machine; {package} brings it")
+    return found
+
+
+def java(source: str) -> Command:
+    """A program of java/."""
+    return lambda: [tool("java", "a JDK, 17 or later,"), "-cp", f"{_jars()}/*", f"java/{source}"]
+
+
+def node(source: str) -> Command:
+    """A program of node/."""
+    return lambda: ["env", f"NODE_PATH={_modules()}/node_modules", tool("node", "Node.js"), f"node/{source}"]
+
+
+def ruby(source: str) -> Command:
+    """A program of ruby/; its gems are the installed ones."""
+    return lambda: [tool("ruby", "Ruby"), f"ruby/{source}"]
+
+
+def php(source: str) -> Command:
+    """A program of php/."""
+    return lambda: [tool("php", "PHP"), f"php/{source}"]
+
+
+@cache
+def _jars() -> Path:
+    directory = _directory("java")
+    run([tool("mvn", "Maven"), "-q", "-B", "-f", "java/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={directory}"])
+    return directory
+
+
+@cache
+def _modules() -> Path:
+    directory = _directory("node")
+    shutil.copy(_HERE / "node" / "package.json", directory)
+    run([tool("npm", "Node.js"), "install", "--prefix", str(directory), "--no-package-lock", "--no-audit", "--no-fund"])
+    return directory
+
+
+def _directory(name: str) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix=f"pgtrace-{name}-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
