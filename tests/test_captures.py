@@ -16,6 +16,7 @@ INDISTINCT = {
     "psycopg": {"connect", "notify", "cancel", "copy_in", "copy_out"},
     "psycopg2": {"connect", "notify", "cancel", "copy_in", "copy_out", "one_query", "ten_queries", "failure"},
     "pg8000": {"connect", "notify"},
+    "pdo_pgsql": {"connect", "notify"},
 }
 """Scenarios in which a driver does nothing that others do not: start-up parameters and simple queries, as libpq sends them."""
 
@@ -32,7 +33,10 @@ def named(path: Path) -> str:
 
 
 def test_there_are_captures_of_every_driver() -> None:
-    assert {path.parent.name for path in FILES} >= {"asyncpg", "psycopg", "psycopg2", "pg8000", "psql"}
+    assert {path.parent.name for path in FILES} >= {
+        "asyncpg", "psycopg", "psycopg2", "pg8000", "psql",
+        "pgjdbc", "r2dbc-postgresql", "node-postgres", "postgres.js", "ruby-pg", "pdo_pgsql",
+    }  # fmt: skip
     assert {path.with_suffix(".json") for path in FILES} == set(CAPTURES.glob("*/*.json"))
 
 

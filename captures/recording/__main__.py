@@ -10,14 +10,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 import psycopg
 
-from captures.recording.programs import MissingTool
-from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target
+from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target, Unavailable
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
@@ -39,13 +37,13 @@ def main(drivers: list[str]) -> None:
         for driver in drivers:
             try:
                 record_driver(server, driver)
-            except MissingTool as missing:
-                print(f"{driver:<16} {missing}", flush=True)
+            except Unavailable as reason:
+                print(f"{driver:<16} not recorded: {reason}", flush=True)
 
 
 def record_driver(server: EmbeddedServer, driver: str) -> None:
-    """Record every scenario the driver plays."""
-    module = re.sub(r"\W", "_", driver)
+    """Record every scenario that this driver can play."""
+    module = driver.replace("-", "_").replace(".", "_")
     plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{module}").PLAYS
     for scenario in SCENARIOS:
         if scenario in plays:

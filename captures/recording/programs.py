@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from captures.recording.scenarios import Play, Target
+from captures.recording.scenarios import Play, Target, Unavailable
 
 _HERE: Final = Path(__file__).parent
 _QUIET: Final = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
@@ -24,10 +24,6 @@ _QUIET: Final = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 Command = Callable[[], list[str]]
 """What starts a program, after which comes the scenario's name; asked when it is needed."""
-
-
-class MissingTool(Exception):
-    """A tool that a driver's program needs is not on this machine."""
 
 
 def plays(command: Command, scenarios: Iterable[str]) -> dict[str, Play]:
@@ -62,7 +58,7 @@ def tool(name: str, package: str) -> str:
     """A tool that must be there; `package` is what brings it."""
     found = shutil.which(name)
     if found is None:
-        raise MissingTool(f"no {name} on this machine; {package} brings it")
+        raise Unavailable(f"no {name} on this machine; {package} brings it")
     return found
 
 

@@ -1,4 +1,4 @@
-"""node-postgres, with pg-copy-streams. It has no executemany (100 executions of a named statement stand for it), and what it calls a timeout cancels nothing."""
+"""node-postgres, with pg-copy-streams. Its executemany is 100 executions of a named statement; what it calls a timeout cancels nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""r2dbc-postgresql; its pool is r2dbc-pool. It has no COPY TO STDOUT."""
+"""r2dbc-postgresql; its pool is r2dbc-pool. It has no COPY TO STDOUT, and sends no query before the last one's reply is complete."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from captures.recording.programs import java, plays
 
 PLAYS = plays(
     java("R2dbc.java"),
-    ("connect", "one_query", "ten_queries", "pipeline", "executemany", "types", "copy_in", "notify", "failure", "cancel", "pool"),
+    ("connect", "one_query", "ten_queries", "executemany", "types", "copy_in", "notify", "failure", "cancel", "pool"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from captures.recording.programs import ruby, plays
+from captures.recording.programs import plays, ruby
 
 PLAYS = plays(
     ruby("ruby_pg.rb"),

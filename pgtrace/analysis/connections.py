@@ -534,6 +534,7 @@ class Connection(Observer):
                 flights=self._flights,
                 parameter_types=tuple(self._parameter_types),
                 application_name=self.application_name,
+                scram_bytes=_scram_bytes(self.session.sasl) if self.session is not None else 0,
             )
         )
         return self._latest_identification
@@ -576,6 +577,12 @@ class Connection(Observer):
         if session.negotiated is not None and self.protocol:
             self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
             self.unrecognized_options = session.unrecognized_options
+
+
+def _scram_bytes(sasl: bytes) -> int:
+    """How long the driver's first SCRAM message is, in the body of its SASLInitialResponse."""
+    mechanism, _, rest = sasl.partition(b"\0")
+    return max(len(rest) - 4, 0) if mechanism.startswith(b"SCRAM-") else 0
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})

@@ -52,6 +52,8 @@ class State:
         """Bytes of each side so far, as they passed."""
         self.startup: bytes = b""
         """Body of the StartupMessage."""
+        self.sasl: bytes = b""
+        """Body of the SASLInitialResponse."""
         self.cancel: bytes = b""
         """Body of the CancelRequest."""
         self.key: bytes = b""

@@ -30,7 +30,6 @@ class R2dbc {
         entry("connect", connection -> {}),
         entry("one_query", connection -> rows(connection.createStatement(ITEM).bind(0, 7))),
         entry("ten_queries", R2dbc::tenQueries),
-        entry("pipeline", R2dbc::pipeline),
         entry("executemany", R2dbc::executemany),
         entry("types", R2dbc::types),
         entry("copy_in", R2dbc::copyIn),
@@ -75,13 +74,6 @@ class R2dbc {
         for (int number = 1; number <= 10; number++) {
             rows(connection.createStatement(ITEM).bind(0, number));
         }
-    }
-
-    static void pipeline(PostgresqlConnection connection) {
-        Flux.range(1, 3)
-            .flatMap(number -> asked(connection.createStatement("select name from item where id = $1").bind(0, number)))
-            .collectList()
-            .block(LONG);
     }
 
     static void executemany(PostgresqlConnection connection) {

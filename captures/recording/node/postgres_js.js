@@ -23,6 +23,7 @@ const works = {
   },
 
   async pipeline(sql) {
+    await name(sql, 4) // what is not connected and prepared yet is not pipelined
     await Promise.all([1, 2, 3].map((number) => name(sql, number)))
   },
 
