@@ -1,6 +1,8 @@
-"""Record the captures anew: `python -m captures.recording [DRIVER ...]`, from the top of a checkout with the extra `dev`.
+"""Record the captures anew: `python -m captures.recording [NAME ...]`, from the top of a checkout with the extra `dev`.
 
-For each driver and scenario a recorder of its own, with a network delay of 10 ms (a driver that sends on without waiting could find its answer there already,
+A name is a driver, `asyncpg`, or a layer above one with its driver, `sqlalchemy+asyncpg`; captures of it are in the directory of that name.
+
+For each name and scenario a recorder of its own, with a network delay of 10 ms (a driver that sends on without waiting could find its answer there already,
 and the counts would depend on the machine's mood). Beside each capture stand the counters that were derived from it, times left out: a test derives them
 again from the bytes.
 """
@@ -22,33 +24,41 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 
 DRIVERS = (
-    "asyncpg", "psycopg", "psycopg2", "pg8000", "psql", "pgjdbc", "r2dbc-postgresql", "node-postgres", "postgres.js", "ruby-pg", "pdo_pgsql",
+    "asyncpg", "psycopg", "psycopg2", "pg8000", "psql",
+    "pgjdbc", "r2dbc-postgresql", "node-postgres", "postgres.js", "ruby-pg", "pdo_pgsql",
 )  # fmt: skip
+LAYERS = ("hibernate+pgjdbc", "rails+ruby-pg")
 HERE = Path(__file__).parents[1]
 RTT_NS = 10_000_000
 LARGEST = 256 * 1024
 
 
-def main(drivers: list[str]) -> None:
-    """Record every scenario of these drivers."""
+def main(names: list[str]) -> None:
+    """Record every scenario of these drivers, and layers above one."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
     with EmbeddedServer() as server:
-        for driver in drivers:
+        for name in names:
             try:
-                record_driver(server, driver)
+                record_all(server, name)
             except Unavailable as reason:
-                print(f"{driver:<16} not recorded: {reason}", flush=True)
+                print(f"{name:<20} not recorded: {reason}", flush=True)
 
 
-def record_driver(server: EmbeddedServer, driver: str) -> None:
-    """Record every scenario that this driver can play."""
-    module = driver.replace("-", "_").replace(".", "_")
-    plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{module}").PLAYS
+def record_all(server: EmbeddedServer, name: str) -> None:
+    """Record every scenario that this driver, or layer above one, can play."""
+    plays = plays_of(name)
     for scenario in SCENARIOS:
         if scenario in plays:
-            counters = record(server, HERE / driver / f"{scenario}.pgtrace", plays[scenario])
-            print(f"{driver:<16} {scenario:<12} {counters['setup_round_trips']:>3} + {counters['round_trips']:>3} round trips", flush=True)
+            counters = record(server, HERE / name / f"{scenario}.pgtrace", plays[scenario])
+            print(f"{name:<20} {scenario:<12} {counters['setup_round_trips']:>3} + {counters['round_trips']:>3} round trips", flush=True)
+
+
+def plays_of(name: str) -> dict[str, Play]:
+    """What a driver, or a layer above a driver, plays: its module has PLAYS by scenario, a layer's by driver before that."""
+    module, _, driver = name.partition("+")
+    plays = importlib.import_module(f"captures.recording.with_{module.replace('-', '_').replace('.', '_')}").PLAYS
+    return plays[driver] if driver else plays
 
 
 def record(server: EmbeddedServer, path: Path, play: Play) -> dict[str, object]:
@@ -83,4 +93,4 @@ def counters_of(path: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(DRIVERS))
+    main(sys.argv[1:] or [*DRIVERS, *LAYERS])

@@ -1,6 +1,7 @@
 """Drivers of other languages: a program beside this file plays the scenario it is given, told by libpq's variables where to connect.
 
-What a program needs is fetched once a run, at the versions its pom.xml or package.json pins, into a directory that goes with the run: a checkout stays clean.
+What a program needs is fetched and built once a run, at the versions its pom.xml or package.json pins, in a directory that goes with the run: a checkout
+stays clean.
 A tool that is not there ends that driver's recording with one line, not the others'.
 """
 
@@ -19,6 +20,7 @@ from typing import Final
 from captures.recording.scenarios import Play, Target, Unavailable
 
 _HERE: Final = Path(__file__).parent
+_JDK: Final = "a JDK, 17 or later,"
 _QUIET: Final = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
 """What drivers take from their surroundings and send along."""
 
@@ -62,9 +64,9 @@ def tool(name: str, package: str) -> str:
     return found
 
 
-def java(source: str) -> Command:
-    """A program of java/."""
-    return lambda: [tool("java", "a JDK, 17 or later,"), "-cp", f"{_jars()}/*", f"java/{source}"]
+def java(name: str) -> Command:
+    """A class of java/ with a main()."""
+    return lambda: [tool("java", _JDK), "-cp", f"{_classes()}:{_classes()}/*", name]
 
 
 def node(source: str) -> Command:
@@ -83,9 +85,11 @@ def php(source: str) -> Command:
 
 
 @cache
-def _jars() -> Path:
+def _classes() -> Path:
     directory = _directory("java")
     run([tool("mvn", "Maven"), "-q", "-B", "-f", "java/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={directory}"])
+    sources = [str(source) for source in sorted((_HERE / "java").glob("*.java"))]
+    run([tool("javac", _JDK), "-cp", f"{directory}/*", "-d", str(directory), *sources])
     return directory
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from captures.recording.programs import java, plays
 
 PLAYS = plays(
-    java("Pgjdbc.java"),
+    java("Pgjdbc"),
     (
         "connect",
         "one_query",

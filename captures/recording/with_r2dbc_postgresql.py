@@ -5,6 +5,6 @@ from __future__ import annotations
 from captures.recording.programs import java, plays
 
 PLAYS = plays(
-    java("R2dbc.java"),
+    java("R2dbc"),
     ("connect", "one_query", "ten_queries", "executemany", "types", "copy_in", "notify", "failure", "cancel", "pool"),
 )

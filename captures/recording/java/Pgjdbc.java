@@ -19,7 +19,7 @@ import java.util.UUID;
 import org.postgresql.PGConnection;
 
 /**
- * pgjdbc, in autocommit where a transaction is not the point; the pool is HikariCP. `java Pgjdbc.java SCENARIO`, where to connect in PGHOST and its kin.
+ * pgjdbc, in autocommit where a transaction is not the point; the pool is HikariCP. `java Pgjdbc SCENARIO`, where to connect in PGHOST and its kin.
  *
  * <p>JDBC has no pipeline but one: several statements in one string are sent behind one another.
  */

@@ -21,7 +21,7 @@ import reactor.core.Disposable;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 
-/** r2dbc-postgresql, each step awaited; the pool is r2dbc-pool. `java R2dbc.java SCENARIO`, where to connect in PGHOST and its kin. */
+/** r2dbc-postgresql, each step awaited; the pool is r2dbc-pool. `java R2dbc SCENARIO`, where to connect in PGHOST and its kin. */
 class R2dbc {
     static final String ITEM = "select id, name, price from item where id = $1";
     static final Duration LONG = Duration.ofSeconds(60);
