@@ -29,5 +29,5 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if first(_TYPES, seen.queries) is not None:
         found.append("the look-up of hstore, geometry and vector")
     if found and first(_PORTAL, seen.portal_names) is not None:
-        found.append("portal names B_<n>, closed in the flight that opened them")
+        found.append("portal names B_<n>")
     return tuple(found)

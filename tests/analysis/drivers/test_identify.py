@@ -124,7 +124,7 @@ RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname
         (
             "r2dbc-postgresql",
             Evidence(startup_parameters=R2DBC, statement_names=("S_0",), portal_names=("B_0",)),
-            "portal names B_<n>, closed in the flight that opened them",
+            "portal names B_<n>",
         ),
         (
             "r2dbc-postgresql",
