@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -65,18 +67,20 @@ def record(server: EmbeddedServer, path: Path, play: Play) -> dict[str, object]:
     """Play one scenario through a recorder; the capture's counters, which are written beside it."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(SCHEMA)
-    path.parent.mkdir(exist_ok=True)
-    path.unlink(missing_ok=True)
     upstream = parse_upstream(f"{server.host}:{server.port}", {})
-    with Recorder(parse_listen("127.0.0.1:0"), upstream, write=path, rtt_ns=RTT_NS) as recorder:
-        play(Target(recorder.host, recorder.port, server.user, server.password, server.database))
-        trace = Trace.open([path])
-        if not recorder.quiet(trace, timeout_s=10):
-            raise SystemExit(f"{path.name}: not quiet")
-        trace.close()
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise SystemExit(f"{path.name}: {size} bytes are too many for a repository")
+    with tempfile.TemporaryDirectory() as directory:  # the capture that is there stays until there is a new one
+        new = Path(directory) / path.name
+        with Recorder(parse_listen("127.0.0.1:0"), upstream, write=new, rtt_ns=RTT_NS) as recorder:
+            play(Target(recorder.host, recorder.port, server.user, server.password, server.database))
+            trace = Trace.open([new])
+            if not recorder.quiet(trace, timeout_s=10):
+                raise SystemExit(f"{path.name}: not quiet")
+            trace.close()
+        size = new.stat().st_size
+        if size > LARGEST:
+            raise SystemExit(f"{path.name}: {size} bytes are too many for a repository")
+        path.parent.mkdir(exist_ok=True)
+        shutil.move(new, path)
     counters = counters_of(path)
     path.with_suffix(".json").write_text(json.dumps(counters, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return counters

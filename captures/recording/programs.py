@@ -2,7 +2,7 @@
 
 What a program needs is fetched and built once a run, at the versions its pom.xml or package.json pins, in a directory that goes with the run: a checkout
 stays clean.
-A tool that is not there ends that driver's recording with one line, not the others'.
+A tool or a library that is not there ends that driver's recording with one line, not the others'.
 """
 
 from __future__ import annotations
@@ -64,6 +64,12 @@ def tool(name: str, package: str) -> str:
     return found
 
 
+def probe(command: list[str], missing: str) -> None:
+    """Run what succeeds only where everything is there."""
+    if subprocess.run(command, cwd=_HERE, check=False, capture_output=True, timeout=300).returncode:
+        raise Unavailable(missing)
+
+
 def java(name: str) -> Command:
     """A class of java/ with a main()."""
     return lambda: [tool("java", _JDK), "-cp", f"{_classes()}:{_classes()}/*", name]
@@ -74,20 +80,34 @@ def node(source: str) -> Command:
     return lambda: ["env", f"NODE_PATH={_modules()}/node_modules", tool("node", "Node.js"), f"node/{source}"]
 
 
-def ruby(source: str) -> Command:
+def ruby(source: str, *gems: str) -> Command:
     """A program of ruby/; its gems are the installed ones."""
-    return lambda: [tool("ruby", "Ruby"), f"ruby/{source}"]
+
+    @cache
+    def command() -> list[str]:
+        for gem in gems:
+            probe([tool("ruby", "Ruby"), "-r", gem, "-e", ""], f"Ruby has no {gem} on this machine")
+        return [tool("ruby", "Ruby"), f"ruby/{source}"]
+
+    return command
 
 
-def php(source: str) -> Command:
+def php(source: str, extension: str) -> Command:
     """A program of php/."""
-    return lambda: [tool("php", "PHP"), f"php/{source}"]
+
+    @cache
+    def command() -> list[str]:
+        probe([tool("php", "PHP"), "-r", f"exit(extension_loaded('{extension}') ? 0 : 1);"], f"PHP has no {extension} on this machine")
+        return [tool("php", "PHP"), f"php/{source}"]
+
+    return command
 
 
 @cache
 def _classes() -> Path:
     directory = _directory("java")
-    run([tool("mvn", "Maven"), "-q", "-B", "-f", "java/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={directory}"])
+    fetch = [tool("mvn", "Maven"), "-q", "-B", "-f", "java/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={directory}"]
+    probe(fetch, "Maven could not fetch what java/pom.xml names")
     sources = [str(source) for source in sorted((_HERE / "java").glob("*.java"))]
     run([tool("javac", _JDK), "-cp", f"{directory}/*", "-d", str(directory), *sources])
     return directory
@@ -97,7 +117,8 @@ def _classes() -> Path:
 def _modules() -> Path:
     directory = _directory("node")
     shutil.copy(_HERE / "node" / "package.json", directory)
-    run([tool("npm", "Node.js"), "install", "--prefix", str(directory), "--no-package-lock", "--no-audit", "--no-fund"])
+    fetch = [tool("npm", "Node.js"), "install", "--prefix", str(directory), "--no-package-lock", "--no-audit", "--no-fund"]
+    probe(fetch, "npm could not fetch what node/package.json names")
     return directory
 
 

@@ -5,6 +5,6 @@ from __future__ import annotations
 from captures.recording.programs import php, plays
 
 PLAYS = plays(
-    php("pdo_pgsql.php"),
+    php("pdo_pgsql.php", "pdo_pgsql"),
     ("connect", "one_query", "ten_queries", "executemany", "types", "copy_in", "copy_out", "notify", "failure", "pool"),
 )

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from captures.recording.programs import plays, ruby
 
-PLAYS = {"ruby-pg": plays(ruby("rails.rb"), ("one_query", "ten_queries", "failure"))}
+PLAYS = {"ruby-pg": plays(ruby("rails.rb", "pg", "active_record"), ("one_query", "ten_queries", "failure"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from captures.recording.programs import plays, ruby
 
 PLAYS = plays(
-    ruby("ruby_pg.rb"),
+    ruby("ruby_pg.rb", "pg", "connection_pool"),
     (
         "connect",
         "one_query",
