@@ -20,7 +20,7 @@ from pgtrace.analysis.drivers.evidence import Evidence, first
 
 NAME: Final = "pgjdbc"
 _STARTUP: Final = (("client_encoding", "UTF8"), ("DateStyle", "ISO"))
-_SAVEPOINT: Final = re.compile(r"\A(?:SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) (JDBC_SAVEPOINT_\d|PGJDBC_AUTOSAVE)")
+_SAVEPOINT: Final = re.compile(r"(?:\A|; )(?:SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) (JDBC_SAVEPOINT_\d|PGJDBC_AUTOSAVE)\b")
 _STATEMENT: Final = re.compile(r"\AS_[1-9]\d*\Z")
 _PORTAL: Final = re.compile(r"\AC_[1-9]\d*\Z")
 

@@ -55,6 +55,7 @@ ARRAY_TYPES = (
     "\n      select b.oid, b.typarray\n      from pg_catalog.pg_type a\n      left join pg_catalog.pg_type b on b.oid = a.typelem\n"
 )
 RUBY = (*USER, ("application_name", "bin/rails"))
+ACTIVE_RECORD = "SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, t.typtype, t.typbasetype\nFROM pg_type as t\n"
 RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname AS typinput\n\t\t\t\tFROM pg_type as t\n"
 
 
@@ -114,7 +115,7 @@ RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname
         ),
         ("pgjdbc", Evidence(startup_parameters=JDBC, portal_names=("C_2",)), "portal names C_<n>"),  # a fetch size
         ("pgjdbc", Evidence(startup_parameters=JDBC, flights={"QPBDES → CZ12nCZ": 1}), "BEGIN sent ahead of the first statement"),
-        ("pgjdbc", Evidence(queries=("SAVEPOINT PGJDBC_AUTOSAVE",)), "savepoint names PGJDBC_AUTOSAVE"),
+        ("pgjdbc", Evidence(queries=("BEGIN; SAVEPOINT PGJDBC_AUTOSAVE",)), "savepoint names PGJDBC_AUTOSAVE"),
         ("pgjdbc", Evidence(queries=("ROLLBACK TO SAVEPOINT JDBC_SAVEPOINT_0",)), "savepoint names JDBC_SAVEPOINT_"),
         (
             "r2dbc-postgresql",
@@ -173,6 +174,7 @@ RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname
             "application_name is a Ruby program's",
         ),
         ("ruby-pg", libpq(RUBY_TYPES, application_name="shop"), "the query of its type registry"),
+        ("ruby-pg", libpq(ACTIVE_RECORD, application_name="puma: cluster worker 0"), "ActiveRecord's query of types"),
         (
             "pdo_pgsql",
             libpq(statement_names=("pdo_stmt_0000000a",), flights={"PS → 1Z": 1, "BDES → 2TDCZ": 1}),
