@@ -52,8 +52,6 @@ class State:
         """Bytes of each side so far, as they passed."""
         self.startup: bytes = b""
         """Body of the StartupMessage."""
-        self.sasl: bytes = b""
-        """Body of the SASLInitialResponse."""
         self.cancel: bytes = b""
         """Body of the CancelRequest."""
         self.key: bytes = b""
@@ -68,6 +66,10 @@ class State:
         """Transaction status of the latest ReadyForQuery."""
         self.authentication = -1
         """Subtype of the latest Authentication message."""
+        self.asked = -1
+        """Subtype of the first Authentication message that needed an answer."""
+        self.initial_response = b""
+        """Body of the SASLInitialResponse: the mechanism, and of its payload the GS2 header."""
         self.terminated = False
         self.is_closed = False
         self.unreadable = False
