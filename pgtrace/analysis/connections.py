@@ -514,10 +514,12 @@ class Connection(Observer):
             text = statement.sql if statement.sql is not None else describe.prepared_earlier(statement.name)
             if text not in texts:
                 texts.append(text)
+        if len(self._queries) < EVIDENCE_KEPT:
+            simple = [statement.sql or "" for statement in round_trip.statements if statement.simple]
+            if simple:
+                self._queries.setdefault("; ".join(simple))
         if round_trip.statements and round_trip.statements[0].simple:
             sql = "; ".join(statement.sql or "" for statement in round_trip.statements)
-            if len(self._queries) < EVIDENCE_KEPT:
-                self._queries.setdefault(sql)
         else:
             sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
         if round_trip.setup and not texts:
@@ -560,6 +562,7 @@ class Connection(Observer):
                 flights=self._flights,
                 parameter_types=tuple(self._parameter_types),
                 application_name=self.application_name,
+                scram_bytes=security.scram_bytes(self.session.initial_response) if self.session is not None else 0,
             )
             self._identity = drivers.identify(seen), layers.layer_of(seen)
         return self._identity

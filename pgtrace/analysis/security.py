@@ -42,6 +42,12 @@ def authentication(asked: int, initial_response: bytes) -> dict[str, str]:
     return said
 
 
+def scram_bytes(initial_response: bytes) -> int:
+    """How long the driver's first SCRAM message is, GS2 header included; 0 where there is none."""
+    mechanism, _, rest = initial_response.partition(b"\0")
+    return max(len(rest) - 4, 0) if mechanism.startswith(b"SCRAM-") else 0
+
+
 def in_words(facts: Mapping[str, str], said: Mapping[str, str]) -> list[tuple[str, str]]:
     """Lines for a person: the legs, the login, and what is in its way."""
     lines = []

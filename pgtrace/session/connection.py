@@ -69,7 +69,7 @@ class Session(Exchanges):
 
     def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:
         """Read on in the middle of a connection, knowing what `earlier` learned from its start-up; nothing of that is counted."""
-        self.startup, self.key = earlier.startup, earlier.key
+        self.startup, self.initial_response, self.key = earlier.startup, earlier.initial_response, earlier.key
         self.negotiated, self.unrecognized_options = earlier.negotiated, earlier.unrecognized_options
         self.parameters.update(earlier.parameters)
         self._offsets = list(offsets)

@@ -9,14 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.analysis.drivers import asyncpg, pg8000, psql, psycopg, psycopg2
+from pgtrace.analysis.drivers import (
+    asyncpg,
+    node_postgres,
+    pdo_pgsql,
+    pg8000,
+    pgjdbc,
+    postgres_js,
+    psql,
+    psycopg,
+    psycopg2,
+    r2dbc_postgresql,
+    ruby_pg,
+)  # fmt: skip
 from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
 
 __all__ = ["DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
 
 DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
     (asyncpg.NAME, asyncpg.evidence),
+    (pgjdbc.NAME, pgjdbc.evidence),
+    (r2dbc_postgresql.NAME, r2dbc_postgresql.evidence),
+    (postgres_js.NAME, postgres_js.evidence),
+    (node_postgres.NAME, node_postgres.evidence),
     (psql.NAME, psql.evidence),
+    (ruby_pg.NAME, ruby_pg.evidence),
+    (pdo_pgsql.NAME, pdo_pgsql.evidence),
     (pg8000.NAME, pg8000.evidence),
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
