@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.analysis.drivers import asyncpg, pg8000, psql, psycopg, psycopg2
+from pgtrace.analysis.drivers import asyncpg, pg8000, pgx, pq, psql, psqlpy, psycopg, psycopg2, sqlx, tokio_postgres
 from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
 
 __all__ = ["DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
@@ -18,6 +18,11 @@ DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = 
     (asyncpg.NAME, asyncpg.evidence),
     (psql.NAME, psql.evidence),
     (pg8000.NAME, pg8000.evidence),
+    (sqlx.NAME, sqlx.evidence),
+    (psqlpy.NAME, psqlpy.evidence),
+    (tokio_postgres.NAME, tokio_postgres.evidence),
+    (pgx.NAME, pgx.evidence),
+    (pq.NAME, pq.evidence),
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
 )

@@ -6,7 +6,8 @@ module reads it and says what speaks for that driver, in sentences a user can ch
 What several modules ask is answered here:
 
 - is_libpq: libpq sends user, database, replication, options, application_name, client_encoding and then datestyle, timezone, geqo, in this order, and begins
-  with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js).
+  with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js). It puts Bind
+  or Sync behind every Parse and Describe behind every Bind: who sends `PDS` or `BES` (pgx, pq) is not libpq, however the connection began.
 - has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as both psycopgs send them.
 - rewritten: one statement under several texts that differ in values alone, so somebody writes values into the SQL.
 """
@@ -26,7 +27,7 @@ UNKNOWN: Final = "unknown"
 _LIBPQ_ORDER: Final = (
     "user", "database", "replication", "options", "application_name", "client_encoding", "datestyle", "timezone", "geqo",
 )  # fmt: skip
-_LOOKED_AT: Final = 4_000
+LOOKED_AT: Final = 4_000
 """Characters of an SQL text that are looked at."""
 _WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
 _BARE: Final = re.compile(r"(?:BEGIN|COMMIT|ROLLBACK)\Z|BEGIN (?:ISOLATION LEVEL|READ|DEFERRABLE|NOT DEFERRABLE)[A-Z ]*\Z")
@@ -82,7 +83,8 @@ class Evidence:
             return False
         ordered = sorted(names, key=_LIBPQ_ORDER.index) == names
         asked = notation.SSL in self.first_codes or notation.GSS in self.first_codes
-        return ordered and (asked or "client_encoding" not in names)
+        foreign = any(pair in sent for sent in self.sent for pair in ("PD", "BE"))
+        return ordered and (asked or "client_encoding" not in names) and not foreign
 
     @property
     def has_bare_transactions(self) -> bool:
@@ -93,7 +95,7 @@ class Evidence:
         """The statement that came with most different values in its text, and in how many texts."""
         texts: dict[str, set[str]] = {}
         for query in self.queries:
-            head = query[:_LOOKED_AT]
+            head = query[:LOOKED_AT]
             if "/*" not in head and sqltext.words(head, 1)[:1] in _WITH_VALUES:
                 texts.setdefault(sqltext.fingerprint(head), set()).add(head)
         group = max(texts.values(), key=len, default=set())
@@ -102,4 +104,4 @@ class Evidence:
 
 def first(pattern: re.Pattern[str], texts: tuple[str, ...]) -> re.Match[str] | None:
     """The first place in the beginnings of the texts that matches."""
-    return next((match for text in texts if (match := pattern.search(text[:_LOOKED_AT]))), None)
+    return next((match for text in texts if (match := pattern.search(text[:LOOKED_AT]))), None)

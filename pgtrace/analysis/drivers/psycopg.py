@@ -8,7 +8,8 @@ Certain:
 - TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
 - ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank before the time and a cast behind.
 
-Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon.
+Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon, unless no Parse names a type:
+pgx's QueryExecModeExec names none.
 
 A statement without parameters is a simple Query. A session of such Queries alone is byte for byte psycopg2's (start-up, SCRAM nonce length, BEGIN,
 Terminate, COPY were compared): it stays unknown.
@@ -60,6 +61,7 @@ def _habits(seen: Evidence) -> list[str]:
         found.append("TypeInfo's query for types")
     if first(_CLIENT_CURSOR, seen.queries) is not None:
         found.append("values written into the SQL as ClientCursor writes them")
-    if any(one.startswith(_EXTENDED) for one in sent) and seen.has_bare_transactions:
+    untyped = seen.parameter_types and not any(seen.parameter_types)
+    if any(one.startswith(_EXTENDED) for one in sent) and seen.has_bare_transactions and not untyped:
         found.append("Parse Bind Describe Execute for each query, unnamed; BEGIN without a semicolon")
     return found

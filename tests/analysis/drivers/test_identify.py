@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 import pytest
 
 from pgtrace.analysis import drivers
@@ -94,6 +96,8 @@ def test_identified(driver: str, seen: Evidence, sentence: str) -> None:
         pytest.param(libpq(*POINTS, *TRANSACTION, flights={"Q → TDCZ": 5, "PBES → 12DCZ": 1}), id="an extended query among them"),
         pytest.param(libpq(*POINTS, *TRANSACTION, application_name="pgbench"), id="pgbench"),
         pytest.param(libpq(flights={"PBDES → 12TDCZ": 5}), id="any user of PQexecParams"),
+        pytest.param(libpq(*TRANSACTION, flights={"PBDES → 12TDCZ": 5}, parameter_types=((),)), id="and of BEGIN: psycopg names types"),
+        pytest.param(libpq(*TRANSACTION, flights={"PDS → 1tTZ": 5, "PBDES → 12TDCZ": 5}), id="libpq never puts Describe behind Parse"),
         pytest.param(libpq(*TRANSACTION, startup_parameters=UTF8, first_codes=(START,), flights={"PBDES → 12TDCZ": 5}), id="node pg"),
         pytest.param(Evidence(startup_parameters=(("database", "shop"), ("user", "app")), queries=TRANSACTION, flights={"PBDES → 12TDCZ": 1}), id="PgBouncer"),
         pytest.param(Evidence(startup_parameters=(*UTF8, ("DateStyle", "ISO")), statement_names=("S_1",)), id="pgjdbc"),
@@ -112,5 +116,5 @@ def test_libpq_with_every_setting_is_still_libpq() -> None:
 
 
 def test_each_driver_is_listed_once() -> None:
-    names = [name for name, _ in drivers.DRIVERS]
-    assert sorted(names) == ["asyncpg", "pg8000", "psql", "psycopg", "psycopg2"]
+    modules = {module.name for module in pkgutil.iter_modules(drivers.__path__)} - {"evidence"}
+    assert sorted(name.replace("-", "_") for name, _ in drivers.DRIVERS) == sorted(modules)
