@@ -15,13 +15,13 @@ from pathlib import Path
 
 import psycopg
 
-from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target
+from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target, Unavailable
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 
-DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
+DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql", "pgx", "pq", "tokio-postgres", "psqlpy", "sqlx")
 HERE = Path(__file__).parents[1]
 RTT_NS = 10_000_000
 LARGEST = 256 * 1024
@@ -33,14 +33,22 @@ def main(drivers: list[str]) -> None:
         del os.environ[name]
     with EmbeddedServer() as server:
         for driver in drivers:
-            plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{driver}").PLAYS
-            for scenario in SCENARIOS:
-                if scenario in plays:
-                    counters = record(server, HERE / driver / f"{scenario}.pgtrace", plays[scenario])
-                    print(
-                        f"{driver:<10} {scenario:<12} {counters['setup_round_trips']:>3} + {counters['round_trips']:>3} round trips",
-                        flush=True,
-                    )
+            try:
+                record_driver(server, driver)
+            except Unavailable as reason:
+                print(f"{driver:<14} not recorded: {reason}", flush=True)
+
+
+def record_driver(server: EmbeddedServer, driver: str) -> None:
+    """Record every scenario that this driver can play."""
+    plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{driver.replace('-', '_')}").PLAYS
+    for scenario in SCENARIOS:
+        if scenario in plays:
+            counters = record(server, HERE / driver / f"{scenario}.pgtrace", plays[scenario])
+            print(
+                f"{driver:<14} {scenario:<12} {counters['setup_round_trips']:>3} + {counters['round_trips']:>3} round trips",
+                flush=True,
+            )
 
 
 def record(server: EmbeddedServer, path: Path, play: Play) -> dict[str, object]:
