@@ -1,4 +1,4 @@
-"""Programs in compiled languages that play the scenarios: built once, then run as `program SCENARIO` with DATABASE_URL set.
+"""Programs in compiled languages that play the scenarios: built when their driver is to be recorded, then run as `program SCENARIO` with DATABASE_URL set.
 
 Sources are in go/ and rust/ beside this module, one program for each driver; what is built, and cargo's lock file, goes to a cache directory and never into
 the checkout. Versions of the drivers are those of go.mod and Cargo.toml.
@@ -22,32 +22,42 @@ CACHE = platformdirs.user_cache_path("pgtrace") / "captures"
 
 
 def go(program: str, scenarios: Iterable[str]) -> dict[str, Play]:
-    """The scenarios as a Go program of this name plays them."""
-    return {scenario: functools.partial(_run, "go", program, scenario) for scenario in scenarios}
+    """The scenarios as the Go program of this name plays them; Unavailable without Go."""
+    return _plays(_built_go() / program, scenarios)
 
 
 def rust(program: str, scenarios: Iterable[str]) -> dict[str, Play]:
-    """The scenarios as a Rust program of this name plays them."""
-    return {scenario: functools.partial(_run, "rust", program, scenario) for scenario in scenarios}
+    """The scenarios as the Rust program of this name plays them; Unavailable without cargo."""
+    return _plays(_built_rust() / program, scenarios)
 
 
-def _run(language: str, program: str, scenario: str, target: Target) -> None:
-    built = build(language) / program
-    subprocess.run([built, scenario], env=os.environ | {"DATABASE_URL": target.url}, check=True, timeout=120)
+def _plays(program: Path, scenarios: Iterable[str]) -> dict[str, Play]:
+    return {scenario: functools.partial(_run, program, scenario) for scenario in scenarios}
+
+
+def _run(program: Path, scenario: str, target: Target) -> None:
+    subprocess.run([program, scenario], env=os.environ | {"DATABASE_URL": target.url}, check=True, timeout=120)
 
 
 @functools.cache
-def build(language: str) -> Path:
-    """The directory of this language's programs, which are built anew."""
-    tool = {"go": "go", "rust": "cargo"}[language]
-    if shutil.which(tool) is None:
-        raise Unavailable(f"{tool} is not installed")
-    if language == "go":
-        programs = CACHE / "go"
-        programs.mkdir(parents=True, exist_ok=True)
-        subprocess.run([tool, "build", "-o", f"{programs}{os.sep}", "./..."], cwd=HERE / "go", check=True)
-        return programs
-    source = CACHE / "rust"
-    shutil.copytree(HERE / "rust", source, dirs_exist_ok=True)
-    subprocess.run([tool, "build", "--quiet"], cwd=source, check=True)
-    return source / "target" / "debug"
+def _built_go() -> Path:
+    programs = CACHE / "go"
+    programs.mkdir(parents=True, exist_ok=True)
+    subprocess.run([_tool("go"), "build", "-o", f"{programs}{os.sep}", "./..."], cwd=HERE / "go", check=True)
+    return programs
+
+
+@functools.cache
+def _built_rust() -> Path:
+    package = CACHE / "rust"
+    cargo = _tool("cargo")
+    shutil.copytree(HERE / "rust", package, dirs_exist_ok=True)
+    subprocess.run([cargo, "build", "--quiet", "--target-dir", "target"], cwd=package, check=True)
+    return package / "target" / "debug"
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise Unavailable(f"{name} is not installed")
+    return found
