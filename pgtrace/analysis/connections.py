@@ -95,6 +95,7 @@ class Connection(Observer):
         self._closed_before: RoundTrip | None = None
         self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
         self._first_codes: list[int] = []
+        self._sasl_bytes = 0
         self._statement_names: dict[str, None] = {}
         self._portal_names: dict[str, None] = {}
         self._queries: dict[str, None] = {}
@@ -452,6 +453,8 @@ class Connection(Observer):
             if len(self._first_codes) < EVIDENCE_KEPT:
                 self._first_codes += round_trip.sent
                 self._learn_key()
+            if self.session is not None and self.session.authentication == codes.AUTH_SASL_CONTINUE:  # the answer to a SASLInitialResponse
+                self._sasl_bytes = round_trip.sent_bytes
         elif not self._gathered:
             self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
             self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
@@ -528,6 +531,7 @@ class Connection(Observer):
             Evidence(
                 startup_parameters=self.startup_parameters,
                 first_codes=tuple(self._first_codes),
+                sasl_bytes=self._sasl_bytes,
                 statement_names=tuple(self._statement_names),
                 portal_names=tuple(self._portal_names),
                 queries=tuple(self._queries),

@@ -7,7 +7,8 @@ What several modules ask is answered here:
 
 - is_libpq: libpq sends user, database, replication, options, application_name, client_encoding and then datestyle, timezone, geqo, in this order, and begins
   with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js). It puts Bind
-  or Sync behind every Parse and Describe behind every Bind: who sends `PDS` or `BES` (pgx, pq) is not libpq, however the connection began.
+  or Sync behind every Parse and Describe behind every Bind: who sends `PDS` or `BES` (pgx, pq) is not libpq, however the connection began. Nor is whose
+  SASLInitialResponse has not the length of libpq's, which leaves out the user and has a nonce of 24 characters: 55 bytes, 81 with channel binding.
 - has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as both psycopgs send them.
 - rewritten: one statement under several texts that differ in values alone, so somebody writes values into the SQL.
 """
@@ -27,6 +28,7 @@ UNKNOWN: Final = "unknown"
 _LIBPQ_ORDER: Final = (
     "user", "database", "replication", "options", "application_name", "client_encoding", "datestyle", "timezone", "geqo",
 )  # fmt: skip
+_LIBPQ_SASL: Final = (0, 55, 81)
 LOOKED_AT: Final = 4_000
 """Characters of an SQL text that are looked at."""
 _WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
@@ -49,6 +51,8 @@ class Evidence:
     """Of the StartupMessage, in its order."""
     first_codes: tuple[int, ...] = ()
     """What the frontend sent during set-up, as in a flight: type bytes, and notation's SSL, GSS, START."""
+    sasl_bytes: int = 0
+    """Length of the SASLInitialResponse: mechanism, gs2 header, user and nonce, each as long as the driver makes it; 0 without one."""
     statement_names: tuple[str, ...] = ()
     portal_names: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
@@ -84,7 +88,7 @@ class Evidence:
         ordered = sorted(names, key=_LIBPQ_ORDER.index) == names
         asked = notation.SSL in self.first_codes or notation.GSS in self.first_codes
         foreign = any(pair in sent for sent in self.sent for pair in ("PD", "BE"))
-        return ordered and (asked or "client_encoding" not in names) and not foreign
+        return ordered and (asked or "client_encoding" not in names) and not foreign and self.sasl_bytes in _LIBPQ_SASL
 
     @property
     def has_bare_transactions(self) -> bool:

@@ -99,6 +99,18 @@ def test_left_unknown(seen: Evidence) -> None:
     assert drivers.identify(seen) == drivers.Identification("unknown", ())
 
 
+def test_what_libpq_never_sends_is_not_libpq() -> None:
+    points = tuple(f"select name from item where id = {item}" for item in range(1, 6))
+    assert go("BEGIN", "COMMIT", *points, sasl_bytes=55).is_libpq
+    assert drivers.identify(go("BEGIN", "COMMIT", *points, sasl_bytes=55)).driver == "psycopg2"
+    assert go(sasl_bytes=81).is_libpq
+    assert not go(sasl_bytes=61).is_libpq
+    assert drivers.identify(go("BEGIN", "COMMIT", *points, sasl_bytes=61)).driver == "unknown"  # bun's pgdriver
+    assert not go(flights={"PDS → 1tTZ": 1}).is_libpq
+    assert not go(flights={"BE×3 S → 2DC×3 Z": 1}).is_libpq
+    assert go(flights={"PBDES → 12TDCZ": 1, "PS → 1Z": 1, "BDES → 2TDCZ": 2}).is_libpq
+
+
 def test_psycopg_with_the_settings_of_pq_is_still_psycopg() -> None:
     seen = go("BEGIN", "COMMIT", startup_parameters=PQ, first_codes=ENCRYPTED, flights={"PBDES → 12TDCZ": 3}, parameter_types=((21,),))
     assert drivers.identify(seen).driver == "psycopg"
