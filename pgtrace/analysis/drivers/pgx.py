@@ -3,8 +3,8 @@
 Certain:
 
 - statement names: `stmtcache_` and 48 hex digits, the SHA-256 of the SQL, so that the same SQL has the same name on every connection; `stmt_` and 48 hex
-  digits where Prepare was given no other name. Until 5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
-- Ping, pgxpool's too, is the Query `-- ping`;
+  digits where Prepare was given no other name. Before 5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
+- Ping, pgxpool's too, is the Query `-- ping` (`;` in 5.0 and 4.18, as with others);
 - CopyFrom is `copy "item" ( "id", "name" ) from stdin binary;`; LoadTypes asks in words of its own;
 - QueryExecModeSimpleProtocol writes each value into the SQL with a blank on either side: `where id =  '1' `.
 
