@@ -65,14 +65,14 @@ func executeMany(conn *sql.Conn) {
 	statement, err := transaction.Prepare(Insert)
 	Must(err)
 	for n := range 100 {
-		_, err = statement.Exec(played3(Batch(n))...)
+		_, err = statement.Exec(row(Batch(n))...)
 		Must(err)
 	}
 	Must(statement.Close())
 	Must(transaction.Commit())
 }
 
-func played3(id int, name string, price any) []any {
+func row(id int, name string, price any) []any {
 	return []any{id, name, price}
 }
 
