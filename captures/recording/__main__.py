@@ -28,6 +28,7 @@ from pgtrace.recorder import Recorder
 DRIVERS = (
     "asyncpg", "psycopg", "psycopg2", "pg8000", "psql",
     "pgjdbc", "r2dbc-postgresql", "node-postgres", "postgres.js", "ruby-pg", "pdo_pgsql",
+    "pgx", "pq", "tokio-postgres", "psqlpy", "sqlx",
 )  # fmt: skip
 LAYERS = (
     "sqlalchemy+asyncpg", "sqlalchemy+psycopg", "sqlalchemy+psycopg2", "sqlalchemy+pg8000",

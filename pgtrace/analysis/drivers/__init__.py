@@ -15,13 +15,18 @@ from pgtrace.analysis.drivers import (
     pdo_pgsql,
     pg8000,
     pgjdbc,
+    pgx,
     postgres_js,
+    pq,
     psql,
+    psqlpy,
     psycopg,
     psycopg2,
     r2dbc_postgresql,
     ruby_pg,
-)  # fmt: skip
+    sqlx,
+    tokio_postgres,
+)
 from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
 
 __all__ = ["DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
@@ -36,6 +41,11 @@ DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = 
     (ruby_pg.NAME, ruby_pg.evidence),
     (pdo_pgsql.NAME, pdo_pgsql.evidence),
     (pg8000.NAME, pg8000.evidence),
+    (sqlx.NAME, sqlx.evidence),
+    (psqlpy.NAME, psqlpy.evidence),
+    (tokio_postgres.NAME, tokio_postgres.evidence),
+    (pgx.NAME, pgx.evidence),
+    (pq.NAME, pq.evidence),
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
 )
