@@ -1,7 +1,7 @@
 """Bytes of a pcapng file, and of the IP packets in it.
 
-A file is a section, one description for each interface, and enhanced packet blocks with times in ns. A packet is raw IP (LINKTYPE_RAW 101): version 4 or 6 as
-its addresses are, and TCP with right checksums. Little-endian throughout, as every reader takes it.
+A file is a section, one description for each interface, enhanced packet blocks with times in ns, and for each interface when it ended. A packet is raw IP
+(LINKTYPE_RAW 101), version 4 or 6 as its addresses are, and TCP with right checksums. All is little-endian, which every reader takes.
 
 Sources: draft-ietf-opsawg-pcapng, RFC 791, 8200, 9293, 7323 (window scale), 1071 (checksum).
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 LINK_TYPE: Final = 101
-_COMMENT, _APPLICATION, _NAME, _RESOLUTION = 1, 4, 2, 9
+_COMMENT, _APPLICATION, _NAME, _END_TIME, _RESOLUTION = 1, 4, 2, 3, 9
 _NANOSECONDS: Final = b"\x09"
 _LONGEST_OPTION: Final = 0xFFFF
 
@@ -54,6 +54,12 @@ def packet(number: int, time_ns: int, data: bytes, missing: int = 0, comment: st
     head = struct.pack("<IIIII", number, time_ns >> 32, time_ns & _WRAP, len(data), len(data) + missing)
     about = _options([(_COMMENT, comment.encode("utf-8", "backslashreplace"))]) if comment else b""
     return _block(6, head + data + bytes(-len(data) % 4) + about)
+
+
+def ended(number: int, time_ns: int) -> bytes:
+    """That recording at the interface at that place went on until then."""
+    ticks = struct.pack("<II", time_ns >> 32, time_ns & _WRAP)
+    return _block(5, struct.pack("<I", number) + ticks + _options([(_END_TIME, ticks)]))
 
 
 def segment(source: End, target: End, seq: int, ack: int, flags: int, payload: bytes = b"", missing: int = 0) -> bytes:

@@ -58,7 +58,9 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
     beginnings = _Beginnings(trace)
     taken: set[tuple[End, End]] = set()
     talks: dict[int, _Talk] = {}
+    latest_ns = 0
     for time_ns, connection, record in trace.recorded():
+        latest_ns = time_ns
         if connection is None or (chosen is not None and connection.index not in chosen):
             continue
         done = (time_ns - trace.start_ns) / max(1, trace.duration_ns)
@@ -72,7 +74,7 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
             begun = beginnings.in_packet(time_ns, connection, offset + len(data)) if side == FRONTEND else ""
             content = talk.data(side, time_ns, offset, data, begun)
         elif type(record) is Made:
-            content = talk.made(time_ns, record.offset, record.data)
+            content = talk.data(BACKEND, time_ns, record.offset, record.data, "from pgtrace itself")
         elif type(record) is Rewrite:
             content = talk.data(record.side, time_ns, record.offset, record.data, "pgtrace changed this")
         elif type(record) is Opaque:
@@ -85,6 +87,8 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
             talk.skip(record)
             continue
         yield Piece(content, done)
+    for file in range(len(trace.files)):
+        yield Piece(packets.ended(file, latest_ns), 1.0)
 
 
 class _Talk:
@@ -110,6 +114,8 @@ class _Talk:
 
     def data(self, side: int, time_ns: int, offset: int, data: bytes, comment: str = "") -> bytes:
         """Bytes of one read."""
+        if side == BACKEND and data == b"S" and offset <= _LATEST_REPLY_OFFSET and "tls.frontend" in self._connection.facts:
+            data, comment = b"N", "pgtrace answered S and ended TLS; what follows is decrypted"
         found = b""
         for start in range(0, len(data), SEGMENT_BYTES):
             piece = data[start : start + SEGMENT_BYTES]
@@ -117,12 +123,6 @@ class _Talk:
             comment = ""
         self._reached[side] = offset + len(data)
         return found
-
-    def made(self, time_ns: int, offset: int, data: bytes) -> bytes:
-        """Bytes of pgtrace's own."""
-        if data == b"S" and offset <= _LATEST_REPLY_OFFSET and "tls.frontend" in self._connection.facts:
-            return self.data(BACKEND, time_ns, offset, b"N", "pgtrace answered S and ended TLS; what follows is decrypted")
-        return self.data(BACKEND, time_ns, offset, data, "from pgtrace itself")
 
     def opaque(self, side: int, time_ns: int, offset: int, length: int) -> bytes:
         """Bytes that were not kept."""

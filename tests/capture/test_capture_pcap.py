@@ -364,6 +364,20 @@ def test_encrypted_connections_are_counted_only() -> None:
     assert [one["kind"] for one in counted(file)["connections"]] == ["opaque"]
 
 
+def test_what_is_encrypted_loses_nothing_by_missing_packets() -> None:
+    """It is counted and not kept, so the numbers of the next packet say all there is to know; packets that are cut likewise."""
+    made = Talk().open().send(FRONTEND, SSL_REQUEST).send(BACKEND, b"S")
+    for _ in range(3):
+        made.send(FRONTEND, bytes(100)).send(BACKEND, bytes(200)).confirm(FRONTEND)
+    frames = forge.frames(made.close().sent)
+    expected = counted(forge.pcap(frames))
+    assert expected["capture"]["complete"]
+    assert (expected["totals"]["frontend_bytes"], expected["totals"]["backend_bytes"]) == (8 + 300, 1 + 600)
+    assert counted(forge.pcap(frames, longest=80)) == expected
+    for place in range(5, 14):
+        assert counted(forge.pcap(frames[:place] + frames[place + 1 :])) == expected, f"packet {place}"
+
+
 def test_a_loss_within_what_is_encrypted_shows_nothing_of_it() -> None:
     made = Talk(mss=10).open().send(FRONTEND, SSL_REQUEST).send(BACKEND, b"S")
     made.send(FRONTEND, b"\x16\x03\x01 hello, the secret and more of it Z\0\0\0\5I").send(BACKEND, b"Z\0\0\0\5I").send(
