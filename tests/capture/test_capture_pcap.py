@@ -258,9 +258,11 @@ def test_a_cancel_is_linked_to_its_session() -> None:
 def test_without_its_syn_ack_a_connection_is_known_by_the_next_packet() -> None:
     """So it has its number, and its cancel key, before the one that refers to it."""
     session, cancel = cancelled()
-    whole = counted(forge.pcap(forge.frames([*session.sent, *cancel.sent])))
-    assert counted(forge.pcap(forge.frames([session.sent[0], *session.sent[2:], *cancel.sent]))) == whole
-    assert counted(forge.pcap(forge.frames([session.sent[0], *session.sent[3:], *cancel.sent]))) == whole
+    begin, rest = session.sent[:9], session.sent[9:]
+    whole = counted(forge.pcap(forge.frames([*begin, *cancel.sent, *rest])))
+    assert [(one["kind"], one["cancels"]) for one in whole["connections"]] == [("session", None), ("cancel", 1)]
+    for handshake in (begin[:1], begin[:1] + begin[2:3]):
+        assert counted(forge.pcap(forge.frames([*handshake, *begin[3:], *cancel.sent, *rest]))) == whole
 
 
 def test_one_byte_lost_before_a_fin_is_no_fin() -> None:
