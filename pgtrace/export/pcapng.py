@@ -15,7 +15,7 @@ What is made up, and what is missing:
 - A comment names driver, connection and number of the round trip on its first packet, as `show --filter 'rt = 7'` counts them; and says which bytes came from
   pgtrace itself.
 
-Sources: reference of the dissector's behaviour is tests/live/test_tshark_oracle.py; packets.py has those of the format.
+What tshark makes of it is compared in tests/live/test_tshark_oracle.py; packets.py has the sources of the format.
 """
 
 from __future__ import annotations
