@@ -85,7 +85,7 @@ class PacketReader:
         self.dropped = 0
         """Packets that the capturing system says it lost."""
         self.ended_ns = 0
-        """When capturing ended, where that is said."""
+        """When capturing ended, where that is said. dumpcap says it in microseconds whatever its interface counts in: that is long before the packets."""
         self._pieces: list[bytes] = []
         self._have = 0
         self._wanted = _FILE_HEADER_BYTES
