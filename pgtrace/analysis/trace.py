@@ -18,6 +18,7 @@ import heapq
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -65,13 +66,15 @@ class _File:
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
 
-    def records(self) -> Iterator[tuple[int, int, int, Record]]:
-        """(time, position, file, record) of everything that is there now."""
+    def records(self, reader: CaptureReader, end: int | None = None) -> Iterator[tuple[int, int, int, Record]]:
+        """(time, position, file, record) of everything that a reader of it finds now, or finds before the position `end`."""
         file = self.number
         number = file << FILE_SHIFT
         shift = self.shift_ns
-        while blocks := self.reader.read(_READ_BYTES):
+        while blocks := reader.read(_READ_BYTES):
             for block in blocks:
+                if end is not None and block.position >= end:
+                    return
                 position = number | block.position
                 for record in block.records:
                     yield record[0] + shift, position, file, record
@@ -148,6 +151,14 @@ class Trace:
         """Read the (single) capture on until the recorder's flush position is reached or nothing more is there."""
         while self.update() and self._files[0].reader.position < position:
             pass
+
+    def recorded(self) -> Iterator[tuple[int, Connection | None, Record]]:
+        """Everything that was read, once more and in the same order: its time, and the connection it is about."""
+        with ExitStack() as opened:
+            again = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
+            streams = [file.records(reader, file.reader.position) for file, reader in again]
+            for time_ns, _, file, record in heapq.merge(*streams, key=itemgetter(0)):
+                yield time_ns, self._by_number.get((file, getattr(record, "connection", 0))), record
 
     @property
     def read_bytes(self) -> int:
@@ -281,8 +292,8 @@ class Trace:
 
     def _merged(self) -> Iterator[tuple[int, int, int, Record]]:
         if len(self._files) == 1:
-            return self._files[0].records()
-        return heapq.merge(*(file.records() for file in self._files), key=itemgetter(0))
+            return self._files[0].records(self._files[0].reader)
+        return heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0))
 
     def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
         if not self.start_ns:
