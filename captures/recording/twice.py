@@ -7,9 +7,7 @@ something differs. Nothing is written into the checkout.
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
 import sys
 import tempfile
 import time
@@ -19,9 +17,9 @@ from typing import Any, Final
 
 import psycopg
 
-from captures.recording.__main__ import DRIVERS, RTT_NS
+from captures.recording.__main__ import DRIVERS, LAYERS, RTT_NS, plays_of
 from captures.recording.packets import tcpdump
-from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target, Unavailable
+from captures.recording.scenarios import SCHEMA, Play, Target, Unavailable
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import
@@ -51,13 +49,6 @@ def main(drivers: list[str]) -> int:
                 about = f"{recorded['connections']} connections, {recorded['messages']} messages"
                 print(f"{driver:<16} {scenario:<12} {about}: {'; '.join(found) or 'equal'}", flush=True)
     return int(wrong > 0)
-
-
-def plays_of(driver: str) -> dict[str, Play]:
-    """The scenarios a driver plays, in their order."""
-    module = re.sub(r"\W", "_", driver)
-    plays: dict[str, Play] = importlib.import_module(f"captures.recording.with_{module}").PLAYS
-    return {scenario: plays[scenario] for scenario in SCENARIOS if scenario in plays}
 
 
 def seen_twice(server: EmbeddedServer, plays: Iterable[Play], directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -105,4 +96,4 @@ def differences(recorded: dict[str, Any], packets: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(DRIVERS)))
+    sys.exit(main(sys.argv[1:] or [*DRIVERS, *LAYERS]))

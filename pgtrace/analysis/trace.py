@@ -33,6 +33,7 @@ from pgtrace.analysis.statements import Group, StatementTable
 from pgtrace.analysis.types import DatabaseTypes
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
+from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.memory import Memory
 
@@ -177,6 +178,11 @@ class Trace:
     def paths(self) -> list[str]:
         """Where the captures are, in the same order."""
         return [file.path for file in self._files]
+
+    @property
+    def headers(self) -> list[Header]:
+        """How the captures begin, in the same order."""
+        return [file.reader.header for file in self._files]
 
     @property
     def ended(self) -> bool:

@@ -39,6 +39,10 @@ class Format(NamedTuple):
 
 
 FORMATS: Final = {
-    one.name: one for one in (Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),)
+    one.name: one
+    for one in (
+        Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
+        Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
+    )
 }
 """By name, in the order of --help."""
