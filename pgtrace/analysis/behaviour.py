@@ -2,7 +2,8 @@
 
 A step is a round trip, or one of the messages that are none. Two steps are equal where the driver behaved the same: the same messages, about the same
 statements, with parameters and results in the same formats, prepared or not, with the same errors. No part of it are times, values, the numbers of rows, OIDs,
-process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py).
+process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py). A
+transaction shows in its BEGIN, not in every step that is inside.
 
 Nor does it matter in which form the behaviour was kept: AuthenticationOk, which libpq's own trace leaves out, and how many settings a server tells at start-up
 are no part of a step. A run of DataRow or CopyData is one message, as in every flight.
@@ -18,7 +19,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pgtrace import sqltext
 from pgtrace.analysis import notation
@@ -71,8 +72,6 @@ class Step(NamedTuple):
     results: str = ""
     sqlstate: str = ""
     """Of its first error."""
-    status: str = ""
-    """Transaction status after it."""
 
     @property
     def executions(self) -> int:
@@ -102,6 +101,8 @@ class Behaviour(Trace):
         """All different ones."""
         self.texts: dict[str, str] = {}
         """Normalised SQL by fingerprint, as much as is kept."""
+        self.in_transaction: set[str] = set()
+        """Statements behind which a transaction was open."""
         self._numbers: dict[Step, int] = {}
         self._text_room = TEXTS_KEPT
 
@@ -223,7 +224,6 @@ class _Watched(Connection):
                 _FORMATS[parameters],
                 _FORMATS[results],
                 fields.error_fields(round_trip.error).get("C", "") if round_trip.error else "",
-                round_trip.status,
             )
         )
 
@@ -232,8 +232,10 @@ class _Watched(Connection):
         ran = Counter(known(execution.statement) for execution in executions if not execution.continues)
         parsed = Counter(map(known, parses))
         named = Counter(known(statement) for statement in parses if statement.name)
-        simple: dict[str, Any] = {}
+        simple: dict[str, bool] = {}
         copying = [round_trip.copying] if round_trip.copying is not None else []
         for statement in (*round_trip.statements, *copying, *(execution.statement for execution in executions)):
             simple.setdefault(known(statement), statement.simple)
+        if round_trip.status in ("T", "E"):
+            self._trace.in_transaction.update(simple)
         return tuple(Part(one, ran[one], parsed[one], named[one], is_simple) for one, is_simple in simple.items())

@@ -58,7 +58,6 @@ class Facts:
     named: int = 0
     preparing: int = 0
     """Round trips in which it was parsed and did not run."""
-    in_transaction: bool = False
     parameters: set[str] = field(default_factory=set)
     results: set[str] = field(default_factory=set)
     errors: Counter[str] = field(default_factory=Counter)
@@ -72,15 +71,20 @@ class Side:
     steps: Counter[Step]
     facts: dict[str, Facts]
     texts: Mapping[str, str]
+    in_transaction: frozenset[str]
+    """Statements behind which a transaction was open."""
     connections: int
 
     @classmethod
-    def of(cls, conversations: Sequence[Conversation], steps: Sequence[Step], texts: Mapping[str, str]) -> Side:
+    def of(
+        cls, conversations: Sequence[Conversation], steps: Sequence[Step], texts: Mapping[str, str], in_transaction: Iterable[str]
+    ) -> Side:
         """The sums of these conversations."""
         numbers: Counter[int] = Counter()
         for conversation in conversations:
             numbers.update(conversation.steps)
-        side = cls(Counter({steps[number]: times for number, times in numbers.items()}), {}, texts, len(conversations))
+        counted = Counter({steps[number]: times for number, times in numbers.items()})
+        side = cls(counted, {}, texts, frozenset(in_transaction), len(conversations))
         for step, times in side.steps.items():
             side._add(step, times)
         return side
@@ -105,7 +109,6 @@ class Side:
             facts.parses += times * part.parses
             facts.named += times * part.named
             facts.preparing += times * (part.parses > 0 and not part.executions and step.kind == ROUND_TRIP)
-            facts.in_transaction |= step.status in ("T", "E")
             facts.parameters |= {step.parameters} - {""}
             facts.results |= {step.results} - {""} if part.executions else set()
             facts.flights[step.flight] += times
@@ -129,11 +132,16 @@ def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequ
         *_connections(differing, steps),
         *_setup(differing, steps),
         *_statements(first, second),
-        *_others(first, second),
+        *_others(differing, steps),
     ]
     if not told:
         same = first.steps == second.steps
-        told = [Change("order", "the same round trips come in another order" if same else "round trips differ in their messages")]
+        told = [
+            Change(
+                "order",
+                "the same round trips come in another order, or on other connections" if same else "round trips differ in their messages",
+            )
+        ]
     return sorted(told, key=lambda change: -abs(change.round_trips + change.setup_round_trips))
 
 
@@ -168,7 +176,7 @@ def _setup(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Chan
             words = f"set-up is {' · '.join(new)}, was {' · '.join(gone)}{each}"
         else:
             what = ", ".join(_asked(flight) for flight in new or gone)
-            words = f"set-up: {_counted(abs(difference), 'round trip')} {'more' if new else 'less'}{each}: {what}"
+            words = f"{what} {'is new in' if new else 'is gone from'} the set-up{each}"
         yield Change("setup", words, setup_round_trips=difference * times)
 
 
@@ -197,14 +205,13 @@ def _statements(first: Side, second: Side) -> Iterator[Change]:
                 yield Change("new" if after else "gone", words, facts.round_trips if after else -facts.round_trips, statement=text)
             continue
         cost = after.round_trips - before.round_trips if statement not in told else 0
-        for kind, words in _clauses(before, after, _short(text), cost):
+        for kind, words in _clauses(before, after, _short(text), cost, explained=statement in told):
             yield Change(kind, words, cost, statement=text)
             cost = 0
 
 
-def _clauses(before: Facts, after: Facts, text: str, cost: int) -> Iterator[tuple[str, str]]:
-    """What is different about a statement that both sides have: what explains its cost first."""
-    explained = False
+def _clauses(before: Facts, after: Facts, text: str, cost: int, *, explained: bool) -> Iterator[tuple[str, str]]:
+    """What is different about a statement that both sides have: what explains its cost first, unless that is told already."""
     for clause in (_protocol, _executions, _parse):
         if words := clause(before, after, text):
             explained = True
@@ -283,11 +290,7 @@ def _transactions(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]
         if _controls(ours, _BEGINS) or not (begins := _controls(theirs, _BEGINS)):
             continue
         lone = [one for one in begins + _controls(theirs, _ENDS) if one not in ours.facts]
-        around = [
-            statement
-            for statement, facts in theirs.facts.items()
-            if facts.in_transaction and statement not in lone and not (statement in ours.facts and ours.facts[statement].in_transaction)
-        ]
+        around = [one for one in theirs.facts if one in theirs.in_transaction - ours.in_transaction and one not in lone]
         names = " and ".join(dict.fromkeys(_first_word(theirs.text(one)).upper() for one in lone))
         verb = "are" if " and " in names else "is"
         words = f"{names} {verb} now around" if sign > 0 else f"{names} {verb} no longer around"
@@ -308,21 +311,21 @@ def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
     told: set[str] = set()
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
         for step, times in ours.steps.items():
-            about = {part.statement for part in step.parts if part.executions}
-            if step.executions < 2 or about & told or not about or any(not _is_unpiped(ours, theirs, one) for one in about):
+            about = dict.fromkeys(part.statement for part in step.parts if part.executions)
+            if step.executions < 2 or not told.isdisjoint(about) or any(not _is_unpiped(ours, theirs, one) for one in about):
                 continue
             together = sum(other_times for other, other_times in ours.steps.items() if _runs_any(other, about))
             apart = sum(other_times for other, other_times in theirs.steps.items() if _runs_any(other, about))
             if together >= apart:
                 continue
-            told |= about
+            told.update(about)
             what = f"a pipeline of {step.executions}" if times == together == 1 else f"{_counted(together, 'pipeline')}"
             if sign > 0:
                 words = f"{what} became {_counted(apart, 'round trip')}: {_listed(ours, about)}"
             else:
                 words = f"{_counted(apart, 'round trip')} became {what}: {_listed(ours, about)}"
             cost = sum(second.facts[one].round_trips - first.facts[one].round_trips for one in about)
-            yield Change("pipeline", words, cost, statement=ours.text(next(iter(about))) if len(about) == 1 else ""), about
+            yield Change("pipeline", words, cost, statement=ours.text(next(iter(about))) if len(about) == 1 else ""), set(about)
 
 
 def _is_unpiped(ours: Side, theirs: Side, statement: str) -> bool:
@@ -339,10 +342,15 @@ def _runs_any(step: Step, statements: Iterable[str]) -> bool:
 # What is no round trip.
 
 
-def _others(first: Side, second: Side) -> Iterator[Change]:
-    for step in {**first.steps, **second.steps}:
-        was, now = first.steps[step], second.steps[step]
-        if step.kind != OTHER or was == now:
+def _others(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
+    counts = (Counter[Step](), Counter[Step]())
+    for pair in differing:
+        if all(pair):
+            for side, one in zip(counts, pair, strict=True):
+                side.update(steps[step] for step in (one.steps if one else ()) if steps[step].kind == OTHER)
+    for step in {**counts[0], **counts[1]}:
+        was, now = counts[0][step], counts[1][step]
+        if was == now:
             continue
         name = f"{step.flight.removeprefix('← ')}{f' {step.sqlstate}' if step.sqlstate else ''}"
         words = f"{name} is new" if not was else f"{name} is gone" if not now else f"{name} comes {_times(now)}, was {_times(was)}"

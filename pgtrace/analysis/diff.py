@@ -87,7 +87,8 @@ def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEX
     ours, theirs = (_conversations(behaviour, numbers) for behaviour in (before, after))
     steps = list(numbers)
     texts = before.texts | after.texts
-    first, second = (Side.of(conversations, steps, texts) for conversations in (ours, theirs))
+    first = Side.of(ours, steps, texts, before.in_transaction)
+    second = Side.of(theirs, steps, texts, after.in_transaction)
     differing = [pair for pair in _paired(ours, theirs, steps) if not _is_same(pair)]
     for pair in differing:
         _compare(pair, steps, context)

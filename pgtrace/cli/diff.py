@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from pgtrace.capture.inputs import STDIN
 from pgtrace.cli import options
 
 _STYLES: Final[dict[str, dict[str, Any]]] = {"-": {"fg": "red"}, "+": {"fg": "green"}, "@": {"fg": "cyan"}, "head": {"bold": True}}
@@ -34,6 +35,8 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     from pgtrace.cli.reading import read_as, warn_of_losses
     from pgtrace.report import diff as report
 
+    if STDIN == os.fspath(before) == os.fspath(after):
+        raise click.UsageError("standard input can be one of the two only")
     read_both = [read_as(Behaviour, [file], quiet=quiet) for file in (before, after)]
     compared = compare(*read_both, context=None if verbose else CONTEXT)
     names = [os.fspath(file) for file in (before, after)]

@@ -103,8 +103,8 @@ def _line_as_dict(mark: str, step: Step, texts: Any) -> dict[str, Any]:
         "sql": [texts.get(part.statement) or part.statement for part in step.parts],
         "parameters": step.parameters or None,
         "results": step.results or None,
+        "prepares": any(part.named for part in step.parts),
         "sqlstate": step.sqlstate or None,
-        "transaction_status": step.status or None,
     }
 
 
@@ -126,8 +126,9 @@ def _step(step: Step, texts: Any, taken: int) -> str:
     space = " " * max(2, _FLIGHT_WIDTH - taken - cell_len(flight))
     sql = "; ".join(dict.fromkeys(sqltext.shorten(texts.get(part.statement) or part.statement, _SQL_WIDTH) for part in step.parts))
     formats = f"{step.parameters}→{step.results}" if step.parameters or step.results else ""
+    prepares = "prepares" if any(part.named for part in step.parts) else ""
     error = f"error {step.sqlstate}" if step.sqlstate else ""
-    about = "  ".join(part for part in (sanitise.text(sqltext.shorten(sql, _SQL_WIDTH)), formats, sanitise.text(error)) if part)
+    about = "  ".join(part for part in (sanitise.text(sqltext.shorten(sql, _SQL_WIDTH)), formats, prepares, sanitise.text(error)) if part)
     return f"{flight}{space}{about}"
 
 
@@ -147,7 +148,7 @@ def _mark(change: Change) -> str:
 
 
 def _named(conversation: Conversation | None) -> str:
-    return f"{conversation.name} {conversation.driver}" if conversation is not None else "no such connection"
+    return sanitise.text(f"{conversation.name} {conversation.driver}") if conversation is not None else "no such connection"
 
 
 def _sums(compared: Comparison) -> str:
