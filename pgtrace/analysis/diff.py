@@ -24,8 +24,6 @@ CONTEXT: Final = 2
 """Folded steps that are the same, told around those that are not."""
 COMPARED_PAIRS: Final = 40_000
 """Pairs of connections that are looked at for likeness; beyond, they are paired in their order."""
-HUNKS_KEPT: Final = 200
-"""Of one pair of connections."""
 _LONGEST_GROUP: Final = 8
 
 Mark = str
@@ -60,8 +58,6 @@ class Pair:
     first: Conversation | None
     second: Conversation | None
     hunks: list[Hunk] = field(default_factory=list)
-    more_hunks: int = 0
-    """Those beyond HUNKS_KEPT."""
 
 
 @dataclass(slots=True)
@@ -180,9 +176,6 @@ def _compare(pair: Pair, steps: list[Step], context: int | None) -> None:
     folds = list(_folded(_edits(first, second)))
     told, places = 0, (1, 1)
     for begin, end in _runs(folds, len(folds) if context is None else context):
-        if len(pair.hunks) >= HUNKS_KEPT:
-            pair.more_hunks += 1
-            continue
         places = (places[0] + _length(folds[told:begin], "-"), places[1] + _length(folds[told:begin], "+"))
         told = begin
         hunk = [Fold(times, tuple((mark, steps[step]) for mark, step in group)) for times, group in folds[begin:end]]

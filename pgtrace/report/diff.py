@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.cells import cell_len
@@ -26,9 +26,12 @@ from pgtrace.analysis.changes import Change
 from pgtrace.analysis.diff import Comparison, Fold, Hunk, Pair
 
 SCHEMA: Final = "pgtrace.diff/1"
+SENTENCES_TOLD: Final = 30
+"""Of the most costly differences; JSON has all."""
 _FLIGHT_WIDTH: Final = 28
 _SQL_WIDTH: Final = 100
 
+Texts = Mapping[str, str]
 Line = tuple[str, str]
 """What a line is (`+`, `-`, `@`, `head` or empty), and its text."""
 
@@ -40,8 +43,10 @@ def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:
         yield "", f"the same wire behaviour: {_sums(compared)}"
         return
     yield "head", f"{first} and {second} differ: {_sums(compared)}"
-    for change in compared.changes:
+    for change in compared.changes[:SENTENCES_TOLD]:
         yield _mark(change), f"  {_sentence(change)}"
+    if (more := len(compared.changes) - SENTENCES_TOLD) > 0:
+        yield "", f"  and {more} smaller difference{'' if more == 1 else 's'}"
     for pair in compared.pairs:
         yield "", ""
         yield "-", f"--- {first}  {_named(pair.first)}"
@@ -51,8 +56,6 @@ def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:
             yield "@", f"@@ -{hunk.first} +{hunk.second} @@"
             for fold in hunk.folds:
                 yield from _fold(fold, texts)
-        if pair.more_hunks:
-            yield "@", f"@@ and {pair.more_hunks} more places @@"
 
 
 def as_dict(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
@@ -78,16 +81,15 @@ def as_dict(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pair_as_dict(pair: Pair, texts: Any) -> dict[str, Any]:
+def _pair_as_dict(pair: Pair, texts: Texts) -> dict[str, Any]:
     return {
         "a": pair.first.name if pair.first is not None else None,
         "b": pair.second.name if pair.second is not None else None,
         "hunks": [_hunk_as_dict(hunk, texts) for hunk in pair.hunks],
-        "more_hunks": pair.more_hunks,
     }
 
 
-def _hunk_as_dict(hunk: Hunk, texts: Any) -> dict[str, Any]:
+def _hunk_as_dict(hunk: Hunk, texts: Texts) -> dict[str, Any]:
     return {
         "a": hunk.first,
         "b": hunk.second,
@@ -95,7 +97,7 @@ def _hunk_as_dict(hunk: Hunk, texts: Any) -> dict[str, Any]:
     }
 
 
-def _line_as_dict(mark: str, step: Step, texts: Any) -> dict[str, Any]:
+def _line_as_dict(mark: str, step: Step, texts: Texts) -> dict[str, Any]:
     return {
         "only": {"-": "a", "+": "b"}.get(mark),
         "kind": step.kind,
@@ -108,7 +110,7 @@ def _line_as_dict(mark: str, step: Step, texts: Any) -> dict[str, Any]:
     }
 
 
-def _fold(fold: Fold, texts: Any) -> Iterator[Line]:
+def _fold(fold: Fold, texts: Texts) -> Iterator[Line]:
     if len(fold.lines) == 1:
         (mark, step), times = fold.lines[0], f"×{fold.times} " if fold.times > 1 else ""
         yield mark.strip(), f"{mark} {times}{_step(step, texts, len(times))}".rstrip()
@@ -120,7 +122,7 @@ def _fold(fold: Fold, texts: Any) -> Iterator[Line]:
         yield mark.strip(), f"{mark} {indent}{_step(step, texts, len(indent))}".rstrip()
 
 
-def _step(step: Step, texts: Any, taken: int) -> str:
+def _step(step: Step, texts: Texts, taken: int) -> str:
     """One step on one line."""
     flight = sanitise.text(step.flight)
     space = " " * max(2, _FLIGHT_WIDTH - taken - cell_len(flight))
