@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 from pgtrace import sqltext
 from pgtrace.analysis import notation
 from pgtrace.analysis.connections import Connection, Note
+from pgtrace.analysis.rows import NO_FLIGHT
 from pgtrace.analysis.trace import Trace
 from pgtrace.protocol import codes, fields
 from pgtrace.protocol.codes import BACKEND
@@ -39,6 +40,8 @@ LONGEST_SQL: Final = 4_000
 """Characters of a statement that are kept to tell it."""
 TEXTS_KEPT: Final = 32 * 1024 * 1024
 """Characters of all statements together; those beyond are known by their fingerprint alone."""
+STEPS_KEPT: Final = 200_000
+"""Different steps that are told apart; those beyond are one of their kind."""
 EARLIER: Final = "(prepared earlier)"
 FUNCTION: Final = "(function call)"
 _FORMATS: Final = ("", "t", "b", "m")
@@ -99,6 +102,8 @@ class Behaviour(Trace):
         self.connection_type = _Watched
         self.steps: list[Step] = []
         """All different ones."""
+        self.is_cut = False
+        """Whether there were more than STEPS_KEPT: they may differ where that is not seen."""
         self.texts: dict[str, str] = {}
         """Normalised SQL by fingerprint, as much as is kept."""
         self.in_transaction: set[str] = set()
@@ -112,8 +117,12 @@ class Behaviour(Trace):
 
     def number(self, step: Step) -> int:
         """The number of a step."""
-        found = self._numbers.setdefault(step, len(self.steps))
-        if found == len(self.steps):
+        found = self._numbers.get(step)
+        if found is None:
+            if len(self.steps) >= STEPS_KEPT and step.flight != NO_FLIGHT:
+                self.is_cut = True
+                return self.number(Step(step.kind, NO_FLIGHT))
+            found = self._numbers[step] = len(self.steps)
             self.steps.append(step)
         return found
 
@@ -122,8 +131,8 @@ class Behaviour(Trace):
         if statement.sql is None:
             return FUNCTION if statement is FUNCTION_CALL else EARLIER
         fingerprint = sqltext.fingerprint(statement.sql)
-        if fingerprint not in self.texts:
-            text = sqltext.normalise(statement.sql)[:LONGEST_SQL] if self._text_room > 0 else ""
+        if self._text_room > 0 and fingerprint not in self.texts:
+            text = sqltext.normalise(statement.sql)[:LONGEST_SQL]
             self._text_room -= len(text)
             self.texts[fingerprint] = text
         return fingerprint
@@ -182,8 +191,6 @@ class _Watched(Connection):
             Observer.repeated(self, exchange, repeat)
             exchange.note = self._steps[-1]
             return
-        for mark in repeat.note.marks:
-            mark.repeated(exchange.round_trip)
         self._steps.append(exchange.note)
         self._latest_step = None
 

@@ -1,22 +1,23 @@
 """What changed between two captures, in sentences: `+9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)`.
 
-Each sentence is a Change that knows what it is about and what it costs. They are made from the sums of both sides, by statement: how often it runs, how often
-it is parsed, alone or behind others, with which formats and errors. Those sums leave open where in a capture something happened; the aligned steps beside them
-(diff.py) tell.
+Each sentence is a Change that knows what it is about and what it costs. They are made from the sums of both sides (sides.py), by statement: how often it runs,
+how often it is parsed, alone or behind others, with which formats and errors. Those sums leave open where in a capture something happened; the aligned steps
+beside them (diff.py) tell.
 
-What a round trip costs is laid to its first statement, so the costs of all sentences add up to the difference of the counters. A statement's cost stands with
-the first of its sentences. BEGIN, COMMIT and their like are statements too, told as one sentence when a transaction came or went.
+A statement's cost stands with the first of its sentences, so all of them add up to the difference of the counters. BEGIN, COMMIT and their like are statements
+too, told as one sentence when a transaction came or went.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.analysis.behaviour import OTHER, ROUND_TRIP, SETUP, Conversation, Step
+from pgtrace.analysis.sides import Facts, Side
 
 SQL_WIDTH: Final = 80
 _NAMED_STATEMENTS: Final = 3
@@ -40,87 +41,6 @@ class Change:
     setup_round_trips: int = 0
     statement: str = ""
     """Normalised SQL of the statement it is about, if it is about one."""
-
-
-@dataclass(slots=True)
-class Facts:
-    """What one statement comes to on one side."""
-
-    round_trips: int = 0
-    """Those whose first statement it is."""
-    running: int = 0
-    """Round trips in which it ran."""
-    executions: int = 0
-    simple: int = 0
-    piped: int = 0
-    """Executions in round trips with several."""
-    parses: int = 0
-    named: int = 0
-    preparing: int = 0
-    """Round trips in which it was parsed and did not run."""
-    parameters: set[str] = field(default_factory=set)
-    results: set[str] = field(default_factory=set)
-    errors: Counter[str] = field(default_factory=Counter)
-    flights: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
-class Side:
-    """One of two captures in sums."""
-
-    steps: Counter[Step]
-    facts: dict[str, Facts]
-    texts: Mapping[str, str]
-    in_transaction: frozenset[str]
-    """Statements behind which a transaction was open."""
-    connections: int
-
-    @classmethod
-    def of(
-        cls, conversations: Sequence[Conversation], steps: Sequence[Step], texts: Mapping[str, str], in_transaction: Iterable[str]
-    ) -> Side:
-        """The sums of these conversations."""
-        numbers: Counter[int] = Counter()
-        for conversation in conversations:
-            numbers.update(conversation.steps)
-        counted = Counter({steps[number]: times for number, times in numbers.items()})
-        side = cls(counted, {}, texts, frozenset(in_transaction), len(conversations))
-        for step, times in side.steps.items():
-            side._add(step, times)
-        return side
-
-    def number(self, kind: str) -> int:
-        """How many steps of a kind it has."""
-        return sum(times for step, times in self.steps.items() if step.kind == kind)
-
-    def text(self, statement: str) -> str:
-        """The SQL of a statement, or what stands for it."""
-        return self.texts.get(statement) or statement
-
-    def _add(self, step: Step, times: int) -> None:
-        together = step.executions
-        for place, part in enumerate(step.parts):
-            facts = self.facts.setdefault(part.statement, Facts())
-            facts.round_trips += times * (place == 0 and step.kind == ROUND_TRIP)
-            facts.running += times * bool(part.executions)
-            facts.executions += times * part.executions
-            facts.simple += times * part.executions * part.simple
-            facts.piped += times * part.executions * (together > 1 and not part.simple)
-            facts.parses += times * part.parses
-            facts.named += times * part.named
-            facts.preparing += times * (part.parses > 0 and not part.executions and step.kind == ROUND_TRIP)
-            facts.parameters |= {step.parameters} - {""}
-            facts.results |= {step.results} - {""} if part.executions else set()
-            facts.flights[step.flight] += times
-            if step.sqlstate and (len(step.parts) == 1 or place == len(step.parts) - 1):
-                facts.errors[step.sqlstate] += times
-        if not step.parts and step.kind == ROUND_TRIP:
-            facts = self.facts.setdefault(step.flight, Facts())
-            facts.round_trips += times
-            facts.executions += times
-            facts.flights[step.flight] += times
-            if step.sqlstate:
-                facts.errors[step.sqlstate] += times
 
 
 Between = tuple[Conversation | None, Conversation | None]
@@ -310,16 +230,16 @@ def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
     """What ran behind one another in one round trip and does so no longer, or does so now."""
     told: set[str] = set()
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
-        for step, times in ours.steps.items():
+        for step in ours.steps:
             about = dict.fromkeys(part.statement for part in step.parts if part.executions)
             if step.executions < 2 or not told.isdisjoint(about) or any(not _is_unpiped(ours, theirs, one) for one in about):
                 continue
-            together = sum(other_times for other, other_times in ours.steps.items() if _runs_any(other, about))
-            apart = sum(other_times for other, other_times in theirs.steps.items() if _runs_any(other, about))
+            together = max(ours.facts[one].running for one in about)
+            apart = sum(theirs.facts[one].running for one in about)
             if together >= apart:
                 continue
             told.update(about)
-            what = f"a pipeline of {step.executions}" if times == together == 1 else f"{_counted(together, 'pipeline')}"
+            what = f"a pipeline of {step.executions}" if together == 1 else f"{_counted(together, 'pipeline')}"
             if sign > 0:
                 words = f"{what} became {_counted(apart, 'round trip')}: {_listed(ours, about)}"
             else:
@@ -333,10 +253,6 @@ def _is_unpiped(ours: Side, theirs: Side, statement: str) -> bool:
     if after is None or not after.executions:
         return False
     return before.piped / before.executions - after.piped / after.executions > _MOSTLY
-
-
-def _runs_any(step: Step, statements: Iterable[str]) -> bool:
-    return any(part.executions and part.statement in statements for part in step.parts)
 
 
 # What is no round trip.

@@ -18,12 +18,13 @@ from typing import Final
 
 from pgtrace.analysis.align import align
 from pgtrace.analysis.behaviour import Behaviour, Conversation, Step
-from pgtrace.analysis.changes import Change, Side, changes
+from pgtrace.analysis.changes import Change, changes
+from pgtrace.analysis.sides import Side
 
 CONTEXT: Final = 2
 """Folded steps that are the same, told around those that are not."""
-COMPARED_PAIRS: Final = 40_000
-"""Pairs of connections that are looked at for likeness; beyond, they are paired in their order."""
+MOST_COMPARISONS: Final = 4_000_000
+"""Statements of connections that are looked at for likeness; where that is not enough, connections are paired in their order."""
 _LONGEST_GROUP: Final = 8
 
 Mark = str
@@ -124,9 +125,9 @@ def _paired(before: list[Conversation], after: list[Conversation], steps: list[S
 def _alike(before: list[Conversation], after: list[Conversation], left: list[int], right: list[int], steps: list[Step]) -> dict[int, int]:
     """Pairs by how much they have in common, those with most first; of too many by their order."""
     found: dict[int, int] = {}
-    if len(left) * len(right) <= COMPARED_PAIRS:
-        ours = {place: _outline(before[place], steps) for place in left}
-        theirs = {place: _outline(after[place], steps) for place in right}
+    ours = {place: _outline(before[place], steps) for place in left}
+    theirs = {place: _outline(after[place], steps) for place in right}
+    if len(right) * sum(map(len, ours.values())) + len(left) * sum(map(len, theirs.values())) <= MOST_COMPARISONS:
         scores = [
             (-_likeness(ours[one], theirs[other]), abs(one - other), one, other)
             for one in left

@@ -29,7 +29,7 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     """
     import msgspec
 
-    from pgtrace.analysis.behaviour import Behaviour
+    from pgtrace.analysis.behaviour import STEPS_KEPT, Behaviour
     from pgtrace.analysis.diff import CONTEXT, compare
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import read_as, warn_of_losses
@@ -47,4 +47,8 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
         write(click.style(text, **_STYLES.get(kind, {})) if coloured else text for kind, text in report.lines(compared, names))
     for trace in read_both:
         warn_of_losses(trace)
+        if trace.is_cut:
+            click.echo(
+                f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same", err=True
+            )
     ctx.exit(0 if compared.same else 1)

@@ -10,7 +10,8 @@ from pathlib import Path
 import playbook
 import pytest
 
-from pgtrace.analysis.behaviour import Behaviour
+from pgtrace.analysis import behaviour
+from pgtrace.analysis.behaviour import Behaviour, Step
 from pgtrace.analysis.diff import CONTEXT, Comparison, compare
 from pgtrace.report import diff as report
 
@@ -58,10 +59,10 @@ def compared(tmp_path: Path) -> Iterator[Compared]:
             sides = []
             for name, script in (("a", before), ("b", after)):
                 (tmp_path / name).unlink(missing_ok=True)
-                behaviour = Behaviour.open([playbook.write(tmp_path / name, script)])
-                stack.callback(behaviour.close)
-                behaviour.read_until(1 << 62)
-                sides.append(behaviour)
+                side = Behaviour.open([playbook.write(tmp_path / name, script)])
+                stack.callback(side.close)
+                side.read_until(1 << 62)
+                sides.append(side)
             return compare(*sides, context=context)
 
         yield compare_scripts
@@ -263,6 +264,13 @@ def test_connections_that_have_nothing_in_common_are_gone_and_new(compared: Comp
 def test_an_open_round_trip_is_part_of_it(compared: Compared) -> None:
     assert compared(START + "F Query SELECT 1", START + "F Query SELECT 2").same
     assert not compared(START + "F Query SELECT 1", START).same
+
+
+def test_of_very_many_different_steps_those_beyond_the_bound_are_one(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaviour, "STEPS_KEPT", 4)
+    later = WORK.replace(COPY, QUERY)
+    assert compared(WORK, later).first.steps[Step("round_trip", "…")] > 1
+    assert not compared(WORK.replace(PREPARE, ""), later).same
 
 
 def test_text_from_the_wire_is_shown_and_never_obeyed(compared: Compared) -> None:
