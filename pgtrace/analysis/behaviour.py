@@ -5,6 +5,9 @@ statements, with parameters and results in the same formats, prepared or not, wi
 process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py). A
 transaction shows in its BEGIN, not in every step that is inside.
 
+A notification comes when it comes, inside a round trip or between two: it is always a step of its own. A stream of CopyData, or of encrypted bytes, is one step
+in each direction.
+
 Nor does it matter in which form the behaviour was kept: AuthenticationOk, which libpq's own trace leaves out, and how many settings a server tells at start-up
 are no part of a step. A run of DataRow or CopyData is one message, as in every flight.
 
@@ -47,6 +50,8 @@ FUNCTION: Final = "(function call)"
 _FORMATS: Final = ("", "t", "b", "m")
 _AUTHENTICATION: Final = b"R"
 _SETTINGS: Final = re.compile(b"S{2,}")
+_NOTIFICATION: Final = ord("A")
+_STAND_INS: Final = {codes.OPAQUE: "encrypted bytes", codes.UNDECODED: "bytes that are not decoded"}
 _STREAMED: Final = frozenset({ord("d"), codes.OPAQUE, codes.UNDECODED})
 _UNSAID: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 _ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
@@ -150,7 +155,10 @@ class _Watched(Connection):
         self._executions: list[Execution] = []
         self._parses: list[Statement] = []
         self._parameters = (0, 0)  # text and binary, before the round trip that is open or was the last one
-        self._latest_step: RoundTrip | None = None
+        self._latest_trip: RoundTrip | None = None
+        self._latest_at = 0
+        self._notified = 0  # notifications in it that are steps already
+        self._stream: set[int] = set()  # steps of the stream that is passing
 
     def conversation(self) -> Conversation:
         """What it did; an open round trip as it stands."""
@@ -179,12 +187,14 @@ class _Watched(Connection):
 
     def closed(self, round_trip: RoundTrip) -> None:
         super().closed(round_trip)
-        number = self._step(round_trip, self._executions, self._parses)
-        if round_trip is self._latest_step:
-            self._steps[-1] = number
-        else:
-            self._steps.append(number)
-        self._latest_step = round_trip
+        if round_trip is not self._latest_trip:
+            self._latest_trip, self._latest_at, self._notified = round_trip, len(self._steps), 0
+            self._steps.append(0)
+            self._stream.clear()
+        self._steps[self._latest_at] = self._step(round_trip, self._executions, self._parses)
+        for _ in range(round_trip.received.count(_NOTIFICATION) - self._notified):
+            self._steps.append(self._trace.number(_alone(BACKEND, _NOTIFICATION)))
+            self._notified += 1
 
     def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
         if not self._gathered or exchange.note is None:
@@ -192,18 +202,21 @@ class _Watched(Connection):
             exchange.note = self._steps[-1]
             return
         self._steps.append(exchange.note)
-        self._latest_step = None
+        self._latest_trip = None
+        self._stream.clear()
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         super().alone(side, code, body, size, time_ns)
         if code in _UNSAID:
             return
-        name = codes.message_name(side, code, codes.authentication_subtype(body))
-        sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
-        number = self._trace.number(Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate))
-        if code not in _STREAMED or self._steps[-1:] != array("I", [number]):
-            self._steps.append(number)
-        self._latest_step = None
+        number = self._trace.number(_alone(side, code, body))
+        if code not in _STREAMED:
+            self._stream.clear()
+        elif number in self._stream:
+            return
+        else:
+            self._stream.add(number)
+        self._steps.append(number)
 
     def _counted_parameters(self) -> tuple[int, int]:
         if self.session is None:
@@ -213,6 +226,7 @@ class _Watched(Connection):
 
     def _step(self, round_trip: RoundTrip, executions: Sequence[Execution], parses: Sequence[Statement]) -> int:
         sent, received = bytes(round_trip.sent), bytes(round_trip.received)
+        received = received.replace(bytes([_NOTIFICATION]), b"")
         kind = SETUP if round_trip.setup else ROUND_TRIP
         if not round_trip.flush_points:
             kind = OTHER
@@ -246,3 +260,10 @@ class _Watched(Connection):
         if round_trip.status in ("T", "E"):
             self._trace.in_transaction.update(simple)
         return tuple(Part(one, ran[one], parsed[one], named[one], is_simple) for one, is_simple in simple.items())
+
+
+def _alone(side: int, code: int, body: bytes = b"") -> Step:
+    """The step that a message outside round trips is."""
+    name = _STAND_INS.get(code) or codes.message_name(side, code, codes.authentication_subtype(body))
+    sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
+    return Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate)

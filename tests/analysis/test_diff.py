@@ -266,6 +266,24 @@ def test_an_open_round_trip_is_part_of_it(compared: Compared) -> None:
     assert not compared(START + "F Query SELECT 1", START).same
 
 
+def test_a_notification_is_the_same_inside_a_round_trip_and_behind_it(compared: Compared) -> None:
+    inside = WORK.replace("RowDescription n:23", "NotificationResponse a b | RowDescription n:23")
+    behind = WORK.replace("F Terminate", "B NotificationResponse a b\nF Terminate")
+    assert compared(inside, behind).same
+    assert sentences(compared(WORK, inside)) == ["NotificationResponse is new"]
+    assert sentences(compared(inside, inside.replace("NotificationResponse a b", "NotificationResponse a b ×3"))) == [
+        "NotificationResponse comes 3 times, was once"
+    ]
+
+
+def test_a_stream_is_the_same_however_it_was_cut(compared: Compared) -> None:
+    opaque = START.partition("F SASLInitial")[0] + "c2 opaque F 100\nc2 opaque B 50\nc2 opaque F 7\n"
+    assert compared(opaque, opaque + "c2 opaque B 1\nc2 opaque F 1").same
+    stream = START + "F Query START_REPLICATION SLOT s LOGICAL 0/0\nB CopyBothResponse\nB CopyData w\nF CopyData r\nB CopyData w"
+    assert compared(stream, stream + "\nB CopyData k\nF CopyData r").same
+    assert not compared(stream, START + "F Query START_REPLICATION SLOT s LOGICAL 0/0\nB CopyBothResponse\nB CopyData w").same
+
+
 def test_of_very_many_different_steps_those_beyond_the_bound_are_one(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(behaviour, "STEPS_KEPT", 4)
     later = WORK.replace(COPY, QUERY)
