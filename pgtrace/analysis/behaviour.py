@@ -20,7 +20,7 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -67,6 +67,7 @@ class Part(NamedTuple):
     named: int
     """Parses under a name."""
     simple: bool
+    failed: bool
 
 
 class Step(NamedTuple):
@@ -154,6 +155,7 @@ class _Watched(Connection):
         self._steps = array("I")
         self._executions: list[Execution] = []
         self._parses: list[Statement] = []
+        self._failures: list[Statement] = []
         self._parameters = (0, 0)  # text and binary, before the round trip that is open or was the last one
         self._latest_trip: RoundTrip | None = None
         self._latest_at = 0
@@ -167,13 +169,13 @@ class _Watched(Connection):
             self.session.settle()
             current = self.session.round_trips.current
             if current is not None:
-                steps.append(self._step(current, self._executions, self._parses))
+                steps.append(self._step(current))
         return Conversation(self._trace.name_of(self), self.driver, self.kind, steps)
 
     # What the session tells.
 
     def begins(self) -> Note:
-        self._executions, self._parses = [], []
+        self._executions, self._parses, self._failures = [], [], []
         self._parameters = self._counted_parameters()
         return super().begins()
 
@@ -185,13 +187,18 @@ class _Watched(Connection):
         super().executed(execution)
         self._executions.append(execution)
 
+    def failed(self, statement: Statement | None) -> None:
+        super().failed(statement)
+        if statement is not None:
+            self._failures.append(statement)
+
     def closed(self, round_trip: RoundTrip) -> None:
         super().closed(round_trip)
         if round_trip is not self._latest_trip:
             self._latest_trip, self._latest_at, self._notified = round_trip, len(self._steps), 0
             self._steps.append(0)
             self._stream.clear()
-        self._steps[self._latest_at] = self._step(round_trip, self._executions, self._parses)
+        self._steps[self._latest_at] = self._step(round_trip)
         for _ in range(round_trip.received.count(_NOTIFICATION) - self._notified):
             self._steps.append(self._trace.number(_alone(BACKEND, _NOTIFICATION)))
             self._notified += 1
@@ -224,7 +231,7 @@ class _Watched(Connection):
         tally = self.session.fold()
         return tally.params_text, tally.params_binary
 
-    def _step(self, round_trip: RoundTrip, executions: Sequence[Execution], parses: Sequence[Statement]) -> int:
+    def _step(self, round_trip: RoundTrip) -> int:
         sent, received = bytes(round_trip.sent), bytes(round_trip.received)
         received = received.replace(bytes([_NOTIFICATION]), b"")
         kind = SETUP if round_trip.setup else ROUND_TRIP
@@ -241,25 +248,26 @@ class _Watched(Connection):
             Step(
                 kind,
                 notation.flight(sent, received),
-                self._parts(round_trip, executions, parses),
+                self._parts(round_trip),
                 _FORMATS[parameters],
                 _FORMATS[results],
                 fields.error_fields(round_trip.error).get("C", "") if round_trip.error else "",
             )
         )
 
-    def _parts(self, round_trip: RoundTrip, executions: Sequence[Execution], parses: Sequence[Statement]) -> tuple[Part, ...]:
+    def _parts(self, round_trip: RoundTrip) -> tuple[Part, ...]:
         known = self._trace.statement
-        ran = Counter(known(execution.statement) for execution in executions if not execution.continues)
-        parsed = Counter(map(known, parses))
-        named = Counter(known(statement) for statement in parses if statement.name)
+        ran = Counter(known(execution.statement) for execution in self._executions if not execution.continues)
+        parsed = Counter(map(known, self._parses))
+        named = Counter(known(statement) for statement in self._parses if statement.name)
+        failed = set(map(known, self._failures))
         simple: dict[str, bool] = {}
         copying = [round_trip.copying] if round_trip.copying is not None else []
-        for statement in (*round_trip.statements, *copying, *(execution.statement for execution in executions)):
+        for statement in (*round_trip.statements, *copying, *(execution.statement for execution in self._executions)):
             simple.setdefault(known(statement), statement.simple)
         if round_trip.status in ("T", "E"):
             self._trace.in_transaction.update(simple)
-        return tuple(Part(one, ran[one], parsed[one], named[one], is_simple) for one, is_simple in simple.items())
+        return tuple(Part(one, ran[one], parsed[one], named[one], is_simple, one in failed) for one, is_simple in simple.items())
 
 
 def _alone(side: int, code: int, body: bytes = b"") -> Step:

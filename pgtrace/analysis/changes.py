@@ -17,14 +17,12 @@ from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.analysis.behaviour import OTHER, ROUND_TRIP, SETUP, Conversation, Step
-from pgtrace.analysis.sides import Facts, Side
+from pgtrace.analysis.sides import BEGINS, ENDS, Facts, Side
 
 SQL_WIDTH: Final = 80
 _NAMED_STATEMENTS: Final = 3
 _FORMAT_WORDS: Final = {"t": "text", "b": "binary", "m": "text and binary"}
 _UNTYPED: Final = {"SSL": "SSLRequest", "GSS": "GSSENCRequest", "Start": "StartupMessage", "p": "an authentication response"}
-_BEGINS: Final = frozenset({"begin", "start"})
-_ENDS: Final = frozenset({"commit", "end", "rollback", "abort"})
 _MOSTLY: Final = 0.5
 
 
@@ -62,7 +60,7 @@ def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequ
                 "the same round trips come in another order, or on other connections" if same else "round trips differ in their messages",
             )
         ]
-    return sorted(told, key=lambda change: -abs(change.round_trips + change.setup_round_trips))
+    return sorted(told, key=lambda change: -abs(change.round_trips) - abs(change.setup_round_trips))
 
 
 # Connections and set-up.
@@ -132,10 +130,10 @@ def _statements(first: Side, second: Side) -> Iterator[Change]:
 
 def _clauses(before: Facts, after: Facts, text: str, cost: int, *, explained: bool) -> Iterator[tuple[str, str]]:
     """What is different about a statement that both sides have: what explains its cost first, unless that is told already."""
-    for clause in (_protocol, _executions, _parse):
+    for kind, clause in (("protocol", _protocol), ("executions", _executions), ("parse", _parse)):
         if words := clause(before, after, text):
             explained = True
-            yield clause.__name__.strip("_"), words
+            yield kind, words
     details = [
         *_formats("results", text, before.results, after.results),
         *_formats("parameters", text, before.parameters, after.parameters),
@@ -207,23 +205,15 @@ def _flights(before: Counter[str], after: Counter[str], text: str) -> str:
 def _transactions(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
     """Transactions that came or went."""
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
-        if _controls(ours, _BEGINS) or not (begins := _controls(theirs, _BEGINS)):
+        if ours.controls(BEGINS) or not (begins := theirs.controls(BEGINS)):
             continue
-        lone = [one for one in begins + _controls(theirs, _ENDS) if one not in ours.facts]
+        lone = [one for one in begins + theirs.controls(ENDS) if one not in ours.facts]
         around = [one for one in theirs.facts if one in theirs.in_transaction - ours.in_transaction and one not in lone]
-        names = " and ".join(dict.fromkeys(_first_word(theirs.text(one)).upper() for one in lone))
+        names = " and ".join(dict.fromkeys(theirs.first_word(one).upper() for one in lone))
         verb = "are" if " and " in names else "is"
         words = f"{names} {verb} now around" if sign > 0 else f"{names} {verb} no longer around"
         cost = sign * sum(theirs.facts[one].round_trips for one in lone)
         yield Change("transaction", f"{words} {_listed(theirs, around)}" if around else words, cost), set(lone)
-
-
-def _controls(side: Side, words: frozenset[str]) -> list[str]:
-    return [statement for statement in side.facts if statement in side.texts and _first_word(side.text(statement)) in words]
-
-
-def _first_word(text: str) -> str:
-    return next(iter(sqltext.words(text)), "").lower()
 
 
 def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:

@@ -1,6 +1,7 @@
 """One of two captures that are compared, in sums: how often each step comes, and what each statement comes to.
 
-What a round trip costs is laid to its first statement, so the round trips of all statements add up to those of the capture.
+What a round trip costs is laid to its first statement that does not only begin or end a transaction, else to its first one: so the round trips of all
+statements add up to those of the capture, and a BEGIN that is sent along costs nothing.
 """
 
 from __future__ import annotations
@@ -8,8 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from pgtrace import sqltext
 from pgtrace.analysis.behaviour import ROUND_TRIP, Conversation, Step
+
+BEGINS: Final = frozenset({"begin", "start"})
+ENDS: Final = frozenset({"commit", "end", "rollback", "abort"})
+"""First words of statements that begin and end transactions."""
 
 
 @dataclass(slots=True)
@@ -17,7 +24,7 @@ class Facts:
     """What one statement comes to on one side."""
 
     round_trips: int = 0
-    """Those whose first statement it is."""
+    """Those that are laid to it."""
     running: int = 0
     """Round trips in which it ran."""
     executions: int = 0
@@ -67,11 +74,22 @@ class Side:
         """The SQL of a statement, or what stands for it."""
         return self.texts.get(statement) or statement
 
+    def first_word(self, statement: str) -> str:
+        """The first word of a statement; nothing where its SQL is not known."""
+        return next(iter(sqltext.words(self.texts.get(statement, ""))), "").lower()
+
+    def controls(self, words: frozenset[str]) -> list[str]:
+        """Its statements that begin with one of these words."""
+        return [statement for statement in self.facts if self.first_word(statement) in words]
+
     def _add(self, step: Step, times: int) -> None:
         together = step.executions
+        parts = range(len(step.parts))
+        paying = next((place for place in parts if self.first_word(step.parts[place].statement) not in BEGINS | ENDS), 0)
+        failing = next((place for place in parts if step.parts[place].failed), len(step.parts) - 1)
         for place, part in enumerate(step.parts):
             facts = self.facts.setdefault(part.statement, Facts())
-            facts.round_trips += times * (place == 0 and step.kind == ROUND_TRIP)
+            facts.round_trips += times * (place == paying and step.kind == ROUND_TRIP)
             facts.running += times * bool(part.executions)
             facts.executions += times * part.executions
             facts.simple += times * part.executions * part.simple
@@ -82,7 +100,7 @@ class Side:
             facts.parameters |= {step.parameters} - {""}
             facts.results |= {step.results} - {""} if part.executions else set()
             facts.flights[step.flight] += times
-            if step.sqlstate and (len(step.parts) == 1 or place == len(step.parts) - 1):
+            if step.sqlstate and place == failing:
                 facts.errors[step.sqlstate] += times
         if not step.parts and step.kind == ROUND_TRIP:
             facts = self.facts.setdefault(step.flight, Facts())

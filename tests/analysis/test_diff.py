@@ -9,6 +9,8 @@ from pathlib import Path
 
 import playbook
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pgtrace.analysis import behaviour
 from pgtrace.analysis.behaviour import Behaviour, Step
@@ -266,6 +268,28 @@ def test_an_open_round_trip_is_part_of_it(compared: Compared) -> None:
     assert not compared(START + "F Query SELECT 1", START).same
 
 
+def test_a_begin_that_is_sent_along_costs_nothing(compared: Compared) -> None:
+    along = (
+        "F Query BEGIN | Query SELECT 1\nB CommandComplete BEGIN | ReadyForQuery T | RowDescription n:23 | DataRow 1 | CommandComplete SELECT 1 "
+        "| ReadyForQuery T\n"
+        "F Query COMMIT\nB CommandComplete COMMIT | ReadyForQuery I"
+    )
+    assert sentences(compared(WORK, WORK.replace(QUERY, along)))[0] == "+1 round trip: BEGIN and COMMIT are now around SELECT $1"
+
+
+def test_an_error_is_of_the_statement_that_failed(compared: Compared) -> None:
+    both = (
+        "F Parse - SELECT a | Bind - - | Execute - | Parse - SELECT b | Bind - - | Execute - | Sync\n"
+        "B ParseComplete | BindComplete | {} | ParseComplete | BindComplete | CommandComplete SELECT 0 | ReadyForQuery I"
+    )
+    before = WORK.replace(QUERY, both.format("CommandComplete SELECT 0"))
+    after = WORK.replace(
+        QUERY,
+        both.partition(" | ParseComplete | BindComplete | CommandComplete")[0].format("ErrorResponse 22012 zero") + " | ReadyForQuery I",
+    )
+    assert "error 22012 is new: SELECT a" in sentences(compared(before, after))
+
+
 def test_a_notification_is_the_same_inside_a_round_trip_and_behind_it(compared: Compared) -> None:
     inside = WORK.replace("RowDescription n:23", "NotificationResponse a b | RowDescription n:23")
     behind = WORK.replace("F Terminate", "B NotificationResponse a b\nF Terminate")
@@ -299,6 +323,21 @@ def test_text_from_the_wire_is_shown_and_never_obeyed(compared: Compared) -> Non
     assert "\u202e" not in text
     assert "\\x1b]0;title\\x07\\u202e" in text
     assert hostile.replace("1", "$1") in [change["statement"] for change in report.as_dict(found, ("a", "b"))["changes"]]
+
+
+LETTERS = st.lists(st.tuples(st.sampled_from("FB"), st.binary(min_size=1, max_size=30)), max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(LETTERS, LETTERS)
+def test_whatever_bytes_passed_can_be_compared(compared: Compared, before: list[tuple[str, bytes]], after: list[tuple[str, bytes]]) -> None:
+    def script(reads: list[tuple[str, bytes]]) -> str:
+        return WORK.partition("F Terminate")[0] + "".join(f"c1 raw {side} {data.hex()}\n" for side, data in reads)
+
+    found = compared(script(before), script(after))
+    assert found.same == (not found.changes)
+    assert list(report.lines(found, ("a", "b")))
+    assert compared(script(before), script(before)).same
 
 
 def test_json_tells_the_same(compared: Compared) -> None:
