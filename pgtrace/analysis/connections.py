@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import describe, details, drivers, introspection, notation
+from pgtrace.analysis import describe, details, drivers, introspection, notation, security
 from pgtrace.analysis.copies import Copies, contents
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
@@ -23,6 +23,7 @@ from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.marks import OpenMark
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
+from pgtrace.capture.record import DECRYPTED
 from pgtrace.protocol import codes, fields, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
@@ -87,6 +88,8 @@ class Connection(Observer):
         self.unrecognized_options: tuple[str, ...] = ()
         """Protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
+        self.authentication: dict[str, str] = {}
+        """How its driver authenticated (security.py)."""
         self._counters: Counters | None = None
         self._kind = ""
         self._application_name = ""
@@ -145,6 +148,14 @@ class Connection(Observer):
         if not session.terminated and session.startup:
             self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
+
+    def learn(self, key: str, value: str) -> None:
+        """A fact about it."""
+        self.facts[key] = value
+        if key == "server":
+            self.upstream = value
+        elif key == DECRYPTED and self.session is not None:
+            self.session.decrypted()
 
     def gap(self, time_ns: int) -> None:
         """Bytes of it are missing."""
@@ -571,6 +582,7 @@ class Connection(Observer):
             return
         self.server_version = session.parameters.get("server_version", "")
         self.transaction_status = session.status
+        self.authentication = security.authentication(session.asked, session.initial_response)
         self._learn_key()
         _ = self.startup_parameters
         if session.negotiated is not None and self.protocol:

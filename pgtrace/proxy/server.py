@@ -21,13 +21,14 @@ from typing import Final
 
 from pgtrace.address import LOOPBACK, Listen, Upstream, bound_path, display_address, socket_path
 from pgtrace.capture.record import Mark, Open, Setting
+from pgtrace.certificates import DriverTls
 from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.startup import Reception
 from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.tls import upstream_context
+from pgtrace.proxy.tls import DriverSide, upstream_context
 from pgtrace.proxy.upstream import Endpoint
 
 BACKLOG: Final = 4096
@@ -38,11 +39,15 @@ PORT_TRIES: Final = 20
 class Server:
     """Accepts drivers and keeps their sessions."""
 
-    def __init__(self, listen: Listen, upstream: Upstream, tape: Tape, *, rtt_ns: int = 0, allow_others: bool = False) -> None:
-        """AddressError where the upstream's TLS settings cannot be used."""
+    def __init__(
+        self, listen: Listen, upstream: Upstream, tape: Tape, *, tls: DriverTls, rtt_ns: int = 0, allow_others: bool = False
+    ) -> None:
+        """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
         self.upstream = upstream
         self.context: ssl.SSLContext | None = upstream_context(upstream)
+        self.passes_tls = tls.mode == "pass"
+        self.driver_side = DriverSide(tls) if tls.mode == "end" else None
         self.cancels = CancelKeys()
         self.tape = tape
         self.sessions: dict[int, Session] = {}
@@ -136,6 +141,10 @@ class Server:
         """The upstream could not be reached; log the first of each reason."""
         self.upstream_error = error.reason
         self._log_once(str(error))
+
+    def warn(self, text: str) -> None:
+        """Something the user should know; said once."""
+        self._log_once(text)
 
     def failed(self, error: BaseException) -> None:
         """Something of ours went wrong in one session: count it, log the first of its kind."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pgtrace import sanitise
+from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.trace import Trace
@@ -162,6 +163,8 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "backend_pid": connection.backend_pid,
         "startup_parameters": dict(connection.startup_parameters),
         "tls": {"frontend": connection.facts.get("tls.frontend"), "backend": connection.facts.get("tls.backend")},
+        "tls_details": security.tls(connection.facts),
+        "authentication": connection.authentication,
         "cancels": target,
         **connection.counters(trace.duration_ns).as_dict(),
     }

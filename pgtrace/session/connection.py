@@ -51,6 +51,10 @@ class Session(Exchanges):
         self.unreadable = True
         self.observer.alone(side, codes.OPAQUE, b"", length, time_ns)
 
+    def decrypted(self) -> None:
+        """What follows the acceptance of TLS is the plain stream."""
+        self.framer.decrypted()
+
     def gap(self, time_ns: int) -> None:
         """Bytes are missing from here, in either direction."""
         self.settle()
