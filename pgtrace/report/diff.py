@@ -5,10 +5,10 @@
     --- a.pgtrace  c1 asyncpg
     +++ b.pgtrace  c1 asyncpg
     @@ -5 +5 @@
-      PDH → 1tT     select id, name from item where id = $1
-      BES → 2DsZ    select id, name from item where id = $1  b→b
-    ×9
-    + PDH → 1tT     ...
+      PDH → 1tT        select id, name from item where id = $1  prepares
+      ×9:
+         BES → 2DsZ    select id, name from item where id = $1  b→b
+    +    PDH → 1tT     select id, name from item where id = $1  prepares
 
 `b→b` are the formats of parameters and results. Colours are marks of a line here; who has a terminal makes colours of them (lines()).
 """
