@@ -39,6 +39,7 @@ from pgtrace.capture.golden import CLOSED, GOLDEN_VERSION, TITLE
 from pgtrace.errors import UsageError
 from pgtrace.export.normalising import Normaliser
 from pgtrace.export.rules import Rule
+from pgtrace.export.waiting import Waiting
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
@@ -137,9 +138,13 @@ class _ByOpening:
 
     def _set_up_ns(self, index: int) -> float:
         """When its set-up ended, as far as it is here."""
-        rows = [self._trace.rows[place] for place in self._places[index]]
-        ends = [math.inf if row.is_open else row.opened_ns + (row.duration_ns or 0) for row in rows if row.shape.kind is Kind.SETUP]
-        return max(ends, default=-math.inf)
+        end = -math.inf
+        for place in self._places[index]:
+            row = self._trace.rows[place]
+            if row.shape.kind is not Kind.SETUP:
+                break
+            end = math.inf if row.is_open else row.opened_ns + (row.duration_ns or 0)
+        return end
 
     def _by_text(self, indexes: list[int]) -> list[int]:
         return sorted(indexes, key=self._key) if len(indexes) > 1 else indexes
@@ -185,7 +190,7 @@ class _ByOpening:
 
     def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:
         """What the frontend sent, then what the backend sent; the latter waits only as long as something of the former is still to come."""
-        waiting: list[str] = []
+        waiting = Waiting()
         unsent = row.sent_bytes
         for view in details.scan(self._trace, place, WRITTEN_BYTES):
             if view.side == codes.FRONTEND:
@@ -194,9 +199,8 @@ class _ByOpening:
             elif self._everything or view.name != "AuthenticationOk":
                 waiting.append(self._line(view, normaliser))
             if unsent <= 0:
-                yield from waiting
-                waiting.clear()
-        yield from waiting
+                yield from waiting.taken()
+        yield from waiting.taken()
 
     def _line(self, view: MessageView, normaliser: Normaliser) -> str:
         length = view.size - 1 if view.is_typed else view.size
