@@ -28,6 +28,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from pgtrace import sanitise
 from pgtrace.analysis import details
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.details import MessageView
@@ -46,6 +47,7 @@ from pgtrace.protocol.pqtrace import writing
 
 WRITTEN_BYTES = 16 * 1024 * 1024
 """A longer message is written without its fields."""
+_LONGEST_HEADER = 5
 _COMPARED_LINES = 1_000
 """Of a section, before its order among others is decided by a hash of the rest."""
 _NOTES = {
@@ -158,7 +160,7 @@ class _ByOpening:
 
     def _heading(self, index: int, numbers: dict[int, int]) -> str:
         connection = self._trace.connections[index]
-        about = f"# connection {numbers[index]}: {connection.driver}"
+        about = f"# connection {numbers[index]}: {sanitise.text(connection.driver)}"
         rows = (self._trace.rows[place] for place in self._places[index])
         first = next((row for row in rows if row.shape.kind is not Kind.UNDECODED), None)
         if first is None:
@@ -204,6 +206,8 @@ class _ByOpening:
 
     def _line(self, view: MessageView, normaliser: Normaliser) -> str:
         length = view.size - 1 if view.is_typed else view.size
+        if len(view.body) + _LONGEST_HEADER < view.size:
+            return writing.undecoded(view.side, view.code, view.name, length)
         try:
             message = registry.decode(view.side, view.code, view.body, view.authentication)
         except MalformedMessage:
@@ -219,7 +223,7 @@ class _ByOpening:
 
 
 class _ByContent(_ByOpening):
-    """Connections without their work, then the work."""
+    """Connections without their work, then the work, which is sorted in memory."""
 
     def lines(self) -> Iterator[str]:
         """All sections."""
@@ -239,7 +243,7 @@ class _ByContent(_ByOpening):
                 prepares = any(self._trace.rows[place].shape.prepares for place in unit)
                 drivers.setdefault(connection.driver, []).append((not prepares, list(self._rows(unit, self._normaliser(connection)))))
         for driver in sorted(drivers):
-            yield f"# connections: {driver}, begun before, their work in the order of its text"
+            yield f"# connections: {sanitise.text(driver)}, begun before, their work in the order of its text"
             for _, written in sorted(drivers[driver]):
                 yield from written
 
@@ -266,14 +270,11 @@ class _ByContent(_ByOpening):
     def _numbered(self, work: dict[int, list[array[int]]]) -> dict[str, int]:
         """A number for each text of a statement."""
         texts: set[str] = set()
-        for units in work.values():
-            for unit in units:
-                for place in unit:
-                    texts.update(
-                        view.statement.sql
-                        for view in details.scan(self._trace, place)
-                        if view.statement is not None and view.statement.name and view.statement.sql is not None
-                    )
+        drawing = [units for index, units in work.items() if self._normaliser(self._trace.connections[index]).names.drawn is not None]
+        for place in (place for units in drawing for unit in units for place in unit):
+            for view in details.scan(self._trace, place):
+                if view.statement is not None and view.statement.name and view.statement.sql is not None:
+                    texts.add(view.statement.sql)
         return {sql: number for number, sql in enumerate(sorted(texts), 1)}
 
     def _number(self, view: MessageView) -> int | None:

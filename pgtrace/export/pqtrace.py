@@ -13,6 +13,8 @@ from pgtrace.export import Piece, golden
 from pgtrace.export.rules import Rule
 
 _LINES_AT_ONCE = 500
+_LINES_A_ROW = 8
+"""About; for the progress bar alone."""
 
 
 def export(
@@ -30,4 +32,4 @@ def export(
     done, total = 0, max(1, len(trace.rows))
     while some := list(islice(lines, _LINES_AT_ONCE)):
         done += len(some)
-        yield Piece("".join([f"{line}\n" for line in some]).encode("utf-8", "surrogateescape"), min(1.0, done / (4 * total)))
+        yield Piece("".join([f"{line}\n" for line in some]).encode("utf-8", "surrogateescape"), min(1.0, done / (_LINES_A_ROW * total)))

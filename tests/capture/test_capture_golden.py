@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from playbook import write
 
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.golden import Golden
 from pgtrace.capture.importing import Import
-from pgtrace.capture.record import Open
+from pgtrace.capture.record import End, Open, encode
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
 
@@ -180,3 +182,19 @@ def test_export_writes_the_golden_that_is_kept(tmp_path: Path) -> None:
     assert out.read_bytes() == path.with_suffix(".trace").read_bytes()
     refused = subprocess.run([sys.executable, "-m", "pgtrace", "export", "--to", "pcapng", "--plain", path], capture_output=True, text=True)
     assert (refused.returncode, "--to pcapng knows no --plain" in refused.stderr) == (2, True)
+
+
+PIECES = st.sampled_from(
+    b"""F\t4\tSync\n|B\tNN\tErrorResponse\t S "|F\t13\tQuery\t "|# connection 1: x\n|"|'| 1|\n|\t|\\x00|NNNN|B\t9\tDataRow\t""".split(b"|")
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=4), max_size=30))
+def test_no_text_breaks_it(pieces: list[bytes]) -> None:
+    """Whatever a file holds, it is records or one error; never anything else."""
+    reader = Golden("x.trace")
+    with suppress(CaptureError):
+        records = [*reader.feed(b"".join(pieces)), *reader.finish()]
+        assert isinstance(records[-1], End)
+        for one in records:
+            encode(one)
