@@ -13,7 +13,8 @@ order of their text.
 
 Order.CONTENT, for work that a pool spreads as it likes: first what each connection is by itself (set-up, end), then for each driver the work of all its
 connections in one section, cut into units (from one ReadyForQuery outside a transaction to the next) that stand in the order of their text, those that
-prepare a named statement first. Which connection served what, and when, leaves no trace. A name that a driver drew gets the number of its statement's text
+prepare a named statement first; a round trip that does nothing else and ends with a Flush is a unit of its own. Which connection served what, and when, leaves
+no trace. A name that a driver drew gets the number of its statement's text
 among all of them.
 
 docs/golden.md has the rules with examples.
@@ -253,9 +254,13 @@ class _ByContent(_ByOpening):
         work: dict[int, list[array[int]]] = {}
         for index, places in self._places.items():
             units: list[array[int]] = []
+            prepared: list[array[int]] = []
             ended = True
             for place in places:
                 shape = self._trace.rows[place].shape
+                if shape.prepares and not shape.depth and b"Z" not in shape.received:
+                    prepared.append(array("Q", [place]))
+                    continue
                 if shape.kind is Kind.ROUND_TRIP:
                     if ended or not units:
                         units.append(array("Q"))
@@ -264,7 +269,7 @@ class _ByContent(_ByOpening):
                     units[-1].append(place)
                 else:
                     own.setdefault(index, array("Q")).append(place)
-            work[index] = units
+            work[index] = prepared + units
         return own, work
 
     def _numbered(self, work: dict[int, list[array[int]]]) -> dict[str, int]:
