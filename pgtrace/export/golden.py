@@ -77,8 +77,8 @@ def text(
     plain: bool = False,
     everything: bool = False,
 ) -> str:
-    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises NotKept, and UsageError
-    where there is no such mark or a rule takes too long."""
+    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises UsageError where
+    there is no such mark or a rule takes too long."""
     found = lines(trace, mark=mark, places=places, order=order, rules=rules, plain=plain, everything=everything)
     return "".join([f"{line}\n" for line in found])
 
@@ -187,7 +187,10 @@ class _ByOpening:
             kind = row.shape.kind
             begun = begun or kind is not Kind.UNDECODED  # what cannot be read before is part of having begun before
             if kind not in _NOTES:
-                yield from self._row(row, place, normaliser)
+                try:
+                    yield from self._row(row, place, normaliser)
+                except details.NotKept:
+                    yield f"# {details.NOT_KEPT}"
             elif begun:
                 yield _NOTES[kind]
 

@@ -27,7 +27,7 @@ def export(
     plain: bool = False,
     everything: bool = False,
 ) -> Iterator[Piece]:
-    """The text in pieces. Raises NotKept, UsageError."""
+    """The text in pieces. Raises UsageError."""
     lines = golden.lines(trace, places=places, mark=mark, order=order, rules=rules, plain=plain, everything=everything)
     done, total = 0, max(1, len(trace.rows))
     while some := list(islice(lines, _LINES_AT_ONCE)):
