@@ -33,6 +33,7 @@ from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from pgtrace import errors
 from pgtrace.address import Listen, Upstream, bound_path
+from pgtrace.certificates import KEY_FILE, DriverTls, issue
 from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
 from pgtrace.exposure import check_exposure, check_loop
 
@@ -72,18 +73,23 @@ class Recorder:
         keep_bytes: int | None = None,
         rtt_ns: int = 0,
         allow_others: bool = False,
+        tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
     ) -> None:
         """Nothing happens yet. `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is."""
         self.listen = listen
         self.upstream = upstream
         self.rtt_ns = rtt_ns
         self.allow_others = allow_others
+        self.tls = tls
+        self.authority: Path | None = None
+        """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
         """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
         self.port = listen.port
         self._write = write
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary: str | None = None
+        self._certificates: str | None = None
         self._capture: Path | None = write
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -128,13 +134,25 @@ class Recorder:
             "temporary": self._temporary,
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
+            "tls": dataclasses.asdict(self._with_certificate()),
         }
         self._send(settings)
         ready = self._read_line(time.monotonic() + START_S)
         if "error" in ready:
             raise _error(ready)
+        if self._certificates is not None:
+            os.unlink(os.path.join(self._certificates, KEY_FILE))  # the recorder has read it, and nobody else needs it
         self.addresses = list(ready["addresses"])
         self.port = int(ready["port"])
+
+    def _with_certificate(self) -> DriverTls:
+        """What to do with the driver's TLS, with a certificate that was made where one is needed. Raises MissingExtra."""
+        if self.tls.mode != "end" or self.tls.certificate:
+            return self.tls
+        self._certificates = tempfile.mkdtemp(prefix="pgtrace-tls-")
+        issued = issue(Path(self._certificates), self.listen.hosts)
+        self.authority = issued.authority
+        return dataclasses.replace(self.tls, certificate=str(issued.certificate), key=str(issued.key))
 
     @property
     def host(self) -> str:
@@ -236,9 +254,10 @@ class Recorder:
         if self._log is not None:
             self._log.close()
             self._log = None
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        for directory in (self._temporary, self._certificates):
+            if directory is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+        self._temporary = self._certificates = None
 
     def __enter__(self) -> Self:
         self.start()

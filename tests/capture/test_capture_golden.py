@@ -22,6 +22,7 @@ from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
+ASYNCPG = Path(__file__).parents[2] / "captures" / "asyncpg"
 NOT_TOLD = ("frontend_bytes", "backend_bytes", "wait_ns", "client_ns")
 """Counters a golden does not keep: drawn names and blanked errors have other lengths, and times are none of its business."""
 
@@ -123,7 +124,7 @@ def sorted_to_the_round_trip(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_however_it_is_cut(size: int) -> None:
-    content = (CAPTURES[0].parent / "failure.trace").read_bytes()
+    content = (ASYNCPG / "failure.trace").read_bytes()
     assert cut(content, size) == cut(content, len(content))
 
 
@@ -167,7 +168,7 @@ def test_what_is_no_golden(text: str, error: type[CaptureError] | None, reason: 
 
 
 def test_the_reading_commands_take_a_golden() -> None:
-    path = CAPTURES[0].with_name("ten_queries.trace")
+    path = ASYNCPG / "ten_queries.trace"
     counted = subprocess.run([sys.executable, "-m", "pgtrace", "stats", "--json", path], capture_output=True, check=True)
     totals = json.loads(counted.stdout)["totals"]
     assert (totals["setup_round_trips"], totals["round_trips"], totals["executions"]) == (4, 11, 10)
@@ -176,7 +177,7 @@ def test_the_reading_commands_take_a_golden() -> None:
 
 
 def test_export_writes_the_golden_that_is_kept(tmp_path: Path) -> None:
-    path = CAPTURES[0].with_name("ten_queries.pgtrace")
+    path = ASYNCPG / "ten_queries.pgtrace"
     out = tmp_path / "out.trace"
     subprocess.run([sys.executable, "-m", "pgtrace", "export", "--to", "pqtrace", path, "-o", out], check=True)
     assert out.read_bytes() == path.with_suffix(".trace").read_bytes()
