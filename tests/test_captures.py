@@ -1,4 +1,4 @@
-"""The captures in the repository: their counters are derived again from the bytes, and no driver and no layer is taken for another."""
+"""The captures in the repository: counters and goldens are derived again from the bytes, and no driver and no layer is taken for another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from pgtrace.analysis import drivers, layers
 from pgtrace.analysis.trace import Trace
+from pgtrace.export import golden
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))
@@ -51,7 +52,8 @@ def test_there_are_captures_of_every_driver_and_layer() -> None:
     names = {path.parent.name for path in FILES}
     assert {name for name in names if "+" not in name} == {name for name, _ in drivers.DRIVERS}
     assert {name.partition("+")[0] for name in names if "+" in name} == {name for name, _ in layers.LAYERS}
-    assert {path.with_suffix(".json") for path in FILES} == set(CAPTURES.glob("*/*.json"))
+    for suffix in (".json", ".trace"):
+        assert {path.with_suffix(suffix) for path in FILES} == set(CAPTURES.glob(f"*/*{suffix}"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
@@ -65,6 +67,14 @@ def test_counters_are_derived_again(path: Path) -> None:
     assert {key: value for key, value in found.items() if not key.endswith("_ns")} == json.loads(
         path.with_suffix(".json").read_text("utf-8")
     )
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_goldens_are_derived_again(path: Path) -> None:
+    trace = read(path)
+    found = golden.text(trace)
+    trace.close()
+    assert found.encode("utf-8", "surrogateescape") == path.with_suffix(".trace").read_bytes()
 
 
 def test_nobody_is_taken_for_another() -> None:

@@ -567,7 +567,10 @@ class Connection(Observer):
                 application_name=self.application_name,
                 scram_bytes=security.scram_bytes(self.session.initial_response) if self.session is not None else 0,
             )
-            self._identity = drivers.identify(seen), layers.layer_of(seen)
+            identified = drivers.identify(seen)
+            if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
+                identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
+            self._identity = identified, layers.layer_of(seen)
         return self._identity
 
     def _learn_key(self) -> None:

@@ -1,7 +1,8 @@
 """A FILE on its way into a capture: read a piece, turn it into records, write them; again.
 
 step() does one such turn, so whoever reads the capture can do so in between and needs neither a thread nor all of the disk. What it is comes from the
-first bytes: packets, a capture (through a pipe, or compressed), or lines of JSON. The result is an ordinary capture: a file, or with `keep_bytes` segments.
+first bytes: packets, a capture (through a pipe, or compressed), lines of JSON, or a golden. The result is an ordinary capture: a file, or with `keep_bytes`
+segments.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol, Self
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture import packets, versions
+from pgtrace.capture.golden import Golden, is_golden
 from pgtrace.capture.inputs import Input
 from pgtrace.capture.jsonl import joining
 from pgtrace.capture.pcap import Pcap
@@ -114,9 +116,11 @@ class Import:
             return Pcap(named)
         if first.startswith(joining.MAGIC):
             return joining.JsonLines(path)
+        if is_golden(first):
+            return Golden(path)
         if not first:
             raise CaptureError(path, self.input.trouble or "empty: nothing was recorded")
-        raise CaptureError(path, "neither a pgtrace capture nor a pcap nor jsonl of pgtrace: it does not begin like one")
+        raise CaptureError(path, "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one")
 
     def _write(self, records: list[Record]) -> None:
         try:

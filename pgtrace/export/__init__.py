@@ -43,6 +43,12 @@ FORMATS: Final = {
     for one in (
         Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
         Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
+        Format(
+            "pqtrace",
+            "libpq's trace, one text for the same work: a golden",
+            binary=False,
+            options=("places", "mark", "order", "rules", "plain", "everything"),
+        ),
     )
 }
 """By name, in the order of --help."""

@@ -128,7 +128,10 @@ def test_a_capture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n" * 100, "pgtrace: -: neither a pgtrace capture nor a pcap: it does not begin like one"),
+        (
+            b"GET / HTTP/1.1\r\n\r\n" * 100,
+            "pgtrace: -: no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one",
+        ),
         (b"", "pgtrace: -: empty: nothing was recorded"),
     ],
 )

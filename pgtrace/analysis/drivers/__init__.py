@@ -1,7 +1,8 @@
 """Which client library is at the other end, told from evidence on the wire.
 
 One module for each driver: its habits in the header, NAME, and `evidence(seen)`, the sentences that speak for it, none where nothing does. The list below is
-the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here.
+the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here; one that
+draws the names of its statements has a line in DRAWN_NAMES too.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from pgtrace.analysis.drivers import (
     tokio_postgres,
 )
 from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
+from pgtrace.analysis.drivers.names import DrawnNames
 
-__all__ = ["DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
+__all__ = ["DRAWN_NAMES", "DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
 
 DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
     (asyncpg.NAME, asyncpg.evidence),
@@ -49,6 +51,13 @@ DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = 
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
 )
+DRAWN_NAMES: Final[dict[str, DrawnNames]] = {
+    asyncpg.NAME: asyncpg.DRAWN_NAMES,
+    postgres_js.NAME: postgres_js.DRAWN_NAMES,
+    psqlpy.NAME: tokio_postgres.DRAWN_NAMES,
+    tokio_postgres.NAME: tokio_postgres.DRAWN_NAMES,
+}
+"""Of the drivers whose names of statements and portals differ from run to run: what these look like."""
 
 
 def identify(seen: Evidence) -> Identification:

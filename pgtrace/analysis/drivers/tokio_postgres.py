@@ -18,8 +18,11 @@ import re
 from typing import Final
 
 from pgtrace.analysis.drivers.evidence import Evidence, first
+from pgtrace.analysis.drivers.names import DrawnNames
 
 NAME: Final = "tokio-postgres"
+DRAWN_NAMES: Final = DrawnNames(re.compile(r"[sp](\d+)"), distinct=False)
+"""The counter is the process's."""
 _NAMES: Final = re.compile(r"\As\d+\Z")
 _TYPE: Final = re.compile(r"\ASELECT t\.typname, t\.typtype, t\.typelem, r\.rngsubtype, t\.typbasetype, n\.nspname, t\.typrelid\n")
 
