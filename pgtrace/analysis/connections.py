@@ -13,6 +13,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.analysis import describe, details, drivers, introspection, notation
@@ -20,7 +21,7 @@ from pgtrace.analysis.copies import Copies, contents
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.inside import Inside, message_inside
-from pgtrace.analysis.marks import OpenMark
+from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.protocol import codes, fields, startup
@@ -49,7 +50,7 @@ class Note:
 
     __slots__ = ("marks", "place", "position")
 
-    def __init__(self, place: int, position: int, marks: tuple[OpenMark, ...]) -> None:
+    def __init__(self, place: int, position: int, marks: tuple[Interval, ...]) -> None:
         self.place = place
         self.position = position
         self.marks = marks
@@ -220,10 +221,22 @@ class Connection(Observer):
             return self.session.statements.live_named
         return self._counters.statements_live if self._counters is not None else 0
 
+    def named_statements(self) -> Iterable[Statement]:
+        """The named statements alive; of a closed connection none."""
+        return [one for one in self.session.statements.live.values() if one.name] if self.session is not None else ()
+
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is owed and no message is cut."""
         return self.session is None or self.session.is_quiet
+
+    def is_quiet_since(self, place: int) -> bool:
+        """Whether nothing that began at that place of the timeline or behind it is owed."""
+        session = self.session
+        if session is None or session.is_quiet:
+            return True
+        current = session.round_trips.current
+        return current is not None and current.note.place < place
 
     def counters(self, now_ns: int) -> Counters:
         """Its counters; for an open one up to that moment."""
@@ -273,7 +286,7 @@ class Connection(Observer):
         self._closed_before = round_trip
         self._put(round_trip)
         for mark in note.marks:
-            mark.closed(round_trip)
+            mark.closed(round_trip, self)
         if round_trip.flush_points and self.statements is not None:
             self.statements.round_trip(round_trip)
 
@@ -286,6 +299,8 @@ class Connection(Observer):
         for mark in note.marks:
             mark.repeated(exchange.round_trip)
         self.statements.repeated(exchange, repeat.wait_ns, repeat.rows)
+        for mark in trace.marks.counting:
+            mark.table(self).repeated(exchange, repeat.wait_ns, repeat.rows)
         if trace.timeline:
             if exchange.note is None:
                 exchange.note = self._look(exchange.round_trip)
@@ -304,14 +319,20 @@ class Connection(Observer):
             self._trace.slots[self.upstream, created.slot] = created.plugin
         if self.statements is not None:
             self.statements.executed(execution)
+            for mark in self._trace.marks.counting:
+                mark.table(self).executed(execution)
 
     def failed(self, statement: Statement | None) -> None:
         if statement is not None and self.statements is not None:
             self.statements.failed(statement)
+            for mark in self._trace.marks.counting:
+                mark.table(self).failed(statement)
 
     def parsed(self, statement: Statement) -> None:
         if self.statements is not None:
             self.statements.parsed(statement)
+            for mark in self._trace.marks.counting:
+                mark.table(self).parsed(statement)
         if statement.name and len(self._statement_names) < EVIDENCE_KEPT:
             self._statement_names.setdefault(statement.name)
         if statement.sql is not None and len(self._queries) < EVIDENCE_KEPT:
@@ -326,6 +347,8 @@ class Connection(Observer):
     def reused(self, statement: Statement) -> None:
         if self.statements is not None:
             self.statements.reused(statement)
+            for mark in self._trace.marks.counting:
+                mark.table(self).reused(statement)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         if not self._trace.may_log((kind, name) in self._meanings):

@@ -26,7 +26,7 @@ from pgtrace.analysis import details
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.marks import Marks
+from pgtrace.analysis.marks import Interval, Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import Group, StatementTable
 from pgtrace.analysis.types import DatabaseTypes
@@ -187,6 +187,10 @@ class Trace:
         """Whether nothing is owed on any connection and no message is cut."""
         return all(connection.is_quiet for connection in self._live.values())
 
+    def quiet_since(self, place: int) -> bool:
+        """Whether nothing is owed that began at that place of the timeline or behind it."""
+        return all(connection.is_quiet_since(place) for connection in self._live.values())
+
     def close(self) -> None:
         """Close the files."""
         for file in self._files:
@@ -230,10 +234,15 @@ class Trace:
             tables[driver].merge(kept)
         for connection in self._live.values():
             connection.add_statements(tables.setdefault(connection.driver, StatementTable()))
-        for table in tables.values():
-            table.trim()
-        views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
-        return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
+        return _views(tables)
+
+    def statements_within(self, marks: Iterable[Interval]) -> list[StatementView]:
+        """Statements of marks whose statements are counted, by round trips, most first."""
+        tables: dict[str, StatementTable] = {}
+        for mark in marks:
+            for connection, table in (mark.tables or {}).items():
+                tables.setdefault(connection.driver, StatementTable()).merge(table)
+        return _views(tables)
 
     def details(self, place: int) -> details.Details:
         """The messages of the row at that place, read from the capture again."""
@@ -364,6 +373,13 @@ class Trace:
             self._by_number[file, number] = connection
             self._live[connection.index] = connection
         return connection
+
+
+def _views(tables: dict[str, StatementTable]) -> list[StatementView]:
+    for table in tables.values():
+        table.trim()
+    views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
+    return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
 
 
 def letters(number: int) -> str:

@@ -17,7 +17,7 @@ from pgtrace import environment
 from pgtrace.address import Upstream, parse_listen
 from pgtrace.cli import options, recording
 from pgtrace.errors import ProgramError
-from pgtrace.recorder import Recorder, probe
+from pgtrace.recorder import Recorder, give_passwords, probe
 
 
 @click.command(
@@ -60,22 +60,11 @@ def command(
             where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
             with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt) as recorder:
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names)
-                _give_passwords(variables, target, recorder, private)
+                give_passwords(variables, recorder, private)
                 code = _run(arguments, variables)
                 _summary(recorder, target, " ".join(arguments), as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
     ctx.exit(code)
-
-
-def _give_passwords(variables: dict[str, str], target: Upstream, recorder: Recorder, private: str) -> None:
-    """A private copy of the password file, with the upstream's entries for the recorder too."""
-    entries = environment.password_file(variables)
-    if not entries:
-        return
-    path = os.path.join(private, "pgpass")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(environment.repeated_passwords(entries, target, recorder.host, recorder.port))
-    variables["PGPASSFILE"] = path
 
 
 def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
