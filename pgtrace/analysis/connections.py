@@ -72,6 +72,8 @@ class Connection(Observer):
         self.opened_ns = 0
         self.closed_ns: int | None = None
         self.last_ns = 0
+        self.joined = False
+        """Whether its beginning is not in the capture."""
         self.facts: dict[str, str] = {}
         self.cancels: int | None = None
         """Index of the connection its CancelRequest aims at."""
@@ -129,6 +131,7 @@ class Connection(Observer):
 
     def resume(self, time_ns: int, sent: bytes, replies: bytes, offsets: tuple[int, int]) -> None:
         """Read on in the middle: what start-up said is learned, nothing of it is counted."""
+        self.joined = True
         earlier = Session()
         earlier.receive(FRONTEND, time_ns, sent)
         earlier.receive(BACKEND, time_ns, replies)

@@ -18,6 +18,7 @@ import heapq
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -75,6 +76,16 @@ class _File:
                 position = number | block.position
                 for record in block.records:
                     yield record[0] + shift, position, file, record
+
+    def again(self, reader: CaptureReader) -> Iterator[tuple[int, int, int, Record]]:
+        """The same of what was there, from another reader of it."""
+        end = self.reader.position
+        while blocks := reader.read(_READ_BYTES):
+            for block in blocks:
+                if block.position >= end:
+                    return
+                for record in block.records:
+                    yield record[0] + self.shift_ns, block.position, self.number, record
 
 
 class Trace:
@@ -148,6 +159,14 @@ class Trace:
         """Read the (single) capture on until the recorder's flush position is reached or nothing more is there."""
         while self.update() and self._files[0].reader.position < position:
             pass
+
+    def recorded(self) -> Iterator[tuple[int, Connection | None, Record]]:
+        """Everything that was read, once more and in the same order: its time, and the connection it is about."""
+        with ExitStack() as opened:
+            again = [opened.enter_context(CaptureReader(file.path)) for file in self._files]
+            streams = [file.again(reader) for file, reader in zip(self._files, again, strict=True)]
+            for time_ns, _, file, record in heapq.merge(*streams, key=itemgetter(0)) if len(streams) > 1 else streams[0]:
+                yield time_ns, self._by_number.get((file, getattr(record, "connection", 0))), record
 
     @property
     def read_bytes(self) -> int:

@@ -1,0 +1,56 @@
+"""`pgtrace export`: captures in the formats of others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgtrace.cli import options
+from pgtrace.export import FORMATS
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter
+
+_LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
+
+
+@click.command(
+    "export",
+    help=f"Write captures in the format of another program.\n\n\b\n{_LIST}",
+    epilog="Example: pgtrace export --to pcapng checkout.pgtrace -o checkout.pcapng",
+)
+@options.files
+@click.option("--to", "to", type=click.Choice(list(FORMATS)), required=True, help="The format.")
+@click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write it there, a new file; without, or `-`: to stdout.")
+@options.filtered
+@click.option("--keep-port", is_flag=True, help="pcapng: the server's own port, not 5432, by which Wireshark knows PostgreSQL.")
+@click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
+def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, keep_port: bool, quiet: bool) -> None:
+    from pgtrace.cli.output import Output
+    from pgtrace.cli.progress import turns
+    from pgtrace.cli.reading import read, select, warn_of_losses
+    from pgtrace.errors import UsageError
+
+    wanted = FORMATS[to]
+    given: dict[str, Any] = {name: value for name, value in (("places", chosen), ("keep_port", keep_port)) if value}
+    for name in given.keys() - set(wanted.options):
+        raise UsageError(f"--to {to} knows no {'--filter' if name == 'places' else '--' + name.replace('_', '-')}")
+    with Output(os.fspath(out), binary=wanted.binary) as file:
+        trace = read(files, quiet=quiet)
+        if chosen is not None:
+            given["places"] = select(trace, chosen, range(len(trace.rows)))
+        pieces = wanted.load()(trace, **given)
+        done = 0.0
+
+        def step() -> bool:
+            nonlocal done
+            if (piece := next(pieces, None)) is None:
+                return False
+            done = piece.done
+            return file.write(piece.content)
+
+        turns(step, lambda: done, "exporting", quiet=quiet)
+    warn_of_losses(trace)
