@@ -27,15 +27,17 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 @click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write it there, a new file; without, or `-`: to stdout.")
 @options.filtered
 @click.option("--keep-port", is_flag=True, help="pcapng: the server's own port, not 5432, by which Wireshark knows PostgreSQL.")
+@click.option("--plain", is_flag=True, help="pqtrace: with every number and byte that differs from run to run.")
+@click.option("--everything", is_flag=True, help="pqtrace: also the message that libpq leaves out, AuthenticationOk.")
 @click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
-def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, keep_port: bool, quiet: bool) -> None:
+def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, quiet: bool, **given: Any) -> None:
     from pgtrace.cli.output import Output
     from pgtrace.cli.progress import turns
     from pgtrace.cli.reading import read, select, warn_of_losses
     from pgtrace.errors import UsageError
 
     wanted = FORMATS[to]
-    given: dict[str, Any] = {name: value for name, value in (("places", chosen), ("keep_port", keep_port)) if value}
+    given = {name: value for name, value in {"places": chosen, **given}.items() if value}
     for name in given.keys() - set(wanted.options):
         raise UsageError(f"--to {to} knows no {'--filter' if name == 'places' else '--' + name.replace('_', '-')}")
     with Output(os.fspath(out), binary=wanted.binary) as file:

@@ -39,6 +39,10 @@ class Format(NamedTuple):
 
 
 FORMATS: Final = {
-    one.name: one for one in (Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),)
+    one.name: one
+    for one in (
+        Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
+        Format("pqtrace", "libpq's trace, one text for the same work: a golden", binary=False, options=("places", "plain", "everything")),
+    )
 }
 """By name, in the order of --help."""

@@ -1,0 +1,23 @@
+"""libpq's trace of everything in a trace: golden.py's text, as a file.
+
+Bytes of the wire are written as they were, whatever their encoding, as libpq does; so the pieces are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.export import Piece, golden
+
+_LINES_AT_ONCE = 500
+
+
+def export(trace: Trace, *, places: Iterable[int] | None = None, plain: bool = False, everything: bool = False) -> Iterator[Piece]:
+    """The text in pieces. Raises NotKept."""
+    lines = golden.lines(trace, places=places, plain=plain, everything=everything)
+    done, total = 0, max(1, len(trace.rows))
+    while some := list(islice(lines, _LINES_AT_ONCE)):
+        done += len(some)
+        yield Piece("".join([f"{line}\n" for line in some]).encode("utf-8", "surrogateescape"), min(1.0, done / (4 * total)))
