@@ -173,9 +173,9 @@ class Framer:
         return frames
 
     @classmethod
-    def typed(cls) -> Framer:
+    def typed(cls, *, kept_bytes: int = KEPT_BYTES) -> Framer:
         """A framer for streams that begin at a message, after start-up."""
-        framer = cls()
+        framer = cls(kept_bytes=kept_bytes)
         framer._untyped = False
         framer._heard = True
         return framer

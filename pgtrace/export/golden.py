@@ -27,6 +27,8 @@ from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
 
 TITLE = "# pgtrace golden 1"
+WRITTEN_BYTES = 16 * 1024 * 1024
+"""A longer message is written without its fields."""
 _NOTES = {
     Kind.CLOSED: "# closed without Terminate",
     Kind.OPAQUE: "# encrypted, or not PostgreSQL",
@@ -72,7 +74,7 @@ def _row(trace: Trace, row: Row, place: int, plain: bool, everything: bool) -> I
     """What the frontend sent, then what the backend sent; the latter waits only as long as something of the former is still to come."""
     waiting: list[str] = []
     unsent = row.sent_bytes
-    for view in details.scan(trace, place):
+    for view in details.scan(trace, place, WRITTEN_BYTES):
         shown = everything or view.name != "AuthenticationOk"
         if view.side == codes.FRONTEND:
             unsent -= view.size

@@ -16,7 +16,7 @@ A line is direction, length, name and fields: `F<tab>21<tab>Parse<tab> "" "SELEC
 | `[ ]` | a list | its Int16 count, then the elements |
 | `{ }` | a list | its Int32 count, then the elements |
 
-Source: what libpq 18.4 and 18.6 print, compared line by line in tests/live/test_pqtrace_oracle.py.
+Source: what libpq 18 prints, compared line by line in tests/live/test_pqtrace_oracle.py.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LAYOUTS: Final[dict[str, str]] = {
     "AuthenticationSASLFinal": "d",
     "NegotiateProtocolVersion": "i{s}",
     "ParameterStatus": "ss",
-    "BackendKeyData": "oo",
+    "BackendKeyData": "od",
     "ReadyForQuery": "b",
     "RowDescription": "[sohohih]",
     "ParameterDescription": "[o]",
@@ -61,7 +61,7 @@ LAYOUTS: Final[dict[str, str]] = {
 }
 """Fields of each message by its name; `h*` are all that are left, without a count."""
 
-CONSUMED: Final[dict[str, int]] = {"BackendKeyData": 12, "AuthenticationMD5Password": 8}
+CONSUMED: Final[dict[str, int]] = {"AuthenticationMD5Password": 8}
 """Length up to which libpq prints a message that goes on behind it; a line below says so."""
 CONSUMED_UNKNOWN: Final = 4
 MISMATCH: Final = "mismatched message length: consumed {consumed}, expected {expected}"
