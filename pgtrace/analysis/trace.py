@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final
+from typing import Final, Self
 
 from pgtrace.analysis import details
 from pgtrace.analysis.blocks import Blocks
@@ -128,7 +128,7 @@ class Trace:
     @classmethod
     def open(
         cls, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
-    ) -> Trace:
+    ) -> Self:
         """The captures at these paths as one trace, nothing read yet. Raises CaptureError."""
         return cls(paths, timeline=timeline, names=names)
 

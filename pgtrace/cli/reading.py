@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -16,15 +17,21 @@ from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.progress import turns
 
 _STEP_S = 0.2
+AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
 def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
     """The captures, read to their present end; what is no capture is imported first. Raises CaptureError."""
+    return read_as(Trace, files, timeline=timeline, quiet=quiet)
+
+
+def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> AnyTrace:
+    """The same as a trace of that kind. Raises CaptureError."""
     with ending_on_interrupt() as begun:
         imports = Imports(tuple(files), begun)
         if len(imports.names) > 1:
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-        trace = Trace.open(imports.paths, timeline=timeline, names=imports.names)
+        trace = kind.open(imports.paths, timeline=timeline, names=imports.names)
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.tell()
     return trace
