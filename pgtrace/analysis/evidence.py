@@ -58,7 +58,7 @@ def of(trace: Trace, counter: str, about: str = "capture", name: str = "") -> tu
 
 def summed(trace: Trace, counter: str, places: Iterable[int]) -> tuple[RoundTrips, ...]:
     """What makes a counter up among the rows at these places, most first; at most GROUPS_KEPT groups, and the sum of the rest."""
-    amount_of = _amounts(counter)
+    amount_of = amounts_of(counter)
     found: dict[tuple[int, int], RoundTrips] = {}
     for place in places:
         entry = trace.rows.entry(place)
@@ -121,7 +121,7 @@ def _about_statement(trace: Trace, fingerprint: str) -> Callable[[int], bool]:
     return belongs
 
 
-def _amounts(counter: str) -> Amount:
+def amounts_of(counter: str) -> Amount:
     """How much of a counter a row makes up."""
     table, _, message = counter.partition(".")
     if message:

@@ -6,12 +6,13 @@ again, one that was prepared anew each time. Last the capture, to look closer. E
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pgtrace import sanitise
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.testing.budget import Excess
+from pgtrace.analysis.budgets import Budget, number
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.evidence import amounts_of
 from pgtrace.testing.counted import Statement, shown_sql
 from pgtrace.testing.window import Window, flight_lines, summary
 
@@ -21,38 +22,39 @@ _MANY: Final = 3
 _HINTS_KEPT: Final = 8
 
 
-def over_budget(window: Window, exceeded: Sequence[Excess]) -> list[str]:
-    """A window that is not within its budget."""
-    head = [f"pgtrace: over the budget of {sanitise.text(window.name)}", *(f"    {excess}" for excess in exceeded), ""]
-    return head + passed(window, _marked(window.timeline, exceeded))
+def exceeded(counters: Counters, budgets: Iterable[Budget]) -> list[Budget]:
+    """The budgets that are not kept."""
+    return [budget for budget in budgets if not budget.allows(number(counters, budget.counter))]
+
+
+def over_budget(window: Window, broken: Sequence[Budget]) -> list[str]:
+    """A window that does not keep these budgets."""
+    counters = window.counters
+    told = [f"    {budget.counter} is {number(counters, budget.counter)}, {budget.allowed}" for budget in broken]
+    head = f"pgtrace: {sanitise.text(window.name)} is not within its budget"
+    return [head, *told, "", *passed(window, _beyond(window, broken))]
 
 
 def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:
     """What passed in a window, and what stands out in it."""
-    rows = window.timeline
-    lines = [f"{summary(window.counters)}{_who(window)}", *flight_lines(window.trace, rows, most=LINES_KEPT, marked=marked)]
+    lines = [f"{summary(window.counters)}{_who(window)}", *flight_lines(window.trace, window.timeline, most=LINES_KEPT, marked=marked)]
     hints = _hints(window.statements)
     return [*lines, *(["", *hints] if hints else [])]
 
 
-def _marked(rows: Sequence[Row], exceeded: Sequence[Excess]) -> frozenset[int]:
-    """Numbers of the rows that are beyond the budget, or what it forbids."""
-    marked: set[int] = set()
-    for excess in exceeded:
-        concerned = [row.number for row in rows if _counts_for(excess.key, row)]
-        marked.update(concerned[excess.limit :] if excess.actual > excess.limit else ())
-    return frozenset(marked)
-
-
-def _counts_for(key: str, row: Row) -> bool:
-    shape = row.shape
-    return {
-        "round_trips": shape.kind is Kind.ROUND_TRIP,
-        "setup_round_trips": shape.kind is Kind.SETUP,
-        "errors": bool(shape.errors),
-        "parses_named": shape.prepares,
-        "statements_reused": shape.reuses,
-    }.get(key, False)
+def _beyond(window: Window, broken: Sequence[Budget]) -> frozenset[int]:
+    """Numbers of the rows with which a budget was exceeded, from the first that was too much."""
+    rows = window.trace.rows
+    found: set[int] = set()
+    for budget in broken:
+        amount_of, sum_ = amounts_of(budget.counter), 0
+        for place in window.places:
+            entry = rows.entry(place)
+            amount = amount_of(rows.shape_at(entry.shape), entry)
+            sum_ += amount
+            if amount and sum_ > budget.limit:
+                found.add(place + 1)
+    return frozenset(found)
 
 
 def _who(window: Window) -> str:

@@ -6,17 +6,19 @@ not). record() and expect() are windows within it, or within a fixture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pgtrace.analysis import details
+from pgtrace.analysis.budgets import Budget, check_counter
 from pgtrace.analysis.counters import Counters
-from pgtrace.errors import UsageError
-from pgtrace.testing import explain
-from pgtrace.testing.budget import Budget
+from pgtrace.errors import PgTraceError, UsageError
+from pgtrace.testing import explain, golden
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.suite import LiveWindow, Suite, costs
 from pgtrace.testing.window import summary
@@ -27,8 +29,34 @@ SAW_NOTHING = (
 )
 
 
+def budgets_of(limits: Mapping[str, Any], exact: Any, where: str) -> list[Budget]:
+    """Budgets as they are written in Python: round_trips=4. Raises UsageError."""
+    if not isinstance(exact, bool):
+        raise UsageError(f"{where}: exact={exact!r}: True or False")
+    for counter, limit in limits.items():
+        check_counter(counter, "capture", where)
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+            raise UsageError(f"{where}: {counter}={limit!r}: a whole number, 0 or more")
+    return [Budget(counter, limit, exact, where=where) for counter, limit in limits.items()]
+
+
+def in_ci() -> bool:
+    """Whether this is a run that nobody sees the files of."""
+    return any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
+
+
 class Recording(LiveWindow):
     """What a `record` block costs: its counters, statements and round trips. They stay after the block."""
+
+    test: TestTrace
+
+    def assert_matches(self, name: str | None = None) -> None:
+        """Fail where the behaviour is not that of the golden capture `captures/NAME.trace` beside the test; without a name, that of the label.
+
+        A golden that is not there yet is written, and so is one that differs with --pgtrace-update; in CI nothing is written.
+        """
+        __tracebackhide__ = True
+        self.test.compare(self, name or self.name)
 
 
 class TestTrace(Counted):
@@ -49,6 +77,8 @@ class TestTrace(Counted):
         """Of its record() blocks."""
         self.budgets: list[Budget] = []
         """Those of its markers."""
+        self.written: list[str] = []
+        """Goldens it has written."""
         self.explained = False
         """Whether its failure has said what passed already."""
 
@@ -65,7 +95,7 @@ class TestTrace(Counted):
                 return "a budget names its counters: @pytest.mark.pgtrace(round_trips=4)"
             limits = {key: limit for key, limit in marker.kwargs.items() if key not in seen and key != "exact"}
             try:
-                self.budgets.append(Budget.of(limits, marker.kwargs.get("exact", False)))
+                self.budgets += budgets_of(limits, marker.kwargs.get("exact", False), "@pytest.mark.pgtrace")
             except UsageError as error:
                 return str(error)
             seen.update(limits)
@@ -82,7 +112,7 @@ class TestTrace(Counted):
 
     def check_markers(self) -> None:
         """Fail where the test is not within the budgets of its markers."""
-        self.check(self._window, *self.budgets)
+        self.check(self._window, self.budgets)
 
     # Where to connect.
 
@@ -135,25 +165,52 @@ class TestTrace(Counted):
             )
         self.labels.append(label)
         with self.suite.window(label, Recording) as window:
+            window.test = self
             self.windows.append(window)
             yield window
 
     @contextmanager
     def expect(self, *, exact: bool = False, **limits: int) -> Iterator[LiveWindow]:
         """A budget on a block: expect(round_trips=4). At most that many; with `exact` neither more nor less."""
-        budget = Budget.of(limits, exact)
+        budgets = budgets_of(limits, exact, "expect")
         with self.suite.window(f"{self.test} window {len(self.windows) + 1}", LiveWindow) as window:
             self.windows.append(window)
             yield window
-        self.check(window, budget)
+        self.check(window, budgets)
 
-    def check(self, window: LiveWindow, *budgets: Budget) -> None:
-        """Fail where a window is not within its budgets."""
-        if self.suite.saw_nothing and any(budget.limits and any(budget.limits.values()) for budget in budgets):
+    def check(self, window: LiveWindow, budgets: Sequence[Budget]) -> None:
+        """Fail where a window does not keep its budgets."""
+        if self.suite.saw_nothing and any(budget.limit for budget in budgets):
             pytest.fail(f"pgtrace: {SAW_NOTHING}", pytrace=False)
-        exceeded = [excess for budget in budgets for excess in budget.check(window.counters)]
-        if exceeded:
-            self.fail([*explain.over_budget(window, exceeded)], window)
+        broken = explain.exceeded(window.counters, budgets)
+        if broken:
+            self.fail(explain.over_budget(window, broken), window)
+
+    def compare(self, window: LiveWindow, name: str) -> None:
+        """Fail where a window does not behave as its golden does."""
+        try:
+            path, lines = self._compared(window, name)
+        except (PgTraceError, details.NotKept) as error:
+            path, lines = Path(name), [str(error) or details.NOT_KEPT]
+        if lines:
+            again = f"if this is as it should be: pytest --pgtrace-update, then look at the change of {path.name} and commit it"
+            self.fail([f"pgtrace: {name} is not as in {_shown(path)}", *lines, "", *explain.passed(window), "", again], window)
+
+    def _compared(self, window: LiveWindow, name: str) -> tuple[Path, list[str]]:
+        """The golden, and what is different now; it is written where that is wanted."""
+        path = golden.path_of(self.path, name)
+        owner = self.suite.claim(os.fspath(path), self.test)
+        if owner != self.test:
+            return path, [f"it is the golden of {owner} too: one of the two tests needs another"]
+        text, update = golden.text_of(window), self.suite.settings.update
+        if not path.exists() and in_ci() and not update:
+            return path, ["it is not there: run the test once on your machine, look at what it wrote, and commit it"]
+        lines = golden.differences(path, text) if path.exists() else []
+        if not path.exists() or (lines and update):
+            golden.write(path, text)
+            self.written.append(_shown(path))
+            return path, []
+        return path, lines
 
     def fail(self, lines: list[str], window: LiveWindow) -> None:
         """Fail with that text and where to look closer."""
@@ -166,7 +223,12 @@ class TestTrace(Counted):
 
     def told(self, *, failed: bool) -> dict[str, Any]:
         """What its report carries: plain values, which pass between processes."""
-        return {"costs": costs(self.counters), "labels": self.labels, "capture": str(self.suite.capture) if failed else ""}
+        return {
+            "costs": costs(self.counters),
+            "labels": self.labels,
+            "written": self.written,
+            "capture": str(self.suite.capture) if failed else "",
+        }
 
     def _pointer(self, window: LiveWindow) -> list[str]:
         """Where to look closer; the capture stays from here on."""
@@ -187,3 +249,7 @@ class TestTrace(Counted):
                 "a fixture has no numbers of its own: the window of a test begins with its function (use record() or expect())"
             )
         return self.window
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

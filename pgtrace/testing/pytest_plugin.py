@@ -48,12 +48,6 @@ def pytest_configure(config: pytest.Config) -> None:
         _suite(config)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    suite = config.stash.get(_SUITE, None)
-    if suite is not None:
-        suite.stop()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", None)
@@ -166,12 +160,14 @@ def _suite(config: pytest.Config) -> Suite:
             rtt=config.getoption("pgtrace_rtt") or config.getini("pgtrace_rtt") or None,
             env=tuple(config.getini("pgtrace_env")),
             captures=Path(captures).absolute() if captures else None,
+            update=config.getoption("pgtrace_update"),
             worker=getattr(config, "workerinput", {}).get("workerid", ""),
         )
         try:
             suite = config.stash[_SUITE] = Started(settings)
         except PgTraceError as error:
             raise pytest.UsageError(f"pgtrace: {error}") from None
+        config.add_cleanup(suite.stop)  # pytest_unconfigure is not called where another plugin's raises
     return suite
 
 

@@ -43,6 +43,8 @@ class Settings:
     env: tuple[str, ...] = ()
     captures: Path | None = None
     """A directory that keeps every capture; without it one is kept only where a test failed."""
+    update: bool = False
+    """Whether goldens that differ are written anew."""
     worker: str = ""
     """The worker of pytest-xdist this is, or nothing."""
 

@@ -18,6 +18,8 @@ def summary_lines(told: Sequence[tuple[str, dict[str, Any]]], *, costs: bool, ke
         ordered = sorted(told, key=lambda one: (-one[1]["costs"]["round_trips"], one[0]))
         rows = [[test, *(count(one["costs"][key]) for key in _KEYS), ms(one["costs"]["wait_ns"])] for test, one in ordered]
         lines += table(_HEAD, rows)
+    for path in sorted({path for _, one in told for path in one["written"]}):
+        lines.append(f"golden written: {path}; look at it and commit it")
     for capture in dict.fromkeys(one["capture"] for _, one in told if one["capture"]):
         lines.append(f"kept for the failures: pgtrace open {capture}")
     if kept is not None:
