@@ -100,6 +100,9 @@ class Trace:
     ) -> None:
         """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths. Raises CaptureError."""
         self.timeline = timeline
+        files = [os.fspath(path) for path in paths]
+        shown = files if names is None else [os.fspath(name) for name in names]
+        self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self.memory = Memory()
         self.rows = RowIndex()
         self.connections: list[Connection] = []
@@ -114,9 +117,6 @@ class Trace:
         self.end_ns = 0
         self.gaps = 0
         self.dropped_bytes = 0
-        files = [os.fspath(path) for path in paths]
-        shown = files if names is None else [os.fspath(name) for name in names]
-        self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self._by_number: dict[tuple[int, int], Connection] = {}
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}

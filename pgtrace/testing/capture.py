@@ -65,6 +65,15 @@ class Capture(Counted):
             pass
         return changed
 
+    def read_until(self, position: int) -> None:
+        """Read on until that position of the capture; what Recorder.quiet() does with it."""
+        self.trace.read_until(position)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was owed on any connection where reading has come to."""
+        return self.trace.quiet
+
     @property
     def counters(self) -> Counters:
         return self.trace.totals()

@@ -2,15 +2,15 @@
 
     capture.round_trips, window.errors, window.backend_messages["DataRow"]
 
-Statement is one line of `statements` in `stats --json`, found by its SQL: the text as it is grouped (values are $1, $2, ...), or parts of it with `...` between
-them. Case, layout and a closing semicolon make no difference.
+Statement is one line of `statements` in `stats --json`, found by its SQL in any layout and with any values, or by parts of the text as it is grouped (values
+are $1, $2, ...) with `...` between them.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -94,9 +94,8 @@ class Statement:
 
 def find_statement(statements: Sequence[Statement], sql: str, driver: str | None) -> Statement:
     """The one statement that `sql` means, of that driver where one is said. Raises NoSuchStatement."""
-    wanted = _pattern(sql)
     there = [one for one in statements if driver is None or one.driver == driver]
-    found = [one for one in there if wanted.fullmatch(" ".join(one.sql.split()))]
+    found = list(filter(_wanted(sql), there))
     if len(found) == 1:
         return found[0]
     if found:
@@ -118,8 +117,11 @@ def shown_sql(sql: str) -> str:
     return sanitise.text(sqltext.shorten(sql, _SQL_WIDTH))
 
 
-def _pattern(sql: str) -> re.Pattern[str]:
+def _wanted(sql: str) -> Callable[[Statement], bool]:
+    """Whether a statement is the one: in any layout and with any values, or with anything where the dots are."""
     if ANYTHING not in sql:
-        return re.compile(re.escape(" ".join(sqltext.normalise(sql).split())), re.IGNORECASE)
+        fingerprint = sqltext.fingerprint(sql)
+        return lambda one: one.fingerprint == fingerprint or one.sql == sql
     parts = [re.escape(" ".join(part.split())) for part in sql.strip().rstrip(";").split(ANYTHING)]
-    return re.compile(".*".join(parts), re.IGNORECASE | re.DOTALL)
+    pattern = re.compile(".*".join(parts), re.IGNORECASE | re.DOTALL)
+    return lambda one: pattern.fullmatch(" ".join(one.sql.split())) is not None

@@ -20,7 +20,7 @@ filterwarnings = error
 asyncio_default_fixture_loop_scope = function
 asyncio_mode = auto
 """
-COMMON = '''
+COMMON = """
 import psycopg, pytest
 
 def lookup(connection, number):
@@ -31,7 +31,7 @@ def connection(pgtrace):
     with psycopg.connect(pgtrace.dsn, autocommit=True) as connection:
         connection.execute("create temporary table item (id int primary key, name text)")
         yield connection
-'''
+"""
 
 
 class Project:
@@ -151,7 +151,9 @@ class ShopTest(unittest.TestCase):
 """)
     result = project.run()
     result.assert_outcomes(passed=1, failed=2)
-    result.stdout.fnmatch_lines(["*round_trips is 1, at most 0", "*round_trips is 2, at most 1", "> 2  PBDES*select name from item where id = $1"])
+    result.stdout.fnmatch_lines(
+        ["*round_trips is 1, at most 0", "*round_trips is 2, at most 1", "> 2  PBDES*select name from item where id = $1"]
+    )
 
 
 # Budgets.
@@ -446,7 +448,9 @@ def test_each(connection, number):
     with Capture(*paths) as capture:
         counted = {name: counters.round_trips for name, counters in capture.marks.items()}
     assert counted == {f"test_shop.py::test_each[{number}]": number for number in (1, 2, 3, 4)}
-    told = subprocess.run([sys.executable, "-m", "pgtrace", "stats", "--by", "mark", *map(str, paths)], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-m", "pgtrace", "stats", "--by", "mark", *map(str, paths)], capture_output=True, text=True, check=True
+    )
     assert all(name in told.stdout for name in counted)
 
 
@@ -518,7 +522,9 @@ def test_it(pgtrace):
 def test_a_password_file_and_a_socket(project, server, monkeypatch, tmp_path):
     """The server is reached by its socket: the recorder listens on one too, and the password is found for it."""
     file = tmp_path / "pgpass"
-    file.write_text(f"localhost:{server.port}:*:{server.user}:{server.password}\n{server.socket_directory}:{server.port}:*:{server.user}:{server.password}\n")
+    file.write_text(
+        f"localhost:{server.port}:*:{server.user}:{server.password}\n{server.socket_directory}:{server.port}:*:{server.user}:{server.password}\n"
+    )
     file.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(file))
     project.pytester.makeini(INI + f"pgtrace_upstream = {server.socket_directory}:{server.port}\npgtrace_rtt = 30ms")

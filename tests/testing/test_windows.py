@@ -52,7 +52,8 @@ def test_a_thousand_windows(suite, connection):
         began = time.process_time()
         suite.end(window)
         assert window.complete
-        assert window.round_trips == window.executions == number % 3 + 1 + (number < 7)  # the Parse
+        assert window.executions == number % 3 + 1
+        assert window.round_trips == window.executions + (number < 7)  # psycopg prepares a statement once, in a round trip of its own
         assert [one.executions for one in window.statements] == [number % 3 + 1]
         assert f"of_{number % 7}" in window.statements[0].sql
         taken.append(begun + time.process_time() - began)
