@@ -3,7 +3,7 @@
 pytest imports this module in every run of an environment that has pgtrace, so it imports nothing but pytest; everything else is loaded by the first test that
 uses it. What the pieces do: suite.py (the recorder of the process, windows), handle.py (the fixture), explain.py (what a failure says).
 
-- The recorder starts with the first test that asks for a fixture of ours or carries the marker; with `pgtrace_env` when pytest is configured.
+- The recorder starts with the first test that asks for a fixture of ours or carries the marker; with `pgtrace_env` before any conftest is read.
 - From then on each test is a mark named by its node id, whether it asks for anything or not: `pgtrace stats --by mark` shows the suite test by test.
 - The window of a test is its call: fixtures are set up before and torn down after it.
 - With pytest-xdist each worker has a recorder; the controller has none and puts the reports together.
@@ -11,6 +11,7 @@ uses it. What the pieces do: suite.py (the recorder of the process, windows), ha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _SUITE = pytest.StashKey["Suite"]()
 _TEST = pytest.StashKey["TestTrace"]()
+_WORKER = "PYTEST_XDIST_WORKER"
 _MARKER = "pgtrace(*, exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: round_trips=4, errors=0"
 
 
@@ -40,12 +42,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("pgtrace_env", "Variables with a connection URL that shall lead to pgtrace from the start: DATABASE_URL.", type="args")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    if early_config.getini("pgtrace_env") and not _is_controller(early_config):
+        _suite(early_config)  # a wrapper comes before every other plugin's: pytest-django reads its settings here
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     if _is_controller(config):
         config.pluginmanager.register(_Controller(), "pgtrace-controller")
-    elif config.getini("pgtrace_env"):
-        _suite(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -142,8 +149,10 @@ class _Controller:
 
 
 def _is_controller(config: pytest.Config) -> bool:
-    """Whether this process only hands tests to the workers of pytest-xdist."""
-    return config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    """Whether this process only hands tests to the workers of pytest-xdist, who get the same arguments."""
+    said = config.known_args_namespace
+    spreads = getattr(said, "numprocesses", None) or getattr(said, "tx", None) or getattr(said, "dist", "no") != "no"
+    return bool(spreads) and _WORKER not in os.environ
 
 
 def _suite(config: pytest.Config) -> Suite:
@@ -154,14 +163,14 @@ def _suite(config: pytest.Config) -> Suite:
         from pgtrace.testing.suite import Settings
         from pgtrace.testing.suite import Suite as Started
 
-        captures = config.getoption("pgtrace_captures")
+        said = config.known_args_namespace
         settings = Settings(
-            upstream=config.getoption("pgtrace_upstream") or config.getini("pgtrace_upstream") or None,
-            rtt=config.getoption("pgtrace_rtt") or config.getini("pgtrace_rtt") or None,
+            upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
+            rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
             env=tuple(config.getini("pgtrace_env")),
-            captures=Path(captures).absolute() if captures else None,
-            update=config.getoption("pgtrace_update"),
-            worker=getattr(config, "workerinput", {}).get("workerid", ""),
+            captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
+            update=said.pgtrace_update,
+            worker=os.environ.get(_WORKER, ""),
         )
         try:
             suite = config.stash[_SUITE] = Started(settings)
