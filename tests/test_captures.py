@@ -1,4 +1,4 @@
-"""The captures in the repository: their counters are derived again from the bytes, and no driver is taken for another."""
+"""The captures in the repository: their counters and goldens are derived again from the bytes, and no driver is taken for another."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.export import golden
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))
@@ -33,7 +34,8 @@ def named(path: Path) -> str:
 
 def test_there_are_captures_of_every_driver() -> None:
     assert {path.parent.name for path in FILES} >= {"asyncpg", "psycopg", "psycopg2", "pg8000", "psql"}
-    assert {path.with_suffix(".json") for path in FILES} == set(CAPTURES.glob("*/*.json"))
+    for suffix in (".json", ".trace"):
+        assert {path.with_suffix(suffix) for path in FILES} == set(CAPTURES.glob(f"*/*{suffix}"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
@@ -47,6 +49,14 @@ def test_counters_are_derived_again(path: Path) -> None:
     assert {key: value for key, value in found.items() if not key.endswith("_ns")} == json.loads(
         path.with_suffix(".json").read_text("utf-8")
     )
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_goldens_are_derived_again(path: Path) -> None:
+    trace = read(path)
+    found = golden.text(trace)
+    trace.close()
+    assert found.encode("utf-8", "surrogateescape") == path.with_suffix(".trace").read_bytes()
 
 
 def test_no_driver_is_taken_for_another() -> None:

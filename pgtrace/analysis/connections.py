@@ -562,6 +562,8 @@ class Connection(Observer):
                 application_name=self.application_name,
             )
         )
+        if self._latest_identification.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
+            self._latest_identification = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
         return self._latest_identification
 
     def _learn_key(self) -> None:

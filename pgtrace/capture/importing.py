@@ -1,7 +1,7 @@
 """A FILE on its way into a capture: read a piece, turn it into records, write them; again.
 
 step() does one such turn, so whoever reads the capture can do so in between and needs neither a thread nor all of the disk. What it is comes from the
-first bytes: packets, or a capture (through a pipe, or compressed). The result is an ordinary capture: a file, or with `keep_bytes` segments.
+first bytes: packets, a capture (through a pipe, or compressed), or a golden. The result is an ordinary capture: a file, or with `keep_bytes` segments.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture import packets, versions
+from pgtrace.capture.golden import Golden, is_golden
 from pgtrace.capture.inputs import Input
 from pgtrace.capture.pcap import Pcap
 from pgtrace.capture.record import Record
@@ -111,9 +112,11 @@ class Import:
             return StreamedCapture(path)
         if first.startswith(packets.MAGICS):
             return Pcap(named)
+        if is_golden(first):
+            return Golden(path)
         if not first:
             raise CaptureError(path, self.input.trouble or "empty: nothing was recorded")
-        raise CaptureError(path, "neither a pgtrace capture nor a pcap: it does not begin like one")
+        raise CaptureError(path, "no pgtrace capture, no pcap and no golden: it does not begin like one")
 
     def _write(self, records: list[Record]) -> None:
         try:

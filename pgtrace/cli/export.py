@@ -14,6 +14,8 @@ from pgtrace.export import FORMATS
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
 
+_OPTIONS = {"places": "filter", "rules": "normalise"}
+"""What a parameter's option is called where it has another name."""
 _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 
 
@@ -27,6 +29,19 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 @click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write it there, a new file; without, or `-`: to stdout.")
 @options.filtered
 @click.option("--keep-port", is_flag=True, help="pcapng: the server's own port, not 5432, by which Wireshark knows PostgreSQL.")
+@click.option("--mark", metavar="NAME", help="pqtrace: only what began while this mark was open.")
+@click.option(
+    "--order",
+    type=click.Choice(["opened", "content"]),
+    help="pqtrace: connections as they opened (default), or work as its text is, whoever did it.",
+)
+@click.option(
+    "--normalise",
+    "rules",
+    metavar="s/REGEX/TEXT/",
+    multiple=True,
+    help="pqtrace: replace what differs from run to run; also rules = [...] in [tool.pgtrace.golden] of pyproject.toml. May be repeated.",
+)
 @click.option("--plain", is_flag=True, help="pqtrace: with every number and byte that differs from run to run.")
 @click.option("--everything", is_flag=True, help="pqtrace: also the message that libpq leaves out, AuthenticationOk.")
 @click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
@@ -35,11 +50,14 @@ def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, 
     from pgtrace.cli.progress import turns
     from pgtrace.cli.reading import read, select, warn_of_losses
     from pgtrace.errors import UsageError
+    from pgtrace.export import rules
 
     wanted = FORMATS[to]
     given = {name: value for name, value in {"places": chosen, **given}.items() if value}
     for name in given.keys() - set(wanted.options):
-        raise UsageError(f"--to {to} knows no {'--filter' if name == 'places' else '--' + name.replace('_', '-')}")
+        raise UsageError(f"--to {to} knows no --{_OPTIONS.get(name, name.replace('_', '-'))}")
+    if "rules" in wanted.options:
+        given["rules"] = (*rules.configured(os.curdir), *rules.parse(given.get("rules", ())))
     with Output(os.fspath(out), binary=wanted.binary) as file:
         trace = read(files, quiet=quiet)
         if chosen is not None:

@@ -42,7 +42,12 @@ FORMATS: Final = {
     one.name: one
     for one in (
         Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
-        Format("pqtrace", "libpq's trace, one text for the same work: a golden", binary=False, options=("places", "plain", "everything")),
+        Format(
+            "pqtrace",
+            "libpq's trace, one text for the same work: a golden",
+            binary=False,
+            options=("places", "mark", "order", "rules", "plain", "everything"),
+        ),
     )
 }
 """By name, in the order of --help."""

@@ -5,18 +5,28 @@ Bytes of the wire are written as they were, whatever their encoding, as libpq do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from pgtrace.analysis.trace import Trace
 from pgtrace.export import Piece, golden
+from pgtrace.export.rules import Rule
 
 _LINES_AT_ONCE = 500
 
 
-def export(trace: Trace, *, places: Iterable[int] | None = None, plain: bool = False, everything: bool = False) -> Iterator[Piece]:
-    """The text in pieces. Raises NotKept."""
-    lines = golden.lines(trace, places=places, plain=plain, everything=everything)
+def export(
+    trace: Trace,
+    *,
+    places: Iterable[int] | None = None,
+    mark: str | None = None,
+    order: str = golden.Order.OPENED,
+    rules: Sequence[Rule] = (),
+    plain: bool = False,
+    everything: bool = False,
+) -> Iterator[Piece]:
+    """The text in pieces. Raises NotKept, UsageError."""
+    lines = golden.lines(trace, places=places, mark=mark, order=order, rules=rules, plain=plain, everything=everything)
     done, total = 0, max(1, len(trace.rows))
     while some := list(islice(lines, _LINES_AT_ONCE)):
         done += len(some)

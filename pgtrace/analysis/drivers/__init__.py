@@ -1,7 +1,8 @@
 """Which client library is at the other end, told from evidence on the wire.
 
 One module for each driver: its habits in the header, NAME, and `evidence(seen)`, the sentences that speak for it, none where nothing does. The list below is
-the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here.
+the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here; one that
+draws the names of its statements has a line in DRAWN_NAMES too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Final
 
 from pgtrace.analysis.drivers import asyncpg, pg8000, psql, psycopg, psycopg2
 from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
+from pgtrace.analysis.drivers.names import DrawnNames
 
-__all__ = ["DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
+__all__ = ["DRAWN_NAMES", "DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
 
 DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
     (asyncpg.NAME, asyncpg.evidence),
@@ -21,6 +23,8 @@ DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = 
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
 )
+DRAWN_NAMES: Final[dict[str, DrawnNames]] = {asyncpg.NAME: asyncpg.DRAWN_NAMES}
+"""Of the drivers whose names of statements and portals differ from run to run: what these look like."""
 
 
 def identify(seen: Evidence) -> Identification:

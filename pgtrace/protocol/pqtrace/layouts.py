@@ -55,11 +55,11 @@ LAYOUTS: Final[dict[str, str]] = {
     "NotificationResponse": "oss",
     "CopyInResponse": "c[h]",
     "CopyOutResponse": "c[h]",
-    "CopyBothResponse": "ch*",
+    "CopyBothResponse": "c[h]",
     "FunctionCallResponse": "v",
     "Version2Error": "s",
 }
-"""Fields of each message by its name; `h*` are all that are left, without a count."""
+"""Fields of each message by its name."""
 
 CONSUMED: Final[dict[str, int]] = {"AuthenticationMD5Password": 8}
 """Length up to which libpq prints a message that goes on behind it; a line below says so."""
@@ -75,7 +75,7 @@ REPLIES: Final = {"SSLRequestReply": "SSLResponse", "GSSENCRequestReply": "GSSEN
 """What libpq calls the one-byte replies."""
 UNKNOWN: Final = "Unknown message: "
 
-PARTS: Final = re.compile(r"\[\w+\]|\{\w+\}|h\*|\w")
+PARTS: Final = re.compile(r"\[\w+\]|\{\w+\}|\w")
 
 
 def parts(name: str) -> list[str]:

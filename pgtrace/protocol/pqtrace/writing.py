@@ -59,9 +59,7 @@ def _untyped(message: Message, regress: bool) -> str:
 def _fields(message: Message, regress: bool) -> Iterator[str]:
     values = [getattr(message, name) for name in message.BODY.names]
     for part, value in zip(layouts.parts("Version2Error" if isinstance(message, Version2Error) else message.NAME), values, strict=True):
-        if part == "h*":
-            yield from [str(item & 0xFFFF) for item in value]
-        elif part[0] in "[{":
+        if part[0] in "[{":
             yield str(len(value))
             for item in value:
                 yield from [_field(part[1], item, regress)] if len(part) == 3 else map(_field, part[1:-1], item, [regress] * len(item))
