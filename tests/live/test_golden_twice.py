@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
+
 from captures.recording import __main__ as recording
 from captures.recording.scenarios import SCENARIOS
 
