@@ -15,6 +15,6 @@ def check_out(connection: psycopg.Connection, items: list[int]) -> int:
     """Sell these items; the number of those that there are."""
     with connection.transaction():
         found = connection.execute("select id, price from item where id = any(%s)", (items,)).fetchall()
-        with connection.cursor() as cursor:
-            cursor.executemany("insert into sale values (%s, %s)", found)
+        ids, prices = zip(*found, strict=True)
+        connection.execute("insert into sale select * from unnest(%s::int[], %s::numeric[])", (list(ids), list(prices)))
     return len(found)

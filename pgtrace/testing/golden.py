@@ -17,7 +17,7 @@ from pgtrace.analysis.behaviour import Behaviour
 from pgtrace.analysis.diff import compare
 from pgtrace.capture.importing import Import
 from pgtrace.errors import UsageError
-from pgtrace.export import golden
+from pgtrace.export import golden, rules
 from pgtrace.report import diff as report
 from pgtrace.testing.window import Window
 
@@ -33,9 +33,9 @@ def path_of(test_file: Path, name: str) -> Path:
     return test_file.parent / DIRECTORY / f"{name}.trace"
 
 
-def text_of(window: Window) -> str:
-    """The golden of a window. Raises NotKept."""
-    return golden.text(window.trace, places=list(window.places))
+def text_of(window: Window, directory: Path) -> str:
+    """The golden of a window, by the rules of the project that the directory belongs to. Raises NotKept and UsageError."""
+    return golden.text(window.trace, places=list(window.places), rules=rules.configured(directory))
 
 
 def write(path: Path, text: str) -> None:

@@ -202,7 +202,7 @@ class TestTrace(Counted):
         owner = self.suite.claim(os.fspath(path), self.test)
         if owner != self.test:
             return path, [f"it is the golden of {owner} too: one of the two tests needs another"]
-        text, update = golden.text_of(window), self.suite.settings.update
+        text, update = golden.text_of(window, self.path.parent), self.suite.settings.update
         if not path.exists() and in_ci() and not update:
             return path, ["it is not there: run the test once on your machine, look at what it wrote, and commit it"]
         lines = golden.differences(path, text) if path.exists() else []

@@ -575,3 +575,121 @@ def test_it():
 """)
     project.run().assert_outcomes(passed=1)
     assert list(project.temporary.iterdir()) == []
+
+
+# Golden captures.
+
+GOLDEN = """
+@pytest.fixture
+def prepared(pgtrace):
+    with psycopg.connect(pgtrace.dsn, autocommit=True, prepare_threshold=0) as connection:
+        connection.execute("create temporary table item (id int primary key, name text)")
+        yield connection
+
+def test_golden(pgtrace, prepared):
+    with pgtrace.record("checkout") as trace:
+        for number in range(3):
+            lookup(prepared, number)
+    trace.assert_matches("checkout")
+"""
+
+
+@pytest.fixture
+def golden(project):
+    """A project with a golden that was written by its first run."""
+    project.write(GOLDEN)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"golden written: {Path('captures', 'checkout.trace')}; look at it and commit it"])
+    project.golden = project.pytester.path / "captures" / "checkout.trace"
+    return project
+
+
+def test_a_golden_is_libpqs_trace_and_matches_again(golden, monkeypatch):
+    lines = golden.golden.read_text().splitlines()
+    assert lines[0] == "# pgtrace golden 1"
+    assert any(line.startswith("F\t") and "select name from item where id = $1" in line for line in lines)
+    monkeypatch.setenv("CI", "true")
+    result = golden.run()
+    result.assert_outcomes(passed=1)
+    assert "written" not in text(result)
+    with Capture(golden.golden) as capture:
+        assert (capture.round_trips, capture.executions) == (4, 3)
+
+
+def test_a_golden_that_is_not_there(project, monkeypatch):
+    project.write(GOLDEN)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "it is not there: run the test once on your machine, look at what it wrote, and commit it" in text(result)
+    assert not project.pytester.path.joinpath("captures").exists()
+    project.run("--pgtrace-update").assert_outcomes(passed=1)
+    assert project.pytester.path.joinpath("captures", "checkout.trace").exists()
+
+
+CHANGES = {
+    "one query more": (
+        ("lookup(prepared, number)", "lookup(prepared, number); number == 1 and prepared.execute('select 42 as more', prepare=False)"),
+        "*+1 round trip: select $1 as more is new",
+    ),
+    "not reused": (
+        ("lookup(prepared, number)", "lookup(prepared, number); prepared.execute('deallocate all'); prepared._prepared.clear()"),
+        "*the Parse of select name from item where id = $1 is no longer reused*",
+    ),
+    "another format": (
+        ('where id = %s", (number,))', 'where id = %s", (number,), binary=True)'),
+        "*results of select name from item where id = $1*binary*text*",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_is_said(golden, change):
+    """In words, and before everything else: which query it is can be read without opening anything."""
+    (before, after), said = CHANGES[change]
+    golden.write(GOLDEN)
+    source = golden.pytester.path / "test_shop.py"
+    changed = source.read_text().replace(before, after)
+    assert changed != source.read_text()
+    source.write_text(changed)
+    result = golden.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "pgtrace: checkout is not as in captures/checkout.trace",
+            said,
+            "if this is as it should be: pytest --pgtrace-update*",
+            "pgtrace open */capture   (mark checkout)",
+        ]
+    )
+    old = golden.golden.read_bytes()
+    golden.run("--pgtrace-update").assert_outcomes(passed=1)
+    assert golden.golden.read_bytes() != old
+    golden.run().assert_outcomes(passed=1)
+
+
+def test_other_values_are_no_difference(golden):
+    source = golden.pytester.path / "test_shop.py"
+    source.write_text(source.read_text().replace("lookup(prepared, number)", "lookup(prepared, number + 100_000)"))
+    old = golden.golden.read_bytes()
+    golden.run("--pgtrace-update").assert_outcomes(passed=1)
+    assert golden.golden.read_bytes() == old
+    golden.golden.write_text("this is no golden")
+    result = golden.run()
+    result.assert_outcomes(failed=1)
+    assert "no pgtrace capture, no pcap and no golden: it does not begin like one" in text(result)
+
+
+def test_a_golden_belongs_to_one_test(project):
+    project.write(
+        GOLDEN
+        + GOLDEN[GOLDEN.index("def test_golden") :].replace("test_golden", "test_other").replace('record("checkout")', 'record("other")')
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    assert "it is the golden of test_shop.py::test_golden too" in text(result)
+    project.write(GOLDEN.replace('assert_matches("checkout")', 'assert_matches("../checkout")'))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "'../checkout' is no name for a golden" in text(result)
