@@ -95,22 +95,22 @@ def summary(counters: Counters) -> str:
 def flight_lines(trace: Trace, rows: Sequence[Row], *, most: int | None = None, marked: frozenset[int] = frozenset()) -> list[str]:
     """Rows in flight notation: number, connection where there are several, flight, what it was about; equal neighbours folded.
 
-    At most `most` lines. Rows with a number of `marked` carry a `>`; they are never folded, nor left out.
+    At most `most` lines, and twice as many where rows with a number of `marked`, which carry a `>`, would be left out.
     """
     shown = [row for row in rows if row.shape.kind not in _NOT_SHOWN]
     several = len({row.connection for row in shown}) > 1
     lines: list[tuple[str, str, str, bool]] = []  # number, flight, the rest, marked
-    before: tuple[str, str] | None = None
+    before: tuple[str, str, bool] | None = None
     first = 0
     for number, row in enumerate(shown, 1):
         flight, rest = _cells(trace, row, several)
         points = row.number in marked
-        if before == (flight, rest) and not points and not lines[-1][3]:
-            lines[-1] = (f"{first}-{number}", f"{flight}", f"{rest}  ×{number - first + 1}", False)
+        if before == (flight, rest, points):
+            lines[-1] = (f"{first}-{number}", flight, f"{rest}  ×{number - first + 1}", points)
         else:
             first = number
             lines.append((str(number), flight, rest, points))
-        before = (flight, rest)
+        before = (flight, rest, points)
     number_width = max((len(line[0]) for line in lines), default=0)
     flight_width = min(max((len(line[1]) for line in lines), default=0), 40)
     texts = [

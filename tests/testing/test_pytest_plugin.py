@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from pgtrace import Capture
+from pgtrace.testing import pytest_plugin
 
 pytest_plugins = ["pytester"]
 
@@ -43,6 +45,7 @@ class Project:
         self.temporary = tmp_path / "temporary"
         self.temporary.mkdir()
         monkeypatch.setenv("TMPDIR", str(self.temporary))
+        monkeypatch.setattr(tempfile, "tempdir", None)
         for name in ("CI", "GITHUB_ACTIONS", "PYTEST_ADDOPTS"):
             monkeypatch.delenv(name, raising=False)
         pytester.makeini(INI)
@@ -50,9 +53,11 @@ class Project:
     def write(self, tests: str, name: str = "test_shop") -> None:
         self.pytester.makepyfile(**{name: COMMON + tests})
 
-    def run(self, *options: str, upstream: bool = True) -> pytest.RunResult:
+    def run(self, *options: str, upstream: bool = True, process: bool = False) -> pytest.RunResult:
+        """A run in this process, which has imported everything already, or with `process` in one of its own."""
         where = ("--pgtrace-upstream", self.url) if upstream else ()
-        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *where, *options)
+        run = self.pytester.runpytest_subprocess if process or "-n" in options else self.pytester.runpytest_inprocess
+        return run(*(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "django", "timeout")), *where, *options)
 
     @property
     def kept(self) -> list[Path]:
@@ -205,7 +210,7 @@ def test_many(connection):
             "    errors is 1, at most 0",
             "*1-5  PBDES*×5",
             "*7-13  BDES*×7",
-            "> 14  Q → EZ*select 1 from nowhere*✗ 42P01 relation*",
+            ">   14  Q → EZ*select 1 from nowhere*✗ 42P01 relation*",
             "x12 select name from item where id = $1: one query for each row (N+1)?",
             "parsed 6 times, reused 6 times: select name from item where id = $1",
             "failed 1 time: select $1 from nowhere",
@@ -568,12 +573,13 @@ def test_a_run_without_it(project):
     """No fixture, no marker: nothing of pgtrace but the plugin is imported, and no process is started."""
     project.write("""
 import sys
+import tempfile
 
 def test_it():
     assert {name for name in sys.modules if name.partition(".")[0] == "pgtrace"} == {"pgtrace", "pgtrace.testing", "pgtrace.testing.pytest_plugin"}
     assert not {"construct", "click", "msgspec", "textual"} & set(sys.modules)
 """)
-    project.run().assert_outcomes(passed=1)
+    project.run(process=True).assert_outcomes(passed=1)
     assert list(project.temporary.iterdir()) == []
 
 
@@ -693,3 +699,25 @@ def test_a_golden_belongs_to_one_test(project):
     result = project.run()
     result.assert_outcomes(failed=1)
     assert "'../checkout' is no name for a golden" in text(result)
+
+
+# docs/testing.md.
+
+PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_of_the_page(project):
+    examples = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    project.pytester.makepyfile(test_page="import unittest\n\nimport psycopg\nimport pytest\n\n" + "\n".join(examples))
+    project.run().assert_outcomes(passed=len(examples))
+    assert len(examples) == 5
+    project.run().assert_outcomes(passed=len(examples))  # with the golden that was written
+
+
+def test_the_page_has_every_option_and_setting(pytestconfig):
+    table = "".join(line for line in PAGE.splitlines(True) if line.startswith("|"))
+    parser = pytest.Parser(_ispytest=True)
+    pytest_plugin.pytest_addoption(parser)
+    options = {name for group in parser._groups for option in group.options for name in option.names()}
+    assert options == set(re.findall(r"(--pgtrace-[a-z]+)", table)) >= {"--pgtrace-upstream"}
+    assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z]+)`", table)) - {"pgtrace_url", "pgtrace_postgres"}
