@@ -233,13 +233,14 @@ class Connection(Observer):
         """Whether nothing is owed and no message is cut."""
         return self.session is None or self.session.is_quiet
 
-    def is_quiet_since(self, place: int) -> bool:
-        """Whether nothing that began at that place of the timeline or behind it is owed."""
+    @property
+    def under_way(self) -> int | None:
+        """The place of the row that is still to be completed; None where nothing is owed and no message is cut."""
         session = self.session
         if session is None or session.is_quiet:
-            return True
+            return None
         current = session.round_trips.current
-        return current is not None and current.note.place < place
+        return current.note.place if current is not None else len(self._trace.rows)
 
     def counters(self, now_ns: int) -> Counters:
         """Its counters; for an open one up to that moment."""

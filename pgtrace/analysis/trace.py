@@ -206,9 +206,10 @@ class Trace:
         """Whether nothing is owed on any connection and no message is cut."""
         return all(connection.is_quiet for connection in self._live.values())
 
-    def quiet_since(self, place: int) -> bool:
-        """Whether nothing is owed that began at that place of the timeline or behind it."""
-        return all(connection.is_quiet_since(place) for connection in self._live.values())
+    def under_way(self, since: int) -> set[tuple[int, int]]:
+        """Connection and place of the rows from `since` on that are still to be completed."""
+        places = ((connection.index, connection.under_way) for connection in self._live.values())
+        return {(index, place) for index, place in places if place is not None and place >= since}
 
     def close(self) -> None:
         """Close the files."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pgtrace import sanitise
 from pgtrace.analysis import details
 from pgtrace.analysis.budgets import Budget, check_counter
 from pgtrace.analysis.counters import Counters
@@ -103,6 +104,7 @@ class TestTrace(Counted):
 
     def begin(self) -> None:
         """The test's own window begins."""
+        self.explained = False
         self.window = self.suite.begin(self.test, LiveWindow)
 
     def end(self) -> int:
@@ -234,7 +236,7 @@ class TestTrace(Counted):
         """Where to look closer; the capture stays from here on."""
         self.suite.keep = True
         lines = [] if window.complete else [NOT_QUIET]
-        return [*lines, f"pgtrace open {self.suite.capture}   (mark {window.name})"]
+        return [*lines, f"pgtrace open {self.suite.capture}   (mark {sanitise.text(window.name)})"]
 
     def finish(self) -> None:
         """Let go of what only this test needs."""

@@ -1,8 +1,9 @@
 """The recorder of a test process, the trace that follows it, and the windows of its tests.
 
 One recorder serves all tests of a process (each worker of pytest-xdist is one), and one trace reads its capture on and on; nothing is read twice. A window is
-a mark in the capture. It ends complete: everything is flushed and read, and once nothing that began in it is owed any more, for at most 1 s, the mark ends.
-Where that takes longer the window counts as it is, and says so.
+a mark in the capture. It ends complete: everything is flushed and read; what is under way then, and began in the window, is waited for, at most 1 s; then the
+mark ends. Where that takes longer the window counts as it is, and says so. What others begin meanwhile is not waited for: a pool that is always busy holds no
+test up.
 
 Where PostgreSQL is: `upstream` if it is given ("embedded" is a throw-away server), else where libpq's variables lead, else where one of the URLs in `env`
 leads, else a throw-away server.
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pgtrace import environment
 from pgtrace.analysis.counters import Counters
@@ -56,6 +57,7 @@ class LiveWindow(Window):
         super().__init__(suite.trace, name)
         self._suite = suite
         self._key = (0, number)
+        self._awaited: set[tuple[int, int]] | None = None
         self.ended = False
         self.complete = True
         """Whether the wire was quiet when it was counted."""
@@ -74,9 +76,18 @@ class LiveWindow(Window):
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is owed that began in it."""
+        """Whether everything has been answered that was under way when this was first asked."""
         mark = self.interval
-        return mark is not None and self.trace.quiet_since(mark.begins_at)
+        if mark is None:
+            return False
+        now = self.trace.under_way(mark.begins_at)
+        self._awaited = now if self._awaited is None else self._awaited & now
+        return not self._awaited
+
+    def asked(self) -> Self:
+        """The same, about to be asked whether it is quiet."""
+        self._awaited = None
+        return self
 
     def read_until(self, position: int) -> None:
         """Have the trace read on."""
@@ -143,8 +154,8 @@ class Suite:
             self.end(window)
 
     def settle(self, window: LiveWindow) -> bool:
-        """Read all that has passed, once nothing that began in the window is owed; False where that took too long."""
-        return self.recorder.quiet(window)
+        """Read all that has passed, and wait for what is under way in the window; False where that took too long."""
+        return self.recorder.quiet(window.asked())
 
     @property
     def saw_nothing(self) -> bool:
@@ -178,7 +189,7 @@ class Suite:
         """What UPSTREAM is for the recorder."""
         text = self.settings.upstream
         if text is not None and text != EMBEDDED:
-            return text
+            return environment.plain_url(text) or text
         if text is None:
             if any(os.environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
                 return None

@@ -25,7 +25,7 @@ CHANGES = {
 SAID = {
     "pytest_project": ["select max(price) from sale", "+1 round trip: select max(price) from sale is new", "round_trips is 5, at most 4"],
     "sqlalchemy_project": ["> 4-7  PBDES", "x5 SELECT … FROM order_line", "one query for each row (N+1)?"],
-    "django_project": ["round_trips is 11, at most 8", 'x5 SELECT … FROM "shop_line"', "one query for each row (N+1)?"],
+    "django_project": ["round_trips is 12, at most 8", 'x5 SELECT … FROM "shop_line"', "one query for each row (N+1)?"],
 }
 
 

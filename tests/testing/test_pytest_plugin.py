@@ -366,7 +366,7 @@ def pool(pgtrace_url):
         with psycopg.connect(pgtrace_url, autocommit=True, prepare_threshold=0) as connection:
             while not stop.is_set():
                 connection.execute("select 'of the pool'")
-    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     yield
@@ -384,6 +384,7 @@ def test_its_own(pgtrace, shared, number):
     with pgtrace.record(f"window {number}") as trace:
         for _ in range(number % 5 + 1):
             shared.execute("select %s::text as mine", (f"value {number}",))
+    assert trace.complete
     mine = trace.statement("select ... as mine")
     assert mine.executions == number % 5 + 1
     other = sum(one.executions for one in trace.statements if "pool" in one.sql or one.sql == "select $1")
