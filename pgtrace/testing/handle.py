@@ -220,16 +220,19 @@ class TestTrace(Counted):
         pytest.fail("\n".join([*lines, "", *self._pointer(window)]), pytrace=False)
 
     def explanation(self) -> str:
-        """What passed in the test, for one that failed for a reason of its own."""
+        """What passed in the test, for one that failed for a reason of its own; nothing where nothing did, or where it has been said."""
+        if self.explained or not self._window.connections:
+            return ""
+        self.explained = True
         return "\n".join([*explain.passed(self._window), "", *self._pointer(self._window)])
 
-    def told(self, *, failed: bool) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """What its report carries: plain values, which pass between processes."""
         return {
             "costs": costs(self.counters),
             "labels": self.labels,
             "written": self.written,
-            "capture": str(self.suite.capture) if failed else "",
+            "capture": str(self.suite.capture) if self.explained else "",
         }
 
     def _pointer(self, window: LiveWindow) -> list[str]:

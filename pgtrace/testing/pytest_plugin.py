@@ -104,9 +104,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if test is None or test.window is None:
         return report
     if report.when == "call":
-        report.pgtrace = test.told(failed=report.failed)  # type: ignore[attr-defined]
-        if report.failed and not test.explained:
-            report.sections.append(("pgtrace", test.explanation()))
+        if report.failed and (text := test.explanation()):
+            report.sections.append(("pgtrace", text))
+        report.pgtrace = test.told()  # type: ignore[attr-defined]
     elif report.when == "teardown":
         test.finish()
     return report

@@ -15,9 +15,9 @@ def summary_lines(told: Sequence[tuple[str, dict[str, Any]]], *, costs: bool, ke
     """Lines for tests and what their reports carry, the most expensive test first."""
     lines: list[str] = []
     if costs:
-        ordered = sorted(told, key=lambda one: (-one[1]["costs"]["round_trips"], one[0]))
+        ordered = sorted((one for one in told if any(one[1]["costs"].values())), key=lambda one: (-one[1]["costs"]["round_trips"], one[0]))
         rows = [[test, *(count(one["costs"][key]) for key in _KEYS), ms(one["costs"]["wait_ns"])] for test, one in ordered]
-        lines += table(_HEAD, rows)
+        lines += table(_HEAD, rows) if rows else []
     for path in sorted({path for _, one in told for path in one["written"]}):
         lines.append(f"golden written: {path}; look at it and commit it")
     for capture in dict.fromkeys(one["capture"] for _, one in told if one["capture"]):

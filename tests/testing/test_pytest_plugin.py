@@ -506,11 +506,15 @@ def test_the_other(pgtrace):
     assert pgtrace.setup_round_trips
     assert f":{pgtrace.port}/" in settings.OTHER and f":{pgtrace.port}/" in settings.URL
     assert os.environ["PGPORT"] == str(pgtrace.port)
+
+def test_without_the_database():
+    assert settings.URL == "of this test"
 """)
     result = project.run(upstream=False)
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=1, failed=2)
     assert "select 2" in text(result)
-    project.run("-n", "2", upstream=False).assert_outcomes(passed=1, failed=1)
+    assert text(result).count("pgtrace open") == 2  # in the failure, and at the end
+    project.run("-n", "2", upstream=False).assert_outcomes(passed=1, failed=2)
 
 
 def test_libpqs_variables(project, server, monkeypatch):
