@@ -75,10 +75,14 @@ def pgtrace_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def pgtrace_postgres() -> Iterator[Any]:
-    """A throw-away PostgreSQL of this run, not traced: `url()`, `environment()`, `host`, `port`, `user`, `password`, `database`."""
+def pgtrace_postgres(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The throw-away PostgreSQL, past pgtrace: `url()`, `environment()`, `host`, `port`, `user`, ... Where tests have another server, one of its own."""
     from pgtrace.testing.suite import throw_away_server
 
+    suite = _suite(request.config)
+    if suite.server is not None:
+        yield suite.server
+        return
     with throw_away_server() as server:
         yield server
 

@@ -558,13 +558,18 @@ def test_it(pgtrace):
 def test_a_throw_away_server(project):
     project.write("""
 def test_it(pgtrace, pgtrace_postgres):
-    with psycopg.connect(pgtrace.dsn, autocommit=True) as connection:
-        assert connection.execute("select 1").fetchone() == (1,)
     with psycopg.connect(pgtrace_postgres.url(), autocommit=True) as connection:
-        connection.execute("select 'not traced'")
+        connection.execute("create table here (id int)")
+    with psycopg.connect(pgtrace.dsn, autocommit=True) as connection:
+        assert connection.execute("select to_regclass('here')").fetchone() == (HERE,)
     assert pgtrace.round_trips == 1
+
+HERE = "here"
 """)
     project.run(upstream=False).assert_outcomes(passed=1)
+    source = project.pytester.path / "test_shop.py"
+    source.write_text(source.read_text().replace('HERE = "here"', "HERE = None"))
+    project.run().assert_outcomes(passed=1)  # the tests have a server: the throw-away one is another
 
 
 def test_no_server(project):
