@@ -29,7 +29,7 @@ Key = tuple[int, int]
 class Interval:
     """One interval with a name, from its begin to its end."""
 
-    __slots__ = ("_before", "_between", "_closed", "_open", "begins_at", "ends_at", "key", "name", "tables")
+    __slots__ = ("_before", "_between", "_closed", "_open", "begins_at", "ends_at", "key", "name", "tables", "watched")
 
     def __init__(self, name: str, key: Key, before: Counters, place: int, *, watched: bool) -> None:
         self.name = name
@@ -38,8 +38,10 @@ class Interval:
         """The place of the row that says that it begins."""
         self.ends_at: int | None = None
         """The place of the row that says that it ends; None while it is open."""
-        self.tables: dict[Connection, StatementTable] | None = {} if watched else None
-        """Its statements by connection, where they are counted."""
+        self.watched = watched
+        """Whether its statements are counted."""
+        self.tables: dict[Connection, StatementTable] = {}
+        """Its statements by connection."""
         self._before = before
         self._between: Counters | None = None
         self._closed = Counters()
@@ -54,7 +56,7 @@ class Interval:
         if round_trip in self._open:
             self._open.remove(round_trip)
             _count(self._closed, round_trip)
-            if self.tables is not None:
+            if self.watched:
                 self.table(connection).round_trip(round_trip)
 
     def repeated(self, round_trip: RoundTrip) -> None:
@@ -62,8 +64,7 @@ class Interval:
         _count(self._closed, round_trip)
 
     def table(self, connection: Connection) -> StatementTable:
-        """Its statements on that connection; only where they are counted."""
-        assert self.tables is not None
+        """Its statements on that connection."""
         found = self.tables.get(connection)
         if found is None:
             found = self.tables[connection] = StatementTable()
@@ -74,12 +75,13 @@ class Interval:
         self.ends_at = place
         sums.subtract(self._before)
         self._between = sums
-        for connection, table in (self.tables or {}).items():
+        for connection, table in self.tables.items():
             table.live(one for one in connection.named_statements() if table.knows(one))
 
     def forget_statements(self) -> None:
         """Let go of its statements."""
-        self.tables = None
+        self.watched = False
+        self.tables.clear()
 
     def counters(self, sums: Callable[[], Counters]) -> Counters:
         """What it counted, up to the moment of `sums` where it is open. Round trips that opened inside it and are still open count as they stand."""
@@ -169,7 +171,7 @@ class Marks:
     def _changed(self, place: int) -> None:
         self._places.append(place)
         self._names.append(tuple(mark.name for mark in self.open))
-        self.counting = tuple(mark for mark in self.open if mark.tables is not None)
+        self.counting = tuple(mark for mark in self.open if mark.watched)
 
 
 _BY_OPENING = ("setup_round_trips", "round_trips", "pipelined_executions", "max_pipeline_depth")

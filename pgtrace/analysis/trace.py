@@ -260,7 +260,7 @@ class Trace:
         """Statements of marks whose statements are counted, by round trips, most first."""
         tables: dict[str, StatementTable] = {}
         for mark in marks:
-            for connection, table in (mark.tables or {}).items():
+            for connection, table in mark.tables.items():
                 tables.setdefault(connection.driver, StatementTable()).merge(table)
         return _views(tables)
 

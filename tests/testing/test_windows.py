@@ -88,7 +88,7 @@ def test_windows_within_windows(suite, connection):
         with suite.window("inner", LiveWindow) as inner:
             connection.execute("select 1 as inside")
         assert (outer.round_trips, inner.round_trips) == (4, 2)
-    assert [one.sql for one in inner.statements] == ["select $1 as inside"]
+    assert [(one.sql, one.live, one.names) for one in inner.statements] == [("select $1 as inside", 1, ["_pg3_1"])]
     assert {one.sql for one in outer.statements} == {"select $1 as inside", "select $1 as outside"}
 
 
