@@ -5,7 +5,7 @@ a name of their own, and what is written into their code. The first two are redi
 
 - PGHOST and PGPORT name the recorder; PGHOSTADDR and PGSERVICE go, and what else the service said (user, database, password ...) becomes PGUSER, PGDATABASE
   and so on: in libpq a service wins over the environment.
-- The driver's leg is plain: an sslmode that insists on TLS moves to the upstream leg, and the program gets `disable`.
+- The driver's leg is plain, unless the recorder takes TLS: an sslmode that insists on TLS moves to the upstream leg, and the program gets `disable`.
 - A URL keeps its user, password, database and options; only where it leads changes. What a service it names says besides stands in the URL then.
 - PGTARGETSESSIONATTRS stays: the driver goes on checking the one server it is given.
 - Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
@@ -55,14 +55,11 @@ def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[s
     return parse_upstream(None, environ)
 
 
-def plain_url(text: str) -> str | None:
-    """A connection URL as libpq writes it, `postgresql+asyncpg://` and the like too; None where it is none."""
-    scheme, _, rest = text.partition("://")
-    return f"postgresql://{rest}" if scheme.partition("+")[0] in ("postgresql", "postgres") else None
+def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
+    """The environment with everything that leads to PostgreSQL leading to the recorder. Raises AddressError for an unknown service.
 
-
-def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tuple[str, ...]) -> dict[str, str]:
-    """The environment with everything that leads to PostgreSQL leading to the recorder. Raises AddressError for an unknown service."""
+    `tls`: the recorder takes the driver's TLS, so its sslmode stays; what to trust, or empty where that is not ours to say. None: the leg is plain.
+    """
     changed = dict(environ)
     if environ.get("PGSERVICE"):
         for key, value in service_settings(environ["PGSERVICE"], environ).items():
@@ -73,23 +70,30 @@ def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tupl
         changed.pop(name, None)
     changed["PGHOST"] = host
     changed["PGPORT"] = str(port)
-    changed["PGSSLMODE"] = "disable"
+    if tls is None:
+        changed["PGSSLMODE"] = "disable"
+    elif tls:
+        changed["PGSSLROOTCERT"] = tls
+        changed["PGCHANNELBINDING"] = "disable"  # this certificate is not the server's: a login bound to it would be refused
     for name in ("PGSSLNEGOTIATION", "PGREQUIRESSL"):
         changed.pop(name, None)
-    if changed.get("PGCHANNELBINDING") == "require":
+    if tls is None and changed.get("PGCHANNELBINDING") == "require":
         changed["PGCHANNELBINDING"] = "prefer"
     for name in url_names:
         if name in changed:
-            changed[name] = redirected_url(changed[name], host, port, environ)
+            changed[name] = redirected_url(changed[name], host, port, environ, keeps_sslmode=tls is not None)
     return changed
 
 
-def redirected_url(url: str, host: str, port: int, environ: Mapping[str, str]) -> str:
+def redirected_url(url: str, host: str, port: int, environ: Mapping[str, str], *, keeps_sslmode: bool = False) -> str:
     """A connection URL that leads to the recorder; anything that is no PostgreSQL URL stays as it is. Raises AddressError for an unknown service."""
     parts = _URL.fullmatch(url)
     if parts is None or parts["scheme"].partition("+")[0] not in ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb"):
         return url
-    kept = [one for one in (parts["query"] or "").split("&") if one and one.partition("=")[0] not in _LOCATION | _TLS | {"ssl", "service"}]
+    left_out = _LOCATION | _TLS | {"ssl", "service"}
+    if keeps_sslmode:
+        left_out -= {"sslmode"}
+    kept = [one for one in (parts["query"] or "").split("&") if one and one.partition("=")[0] not in left_out]
     kept += _of_its_service(url, environ)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = parts["path"]

@@ -35,10 +35,9 @@ from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from pgtrace import errors
-from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, bound_path, parse_listen, parse_upstream
-from pgtrace.durations import duration_ns
-from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
-from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError
+from pgtrace.address import Listen, Upstream, bound_path
+from pgtrace.certificates import KEY_FILE, DriverTls, issue
+from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
 from pgtrace.exposure import check_exposure, check_loop
 
 START_S: Final = 20.0
@@ -78,6 +77,7 @@ class Recorder:
         rtt: str | None = None,
         rtt_ns: int = 0,
         allow_others: bool = False,
+        tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
@@ -91,13 +91,17 @@ class Recorder:
         self._socket_directory: str | None = None
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
+        self.tls = tls
+        self.authority: Path | None = None
+        """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
         """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
         self.port = self.listen.port
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary: str | None = None
-        self._capture = self._write
+        self._certificates: str | None = None
+        self._capture: Path | None = write
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -147,13 +151,25 @@ class Recorder:
             "temporary": self._temporary,
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
+            "tls": dataclasses.asdict(self._with_certificate()),
         }
         self._send(settings)
         ready = self._read_line(time.monotonic() + START_S)
         if "error" in ready:
             raise _error(ready)
+        if self._certificates is not None:
+            os.unlink(os.path.join(self._certificates, KEY_FILE))  # the recorder has read it, and nobody else needs it
         self.addresses = list(ready["addresses"])
         self.port = int(ready["port"])
+
+    def _with_certificate(self) -> DriverTls:
+        """What to do with the driver's TLS, with a certificate that was made where one is needed. Raises MissingExtra."""
+        if self.tls.mode != "end" or self.tls.certificate:
+            return self.tls
+        self._certificates = tempfile.mkdtemp(prefix="pgtrace-tls-")
+        issued = issue(Path(self._certificates), self.listen.hosts)
+        self.authority = issued.authority
+        return dataclasses.replace(self.tls, certificate=str(issued.certificate), key=str(issued.key))
 
     @property
     def host(self) -> str:
@@ -264,12 +280,10 @@ class Recorder:
         if self._log is not None:
             self._log.close()
             self._log = None
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
-        if self._socket_directory is not None:
-            shutil.rmtree(self._socket_directory, ignore_errors=True)
-            self._socket_directory = None
+        for directory in (self._temporary, self._certificates):
+            if directory is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+        self._temporary = self._certificates = None
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,4 +1,4 @@
-"""The captures in the repository: their counters and goldens are derived again from the bytes, and no driver is taken for another."""
+"""The captures in the repository: counters and goldens are derived again from the bytes, and no driver and no layer is taken for another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pgtrace.analysis import drivers, layers
 from pgtrace.analysis.trace import Trace
 from pgtrace.export import golden
 
@@ -17,8 +18,20 @@ INDISTINCT = {
     "psycopg": {"connect", "notify", "cancel", "copy_in", "copy_out"},
     "psycopg2": {"connect", "notify", "cancel", "copy_in", "copy_out", "one_query", "ten_queries", "failure"},
     "pg8000": {"connect", "notify"},
+    "django+psycopg": {"connect", "one_query", "ten_queries", "failure", "pool"},
+    "django+psycopg2": {"connect", "one_query", "ten_queries", "failure"},
+    "tortoise+psycopg": {"connect"},
+    "pdo_pgsql": {"connect", "notify"},
 }
 """Scenarios in which a driver does nothing that others do not: start-up parameters and simple queries, as libpq sends them."""
+WITHOUT_LAYER = {
+    "django+psycopg": {"connect"},
+    "django+psycopg2": {"connect"},
+    "tortoise+asyncpg": {"connect"},
+    "tortoise+psycopg": {"connect"},
+    "databases+asyncpg": {"connect", "executemany", "failure"},
+}
+"""Scenarios in which nothing passes but what anybody sends through the driver and its pool."""
 
 
 def read(path: Path) -> Trace:
@@ -32,8 +45,10 @@ def named(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def test_there_are_captures_of_every_driver() -> None:
-    assert {path.parent.name for path in FILES} >= {"asyncpg", "psycopg", "psycopg2", "pg8000", "psql"}
+def test_there_are_captures_of_every_driver_and_layer() -> None:
+    names = {path.parent.name for path in FILES}
+    assert {name for name in names if "+" not in name} == {name for name, _ in drivers.DRIVERS}
+    assert {name.partition("+")[0] for name in names if "+" in name} == {name for name, _ in layers.LAYERS}
     for suffix in (".json", ".trace"):
         assert {path.with_suffix(suffix) for path in FILES} == set(CAPTURES.glob(f"*/*{suffix}"))
 
@@ -59,16 +74,23 @@ def test_goldens_are_derived_again(path: Path) -> None:
     assert found.encode("utf-8", "surrogateescape") == path.with_suffix(".trace").read_bytes()
 
 
-def test_no_driver_is_taken_for_another() -> None:
-    """The confusion matrix: on the diagonal, or unknown where the scenario shows nothing of the driver's own."""
+def test_nobody_is_taken_for_another() -> None:
+    """The confusion matrix of drivers and of layers: on the diagonal, or nothing said where the scenario shows nothing of its own.
+
+    Not every connection of a layer's shows it: a program may open one to ask a few things through its driver alone.
+    """
     wrong = {}
     for path in FILES:
         trace = read(path)
-        drivers = {connection.driver for connection in trace.connections if connection.kind != "cancel"}
+        sessions = [connection for connection in trace.connections if connection.kind != "cancel"]
+        found = {connection.driver for connection in sessions}, {connection.layer.name for connection in sessions} - {""}
         trace.close()
-        expected = {path.parent.name}
-        if path.stem in INDISTINCT.get(path.parent.name, ()):
-            expected = {"unknown"}
-        if drivers != expected:
-            wrong[named(path)] = drivers
+        name = path.parent.name
+        layer, plus, driver = name.rpartition("+")
+        expected = (
+            {"unknown" if path.stem in INDISTINCT.get(name, ()) else driver},
+            {layer} if plus and path.stem not in WITHOUT_LAYER.get(name, ()) else set(),
+        )
+        if found != expected:
+            wrong[named(path)] = found
     assert not wrong

@@ -287,6 +287,7 @@ def test_a_kill_leaves_everything_but_the_last_quarter_second(tmp_path):
         assert stored == b"".join(struct_message(number) for number in range(len(stored) // 9))
         with pytest.raises(RecorderError):
             recorder.flush()
+        os.waitid(os.P_PID, recorder.pid, os.WEXITED | os.WNOWAIT)  # its pipes close a moment before it is gone
         assert not recorder.alive
 
 
@@ -353,6 +354,7 @@ def test_a_closed_stdout_is_harmless():
         "temporary": None,
         "rtt_ns": 0,
         "allow_others": False,
+        "tls": {},
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

@@ -27,6 +27,11 @@ class Target:
 
 Play = Callable[[Target], None]
 
+
+class Unavailable(Exception):
+    """What a driver needs is not on this machine; says what."""
+
+
 SCENARIOS: Final = {
     "connect": "a connection, and its end",
     "one_query": "one query with a parameter",

@@ -16,14 +16,17 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import describe, details, drivers, introspection, notation
+from pgtrace.analysis import describe, details, drivers, introspection, layers, notation, security
 from pgtrace.analysis.copies import Copies, contents
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.inside import Inside, message_inside
-from pgtrace.analysis.marks import Interval
+from pgtrace.analysis.layers import Layer
+from pgtrace.analysis.marks import OpenMark
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
+from pgtrace.capture import peer
+from pgtrace.capture.record import DECRYPTED
 from pgtrace.protocol import codes, fields, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
 EVIDENCE_KEPT: Final = 24
-"""Statement names, queries and flights that are looked at to tell a driver."""
+"""Statement names, queries and flights that are looked at to tell a driver and the layer above it."""
 _EVIDENCE_ROUND_TRIPS: Final = 200
 _LABELLED_STATEMENTS: Final = 3
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
@@ -90,6 +93,8 @@ class Connection(Observer):
         self.unrecognized_options: tuple[str, ...] = ()
         """Protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
+        self.authentication: dict[str, str] = {}
+        """How its driver authenticated (security.py)."""
         self._counters: Counters | None = None
         self._kind = ""
         self._application_name = ""
@@ -105,8 +110,7 @@ class Connection(Observer):
         self._flights: Counter[str] = Counter()
         self._gathered = False
         """Whether enough was seen to tell the driver, as far as it can be told."""
-        self._identified: drivers.Identification | None = None
-        self._latest_identification = drivers.Identification()
+        self._identity: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
         self._weighed: tuple[int, ...] = ()
         """How much evidence there was when it was last weighed."""
         self.copies = Copies(trace.may_log)
@@ -149,6 +153,14 @@ class Connection(Observer):
         if not session.terminated and session.startup:
             self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
+
+    def learn(self, key: str, value: str) -> None:
+        """A fact about it."""
+        self.facts[key] = value
+        if key == "server":
+            self.upstream = value
+        elif key == DECRYPTED and self.session is not None:
+            self.session.decrypted()
 
     def gap(self, time_ns: int) -> None:
         """Bytes of it are missing."""
@@ -211,11 +223,21 @@ class Connection(Observer):
     @property
     def driver(self) -> str:
         """The client library, or `unknown`."""
-        return self._identify().driver
+        return self._identify()[0].driver
 
     @property
     def driver_evidence(self) -> tuple[str, ...]:
-        return self._identify().evidence
+        return self._identify()[0].evidence
+
+    @property
+    def layer(self) -> Layer:
+        """What stands above the driver, with the evidence; layers.NONE where nothing shows."""
+        return self._identify()[1]
+
+    @property
+    def peer_process(self) -> peer.Process | None:
+        """The process at the driver's end, where the recorder ran on its host and found it."""
+        return peer.read(self.facts.get(peer.KEY))
 
     @property
     def statements_live(self) -> int:
@@ -519,10 +541,12 @@ class Connection(Observer):
             text = statement.sql if statement.sql is not None else describe.prepared_earlier(statement.name)
             if text not in texts:
                 texts.append(text)
+        if len(self._queries) < EVIDENCE_KEPT:
+            simple = [statement.sql or "" for statement in round_trip.statements if statement.simple]
+            if simple:
+                self._queries.setdefault("; ".join(simple))
         if round_trip.statements and round_trip.statements[0].simple:
             sql = "; ".join(statement.sql or "" for statement in round_trip.statements)
-            if len(self._queries) < EVIDENCE_KEPT:
-                self._queries.setdefault(sql)
         else:
             sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
         if round_trip.setup and not texts:
@@ -544,15 +568,19 @@ class Connection(Observer):
 
     # Identity.
 
-    def _identify(self) -> drivers.Identification:
-        if self._identified is not None:
-            return self._identified
-        seen = (self._flights.total(), len(self._statement_names), len(self._queries), len(self._first_codes), len(self._parameter_types))
-        if seen == self._weighed:
-            return self._latest_identification
-        self._weighed = seen
-        self._latest_identification = drivers.identify(
-            Evidence(
+    def _identify(self) -> tuple[drivers.Identification, Layer]:
+        if self.session is None:
+            return self._identity
+        weighed = (
+            self._flights.total(),
+            len(self._statement_names),
+            len(self._queries),
+            len(self._first_codes),
+            len(self._parameter_types),
+        )
+        if weighed != self._weighed:
+            self._weighed = weighed
+            seen = Evidence(
                 startup_parameters=self.startup_parameters,
                 first_codes=tuple(self._first_codes),
                 statement_names=tuple(self._statement_names),
@@ -561,11 +589,13 @@ class Connection(Observer):
                 flights=self._flights,
                 parameter_types=tuple(self._parameter_types),
                 application_name=self.application_name,
+                scram_bytes=security.scram_bytes(self.session.initial_response) if self.session is not None else 0,
             )
-        )
-        if self._latest_identification.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
-            self._latest_identification = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
-        return self._latest_identification
+            identified = drivers.identify(seen)
+            if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
+                identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
+            self._identity = identified, layers.layer_of(seen)
+        return self._identity
 
     def _learn_key(self) -> None:
         session = self.session
@@ -580,14 +610,14 @@ class Connection(Observer):
         if session is None:
             return
         counters = self.counters(now_ns)
-        kind, application_name, identified = self.kind, self.application_name, self._identify()
+        kind, application_name, (identified, _) = self.kind, self.application_name, self._identify()
         self.parameters = self.startup_parameters
         self.refresh()
         self._application_name = application_name
         if self.statements is not None:
             self.statements.live(session.statements.live.values())
             self._trace.keep_statements(identified.driver, self.statements)
-        self._counters, self._kind, self._identified = counters, kind, identified
+        self._counters, self._kind = counters, kind
         self.session = self.statements = None
         self._flights = Counter()
         self._queries = self._statement_names = self._portal_names = {}
@@ -600,6 +630,7 @@ class Connection(Observer):
             return
         self.server_version = session.parameters.get("server_version", "")
         self.transaction_status = session.status
+        self.authentication = security.authentication(session.asked, session.initial_response)
         self._learn_key()
         _ = self.startup_parameters
         if session.negotiated is not None and self.protocol:

@@ -342,9 +342,7 @@ class Trace:
             self._live.pop(connection.index, None)
         elif isinstance(record, Fact):
             connection = self._connection(file, record.connection, position)
-            connection.facts[record.key] = record.value
-            if record.key == "server":
-                connection.upstream = record.value
+            connection.learn(record.key, record.value)
         elif isinstance(record, Opaque):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:

@@ -23,6 +23,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+DECRYPTED: Final = "tls.frontend"
+"""The key of a Fact: pgtrace ended the driver's TLS itself, so what follows in both directions is the plain stream. Its value is the TLS version."""
 NEITHER: Final = 2
 """The `side` of a Close that pgtrace began, and of a Gap that concerns both directions."""
 

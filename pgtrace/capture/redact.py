@@ -15,8 +15,8 @@ the reads were cut. Lengths, types and everything that is no secret stay, so a c
 - Byte i of a cancel key becomes the first byte of HMAC(key, secret[:i + 1]): nothing has to be held back, and equal keys give equal hashes, so a cancel
   still finds its session. The hash's key lives and dies with the recorder.
 - It fails closed. What cannot be framed is answered with None: that direction (both, where the two no longer agree on what is spoken) is lost for good,
-  and its bytes are to be stored as Opaque. So is everything after the backend accepted encryption. Whoever loses bytes of a connection in this phase feeds
-  no more and stores the rest as Opaque.
+  and its bytes are to be stored as Opaque. So is everything after the backend accepted encryption, unless decrypted() says that it is read as plain
+  bytes. Whoever loses bytes of a connection in this phase feeds no more and stores the rest as Opaque.
 
 The backend's direction is the one the driver sees: what pgtrace answered or rewrote belongs in here as it was sent. Framing is done again here, not by
 framing.Framer, because a secret has to be covered before its message is whole.
@@ -173,6 +173,10 @@ class Redactor:
         frontend = self._streams[FRONTEND]
         secret = frontend.head.startswith(b"p") or (frontend.cover is not None and frontend.at < frontend.size)
         return self._ready and not (self._untyped or secret or any(self._lost))
+
+    def decrypted(self) -> None:
+        """What follows an accepted SSLRequest is the plain stream: whoever records it ended TLS itself."""
+        self._lost = [False, False]
 
     @property
     def lost(self) -> bool:

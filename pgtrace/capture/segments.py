@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pgtrace.capture.blocks import CARRIED
-from pgtrace.capture.record import Close, Data, Elided, Fact, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
+from pgtrace.capture.record import DECRYPTED, Close, Data, Elided, Fact, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError, OutputExists
@@ -194,6 +194,8 @@ class SegmentWriter:
         elif isinstance(record, Fact | Made | Rewrite | Opaque | Elided) and (known := self._live.get(record.connection)):
             if isinstance(record, Fact):
                 known.facts.append(record)
+                if record.key == DECRYPTED and known.framer is not None:
+                    known.framer.decrypted()
             elif isinstance(record, Made):
                 known.offsets[BACKEND] = record.offset + len(record.data)
                 known.learn(BACKEND, record.data)

@@ -34,7 +34,9 @@ def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui:
             click.echo(f"pgtrace: {text}", err=True)
 
     no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
-    with open_scene(parse_listen(listen), write=write, keep_bytes=keep, rtt_ns=rtt, on_progress=progress) as scene:
+    with open_scene(
+        parse_listen(listen), write=write, keep_bytes=keep, rtt_ns=rtt, tls=options.driver_tls(), on_progress=progress
+    ) as scene:
         if no_tui:
             _as_table(scene, progress)
         else:

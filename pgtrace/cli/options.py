@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pgtrace.address import DEFAULT_PORT
-from pgtrace.durations import duration_ns
-from pgtrace.errors import UsageError
+from pgtrace.certificates import DriverTls
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
@@ -78,10 +78,40 @@ def recording(command: F) -> F:
             help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
         ),
         click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
+        click.option(
+            "--tls",
+            type=click.Choice(["auto", "pass"]),
+            expose_value=False,
+            callback=_keep_in_context,
+            help="A driver's TLS: end it here with a certificate made for this run, or pass it to the server, unreadable. Without: refused.",
+        ),
+        click.option(
+            "--tls-cert",
+            metavar="FILE",
+            type=FILE,
+            expose_value=False,
+            callback=_keep_in_context,
+            help="End a driver's TLS here with this certificate (the server's own lets channel binding work).",
+        ),
+        click.option("--tls-key", metavar="FILE", type=FILE, expose_value=False, callback=_keep_in_context, help="The certificate's key."),
     ]
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def driver_tls() -> DriverTls:
+    """What `--tls`, `--tls-cert` and `--tls-key` of the command that runs ask for. Raises click.UsageError where they do not go together."""
+    mode, certificate, key = (in_context(name, None) for name in ("tls", "tls_cert", "tls_key"))
+    if key and not certificate:
+        raise click.UsageError("--tls-key needs --tls-cert")
+    if mode and certificate:
+        raise click.UsageError(f"--tls {mode} and --tls-cert exclude each other")
+    if mode == "pass":
+        return DriverTls("pass")
+    if mode == "auto":
+        return DriverTls("end")
+    return DriverTls("end", os.path.abspath(certificate), os.path.abspath(key or certificate)) if certificate else DriverTls()
 
 
 def upstream(command: F) -> F:

@@ -13,6 +13,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
+from pgtrace import sanitise
 from pgtrace.errors import CaptureError, OutputExists, UsageError
 
 STDOUT: Final = "-"
@@ -38,6 +39,7 @@ class Output:
     def __init__(self, path: str, *, binary: bool) -> None:
         """Create it. Raises OutputExists, CaptureError where that is not possible, UsageError for `binary` on a terminal."""
         self.path = path
+        self._shown = path == STDOUT and sys.stdout.isatty()
         if path == STDOUT:
             if binary and sys.stdout.isatty():
                 raise UsageError("that is no text for a terminal: -o FILE, or pipe it into what reads it")
@@ -52,7 +54,13 @@ class Output:
             raise CaptureError(path, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
 
     def write(self, content: str | bytes) -> bool:
-        """Append it, text as UTF-8; False where nobody reads any more. Raises CaptureError where it cannot be written."""
+        """Append it, text as UTF-8, on a terminal with nothing in it that would be obeyed; False where nobody reads any more.
+
+        Raises CaptureError where it cannot be written.
+        """
+        if self._shown:
+            shown = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
+            content = "\t".join([sanitise.text(part, "\n") for part in shown.split("\t")])
         data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
         try:
             self._file.write(data)

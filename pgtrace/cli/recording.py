@@ -62,6 +62,19 @@ def connect_hint(recorder: Recorder, upstream: Upstream) -> str:
     return f"pgtrace: {', '.join(recorder.addresses)} -> {upstream.display}"
 
 
+def about_tls(recorder: Recorder, upstream: Upstream) -> list[str]:
+    """What drivers have to know where their TLS ends here, and what cannot work, before it does not."""
+    lines = []
+    if recorder.authority is not None:
+        lines.append(f"drivers that verify the certificate trust it with sslrootcert={recorder.authority}")
+    if recorder.tls.mode == "end" and upstream.sslmode != "disable" and upstream.unix is None:
+        lines.append(
+            "if the server does TLS too, a driver that uses channel binding (libpq at its default) fails unless the certificate is the server's own; "
+            "ways out: a plain driver leg (without --tls), channel_binding=disable in the driver, --tls-cert and --tls-key of the server, --tls pass"
+        )
+    return lines
+
+
 def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
     """One line on stderr where the recorder could not record everything; with `verbose` all it had to say."""
     if verbose and recorder.log:

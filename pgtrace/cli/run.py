@@ -61,14 +61,16 @@ def command(
     if shutil.which(arguments[0]) is None:  # before a server or a capture is made for it
         raise ProgramError(arguments[0], "it is not executable" if os.path.exists(arguments[0]) else "there is no such program")
     names = ("DATABASE_URL", *env_urls)
+    driver_tls = options.driver_tls()
     found = None if upstream == recording.EMBEDDED else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
         with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
             where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
-            with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt) as recorder:
-                variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names)
-                give_passwords(variables, recorder, private)
+            with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=driver_tls) as recorder:
+                tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
+                variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
+                _give_passwords(variables, target, recorder, private)
                 code = _run(arguments, variables)
                 kept = _summary(recorder, target, " ".join(arguments), asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
@@ -99,19 +101,16 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _summary(recorder: Recorder, target: Upstream, title: str, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool) -> bool:
-    """Print what it cost; whether every budget was kept."""
-    import msgspec
-
-    from pgtrace.analysis.budgets import evaluate
+def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     from pgtrace.analysis.trace import Trace
     from pgtrace.report import budgets as report
     from pgtrace.report import stats
+    from pgtrace.report.encoding import as_json as encoded
 
     trace = Trace.open([recorder.capture], timeline=bool(asked))
     complete = recorder.quiet(trace)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode())
+        click.echo(encoded(stats.as_dict(trace), indent=2))
     elif not quiet:
         click.echo("", err=True)
         for line in stats.as_text(trace, "driver", title):

@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 @click.option("--hex", "with_hex", is_flag=True, help="The bytes of each message below it.")
 @options.filtered
 @options.as_json
-@options.words("Every field of each message below it.")
+@options.words("Every field of each message below it, and what each connection is known by.")
 def command(files: tuple[Path, ...], with_hex: bool, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
-    import msgspec
-
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import rows, select, warn_of_losses
     from pgtrace.report import messages
+    from pgtrace.report.encoding import as_json as encoded
 
-    encoder = msgspec.json.Encoder()
     lines: Iterator[str]
+    introduced: set[int] | None = set() if verbose else None
     for trace, listed in rows(files, quiet=quiet):
         places = listed if chosen is None else select(trace, chosen, listed)
         if as_json:
-            lines = (encoder.encode(about).decode() for about in messages.rows_as_json(trace, places))
+            lines = (encoded(about) for about in messages.rows_as_json(trace, places))
         else:
-            lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose)
+            lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose, introduced=introduced)
         if not write(lines):
             break
     warn_of_losses(trace)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgtrace.address import Listen, parse_upstream
+from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
@@ -48,7 +49,13 @@ class Scene:
 
 @contextmanager
 def open_scene(
-    listen: Listen, *, write: Path | None = None, keep_bytes: int | None = None, rtt_ns: int = 0, on_progress: Progress = _silent
+    listen: Listen,
+    *,
+    write: Path | None = None,
+    keep_bytes: int | None = None,
+    rtt_ns: int = 0,
+    tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
+    on_progress: Progress = _silent,
 ) -> Iterator[Scene]:
     """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
     for variant in VARIANTS:
@@ -58,7 +65,7 @@ def open_scene(
         with EmbeddedServer() as server:
             prepare(server)
             upstream = parse_upstream(f"{server.host}:{server.port}", {})
-            with Recorder(listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns) as recorder:
+            with Recorder(listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns, tls=tls) as recorder:
                 yield Scene(server, recorder)
 
 

@@ -13,7 +13,8 @@ order of their text.
 
 Order.CONTENT, for work that a pool spreads as it likes: first what each connection is by itself (set-up, end), then for each driver the work of all its
 connections in one section, cut into units (from one ReadyForQuery outside a transaction to the next) that stand in the order of their text, those that
-prepare a named statement first. Which connection served what, and when, leaves no trace. A name that a driver drew gets the number of its statement's text
+prepare a named statement first; a round trip that does nothing else and ends with a Flush is a unit of its own. Which connection served what, and when, leaves
+no trace. A name that a driver drew gets the number of its statement's text
 among all of them.
 
 docs/golden.md has the rules with examples.
@@ -28,6 +29,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from pgtrace import sanitise
 from pgtrace.analysis import details
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.details import MessageView
@@ -39,12 +41,14 @@ from pgtrace.capture.golden import CLOSED, GOLDEN_VERSION, TITLE
 from pgtrace.errors import UsageError
 from pgtrace.export.normalising import Normaliser
 from pgtrace.export.rules import Rule
+from pgtrace.export.waiting import Waiting
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
 
 WRITTEN_BYTES = 16 * 1024 * 1024
 """A longer message is written without its fields."""
+_LONGEST_HEADER = 5
 _COMPARED_LINES = 1_000
 """Of a section, before its order among others is decided by a hash of the rest."""
 _NOTES = {
@@ -73,8 +77,8 @@ def text(
     plain: bool = False,
     everything: bool = False,
 ) -> str:
-    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises NotKept, and UsageError
-    where there is no such mark or a rule takes too long."""
+    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises UsageError where
+    there is no such mark or a rule takes too long."""
     found = lines(trace, mark=mark, places=places, order=order, rules=rules, plain=plain, everything=everything)
     return "".join([f"{line}\n" for line in found])
 
@@ -137,9 +141,13 @@ class _ByOpening:
 
     def _set_up_ns(self, index: int) -> float:
         """When its set-up ended, as far as it is here."""
-        rows = [self._trace.rows[place] for place in self._places[index]]
-        ends = [math.inf if row.is_open else row.opened_ns + (row.duration_ns or 0) for row in rows if row.shape.kind is Kind.SETUP]
-        return max(ends, default=-math.inf)
+        end = -math.inf
+        for place in self._places[index]:
+            row = self._trace.rows[place]
+            if row.shape.kind is not Kind.SETUP:
+                break
+            end = math.inf if row.is_open else row.opened_ns + (row.duration_ns or 0)
+        return end
 
     def _by_text(self, indexes: list[int]) -> list[int]:
         return sorted(indexes, key=self._key) if len(indexes) > 1 else indexes
@@ -153,7 +161,7 @@ class _ByOpening:
 
     def _heading(self, index: int, numbers: dict[int, int]) -> str:
         connection = self._trace.connections[index]
-        about = f"# connection {numbers[index]}: {connection.driver}"
+        about = f"# connection {numbers[index]}: {sanitise.text(connection.driver)}"
         rows = (self._trace.rows[place] for place in self._places[index])
         first = next((row for row in rows if row.shape.kind is not Kind.UNDECODED), None)
         if first is None:
@@ -179,13 +187,16 @@ class _ByOpening:
             kind = row.shape.kind
             begun = begun or kind is not Kind.UNDECODED  # what cannot be read before is part of having begun before
             if kind not in _NOTES:
-                yield from self._row(row, place, normaliser)
+                try:
+                    yield from self._row(row, place, normaliser)
+                except details.NotKept:
+                    yield f"# {details.NOT_KEPT}"
             elif begun:
                 yield _NOTES[kind]
 
     def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:
         """What the frontend sent, then what the backend sent; the latter waits only as long as something of the former is still to come."""
-        waiting: list[str] = []
+        waiting = Waiting()
         unsent = row.sent_bytes
         for view in details.scan(self._trace, place, WRITTEN_BYTES):
             if view.side == codes.FRONTEND:
@@ -194,12 +205,13 @@ class _ByOpening:
             elif self._everything or view.name != "AuthenticationOk":
                 waiting.append(self._line(view, normaliser))
             if unsent <= 0:
-                yield from waiting
-                waiting.clear()
-        yield from waiting
+                yield from waiting.taken()
+        yield from waiting.taken()
 
     def _line(self, view: MessageView, normaliser: Normaliser) -> str:
         length = view.size - 1 if view.is_typed else view.size
+        if len(view.body) + _LONGEST_HEADER < view.size:
+            return writing.undecoded(view.side, view.code, view.name, length)
         try:
             message = registry.decode(view.side, view.code, view.body, view.authentication)
         except MalformedMessage:
@@ -215,7 +227,7 @@ class _ByOpening:
 
 
 class _ByContent(_ByOpening):
-    """Connections without their work, then the work."""
+    """Connections without their work, then the work, which is sorted in memory."""
 
     def lines(self) -> Iterator[str]:
         """All sections."""
@@ -235,7 +247,7 @@ class _ByContent(_ByOpening):
                 prepares = any(self._trace.rows[place].shape.prepares for place in unit)
                 drivers.setdefault(connection.driver, []).append((not prepares, list(self._rows(unit, self._normaliser(connection)))))
         for driver in sorted(drivers):
-            yield f"# connections: {driver}, begun before, their work in the order of its text"
+            yield f"# connections: {sanitise.text(driver)}, begun before, their work in the order of its text"
             for _, written in sorted(drivers[driver]):
                 yield from written
 
@@ -245,9 +257,13 @@ class _ByContent(_ByOpening):
         work: dict[int, list[array[int]]] = {}
         for index, places in self._places.items():
             units: list[array[int]] = []
+            prepared: list[array[int]] = []
             ended = True
             for place in places:
                 shape = self._trace.rows[place].shape
+                if shape.prepares and not shape.depth and b"Z" not in shape.received:
+                    prepared.append(array("Q", [place]))
+                    continue
                 if shape.kind is Kind.ROUND_TRIP:
                     if ended or not units:
                         units.append(array("Q"))
@@ -256,20 +272,17 @@ class _ByContent(_ByOpening):
                     units[-1].append(place)
                 else:
                     own.setdefault(index, array("Q")).append(place)
-            work[index] = units
+            work[index] = prepared + units
         return own, work
 
     def _numbered(self, work: dict[int, list[array[int]]]) -> dict[str, int]:
         """A number for each text of a statement."""
         texts: set[str] = set()
-        for units in work.values():
-            for unit in units:
-                for place in unit:
-                    texts.update(
-                        view.statement.sql
-                        for view in details.scan(self._trace, place)
-                        if view.statement is not None and view.statement.name and view.statement.sql is not None
-                    )
+        drawing = [units for index, units in work.items() if self._normaliser(self._trace.connections[index]).names.drawn is not None]
+        for place in (place for units in drawing for unit in units for place in unit):
+            for view in details.scan(self._trace, place):
+                if view.statement is not None and view.statement.name and view.statement.sql is not None:
+                    texts.add(view.statement.sql)
         return {sql: number for number, sql in enumerate(sorted(texts), 1)}
 
     def _number(self, view: MessageView) -> int | None:

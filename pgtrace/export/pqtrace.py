@@ -13,6 +13,8 @@ from pgtrace.export import Piece, golden
 from pgtrace.export.rules import Rule
 
 _LINES_AT_ONCE = 500
+_LINES_A_ROW = 8
+"""About; for the progress bar alone."""
 
 
 def export(
@@ -25,9 +27,9 @@ def export(
     plain: bool = False,
     everything: bool = False,
 ) -> Iterator[Piece]:
-    """The text in pieces. Raises NotKept, UsageError."""
+    """The text in pieces. Raises UsageError."""
     lines = golden.lines(trace, places=places, mark=mark, order=order, rules=rules, plain=plain, everything=everything)
     done, total = 0, max(1, len(trace.rows))
     while some := list(islice(lines, _LINES_AT_ONCE)):
         done += len(some)
-        yield Piece("".join([f"{line}\n" for line in some]).encode("utf-8", "surrogateescape"), min(1.0, done / (4 * total)))
+        yield Piece("".join([f"{line}\n" for line in some]).encode("utf-8", "surrogateescape"), min(1.0, done / (_LINES_A_ROW * total)))

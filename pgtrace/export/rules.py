@@ -31,6 +31,8 @@ class Rule:
         if parts is None:
             raise UsageError(f"{text!r} is no rule: s/REGEX/TEXT/")
         expression, self.replacement = parts
+        if "\0" in self.replacement:
+            raise UsageError(f"{text!r}: no text on the wire holds a zero byte")
         try:
             self._pattern = Pattern(expression)
         except BadPattern as error:

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from pgtrace.address import Listen, Upstream
 from pgtrace.capture.record import End
+from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
 from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.server import Server
@@ -42,6 +43,7 @@ class Process:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.listen = Listen(**settings["listen"] | {"hosts": tuple(settings["listen"]["hosts"])})
         self.upstream = Upstream.of(settings["upstream"])
+        self.tls = DriverTls(**settings["tls"])
         self.rtt_ns = int(settings["rtt_ns"])
         self.allow_others = bool(settings["allow_others"])
         self.path = Path(settings["path"])
@@ -66,7 +68,7 @@ class Process:
         loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
         tape = Tape(loop.call_soon_threadsafe)
-        server = Server(self.listen, self.upstream, tape, rtt_ns=self.rtt_ns, allow_others=self.allow_others)
+        server = Server(self.listen, self.upstream, tape, tls=self.tls, rtt_ns=self.rtt_ns, allow_others=self.allow_others)
         await server.start()
         try:
             scribe = Scribe(self.writer(), os.urandom(32))

@@ -17,7 +17,7 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.proxy.relay import Leg
+from pgtrace.proxy.relay import Leg, is_tls
 
 WAITING_BYTES: Final = 256 * 1024
 
@@ -56,7 +56,7 @@ class Delayed(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._later(lambda _: self.target.eof_received(), None)
-        return True
+        return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leg.peer.write = self._leg.peer.discard

@@ -103,7 +103,7 @@ class Leg(asyncio.Protocol):
     def attach(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket: the peer writes to it from now on."""
         self.transport = cast(asyncio.Transport, transport)
-        if _is_tls(self.transport):
+        if is_tls(self.transport):
             self.transport.set_write_buffer_limits(1, 0)  # TLS counts "at least", and 0 would pause at every write
         else:
             self.transport.set_write_buffer_limits(0)
@@ -145,7 +145,7 @@ class Leg(asyncio.Protocol):
                     leg.transport.close()
         else:
             self.peer.finish()
-        return not _is_tls(self.transport)
+        return not is_tls(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lost:
@@ -285,5 +285,6 @@ def prepare_socket(sock: Any) -> None:
         pass
 
 
-def _is_tls(transport: asyncio.Transport | None) -> bool:
+def is_tls(transport: asyncio.Transport | None) -> bool:
+    """Whether that socket is encrypted here."""
     return transport is not None and transport.get_extra_info("ssl_object") is not None

@@ -20,14 +20,17 @@ from time import monotonic_ns
 from typing import Final
 
 from pgtrace.address import LOOPBACK, Listen, Upstream, bound_path, display_address, socket_path
-from pgtrace.capture.record import Mark, Open, Setting
+from pgtrace.capture import peer as peer_fact
+from pgtrace.capture.record import Fact, Mark, Open, Setting
+from pgtrace.certificates import DriverTls
 from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.peers import Found, Peers
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.startup import Reception
 from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.tls import upstream_context
+from pgtrace.proxy.tls import DriverSide, upstream_context
 from pgtrace.proxy.upstream import Endpoint
 
 BACKLOG: Final = 4096
@@ -38,11 +41,15 @@ PORT_TRIES: Final = 20
 class Server:
     """Accepts drivers and keeps their sessions."""
 
-    def __init__(self, listen: Listen, upstream: Upstream, tape: Tape, *, rtt_ns: int = 0, allow_others: bool = False) -> None:
-        """AddressError where the upstream's TLS settings cannot be used."""
+    def __init__(
+        self, listen: Listen, upstream: Upstream, tape: Tape, *, tls: DriverTls, rtt_ns: int = 0, allow_others: bool = False
+    ) -> None:
+        """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
         self.upstream = upstream
         self.context: ssl.SSLContext | None = upstream_context(upstream)
+        self.passes_tls = tls.mode == "pass"
+        self.driver_side = DriverSide(tls) if tls.mode == "end" else None
         self.cancels = CancelKeys()
         self.tape = tape
         self.sessions: dict[int, Session] = {}
@@ -62,10 +69,12 @@ class Server:
         self._kinds: set[str] = set()
         self._mark_ids: dict[str, list[int]] = {}
         self._marks = 0
+        self._peers: Peers
 
     async def start(self) -> None:
         """Listen; ListenError where that is not possible."""
         loop = asyncio.get_running_loop()
+        self._peers = Peers(lambda found: loop.call_soon_threadsafe(self._peers_found, found))
         for sock in self._unix_socket() if self.listen.unix is not None else self._tcp_sockets():
             if sock.family == socket.AF_UNIX:
                 self._servers.append(await loop.create_unix_server(lambda: Reception(self), sock=sock, backlog=BACKLOG))
@@ -79,6 +88,7 @@ class Server:
         for server in self._servers:
             server.close()
         self._servers = []
+        self._peers.stop()
         if self._own_socket is not None:
             path, inode = self._own_socket
             self._own_socket = None
@@ -100,10 +110,11 @@ class Server:
         self.sessions[session.number] = session
         self.idle.clear()
         sock = transport.get_extra_info("socket")
-        listener = Endpoint(sock.family, transport.get_extra_info("sockname")).display
-        peer = transport.get_extra_info("peername")
+        own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        listener = Endpoint(sock.family, own).display
         client = Endpoint(sock.family, peer).display if peer else "unix:"
         self.tape.add(Open(monotonic_ns(), session.number, listener, self.upstream.display, client, "", time.time_ns()))
+        self._peers.ask(session.number, sock, peer, own)
         return session
 
     def set_rtt(self, rtt_ns: int) -> None:
@@ -137,10 +148,19 @@ class Server:
         self.upstream_error = error.reason
         self._log_once(str(error))
 
+    def warn(self, text: str) -> None:
+        """Something the user should know; said once."""
+        self._log_once(text)
+
     def failed(self, error: BaseException) -> None:
         """Something of ours went wrong in one session: count it, log the first of its kind."""
         self.failures += 1
         self._log_once(f"a session failed: {type(error).__name__}: {error}")
+
+    def _peers_found(self, found: Found) -> None:
+        for number, process in found:
+            if number in self.sessions:
+                self.tape.add(Fact(monotonic_ns(), number, peer_fact.KEY, process.text))
 
     def _log_once(self, text: str) -> None:
         if text not in self._kinds and len(self._kinds) < 100:

@@ -2,10 +2,10 @@
 
 The driver's side, Reception, before an upstream exists:
 
-- SSLRequest and GSSENCRequest are answered `N` by pgtrace itself (the driver's leg is plain) and go no further. Plain bytes that came together with
-  one are refused, as the server does it (CVE-2021-23214).
+- SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (encryption.py). Plain
+  bytes that came together with one are refused, as the server does it (CVE-2021-23214). Where TLS is to be passed, the server gets the SSLRequest.
 - A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
-  it came. A driver that begins a TLS handshake at once speaks TLS with the server itself: nothing is encrypted twice.
+  it came. A driver that begins a TLS handshake at once speaks TLS with the server itself, where it does not end here: nothing is encrypted twice.
 - No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
   Everything else is closed. Once a byte of the server was forwarded nothing of ours is ever sent.
 
@@ -28,8 +28,9 @@ from pgtrace.framing import LONGEST_STARTUP, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.delay import Delayed
-from pgtrace.proxy.relay import Session
-from pgtrace.proxy.tls import ChannelBindingFilter
+from pgtrace.proxy.encryption import Handshake
+from pgtrace.proxy.relay import Session, is_tls
+from pgtrace.proxy.tls import CHANNEL_BINDING, PLUS, ChannelBindingFilter
 from pgtrace.proxy.upstream import Endpoint, Opened, open_leg
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ class Reception(asyncio.Protocol):
         self._unread = b""  # what no answer was given to yet
         self._first = b""  # what goes to the upstream first
         self._request = 0  # the code of the first packet, 0 where it is none of PostgreSQL's
-        self._replying = False
+        self._asked = 0  # the request for encryption that is to be answered
+        self._passes_tls = server.passes_tls
+        self._handshake: Handshake | None = None
+        self._heard_nothing = True
         self._over = False  # refused, or the driver is gone
         self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
@@ -60,11 +64,18 @@ class Reception(asyncio.Protocol):
         self.session.frontend.attach(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._handshake is None and data[0] == TLS_HANDSHAKE and self._heard_nothing and self.server.driver_side is not None:
+            self._encrypt(data)
+            return
+        if self._handshake is not None and not self._handshake.over:
+            self._handshake.early += data
+            return
+        self._heard_nothing = False
         self.session.frontend.record(data)
         if self._over:
             return
         self._unread += data
-        if self._task is None and not self._replying:
+        if self._task is None and not self._asked:
             self._examine()
 
     def eof_received(self) -> bool:
@@ -72,7 +83,7 @@ class Reception(asyncio.Protocol):
         self.session.end(FRONTEND, "FIN")
         if self._over or self._task is None:
             self._abandon()
-        return True
+        return not is_tls(self.session.frontend.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
@@ -80,6 +91,8 @@ class Reception(asyncio.Protocol):
             self.session.end(FRONTEND, "RST")
         if self._task is not None:
             self._task.cancel()
+        if self._handshake is not None:
+            self._handshake.task.cancel()
         backend = self.session.backend
         if backend.transport is None or backend.transport.is_closing():
             backend.lost = True
@@ -101,9 +114,9 @@ class Reception(asyncio.Protocol):
             if 8 <= length <= LONGEST_STARTUP:
                 if len(packet) < length:
                     return
-                if request in (codes.SSL_REQUEST_CODE, codes.GSSENC_REQUEST_CODE):
+                if request == codes.GSSENC_REQUEST_CODE or (request == codes.SSL_REQUEST_CODE and not self._passes_tls):
                     self._unread = packet[length:]
-                    self._replying = True
+                    self._asked = request
                     self.session.loop.call_later(self.session.rtt_ns / 1e9, self._reply) if self.session.rtt_ns else self._reply()
                     return
                 self._request = request
@@ -113,21 +126,48 @@ class Reception(asyncio.Protocol):
     def _reply(self) -> None:
         if self._over:
             return
-        self._replying = False
-        self._make(b"N")
+        asked, self._asked = self._asked, 0
+        accepts = asked == codes.SSL_REQUEST_CODE and self.server.driver_side is not None and self._handshake is None
+        if not accepts:
+            self._make(b"N")
         if self._unread:
             self._refuse("08P01", "received unencrypted data after a request for encryption", "This may be an attempt to inject bytes.")
+        elif accepts:
+            self._transport.pause_reading()  # what comes next is not for this protocol
+            self._make(b"S")
+            self._encrypt(b"")
+
+    def _encrypt(self, hello: bytes) -> None:
+        """End the driver's TLS here; `hello` is what came of it already."""
+        assert self.server.driver_side is not None
+        self._handshake = Handshake(self, self._transport, self.server.driver_side, hello)
+
+    def encrypted(self, transport: asyncio.Transport, facts: dict[str, str]) -> None:
+        """The handshake is over: what comes from here on is plain to us."""
+        self.session.frontend.attach(transport)
+        for key, value in facts.items():
+            self.fact(key, value)
+
+    def not_encrypted(self, reason: str) -> None:
+        """The handshake failed."""
+        self.fact("tls.frontend.error", reason)
+        self.server.warn(f"a driver's TLS handshake failed: {reason}")
+        self._over = True
+        self.session.backend.lost = True
+        self.session.end(FRONTEND, "FIN")
+        self._transport.abort()
+        self.session.frontend.connection_lost(None)
 
     async def _open(self) -> None:
         """Open the upstream leg; whatever happens ends here."""
         try:
             self._first, self._unread = self._unread, b""
-            encrypted = False if self._first[0] == TLS_HANDSHAKE else None
+            encrypted = False if self._first[0] == TLS_HANDSHAKE or self._request == codes.SSL_REQUEST_CODE else None
             endpoint = self.server.cancels.find(self._first) if self._request == codes.CANCEL_REQUEST_CODE else None
             self._adopt(await self._leg(endpoint, encrypted))
         except UpstreamError as error:
             self.server.upstream_failed(error)
-            self._fact("upstream.error", f"{error.upstream}: {error.reason}")
+            self.fact("upstream.error", f"{error.upstream}: {error.reason}")
             self._no_upstream(error)
         except Exception as error:  # one session's trouble is never another's
             self.server.failed(error)
@@ -138,7 +178,7 @@ class Reception(asyncio.Protocol):
         greetings: list[Greeting] = []
 
         def greet() -> asyncio.Protocol:
-            greetings.append(Greeting(self, endpoint))
+            greetings.append(Greeting(self, endpoint, self._first))
             if not session.rtt_ns:
                 return greetings[-1]
             session.backend.delayed = Delayed(session.backend, greetings[-1])
@@ -151,11 +191,13 @@ class Reception(asyncio.Protocol):
     def _adopt(self, opened: Opened) -> None:
         """The upstream is there: send what the driver sent first."""
         self._opened = opened
-        self._fact("server", opened.endpoint.display)
+        self.fact("server", opened.endpoint.display)
         tls = opened.transport.get_extra_info("ssl_object")
         if tls is not None:
-            self._fact("tls.backend", tls.version())
-            self._fact("tls.backend.cipher", tls.cipher()[0])
+            self.fact("tls.backend", tls.version())
+            self.fact("tls.backend.cipher", tls.cipher()[0])
+            if tls.selected_alpn_protocol():
+                self.fact("tls.backend.alpn", tls.selected_alpn_protocol())
         self._forward(self._first)
         if not opened.second_try:
             self.hand_over()
@@ -183,7 +225,7 @@ class Reception(asyncio.Protocol):
         assert self._opened is not None
         first, session = self._opened, self.session
         try:
-            self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
+            self.fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
             opened = await self._leg(first.endpoint, not first.encrypted)
         except UpstreamError:
             session.backend.lost = True
@@ -212,7 +254,11 @@ class Reception(asyncio.Protocol):
             leg.write(data)
 
     def _no_upstream(self, error: UpstreamError) -> None:
-        if self._request >> 16 == 3:
+        if self._request == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
+            self._request, self._task, self._passes_tls = 0, None, False
+            self._make(b"N")
+            self._transport.resume_reading()
+        elif self._request >> 16 == 3:
             hosts = self.server.upstream.hosts
             where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
             self._refuse("57P03", f"cannot reach the upstream {error.upstream}", where)
@@ -244,7 +290,8 @@ class Reception(asyncio.Protocol):
         self.session.backend.write(data)
         self.session.tape.add(Made(monotonic_ns(), self.session.number, 0, data), len(data))
 
-    def _fact(self, key: str, value: str) -> None:
+    def fact(self, key: str, value: str) -> None:
+        """Remember something about the connection that is not in its stream."""
         self.session.tape.add(Fact(monotonic_ns(), self.session.number, key, value))
 
     @property
@@ -257,13 +304,16 @@ class Reception(asyncio.Protocol):
 class Greeting(asyncio.Protocol):
     """The upstream's socket until the first ReadyForQuery."""
 
-    def __init__(self, reception: Reception, endpoint: Endpoint | None) -> None:
+    def __init__(self, reception: Reception, endpoint: Endpoint | None, first: bytes) -> None:
+        """`first` is what the upstream gets first."""
         self._reception = reception
         self._session = reception.session
         self._leg = reception.session.backend
         self._endpoint = endpoint
         self._framer = Framer(kept_bytes=512)
+        self._framer.feed(FRONTEND, first)
         self._filter: ChannelBindingFilter | None = None
+        self._binds = False  # a driver that binds to the channel would find another one than the server's
         self._second_try = False
         self._abandoned = False
 
@@ -274,7 +324,13 @@ class Greeting(asyncio.Protocol):
         """How the leg was opened; nothing has been read before."""
         self._endpoint = opened.endpoint
         self._second_try = opened.second_try
-        self._filter = ChannelBindingFilter() if opened.encrypted else None
+        if not opened.encrypted:
+            return
+        side = self._reception.server.driver_side
+        if not is_tls(self._session.frontend.transport) or side is None:
+            self._filter = ChannelBindingFilter()
+        else:
+            self._binds = opened.transport.get_extra_info("ssl_object").getpeercert(True) != side.certificate
 
     def data_received(self, data: bytes) -> None:
         if self._abandoned:
@@ -294,6 +350,10 @@ class Greeting(asyncio.Protocol):
             else:
                 session.tape.add(Rewrite(monotonic_ns(), session.number, BACKEND, 0, original, sent), len(original) + len(sent))
             for code, body, _ in self._framer.feed(BACKEND, sent):
+                if self._binds and code == ord("R") and PLUS in body:
+                    self._binds = False
+                    self._reception.fact("channel_binding", CHANNEL_BINDING)
+                    self._reception.server.warn(CHANNEL_BINDING)
                 if code == ord("K") and self._endpoint is not None:
                     self._reception.server.cancels.add(session.number, body, self._endpoint)
                 over = over or code in (ord("Z"), codes.OPAQUE)

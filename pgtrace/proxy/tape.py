@@ -21,7 +21,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, Protocol
 
-from pgtrace.capture.record import Close, Data, Gap, Made, Opaque, Record, Rewrite
+from pgtrace.capture.record import DECRYPTED, Close, Data, Fact, Gap, Made, Opaque, Record, Rewrite
 from pgtrace.capture.redact import Redactor
 from pgtrace.protocol.codes import BACKEND
 
@@ -223,7 +223,11 @@ class Scribe:
             return record._replace(offset=self._own(record.time_ns, record.connection, BACKEND, record.data))
         if isinstance(record, Rewrite):
             return record._replace(offset=self._own(record.time_ns, record.connection, record.side, record.data))
-        if isinstance(record, Gap) and record.connection:
+        if isinstance(record, Fact) and record.key == DECRYPTED:
+            stream = self._streams.setdefault(record.connection, _Stream(self._key))
+            if stream.redactor is not None:
+                stream.redactor.decrypted()
+        elif isinstance(record, Gap) and record.connection:
             stream = self._streams.setdefault(record.connection, _Stream(self._key))
             stream.offsets[record.side] += record.bytes
             if record.connection not in self._plain:

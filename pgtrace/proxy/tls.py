@@ -1,4 +1,4 @@
-"""TLS to the upstream, in libpq's words.
+"""TLS on both legs: to the upstream in libpq's words, and to the driver where pgtrace ends it.
 
     disable       never            allow    only when the server refuses without it
     prefer        when the server does it, else without          require  or not at all
@@ -11,8 +11,13 @@ must accept it.
 The answer to SSLRequest is read as exactly one byte from the bare socket, before anything else can read from it: plain bytes that somebody put behind
 it stay in the kernel and break the handshake (CVE-2021-23222).
 
-Channel binding: SCRAM-SHA-256-PLUS binds a login to the TLS connection it runs in. The driver's leg is plain, so it must not be offered the server's
-PLUS: ChannelBindingFilter takes it out of AuthenticationSASL, the only bytes of a session pgtrace ever changes.
+Channel binding: SCRAM-SHA-256-PLUS binds a login to the TLS connection it runs in. A driver on a plain leg must not be offered the server's PLUS:
+ChannelBindingFilter takes it out of AuthenticationSASL, the only bytes of a session pgtrace ever changes. With TLS on both legs nothing helps: a driver that
+binds finds another certificate than the server's, and one that is not offered PLUS takes that for an attack. Unless the certificate is the server's own,
+CHANNEL_BINDING says what can be done.
+
+The driver's leg: ALPN `postgresql` is offered, and a driver that begins with TLS at once must ask for it, as a server demands it (a browser or a port scan
+that is taken for a driver could be made to say what it does not mean).
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ import struct
 from typing import Final
 
 from pgtrace.address import Upstream
+from pgtrace.certificates import DriverTls
 from pgtrace.conninfo import SSL_MODES
 from pgtrace.errors import AddressError
 from pgtrace.protocol import codes
@@ -32,8 +38,57 @@ from pgtrace.protocol import codes
 SSL_REQUEST: Final = struct.pack(">II", 8, codes.SSL_REQUEST_CODE)
 ALPN: Final = "postgresql"
 PLUS: Final = b"SCRAM-SHA-256-PLUS"
+_BEGIN_OF_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
+_END_OF_CERTIFICATE: Final = "-----END CERTIFICATE-----\n"
 LONGEST_AUTHENTICATION: Final = 2000
 """libpq's bound on an authentication request."""
+
+
+CHANNEL_BINDING: Final = (
+    "the server offers SCRAM-SHA-256-PLUS and both legs are encrypted with different certificates: a driver that uses channel binding (libpq at its default) "
+    "is going to fail. Ways out: a plain driver leg (without --tls), channel_binding=disable in the driver, the server's own certificate and key "
+    "(--tls-cert, --tls-key), or --tls pass"
+)
+
+
+class DriverSide:
+    """What the driver's leg is encrypted with."""
+
+    def __init__(self, tls: DriverTls) -> None:
+        """AddressError where certificate or key cannot be used."""
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols([ALPN])
+        self.context.sni_callback = _remember_name
+        _log_keys(self.context)
+        try:
+            self.context.load_cert_chain(tls.certificate, tls.key or None, password=lambda: b"")
+            with open(tls.certificate, encoding="ascii") as file:
+                first = file.read().partition(_END_OF_CERTIFICATE)[0]
+            self.certificate = ssl.PEM_cert_to_DER_cert(first[first.index(_BEGIN_OF_CERTIFICATE) :] + _END_OF_CERTIFICATE)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise AddressError(tls.certificate, f"no certificate with its key for the driver's leg: {reason}") from None
+
+
+def server_name(tls: ssl.SSLObject) -> str:
+    """The name the driver asked for (SNI); empty where it asked for none."""
+    name: str = getattr(tls, "requested_name", None) or ""
+    return name
+
+
+def _remember_name(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+    tls.requested_name = name  # type: ignore[attr-defined]
+
+
+def _log_keys(context: ssl.SSLContext) -> None:
+    """SSLKEYLOGFILE, as browsers and curl have it: Wireshark can then read both legs."""
+    path = os.environ.get("SSLKEYLOGFILE")
+    if path:
+        try:
+            context.keylog_filename = path
+        except OSError as error:
+            raise AddressError(path, f"SSLKEYLOGFILE cannot be written: {error.strerror or error}") from None
 
 
 def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
@@ -43,6 +98,7 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([ALPN])
+    _log_keys(context)
     context.check_hostname = upstream.sslmode == "verify-full"
     root = upstream.sslrootcert
     if root == "system":

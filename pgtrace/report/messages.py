@@ -9,6 +9,7 @@ from pgtrace import sanitise
 from pgtrace.analysis.details import FieldView, MessageView
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
+from pgtrace.report import about
 
 _ARGUMENT_WIDTH = 96
 _SQL_WIDTH = 100
@@ -30,10 +31,20 @@ def round_trip_line(trace: Trace, row: Row) -> str:
     return f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip()
 
 
-def rows_as_text(trace: Trace, places: Iterable[int], *, with_hex: bool = False, with_fields: bool = False) -> Iterator[str]:
-    """Every message of the rows at these places, a line each, under a line for its round trip."""
+def rows_as_text(
+    trace: Trace, places: Iterable[int], *, with_hex: bool = False, with_fields: bool = False, introduced: set[int] | None = None
+) -> Iterator[str]:
+    """Every message of the rows at these places, a line each, under a line for its round trip.
+
+    A connection that is not in `introduced`, where that is given, is introduced once anything is known about it, and added: driver and layer with their
+    evidence, and its process.
+    """
     for place in places:
         row = trace.rows[place]
+        if introduced is not None and row.connection not in introduced and row.shape.kind not in (Kind.MARK, Kind.GAP):
+            known = about.lines(trace, trace.connections[row.connection])
+            yield from known
+            introduced.update([row.connection] if known else [])
         yield round_trip_line(trace, row)
         details = trace.details(place)
         for message in details.messages:

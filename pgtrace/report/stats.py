@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from pgtrace import sanitise
+from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.trace import Trace
+from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, ms, ratio, size, table
 
 SCHEMA = "pgtrace.stats/1"
@@ -53,14 +55,15 @@ def as_text(trace: Trace, by: str, title: str = "") -> list[str]:
         if not rows:
             return [*lines, "no marks: set them with Recorder.mark(), the demo sets one for each variant"]
     else:
-        head = [by, "driver", "kind"]
-        rows = [([everything, "", ""], trace.totals())]
+        head = [by, "driver", "layer", "process", "kind"]
+        rows = [([everything, "", "", "", ""], trace.totals())]
         for connection in trace.counted_connections():
-            rows.append(([trace.name_of(connection), connection.driver, connection.kind], connection.counters(trace.duration_ns)))
+            who = [connection.driver, connection.layer.name or NOTHING, about.process(connection) or NOTHING, connection.kind]
+            rows.append(([trace.name_of(connection), *who], connection.counters(trace.duration_ns)))
     if by == "mark":
         head, rows = [by], [(names[:1], counters) for names, counters in rows]
     return lines + table(
-        [*head, *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=frozenset({0} if by != "connection" else {0, 1, 2})
+        [*head, *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=frozenset({0} if by != "connection" else range(5))
     )
 
 
@@ -143,6 +146,7 @@ def _statements(trace: Trace) -> list[str]:
 
 def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
     connection.refresh()
+    process = connection.peer_process
     target = trace.connections[connection.cancels].number if connection.cancels is not None else None
     return {
         "file": trace.files[connection.file],
@@ -150,6 +154,9 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "kind": connection.kind,
         "driver": connection.driver,
         "driver_evidence": list(connection.driver_evidence),
+        "layer": connection.layer.name or None,
+        "layer_evidence": list(connection.layer.evidence),
+        "peer_process": process._asdict() if process is not None else None,
         "application_name": connection.application_name,
         "user": connection.user,
         "database": connection.database,
@@ -162,6 +169,8 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "backend_pid": connection.backend_pid,
         "startup_parameters": dict(connection.startup_parameters),
         "tls": {"frontend": connection.facts.get("tls.frontend"), "backend": connection.facts.get("tls.backend")},
+        "tls_details": security.tls(connection.facts),
+        "authentication": connection.authentication,
         "cancels": target,
         **connection.counters(trace.duration_ns).as_dict(),
     }

@@ -51,6 +51,10 @@ class Session(Exchanges):
         self.unreadable = True
         self.observer.alone(side, codes.OPAQUE, b"", length, time_ns)
 
+    def decrypted(self) -> None:
+        """What follows the acceptance of TLS is the plain stream."""
+        self.framer.decrypted()
+
     def gap(self, time_ns: int) -> None:
         """Bytes are missing from here, in either direction."""
         self.settle()
@@ -65,7 +69,7 @@ class Session(Exchanges):
 
     def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:
         """Read on in the middle of a connection, knowing what `earlier` learned from its start-up; nothing of that is counted."""
-        self.startup, self.key = earlier.startup, earlier.key
+        self.startup, self.initial_response, self.key = earlier.startup, earlier.initial_response, earlier.key
         self.negotiated, self.unrecognized_options = earlier.negotiated, earlier.unrecognized_options
         self.parameters.update(earlier.parameters)
         self._offsets = list(offsets)

@@ -212,6 +212,8 @@ class Replies(Copying, Failures):
     def _authentication(self, time_ns: int, body: bytes) -> None:
         self.authentication = codes.authentication_subtype(body)
         if self.authentication in _NEEDS_ANSWER:
+            if self.asked < 0:
+                self.asked = self.authentication
             self._pop_if(owed.STARTUP, time_ns)
 
     def _encryption_reply(self, time_ns: int, body: bytes) -> None:

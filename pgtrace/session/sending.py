@@ -187,6 +187,8 @@ class Sending(Copying):
             self._flush_point(self._owe(owed.FLUSH, time_ns), time_ns)
 
     def _authentication_response(self, time_ns: int, body: bytes) -> None:
+        if self.authentication == codes.AUTH_SASL and not self.initial_response:
+            self.initial_response = body
         self._flush_point(self._owe(owed.STARTUP, time_ns), time_ns)
 
     def _startup_message(self, time_ns: int, body: bytes) -> None:

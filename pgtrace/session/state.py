@@ -66,6 +66,10 @@ class State:
         """Transaction status of the latest ReadyForQuery."""
         self.authentication = -1
         """Subtype of the latest Authentication message."""
+        self.asked = -1
+        """Subtype of the first Authentication message that needed an answer."""
+        self.initial_response = b""
+        """Body of the SASLInitialResponse: the mechanism, and of its payload the GS2 header."""
         self.terminated = False
         self.is_closed = False
         self.unreadable = False

@@ -6,6 +6,7 @@ What is not known is left out: user and database are then the driver's own defau
 from __future__ import annotations
 
 import shlex
+import textwrap
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -68,6 +69,8 @@ class Empty(LineWidget, can_focus=True):
             said.append(("Point a driver here:", "strong"))
             said += [(f"  {part}", "text") for command in commands for part in _wrapped(sanitise.text(command), width - 4)]
             said += [(f"  also on {address}", "dim") for address in source.addresses[1:]]
+            for note in source.notes:
+                said += [("", "text"), *((line, "dim") for line in textwrap.wrap(sanitise.text(note), width - 4))]
         else:
             said.append(("nothing in this capture" if view.trace.ended else "nothing in this capture yet", "dim"))
         longest = max(cells(text) for text, _ in said)

@@ -11,6 +11,7 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from pgtrace.analysis.rows import Kind
+from pgtrace.report import about
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.listing import Item
@@ -45,12 +46,17 @@ class InspectorTitle(LineWidget):
         if row.shape.kind is Kind.MARK:
             return [lines.rule(view.pen, width, "mark", "esc closes")]
         parts = [what, " ".join((view.connection_name(row.connection), rowtext.plain(view.driver(row.connection), 20)))]
+        connection = view.connection(row.connection)
+        if connection is not None and connection.layer.name:
+            parts[-1] += f" +{rowtext.plain(connection.layer.name, 20)}"
         if row.shape.depth > 1:
             parts.append(f"depth {row.shape.depth}")
         elif row.shape.statement:
             parts.append(rowtext.plain(rowtext.statement_name(row.shape.statement, view.driver(row.connection)), 24))
         if row.shape.uncertain:
             parts.append("bytes are missing: counts are lower bounds")
+        if connection is not None:
+            parts.append(rowtext.plain(about.process(connection), 24))
         left = " · ".join(part for part in parts if part.strip())
         right = [f"{self.messages} message{'' if self.messages == 1 else 's'}", "esc closes"]
         if row.is_round_trip:

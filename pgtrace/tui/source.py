@@ -26,6 +26,8 @@ class Source:
     """Those of LOGIN that are known. A password is shown: only that of a throw-away server belongs here."""
     warning: str = ""
     """One line to show while nothing has come yet: the upstream that could not be reached."""
+    notes: tuple[str, ...] = ()
+    """What whoever points a driver here should know."""
     unsaved: bool = False
     """Whether quitting throws the recording away: ask first."""
 

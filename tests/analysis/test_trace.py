@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playbook import MS, WALL_NS, Plain, wire, write
 
-from pgtrace.analysis import connections
+from pgtrace.analysis import connections, drivers
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -72,6 +72,21 @@ def test_rows_stand_in_the_order_in_which_they_began(read: Read, tmp_path: Path)
         (Kind.CLOSED, "", "closed without Terminate", 1),
     ]
     assert [row.duration_ns for row in rows if row.is_round_trip] == [0, 20 * MS, 0, 2 * MS]
+
+
+def test_a_query_sent_ahead_of_another_is_a_text_of_its_own(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver is told by what it sent: BEGIN and a Parse behind it are two texts, two statements of one Query are one."""
+    script = (
+        "F Query BEGIN | Parse - SELECT 1 | Bind - - | Execute - | Sync\n"
+        "B CommandComplete BEGIN | ReadyForQuery T | ParseComplete | BindComplete | CommandComplete SELECT 1 | ReadyForQuery T\n"
+        "F Query SELECT 2; COMMIT\n"
+        "B CommandComplete SELECT 1 | CommandComplete COMMIT | ReadyForQuery I\n"
+    )
+    seen: list[drivers.Evidence] = []
+    monkeypatch.setattr(drivers, "identify", lambda evidence: seen.append(evidence) or drivers.Identification())
+    trace = read(write(tmp_path / "a.pgtrace", script))
+    assert trace.connections[0].driver == "unknown"
+    assert seen[-1].queries == ("SELECT 1", "BEGIN", "SELECT 2; COMMIT")
 
 
 def test_an_open_round_trip_is_a_row_and_completed_in_place(read: Read, tmp_path: Path) -> None:

@@ -6,20 +6,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from playbook import write
 
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.golden import Golden
 from pgtrace.capture.importing import Import
-from pgtrace.capture.record import Open
+from pgtrace.capture.record import End, Open, encode
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
+ASYNCPG = Path(__file__).parents[2] / "captures" / "asyncpg"
 NOT_TOLD = ("frontend_bytes", "backend_bytes", "wait_ns", "client_ns")
 """Counters a golden does not keep: drawn names and blanked errors have other lengths, and times are none of its business."""
 
@@ -121,7 +124,7 @@ def sorted_to_the_round_trip(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_however_it_is_cut(size: int) -> None:
-    content = (CAPTURES[0].parent / "failure.trace").read_bytes()
+    content = (ASYNCPG / "failure.trace").read_bytes()
     assert cut(content, size) == cut(content, len(content))
 
 
@@ -165,7 +168,7 @@ def test_what_is_no_golden(text: str, error: type[CaptureError] | None, reason: 
 
 
 def test_the_reading_commands_take_a_golden() -> None:
-    path = CAPTURES[0].with_name("ten_queries.trace")
+    path = ASYNCPG / "ten_queries.trace"
     counted = subprocess.run([sys.executable, "-m", "pgtrace", "stats", "--json", path], capture_output=True, check=True)
     totals = json.loads(counted.stdout)["totals"]
     assert (totals["setup_round_trips"], totals["round_trips"], totals["executions"]) == (4, 11, 10)
@@ -174,9 +177,25 @@ def test_the_reading_commands_take_a_golden() -> None:
 
 
 def test_export_writes_the_golden_that_is_kept(tmp_path: Path) -> None:
-    path = CAPTURES[0].with_name("ten_queries.pgtrace")
+    path = ASYNCPG / "ten_queries.pgtrace"
     out = tmp_path / "out.trace"
     subprocess.run([sys.executable, "-m", "pgtrace", "export", "--to", "pqtrace", path, "-o", out], check=True)
     assert out.read_bytes() == path.with_suffix(".trace").read_bytes()
     refused = subprocess.run([sys.executable, "-m", "pgtrace", "export", "--to", "pcapng", "--plain", path], capture_output=True, text=True)
     assert (refused.returncode, "--to pcapng knows no --plain" in refused.stderr) == (2, True)
+
+
+PIECES = st.sampled_from(
+    b"""F\t4\tSync\n|B\tNN\tErrorResponse\t S "|F\t13\tQuery\t "|# connection 1: x\n|"|'| 1|\n|\t|\\x00|NNNN|B\t9\tDataRow\t""".split(b"|")
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=4), max_size=30))
+def test_no_text_breaks_it(pieces: list[bytes]) -> None:
+    """Whatever a file holds, it is records or one error; never anything else."""
+    reader = Golden("x.trace")
+    with suppress(CaptureError):
+        records = [*reader.feed(b"".join(pieces)), *reader.finish()]
+        assert isinstance(records[-1], End)
+        for one in records:
+            encode(one)

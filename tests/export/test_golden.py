@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import playbook
 import pytest
 from playbook import write
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.capture.segments import SegmentWriter
 from pgtrace.errors import UsageError
 from pgtrace.export import golden, rules
 
@@ -194,6 +196,7 @@ def test_rules_replace_texts_and_values_and_lengths_follow(tmp_path: Path) -> No
         ("s/a/b/g", "is no rule"),
         ("s//b/", "is no rule"),
         ("s/(a/b/", "no `\\)` for this `\\(`, at character 1"),
+        ("s/a/\0/", "no text on the wire holds a zero byte"),
         ("s/a*/b/", "match at least one character"),
         (r"s/(a)\1/b/", "no back references here"),
     ],
@@ -231,3 +234,21 @@ def test_rules_of_the_nearest_settings(tmp_path: Path) -> None:
     (tmp_path / "tests" / "pyproject.toml").write_text("[tool.pgtrace.golden]\nrules = 's/a/b/'\n")
     with pytest.raises(UsageError, match="are a list of texts"):
         rules.configured(tmp_path / "tests")
+
+
+def test_what_is_no_longer_kept_is_said(tmp_path: Path) -> None:
+    script = START + "".join(f"F Query SELECT {number}\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for number in range(400))
+    records = [one._replace(time_ns=one.time_ns + 1) for one in playbook.records(script)]
+    writer = SegmentWriter(tmp_path / "kept", 1 << 20, segment_bytes=20_000)
+    for start in range(0, len(records), 50):
+        writer.write(records[start : start + 50])
+    writer.close()
+    trace = Trace.open([tmp_path / "kept"])
+    while trace.update():
+        pass
+    first = min((tmp_path / "kept").iterdir())
+    first.unlink()
+    found = golden.text(trace)
+    trace.close()
+    assert found.count("# bytes no longer kept\n") > 50
+    assert "SELECT 399" in found

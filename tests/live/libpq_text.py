@@ -7,7 +7,14 @@ import re
 from pgtrace.analysis.trace import Trace
 from pgtrace.export import golden
 
-SECRETS = {"SASLInitialResponse", "SASLResponse", "AuthenticationSASLContinue", "AuthenticationSASLFinal", "BackendKeyData"}
+SECRETS = {
+    "SASLInitialResponse",
+    "SASLResponse",
+    "AuthenticationSASLContinue",
+    "AuthenticationSASLFinal",
+    "BackendKeyData",
+    "PasswordMessage",
+}
 """Messages whose payload no capture has; of these, name and length are compared in plain mode."""
 _RECORD = re.compile(rb"^(?=[FB]\t(?:\d+|NN)\t)", re.MULTILINE)
 

@@ -19,6 +19,9 @@ import pytest
 from libpq_text import exported, traced, without_secrets
 from psycopg import pq
 
+from pgtrace.address import parse_listen, parse_upstream
+from pgtrace.recorder import Recorder
+
 Scenario = Callable[[psycopg.Connection], None]
 Play = Callable[[Scenario, str, bool], tuple[list[str], list[str]]]
 
@@ -242,3 +245,39 @@ def test_trace_counts_what_libpq_saw(play, proxy, trace_of):
     for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
         names = Counter(text.split("\t")[2].replace("SSLResponse", "SSLRequestReply") for text in expected if text[0] == side)
         assert {name: number for name, number in counted[key].items() if number and name != "AuthenticationOk"} == names
+
+
+LOGINS = {
+    "trust": "postgresql://trust_role@{place}/postgres",
+    "md5": "postgresql://md5_role:secret@{place}/postgres",
+    "clear": "postgresql://clear_role:secret@{place}/postgres",
+    "scram": "{url}",
+    "wrong password": "postgresql://md5_role:wrong@{place}/postgres",
+    "wrong SCRAM password": "postgresql://nobody:wrong@{place}/postgres",
+    "no such database": "postgresql://trust_role@{place}/nowhere",
+    "no such parameter": "postgresql://trust_role@{place}/postgres?options=-c%20nonsense%3D1",
+    "no SSLRequest": "postgresql://trust_role@{place}/postgres?sslmode=disable",
+}
+FAILING = {"wrong password", "wrong SCRAM password", "no such database", "no such parameter"}
+
+
+@pytest.mark.parametrize("mode", ["regress", "plain"])
+@pytest.mark.parametrize("login", LOGINS)
+def test_logins_are_written_the_same(login, mode, tls_server, tmp_path, trace_of):
+    """Also those that fail, but for the error that ends them: libpq does not trace it."""
+    upstream = parse_upstream(f"{tls_server.host}:{tls_server.port}", {})
+    with Recorder(parse_listen("127.0.0.1:0"), upstream, write=tmp_path / "login.pgtrace") as recorder:
+        conninfo = LOGINS[login].format(place=f"{recorder.host}:{recorder.port}", url=tls_server.url(recorder.host, recorder.port))
+        pgconn = pq.PGconn.connect_start(conninfo.encode())
+        with (tmp_path / "libpq.trace").open("wb") as file:
+            pgconn.trace(file.fileno())
+            pgconn.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS | (0 if mode == "plain" else pq.Trace.REGRESS_MODE))
+            while (status := pgconn.connect_poll()) in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
+                reads, writes = ([pgconn.socket], []) if status == pq.PollingStatus.READING else ([], [pgconn.socket])
+                assert any(select.select(reads, writes, [], 30))
+            pgconn.finish()
+        found = exported(trace_of(recorder), plain=mode == "plain")
+    expected = traced((tmp_path / "libpq.trace").read_bytes())
+    errors = [one for one in found if "\tErrorResponse\t" in one]
+    assert len(errors) == (login in FAILING)
+    assert without_secrets([one for one in found if one not in errors]) == without_secrets(expected)

@@ -60,6 +60,20 @@ def test_a_program_of_libpq_comes_through_the_proxy_and_over_tls(role, way):
     assert stats["totals"]["executions"] == 2  # psycopg's BEGIN, and the query
 
 
+@pytest.mark.parametrize("way", ["variables", "service", "password file", "channel binding"])
+def test_a_program_that_speaks_tls_itself(role, way):
+    """With --tls auto its own leg is encrypted too: what it verifies is the certificate of this run."""
+    verifying = {"PGSSLMODE": "verify-full"} if way == "password file" else {}
+    found = run("--tls", "auto", "--json", "--", sys.executable, "-c", WHO, environment=role[way] | verifying)
+    assert found.returncode == 0, found.stderr
+    printed, _, summary = found.stdout.partition("\n")
+    assert printed == "('tls_role', True)"
+    (connection,) = json.loads(summary)["connections"]
+    assert connection["tls"] == {"frontend": "TLSv1.3", "backend": "TLSv1.3"}
+    assert connection["authentication"] == {"request": "AuthenticationSASL", "mechanism": "SCRAM-SHA-256", "channel_binding": "n"}
+    assert connection["tls_details"]["frontend"]["alpn"] == "postgresql"
+
+
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_the_example_comes_through_its_url(role, driver):
     found = run("--", sys.executable, EXAMPLE, "--driver", driver, environment=role["URL"])

@@ -88,6 +88,8 @@ class Client(threading.Thread):
 def viewer(*arguments: str, temporary: Path) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
     """`pgtrace listen` on a terminal."""
     environment = os.environ | {"TMPDIR": str(temporary), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    for name in ("COLUMNS", "LINES"):  # pytest's own width is not the screen's
+        environment.pop(name, None)
     command = [sys.executable, "-c", ON_ITS_TERMINAL, "-m", "pgtrace", "listen", *arguments]
     with closing(Screen()) as screen:
         ends = {"stdin": screen.terminal, "stdout": screen.terminal, "stderr": screen.terminal}

@@ -31,7 +31,9 @@ class Terminal:
         self.before = termios.tcgetattr(worker)
         self._worker = worker
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG", "COLOR", "NO_COLOR", "TERM"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PG", "LC_", "LANG", "COLOR", "NO_COLOR", "TERM", "COLUMNS", "LINES"))
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pgtrace", *args],

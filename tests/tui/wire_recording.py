@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgtrace.capture.record import Close, Data, End, Gap, Mark, Open, Record
+from pgtrace.capture.record import Close, Data, End, Fact, Gap, Mark, Open, Record
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 
@@ -140,6 +140,9 @@ class Recording:
 
     def mark(self, name: str, begin: bool = True) -> None:
         self._put(Mark(self._time(), begin, name, 1))
+
+    def fact(self, connection: int, key: str, value: str) -> None:
+        self._put(Fact(self._time(), connection, key, value))
 
     def gap(self, connection: int, size: int) -> None:
         self._put(Gap(self._time(), connection, 1, size, 3))

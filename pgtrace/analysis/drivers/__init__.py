@@ -10,7 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.analysis.drivers import asyncpg, pg8000, psql, psycopg, psycopg2
+from pgtrace.analysis.drivers import (
+    asyncpg,
+    node_postgres,
+    pdo_pgsql,
+    pg8000,
+    pgjdbc,
+    postgres_js,
+    psql,
+    psycopg,
+    psycopg2,
+    r2dbc_postgresql,
+    ruby_pg,
+)  # fmt: skip
 from pgtrace.analysis.drivers.evidence import UNKNOWN, Evidence, Identification
 from pgtrace.analysis.drivers.names import DrawnNames
 
@@ -18,12 +30,21 @@ __all__ = ["DRAWN_NAMES", "DRIVERS", "UNKNOWN", "Evidence", "Identification", "i
 
 DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
     (asyncpg.NAME, asyncpg.evidence),
+    (pgjdbc.NAME, pgjdbc.evidence),
+    (r2dbc_postgresql.NAME, r2dbc_postgresql.evidence),
+    (postgres_js.NAME, postgres_js.evidence),
+    (node_postgres.NAME, node_postgres.evidence),
     (psql.NAME, psql.evidence),
+    (ruby_pg.NAME, ruby_pg.evidence),
+    (pdo_pgsql.NAME, pdo_pgsql.evidence),
     (pg8000.NAME, pg8000.evidence),
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
 )
-DRAWN_NAMES: Final[dict[str, DrawnNames]] = {asyncpg.NAME: asyncpg.DRAWN_NAMES}
+DRAWN_NAMES: Final[dict[str, DrawnNames]] = {
+    asyncpg.NAME: asyncpg.DRAWN_NAMES,
+    postgres_js.NAME: postgres_js.DRAWN_NAMES,
+}
 """Of the drivers whose names of statements and portals differ from run to run: what these look like."""
 
 

@@ -6,9 +6,11 @@ module reads it and says what speaks for that driver, in sentences a user can ch
 What several modules ask is answered here:
 
 - is_libpq: libpq sends user, database, replication, options, application_name, client_encoding and then datestyle, timezone, geqo, in this order, and begins
-  with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js).
+  with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js). In SCRAM its
+  user name is empty and its nonce 24 characters; others send `n=*` or the name, so the length of a message that is blanked tells them apart.
 - has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as both psycopgs send them.
-- rewritten: one statement under several texts that differ in values alone, so somebody writes values into the SQL.
+- rewritten: one statement under several texts that differ in values outside quotes alone, so somebody writes values into the SQL. In quotes PDO, which
+  emulates prepared statements, writes all of them; by what is within quotes it is not told from others.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ UNKNOWN: Final = "unknown"
 _LIBPQ_ORDER: Final = (
     "user", "database", "replication", "options", "application_name", "client_encoding", "datestyle", "timezone", "geqo",
 )  # fmt: skip
+_LIBPQ_SCRAM: Final = (0, 32, 53)
+"""Lengths of `n,,n=,r=` or `y,,n=,r=` and 24 characters, and with channel binding; 0: none was seen."""
+_QUOTED: Final = re.compile(r"'(?:[^']|'')*+'")
 _LOOKED_AT: Final = 4_000
 """Characters of an SQL text that are looked at."""
 _WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
@@ -57,6 +62,8 @@ class Evidence:
     parameter_types: tuple[tuple[int, ...], ...] = ()
     """Distinct lists of type OIDs that Parse named."""
     application_name: str = ""
+    scram_bytes: int = 0
+    """Length of the first SCRAM message, gs2 header included, which is blanked in a capture; 0 where none was seen."""
 
     @property
     def sent(self) -> Counter[str]:
@@ -81,6 +88,8 @@ class Evidence:
         if names[:2] != ["user", "database"] or any(name not in _LIBPQ_ORDER for name in names):
             return False
         ordered = sorted(names, key=_LIBPQ_ORDER.index) == names
+        if self.scram_bytes not in _LIBPQ_SCRAM:
+            return False
         asked = notation.SSL in self.first_codes or notation.GSS in self.first_codes
         return ordered and (asked or "client_encoding" not in names)
 
@@ -89,13 +98,18 @@ class Evidence:
         """Whether transactions begin and end by commands in capitals without a semicolon."""
         return any(_BARE.match(query) for query in self.queries)
 
+    @property
+    def begins_with_transaction(self) -> bool:
+        """Whether such a command is the first query: psycopg2 opens a transaction before whatever comes first."""
+        return bool(self.queries) and _BARE.match(self.queries[0]) is not None
+
     def rewritten(self) -> tuple[str, int]:
-        """The statement that came with most different values in its text, and in how many texts."""
+        """The statement that came with most different values outside quotes in its text, and in how many texts."""
         texts: dict[str, set[str]] = {}
         for query in self.queries:
             head = query[:_LOOKED_AT]
             if "/*" not in head and sqltext.words(head, 1)[:1] in _WITH_VALUES:
-                texts.setdefault(sqltext.fingerprint(head), set()).add(head)
+                texts.setdefault(sqltext.fingerprint(head), set()).add(_QUOTED.sub("''", head))
         group = max(texts.values(), key=len, default=set())
         return (sqltext.normalise(min(group)), len(group)) if group else ("", 0)
 

@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+ALL_DRAWN: Final = "drawn_"
+"""What a name begins with that had nothing but what was drawn."""
 _NAMED: Final = re.compile(
     r'(\b(?i:DEALLOCATE|EXECUTE|CLOSE)\s+(?:(?i:PREPARE)\s+)?"?|\b(?:prepared statement|portal|cursor) ")([^\s";(]{1,64})(?![^\s";(])'
 )
@@ -49,7 +51,7 @@ class StableNames:
             if number is None:
                 self._numbers[before] += 1
                 number = self._numbers[before]
-            known = self._known[name] = f"{before}{number}{behind}"
+            known = self._known[name] = f"{before}{number}{behind}" if before or behind else f"{ALL_DRAWN}{number}"
         return known
 
     def in_text(self, text: str) -> str:

@@ -8,7 +8,8 @@ Certain:
 - TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
 - ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank before the time and a cast behind.
 
-Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon.
+Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon, and type OIDs that other users
+of libpq do not send. Where all parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID 0 for each.
 
 A statement without parameters is a simple Query. A session of such Queries alone is byte for byte psycopg2's (start-up, SCRAM nonce length, BEGIN,
 Terminate, COPY were compared): it stays unknown.
@@ -32,6 +33,8 @@ _CLIENT_CURSOR: Final = re.compile(
     r"'\{[^']*\}'::int[248]\[\]|'-?\d+ days? -?\d+:\d\d:\d\d(?:\.\d+)?'::interval|'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"
 )
 _INT2: Final = 21
+_PYTHON_TYPES: Final = frozenset({20, 23, 701, 1082, 1083, 1114, 1184, 1186, 1700, 2950})
+"""int8 int4 float8 date time timestamp timestamptz interval numeric uuid."""
 _EXTENDED: Final = ("PBDES", "PBDE×", "PBDESH")
 
 
@@ -60,6 +63,7 @@ def _habits(seen: Evidence) -> list[str]:
         found.append("TypeInfo's query for types")
     if first(_CLIENT_CURSOR, seen.queries) is not None:
         found.append("values written into the SQL as ClientCursor writes them")
-    if any(one.startswith(_EXTENDED) for one in sent) and seen.has_bare_transactions:
-        found.append("Parse Bind Describe Execute for each query, unnamed; BEGIN without a semicolon")
+    typed = any(_PYTHON_TYPES.intersection(types) for types in seen.parameter_types)
+    if typed and any(one.startswith(_EXTENDED) for one in sent) and seen.has_bare_transactions:
+        found.append("Parse Bind Describe Execute with the types of Python values for each query, unnamed; BEGIN without a semicolon")
     return found

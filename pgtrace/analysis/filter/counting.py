@@ -26,6 +26,7 @@ from pgtrace.session.events import Exchange, Repeat, RoundTrip, Statement, Tally
 
 if TYPE_CHECKING:
     from pgtrace.analysis.drivers import Identification
+    from pgtrace.analysis.layers import Layer
 
 
 class CountedTrace(Trace):
@@ -232,7 +233,7 @@ class _CountedConnection(Connection):
         if round_trip.setup:
             self._learn_key()
 
-    def _identify(self) -> Identification:
+    def _identify(self) -> tuple[Identification, Layer]:
         """Who it is was found out on the first reading."""
         first = self._trace.selection.trace.connections
         return first[self.index]._identify() if self.index < len(first) else super()._identify()

@@ -2,13 +2,13 @@
 
 A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l` go from driver to driver, scrolling where
 not all fit; `enter` shows the round trips of the driver under the cursor. The cursor stays on its driver when the order changes. Flights and evidence at
-the end are the driver's signature.
+the end are the driver's signature; `+` is a layer above it, `name[pid]` a process that it runs in.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -16,18 +16,20 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
+from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.report import about
 from pgtrace.tui import lines, rowtext, totals
 from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, ListWidget
 
 _FLIGHTS: Final = 4
-_NAME_CELLS: Final = 13
+_NAME_CELLS: Final = 14
 """Of a driver's name before what it is known by."""
 _EVIDENCE_CELLS: Final = 120
 _LOOKED_AT: Final = 20
-"""Connections of a driver that are asked for its evidence."""
+"""Connections of a driver that are asked for its evidence, for the layers above it and their processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +211,11 @@ class Drivers(ListWidget):
         entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")
         entries.append(_Entry("known by"))
         for driver in drivers:
-            for number, text in enumerate(self._evidence(driver.driver)):
-                entries.append(_Entry("" if number else rowtext.plain(driver.driver, _NAME_CELLS - 3), words=text))
+            own = list(itertools.islice(self._connections(driver.driver), _LOOKED_AT))
+            entries += self._known(driver.driver, [text for one in own for text in one.driver_evidence])
+            for layer in dict.fromkeys(one.layer.name for one in own if one.layer.name):
+                entries += self._known(f"+{layer}", [text for one in own if one.layer.name == layer for text in one.layer.evidence])
+            entries += self._known("", [", ".join(dict.fromkeys(name for one in own if (name := about.process(one))))])
         return entries
 
     def _cell(self, counter: _Counter, counters: Counters) -> str:
@@ -231,11 +236,13 @@ class Drivers(ListWidget):
         longest = max((len(column) for column in texts), default=0)
         return [_Entry("", tuple(column[number] if number < len(column) else "" for column in texts), role) for number in range(longest)]
 
-    def _evidence(self, driver: str) -> list[str]:
-        """What the driver's first connections were known by; nothing where nothing is known."""
-        own = (connection for connection in self.view.trace.connections if self.view.driver(connection.index) == driver)
-        found = {text: None for connection in itertools.islice(own, _LOOKED_AT) for text in connection.driver_evidence}
-        return [rowtext.plain(text, _EVIDENCE_CELLS) for text in found][:_FLIGHTS]
+    def _connections(self, driver: str) -> Iterator[Connection]:
+        return (connection for connection in self.view.trace.connections if self.view.driver(connection.index) == driver)
+
+    def _known(self, name: str, texts: list[str]) -> list[_Entry]:
+        """What something is known by, a line each, its name before the first; none where nothing is."""
+        found = [rowtext.plain(text, _EVIDENCE_CELLS) for text in dict.fromkeys(texts) if text][:_FLIGHTS]
+        return [_Entry("" if number else rowtext.plain(name, _NAME_CELLS - 3), words=text) for number, text in enumerate(found)]
 
 
 def _share(value: int, executions: int) -> str:

@@ -1,0 +1,189 @@
+"""Which process is at the other end of a driver's socket, found beside the traffic: a thread looks, the loop only asks.
+
+The loop's part is one append to a queue, for a Unix socket after one getsockopt(SO_PEERCRED). The rest is the thread's, on Linux; elsewhere nobody is asked.
+
+- TCP: the kernel is asked (netlink, sock_diag(7)) for the socket whose addresses are the connection's turned round, which is the driver's own end, and says
+  its inode; the process that has `socket:[inode]` among its /proc/<pid>/fd is the one. Only addresses of this host are looked for, and only processes whose
+  descriptors may be read: those of the recorder's user, or all for root. An inherited descriptor belongs to the youngest process that has it.
+  (/proc/net/tcp says the same, for all sockets of the host in one text: looking up 300 connections of one process in it took 70 ms of CPU, asking takes 7.)
+- All that wait are looked for at once: processes found before, then all others from the youngest, until nobody is missing. So a thousand connections of one
+  process cost a few walks through its descriptors.
+- What it may cost: LINKS descriptors in one look, a tenth of one processor over time (after each look the thread rests nine times as long), WAITING
+  connections in the queue. Beyond that a connection stays without.
+
+A process that is gone, or out of sight (another user's, another container's), is not found; that is no error, and it is not looked for again. What is found
+becomes a fact (capture/peer.py) if the session still lives. It says who held the socket when it was looked at, moments after it was opened.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from pgtrace.capture.peer import Process
+
+WAITING: Final = 1000
+LINKS: Final = 20_000
+"""Descriptors that are looked at in one look."""
+KNOWN: Final = 32
+"""Processes that were found lately and are asked first."""
+REST_S: Final = 0.2
+"""The least time between two looks: what comes meanwhile shares the next."""
+REST_SHARE: Final = 9.0
+_CREDENTIALS: Final = struct.Struct("iII")
+_NAME_BYTES: Final = 256
+_SOCK_DIAG: Final = 4
+_BY_FAMILY: Final = 20
+_REQUEST: Final = 1
+_ALL_STATES: Final = 0xFFFFFFFF
+_ANY: Final = b"\xff" * 8
+"""The cookie of whichever socket it is."""
+_ASK: Final = struct.Struct("=IHHIIBBxxI4s16s16s4x8s")
+"""nlmsghdr (length, type, flags, sequence, port), inet_diag_req_v2 (family, protocol, states), inet_diag_sockid (ports, addresses, interface, cookie)."""
+_ANSWER: Final = struct.Struct("=16x4x4s16x16x4x8x16xI")
+"""Of nlmsghdr and inet_diag_msg: the ports, and the inode behind expires, rqueue, wqueue and uid."""
+_ANSWER_BYTES: Final = 4096
+_ANSWER_S: Final = 1.0
+
+
+class Peer(NamedTuple):
+    """A driver's socket, as the recorder's end of it tells."""
+
+    connection: int
+    pid: int
+    """Of a Unix socket; 0 where it is to be found by its addresses."""
+    ends: tuple[tuple[str, int], tuple[str, int]] | None
+    """Of TCP: the driver's address, then the recorder's."""
+
+
+Found = list[tuple[int, Process]]
+
+
+class Peers:
+    """The thread, and the queue before it."""
+
+    def __init__(self, found: Callable[[Found], object]) -> None:
+        """`found` is called in the thread, with connections and their processes; RuntimeError there ends it (the loop is closed)."""
+        self._found = found
+        self._waiting: queue.SimpleQueue[Peer | None] = queue.SimpleQueue()
+        self._stopped = False
+        if sys.platform == "linux":
+            threading.Thread(target=self._run, name="peers", daemon=True).start()
+
+    def ask(self, connection: int, sock: Any, peer: Any, own: Any) -> None:
+        """Have a driver's process looked for. Never waits; asks nobody where there is nothing to be found."""
+        found = peer_of(connection, sock, peer, own)
+        if found is not None and self._waiting.qsize() < WAITING:
+            self._waiting.put(found)
+
+    def stop(self) -> None:
+        """Nobody will be asked any more."""
+        self._stopped = True
+        self._waiting.put(None)
+
+    def _run(self) -> None:
+        known: list[int] = []
+        while not self._stopped:
+            peers = [self._waiting.get()]
+            while not self._waiting.empty():
+                peers.append(self._waiting.get())
+            began = time.monotonic()
+            try:
+                found = look([peer for peer in peers if peer is not None], known)
+            except OSError:
+                found = []
+            known = list(dict.fromkeys([*(process.pid for _, process in found), *known]))[:KNOWN]
+            try:
+                self._found(found)
+            except RuntimeError:
+                return
+            time.sleep(max(REST_S, REST_SHARE * (time.monotonic() - began)))
+
+
+def peer_of(connection: int, sock: Any, peer: Any, own: Any) -> Peer | None:
+    """What is known of the driver's end without looking; None where it is not on this host, or cannot be told on this system."""
+    if sys.platform != "linux":
+        return None
+    if sock.family == socket.AF_UNIX:
+        pid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[0]
+        return Peer(connection, pid, None) if pid else None
+    if not peer or not (peer[0] == own[0] or peer[0].startswith("127.")):
+        return None
+    return Peer(connection, 0, (peer[:2], own[:2]))
+
+
+def look(peers: Sequence[Peer], known: Iterable[int]) -> Found:
+    """The processes of these sockets, as far as they can be seen; `known` are asked first. OSError where the system gives no answer."""
+    pids = {peer.connection: peer.pid for peer in peers if peer.ends is None}
+    inodes = _inodes(peers) if len(pids) < len(peers) else {}
+    pids |= {inodes[inode]: pid for inode, pid in _owners(set(inodes), known)}
+    named = {pid: process for pid in set(pids.values()) if (process := _process(pid)) is not None}
+    return [(connection, named[pid]) for connection, pid in pids.items() if pid in named]
+
+
+def _inodes(peers: Sequence[Peer]) -> dict[str, int]:
+    """The inodes of the TCP sockets, with their connections."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(_ANSWER_S)
+        found = {_inode(kernel, *peer.ends): peer.connection for peer in peers if peer.ends is not None}
+    found.pop("0", None)
+    return found
+
+
+def _inode(kernel: socket.socket, near: tuple[str, int], far: tuple[str, int]) -> str:
+    """Of the TCP socket between these two addresses, the end that is the first one's; 0 where there is none (any more)."""
+    family = socket.AF_INET6 if ":" in near[0] else socket.AF_INET
+    local, remote = (socket.inet_pton(family, host.partition("%")[0]) for host, _ in (near, far))
+    ports = struct.pack(">HH", near[1], far[1])
+    kernel.send(_ASK.pack(_ASK.size, _BY_FAMILY, _REQUEST, 0, 0, family, socket.IPPROTO_TCP, _ALL_STATES, ports, local, remote, _ANY))
+    answer = kernel.recv(_ANSWER_BYTES)
+    found, inode = _ANSWER.unpack_from(answer) if len(answer) >= _ANSWER.size else (b"", 0)
+    return str(inode if found == ports else 0)
+
+
+def _owners(inodes: set[str], known: Iterable[int]) -> Iterator[tuple[str, int]]:
+    """The sockets of these inodes, each with a process that has it open."""
+    links = 0
+    for pid in _processes(known) if inodes else ():
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            try:
+                link = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            except OSError:
+                continue
+            links += 1
+            if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
+                inodes.discard(inode)
+                yield inode, pid
+            if not inodes or links >= LINKS:
+                return
+
+
+def _processes(known: Iterable[int]) -> Iterator[int]:
+    """Those known, then all others of this host from the youngest; never this one."""
+    first = list(known)
+    yield from first
+    try:
+        others = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return
+    yield from sorted((pid for pid in others if pid not in first and pid != os.getpid()), reverse=True)
+
+
+def _process(pid: int) -> Process | None:
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            name = file.read(_NAME_BYTES)
+    except OSError:
+        return None
+    return Process(pid, name.removesuffix(b"\n").decode("utf-8", "surrogateescape"))

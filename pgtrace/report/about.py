@@ -1,0 +1,22 @@
+"""Who is at the other end of a connection, in words: driver, layer, process, and what they are known by."""
+
+from __future__ import annotations
+
+from pgtrace import sanitise
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.trace import Trace
+
+
+def process(connection: Connection) -> str:
+    """`python3[4711]`, or nothing where it was not recorded. The name is as it came: whoever shows it sanitises it."""
+    found = connection.peer_process
+    return f"{found.name}[{found.pid}]" if found is not None else ""
+
+
+def lines(trace: Trace, connection: Connection) -> list[str]:
+    """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known."""
+    known = [(connection.driver, connection.driver_evidence), (connection.layer.name, connection.layer.evidence)]
+    told = [f"{name}: {'; '.join(evidence)}" for name, evidence in known if evidence]
+    if process(connection):
+        told.append(f"process {process(connection)}")
+    return [f"            {trace.name_of(connection)}  {sanitise.text(line)}" for line in told]
