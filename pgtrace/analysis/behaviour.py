@@ -2,7 +2,11 @@
 
 A step is a round trip, or one of the messages that are none. Two steps are equal where the driver behaved the same: the same messages, about the same
 statements, with parameters and results in the same formats, prepared or not, with the same errors. No part of it are times, values, the numbers of rows, OIDs,
-process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py).
+process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py). A
+transaction shows in its BEGIN, not in every step that is inside.
+
+A notification comes when it comes, inside a round trip or between two: it is always a step of its own. A stream of CopyData, or of encrypted bytes, is one step
+in each direction.
 
 Nor does it matter in which form the behaviour was kept: AuthenticationOk, which libpq's own trace leaves out, and how many settings a server tells at start-up
 are no part of a step. A run of DataRow or CopyData is one message, as in every flight.
@@ -16,13 +20,14 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pgtrace import sqltext
 from pgtrace.analysis import notation
 from pgtrace.analysis.connections import Connection, Note
+from pgtrace.analysis.rows import NO_FLIGHT
 from pgtrace.analysis.trace import Trace
 from pgtrace.protocol import codes, fields
 from pgtrace.protocol.codes import BACKEND
@@ -38,11 +43,15 @@ LONGEST_SQL: Final = 4_000
 """Characters of a statement that are kept to tell it."""
 TEXTS_KEPT: Final = 32 * 1024 * 1024
 """Characters of all statements together; those beyond are known by their fingerprint alone."""
+STEPS_KEPT: Final = 200_000
+"""Different steps that are told apart; those beyond are one of their kind."""
 EARLIER: Final = "(prepared earlier)"
 FUNCTION: Final = "(function call)"
 _FORMATS: Final = ("", "t", "b", "m")
 _AUTHENTICATION: Final = b"R"
 _SETTINGS: Final = re.compile(b"S{2,}")
+_NOTIFICATION: Final = ord("A")
+_STAND_INS: Final = {codes.OPAQUE: "encrypted bytes", codes.UNDECODED: "bytes that are not decoded"}
 _STREAMED: Final = frozenset({ord("d"), codes.OPAQUE, codes.UNDECODED})
 _UNSAID: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 _ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
@@ -58,6 +67,7 @@ class Part(NamedTuple):
     named: int
     """Parses under a name."""
     simple: bool
+    failed: bool
 
 
 class Step(NamedTuple):
@@ -71,8 +81,6 @@ class Step(NamedTuple):
     results: str = ""
     sqlstate: str = ""
     """Of its first error."""
-    status: str = ""
-    """Transaction status after it."""
 
     @property
     def executions(self) -> int:
@@ -100,8 +108,12 @@ class Behaviour(Trace):
         self.connection_type = _Watched
         self.steps: list[Step] = []
         """All different ones."""
+        self.is_cut = False
+        """Whether there were more than STEPS_KEPT: they may differ where that is not seen."""
         self.texts: dict[str, str] = {}
         """Normalised SQL by fingerprint, as much as is kept."""
+        self.in_transaction: set[str] = set()
+        """Statements behind which a transaction was open."""
         self._numbers: dict[Step, int] = {}
         self._text_room = TEXTS_KEPT
 
@@ -111,8 +123,12 @@ class Behaviour(Trace):
 
     def number(self, step: Step) -> int:
         """The number of a step."""
-        found = self._numbers.setdefault(step, len(self.steps))
-        if found == len(self.steps):
+        found = self._numbers.get(step)
+        if found is None:
+            if len(self.steps) >= STEPS_KEPT and step.flight != NO_FLIGHT:
+                self.is_cut = True
+                return self.number(Step(step.kind, NO_FLIGHT))
+            found = self._numbers[step] = len(self.steps)
             self.steps.append(step)
         return found
 
@@ -121,8 +137,8 @@ class Behaviour(Trace):
         if statement.sql is None:
             return FUNCTION if statement is FUNCTION_CALL else EARLIER
         fingerprint = sqltext.fingerprint(statement.sql)
-        if fingerprint not in self.texts:
-            text = sqltext.normalise(statement.sql)[:LONGEST_SQL] if self._text_room > 0 else ""
+        if self._text_room > 0 and fingerprint not in self.texts:
+            text = sqltext.normalise(statement.sql)[:LONGEST_SQL]
             self._text_room -= len(text)
             self.texts[fingerprint] = text
         return fingerprint
@@ -139,8 +155,12 @@ class _Watched(Connection):
         self._steps = array("I")
         self._executions: list[Execution] = []
         self._parses: list[Statement] = []
+        self._failures: list[Statement] = []
         self._parameters = (0, 0)  # text and binary, before the round trip that is open or was the last one
-        self._latest_step: RoundTrip | None = None
+        self._latest_trip: RoundTrip | None = None
+        self._latest_at = 0
+        self._notified = 0  # notifications in it that are steps already
+        self._stream: set[int] = set()  # steps of the stream that is passing
 
     def conversation(self) -> Conversation:
         """What it did; an open round trip as it stands."""
@@ -149,13 +169,13 @@ class _Watched(Connection):
             self.session.settle()
             current = self.session.round_trips.current
             if current is not None:
-                steps.append(self._step(current, self._executions, self._parses))
+                steps.append(self._step(current))
         return Conversation(self._trace.name_of(self), self.driver, self.kind, steps)
 
     # What the session tells.
 
     def begins(self) -> Note:
-        self._executions, self._parses = [], []
+        self._executions, self._parses, self._failures = [], [], []
         self._parameters = self._counted_parameters()
         return super().begins()
 
@@ -167,35 +187,43 @@ class _Watched(Connection):
         super().executed(execution)
         self._executions.append(execution)
 
+    def failed(self, statement: Statement | None) -> None:
+        super().failed(statement)
+        if statement is not None:
+            self._failures.append(statement)
+
     def closed(self, round_trip: RoundTrip) -> None:
         super().closed(round_trip)
-        number = self._step(round_trip, self._executions, self._parses)
-        if round_trip is self._latest_step:
-            self._steps[-1] = number
-        else:
-            self._steps.append(number)
-        self._latest_step = round_trip
+        if round_trip is not self._latest_trip:
+            self._latest_trip, self._latest_at, self._notified = round_trip, len(self._steps), 0
+            self._steps.append(0)
+            self._stream.clear()
+        self._steps[self._latest_at] = self._step(round_trip)
+        for _ in range(round_trip.received.count(_NOTIFICATION) - self._notified):
+            self._steps.append(self._trace.number(_alone(BACKEND, _NOTIFICATION)))
+            self._notified += 1
 
     def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
         if not self._gathered or exchange.note is None:
             Observer.repeated(self, exchange, repeat)
             exchange.note = self._steps[-1]
             return
-        for mark in repeat.note.marks:
-            mark.repeated(exchange.round_trip)
         self._steps.append(exchange.note)
-        self._latest_step = None
+        self._latest_trip = None
+        self._stream.clear()
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         super().alone(side, code, body, size, time_ns)
         if code in _UNSAID:
             return
-        name = codes.message_name(side, code, codes.authentication_subtype(body))
-        sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
-        number = self._trace.number(Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate))
-        if code not in _STREAMED or self._steps[-1:] != array("I", [number]):
-            self._steps.append(number)
-        self._latest_step = None
+        number = self._trace.number(_alone(side, code, body))
+        if code not in _STREAMED:
+            self._stream.clear()
+        elif number in self._stream:
+            return
+        else:
+            self._stream.add(number)
+        self._steps.append(number)
 
     def _counted_parameters(self) -> tuple[int, int]:
         if self.session is None:
@@ -203,8 +231,9 @@ class _Watched(Connection):
         tally = self.session.fold()
         return tally.params_text, tally.params_binary
 
-    def _step(self, round_trip: RoundTrip, executions: Sequence[Execution], parses: Sequence[Statement]) -> int:
+    def _step(self, round_trip: RoundTrip) -> int:
         sent, received = bytes(round_trip.sent), bytes(round_trip.received)
+        received = received.replace(bytes([_NOTIFICATION]), b"")
         kind = SETUP if round_trip.setup else ROUND_TRIP
         if not round_trip.flush_points:
             kind = OTHER
@@ -219,21 +248,30 @@ class _Watched(Connection):
             Step(
                 kind,
                 notation.flight(sent, received),
-                self._parts(round_trip, executions, parses),
+                self._parts(round_trip),
                 _FORMATS[parameters],
                 _FORMATS[results],
                 fields.error_fields(round_trip.error).get("C", "") if round_trip.error else "",
-                round_trip.status,
             )
         )
 
-    def _parts(self, round_trip: RoundTrip, executions: Sequence[Execution], parses: Sequence[Statement]) -> tuple[Part, ...]:
+    def _parts(self, round_trip: RoundTrip) -> tuple[Part, ...]:
         known = self._trace.statement
-        ran = Counter(known(execution.statement) for execution in executions if not execution.continues)
-        parsed = Counter(map(known, parses))
-        named = Counter(known(statement) for statement in parses if statement.name)
-        simple: dict[str, Any] = {}
+        ran = Counter(known(execution.statement) for execution in self._executions if not execution.continues)
+        parsed = Counter(map(known, self._parses))
+        named = Counter(known(statement) for statement in self._parses if statement.name)
+        failed = set(map(known, self._failures))
+        simple: dict[str, bool] = {}
         copying = [round_trip.copying] if round_trip.copying is not None else []
-        for statement in (*round_trip.statements, *copying, *(execution.statement for execution in executions)):
+        for statement in (*round_trip.statements, *copying, *(execution.statement for execution in self._executions)):
             simple.setdefault(known(statement), statement.simple)
-        return tuple(Part(one, ran[one], parsed[one], named[one], is_simple) for one, is_simple in simple.items())
+        if round_trip.status in ("T", "E"):
+            self._trace.in_transaction.update(simple)
+        return tuple(Part(one, ran[one], parsed[one], named[one], is_simple, one in failed) for one, is_simple in simple.items())
+
+
+def _alone(side: int, code: int, body: bytes = b"") -> Step:
+    """The step that a message outside round trips is."""
+    name = _STAND_INS.get(code) or codes.message_name(side, code, codes.authentication_subtype(body))
+    sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
+    return Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate)

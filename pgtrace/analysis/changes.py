@@ -1,29 +1,28 @@
 """What changed between two captures, in sentences: `+9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)`.
 
-Each sentence is a Change that knows what it is about and what it costs. They are made from the sums of both sides, by statement: how often it runs, how often
-it is parsed, alone or behind others, with which formats and errors. Those sums leave open where in a capture something happened; the aligned steps beside them
-(diff.py) tell.
+Each sentence is a Change that knows what it is about and what it costs. They are made from the sums of both sides (sides.py), by statement: how often it runs,
+how often it is parsed, alone or behind others, with which formats and errors. Those sums leave open where in a capture something happened; the aligned steps
+beside them (diff.py) tell.
 
-What a round trip costs is laid to its first statement, so the costs of all sentences add up to the difference of the counters. A statement's cost stands with
-the first of its sentences. BEGIN, COMMIT and their like are statements too, told as one sentence when a transaction came or went.
+A statement's cost stands with the first of its sentences, so all of them add up to the difference of the counters. BEGIN, COMMIT and their like are statements
+too, told as one sentence when a transaction came or went.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.analysis.behaviour import OTHER, ROUND_TRIP, SETUP, Conversation, Step
+from pgtrace.analysis.sides import BEGINS, ENDS, Facts, Side
 
 SQL_WIDTH: Final = 80
 _NAMED_STATEMENTS: Final = 3
 _FORMAT_WORDS: Final = {"t": "text", "b": "binary", "m": "text and binary"}
 _UNTYPED: Final = {"SSL": "SSLRequest", "GSS": "GSSENCRequest", "Start": "StartupMessage", "p": "an authentication response"}
-_BEGINS: Final = frozenset({"begin", "start"})
-_ENDS: Final = frozenset({"commit", "end", "rollback", "abort"})
 _MOSTLY: Final = 0.5
 
 
@@ -42,84 +41,6 @@ class Change:
     """Normalised SQL of the statement it is about, if it is about one."""
 
 
-@dataclass(slots=True)
-class Facts:
-    """What one statement comes to on one side."""
-
-    round_trips: int = 0
-    """Those whose first statement it is."""
-    running: int = 0
-    """Round trips in which it ran."""
-    executions: int = 0
-    simple: int = 0
-    piped: int = 0
-    """Executions in round trips with several."""
-    parses: int = 0
-    named: int = 0
-    preparing: int = 0
-    """Round trips in which it was parsed and did not run."""
-    in_transaction: bool = False
-    parameters: set[str] = field(default_factory=set)
-    results: set[str] = field(default_factory=set)
-    errors: Counter[str] = field(default_factory=Counter)
-    flights: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
-class Side:
-    """One of two captures in sums."""
-
-    steps: Counter[Step]
-    facts: dict[str, Facts]
-    texts: Mapping[str, str]
-    connections: int
-
-    @classmethod
-    def of(cls, conversations: Sequence[Conversation], steps: Sequence[Step], texts: Mapping[str, str]) -> Side:
-        """The sums of these conversations."""
-        numbers: Counter[int] = Counter()
-        for conversation in conversations:
-            numbers.update(conversation.steps)
-        side = cls(Counter({steps[number]: times for number, times in numbers.items()}), {}, texts, len(conversations))
-        for step, times in side.steps.items():
-            side._add(step, times)
-        return side
-
-    def number(self, kind: str) -> int:
-        """How many steps of a kind it has."""
-        return sum(times for step, times in self.steps.items() if step.kind == kind)
-
-    def text(self, statement: str) -> str:
-        """The SQL of a statement, or what stands for it."""
-        return self.texts.get(statement) or statement
-
-    def _add(self, step: Step, times: int) -> None:
-        together = step.executions
-        for place, part in enumerate(step.parts):
-            facts = self.facts.setdefault(part.statement, Facts())
-            facts.round_trips += times * (place == 0 and step.kind == ROUND_TRIP)
-            facts.running += times * bool(part.executions)
-            facts.executions += times * part.executions
-            facts.simple += times * part.executions * part.simple
-            facts.piped += times * part.executions * (together > 1 and not part.simple)
-            facts.parses += times * part.parses
-            facts.named += times * part.named
-            facts.preparing += times * (part.parses > 0 and not part.executions and step.kind == ROUND_TRIP)
-            facts.in_transaction |= step.status in ("T", "E")
-            facts.parameters |= {step.parameters} - {""}
-            facts.results |= {step.results} - {""} if part.executions else set()
-            facts.flights[step.flight] += times
-            if step.sqlstate and (len(step.parts) == 1 or place == len(step.parts) - 1):
-                facts.errors[step.sqlstate] += times
-        if not step.parts and step.kind == ROUND_TRIP:
-            facts = self.facts.setdefault(step.flight, Facts())
-            facts.round_trips += times
-            facts.executions += times
-            facts.flights[step.flight] += times
-            if step.sqlstate:
-                facts.errors[step.sqlstate] += times
-
-
 Between = tuple[Conversation | None, Conversation | None]
 
 
@@ -129,12 +50,17 @@ def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequ
         *_connections(differing, steps),
         *_setup(differing, steps),
         *_statements(first, second),
-        *_others(first, second),
+        *_others(differing, steps),
     ]
     if not told:
         same = first.steps == second.steps
-        told = [Change("order", "the same round trips come in another order" if same else "round trips differ in their messages")]
-    return sorted(told, key=lambda change: -abs(change.round_trips + change.setup_round_trips))
+        told = [
+            Change(
+                "order",
+                "the same round trips come in another order, or on other connections" if same else "round trips differ in their messages",
+            )
+        ]
+    return sorted(told, key=lambda change: -abs(change.round_trips) - abs(change.setup_round_trips))
 
 
 # Connections and set-up.
@@ -168,7 +94,7 @@ def _setup(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Chan
             words = f"set-up is {' · '.join(new)}, was {' · '.join(gone)}{each}"
         else:
             what = ", ".join(_asked(flight) for flight in new or gone)
-            words = f"set-up: {_counted(abs(difference), 'round trip')} {'more' if new else 'less'}{each}: {what}"
+            words = f"{what} {'is new in' if new else 'is gone from'} the set-up{each}"
         yield Change("setup", words, setup_round_trips=difference * times)
 
 
@@ -197,18 +123,17 @@ def _statements(first: Side, second: Side) -> Iterator[Change]:
                 yield Change("new" if after else "gone", words, facts.round_trips if after else -facts.round_trips, statement=text)
             continue
         cost = after.round_trips - before.round_trips if statement not in told else 0
-        for kind, words in _clauses(before, after, _short(text), cost):
+        for kind, words in _clauses(before, after, _short(text), cost, explained=statement in told):
             yield Change(kind, words, cost, statement=text)
             cost = 0
 
 
-def _clauses(before: Facts, after: Facts, text: str, cost: int) -> Iterator[tuple[str, str]]:
-    """What is different about a statement that both sides have: what explains its cost first."""
-    explained = False
-    for clause in (_protocol, _executions, _parse):
+def _clauses(before: Facts, after: Facts, text: str, cost: int, *, explained: bool) -> Iterator[tuple[str, str]]:
+    """What is different about a statement that both sides have: what explains its cost first, unless that is told already."""
+    for kind, clause in (("protocol", _protocol), ("executions", _executions), ("parse", _parse)):
         if words := clause(before, after, text):
             explained = True
-            yield clause.__name__.strip("_"), words
+            yield kind, words
     details = [
         *_formats("results", text, before.results, after.results),
         *_formats("parameters", text, before.parameters, after.parameters),
@@ -280,49 +205,37 @@ def _flights(before: Counter[str], after: Counter[str], text: str) -> str:
 def _transactions(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
     """Transactions that came or went."""
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
-        if _controls(ours, _BEGINS) or not (begins := _controls(theirs, _BEGINS)):
+        if ours.controls(BEGINS) or not (begins := theirs.controls(BEGINS)):
             continue
-        lone = [one for one in begins + _controls(theirs, _ENDS) if one not in ours.facts]
-        around = [
-            statement
-            for statement, facts in theirs.facts.items()
-            if facts.in_transaction and statement not in lone and not (statement in ours.facts and ours.facts[statement].in_transaction)
-        ]
-        names = " and ".join(dict.fromkeys(_first_word(theirs.text(one)).upper() for one in lone))
+        lone = [one for one in begins + theirs.controls(ENDS) if one not in ours.facts]
+        around = [one for one in theirs.facts if one in theirs.in_transaction - ours.in_transaction and one not in lone]
+        names = " and ".join(dict.fromkeys(theirs.first_word(one).upper() for one in lone))
         verb = "are" if " and " in names else "is"
         words = f"{names} {verb} now around" if sign > 0 else f"{names} {verb} no longer around"
         cost = sign * sum(theirs.facts[one].round_trips for one in lone)
         yield Change("transaction", f"{words} {_listed(theirs, around)}" if around else words, cost), set(lone)
 
 
-def _controls(side: Side, words: frozenset[str]) -> list[str]:
-    return [statement for statement in side.facts if statement in side.texts and _first_word(side.text(statement)) in words]
-
-
-def _first_word(text: str) -> str:
-    return next(iter(sqltext.words(text)), "").lower()
-
-
 def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
     """What ran behind one another in one round trip and does so no longer, or does so now."""
     told: set[str] = set()
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
-        for step, times in ours.steps.items():
-            about = {part.statement for part in step.parts if part.executions}
-            if step.executions < 2 or about & told or not about or any(not _is_unpiped(ours, theirs, one) for one in about):
+        for step in ours.steps:
+            about = dict.fromkeys(part.statement for part in step.parts if part.executions)
+            if step.executions < 2 or not told.isdisjoint(about) or any(not _is_unpiped(ours, theirs, one) for one in about):
                 continue
-            together = sum(other_times for other, other_times in ours.steps.items() if _runs_any(other, about))
-            apart = sum(other_times for other, other_times in theirs.steps.items() if _runs_any(other, about))
+            together = max(ours.facts[one].running for one in about)
+            apart = sum(theirs.facts[one].running for one in about)
             if together >= apart:
                 continue
-            told |= about
-            what = f"a pipeline of {step.executions}" if times == together == 1 else f"{_counted(together, 'pipeline')}"
+            told.update(about)
+            what = f"a pipeline of {step.executions}" if together == 1 else f"{_counted(together, 'pipeline')}"
             if sign > 0:
                 words = f"{what} became {_counted(apart, 'round trip')}: {_listed(ours, about)}"
             else:
                 words = f"{_counted(apart, 'round trip')} became {what}: {_listed(ours, about)}"
             cost = sum(second.facts[one].round_trips - first.facts[one].round_trips for one in about)
-            yield Change("pipeline", words, cost, statement=ours.text(next(iter(about))) if len(about) == 1 else ""), about
+            yield Change("pipeline", words, cost, statement=ours.text(next(iter(about))) if len(about) == 1 else ""), set(about)
 
 
 def _is_unpiped(ours: Side, theirs: Side, statement: str) -> bool:
@@ -332,17 +245,18 @@ def _is_unpiped(ours: Side, theirs: Side, statement: str) -> bool:
     return before.piped / before.executions - after.piped / after.executions > _MOSTLY
 
 
-def _runs_any(step: Step, statements: Iterable[str]) -> bool:
-    return any(part.executions and part.statement in statements for part in step.parts)
-
-
 # What is no round trip.
 
 
-def _others(first: Side, second: Side) -> Iterator[Change]:
-    for step in {**first.steps, **second.steps}:
-        was, now = first.steps[step], second.steps[step]
-        if step.kind != OTHER or was == now:
+def _others(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
+    counts = (Counter[Step](), Counter[Step]())
+    for pair in differing:
+        if all(pair):
+            for side, one in zip(counts, pair, strict=True):
+                side.update(steps[step] for step in (one.steps if one else ()) if steps[step].kind == OTHER)
+    for step in {**counts[0], **counts[1]}:
+        was, now = counts[0][step], counts[1][step]
+        if was == now:
             continue
         name = f"{step.flight.removeprefix('← ')}{f' {step.sqlstate}' if step.sqlstate else ''}"
         words = f"{name} is new" if not was else f"{name} is gone" if not now else f"{name} comes {_times(now)}, was {_times(was)}"

@@ -18,14 +18,13 @@ from typing import Final
 
 from pgtrace.analysis.align import align
 from pgtrace.analysis.behaviour import Behaviour, Conversation, Step
-from pgtrace.analysis.changes import Change, Side, changes
+from pgtrace.analysis.changes import Change, changes
+from pgtrace.analysis.sides import Side
 
 CONTEXT: Final = 2
 """Folded steps that are the same, told around those that are not."""
-COMPARED_PAIRS: Final = 40_000
-"""Pairs of connections that are looked at for likeness; beyond, they are paired in their order."""
-HUNKS_KEPT: Final = 200
-"""Of one pair of connections."""
+MOST_COMPARISONS: Final = 4_000_000
+"""Statements of connections that are looked at for likeness; where that is not enough, connections are paired in their order."""
 _LONGEST_GROUP: Final = 8
 
 Mark = str
@@ -60,8 +59,6 @@ class Pair:
     first: Conversation | None
     second: Conversation | None
     hunks: list[Hunk] = field(default_factory=list)
-    more_hunks: int = 0
-    """Those beyond HUNKS_KEPT."""
 
 
 @dataclass(slots=True)
@@ -87,7 +84,8 @@ def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEX
     ours, theirs = (_conversations(behaviour, numbers) for behaviour in (before, after))
     steps = list(numbers)
     texts = before.texts | after.texts
-    first, second = (Side.of(conversations, steps, texts) for conversations in (ours, theirs))
+    first = Side.of(ours, steps, texts, before.in_transaction)
+    second = Side.of(theirs, steps, texts, after.in_transaction)
     differing = [pair for pair in _paired(ours, theirs, steps) if not _is_same(pair)]
     for pair in differing:
         _compare(pair, steps, context)
@@ -127,9 +125,9 @@ def _paired(before: list[Conversation], after: list[Conversation], steps: list[S
 def _alike(before: list[Conversation], after: list[Conversation], left: list[int], right: list[int], steps: list[Step]) -> dict[int, int]:
     """Pairs by how much they have in common, those with most first; of too many by their order."""
     found: dict[int, int] = {}
-    if len(left) * len(right) <= COMPARED_PAIRS:
-        ours = {place: _outline(before[place], steps) for place in left}
-        theirs = {place: _outline(after[place], steps) for place in right}
+    ours = {place: _outline(before[place], steps) for place in left}
+    theirs = {place: _outline(after[place], steps) for place in right}
+    if len(right) * sum(map(len, ours.values())) + len(left) * sum(map(len, theirs.values())) <= MOST_COMPARISONS:
         scores = [
             (-_likeness(ours[one], theirs[other]), abs(one - other), one, other)
             for one in left
@@ -179,9 +177,6 @@ def _compare(pair: Pair, steps: list[Step], context: int | None) -> None:
     folds = list(_folded(_edits(first, second)))
     told, places = 0, (1, 1)
     for begin, end in _runs(folds, len(folds) if context is None else context):
-        if len(pair.hunks) >= HUNKS_KEPT:
-            pair.more_hunks += 1
-            continue
         places = (places[0] + _length(folds[told:begin], "-"), places[1] + _length(folds[told:begin], "+"))
         told = begin
         hunk = [Fold(times, tuple((mark, steps[step]) for mark, step in group)) for times, group in folds[begin:end]]

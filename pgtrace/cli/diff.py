@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from pgtrace.capture.inputs import STDIN
 from pgtrace.cli import options
 
 _STYLES: Final[dict[str, dict[str, Any]]] = {"-": {"fg": "red"}, "+": {"fg": "green"}, "@": {"fg": "cyan"}, "head": {"bold": True}}
@@ -28,12 +29,14 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     """
     import msgspec
 
-    from pgtrace.analysis.behaviour import Behaviour
+    from pgtrace.analysis.behaviour import STEPS_KEPT, Behaviour
     from pgtrace.analysis.diff import CONTEXT, compare
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import read_as, warn_of_losses
     from pgtrace.report import diff as report
 
+    if STDIN == os.fspath(before) == os.fspath(after):
+        raise click.UsageError("standard input can be one of the two only")
     read_both = [read_as(Behaviour, [file], quiet=quiet) for file in (before, after)]
     compared = compare(*read_both, context=None if verbose else CONTEXT)
     names = [os.fspath(file) for file in (before, after)]
@@ -44,4 +47,8 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
         write(click.style(text, **_STYLES.get(kind, {})) if coloured else text for kind, text in report.lines(compared, names))
     for trace in read_both:
         warn_of_losses(trace)
+        if trace.is_cut:
+            click.echo(
+                f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same", err=True
+            )
     ctx.exit(0 if compared.same else 1)

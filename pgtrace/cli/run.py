@@ -23,6 +23,9 @@ from pgtrace.recorder import Recorder, give_passwords, probe
 if TYPE_CHECKING:
     from pgtrace.analysis.budgets import Budget
 
+if TYPE_CHECKING:
+    from pgtrace.analysis.budgets import Budget
+
 
 @click.command(
     "run",
@@ -77,6 +80,17 @@ def command(
     ctx.exit(code or (0 if kept else 1))
 
 
+def _give_passwords(variables: dict[str, str], target: Upstream, recorder: Recorder, private: str) -> None:
+    """A private copy of the password file, with the upstream's entries for the recorder too."""
+    entries = environment.password_file(variables)
+    if not entries:
+        return
+    path = os.path.join(private, "pgpass")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(environment.repeated_passwords(entries, target, recorder.host, recorder.port))
+    variables["PGPASSFILE"] = path
+
+
 def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
     """Run the program to its end; 128+N where a signal ended it."""
     try:
@@ -101,7 +115,11 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+def _summary(recorder: Recorder, target: Upstream, title: str, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool) -> bool:
+    """Print what it cost; whether every budget was kept."""
+    import msgspec
+
+    from pgtrace.analysis.budgets import evaluate
     from pgtrace.analysis.trace import Trace
     from pgtrace.report import budgets as report
     from pgtrace.report import stats

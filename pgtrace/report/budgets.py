@@ -8,7 +8,7 @@ a terminal; Markdown gets them in code only, in fences longer than any run of ba
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -136,7 +136,7 @@ def _sentence(result: Result) -> str:
     return f"{_shown(result.subject)}: {counter} is {_number(result.actual, counter)}, {result.budget.allowed}"
 
 
-def _but(result: Result, show: Any) -> str:
+def _but(result: Result, show: Callable[[str], str]) -> str:
     """Why there is nothing to check, and what there is."""
     about = result.budget.about
     if about == "capture":

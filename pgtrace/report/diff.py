@@ -5,17 +5,17 @@
     --- a.pgtrace  c1 asyncpg
     +++ b.pgtrace  c1 asyncpg
     @@ -5 +5 @@
-      PDH → 1tT     select id, name from item where id = $1
-      BES → 2DsZ    select id, name from item where id = $1  b→b
-    ×9
-    + PDH → 1tT     ...
+      PDH → 1tT        select id, name from item where id = $1  prepares
+      ×9:
+         BES → 2DsZ    select id, name from item where id = $1  b→b
+    +    PDH → 1tT     select id, name from item where id = $1  prepares
 
 `b→b` are the formats of parameters and results. Colours are marks of a line here; who has a terminal makes colours of them (lines()).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.cells import cell_len
@@ -26,9 +26,12 @@ from pgtrace.analysis.changes import Change
 from pgtrace.analysis.diff import Comparison, Fold, Hunk, Pair
 
 SCHEMA: Final = "pgtrace.diff/1"
+SENTENCES_TOLD: Final = 30
+"""Of the most costly differences; JSON has all."""
 _FLIGHT_WIDTH: Final = 28
 _SQL_WIDTH: Final = 100
 
+Texts = Mapping[str, str]
 Line = tuple[str, str]
 """What a line is (`+`, `-`, `@`, `head` or empty), and its text."""
 
@@ -40,8 +43,10 @@ def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:
         yield "", f"the same wire behaviour: {_sums(compared)}"
         return
     yield "head", f"{first} and {second} differ: {_sums(compared)}"
-    for change in compared.changes:
+    for change in compared.changes[:SENTENCES_TOLD]:
         yield _mark(change), f"  {_sentence(change)}"
+    if (more := len(compared.changes) - SENTENCES_TOLD) > 0:
+        yield "", f"  and {more} smaller difference{'' if more == 1 else 's'}"
     for pair in compared.pairs:
         yield "", ""
         yield "-", f"--- {first}  {_named(pair.first)}"
@@ -51,8 +56,6 @@ def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:
             yield "@", f"@@ -{hunk.first} +{hunk.second} @@"
             for fold in hunk.folds:
                 yield from _fold(fold, texts)
-        if pair.more_hunks:
-            yield "@", f"@@ and {pair.more_hunks} more places @@"
 
 
 def as_dict(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
@@ -78,16 +81,15 @@ def as_dict(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pair_as_dict(pair: Pair, texts: Any) -> dict[str, Any]:
+def _pair_as_dict(pair: Pair, texts: Texts) -> dict[str, Any]:
     return {
         "a": pair.first.name if pair.first is not None else None,
         "b": pair.second.name if pair.second is not None else None,
         "hunks": [_hunk_as_dict(hunk, texts) for hunk in pair.hunks],
-        "more_hunks": pair.more_hunks,
     }
 
 
-def _hunk_as_dict(hunk: Hunk, texts: Any) -> dict[str, Any]:
+def _hunk_as_dict(hunk: Hunk, texts: Texts) -> dict[str, Any]:
     return {
         "a": hunk.first,
         "b": hunk.second,
@@ -95,7 +97,7 @@ def _hunk_as_dict(hunk: Hunk, texts: Any) -> dict[str, Any]:
     }
 
 
-def _line_as_dict(mark: str, step: Step, texts: Any) -> dict[str, Any]:
+def _line_as_dict(mark: str, step: Step, texts: Texts) -> dict[str, Any]:
     return {
         "only": {"-": "a", "+": "b"}.get(mark),
         "kind": step.kind,
@@ -103,12 +105,12 @@ def _line_as_dict(mark: str, step: Step, texts: Any) -> dict[str, Any]:
         "sql": [texts.get(part.statement) or part.statement for part in step.parts],
         "parameters": step.parameters or None,
         "results": step.results or None,
+        "prepares": any(part.named for part in step.parts),
         "sqlstate": step.sqlstate or None,
-        "transaction_status": step.status or None,
     }
 
 
-def _fold(fold: Fold, texts: Any) -> Iterator[Line]:
+def _fold(fold: Fold, texts: Texts) -> Iterator[Line]:
     if len(fold.lines) == 1:
         (mark, step), times = fold.lines[0], f"×{fold.times} " if fold.times > 1 else ""
         yield mark.strip(), f"{mark} {times}{_step(step, texts, len(times))}".rstrip()
@@ -120,14 +122,15 @@ def _fold(fold: Fold, texts: Any) -> Iterator[Line]:
         yield mark.strip(), f"{mark} {indent}{_step(step, texts, len(indent))}".rstrip()
 
 
-def _step(step: Step, texts: Any, taken: int) -> str:
+def _step(step: Step, texts: Texts, taken: int) -> str:
     """One step on one line."""
     flight = sanitise.text(step.flight)
     space = " " * max(2, _FLIGHT_WIDTH - taken - cell_len(flight))
     sql = "; ".join(dict.fromkeys(sqltext.shorten(texts.get(part.statement) or part.statement, _SQL_WIDTH) for part in step.parts))
     formats = f"{step.parameters}→{step.results}" if step.parameters or step.results else ""
+    prepares = "prepares" if any(part.named for part in step.parts) else ""
     error = f"error {step.sqlstate}" if step.sqlstate else ""
-    about = "  ".join(part for part in (sanitise.text(sqltext.shorten(sql, _SQL_WIDTH)), formats, sanitise.text(error)) if part)
+    about = "  ".join(part for part in (sanitise.text(sqltext.shorten(sql, _SQL_WIDTH)), formats, prepares, sanitise.text(error)) if part)
     return f"{flight}{space}{about}"
 
 
@@ -147,7 +150,7 @@ def _mark(change: Change) -> str:
 
 
 def _named(conversation: Conversation | None) -> str:
-    return f"{conversation.name} {conversation.driver}" if conversation is not None else "no such connection"
+    return sanitise.text(f"{conversation.name} {conversation.driver}") if conversation is not None else "no such connection"
 
 
 def _sums(compared: Comparison) -> str:
