@@ -55,6 +55,12 @@ def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[s
     return parse_upstream(None, environ)
 
 
+def plain_url(text: str) -> str | None:
+    """A connection URL as libpq writes it, `postgresql+asyncpg://` and the like too; None where it is none."""
+    scheme, _, rest = text.partition("://")
+    return f"postgresql://{rest}" if scheme.partition("+")[0] in ("postgresql", "postgres") else None
+
+
 def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
     """The environment with everything that leads to PostgreSQL leading to the recorder. Raises AddressError for an unknown service.
 

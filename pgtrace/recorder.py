@@ -35,9 +35,11 @@ from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from pgtrace import errors
-from pgtrace.address import Listen, Upstream, bound_path
+from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, bound_path, parse_listen, parse_upstream
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
-from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
+from pgtrace.durations import duration_ns
+from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
+from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError
 from pgtrace.exposure import check_exposure, check_loop
 
 START_S: Final = 20.0
@@ -101,7 +103,7 @@ class Recorder:
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary: str | None = None
         self._certificates: str | None = None
-        self._capture: Path | None = write
+        self._capture = self._write
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -280,10 +282,10 @@ class Recorder:
         if self._log is not None:
             self._log.close()
             self._log = None
-        for directory in (self._temporary, self._certificates):
+        for directory in (self._temporary, self._certificates, self._socket_directory):
             if directory is not None:
                 shutil.rmtree(directory, ignore_errors=True)
-        self._temporary = self._certificates = None
+        self._temporary = self._certificates = self._socket_directory = None
 
     def __enter__(self) -> Self:
         self.start()

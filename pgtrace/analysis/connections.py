@@ -22,7 +22,7 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.layers import Layer
-from pgtrace.analysis.marks import OpenMark
+from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.capture import peer

@@ -12,6 +12,8 @@ import click
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
+from pgtrace.durations import duration_ns
+from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
