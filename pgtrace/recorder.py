@@ -35,7 +35,16 @@ from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from pgtrace import errors
-from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, bound_path, parse_listen, parse_upstream
+from pgtrace.address import (
+    DEFAULT_LISTEN_PORT,
+    LONGEST_SOCKET_PATH,
+    Listen,
+    Upstream,
+    bound_path,
+    parse_listen,
+    parse_upstream,
+    socket_path,
+)
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
 from pgtrace.durations import duration_ns
 from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
@@ -117,7 +126,7 @@ class Recorder:
         CaptureError, RecorderError.
         """
         if self._wants_socket:
-            self._socket_directory = tempfile.mkdtemp(prefix="pgtrace-")
+            self._socket_directory = _short_directory()
             self.listen = Listen((), DEFAULT_LISTEN_PORT, self._socket_directory)
         try:
             self._start()
@@ -344,6 +353,15 @@ def give_passwords(variables: dict[str, str], recorder: Recorder, directory: str
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(repeated_passwords(entries, recorder.upstream, recorder.host, recorder.port))
     variables["PGPASSFILE"] = path
+
+
+def _short_directory() -> str:
+    """A directory only this user can enter, whose path leaves room for a socket's name."""
+    directory = tempfile.mkdtemp(prefix="pgtrace-")
+    if len(os.fsencode(socket_path(directory, DEFAULT_LISTEN_PORT))) > LONGEST_SOCKET_PATH:
+        os.rmdir(directory)
+        directory = tempfile.mkdtemp(prefix="pgtrace-", dir="/tmp")
+    return directory
 
 
 def _environment_url() -> str:

@@ -46,7 +46,7 @@ class Project:
         self.temporary.mkdir()
         monkeypatch.setenv("TMPDIR", str(self.temporary))
         monkeypatch.setattr(tempfile, "tempdir", None)
-        for name in ("CI", "GITHUB_ACTIONS", "PYTEST_ADDOPTS"):
+        for name in ("CI", "GITHUB_ACTIONS", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):  # the last: where this test is run by a worker
             monkeypatch.delenv(name, raising=False)
         pytester.makeini(INI)
 
