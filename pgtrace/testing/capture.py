@@ -6,8 +6,8 @@
         capture.mark("checkout").round_trips
         print(capture)
 
-Several files are read as one. A file may be what the reading commands take: a capture, a directory of segments, a pcap or a golden, which is imported into a private
-temporary capture first. A capture may still be growing: update() reads what has come since.
+Several files are read as one. A file may be what the reading commands take: a capture, a directory of segments, a pcap or a golden; the latter two are
+imported into a private temporary capture first. A capture may still be growing: update() reads what has come since.
 
 The statements of a mark are counted on a second reading, when the mark is asked for: a reader keeps no statements for marks nobody asks about.
 """
