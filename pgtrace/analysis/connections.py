@@ -13,6 +13,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.analysis import describe, details, drivers, introspection, layers, notation, security
@@ -21,7 +22,7 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.layers import Layer
-from pgtrace.analysis.marks import OpenMark
+from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.capture import peer
@@ -52,7 +53,7 @@ class Note:
 
     __slots__ = ("marks", "place", "position")
 
-    def __init__(self, place: int, position: int, marks: tuple[OpenMark, ...]) -> None:
+    def __init__(self, place: int, position: int, marks: tuple[Interval, ...]) -> None:
         self.place = place
         self.position = position
         self.marks = marks
@@ -245,10 +246,23 @@ class Connection(Observer):
             return self.session.statements.live_named
         return self._counters.statements_live if self._counters is not None else 0
 
+    def named_statements(self) -> Iterable[Statement]:
+        """The named statements alive; of a closed connection none."""
+        return [one for one in self.session.statements.live.values() if one.name] if self.session is not None else ()
+
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is owed and no message is cut."""
         return self.session is None or self.session.is_quiet
+
+    @property
+    def under_way(self) -> int | None:
+        """The place of the row that is still to be completed; None where nothing is owed and no message is cut."""
+        session = self.session
+        if session is None or session.is_quiet:
+            return None
+        current = session.round_trips.current
+        return current.note.place if current is not None else len(self._trace.rows)
 
     def counters(self, now_ns: int) -> Counters:
         """Its counters; for an open one up to that moment."""
@@ -298,7 +312,7 @@ class Connection(Observer):
         self._closed_before = round_trip
         self._put(round_trip)
         for mark in note.marks:
-            mark.closed(round_trip)
+            mark.closed(round_trip, self)
         if round_trip.flush_points and self.statements is not None:
             self.statements.round_trip(round_trip)
 
@@ -311,6 +325,8 @@ class Connection(Observer):
         for mark in note.marks:
             mark.repeated(exchange.round_trip)
         self.statements.repeated(exchange, repeat.wait_ns, repeat.rows)
+        for mark in trace.marks.counting:
+            mark.table(self).repeated(exchange, repeat.wait_ns, repeat.rows)
         if trace.timeline:
             if exchange.note is None:
                 exchange.note = self._look(exchange.round_trip)
@@ -329,14 +345,20 @@ class Connection(Observer):
             self._trace.slots[self.upstream, created.slot] = created.plugin
         if self.statements is not None:
             self.statements.executed(execution)
+            for mark in self._trace.marks.counting:
+                mark.table(self).executed(execution)
 
     def failed(self, statement: Statement | None) -> None:
         if statement is not None and self.statements is not None:
             self.statements.failed(statement)
+            for mark in self._trace.marks.counting:
+                mark.table(self).failed(statement)
 
     def parsed(self, statement: Statement) -> None:
         if self.statements is not None:
             self.statements.parsed(statement)
+            for mark in self._trace.marks.counting:
+                mark.table(self).parsed(statement)
         if statement.name and len(self._statement_names) < EVIDENCE_KEPT:
             self._statement_names.setdefault(statement.name)
         if statement.sql is not None and len(self._queries) < EVIDENCE_KEPT:
@@ -351,6 +373,8 @@ class Connection(Observer):
     def reused(self, statement: Statement) -> None:
         if self.statements is not None:
             self.statements.reused(statement)
+            for mark in self._trace.marks.counting:
+                mark.table(self).reused(statement)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         if not self._trace.may_log((kind, name) in self._meanings):

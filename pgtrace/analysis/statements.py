@@ -117,6 +117,12 @@ _SUMS: Final = (
 )  # fmt: skip
 
 
+def _text(statement: Statement) -> str:
+    if statement.sql is not None:
+        return statement.sql
+    return _FUNCTION if statement is FUNCTION_CALL else f"{_EARLIER} {statement.name}".rstrip()
+
+
 class StatementTable:
     """The groups of one connection, or of all closed connections of a driver."""
 
@@ -134,10 +140,12 @@ class StatementTable:
             statement.note = note = (self._age, group)
         return note[1]
 
+    def knows(self, statement: Statement) -> bool:
+        """Whether something was counted for it."""
+        return _text(statement) in self._by_text
+
     def _of(self, statement: Statement) -> Group:
-        text = statement.sql
-        if text is None:
-            text = _FUNCTION if statement is FUNCTION_CALL else f"{_EARLIER} {statement.name}".rstrip()
+        text = _text(statement)
         group = self._by_text.get(text)
         if group is None:
             if len(self._by_text) >= _TEXTS_REMEMBERED:

@@ -27,7 +27,7 @@ from pgtrace.analysis import details
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.marks import Marks
+from pgtrace.analysis.marks import Interval, Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import Group, StatementTable
 from pgtrace.analysis.types import DatabaseTypes
@@ -93,6 +93,9 @@ class Trace:
     ) -> None:
         """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths. Raises CaptureError."""
         self.timeline = timeline
+        files = [os.fspath(path) for path in paths]
+        shown = files if names is None else [os.fspath(name) for name in names]
+        self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self.memory = Memory()
         self.rows = RowIndex()
         self.connections: list[Connection] = []
@@ -107,9 +110,6 @@ class Trace:
         self.end_ns = 0
         self.gaps = 0
         self.dropped_bytes = 0
-        files = [os.fspath(path) for path in paths]
-        shown = files if names is None else [os.fspath(name) for name in names]
-        self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self._by_number: dict[tuple[int, int], Connection] = {}
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
@@ -204,6 +204,11 @@ class Trace:
         """Whether nothing is owed on any connection and no message is cut."""
         return all(connection.is_quiet for connection in self._live.values())
 
+    def under_way(self, since: int) -> set[tuple[int, int]]:
+        """Connection and place of the rows from `since` on that are still to be completed."""
+        places = ((connection.index, connection.under_way) for connection in self._live.values())
+        return {(index, place) for index, place in places if place is not None and place >= since}
+
     def close(self) -> None:
         """Close the files."""
         for file in self._files:
@@ -247,10 +252,15 @@ class Trace:
             tables[driver].merge(kept)
         for connection in self._live.values():
             connection.add_statements(tables.setdefault(connection.driver, StatementTable()))
-        for table in tables.values():
-            table.trim()
-        views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
-        return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
+        return _views(tables)
+
+    def statements_within(self, marks: Iterable[Interval]) -> list[StatementView]:
+        """Statements of marks whose statements are counted, by round trips, most first."""
+        tables: dict[str, StatementTable] = {}
+        for mark in marks:
+            for connection, table in mark.tables.items():
+                tables.setdefault(connection.driver, StatementTable()).merge(table)
+        return _views(tables)
 
     def details(self, place: int) -> details.Details:
         """The messages of the row at that place, read from the capture again."""
@@ -379,6 +389,13 @@ class Trace:
             self._by_number[file, number] = connection
             self._live[connection.index] = connection
         return connection
+
+
+def _views(tables: dict[str, StatementTable]) -> list[StatementView]:
+    for table in tables.values():
+        table.trim()
+    views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
+    return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
 
 
 def letters(number: int) -> str:

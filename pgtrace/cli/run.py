@@ -18,7 +18,10 @@ from pgtrace import environment
 from pgtrace.address import Upstream, parse_listen
 from pgtrace.cli import budgets, options, recording
 from pgtrace.errors import ProgramError
-from pgtrace.recorder import Recorder, probe
+from pgtrace.recorder import Recorder, give_passwords, probe
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.budgets import Budget
 
 if TYPE_CHECKING:
     from pgtrace.analysis.budgets import Budget
@@ -70,22 +73,11 @@ def command(
             with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=driver_tls) as recorder:
                 tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
-                _give_passwords(variables, target, recorder, private)
+                give_passwords(variables, recorder, private)
                 code = _run(arguments, variables)
                 kept = _summary(recorder, target, " ".join(arguments), asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
     ctx.exit(code or (0 if kept else 1))
-
-
-def _give_passwords(variables: dict[str, str], target: Upstream, recorder: Recorder, private: str) -> None:
-    """A private copy of the password file, with the upstream's entries for the recorder too."""
-    entries = environment.password_file(variables)
-    if not entries:
-        return
-    path = os.path.join(private, "pgpass")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(environment.repeated_passwords(entries, target, recorder.host, recorder.port))
-    variables["PGPASSFILE"] = path
 
 
 def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
