@@ -17,10 +17,11 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.theme import Theme
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import ANSI, LIGHT, MONO, Pen, choose_palette, only_ascii
@@ -36,11 +37,7 @@ class PgTraceApp(App[None]):
     TITLE = "pgtrace"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+q", "leave", show=False),
-        Binding("ctrl+c", "leave", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
     def __init__(self, view: View) -> None:
         palette = view.pen.palette
@@ -72,6 +69,7 @@ class PgTraceApp(App[None]):
     def tick(self) -> None:
         """Read on and redraw what changed."""
         self.main.footer.tick()
+        self.main.advance(time.monotonic())
         started = time.perf_counter()
         if self.view.tick(time.monotonic()):
             self.main.draw()
