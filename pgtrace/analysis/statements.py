@@ -19,7 +19,8 @@ GROUPS_KEPT: Final = 100_000
 NAMES_KEPT: Final = 16
 LONGEST_SQL: Final = 16 * 1024
 _TRIMMED_AT: Final = GROUPS_KEPT + GROUPS_KEPT // 10
-_SLICE: Final = 64
+SLICE: Final = 64
+"""Groups between two breaks where work is done by slices."""
 _TEXTS_REMEMBERED: Final = 10_000
 OTHER: Final = "(other statements)"
 """The SQL of the group that sums up those beyond the bound."""
@@ -248,7 +249,7 @@ class StatementTable:
             if mine is None:
                 mine = self._group(key, group.sql, group.fingerprint)
             mine.merge(group)
-            if not number % _SLICE:
+            if not number % SLICE:
                 yield
         if len(self.groups) >= _TRIMMED_AT:
             self.trim()

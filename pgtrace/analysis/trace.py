@@ -30,7 +30,7 @@ from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval, Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
-from pgtrace.analysis.statements import Group, StatementTable
+from pgtrace.analysis.statements import SLICE, Group, StatementTable
 from pgtrace.analysis.types import DatabaseTypes
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
@@ -277,7 +277,13 @@ class Trace:
                 break
         for table in tables.values():
             table.trim()
-        yield [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
+        views: list[StatementView] = []
+        for driver, table in tables.items():
+            for group in table.groups.values():
+                views.append(StatementView(driver, group))
+                if not len(views) % SLICE:
+                    yield None
+        yield views
 
     def _statement_sources(self) -> list[tuple[str, Callable[[StatementTable], Iterable[None]]]]:
         """Drivers, and what adds statements of theirs to a table, a slice at a time."""

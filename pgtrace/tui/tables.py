@@ -182,12 +182,11 @@ class TablePane(ListWidget, Generic[T]):
         key = self._fields[self.sorted_by].key or (lambda _, item: 0)
         keyed: list[tuple[Any, int]] = []
         for number, item in enumerate(found):
-            keyed.append((key(self, item), number))
+            keyed.append(((self.first(item) != self.reversed, key(self, item)), number))
             if not number % SLICE:
                 yield False
         keyed.sort(key=_first_of, reverse=not self.reversed)
-        ordered = [found[number] for _, number in keyed]
-        self.items = [one for one in ordered if self.first(one)] + [one for one in ordered if not self.first(one)]
+        self.items = [found[number] for _, number in keyed]
         self._find()
         yield True
 

@@ -16,7 +16,7 @@ from pgtrace.analysis.trace import StatementView
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.listing import Selection
-from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number, wrapped
+from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
 
 _BAR_CELLS = 8
 _SEEN_ON = 8
@@ -83,11 +83,18 @@ class Statements(TablePane[StatementView]):
     _shared = False
 
     def gather(self) -> Iterator[list[StatementView] | None]:
-        for found in self.view.trace.statements_by_slices():
-            if found is not None:
-                self.most_round_trips = max((view.group.round_trips for view in found), default=0)
-                self._shared = any(view.group.round_trips > view.group.round_trips_alone for view in found)
-            yield found
+        found: list[StatementView] = []
+        for gathered in self.view.trace.statements_by_slices():
+            found = gathered or found
+            yield None
+        most, shared = 0, False
+        for place, view in enumerate(found):
+            most = max(most, view.group.round_trips)
+            shared |= view.group.round_trips > view.group.round_trips_alone
+            if not place % SLICE:
+                yield None
+        self.most_round_trips, self._shared = most, shared
+        yield found
 
     def identity(self, item: StatementView) -> object:
         return item.driver, item.group.number
