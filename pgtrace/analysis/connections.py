@@ -13,7 +13,8 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgtrace.analysis import describe, details, drivers, introspection, notation
 from pgtrace.analysis.copies import Copies, contents
@@ -44,15 +45,15 @@ _MAJOR: Final = re.compile(r"\d{1,4}")
 _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 
 
-class Note:
+class Note(NamedTuple):
     """What a Connection remembers of an open round trip."""
 
-    __slots__ = ("marks", "place", "position")
+    place: int
+    position: int
+    marks: tuple[OpenMark, ...]
 
-    def __init__(self, place: int, position: int, marks: tuple[OpenMark, ...]) -> None:
-        self.place = place
-        self.position = position
-        self.marks = marks
+
+_note: Final[Callable[..., Note]] = tuple.__new__
 
 
 class Connection(Observer):
@@ -255,11 +256,13 @@ class Connection(Observer):
     def begins(self) -> Note:
         trace = self._trace
         place = trace.rows.reserve() if trace.timeline else 0
-        position = min(self._began[FRONTEND], self._began[BACKEND]) if self._unfinished_reply() else self._began[FRONTEND]
+        position = self._began[FRONTEND]
+        if self.session is not None and self.session.framer.cut[BACKEND]:
+            position = min(position, self._began[BACKEND])
         self._latest = None
         if self.copies.now is not None:
             self.copies.row_began(place)
-        return Note(place, position, trace.marks.open)
+        return _note(Note, (place, position, trace.marks.open))
 
     def counted(self, round_trip: RoundTrip) -> None:
         for mark in round_trip.note.marks:
@@ -282,18 +285,17 @@ class Connection(Observer):
         if self.statements is None or not self._gathered:
             super().repeated(exchange, repeat)
             return
-        note: Note = repeat.note
+        note: Note
+        note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes = repeat
         for mark in note.marks:
             mark.repeated(exchange.round_trip)
-        self.statements.repeated(exchange, repeat.wait_ns, repeat.rows)
+        self.statements.repeated(exchange, wait_ns, rows)
         if trace.timeline:
             if exchange.note is None:
                 exchange.note = self._look(exchange.round_trip)
             label, shape, introspects = exchange.note
-            ms = (repeat.closed_ns - repeat.opened_ns) / 1e6
-            entry = Entry(
-                note.position, repeat.opened_ns, repeat.offsets, self.index, label, shape, repeat.rows, ms, ms, repeat.sent_bytes, repeat.received_bytes
-            )  # fmt: skip
+            ms = (closed_ns - opened_ns) / 1e6
+            entry = Entry(note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes)
             trace.rows.put(note.place, entry)
             if introspects:
                 trace.types_of(self).passed(note.place)
@@ -511,9 +513,6 @@ class Connection(Observer):
         if notation.SSL in round_trip.sent or notation.GSS in round_trip.sent:
             return "encryption requested"
         return "authentication"
-
-    def _unfinished_reply(self) -> bool:
-        return self.session is not None and self.session.framer.cut[BACKEND]
 
     # Identity.
 

@@ -40,6 +40,8 @@ MEANINGS_KEPT: Final = 200_000
 FILE_SHIFT: Final = 56
 """A position in a trace is the file's number above this, and the reader's position below."""
 _READ_BYTES: Final = 1024 * 1024
+_BATCH: Final = 256
+"""Records between two looks at the clock."""
 _POSITION: Final = (1 << FILE_SHIFT) - 1
 
 
@@ -54,7 +56,7 @@ class StatementView:
 class _File:
     """One capture of the trace."""
 
-    __slots__ = ("blocks", "name", "number", "path", "reader", "shift_ns")
+    __slots__ = ("blocks", "connections", "name", "number", "path", "reader", "shift_ns")
 
     def __init__(self, path: str, number: int, name: str) -> None:
         self.path = path
@@ -64,17 +66,27 @@ class _File:
         header = self.reader.header
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
+        self.connections: dict[int, Connection] = {}
+        """By number."""
 
-    def records(self) -> Iterator[tuple[int, int, int, Record]]:
-        """(time, position, file, record) of everything that is there now."""
-        file = self.number
-        number = file << FILE_SHIFT
-        shift = self.shift_ns
+    def batches(self) -> Iterator[Batch]:
+        """Everything that is there now, some records at a time."""
+        number = self.number << FILE_SHIFT
         while blocks := self.reader.read(_READ_BYTES):
             for block in blocks:
-                position = number | block.position
-                for record in block.records:
-                    yield record[0] + shift, position, file, record
+                records = block.records
+                for start in range(0, len(records), _BATCH):
+                    yield self, number | block.position, records[start : start + _BATCH]
+
+    def records(self) -> Iterator[tuple[int, Batch]]:
+        """The same, each with its time."""
+        for file, position, records in self.batches():
+            for record in records:
+                yield record[0] + self.shift_ns, (file, position, [record])
+
+
+Batch = tuple[_File, int, list[Record]]
+"""Records of one block of a file, and the block's position."""
 
 
 class Trace:
@@ -106,13 +118,12 @@ class Trace:
         files = [os.fspath(path) for path in paths]
         shown = files if names is None else [os.fspath(name) for name in names]
         self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
-        self._by_number: dict[tuple[int, int], Connection] = {}
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
         self._meanings = 0
         self._types: dict[tuple[int, str], DatabaseTypes] = {}
         self._ended_files: set[int] = set()
-        self._pending: Iterator[tuple[int, int, int, Record]] | None = None
+        self._pending: Iterator[Batch] | None = None
 
     @classmethod
     def open(
@@ -129,10 +140,10 @@ class Trace:
         if self._pending is None:
             self._pending = self._merged()
         changed = False
-        for count, (time_ns, position, file, record) in enumerate(self._pending):
+        for file, position, records in self._pending:
             changed = True
-            self._take(time_ns, position, file, record)
-            if deadline is not None and not count & 127 and time.monotonic() > deadline:
+            self._take(file, position, records)
+            if deadline is not None and time.monotonic() > deadline:
                 break
         else:
             self._pending = None
@@ -279,35 +290,38 @@ class Trace:
 
     # Records.
 
-    def _merged(self) -> Iterator[tuple[int, int, int, Record]]:
+    def _merged(self) -> Iterator[Batch]:
         if len(self._files) == 1:
-            return self._files[0].records()
-        return heapq.merge(*(file.records() for file in self._files), key=itemgetter(0))
+            return self._files[0].batches()
+        return map(itemgetter(1), heapq.merge(*(file.records() for file in self._files), key=itemgetter(0)))
 
-    def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
+    def _take(self, file: _File, position: int, records: list[Record]) -> None:
+        shift_ns, connections = file.shift_ns, file.connections
         if not self.start_ns:
-            self.start_ns = time_ns
-        self.end_ns = time_ns if time_ns > self.end_ns else self.end_ns
-        relative = time_ns - self.start_ns
-        if type(record) is Data:  # nearly every record
-            _, number, side, offset, data = record
-            connection = self._by_number.get((file, number)) or self._connection(file, number, position)
-            connection.receive(side, relative, data, offset, position)
-        elif type(record) is Rewrite:
-            self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
-        elif type(record) is Made:
-            self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
-        elif type(record) is Open:
-            connection = self._connection(file, record.connection, position)
-            connection.listener, connection.upstream = record.listener, record.upstream
-            connection.client, connection.opened_ns = record.client, relative
-            if record.server:
-                connection.upstream = record.server
-        else:
-            self._take_rare(relative, position, file, record)
+            self.start_ns = records[0][0] + shift_ns
+        start_ns, end_ns = self.start_ns, self.end_ns
+        for record in records:
+            if type(record) is Data:  # nearly every record
+                time_ns, number, side, offset, data = record
+                time_ns += shift_ns
+                connection = connections.get(number) or self._connection(file, number, position)
+                connection.receive(side, time_ns - start_ns, data, offset, position)
+            else:
+                time_ns = record[0] + shift_ns
+                self._take_rare(time_ns - start_ns, position, file, record)
+            end_ns = max(end_ns, time_ns)
+        self.end_ns = end_ns
 
-    def _take_rare(self, relative: int, position: int, file: int, record: Record) -> None:
-        if isinstance(record, Close):
+    def _take_rare(self, relative: int, position: int, file: _File, record: Record) -> None:
+        if isinstance(record, Open):
+            connection = self._connection(file, record.connection, position)
+            connection.listener, connection.upstream = record.listener, record.server or record.upstream
+            connection.client, connection.opened_ns = record.client, relative
+        elif isinstance(record, Rewrite):
+            self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
+        elif isinstance(record, Made):
+            self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
+        elif isinstance(record, Close):
             connection = self._connection(file, record.connection, position)
             connection.close(relative)
             self._live.pop(connection.index, None)
@@ -324,23 +338,23 @@ class Trace:
             self._gap(relative, position, file, record)
         elif isinstance(record, Mark):
             if record.begin:
-                self.marks.begin(record.name, (file, record.id), relative, len(self.rows))
+                self.marks.begin(record.name, (file.number, record.id), relative, len(self.rows))
             else:
-                self.marks.end((file, record.id), relative, len(self.rows))
+                self.marks.end((file.number, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
         elif isinstance(record, End):
-            self._ended_files.add(file)
+            self._ended_files.add(file.number)
         elif isinstance(record, Elided):
             self._gap(relative, position, file, Gap(record.time_ns, record.connection, record.side, record.bytes, record.messages))
 
-    def _gap(self, relative: int, position: int, file: int, record: Gap) -> None:
+    def _gap(self, relative: int, position: int, file: _File, record: Gap) -> None:
         self.gaps += 1
         self.dropped_bytes += record.bytes
-        concerned = [self._by_number.get((file, record.connection))] if record.connection else list(self._live.values())
+        concerned = [file.connections.get(record.connection)] if record.connection else list(self._live.values())
         for connection in concerned:
-            if connection is not None and connection.file == file:
+            if connection is not None and connection.file == file.number:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None
         where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
@@ -355,13 +369,13 @@ class Trace:
         label = self.rows.label(Label(text))
         self.rows.append(Entry(position, relative, (0, 0), connection, label, shape, duration_ms=0.0))
 
-    def _connection(self, file: int, number: int, position: int) -> Connection:
-        connection = self._by_number.get((file, number))
+    def _connection(self, file: _File, number: int, position: int) -> Connection:
+        connection = file.connections.get(number)
         if connection is None:
-            connection = self.connection_type(self, len(self.connections), file, number)
+            connection = self.connection_type(self, len(self.connections), file.number, number)
             connection.position = position
             self.connections.append(connection)
-            self._by_number[file, number] = connection
+            file.connections[number] = connection
             self._live[connection.index] = connection
         return connection
 
