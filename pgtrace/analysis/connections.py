@@ -16,13 +16,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.analysis import describe, details, drivers, introspection, notation
-from pgtrace.analysis.copies import Copies, contents
+from pgtrace.analysis import drivers, notation
+from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
-from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.marks import OpenMark
-from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
+from pgtrace.analysis.rows import FLIGHT_KEPT, RUN_KEPT, Entry, Kind, Label, Shape, prepared_earlier
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.protocol import codes, fields, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -32,6 +31,7 @@ from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat
 from pgtrace.sqltext.replication import created_slot
 
 if TYPE_CHECKING:
+    from pgtrace.analysis.inside import Inside
     from pgtrace.analysis.trace import Trace
 
 EVIDENCE_KEPT: Final = 24
@@ -143,7 +143,7 @@ class Connection(Observer):
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
-        if not session.terminated and session.startup:
+        if not session.terminated and session.startup and self._trace.timeline:
             self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
 
@@ -340,6 +340,8 @@ class Connection(Observer):
     def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
         if not self._trace.timeline:
             return
+        from pgtrace.analysis.contents import contents
+
         version = self.session.parameters.get("server_version", "") if self.session is not None else ""
         major = int(found[0]) if (found := _MAJOR.match(version)) else 0
         sql = statement.sql if statement is not None else None
@@ -350,12 +352,15 @@ class Connection(Observer):
         self.copies.ended(len(self._trace.rows) - 1)
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
-        if code in _QUIET:
+        if code == codes.CANCEL_REQUEST:
+            target = self._trace.cancelled_by(body)
+            self.cancels = target.index if target is not None else None
+        if code in _QUIET or not self._trace.timeline:
             return
         latest = self._latest
         streamed = code == _COPY_DATA and self.copies.now is not None
         self._streamed = self._streamed + 1 if streamed else 0
-        if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != details.RUN_KEPT:
+        if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != RUN_KEPT:
             if streamed:
                 self.copies.passed(side, body, latest[2])
                 if self.copies.tells_more(body):
@@ -374,13 +379,14 @@ class Connection(Observer):
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
         name = codes.message_name(side, code, codes.authentication_subtype(body))
         if code == codes.CANCEL_REQUEST:
-            target = self._trace.cancelled_by(body)
-            self.cancels = target.index if target is not None else None
+            target = self._trace.connections[self.cancels] if self.cancels is not None else None
             return Kind.CANCEL, "Cancel →", Label(f"cancels {self._trace.name_of(target)}" if target else "cancels a session not seen here")
         if code == codes.OPAQUE:
             return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
         if code == codes.UNDECODED:
             return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
+        from pgtrace.analysis import describe
+
         text = describe.argument(side, code, body)
         inside = self._inside(side, body) if code == _COPY_DATA else None
         if inside is not None:
@@ -397,6 +403,8 @@ class Connection(Observer):
         now, here = self.copies.now, len(self._trace.rows)
         if now is None:
             return None
+        from pgtrace.analysis.inside import message_inside
+
         return message_inside(now, side, body, lambda oid: self.copies.relation_at(oid, here), in_stream=self.copies.in_stream)
 
     # Rows.
@@ -423,8 +431,26 @@ class Connection(Observer):
         )
 
     def _put(self, round_trip: RoundTrip) -> None:
-        if not self._trace.timeline and self._gathered:
+        if self._trace.timeline:
+            self._draw(round_trip)
+        if round_trip.closed_ns is None:
             return
+        if round_trip.setup:
+            if len(self._first_codes) < EVIDENCE_KEPT:
+                self._first_codes += round_trip.sent
+                self._learn_key()
+        elif not self._gathered:
+            self._gather(round_trip)
+
+    def _gather(self, round_trip: RoundTrip) -> None:
+        """Evidence of the driver."""
+        if round_trip.statements and round_trip.statements[0].simple and len(self._queries) < EVIDENCE_KEPT:
+            self._queries.setdefault(_together(round_trip.statements))
+        self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
+        self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
+
+    def _draw(self, round_trip: RoundTrip) -> None:
+        """Write its row as it stands."""
         note: Note = round_trip.note
         closed = round_trip.closed_ns
         first = round_trip.first_answer_ns
@@ -446,17 +472,8 @@ class Connection(Observer):
                 received_bytes=round_trip.received_bytes,
             ),
         )
-        if closed is None:
-            return
-        if introspects and self._trace.timeline:
+        if introspects and closed is not None:
             self._trace.types_of(self).passed(note.place)
-        if round_trip.setup:
-            if len(self._first_codes) < EVIDENCE_KEPT:
-                self._first_codes += round_trip.sent
-                self._learn_key()
-        elif not self._gathered:
-            self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
-            self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
 
     def _look(self, round_trip: RoundTrip) -> tuple[int, int, bool]:
         """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
@@ -485,19 +502,19 @@ class Connection(Observer):
             statements=min(len(statements), 2),
             uncertain=round_trip.uncertain,
         )
+        from pgtrace.analysis import introspection
+
         rows, label = self._trace.rows, self._label(round_trip)
         return rows.label(label), rows.shape(shape), bool(round_trip.rows) and introspection.TABLE in label.sql
 
     def _label(self, round_trip: RoundTrip) -> Label:
         texts: list[str] = []
         for statement in round_trip.statements or filter(None, (round_trip.copying,)):
-            text = statement.sql if statement.sql is not None else describe.prepared_earlier(statement.name)
+            text = statement.sql if statement.sql is not None else prepared_earlier(statement.name)
             if text not in texts:
                 texts.append(text)
         if round_trip.statements and round_trip.statements[0].simple:
-            sql = "; ".join(statement.sql or "" for statement in round_trip.statements)
-            if len(self._queries) < EVIDENCE_KEPT:
-                self._queries.setdefault(sql)
+            sql = _together(round_trip.statements)
         else:
             sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
         if round_trip.setup and not texts:
@@ -575,6 +592,11 @@ class Connection(Observer):
         if session.negotiated is not None and self.protocol:
             self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
             self.unrecognized_options = session.unrecognized_options
+
+
+def _together(statements: list[Statement]) -> str:
+    """The text of a simple Query, as far as it matters."""
+    return "; ".join(statement.sql or "" for statement in statements)
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})

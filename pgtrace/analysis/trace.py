@@ -20,20 +20,22 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import details
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import Group, StatementTable
-from pgtrace.analysis.types import DatabaseTypes
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.memory import Memory
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.details import Details
+    from pgtrace.analysis.types import DatabaseTypes
 
 MEANINGS_KEPT: Final = 200_000
 """Changes of what a statement's or portal's name means that are remembered for the details of rows."""
@@ -246,12 +248,16 @@ class Trace:
         views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
         return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
 
-    def details(self, place: int) -> details.Details:
+    def details(self, place: int) -> Details:
         """The messages of the row at that place, read from the capture again."""
+        from pgtrace.analysis import details
+
         return details.read(self, place)
 
     def types_of(self, connection: Connection) -> DatabaseTypes:
         """The types of a connection's database."""
+        from pgtrace.analysis.types import DatabaseTypes
+
         return self._types.setdefault((connection.file, connection.database), DatabaseTypes(self))
 
     def name_of(self, connection: Connection) -> str:

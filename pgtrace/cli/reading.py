@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pgtrace.analysis.filter import Filter, Selection
-from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.progress import turns
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter, Selection
 
 _STEP_S = 0.2
 
@@ -39,6 +41,8 @@ def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
     """The same captures, counting only the round trips that a filter selects. Raises CaptureError, FilterError."""
+    from pgtrace.analysis.filter.counting import CountedTrace
+
     selection = chosen.over(trace)
     counted = CountedTrace(selection)
     turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)

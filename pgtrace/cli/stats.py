@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 @options.words("Messages per type as well.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly; --json gives every counter."""
-    import msgspec
-
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, read, warn_of_losses
     from pgtrace.report import stats
@@ -37,6 +35,8 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     if chosen is not None:
         trace = count(trace, chosen, quiet=quiet)
     if as_json:
+        import msgspec
+
         write([msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode()])
     else:
         write([*stats.as_text(trace, by), *(["", *stats.messages(trace, by)] if verbose else [])])
