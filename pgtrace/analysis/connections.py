@@ -14,7 +14,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace.analysis import drivers, notation
 from pgtrace.analysis.copies import Copies
@@ -58,6 +58,14 @@ _note: Final[Callable[..., Note]] = tuple.__new__
 
 class Connection(Observer):
     """One connection: identity, counters, rows."""
+
+    __slots__ = (
+        "_application_name", "_began", "_closed_before", "_counters", "_first_codes", "_flights", "_gathered", "_identified", "_kind",
+        "_latest", "_latest_identification", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names",
+        "_streamed", "_trace", "_weighed", "backend_pid", "cancels", "client", "closed_ns", "copies", "facts", "file", "index",
+        "last_ns", "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version",
+        "session", "statements", "transaction_status", "unrecognized_options", "upstream",
+    )  # fmt: skip
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
         self._trace = trace
@@ -576,9 +584,29 @@ class Connection(Observer):
             self._trace.keep_statements(identified.driver, self.statements)
         self._counters, self._kind, self._identified = counters, kind, identified
         self.session = self.statements = None
-        self._flights = Counter()
-        self._queries = self._statement_names = self._portal_names = {}
+        self._forget()
         self._trace.retired.add(counters)
+
+    def _forget(self) -> None:
+        """Let go of what only an open connection needs, and share what is the same in many."""
+        share = self._trace.share
+        for _, meanings in self._meanings.values():
+            for meaning in meanings:
+                (meaning.statement if isinstance(meaning, Portal) else meaning).note = None
+        if not self.copies.is_logged:
+            self.copies = _NO_COPIES
+        self._closed_before = self._latest = None
+        self._flights = _NO_FLIGHTS
+        self._queries = self._statement_names = self._portal_names = self._parameter_types = _NO_NAMES
+        self._first_codes = _NO_CODES
+        self._weighed = ()
+        self._latest_identification = self._identified = share(self._identified)
+        self.parameters, self.listener, self.upstream = share(self.parameters), share(self.listener), share(self.upstream)
+        self.server_version, self._application_name = share(self.server_version), share(self._application_name)
+        if self._counters is not None:
+            for name in ("frontend_messages", "backend_messages"):
+                messages: dict[str, int] = getattr(self._counters, name)
+                setattr(self._counters, name, share((name, *messages.items()), messages))
 
     def refresh(self) -> None:
         """Take over what the session has learned about itself."""
@@ -592,6 +620,13 @@ class Connection(Observer):
         if session.negotiated is not None and self.protocol:
             self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
             self.unrecognized_options = session.unrecognized_options
+
+
+_NO_COPIES: Final = Copies(lambda _: False)
+_NO_FLIGHTS: Final[Counter[str]] = Counter()
+_NO_NAMES: Final[dict[Any, None]] = {}
+_NO_CODES: Final[list[int]] = []
+"""What closed connections have in place of their own."""
 
 
 def _together(statements: list[Statement]) -> str:

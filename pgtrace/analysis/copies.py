@@ -75,6 +75,11 @@ class Copies:
         self._streams: _Log[bool] = _Log()
         self._relations: dict[int, _Log[bytes]] = {}
 
+    @property
+    def is_logged(self) -> bool:
+        """Whether anything of it was kept."""
+        return bool(self._contents.places or self._streams.places or self._relations)
+
     def began(self, place: int, now: Contents) -> None:
         """A copy response came, in the row at that place."""
         self.now, self.in_stream = now, False

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MEANINGS_KEPT: Final = 200_000
 """Changes of what a statement's or portal's name means that are remembered for the details of rows."""
+SHARED_KEPT: Final = 10_000
+"""Values that are kept once for all connections that have them."""
 FILE_SHIFT: Final = 56
 """A position in a trace is the file's number above this, and the reader's position below."""
 _READ_BYTES: Final = 1024 * 1024
@@ -123,6 +125,7 @@ class Trace:
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
         self._meanings = 0
+        self._shared: dict[Any, Any] = {}
         self._types: dict[tuple[int, str], DatabaseTypes] = {}
         self._ended_files: set[int] = set()
         self._pending: Iterator[Batch] | None = None
@@ -275,6 +278,11 @@ class Trace:
         """Whether one more meaning of a name may be remembered; the first of each name always may."""
         self._meanings += 1
         return self.timeline and (not already or self._meanings <= MEANINGS_KEPT)
+
+    def share(self, value: Any, instead: Any = None) -> Any:
+        """The first of all equal values, so that it is kept once; or what came with it, for what cannot be a key. Nobody may change it."""
+        kept = value if instead is None else instead
+        return self._shared.setdefault(value, kept) if len(self._shared) < SHARED_KEPT else self._shared.get(value, kept)
 
     def keep_statements(self, driver: str, table: StatementTable) -> None:
         """Take over the statements of a closed connection."""

@@ -230,6 +230,8 @@ _SUMS = tuple(name for name in Tally.__slots__ if name not in ("frontend", "back
 class Observer:
     """Override what you want to hear about. Every method is called in the order of the bytes."""
 
+    __slots__ = ()
+
     def begins(self) -> Any:
         """A run of frontend messages begins; it is a round trip once counted() says so. What this returns becomes its note."""
         return None
