@@ -139,16 +139,17 @@ class Trace:
 
     # Reading.
 
-    def update(self, budget_s: float | None = None) -> bool:
-        """Read what is there now, or as much of it as fits the budget. Whether anything was new."""
+    def update(self, budget_s: float | None = None, budget_bytes: int | None = None) -> bool:
+        """Read what is there now, or as much of it as fits the budget, about. Whether anything was new."""
         deadline = None if budget_s is None else time.monotonic() + budget_s
+        most_bytes = None if budget_bytes is None else self.read_bytes + budget_bytes
         if self._pending is None:
             self._pending = self._merged()
         changed = False
         for file, position, records in self._pending:
             changed = True
             self._take(file, position, records)
-            if deadline is not None and time.monotonic() > deadline:
+            if (deadline is not None and time.monotonic() > deadline) or (most_bytes is not None and self.read_bytes > most_bytes):
                 break
         else:
             self._pending = None
