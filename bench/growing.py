@@ -3,8 +3,7 @@
     python -m bench.growing RECORDED OUT MEGABYTES
 
 The bytes, their times within a copy and the blocks are the recorder's own; only connection numbers, times and wall clocks move on. So every copy counts the
-same, and the counters of the large capture are those of the small one times the number of copies: a reading that loses something shows. In the same way
-grow_packets() repeats a pcap file: each copy later, its TCP ports and addresses moved on.
+same, and the counters of the large capture are those of the small one times the number of copies: a reading that loses something shows.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def grow(recorded: Path, out: Path, size_bytes: int) -> int:
     span_ns = records[-1].time_ns - records[0].time_ns + PAUSE_NS
     connections = max(record.connection for record in records if type(record) is Open)
     copies = 0
-    with CaptureWriter(out, header=header) as writer:
+    with CaptureWriter(out, exclusive=False, header=header) as writer:
         while writer.offset < size_bytes:
             for flush in flushes:
                 writer.write([_moved(record, copies * span_ns, copies * connections) for record in flush])

@@ -15,12 +15,12 @@ from typing import Final
 _AT_ONCE: Final = 1000
 
 
-def write(lines: Iterable[str]) -> bool:
-    """Print the lines; False where nobody reads them any more."""
+def write(lines: Iterable[str], end: str = "\n") -> bool:
+    """Print the lines, or pieces that end in nothing; False where nobody reads them any more."""
     rest = iter(lines)
     try:
         while some := list(islice(rest, _AT_ONCE)):
-            sys.stdout.write("\n".join(some) + "\n")
+            sys.stdout.write(end.join(some) + end)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

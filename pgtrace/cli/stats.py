@@ -35,9 +35,7 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     if chosen is not None:
         trace = count(trace, chosen, quiet=quiet)
     if as_json:
-        import msgspec
-
-        write([msgspec.json.format(msgspec.json.encode(stats.as_dict(trace)), indent=2).decode()])
+        write(stats.as_json(trace), end="")
     else:
         write([*stats.as_text(trace, by), *(["", *stats.messages(trace, by)] if verbose else [])])
     warn_of_losses(trace)
