@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter, Selection
 
 _STEP_S = 0.2
-_TURN_BYTES = 2 * 1024 * 1024
+_TURN_BYTES = 1024 * 1024
 
 
 def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
