@@ -74,43 +74,39 @@ class Reads:
 
     def asked_key(self, data: bytes) -> Key | None:
         """What is equal in two frontend reads that differ in the values of their Binds; None where lengths do not fit."""
-        if data in self._bindless:
-            return data
-        parts: list[bytes] = []
-        start = 0  # of what is equal
+        parts: tuple[bytes, ...] = ()
+        start = position = 0  # of what is equal, of the Bind behind it
         try:
-            position = _next_bind(data, 0)
+            if data[0] != _BIND:
+                if data in self._bindless:
+                    return data
+                position = _next_bind(data, 0)
             while position < len(data):
                 stop = position + 1 + _INT32(data, position + 1)[0]
                 end = data.index(0, data.index(0, position + 5) + 1) + 3
                 formats = _INT16(data, end - 2)[0]
                 if formats:
                     end += 2 * formats
-                parts += (data[start : position + 1], data[position + 5 : end + 2])
+                parts += (data[start:position], data[position + 5 : end + 2])
                 position = end + 2
                 for _ in range(_INT16(data, end)[0]):
                     length = _INT32(data, position)[0]
                     position += 4 + length if length > 0 else 4
                 if position > stop:
                     return None
-                parts.append(data[position:stop])
-                start = stop
-                tail = data[stop:]
+                results, tail = data[position:stop], data[stop:]
                 if tail in self._bindless:
-                    parts.append(tail)
-                    return tuple(parts)
-                position = _next_bind(data, stop)
-        except (ValueError, struct.error):
+                    return (*parts, results, tail)
+                parts += (results,)
+                start, position = stop, _next_bind(data, stop)
+        except (ValueError, IndexError, struct.error):
             return None
         tail = data[start:]
         if len(tail) <= _SHORT:
             if len(self._bindless) >= REMEMBERED:
                 self._bindless.clear()
             self._bindless.add(tail)
-        if not parts:
-            return data
-        parts.append(tail)
-        return tuple(parts)
+        return (*parts, tail) if parts else data
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
         """The meaning of a read whose whole messages these are."""
