@@ -324,7 +324,7 @@ class Trace:
             else:
                 time_ns = record[0] + shift_ns
                 self._take_rare(time_ns - start_ns, position, file, record)
-            end_ns = max(end_ns, time_ns)
+            end_ns = time_ns if time_ns > end_ns else end_ns
         self.end_ns = end_ns
 
     def _take_rare(self, relative: int, position: int, file: _File, record: Record) -> None:
