@@ -110,20 +110,20 @@ def pgbench_version() -> str | None:
 
 def fill_tables(port: int) -> None:
     """What pgbench works on."""
-    _pgbench(port, "-i", "-q")
+    pgbench(port, "-i", "-q")
 
 
 def throughput(route: Route) -> float:
     """Transactions per second of CLIENTS clients in PGBENCH_S seconds."""
     assert route.port is not None
-    output = _pgbench(route.port, *f"-n -S -M prepared -c {CLIENTS} -j 1 -T {PGBENCH_S}".split())
+    output = pgbench(route.port, *f"-n -S -M prepared -c {CLIENTS} -j 1 -T {PGBENCH_S}".split())
     tps = re.search(r"tps = ([\d.]+)", output)
     if tps is None:
         raise SystemExit(f"bench: pgbench said: {output}")
     return float(tps.group(1))
 
 
-def _pgbench(port: int, *options: str) -> str:
+def pgbench(port: int, *options: str) -> str:
     """Its output; plain TCP, and none of the user's own settings for libpq."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     environment |= {"PGHOST": HOST, "PGPORT": str(port), "PGUSER": "postgres", "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
