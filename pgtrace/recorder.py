@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,7 @@ from pgtrace.address import Listen, Upstream, bound_path
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
 from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
 from pgtrace.exposure import check_exposure, check_loop
+from pgtrace.faults import Rule
 
 START_S: Final = 20.0
 ANSWER_S: Final = 10.0
@@ -74,13 +75,18 @@ class Recorder:
         rtt_ns: int = 0,
         allow_others: bool = False,
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
+        faults: Sequence[Rule] = (),
     ) -> None:
-        """Nothing happens yet. `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is."""
+        """Nothing happens yet.
+
+        `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `faults` are what faults.parse() makes of rules.
+        """
         self.listen = listen
         self.upstream = upstream
         self.rtt_ns = rtt_ns
         self.allow_others = allow_others
         self.tls = tls
+        self.faults = tuple(faults)
         self.authority: Path | None = None
         """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
@@ -135,6 +141,7 @@ class Recorder:
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
             "tls": dataclasses.asdict(self._with_certificate()),
+            "faults": [dataclasses.asdict(rule) for rule in self.faults],
         }
         self._send(settings)
         ready = self._read_line(time.monotonic() + START_S)

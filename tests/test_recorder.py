@@ -355,6 +355,7 @@ def test_a_closed_stdout_is_harmless():
         "rtt_ns": 0,
         "allow_others": False,
         "tls": {},
+        "faults": [],
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pgtrace.capture.blocks import CARRIED
-from pgtrace.capture.record import DECRYPTED, Close, Data, Elided, Fact, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
+from pgtrace.capture.record import DECRYPTED, FAULT, Close, Data, Elided, Fact, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError, OutputExists
@@ -193,7 +193,8 @@ class SegmentWriter:
             self._settings[record.key] = record
         elif isinstance(record, Fact | Made | Rewrite | Opaque | Elided) and (known := self._live.get(record.connection)):
             if isinstance(record, Fact):
-                known.facts.append(record)
+                if record.key != FAULT:
+                    known.facts.append(record)
                 if record.key == DECRYPTED and known.framer is not None:
                     known.framer.decrypted()
             elif isinstance(record, Made):

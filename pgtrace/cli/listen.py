@@ -46,7 +46,9 @@ def command(
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         recording.listening(listen, target, ":6433") as where,
-        Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=tls) as recorder,
+        Recorder(
+            where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=tls, faults=options.faults()
+        ) as recorder,
     ):
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
         if no_tui:

@@ -33,6 +33,7 @@ from pgtrace.proxy.tape import ITEM_BYTES, Tape
 
 if TYPE_CHECKING:
     from pgtrace.proxy.delay import Delayed
+    from pgtrace.proxy.faults import Faults
 
 LINGER_OFF: Final = struct.pack("ii", 1, 0)
 """Close with a reset."""
@@ -45,19 +46,25 @@ _SIOCOUTQ: Final = 0x5411
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("backend", "ended", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
 
     def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
         self.number = number
         self.tape = tape
         self.loop = loop
         self.rtt_ns = rtt_ns
+        self.faults: Faults | None = None
         self.frontend = DriverLeg(self)
         self.backend = ServerLeg(self)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.on_done = on_done
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether its bytes pass a Delayed, each way."""
+        return bool(self.rtt_ns) or self.faults is not None
 
     def end(self, side: int, how: str) -> None:
         """Remember what ended the session, if this is the first to do so."""
@@ -183,8 +190,18 @@ class Leg(asyncio.Protocol):
         """Abort this socket once everything written to it has been delivered."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
+        self.finished = True  # no end of the stream before the reset
         self.transport.pause_reading()
         self._when_delivered(self._abort, monotonic_ns(), self._pending())
+
+    def close(self) -> None:
+        """Close this socket once everything written to it has been delivered."""
+        if self.lost or self.transport is None or self.transport.is_closing():
+            return
+        if self.transport.can_write_eof() and not self.finished:
+            self.transport.write_eof()
+        self.finished = True
+        self._when_delivered(self.transport.close, monotonic_ns(), self._pending())
 
     def _when_delivered(self, action: Callable[[], None], since_ns: int, pending: int) -> None:
         """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""

@@ -16,6 +16,7 @@ import ssl
 import stat
 import sys
 import time
+from collections.abc import Sequence
 from time import monotonic_ns
 from typing import Final
 
@@ -23,8 +24,10 @@ from pgtrace.address import LOOPBACK, Listen, Upstream, bound_path, display_addr
 from pgtrace.capture.record import Mark, Open, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import ListenError, UpstreamError
+from pgtrace.faults import Rule
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.faults import Book, Faults
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.startup import Reception
 from pgtrace.proxy.tape import Tape
@@ -40,7 +43,15 @@ class Server:
     """Accepts drivers and keeps their sessions."""
 
     def __init__(
-        self, listen: Listen, upstream: Upstream, tape: Tape, *, tls: DriverTls, rtt_ns: int = 0, allow_others: bool = False
+        self,
+        listen: Listen,
+        upstream: Upstream,
+        tape: Tape,
+        *,
+        tls: DriverTls,
+        rtt_ns: int = 0,
+        allow_others: bool = False,
+        faults: Sequence[Rule] = (),
     ) -> None:
         """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
@@ -62,6 +73,7 @@ class Server:
         self.idle.set()
         self._allow_others = allow_others
         self._rtt_ns = rtt_ns
+        self._faults = Book(faults, self.warn) if faults else None
         self._servers: list[asyncio.Server] = []
         self._own_socket: tuple[str, int] | None = None
         self._kinds: set[str] = set()
@@ -78,6 +90,8 @@ class Server:
                 self._servers.append(await loop.create_server(lambda: Reception(self), sock=sock, backlog=BACKLOG))
         if self._rtt_ns:
             self.tape.add(Setting(monotonic_ns(), "rtt", str(self._rtt_ns)))
+        if self._faults is not None:
+            self.tape.add(Setting(monotonic_ns(), "faults", "\n".join(rule.text for rule in self._faults.rules)))
 
     def stop_listening(self) -> None:
         """Take no new connections; sessions go on."""
@@ -109,6 +123,8 @@ class Server:
         peer = transport.get_extra_info("peername")
         client = Endpoint(sock.family, peer).display if peer else "unix:"
         self.tape.add(Open(monotonic_ns(), session.number, listener, self.upstream.display, client, "", time.time_ns()))
+        if self._faults is not None:
+            session.faults = Faults(self._faults, session)
         return session
 
     def set_rtt(self, rtt_ns: int) -> None:
@@ -161,6 +177,8 @@ class Server:
 
     def _session_done(self, session: Session) -> None:
         self.cancels.forget(session.number)
+        if session.faults is not None:
+            session.faults.cancel()
         self.sessions.pop(session.number, None)
         if not self.sessions:
             self.idle.set()

@@ -18,6 +18,7 @@ After that both sockets belong to their legs (relay.py) alone.
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
@@ -56,14 +57,36 @@ class Reception(asyncio.Protocol):
         self._handshake: Handshake | None = None
         self._heard_nothing = True
         self._over = False  # refused, or the driver is gone
+        self._waits = False  # for a fault to end
         self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.session = self.server.open_session(transport)
         self.session.frontend.attach(transport)
+        if self.session.faults is not None:
+            self._wait(self.session.faults.begin())
+
+    def _wait(self, seconds: float) -> None:
+        """A fault: the driver is to wait before anything is read of it, or is never to be answered."""
+        self._over = seconds == math.inf
+        self._waits = 0 < seconds < math.inf
+        if self._waits:
+            self.session.loop.call_later(seconds, self._begin)
+
+    def _begin(self) -> None:
+        """It has waited long enough."""
+        self._waits = False
+        if not self.session.frontend.lost and not self._over and self._unread:
+            data, self._unread = self._unread, b""
+            self._transport.resume_reading()
+            self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
+        if self._waits:
+            self._unread += data
+            self._transport.pause_reading()
+            return
         if self._handshake is None and data[0] == TLS_HANDSHAKE and self._heard_nothing and self.server.driver_side is not None:
             self._encrypt(data)
             return
@@ -179,7 +202,7 @@ class Reception(asyncio.Protocol):
 
         def greet() -> asyncio.Protocol:
             greetings.append(Greeting(self, endpoint, self._first))
-            if not session.rtt_ns:
+            if not session.is_delayed:
                 return greetings[-1]
             session.backend.delayed = Delayed(session.backend, greetings[-1])
             return session.backend.delayed
@@ -245,7 +268,7 @@ class Reception(asyncio.Protocol):
     def _forward(self, data: bytes) -> None:
         """Send on what is on the tape already, behind the delay where there is one."""
         leg = self.session.frontend
-        if self.session.rtt_ns and leg.delayed is None:
+        if self.session.is_delayed and leg.delayed is None:
             leg.delayed = Delayed(leg, leg)
             self._transport.set_protocol(leg.delayed)
         if leg.delayed is not None:
