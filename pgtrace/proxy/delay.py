@@ -29,7 +29,21 @@ WAITING_BYTES: Final = 256 * 1024
 class Delayed(asyncio.Protocol):
     """The line between one socket and its protocol."""
 
-    __slots__ = ("_at", "_bytes", "_due_ns", "_faults", "_free_ns", "_leg", "_paused", "_stopped", "_waiting", "target")
+    __slots__ = (
+        "_at",
+        "_byte_ns",
+        "_bytes",
+        "_due_ns",
+        "_faults",
+        "_free_ns",
+        "_gap_ns",
+        "_leg",
+        "_paused",
+        "_size",
+        "_stopped",
+        "_waiting",
+        "target",
+    )
 
     def __init__(self, leg: Leg, target: asyncio.Protocol) -> None:
         self.target = target
@@ -40,6 +54,7 @@ class Delayed(asyncio.Protocol):
         self._due_ns = 0
         self._paused = False
         self._faults = leg.session.faults
+        self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[leg.side]
         self._at = 0  # bytes of the first that waits which have gone on
         self._free_ns = 0  # the next piece goes on then
         self._stopped = False  # by a fault
@@ -97,6 +112,8 @@ class Delayed(asyncio.Protocol):
             elif passes:
                 action(argument[at:])
             at = 0
+        self._bytes = 0
+        self._steer()
 
     def _pass(self, action: Callable[[bytes], None], data: bytes) -> None:
         if self._stopped:
@@ -105,6 +122,8 @@ class Delayed(asyncio.Protocol):
             self._queue(action, data)
         else:
             for step in self._faults.steps(self._leg.side, data):
+                if self._stopped:
+                    return
                 if isinstance(step, bytes):
                     self._queue(action, step)
                 elif step.action == "delay":
@@ -114,7 +133,7 @@ class Delayed(asyncio.Protocol):
         self._steer()
 
     def _queue(self, action: Callable[[bytes], None], data: bytes) -> None:
-        if data:
+        if data and not self._stopped:
             self._bytes += len(data)
             self._later(action, data)
 
@@ -153,10 +172,10 @@ class Delayed(asyncio.Protocol):
         return ns if self._faults is None else ns + self._faults.latency(self._leg.side)
 
     def _later(self, action: Callable[[Any], Any], argument: Any) -> None:
-        if self._stopped:
-            action(argument)
-            return
         self._due_ns = max(self._due_ns, self._arrives())
+        if self._stopped or (not self._waiting and not self._size and self._due_ns <= monotonic_ns()):
+            action(argument)  # at once: nothing of the other direction comes between
+            return
         self._waiting.append((self._due_ns, action, argument))
         if len(self._waiting) == 1:
             self._wait(self._due_ns)
@@ -167,18 +186,17 @@ class Delayed(asyncio.Protocol):
     def _deliver(self) -> None:
         while self._waiting:
             due_ns, action, argument = self._waiting[0]
-            size, gap_ns, byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[self._leg.side]
             due_ns = max(due_ns, self._free_ns)
             if due_ns > monotonic_ns():
                 self._wait(due_ns)
                 return
-            is_piece = bool(size) and isinstance(argument, bytes)
+            is_piece = bool(self._size) and isinstance(argument, bytes)
             rest = 0
             if is_piece:
-                piece = argument[self._at : self._at + size]
-                self._at += size
+                piece = argument[self._at : self._at + self._size]
+                self._at += self._size
                 rest = len(argument) - self._at
-                self._free_ns = due_ns + max(gap_ns, round(len(piece) * byte_ns))
+                self._free_ns = due_ns + max(self._gap_ns, round(len(piece) * self._byte_ns))
                 argument = piece
             try:
                 action(argument)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import random
 from collections.abc import Callable, Iterable
 from time import monotonic_ns
@@ -92,6 +91,7 @@ class Faults:
         self._seen: dict[Rule, int] = {}
         self._chance = random.Random(session.number)  # noqa: S311 (no secret)
         self._over = False
+        self._ignore: Callable[[], None]
         rules = book.rules
         self._at_messages = tuple(rule for rule in rules if rule.moment in AT_A_MESSAGE)
         self._bodies = frozenset((rule.side, rule.code) for rule in self._at_messages if rule.pattern)
@@ -106,8 +106,9 @@ class Faults:
         self.paces = tuple(_pace([rule for rule in always if rule.side in (side, EITHER)]) for side in (0, 1))
         """Of each direction: bytes of a piece (0: as they come), ns from one to the next, ns for each byte."""
 
-    def begin(self) -> float:
-        """The driver has connected: seconds to leave it waiting; math.inf where it is not to be answered at all."""
+    def begin(self, ignore: Callable[[], None]) -> float:
+        """The driver has connected: seconds to leave it waiting. Where a rule strikes, `ignore` has the start-up phase answer nothing more."""
+        self._ignore = ignore
         wait_s = 0.0
         for rule in self._book.rules:
             if rule.moment == "time":
@@ -118,7 +119,6 @@ class Faults:
                     wait_s += self.duration(rule) / 1e9
                 else:
                     self.strike(rule)
-                    return math.inf
         return wait_s
 
     def cancel(self) -> None:
@@ -161,6 +161,7 @@ class Faults:
         if self._over:
             return
         self._note(rule)
+        self._ignore()
         for leg in self._legs:
             if leg.delayed is not None:
                 leg.delayed.stop()

@@ -18,7 +18,6 @@ After that both sockets belong to their legs (relay.py) alone.
 from __future__ import annotations
 
 import asyncio
-import math
 import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
@@ -65,17 +64,19 @@ class Reception(asyncio.Protocol):
         self.session = self.server.open_session(transport)
         self.session.frontend.attach(transport)
         if self.session.faults is not None:
-            self._wait(self.session.faults.begin())
+            wait_s = self.session.faults.begin(self._ignore)
+            if wait_s:
+                self._waits = True
+                self.session.loop.call_later(wait_s, self._begin)
 
-    def _wait(self, seconds: float) -> None:
-        """A fault: the driver is to wait before anything is read of it, or is never to be answered."""
-        self._over = seconds == math.inf
-        self._waits = 0 < seconds < math.inf
-        if self._waits:
-            self.session.loop.call_later(seconds, self._begin)
+    def _ignore(self) -> None:
+        """A fault: the driver is answered nothing more."""
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _begin(self) -> None:
-        """It has waited long enough."""
+        """The driver has waited long enough."""
         self._waits = False
         if not self.session.frontend.lost and not self._over and self._unread:
             data, self._unread = self._unread, b""
