@@ -76,10 +76,12 @@ class Recorder:
         allow_others: bool = False,
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
         faults: Sequence[Rule] = (),
+        dial_first: bool = False,
     ) -> None:
         """Nothing happens yet.
 
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `faults` are what faults.parse() makes of rules.
+        `dial_first` connects to the upstream before a driver is answered, and resets the driver where that fails.
         """
         self.listen = listen
         self.upstream = upstream
@@ -87,6 +89,7 @@ class Recorder:
         self.allow_others = allow_others
         self.tls = tls
         self.faults = tuple(faults)
+        self.dial_first = dial_first
         self.authority: Path | None = None
         """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
@@ -141,6 +144,7 @@ class Recorder:
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
             "tls": dataclasses.asdict(self._with_certificate()),
+            "dial_first": self.dial_first,
             "faults": [dataclasses.asdict(rule) for rule in self.faults],
         }
         self._send(settings)

@@ -356,6 +356,7 @@ def test_a_closed_stdout_is_harmless():
         "allow_others": False,
         "tls": {},
         "faults": [],
+        "dial_first": False,
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

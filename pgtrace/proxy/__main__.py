@@ -47,6 +47,7 @@ class Process:
         self.tls = DriverTls(**settings["tls"])
         self.rtt_ns = int(settings["rtt_ns"])
         self.allow_others = bool(settings["allow_others"])
+        self.dial_first = bool(settings["dial_first"])
         self.faults = [Rule(**rule) for rule in settings["faults"]]
         self.path = Path(settings["path"])
         self.keep_bytes: int | None = settings["keep_bytes"]
@@ -71,7 +72,14 @@ class Process:
         self._stopped = asyncio.Event()
         tape = Tape(loop.call_soon_threadsafe)
         server = Server(
-            self.listen, self.upstream, tape, tls=self.tls, rtt_ns=self.rtt_ns, allow_others=self.allow_others, faults=self.faults
+            self.listen,
+            self.upstream,
+            tape,
+            tls=self.tls,
+            rtt_ns=self.rtt_ns,
+            allow_others=self.allow_others,
+            faults=self.faults,
+            dial_first=self.dial_first,
         )
         await server.start()
         try:

@@ -40,6 +40,11 @@ LINGER_OFF: Final = struct.pack("ii", 1, 0)
 DELIVERY_S: Final = 30.0
 """How long a peer that reads nothing more may keep a reset waiting."""
 POLL_S: Final = 0.005
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 10
+KEEPALIVE_PROBES: Final = 6
+_KEEPIDLE: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
+"""macOS has another name for it."""
 _SIOCOUTQ: Final = 0x5411
 
 
@@ -292,12 +297,18 @@ class ServerLeg(Leg):
 
 
 def prepare_socket(sock: Any) -> None:
-    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed."""
+    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed within two minutes.
+
+    TCP_USER_TIMEOUT stays off: it would end a session whose peer is alive and reads nothing.
+    """
     if sock is None or sock.family == socket.AF_UNIX:
         return
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     except OSError:
         pass
 
