@@ -248,3 +248,22 @@ def test_the_time_out_of_asyncpg_when_a_parse_is_slow(server: EmbeddedServer, or
     with faulty(server, "delay 400ms before reply to Parse ~ /from orders/") as recorder:
         assert asyncio.run(work(recorder)) >= 0.35
         assert sorted(connection.kind for connection in trace_of(recorder).connections) == ["cancel", "session"]
+
+
+@pytest.mark.parametrize("rule", ["reset inside DataRow#3 once", "close inside DataRow#3 once"])
+def test_half_a_row_is_no_row(server: EmbeddedServer, rule: str) -> None:
+    select = "select n from generate_series(1, 10) n"
+
+    async def by_asyncpg(recorder: Recorder) -> None:
+        connection = await asyncpg.connect(server.url(recorder.host, recorder.port))
+        with pytest.raises((asyncpg.ConnectionDoesNotExistError, ConnectionError)):
+            await connection.fetch(select)
+
+    with (
+        faulty(server, rule) as recorder,
+        psycopg.connect(server.url(recorder.host, recorder.port), autocommit=True) as connection,
+        pytest.raises(psycopg.OperationalError),
+    ):
+        connection.execute(select)
+    with faulty(server, rule) as recorder:
+        asyncio.run(by_asyncpg(recorder))
