@@ -139,7 +139,9 @@ class Leg(asyncio.Protocol):
             tape.lose(self.number, self.side, len(data))
 
     def pause_writing(self) -> None:
-        if self.peer.transport is not None and not self.peer.lost:
+        if self.peer.delayed is not None:
+            self.peer.delayed.pause()
+        elif self.peer.transport is not None and not self.peer.lost:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
