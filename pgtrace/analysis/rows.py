@@ -62,6 +62,8 @@ class Kind(enum.IntEnum):
     """Bytes between a gap and the place where sense returned."""
     GAP = 8
     MARK = 9
+    FAULT = 10
+    """A fault rule struck."""
 
 
 @dataclass(frozen=True, slots=True)

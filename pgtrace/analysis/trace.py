@@ -30,7 +30,7 @@ from pgtrace.analysis.marks import Interval, Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import Group, StatementTable
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
+from pgtrace.capture.record import FAULT, Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
 from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.memory import Memory
@@ -369,7 +369,10 @@ class Trace:
             self._live.pop(connection.index, None)
         elif isinstance(record, Fact):
             connection = self._connection(file, record.connection, position)
-            connection.learn(record.key, record.value)
+            if record.key == FAULT:
+                self._row(relative, position, Kind.FAULT, "", f"fault: {record.value}", connection.index)
+            else:
+                connection.learn(record.key, record.value)
         elif isinstance(record, Opaque):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
