@@ -355,6 +355,8 @@ def test_a_closed_stdout_is_harmless():
         "rtt_ns": 0,
         "allow_others": False,
         "tls": {},
+        "faults": [],
+        "dial_first": False,
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

@@ -30,6 +30,8 @@ GROUPS_KEPT: Final = 1024
 """Different statements of one round trip that its label knows."""
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
+RUN_KEPT: Final = 200
+"""Of a run of DataRow or CopyData as many are told one by one."""
 FLIGHT_KEPT: Final = 4096
 """Messages of each side that a shape keeps."""
 NO_FLIGHT: Final = "…"
@@ -63,6 +65,8 @@ class Kind(enum.IntEnum):
     """Bytes between a gap and the place where sense returned."""
     GAP = 8
     MARK = 9
+    FAULT = 10
+    """A fault rule struck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,11 @@ class Entry:
     @property
     def is_open(self) -> bool:
         return math.isnan(self.duration_ms)
+
+
+def prepared_earlier(name: str) -> str:
+    """What stands in the place of SQL that was not seen."""
+    return f"{name or 'statement'}, prepared earlier"
 
 
 class RowIndex:

@@ -17,6 +17,7 @@ from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
+    from pgtrace.faults import Rule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +58,18 @@ class Size(click.ParamType[int]):
         return size
 
 
+class Fault(click.ParamType["Rule"]):
+    """A fault rule: `close before Sync#2`. The value is a Rule; what is wrong with it is a FaultError that points at the place."""
+
+    name = "fault"
+    envvar_list_splitter = "\n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rule:
+        from pgtrace.faults import parse
+
+        return parse(value) if isinstance(value, str) else value
+
+
 class Expression(click.ParamType["Filter"]):
     """A filter: `error and driver:psycopg`. The value is a Filter; what is wrong with it is a FilterError that points at the place."""
 
@@ -80,6 +93,15 @@ def recording(command: F) -> F:
             help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
         ),
         click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
+        click.option(
+            "--fault",
+            metavar="RULE",
+            type=Fault(),
+            multiple=True,
+            expose_value=False,
+            callback=_keep_in_context,
+            help="Delay, cut or close on purpose: 'close before Sync#2', 'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
+        ),
         click.option(
             "--tls",
             type=click.Choice(["auto", "pass"]),
@@ -114,6 +136,12 @@ def driver_tls() -> DriverTls:
     if mode == "auto":
         return DriverTls("end")
     return DriverTls("end", os.path.abspath(certificate), os.path.abspath(key or certificate)) if certificate else DriverTls()
+
+
+def faults() -> tuple[Rule, ...]:
+    """What `--fault` of the command that runs asks for."""
+    rules: tuple[Rule, ...] = in_context("fault", ())
+    return rules
 
 
 def upstream(command: F) -> F:

@@ -1,7 +1,8 @@
 """The hot path: two legs of one session, and the bytes between them.
 
 A leg is the protocol of one socket. What it reads goes to the other leg's transport at once, then onto the tape: `data_received -> write -> append`,
-no decoding, no await, nothing held back or joined. What that costs is measured by bench/.
+no decoding, no await, nothing held back or joined. The head of a read's record is packed here, in one call, because nobody can do it for less later.
+What that costs is measured by bench/, and why it is done so is told in docs/forwarding.md.
 
 - Time: a driver's bytes have the time at which they were read, a server's bytes the time at which they were handed to the driver's socket.
 - Back-pressure: the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
@@ -27,42 +28,62 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pgtrace.capture.record import NEITHER, Close
+from pgtrace.capture.record import DATA, DATA_FIXED, DATA_HEAD, NEITHER, Close
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.tape import ITEM_BYTES, Tape
+from pgtrace.proxy.track import Startup, Track
 
 if TYPE_CHECKING:
     from pgtrace.proxy.delay import Delayed
+    from pgtrace.proxy.faults import Faults
 
+pack: Final = DATA_HEAD.pack
 LINGER_OFF: Final = struct.pack("ii", 1, 0)
 """Close with a reset."""
 DELIVERY_S: Final = 30.0
 """How long a peer that reads nothing more may keep a reset waiting."""
 POLL_S: Final = 0.005
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 10
+KEEPALIVE_PROBES: Final = 6
+_KEEPIDLE: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
+"""macOS has another name for it."""
 _SIOCOUTQ: Final = 0x5411
 
 
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("backend", "ended", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
 
     def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
         self.number = number
         self.tape = tape
         self.loop = loop
         self.rtt_ns = rtt_ns
+        self.faults: Faults | None = None
         self.frontend = DriverLeg(self)
         self.backend = ServerLeg(self)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
+        Startup((self.frontend, self.backend), tape.key)
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.on_done = on_done
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether its bytes pass a Delayed, each way."""
+        return bool(self.rtt_ns) or self.faults is not None
 
     def end(self, side: int, how: str) -> None:
         """Remember what ended the session, if this is the first to do so."""
         if self.ended is None:
             self.ended = (side, how)
+
+    def decrypted(self) -> None:
+        """pgtrace ended the driver's TLS: what comes from here on is plain."""
+        if self.frontend.startup is not None:
+            self.frontend.startup.decrypted()
 
     def lost(self) -> None:
         """A leg is gone for good: when both are, so is the session."""
@@ -80,17 +101,14 @@ class Session:
                 leg.transport.close()
 
 
-class Leg(asyncio.Protocol):
+class Leg(Track, asyncio.Protocol):
     """One socket of a session. The other's bytes go out through `write`."""
 
-    side: int
-
-    __slots__ = ("delayed", "eof", "finished", "lost", "number", "peer", "session", "tape", "transport", "write")
+    __slots__ = ("delayed", "eof", "finished", "lost", "peer", "session", "transport", "write")
 
     def __init__(self, session: Session) -> None:
+        super().__init__(session.number, session.tape)
         self.session = session
-        self.number = session.number
-        self.tape = session.tape
         self.transport: asyncio.Transport | None = None
         self.peer: Leg
         self.write: Callable[[bytes], None] = self.discard
@@ -117,17 +135,10 @@ class Leg(asyncio.Protocol):
         elif self.transport is not None and not self.lost:
             self.transport.set_protocol(protocol)
 
-    def record(self, data: bytes) -> None:
-        """Put a read on the tape, with the time of now."""
-        tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + ITEM_BYTES
-            tape.append((monotonic_ns(), self.number, self.side, data))
-        else:
-            tape.lose(self.number, self.side, len(data))
-
     def pause_writing(self) -> None:
-        if self.peer.transport is not None and not self.peer.lost:
+        if self.peer.delayed is not None:
+            self.peer.delayed.pause()
+        elif self.peer.transport is not None and not self.peer.lost:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -183,8 +194,18 @@ class Leg(asyncio.Protocol):
         """Abort this socket once everything written to it has been delivered."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
+        self.finished = True  # no end of the stream before the reset
         self.transport.pause_reading()
         self._when_delivered(self._abort, monotonic_ns(), self._pending())
+
+    def close(self) -> None:
+        """Close this socket once everything written to it has been delivered."""
+        if self.lost or self.transport is None or self.transport.is_closing():
+            return
+        if self.transport.can_write_eof() and not self.finished:
+            self.transport.write_eof()
+        self.finished = True
+        self._when_delivered(self.transport.close, monotonic_ns(), self._pending())
 
     def _when_delivered(self, action: Callable[[], None], since_ns: int, pending: int) -> None:
         """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""
@@ -251,11 +272,16 @@ class DriverLeg(Leg):
         now = monotonic_ns()
         self.write(data)
         tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + ITEM_BYTES
-            tape.append((now, self.number, FRONTEND, data))
+        if self.startup is None and tape.room > 0:
+            size = len(data)
+            offset = self.offset
+            self.offset = offset + size
+            tape.room -= size + ITEM_BYTES
+            append = tape.append
+            append(pack(size + DATA_FIXED, DATA, now, self.number, FRONTEND, offset))
+            append(data)
         else:
-            tape.lose(self.number, FRONTEND, len(data))
+            self.put(now, data)
 
 
 class ServerLeg(Leg):
@@ -267,20 +293,31 @@ class ServerLeg(Leg):
     def data_received(self, data: bytes) -> None:
         self.write(data)
         tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + ITEM_BYTES
-            tape.append((monotonic_ns(), self.number, BACKEND, data))
+        if self.startup is None and tape.room > 0:
+            size = len(data)
+            offset = self.offset
+            self.offset = offset + size
+            tape.room -= size + ITEM_BYTES
+            append = tape.append
+            append(pack(size + DATA_FIXED, DATA, monotonic_ns(), self.number, BACKEND, offset))
+            append(data)
         else:
-            tape.lose(self.number, BACKEND, len(data))
+            self.put(monotonic_ns(), data)
 
 
 def prepare_socket(sock: Any) -> None:
-    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed."""
+    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed within two minutes.
+
+    TCP_USER_TIMEOUT stays off: it would end a session whose peer is alive and reads nothing.
+    """
     if sock is None or sock.family == socket.AF_UNIX:
         return
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     except OSError:
         pass
 
