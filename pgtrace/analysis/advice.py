@@ -52,6 +52,7 @@ class _Track:
         self.connection = connection
         self.setup = 0
         self.first = place
+        self.over = False
         self.ended_ns: int | None = None
         self.waiting: deque[int] = deque()
         self.notes: dict[tuple[str, str], Note] = {}
@@ -170,6 +171,7 @@ class Advice:
         return key
 
     def _end(self, track: _Track) -> None:
+        track.over = True
         track.settle()
         self._tracks.pop(track.connection.index)
         self._add(self._closed, track)

@@ -40,7 +40,7 @@ def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def summary(trace: Trace, findings: Sequence[Finding]) -> str:
-    """`3 findings: 18 of 42 round trips need not be, 1 failed`."""
+    """`3 findings, 1 failure; the capture has 38 round trips and 8 for set-up`."""
     if not findings:
         return "nothing found"
     failed = sum(finding.number for finding in findings if finding.failed)
@@ -48,7 +48,8 @@ def summary(trace: Trace, findings: Sequence[Finding]) -> str:
     if failed:
         parts.append(f"{failed} failure{'' if failed == 1 else 's'}")
     totals = trace.totals()
-    return f"{', '.join(parts)}; the capture has {totals.round_trips} round trips and {totals.setup_round_trips} for set-up"
+    trips = f"{totals.round_trips} round trip{'' if totals.round_trips == 1 else 's'}"
+    return f"{', '.join(parts)}; the capture has {trips} and {totals.setup_round_trips} for set-up"
 
 
 def cost(finding: Finding) -> str:

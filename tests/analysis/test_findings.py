@@ -371,6 +371,15 @@ def test_every_kind_says_what_to_do() -> None:
         assert kind.why.endswith("."), kind.name
 
 
+def test_each_kind_has_its_section() -> None:
+    """And the section's example shows it: tests/test_docs_console.py runs them."""
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
+    assert list(sections) == [kind.name for kind in KINDS]
+    for name, section in sections.items():
+        assert f"  {name}  " in section, name
+
+
 def expectations() -> dict[str, str]:
     return {line[:36].strip(): line[36:].strip() for line in EXPECTED.read_text().splitlines()}
 

@@ -26,7 +26,7 @@ class _Watch(Watch):
         self._counted = self._counted or step.counts
 
     def settle(self) -> None:
-        if self._told or self.seen.connection.closed_ns is None or not self._counted or not self.seen.setup or self._steps > FEW:
+        if self._told or not self.seen.over or not self._counted or not self.seen.setup or self._steps > FEW:
             return
         self._told = True
         note = self.seen.note(KIND)

@@ -125,6 +125,8 @@ class Seen(Protocol):
     """Set-up round trips so far."""
     first: int
     """Place of its first row."""
+    over: bool
+    """Whether it has ended."""
 
     def note(self, kind: Kind, subject: str = "") -> Note:
         """The connection's note of that kind and subject, made when it is asked for."""

@@ -64,6 +64,7 @@ class _Watch(Watch):
         prepared = names.prepared.get(name)
         dropped = names.dropped is not None and (prepared is None or names.dropped.place > prepared.place)
         mine = (dropped or prepared is None) if step.sqlstate == _LOST else (prepared is not None and not dropped)
+        mine = mine and bool(name)  # the unnamed statement is there after every Parse
         note = self.seen.note(kind, "" if not mine else "its own")
         note.times += 1
         note.words = note.words or step.label.error[6:]
@@ -76,7 +77,7 @@ class _Watch(Watch):
                 if shown is not None:
                     note.show(shown.place, words)
         between = "" if step.shape.status_before != "I" else " after ReadyForQuery(I): between transactions a pooler may switch"
-        note.show(step.place, f"{step.sqlstate}{'' if mine else between}")
+        note.show(step.place, "fails" if mine else f"fails{between}")
         self.seen.row_of(step, kind, begins=True)
 
 
