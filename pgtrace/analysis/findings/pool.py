@@ -1,0 +1,82 @@
+"""pool-check: round trips in which a pool asks whether a connection lives, or sets it back, around every use of it.
+
+Told by what they carry: a Sync alone; a Query that EmptyQueryResponse answers; or, outside a block, one of the few texts that drivers send to ask or to set
+back (asyncpg's reset, DISCARD ALL, SELECT 1). TIMES of them on one connection are told, if there is one for every MOST_WORK round trips that work: a check now
+and then is no cost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+
+TIMES: Final = 3
+MOST_WORK: Final = 3
+"""Round trips that work, for each that checks."""
+_RESETS: Final = ("SELECT pg_advisory_unlock_all()", "DISCARD ALL", "RESET ALL", "UNLISTEN *")
+_CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._work = 0
+        self._checks: dict[str, list[Step]] = {}
+        self._told: dict[str, Note] = {}
+
+    def row(self, step: Step) -> None:
+        words = self._words(step)
+        if not words:
+            self._work += 1
+            return
+        checks = self._checks.setdefault(words, [])
+        checks.append(step)
+        if words not in self._told and (len(checks) < TIMES or self._work > MOST_WORK * len(checks)):
+            del checks[:-1000]
+            return
+        note = self._told.setdefault(words, self.seen.note(KIND, words))
+        for one in checks:
+            if one.counts:
+                self.seen.row_of(one, KIND, begins=not note.times)
+                note.cost += 1
+                note.times += 1
+                note.show(one.place, words)
+        checks.clear()
+
+    def _words(self, step: Step) -> str:
+        if step.shape.status != "I" or step.shape.status_before != "I" or step.shape.errors:
+            return ""
+        if step.shape.sent == b"S":
+            return "a Sync alone"
+        if step.shape.sent != b"Q":
+            return ""
+        if step.shape.received == b"IZ":
+            return "an empty Query"
+        if step.label.sql.lstrip().startswith(_RESETS):
+            return "the session is set back"
+        return "SELECT 1" if step.key in _CHECKS and step.entry.rows == 1 else ""
+
+
+def _what(note: Note) -> str:
+    return f"{note.subject}: {note.times} round trips between the ones that work"
+
+
+KIND: Final = Kind(
+    name="pool-check",
+    unit=ROUND_TRIPS,
+    why="The pool asks or resets the connection each time it is taken or given back: hold a connection for a unit of work, not for a statement.",
+    watch=_Watch,
+    what=_what,
+    remedies={
+        "": "hold one connection for a unit of work; let the pool check a connection that was idle, not each time",
+        "asyncpg": "one `async with pool.acquire()` for a unit of work, not one for each query; create_pool(reset=...) takes another way to reset",
+        "psycopg": "ConnectionPool(check=None), the default; one `with pool.connection()` for a unit of work",
+        "sqlx": "PoolOptions::test_before_acquire(false) saves one of the two; one transaction or acquire() for a unit of work",
+        "pgjdbc": "HikariCP: no connectionTestQuery; isValid() is asked only after aliveBypassWindowMs",
+        "pgx": "pgxpool asks only what was idle for a second (ShouldPing); one Acquire() for a unit of work",
+        "databases": "`async with database.connection()` or database.transaction() around a unit of work: the reset comes once",
+        "tortoise": "in_transaction() around a unit of work: the pool is asked once",
+        "sqlalchemy": "pool_pre_ping=False with pool_recycle; one session for a unit of work",
+    },
+)
