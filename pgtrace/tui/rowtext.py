@@ -45,7 +45,7 @@ def _plain(text: str, width: int) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def _further(text: str, start: int, width: int) -> str:
+def further(text: str, start: int, width: int) -> str:
     """SQL from a character on, its lists not shortened."""
     return plain(sqltext.shorten(text, _LONGEST_LINE), width, start)
 
@@ -53,7 +53,7 @@ def _further(text: str, start: int, width: int) -> str:
 def words(item: Item, connection: Connection | None, width: int, sideways: int = 0) -> tuple[str, bool]:
     """The SQL column without its colour: the text from a character on, and whether it tells an error."""
     if sideways and not item.folded:
-        return _further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
+        return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
     failed = next((row for row in item.rows if row.label.error), None)
     if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
         text = plain(failed.label.error, width)

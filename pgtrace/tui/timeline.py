@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
@@ -17,6 +17,7 @@ from pgtrace.analysis.rows import Kind, Row
 from pgtrace.tui import rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.listing import Item, Selection
 from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
@@ -29,12 +30,7 @@ LOOK_BACK = 50
 class Timeline(ListWidget):
     """The rows of the trace."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", show=False),
-        Binding("x", "fold", show=False),
-        Binding("t", "times", show=False),
-        Binding("f", "follow", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("timeline")
     HEADS = 1
 
     class Moved(Message):
