@@ -21,6 +21,7 @@ from pgtrace.tui.footer import CopyMenu, Footer
 from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
 from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.spelled import Spelled
 from pgtrace.tui.status import Status
 from pgtrace.tui.tabs import Tabs
@@ -44,6 +45,7 @@ class Layout(Screen[None]):
         self.spelled = Spelled(view, id="spelled")
         self.inspector = Inspector(view, id="inspector")
         self.drivers = Drivers(view, id="drivers")
+        self.findings = Findings(view, id="findings")
         self.help_screen = Help(view, id="help")
         self.footer = Footer(view, id="footer")
         self.copy_menu = CopyMenu(view, id="copy-menu")
@@ -65,6 +67,7 @@ class Layout(Screen[None]):
                 yield self.timeline
                 yield self.empty
                 yield self.drivers
+                yield self.findings
                 yield self.help_screen
             yield self.spelled
             yield self.inspector
@@ -104,6 +107,7 @@ class Layout(Screen[None]):
             self.spelled.display = listed and not empty
             self.inspector.display = bool(shares.inspector)
             self.drivers.display = self.pane == "drivers" and not self.helping
+            self.findings.display = self.pane == "findings" and not self.helping
             self.help_screen.display = self.helping
             self._focus_something()
         self.draw()
@@ -115,7 +119,7 @@ class Layout(Screen[None]):
             return
         self.timeline.refresh_list()
         self.follow_cursor()
-        for widget in (self.status, self.totals, self.tabs, self.empty, self.drivers, self.help_screen):
+        for widget in (self.status, self.totals, self.tabs, self.empty, self.drivers, self.findings, self.help_screen):
             widget.redraw()
         self.draw_footer()
 
@@ -158,6 +162,8 @@ class Layout(Screen[None]):
             self.set_focus(self.help_screen)
         elif self.pane == "drivers":
             self.set_focus(self.drivers)
+        elif self.pane == "findings":
+            self.set_focus(self.findings)
         elif self.inspecting and self.inspector.display:
             self.set_focus(self.inspector.messages)
         elif self.empty.display:

@@ -17,6 +17,7 @@ from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.layout import Layout
 from pgtrace.tui.listing import Selection
 from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.findings import Findings, remedy
 from pgtrace.tui.tabs import PANES
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON
@@ -57,6 +58,8 @@ class MainScreen(Layout):
         if action in _TIMELINE_ONLY:
             return listed
         match action:
+            case "copy" if self.pane == "findings" and not self.helping:
+                return self.findings.finding is not None
             case "copy":
                 return listed or (timeline and bool(instructions(self.view.source)))
             case "raw":
@@ -102,6 +105,13 @@ class MainScreen(Layout):
         self.pane = "timeline"
         self._select(Selection(driver=event.driver))
 
+    def on_findings_chosen(self, event: Findings.Chosen) -> None:
+        """Go to the timeline, to that row among those of its connection."""
+        self._came_from = "findings"
+        self.pane = "timeline"
+        self._select(Selection(connection=self.view.trace.rows[event.place].connection))
+        self.timeline.go_to_place(event.place)
+
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self._close_menu(event.offer)
 
@@ -131,7 +141,7 @@ class MainScreen(Layout):
         self._turn()
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next or previous error or gap."""
+        """Go to the next or previous error or gap, or to the first row of a finding."""
         if not self.timeline.go_to_problem(direction):
             so_far = "" if self.view.loaded else " so far"
             self.footer.say(f"no further problem{so_far}" if direction > 0 else "no problem before this")
@@ -162,7 +172,11 @@ class MainScreen(Layout):
         self.footer.say("values as bytes" if self.view.raw else "values by their types")
 
     def action_copy(self) -> None:
-        """Ask what to copy; on the empty screen there is one thing only."""
+        """Ask what to copy; of a finding, and on the empty screen, there is one thing only."""
+        finding = self.findings.finding if self.pane == "findings" else None
+        if finding is not None:
+            self._copy("remedy", copying.safe(remedy(finding)))
+            return
         item, fields = self.timeline.item, self.inspector.fields
         if item is None:
             self._copy("how to connect", "\n".join(instructions(self.view.source)))

@@ -26,6 +26,7 @@ class Pane:
 PANES = (
     Pane("1", "timeline", "Timeline", "Time"),
     Pane("4", "drivers", "Drivers", "Drivers"),
+    Pane("6", "findings", "Findings", "Find"),
 )
 
 
@@ -54,6 +55,8 @@ class Tabs(LineWidget):
             title = pane.short if self.narrow else pane.title
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
+            if pane.name == "findings" and self.view.snapshot.findings:
+                line.add(f" {len(self.view.snapshot.findings)}", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
         text, role = shown(self.view)

@@ -131,7 +131,7 @@ class Seen(Protocol):
     def note(self, kind: Kind, subject: str = "") -> Note:
         """The connection's note of that kind and subject, made when it is asked for."""
 
-    def row_of(self, step: Step, kind: Kind, *, begins: bool = False) -> None:
+    def row_of(self, step: Step, kind: Kind) -> None:
         """The row belongs to a finding of that kind, and perhaps is the first of it."""
 
 

@@ -68,7 +68,7 @@ class _Watch(Watch):
         if not step.counts:
             return
         note = self.seen.note(KIND, self._key)
-        self.seen.row_of(step, KIND, begins=first)
+        self.seen.row_of(step, KIND)
         if first:
             note.amount += 1
         else:

@@ -38,7 +38,7 @@ class _Watch(Watch):
         note = self._told.setdefault(words, self.seen.note(KIND, words))
         for one in checks:
             if one.counts:
-                self.seen.row_of(one, KIND, begins=not note.times)
+                self.seen.row_of(one, KIND)
                 note.cost += 1
                 note.times += 1
                 note.show(one.place, words)

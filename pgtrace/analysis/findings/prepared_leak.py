@@ -54,7 +54,7 @@ class _Watch(Watch):
         if not note.evidence:
             for one in self._rows[key]:
                 note.show(one.place, f"prepares {one.shape.statement}")
-                self.seen.row_of(one, KIND, begins=one is self._rows[key][0])
+                self.seen.row_of(one, KIND)
 
 
 def _what(note: Note) -> str:

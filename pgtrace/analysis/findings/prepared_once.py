@@ -79,7 +79,7 @@ class _Watch(Watch):
         for spent in text.spent:
             if not spent.counts:
                 continue
-            self.seen.row_of(spent, KIND, begins=not note.cost)
+            self.seen.row_of(spent, KIND)
             note.cost += 1
             note.times += spent.only_prepares
             note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "gives it up")

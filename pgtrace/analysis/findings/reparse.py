@@ -39,12 +39,12 @@ class _Watch(Watch):
             if len(runs) < REPARSES:
                 return
             for one in runs[:-1]:
-                self._tell(one, begins=one is runs[0])
+                self._tell(one)
         self._tell(step)
 
-    def _tell(self, step: Step, *, begins: bool = False) -> None:
+    def _tell(self, step: Step) -> None:
         note = self.seen.note(KIND, step.key)
-        self.seen.row_of(step, KIND, begins=begins)
+        self.seen.row_of(step, KIND)
         note.times += 1
         note.show(step.place, "parses and runs it")
 
