@@ -33,6 +33,8 @@ SUBJECTS_KEPT: Final = 5_000
 """Notes of closed connections by driver and subject."""
 OPEN_SUBJECTS_KEPT: Final = 500
 """Notes of one open connection."""
+LONGEST_KEY: Final = 2_000
+"""Characters of normalised SQL that stand for a statement; of a longer one its beginning, its end and its fingerprint."""
 OTHERS: Final = "(others)"
 """The subject of what is beyond these bounds."""
 _KEYS_REMEMBERED: Final = 20_000
@@ -66,8 +68,8 @@ class _Track:
             found = self.notes.setdefault((kind.name, subject), Note(subject, connections=[self.connection.index]))
         return found
 
-    def row_of(self, step: Step, kind: Kind) -> None:
-        self._advice.mark(step.place, kind)
+    def row_of(self, place: int, kind: Kind) -> None:
+        self._advice.mark(place, kind)
 
     def take(self, step: Step) -> None:
         for watch in self.watches:
@@ -166,7 +168,11 @@ class Advice:
         if key is None:
             if len(self._keys) >= _KEYS_REMEMBERED:
                 self._keys.clear()
-            key = self._keys[label] = sqltext.normalise(self.trace.rows.label_at(label).sql)
+            sql = self.trace.rows.label_at(label).sql
+            key = sqltext.normalise(sql)
+            if len(key) > LONGEST_KEY:
+                key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(sql)}"
+            self._keys[label] = key
         return key
 
     def _end(self, track: _Track) -> None:
