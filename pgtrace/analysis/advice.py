@@ -33,12 +33,13 @@ SUBJECTS_KEPT: Final = 5_000
 """Notes of closed connections by driver and subject."""
 OPEN_SUBJECTS_KEPT: Final = 500
 """Notes of one open connection."""
+LONGEST_KEY: Final = 2_000
+"""Characters of normalised SQL that stand for a statement; of a longer one its beginning, its end and its fingerprint."""
 OTHERS: Final = "(others)"
 """The subject of what is beyond these bounds."""
 _KEYS_REMEMBERED: Final = 20_000
 _SLICE: Final = 256
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
-_BEGINS: Final = 0x80
 _TERMINATE: Final = "X →"
 
 Key = tuple[str, str, str, str]
@@ -67,8 +68,8 @@ class _Track:
             found = self.notes.setdefault((kind.name, subject), Note(subject, connections=[self.connection.index]))
         return found
 
-    def row_of(self, step: Step, kind: Kind, *, begins: bool = False) -> None:
-        self._advice.mark(step.place, kind, begins=begins)
+    def row_of(self, place: int, kind: Kind) -> None:
+        self._advice.mark(place, kind)
 
     def take(self, step: Step) -> None:
         for watch in self.watches:
@@ -167,7 +168,11 @@ class Advice:
         if key is None:
             if len(self._keys) >= _KEYS_REMEMBERED:
                 self._keys.clear()
-            key = self._keys[label] = sqltext.normalise(self.trace.rows.label_at(label).sql)
+            sql = self.trace.rows.label_at(label).sql
+            key = sqltext.normalise(sql)
+            if len(key) > LONGEST_KEY:
+                key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(sql)}"
+            self._keys[label] = key
         return key
 
     def _end(self, track: _Track) -> None:
@@ -207,17 +212,13 @@ class Advice:
 
     # The rows of findings.
 
-    def mark(self, place: int, kind: Kind, *, begins: bool) -> None:
+    def mark(self, place: int, kind: Kind) -> None:
         """The row belongs to a finding of that kind; of several the kind that is listed first stays."""
-        number, present = _NUMBERS[kind.name], self._marked[place]
-        if not present or number < present & ~_BEGINS:
-            self._marked[place] = number | (_BEGINS if begins else 0)
+        number = _NUMBERS[kind.name]
+        if not self._marked[place] or number < self._marked[place]:
+            self._marked[place] = number
 
     def kind_at(self, place: int) -> Kind | None:
         """The kind of finding that a row belongs to; whether that is told, findings() says."""
-        number = self._marked[place] & ~_BEGINS if place < len(self._marked) else 0
+        number = self._marked[place] if place < len(self._marked) else 0
         return KINDS[number - 1] if number else None
-
-    def begins_at(self, place: int) -> bool:
-        """Whether a row is the first of those that belong to something found."""
-        return place < len(self._marked) and bool(self._marked[place] & _BEGINS)

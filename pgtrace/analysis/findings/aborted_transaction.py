@@ -34,11 +34,11 @@ class _Watch(Watch):
         if self._cause is not None and not self._shown:
             self._shown = True
             note.show(self._cause.place, f"{cause} aborts the transaction")
-            self.seen.row_of(self._cause, KIND, begins=True)
+            self.seen.row_of(self._cause.place, KIND)
         note.cost += 1
         note.times += 1
         note.show(step.place, "sent all the same: 25P02")
-        self.seen.row_of(step, KIND, begins=self._cause is None)
+        self.seen.row_of(step.place, KIND)
 
 
 def _what(note: Note) -> str:

@@ -1,7 +1,7 @@
 """connect: connections that are opened for a query or two, so that connecting costs more than the work.
 
-Told by connections that have ended after at most FEW round trips, CONNECTIONS of them under one driver. The cost is the set-up round trips of all but the
-first; TCP and TLS handshakes come on top, and are not counted.
+Told by connections that have ended after at most FEW round trips, CONNECTIONS of them under one driver. The cost is their set-up round trips;
+TCP and TLS handshakes come on top, and are not counted.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class _Watch(Watch):
         note.times += 1
         note.cost += len(counted)
         for one in counted:
-            self.seen.row_of(one, KIND, begins=one is before[0])
+            self.seen.row_of(one.place, KIND)
             note.show(one.place, "runs nothing, and the connection has parsed this before")
         note.show(step.place, "runs it")
 

@@ -28,7 +28,7 @@ class _Watch(Watch):
         note.amount += pause
         note.show(before.place, f"then {pause / 1e9:.1f} s without a message, status {step.shape.status_before}")
         note.show(step.place, "goes on")
-        self.seen.row_of(step, KIND, begins=True)
+        self.seen.row_of(step.place, KIND)
 
     def lost(self) -> None:
         self._before = None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pgtrace import sqltext
 from pgtrace.analysis.rows import Entry, Label, Shape
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ EVIDENCE_KEPT: Final = 4
 CONNECTIONS_KEPT: Final = 8
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
+
+
+SUBJECT_CHARACTERS: Final = 160
 
 
 class Step:
@@ -117,6 +121,11 @@ class Note:
         self.more_connections += other.more_connections
 
 
+def shown(note: Note) -> str:
+    """Its subject, SQL, as it stands in a sentence."""
+    return sqltext.shorten(note.subject, SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
+
+
 class Seen(Protocol):
     """The connection that a watch looks at, and where its notes go."""
 
@@ -131,7 +140,7 @@ class Seen(Protocol):
     def note(self, kind: Kind, subject: str = "") -> Note:
         """The connection's note of that kind and subject, made when it is asked for."""
 
-    def row_of(self, step: Step, kind: Kind, *, begins: bool = False) -> None:
+    def row_of(self, place: int, kind: Kind) -> None:
         """The row belongs to a finding of that kind, and perhaps is the first of it."""
 
 

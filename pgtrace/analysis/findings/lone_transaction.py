@@ -55,7 +55,7 @@ class _Watch(Watch):
             note.times += 1
             for step, words in ((begin, "opens a block"), (statement, "the one statement"), (commit, "ends it")):
                 note.show(step.place, words)
-                self.seen.row_of(step, KIND, begins=step is begin and note.times == 1)
+                self.seen.row_of(step.place, KIND)
         self._found.clear()
 
 

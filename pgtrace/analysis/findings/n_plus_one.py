@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 
 REPEATS: Final = 5
 """Executions in a row that are a loop."""
@@ -68,7 +68,7 @@ class _Watch(Watch):
         if not step.counts:
             return
         note = self.seen.note(KIND, self._key)
-        self.seen.row_of(step, KIND, begins=first)
+        self.seen.row_of(step.place, KIND)
         if first:
             note.amount += 1
         else:
@@ -79,7 +79,7 @@ class _Watch(Watch):
 
 def _what(note: Note) -> str:
     loops = f" in {note.amount} loops" if note.amount > 1 else ""
-    return f"{note.subject}: {note.times} times one after the other{loops}, each waiting for the answer"
+    return f"{shown(note)}: {note.times} times one after the other{loops}, each waiting for the answer"
 
 
 KIND: Final = Kind(

@@ -26,7 +26,7 @@ class _Watch(Watch):
         note.amount += skipped
         note.words = note.words or f"{step.label.error[:100]}: execution {failed} of {step.shape.depth}"
         note.show(step.place, f"execution {failed} of {step.shape.depth} fails, {skipped} skipped up to the Sync")
-        self.seen.row_of(step, KIND, begins=True)
+        self.seen.row_of(step.place, KIND)
 
 
 def _what(note: Note) -> str:

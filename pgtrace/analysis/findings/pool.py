@@ -22,7 +22,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._work = 0
-        self._checks: dict[str, list[Step]] = {}
+        self._checks: dict[str, list[tuple[int, bool]]] = {}
         self._told: dict[str, Note] = {}
 
     def row(self, step: Step) -> None:
@@ -31,17 +31,17 @@ class _Watch(Watch):
             self._work += 1
             return
         checks = self._checks.setdefault(words, [])
-        checks.append(step)
+        checks.append((step.place, step.counts))
         if words not in self._told and (len(checks) < TIMES or self._work > MOST_WORK * len(checks)):
             del checks[:-1000]
             return
         note = self._told.setdefault(words, self.seen.note(KIND, words))
-        for one in checks:
-            if one.counts:
-                self.seen.row_of(one, KIND, begins=not note.times)
+        for place, counts in checks:
+            if counts:
+                self.seen.row_of(place, KIND)
                 note.cost += 1
                 note.times += 1
-                note.show(one.place, words)
+                note.show(place, words)
         checks.clear()
 
     def _words(self, step: Step) -> str:

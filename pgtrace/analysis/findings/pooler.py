@@ -78,7 +78,7 @@ class _Watch(Watch):
                     note.show(shown.place, words)
         between = "" if step.shape.status_before != "I" else " after ReadyForQuery(I): between transactions a pooler may switch"
         note.show(step.place, "fails" if mine else f"fails{between}")
-        self.seen.row_of(step, kind, begins=True)
+        self.seen.row_of(step.place, kind)
 
 
 def _lost(note: Note) -> str:

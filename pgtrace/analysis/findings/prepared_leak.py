@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.analysis.findings.kind import Kind, Note, Seen, Step, Watch
+from pgtrace.analysis.findings.kind import Kind, Note, Seen, Step, Watch, shown
 
 ALIKE: Final = 10
 MANY: Final = 600
 """pgx keeps 512, pgjdbc 256, asyncpg, psycopg and sqlx 100."""
-_TEXTS_KEPT: Final = 5_000
+_TEXTS_KEPT: Final = 1_000
 _ROWS_KEPT: Final = 4
 
 
@@ -24,7 +24,7 @@ class _Watch(Watch):
         super().__init__(seen)
         self._prepared = 0
         self._by_text: dict[str, int] = {}
-        self._rows: dict[str, list[Step]] = {}
+        self._rows: dict[str, list[tuple[int, str]]] = {}
 
     def row(self, step: Step) -> None:
         if not step.shape.prepares or step.shape.statements != 1 or step.shape.errors or not step.key:
@@ -35,7 +35,7 @@ class _Watch(Watch):
         self._by_text[step.key] = self._by_text.get(step.key, 0) + 1
         rows = self._rows.setdefault(step.key, [])
         if step.counts and len(rows) < _ROWS_KEPT:
-            rows.append(step)
+            rows.append((step.place, step.shape.statement))
 
     def settle(self) -> None:
         live = self.seen.connection.statements_live
@@ -52,13 +52,13 @@ class _Watch(Watch):
         note = self.seen.note(KIND, key)
         note.times, note.amount = alike, live
         if not note.evidence:
-            for one in self._rows[key]:
-                note.show(one.place, f"prepares {one.shape.statement}")
-                self.seen.row_of(one, KIND, begins=one is self._rows[key][0])
+            for place, name in self._rows[key]:
+                note.show(place, f"prepares {name}")
+                self.seen.row_of(place, KIND)
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: alive under {note.times} names, of {note.amount} prepared statements alive"
+    return f"{shown(note)}: alive under {note.times} names, of {note.amount} prepared statements alive"
 
 
 KIND: Final = Kind(

@@ -11,22 +11,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 
 PREPARED_ONCE: Final = 5
-_NAMES_KEPT: Final = 2_000
+_TEXTS_KEPT: Final = 1_000
 
 
 @dataclass(slots=True)
 class _Name:
-    prepared: Step
+    name: str
     uses: int = 0
+    given_up: Step | None = None
 
 
 @dataclass(slots=True)
 class _Text:
-    """Of one normalised SQL: the round trips spent on names that were used once."""
+    """Of one normalised SQL: its latest name, and the round trips spent on names that were used once."""
 
+    latest: _Name
     once: int = 0
     spent: list[Step] = field(default_factory=list)
 
@@ -36,12 +38,14 @@ class _Watch(Watch):
         super().__init__(seen)
         self._names: dict[str, _Name] = {}
         self._texts: dict[str, _Text] = {}
-        self._given_up: Step | None = None
+        self._latest: _Name | None = None
 
     def row(self, step: Step) -> None:
         name = step.shape.statement
-        if step.only_closes or self._deallocates(step):
-            self._given_up = step
+        if step.only_closes:
+            self._gives_up(self._latest, step)  # the row does not say which
+        elif step.sends("Q") == 1 and step.label.sql[:10].upper() == "DEALLOCATE":
+            self._gives_up(self._names.get("".join(sqltext.identifiers(step.label.sql, 3)[-1:])), step)
         elif name and step.sends("P") and step.only_prepares and not step.shape.errors and step.key:
             self._prepares(name, step)
         elif name and name in self._names and step.sends("B"):
@@ -49,37 +53,37 @@ class _Watch(Watch):
 
     def lost(self) -> None:
         self._names.clear()
+        self._texts.clear()
+        self._latest = None
 
-    def _deallocates(self, step: Step) -> bool:
-        return (
-            step.sends("Q") == 1
-            and step.label.sql[:10].upper() == "DEALLOCATE"
-            and sqltext.identifiers(step.label.sql, 3)[-1] in self._names
-        )
+    def _gives_up(self, one: _Name | None, step: Step) -> None:
+        if one is not None:
+            one.given_up = step
+            self._names.pop(one.name, None)
 
     def _prepares(self, name: str, step: Step) -> None:
-        given_up, self._given_up = self._given_up, None
-        for earlier, one in list(self._names.items())[-1:]:
-            if one.uses <= 1 and one.prepared.key == step.key:
-                self._once(earlier, one, step, given_up)
-        if len(self._names) >= _NAMES_KEPT:
-            self._names.clear()
-        self._names[name] = _Name(step)
+        if len(self._texts) >= _TEXTS_KEPT or len(self._names) >= _TEXTS_KEPT:
+            self.lost()
+        prepared = self._latest = self._names[name] = _Name(name)
+        text = self._texts.get(step.key)
+        if text is None:
+            self._texts[step.key] = _Text(prepared)
+            return
+        earlier, text.latest = text.latest, prepared
+        if earlier.uses <= 1:
+            self._names.pop(earlier.name if earlier.name != name else "", None)
+            self._once(text, earlier, step)
 
-    def _once(self, name: str, one: _Name, step: Step, given_up: Step | None) -> None:
-        del self._names[name]
-        text = self._texts.setdefault(step.key, _Text())
-        if len(self._texts) > _NAMES_KEPT:
-            self._texts.clear()
+    def _once(self, text: _Text, earlier: _Name, step: Step) -> None:
         text.once += 1
-        text.spent += [spent for spent in (given_up, step) if spent is not None]
+        text.spent += [spent for spent in (earlier.given_up, step) if spent is not None]
         if text.once < PREPARED_ONCE - 1:
             return
         note = self.seen.note(KIND, step.key)
         for spent in text.spent:
             if not spent.counts:
                 continue
-            self.seen.row_of(spent, KIND, begins=not note.cost)
+            self.seen.row_of(spent.place, KIND)
             note.cost += 1
             note.times += spent.only_prepares
             note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "gives it up")
@@ -87,7 +91,7 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: prepared {note.times + 1} times under new names, each run once"
+    return f"{shown(note)}: prepared {note.times + 1} times under new names, each run once"
 
 
 KIND: Final = Kind(

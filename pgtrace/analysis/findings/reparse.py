@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.analysis.findings.kind import Kind, Note, Seen, Step, Watch
+from pgtrace.analysis.findings.kind import Kind, Note, Seen, Step, Watch, shown
 
 REPARSES: Final = 8
-_TEXTS_KEPT: Final = 5_000
+_TEXTS_KEPT: Final = 1_000
 
 
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._runs: dict[int, list[Step] | None] = {}
-        """By SQL text: the first runs with a Parse, None once it was run without."""
-        self._notes: dict[int, Note] = {}
+        self._runs: dict[int, list[int] | None] = {}
+        """By SQL text: the rows of its first runs with a Parse, None once it was run without."""
 
     def row(self, step: Step) -> None:
         if not step.key or step.shape.depth != 1 or not step.sends("B"):
@@ -35,22 +34,22 @@ class _Watch(Watch):
         if runs is None or not step.counts:
             return
         if len(runs) < REPARSES:
-            runs.append(step)
+            runs.append(step.place)
             if len(runs) < REPARSES:
                 return
-            for one in runs[:-1]:
-                self._tell(one, begins=one is runs[0])
-        self._tell(step)
+            for place in runs[:-1]:
+                self._tell(step.key, place)
+        self._tell(step.key, step.place)
 
-    def _tell(self, step: Step, *, begins: bool = False) -> None:
-        note = self.seen.note(KIND, step.key)
-        self.seen.row_of(step, KIND, begins=begins)
+    def _tell(self, key: str, place: int) -> None:
+        note = self.seen.note(KIND, key)
+        self.seen.row_of(place, KIND)
         note.times += 1
-        note.show(step.place, "parses and runs it")
+        note.show(place, "parses and runs it")
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: parsed {note.times} times, once for each execution"
+    return f"{shown(note)}: parsed {note.times} times, once for each execution"
 
 
 KIND: Final = Kind(

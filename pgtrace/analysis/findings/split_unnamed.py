@@ -38,8 +38,8 @@ class _Watch(Watch):
             note.times += 1
             note.show(parsed.place, "Parse of the unnamed statement, then ReadyForQuery(I)")
             note.show(step.place, step.label.error[:5] or "binds it")
-            self.seen.row_of(parsed, KIND, begins=note.times == 1)
-            self.seen.row_of(step, KIND)
+            self.seen.row_of(parsed.place, KIND)
+            self.seen.row_of(step.place, KIND)
 
     def lost(self) -> None:
         self._parsed = None
