@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PostgreSQL with TLS for the tests; the demo's own has none.
 PG := .pg/18/.ok
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check captures-check bench bench-reading clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +25,15 @@ test: $(VENV)/.ok $(PG)
 check: $(VENV)/.ok $(PG)
 	.ci/run
 
+# Every recorded scenario once more, seen by a recorder and by tcpdump: they have to agree.
+captures-check: $(VENV)/.ok
+	$(BIN)/python -m captures.recording.twice
+
 bench: $(VENV)/.ok
 	$(BIN)/python -m bench
+
+bench-reading: $(VENV)/.ok
+	$(BIN)/python -m bench.reading
 
 clean:
 	rm -rf $(VENV) .pg

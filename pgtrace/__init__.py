@@ -1,3 +1,25 @@
-"""pgtrace: a wire tracer for PostgreSQL. This module imports nothing heavy on purpose."""
+"""pgtrace: a wire tracer for PostgreSQL. This module imports nothing heavy on purpose.
+
+`from pgtrace import Capture, Recorder` is the Python API (docs/python.md); each is loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgtrace.recorder import Recorder as Recorder
+    from pgtrace.testing.capture import Capture as Capture
 
 __version__ = "0.1.0"
+
+__all__ = ["Capture", "Recorder", "__version__"]
+
+_PLACES = {"Capture": "pgtrace.testing.capture", "Recorder": "pgtrace.recorder"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

@@ -28,7 +28,7 @@ INSISTING = ("require", "verify-ca", "verify-full")
 """sslmodes under which a driver refuses a plain connection."""
 _LOCATION = frozenset({"host", "hostaddr", "port"})
 _TLS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "sslcrl", "channel_binding", "requiressl"})
-_URL = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<user>[^@/]*@)?[^/?]*(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
+_URL = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<user>[^@/]*@)?(?P<place>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _SERVICE_VARIABLES = {
     "user": "PGUSER",
     "password": "PGPASSWORD",
@@ -46,13 +46,19 @@ def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[s
     if text is not None or any(environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
         return parse_upstream(text, environ)
     for name in url_names:
-        scheme, _, rest = environ.get(name, "").partition("://")
-        if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        url = plain_url(environ.get(name, ""))
+        if url is not None:
             try:
-                return parse_upstream(f"postgresql://{rest}", environ)
+                return parse_upstream(url, environ)
             except AddressError as error:
                 raise AddressError(name, str(error)) from None
     return parse_upstream(None, environ)
+
+
+def plain_url(text: str) -> str | None:
+    """A connection URL as libpq writes it, `postgresql+asyncpg://` and the like too; None where it is none."""
+    scheme, _, rest = text.partition("://")
+    return f"postgresql://{rest}" if scheme.partition("+")[0] in ("postgresql", "postgres") else None
 
 
 def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
@@ -102,6 +108,24 @@ def redirected_url(url: str, host: str, port: int, environ: Mapping[str, str], *
         place, path = "", path or "/"
     query = f"?{'&'.join(kept)}" if kept else ""
     return f"{parts['scheme']}://{parts['user'] or ''}{place}{path}{query}"
+
+
+def with_parts(
+    url: str, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None
+) -> str:
+    """A connection URL with some of its parts set; the others stay. Every URL that redirected_url() gives can be taken apart here."""
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise AddressError(url.rpartition("@")[2], "no URL: postgresql://user:password@host:port/database")
+    own_user, colon, own_password = (parts["user"] or "").removesuffix("@").partition(":")
+    login = own_user if user is None else urllib.parse.quote(user, safe="")
+    if password is not None:
+        login += ":" + urllib.parse.quote(password, safe="")
+    elif user is None:
+        login += colon + own_password
+    path = parts["path"] if database is None else "/" + urllib.parse.quote(database, safe="")
+    query = f"?{parts['query']}" if parts["query"] else ""
+    return f"{scheme or parts['scheme']}://{login}{'@' if login else ''}{parts['place']}{path}{query}"
 
 
 def _of_its_service(url: str, environ: Mapping[str, str]) -> list[str]:

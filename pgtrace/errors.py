@@ -50,6 +50,16 @@ class FilterError(UsageError):
         self.reason = reason
 
 
+class BudgetError(UsageError):
+    """A budget that means nothing: an unknown counter, a limit that is no number."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        """The option, or the file and the keys in it."""
+        self.reason = reason
+
+
 class OutputExists(PgTraceError):
     """The file to be written is there already; nothing is overwritten."""
 

@@ -1,15 +1,18 @@
 """The handle on a recorder: starts the process, asks it things over its pipes, ends it.
 
-    with Recorder(parse_listen(":0"), parse_upstream("db:5432", os.environ)) as recorder:
-        run_something(recorder.host, recorder.port)
-        recorder.flush()
-        Trace.open([recorder.capture])
+    with Recorder(upstream="db:5432", write="checkout.pgtrace") as recorder:
+        with recorder.mark("checkout"):
+            check_out(recorder.url(user="shop", database="shop"))
+    Capture("checkout.pgtrace").mark("checkout").round_trips
 
 The process is pgtrace/proxy; nothing of it is imported here. It sits in a session of its own: what the terminal sends reaches this process alone. When
 this one dies without stop(), the recorder goes on until its last session ended, and cleans up after itself.
 
 Every request is one line and waits for its answer under a lock, so any thread may ask. Requests raise RecorderError when the process is gone or does
 not answer. Without `write` the capture is temporary: a directory only this user can enter, removed by stop().
+
+Without `listen` it is any free port of 127.0.0.1; before a server that is reached by a Unix socket, where whoever connects is taken for this user, it is a
+socket in a directory only this user can enter.
 """
 
 from __future__ import annotations
@@ -32,9 +35,20 @@ from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Protocol, Self
 
 from pgtrace import errors
-from pgtrace.address import Listen, Upstream, bound_path
+from pgtrace.address import (
+    DEFAULT_LISTEN_PORT,
+    LONGEST_SOCKET_PATH,
+    Listen,
+    Upstream,
+    bound_path,
+    parse_listen,
+    parse_upstream,
+    socket_path,
+)
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
-from pgtrace.errors import OutputExists, PgTraceError, RecorderError, UpstreamError
+from pgtrace.durations import duration_ns
+from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
+from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError
 from pgtrace.exposure import check_exposure, check_loop
 
 START_S: Final = 20.0
@@ -66,31 +80,39 @@ class Recorder:
 
     def __init__(
         self,
-        listen: Listen,
-        upstream: Upstream,
+        listen: Listen | str | None = None,
+        upstream: Upstream | str | None = None,
         *,
-        write: Path | None = None,
+        write: AnyPath | None = None,
         keep_bytes: int | None = None,
+        rtt: str | None = None,
         rtt_ns: int = 0,
         allow_others: bool = False,
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
     ) -> None:
-        """Nothing happens yet. `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is."""
-        self.listen = listen
-        self.upstream = upstream
-        self.rtt_ns = rtt_ns
+        """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
+
+        `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
+        `rtt_ns` the same as a number. Raises AddressError, UsageError.
+        """
+        self.upstream = upstream if isinstance(upstream, Upstream) else parse_upstream(upstream, os.environ)
+        self._url = upstream if isinstance(upstream, str) and "://" in upstream else _environment_url()
+        self.listen = listen if isinstance(listen, Listen) else parse_listen(listen or "127.0.0.1:0")
+        self._wants_socket = listen is None and self.upstream.unix is not None
+        self._socket_directory: str | None = None
+        self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
         self.tls = tls
         self.authority: Path | None = None
         """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
         """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
-        self.port = listen.port
-        self._write = write
+        self.port = self.listen.port
+        self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary: str | None = None
         self._certificates: str | None = None
-        self._capture: Path | None = write
+        self._capture = self._write
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -103,6 +125,16 @@ class Recorder:
         Raises AddressError (a listener that lends this user's identity to others, an upstream that is the listener), ListenError, OutputExists,
         CaptureError, RecorderError.
         """
+        if self._wants_socket:
+            self._socket_directory = _short_directory()
+            self.listen = Listen((), DEFAULT_LISTEN_PORT, self._socket_directory)
+        try:
+            self._start()
+        except BaseException:
+            self._end(0)
+            raise
+
+    def _start(self) -> None:
         check_exposure(self.listen, self.upstream, self.allow_others)
         check_loop(self.listen, self.upstream)
         if self._write is not None and os.path.lexists(self._write):
@@ -110,11 +142,7 @@ class Recorder:
         if self._write is None:
             self._temporary = tempfile.mkdtemp(prefix="pgtrace-")
             self._capture = Path(self._temporary) / "capture"
-        try:
-            self._launch()
-        except BaseException:
-            self._end(0)
-            raise
+        self._launch()
 
     def _launch(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
@@ -162,6 +190,15 @@ class Recorder:
         host = self.addresses[0].rpartition(":")[0].strip("[]") if self.addresses else self.listen.hosts[0]
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
+    def url(self, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None) -> str:
+        """The connection URL that leads here. What is not said stays as the upstream's URL has it, else is left to the driver.
+
+        `scheme` is what frameworks put there: "postgresql+psycopg", "postgres".
+        """
+        return with_parts(
+            redirected_url(self._url, self.host, self.port, os.environ), scheme=scheme, user=user, password=password, database=database
+        )
+
     @property
     def capture(self) -> Path:
         """The capture: a file, or a directory of segments."""
@@ -188,9 +225,9 @@ class Recorder:
             return ""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
-    def begin_mark(self, name: str) -> None:
-        """Begin a named interval here: everything that has reached the recorder comes before it."""
-        self._ask({"do": "mark", "begin": True, "name": name})
+    def begin_mark(self, name: str) -> int:
+        """Begin a named interval here: everything that has reached the recorder comes before it. Its id in the capture."""
+        return int(self._ask({"do": "mark", "begin": True, "name": name})["mark"])
 
     def end_mark(self, name: str) -> None:
         """End the named interval begun last under this name."""
@@ -254,10 +291,10 @@ class Recorder:
         if self._log is not None:
             self._log.close()
             self._log = None
-        for directory in (self._temporary, self._certificates):
+        for directory in (self._temporary, self._certificates, self._socket_directory):
             if directory is not None:
                 shutil.rmtree(directory, ignore_errors=True)
-        self._temporary = self._certificates = None
+        self._temporary = self._certificates = self._socket_directory = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -305,6 +342,34 @@ class Recorder:
     def _last_words(self) -> str:
         lines = self.log.strip().splitlines()
         return f": {lines[-1]}" if lines else ""
+
+
+def give_passwords(variables: dict[str, str], recorder: Recorder, directory: str) -> None:
+    """Have PGPASSFILE name a private copy of the password file, where there is one, with the upstream's entries for the recorder too."""
+    entries = password_file(variables)
+    if not entries:
+        return
+    path = os.path.join(directory, "pgpass")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(repeated_passwords(entries, recorder.upstream, recorder.host, recorder.port))
+    variables["PGPASSFILE"] = path
+
+
+def _short_directory() -> str:
+    """A directory only this user can enter, whose path leaves room for a socket's name."""
+    directory = tempfile.mkdtemp(prefix="pgtrace-")
+    if len(os.fsencode(socket_path(directory, DEFAULT_LISTEN_PORT))) > LONGEST_SOCKET_PATH:
+        os.rmdir(directory)
+        directory = tempfile.mkdtemp(prefix="pgtrace-", dir="/tmp")
+    return directory
+
+
+def _environment_url() -> str:
+    """A URL of what libpq's variables say besides the place."""
+    if os.environ.get("PGSERVICE"):
+        return f"postgresql:///?service={os.environ['PGSERVICE']}"
+    user, password, database = (os.environ.get(name) or None for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))
+    return with_parts("postgresql:///", user=user, password=password, database=database)
 
 
 def probe(upstream: Upstream) -> None:

@@ -1,4 +1,4 @@
-"""The captures in the repository: their counters are derived again from the bytes, and no driver and no layer is taken for another."""
+"""The captures in the repository: counters and goldens are derived again from the bytes, and no driver and no layer is taken for another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from pgtrace.analysis import drivers, layers
 from pgtrace.analysis.trace import Trace
+from pgtrace.export import golden
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))
@@ -21,8 +22,11 @@ INDISTINCT = {
     "django+psycopg2": {"connect", "one_query", "ten_queries", "failure"},
     "tortoise+psycopg": {"connect"},
     "pdo_pgsql": {"connect", "notify"},
+    "pgx": {"connect", "notify", "cancel", "copy_out"},
 }
 """Scenarios in which a driver does nothing that others do not: start-up parameters and simple queries, as libpq sends them."""
+SHOWN = {"psqlpy": ("tokio-postgres", {"failure"})}
+"""A driver upon another: scenarios that show it; in all others the session is told as the one inside."""
 WITHOUT_LAYER = {
     "django+psycopg": {"connect"},
     "django+psycopg2": {"connect"},
@@ -48,7 +52,8 @@ def test_there_are_captures_of_every_driver_and_layer() -> None:
     names = {path.parent.name for path in FILES}
     assert {name for name in names if "+" not in name} == {name for name, _ in drivers.DRIVERS}
     assert {name.partition("+")[0] for name in names if "+" in name} == {name for name, _ in layers.LAYERS}
-    assert {path.with_suffix(".json") for path in FILES} == set(CAPTURES.glob("*/*.json"))
+    for suffix in (".json", ".trace"):
+        assert {path.with_suffix(suffix) for path in FILES} == set(CAPTURES.glob(f"*/*{suffix}"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
@@ -64,19 +69,31 @@ def test_counters_are_derived_again(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_goldens_are_derived_again(path: Path) -> None:
+    trace = read(path)
+    found = golden.text(trace)
+    trace.close()
+    assert found.encode("utf-8", "surrogateescape") == path.with_suffix(".trace").read_bytes()
+
+
 def test_nobody_is_taken_for_another() -> None:
     """The confusion matrix of drivers and of layers: on the diagonal, or nothing said where the scenario shows nothing of its own.
 
-    Not every connection of a layer's shows it: a program may open one to ask a few things through its driver alone.
+    Not every connection of a layer's shows it: a program may open one to ask a few things through its driver alone. A connection without a StartupMessage has
+    no driver: pgx asks for encryption on one, and where it is refused connects anew.
     """
     wrong = {}
     for path in FILES:
         trace = read(path)
-        sessions = [connection for connection in trace.connections if connection.kind != "cancel"]
+        sessions = [connection for connection in trace.connections if connection.kind == "session"]
         found = {connection.driver for connection in sessions}, {connection.layer.name for connection in sessions} - {""}
         trace.close()
         name = path.parent.name
         layer, plus, driver = name.rpartition("+")
+        inner, shown = SHOWN.get(name, ("", {path.stem}))
+        if path.stem not in shown:
+            driver = inner
         expected = (
             {"unknown" if path.stem in INDISTINCT.get(name, ()) else driver},
             {layer} if plus and path.stem not in WITHOUT_LAYER.get(name, ()) else set(),

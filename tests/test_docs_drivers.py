@@ -90,7 +90,8 @@ def test_a_drivers_line_is_what_its_captures_hold(row: list[str]) -> None:
     while trace.update():
         pass
     first = trace.rows[0].shape.flight.partition(" → ")[0]
-    sent = [parameter for parameter, _ in trace.connections[0].startup_parameters]
+    session = next(connection for connection in trace.connections if connection.kind == "session")
+    sent = [parameter for parameter, _ in session.startup_parameters]
     statements = {statement for view in trace.statements() for statement in view.group.as_dict("")["names"] if statement}
     trace.close()
     assert beginning == BEGINNINGS[first]

@@ -103,3 +103,24 @@ def test_password_entries_of_every_host_are_repeated():
     assert [line for line in repeated if line.startswith("/tmp/x:7000:")] == [
         f"/tmp/x:7000:*:*:{word}" for word in ("one", "two", "three", "four")
     ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({}, "postgresql://bob:p%40w@[::1]:5432/shop?application_name=x"),
+        ({"scheme": "postgresql+asyncpg"}, "postgresql+asyncpg://bob:p%40w@[::1]:5432/shop?application_name=x"),
+        ({"user": "a b"}, "postgresql://a%20b@[::1]:5432/shop?application_name=x"),
+        ({"user": "al", "password": "/:@"}, "postgresql://al:%2F%3A%40@[::1]:5432/shop?application_name=x"),
+        ({"password": "new"}, "postgresql://bob:new@[::1]:5432/shop?application_name=x"),
+        ({"database": "a/b?"}, "postgresql://bob:p%40w@[::1]:5432/a%2Fb%3F?application_name=x"),
+    ],
+)
+def test_parts_of_a_url(parts, expected):
+    assert environment.with_parts("postgresql://bob:p%40w@[::1]:5432/shop?application_name=x", **parts) == expected
+
+
+def test_parts_of_what_is_no_url():
+    with pytest.raises(AddressError, match="no URL") as error:
+        environment.with_parts("bob:secret@db", user="al")
+    assert "secret" not in str(error.value)

@@ -1,10 +1,11 @@
-"""Record the captures anew: `python -m captures.recording [NAME ...]`, from the top of a checkout with the extra `dev`.
+"""Record the captures anew: `python -m captures.recording [NAME ...]`, from the top of a checkout with the extra `dev`. With `--goldens`
+nothing is recorded: the goldens of all captures that are there are written again.
 
 A name is a driver, `asyncpg`, or a layer above one with its driver, `sqlalchemy+asyncpg`; captures of it are in the directory of that name.
 
 For each name and scenario a recorder of its own, with a network delay of 10 ms (a driver that sends on without waiting could find its answer there already,
-and the counts would depend on the machine's mood). Beside each capture stand the counters that were derived from it, times left out: a test derives them
-again from the bytes.
+and the counts would depend on the machine's mood). Beside each capture stands what was derived from it, for a test to derive it again from the bytes: the
+counters, times left out, and the golden.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target, Unavai
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.export import golden
 from pgtrace.recorder import Recorder
 
 DRIVERS = (
     "asyncpg", "psycopg", "psycopg2", "pg8000", "psql",
     "pgjdbc", "r2dbc-postgresql", "node-postgres", "postgres.js", "ruby-pg", "pdo_pgsql",
+    "pgx", "pq", "tokio-postgres", "psqlpy", "sqlx",
 )  # fmt: skip
 LAYERS = (
     "sqlalchemy+asyncpg", "sqlalchemy+psycopg", "sqlalchemy+psycopg2", "sqlalchemy+pg8000",
@@ -88,20 +91,38 @@ def record(server: EmbeddedServer, path: Path, play: Play) -> dict[str, object]:
             raise SystemExit(f"{path.name}: {size} bytes are too many for a repository")
         path.parent.mkdir(exist_ok=True)
         shutil.move(new, path)
+    write_golden(path)
     counters = counters_of(path)
     path.with_suffix(".json").write_text(json.dumps(counters, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return counters
 
 
+def write_golden(path: Path) -> None:
+    """Write a capture's golden beside it."""
+    trace = read(path)
+    path.with_suffix(".trace").write_bytes(golden.text(trace).encode("utf-8", "surrogateescape"))
+    trace.close()
+
+
 def counters_of(path: Path) -> dict[str, object]:
     """The totals of a capture without times."""
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = read(path)
     totals = trace.totals().as_dict()
     trace.close()
     return {key: value for key, value in totals.items() if not key.endswith("_ns")}
 
 
+def read(path: Path) -> Trace:
+    """All of a capture."""
+    trace = Trace.open([path])
+    while trace.update():
+        pass
+    return trace
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*DRIVERS, *LAYERS])
+    if "--goldens" in sys.argv[1:]:
+        for path in sorted(HERE.glob("*/*.pgtrace")):
+            write_golden(path)
+    else:
+        main(sys.argv[1:] or [*DRIVERS, *LAYERS])

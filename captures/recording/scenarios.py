@@ -1,6 +1,7 @@
 """The scenarios every driver plays, as far as it can; what they share: where to connect, the table, the values.
 
-Each scenario is one capture: from its first connection to its last one's end. Nothing of one is seen by another: the table is made anew before each.
+Each scenario is one capture: from its first connection to its last one's end. Nothing of one is seen by another: the table is filled anew before each.
+It is made once, since some drivers read its OIDs.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ SCENARIOS: Final = {
 """Name of the capture: what happens in it."""
 
 SCHEMA: Final = """
-drop table if exists item;
-create table item (id int primary key, name text not null, price numeric(10, 2));
+create table if not exists item (id int primary key, name text not null, price numeric(10, 2));
+truncate item;
 insert into item select n, 'item ' || n, n * 1.25 from generate_series(1, 20) n;
 """
 

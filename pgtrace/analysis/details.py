@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 from pgtrace.analysis import describe
 from pgtrace.analysis.copydata import CopyReading
 from pgtrace.analysis.inside import Inside
-from pgtrace.analysis.rows import Kind
-from pgtrace.framing import Framer
+from pgtrace.analysis.rows import RUN_KEPT, Kind
+from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import backend, codes, frontend, registry, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
 _WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED})
-RUN_KEPT: Final = 200
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
 _RUNS: Final = frozenset({ord("D"), ord("d")})
@@ -193,27 +192,28 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
     return details
 
 
-def scan(trace: Trace, place: int) -> Iterator[MessageView]:
-    """The messages of the row at that place one by one, however many: nothing is counted together or left out. Raises NotKept."""
+def scan(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[MessageView]:
+    """The messages of the row at that place one by one, however many: nothing is counted together or left out. Of each body the first `kept_bytes` are
+    there. Raises NotKept."""
     if trace.rows[place].shape.kind in _WITHOUT_MESSAGES:
         return
     walker = _Walker(trace, place, RUN_KEPT)
     starts = trace.rows.entry(place).offsets
-    for side, code, body, size, offset, time_ns in _passed(trace, place):
+    for side, code, body, size, offset, time_ns in _passed(trace, place, kept_bytes):
         views: list[MessageView] = []
         walker.take(views, side, code, body, size, offset, time_ns)
         if offset >= starts[side]:
             yield from views
 
 
-def _passed(trace: Trace, place: int) -> Iterator[tuple[int, int, bytes, int, int, int]]:
+def _passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[tuple[int, int, bytes, int, int, int]]:
     """Side, code, body, size, offset and time of the messages, from those on that must be seen to understand the row's. Raises NotKept."""
     row, entry = trace.rows[place], trace.rows.entry(place)
     connection = trace.connections[entry.connection]
     from_start = row.shape.kind in (Kind.SETUP, Kind.CANCEL)
     ends = (entry.offsets[0] + entry.sent_bytes, entry.offsets[1] + entry.received_bytes)
     starts = (0, 0) if from_start else entry.offsets
-    framer = Framer() if from_start else Framer.typed()
+    framer = Framer(kept_bytes=kept_bytes) if from_start else Framer.typed(kept_bytes=kept_bytes)
     offsets = list(starts)
     expected = list(starts)
     position = connection.position if from_start else entry.position

@@ -3,15 +3,22 @@
 A round trip belongs to every mark that was open when it opened, with all its depth; that is counted directly, as it opens and closes. Everything else
 belongs to the marks open at its moment: the difference between the sums at the mark's end and at its beginning. Named statements alive are taken at the
 end. Marks nest, and marks of one name are summed.
+
+Statements are counted for a mark only where its name was in `watched` when it began: a table for each of a hundred thousand marks has no bound.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.statements import StatementTable
 from pgtrace.session.events import RoundTrip
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.connections import Connection
 
 Sums = Callable[[int], Counters]
 """The sum over all connections at a moment."""
@@ -19,15 +26,24 @@ Key = tuple[int, int]
 """Number of the capture's file, and the mark's id in it."""
 
 
-class OpenMark:
-    """One interval, from its begin to its end."""
+class Interval:
+    """One interval with a name, from its begin to its end."""
 
-    __slots__ = ("_closed", "_open", "before", "key", "name")
+    __slots__ = ("_before", "_between", "_closed", "_open", "begins_at", "ends_at", "key", "name", "tables", "watched")
 
-    def __init__(self, name: str, key: Key, before: Counters) -> None:
+    def __init__(self, name: str, key: Key, before: Counters, place: int, *, watched: bool) -> None:
         self.name = name
         self.key = key
-        self.before = before
+        self.begins_at = place
+        """The place of the row that says that it begins."""
+        self.ends_at: int | None = None
+        """The place of the row that says that it ends; None while it is open."""
+        self.watched = watched
+        """Whether its statements are counted."""
+        self.tables: dict[Connection, StatementTable] = {}
+        """Its statements by connection."""
+        self._before = before
+        self._between: Counters | None = None
         self._closed = Counters()
         self._open: set[RoundTrip] = set()
 
@@ -35,22 +51,53 @@ class OpenMark:
         """A round trip that opened inside it."""
         self._open.add(round_trip)
 
-    def closed(self, round_trip: RoundTrip) -> None:
+    def closed(self, round_trip: RoundTrip, connection: Connection) -> None:
         """It may have been none."""
         if round_trip in self._open:
             self._open.remove(round_trip)
             _count(self._closed, round_trip)
+            if self.watched:
+                self.table(connection).round_trip(round_trip)
 
     def repeated(self, round_trip: RoundTrip) -> None:
         """One that opened and closed inside it, like this one."""
         _count(self._closed, round_trip)
 
-    def by_opening(self) -> Counters:
-        """Only what belongs to round trips that opened inside it; those still open count as they stand."""
+    def table(self, connection: Connection) -> StatementTable:
+        """Its statements on that connection."""
+        found = self.tables.get(connection)
+        if found is None:
+            found = self.tables[connection] = StatementTable()
+        return found
+
+    def end(self, place: int, sums: Counters) -> None:
+        """It ends, at that place, with those sums over everything."""
+        self.ends_at = place
+        sums.subtract(self._before)
+        self._between = sums
+        for connection, table in self.tables.items():
+            table.live(one for one in connection.named_statements() if table.knows(one))
+
+    def forget_statements(self) -> None:
+        """Let go of its statements."""
+        self.watched = False
+        self.tables.clear()
+
+    def counters(self, sums: Callable[[], Counters]) -> Counters:
+        """What it counted, up to the moment of `sums` where it is open. Round trips that opened inside it and are still open count as they stand."""
         counters = Counters()
-        counters.add(self._closed)
+        if self._between is not None:
+            counters.add(self._between)
+        else:
+            now = sums()
+            now.subtract(self._before)
+            counters.add(now)
+        by_opening = Counters()
+        by_opening.add(self._closed)
         for round_trip in self._open:
-            _count(counters, round_trip)
+            _count(by_opening, round_trip)
+        for key in _BY_OPENING:
+            setattr(counters, key, getattr(by_opening, key))
         return counters
 
 
@@ -68,14 +115,18 @@ class Marks:
 
     def __init__(self, sums: Sums) -> None:
         self._sums = sums
-        self.open: tuple[OpenMark, ...] = ()
-        self._ended: list[tuple[OpenMark, Counters]] = []
+        self.open: tuple[Interval, ...] = ()
+        self.counting: tuple[Interval, ...] = ()
+        """Those of the open ones whose statements are counted."""
+        self.watched: set[str] = set()
+        """Names of the marks whose statements are counted, from their next begin on."""
+        self._ended: dict[Key, Interval] = {}
         self._places: list[int] = []  # of the rows that are marks, and the names open behind each
         self._names: list[tuple[str, ...]] = []
 
     def begin(self, name: str, key: Key, time_ns: int, place: int) -> None:
         """A mark begins; its row is at that place."""
-        self.open = (*self.open, OpenMark(name, key, self._sums(time_ns)))
+        self.open = (*self.open, Interval(name, key, self._sums(time_ns), place, watched=name in self.watched))
         self._changed(place)
 
     def end(self, key: Key, time_ns: int, place: int) -> None:
@@ -83,7 +134,8 @@ class Marks:
         for mark in self.open:
             if mark.key == key:
                 self.open = tuple(one for one in self.open if one is not mark)
-                self._ended.append((mark, self._between(mark, time_ns)))
+                mark.end(place, self._sums(time_ns))
+                self._ended[key] = mark
         self._changed(place)
 
     def names_at(self, place: int) -> tuple[str, ...]:
@@ -91,31 +143,35 @@ class Marks:
         found = bisect_left(self._places, place)
         return self._names[found - 1] if found else ()
 
+    def intervals(self, name: str) -> list[Interval]:
+        """The marks of that name, in the order of their ends, the open ones last."""
+        return [mark for mark in (*self._ended.values(), *self.open) if mark.name == name]
+
+    def interval(self, key: Key) -> Interval | None:
+        """The mark of that key, once its begin was read."""
+        return self._ended.get(key) or next((mark for mark in self.open if mark.key == key), None)
+
     def counters(self, now_ns: int) -> dict[str, Counters]:
         """Counters by name, in the order of the first end; open marks come last, counted up to now."""
-        found: dict[str, Counters] = {}
-        for mark, between in [*self._ended, *((mark, self._between(mark, now_ns)) for mark in self.open)]:
-            counters = Counters()
-            counters.add(between)
-            by_opening = mark.by_opening()
-            for key in _BY_OPENING:
-                setattr(counters, key, getattr(by_opening, key))
-            if mark.name in found:
-                live = counters.statements_live
-                found[mark.name].add(counters)
-                found[mark.name].statements_live = live
-            else:
-                found[mark.name] = counters
-        return found
+        by_name: dict[str, list[Interval]] = {}
+        for mark in (*self._ended.values(), *self.open):
+            by_name.setdefault(mark.name, []).append(mark)
+        return {name: self.summed(marks, now_ns) for name, marks in by_name.items()}
+
+    def summed(self, marks: Iterable[Interval], now_ns: int) -> Counters:
+        """Counters of several marks as one; statements alive are those of the first one."""
+        total = Counters()
+        for number, mark in enumerate(marks):
+            counters = mark.counters(lambda: self._sums(now_ns))
+            live = total.statements_live if number else counters.statements_live
+            total.add(counters)
+            total.statements_live = live
+        return total
 
     def _changed(self, place: int) -> None:
         self._places.append(place)
         self._names.append(tuple(mark.name for mark in self.open))
-
-    def _between(self, mark: OpenMark, time_ns: int) -> Counters:
-        now = self._sums(time_ns)
-        now.subtract(mark.before)
-        return now
+        self.counting = tuple(mark for mark in self.open if mark.watched)
 
 
 _BY_OPENING = ("setup_round_trips", "round_trips", "pipelined_executions", "max_pipeline_depth")

@@ -1,8 +1,8 @@
 """Which conversation a TCP segment belongs to, and which of its sides is the server.
 
-A conversation begins as a newcomer. It is known once both sides' first sequence numbers are (SYN and SYN-ACK tell them) and, for a port that was not named as
-a server's, once the first bytes are those of a PostgreSQL driver. Packets may stand in any order, so what comes meanwhile is kept, up to NEWCOMER_SEGMENTS
-and PATIENCE_NS; then what there is has to do:
+A conversation begins as a newcomer. It is known once both sides' first sequence numbers are (SYN and SYN-ACK tell them, or the ACK behind that) and, for a
+port that was not named as a server's, once the first bytes are those of a PostgreSQL driver. Packets may stand in any order, so what comes meanwhile is kept,
+up to NEWCOMER_SEGMENTS and PATIENCE_NS; then what there is has to do:
 
 1. A SYN, SYN-ACK or a start-up packet tells the sides. Its beginning was seen.
 2. Else a named port does. The conversation was joined in the middle.
@@ -214,6 +214,8 @@ class Conversations:
             if flags & ACK:
                 newcomer.starts[other] = ack
             segment = (time_ns, key, start, ack, flags & ~SYN, payload, missing)
+        elif flags & ACK and this == newcomer.client and newcomer.starts[other] is None and seq == newcomer.starts[this]:
+            newcomer.starts[other] = ack  # the SYN-ACK is missing; who is at its first byte has been told nothing else yet
         if flags & RST and not newcomer.early:
             self._drop(newcomer)
             return

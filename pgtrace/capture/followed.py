@@ -61,9 +61,12 @@ class Followed:
         else:
             self._append(_new(Data, (time_ns, self._number, side, offset, data)))
 
-    def lose(self, side: int, time_ns: int, _offset: int, size: int) -> None:
-        """Bytes of a side are missing."""
+    def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
+        """Bytes of a side are missing. Where they would not have been kept but counted, they are counted all the same."""
         self.latest_ns = max(self.latest_ns, time_ns)
+        if self._opaque or (self._redactor is not None and self._redactor.is_lost(side)):
+            self._append(Opaque(self.latest_ns, self._number, side, offset, size))
+            return
         self._let_go()
         self._append(Gap(self.latest_ns, self._number, side, size, 0))
         if self._redactor is not None and self._redactor.lost:

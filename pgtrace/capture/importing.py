@@ -1,7 +1,8 @@
 """A FILE on its way into a capture: read a piece, turn it into records, write them; again.
 
 step() does one such turn, so whoever reads the capture can do so in between and needs neither a thread nor all of the disk. What it is comes from the
-first bytes: packets, or a capture (through a pipe, or compressed). The result is an ordinary capture: a file, or with `keep_bytes` segments.
+first bytes: packets, a capture (through a pipe, or compressed), lines of JSON, or a golden. The result is an ordinary capture: a file, or with `keep_bytes`
+segments.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pgtrace.address import DEFAULT_PORT
-from pgtrace.capture import packets, versions
+from pgtrace.capture import versions
 from pgtrace.capture.inputs import Input
-from pgtrace.capture.pcap import Pcap
 from pgtrace.capture.record import Record
 from pgtrace.capture.segments import SegmentWriter
-from pgtrace.capture.streamed import StreamedCapture
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError
 
@@ -106,14 +105,24 @@ class Import:
         self.close()
 
     def _of_kind(self, path: str, named: Container[int]) -> Converter:
+        from pgtrace.capture.golden import Golden, is_golden
+        from pgtrace.capture.jsonl import joining
+        from pgtrace.capture.packets import MAGICS
+        from pgtrace.capture.pcap import Pcap
+        from pgtrace.capture.streamed import StreamedCapture
+
         first = self.input.first
         if first.startswith(versions.MAGIC):
             return StreamedCapture(path)
-        if first.startswith(packets.MAGICS):
+        if first.startswith(MAGICS):
             return Pcap(named)
+        if first.startswith(joining.MAGIC):
+            return joining.JsonLines(path)
+        if is_golden(first):
+            return Golden(path)
         if not first:
             raise CaptureError(path, self.input.trouble or "empty: nothing was recorded")
-        raise CaptureError(path, "neither a pgtrace capture nor a pcap: it does not begin like one")
+        raise CaptureError(path, "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one")
 
     def _write(self, records: list[Record]) -> None:
         try:

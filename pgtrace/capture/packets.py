@@ -50,6 +50,7 @@ _ENHANCED_PACKET: Final = 6
 _SECTION_TYPE: Final = 0x0A0D0D0A
 _TIME_RESOLUTION: Final = 9
 _TIME_OFFSET: Final = 14
+_END_TIME: Final = 3
 _DROPPED: Final = (5, 7)
 """Options of the statistics: dropped by the interface, dropped by the system."""
 
@@ -65,6 +66,11 @@ class _Interface:
     offset_ns: int = 0
     dropped: int = 0
 
+    def time_ns(self, high: int, low: int) -> int:
+        """The time that many ticks are; 0 for one that is beyond all bounds."""
+        time_ns = (high << 32 | low) * self.multiplier // self.divisor + self.offset_ns
+        return time_ns if 0 <= time_ns <= _LATEST_NS else 0
+
 
 class PacketReader:
     """A pcap or pcapng file, from its first byte. It never raises."""
@@ -78,6 +84,8 @@ class PacketReader:
         """Bytes of the file that could not be read: behind damage, or a packet cut off by the file's end."""
         self.dropped = 0
         """Packets that the capturing system says it lost."""
+        self.ended_ns = 0
+        """When capturing ended, where that is said. dumpcap says it in microseconds whatever its interface counts in: that is long before the packets."""
         self._pieces: list[bytes] = []
         self._have = 0
         self._wanted = _FILE_HEADER_BYTES
@@ -207,7 +215,7 @@ class PacketReader:
         if kind == _OLD_PACKET:
             number, _, high, low, kept, size = struct.unpack_from(order + "HHIIII", buffer, position + 8)
             interface = self._interfaces[number]
-            time_ns = (high << 32 | low) * interface.multiplier // interface.divisor + interface.offset_ns
+            time_ns = interface.time_ns(high, low)
             start = position + _PACKET_HEAD_BYTES
         elif kind == _SIMPLE_PACKET:
             (size,) = struct.unpack_from(order + "I", buffer, position + 8)
@@ -227,7 +235,7 @@ class PacketReader:
             return
         if start + kept > end - 4:
             raise IndexError
-        packets.append((time_ns if 0 <= time_ns <= _LATEST_NS else 0, interface.link_type, buffer[start : start + kept], size))
+        packets.append((time_ns, interface.link_type, buffer[start : start + kept], size))
 
     def _interface(self, buffer: bytes, position: int, end: int) -> None:
         link_type, _, longest = struct.unpack_from(self._order + "HHI", buffer, position + 8)
@@ -244,14 +252,17 @@ class PacketReader:
 
     def _statistics(self, buffer: bytes, position: int, end: int) -> None:
         (number,) = struct.unpack_from(self._order + "I", buffer, position + 8)
-        dropped = sum(
-            struct.unpack(self._order + "Q", value)[0]
-            for code, value in self._options(buffer, position + 20, end - 4)
-            if code in _DROPPED and len(value) == 8
-        )
-        if number < len(self._interfaces):
-            self._interfaces[number].dropped = dropped  # counted from the capture's beginning
-            self.dropped = self._earlier_drops + sum(interface.dropped for interface in self._interfaces)
+        if number >= len(self._interfaces):
+            return
+        interface = self._interfaces[number]
+        dropped = 0
+        for code, value in self._options(buffer, position + 20, end - 4):
+            if code in _DROPPED and len(value) == 8:
+                dropped += struct.unpack(self._order + "Q", value)[0]
+            elif code == _END_TIME and len(value) == 8:
+                self.ended_ns = max(self.ended_ns, interface.time_ns(*struct.unpack(self._order + "II", value)))
+        interface.dropped = dropped  # counted from the capture's beginning
+        self.dropped = self._earlier_drops + sum(one.dropped for one in self._interfaces)
 
     def _options(self, buffer: bytes, position: int, end: int) -> list[tuple[int, bytes]]:
         options = []

@@ -89,7 +89,7 @@ class Pcap:
         self.packets.finish()
         self.conversations.finish()
         if not (cut or self.packets.lost_bytes):
-            self._records.append(End(self._latest_ns))
+            self._records.append(End(max(self._latest_ns, self.packets.ended_ns)))
         return self._taken()
 
     def notes(self) -> list[str]:

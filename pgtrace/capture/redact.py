@@ -183,6 +183,10 @@ class Redactor:
         """Whether a direction is, for good."""
         return any(self._lost)
 
+    def is_lost(self, side: int) -> bool:
+        """Whether that one is."""
+        return self._lost[side]
+
     def feed(self, side: int, data: bytes) -> bytes | None:
         """The bytes to store for `data`, the next ones of `side`: as many, safe to keep. None: store them as Opaque."""
         if self._lost[side]:

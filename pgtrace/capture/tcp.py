@@ -6,7 +6,7 @@
 - A segment that has to wait for others is held. What it waits for is lost when it does not come although the other side has confirmed it, within
   LOST_SEGMENTS more of the conversation; or in PATIENCE_NS by the packets' clock; or when what is held grows beyond HELD_BYTES; or when the input ends. A loss
   is told as such, with its size, and reading goes on behind it. What is not confirmed was lost on the network and comes again: for that it waits longer.
-- A FIN takes one place behind the last byte. One byte that was confirmed, and never came, with nothing behind it, was the FIN.
+- A FIN takes one place behind the last byte. One byte that was confirmed, and never came, with nothing behind it, not even a FIN, was the FIN.
 - After a reset a conversation stays for PATIENCE_NS: packets that passed before it may stand behind it.
 
 Positions are counted from the conversation's beginning (or from where it was joined) and do not wrap as sequence numbers do. It knows no packets, no ports
@@ -234,7 +234,7 @@ class Conversation:
                 if waiting.held:
                     position, number, sent_ns, _, payload, missing, ends = waiting.held[0]
                     heapq.heapreplace(waiting.held, (position, number, sent_ns, 0, payload, missing, ends))
-        elif end == stream.offset + 1 and not any(held[4] or held[5] for held in stream.held):
+        elif end == stream.offset + 1 and not any(held[4] or held[5] or held[6] for held in stream.held):
             self._end(stream, time_ns)
         else:
             self._lose(stream, end, time_ns)

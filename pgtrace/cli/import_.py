@@ -1,4 +1,4 @@
-"""`pgtrace import`: a pcap into a capture."""
+"""`pgtrace import`: a pcap, lines of JSON, or a golden, into a capture."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from pgtrace.cli import options
 @click.option("--keep", metavar="SIZE", type=options.Size(), help="Keep only the newest SIZE; OUT is then a directory.")
 @click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
 def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
-    """Make a capture of what tcpdump or Wireshark recorded: pcap or pcapng, gzip or zstd around it, `-` for standard input.
+    """Make a capture of what tcpdump or Wireshark recorded, pcap or pcapng, of what `export --to jsonl` wrote, or of a golden, libpq's trace text; gzip or
+    zstd around it, `-` for standard input.
 
-    The protocol's secrets are blanked, as in every capture. What could not be read is told on stderr.
+    The protocol's secrets are blanked, as in every capture; lines of JSON are taken as they are. What could not be read is told on stderr.
     """
     from pgtrace.capture.importing import Import
     from pgtrace.cli.imports import ending_on_interrupt, named_ports

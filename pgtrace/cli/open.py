@@ -12,6 +12,7 @@ from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
+    from pgtrace.cli.streamed import Streamed
 
 
 @click.command("open", epilog="Example: pgtrace open checkout.pgtrace")
@@ -31,8 +32,8 @@ def command(files: tuple[Path, ...]) -> None:
     if not sys.stderr.isatty() or not (sys.stdin.isatty() or STDIN in names):
         raise UsageError("`open` needs a terminal: use `pgtrace show` or `pgtrace stats` for text")
     if names == [STDIN]:
-        with imported_stdin() as path:
-            _run(Trace.open([path], names=names), names)
+        with imported_stdin() as stream:
+            _run(Trace.open([stream.path], names=names), names, stream)
         return
     with ending_on_interrupt() as begun:
         imports = Imports(names, begun)
@@ -41,8 +42,8 @@ def command(files: tuple[Path, ...]) -> None:
     _run(Trace.open(imports.paths, names=names), names)
 
 
-def _run(trace: Trace, names: list[str]) -> None:
+def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None:
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import Source
 
-    run_app(trace, source=Source(files=tuple(names), live=True))
+    run_app(trace, source=Source(files=tuple(names), live=True), recorder=stream)

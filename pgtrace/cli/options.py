@@ -12,15 +12,15 @@ import click
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
+from pgtrace.durations import duration_ns
+from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
-_NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000}
 _SMALLEST_KEEP = 1 << 20
 FILE = click.Path(path_type=Path, readable=False)
 """A path as it is typed: whether it can be read is for the reader to say, with its own words and exit code."""
@@ -34,10 +34,10 @@ class Duration(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = _DURATION.fullmatch(value.strip())
-        if found is None:
-            self.fail(f"{value!r} is no duration: 20ms, 0.5s, 300us", param, ctx)
-        return round(float(found[1]) * _NS[found[2]])
+        try:
+            return duration_ns(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Size(click.ParamType[int]):

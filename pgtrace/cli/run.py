@@ -10,14 +10,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pgtrace import environment
 from pgtrace.address import Upstream, parse_listen
-from pgtrace.cli import options, recording
+from pgtrace.cli import budgets, options, recording
 from pgtrace.errors import ProgramError
-from pgtrace.recorder import Recorder, probe
+from pgtrace.recorder import Recorder, give_passwords, probe
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.budgets import Budget
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.budgets import Budget
 
 
 @click.command(
@@ -31,6 +38,7 @@ from pgtrace.recorder import Recorder, probe
 @click.option(
     "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
 )
+@budgets.limits
 @options.as_json
 @options.words("Messages per type as well, and what the recorder had to say.")
 @click.pass_context
@@ -42,14 +50,17 @@ def command(
     keep: int | None,
     rtt: int,
     env_urls: tuple[str, ...],
+    limits: tuple[str, ...],
+    config: Path | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run a program against the proxy and print the summary on stderr. The exit code is the program's own.
+    """Run a program against the proxy and print the summary on stderr. The exit code is the program's own, or 1 where it is 0 and a budget is not kept.
 
     PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
     """
+    asked = budgets.of_options(limits, config)
     if shutil.which(arguments[0]) is None:  # before a server or a capture is made for it
         raise ProgramError(arguments[0], "it is not executable" if os.path.exists(arguments[0]) else "there is no such program")
     names = ("DATABASE_URL", *env_urls)
@@ -62,22 +73,11 @@ def command(
             with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=driver_tls) as recorder:
                 tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
-                _give_passwords(variables, target, recorder, private)
+                give_passwords(variables, recorder, private)
                 code = _run(arguments, variables)
-                _summary(recorder, target, " ".join(arguments), as_json=as_json, quiet=quiet, verbose=verbose)
+                kept = _summary(recorder, target, " ".join(arguments), asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
-    ctx.exit(code)
-
-
-def _give_passwords(variables: dict[str, str], target: Upstream, recorder: Recorder, private: str) -> None:
-    """A private copy of the password file, with the upstream's entries for the recorder too."""
-    entries = environment.password_file(variables)
-    if not entries:
-        return
-    path = os.path.join(private, "pgpass")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(environment.repeated_passwords(entries, target, recorder.host, recorder.port))
-    variables["PGPASSFILE"] = path
+    ctx.exit(code or (0 if kept else 1))
 
 
 def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
@@ -104,12 +104,15 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+def _summary(recorder: Recorder, target: Upstream, title: str, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool) -> bool:
+    """Print what it cost; whether every budget was kept."""
+    from pgtrace.analysis.budgets import evaluate
     from pgtrace.analysis.trace import Trace
+    from pgtrace.report import budgets as report
     from pgtrace.report import stats
     from pgtrace.report.encoding import as_json as encoded
 
-    trace = Trace.open([recorder.capture], timeline=False)
+    trace = Trace.open([recorder.capture], timeline=bool(asked))
     complete = recorder.quiet(trace)
     if as_json:
         click.echo(encoded(stats.as_dict(trace), indent=2))
@@ -121,7 +124,13 @@ def _summary(recorder: Recorder, target: Upstream, title: str, *, as_json: bool,
             click.echo(line, err=True)
         if not complete:
             click.echo("pgtrace: the wire was not quiet after 1 s; counted as it is", err=True)
+    results = evaluate(trace, asked)
+    kept = all(result.is_kept for result in results)
+    if asked and not (quiet and kept):
+        for line in ["", *report.as_text(results, everything=verbose)]:
+            click.echo(line, err=True)
     if not trace.connections:
         for line in environment.how_to_point(recorder.host, recorder.port, target):
             click.echo(f"pgtrace: {line}", err=True)
     recording.say_what_was_lost(recorder, verbose=verbose)
+    return kept

@@ -26,11 +26,25 @@ _LOOK_AGAIN_S: Final = 0.02
 _ENDS_WITHIN_S: Final = 5.0
 
 
-@contextmanager
-def imported_stdin() -> Iterator[str]:
-    """The capture that standard input becomes. What the import had to say is told at the end.
+class Streamed:
+    """Standard input on its way into a capture."""
 
-    Raises UsageError without a terminal, click's Exit where nothing can be made of the stream: why has been told then.
+    def __init__(self, path: str, process: subprocess.Popen[bytes]) -> None:
+        self.path = path
+        """The capture."""
+        self._process = process
+
+    @property
+    def alive(self) -> bool:
+        """Whether more may come."""
+        return self._process.poll() is None
+
+
+@contextmanager
+def imported_stdin() -> Iterator[Streamed]:
+    """Standard input, being imported. What the import had to say is told at the end.
+
+    Raises UsageError without a terminal, click's Exit where nothing could be made of the stream: why has been told then.
     """
     path = os.path.join(temporary_directory(), "capture")
     with open_terminal() as terminal, tempfile.TemporaryFile() as log:
@@ -41,8 +55,9 @@ def imported_stdin() -> Iterator[str]:
         try:
             _wait_for(process, path)
             os.dup2(terminal, sys.stdin.fileno())
-            yield path
+            yield Streamed(path, process)
         finally:
+            code = process.poll()
             process.terminate()
             try:
                 process.wait(_ENDS_WITHIN_S)
@@ -51,6 +66,8 @@ def imported_stdin() -> Iterator[str]:
                 process.wait()
             log.seek(0)
             click.echo(log.read().decode(errors="replace"), nl=False, err=True)
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 @contextmanager

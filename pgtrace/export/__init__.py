@@ -1,1 +1,54 @@
-"""A trace in the formats of others, one module each."""
+"""A trace in the formats of others, one module each.
+
+    name, what it is, whether it is bytes, and which options it takes        the list FORMATS
+    export(trace, **options) -> pieces of the file, one after the other      the module `export/<name>.py`
+
+A format is a line of the list and a module with that one function, imported when it is asked for. The trace it gets has been read to its end. Options that
+were not given are not passed: each has its default in the signature. Pieces are text or bytes, as the list says; text is written as UTF-8. What comes from
+the wire passes sanitise.py in a format that people look at. `places` are the rows a filter selects.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+
+class Piece(NamedTuple):
+    """A piece of the file, and how much of the work is done with it, from 0 to 1."""
+
+    content: str | bytes
+    done: float
+
+
+class Format(NamedTuple):
+    """One line of the list."""
+
+    name: str
+    what: str
+    """For --help: what it is, and for whom."""
+    binary: bool
+    options: tuple[str, ...] = ()
+    """Parameters of its export() beside the trace."""
+
+    def load(self) -> Callable[..., Iterator[Piece]]:
+        """Its export()."""
+        exporter: Callable[..., Iterator[Piece]] = importlib.import_module(f"{__name__}.{self.name}").export
+        return exporter
+
+
+FORMATS: Final = {
+    one.name: one
+    for one in (
+        Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
+        Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
+        Format(
+            "pqtrace",
+            "libpq's trace, one text for the same work: a golden",
+            binary=False,
+            options=("places", "mark", "order", "rules", "plain", "everything"),
+        ),
+    )
+}
+"""By name, in the order of --help."""

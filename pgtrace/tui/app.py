@@ -93,7 +93,7 @@ class PgTraceApp(App[None]):
 
 
 def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
-    """Show a trace until the user quits. `recorder`, where given, is asked whether it is alive; it stays the caller's to stop.
+    """Show a trace until the user quits. `recorder`, where given, writes it and is asked whether it is alive; it stays the caller's to stop.
 
     Raises SystemExit where the screen could not be shown, or was ended by a signal.
     """

@@ -22,7 +22,7 @@ def state(view: View) -> tuple[str, str]:
     if view.paused:
         return f"❚❚ paused  {view.waiting} new" if view.waiting else "❚❚ paused", "attention"
     if view.growing:
-        if view.recorder is not None and not view.recorder.alive:
+        if view.source.listener and view.recorder is not None and not view.recorder.alive:
             return "■ the recorder has ended", "error"
         if view.upstream_refused:
             return "✗ upstream refused", "error"

@@ -70,7 +70,7 @@ class View:
     source: Source
     pen: Pen
     recorder: Any = None
-    """The handle on the recorder whose capture is shown; asked only whether it is alive."""
+    """The handle on what writes the capture that is shown, a recorder or an import of standard input; asked only whether it is alive."""
     paused: bool = False
     times: str = "time"
     raw: bool = False
@@ -121,7 +121,8 @@ class View:
         changed |= caught_up == self.catching_up
         self.catching_up = not caught_up
         self.loaded |= caught_up
-        recent = bool(self.source.listener) or now_s - self._grew_s < GROWING_S
+        written = bool(self.source.listener) or (self.recorder is not None and self.recorder.alive)
+        recent = written or now_s - self._grew_s < GROWING_S
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
         self.growing = growing

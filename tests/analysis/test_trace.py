@@ -49,6 +49,19 @@ def test_totals_drivers_and_connections_agree(read: Read, tmp_path: Path) -> Non
     assert trace.complete
 
 
+@pytest.mark.parametrize(("nonce", "driver"), [(24, "psycopg2"), (32, "unknown")])
+def test_a_nonce_of_another_length_is_not_libpqs(nonce: int, driver: str, read: Read, tmp_path: Path) -> None:
+    script = (
+        "F StartupMessage user=app database=shop\nB AuthenticationSASL SCRAM-SHA-256\n"
+        f"F SASLInitialResponse SCRAM-SHA-256 n,,n=,r={'a' * nonce}\nB AuthenticationSASLContinue r=a\nF SASLResponse c=biws\n"
+        "B AuthenticationSASLFinal v=x | AuthenticationOk | BackendKeyData 42 key1 | ReadyForQuery I\n"
+    )
+    for query, tag in (("BEGIN", "BEGIN"), *((f"SELECT {item}", "SELECT 1") for item in range(3)), ("COMMIT", "COMMIT")):
+        script += f"F Query {query}\nB CommandComplete {tag} | ReadyForQuery I\n"
+    trace = read(write(tmp_path / "a.pgtrace", script + "end\n"))
+    assert [one.driver for one in trace.connections] == [driver]
+
+
 def test_rows_stand_in_the_order_in_which_they_began(read: Read, tmp_path: Path) -> None:
     script = (
         "0  c1 F Query SELECT pg_sleep(1)\n"

@@ -110,10 +110,10 @@ def test_zstd_without_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 REFUSED = {
-    "text": (b"select 1;\n" * 100, "neither a pgtrace capture nor a pcap"),
+    "text": (b"select 1;\n" * 100, "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
     "empty": (b"", "empty"),
-    "a few bytes": (b"\xd4\xc3", "neither"),
-    "gzip of text": (gzip.compress(b"hello" * 100), "neither"),
+    "a few bytes": (b"\xd4\xc3", "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
+    "gzip of text": (gzip.compress(b"hello" * 100), "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
     "gzip of nothing": (gzip.compress(b""), "empty"),
     "gzip cut off at once": (gzip.compress(b"hello")[:9], "cut off"),
     "no gzip behind its magic": (b"\x1f\x8b" + bytes(100), "damaged"),

@@ -237,15 +237,40 @@ def test_several_servers_and_ports_in_one_file() -> None:
     assert counted(forge.pcap(forge.frames(mixed)))["totals"]["round_trips"] == 4 * 5
 
 
-def test_a_cancel_is_linked_to_its_session() -> None:
-    """The key is hashed alike in both, and is in neither."""
+def cancelled() -> tuple[Talk, Talk]:
+    """A session, and the connection that cancels in it."""
     session = talk_of(SCRIPT)
     key = next(one.payload for one in session.sent if b"K\0\0\0\x0c" in one.payload).partition(b"K\0\0\0\x0c")[2][:8]
-    cancel = Talk(("10.0.0.1", 40002), time_ns=session.time_ns).open()
+    cancel = Talk(("10.0.0.1", 40002), time_ns=session.time_ns).open().send(FRONTEND, SSL_REQUEST).send(BACKEND, b"N")
     cancel.send(FRONTEND, startup.CancelRequest(*struct.unpack(">I4s", key)).wire()).close()
+    return session, cancel
+
+
+def test_a_cancel_is_linked_to_its_session() -> None:
+    """The key is hashed alike in both, and is in neither."""
+    session, cancel = cancelled()
+    key = next(one.payload for one in cancel.sent if len(one.payload) == 16)[8:]
     file = forge.pcap(forge.frames([*session.sent, *cancel.sent]))
     assert [(one["kind"], one["cancels"]) for one in counted(file)["connections"]] == [("session", None), ("cancel", 1)]
     assert not any(key[4:] in record.data for record in converted(file)[0] if isinstance(record, Data))
+
+
+def test_without_its_syn_ack_a_connection_is_known_by_the_next_packet() -> None:
+    """So it has its number, and its cancel key, before the one that refers to it."""
+    session, cancel = cancelled()
+    begin, rest = session.sent[:9], session.sent[9:]
+    whole = counted(forge.pcap(forge.frames([*begin, *cancel.sent, *rest])))
+    assert [(one["kind"], one["cancels"]) for one in whole["connections"]] == [("session", None), ("cancel", 1)]
+    for handshake in (begin[:1], begin[:1] + begin[2:3]):
+        assert counted(forge.pcap(forge.frames([*handshake, *begin[3:], *cancel.sent, *rest]))) == whole
+
+
+def test_one_byte_lost_before_a_fin_is_no_fin() -> None:
+    """The backend's N, the only byte it sends."""
+    _, cancel = cancelled()
+    lost = next(one for one in cancel.sent if one.payload == b"N")
+    seen = counted(forge.pcap(forge.frames([one for one in cancel.sent if one is not lost])))
+    assert (seen["capture"]["gaps"], seen["capture"]["dropped_bytes"]) == (1, 1)
 
 
 # Joined in the middle, and after a loss.
@@ -362,6 +387,20 @@ def test_encrypted_connections_are_counted_only() -> None:
     opaque = [(record.side, record.length) for record in converted(file)[0] if isinstance(record, Opaque)]
     assert opaque == [(FRONTEND, 21), (BACKEND, 22)]
     assert [one["kind"] for one in counted(file)["connections"]] == ["opaque"]
+
+
+def test_what_is_encrypted_loses_nothing_by_missing_packets() -> None:
+    """It is counted and not kept, so the numbers of the next packet say all there is to know; packets that are cut likewise."""
+    made = Talk().open().send(FRONTEND, SSL_REQUEST).send(BACKEND, b"S")
+    for _ in range(3):
+        made.send(FRONTEND, bytes(100)).send(BACKEND, bytes(200)).confirm(FRONTEND)
+    frames = forge.frames(made.close().sent)
+    expected = counted(forge.pcap(frames))
+    assert expected["capture"]["complete"]
+    assert (expected["totals"]["frontend_bytes"], expected["totals"]["backend_bytes"]) == (8 + 300, 1 + 600)
+    assert counted(forge.pcap(frames, longest=80)) == expected
+    for place in range(5, 14):
+        assert counted(forge.pcap(frames[:place] + frames[place + 1 :])) == expected, f"packet {place}"
 
 
 def test_a_loss_within_what_is_encrypted_shows_nothing_of_it() -> None:

@@ -108,3 +108,39 @@ def test_an_upstream_that_is_down_ends_it_before_the_program_starts(tmp_path):
     assert found.returncode == 3
     assert not trace.exists()
     assert re.fullmatch(r"pgtrace: .*127\.0\.0\.1:1.*\n", found.stderr)
+
+
+MANY = "import psycopg; c = psycopg.connect('', autocommit=True); [c.execute('select %s', (n,)) for n in range(4)]; raise SystemExit({})"
+
+
+@pytest.mark.parametrize(("limit", "code", "expected"), [(4, 0, 0), (3, 0, 1), (3, 7, 7), (4, 7, 7)])
+def test_a_budget_decides_where_the_program_does_not(role, limit, code, expected):
+    budgets = ("--max", f"round_trips={limit}", "--max", "errors=0")
+    found = run("-q", *budgets, "--", sys.executable, "-c", MANY.format(code), environment=role["variables"])
+    assert found.returncode == expected, found.stderr
+    if limit == 4:
+        assert not found.stderr
+    else:
+        assert found.stderr.splitlines() == [
+            "",
+            "capture: round_trips is 4, at most 3",
+            "    ×4  PBDES → 12TDCZ  select $1",
+            "",
+            "1 of 2 budgets is not kept",
+        ]
+
+
+def test_a_budget_of_a_program_that_never_came_is_not_kept(role, tmp_path):
+    config = tmp_path / "budgets.toml"
+    config.write_text("round_trips = 4\n")
+    found = run("--config", str(config), "--", sys.executable, "-c", "pass", environment=role["variables"])
+    assert found.returncode == 1
+    assert "capture: nothing to check for round_trips: no connection is in it" in found.stderr
+
+
+def test_a_wrong_budget_ends_it_before_the_program_starts(role, tmp_path):
+    started = tmp_path / "started"
+    found = run("--max", "round_trip=4", "--", "touch", str(started), environment=role["variables"])
+    assert found.returncode == 2
+    assert not started.exists()
+    assert re.fullmatch(r"pgtrace: --max: 'round_trip' is no counter; did you mean round_trips, .*\n", found.stderr)

@@ -23,9 +23,10 @@ _SEQUENCE = re.compile(
 
 
 class Terminal:
-    """A pgtrace process and the other end of its terminal. A context manager; the process is gone afterwards."""
+    """A pgtrace process and the other end of its terminal, which is its controlling one. A context manager; the process is gone afterwards."""
 
-    def __init__(self, *args: str, size: tuple[int, int] = (120, 40), **environment: str) -> None:
+    def __init__(self, *args: str, size: tuple[int, int] = (120, 40), stdin: int | None = None, **environment: str) -> None:
+        """`stdin`: in place of the terminal."""
         self._controller, worker = pty.openpty()
         fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.before = termios.tcgetattr(worker)
@@ -37,11 +38,12 @@ class Terminal:
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pgtrace", *args],
-            stdin=worker,
+            stdin=worker if stdin is None else stdin,
             stdout=worker,
             stderr=worker,
             env=kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | environment,
             start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(worker, termios.TIOCSCTTY, 0),
         )
         self.written = b""
         self._came = threading.Condition()

@@ -14,11 +14,14 @@ import re
 from typing import Final
 
 from pgtrace.analysis.drivers.evidence import Evidence, first
+from pgtrace.analysis.drivers.names import DrawnNames
 
 NAME: Final = "asyncpg"
 _STARTUP: Final = ("client_encoding", "'utf-8'")
 _RESET: Final = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
 _NAMES: Final = re.compile(r"__asyncpg_(stmt|portal|savepoint)_[0-9a-f]+__")
+DRAWN_NAMES: Final = DrawnNames(re.compile(r"__asyncpg_(?:[a-z]+_)?([0-9a-f]+(?:-[0-9a-f]+){0,4})__"), distinct=True)
+"""Numbers of the process, or UUIDs where SQLAlchemy names them."""
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:

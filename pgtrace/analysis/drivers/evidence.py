@@ -7,7 +7,8 @@ What several modules ask is answered here:
 
 - is_libpq: libpq sends user, database, replication, options, application_name, client_encoding and then datestyle, timezone, geqo, in this order, and begins
   with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js). In SCRAM its
-  user name is empty and its nonce 24 characters; others send `n=*` or the name, so the length of a message that is blanked tells them apart.
+  user name is empty and its nonce 24 characters; others send `n=*` or the name, so the length of a message that is blanked tells them apart. It puts Bind or
+  Sync behind every Parse and Describe behind every Bind: who sends `PDS` or `BES` (pgx, pq) is not libpq, however the connection began.
 - has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as both psycopgs send them.
 - rewritten: one statement under several texts that differ in values outside quotes alone, so somebody writes values into the SQL. In quotes PDO, which
   emulates prepared statements, writes all of them; by what is within quotes it is not told from others.
@@ -31,7 +32,7 @@ _LIBPQ_ORDER: Final = (
 _LIBPQ_SCRAM: Final = (0, 32, 53)
 """Lengths of `n,,n=,r=` or `y,,n=,r=` and 24 characters, and with channel binding; 0: none was seen."""
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*+'")
-_LOOKED_AT: Final = 4_000
+LOOKED_AT: Final = 4_000
 """Characters of an SQL text that are looked at."""
 _WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
 _BARE: Final = re.compile(r"(?:BEGIN|COMMIT|ROLLBACK)\Z|BEGIN (?:ISOLATION LEVEL|READ|DEFERRABLE|NOT DEFERRABLE)[A-Z ]*\Z")
@@ -91,7 +92,8 @@ class Evidence:
         if self.scram_bytes not in _LIBPQ_SCRAM:
             return False
         asked = notation.SSL in self.first_codes or notation.GSS in self.first_codes
-        return ordered and (asked or "client_encoding" not in names)
+        foreign = any(pair in sent for sent in self.sent for pair in ("PD", "BE"))
+        return ordered and (asked or "client_encoding" not in names) and not foreign
 
     @property
     def has_bare_transactions(self) -> bool:
@@ -103,17 +105,17 @@ class Evidence:
         """Whether such a command is the first query: psycopg2 opens a transaction before whatever comes first."""
         return bool(self.queries) and _BARE.match(self.queries[0]) is not None
 
-    def rewritten(self) -> tuple[str, int]:
-        """The statement that came with most different values outside quotes in its text, and in how many texts."""
+    def rewritten(self, *, quoted: bool = False) -> tuple[str, int]:
+        """The statement that came with most different values in its text, and in how many texts; those in quotes count only if `quoted`."""
         texts: dict[str, set[str]] = {}
         for query in self.queries:
-            head = query[:_LOOKED_AT]
+            head = query[:LOOKED_AT]
             if "/*" not in head and sqltext.words(head, 1)[:1] in _WITH_VALUES:
-                texts.setdefault(sqltext.fingerprint(head), set()).add(_QUOTED.sub("''", head))
+                texts.setdefault(sqltext.fingerprint(head), set()).add(head if quoted else _QUOTED.sub("''", head))
         group = max(texts.values(), key=len, default=set())
         return (sqltext.normalise(min(group)), len(group)) if group else ("", 0)
 
 
 def first(pattern: re.Pattern[str], texts: tuple[str, ...]) -> re.Match[str] | None:
     """The first place in the beginnings of the texts that matches."""
-    return next((match for text in texts if (match := pattern.search(text[:_LOOKED_AT]))), None)
+    return next((match for text in texts if (match := pattern.search(text[:LOOKED_AT]))), None)

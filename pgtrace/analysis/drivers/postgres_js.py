@@ -15,6 +15,7 @@ import re
 from typing import Final
 
 from pgtrace.analysis.drivers.evidence import Evidence, first
+from pgtrace.analysis.drivers.names import DrawnNames
 
 NAME: Final = "postgres.js"
 _STARTUP: Final = ["user", "database", "client_encoding", "application_name"]
@@ -22,6 +23,7 @@ _TYPES: Final = re.compile(
     r"\A\s+select b\.oid, b\.typarray\s+from pg_catalog\.pg_type a\s+left join pg_catalog\.pg_type b on b\.oid = a\.typelem"
 )
 _STATEMENT: Final = re.compile(r"\A[0-9a-z]{5,13}[1-9]\d*\Z")
+DRAWN_NAMES: Final = DrawnNames(re.compile(r"([0-9a-z]{5,13}[1-9]\d*)"), distinct=False)
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:

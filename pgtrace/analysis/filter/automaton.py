@@ -11,6 +11,9 @@ Bounds. An expression has at most MOST_NODES nodes. Some need exponentially many
 nodes visited while building are counted. After REMEMBERED_VISITS all states are forgotten and built anew; an expression that visits more than FREE_VISITS
 and one for every CHARACTERS_A_VISIT it has read is given up (TooCostly). The count depends on the expression and the texts alone: what is refused on one
 machine is refused on all. Measured: 40 ns a character, and about 40 ms before an expression is given up.
+
+spans() says where the matches are. It follows the NFA itself from each place that may begin one, which a text with many beginnings could make quadratic:
+it too is given up, after VISITS_A_CHARACTER.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ MOST_NODES: Final = 1_000
 FREE_VISITS: Final = 50_000
 CHARACTERS_A_VISIT: Final = 16
 REMEMBERED_VISITS: Final = 100_000
+VISITS_A_CHARACTER: Final = 32
+"""Nodes that spans() may visit for each character of the texts it was given."""
 
 _BEGINNING: Final = 0
 _WORD: Final = 1
@@ -72,6 +77,7 @@ class Pattern:
         self._found = _State(self, frozenset(), _OTHER)
         self._states: dict[tuple[frozenset[int], int], _State] = {}
         self._visits = 0
+        self._span_visits = 0
         self._forgotten_at = REMEMBERED_VISITS
         self._characters = 0
 
@@ -85,6 +91,46 @@ class Pattern:
             if state is found:
                 return True
         return self._reached(state, None) is None
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where it matches: each the longest that begins leftmost behind the one before, none of them empty. Raises TooCostly."""
+        self._characters += len(text)
+        found: list[tuple[int, int]] = []
+        at = 0
+        while at < len(text):
+            end = self._longest(text, at)
+            if end > at:
+                found.append((at, end))
+            at = max(end, at + 1)
+        return found
+
+    def _longest(self, text: str, begin: int) -> int:
+        """Where the longest match that begins there ends; `begin` where none does."""
+        steps, end = self._steps, begin
+        nodes = {self._start}
+        for at in range(begin, len(text) + 1):
+            before = _BEGINNING if not at else _WORD if is_word(text[at - 1]) else _OTHER
+            after = text[at] if at < len(text) else None
+            seen, waiting = set(nodes), list(nodes)
+            nodes = set()
+            while waiting:
+                node = waiting.pop()
+                if not node:
+                    end = at
+                    continue
+                step = steps[node]
+                if step.characters is not None:
+                    if after is not None and step.characters.has(after):
+                        nodes.update(step.following)
+                elif not step.anchor or _is_there(step.anchor, before, after):
+                    waiting += [one for one in step.following if one not in seen]
+                    seen.update(step.following)
+            self._span_visits += len(seen)
+            if self._span_visits > FREE_VISITS + self._characters * VISITS_A_CHARACTER:
+                raise TooCostly
+            if not nodes:
+                break
+        return end
 
     # The NFA.
 

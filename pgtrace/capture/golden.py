@@ -1,0 +1,207 @@
+"""A golden read back: libpq's trace text turned into the records a recorder would have written, so that everything that reads captures reads goldens.
+
+Of each connection everything between two changes of direction is one read, a millisecond behind the one before: the round trips are the same again. What
+the text does not have is put in its place:
+
+- AuthenticationOk, which libpq never prints, before the first message that only a logged-in session gets;
+- the start-up of a connection that began before the text does: a Resume, and a ReadyForQuery that is not counted;
+- what regress mode blanked, as protocol/pqtrace/reading.py says; the process id in a cancel key is the connection's number, so that a CancelRequest finds
+  its session again.
+
+A `#` line is a connection's beginning, a note on its end, or nothing. Text without any is one connection: libpq's own files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Final
+
+import pgtrace
+from pgtrace.capture.record import Close, Data, End, Fact, Open, Record, Resume
+from pgtrace.capture.versions import VERSION, Header
+from pgtrace.errors import CaptureError, NewerCapture
+from pgtrace.protocol.authentication import AuthenticationOk
+from pgtrace.protocol.backend import ReadyForQuery
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.pqtrace import reading
+from pgtrace.protocol.startup import StartupMessage
+
+GOLDEN_VERSION: Final = 1
+TITLE: Final = "# pgtrace golden"
+CLOSED: Final = "# closed without Terminate"
+_BEGINS: Final = re.compile(rb"# pgtrace golden |[FB]\t(?:\d+|NN)\t[A-Z]")
+_TITLE: Final = re.compile(rb"# pgtrace golden (\d{1,9})")
+_SECTION: Final = re.compile(rb"# connections?(?: \d+)?: ([A-Za-z0-9][A-Za-z0-9_.+-]{0,39})")
+_CANCELS: Final = re.compile(rb", cancels connection (\d{1,6})\b")
+_STATUS: Final = re.compile(rb"begun before, in a (failed )?transaction")
+_READ_BYTES: Final = 64 * 1024
+_MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of text in which no whole message is found yet."""
+_MS: Final = 1_000_000
+_FIRST: Final = frozenset({"StartupMessage", "SSLRequest", "GSSENCRequest", "CancelRequest"})
+_LOGGED_IN: Final = frozenset({"ParameterStatus", "BackendKeyData", "ReadyForQuery"})
+_KEYS: Final = {"BackendKeyData": 5, "CancelRequest": 8}
+"""Messages with a cancel key, and where in them it begins."""
+_REQUESTS: Final = frozenset({"SSLRequest", "GSSENCRequest"})
+_ENDS: Final = frozenset({"Terminate", "CancelRequest"})
+
+
+def is_golden(first: bytes) -> bool:
+    """Whether a file that begins like this is libpq's trace text."""
+    return _BEGINS.match(first) is not None
+
+
+class Golden:
+    """A golden on its way to being a capture."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is for messages."""
+        self.connections = 0
+        self._path = path
+        self._text = b""
+        self._lines = 0  # before what is left of the text
+        self._now_ns = time.time_ns()
+        self.header: Header | None = Header(VERSION, os.urandom(4), self._now_ns, self._now_ns, pgtrace.__version__, "")
+        self._records: list[Record] = []
+        self._open = False
+        self._status, self._driver, self._cancels = "I", "", 0
+        self._logging_in = False
+        self._closed = False
+        self._offsets = [0, 0]
+        self._side = FRONTEND
+        self._read = bytearray()
+        self._early = b""
+        self._begun_before = False
+
+    def feed(self, data: bytes) -> list[Record]:
+        """The records that `data`, the next bytes of the file, makes. Raises CaptureError, NewerCapture."""
+        self._text += data
+        self._take(final=False)
+        return self._taken()
+
+    def finish(self, *, cut: bool = False) -> list[Record]:
+        """The records that are left when the file ends. Raises CaptureError."""
+        if self._text and not self._text.endswith(b"\n"):
+            self._text += b"\n"
+        self._take(final=True)
+        self._end_connection()
+        if not cut:
+            self._records.append(End(self._now_ns))
+        return self._taken()
+
+    def notes(self) -> list[str]:
+        """Nothing is left out."""
+        return []
+
+    def nothing_found(self) -> str:
+        return "no message of libpq's trace is in it"
+
+    def _taken(self) -> list[Record]:
+        records, self._records = self._records, []
+        return records
+
+    def _take(self, *, final: bool) -> None:
+        """Everything that is whole; a message may go on in what is still to come."""
+        text, at = self._text, 0
+        while at < len(text):
+            end = text.find(b"\n", at) + 1
+            if not end:
+                break
+            if text.startswith((b"#", b"mismatched message length: ", b"\n"), at):
+                self._comment(text[at:end])
+            else:
+                try:
+                    side, name, data, end = reading.message(text, at)
+                except reading.NoMessage as error:
+                    if final or len(text) - at > _MOST_BYTES:
+                        line = self._lines + text.count(b"\n", 0, at) + 1
+                        raise CaptureError(self._path, f"line {line} is no message of libpq's trace: {error}") from None
+                    break
+                if end >= len(text) and not final:
+                    break  # what follows could belong to it
+                self._message(side, name, data)
+            at = end
+        self._lines += text.count(b"\n", 0, at)
+        self._text = text[at:]
+
+    def _comment(self, line: bytes) -> None:
+        if title := _TITLE.match(line):
+            if int(title[1]) > GOLDEN_VERSION:
+                raise NewerCapture(self._path, int(title[1]), GOLDEN_VERSION)
+        elif section := _SECTION.match(line):
+            self._end_connection()
+            self._driver = section[1].decode("ascii")
+            cancels = _CANCELS.search(line)
+            self._cancels = int(cancels[1]) if cancels else 0
+            status = _STATUS.search(line)
+            self._status = "I" if status is None else "E" if status[1] else "T"
+        elif line.startswith(CLOSED.encode()):
+            self._closed = True
+
+    def _message(self, side: int, name: str, data: bytes) -> None:
+        if not self._open:
+            self._begin_connection(name)
+        if name in _KEYS:
+            data = self._keyed(data, _KEYS[name], self.connections if side == BACKEND else self._cancels)
+        if self._begun_before:  # nothing can be told before the frontend is heard: it goes into the first round trip
+            if side == BACKEND:
+                self._early += data
+                return
+            self._begun_before = False
+        if side == BACKEND and self._logging_in and name in _LOGGED_IN | {"AuthenticationOk"}:
+            self._logging_in = False
+            if name != "AuthenticationOk":
+                data = AuthenticationOk().wire() + data
+        if name == "StartupMessage":
+            self._logging_in, self._closed = True, False
+        self._closed = self._closed or name in _ENDS
+        if side != self._side or len(self._read) >= _READ_BYTES:
+            self._flush(1 if side != self._side else 0)
+            self._side = side
+            if side == BACKEND and self._early:
+                data, self._early = self._early + data, b""
+        self._read += data
+
+    @staticmethod
+    def _keyed(data: bytes, at: int, number: int) -> bytes:
+        """The message with that process id, where it was blanked."""
+        return data if any(data[at : at + 4]) else data[:at] + number.to_bytes(4, "big") + bytes(len(data) - at - 4)
+
+    def _begin_connection(self, name: str) -> None:
+        self._open, self._logging_in = True, False
+        self._closed = name in _REQUESTS  # who only asked for encryption went away with the answer
+        self._offsets, self._side = [0, 0], FRONTEND
+        self.connections += 1
+        self._now_ns += _MS
+        self._records.append(Open(self._now_ns, self.connections, "", "", "", "", self._now_ns))
+        if self._driver:
+            self._records.append(Fact(self._now_ns, self.connections, "driver", self._driver))
+        self._begun_before = name not in _FIRST
+        if self._begun_before:
+            ready = ReadyForQuery(self._status)
+            startup, replies = StartupMessage(3 << 16, ()).wire(), AuthenticationOk().wire() + ReadyForQuery("I").wire()
+            self._records.append(Resume(self._now_ns, self.connections, startup, (0, 0), replies))
+            self._side = BACKEND
+            self._read += ready.wire()
+
+    def _end_connection(self) -> None:
+        if not self._open:
+            return
+        self._read += self._early if self._side == BACKEND else b""
+        self._early = b""
+        self._flush(1)
+        if self._closed:
+            self._records.append(Close(self._now_ns, self.connections, FRONTEND, "FIN"))
+        self._open = False
+        self._status, self._driver, self._cancels = "I", "", 0
+
+    def _flush(self, ms: int) -> None:
+        """What was collected is one read."""
+        self._now_ns += ms * _MS
+        if self._read:
+            side = self._side
+            self._records.append(Data(self._now_ns, self.connections, side, self._offsets[side], bytes(self._read)))
+            self._offsets[side] += len(self._read)
+            self._read.clear()

@@ -1,0 +1,54 @@
+"""The options that name budgets, for `check` and `run`, and where budgets are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pgtrace.cli import options
+from pgtrace.errors import BudgetError
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.budgets import About, Budget
+
+
+def limits(command: options.F) -> options.F:
+    """`--max` and `--config`."""
+    config = click.option(
+        "--config", "config", type=options.FILE, metavar="FILE", help="Budgets of a TOML file, or of [tool.pgtrace.budgets] in a pyproject.toml."
+    )  # fmt: skip
+    most = click.option(
+        "--max", "limits", metavar="COUNTER=N", multiple=True, help="At most N of a counter: --max round_trips=4. May be repeated."
+    )
+    return most(config(command))
+
+
+def of_options(limits: tuple[str, ...], config: Path | None, about: About = "capture") -> list[Budget]:
+    """The budgets of `--max`, of the capture or of each of what they are about, and of `--config`. Raises BudgetError."""
+    from pgtrace.analysis.budgets import EACH, Budget
+
+    named = "" if about == "capture" else EACH
+    return [*(Budget.parse(text, about=about, name=named) for text in limits), *(_of_file(config) if config is not None else [])]
+
+
+def of_project() -> list[Budget]:
+    """The budgets of the nearest pyproject.toml from here upwards; none where it has none. Raises BudgetError."""
+    from pgtrace.analysis.budget_tables import PYPROJECT
+
+    here = Path.cwd()
+    found = next((path for folder in (here, *here.parents) if (path := folder / PYPROJECT).is_file()), None)
+    return _of_file(found) if found is not None else []
+
+
+def _of_file(path: Path) -> list[Budget]:
+    from pgtrace.analysis.budget_tables import parse
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BudgetError(str(path), f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BudgetError(str(path), "no TOML: it is not UTF-8") from None
+    return parse(text, str(path))

@@ -1,0 +1,70 @@
+"""`pgtrace check`: whether captures keep their budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pgtrace.cli import budgets, options
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.budgets import About
+    from pgtrace.analysis.filter import Filter
+
+_FORMATS = ("text", "json", "junit", "github", "markdown")
+
+
+@click.command("check", epilog="Example: pgtrace check --max round_trips=4 --max errors=0 checkout.pgtrace")
+@options.files
+@budgets.limits
+@click.option(
+    "--by",
+    "about",
+    type=click.Choice(["capture", "driver", "mark", "statement"]),
+    default="capture",
+    show_default=True,
+    help="What --max is a budget of: all together, or each one of these.",
+)
+@options.filtered
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="How the result is written.")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@options.words("Those that are kept as well.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    limits: tuple[str, ...],
+    config: Path | None,
+    about: About,
+    chosen: Filter | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Check budgets: what is counted may come to so much and no more. The exit code is 1 where one is not kept.
+
+    Without --max and --config the budgets are those of [tool.pgtrace.budgets] in pyproject.toml, here or above.
+    """
+    from pgtrace.analysis.budgets import evaluate
+    from pgtrace.cli.output import write
+    from pgtrace.cli.reading import count, read, warn_of_losses
+    from pgtrace.report import budgets as report
+    from pgtrace.report.encoding import as_json as encoded
+
+    asked = budgets.of_options(limits, config, about) if limits or config is not None else budgets.of_project()
+    if not asked:
+        raise click.UsageError("no budgets: --max COUNTER=N, --config FILE, or [tool.pgtrace.budgets] in a pyproject.toml")
+    trace = read(files, quiet=quiet)
+    if chosen is not None:
+        trace = count(trace, chosen, quiet=quiet)
+    results = evaluate(trace, asked)
+    if form == "json":
+        write([encoded(report.as_dict(results), indent=2)])
+    elif form == "text":
+        write(report.as_text(results, everything=verbose))
+    else:
+        write(report.FORMATS[form](results))
+    warn_of_losses(trace)
+    ctx.exit(0 if all(result.is_kept for result in results) else 1)

@@ -1,0 +1,53 @@
+"""`pgtrace diff`: what two captures do differently."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from pgtrace.capture.inputs import STDIN
+from pgtrace.cli import options
+
+_STYLES: Final[dict[str, dict[str, Any]]] = {"-": {"fg": "red"}, "+": {"fg": "green"}, "@": {"fg": "cyan"}, "head": {"bold": True}}
+
+
+@click.command("diff", epilog="Example: pgtrace diff before.pgtrace after.pgtrace")
+@click.argument("before", type=options.FILE, metavar="A")
+@click.argument("after", type=options.FILE, metavar="B")
+@options.importing
+@options.as_json
+@options.words("Every step, also those that are the same.")
+@click.pass_context
+def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Compare what two captures do on the wire: in words, most costly first, then round trip by round trip.
+
+    Times, values, and the names that drivers give to statements are no difference. The exit code is 1 where there is one.
+    """
+    from pgtrace.analysis.behaviour import STEPS_KEPT, Behaviour
+    from pgtrace.analysis.diff import CONTEXT, compare
+    from pgtrace.cli.output import write
+    from pgtrace.cli.reading import read_as, warn_of_losses
+    from pgtrace.report import diff as report
+    from pgtrace.report.encoding import as_json as encoded
+
+    if STDIN == os.fspath(before) == os.fspath(after):
+        raise click.UsageError("standard input can be one of the two only")
+    read_both = [read_as(Behaviour, [file], quiet=quiet) for file in (before, after)]
+    compared = compare(*read_both, context=None if verbose else CONTEXT)
+    names = [os.fspath(file) for file in (before, after)]
+    if as_json:
+        write([encoded(report.as_dict(compared, names), indent=2)])
+    else:
+        coloured = sys.stdout.isatty() and ctx.color is not False
+        write(click.style(text, **_STYLES.get(kind, {})) if coloured else text for kind, text in report.lines(compared, names))
+    for trace in read_both:
+        warn_of_losses(trace)
+        if trace.is_cut:
+            click.echo(
+                f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same", err=True
+            )
+    ctx.exit(0 if compared.same else 1)

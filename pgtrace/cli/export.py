@@ -1,0 +1,76 @@
+"""`pgtrace export`: captures in the formats of others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgtrace.cli import options
+from pgtrace.export import FORMATS
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter
+
+_OPTIONS = {"places": "filter", "rules": "normalise"}
+"""What a parameter's option is called where it has another name."""
+_LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
+
+
+@click.command(
+    "export",
+    help=f"Write captures in the format of another program.\n\n\b\n{_LIST}",
+    epilog="Example: pgtrace export --to pcapng checkout.pgtrace -o checkout.pcapng",
+)
+@options.files
+@click.option("--to", "to", type=click.Choice(list(FORMATS)), required=True, help="The format.")
+@click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write it there, a new file; without, or `-`: to stdout.")
+@options.filtered
+@click.option("--keep-port", is_flag=True, help="pcapng: the server's own port, not 5432, by which Wireshark knows PostgreSQL.")
+@click.option("--mark", metavar="NAME", help="pqtrace: only what began while this mark was open.")
+@click.option(
+    "--order",
+    type=click.Choice(["opened", "content"]),
+    help="pqtrace: connections as they opened (default), or work as its text is, whoever did it.",
+)
+@click.option(
+    "--normalise",
+    "rules",
+    metavar="s/REGEX/TEXT/",
+    multiple=True,
+    help="pqtrace: replace what differs from run to run; also rules = [...] in [tool.pgtrace.golden] of pyproject.toml. May be repeated.",
+)
+@click.option("--plain", is_flag=True, help="pqtrace: with every number and byte that differs from run to run.")
+@click.option("--everything", is_flag=True, help="pqtrace: also the message that libpq leaves out, AuthenticationOk.")
+@click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
+def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, quiet: bool, **given: Any) -> None:
+    from pgtrace.cli.output import Output
+    from pgtrace.cli.progress import turns
+    from pgtrace.cli.reading import read, select, warn_of_losses
+    from pgtrace.errors import UsageError
+    from pgtrace.export import rules
+
+    wanted = FORMATS[to]
+    given = {name: value for name, value in {"places": chosen, **given}.items() if value}
+    for name in given.keys() - set(wanted.options):
+        raise UsageError(f"--to {to} knows no --{_OPTIONS.get(name, name.replace('_', '-'))}")
+    if "rules" in wanted.options:
+        given["rules"] = (*rules.configured(os.curdir), *rules.parse(given.get("rules", ())))
+    with Output(os.fspath(out), binary=wanted.binary) as file:
+        trace = read(files, quiet=quiet)
+        if chosen is not None:
+            given["places"] = select(trace, chosen, range(len(trace.rows)))
+        pieces = wanted.load()(trace, **given)
+        done = 0.0
+
+        def step() -> bool:
+            nonlocal done
+            if (piece := next(pieces, None)) is None:
+                return False
+            done = piece.done
+            return file.write(piece.content)
+
+        turns(step, lambda: done, "exporting", quiet=quiet)
+    warn_of_losses(trace)

@@ -1,0 +1,19 @@
+"""Durations as people type them: `20ms`, `0.5s`, `300us`; a bare number is ms."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.errors import UsageError
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|)")
+_NS: Final = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000}
+
+
+def duration_ns(text: str) -> int:
+    """What a duration is in ns. Raises UsageError."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is no duration: 20ms, 0.5s, 300us")
+    return round(float(found[1]) * _NS[found[2]])

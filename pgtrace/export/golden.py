@@ -1,0 +1,289 @@
+"""A trace as text that can be kept and compared: libpq's own trace format, one connection after the other, the same text whenever the same work is done.
+
+    golden.text(trace)                    all of it
+    golden.text(trace, mark="checkout")   the round trips that opened while the mark was open
+
+A section begins with a `#` line that says whose it is; below it are the connection's rows, in their order, and of each row what the frontend sent, then
+what the backend sent. That is the order in which libpq prints a session in which nobody sends ahead; of a pipeline it is one of the orders in which libpq
+may print it, and the one that does not depend on when an answer arrives. What comes unasked stands where it fell: in the round trip that was open, or
+between two.
+
+Order.OPENED, the default: connections in the order in which they opened; those whose set-ups overlapped, because the program began them at once, in the
+order of their text.
+
+Order.CONTENT, for work that a pool spreads as it likes: first what each connection is by itself (set-up, end), then for each driver the work of all its
+connections in one section, cut into units (from one ReadyForQuery outside a transaction to the next) that stand in the order of their text, those that
+prepare a named statement first; a round trip that does nothing else and ends with a Flush is a unit of its own. Which connection served what, and when, leaves
+no trace. A name that a driver drew gets the number of its statement's text
+among all of them.
+
+docs/golden.md has the rules with examples.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from pgtrace import sanitise
+from pgtrace.analysis import details
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.details import MessageView
+from pgtrace.analysis.drivers import DRAWN_NAMES
+from pgtrace.analysis.drivers.names import StableNames
+from pgtrace.analysis.rows import Kind, Row
+from pgtrace.analysis.trace import Trace
+from pgtrace.capture.golden import CLOSED, GOLDEN_VERSION, TITLE
+from pgtrace.errors import UsageError
+from pgtrace.export.normalising import Normaliser
+from pgtrace.export.rules import Rule
+from pgtrace.export.waiting import Waiting
+from pgtrace.protocol import codes, registry
+from pgtrace.protocol.message import MalformedMessage
+from pgtrace.protocol.pqtrace import writing
+
+WRITTEN_BYTES = 16 * 1024 * 1024
+"""A longer message is written without its fields."""
+_LONGEST_HEADER = 5
+_COMPARED_LINES = 1_000
+"""Of a section, before its order among others is decided by a hash of the rest."""
+_NOTES = {
+    Kind.CLOSED: CLOSED,
+    Kind.OPAQUE: "# encrypted, or not PostgreSQL",
+    Kind.UNDECODED: "# bytes that could not be decoded",
+    Kind.GAP: "# bytes are missing here",
+}
+_IN_BLOCK = {"T": ", in a transaction", "E": ", in a failed transaction"}
+
+
+class Order(enum.StrEnum):
+    """In which order connections and their work stand."""
+
+    OPENED = "opened"
+    CONTENT = "content"
+
+
+def text(
+    trace: Trace,
+    *,
+    mark: str | None = None,
+    places: Iterable[int] | None = None,
+    order: Order | str = Order.OPENED,
+    rules: Sequence[Rule] = (),
+    plain: bool = False,
+    everything: bool = False,
+) -> str:
+    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises UsageError where
+    there is no such mark or a rule takes too long."""
+    found = lines(trace, mark=mark, places=places, order=order, rules=rules, plain=plain, everything=everything)
+    return "".join([f"{line}\n" for line in found])
+
+
+def lines(
+    trace: Trace,
+    *,
+    mark: str | None = None,
+    places: Iterable[int] | None = None,
+    order: Order | str = Order.OPENED,
+    rules: Sequence[Rule] = (),
+    plain: bool = False,
+    everything: bool = False,
+) -> Iterator[str]:
+    """The same, message by message. One can be several lines where a text in it has line ends."""
+    chosen = range(len(trace.rows)) if places is None else places
+    if mark is not None:
+        if mark not in (known := trace.mark_counters()):
+            raise UsageError(f"no mark is called {mark!r}; there are: {', '.join(map(repr, known)) or 'none'}")
+        chosen = (place for place in chosen if mark in trace.marks.names_at(place))
+    by_connection: dict[int, array[int]] = {}
+    for place in chosen:
+        row = trace.rows[place]
+        if row.shape.kind is not Kind.MARK:
+            by_connection.setdefault(row.connection, array("Q")).append(place)
+    yield f"{TITLE} {GOLDEN_VERSION}"
+    writer = _ByContent if order == Order.CONTENT else _ByOpening
+    yield from writer(trace, by_connection, rules, plain=plain, everything=everything).lines()
+
+
+class _ByOpening:
+    """Whole connections."""
+
+    def __init__(self, trace: Trace, places: dict[int, array[int]], rules: Sequence[Rule], *, plain: bool, everything: bool) -> None:
+        self._trace = trace
+        self._places = places
+        self._rules = rules
+        self._plain = plain
+        self._everything = everything
+
+    def lines(self) -> Iterator[str]:
+        """All sections."""
+        ordered = list(self._ordered())
+        numbers = {index: number for number, index in enumerate(ordered, 1)}
+        for index in ordered:
+            yield self._heading(index, numbers)
+            yield from self._section(index)
+
+    def _ordered(self) -> Iterator[int]:
+        """Connections as they opened; those that were set up at once as their texts are."""
+        together: list[int] = []
+        until = -math.inf
+        for index in sorted(self._places, key=lambda index: (self._trace.connections[index].opened_ns, index)):
+            if self._trace.connections[index].opened_ns >= until and together:
+                yield from self._by_text(together)
+                together = []
+            together.append(index)
+            until = max(until, self._set_up_ns(index))
+        yield from self._by_text(together)
+
+    def _set_up_ns(self, index: int) -> float:
+        """When its set-up ended, as far as it is here."""
+        end = -math.inf
+        for place in self._places[index]:
+            row = self._trace.rows[place]
+            if row.shape.kind is not Kind.SETUP:
+                break
+            end = math.inf if row.is_open else row.opened_ns + (row.duration_ns or 0)
+        return end
+
+    def _by_text(self, indexes: list[int]) -> list[int]:
+        return sorted(indexes, key=self._key) if len(indexes) > 1 else indexes
+
+    def _key(self, index: int) -> tuple[list[str], bytes]:
+        written = self._section(index)
+        first, rest = list(islice(written, _COMPARED_LINES)), hashlib.sha256()
+        for line in written:
+            rest.update(line.encode("utf-8", "surrogateescape"))
+        return first, rest.digest()
+
+    def _heading(self, index: int, numbers: dict[int, int]) -> str:
+        connection = self._trace.connections[index]
+        about = f"# connection {numbers[index]}: {sanitise.text(connection.driver)}"
+        rows = (self._trace.rows[place] for place in self._places[index])
+        first = next((row for row in rows if row.shape.kind is not Kind.UNDECODED), None)
+        if first is None:
+            return about
+        if connection.cancels is not None and first.shape.kind is Kind.CANCEL:
+            return f"{about}, cancels connection {numbers[connection.cancels]}" if connection.cancels in numbers else about
+        if first.shape.kind in (Kind.ROUND_TRIP, Kind.RUN, Kind.ASYNCHRONOUS):
+            return f"{about}, begun before{_IN_BLOCK.get(first.shape.status_before, '')}"
+        return about
+
+    def _section(self, index: int) -> Iterator[str]:
+        connection = self._trace.connections[index]
+        return self._rows(self._places[index], self._normaliser(connection))
+
+    def _normaliser(self, connection: Connection) -> Normaliser:
+        drawn = None if self._plain else DRAWN_NAMES.get(connection.driver)
+        return Normaliser(StableNames(drawn), self._rules)
+
+    def _rows(self, places: Iterable[int], normaliser: Normaliser) -> Iterator[str]:
+        begun = False
+        for place in places:
+            row = self._trace.rows[place]
+            kind = row.shape.kind
+            begun = begun or kind is not Kind.UNDECODED  # what cannot be read before is part of having begun before
+            if kind not in _NOTES:
+                try:
+                    yield from self._row(row, place, normaliser)
+                except details.NotKept:
+                    yield f"# {details.NOT_KEPT}"
+            elif begun:
+                yield _NOTES[kind]
+
+    def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:
+        """What the frontend sent, then what the backend sent; the latter waits only as long as something of the former is still to come."""
+        waiting = Waiting()
+        unsent = row.sent_bytes
+        for view in details.scan(self._trace, place, WRITTEN_BYTES):
+            if view.side == codes.FRONTEND:
+                unsent -= view.size
+                yield self._line(view, normaliser)
+            elif self._everything or view.name != "AuthenticationOk":
+                waiting.append(self._line(view, normaliser))
+            if unsent <= 0:
+                yield from waiting.taken()
+        yield from waiting.taken()
+
+    def _line(self, view: MessageView, normaliser: Normaliser) -> str:
+        length = view.size - 1 if view.is_typed else view.size
+        if len(view.body) + _LONGEST_HEADER < view.size:
+            return writing.undecoded(view.side, view.code, view.name, length)
+        try:
+            message = registry.decode(view.side, view.code, view.body, view.authentication)
+        except MalformedMessage:
+            return writing.undecoded(view.side, view.code, view.name, length)
+        other = normaliser.message(message, self._number(view))
+        if other is not message:
+            length += len(other.build()) - len(view.body)
+        return writing.line(other, length, regress=not self._plain)
+
+    def _number(self, view: MessageView) -> int | None:
+        """The number for a drawn name in that message; None for the next."""
+        return None
+
+
+class _ByContent(_ByOpening):
+    """Connections without their work, then the work, which is sorted in memory."""
+
+    def lines(self) -> Iterator[str]:
+        """All sections."""
+        own, work = self._parted()
+        self._numbers = self._numbered(work)
+        whole, self._places = self._places, own
+        ordered = sorted(own, key=self._key)
+        numbers = {index: number for number, index in enumerate(ordered, 1)}
+        for index in ordered:
+            yield self._heading(index, numbers)
+            yield from self._section(index)
+        self._places = whole
+        drivers: dict[str, list[tuple[bool, list[str]]]] = {}
+        for index, units in work.items():
+            connection = self._trace.connections[index]
+            for unit in units:
+                prepares = any(self._trace.rows[place].shape.prepares for place in unit)
+                drivers.setdefault(connection.driver, []).append((not prepares, list(self._rows(unit, self._normaliser(connection)))))
+        for driver in sorted(drivers):
+            yield f"# connections: {sanitise.text(driver)}, begun before, their work in the order of its text"
+            for _, written in sorted(drivers[driver]):
+                yield from written
+
+    def _parted(self) -> tuple[dict[int, array[int]], dict[int, list[array[int]]]]:
+        """Of each connection: the rows of its set-up and its end, and its units."""
+        own: dict[int, array[int]] = {}
+        work: dict[int, list[array[int]]] = {}
+        for index, places in self._places.items():
+            units: list[array[int]] = []
+            prepared: list[array[int]] = []
+            ended = True
+            for place in places:
+                shape = self._trace.rows[place].shape
+                if shape.prepares and not shape.depth and b"Z" not in shape.received:
+                    prepared.append(array("Q", [place]))
+                    continue
+                if shape.kind is Kind.ROUND_TRIP:
+                    if ended or not units:
+                        units.append(array("Q"))
+                    ended = shape.received.endswith(b"Z") and shape.status not in _IN_BLOCK
+                if shape.kind in (Kind.ROUND_TRIP, Kind.ASYNCHRONOUS) and units:
+                    units[-1].append(place)
+                else:
+                    own.setdefault(index, array("Q")).append(place)
+            work[index] = prepared + units
+        return own, work
+
+    def _numbered(self, work: dict[int, list[array[int]]]) -> dict[str, int]:
+        """A number for each text of a statement."""
+        texts: set[str] = set()
+        drawing = [units for index, units in work.items() if self._normaliser(self._trace.connections[index]).names.drawn is not None]
+        for place in (place for units in drawing for unit in units for place in unit):
+            for view in details.scan(self._trace, place):
+                if view.statement is not None and view.statement.name and view.statement.sql is not None:
+                    texts.add(view.statement.sql)
+        return {sql: number for number, sql in enumerate(sorted(texts), 1)}
+
+    def _number(self, view: MessageView) -> int | None:
+        return self._numbers.get(view.statement.sql) if view.statement is not None and view.statement.sql is not None else None

@@ -1,0 +1,37 @@
+"""A capture as lines of JSON: lossless, editable, and a capture again by `pgtrace import`.
+
+The format is capture/jsonl/; docs/jsonl.md is for its readers. Several captures have connections of the same number and clocks of their own: each is exported
+by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.capture.jsonl.cutting import Cutter, Line, first_line
+from pgtrace.errors import UsageError
+from pgtrace.export import Piece
+
+_AT_ONCE = 500
+
+
+def export(trace: Trace) -> Iterator[Piece]:
+    """Every record of the capture, one line for each message. Raises UsageError for several captures."""
+    if len(trace.files) > 1:
+        raise UsageError("--to jsonl takes one capture at a time: a line says nothing of its file")
+    (header,) = trace.headers
+    cutter = Cutter(header.monotonic_ns)
+    lines = [first_line(header)]
+    for time_ns, _, record in trace.recorded():
+        lines += cutter.feed(record)
+        if len(lines) >= _AT_ONCE:
+            yield _piece(lines, (time_ns - trace.start_ns) / max(1, trace.duration_ns))
+            lines = []
+    yield _piece(lines + cutter.finish(), 1.0)
+
+
+def _piece(lines: list[Line], done: float) -> Piece:
+    return Piece(b"".join([msgspec.json.encode(line) + b"\n" for line in lines]), done)

@@ -1,0 +1,211 @@
+"""Captures as packets: what passed on the driver's leg, for Wireshark and tshark, which decode it without being told anything.
+
+Each connection becomes a TCP conversation of IP packets: SYN to FIN (or RST) at the times of its opening and its end, and one packet with the time of its
+record for what was read at once, cut where it is longer than SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and a packet confirms all that
+stands before it, so nothing looks lost or out of order that was not. `pgtrace import` of the file gives the counters of the capture it was made of.
+
+What is made up, and what is missing:
+
+- The server's port is 5432, by which Wireshark knows PostgreSQL, unless the port is to be kept. A Unix socket's ends are 127.0.0.1 and a port of ours, and so
+  is a client's port when another live connection has the same ends: files of several recorders can.
+- A connection joined in the middle has no SYN; one that did not end, or whose end was not seen, no FIN.
+- What a gap lost, or was left out on request, are sequence numbers without packets. Opaque bytes, which passed and were not kept, are packets cut off behind
+  their headers, as `tcpdump -s` cuts them: their size is told and nothing is invented.
+- Where pgtrace ended TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted, and behind an `S` nobody would read it as such.
+- A comment names driver, connection and number of the round trip on its first packet, as `show --filter 'rt = 7'` counts them; and says which bytes came from
+  pgtrace itself.
+
+What tshark makes of it is compared in tests/live/test_tshark_oracle.py; packets.py has the sources of the format.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import pgtrace
+from pgtrace import sanitise
+from pgtrace.address import DEFAULT_PORT
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.rows import Kind
+from pgtrace.analysis.trace import Trace
+from pgtrace.capture.record import NEITHER, Close, Data, Elided, Gap, Made, Opaque, Open, Rewrite
+from pgtrace.export import Piece, packets
+from pgtrace.export.packets import End
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+SEGMENT_BYTES: Final = 65_000
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+_LOOPBACK: Final = {4: ipaddress.ip_address("127.0.0.1").packed, 16: ipaddress.ip_address("::1").packed}
+_MADE_UP_PORT: Final = 40_000
+_LAST_PORT: Final = 65_535
+_SPREAD: Final = 2_654_435_761
+"""2^32 by the golden ratio: first sequence numbers far from each other, so that ends used again are another conversation."""
+_WRAP: Final = 0xFFFFFFFF
+_LATEST_REPLY_OFFSET: Final = 1
+"""Where the answer to an SSLRequest can stand: first, or behind that to a GSSENCRequest."""
+_BEGUN_BY_DRIVER: Final = (Kind.ROUND_TRIP, Kind.SETUP, Kind.RUN, Kind.CANCEL)
+
+
+def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool = False) -> Iterator[Piece]:
+    """The trace as a pcapng file; with `places` only the connections that those rows belong to, whole."""
+    yield Piece(packets.section(f"pgtrace {pgtrace.__version__}"), 0.0)
+    for name in trace.files:
+        yield Piece(packets.interface(sanitise.text(name)), 0.0)
+    chosen = None if places is None else {trace.rows.entry(place).connection for place in places}
+    beginnings = _Beginnings(trace)
+    taken: set[tuple[End, End]] = set()
+    talks: dict[int, _Talk] = {}
+    latest_ns = 0
+    for time_ns, connection, record in trace.recorded():
+        latest_ns = time_ns
+        if connection is None or (chosen is not None and connection.index not in chosen):
+            continue
+        done = (time_ns - trace.start_ns) / max(1, trace.duration_ns)
+        talk = talks.get(connection.index)
+        if talk is None:
+            talk = talks[connection.index] = _Talk(connection, _free(_ends(connection, keep_port=keep_port), taken), trace)
+        if type(record) is Open:
+            content = talk.open(time_ns)
+        elif type(record) is Data:
+            side, offset, data = record.side, record.offset, record.data
+            begun = beginnings.in_packet(time_ns, connection, offset + len(data)) if side == FRONTEND else ""
+            content = talk.data(side, time_ns, offset, data, begun)
+        elif type(record) is Made:
+            content = talk.data(BACKEND, time_ns, record.offset, record.data, "from pgtrace itself")
+        elif type(record) is Rewrite:
+            content = talk.data(record.side, time_ns, record.offset, record.data, "pgtrace changed this")
+        elif type(record) is Opaque:
+            content = talk.opaque(record.side, time_ns, record.offset, record.length)
+        elif type(record) is Close:
+            content = talk.close(time_ns, record)
+            taken.discard(talk.ends)
+            del talks[connection.index]
+        else:
+            talk.skip(record)
+            continue
+        yield Piece(content, done)
+    for file in range(len(trace.files)):
+        yield Piece(packets.ended(file, latest_ns), 1.0)
+
+
+class _Talk:
+    """A connection as a TCP conversation."""
+
+    def __init__(self, connection: Connection, ends: tuple[End, End], trace: Trace) -> None:
+        self.ends = ends
+        self._connection = connection
+        self._about = f"{trace.name_of(connection)} {connection.driver}"
+        start = connection.index * _SPREAD
+        self._starts = (start, start ^ 1 << 31)
+        self._reached = [0, 0]
+
+    def open(self, time_ns: int) -> bytes:
+        """The handshake, where it was seen."""
+        if self._connection.joined:
+            return b""
+        return (
+            self._packet(FRONTEND, time_ns, SYN, -1, comment=self._about)
+            + self._packet(BACKEND, time_ns, SYN | ACK, -1)
+            + self._packet(FRONTEND, time_ns, ACK, 0)
+        )
+
+    def data(self, side: int, time_ns: int, offset: int, data: bytes, comment: str = "") -> bytes:
+        """Bytes of one read."""
+        if side == BACKEND and data == b"S" and offset <= _LATEST_REPLY_OFFSET and "tls.frontend" in self._connection.facts:
+            data, comment = b"N", "pgtrace answered S and ended TLS; what follows is decrypted"
+        found = b""
+        for start in range(0, len(data), SEGMENT_BYTES):
+            piece = data[start : start + SEGMENT_BYTES]
+            found += self._packet(side, time_ns, PSH | ACK, offset + start, piece, comment=f"{self._about}: {comment}" if comment else "")
+            comment = ""
+        self._reached[side] = offset + len(data)
+        return found
+
+    def opaque(self, side: int, time_ns: int, offset: int, length: int) -> bytes:
+        """Bytes that were not kept."""
+        found = b"".join(
+            self._packet(side, time_ns, PSH | ACK, offset + start, missing=min(SEGMENT_BYTES, length - start))
+            for start in range(0, length, SEGMENT_BYTES)
+        )
+        self._reached[side] = offset + length
+        return found
+
+    def skip(self, record: object) -> None:
+        """Bytes that were lost or left out."""
+        if isinstance(record, Gap) and record.side != NEITHER:
+            self._reached[record.side] += record.bytes
+        elif isinstance(record, Elided):
+            self._reached[record.side] = record.offset + record.bytes
+
+    def close(self, time_ns: int, record: Close) -> bytes:
+        """The end, where it was seen; one of pgtrace's own making looks like the server's."""
+        if record.how == "unseen":
+            return b""
+        first = BACKEND if record.side == NEITHER else record.side
+        mine, other = self._reached[first], self._reached[1 - first]
+        if record.how == "RST":
+            return self._packet(first, time_ns, RST | ACK, mine)
+        ends = self._packet(first, time_ns, FIN | ACK, mine)
+        self._reached[first] += 1  # a FIN takes a place
+        ends += self._packet(1 - first, time_ns, FIN | ACK, other)
+        self._reached[1 - first] += 1
+        return ends + self._packet(first, time_ns, ACK, mine + 1)
+
+    def _packet(self, side: int, time_ns: int, flags: int, offset: int, payload: bytes = b"", missing: int = 0, comment: str = "") -> bytes:
+        seq = self._starts[side] + 1 + offset
+        ack = self._starts[1 - side] + 1 + self._reached[1 - side] if flags & ACK else 0
+        made = packets.segment(self.ends[side], self.ends[1 - side], seq, ack, flags, payload, missing)
+        return packets.packet(self._connection.file, time_ns, made, missing, comment)
+
+
+class _Beginnings:
+    """Which rows of the timeline begin in a packet: rows stand in the order in which they began."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._next = 0
+        self._waiting: defaultdict[int, deque[int]] = defaultdict(deque)
+        """By connection: places of rows whose first packet has not come."""
+
+    def in_packet(self, time_ns: int, connection: Connection, end: int) -> str:
+        """The rows that begin in the connection's packet of that time, which reaches to `end` of its stream, in words."""
+        rows = self._trace.rows
+        while self._next < len(rows) and (entry := rows.entry(self._next)).opened_ns <= time_ns - self._trace.start_ns:
+            if rows.shape_at(entry.shape).kind in _BEGUN_BY_DRIVER:
+                self._waiting[entry.connection].append(self._next)
+            self._next += 1
+        found = []
+        waiting = self._waiting[connection.index]
+        while waiting and rows.entry(waiting[0]).offsets[FRONTEND] < end:
+            found.append(rows[waiting.popleft()])
+        return ", ".join(f"rt {row.number} {row.shape.flight}" for row in found)
+
+
+def _ends(connection: Connection, *, keep_port: bool) -> tuple[End, End]:
+    """The driver's end and the server's, as far as they are known."""
+    client = _end(connection.client) or End(_LOOPBACK[4], _MADE_UP_PORT)
+    server = _end(connection.listener)
+    if server is None or len(server.address) != len(client.address):
+        server = End(_LOOPBACK[len(client.address)], server.port if server is not None else DEFAULT_PORT)
+    return client, server if keep_port else server._replace(port=DEFAULT_PORT)
+
+
+def _end(text: str) -> End | None:
+    """`1.2.3.4:5` or `[::1]:5`; None for anything else."""
+    host, _, port = text.rpartition(":")
+    try:
+        return End(ipaddress.ip_address(host.strip("[]").partition("%")[0]).packed, int(port) & _LAST_PORT)
+    except ValueError:
+        return None
+
+
+def _free(ends: tuple[End, End], taken: set[tuple[End, End]]) -> tuple[End, End]:
+    """Those ends, the client's port another one where a live connection has them; they are taken now."""
+    client, server = ends
+    while (client, server) in taken and len(taken) < _LAST_PORT - _MADE_UP_PORT:
+        client = client._replace(port=client.port + 1 if _MADE_UP_PORT <= client.port < _LAST_PORT else _MADE_UP_PORT)
+    taken.add((client, server))
+    return client, server

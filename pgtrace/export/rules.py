@@ -1,0 +1,97 @@
+"""Rules of a user's own for what differs from run to run: `s/REGEX/TEXT/`, as sed writes it.
+
+    s/\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d(\\.\\d+)?/TIMESTAMP/
+
+A rule is applied to every text of a message (SQL, names, tags, parameters, error fields) and to every value, each for itself. Any character can stand for
+`/`; a backslash before it keeps it. The expression is one of the filter language's: letter case makes no difference, and no text takes more than linear
+time in it, or the rule is refused with that text. The longest of the leftmost matches is replaced. TEXT is taken as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from pgtrace.analysis.filter.automaton import Pattern, TooCostly
+from pgtrace.analysis.filter.patterns import BadPattern
+from pgtrace.errors import UsageError
+
+SETTINGS = "pyproject.toml"
+
+
+class Rule:
+    """One rule."""
+
+    def __init__(self, text: str) -> None:
+        """Raises UsageError."""
+        self.text = text
+        parts = _split(text)
+        if parts is None:
+            raise UsageError(f"{text!r} is no rule: s/REGEX/TEXT/")
+        expression, self.replacement = parts
+        if "\0" in self.replacement:
+            raise UsageError(f"{text!r}: no text on the wire holds a zero byte")
+        try:
+            self._pattern = Pattern(expression)
+        except BadPattern as error:
+            raise UsageError(f"{text!r}: {error.reason}, at character {error.position + 1} of the expression") from None
+        if self._pattern.search(""):
+            raise UsageError(f"{text!r} matches nothing at all, which is everywhere: have it match at least one character")
+
+    def apply(self, text: str) -> str:
+        """The text with every match replaced. Raises UsageError where that would take too long."""
+        try:
+            spans = self._pattern.spans(text) if self._pattern.search(text) else []
+        except TooCostly:
+            raise UsageError(f"{self.text!r} takes too long on a text of {len(text)} characters: write it more exactly") from None
+        if not spans:
+            return text
+        pieces: list[str] = []
+        at = 0
+        for begin, end in spans:
+            pieces += (text[at:begin], self.replacement)
+            at = end
+        return "".join([*pieces, text[at:]])
+
+
+def parse(rules: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules of these texts. Raises UsageError."""
+    return tuple([Rule(text) for text in rules])
+
+
+def configured(directory: str | os.PathLike[str]) -> tuple[Rule, ...]:
+    """The rules in `[tool.pgtrace.golden]` of the nearest pyproject.toml, from that directory upwards. Raises UsageError."""
+    start = Path(directory).absolute()
+    for place in (start, *start.parents):
+        path = place / SETTINGS
+        try:
+            settings = tomllib.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"{path}: {error}") from None
+        found = settings.get("tool", {}).get("pgtrace", {}).get("golden", {}).get("rules", [])
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise UsageError(f"{path}: rules of [tool.pgtrace.golden] are a list of texts: ['s/REGEX/TEXT/']")
+        return parse(found)
+    return ()
+
+
+def _split(text: str) -> tuple[str, str] | None:
+    """The expression and what replaces it."""
+    if len(text) < 4 or text[0] != "s" or text[1].isalnum() or text[1] in "\\ ":
+        return None
+    delimiter, parts, at = text[1], [""], 2
+    while at < len(text):
+        if text[at] == "\\" and at + 1 < len(text):
+            parts[-1] += delimiter if text[at + 1] == delimiter else text[at : at + 2]
+            at += 2
+        elif text[at] == delimiter:
+            parts.append("")
+            at += 1
+        else:
+            parts[-1] += text[at]
+            at += 1
+    return (parts[0], parts[1]) if len(parts) == 3 and parts[0] and not parts[2] else None

@@ -1,0 +1,264 @@
+"""Lines of libpq's trace back to the bytes of messages.
+
+What regress mode blanked becomes a placeholder of the same length: 0 for NNNN, an empty text for "SSSS", zero bytes for 'BBBB'. A message printed without
+its fields is one of its type and length, of zero bytes.
+
+The text has no escapes: a String may hold quotes and line ends, a value may hold the four characters \\x00. So the fields are tried from left to right, each
+String ending at the first quote that can end it, and another ending is tried where what follows makes no sense: the fields have to fill the length that the
+line says, and behind them begins another line of the trace. That decides nearly always; MOST_TRIES bounds it, since a file can be made to have many.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any, Final
+
+from pgtrace.protocol import authentication, backend, codes, frontend
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.fields import FIELD_NAMES
+from pgtrace.protocol.pqtrace import layouts
+
+MOST_TRIES: Final = 20_000
+HEAD: Final = re.compile(rb"([FB])\t(\d{1,10}|NN)\t([A-Za-z0-9 :]+)")
+"""How a message begins."""
+_BOUNDARY: Final = re.compile(rb"\n(?:(?=[FB]\t(?:\d|NN)|#|mismatched message length: )|\Z)")
+_NUMBER: Final = re.compile(rb" (-?\d{1,10})")
+_OID: Final = re.compile(rb" (NNNN|-?\d{1,10})")
+_CHARACTER: Final = re.compile(rb" (?:\\x([0-9a-f]{2})|([ -~]))")
+_VALUE: Final = re.compile(rb" (?:(-1)|(\d{1,10}) ')")
+_ESCAPE: Final = re.compile(rb"\\x([01][0-9a-f]|7f|[89a-f][0-9a-f])")
+_ERROR_FIELD: Final = re.compile(rb' ([A-Za-z]) (?=")')
+_ERROR_END: Final = b" \\x00"
+_BLANKED: Final = b"'BBBB'"
+_SUPPRESSED: Final = b'"SSSS"'
+
+_UNTYPED: Final = {
+    "StartupMessage": "hhP", "CancelRequest": "hhooZ", "SSLRequest": "hh", "GSSENCRequest": "hh", "SSLResponse": "b", "GSSENCResponse": "b",
+}  # fmt: skip
+"""Messages without a type byte, as layouts; P are pairs of String and the zero byte behind them, Z zero bytes up to the end."""
+_CODES: Final = {
+    **{(FRONTEND, kind.NAME): (kind.code, -1) for kind in (*frontend.MESSAGES, *authentication.MESSAGES) if kind.side == FRONTEND},
+    **{(BACKEND, kind.NAME): (kind.code, -1) for kind in backend.MESSAGES},
+    **{(BACKEND, name): (ord("R"), subtype) for subtype, name in codes.AUTHENTICATION_NAMES.items()},
+}
+_UNKNOWN: Final = re.compile(r"Unknown (?:message: ([0-9a-f]{2})|authentication message (-?\d{1,10}))")
+
+
+class NoMessage(Exception):
+    """The text at that place is no message of libpq's trace."""
+
+
+def message(text: bytes, start: int) -> tuple[int, str, bytes, int]:
+    """Side, name and bytes of the message whose line begins at `start`, and where the line behind it begins. Raises NoMessage."""
+    head = HEAD.match(text, start)
+    if head is None:
+        raise NoMessage("no direction, length and name")
+    side = b"FB".index(head[1])
+    length = None if head[2] == b"NN" else int(head[2])
+    name = head[3].decode("ascii")
+    untyped = _UNTYPED.get(name)
+    code, subtype = (0, -1) if untyped is not None else _code(side, name)
+    if length is None and name not in layouts.WITHOUT_LENGTH:
+        raise NoMessage(f"no length for {name}")
+    if length is not None and not (1 if untyped is not None else 4) <= length <= 0x3FFFFFFF:
+        raise NoMessage(f"a length of {length}")
+    first = struct.pack(">i", subtype) if code == ord("R") else b""
+    taken = 0 if untyped == "b" else 4  # the length word
+    room = None if length is None else length - taken - len(first)
+    if _BOUNDARY.match(text, head.end()):
+        end, body = head.end(), bytes(max(room or 0, 0))
+    else:
+        if not text.startswith(b"\t", head.end()):
+            raise NoMessage(f"{name} is no name of a message")
+        layout = untyped or layouts.LAYOUTS.get(name)
+        if layout is None:
+            raise NoMessage(f"{name} has no fields")
+        end, body = _Fields(text, room).read(layout, head.end() + 1)
+    body = first + body
+    kind = b"" if untyped is not None else bytes((code,))
+    size = struct.pack(">I", len(body) + 4) if taken else b""
+    return side, name, kind + size + body, end + 1
+
+
+def _code(side: int, name: str) -> tuple[int, int]:
+    """Type byte, and subtype of an Authentication message."""
+    if found := _CODES.get((side, name)):
+        return found
+    unknown = _UNKNOWN.fullmatch(name)
+    if unknown is None:
+        raise NoMessage(f"{name} is no name of a message")
+    return (int(unknown[1], 16), -1) if unknown[1] else (ord("R"), int(unknown[2]))
+
+
+Rest = tuple[str, Any] | None
+"""The fields still to be read, as a chain, so that a place to come back to keeps its own."""
+
+
+class _Fields:
+    """The fields of one message."""
+
+    def __init__(self, text: bytes, room: int | None) -> None:
+        self._text = text
+        self._room = room  # bytes of the body; None where the line does not say
+        self._tries = 0
+        self._later: list[tuple[int, int, bytes, Rest, Any, int]] = []  # kind of ending, how far it was tried, and the state before it
+
+    def read(self, layout: str, at: int) -> tuple[int, bytes]:
+        """Where the line ends, and the body. Raises NoMessage."""
+        rest: Rest = None
+        for part in reversed(layouts.PARTS.findall(layout)):
+            rest = (part, rest)
+        out: Any = None  # a chain of pieces, latest first
+        size = 0
+        while True:
+            if rest is None:
+                if (self._room is None or size == self._room) and _BOUNDARY.match(self._text, at):
+                    return at, _joined(out)
+                state = None
+            else:
+                state = self._step(rest[0], rest[1], at, out, size)
+            while state is None or (self._room is not None and state[3] > self._room):
+                state = self._again()
+            at, rest, out, size = state
+
+    def _step(self, part: str, rest: Rest, at: int, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
+        """One field; None where it is not there."""
+        text = self._text
+        if part == "s":
+            return self._string(at, 0, rest, out, size)
+        if part in ("v", "n", "d"):
+            return self._value(part, at, rest, out, size)
+        if part in ("b", "c"):
+            found = _CHARACTER.match(text, at)
+            return (
+                None if found is None else (found.end(), rest, (bytes.fromhex(found[1].decode()) if found[1] else found[2], out), size + 1)
+            )
+        if part in ("i", "o", "h"):
+            found = (_OID if part == "o" else _NUMBER).match(text, at)
+            if found is None:
+                return None
+            number = 0 if found[1] == b"NNNN" else int(found[1])
+            width = 2 if part == "h" else 4
+            return found.end(), rest, ((number & ((1 << 8 * width) - 1)).to_bytes(width, "big"), out), size + width
+        if part[0] in "[{":
+            found = _NUMBER.match(text, at)
+            if found is None or int(found[1]) < 0:
+                return None
+            width = 2 if part[0] == "[" else 4
+            count = int(found[1]) & ((1 << 8 * width) - 1)
+            return found.end(), (f"×{count} {part[1:-1]}", rest), (count.to_bytes(width, "big"), out), size + width
+        return self._list(part, rest, at, out, size)
+
+    def _list(self, part: str, rest: Rest, at: int, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
+        """The next element of a list, or its end."""
+        text = self._text
+        if part[0] == "×":
+            count, _, inner = part[1:].partition(" ")
+            if count == "0":
+                return at, rest, out, size
+            rest = (f"×{int(count) - 1} {inner}", rest)
+            for one in reversed(inner):
+                rest = (one, rest)
+            return at, rest, out, size
+        if part == "P":
+            if self._room is not None and size == self._room - 1:
+                return at, rest, (b"\0", out), size + 1
+            return at, ("s", ("s", (part, rest))), out, size
+        if part == "Z":
+            missing = (self._room or size) - size
+            return (at, rest, (bytes(missing), out), size + missing) if missing >= 0 else None
+        if part == "m":
+            if text.startswith(b' ""', at):
+                return at + 3, rest, (b"\0", out), size + 1
+            return at, ("s", (part, rest)), out, size
+        if text.startswith(_ERROR_END, at):
+            return at + len(_ERROR_END), rest, (b"\0", out), size + 1
+        found = _ERROR_FIELD.match(text, at)
+        letter = found[1].decode("ascii") if found else ""
+        if found is None or letter not in FIELD_NAMES or letter in part[1:]:
+            return None
+        return found.end() - 1, ("s", (part + letter, rest)), (found[1], out), size + 1
+
+    def _string(self, at: int, tried: int, rest: Rest, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
+        """A String; `tried` is where the quote stands that was taken before for its end."""
+        text = self._text
+        begin = at + 2
+        if not text.startswith(b' "', at):
+            return None
+        end = text.find(b'"', max(begin, tried + 1))
+        if end < 0 or (self._room is not None and size + end - begin + 1 > self._room):
+            return None
+        self._later.append((0, end, b"", (str(at), rest), out, size))
+        if text[end + 1 : end + 2] not in (b" ", b"\n"):
+            return None
+        content = b"" if self._room is None and text[begin - 1 : end + 1] == _SUPPRESSED else text[begin:end]
+        return end + 1, rest, (content + b"\0", out), size + end - begin + 1
+
+    def _value(self, part: str, at: int, rest: Rest, out: Any, size: int, escapes: int = 0) -> tuple[int, Rest, Any, int] | None:
+        """A value of `escapes` or more escaped bytes."""
+        text = self._text
+        if part == "d":
+            if self._room is None or not text.startswith(b" '", at):
+                return None
+            length, begin, prefix = self._room - size, at + 2, b""
+        else:
+            found = _VALUE.match(text, at)
+            if found is None:
+                return None
+            if found[1]:
+                return found.end(), rest, (b"\xff\xff\xff\xff", out), size + 4
+            length, begin = int(found[2]), found.end()
+            if length > 0x3FFFFFFF:
+                return None
+            prefix = struct.pack(">i", length)
+        if length < 0 or (self._room is not None and size + len(prefix) + length > self._room):
+            return None
+        total = size + len(prefix) + length
+        if part != "v" and not escapes and length != 4 and text.startswith(_BLANKED, begin - 1) and _BOUNDARY.match(text, begin + 5):
+            return begin + 5, rest, (prefix + bytes(length), out), total
+        while escapes <= length:
+            end = begin + length + 3 * escapes
+            if end >= len(text):
+                return None
+            if text[end : end + 1] == b"'" and text[end + 1 : end + 2] in (b" ", b"\n"):
+                literal = len(_ESCAPE.findall(text, begin, end)) - escapes
+                if literal >= 0:
+                    self._later.append((1, escapes + 1, part.encode(), (str(at), rest), out, size))
+                    return end + 1, rest, (prefix + _unescaped(text[begin:end], literal), out), total
+            escapes += 1
+        return None
+
+    def _again(self) -> tuple[int, Rest, Any, int] | None:
+        """Go back to the latest field that can end elsewhere. Raises NoMessage."""
+        self._tries += 1
+        if not self._later or self._tries > MOST_TRIES:
+            raise NoMessage("its fields do not fill the length it says")
+        kind, tried, part, place, out, size = self._later.pop()
+        assert place is not None
+        at, rest = int(place[0]), place[1]
+        if kind == 0:
+            return self._string(at, tried, rest, out, size)
+        return self._value(part.decode(), at, rest, out, size, tried)
+
+
+def _joined(out: Any) -> bytes:
+    pieces = []
+    while out is not None:
+        piece, out = out
+        pieces.append(piece)
+    return b"".join(reversed(pieces))
+
+
+def _unescaped(text: bytes, literal: int) -> bytes:
+    """The bytes of a printed value, of which the first `literal` that look like escapes are none."""
+    left = literal
+
+    def byte(found: re.Match[bytes]) -> bytes:
+        nonlocal left
+        if left:
+            left -= 1
+            return found[0]
+        return bytes((int(found[1], 16),))
+
+    return _ESCAPE.sub(byte, text)

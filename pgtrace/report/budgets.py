@@ -1,0 +1,200 @@
+"""What became of budgets: as text, JSON, JUnit XML, annotations of GitHub Actions, and Markdown for a job's summary.
+
+What is not kept comes first and in words, each with the round trips that make it up. SQL and names come from the wire and from files: every form passes them
+through sanitise and then escapes what it would itself understand. XML 1.0 has no way to write most control characters, so it needs the first as much as
+a terminal; Markdown gets them in code only, in fences longer than any run of backticks they have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+from xml.sax.saxutils import escape, quoteattr
+
+from pgtrace import sanitise, sqltext
+from pgtrace.analysis.budgets import Result
+from pgtrace.analysis.evidence import RoundTrips
+from pgtrace.report.table import ms, size, table
+
+SCHEMA: Final = "pgtrace.check/1"
+_SQL_WIDTH: Final = 100
+_NAME_WIDTH: Final = 200
+_TOLD_IN_MARKDOWN: Final = 100
+"""Budgets that a summary tells in full; a step's summary on GitHub has 1 MiB."""
+
+
+def as_text(results: Sequence[Result], *, everything: bool = False) -> Iterator[str]:
+    """What is not kept, with its evidence, and with `everything` what is; then how many are."""
+    for result in results if everything else _failed(results):
+        yield _sentence(result)
+        yield from (f"    {line}" for line in _evidence(result.evidence, result.budget.counter))
+        if result.evidence:
+            yield ""
+    yield _count(results)
+
+
+def as_dict(results: Sequence[Result]) -> dict[str, Any]:
+    """The object of `check --json`."""
+    return {
+        "schema": SCHEMA,
+        "kept": all(result.is_kept for result in results),
+        "budgets": [
+            {
+                "about": result.budget.about,
+                "name": result.name or None,
+                "counter": result.budget.counter,
+                "limit": result.budget.limit,
+                "exact": result.budget.exact,
+                "actual": result.actual,
+                "kept": result.is_kept,
+                "where": result.budget.where,
+                "round_trips": [
+                    {
+                        "flight": group.flight,
+                        "sql": group.sql,
+                        "sqlstate": group.sqlstate or None,
+                        "times": group.times,
+                        "amount": group.amount,
+                        "first_row": group.first_row,
+                    }
+                    for group in result.evidence
+                ],
+            }
+            for result in results
+        ],
+    }
+
+
+def as_junit(results: Sequence[Result]) -> Iterator[str]:
+    """JUnit XML: a test case for each budget, a failure for each that is not kept."""
+    failures = len(_failed(results))
+    yield '<?xml version="1.0" encoding="UTF-8"?>'
+    yield f'<testsuites tests="{len(results)}" failures="{failures}" errors="0">'
+    yield f'  <testsuite name="pgtrace check" tests="{len(results)}" failures="{failures}" errors="0" skipped="0" time="0">'
+    for result in results:
+        name = quoteattr(_shown(f"{result.subject}: {result.budget.counter} {result.budget.allowed}"))
+        case = f'    <testcase classname="pgtrace.{result.budget.about}" name={name} time="0"'
+        if result.is_kept:
+            yield f"{case}/>"
+            continue
+        kind = "missing" if result.actual is None else "exceeded"
+        yield f"{case}>"
+        yield f'      <failure type="{kind}" message={quoteattr(_sentence(result))}>'
+        yield from (escape(line) for line in _evidence(result.evidence, result.budget.counter))
+        yield "      </failure>"
+        yield "    </testcase>"
+    yield "  </testsuite>"
+    yield "</testsuites>"
+
+
+def as_github(results: Sequence[Result]) -> Iterator[str]:
+    """Annotations of GitHub Actions, one for each budget that is not kept; then how many are."""
+    for result in _failed(results):
+        text = "\n".join([_sentence(result), *_evidence(result.evidence, result.budget.counter)])
+        yield f"::error title={_property(f'pgtrace: {result.budget.counter}')}::{_data(text)}"
+    yield _count(results)
+
+
+def as_markdown(results: Sequence[Result]) -> Iterator[str]:
+    """Markdown for $GITHUB_STEP_SUMMARY."""
+    failed = _failed(results)
+    yield f"### pgtrace: {_count(results)}"
+    for result in failed[:_TOLD_IN_MARKDOWN]:
+        yield ""
+        subject = f"{result.budget.about} {code(result.name)}" if result.name else result.budget.about
+        if result.actual is None:
+            yield f"- ❌ {subject}: nothing to check for `{result.budget.counter}`{_but(result, code)}"
+        else:
+            told = _number(result.actual, result.budget.counter)
+            yield f"- ❌ {subject}: `{result.budget.counter}` is **{told}**, {result.budget.allowed}"
+        lines = list(_evidence(result.evidence, result.budget.counter))
+        if lines:
+            fence = _fence("\n".join(lines), 3)
+            yield from ("", f"  {fence}text", *(f"  {line}" for line in lines), f"  {fence}")
+    if len(failed) > _TOLD_IN_MARKDOWN:
+        yield from ("", f"- and {len(failed) - _TOLD_IN_MARKDOWN} more")
+
+
+FORMATS: Final = {"junit": as_junit, "github": as_github, "markdown": as_markdown}
+"""By the word of `--format`, besides text and json."""
+
+
+def code(text: str) -> str:
+    """Text as code in Markdown."""
+    shown = _shown(text)
+    fence = _fence(shown, 1)
+    blank = " " if shown[:1] in ("`", " ") or shown[-1:] in ("`", " ") else ""
+    return f"{fence}{blank}{shown}{blank}{fence}"
+
+
+def _sentence(result: Result) -> str:
+    """`mark checkout: round_trips is 9, at most 4`."""
+    counter = result.budget.counter
+    if result.actual is None:
+        return f"{_shown(result.subject)}: nothing to check for {counter}{_but(result, _shown)}"
+    return f"{_shown(result.subject)}: {counter} is {_number(result.actual, counter)}, {result.budget.allowed}"
+
+
+def _but(result: Result, show: Callable[[str], str]) -> str:
+    """Why there is nothing to check, and what there is."""
+    about = result.budget.about
+    if about == "capture":
+        return ": no connection is in it, or none that the filter selects"
+    if not result.occurring:
+        return f": no {about} occurs in it"
+    return f": it does not occur; what does: {', '.join(show(name) for name in result.occurring)}"
+
+
+def _evidence(groups: Iterable[RoundTrips], counter: str) -> list[str]:
+    """Lines of a table: how often, how much of the counter, the flight, what it was about."""
+    told = list(groups)
+    amounts = any(group.amount != group.times for group in told)
+    lines = []
+    for group in told:
+        about = " ".join(part for part in (group.sqlstate and f"error {group.sqlstate}", sqltext.shorten(group.sql, _SQL_WIDTH)) if part)
+        lines.append(
+            [f"×{group.times}", *([_number(group.amount, counter)] if amounts else []), group.flight or "…", about or ("" if group.flight else "others")]
+        )  # fmt: skip
+    if not lines:
+        return []
+    head = ["", *([counter] if amounts else []), "flight", "about"]
+    width = len(head)
+    listed = table(head, lines, left=frozenset({width - 2, width - 1}))
+    return listed if amounts else listed[1:]
+
+
+def _number(number: int, counter: str) -> str:
+    """A number, with its unit where it has one."""
+    if counter.endswith("_ns"):
+        return f"{number} ({ms(number)} ms)"
+    return f"{number} ({size(number)})" if counter.endswith("_bytes") and number >= 1000 else str(number)
+
+
+def _failed(results: Sequence[Result]) -> list[Result]:
+    return [result for result in results if not result.is_kept]
+
+
+def _count(results: Sequence[Result]) -> str:
+    """`1 of 3 budgets is not kept`."""
+    failed, number = len(_failed(results)), len(results)
+    budgets = "budget" if number == 1 else "budgets"
+    return f"{failed} of {number} {budgets} {'is' if failed == 1 else 'are'} not kept" if failed else f"{number} {budgets} kept"
+
+
+def _shown(text: str) -> str:
+    """A name or a text from the wire on one line, not too long."""
+    return sanitise.text(sqltext.shorten(text, _NAME_WIDTH) if len(text) > _NAME_WIDTH else text)
+
+
+def _fence(text: str, least: int) -> str:
+    """A run of backticks longer than any in the text."""
+    return "`" * max(least, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,171 @@
+"""Captures as Python objects.
+
+    with Capture("checkout.pgtrace") as capture:
+        capture.round_trips
+        capture.statement("SELECT ... $1").parses
+        capture.mark("checkout").round_trips
+        print(capture)
+
+Several files are read as one. A file may be what the reading commands take: a capture, a directory of segments, a pcap or a golden; the latter two are
+imported into a private temporary capture first. A capture may still be growing: update() reads what has come since.
+
+The statements of a mark are counted on a second reading, when the mark is asked for: a reader keeps no statements for marks nobody asks about.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from pgtrace.address import DEFAULT_PORT
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.rows import Row
+from pgtrace.analysis.trace import Trace
+from pgtrace.capture.importing import Import, is_capture
+from pgtrace.errors import AnyPath, UsageError
+from pgtrace.report import stats
+from pgtrace.testing.counted import Counted, Statement, find_statement
+from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.selected import Selected
+from pgtrace.testing.window import Window
+
+
+class NoSuchMark(UsageError, LookupError):
+    """The capture has no mark of that name; the text lists those there are."""
+
+    def __init__(self, name: str, there: Iterable[str]) -> None:
+        names = ", ".join(map(repr, there))
+        super().__init__(f"no mark is called {name!r}; there {f'are {names}' if names else 'is none'}")
+        self.name = name
+
+
+class Capture(Counted):
+    """One or several captures, read; a context manager that closes them."""
+
+    def __init__(self, *paths: AnyPath, ports: Iterable[int] = (DEFAULT_PORT,)) -> None:
+        """Read what is there now. `ports` are those of servers, for connections in a pcap whose beginning is not in it. Raises CaptureError."""
+        if not paths:
+            raise UsageError("a capture to read: Capture('checkout.pgtrace')")
+        self._opened = ExitStack()
+        self._names = [os.fspath(path) for path in paths]
+        with ExitStack() as opened:
+            self._paths = [_readable(name, frozenset(ports), opened) for name in self._names]
+            self.trace = self._trace()
+            opened.callback(self.trace.close)
+            self._opened = opened.pop_all()
+        self.update()
+
+    def update(self) -> bool:
+        """Read what has been written since; whether there was anything."""
+        changed = self.trace.update()
+        while self.trace.update():
+            pass
+        return changed
+
+    def read_until(self, position: int) -> None:
+        """Read on until that position of the capture; what Recorder.quiet() does with it."""
+        self.trace.read_until(position)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was owed on any connection where reading has come to."""
+        return self.trace.quiet
+
+    @property
+    def counters(self) -> Counters:
+        return self.trace.totals()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Every connection: `driver`, `user`, `database`, `application_name`, ..."""
+        for connection in self.trace.connections:
+            connection.refresh()
+        return self.trace.connections
+
+    @property
+    def drivers(self) -> dict[str, Counters]:
+        """Counters by driver, most round trips first."""
+        return {driver: counters for driver, _, counters in self.trace.drivers()}
+
+    @property
+    def statements(self) -> list[Statement]:
+        """What was run, most round trips first."""
+        return list(map(Statement.of, self.trace.statements()))
+
+    def statement(self, sql: str, *, driver: str | None = None) -> Statement:
+        """The one statement with that SQL: as it is grouped, or with `...` for whatever stands there. Raises NoSuchStatement."""
+        return find_statement(self.statements, sql, driver)
+
+    @property
+    def marks(self) -> dict[str, Counters]:
+        """Counters by mark, in the order of their ends."""
+        return self.trace.mark_counters()
+
+    def mark(self, name: str) -> Window:
+        """What passed while the marks of that name were open. Raises NoSuchMark."""
+        if not self.trace.marks.intervals(name):
+            raise NoSuchMark(name, self.marks)
+        again = self._trace()
+        self._opened.callback(again.close)
+        again.marks.watched.add(name)
+        while again.update():
+            pass
+        return Window(again, name)
+
+    def where(self, text: str) -> Selected:
+        """What a filter selects: where("driver:asyncpg and error"). Raises FilterError."""
+        return Selected(self.trace, text, range(len(self.trace.rows)))
+
+    @property
+    def timeline(self) -> list[Row]:
+        """Every row: the round trips, and what else happened."""
+        return list(self.trace.rows)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing: read to the end of finished recordings without a gap."""
+        return self.trace.complete
+
+    def show(self) -> str:
+        """The round trips in flight notation, a line each."""
+        return "\n".join(flight_lines(self.trace, self.timeline))
+
+    def json(self) -> dict[str, Any]:
+        """The object of `stats --json`."""
+        return stats.as_dict(self.trace)
+
+    def close(self) -> None:
+        """Close the files; what was imported is removed. Closing twice is fine."""
+        self._opened.close()
+
+    def _trace(self) -> Trace:
+        return Trace.open(self._paths, names=self._names)
+
+    def __str__(self) -> str:
+        return self.show()
+
+    def __repr__(self) -> str:
+        return f"<Capture {', '.join(self._names)}: {summary(self.counters)}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def _readable(name: str, ports: frozenset[int], opened: ExitStack) -> str:
+    """The path of the capture, imported where it is none."""
+    if is_capture(name):
+        return name
+    directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="pgtrace-", ignore_cleanup_errors=True))
+    path = os.path.join(directory, "capture")
+    with Import(name, path, named=ports) as one:
+        while one.step():
+            pass
+    return path

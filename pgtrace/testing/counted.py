@@ -1,0 +1,127 @@
+"""What has counters, as Python sees it: every counter of docs/counting.md is an attribute.
+
+    capture.round_trips, window.errors, window.backend_messages["DataRow"]
+
+Statement is one line of `statements` in `stats --json`, found by its SQL in any layout and with any values, or by parts of the text as it is grouped (values
+are $1, $2, ...) with `...` between them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from pgtrace import sanitise, sqltext
+from pgtrace.analysis.counters import INTEGER_KEYS, KEYS, Counters
+from pgtrace.analysis.trace import StatementView
+from pgtrace.errors import UsageError
+
+ANYTHING: Final = "..."
+"""In a statement to look for: whatever stands there."""
+_LISTED: Final = 20
+_SQL_WIDTH: Final = 110
+
+
+class NoSuchStatement(UsageError, LookupError):
+    """None of the statements is the one that was asked for, or several are; the text lists those there are."""
+
+
+class Counted:
+    """Something with counters."""
+
+    @property
+    def counters(self) -> Counters:
+        """All of them as one value."""
+        raise NotImplementedError
+
+    @property
+    def frontend_messages(self) -> dict[str, int]:
+        """Messages of the driver by name."""
+        return self.counters.frontend_messages
+
+    @property
+    def backend_messages(self) -> dict[str, int]:
+        """Messages of the server by name."""
+        return self.counters.backend_messages
+
+    def __getattr__(self, key: str) -> int:
+        if key not in INTEGER_KEYS:
+            raise AttributeError(f"{type(self).__name__} has no {key!r}{did_you_mean(key)}", name=key, obj=self)
+        return cast(int, getattr(self.counters, key))
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *INTEGER_KEYS]
+
+
+def did_you_mean(key: str) -> str:
+    """`: did you mean round_trips?`, or nothing."""
+    close = difflib.get_close_matches(key, KEYS, 1)
+    return f": did you mean {close[0]}?" if close and not key.startswith("_") else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement under one driver, with what it cost."""
+
+    driver: str
+    sql: str
+    """With its values as $1, $2, ..."""
+    fingerprint: str
+    names: list[str]
+    """Its names as a prepared statement."""
+    parses: int
+    reused: int
+    """Binds to it as a named statement beyond the first."""
+    live: int
+    executions: int
+    round_trips: int
+    round_trips_alone: int
+    rows: int
+    errors: int
+    result_formats: dict[str, int]
+    """Values it returned, as `text` and `binary`."""
+    wait_ns: dict[str, int]
+    """`total`, `p50`, `p95` and `max` of its executions."""
+
+    @classmethod
+    def of(cls, view: StatementView) -> Statement:
+        """The same as the analysis has it."""
+        return cls(**cast(dict[str, Any], view.group.as_dict(view.driver)))
+
+
+def find_statement(statements: Sequence[Statement], sql: str, driver: str | None) -> Statement:
+    """The one statement that `sql` means, of that driver where one is said. Raises NoSuchStatement."""
+    there = [one for one in statements if driver is None or one.driver == driver]
+    found = list(filter(_wanted(sql), there))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise NoSuchStatement(f"{len(found)} statements are {sql!r}: say more of it, or which driver\n" + "\n".join(listed(found)))
+    if not there:
+        raise NoSuchStatement(f"no statement is {sql!r}: there are none{f' of {driver}' if driver else ''}")
+    raise NoSuchStatement(f"no statement is {sql!r}; there are\n" + "\n".join(listed(there)))
+
+
+def listed(statements: Sequence[Statement]) -> list[str]:
+    """A line for each of the first, to choose from."""
+    lines = [f"    {one.driver:<8} {shown_sql(one.sql)}" for one in statements[:_LISTED]]
+    more = len(statements) - len(lines)
+    return [*lines, f"    and {more} more"] if more else lines
+
+
+def shown_sql(sql: str) -> str:
+    """A statement on one line, safe to show."""
+    return sanitise.text(sqltext.shorten(sql, _SQL_WIDTH))
+
+
+def _wanted(sql: str) -> Callable[[Statement], bool]:
+    """Whether a statement is the one: in any layout and with any values, or with anything where the dots are."""
+    if ANYTHING not in sql:
+        fingerprint = sqltext.fingerprint(sql)
+        return lambda one: one.fingerprint == fingerprint or one.sql == sql
+    parts = [re.escape(" ".join(part.split())) for part in sql.strip().rstrip(";").split(ANYTHING)]
+    pattern = re.compile(".*".join(parts), re.IGNORECASE | re.DOTALL)
+    return lambda one: pattern.fullmatch(" ".join(one.sql.split())) is not None

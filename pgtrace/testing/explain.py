@@ -1,0 +1,88 @@
+"""What a failure says: enough to see the cause without opening anything.
+
+The numbers first, then the round trips in flight notation, those beyond the budget marked, then what is usually behind it: a statement that ran again and
+again, one that was prepared anew each time. Last the capture, to look closer. Everything from the wire is made safe to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pgtrace import sanitise
+from pgtrace.analysis.budgets import Budget, number
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.evidence import amounts_of
+from pgtrace.testing.counted import Statement, shown_sql
+from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.selected import Selected
+from pgtrace.testing.window import Window
+
+LINES_KEPT: Final = 60
+_MANY: Final = 3
+"""Executions of one statement that may be one for each row."""
+_HINTS_KEPT: Final = 8
+
+
+def exceeded(counters: Counters, budgets: Iterable[Budget]) -> list[Budget]:
+    """The budgets that are not kept."""
+    return [budget for budget in budgets if not budget.allows(number(counters, budget.counter))]
+
+
+def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Budget]) -> list[str]:
+    """A window that does not keep these budgets; `counted` is what of it they are about."""
+    counters = counted.counters
+    of = f" of {sanitise.text(counted.text)}" if isinstance(counted, Selected) else ""
+    told = [f"    {budget.counter}{of} is {number(counters, budget.counter)}, {budget.allowed}" for budget in broken]
+    head = f"pgtrace: {sanitise.text(window.name)} is not within its budget"
+    return [head, *told, "", *passed(window, _beyond(counted, broken))]
+
+
+def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:
+    """What passed in a window, and what stands out in it."""
+    lines = [f"{summary(window.counters)}{_who(window)}", *flight_lines(window.trace, window.timeline, most=LINES_KEPT, marked=marked)]
+    hints = _hints(window.statements)
+    return [*lines, *(["", *hints] if hints else [])]
+
+
+def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[int]:
+    """Numbers of the rows with which a budget was exceeded, from the first that was too much."""
+    rows = window.trace.rows
+    found: set[int] = set()
+    for budget in broken:
+        amount_of, sum_ = amounts_of(budget.counter), 0
+        for place in window.places:
+            entry = rows.entry(place)
+            amount = amount_of(rows.shape_at(entry.shape), entry)
+            sum_ += amount
+            if amount and sum_ > budget.limit:
+                found.add(place + 1)
+    return frozenset(found)
+
+
+def _who(window: Window) -> str:
+    """Which drivers, and where there are several connections, that all of them count."""
+    connections = window.connections
+    drivers = ", ".join(sanitise.text(driver) for driver in window.drivers)
+    if len(connections) <= 1:
+        return f" ({drivers})" if drivers else ""
+    names = ", ".join(window.trace.name_of(connection) for connection in connections)
+    return (
+        f" ({drivers}) on {len(connections)} connections, {names}: whatever passed in this time counts, from a pool or another thread too"
+    )
+
+
+def _hints(statements: Sequence[Statement]) -> list[str]:
+    lines = []
+    for one in statements:
+        sql = shown_sql(one.sql)
+        if one.executions >= _MANY and one.round_trips >= _MANY:
+            lines.append(f"x{one.executions} {sql}: one query for each row (N+1)?")
+        if one.parses > 1 and not one.reused:
+            lines.append(f"parsed {one.parses} times for {one.executions} executions, never reused: {sql}")
+        elif one.parses > 1:
+            lines.append(f"parsed {one.parses} times, reused {one.reused} times: {sql}")
+        if one.errors:
+            lines.append(f"failed {one.errors} time{'s' if one.errors > 1 else ''}: {sql}")
+    more = len(lines) - _HINTS_KEPT
+    return lines if more <= 0 else [*lines[:_HINTS_KEPT], f"and {more} more like these"]

@@ -1,0 +1,71 @@
+"""Golden captures: what a block did on the wire, kept as text beside the test, and compared with what it does now.
+
+The text is libpq's own trace format (export/golden.py), in `captures/NAME.trace` in the directory of the test. Compared is the behaviour, as `pgtrace diff`
+does it: values, times and the names that drivers give are no difference, one more round trip, a statement that is prepared again or a format that changed
+is. So both sides are read as captures; what is the same text is not even read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pgtrace.analysis.behaviour import Behaviour
+from pgtrace.analysis.diff import compare
+from pgtrace.capture.importing import Import
+from pgtrace.errors import UsageError
+from pgtrace.export import golden, rules
+from pgtrace.report import diff as report
+from pgtrace.testing.window import Window
+
+DIRECTORY: Final = "captures"
+_NAME: Final = re.compile(r"[\w][\w. -]*")
+_NOW: Final = "now"
+
+
+def path_of(test_file: Path, name: str) -> Path:
+    """Where the golden of that name is. Raises UsageError for what is no name of a file."""
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(f"{name!r} is no name for a golden: letters, digits, and _ . - between them")
+    return test_file.parent / DIRECTORY / f"{name}.trace"
+
+
+def text_of(window: Window, directory: Path) -> str:
+    """The golden of a window, by the rules of the project that the directory belongs to. Raises NotKept and UsageError."""
+    return golden.text(window.trace, places=list(window.places), rules=rules.configured(directory))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a golden, or write it anew."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def differences(path: Path, text: str) -> list[str]:
+    """Lines that say what `text` does differently from the golden at `path`; none where it is the same. Raises CaptureError."""
+    if path.read_bytes() == text.encode("utf-8", "surrogateescape"):
+        return []
+    with tempfile.TemporaryDirectory(prefix="pgtrace-") as directory:
+        now = Path(directory, "now.trace")
+        write(now, text)
+        before, after = (_behaviour(one, os.path.join(directory, name)) for one, name in ((path, "before"), (now, "after")))
+        try:
+            compared = compare(before, after)
+            return [] if compared.same else [line for _, line in report.lines(compared, [path.name, _NOW])]
+        finally:
+            before.close()
+            after.close()
+
+
+def _behaviour(path: Path, capture: str) -> Behaviour:
+    """What a golden does, read through a temporary capture."""
+    with Import(os.fspath(path), capture) as one:
+        while one.step():
+            pass
+    behaviour = Behaviour([capture])
+    while behaviour.update():
+        pass
+    return behaviour

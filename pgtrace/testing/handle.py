@@ -1,0 +1,274 @@
+"""What a test holds in its hands: the `pgtrace` fixture, and the trace of a `record` block.
+
+The fixture is the window of the test itself: from the first line of the test function to its last (setUp and tearDown of a TestCase included, fixtures
+not). record() and expect() are windows within it, or within a fixture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgtrace import sanitise
+from pgtrace.analysis import details
+from pgtrace.analysis import filter as filters
+from pgtrace.analysis.budgets import Budget, check_counter
+from pgtrace.analysis.counters import Counters
+from pgtrace.errors import PgTraceError, UsageError
+from pgtrace.testing import explain, golden
+from pgtrace.testing.counted import Counted, Statement, find_statement
+from pgtrace.testing.rendering import summary
+from pgtrace.testing.selected import Selected
+from pgtrace.testing.suite import LiveWindow, Suite, costs
+
+NOT_QUIET = "the wire was not quiet after 1 s: counted as it is"
+SAW_NOTHING = (
+    "no connection came through pgtrace: the code under test has to connect to pgtrace.dsn (or set pgtrace_env, see docs/testing.md)"
+)
+
+
+def budgets_of(limits: Mapping[str, Any], exact: Any, where: str) -> list[Budget]:
+    """Budgets as they are written in Python: round_trips=4. Raises UsageError."""
+    if not isinstance(exact, bool):
+        raise UsageError(f"{where}: exact={exact!r}: True or False")
+    for counter, limit in limits.items():
+        check_counter(counter, "capture", where)
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+            raise UsageError(f"{where}: {counter}={limit!r}: a whole number, 0 or more")
+    return [Budget(counter, limit, exact, where=where) for counter, limit in limits.items()]
+
+
+def in_ci() -> bool:
+    """Whether this is a run that nobody sees the files of."""
+    return any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
+
+
+class Recording(LiveWindow):
+    """What a `record` block costs: its counters, statements and round trips. They stay after the block."""
+
+    test: TestTrace
+
+    def assert_matches(self, name: str | None = None) -> None:
+        """Fail where the behaviour is not that of the golden capture `captures/NAME.trace` beside the test; without a name, that of the label.
+
+        A golden that is not there yet is written, and so is one that differs with --pgtrace-update; in CI nothing is written.
+        """
+        __tracebackhide__ = True
+        self.test.compare(self, name or self.name)
+
+
+class TestTrace(Counted):
+    """The `pgtrace` fixture: where to connect, and what this test has cost so far."""
+
+    __test__ = False
+
+    def __init__(self, suite: Suite, test: str, path: Path) -> None:
+        self.suite = suite
+        self.test = test
+        """The node id."""
+        self.path = path
+        """The file of the test."""
+        self.window: LiveWindow | None = None
+        """The test's own window, once its function runs."""
+        self.windows: list[LiveWindow] = []
+        self.labels: list[str] = []
+        """Of its record() blocks."""
+        self.budgets: dict[str, list[Budget]] = {}
+        """Those of its markers, by the filter they are about; empty for everything."""
+        self.written: list[str] = []
+        """Goldens it has written."""
+        self.explained = False
+        """Whether its failure has said what passed already."""
+
+    def __repr__(self) -> str:
+        return f"<pgtrace of {self.test}: {summary(self._window.counters) if self.window is not None else 'not begun'}>"
+
+    # What the hooks call.
+
+    def take_markers(self, markers: Iterable[pytest.Mark]) -> str:
+        """Take the budgets of markers, the closest first: of one counter the closest counts. What is wrong with them, or nothing."""
+        seen: set[tuple[str, str]] = set()
+        for marker in markers:
+            if marker.args:
+                return "a budget names its counters: @pytest.mark.pgtrace(round_trips=4)"
+            about = marker.kwargs.get("filter", "")
+            limits = {key: limit for key, limit in marker.kwargs.items() if (about, key) not in seen and key not in ("exact", "filter")}
+            try:
+                filters.parse(about)
+                self.budgets.setdefault(about, []).extend(budgets_of(limits, marker.kwargs.get("exact", False), "@pytest.mark.pgtrace"))
+            except UsageError as error:
+                return str(error)
+            seen.update((about, key) for key in limits)
+        return ""
+
+    def begin(self) -> None:
+        """The test's own window begins."""
+        self.explained = False
+        self.window = self.suite.begin(self.test, LiveWindow)
+
+    def end(self) -> int:
+        """The test's own window ends; its round trips."""
+        self.suite.end(self._window)
+        return self._window.round_trips
+
+    def check_markers(self) -> None:
+        """Fail where the test is not within the budgets of its markers."""
+        for about, budgets in self.budgets.items():
+            self.check(self._window, budgets, about)
+
+    # Where to connect.
+
+    @property
+    def host(self) -> str:
+        """Where the recorder listens: 127.0.0.1, or the directory of a socket."""
+        return self.suite.recorder.host
+
+    @property
+    def port(self) -> int:
+        """The recorder's port."""
+        return self.suite.recorder.port
+
+    @property
+    def dsn(self) -> str:
+        """The connection URL: postgresql://user:password@127.0.0.1:port/database."""
+        return self.suite.url()
+
+    def url(self, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None) -> str:
+        """The connection URL with some of its parts set: url(scheme="postgresql+psycopg")."""
+        return self.suite.url(scheme=scheme, user=user, password=password, database=database)
+
+    # What it cost.
+
+    @property
+    def counters(self) -> Counters:
+        """The counters of this test so far."""
+        return self._window.counters
+
+    @property
+    def statements(self) -> list[Statement]:
+        """What this test has run so far, most round trips first."""
+        return self._window.statements
+
+    def statement(self, sql: str, *, driver: str | None = None) -> Statement:
+        """The one statement with that SQL, `...` for whatever stands there. Raises NoSuchStatement."""
+        return find_statement(self.statements, sql, driver)
+
+    def where(self, text: str) -> Selected:
+        """What a filter selects of this test so far: where("driver:asyncpg and error"). Raises FilterError."""
+        return self._window.where(text)
+
+    def show(self) -> str:
+        """The round trips so far in flight notation."""
+        return self._window.show()
+
+    @contextmanager
+    def record(self, label: str) -> Iterator[Recording]:
+        """A window around a block, under a name of its own: its numbers stay, and can be compared with a golden capture."""
+        owner = self.suite.claim(label, self.test)
+        if owner != self.test:
+            pytest.fail(
+                f"pgtrace: the label {label!r} is used by two tests, {owner} and {self.test}: one of them needs another", pytrace=False
+            )
+        self.labels.append(label)
+        with self.suite.window(label, Recording) as window:
+            window.test = self
+            self.windows.append(window)
+            yield window
+
+    @contextmanager
+    def expect(self, *, filter: str = "", exact: bool = False, **limits: int) -> Iterator[LiveWindow]:
+        """A budget on a block: expect(round_trips=4). At most that many; with `exact` neither more nor less; of what `filter` selects.
+
+        Raises UsageError, FilterError.
+        """
+        budgets = budgets_of(limits, exact, "expect")
+        filters.parse(filter)
+        with self.suite.window(f"{self.test} window {len(self.windows) + 1}", LiveWindow) as window:
+            self.windows.append(window)
+            yield window
+        self.check(window, budgets, filter)
+
+    def check(self, window: LiveWindow, budgets: Sequence[Budget], about: str = "") -> None:
+        """Fail where a window, or what a filter selects of it, does not keep its budgets."""
+        if self.suite.saw_nothing and any(budget.limit for budget in budgets):
+            pytest.fail(f"pgtrace: {SAW_NOTHING}", pytrace=False)
+        counted = window.where(about) if about else window
+        broken = explain.exceeded(counted.counters, budgets)
+        if broken:
+            self.fail(explain.over_budget(window, counted, broken), window)
+
+    def compare(self, window: LiveWindow, name: str) -> None:
+        """Fail where a window does not behave as its golden does."""
+        try:
+            path, lines = self._compared(window, name)
+        except (PgTraceError, details.NotKept) as error:
+            path, lines = Path(name), [str(error) or details.NOT_KEPT]
+        if lines:
+            again = f"if this is as it should be: pytest --pgtrace-update, then look at the change of {path.name} and commit it"
+            self.fail([f"pgtrace: {name} is not as in {_shown(path)}", *lines, "", *explain.passed(window), "", again], window)
+
+    def _compared(self, window: LiveWindow, name: str) -> tuple[Path, list[str]]:
+        """The golden, and what is different now; it is written where that is wanted."""
+        path = golden.path_of(self.path, name)
+        owner = self.suite.claim(os.fspath(path), self.test)
+        if owner != self.test:
+            return path, [f"it is the golden of {owner} too: one of the two tests needs another"]
+        text, update = golden.text_of(window, self.path.parent), self.suite.settings.update
+        if not path.exists() and in_ci() and not update:
+            return path, ["it is not there: run the test once on your machine, look at what it wrote, and commit it"]
+        lines = golden.differences(path, text) if path.exists() else []
+        if not path.exists() or (lines and update):
+            golden.write(path, text)
+            self.written.append(_shown(path))
+            return path, []
+        return path, lines
+
+    def fail(self, lines: list[str], window: LiveWindow) -> None:
+        """Fail with that text and where to look closer."""
+        self.explained = True
+        pytest.fail("\n".join([*lines, "", *self._pointer(window)]), pytrace=False)
+
+    def explanation(self) -> str:
+        """What passed in the test, for one that failed for a reason of its own; nothing where nothing did, or where it has been said."""
+        if self.explained or not self._window.connections:
+            return ""
+        self.explained = True
+        return "\n".join([*explain.passed(self._window), "", *self._pointer(self._window)])
+
+    def told(self) -> dict[str, Any]:
+        """What its report carries: plain values, which pass between processes."""
+        return {
+            "costs": costs(self.counters),
+            "labels": self.labels,
+            "written": self.written,
+            "capture": str(self.suite.capture) if self.explained else "",
+        }
+
+    def _pointer(self, window: LiveWindow) -> list[str]:
+        """Where to look closer; the capture stays from here on."""
+        self.suite.keep = True
+        lines = [] if window.complete else [NOT_QUIET]
+        return [*lines, f"pgtrace open {self.suite.capture}   (mark {sanitise.text(window.name)})"]
+
+    def finish(self) -> None:
+        """Let go of what only this test needs."""
+        for window in [*self.windows, *([self.window] if self.window is not None else [])]:
+            if (mark := window.interval) is not None:
+                mark.forget_statements()
+
+    @property
+    def _window(self) -> LiveWindow:
+        if self.window is None:
+            raise UsageError(
+                "a fixture has no numbers of its own: the window of a test begins with its function (use record() or expect())"
+            )
+        return self.window
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

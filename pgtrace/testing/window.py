@@ -1,0 +1,92 @@
+"""What passed while a mark was open: its counters, its round trips and its statements.
+
+A Window asks the trace when it is asked, so it follows a trace that is still being read. Everything that passed the recorder in that time belongs to it, on
+whichever connection and whoever caused it: `connections` says who was there.
+
+str() of a window is its round trips in flight notation without times, the same text for the same work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.marks import Interval
+from pgtrace.analysis.rows import Kind, Row
+from pgtrace.analysis.trace import Trace
+from pgtrace.testing.counted import Counted, Statement, find_statement
+from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.selected import Selected
+
+
+class Window(Counted):
+    """One mark of a trace, or all marks of one name as one."""
+
+    def __init__(self, trace: Trace, name: str) -> None:
+        self.trace = trace
+        self.name = name
+
+    @property
+    def intervals(self) -> Sequence[Interval]:
+        """The marks it is made of."""
+        return self.intervals_in(self.trace)
+
+    def intervals_in(self, trace: Trace) -> Sequence[Interval]:
+        """The same marks in another reading."""
+        return trace.marks.intervals(self.name)
+
+    @property
+    def counters(self) -> Counters:
+        return self.trace.marks.summed(self.intervals, self.trace.duration_ns)
+
+    @property
+    def statements(self) -> list[Statement]:
+        """What was run, most round trips first."""
+        return list(map(Statement.of, self.trace.statements_within(self.intervals)))
+
+    def statement(self, sql: str, *, driver: str | None = None) -> Statement:
+        """The one statement with that SQL: as it is grouped, or with `...` for whatever stands there. Raises NoSuchStatement."""
+        return find_statement(self.statements, sql, driver)
+
+    def where(self, text: str) -> Selected:
+        """What a filter selects of it: where("driver:asyncpg and error"). Raises FilterError."""
+        return Selected(self.trace, text, self.places, self.intervals_in)
+
+    @property
+    def places(self) -> Iterator[int]:
+        """The places of its rows in the timeline of the trace."""
+        for mark in self.intervals:
+            yield from range(mark.begins_at + 1, len(self.trace.rows) if mark.ends_at is None else mark.ends_at)
+
+    @property
+    def timeline(self) -> list[Row]:
+        """Its rows: the round trips, and what else happened."""
+        return [self.trace.rows[place] for place in self.places]
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that did something in it, in the order of their first row."""
+        seen = dict.fromkeys(row.connection for row in self.timeline if row.shape.kind is not Kind.MARK)
+        return [self.trace.connections[index] for index in seen]
+
+    @property
+    def drivers(self) -> list[str]:
+        """The drivers of these connections."""
+        return list(dict.fromkeys(connection.driver for connection in self.connections))
+
+    def show(self) -> str:
+        """The round trips in flight notation, a line each."""
+        return "\n".join(flight_lines(self.trace, self.timeline))
+
+    def json(self) -> dict[str, Any]:
+        """The element of `marks` in `stats --json`, with the statements of this mark."""
+        statements = [view.group.as_dict(view.driver) for view in self.trace.statements_within(self.intervals)]
+        return {"mark": self.name, **self.counters.as_dict(), "statements": statements}
+
+    def __str__(self) -> str:
+        return self.show()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {summary(self.counters)}>"

@@ -1,0 +1,108 @@
+"""`check` as a user types it: budgets from options and files, formats, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from playbook import write
+
+SCRIPT = """
+F Query SELECT 1 FROM users
+B DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+mark begin checkout
+F Query SELECT 2 FROM users
+B ErrorResponse 42P01 no users | ReadyForQuery I
+mark end checkout
+F Terminate
+c1 close F
+end
+"""
+CONFIG = '[tool.pgtrace.budgets]\nround_trips = 2\n[tool.pgtrace.budgets.marks."*"]\nerrors = 0\n'
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    return write(tmp_path / "a.pgtrace", SCRIPT)
+
+
+def pgtrace(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pgtrace", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=cwd)
+
+
+def test_a_budget_that_is_kept_is_0_and_one_that_is_not_is_1(capture: Path) -> None:
+    found = pgtrace("check", "--max", "round_trips=2", "--max", "errors=1", capture)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "2 budgets kept\n", "")
+    found = pgtrace("check", "--max", "round_trips=1", "--max", "errors=1", capture)
+    assert found.returncode == 1
+    assert found.stdout.splitlines() == [
+        "capture: round_trips is 2, at most 1",
+        "    ×1  Q → DCZ  SELECT $1 FROM users",
+        "    ×1  Q → EZ   error 42P01 SELECT $1 FROM users",
+        "",
+        "1 of 2 budgets is not kept",
+    ]
+
+
+def test_each_mark_and_a_filter(capture: Path) -> None:
+    found = pgtrace("check", "--by", "mark", "--max", "errors=0", "--json", capture)
+    assert found.returncode == 1
+    (budget,) = json.loads(found.stdout)["budgets"]
+    assert (budget["about"], budget["name"], budget["actual"]) == ("mark", "checkout", 1)
+    assert pgtrace("check", "--max", "errors=0", "--filter", "not mark:checkout", capture).returncode == 0
+
+
+def test_the_budgets_of_the_project_are_found_from_below(capture: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(CONFIG)
+    below = tmp_path / "tests" / "shop"
+    below.mkdir(parents=True)
+    found = pgtrace("check", capture, cwd=below)
+    assert found.returncode == 1
+    assert found.stdout.splitlines()[0] == "mark checkout: errors is 1, at most 0"
+    assert pgtrace("check", "--max", "round_trips=2", capture, cwd=below).returncode == 0  # these alone
+    other = tmp_path / "other.toml"
+    other.write_text("errors = 1\n")
+    assert pgtrace("check", "--config", other, capture, cwd=below).stdout == "1 budget kept\n"
+
+
+def test_without_a_budget_it_says_where_one_can_be(capture: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
+    found = pgtrace("check", capture, cwd=tmp_path)
+    assert found.returncode == 2
+    assert "--max COUNTER=N, --config FILE, or [tool.pgtrace.budgets]" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--max", "round_trip=4"), "pgtrace: --max: 'round_trip' is no counter; did you mean round_trips, "),
+        (("--config", "absent.toml"), "pgtrace: absent.toml: cannot be read: No such file or directory"),
+        (("--config", "a.toml"), "pgtrace: a.toml: errrors: 'errrors' is no counter; did you mean errors"),
+        (("--config", "a.pgtrace"), "pgtrace: a.pgtrace: no TOML: it is not UTF-8"),
+    ],
+)
+def test_a_wrong_budget_is_a_wrong_use_in_one_line(capture: Path, tmp_path: Path, args: tuple[str, str], message: str) -> None:
+    (tmp_path / "a.toml").write_text("errrors = 0\n")
+    capture.write_bytes(capture.read_bytes() + b"\xff")
+    found = pgtrace("check", *args, capture, cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.startswith(message)
+    assert found.stderr.count("\n") == 1
+    assert not found.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json", "junit", "github", "markdown"])
+def test_every_format_tells_the_same_number(capture: Path, form: str) -> None:
+    found = pgtrace("check", "--format", form, "--max", "round_trips=1", capture)
+    assert found.returncode == 1
+    assert not found.stderr
+    if form == "junit":
+        assert ET.fromstring(found.stdout).get("failures") == "1"
+    if form == "json":
+        assert json.loads(found.stdout)["budgets"][0]["actual"] == 2
+    assert "round_trips" in found.stdout

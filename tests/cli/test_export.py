@@ -1,0 +1,106 @@
+"""`export` as a user types it: where it writes, what it refuses, and how it ends; what it writes is for tests/export."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgtrace.capture.packets import PacketReader
+from pgtrace.export import FORMATS
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+CAPTURE = CAPTURES / "psycopg" / "failure.pgtrace"
+PCAP = Path(__file__).parents[1] / "data" / "packets" / "pg8000.pcap"
+
+
+def export(*args: str | Path, **given: object) -> subprocess.CompletedProcess[bytes]:
+    line = [sys.executable, "-m", "pgtrace", "export", *map(str, args)]
+    return subprocess.run(line, **{"capture_output": True, "check": False, "timeout": 60, **given})  # type: ignore[call-overload,no-any-return]
+
+
+def test_a_file_or_stdout(tmp_path: Path) -> None:
+    """The same bytes; the file is its owner's alone, and nothing is overwritten."""
+    out = tmp_path / "out.pcapng"
+    found = export(CAPTURE, "--to", "pcapng", "-o", out)
+    assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
+    assert out.stat().st_mode & 0o777 == 0o600
+    data = out.read_bytes()
+    assert len(PacketReader().feed(data)) > 10
+    for words in ((), ("-o", "-")):
+        assert export(CAPTURE, "--to", "pcapng", *words).stdout == data
+    again = export(CAPTURE, "--to", "pcapng", "-o", out)
+    assert again.returncode == 2
+    assert again.stderr.decode() == f"pgtrace: {out} exists already: choose another name or remove it\n"
+    assert out.read_bytes() == data
+
+
+def test_every_form_of_input(tmp_path: Path) -> None:
+    """Several files, packets, and standard input."""
+    several = PacketReader().feed(export(CAPTURE, PCAP, "--to", "pcapng").stdout)
+    one = PacketReader().feed(export(CAPTURE, "--to", "pcapng").stdout)
+    other = PacketReader().feed(export("-", "--to", "pcapng", input=PCAP.read_bytes()).stdout)
+    assert len(several) == len(one) + len(other)
+    assert len(other) > 100
+
+
+def test_a_filter(tmp_path: Path) -> None:
+    both = (CAPTURE, CAPTURES / "asyncpg" / "failure.pgtrace")
+    found = export(*both, "--to", "pcapng", "--filter", "driver:asyncpg")
+    assert len(PacketReader().feed(found.stdout)) == len(PacketReader().feed(export(both[1], "--to", "pcapng").stdout))
+    wrong = export(CAPTURE, "--to", "pcapng", "--filter", "no such ( thing")
+    assert wrong.returncode == 2
+
+
+def test_every_format_is_there_and_says_what_it_takes() -> None:
+    found = export("--help").stdout.decode()
+    for one in FORMATS.values():
+        assert f"{one.name:<10}{one.what}" in found
+        code = one.load().__code__
+        assert set(one.options) == set(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
+
+
+def test_what_is_no_text_does_not_go_to_a_terminal() -> None:
+    controller, worker = pty.openpty()
+    found = export(CAPTURE, "--to", "pcapng", stdout=worker, stderr=subprocess.PIPE, capture_output=False)
+    os.close(worker)
+    os.close(controller)
+    assert found.returncode == 2
+    assert b"-o FILE" in found.stderr
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    """The pipe is closed before the first byte; nobody complains."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    found = export(CAPTURE, "--to", "pcapng", stdout=writing, stderr=subprocess.PIPE, capture_output=False)
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+def test_what_was_not_finished_is_not_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "none").write_bytes(b"no capture")
+    found = export(tmp_path / "none", "--to", "pcapng", "-o", tmp_path / "out")
+    assert found.returncode == 4
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_told_in_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        found = export(CAPTURE, "--to", "pcapng", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert found.returncode == 4
+    assert found.stderr == b"pgtrace: -: cannot be written: no space left on device\n"
+
+
+def test_wrong_uses(tmp_path: Path) -> None:
+    assert export(CAPTURE).returncode == 2
+    assert export(CAPTURE, "--to", "nothing").returncode == 2
+    assert export("--to", "pcapng").returncode == 2
+    there = export(CAPTURE, "--to", "pcapng", "-o", tmp_path / "no" / "such")
+    assert there.returncode == 4
+    assert b"cannot be created" in there.stderr

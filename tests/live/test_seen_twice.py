@@ -1,0 +1,46 @@
+"""What a recorder counts and what tcpdump's packets count, of every recorded scenario of the drivers that come with the tests.
+
+One recorder for each driver, with the delay the captures were recorded with. The drivers of other languages are checked the same way, where their tools are:
+`make captures-check`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import scenario_server
+
+from captures.recording.scenarios import SCENARIOS, Unavailable
+from captures.recording.twice import differences, plays_of, seen_twice
+
+server = scenario_server.server
+DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_both_count_the_same(driver: str, server, tmp_path: Path) -> None:
+    plays = plays_of(driver)
+    try:
+        recorded, packets = seen_twice(server, plays.values(), tmp_path)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    assert differences(recorded, packets) == []
+    assert recorded["connections"] == len(plays) + ("cancel" in plays)
+    assert recorded["counters"]["all"]["complete"]
+    assert len(plays) >= len(SCENARIOS) - 3
+    print(f"{driver}: {len(plays)} scenarios, {recorded['messages']} messages seen twice")
+
+
+def test_a_difference_is_told(server, tmp_path: Path) -> None:
+    """Another scenario's packets are not these."""
+    seen = []
+    for scenario in ("one_query", "failure"):
+        directory = tmp_path / scenario
+        directory.mkdir()
+        try:
+            seen.append(seen_twice(server, [plays_of("psycopg2")[scenario]], directory))
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+    (recorded, _), (_, packets) = seen
+    assert any(line.startswith("all errors: 0 recorded, 1 in packets") for line in differences(recorded, packets))
