@@ -78,6 +78,8 @@ class Delayed(asyncio.Protocol):
         return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._leg.lost:  # the session has been given up already
+            return
         self._leg.peer.write = self._leg.peer.discard
         self._end(self._lose, exc)
 

@@ -87,8 +87,6 @@ class Faults:
     def __init__(self, book: Book, session: Session) -> None:
         self._book = book
         self._session = session
-        self._flows = (_Flow(), _Flow())
-        self._seen: dict[Rule, int] = {}
         self._chance = random.Random(session.number)  # noqa: S311 (no secret)
         self._over = False
         self._ignore: Callable[[], None]
@@ -96,8 +94,7 @@ class Faults:
         self._at_messages = tuple(rule for rule in rules if rule.moment in AT_A_MESSAGE)
         self._bodies = frozenset((rule.side, rule.code) for rule in self._at_messages if rule.pattern)
         self._after_bytes = tuple(rule for rule in rules if rule.moment == "bytes")
-        self._framer = Framer(kept_bytes=0)
-        self._replies = Replies()
+        self.start_anew()
         self._timers: list[asyncio.TimerHandle] = []
         always = [rule for rule in rules if rule.moment == ALWAYS]
         for rule in always:
@@ -120,6 +117,13 @@ class Faults:
                 else:
                     self.strike(rule)
         return wait_s
+
+    def start_anew(self) -> None:
+        """The driver's first message goes to another connection of the upstream: what passed to and from the one before never was."""
+        self._flows = (_Flow(), _Flow())
+        self._seen: dict[Rule, int] = {}
+        self._framer = Framer(kept_bytes=0)
+        self._replies = Replies()
 
     def cancel(self) -> None:
         """The session is over."""
