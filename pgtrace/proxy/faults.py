@@ -112,8 +112,7 @@ class Faults:
                 self._timers.append(self._session.loop.call_later(rule.threshold / 1e9, self._strike_if_unspent, rule))
             elif rule.moment == "connect" and self._book.spend(rule):
                 if rule.action == "delay":
-                    self._note(rule)
-                    wait_s += self.duration(rule) / 1e9
+                    wait_s += self.hold(rule) / 1e9
                 else:
                     self.strike(rule)
         return wait_s
@@ -138,6 +137,11 @@ class Faults:
         """ns of a delay this time."""
         return max(0, rule.amount + (self._chance.randint(-rule.spread_ns, rule.spread_ns) if rule.spread_ns else 0))
 
+    def hold(self, rule: Rule) -> int:
+        """ns that what stands behind the place of a delay waits."""
+        self._note(rule)
+        return self.duration(rule)
+
     def steps(self, side: int, data: bytes) -> list[Step]:
         """What is to become of a read: bytes to pass on, and rules that strike between them."""
         steps: list[Step] = _joined(self._at_their_messages(side, data)) if self._at_messages else [data]
@@ -156,9 +160,7 @@ class Faults:
             return 0
         flow.ended = True
         rules = [rule for rule in self._book.rules if rule.moment == "end" and rule.side in (side, EITHER)]
-        for rule in rules:
-            self._note(rule)
-        return sum(self.duration(rule) for rule in rules)
+        return sum(self.hold(rule) for rule in rules)
 
     def strike(self, rule: Rule) -> None:
         """End or stop the connection, here and now."""
@@ -200,10 +202,13 @@ class Faults:
         steps: list[Step] = []
         position = 0
         for code, _, size in self._framer.feed(side, data):
+            before = len(steps)
             stop = len(data) if code == codes.OPAQUE else max(position, position + size - flow.begun)
             self._piece(flow, side, code, data[position:stop], steps, whole=True)
             flow.begun = 0
             position = stop
+            if any(isinstance(step, Rule) and step.action != "delay" for step in steps[before:]):
+                return steps  # nothing behind it will pass
         if position < len(data):
             flow.begun += len(data) - position
             self._piece(flow, side, self._framer.begun(side), data[position:], steps, whole=False)
@@ -243,9 +248,7 @@ class Faults:
             begins, ends = self._replies.received(code)
         before = [rule for rule in (*now, *begins) if rule.moment == "before" and self._book.spend(rule)]
         steps += before
-        self._note_delays(before)
         flow.after = tuple(rule for rule in (*now, *ends) if rule.moment == "after" and self._book.spend(rule))
-        self._note_delays(flow.after)
         flow.cutting = next((rule for rule in now if rule.moment == "inside" and self._book.spend(rule)), None)
         length = int.from_bytes(flow.held[:4], "big") if code > 255 else 1 + int.from_bytes(flow.held[1:5], "big")
         flow.cut_at = max(1, length // 2)
@@ -256,11 +259,6 @@ class Faults:
             return False
         self._seen[rule] = self._seen.get(rule, 0) + 1
         return rule.number in (0, self._seen[rule])
-
-    def _note_delays(self, rules: Iterable[Rule]) -> None:
-        for rule in rules:
-            if rule.action == "delay":
-                self._note(rule)
 
     # Bytes.
 

@@ -378,6 +378,22 @@ def test_once_is_one_connection() -> None:
     assert [faults_in(found, number) for number in (1, 2)] == [["close before Sync once"], []]
 
 
+def test_rules_behind_the_one_that_ends_the_connection_do_not_strike() -> None:
+    with struck(Hearing(), "close before Sync once", "delay 1ms before Parse ~ /orders/ once", "delay 50ms F") as (_, recorder):
+        for _ in range(2):
+            with connect(recorder) as driver:
+                log_in(driver)
+                driver.sendall(PARSE + SYNC + ORDERS)
+                driver.shutdown(socket.SHUT_WR)
+                assert end_of(driver) == (b"", "FIN")
+        found = wait_for_end(recorder)
+    always = "delay 50ms F"
+    assert [faults_in(found, 1), faults_in(found, 2)] == [
+        [always, "close before Sync once"],
+        [always, "delay 1ms before Parse ~ /orders/ once"],
+    ]
+
+
 def test_half_a_message_at_the_end_is_delivered() -> None:
     """Bytes that wait for a decision are no victims of one that never comes."""
     hearing = Hearing()
