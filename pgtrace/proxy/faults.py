@@ -27,41 +27,14 @@ from pgtrace.faults import ALWAYS, AT_A_MESSAGE, EITHER, Rule
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import FRONTEND
+from pgtrace.proxy.book import Book
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.replies import Replies
-from pgtrace.regex.automaton import Pattern, TooCostly
 
 PIECES_A_SECOND: Final = 100
 """How often a limited direction gets bytes."""
 
 Step = bytes | Rule
-
-
-class Book:
-    """The rules of a recorder, and which of them are used up."""
-
-    def __init__(self, rules: Iterable[Rule], warn: Callable[[str], None]) -> None:
-        self.rules = tuple(dict.fromkeys(rules))
-        self._patterns = {rule.pattern: Pattern(rule.pattern) for rule in self.rules if rule.pattern}
-        self._spent: set[Rule] = set()
-        self._warn = warn
-
-    def spend(self, rule: Rule) -> bool:
-        """Whether the rule may strike (once more)."""
-        if rule.once and rule in self._spent:
-            return False
-        self._spent.add(rule)
-        return True
-
-    def found(self, rule: Rule, body: bytes) -> bool:
-        """Whether the body has what the rule looks for."""
-        if not rule.pattern:
-            return True
-        try:
-            return self._patterns[rule.pattern].search(body.decode("utf-8", "surrogateescape"))
-        except TooCostly:
-            self._warn(f"fault `{rule.text}`: the expression needs too many states for the messages it meets")
-            return False
 
 
 class _Flow:
@@ -70,7 +43,7 @@ class _Flow:
     __slots__ = ("after", "begun", "cut_at", "cutting", "decided", "ended", "held", "passed", "sent")
 
     def __init__(self) -> None:
-        self.held = b""  # bytes of a message about which nothing has been decided
+        self.held = bytearray()  # bytes of a message about which nothing has been decided
         self.begun = 0  # bytes of the message that has not ended, as they came
         self.decided = False
         self.sent = 0  # bytes of it that have been passed on
@@ -150,7 +123,7 @@ class Faults:
     def rest(self, side: int) -> bytes:
         """What was held of a side that has ended."""
         flow = self._flows[side]
-        held, flow.held = flow.held, b""
+        held, flow.held = bytes(flow.held), bytearray()
         return held
 
     def ending(self, side: int) -> int:
@@ -223,7 +196,7 @@ class Faults:
                 return
             flow.decided = True
             self._decide(flow, side, code, steps)
-        data, flow.held = flow.held, b""
+        data, flow.held = bytes(flow.held), bytearray()
         if flow.cutting is not None and flow.sent + len(data) >= flow.cut_at:
             steps += (data[: flow.cut_at - flow.sent], flow.cutting)
             flow.cutting = None
@@ -237,7 +210,7 @@ class Faults:
 
     def _decide(self, flow: _Flow, side: int, code: int, steps: list[Step]) -> None:
         """What happens before, inside and after a message, now that it is known."""
-        body = flow.held[4 if code > 255 else 5 :]
+        body = bytes(flow.held[4 if code > 255 else 5 :])
         here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._is_it(rule, body)]
         now = [rule for rule in here if not rule.reply]
         if side == FRONTEND:

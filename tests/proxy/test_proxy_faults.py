@@ -230,7 +230,8 @@ def test_latency_keeps_the_order_and_is_one_way_where_that_is_said() -> None:
 
 
 def test_two_runs_are_delayed_alike() -> None:
-    from pgtrace.proxy.faults import Book, Faults
+    from pgtrace.proxy.book import Book
+    from pgtrace.proxy.faults import Faults
     from pgtrace.proxy.relay import Session
     from pgtrace.proxy.tape import Tape
 
