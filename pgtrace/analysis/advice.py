@@ -158,7 +158,7 @@ class Advice:
             track.lose()
         elif shape.kind is RowKind.ROUND_TRIP:
             pause = None if track.ended_ns is None else max(0, entry.opened_ns - track.ended_ns)
-            key = self._key(entry.label) if shape.statements == 1 else ""
+            key = self._key(entry.label) if shape.statements == 1 and entry.label else ""  # label 0: not kept
             counts = self._selects is None or self._selects(place)
             track.take(Step(place, entry, shape, rows.label_at(entry.label), key, pause, counts=counts))
             track.ended_ns = entry.opened_ns + round(entry.duration_ms * 1e6)

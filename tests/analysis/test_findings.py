@@ -13,8 +13,10 @@ import pytest
 
 from pgtrace.analysis import advice, filter
 from pgtrace.analysis.advice import Advice
+from pgtrace.analysis.drivers import DRIVERS
 from pgtrace.analysis.findings import KINDS
 from pgtrace.analysis.findings.kind import FAILED, Finding
+from pgtrace.analysis.layers import LAYERS
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Record
@@ -297,6 +299,16 @@ def test_a_check_now_and_then_costs_little(advised: Advised, check: str) -> None
     assert advised(*[*[query("SELECT now()")] * 10, check] * 4, DONE) == []
 
 
+def test_a_ping_in_a_transaction_of_its_own(advised: Advised) -> None:
+    ping = [query("BEGIN;", "BEGIN", "T"), "F Parse - ; | Describe S - | Flush\nB ParseComplete | ParameterDescription | NoData"]
+    ping += ["F Bind - - | Execute - | Sync\nB BindComplete | EmptyQueryResponse | ReadyForQuery T", query("ROLLBACK;", "ROLLBACK")]
+    work = [query("BEGIN", "BEGIN", "T"), query("SELECT now()", status="T"), query("SELECT 2 AS x", status="T"), query("COMMIT", "COMMIT")]
+    [one] = advised(*[*ping, *work] * 3, DONE)
+    assert (one.name, one.cost) == ("pool-check", 12)
+    assert "an empty statement in a transaction of its own" in one.what
+    assert advised(*ping, *work * 9, *ping, *work * 9, DONE) == []
+
+
 def test_a_transaction_around_one_statement(advised: Advised) -> None:
     begin, commit = query("BEGIN", "BEGIN", "T"), query("COMMIT", "COMMIT")
     [one] = advised(*[begin, query("SELECT now()", status="T"), commit] * 3, DONE)
@@ -423,6 +435,7 @@ def test_every_kind_says_what_to_do() -> None:
     for kind in KINDS:
         assert kind.remedies[""], kind.name
         assert kind.why.endswith("."), kind.name
+        assert set(kind.remedies) - {""} <= {name for name, _ in (*DRIVERS, *LAYERS)}, kind.name
 
 
 def test_each_kind_has_its_section() -> None:

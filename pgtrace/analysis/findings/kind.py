@@ -64,6 +64,11 @@ class Step:
         return self.label.error[:5]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it runs one statement, and that is empty."""
+        return self.shape.depth == 1 and b"I" in self.shape.received
+
+    @property
     def only_prepares(self) -> bool:
         """Whether it parses or describes, and runs nothing."""
         return not self.shape.depth and bool(self.sends("P") or self.sends("D"))

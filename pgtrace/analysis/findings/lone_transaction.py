@@ -1,7 +1,7 @@
 """begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a transaction by itself.
 
 Told by the transaction status: one round trip that only opens a block, one that runs a single statement in it, one that only ends it. TIMES of them on one
-connection are told. BEGIN that travels with the statement costs nothing, and is not seen here.
+connection are told. BEGIN that travels with the statement costs nothing, and is not seen here. An empty statement is a check, which pool-check tells.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ class _Watch(Watch):
         else:
             block = [*self._block, step]
             self.lost()
-            if before == "T" and after == "I" and step.shape.depth == 1 and not step.shape.errors and len(block) == 3:
+            if (
+                before == "T"
+                and after == "I"
+                and step.shape.depth == 1
+                and not step.shape.errors
+                and len(block) == 3
+                and not block[1].is_empty
+            ):
                 self._tell(block)
 
     def lost(self) -> None:

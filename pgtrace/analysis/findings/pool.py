@@ -1,12 +1,13 @@
 """pool-check: round trips in which a pool asks whether a connection lives, or sets it back, around every use of it.
 
-Told by what they carry: a Sync alone; a Query that EmptyQueryResponse answers; or, outside a block, one of the few texts that drivers send to ask or to set
-back (asyncpg's reset, DISCARD ALL, SELECT 1). TIMES of them on one connection are told, if there is one for every MOST_WORK round trips that work: a check now
-and then is no cost.
+Told by what they carry: a Sync alone; a Query that EmptyQueryResponse answers; a block that holds an empty statement and nothing else (SQLAlchemy's
+pool_pre_ping over asyncpg); or, outside a block, one of the few texts that drivers send to ask or to set back (asyncpg's reset, DISCARD ALL, SELECT 1). TIMES
+of them on one connection are told, if there is one for every MOST_WORK round trips that work: a check now and then is no cost.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
@@ -14,6 +15,8 @@ from pgtrace.analysis.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, 
 TIMES: Final = 3
 MOST_WORK: Final = 3
 """Round trips that work, for each that checks."""
+_CHECKS_KEPT: Final = 1_000
+_IN_BLOCK: Final = "an empty statement in a transaction of its own"
 _RESETS: Final = ("SELECT pg_advisory_unlock_all()", "DISCARD ALL", "RESET ALL", "UNLISTEN *")
 _CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
 
@@ -23,17 +26,44 @@ class _Watch(Watch):
         super().__init__(seen)
         self._work = 0
         self._checks: dict[str, list[tuple[int, bool]]] = {}
+        self._uses: Counter[str] = Counter()
         self._told: dict[str, Note] = {}
+        self._block: list[Step] = []
+        """A transaction so far, as long as it may be a check."""
 
     def row(self, step: Step) -> None:
         words = self._words(step)
-        if not words:
-            self._work += 1
-            return
+        if words:
+            self._check(words, step)
+        elif not self._is_in_check(step):
+            self._work += 1 + len(self._block)
+            self._block = []
+        elif step.shape.status == "I":
+            self._check(_IN_BLOCK, *self._block, step)
+            self._block = []
+        else:
+            self._block.append(step)
+
+    def lost(self) -> None:
+        self._block = []
+
+    def _is_in_check(self, step: Step) -> bool:
+        """Whether it may be a part of BEGIN, an empty statement, and the end of the block."""
+        shape, block = step.shape, self._block
+        if shape.errors or shape.depth > 1 or (shape.depth == 0 and not step.only_prepares):
+            return False
+        if not block:
+            return shape.status_before == "I" and shape.status == "T" and not step.entry.rows and shape.depth == 1
+        if step.is_empty or step.only_prepares:
+            return shape.status == "T" and not any(one.is_empty for one in block)
+        return shape.status == "I" and block[-1].is_empty
+
+    def _check(self, words: str, *steps: Step) -> None:
+        self._uses[words] += 1
         checks = self._checks.setdefault(words, [])
-        checks.append((step.place, step.counts))
-        if words not in self._told and (len(checks) < TIMES or self._work > MOST_WORK * len(checks)):
-            del checks[:-1000]
+        checks += [(step.place, step.counts) for step in steps]
+        if words not in self._told and (self._uses[words] < TIMES or self._work > MOST_WORK * len(checks)):
+            del checks[:-_CHECKS_KEPT]
             return
         note = self._told.setdefault(words, self.seen.note(KIND, words))
         for place, counts in checks:

@@ -97,7 +97,7 @@ _REMEDIES: Final = {
     "psycopg": "psycopg.connect(prepare_threshold=None), not 0, which prepares at once; or PgBouncer 1.21 or later with max_prepared_statements > 0",
     "pgjdbc": "prepareThreshold=0 in the URL; or PgBouncer 1.21 or later with max_prepared_statements > 0",
     "pgx": "default_query_exec_mode=cache_describe, exec or simple_protocol; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "sqlx": "query.persistent(false) and statement_cache_capacity; better PgBouncer 1.21 or later with max_prepared_statements > 0",
+    "sqlx": "PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap",
     "tokio-postgres": "query_typed(), which prepares nothing; or PgBouncer 1.21 or later with max_prepared_statements > 0",
     "psqlpy": "prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0",
     "postgres.js": "prepare: false; or PgBouncer 1.21 or later with max_prepared_statements > 0",

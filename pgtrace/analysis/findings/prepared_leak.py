@@ -23,6 +23,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._prepared = 0
+        self._settled = (0, 0)
         self._by_text: dict[str, int] = {}
         self._rows: dict[str, list[tuple[int, str]]] = {}
 
@@ -39,11 +40,13 @@ class _Watch(Watch):
 
     def settle(self) -> None:
         live = self.seen.connection.statements_live
-        if live < ALIKE:
+        if live < ALIKE or self._settled == (self._prepared, live):
             return
+        self._settled = self._prepared, live
         given_up = max(0, self._prepared - live)
+        most = max(self._by_text.values(), default=0)
         for key, prepared in self._by_text.items():
-            if prepared - given_up >= ALIKE or (live > MANY and prepared == max(self._by_text.values())):
+            if prepared - given_up >= ALIKE or (live > MANY and prepared == most):
                 self._tell(key, max(1, prepared - given_up), live)
 
     def _tell(self, key: str, alike: int, live: int) -> None:
