@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -48,13 +48,15 @@ from pgtrace.address import (
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
 from pgtrace.durations import duration_ns
 from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
-from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError
+from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError, UsageError
 from pgtrace.exposure import check_exposure, check_loop
 
 START_S: Final = 20.0
 ANSWER_S: Final = 10.0
 STOP_S: Final = 15.0
 PROBE_S: Final = 5.0
+REDACTIONS: Final = ("params", "rows", "literals", "all")
+"""What can be blanked in a capture on request."""
 DEFAULT_KEEP_BYTES: Final = 1 << 30
 """What a temporary capture keeps."""
 
@@ -89,12 +91,19 @@ class Recorder:
         rtt_ns: int = 0,
         allow_others: bool = False,
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
+        redact: Collection[str] = (),
+        max_row_bytes: int | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
-        `rtt_ns` the same as a number. Raises AddressError, UsageError.
+        `rtt_ns` the same as a number. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
+        `max_row_bytes` the rows of each execution beyond that much are left out of it. Raises AddressError, UsageError.
         """
+        if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
+            raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
+        self.redact = tuple(redact)
+        self.max_row_bytes = max_row_bytes
         self.upstream = upstream if isinstance(upstream, Upstream) else parse_upstream(upstream, os.environ)
         self._url = upstream if isinstance(upstream, str) and "://" in upstream else _environment_url()
         self.listen = listen if isinstance(listen, Listen) else parse_listen(listen or "127.0.0.1:0")
@@ -163,6 +172,8 @@ class Recorder:
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
             "tls": dataclasses.asdict(self._with_certificate()),
+            "redact": self.redact,
+            "row_bytes": self.max_row_bytes,
         }
         self._send(settings)
         ready = self._read_line(time.monotonic() + START_S)

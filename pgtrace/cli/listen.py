@@ -46,7 +46,9 @@ def command(
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         recording.listening(listen, target, ":6433") as where,
-        Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=tls) as recorder,
+        Recorder(
+            where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=tls, **options.left_out()
+        ) as recorder,
     ):
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
         if no_tui:
@@ -66,7 +68,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
             click.echo(f"export {name}={value}", err=True)
     recording.warn_if_unreachable(target)
-    for line in recording.about_tls(recorder, target):
+    for line in (*recording.about_tls(recorder, target), *recording.about_passwords(recorder)):
         click.echo(f"pgtrace: {line}", err=True)
     if quiet and write is not None:
         while not stop.wait(_TURN_S) and recorder.alive:
@@ -103,7 +105,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         addresses=tuple(recorder.addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
-        notes=tuple(recording.about_tls(recorder, target)),
+        notes=(*recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
         unsaved=write is None,
     )
     run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

@@ -55,6 +55,8 @@ def open_scene(
     keep_bytes: int | None = None,
     rtt_ns: int = 0,
     tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
+    redact: tuple[str, ...] = (),
+    max_row_bytes: int | None = None,
     on_progress: Progress = _silent,
 ) -> Iterator[Scene]:
     """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
@@ -65,7 +67,9 @@ def open_scene(
         with EmbeddedServer() as server:
             prepare(server)
             upstream = parse_upstream(f"{server.host}:{server.port}", {})
-            with Recorder(listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns, tls=tls) as recorder:
+            with Recorder(
+                listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns, tls=tls, redact=redact, max_row_bytes=max_row_bytes
+            ) as recorder:
                 yield Scene(server, recorder)
 
 

@@ -10,6 +10,8 @@ The loop appends, a thread writes. Between them stand two rules:
 A batch leaves every TICK_S, so kill -9 loses less than 250 ms. What a failing disk refuses becomes a Gap too; records that are not bytes (a
 connection that opened, a mark) are kept and written with it when the disk takes data again.
 
+What the user wants left out (capture/hiding.py) is the thread's work too: the last step before the capture.
+
 The bytes of a connection whose start-up cannot be framed, or of which a piece is missing, are stored as Opaque: blanking fails closed.
 """
 
@@ -19,11 +21,14 @@ import queue
 import threading
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pgtrace.capture.record import DECRYPTED, Close, Data, Fact, Gap, Made, Opaque, Record, Rewrite
 from pgtrace.capture.redact import Redactor
 from pgtrace.protocol.codes import BACKEND
+
+if TYPE_CHECKING:
+    from pgtrace.capture.hiding import Hiding
 
 ROOM_BYTES: Final = 16 * 1024 * 1024
 """Bytes that may wait for the disk, objects included."""
@@ -131,13 +136,14 @@ class _Stream:
 class Scribe:
     """The writer thread: items in, records of the capture out."""
 
-    def __init__(self, writer: Writer, key: bytes) -> None:
+    def __init__(self, writer: Writer, key: bytes, hiding: Hiding | None = None) -> None:
         self.error: str | None = None
         """Why the last write failed, None while the disk takes what it gets."""
         self.lost_bytes = 0
         """Bytes the disk refused."""
         self._writer = writer
         self._key = key
+        self._hiding = hiding
         self._streams: dict[int, _Stream] = {}
         self._plain: dict[int, list[int]] = {}  # the offsets of the connections whose start-up is over
         self._kept: list[Record] = []
@@ -238,6 +244,8 @@ class Scribe:
         return record
 
     def _write(self, records: list[Record]) -> None:
+        if self._hiding is not None:
+            records = self._hiding(records)
         if self._kept or self._lost:
             now = monotonic_ns()
             gaps: list[Record] = [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
