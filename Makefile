@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PostgreSQL with TLS for the tests; the demo's own has none.
 PG := .pg/18/.ok
 
-.PHONY: demo test check captures-check bench soak clean
+.PHONY: demo test check captures-check bench bench-reading soak clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,9 @@ captures-check: $(VENV)/.ok
 
 bench: $(VENV)/.ok
 	$(BIN)/python -m bench
+
+bench-reading: $(VENV)/.ok
+	$(BIN)/python -m bench.reading
 
 # Mixed load for MINUTES: afterwards the recorder's memory and descriptors have to be what they were.
 MINUTES := 30

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.forwarder import HOST
+from bench.viewer import following
 
 DIRECT, BARE, PGTRACE = "direct", "bare uvloop forwarder", "pgtrace, recording"
+WATCHED = "pgtrace, recording, a TUI following"
 START_S = 20.0
 STOP_S = 20.0
 
@@ -29,6 +31,7 @@ global
     nbthread 1
 defaults
     mode tcp
+    maxconn 2000
     timeout connect 5s
     timeout client 1h
     timeout server 1h
@@ -40,6 +43,8 @@ PGBOUNCER = """
 [databases]
 postgres = host={host} port={upstream}
 [pgbouncer]
+max_client_conn = 2000
+default_pool_size = 1100
 listen_addr = {host}
 listen_port = {port}
 unix_socket_dir =
@@ -58,8 +63,8 @@ class Route:
     pid: int | None = None
 
 
-def open_routes(stack: ExitStack, directory: Path, upstream: int) -> list[Route]:
-    """Start every forwarder before the server on port `upstream`; `stack` ends them."""
+def open_routes(stack: ExitStack, directory: Path, upstream: int, *, with_tui: bool = False) -> list[Route]:
+    """Start every forwarder before the server on port `upstream`; `stack` ends them. `with_tui` adds a recorder of its own that a viewer follows."""
 
     def started(name: str, port: int, *command: str, user: str | None = None) -> Route:
         return Route(name, port, stack.enter_context(running(command, port, directory / f"{port}.log", user)))
@@ -70,7 +75,7 @@ def open_routes(stack: ExitStack, directory: Path, upstream: int) -> list[Route]
         path.chmod(0o644)
         return str(path)
 
-    ports = [free_port() for _ in range(4)]
+    ports = [free_port() for _ in range(3)]
     routes = [Route(DIRECT, upstream), started(BARE, ports[0], sys.executable, "-m", "bench.forwarder", str(ports[0]), str(upstream))]
 
     haproxy, name = _installed("haproxy", "-v", "HAProxy", "TCP mode")
@@ -88,10 +93,14 @@ def open_routes(stack: ExitStack, directory: Path, upstream: int) -> list[Route]
     else:
         routes.append(Route(name))
 
-    capture = str(directory / "bench.pgtrace")
-    stack.callback(_say_what_was_lost, directory / f"{ports[3]}.log")
-    recording = f"-m pgtrace listen {HOST}:{ports[3]} --upstream {HOST}:{upstream} --no-tui -q -w".split()
-    routes.append(started(PGTRACE, ports[3], sys.executable, *recording, capture))
+    for name in [PGTRACE, WATCHED] if with_tui else [PGTRACE]:
+        port = free_port()
+        capture = directory / f"{port}.pgtrace"
+        stack.callback(_say_what_was_lost, name, directory / f"{port}.log")
+        recording = f"-m pgtrace listen {HOST}:{port} --upstream {HOST}:{upstream} --no-tui -q -w".split()
+        routes.append(started(name, port, sys.executable, *recording, str(capture)))
+    if with_tui:
+        stack.enter_context(following(capture))
     return routes
 
 
@@ -128,11 +137,11 @@ def running(command: tuple[str, ...], port: int, log: Path, user: str | None = N
             process.wait()
 
 
-def _say_what_was_lost(log: Path) -> None:
+def _say_what_was_lost(name: str, log: Path) -> None:
     """What pgtrace did not record cost nothing: such a run says so."""
     for line in log.read_text(errors="replace").splitlines():
         if "could not be recorded" in line:
-            print(line, file=sys.stderr)
+            print(f"{name}: {line}", file=sys.stderr)
 
 
 def _answers(port: int) -> bool:

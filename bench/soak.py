@@ -91,16 +91,23 @@ def pipelines(url: str) -> None:
 
 
 def cancels(url: str) -> None:
+    over = threading.Event()
     with psycopg.connect(url, autocommit=True) as connection:
-        timer = threading.Timer(0.1, connection.cancel_safe)
-        timer.start()
+
+        def cancel() -> None:
+            while not over.wait(0.1):  # one that overtakes its query cancels nothing
+                connection.cancel_safe()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
         try:
             connection.execute("select pg_sleep(60)")
             raise AssertionError("the query was not cancelled")
         except errors.QueryCanceled:
             pass
         finally:
-            timer.join()
+            over.set()
+            canceller.join()
 
 
 def stalls(url: str) -> None:

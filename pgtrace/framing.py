@@ -127,10 +127,10 @@ class Framer:
         "_opaque",
         "_ready",
         "_replies",
-        "_seeking",
         "_unframed",
         "_untyped",
         "cut",
+        "seeking",
     )
 
     def __init__(self, *, kept_bytes: int = KEPT_BYTES) -> None:
@@ -143,14 +143,15 @@ class Framer:
         self._heard = False  # a typed message of the backend was seen
         self._opaque = [False, False]
         self._unframed = False  # protocol 2.0 is spoken: all that can be read of the backend is its error
-        self._seeking = False
+        self.seeking = False
+        """Whether the place in the stream is lost at the moment."""
         self._ready = b""
         self.cut = [False, False]
         """Of each side: whether a message has begun and not ended. The same as unfinished(), without a call."""
 
     def feed(self, side: int, data: bytes) -> list[Frame]:
         """The frames that `data`, the next bytes of `side`, completes."""
-        if self._seeking:
+        if self.seeking:
             return self._seek(side, data)
         if self._opaque[side]:
             return [(codes.OPAQUE, b"", len(data))] if data else []
@@ -191,7 +192,7 @@ class Framer:
         if any(self._opaque):  # both sides resume together, and this one never will
             self._opaque = [True, True]
         self.cut = [False, False]
-        self._seeking = not any(self._opaque)
+        self.seeking = not any(self._opaque)
         self._ready = b""
 
     def decrypted(self) -> None:
@@ -203,14 +204,9 @@ class Framer:
         return self._opaque[side]
 
     @property
-    def seeking(self) -> bool:
-        """Whether the place in the stream is lost at the moment."""
-        return self._seeking
-
-    @property
     def at_message(self) -> bool:
         """Whether both sides stand at the beginning of a typed message, as far as start-up is over."""
-        return not (self._seeking or self.cut[0] or self.cut[1] or self._opaque[0] or self._opaque[1])
+        return not (self.seeking or self.cut[0] or self.cut[1] or self._opaque[0] or self._opaque[1])
 
     @property
     def starting(self) -> bool:
@@ -320,6 +316,6 @@ class Framer:
             trial = _Typed(self._kept)
             frames = trial.feed(data)
             if not trial.unfinished and not trial.lost and all(code in codes.FRONTEND_NAMES for code, _, _ in frames):
-                self._seeking = False
+                self.seeking = False
                 return [(codes.RESUMED, status, 0), *frames]
         return [(codes.UNDECODED, b"", len(data))]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from bench.measure import QUERY, Client, Latency, cpu_ns
-from bench.routes import BARE, DIRECT, PGTRACE, Route, free_port, running
+from bench.routes import BARE, DIRECT, PGTRACE, WATCHED, Route, free_port, running
 from bench.table import Turn, markdown, missed_bars
 from pgtrace.demo.embedded import EmbeddedServer
 
@@ -27,6 +27,10 @@ def test_the_bare_forwarder_stands_before_a_real_server(tmp_path):
         client.close()
         if sys.platform.startswith("linux"):
             assert cpu_ns(Route(BARE, port, pid)) > 0
+        client = Client(port)
+        assert client.drain("select repeat('x', 3000000)") > 3_000_000  # more than one buffer, and to its end:
+        assert client.round_trip(QUERY).startswith(b"T")
+        client.close()
     with pytest.raises(ConnectionRefusedError):
         Client(port)
 
@@ -37,26 +41,51 @@ def test_what_does_not_start_says_why(tmp_path):
         pass
 
 
-def turn(factor: float, pgtrace_us: float, pgtrace_tps: float) -> Turn:
+def turn(factor: float, pgtrace_us: float = 118, share: float = 0.97, copy: float = 0.98, watched_us: float = 120) -> Turn:
     """One turn of a machine that is slower by `factor`; pgtrace's figures are those of a machine at its best."""
     latency = {
         DIRECT: Latency(30 * factor, 60 * factor, None),
         BARE: Latency(110 * factor, 200 * factor, 40 * factor),
         PGTRACE: Latency(pgtrace_us * factor, 210 * factor, 50 * factor),
+        WATCHED: Latency(watched_us * factor, 300 * factor, 50 * factor),
     }
-    return Turn(latency, {DIRECT: 40_000 / factor, BARE: 20_000 / factor, PGTRACE: pgtrace_tps / factor})
+    tps = {DIRECT: 40_000 / factor, BARE: 20_000 / factor, PGTRACE: 20_000 * share / factor, WATCHED: 18_000 / factor}
+    return Turn(latency, tps, {DIRECT: 400 / factor, BARE: 300 / factor, PGTRACE: 300 * copy / factor, WATCHED: 240 / factor})
+
+
+IDLE = {BARE: 3.0, PGTRACE: 9.26}
 
 
 def test_ratios_are_those_within_a_turn():
-    lines = markdown([DIRECT, BARE, HAPROXY, PGTRACE], [turn(1, 118, 18_000), turn(3, 118, 18_000), turn(2, 118, 18_000)]).splitlines()
+    lines = markdown([DIRECT, BARE, HAPROXY, PGTRACE], [turn(1), turn(3), turn(2)], IDLE).splitlines()
     assert lines[2:] == [
-        f"| {DIRECT} | 60 µs | · | · | 120 µs | · | 20,000 | 2.00 |",
-        f"| {BARE} | 220 µs | 160 µs | 1.00 | 400 µs | 80 µs | 10,000 | 1.00 |",
-        f"| {HAPROXY} | not installed |  |  |  |  |  |  |",
-        f"| **{PGTRACE}** | 236 µs | 176 µs | 1.10 | 420 µs | 100 µs | 9,000 | 0.90 |",
+        f"| {DIRECT} | 60 µs | · | · | 120 µs | · | 20,000 | 2.00 | 200 MB/s | 1.33 | · |",
+        f"| {BARE} | 220 µs | 160 µs | 1.00 | 400 µs | 80 µs | 10,000 | 1.00 | 150 MB/s | 1.00 | 3.0 KiB |",
+        f"| {HAPROXY} | not installed |  |  |  |  |  |  |  |  |  |",
+        f"| **{PGTRACE}** | 236 µs | 176 µs | 1.10 | 420 µs | 100 µs | 9,700 | 0.97 | 147 MB/s | 0.98 | 9.3 KiB |",
     ]
 
 
-@pytest.mark.parametrize(("pgtrace_us", "tps", "missed"), [(133, 17_100, 0), (135, 17_100, 1), (133, 16_900, 1), (135, 16_900, 2)])
-def test_the_bars_are_the_promised_ones(pgtrace_us, tps, missed):
-    assert len(missed_bars([turn(factor, pgtrace_us, tps) for factor in (1, 3, 2)])) == missed
+@pytest.mark.parametrize(
+    ("figures", "idle_kib", "missed"),
+    [
+        ({"pgtrace_us": 117}, 15.9, []),
+        ({"pgtrace_us": 119}, 15.9, ["adds 1.11"]),
+        ({"pgtrace_us": 117, "share": 0.96, "copy": 0.96}, 15.9, []),
+        ({"pgtrace_us": 117, "share": 0.94, "copy": 0.96}, 15.9, ["0.94 of the bare forwarder's transactions"]),
+        ({"pgtrace_us": 117, "share": 0.96, "copy": 0.94}, 15.9, ["0.94 of the bare forwarder's speed"]),
+        ({"pgtrace_us": 117}, 16.1, ["16.1 KiB"]),
+        ({"pgtrace_us": 117, "watched_us": 130}, 15.9, ["1.11 times as long"]),
+        ({"pgtrace_us": 130, "share": 0.9, "copy": 0.9, "watched_us": 150}, 20, ["adds", "transactions", "COPY", "KiB", "TUI"]),
+    ],
+)
+def test_the_bars_are_the_promised_ones(figures, idle_kib, missed):
+    found = missed_bars([turn(factor, **figures) for factor in (1, 3, 2)], {PGTRACE: idle_kib})
+    assert len(found) == len(missed)
+    assert all(part in line for part, line in zip(missed, found, strict=True))
+
+
+def test_without_pgbench_there_is_no_throughput_to_miss():
+    alone = [Turn(turn(1).latency, {}, {})]
+    assert missed_bars(alone, {}) == []
+    assert markdown([PGTRACE], alone, {}).splitlines()[2].endswith("| · | · | · | · | · |")

@@ -13,17 +13,16 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pgtrace.analysis import describe, details, drivers, introspection, layers, notation, security
-from pgtrace.analysis.copies import Copies, contents
+from pgtrace.analysis import drivers, layers, notation, security
+from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers import Evidence
-from pgtrace.analysis.inside import Inside, message_inside
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
-from pgtrace.analysis.rows import FLIGHT_KEPT, Entry, Kind, Label, Shape
+from pgtrace.analysis.rows import FLIGHT_KEPT, RUN_KEPT, Entry, Kind, Label, Shape, prepared_earlier
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.capture import peer
 from pgtrace.capture.record import DECRYPTED
@@ -35,6 +34,7 @@ from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat
 from pgtrace.sqltext.replication import created_slot
 
 if TYPE_CHECKING:
+    from pgtrace.analysis.inside import Inside
     from pgtrace.analysis.trace import Trace
 
 EVIDENCE_KEPT: Final = 24
@@ -48,19 +48,27 @@ _MAJOR: Final = re.compile(r"\d{1,4}")
 _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 
 
-class Note:
+class Note(NamedTuple):
     """What a Connection remembers of an open round trip."""
 
-    __slots__ = ("marks", "place", "position")
+    place: int
+    position: int
+    marks: tuple[Interval, ...]
 
-    def __init__(self, place: int, position: int, marks: tuple[Interval, ...]) -> None:
-        self.place = place
-        self.position = position
-        self.marks = marks
+
+_note: Final[Callable[..., Note]] = tuple.__new__
 
 
 class Connection(Observer):
     """One connection: identity, counters, rows."""
+
+    __slots__ = (
+        "_application_name", "_began", "_closed_before", "_counters", "_first_codes", "_flights", "_gathered", "_identity", "_kind",
+        "_latest", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
+        "authentication", "backend_pid", "cancels", "client", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
+        "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version", "session",
+        "statements", "transaction_status", "unrecognized_options", "upstream",
+    )  # fmt: skip
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
         self._trace = trace
@@ -150,7 +158,7 @@ class Connection(Observer):
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
-        if not session.terminated and session.startup:
+        if not session.terminated and session.startup and self._trace.timeline:
             self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
 
@@ -294,11 +302,13 @@ class Connection(Observer):
     def begins(self) -> Note:
         trace = self._trace
         place = trace.rows.reserve() if trace.timeline else 0
-        position = min(self._began[FRONTEND], self._began[BACKEND]) if self._unfinished_reply() else self._began[FRONTEND]
+        position = self._began[FRONTEND]
+        if self.session is not None and self.session.framer.cut[BACKEND]:
+            position = min(position, self._began[BACKEND])
         self._latest = None
         if self.copies.now is not None:
             self.copies.row_began(place)
-        return Note(place, position, trace.marks.open)
+        return _note(Note, (place, position, trace.marks.open))
 
     def counted(self, round_trip: RoundTrip) -> None:
         for mark in round_trip.note.marks:
@@ -321,20 +331,19 @@ class Connection(Observer):
         if self.statements is None or not self._gathered:
             super().repeated(exchange, repeat)
             return
-        note: Note = repeat.note
+        note: Note
+        note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes = repeat
         for mark in note.marks:
             mark.repeated(exchange.round_trip)
-        self.statements.repeated(exchange, repeat.wait_ns, repeat.rows)
+        self.statements.repeated(exchange, wait_ns, rows)
         for mark in trace.marks.counting:
-            mark.table(self).repeated(exchange, repeat.wait_ns, repeat.rows)
+            mark.table(self).repeated_at_once(exchange, wait_ns, rows)
         if trace.timeline:
             if exchange.note is None:
                 exchange.note = self._look(exchange.round_trip)
             label, shape, introspects = exchange.note
-            ms = (repeat.closed_ns - repeat.opened_ns) / 1e6
-            entry = Entry(
-                note.position, repeat.opened_ns, repeat.offsets, self.index, label, shape, repeat.rows, ms, ms, repeat.sent_bytes, repeat.received_bytes
-            )  # fmt: skip
+            ms = (closed_ns - opened_ns) / 1e6
+            entry = Entry(note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes)
             trace.rows.put(note.place, entry)
             if introspects:
                 trace.types_of(self).passed(note.place)
@@ -387,6 +396,8 @@ class Connection(Observer):
     def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
         if not self._trace.timeline:
             return
+        from pgtrace.analysis.contents import contents
+
         version = self.session.parameters.get("server_version", "") if self.session is not None else ""
         major = int(found[0]) if (found := _MAJOR.match(version)) else 0
         sql = statement.sql if statement is not None else None
@@ -397,12 +408,15 @@ class Connection(Observer):
         self.copies.ended(len(self._trace.rows) - 1)
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
-        if code in _QUIET:
+        if code == codes.CANCEL_REQUEST:
+            target = self._trace.cancelled_by(body)
+            self.cancels = target.index if target is not None else None
+        if code in _QUIET or not self._trace.timeline:
             return
         latest = self._latest
         streamed = code == _COPY_DATA and self.copies.now is not None
         self._streamed = self._streamed + 1 if streamed else 0
-        if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != details.RUN_KEPT:
+        if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != RUN_KEPT:
             if streamed:
                 self.copies.passed(side, body, latest[2])
                 if self.copies.tells_more(body):
@@ -421,13 +435,14 @@ class Connection(Observer):
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
         name = codes.message_name(side, code, codes.authentication_subtype(body))
         if code == codes.CANCEL_REQUEST:
-            target = self._trace.cancelled_by(body)
-            self.cancels = target.index if target is not None else None
+            target = self._trace.connections[self.cancels] if self.cancels is not None else None
             return Kind.CANCEL, "Cancel →", Label(f"cancels {self._trace.name_of(target)}" if target else "cancels a session not seen here")
         if code == codes.OPAQUE:
             return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
         if code == codes.UNDECODED:
             return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
+        from pgtrace.analysis import describe
+
         text = describe.argument(side, code, body)
         inside = self._inside(side, body) if code == _COPY_DATA else None
         if inside is not None:
@@ -444,6 +459,8 @@ class Connection(Observer):
         now, here = self.copies.now, len(self._trace.rows)
         if now is None:
             return None
+        from pgtrace.analysis.inside import message_inside
+
         return message_inside(now, side, body, lambda oid: self.copies.relation_at(oid, here), in_stream=self.copies.in_stream)
 
     # Rows.
@@ -470,8 +487,27 @@ class Connection(Observer):
         )
 
     def _put(self, round_trip: RoundTrip) -> None:
-        if not self._trace.timeline and self._gathered:
+        if self._trace.timeline:
+            self._draw(round_trip)
+        if round_trip.closed_ns is None:
             return
+        if round_trip.setup:
+            if len(self._first_codes) < EVIDENCE_KEPT:
+                self._first_codes += round_trip.sent
+                self._learn_key()
+        elif not self._gathered:
+            self._gather(round_trip)
+
+    def _gather(self, round_trip: RoundTrip) -> None:
+        """Evidence of the driver."""
+        simple = [statement for statement in round_trip.statements if statement.simple]
+        if simple and len(self._queries) < EVIDENCE_KEPT:
+            self._queries.setdefault(_together(simple))
+        self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
+        self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
+
+    def _draw(self, round_trip: RoundTrip) -> None:
+        """Write its row as it stands."""
         note: Note = round_trip.note
         closed = round_trip.closed_ns
         first = round_trip.first_answer_ns
@@ -493,17 +529,8 @@ class Connection(Observer):
                 received_bytes=round_trip.received_bytes,
             ),
         )
-        if closed is None:
-            return
-        if introspects and self._trace.timeline:
+        if introspects and closed is not None:
             self._trace.types_of(self).passed(note.place)
-        if round_trip.setup:
-            if len(self._first_codes) < EVIDENCE_KEPT:
-                self._first_codes += round_trip.sent
-                self._learn_key()
-        elif not self._gathered:
-            self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
-            self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
 
     def _look(self, round_trip: RoundTrip) -> tuple[int, int, bool]:
         """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
@@ -532,21 +559,19 @@ class Connection(Observer):
             statements=min(len(statements), 2),
             uncertain=round_trip.uncertain,
         )
+        from pgtrace.analysis import introspection
+
         rows, label = self._trace.rows, self._label(round_trip)
         return rows.label(label), rows.shape(shape), bool(round_trip.rows) and introspection.TABLE in label.sql
 
     def _label(self, round_trip: RoundTrip) -> Label:
         texts: list[str] = []
         for statement in round_trip.statements or filter(None, (round_trip.copying,)):
-            text = statement.sql if statement.sql is not None else describe.prepared_earlier(statement.name)
+            text = statement.sql if statement.sql is not None else prepared_earlier(statement.name)
             if text not in texts:
                 texts.append(text)
-        if len(self._queries) < EVIDENCE_KEPT:
-            simple = [statement.sql or "" for statement in round_trip.statements if statement.simple]
-            if simple:
-                self._queries.setdefault("; ".join(simple))
         if round_trip.statements and round_trip.statements[0].simple:
-            sql = "; ".join(statement.sql or "" for statement in round_trip.statements)
+            sql = _together(round_trip.statements)
         else:
             sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
         if round_trip.setup and not texts:
@@ -562,9 +587,6 @@ class Connection(Observer):
         if notation.SSL in round_trip.sent or notation.GSS in round_trip.sent:
             return "encryption requested"
         return "authentication"
-
-    def _unfinished_reply(self) -> bool:
-        return self.session is not None and self.session.framer.cut[BACKEND]
 
     # Identity.
 
@@ -619,9 +641,30 @@ class Connection(Observer):
             self._trace.keep_statements(identified.driver, self.statements)
         self._counters, self._kind = counters, kind
         self.session = self.statements = None
-        self._flights = Counter()
-        self._queries = self._statement_names = self._portal_names = {}
+        self._forget()
         self._trace.retired.add(counters)
+
+    def _forget(self) -> None:
+        """Let go of what only an open connection needs, and share what is the same in many."""
+        share = self._trace.share
+        for _, meanings in self._meanings.values():
+            for meaning in meanings:
+                (meaning.statement if isinstance(meaning, Portal) else meaning).note = None
+        if not self.copies.is_logged:
+            self.copies = _NO_COPIES
+        self._closed_before = self._latest = None
+        self._flights = _NO_FLIGHTS
+        self._queries = self._statement_names = self._portal_names = self._parameter_types = _NO_NAMES
+        self._first_codes = _NO_CODES
+        self._weighed = ()
+        self._identity = share(self._identity)
+        self.authentication = share(("authentication", *self.authentication.items()), self.authentication)
+        self.parameters, self.listener, self.upstream = share(self.parameters), share(self.listener), share(self.upstream)
+        self.server_version, self._application_name = share(self.server_version), share(self._application_name)
+        if self._counters is not None:
+            for name in ("frontend_messages", "backend_messages"):
+                messages: dict[str, int] = getattr(self._counters, name)
+                setattr(self._counters, name, share((name, *messages.items()), messages))
 
     def refresh(self) -> None:
         """Take over what the session has learned about itself."""
@@ -636,6 +679,18 @@ class Connection(Observer):
         if session.negotiated is not None and self.protocol:
             self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
             self.unrecognized_options = session.unrecognized_options
+
+
+_NO_COPIES: Final = Copies(lambda _: False)
+_NO_FLIGHTS: Final[Counter[str]] = Counter()
+_NO_NAMES: Final[dict[Any, None]] = {}
+_NO_CODES: Final[list[int]] = []
+"""What closed connections have in place of their own."""
+
+
+def _together(statements: list[Statement]) -> str:
+    """The text of a simple Query, as far as it matters."""
+    return "; ".join(statement.sql or "" for statement in statements)
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})

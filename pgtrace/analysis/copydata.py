@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from pgtrace.analysis import describe
-from pgtrace.analysis.copies import COPY_BOTH, COPY_IN, Contents, Copies
+from pgtrace.analysis.contents import COPY_BOTH, COPY_IN, Contents
+from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.inside import Change, Inside, message_inside
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.copy_rows import Rows

@@ -42,11 +42,6 @@ def argument(side: int, code: int, body: bytes, authentication: int = -1, types:
         return f"malformed {malformed.path}: {malformed.reason}" if malformed.path else f"malformed: {malformed.reason}"
 
 
-def prepared_earlier(name: str) -> str:
-    """What stands in the place of SQL that was not seen."""
-    return f"{name or 'statement'}, prepared earlier"
-
-
 def _told(message: Message, types: values.Types) -> str:
     match message:
         case startup.StartupMessage() | startup.Version2StartupMessage():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from pgtrace.analysis import describe
 from pgtrace.analysis.copydata import CopyReading
 from pgtrace.analysis.inside import Inside
-from pgtrace.analysis.rows import Kind
+from pgtrace.analysis.rows import RUN_KEPT, Kind
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import backend, codes, frontend, registry, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
 _WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED})
-RUN_KEPT: Final = 200
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
 _RUNS: Final = frozenset({ord("D"), ord("d")})

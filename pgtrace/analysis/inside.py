@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from pgtrace.analysis import describe
-from pgtrace.analysis.copies import INSIDE_XLOGDATA, XID_BYTES, Contents
+from pgtrace.analysis.contents import Contents
+from pgtrace.analysis.copies import INSIDE_XLOGDATA, XID_BYTES
 from pgtrace.protocol import replication, values
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.primitives import Field

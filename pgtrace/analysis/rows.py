@@ -28,6 +28,8 @@ LONGEST_SQL: Final = 16 * 1024
 """Characters of SQL kept with a row; the details have all of it."""
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
+RUN_KEPT: Final = 200
+"""Of a run of DataRow or CopyData as many are told one by one."""
 FLIGHT_KEPT: Final = 4096
 """Messages of each side that a shape keeps."""
 NO_FLIGHT: Final = "…"
@@ -153,6 +155,11 @@ class Entry:
     @property
     def is_open(self) -> bool:
         return math.isnan(self.duration_ms)
+
+
+def prepared_earlier(name: str) -> str:
+    """What stands in the place of SQL that was not seen."""
+    return f"{name or 'statement'}, prepared earlier"
 
 
 class RowIndex:

@@ -37,14 +37,14 @@ class Histogram:
         self.total = 0
         self.max = 0
 
-    def add(self, value: int) -> None:
+    def add(self, value: int, times: int = 1) -> None:
         # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
         shift = value.bit_length() - 6
         shift = shift if shift > 0 else 0
         bucket = (shift << 6) | (value >> shift)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        self.count += 1
-        self.total += value
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + times
+        self.count += times
+        self.total += times * value
         self.max = value if value > self.max else self.max
 
     def merge(self, other: Histogram) -> None:
@@ -131,6 +131,8 @@ class StatementTable:
         self._by_text: dict[str, Group] = {}
         self._age = object()
         """What a statement's note must be of: another one after each trim."""
+        self._repeated: list[Exchange] = []
+        """Those with repeats that are not in the sums yet: only their waiting times are."""
 
     def of(self, statement: Statement) -> Group:
         """The group a statement belongs to."""
@@ -155,9 +157,9 @@ class StatementTable:
             group = self._by_text[text] = self._group(normalised, normalised, fingerprint)
         return group
 
-    def parsed(self, statement: Statement) -> None:
+    def parsed(self, statement: Statement, times: int = 1) -> None:
         group = self.of(statement)
-        group.parses += 1
+        group.parses += times
         if statement.name and len(group.names) < NAMES_KEPT:
             group.names.setdefault(statement.name)
 
@@ -180,34 +182,60 @@ class StatementTable:
         """Count a round trip for each group it carried a message of. No group is in anybody's hands here: the moment to trim."""
         if len(self.groups) >= _TRIMMED_AT:
             self.trim()
-        statements = round_trip.statements
-        if len(statements) == 1:
-            group = self.of(statements[0])
-            group.round_trips += 1
-            group.round_trips_alone += 1
-            return
-        groups = {id(group): group for group in map(self.of, statements)}
-        for group in groups.values():
-            group.round_trips += 1
-            group.round_trips_alone += len(groups) == 1
+        self._round_trips(round_trip, 1)
 
     def repeated(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
-        """Count a known exchange that happened once more, with that many rows."""
+        """Count a known exchange that happened once more, with that many rows. All but the waiting time is the same: it is summed up later."""
+        if not exchange.repeats:
+            self._repeated.append(exchange)
+        exchange.repeats += 1
+        exchange.repeated_rows += rows
+        if exchange.executions:
+            self.of(exchange.executions[0].statement).wait.add(wait_ns)
+
+    def repeated_at_once(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
+        """The same in a table beside the connection's own, whose count the exchange keeps: summed up now."""
+        if exchange.executions:
+            self.of(exchange.executions[0].statement).wait.add(wait_ns)
+        self._sum_up(exchange, 1, rows)
+
+    def settle(self) -> None:
+        """Sum up what was repeated."""
+        for exchange in self._repeated:
+            times, rows = exchange.repeats, exchange.repeated_rows
+            exchange.repeats = exchange.repeated_rows = 0
+            self._sum_up(exchange, times, rows)
+        self._repeated.clear()
+
+    def _sum_up(self, exchange: Exchange, times: int, rows: int) -> None:
         for statement in exchange.parsed:
-            self.parsed(statement)
+            self.parsed(statement, times)
         for statement in exchange.reused:
-            self.of(statement).reused += 1
-        for execution in exchange.executions:
+            self.of(statement).reused += times
+        for number, execution in enumerate(exchange.executions):
             group = self.of(execution.statement)
             if execution.rows:
                 group.rows += rows
                 group.values_text += rows * exchange.values_text
                 group.values_binary += rows * exchange.values_binary
             if not execution.continues:
-                group.executions += 1
-            group.wait.add(wait_ns)
-            wait_ns = 0
-        self.round_trip(exchange.round_trip)
+                group.executions += times
+            if number:  # it ended with the one before
+                group.wait.add(0, times)
+        self._round_trips(exchange.round_trip, times)
+
+    def _round_trips(self, round_trip: RoundTrip, times: int) -> None:
+        statements = round_trip.statements
+        if len(statements) == 1:
+            group = self.of(statements[0])
+            group.round_trips += times
+            group.round_trips_alone += times
+            return
+        groups = {id(group): group for group in map(self.of, statements)}
+        for group in groups.values():
+            group.round_trips += times
+            if len(groups) == 1:
+                group.round_trips_alone += times
 
     def live(self, statements: Iterable[Statement]) -> None:
         """Named statements alive at the end."""
@@ -216,6 +244,7 @@ class StatementTable:
                 self.of(statement).live += 1
 
     def merge(self, other: StatementTable) -> None:
+        other.settle()
         for key, group in other.groups.items():
             mine = self.groups.get(key)
             if mine is None:
@@ -232,6 +261,7 @@ class StatementTable:
 
     def trim(self) -> None:
         """Keep the GROUPS_KEPT groups of most round trips, and the sum of all others."""
+        self.settle()
         if len(self.groups) <= GROUPS_KEPT:
             return
         other = self.groups.pop(OTHER, None) or Group(OTHER, "")

@@ -21,27 +21,33 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from pgtrace.analysis import details
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval, Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import Group, StatementTable
-from pgtrace.analysis.types import DatabaseTypes
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
 from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.memory import Memory
 
+if TYPE_CHECKING:
+    from pgtrace.analysis.details import Details
+    from pgtrace.analysis.types import DatabaseTypes
+
 MEANINGS_KEPT: Final = 200_000
 """Changes of what a statement's or portal's name means that are remembered for the details of rows."""
+SHARED_KEPT: Final = 10_000
+"""Values that are kept once for all connections that have them."""
 FILE_SHIFT: Final = 56
 """A position in a trace is the file's number above this, and the reader's position below."""
 _READ_BYTES: Final = 1024 * 1024
+_BATCH: Final = 256
+"""Records between two looks at the clock."""
 _POSITION: Final = (1 << FILE_SHIFT) - 1
 
 
@@ -56,7 +62,7 @@ class StatementView:
 class _File:
     """One capture of the trace."""
 
-    __slots__ = ("blocks", "name", "number", "path", "reader", "shift_ns")
+    __slots__ = ("blocks", "connections", "name", "number", "path", "reader", "shift_ns")
 
     def __init__(self, path: str, number: int, name: str) -> None:
         self.path = path
@@ -66,19 +72,29 @@ class _File:
         header = self.reader.header
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
+        self.connections: dict[int, Connection] = {}
+        """By number."""
 
-    def records(self, reader: CaptureReader, end: int | None = None) -> Iterator[tuple[int, int, int, Record]]:
-        """(time, position, file, record) of everything that a reader of it finds now, or finds before the position `end`."""
-        file = self.number
-        number = file << FILE_SHIFT
-        shift = self.shift_ns
+    def batches(self, reader: CaptureReader, end: int | None = None) -> Iterator[Batch]:
+        """Everything that a reader of it finds now, or finds before the position `end`, some records at a time."""
+        number = self.number << FILE_SHIFT
         while blocks := reader.read(_READ_BYTES):
             for block in blocks:
                 if end is not None and block.position >= end:
                     return
-                position = number | block.position
-                for record in block.records:
-                    yield record[0] + shift, position, file, record
+                records = block.records
+                for start in range(0, len(records), _BATCH):
+                    yield self, number | block.position, records[start : start + _BATCH]
+
+    def records(self, reader: CaptureReader, end: int | None = None) -> Iterator[tuple[int, Batch]]:
+        """The same, each with its time."""
+        for file, position, records in self.batches(reader, end):
+            for record in records:
+                yield record[0] + self.shift_ns, (file, position, [record])
+
+
+Batch = tuple[_File, int, list[Record]]
+"""Records of one block of a file, and the block's position."""
 
 
 class Trace:
@@ -110,13 +126,13 @@ class Trace:
         self.end_ns = 0
         self.gaps = 0
         self.dropped_bytes = 0
-        self._by_number: dict[tuple[int, int], Connection] = {}
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
         self._meanings = 0
+        self._shared: dict[Any, Any] = {}
         self._types: dict[tuple[int, str], DatabaseTypes] = {}
         self._ended_files: set[int] = set()
-        self._pending: Iterator[tuple[int, int, int, Record]] | None = None
+        self._pending: Iterator[Batch] | None = None
 
     @classmethod
     def open(
@@ -127,16 +143,17 @@ class Trace:
 
     # Reading.
 
-    def update(self, budget_s: float | None = None) -> bool:
-        """Read what is there now, or as much of it as fits the budget. Whether anything was new."""
+    def update(self, budget_s: float | None = None, budget_bytes: int | None = None) -> bool:
+        """Read what is there now, or as much of it as fits the budget, about. Whether anything was new."""
         deadline = None if budget_s is None else time.monotonic() + budget_s
+        most_bytes = None if budget_bytes is None else self.read_bytes + budget_bytes
         if self._pending is None:
             self._pending = self._merged()
         changed = False
-        for count, (time_ns, position, file, record) in enumerate(self._pending):
+        for file, position, records in self._pending:
             changed = True
-            self._take(time_ns, position, file, record)
-            if deadline is not None and not count & 127 and time.monotonic() > deadline:
+            self._take(file, position, records)
+            if (deadline is not None and time.monotonic() > deadline) or (most_bytes is not None and self.read_bytes > most_bytes):
                 break
         else:
             self._pending = None
@@ -158,8 +175,8 @@ class Trace:
         with ExitStack() as opened:
             again = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
             streams = [file.records(reader, file.reader.position) for file, reader in again]
-            for time_ns, _, file, record in heapq.merge(*streams, key=itemgetter(0)):
-                yield time_ns, self._by_number.get((file, getattr(record, "connection", 0))), record
+            for time_ns, (file, _, (record,)) in heapq.merge(*streams, key=itemgetter(0)):
+                yield time_ns, file.connections.get(getattr(record, "connection", 0)), record
 
     @property
     def read_bytes(self) -> int:
@@ -262,12 +279,16 @@ class Trace:
                 tables.setdefault(connection.driver, StatementTable()).merge(table)
         return _views(tables)
 
-    def details(self, place: int) -> details.Details:
+    def details(self, place: int) -> Details:
         """The messages of the row at that place, read from the capture again."""
+        from pgtrace.analysis import details
+
         return details.read(self, place)
 
     def types_of(self, connection: Connection) -> DatabaseTypes:
         """The types of a connection's database."""
+        from pgtrace.analysis.types import DatabaseTypes
+
         return self._types.setdefault((connection.file, connection.database), DatabaseTypes(self))
 
     def name_of(self, connection: Connection) -> str:
@@ -285,6 +306,11 @@ class Trace:
         """Whether one more meaning of a name may be remembered; the first of each name always may."""
         self._meanings += 1
         return self.timeline and (not already or self._meanings <= MEANINGS_KEPT)
+
+    def share(self, value: Any, instead: Any = None) -> Any:
+        """The first of all equal values, so that it is kept once; or what came with it, for what cannot be a key. Nobody may change it."""
+        kept = value if instead is None else instead
+        return self._shared.setdefault(value, kept) if len(self._shared) < SHARED_KEPT else self._shared.get(value, kept)
 
     def keep_statements(self, driver: str, table: StatementTable) -> None:
         """Take over the statements of a closed connection."""
@@ -306,35 +332,38 @@ class Trace:
 
     # Records.
 
-    def _merged(self) -> Iterator[tuple[int, int, int, Record]]:
+    def _merged(self) -> Iterator[Batch]:
         if len(self._files) == 1:
-            return self._files[0].records(self._files[0].reader)
-        return heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0))
+            return self._files[0].batches(self._files[0].reader)
+        return map(itemgetter(1), heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0)))
 
-    def _take(self, time_ns: int, position: int, file: int, record: Record) -> None:
+    def _take(self, file: _File, position: int, records: list[Record]) -> None:
+        shift_ns, connections = file.shift_ns, file.connections
         if not self.start_ns:
-            self.start_ns = time_ns
-        self.end_ns = time_ns if time_ns > self.end_ns else self.end_ns
-        relative = time_ns - self.start_ns
-        if type(record) is Data:  # nearly every record
-            _, number, side, offset, data = record
-            connection = self._by_number.get((file, number)) or self._connection(file, number, position)
-            connection.receive(side, relative, data, offset, position)
-        elif type(record) is Rewrite:
-            self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
-        elif type(record) is Made:
-            self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
-        elif type(record) is Open:
-            connection = self._connection(file, record.connection, position)
-            connection.listener, connection.upstream = record.listener, record.upstream
-            connection.client, connection.opened_ns = record.client, relative
-            if record.server:
-                connection.upstream = record.server
-        else:
-            self._take_rare(relative, position, file, record)
+            self.start_ns = records[0][0] + shift_ns
+        start_ns, end_ns = self.start_ns, self.end_ns
+        for record in records:
+            if type(record) is Data:  # nearly every record
+                time_ns, number, side, offset, data = record
+                time_ns += shift_ns
+                connection = connections.get(number) or self._connection(file, number, position)
+                connection.receive(side, time_ns - start_ns, data, offset, position)
+            else:
+                time_ns = record[0] + shift_ns
+                self._take_rare(time_ns - start_ns, position, file, record)
+            end_ns = time_ns if time_ns > end_ns else end_ns
+        self.end_ns = end_ns
 
-    def _take_rare(self, relative: int, position: int, file: int, record: Record) -> None:
-        if isinstance(record, Close):
+    def _take_rare(self, relative: int, position: int, file: _File, record: Record) -> None:
+        if isinstance(record, Open):
+            connection = self._connection(file, record.connection, position)
+            connection.listener, connection.upstream = record.listener, record.server or record.upstream
+            connection.client, connection.opened_ns = record.client, relative
+        elif isinstance(record, Rewrite):
+            self._connection(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
+        elif isinstance(record, Made):
+            self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
+        elif isinstance(record, Close):
             connection = self._connection(file, record.connection, position)
             connection.close(relative)
             self._live.pop(connection.index, None)
@@ -349,25 +378,25 @@ class Trace:
             self._gap(relative, position, file, record)
         elif isinstance(record, Mark):
             if record.begin:
-                self.marks.begin(record.name, (file, record.id), relative, len(self.rows))
+                self.marks.begin(record.name, (file.number, record.id), relative, len(self.rows))
             else:
-                self.marks.end((file, record.id), relative, len(self.rows))
+                self.marks.end((file.number, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
         elif isinstance(record, End):
-            self._ended_files.add(file)
+            self._ended_files.add(file.number)
         elif isinstance(record, Elided):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
                 connection.session.elided(relative, record.messages, record.bytes, record.columns)
 
-    def _gap(self, relative: int, position: int, file: int, record: Gap) -> None:
+    def _gap(self, relative: int, position: int, file: _File, record: Gap) -> None:
         self.gaps += 1
         self.dropped_bytes += record.bytes
-        concerned = [self._by_number.get((file, record.connection))] if record.connection else list(self._live.values())
+        concerned = [file.connections.get(record.connection)] if record.connection else list(self._live.values())
         for connection in concerned:
-            if connection is not None and connection.file == file:
+            if connection is not None and connection.file == file.number:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None
         where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
@@ -382,13 +411,13 @@ class Trace:
         label = self.rows.label(Label(text))
         self.rows.append(Entry(position, relative, (0, 0), connection, label, shape, duration_ms=0.0))
 
-    def _connection(self, file: int, number: int, position: int) -> Connection:
-        connection = self._by_number.get((file, number))
+    def _connection(self, file: _File, number: int, position: int) -> Connection:
+        connection = file.connections.get(number)
         if connection is None:
-            connection = self.connection_type(self, len(self.connections), file, number)
+            connection = self.connection_type(self, len(self.connections), file.number, number)
             connection.position = position
             self.connections.append(connection)
-            self._by_number[file, number] = connection
+            file.connections[number] = connection
             self._live[connection.index] = connection
         return connection
 

@@ -31,7 +31,7 @@ LONGEST: Final = 16 * 1024 * 1024
 """The most bytes of records in a block. The writer stays at 1 MiB wherever a record allows it."""
 
 _HEAD: Final = struct.Struct(">8sIIIQQ")  # magic and mark, CRC-32, length of the records, flags, first and last time
-_REST: Final = struct.Struct(">IIQQ")
+_CRC: Final = struct.Struct(">I")
 _COVERED: Final = 12  # where the bytes begin that the CRC covers
 _SEARCHED: Final = 1024 * 1024
 
@@ -41,13 +41,14 @@ Decoder = Callable[[bytes, int], list[Record]]
 HEAD_SIZE: Final = _HEAD.size
 
 
-def encode_block(mark: bytes, first_ns: int, last_ns: int, parts: Sequence[bytes], flags: int = 0) -> bytes:
+def encode_block(mark: bytes, first_ns: int, last_ns: int, parts: Sequence[bytes], flags: int = 0) -> bytearray:
     """One block around encoded records."""
     length = sum(map(len, parts))
     if length > LONGEST:
         raise ValueError(f"a block of {length} bytes is larger than the format's {LONGEST}")
-    covered = b"".join((_REST.pack(length, flags, first_ns, last_ns), *parts))
-    return b"".join((BLOCK, mark, zlib.crc32(covered).to_bytes(4, "big"), covered))
+    block = bytearray().join((_HEAD.pack(BLOCK + mark, 0, length, flags, first_ns, last_ns), *parts))
+    _CRC.pack_into(block, _COVERED - _CRC.size, zlib.crc32(memoryview(block)[_COVERED:]))
+    return block
 
 
 class Block:

@@ -13,14 +13,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pgtrace.address import DEFAULT_PORT
-from pgtrace.capture import packets, versions
-from pgtrace.capture.golden import Golden, is_golden
+from pgtrace.capture import versions
 from pgtrace.capture.inputs import Input
-from pgtrace.capture.jsonl import joining
-from pgtrace.capture.pcap import Pcap
 from pgtrace.capture.record import Record
 from pgtrace.capture.segments import SegmentWriter
-from pgtrace.capture.streamed import StreamedCapture
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError
 
@@ -109,10 +105,16 @@ class Import:
         self.close()
 
     def _of_kind(self, path: str, named: Container[int]) -> Converter:
+        from pgtrace.capture.golden import Golden, is_golden
+        from pgtrace.capture.jsonl import joining
+        from pgtrace.capture.packets import MAGICS
+        from pgtrace.capture.pcap import Pcap
+        from pgtrace.capture.streamed import StreamedCapture
+
         first = self.input.first
         if first.startswith(versions.MAGIC):
             return StreamedCapture(path)
-        if first.startswith(packets.MAGICS):
+        if first.startswith(MAGICS):
             return Pcap(named)
         if first.startswith(joining.MAGIC):
             return joining.JsonLines(path)

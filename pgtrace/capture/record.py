@@ -20,7 +20,7 @@ Text is UTF-8 where it is text and keeps every other byte by surrogateescape: ho
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 DECRYPTED: Final = "tls.frontend"
@@ -181,6 +181,8 @@ DATA: Final = 1
 """The kind byte of Data."""
 DATA_HEAD: Final = struct.Struct(">IBQIBQ")
 """What stands before the bytes of a Data record: length, kind and fields."""
+STREAM: Final = slice(13, 18)
+"""Where such a head names the stream: connection and side."""
 DATA_FIXED: Final = DATA_HEAD.size - 4
 """What the length word of a Data record counts beside its bytes."""
 
@@ -189,6 +191,7 @@ _LENGTH: Final = struct.Struct(">I")
 _PREFIX: Final = struct.Struct(">IB")
 _INTEGERS: Final = {letter: struct.Struct(">" + letter) for letter in "QIB?"}
 _PAIR: Final = struct.Struct(">QQ")
+_TIME: Final = _INTEGERS["Q"]
 
 
 def encode(record: Record) -> bytes:
@@ -211,6 +214,28 @@ def encode(record: Record) -> bytes:
             parts += (_LENGTH.pack(len(content)), content)
     body = b"".join(parts)
     return _PREFIX.pack(len(body) + 1, kind) + body
+
+
+def encode_parts(records: Iterable[Record]) -> list[bytes]:
+    """The same as pieces, two for each record: of a Data its head and its bytes, which are not copied; of any other nothing and its encoding."""
+    parts: list[bytes] = []
+    append = parts.append
+    head = DATA_HEAD.pack
+    for record in records:
+        if type(record) is Data:
+            time_ns, connection, side, offset, data = record
+            append(head(len(data) + DATA_FIXED, DATA, time_ns, connection, side, offset))
+            append(data)
+        else:
+            append(b"")
+            append(encode(record))
+    return parts
+
+
+def time_of(head: bytes, rest: bytes) -> int:
+    """The time of a record, from its two pieces."""
+    time_ns: int = _TIME.unpack_from(head or rest, _PREFIX.size)[0]
+    return time_ns
 
 
 def encode_text(text: str) -> bytes:

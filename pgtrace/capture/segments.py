@@ -4,8 +4,8 @@ Every segment is a capture file of its own, `000001.pgtrace` and on, all with th
 repeat what an earlier one said and still holds: for each live connection its Open, its Facts and a Resume; the marks that are open; the latest value of each
 setting. A reader that read the segment before leaves them out; one that starts here knows from them who is talking, and reads on as after a gap.
 
-What that takes is collected from the records as they are written: start-up bytes only until a connection's first ReadyForQuery, bounded, and after it one
-dictionary look-up a record to know where each stream stands.
+What that takes is collected from the records as they are written: start-up bytes only until a connection's first ReadyForQuery, bounded; where each stream
+stands is read from the head of its last record in what is written at a time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,32 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from pgtrace.capture.blocks import CARRIED
-from pgtrace.capture.record import DECRYPTED, Close, Data, Elided, Fact, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
+from pgtrace.capture.record import (
+    DATA_FIXED,
+    DATA_HEAD,
+    DECRYPTED,
+    STREAM,
+    Close,
+    Data,
+    Elided,
+    Fact,
+    Made,
+    Mark,
+    Opaque,
+    Open,
+    Record,
+    Resume,
+    Rewrite,
+    Setting,
+    decode_all,
+    encode_parts,
+    time_of,
+)
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError, OutputExists
@@ -31,6 +52,7 @@ SHIFT: Final = 40
 STARTUP_BYTES: Final = 16 * 1024
 """What is remembered of the start-up bytes of one direction; a longer start-up is repeated in part."""
 
+_STREAM: Final = itemgetter(STREAM)
 _NAME: Final = re.compile(r"(\d{6,})\.pgtrace")
 
 
@@ -115,15 +137,22 @@ class SegmentWriter:
 
         Raises the OSError of the disk; the capture stays at its last whole block.
         """
-        if records and self._segment.offset >= max(self.segment_bytes, 2 * self._preamble):
-            self._roll(records[0].time_ns)
+        return self.append(encode_parts(records), records)
+
+    def append(self, parts: Sequence[bytes], notes: Iterable[Record]) -> int:
+        """The same with records that are encoded; `notes` are those of them that are no reads after a connection's start-up."""
+        if parts and self._segment.offset >= max(self.segment_bytes, 2 * self._preamble):
+            self._roll(time_of(*parts[:2]))
         before = self._segment.records
         try:
-            self._segment.write(records)
+            self._segment.append(parts)
+        except OSError:
+            parts = parts[: 2 * (self._segment.records - before)]
+            notes = decode_all(b"".join(parts))
+            raise
         finally:
-            written = self._segment.records - before
-            self.records += written
-            self._note(records[:written])
+            self.records += len(parts) // 2
+            self._note(parts, notes)
         return self.offset
 
     def close(self) -> None:
@@ -165,22 +194,25 @@ class SegmentWriter:
         for live in self._live.values():
             yield from live.repeated(time_ns)
 
-    def _note(self, records: Iterable[Record]) -> None:
+    def _note(self, parts: Sequence[bytes], notes: Iterable[Record]) -> None:
         """Follow what has to be repeated later."""
-        live = self._live
-        for record in records:
-            if type(record) is Data:
-                _, connection, side, offset, data = record
-                known = live.get(connection)
+        for record in notes:
+            self._note_record(record)
+        heads = parts[::2]
+        for head in dict(zip(map(_STREAM, heads), heads, strict=True)).values():  # of each stream the last read
+            if head:
+                length, _, _, connection, side, offset = DATA_HEAD.unpack(head)
+                known = self._live.get(connection)
                 if known is not None:
-                    known.offsets[side] = offset + len(data)
-                    if known.framer is not None:
-                        known.learn(side, data)
-            else:
-                self._note_other(record)
+                    known.offsets[side] = max(known.offsets[side], offset + length - DATA_FIXED)
 
-    def _note_other(self, record: Record) -> None:
-        if isinstance(record, Open):
+    def _note_record(self, record: Record) -> None:
+        if isinstance(record, Data):
+            known = self._live.get(record.connection)
+            if known is not None:
+                known.offsets[record.side] = record.offset + len(record.data)
+                known.learn(record.side, record.data)
+        elif isinstance(record, Open):
             self._live[record.connection] = _Live(record)
         elif isinstance(record, Close):
             self._live.pop(record.connection, None)

@@ -1,7 +1,7 @@
 """Writing a capture file: append-only, private, and whole blocks only.
 
-One call of write() is one flush. The recorder collects records while it forwards and calls from a thread of its own, so a slow disk is this module's
-problem and nobody else's; what a flush costs is encoding (about 0.5 us a Data record, bench in tests/capture) and one system call a block.
+One call of write() or append() is one flush. The recorder collects records while it forwards, encoded already, and calls from a thread of its own, so a slow
+disk is this module's problem and nobody else's; what append() costs is a join, a checksum and a system call for each block, whatever the number of records.
 
 - The file is created 0600 whatever the umask says, never over an existing one and never through a symbolic link.
 - What cannot be written goes back to the caller as the OSError it was. A block that was begun is cut off again, so that a full disk leaves no torn
@@ -13,12 +13,12 @@ problem and nobody else's; what a flush costs is encoding (about 0.5 us a Data r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 from pgtrace.capture import blocks, record
-from pgtrace.capture.record import Data, Record
+from pgtrace.capture.record import Record
 from pgtrace.capture.versions import Header
 from pgtrace.errors import CaptureError, OutputExists
 
@@ -26,34 +26,26 @@ BLOCK_BYTES: Final = 1024 * 1024
 """The most bytes of records put into one block, unless a single record is larger."""
 
 
-def encode_blocks(mark: bytes, records: Iterable[Record], flags: int = 0) -> Iterator[tuple[bytes, int]]:
-    """The blocks that hold `records`, each with the number of its records."""
-    head = record.DATA_HEAD.pack
-    fixed = record.DATA_FIXED
-    parts: list[bytes] = []
-    size = count = first_ns = last_ns = 0
-    for item in records:
-        if type(item) is Data:
-            time_ns, connection, side, offset, data = item
-            length = len(data) + fixed
-            piece = head(length, record.DATA, time_ns, connection, side, offset)
-            length += 4
-        else:
-            time_ns, piece, data = item[0], record.encode(item), b""
-            length = len(piece)
-        if size + length > BLOCK_BYTES and count:
-            yield blocks.encode_block(mark, first_ns, last_ns, parts, flags), count
-            parts = []
-            size = count = 0
-        if not count:
-            first_ns = time_ns
-        parts.append(piece)
-        parts.append(data)
-        last_ns = time_ns
-        size += length
-        count += 1
-    if count:
-        yield blocks.encode_block(mark, first_ns, last_ns, parts, flags), count
+def encode_blocks(mark: bytes, parts: Sequence[bytes], flags: int = 0) -> Iterator[tuple[bytearray, int]]:
+    """The blocks that hold the records of these pieces (encode_parts()), each with the number of its records."""
+    for start, stop in _cuts(parts):
+        held = parts[start:stop]
+        yield blocks.encode_block(mark, record.time_of(*held[:2]), record.time_of(*held[-2:]), held, flags), (stop - start) // 2
+
+
+def _cuts(parts: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Where one block ends and the next one begins."""
+    if sum(map(len, parts)) > BLOCK_BYTES:
+        start = size = 0
+        for at in range(0, len(parts), 2):
+            length = len(parts[at]) + len(parts[at + 1])
+            if size + length > BLOCK_BYTES and size:
+                yield start, at
+                start, size = at, 0
+            size += length
+        yield start, len(parts)
+    elif parts:
+        yield 0, len(parts)
 
 
 class CaptureWriter:
@@ -91,12 +83,16 @@ class CaptureWriter:
 
         Raises the OSError of the disk, after cutting the file back to its last whole block where that is possible.
         """
-        for block, count in encode_blocks(self.header.mark, records, flags):
+        return self.append(record.encode_parts(records), flags=flags)
+
+    def append(self, parts: Sequence[bytes], notes: object = None, *, flags: int = 0) -> int:
+        """The same with records that are encoded (encode_parts()); `notes` are for those who look at records, and nothing here."""
+        for block, count in encode_blocks(self.header.mark, parts, flags):
             self._append(block)
             self.records += count
         return self.offset
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes | bytearray) -> None:
         rest = memoryview(data)
         try:
             while rest:

@@ -20,12 +20,12 @@ STDOUT: Final = "-"
 _AT_ONCE: Final = 1000
 
 
-def write(lines: Iterable[str]) -> bool:
-    """Print the lines; False where nobody reads them any more."""
+def write(lines: Iterable[str], end: str = "\n") -> bool:
+    """Print the lines, or pieces that end in nothing; False where nobody reads them any more."""
     rest = iter(lines)
     try:
         while some := list(islice(rest, _AT_ONCE)):
-            sys.stdout.write("\n".join(some) + "\n")
+            sys.stdout.write(end.join(some) + end)
         sys.stdout.flush()
     except BrokenPipeError:
         _lead_nowhere()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from pgtrace.analysis.filter import Filter, Selection
-from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.progress import turns
 
+if TYPE_CHECKING:
+    from pgtrace.analysis.filter import Filter, Selection
+
 _STEP_S = 0.2
+_TURN_BYTES = 1024 * 1024
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
@@ -46,6 +48,8 @@ def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
     """The same captures, counting only the round trips that a filter selects. Raises CaptureError, FilterError."""
+    from pgtrace.analysis.filter.counting import CountedTrace
+
     selection = chosen.over(trace)
     counted = CountedTrace(selection)
     turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)
@@ -54,29 +58,50 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
 
 
 def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace, Iterable[int]]]:
-    """The trace and the places of its rows: all at once, or of standard input each when it is complete. Raises CaptureError."""
+    """The trace and the places of its rows, again and again while it is read: of files in their order, of standard input each when it is complete.
+
+    Raises CaptureError.
+    """
     names = [os.fspath(file) for file in files]
-    if names != [STDIN]:
-        trace = read(files, quiet=quiet)
-        yield trace, range(len(trace.rows))
-        return
+    with ending_on_interrupt() as begun:
+        imports = Imports(names, begun)
+        if len(names) > 1:
+            turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
+        trace = Trace.open(imports.paths, names=imports.names)
+        for places in _as_completed(imports, trace) if names == [STDIN] else _in_order(imports, trace):
+            yield trace, places
+    imports.tell()
+
+
+def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
+    """Rows of files, one turn after the one they were completed in: by then it is known, as a rule, which driver a new connection is.
+
+    Turns are measured in bytes, so that the same file gives the same lines.
+    """
+    listed = before = 0
+    while imports.step() | trace.update(budget_bytes=_TURN_BYTES):
+        first, ready, before = listed, before, len(trace.rows)
+        while listed < ready and not trace.rows.entry(listed).is_open:
+            listed += 1
+        yield range(first, listed)
+    yield range(listed, len(trace.rows))
+
+
+def _as_completed(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
+    """Rows of standard input: what is complete does not wait for what stays open."""
     listed = 0
     unfinished: list[int] = []
     running = True
-    with ending_on_interrupt() as begun:
-        imports = Imports(names, begun)
-        trace = Trace.open(imports.paths, names=names)
-        while True:
-            trace.update()
-            places = [*unfinished, *range(listed, len(trace.rows))]
-            listed = len(trace.rows)
-            unfinished = [place for place in places if running and trace.rows[place].is_open]
-            still_open = set(unfinished)
-            yield trace, [place for place in places if place not in still_open]
-            if not running:
-                break
-            running = imports.step()  # this waits for more
-    imports.tell()
+    while True:
+        trace.update()
+        places = [*unfinished, *range(listed, len(trace.rows))]
+        listed = len(trace.rows)
+        unfinished = [place for place in places if running and trace.rows[place].is_open]
+        still_open = set(unfinished)
+        yield [place for place in places if place not in still_open]
+        if not running:
+            break
+        running = imports.step()  # this waits for more
 
 
 def _progress(imports: Imports, trace: Trace) -> float | None:

@@ -30,13 +30,12 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, read, warn_of_losses
     from pgtrace.report import stats
-    from pgtrace.report.encoding import as_json as encoded
 
     trace = read(files, timeline=chosen is not None, quiet=quiet)
     if chosen is not None:
         trace = count(trace, chosen, quiet=quiet)
     if as_json:
-        write([encoded(stats.as_dict(trace), indent=2)])
+        write(stats.as_json(trace), end="")
     else:
         write([*stats.as_text(trace, by), *(["", *stats.messages(trace, by)] if verbose else [])])
     warn_of_losses(trace)

@@ -6,6 +6,7 @@
     startup    until the first ReadyForQuery: replies of our own, the upstream leg, errors
     upstream   opening the upstream leg; tls: its encryption; cancel: which upstream a CancelRequest belongs to
     relay      the hot path: both legs of a session, back-pressure, half-close, resets
+    track      one direction on its way to the tape: its offset, its secrets
     delay      --rtt
     tape       what passed, bounded, on its way to the writer thread
 

@@ -83,11 +83,11 @@ class Process:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
-        tape = Tape(loop.call_soon_threadsafe)
+        tape = Tape(loop.call_soon_threadsafe, os.urandom(32))
         server = Server(self.listen, self.upstream, tape, tls=self.tls, rtt_ns=self.rtt_ns, allow_others=self.allow_others)
         await server.start()
         try:
-            scribe = Scribe(self.writer(), os.urandom(32), self.hiding(tape))
+            scribe = Scribe(self.writer(), self.hiding(tape))
         except BaseException:
             server.stop_listening()
             raise

@@ -1,7 +1,8 @@
 """The hot path: two legs of one session, and the bytes between them.
 
 A leg is the protocol of one socket. What it reads goes to the other leg's transport at once, then onto the tape: `data_received -> write -> append`,
-no decoding, no await, nothing held back or joined. What that costs is measured by bench/.
+no decoding, no await, nothing held back or joined. The head of a read's record is packed here, in one call, because nobody can do it for less later.
+What that costs is measured by bench/, and why it is done so is told in docs/forwarding.md.
 
 - Time: a driver's bytes have the time at which they were read, a server's bytes the time at which they were handed to the driver's socket.
 - Back-pressure: the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
@@ -27,13 +28,15 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pgtrace.capture.record import NEITHER, Close
+from pgtrace.capture.record import DATA, DATA_FIXED, DATA_HEAD, NEITHER, Close
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.tape import ITEM_BYTES, Tape
+from pgtrace.proxy.track import Startup, Track
 
 if TYPE_CHECKING:
     from pgtrace.proxy.delay import Delayed
 
+pack: Final = DATA_HEAD.pack
 LINGER_OFF: Final = struct.pack("ii", 1, 0)
 """Close with a reset."""
 DELIVERY_S: Final = 30.0
@@ -55,6 +58,7 @@ class Session:
         self.frontend = DriverLeg(self)
         self.backend = ServerLeg(self)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
+        Startup((self.frontend, self.backend), tape.key)
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.on_done = on_done
@@ -63,6 +67,11 @@ class Session:
         """Remember what ended the session, if this is the first to do so."""
         if self.ended is None:
             self.ended = (side, how)
+
+    def decrypted(self) -> None:
+        """pgtrace ended the driver's TLS: what comes from here on is plain."""
+        if self.frontend.startup is not None:
+            self.frontend.startup.decrypted()
 
     def lost(self) -> None:
         """A leg is gone for good: when both are, so is the session."""
@@ -80,17 +89,14 @@ class Session:
                 leg.transport.close()
 
 
-class Leg(asyncio.Protocol):
+class Leg(Track, asyncio.Protocol):
     """One socket of a session. The other's bytes go out through `write`."""
 
-    side: int
-
-    __slots__ = ("delayed", "eof", "finished", "lost", "number", "peer", "session", "tape", "transport", "write")
+    __slots__ = ("delayed", "eof", "finished", "lost", "peer", "session", "transport", "write")
 
     def __init__(self, session: Session) -> None:
+        super().__init__(session.number, session.tape)
         self.session = session
-        self.number = session.number
-        self.tape = session.tape
         self.transport: asyncio.Transport | None = None
         self.peer: Leg
         self.write: Callable[[bytes], None] = self.discard
@@ -116,15 +122,6 @@ class Leg(asyncio.Protocol):
             self.delayed.target = protocol
         elif self.transport is not None and not self.lost:
             self.transport.set_protocol(protocol)
-
-    def record(self, data: bytes) -> None:
-        """Put a read on the tape, with the time of now."""
-        tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + ITEM_BYTES
-            tape.append((monotonic_ns(), self.number, self.side, data))
-        else:
-            tape.lose(self.number, self.side, len(data))
 
     def pause_writing(self) -> None:
         if self.peer.transport is not None and not self.peer.lost:
@@ -251,11 +248,16 @@ class DriverLeg(Leg):
         now = monotonic_ns()
         self.write(data)
         tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + ITEM_BYTES
-            tape.append((now, self.number, FRONTEND, data))
+        if self.startup is None and tape.room > 0:
+            size = len(data)
+            offset = self.offset
+            self.offset = offset + size
+            tape.room -= size + ITEM_BYTES
+            append = tape.append
+            append(pack(size + DATA_FIXED, DATA, now, self.number, FRONTEND, offset))
+            append(data)
         else:
-            tape.lose(self.number, FRONTEND, len(data))
+            self.put(now, data)
 
 
 class ServerLeg(Leg):
@@ -267,11 +269,16 @@ class ServerLeg(Leg):
     def data_received(self, data: bytes) -> None:
         self.write(data)
         tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + ITEM_BYTES
-            tape.append((monotonic_ns(), self.number, BACKEND, data))
+        if self.startup is None and tape.room > 0:
+            size = len(data)
+            offset = self.offset
+            self.offset = offset + size
+            tape.room -= size + ITEM_BYTES
+            append = tape.append
+            append(pack(size + DATA_FIXED, DATA, monotonic_ns(), self.number, BACKEND, offset))
+            append(data)
         else:
-            tape.lose(self.number, BACKEND, len(data))
+            self.put(monotonic_ns(), data)
 
 
 def prepare_socket(sock: Any) -> None:

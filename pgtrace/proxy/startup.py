@@ -22,7 +22,7 @@ import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.capture.record import NEITHER, Fact, Made, Rewrite
+from pgtrace.capture.record import NEITHER, Fact
 from pgtrace.errors import UpstreamError
 from pgtrace.framing import LONGEST_STARTUP, Framer
 from pgtrace.protocol import codes
@@ -145,6 +145,7 @@ class Reception(asyncio.Protocol):
     def encrypted(self, transport: asyncio.Transport, facts: dict[str, str]) -> None:
         """The handshake is over: what comes from here on is plain to us."""
         self.session.frontend.attach(transport)
+        self.session.decrypted()
         for key, value in facts.items():
             self.fact(key, value)
 
@@ -288,7 +289,7 @@ class Reception(asyncio.Protocol):
 
     def _make(self, data: bytes) -> None:
         self.session.backend.write(data)
-        self.session.tape.add(Made(monotonic_ns(), self.session.number, 0, data), len(data))
+        self.session.backend.made(data)
 
     def fact(self, key: str, value: str) -> None:
         """Remember something about the connection that is not in its stream."""
@@ -348,7 +349,7 @@ class Greeting(asyncio.Protocol):
             if original is None:
                 self._leg.record(sent)
             else:
-                session.tape.add(Rewrite(monotonic_ns(), session.number, BACKEND, 0, original, sent), len(original) + len(sent))
+                self._leg.rewritten(original, sent)
             for code, body, _ in self._framer.feed(BACKEND, sent):
                 if self._binds and code == ord("R") and PLUS in body:
                     self._binds = False

@@ -1,30 +1,30 @@
 """What passed, on its way from the event loop to the capture: bounded in bytes, never waiting.
 
-The loop appends, a thread writes. Between them stand two rules:
+The loop appends, a thread writes. Between them stand three rules:
 
-- The loop never waits. It appends a tuple `(time_ns, connection, side, data)` or a record to `items` and takes its bytes off `room`; when there is no
+- The loop never waits. It appends two pieces of bytes for each read, the head of its record and what was read, and takes them off `room`; where there is no
   room (the disk stalls), the bytes are counted in a Gap of their direction and forgotten. Traffic goes on.
-- Everything heavy is the thread's: offsets, redaction of the start-up phase, encoding, writing. It gets one batch at a time; the room of a batch
-  comes back when the batch is written. So ROOM_BYTES bounds what waits and what is being written, together.
+- The thread runs no Python for a single read: it joins the pieces of a batch, checks them and writes them, and those three give the interpreter back to the
+  loop. Whatever it does for each read is done while a read of the loop waits (docs/forwarding.md has the numbers).
+- A batch leaves every TICK_S, so kill -9 loses less than 250 ms, and when it holds BATCH_BYTES. Its room comes back when it is written: ROOM_BYTES bounds
+  what waits and what is being written, together.
 
-A batch leaves every TICK_S, so kill -9 loses less than 250 ms. What a failing disk refuses becomes a Gap too; records that are not bytes (a
-connection that opened, a mark) are kept and written with it when the disk takes data again.
+What a failing disk refuses becomes a Gap too; records that are not bytes (a connection that opened, a mark) are kept and written with it when the disk takes
+data again.
 
-What the user wants left out (capture/hiding.py) is the thread's work too: the last step before the capture.
-
-The bytes of a connection whose start-up cannot be framed, or of which a piece is missing, are stored as Opaque: blanking fails closed.
+What the user wants left out (capture/hiding.py) is the thread's work as well, the last step before the disk. That is done for each read, and only where it
+was asked for.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pgtrace.capture.record import DECRYPTED, Close, Data, Fact, Gap, Made, Opaque, Record, Rewrite
-from pgtrace.capture.redact import Redactor
+from pgtrace.capture.record import NEITHER, Data, Gap, Made, Opaque, Record, Rewrite, decode_all, encode, encode_parts
 from pgtrace.protocol.codes import BACKEND
 
 if TYPE_CHECKING:
@@ -32,18 +32,16 @@ if TYPE_CHECKING:
 
 ROOM_BYTES: Final = 16 * 1024 * 1024
 """Bytes that may wait for the disk, objects included."""
-ITEM_BYTES: Final = 200
-"""What a tuple, its integers and the head of its bytes object take."""
+BATCH_BYTES: Final = 1024 * 1024
+ITEM_BYTES: Final = 160
+"""What the head, the frame of the bytes object and the places of both in a list take."""
+NOTE_BYTES: Final = 500
+"""What a record other than a plain read takes, its bytes of the stream aside."""
 RESERVE_BYTES: Final = 1024 * 1024
 """Records other than data may overdraw the room by this much, so that a stalled disk loses bytes before it loses connections."""
 TICK_S: Final = 0.05
-SLICE_BYTES: Final = 512 * 1024
-SLICE_RECORDS: Final = 4096
 KEPT_RECORDS: Final = 10_000
 """Records other than data that are kept for a failing disk."""
-
-Item = Any
-"""`(time_ns, connection, side, data)` for a read, a record for everything else: the hot path makes no object of a class of ours."""
 
 
 class Writer(Protocol):
@@ -52,27 +50,56 @@ class Writer(Protocol):
     @property
     def records(self) -> int: ...
 
-    def write(self, records: list[Record]) -> int: ...
+    def append(self, parts: list[bytes], notes: list[Record]) -> int: ...
     def close(self) -> None: ...
 
 
 class Tape:
-    """The bounded list. Its methods belong to the loop's thread; `room`, `append` and `lose` are the hot path."""
+    """The bounded list. Its methods belong to the loop's thread; `room` and `append` are the hot path."""
 
-    __slots__ = ("_call_soon", "_lost", "_waiting", "_writing", "append", "items", "lost_bytes", "lost_records", "room", "scribe")
+    __slots__ = (
+        "_answers",
+        "_call_soon",
+        "_free",
+        "_granted",
+        "_lost",
+        "_writing",
+        "append",
+        "key",
+        "lost_bytes",
+        "lost_records",
+        "notes",
+        "parts",
+        "room",
+        "scribe",
+    )
 
-    def __init__(self, call_soon: Callable[..., Any]) -> None:
-        self.items: list[Item] = []
-        self.append: Callable[[Item], None] = self.items.append
-        self.room = ROOM_BYTES
+    def __init__(self, call_soon: Callable[..., Any], key: bytes) -> None:
+        """`key` is what secrets are hashed with; it lives and dies with the recorder."""
+        self.key = key
+        self.parts: list[bytes] = []
+        """Two for each record: capture/record.py, encode_parts()."""
+        self.append: Callable[[bytes], None] = self.parts.append
+        self.notes: list[Record] = []
+        """The records in `parts` that are no plain reads, for whoever needs to look at them."""
+        self.room = BATCH_BYTES
+        """Bytes that may be appended until somebody has to look."""
         self.lost_bytes = 0
         self.lost_records = 0
-        self._lost: dict[tuple[int, int], list[int]] = {}
         self.scribe: Scribe
         """Who writes; set before the first turn."""
+        self._free = ROOM_BYTES - BATCH_BYTES
+        self._granted = BATCH_BYTES  # what the batch that is being filled may take of ROOM_BYTES
+        self._writing = 0  # batches that are not written yet
+        self._lost: dict[tuple[int, int], list[int]] = {}
+        self._answers: list[Callable[[int], None]] = []
         self._call_soon = call_soon
-        self._writing = False
-        self._waiting: list[Callable[[int], None]] = []
+
+    def has_room(self) -> bool:
+        """Whether a read can be appended, once what fills the batch has left."""
+        if self.room <= 0 < self._free:
+            self._seal()
+        return self.room > 0
 
     def lose(self, connection: int, side: int, size: int) -> None:
         """Count a read there is no room for."""
@@ -84,78 +111,89 @@ class Tape:
 
     def add(self, record: Record, size: int = 0) -> None:
         """Append a record that is no plain read; `size` counts the bytes of the stream in it."""
-        if self.room + RESERVE_BYTES > 0:
-            self.room -= ITEM_BYTES + size
-            self.append(record)
+        if self.has_room() or self.room + RESERVE_BYTES > 0:
+            self.room -= NOTE_BYTES + size
+            self.append(b"")
+            self.append(encode(record))
+            self.notes.append(record)
         else:
-            self.lose(0, 2, size)
+            self.lose(0, NEITHER, size)
 
     def flush(self, answer: Callable[[int], None]) -> None:
         """Have everything appended so far written, then call `answer` with the capture's position."""
-        self._waiting.append(answer)
-        self.turn()
+        self._answers.append(answer)
+        self._tell_lost()
+        self._seal()
 
     @property
     def waiting_bytes(self) -> int:
         """What waits for the disk or is being written."""
-        return ROOM_BYTES - self.room
+        return ROOM_BYTES - self._free - self.room
 
     def turn(self) -> None:
         """Hand the writer what is there, unless it is still busy: the timer calls this."""
-        if self._writing or not (self.items or self._waiting or self._lost):
-            return
-        items, answers = self.items, self._waiting
-        items.extend(Gap(monotonic_ns(), connection, side, size, count) for (connection, side), (size, count) in self._lost.items())
-        self._lost.clear()
-        self.items, self._waiting = [], []
-        self.append = self.items.append
-        self._writing = True
-        cost = ROOM_BYTES - self.room
-        self.scribe.submit(items, lambda position: self._call_soon(self._written, cost, answers, position))
+        if not self._writing:
+            self._tell_lost()
+            if self.parts:
+                self._seal()
+
+    def _seal(self) -> None:
+        """Hand the writer what is there, and begin the next batch."""
+        parts, notes, answers, cost = self.parts, self.notes, self._answers, self._granted - self.room
+        self.parts, self.notes, self._answers = [], [], []
+        self.append = self.parts.append
+        self._writing += 1
+        self._free += self.room
+        self._granted = self.room = 0
+        self._grant()
+        self.scribe.submit(parts, notes, lambda position: self._call_soon(self._written, cost, answers, position))
+
+    def _grant(self) -> None:
+        """Give the batch that is being filled as much as a batch may take, or what there is."""
+        more = min(BATCH_BYTES - self._granted, self._free)
+        self._free -= more
+        self._granted += more
+        self.room += more
+        if self.room > 0:
+            self._tell_lost()
 
     def _written(self, cost: int, answers: list[Callable[[int], None]], position: int) -> None:
-        self._writing = False
-        self.room += cost
+        self._writing -= 1
+        self._free += cost
+        self._grant()
         for answer in answers:
             answer(position)
-        if self._waiting:
-            self.turn()
 
-
-class _Stream:
-    """What the writer knows of one connection."""
-
-    __slots__ = ("offsets", "redactor")
-
-    def __init__(self, key: bytes) -> None:
-        self.offsets = [0, 0]
-        self.redactor: Redactor | None = Redactor(key)
-        """None once a piece of the start-up is missing: nothing behind it can be blanked."""
+    def _tell_lost(self) -> None:
+        """A Gap for each direction that lost something, before what is read from now on."""
+        for (connection, side), (size, count) in self._lost.items():
+            gap = Gap(monotonic_ns(), connection, side, size, count)
+            self.append(b"")
+            self.append(encode(gap))
+            self.notes.append(gap)
+        self._lost.clear()
 
 
 class Scribe:
-    """The writer thread: items in, records of the capture out."""
+    """The writer thread: pieces in, blocks of the capture out."""
 
-    def __init__(self, writer: Writer, key: bytes, hiding: Hiding | None = None) -> None:
+    def __init__(self, writer: Writer, hiding: Hiding | None = None) -> None:
         self.error: str | None = None
         """Why the last write failed, None while the disk takes what it gets."""
         self.lost_bytes = 0
         """Bytes the disk refused."""
         self._writer = writer
-        self._key = key
         self._hiding = hiding
-        self._streams: dict[int, _Stream] = {}
-        self._plain: dict[int, list[int]] = {}  # the offsets of the connections whose start-up is over
         self._kept: list[Record] = []
         self._lost: dict[tuple[int, int], list[int]] = {}
-        self._position = writer.write([])
-        self._batches: queue.SimpleQueue[tuple[list[Item], Callable[[int], None]] | None] = queue.SimpleQueue()
+        self._position = writer.append([], [])
+        self._batches: queue.SimpleQueue[tuple[list[bytes], list[Record], Callable[[int], None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    def submit(self, items: list[Item], done: Callable[[int], None]) -> None:
-        """Write `items` in the thread, then call `done` there with the capture's position. One batch at a time."""
-        self._batches.put((items, done))
+    def submit(self, parts: list[bytes], notes: list[Record], done: Callable[[int], None]) -> None:
+        """Write a batch in the thread, then call `done` there with the capture's position."""
+        self._batches.put((parts, notes, done))
 
     def finish(self, timeout_s: float) -> bool:
         """End the capture; False where the disk did not take it in time."""
@@ -164,104 +202,34 @@ class Scribe:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while True:
-            batch = self._batches.get()
-            if batch is None:
-                self._writer.close()
-                return
-            items, done = batch
-            for start in range(0, len(items), SLICE_RECORDS):
-                self._encode(items[start : start + SLICE_RECORDS])
-            if self._kept or self._lost:
-                self._write([])
-            batch = items = None  # type: ignore[assignment]
+        while (batch := self._batches.get()) is not None:
+            self._write(*batch[:2])
+            done = batch[2]
+            batch = None  # its memory is given back before its room
             done(self._position)
+        self._writer.close()
 
-    def _encode(self, items: list[Item]) -> None:
-        records: list[Record] = []
-        size = 0
-        plain = self._plain
-        new: Callable[..., Data] = tuple.__new__
-        for item in items:
-            if type(item) is tuple:
-                time_ns, connection, side, data = item
-                offsets = plain.get(connection)
-                if offsets is not None:  # start-up is over: nearly every record comes here
-                    offset = offsets[side]
-                    offsets[side] = offset + len(data)
-                    records.append(new(Data, (time_ns, connection, side, offset, data)))
-                else:
-                    records.append(self._starting(time_ns, connection, side, data))
-                size += len(data)
-            else:
-                records.append(self._other(item))
-            if size > SLICE_BYTES:
-                self._write(records)
-                records, size = [], 0
-        if records:
-            self._write(records)
-
-    def _starting(self, time_ns: int, connection: int, side: int, data: bytes) -> Data | Opaque:
-        """The record of a read whose connection may still be in its start-up: blanked, or Opaque where that cannot be done."""
-        stream = self._streams.get(connection)
-        if stream is None:
-            stream = self._streams[connection] = _Stream(self._key)
-        offset = stream.offsets[side]
-        stream.offsets[side] = offset + len(data)
-        blanked = stream.redactor.feed(side, data) if stream.redactor is not None else None
-        if stream.redactor is None or blanked is None:
-            return Opaque(time_ns, connection, side, offset, len(data))
-        if stream.redactor.done:
-            self._plain[connection] = stream.offsets
-        return Data(time_ns, connection, side, offset, blanked)
-
-    def _own(self, time_ns: int, connection: int, side: int, data: bytes) -> int:
-        """The offset of bytes of our own; there is nothing to blank in them, but whoever blanks the rest must see them."""
-        offsets = self._plain.get(connection)
-        if offsets is None:
-            return self._starting(time_ns, connection, side, data).offset
-        offset = offsets[side]
-        offsets[side] += len(data)
-        return offset
-
-    def _other(self, record: Record) -> Record:
-        if isinstance(record, Made):
-            return record._replace(offset=self._own(record.time_ns, record.connection, BACKEND, record.data))
-        if isinstance(record, Rewrite):
-            return record._replace(offset=self._own(record.time_ns, record.connection, record.side, record.data))
-        if isinstance(record, Fact) and record.key == DECRYPTED:
-            stream = self._streams.setdefault(record.connection, _Stream(self._key))
-            if stream.redactor is not None:
-                stream.redactor.decrypted()
-        elif isinstance(record, Gap) and record.connection:
-            stream = self._streams.setdefault(record.connection, _Stream(self._key))
-            stream.offsets[record.side] += record.bytes
-            if record.connection not in self._plain:
-                stream.redactor = None
-        elif isinstance(record, Close):
-            self._streams.pop(record.connection, None)
-            self._plain.pop(record.connection, None)
-        return record
-
-    def _write(self, records: list[Record]) -> None:
+    def _write(self, parts: list[bytes], notes: list[Record]) -> None:
         if self._hiding is not None:
-            records = self._hiding(records)
+            notes = self._hiding(decode_all(b"".join(parts)))
+            parts = encode_parts(notes)
         if self._kept or self._lost:
             now = monotonic_ns()
-            gaps: list[Record] = [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
-            records = self._kept + gaps + records
-        written = self._writer.records
+            late = self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
+            parts, notes = encode_parts(late) + parts, late + notes
+        before = self._writer.records
         try:
-            self._position = self._writer.write(records)
+            self._position = self._writer.append(parts, notes)
         except OSError as error:
             self.error = error.strerror or str(error)
-            self._keep(records[self._writer.records - written :])
+            written = self._writer.records - before
+            self._keep(record for at in range(2 * written, len(parts), 2) for record in decode_all(parts[at] + parts[at + 1]))
         else:
             self.error = None
             self._kept = []
             self._lost = {}
 
-    def _keep(self, records: list[Record]) -> None:
+    def _keep(self, records: Iterable[Record]) -> None:
         """Of what the disk refused: remember connections and marks, count the bytes."""
         kept: list[Record] = []
         lost: dict[tuple[int, int], list[int]] = {}
@@ -284,7 +252,7 @@ class Scribe:
                     kept.append(record)
                     continue
                 case _:
-                    where = (0, 2)
+                    where = (0, NEITHER)
             total = lost.setdefault(where, [0, 0])
             total[0] += size
             total[1] += count

@@ -5,6 +5,7 @@ The JSON is the contract (`pgtrace.stats/1`): keys may be added, none changes. T
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pgtrace import sanitise
@@ -21,10 +22,34 @@ _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reu
 
 def as_dict(trace: Trace) -> dict[str, Any]:
     """The object of `stats --json`."""
-    return {
-        "schema": SCHEMA,
-        **({"filter": trace.filter} if trace.filter is not None else {}),
-        "capture": {
+    return {key: list(value) if isinstance(value, Iterator) else value for key, value in _parts(trace)}
+
+
+def as_json(trace: Trace) -> Iterator[str]:
+    """The same as indented text, in pieces: of many connections never all are there at once."""
+    before = "{"
+    for key, value in _parts(trace):
+        yield f'{before}\n  "{key}": '
+        if isinstance(value, Iterator):
+            opening = "["
+            for one in value:
+                yield f"{opening}\n    {_indented(one, 4)}"
+                opening = ","
+            yield "[]" if opening == "[" else "\n  ]"
+        else:
+            yield _indented(value, 2)
+        before = ","
+    yield "\n}\n"
+
+
+def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
+    """The keys of that object, lists as iterators."""
+    yield "schema", SCHEMA
+    if trace.filter is not None:
+        yield "filter", trace.filter
+    yield (
+        "capture",
+        {
             "files": trace.files,
             "duration_ns": trace.duration_ns,
             "connections": len(trace.connections),
@@ -32,12 +57,18 @@ def as_dict(trace: Trace) -> dict[str, Any]:
             "gaps": trace.gaps,
             "dropped_bytes": trace.dropped_bytes,
         },
-        "totals": trace.totals().as_dict(),
-        "drivers": [{"driver": driver, "connections": number, **counters.as_dict()} for driver, number, counters in trace.drivers()],
-        "connections": [_connection(trace, connection) for connection in trace.counted_connections()],
-        "statements": [view.group.as_dict(view.driver) for view in trace.statements()],
-        "marks": [{"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items()],
-    }
+    )
+    yield "totals", trace.totals().as_dict()
+    yield "drivers", ({"driver": driver, "connections": number, **counters.as_dict()} for driver, number, counters in trace.drivers())
+    yield "connections", (_connection(trace, connection) for connection in trace.counted_connections())
+    yield "statements", (view.group.as_dict(view.driver) for view in trace.statements())
+    yield "marks", ({"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items())
+
+
+def _indented(value: object, columns: int) -> str:
+    from pgtrace.report import encoding  # tables do without
+
+    return encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns)
 
 
 def as_text(trace: Trace, by: str, title: str = "") -> list[str]:

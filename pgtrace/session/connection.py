@@ -40,7 +40,7 @@ class Session(Exchanges):
         framer = self.framer
         if framer.seeking and offset is not None:
             self._offsets[side] = offset
-        if side:
+        if side == BACKEND:
             self._take_backend(time_ns, data)
         else:
             self._take_frontend(time_ns, data)

@@ -140,7 +140,9 @@ class RoundTrip:
 class Exchange:
     """A round trip of one read that asked and one that answered, seen before: what is the same each time it happens."""
 
-    __slots__ = ("bound", "executions", "note", "parsed", "reused", "round_trip", "values_binary", "values_text")
+    __slots__ = (
+        "bound", "executions", "note", "parsed", "repeated_rows", "repeats", "reused", "round_trip", "values_binary", "values_text",
+    )  # fmt: skip
 
     def __init__(self, round_trip: RoundTrip) -> None:
         self.round_trip = round_trip
@@ -151,6 +153,9 @@ class Exchange:
         self.values_text = 0
         """Values of one row, by format."""
         self.values_binary = 0
+        self.repeats = 0
+        """For the observer: how often it happened, with how many rows in all, since it was last summed up."""
+        self.repeated_rows = 0
         self.note: Any = None
 
 
@@ -224,6 +229,8 @@ _SUMS = tuple(name for name in Tally.__slots__ if name not in ("frontend", "back
 
 class Observer:
     """Override what you want to hear about. Every method is called in the order of the bytes."""
+
+    __slots__ = ()
 
     def begins(self) -> Any:
         """A run of frontend messages begins; it is a round trip once counted() says so. What this returns becomes its note."""

@@ -9,17 +9,19 @@ What an exchange is known by: the version of the session's names, transaction st
 the values in them (reads.py). A known read is not even cut into frames. Anything reads.py does not know (COPY, errors, notices, authentication) is never
 learned.
 
-Counts are folded into the tally when somebody asks: settle(). Measured on 80,000 prepared selects (720,000 messages): 2.9 s without, see bench/.
+As long as nothing but known exchanges happens, `_standing` is what is known from where the session stands: then nothing of its state is looked at. Counts
+are folded into the tally when somebody asks: settle(). What it saves is in docs/performance.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
 from pgtrace.session.memory import Memory
-from pgtrace.session.reads import Answered, Asked, answered_key, asked_key
+from pgtrace.session.reads import Answered, Asked, answered_key
 from pgtrace.session.replies import Replies
 from pgtrace.session.sending import Sending
 
@@ -27,9 +29,12 @@ KNOWN: Final = 1_000
 """Exchanges and frontend reads remembered for one session before all is forgotten."""
 
 _ROW: Final = ord("D")
+_new: Final[Callable[..., Repeat]] = tuple.__new__
 
-Signature = tuple[int, str, bool, frozenset[str] | None, Asked]
-"""Version of the session's names, transaction status, open block, suspended portals, and what is asked."""
+Place = tuple[int, str, bool, frozenset[str] | None]
+"""Where an exchange begins: version of the session's names, transaction status, open block, suspended portals."""
+Standing = dict[Asked, dict[Answered | None, "Known"]]
+"""What is known to happen from one place."""
 
 
 class Known(Exchange):
@@ -111,12 +116,18 @@ class Exchanges(Sending, Replies):
     def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
         super().__init__(observer, memory)
         self._reads = self._memory.reads
-        self._known: dict[Signature, dict[Answered, Known]] = {}
-        self._seen: set[Signature] = set()
+        self._known: dict[Place, Standing] = {}
+        self._kept = 0
+        """Exchanges in all of it."""
+        self._seen: set[tuple[Place, Asked]] = set()
         self._used: list[Known] = []
-        self._held: tuple[int, bytes, Signature, Any] | None = None
-        """A known read that waits for its answer: time, bytes, what it is known by, and the note of its round trip."""
-        self._learning: tuple[Signature, _Heard, Tally] | None = None
+        self._standing: Standing | None = None
+        """Where the session stands, as long as nothing but known exchanges happens: idle, and this is known from here."""
+        self._latest: Known | None = None
+        """The exchange that led there."""
+        self._held: tuple[int, bytes, Asked, Standing, Any] | None = None
+        """A known read that waits for its answer: time, bytes, meaning, where it was sent, and the note of its round trip."""
+        self._learning: tuple[Place, Asked, _Heard, Tally] | None = None
 
     def settle(self) -> None:
         """Run what is held back and fold the counts: from here on the session stands as its bytes say."""
@@ -124,6 +135,7 @@ class Exchanges(Sending, Replies):
             self._run_held()
         if self._learning is not None:
             self._stop_learning()
+        self._standing = self._latest = None
         self.fold()
 
     def fold(self) -> Tally:
@@ -135,14 +147,26 @@ class Exchanges(Sending, Replies):
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
         """One read of the frontend."""
+        standing = self._standing
+        if standing is not None:
+            asked = self._reads.asked.get(self._reads.asked_key(data))
+            if asked in standing:
+                self._standing = None
+                self._held = (time_ns, data, asked, standing, self.observer.begins())
+                return
         if self._held is not None or self._learning is not None:
             self.settle()
-        framer = self.framer
+        self._standing = self._latest = None
         if not data or not self._is_idle():
-            self._frontend(time_ns, framer.feed(FRONTEND, data))
-            return
-        key = asked_key(data)
-        asked = self._reads.asked.get(key) if key is not None else None
+            self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+        else:
+            self._take_from_idle(time_ns, data)
+
+    def _take_from_idle(self, time_ns: int, data: bytes) -> None:
+        """A read of the frontend that may begin an exchange."""
+        framer = self.framer
+        key = self._reads.asked_key(data)
+        asked = self._reads.asked.get(key)
         frames = None
         if asked is None:
             frames = framer.feed(FRONTEND, data)
@@ -150,46 +174,55 @@ class Exchanges(Sending, Replies):
             if asked is None:
                 self._frontend(time_ns, frames)
                 return
-        statements = self.statements
-        suspended = frozenset(statements.suspended) if statements.suspended else None
-        signature = (statements.version, self.status, statements.in_block, suspended, asked)
-        if signature in self._known and frames is None:
-            self._held = (time_ns, data, signature, self.observer.begins())
+        place = self._place()
+        standing = self._known.get(place, {})
+        if asked not in standing:
+            self._notice(place, asked)
+        elif frames is None:
+            self._held = (time_ns, data, asked, standing, self.observer.begins())
             return
-        if signature in self._seen:
-            if asked.is_self_contained:
-                self._start_learning(signature)
-        else:
-            if len(self._seen) >= KNOWN:
-                self._seen.clear()
-            self._seen.add(signature)
         self._frontend(time_ns, framer.feed(FRONTEND, data) if frames is None else frames)
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
         """One read of the backend."""
-        framer = self.framer
-        if self._held is None and self._learning is None:
-            self._backend(time_ns, framer.feed(BACKEND, data))
+        held = self._held
+        if held is None and self._learning is None:
+            self._standing = self._latest = None
+            self._backend(time_ns, self.framer.feed(BACKEND, data))
             return
-        key = answered_key(data)
-        answered, rows = (self._reads.answered.get(key[0]), key[1]) if key is not None else (None, 0)
+        key, rows = answered_key(data)
+        answered = self._reads.answered.get(key)
         frames = None
         if answered is None:
-            frames = framer.feed(BACKEND, data)
-            if not framer.cut[BACKEND]:
-                answered, rows = self._reads.learn_answered(key[0] if key is not None else None, frames)
-        if self._held is not None:
-            signature = self._held[2]
-            exchange = self._known[signature].get(answered) if answered is not None else None
+            frames = self.framer.feed(BACKEND, data)
+            if not self.framer.cut[BACKEND]:
+                answered, rows = self._reads.learn_answered(key, frames)
+        if held is not None:
+            exchange = held[3][held[2]].get(answered)
             if exchange is not None:
-                self._apply(exchange, time_ns, len(data), rows)
+                self._apply(exchange, held, time_ns, len(data), rows)
                 return
             if answered is not None:
-                self._start_learning(signature)
+                self._start_learning(self._place(), held[2])
             self._run_held()
-        self._backend(time_ns, framer.feed(BACKEND, data) if frames is None else frames)
+        self._backend(time_ns, self.framer.feed(BACKEND, data) if frames is None else frames)
         if self._learning is not None:
             self._learn(answered)
+
+    def _place(self) -> Place:
+        """Where the session stands now."""
+        statements = self.statements
+        return statements.version, self.status, statements.in_block, frozenset(statements.suspended) if statements.suspended else None
+
+    def _notice(self, place: Place, asked: Asked) -> None:
+        """Something is asked that is not known from here: what is asked the second time is learned."""
+        if (place, asked) in self._seen:
+            if asked.is_self_contained:
+                self._start_learning(place, asked)
+        else:
+            if len(self._seen) >= KNOWN:
+                self._seen.clear()
+            self._seen.add((place, asked))
 
     def _is_idle(self) -> bool:
         """Whether nothing is owed and both sides stand at the beginning of a message."""
@@ -201,53 +234,61 @@ class Exchanges(Sending, Replies):
         """The plain machine takes over: what is held back was sent, and not known after all."""
         if self._held is None:
             return
-        time_ns, data, _, note = self._held
+        time_ns, data, _, _, note = self._held
         self._held = None
         self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
         self._frontend(time_ns, self.framer.feed(FRONTEND, data))
 
-    def _apply(self, exchange: Known, time_ns: int, received_bytes: int, rows: int) -> None:
+    def _apply(self, exchange: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
         """What is held back was answered as before."""
-        if self._held is None:
-            return
-        sent_ns, data, _, note = self._held
         self._held = None
-        statements = self.statements
+        sent_ns, data, _, standing, note = held
         if not exchange.uses:
             self._used.append(exchange)
         exchange.uses += 1
         exchange.rows += rows
+        if exchange is self._latest:  # the same again: it leaves everything as it is
+            self._standing = standing
+        else:
+            self._change(exchange)
+        started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
+        if exchange.executions:
+            self._last_end_ns = time_ns
+        self.round_trips.repeated(sent_ns, time_ns)
+        offsets = self._offsets
+        frontend, backend = offsets
+        sent_bytes = len(data)
+        offsets[FRONTEND] = frontend + sent_bytes
+        offsets[BACKEND] = backend + received_bytes
+        wait_ns = time_ns - started_ns if time_ns > started_ns else 0
+        self.observer.repeated(
+            exchange, _new(Repeat, (note, sent_ns, time_ns, wait_ns, (frontend, backend), rows, sent_bytes, received_bytes))
+        )
+
+    def _change(self, exchange: Known) -> None:
+        """Stand where an exchange leads."""
+        statements = self.statements
         for portal in exchange.bound:
             name = portal.name
             if statements.sending_portals.get(name) is not portal:
                 self.observer.named("P", name, portal)
                 statements.sending_portals[name] = portal
             statements.live_portals[name] = portal
-        for statement in exchange.reused:
-            statement.binds += 1
-        started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
-        if exchange.executions:
-            self._last_end_ns = time_ns
         if statements.suspended or exchange.suspended:
             statements.suspended = set(exchange.suspended)
         statements.in_block = exchange.in_block
         self.status = exchange.status
-        self.round_trips.repeated(sent_ns, time_ns)
-        frontend, backend = self._offsets
-        sent_bytes = len(data)
-        self._offsets[FRONTEND] = frontend + sent_bytes
-        self._offsets[BACKEND] = backend + received_bytes
-        wait_ns = time_ns - started_ns if time_ns > started_ns else 0
-        self.observer.repeated(exchange, Repeat(note, sent_ns, time_ns, wait_ns, (frontend, backend), rows, sent_bytes, received_bytes))
+        self._standing = self._known.get(self._place())
+        self._latest = exchange
 
-    def _start_learning(self, signature: Signature) -> None:
+    def _start_learning(self, place: Place, asked: Asked) -> None:
         heard = _Heard(self.observer)
-        self._learning = (signature, heard, self.fold().copy())
+        self._learning = (place, asked, heard, self.fold().copy())
         self._listen(heard)
 
     def _stop_learning(self) -> None:
         if self._learning is not None:
-            self._listen(self._learning[1].observer)
+            self._listen(self._learning[2].observer)
             self._learning = None
 
     def _listen(self, observer: Observer) -> None:
@@ -257,13 +298,13 @@ class Exchanges(Sending, Replies):
         """Keep what the plain machine just did, if doing it again would be the same."""
         if self._learning is None:
             return
-        signature, heard, before = self._learning
+        place, asked, heard, before = self._learning
         self._stop_learning()
         round_trip = self.round_trips.last
         if answered is None or round_trip is None or self._owed or self.round_trips.current is not None or not heard.is_plain:
             return
         named = sum(1 for portal in heard.portals if portal.statement.name)
-        if signature[0] != self.statements.version or named != len(heard.reuses) or round_trip.errors or not round_trip.flush_points:
+        if place[0] != self.statements.version or named != len(heard.reuses) or round_trip.errors or not round_trip.flush_points:
             return
         exchange = Known(heard, round_trip, self._tally.since(before))
         for execution in heard.executions:
@@ -274,9 +315,11 @@ class Exchanges(Sending, Replies):
         exchange.tally.values_text = exchange.tally.values_binary = 0
         exchange.status, exchange.in_block = self.status, self.statements.in_block
         exchange.suspended = frozenset(self.statements.suspended)
-        if sum(map(len, self._known.values())) >= KNOWN:
+        if self._kept >= KNOWN:
             self._known.clear()
-        self._known.setdefault(signature, {})[answered] = exchange
+            self._kept = 0
+        self._kept += 1
+        self._known.setdefault(place, {}).setdefault(asked, {})[answered] = exchange
 
     def _fold(self, exchange: Known) -> None:
         self._tally.add(exchange.tally, exchange.uses)
@@ -284,4 +327,6 @@ class Exchanges(Sending, Replies):
             self._tally.backend[_ROW] += exchange.rows
         self._tally.values_text += exchange.rows * exchange.values_text
         self._tally.values_binary += exchange.rows * exchange.values_binary
+        for statement in exchange.reused:
+            statement.binds += exchange.uses
         exchange.uses = exchange.rows = 0

@@ -1,7 +1,7 @@
 """What a read is known by: its bytes without the values in them.
 
-Two reads that differ only in parameter values, or in the number and values of rows of the same columns, mean the same to the state machine. asked() and
-answered() find out what a read of the frontend or backend means by stepping over the values: of a Bind at its head the head and the result formats, of
+Two reads that differ only in parameter values, or in the number and values of rows of the same columns, mean the same to the state machine. asked_key() and
+answered_key() say what is equal in such reads of the frontend or backend by stepping over the values: of each Bind the head and the result formats, of
 the first run of DataRow its columns, everything else whole. What is not known by its bytes is told by its frames: their meaning is what makes two
 reads one, and the bytes are remembered for the next time.
 
@@ -23,6 +23,8 @@ LONGEST: Final = 64
 """Messages of one read that are looked at; deep pipelines are the plain machine's."""
 REMEMBERED: Final = 2_048
 """Reads known by their bytes, each side, before all is forgotten."""
+_SHORT: Final = 256
+"""Bytes of the end of a read that is remembered to hold no Bind."""
 LARGEST: Final = 16_384
 """Bytes of a read, values left out, that are looked at."""
 
@@ -63,10 +65,48 @@ class Reads:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self.asked: dict[Key, Asked] = {}
-        self.answered: dict[Key, Answered] = {}
+        self.asked: dict[Key | None, Asked] = {}
+        self.answered: dict[Key | None, Answered] = {}
+        self._bindless: set[bytes] = set()
+        """Ends of reads, and short reads, that hold no Bind."""
         self._asked_by_meaning: dict[tuple[object, ...], Asked] = {}
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
+
+    def asked_key(self, data: bytes) -> Key | None:
+        """What is equal in two frontend reads that differ in the values of their Binds; None where lengths do not fit."""
+        parts: tuple[bytes, ...] = ()
+        start = position = 0  # of what is equal, of the Bind behind it
+        try:
+            if data[0] != _BIND:
+                if data in self._bindless:
+                    return data
+                position = _next_bind(data, 0)
+            while position < len(data):
+                stop = position + 1 + _INT32(data, position + 1)[0]
+                end = data.index(0, data.index(0, position + 5) + 1) + 3
+                formats = _INT16(data, end - 2)[0]
+                if formats:
+                    end += 2 * formats
+                parts += (data[start:position], data[position + 5 : end + 2])
+                position = end + 2
+                for _ in range(_INT16(data, end)[0]):
+                    length = _INT32(data, position)[0]
+                    position += 4 + length if length > 0 else 4
+                if position > stop:
+                    return None
+                results, tail = data[position:stop], data[stop:]
+                if tail in self._bindless:
+                    return (*parts, results, tail)
+                parts += (results,)
+                start, position = stop, _next_bind(data, stop)
+        except (ValueError, IndexError, struct.error):
+            return None
+        tail = data[start:]
+        if len(tail) <= _SHORT:
+            if len(self._bindless) >= REMEMBERED:
+                self._bindless.clear()
+            self._bindless.add(tail)
+        return (*parts, tail) if parts else data
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
         """The meaning of a read whose whole messages these are."""
@@ -142,36 +182,32 @@ class Reads:
             known.clear()
 
 
-def _remember(known: dict[Key, M], key: Key, meaning: M) -> None:
+def _remember(known: dict[Key | None, M], key: Key, meaning: M) -> None:
     if (len(key) if isinstance(key, bytes) else sum(map(len, key))) <= LARGEST:
         if len(known) >= REMEMBERED:
             known.clear()
         known[key] = meaning
 
 
-def asked_key(data: bytes) -> Key | None:
-    """What is equal in two frontend reads that differ in the values of their first Bind; None where its lengths do not fit."""
-    if data[0] != _BIND:
-        return data
-    try:
-        stop = 1 + _INT32(data, 1)[0]
-        end = data.index(0, data.index(0, 5) + 1) + 3
-        formats = _INT16(data, end - 2)[0]
-        if formats:
-            end += 2 * formats
-        position = end + 2
-        for _ in range(_INT16(data, end)[0]):
-            length = _INT32(data, position)[0]
-            position += 4 + length if length > 0 else 4
-    except (ValueError, struct.error):
-        return None
-    if position > stop:
-        return None
-    return data[5 : end + 2], data[position:stop], data[stop:]
+def _next_bind(data: bytes, position: int) -> int:
+    """Where the first Bind from there on begins, or the end. ValueError where no message ends there, or there are too many."""
+    end = len(data)
+    for _ in range(LONGEST):
+        if position >= end:
+            break
+        code, length = _HEADER(data, position)
+        if code == _BIND:
+            return position
+        if length < 4:
+            break
+        position += 1 + length
+    if position != end:
+        raise ValueError
+    return end
 
 
-def answered_key(data: bytes) -> tuple[Key, int] | None:
-    """What is equal in two backend reads that differ in the first run of rows, and its rows; None where a length does not fit."""
+def answered_key(data: bytes) -> tuple[Key | None, int]:
+    """What is equal in two backend reads that differ in the first run of rows, and its rows; no key where a length does not fit."""
     end = len(data)
     position = 0
     try:
@@ -180,17 +216,17 @@ def answered_key(data: bytes) -> tuple[Key, int] | None:
             if code == _ROW:
                 break
             if length < 4:
-                return None
+                return None, 0
             position += 1 + length
         else:
             return data, 0
         first, rows = position, 0
         while code == _ROW:
             if length < 6:
-                return None
+                return None, 0
             rows += 1
             position += 1 + length
             code, length = _HEADER(data, position)
     except struct.error:
-        return None
+        return None, 0
     return (data[:first], data[first + 5 : first + 7], data[position:]), rows

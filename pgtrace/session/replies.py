@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pgtrace.framing import Frame
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.session import events, owed
 from pgtrace.session.copying import Copying
-from pgtrace.session.events import Observer, RoundTrip
+from pgtrace.session.events import RoundTrip
 from pgtrace.session.failures import Failures
-from pgtrace.session.memory import Memory
 from pgtrace.session.owed import Owed
-from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED
+from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED, Handler
 
 _PORTALS_KEPT = 64
 _ASYNCHRONOUS = frozenset(b"NAS")
@@ -22,33 +24,6 @@ _NEEDS_ANSWER = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 
 class Replies(Copying, Failures):
     """What the server answers."""
-
-    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
-        super().__init__(observer, memory)
-        self._backend_handlers |= {
-            ord("Z"): self._ready_for_query,
-            ord("C"): self._command_complete,
-            ord("I"): self._command_complete,
-            ord("s"): self._portal_suspended,
-            ord("1"): self._parse_complete,
-            ord("2"): self._bind_complete,
-            ord("3"): self._close_complete,
-            ord("T"): self._row_description,
-            ord("n"): self._no_data,
-            ord("t"): self._parameter_description,
-            ord("E"): self._error_response,
-            ord("G"): self._copy_in_response,
-            ord("H"): self._copy_out_response,
-            ord("W"): self._copy_both_response,
-            ord("V"): self._function_call_response,
-            ord("R"): self._authentication,
-            ord("S"): self._parameter_status,
-            ord("K"): self._backend_key_data,
-            ord("v"): self._negotiate_protocol_version,
-            codes.SSL_REPLY: self._encryption_reply,
-            codes.GSSENC_REPLY: self._encryption_reply,
-            codes.VERSION_2_ERROR: self._version_2_error,
-        }
 
     def _backend(self, time_ns: int, frames: list[Frame]) -> None:
         counts = self._tally.backend
@@ -85,7 +60,7 @@ class Replies(Copying, Failures):
             counts[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
             handler = handlers.get(code)
             if handler is not None:
-                handler(time_ns, body)
+                handler(self, time_ns, body)
             if late:
                 self.observer.closed(current)
 
@@ -231,3 +206,28 @@ class Replies(Copying, Failures):
         self.negotiated, self.unrecognized_options = self._memory.negotiated(body)
         if self.negotiated >> 16 == 0:  # the minor version alone, as the manual has it; PostgreSQL sends both
             self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16
+
+    _backend_handlers: ClassVar[Mapping[int, Handler]] = {
+        ord("Z"): _ready_for_query,
+        ord("C"): _command_complete,
+        ord("I"): _command_complete,
+        ord("s"): _portal_suspended,
+        ord("1"): _parse_complete,
+        ord("2"): _bind_complete,
+        ord("3"): _close_complete,
+        ord("T"): _row_description,
+        ord("n"): _no_data,
+        ord("t"): _parameter_description,
+        ord("E"): Failures._error_response,
+        ord("G"): Copying._copy_in_response,
+        ord("H"): Copying._copy_out_response,
+        ord("W"): Copying._copy_both_response,
+        ord("V"): _function_call_response,
+        ord("R"): _authentication,
+        ord("S"): _parameter_status,
+        ord("K"): _backend_key_data,
+        ord("v"): _negotiate_protocol_version,
+        codes.SSL_REPLY: _encryption_reply,
+        codes.GSSENC_REPLY: _encryption_reply,
+        codes.VERSION_2_ERROR: Failures._version_2_error,
+    }

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pgtrace.framing import Frame
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session import events, owed
 from pgtrace.session.copying import Copying
-from pgtrace.session.events import Observer, Statement
-from pgtrace.session.memory import Memory
-from pgtrace.session.state import NO_MESSAGES, STAND_INS, SUBTYPED
+from pgtrace.session.events import Statement
+from pgtrace.session.state import NO_MESSAGES, STAND_INS, SUBTYPED, Handler
 
 
 class Sending(Copying):
     """What the driver sends."""
-
-    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
-        super().__init__(observer, memory)
-        self._frontend_handlers |= {
-            ord("Q"): self._query,
-            ord("P"): self._parse,
-            ord("B"): self._bind,
-            ord("D"): self._describe,
-            ord("E"): self._execute,
-            ord("C"): self._close,
-            ord("S"): self._sync,
-            ord("H"): self._flush,
-            ord("F"): self._function_call,
-            ord("d"): self._copy_data,
-            ord("c"): self._copy_end,
-            ord("f"): self._copy_end,
-            ord("p"): self._authentication_response,
-            codes.STARTUP_MESSAGE: self._startup_message,
-            codes.SSL_REQUEST: self._encryption_request,
-            codes.GSSENC_REQUEST: self._encryption_request,
-        }
 
     def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
         counts = self._tally.frontend
@@ -62,7 +43,7 @@ class Sending(Copying):
                 sent.append(letter)
             handler = self._frontend_handlers.get(code)
             if handler is not None:
-                handler(time_ns, body)
+                handler(self, time_ns, body)
             elif code == 0x58:
                 self.terminated = True
 
@@ -197,6 +178,25 @@ class Sending(Copying):
 
     def _encryption_request(self, time_ns: int, body: bytes) -> None:
         self._flush_point(self._owe(owed.ENCRYPTION, time_ns), time_ns)
+
+    _frontend_handlers: ClassVar[Mapping[int, Handler]] = {
+        ord("Q"): _query,
+        ord("P"): _parse,
+        ord("B"): _bind,
+        ord("D"): _describe,
+        ord("E"): _execute,
+        ord("C"): _close,
+        ord("S"): _sync,
+        ord("H"): _flush,
+        ord("F"): _function_call,
+        ord("d"): Copying._copy_data,
+        ord("c"): Copying._copy_end,
+        ord("f"): Copying._copy_end,
+        ord("p"): _authentication_response,
+        codes.STARTUP_MESSAGE: _startup_message,
+        codes.SSL_REQUEST: _encryption_request,
+        codes.GSSENC_REQUEST: _encryption_request,
+    }
 
 
 def _format_bits(formats: tuple[int, ...]) -> int:

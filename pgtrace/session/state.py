@@ -7,7 +7,8 @@ Nothing here decides what a message means.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from pgtrace.framing import Framer
 from pgtrace.protocol import codes
@@ -20,8 +21,8 @@ from pgtrace.session.roundtrips import RoundTrips
 from pgtrace.session.statements import Statements
 from pgtrace.sqltext.replication import is_answered_in_parts
 
-Handler = Callable[[int, bytes], None]
-"""What is done with a message: its time and its body."""
+Handler = Callable[[Any, int, bytes], None]
+"""What is done with a message: the session, its time and its body."""
 
 UNKNOWN_STATEMENT = Statement("", None)
 FUNCTION_CALL = Statement("", None)
@@ -41,6 +42,10 @@ NO_MESSAGES = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
 
 class State:
     """The state of one connection."""
+
+    _frontend_handlers: ClassVar[Mapping[int, Handler]] = {}
+    _backend_handlers: ClassVar[Mapping[int, Handler]] = {}
+    """By code, filled in by the layers. Of the class: a session that refers to itself would be freed only by the garbage collector."""
 
     def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
         self.observer = observer or Observer()
@@ -86,8 +91,6 @@ class State:
         self._copy_told = False
         """The observer was told of a COPY that is not over."""
         self._last_end_ns = 0
-        self._frontend_handlers: dict[int, Handler] = {}
-        self._backend_handlers: dict[int, Handler] = {}
 
     def _pop(self) -> Owed:
         """Answer the oldest item, and what needs no reply of its own behind it."""
@@ -163,7 +166,7 @@ class State:
             self._tally.backend[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
             handler = self._backend_handlers.get(code)
             if handler is not None:
-                handler(time_ns, body)
+                handler(self, time_ns, body)
         elif code == 0x58:
             self.terminated = True
         elif code == codes.CANCEL_REQUEST:

@@ -30,7 +30,9 @@ from pgtrace.capture.importing import Import, is_capture
 from pgtrace.errors import AnyPath, UsageError
 from pgtrace.report import stats
 from pgtrace.testing.counted import Counted, Statement, find_statement
-from pgtrace.testing.window import Window, flight_lines, summary
+from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.selected import Selected
+from pgtrace.testing.window import Window
 
 
 class NoSuchMark(UsageError, LookupError):
@@ -114,6 +116,10 @@ class Capture(Counted):
         while again.update():
             pass
         return Window(again, name)
+
+    def where(self, text: str) -> Selected:
+        """What a filter selects: where("driver:asyncpg and error"). Raises FilterError."""
+        return Selected(self.trace, text, range(len(self.trace.rows)))
 
     @property
     def timeline(self) -> list[Row]:

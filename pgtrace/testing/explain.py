@@ -14,7 +14,9 @@ from pgtrace.analysis.budgets import Budget, number
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.evidence import amounts_of
 from pgtrace.testing.counted import Statement, shown_sql
-from pgtrace.testing.window import Window, flight_lines, summary
+from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.selected import Selected
+from pgtrace.testing.window import Window
 
 LINES_KEPT: Final = 60
 _MANY: Final = 3
@@ -27,12 +29,13 @@ def exceeded(counters: Counters, budgets: Iterable[Budget]) -> list[Budget]:
     return [budget for budget in budgets if not budget.allows(number(counters, budget.counter))]
 
 
-def over_budget(window: Window, broken: Sequence[Budget]) -> list[str]:
-    """A window that does not keep these budgets."""
-    counters = window.counters
-    told = [f"    {budget.counter} is {number(counters, budget.counter)}, {budget.allowed}" for budget in broken]
+def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Budget]) -> list[str]:
+    """A window that does not keep these budgets; `counted` is what of it they are about."""
+    counters = counted.counters
+    of = f" of {sanitise.text(counted.text)}" if isinstance(counted, Selected) else ""
+    told = [f"    {budget.counter}{of} is {number(counters, budget.counter)}, {budget.allowed}" for budget in broken]
     head = f"pgtrace: {sanitise.text(window.name)} is not within its budget"
-    return [head, *told, "", *passed(window, _beyond(window, broken))]
+    return [head, *told, "", *passed(window, _beyond(counted, broken))]
 
 
 def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:
@@ -42,7 +45,7 @@ def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:
     return [*lines, *(["", *hints] if hints else [])]
 
 
-def _beyond(window: Window, broken: Sequence[Budget]) -> frozenset[int]:
+def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[int]:
     """Numbers of the rows with which a budget was exceeded, from the first that was too much."""
     rows = window.trace.rows
     found: set[int] = set()

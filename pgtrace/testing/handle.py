@@ -16,13 +16,15 @@ import pytest
 
 from pgtrace import sanitise
 from pgtrace.analysis import details
+from pgtrace.analysis import filter as filters
 from pgtrace.analysis.budgets import Budget, check_counter
 from pgtrace.analysis.counters import Counters
 from pgtrace.errors import PgTraceError, UsageError
 from pgtrace.testing import explain, golden
 from pgtrace.testing.counted import Counted, Statement, find_statement
+from pgtrace.testing.rendering import summary
+from pgtrace.testing.selected import Selected
 from pgtrace.testing.suite import LiveWindow, Suite, costs
-from pgtrace.testing.window import summary
 
 NOT_QUIET = "the wire was not quiet after 1 s: counted as it is"
 SAW_NOTHING = (
@@ -76,8 +78,8 @@ class TestTrace(Counted):
         self.windows: list[LiveWindow] = []
         self.labels: list[str] = []
         """Of its record() blocks."""
-        self.budgets: list[Budget] = []
-        """Those of its markers."""
+        self.budgets: dict[str, list[Budget]] = {}
+        """Those of its markers, by the filter they are about; empty for everything."""
         self.written: list[str] = []
         """Goldens it has written."""
         self.explained = False
@@ -90,16 +92,18 @@ class TestTrace(Counted):
 
     def take_markers(self, markers: Iterable[pytest.Mark]) -> str:
         """Take the budgets of markers, the closest first: of one counter the closest counts. What is wrong with them, or nothing."""
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         for marker in markers:
             if marker.args:
                 return "a budget names its counters: @pytest.mark.pgtrace(round_trips=4)"
-            limits = {key: limit for key, limit in marker.kwargs.items() if key not in seen and key != "exact"}
+            about = marker.kwargs.get("filter", "")
+            limits = {key: limit for key, limit in marker.kwargs.items() if (about, key) not in seen and key not in ("exact", "filter")}
             try:
-                self.budgets += budgets_of(limits, marker.kwargs.get("exact", False), "@pytest.mark.pgtrace")
+                filters.parse(about)
+                self.budgets.setdefault(about, []).extend(budgets_of(limits, marker.kwargs.get("exact", False), "@pytest.mark.pgtrace"))
             except UsageError as error:
                 return str(error)
-            seen.update(limits)
+            seen.update((about, key) for key in limits)
         return ""
 
     def begin(self) -> None:
@@ -114,7 +118,8 @@ class TestTrace(Counted):
 
     def check_markers(self) -> None:
         """Fail where the test is not within the budgets of its markers."""
-        self.check(self._window, self.budgets)
+        for about, budgets in self.budgets.items():
+            self.check(self._window, budgets, about)
 
     # Where to connect.
 
@@ -153,6 +158,10 @@ class TestTrace(Counted):
         """The one statement with that SQL, `...` for whatever stands there. Raises NoSuchStatement."""
         return find_statement(self.statements, sql, driver)
 
+    def where(self, text: str) -> Selected:
+        """What a filter selects of this test so far: where("driver:asyncpg and error"). Raises FilterError."""
+        return self._window.where(text)
+
     def show(self) -> str:
         """The round trips so far in flight notation."""
         return self._window.show()
@@ -172,21 +181,26 @@ class TestTrace(Counted):
             yield window
 
     @contextmanager
-    def expect(self, *, exact: bool = False, **limits: int) -> Iterator[LiveWindow]:
-        """A budget on a block: expect(round_trips=4). At most that many; with `exact` neither more nor less."""
+    def expect(self, *, filter: str = "", exact: bool = False, **limits: int) -> Iterator[LiveWindow]:
+        """A budget on a block: expect(round_trips=4). At most that many; with `exact` neither more nor less; of what `filter` selects.
+
+        Raises UsageError, FilterError.
+        """
         budgets = budgets_of(limits, exact, "expect")
+        filters.parse(filter)
         with self.suite.window(f"{self.test} window {len(self.windows) + 1}", LiveWindow) as window:
             self.windows.append(window)
             yield window
-        self.check(window, budgets)
+        self.check(window, budgets, filter)
 
-    def check(self, window: LiveWindow, budgets: Sequence[Budget]) -> None:
-        """Fail where a window does not keep its budgets."""
+    def check(self, window: LiveWindow, budgets: Sequence[Budget], about: str = "") -> None:
+        """Fail where a window, or what a filter selects of it, does not keep its budgets."""
         if self.suite.saw_nothing and any(budget.limit for budget in budgets):
             pytest.fail(f"pgtrace: {SAW_NOTHING}", pytrace=False)
-        broken = explain.exceeded(window.counters, budgets)
+        counted = window.where(about) if about else window
+        broken = explain.exceeded(counted.counters, budgets)
         if broken:
-            self.fail(explain.over_budget(window, broken), window)
+            self.fail(explain.over_budget(window, counted, broken), window)
 
     def compare(self, window: LiveWindow, name: str) -> None:
         """Fail where a window does not behave as its golden does."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SUITE = pytest.StashKey["Suite"]()
 _TEST = pytest.StashKey["TestTrace"]()
 _WORKER = "PYTEST_XDIST_WORKER"
-_MARKER = "pgtrace(*, exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: round_trips=4, errors=0"
+_MARKER = "pgtrace(*, filter='', exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: round_trips=4, errors=0"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

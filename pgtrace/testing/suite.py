@@ -66,7 +66,10 @@ class LiveWindow(Window):
     def intervals(self) -> Sequence[Interval]:
         if not self.ended:
             self.complete = self._suite.settle(self)
-        mark = self.interval
+        return self.intervals_in(self.trace)
+
+    def intervals_in(self, trace: Trace) -> Sequence[Interval]:
+        mark = trace.marks.interval(self._key)
         return [mark] if mark is not None else []
 
     @property

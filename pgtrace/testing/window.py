@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pgtrace import sanitise
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
-from pgtrace.testing.counted import Counted, Statement, find_statement, shown_sql
-
-_NOT_SHOWN = frozenset({Kind.MARK, Kind.RUN, Kind.CLOSED})
+from pgtrace.testing.counted import Counted, Statement, find_statement
+from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.selected import Selected
 
 
 class Window(Counted):
@@ -32,7 +31,11 @@ class Window(Counted):
     @property
     def intervals(self) -> Sequence[Interval]:
         """The marks it is made of."""
-        return self.trace.marks.intervals(self.name)
+        return self.intervals_in(self.trace)
+
+    def intervals_in(self, trace: Trace) -> Sequence[Interval]:
+        """The same marks in another reading."""
+        return trace.marks.intervals(self.name)
 
     @property
     def counters(self) -> Counters:
@@ -46,6 +49,10 @@ class Window(Counted):
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:
         """The one statement with that SQL: as it is grouped, or with `...` for whatever stands there. Raises NoSuchStatement."""
         return find_statement(self.statements, sql, driver)
+
+    def where(self, text: str) -> Selected:
+        """What a filter selects of it: where("driver:asyncpg and error"). Raises FilterError."""
+        return Selected(self.trace, text, self.places, self.intervals_in)
 
     @property
     def places(self) -> Iterator[int]:
@@ -83,52 +90,3 @@ class Window(Counted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {summary(self.counters)}>"
-
-
-def summary(counters: Counters) -> str:
-    """The first numbers anybody asks for."""
-    count = counters.round_trips
-    text = f"{count} round trip{'' if count == 1 else 's'}"
-    return f"{text}, {counters.setup_round_trips} to set up" if counters.setup_round_trips else text
-
-
-def flight_lines(trace: Trace, rows: Sequence[Row], *, most: int | None = None, marked: frozenset[int] = frozenset()) -> list[str]:
-    """Rows in flight notation: number, connection where there are several, flight, what it was about; equal neighbours folded.
-
-    At most `most` lines, and twice as many where rows with a number of `marked`, which carry a `>`, would be left out.
-    """
-    shown = [row for row in rows if row.shape.kind not in _NOT_SHOWN]
-    several = len({row.connection for row in shown}) > 1
-    lines: list[tuple[str, str, str, bool]] = []  # number, flight, the rest, marked
-    before: tuple[str, str, bool] | None = None
-    first = 0
-    for number, row in enumerate(shown, 1):
-        flight, rest = _cells(trace, row, several)
-        points = row.number in marked
-        if before == (flight, rest, points):
-            lines[-1] = (f"{first}-{number}", flight, f"{rest}  ×{number - first + 1}", points)
-        else:
-            first = number
-            lines.append((str(number), flight, rest, points))
-        before = (flight, rest, points)
-    number_width = max((len(line[0]) for line in lines), default=0)
-    flight_width = min(max((len(line[1]) for line in lines), default=0), 40)
-    texts = [
-        f"{'>' if points else ' '} {number:>{number_width}}  {flight:<{flight_width}}  {rest}".rstrip()
-        for number, flight, rest, points in lines
-    ]
-    if most is None or len(texts) <= most:
-        return texts
-    kept = [index for index, line in enumerate(lines) if index < most or line[3]][: 2 * most]
-    return [texts[index] for index in kept] + [f"  and {len(texts) - len(kept)} lines more"]
-
-
-def _cells(trace: Trace, row: Row, several: bool) -> tuple[str, str]:
-    shape = row.shape
-    words = [trace.name_of(trace.connections[row.connection])] if several else []
-    if row.label.sql:
-        words.append(shown_sql(row.label.sql))
-    words += [f"({row.rows} row{'' if row.rows == 1 else 's'})"] if row.rows else []
-    words += [f"✗ {sanitise.text(row.label.error)}"] if row.label.error else []
-    words += ["(still open)"] if row.is_open else []
-    return shape.flight, "  ".join(words)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playbook import write
 
-from pgtrace.analysis.copies import COPY_BOTH, COPY_IN, COPY_OUT, Contents, contents
+from pgtrace.analysis.contents import COPY_BOTH, COPY_IN, COPY_OUT, Contents, contents
 from pgtrace.analysis.details import RUN_KEPT, MessageView
 from pgtrace.analysis.trace import Trace
 from pgtrace.protocol import backend, frontend

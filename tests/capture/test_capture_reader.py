@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pgtrace import errors
 from pgtrace.capture.blocks import BLOCK, HEAD_SIZE, Block, Damage
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import NEITHER, Data, End, Gap, Record
+from pgtrace.capture.record import NEITHER, Data, End, Gap, Record, encode_parts
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter, encode_blocks
 
@@ -275,4 +275,4 @@ def test_no_content_behind_a_header_makes_reading_raise(
 
 
 def _encoded(item: bytes | list[Record]) -> bytes:
-    return item if isinstance(item, bytes) else b"".join(block for block, _ in encode_blocks(HEADER.mark, item))
+    return item if isinstance(item, bytes) else b"".join(block for block, _ in encode_blocks(HEADER.mark, encode_parts(item)))

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read 
 MIB = 1 << 20
 BEYOND_START = 64 * MIB
 FOR_A_STALLED_PEER = 256 * 1024
+FOR_AN_IDLE_CONNECTION = 16 * 1024
 
 ROWS = 256 * 1024
 RESULT = f"select repeat('x', 1024) from generate_series(1, {ROWS})"
@@ -61,6 +62,23 @@ def test_memory_with_stalled_clients(server, proxy):
     finally:
         for connection in connections:
             connection.pgconn.finish()
+
+
+def test_an_idle_connection_is_small(server, proxy):
+    """What logging in took is given back, or used again by the next one."""
+    crowd = 200
+    psycopg.connect(server.url(proxy.host, proxy.port)).close()
+    proxy.flush()
+    before = resident_bytes(proxy.pid)
+    connections = [psycopg.connect(server.url(proxy.host, proxy.port), autocommit=True) for _ in range(crowd)]
+    try:
+        proxy.flush()
+        grown = (resident_bytes(proxy.pid) - before) / crowd
+    finally:
+        for connection in connections:
+            connection.close()
+    print(f"recorder with {crowd} idle connections: {grown / 1024:.1f} KiB each")
+    assert grown <= FOR_AN_IDLE_CONNECTION
 
 
 async def test_two_hundred_connections_at_once(server, proxy, trace_of):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import scenario_server
 
 from captures.recording import __main__ as recording
 
+server = scenario_server.server
 DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
 """Those that need no toolchain of another language."""
 PLAYED = [(driver, scenario) for driver in DRIVERS for scenario in recording.plays_of(driver)]

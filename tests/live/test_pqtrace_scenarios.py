@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+import scenario_server
 from libpq_text import exported, traced
 from psycopg import pq
 
 from captures.recording import with_psycopg
 from captures.recording.scenarios import SCHEMA, Target
+
+server = scenario_server.server
 
 
 @pytest.mark.parametrize("scenario", with_psycopg.PLAYS)

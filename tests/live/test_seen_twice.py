@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import scenario_server
 
 from captures.recording.scenarios import SCENARIOS, Unavailable
 from captures.recording.twice import differences, plays_of, seen_twice
 
+server = scenario_server.server
 DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
 
 

@@ -46,8 +46,9 @@ class Transport(asyncio.Transport):
 
 @pytest.fixture
 async def session():
-    made = Session(1, Tape(lambda *_: None), asyncio.get_running_loop(), 20_000_000, lambda _: None)
+    made = Session(1, Tape(lambda *_: None, b"key"), asyncio.get_running_loop(), 20_000_000, lambda _: None)
     for leg in (made.frontend, made.backend):
+        leg.startup = None
         leg.attach(Transport())
         leg.delayed = Delayed(leg, leg)
     return made
@@ -63,14 +64,14 @@ async def test_half_the_round_trip_each_way(session):
     began = asyncio.get_running_loop().time()
     session.frontend.delayed.data_received(b"one")
     session.frontend.delayed.data_received(b"two")
-    assert session.tape.items[0][3] == b"one"  # on the tape when it was read
+    assert session.tape.parts[1] == b"one"  # on the tape when it was read
     session.backend.delayed.data_received(b"answer")
-    assert len(session.tape.items) == 2  # a server's bytes only when they are handed on
+    assert len(session.tape.parts) == 4  # a server's bytes only when they are handed on
     await until(lambda: session.frontend.transport.written)
     took = asyncio.get_running_loop().time() - began
     assert took >= 0.0099
     assert session.backend.transport.written == [b"one", b"two"]
-    assert session.tape.items[2][3] == b"answer"
+    assert session.tape.parts[5] == b"answer"
 
 
 async def test_the_end_does_not_overtake_the_bytes(session):

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from upstreams import READY, STARTUP, of_kind, records_in
 
-from pgtrace.capture.record import Close, Data, Fact, Gap, Made, Mark, Opaque, Open, Record, Rewrite
+from pgtrace.capture.record import Close, Data, Fact, Gap, Mark, Opaque, Open, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import tape as tape_module
+from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Scribe, Tape
 
 
@@ -31,11 +32,11 @@ class Disk:
     def records(self) -> int:
         return self._writer.records
 
-    def write(self, records: list[Record]) -> int:
+    def append(self, parts: list[bytes], notes: list[Record]) -> int:
         assert self.go_on.wait(30)
-        if self.full and records:
+        if self.full and parts:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return self._writer.write(records)
+        return self._writer.append(parts)
 
     def close(self) -> None:
         self.closed = True
@@ -48,8 +49,9 @@ class Loop:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.disk = Disk(path)
-        self.tape = Tape(self._call_soon)
-        self.tape.scribe = Scribe(self.disk, b"key")
+        self.tape = Tape(self._call_soon, b"key")
+        self.tape.scribe = Scribe(self.disk)
+        self._sessions: dict[int, Session] = {}
         self._calls: list[Callable[[], None]] = []
         self._called = threading.Semaphore(0)
 
@@ -69,14 +71,16 @@ class Loop:
             self.step()
         return positions[0]
 
+    def leg(self, side: int, connection: int = 1) -> Leg:
+        """One direction of a session; there is nobody to write to."""
+        if connection not in self._sessions:
+            self._sessions[connection] = Session(connection, self.tape, None, 0, lambda _: None)  # type: ignore[arg-type]
+        session = self._sessions[connection]
+        return session.frontend if side == FRONTEND else session.backend
+
     def read(self, side: int, data: bytes, connection: int = 1) -> None:
-        """What the hot path does."""
-        tape = self.tape
-        if tape.room > 0:
-            tape.room -= len(data) + tape_module.ITEM_BYTES
-            tape.append((1, connection, side, data))
-        else:
-            tape.lose(connection, side, len(data))
+        """A socket had this."""
+        self.leg(side, connection).data_received(data)
 
     def log_in(self, connection: int = 1) -> None:
         self.read(FRONTEND, STARTUP, connection)
@@ -95,8 +99,8 @@ def loop(tmp_path):
 def test_offsets_follow_each_direction(loop):
     loop.log_in()
     loop.read(FRONTEND, b"abc")
-    loop.tape.add(Made(2, 1, 0, b"made"), 4)
-    loop.tape.add(Rewrite(3, 1, BACKEND, 0, b"original", b"sent"), 4)
+    loop.leg(BACKEND).made(b"made")
+    loop.leg(BACKEND).rewritten(b"original", b"sent")
     loop.read(BACKEND, b"after")
     loop.read(FRONTEND, b"other", 2)
     position = loop.flush()
@@ -116,8 +120,7 @@ def test_offsets_follow_each_direction(loop):
 def test_what_waits_is_bounded_and_what_does_not_fit_is_a_gap(loop):
     loop.log_in()
     loop.flush()
-    room = loop.tape.room
-    assert room == tape_module.ROOM_BYTES
+    assert loop.tape.waiting_bytes == 0
     loop.disk.go_on.clear()
     chunk = bytes(1 << 20)
     for _ in range(40):
@@ -139,20 +142,37 @@ def test_what_waits_is_bounded_and_what_does_not_fit_is_a_gap(loop):
     last = of_kind(found, Data)[-1]
     assert last.data == b"goes on"
     assert last.offset == len(READY) + 40 * len(chunk)
-    assert loop.tape.room == room
+    assert [type(record) for record in found].index(Gap) < found.index(last)
+    assert loop.tape.waiting_bytes == 0
 
 
-def test_a_gap_in_the_start_up_makes_the_rest_opaque(loop):
+def test_a_password_behind_a_gap_is_blanked(loop):
     loop.read(FRONTEND, STARTUP)
-    room, loop.tape.room = loop.tape.room, 0
+    loop.disk.go_on.clear()
+    while loop.tape.has_room():
+        loop.tape.add(Fact(1, 2, "key", "value"), 100_000)
     loop.read(BACKEND, b"R\0\0\0\x08\0\0\0\3")
-    loop.tape.room = room
+    loop.disk.go_on.set()
     loop.flush()
     loop.read(FRONTEND, b"p\0\0\0\x0bsecret\0")
     loop.flush()
     found = records_in(loop.path)
-    assert [record.data for record in of_kind(found, Data)] == [STARTUP]
-    assert [(record.side, record.offset, record.length) for record in of_kind(found, Opaque)] == [(FRONTEND, len(STARTUP), 12)]
+    assert [(gap.side, gap.bytes) for gap in of_kind(found, Gap)] == [(BACKEND, 9)]
+    assert [record.data for record in of_kind(found, Data)] == [STARTUP, b"p\0\0\0\x0b******\0"]
+    assert b"secret" not in loop.path.read_bytes()
+
+
+def test_a_start_up_that_cannot_be_framed_is_not_kept(loop):
+    loop.read(FRONTEND, STARTUP)
+    loop.read(BACKEND, b"R\0\0\0\x08\0\0\0\3")
+    loop.read(FRONTEND, b"p\0\0\0\0secret\0")
+    loop.read(FRONTEND, b"secret")
+    loop.flush()
+    found = records_in(loop.path)
+    assert [(record.side, record.offset, record.length) for record in of_kind(found, Opaque)] == [
+        (FRONTEND, len(STARTUP), 12),
+        (FRONTEND, len(STARTUP) + 12, 6),
+    ]
     assert b"secret" not in loop.path.read_bytes()
 
 
@@ -196,7 +216,7 @@ def test_a_stalled_disk_does_not_keep_more_than_its_share_of_records(loop):
     loop.disk.go_on.clear()
     for number in range(200_000):
         loop.tape.add(Fact(1, number, "key", "value"))
-    assert loop.tape.waiting_bytes <= tape_module.ROOM_BYTES + tape_module.RESERVE_BYTES + tape_module.ITEM_BYTES
+    assert loop.tape.waiting_bytes <= tape_module.ROOM_BYTES + tape_module.RESERVE_BYTES + tape_module.NOTE_BYTES
     assert loop.tape.lost_records > 0
     loop.disk.go_on.set()
     loop.flush()

@@ -1,79 +1,45 @@
-"""Who is at the other end of a connection, wherever it is told: driver, layer and process, and never more than text."""
+"""A connection introduced in words: what protects it and how its driver logged in."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-import playbook
 import pytest
+from playbook import write
 
 from pgtrace.analysis.trace import Trace
-from pgtrace.capture import peer
-from pgtrace.capture.record import Fact
-from pgtrace.capture.writer import CaptureWriter
-from pgtrace.report import messages, stats
-from pgtrace.report.encoding import as_json
+from pgtrace.report import about
 
-HOSTILE = "\x1b]0;title\x07\n\u202e\udcff [bold]"
-SESSION = """
+LOGIN = """
 F  StartupMessage user=app
-B  AuthenticationOk | BackendKeyData 4711 7777 | ReadyForQuery I
-F  Query SELECT COUNT(*) AS "__count" FROM "item"
-B  CommandComplete SELECT 1 | ReadyForQuery I
+{facts}
+B  AuthenticationSASL SCRAM-SHA-256
+F  SASLInitialResponse SCRAM-SHA-256 {header}
+B  AuthenticationOk | ReadyForQuery I
 F  Query SELECT 1
-B  CommandComplete SELECT 1 | ReadyForQuery I
 """
 
 
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Callable[[str], Trace]]:
-    """The session of a process of that name, read."""
-    with ExitStack() as opened:
-
-        def make(name: str) -> Trace:
-            path = tmp_path / "a.pgtrace"
-            with CaptureWriter(path) as writer:
-                writer.write([*playbook.records(SESSION), Fact(0, 1, peer.KEY, peer.Process(4711, name).text)])
-            trace = Trace.open([path])
-            opened.callback(trace.close)
-            while trace.update():
-                pass
-            return trace
-
-        yield make
-
-
-def test_stats_has_layer_and_process_beside_the_driver(told: Callable[[str], Trace]) -> None:
-    trace = told("web server")
-    (connection,) = stats.as_dict(trace)["connections"]
-    assert (connection["driver"], connection["layer"]) == ("unknown", "django")
-    assert connection["layer_evidence"] == ['count() written COUNT(*) AS "__count"']
-    assert connection["peer_process"] == {"pid": 4711, "name": "web server"}
-    head, _, line = stats.as_text(trace, "connection")[2:]
-    assert head.split()[:5] == ["connection", "driver", "layer", "process", "kind"]
-    assert line.startswith("c1          unknown  django  web server[4711]  session ")
-
-
-def test_a_hostile_name_is_shown_escaped(told: Callable[[str], Trace]) -> None:
-    trace = told(HOSTILE)
-    shown = [*stats.as_text(trace, "connection"), *messages.rows_as_text(trace, range(len(trace.rows)), introduced=set())]
-    assert any(r"\x1b]0;title\x07↵\u202e\xff [bold][4711]" in line for line in shown)
-    assert all(line.isprintable() for line in shown)
-    for indent in (None, 2):
-        (connection,) = json.loads(as_json(stats.as_dict(trace), indent=indent))["connections"]
-        assert connection["peer_process"] == {"pid": 4711, "name": HOSTILE}
-
-
-def test_a_connection_is_introduced_once(told: Callable[[str], Trace]) -> None:
-    trace = told("web")
-    introduced: set[int] = set()
-    lines = [line for place in range(len(trace.rows)) for line in messages.rows_as_text(trace, [place], introduced=introduced)]
-    assert [line.strip() for line in lines if line.strip().startswith("c1  ")] == [
-        'c1  django: count() written COUNT(*) AS "__count"',
-        "c1  process web[4711]",
-    ]
-    assert lines[1].strip() == "c1  process web[4711]"
-    assert not any("process" in line for line in messages.rows_as_text(trace, range(len(trace.rows))))
+@pytest.mark.parametrize(
+    ("facts", "header", "lines"),
+    [
+        ("", "n,,", ["login: SCRAM-SHA-256"]),
+        ("", "y,,", ["login: SCRAM-SHA-256, channel binding possible but not offered"]),
+        ("", "p=tls-server-end-point,,", ["login: SCRAM-SHA-256, bound to the channel"]),
+        (
+            "c1 fact tls.frontend TLSv1.3\nc1 fact tls.frontend.alpn postgresql\nc1 fact tls.backend TLSv1.2",
+            "n,,",
+            ["driver's leg: TLSv1.3  alpn postgresql", "upstream leg: TLSv1.2", "login: SCRAM-SHA-256"],
+        ),
+        ("c1 fact tls.frontend.error unknown\x1bca", "n,,", ["driver's leg: unknown\\x1bca", "login: SCRAM-SHA-256"]),
+        ("c1 fact channel_binding ways", "y,,", ["login: SCRAM-SHA-256, channel binding possible but not offered", "dead end: ways"]),
+    ],
+)  # fmt: skip
+def test_tls_and_login(facts: str, header: str, lines: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.pgtrace"
+    write(path, LOGIN.format(facts=facts, header=header))
+    trace = Trace.open([path])
+    trace.update()
+    told = about.lines(trace, trace.connections[0])
+    trace.close()
+    assert [line.strip().removeprefix("c1  ") for line in told] == lines

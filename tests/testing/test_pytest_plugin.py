@@ -219,6 +219,35 @@ def test_many(connection):
     assert "rows is" not in text(result)
 
 
+def test_budgets_of_what_a_filter_selects(project):
+    project.write("""
+@pytest.mark.pgtrace(filter="sql ~ '^select'", round_trips=2)
+@pytest.mark.pgtrace(round_trips=3)
+def test_kept(connection):
+    lookup(connection, 1)
+    lookup(connection, 2)
+    connection.execute("listen work")
+
+@pytest.mark.pgtrace(filter="sql ~ '^listen'", round_trips=0)
+def test_broken(pgtrace, connection):
+    with pgtrace.expect(filter="rows > 5", rows=0):
+        lookup(connection, 1)
+    connection.execute("listen work")
+    assert pgtrace.where("sql ~ '^select'").round_trips == 1
+
+@pytest.mark.pgtrace(filter="colour:red", round_trips=0)
+def test_no_filter(connection):
+    pass
+""")
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    text = result.stdout.str()
+    assert "round_trips of sql ~ '^listen' is 1, at most 0" in text
+    assert re.search(r"^> +2 +Q → CZ +listen work", text, re.MULTILINE)
+    assert re.search(r"^ +1 .* select name from item", text, re.MULTILINE)
+    assert "`colour` is no word here" in text
+
+
 def test_budgets_of_a_block_a_class_and_exactly(project):
     project.write("""
 @pytest.mark.pgtrace(round_trips=1, queries=0)
@@ -694,7 +723,7 @@ def test_other_values_are_no_difference(golden):
     golden.golden.write_text("this is no golden")
     result = golden.run()
     result.assert_outcomes(failed=1)
-    assert "no pgtrace capture, no pcap and no golden: it does not begin like one" in text(result)
+    assert "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one" in text(result)
 
 
 def test_a_golden_belongs_to_one_test(project):

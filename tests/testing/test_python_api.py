@@ -14,7 +14,7 @@ import pytest
 import pgtrace
 from pgtrace import Capture, Recorder
 from pgtrace.analysis.counters import KEYS
-from pgtrace.errors import AddressError, CaptureError, UsageError
+from pgtrace.errors import AddressError, CaptureError, FilterError, UsageError
 from pgtrace.report import stats
 from pgtrace.testing.counted import Statement
 
@@ -192,3 +192,31 @@ def test_the_examples_of_the_page(server, tmp_path, monkeypatch, capsys):
     assert re.match(r"5 0 3\npsycopg 5\n3 0 0\n5 ", printed)
     assert "PBDES → 12TDCZ  select name from item where id = $1  (1 row)  ×3\n" in printed
     assert printed.endswith("0 5\n1 10\n2 15\n")
+
+
+def test_what_a_filter_selects_is_counted_exactly(ten):
+    """The same numbers as `stats --filter`, for a capture, and within a mark."""
+    prepared = ten.where("stmt:_pg3_0")
+    assert (prepared.round_trips, prepared.parses_named, prepared.statements_reused) == (6, 1, 4)
+    assert [row.number - 1 for row in prepared.timeline] == prepared.places
+    assert len(prepared.places) == 6
+    assert str(prepared).splitlines()[0].split()[1] == "PS"
+    assert ten.where("error").round_trips == 0
+    with pytest.raises(FilterError, match="is no word here"):
+        ten.where("nonsense:1")
+
+
+def test_a_filter_within_a_mark(server):
+    with (
+        Recorder(upstream=f"{server.host}:{server.port}") as recorder,
+        psycopg.connect(server.url(recorder.host, recorder.port), autocommit=True) as connection,
+    ):
+        connection.execute("select 'before'")
+        with recorder.mark("work"):
+            connection.execute("select 'inside'")
+            connection.execute("listen work")
+        with Capture(recorder.capture) as capture:
+            recorder.quiet(capture)
+            assert capture.where("sql ~ '^select'").round_trips == 2
+            assert capture.mark("work").where("sql ~ '^select'").round_trips == 1
+            assert capture.mark("work").where("").round_trips == capture.mark("work").round_trips == 2

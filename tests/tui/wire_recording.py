@@ -33,8 +33,8 @@ def startup(**parameters: str) -> bytes:
     return int32(len(body) + 4) + body
 
 
-def parse(name: str, sql: str) -> bytes:
-    return message("P", string(name) + string(sql) + int16(0))
+def parse(name: str, sql: str, *types: int) -> bytes:
+    return message("P", string(name) + string(sql) + int16(len(types)) + b"".join(map(int32, types)))
 
 
 def bind(name: str, *values: bytes | None, binary: bool = True) -> bytes:
@@ -186,7 +186,9 @@ def checkout(recording: Recording) -> None:
         recording.trip(one, bind(name, int8(user)) + EXECUTE + SYNC, BOUND + row(int8(user), b"a@b.c") + done("SELECT 1") + ready())
     recording.mark("test_profile", begin=False)
     recording.trip(two, query("BEGIN"), done("BEGIN") + ready("T"))
-    insert = parse("", "INSERT INTO audit (user_id, what) VALUES ($1, $2)") + bind("", b"42", None, binary=False) + describe("P") + EXECUTE
+    insert = (
+        parse("", "INSERT INTO audit (user_id, what) VALUES ($1, $2)", INT8) + bind("", b"42", None, binary=False) + describe("P") + EXECUTE
+    )
     good = PARSED + BOUND + message("n") + done("INSERT 0 1")
     failed = PARSED + BOUND + message("n") + error("23505", 'duplicate key value violates unique constraint "audit_pkey"') + ready("E")
     recording.trip(two, insert * 5 + SYNC, good * 2 + failed, 2.1)

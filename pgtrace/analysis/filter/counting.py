@@ -196,9 +196,7 @@ class _CountedConnection(Connection):
         self.is_counted = self.is_counted or self._selected
         self.statements = self._table if self._selected else None
         self._bytes_counted = (0, 0)
-        if not self._selected:
-            note.marks = ()
-        return note
+        return note if self._selected else note._replace(marks=())
 
     def closed(self, round_trip: RoundTrip) -> None:
         super().closed(round_trip)

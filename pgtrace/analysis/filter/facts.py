@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from pgtrace.analysis import describe, notation
 from pgtrace.analysis.filter import inside
 from pgtrace.analysis.filter.inside import Inside
-from pgtrace.analysis.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Kind, Shape
+from pgtrace.analysis.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Kind, Shape, prepared_earlier
 from pgtrace.analysis.trace import letters
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -125,7 +125,7 @@ def sql_of(subject: Subject) -> Collection[str] | None:
     label = subject.trace.rows.label_at(subject.entry.label)
     if shape.statements > 1 or not subject.entry.label or len(label.sql) >= LONGEST_SQL or shape.flight == NO_FLIGHT:
         return None
-    return () if label.sql == describe.prepared_earlier(shape.statement) else (label.sql,)
+    return () if label.sql == prepared_earlier(shape.statement) else (label.sql,)
 
 
 def statements_of(subject: Subject) -> Collection[str] | None:

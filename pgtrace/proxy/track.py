@@ -1,0 +1,96 @@
+"""One direction of a session, as it goes onto the tape: where its stream stands, and whether secrets may still pass.
+
+- An offset moves on by every byte that passed, those included for which the tape had no room: so a reader knows what it missed.
+- Until the start-up is over both directions go through one Redactor (capture/redact.py), here and at once: no secret ever waits on the tape, and none is let
+  through because a piece before it was lost. What cannot be framed becomes Opaque: blanking fails closed.
+- From there on `startup` is None, and a read is packed where it was read (relay.py, the hot path).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic_ns
+
+from pgtrace.capture.record import DATA, DATA_FIXED, DATA_HEAD, Data, Made, Opaque, Rewrite
+from pgtrace.capture.redact import Redactor
+from pgtrace.proxy.tape import ITEM_BYTES, Tape
+
+
+class Startup:
+    """What both directions of a session share until its start-up is over."""
+
+    __slots__ = ("_redactor", "_tracks")
+
+    def __init__(self, tracks: Sequence[Track], key: bytes) -> None:
+        self._redactor = Redactor(key)
+        self._tracks = tracks
+        for track in tracks:
+            track.startup = self
+
+    def blanked(self, side: int, data: bytes) -> bytes | None:
+        """What may be stored of the next bytes of `side`; None where they must not be."""
+        found = self._redactor.feed(side, data)
+        if self._redactor.done:
+            for track in self._tracks:
+                track.startup = None
+        return found
+
+    def decrypted(self) -> None:
+        """What follows an accepted SSLRequest is the plain stream."""
+        self._redactor.decrypted()
+
+
+class Track:
+    """One direction, and what is recorded of it."""
+
+    __slots__ = ("number", "offset", "side", "startup", "tape")
+
+    side: int
+
+    def __init__(self, number: int, tape: Tape) -> None:
+        self.number = number
+        self.tape = tape
+        self.offset = 0
+        self.startup: Startup | None = None
+
+    def record(self, data: bytes) -> None:
+        """Put a read on the tape, with the time of now."""
+        self.put(monotonic_ns(), data)
+
+    def put(self, time_ns: int, data: bytes) -> None:
+        """Put a read on the tape, whatever the state of the session and of the tape."""
+        size = len(data)
+        offset = self._advance(size)
+        tape = self.tape
+        startup = self.startup
+        blanked = startup.blanked(self.side, data) if startup is not None else data
+        if not tape.has_room():
+            tape.lose(self.number, self.side, size)
+        elif startup is None:
+            tape.room -= size + ITEM_BYTES
+            tape.append(DATA_HEAD.pack(size + DATA_FIXED, DATA, time_ns, self.number, self.side, offset))
+            tape.append(data)
+        elif blanked is None:
+            tape.add(Opaque(time_ns, self.number, self.side, offset, size))
+        else:
+            tape.add(Data(time_ns, self.number, self.side, offset, blanked), size)
+
+    def made(self, data: bytes) -> None:
+        """Bytes of our own, in the backend's direction. There is nothing to blank in them, but whoever blanks the rest must see them."""
+        offset = self._own(data)
+        self.tape.add(Made(monotonic_ns(), self.number, offset, data), len(data))
+
+    def rewritten(self, original: bytes, data: bytes) -> None:
+        """A read of which `data` was sent on."""
+        offset = self._own(data)
+        self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data), len(original) + len(data))
+
+    def _own(self, data: bytes) -> int:
+        if self.startup is not None:
+            self.startup.blanked(self.side, data)
+        return self._advance(len(data))
+
+    def _advance(self, size: int) -> int:
+        offset = self.offset
+        self.offset = offset + size
+        return offset

@@ -1,0 +1,59 @@
+"""What a filter selects of a capture or a window: its counters, exactly, and its rows.
+
+    capture.where("driver:asyncpg and error").round_trips
+
+The language is docs/filter.md. Counters follow from the protocol state, so they are counted on a second reading of everything (analysis/filter/counting.py):
+a filter costs a reading, once, when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pgtrace.analysis import filter as filters
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.filter.counting import CountedTrace
+from pgtrace.analysis.marks import Interval
+from pgtrace.analysis.rows import Row
+from pgtrace.analysis.trace import Trace
+from pgtrace.testing.counted import Counted
+from pgtrace.testing.rendering import flight_lines, summary
+
+
+class Selected(Counted):
+    """The selected round trips of a trace as it stood; later ones are not among them."""
+
+    def __init__(self, trace: Trace, text: str, places: Iterable[int], marks: Callable[[Trace], Sequence[Interval]] | None = None) -> None:
+        """Of those places of rows, and of `marks` where only what they hold counts. Raises FilterError, CaptureError."""
+        self.text = text
+        """The filter."""
+        self.trace = trace
+        selection = filters.parse(text).over(trace)
+        self.places = list(filter(selection.holds, places))
+        """The places of the selected rows in the timeline of the trace."""
+        counted = CountedTrace(selection)
+        try:
+            while counted.update():
+                pass
+            self._counters = counted.totals() if marks is None else counted.marks.summed(marks(counted), counted.duration_ns)
+        finally:
+            counted.close()
+
+    @property
+    def counters(self) -> Counters:
+        return self._counters
+
+    @property
+    def timeline(self) -> list[Row]:
+        """The selected rows."""
+        return [self.trace.rows[place] for place in self.places]
+
+    def show(self) -> str:
+        """The selected round trips in flight notation, a line each."""
+        return "\n".join(flight_lines(self.trace, self.timeline))
+
+    def __str__(self) -> str:
+        return self.show()
+
+    def __repr__(self) -> str:
+        return f"<Selected {self.text!r}: {summary(self._counters)}>"
