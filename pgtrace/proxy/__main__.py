@@ -144,6 +144,7 @@ class Process:
 def main() -> None:
     """Read the configuration, run, and end the process with everything it holds."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.set_blocking(1, False)  # a parent that reads no answers must not stop the loop: they are dropped
     _raise_file_limit()
     try:
         process = Process(json.loads(_first_line()))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pgtrace.capture.record import NEITHER, Data, Gap, Made, Opaque, Record, Rewrite, decode_all, encode, encode_parts
+from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Made, Opaque, Record, Rewrite, decode_all, encode, encode_parts
 from pgtrace.protocol.codes import BACKEND
 
 if TYPE_CHECKING:
@@ -245,6 +245,9 @@ class Scribe:
                 case Opaque():
                     size = record.length
                     where = (record.connection, record.side)
+                case Elided():
+                    size = record.bytes
+                    where = (record.connection, record.side)
                 case Gap():
                     size, count = record.bytes, record.records
                     where = (record.connection, record.side)
@@ -256,5 +259,6 @@ class Scribe:
             total = lost.setdefault(where, [0, 0])
             total[0] += size
             total[1] += count
-        self.lost_bytes += sum(size for size, _ in lost.values()) - sum(size for size, _ in self._lost.values())
+            if type(record) is not Gap:  # whoever wrote the Gap has counted its bytes
+                self.lost_bytes += size
         self._kept, self._lost = kept, lost
