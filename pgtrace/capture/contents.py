@@ -19,7 +19,9 @@ and takes any bytes. What a plan does not expect behind its end is blanked.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from typing import Final
 
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -39,6 +41,9 @@ _UNSAFE_ENCODINGS: Final = frozenset(
      "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
 )  # fmt: skip
 """Those that only clients have: the second byte of a character may be a backslash."""
+SQL_REMEMBERED: Final = 4096
+"""The longest text that is remembered blanked: drivers send the same ones over and over."""
+_LENGTH: Final = struct.Struct(">i").unpack_from
 _STARS: Final = b"*" * 4096
 
 
@@ -93,6 +98,11 @@ class Contents:
             self._escaping = value != b"on\0"
 
 
+@lru_cache(maxsize=1000)
+def _blanked(sql: bytes) -> bytes:
+    return Blanking().cover(sql)
+
+
 def _hidden_text() -> Plan:
     yield HIDDEN_TEXT, 0
 
@@ -142,7 +152,7 @@ class Walk:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._blanking = Blanking()
+        self._blanking: Blanking | None = None
         self._what = -1  # of the plan; below 0 behind its end
         self._left = 0  # bytes of it to come, of VALUES those of the present one
         self._count = 0  # values to come behind it
@@ -173,7 +183,7 @@ class Walk:
                 if what == TEXT:
                     self._got += piece[position : min(zero + 1 if zero >= 0 else end, position + TEXT_KEPT - len(self._got))]
                 elif what == SQL:
-                    covered[position:stop] = self._blanking.cover(piece[position:stop])
+                    covered[position:stop] = self._sql(piece[position:stop], is_whole=zero >= 0)
                 else:
                     covered[position:stop] = b"*" * (stop - position)
                 position = stop
@@ -182,28 +192,40 @@ class Walk:
                     self._next(self._got)
         return bytes(covered)
 
+    def _sql(self, piece: bytes, *, is_whole: bool) -> bytes:
+        if self._blanking is None:
+            if is_whole and len(piece) <= SQL_REMEMBERED:
+                return _blanked(piece)
+            self._blanking = Blanking()
+        return self._blanking.cover(piece)
+
     def _values(self, covered: bytearray, position: int, end: int) -> int:
         """Blank values from here on; the position behind them, or the end."""
         count, left = self._count, self._left
         while position < end:
-            if left:
+            if count and not left and not self._got and position + 4 <= end:  # nearly always
+                (left,) = _LENGTH(covered, position)
+                left = max(0, left)
+                position += 4
+                count -= 1
+            elif left:
                 stop = min(position + left, end)
                 size = stop - position
                 covered[position:stop] = _STARS[:size] if size <= len(_STARS) else b"*" * size
                 left -= size
                 position = stop
-                continue
-            if not count:
+            elif not count:
                 break
-            stop = position + 4 - len(self._got)
-            word = self._got + covered[position:stop]
-            position = min(stop, end)
-            if len(word) < 4:
-                self._got = bytes(word)
-                break
-            self._got = b""
-            count -= 1
-            left = max(0, int.from_bytes(word, "big", signed=True))
+            else:
+                stop = position + 4 - len(self._got)
+                word = self._got + covered[position:stop]
+                position = min(stop, end)
+                if len(word) < 4:
+                    self._got = bytes(word)
+                    break
+                self._got = b""
+                count -= 1
+                left = max(0, int.from_bytes(word, "big", signed=True))
         self._count, self._left = count, left
         if not count and not left:
             self._next(b"")
