@@ -431,7 +431,9 @@ class Trace:
         elif isinstance(record, End):
             self._ended_files.add(file.number)
         elif isinstance(record, Elided):
-            self._gap(relative, position, file, Gap(record.time_ns, record.connection, record.side, record.bytes, record.messages))
+            connection = self._connection(file, record.connection, position)
+            if connection.session is not None:
+                connection.session.elided(relative, record.messages, record.bytes, record.columns)
 
     def _gap(self, relative: int, position: int, file: _File, record: Gap) -> None:
         self.gaps += 1
