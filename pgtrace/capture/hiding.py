@@ -46,12 +46,14 @@ class Hiding:
         for record in records:
             number = getattr(record, "connection", 0)
             if not number:
+                if isinstance(record, Gap):
+                    for connection in self._connections.values():
+                        connection.lose()
                 hidden.append(record)
                 continue
-            connection = self._connections.get(number)
-            if connection is None:
-                connection = self._connections[number] = _Connection(self._key, self.chosen, self.row_bytes)
-            hidden += connection.pass_on(record)
+            if number not in self._connections:
+                self._connections[number] = _Connection(self._key, self.chosen, self.row_bytes)
+            hidden += self._connections[number].pass_on(record)
             if type(record) is Close:
                 del self._connections[number]
         return hidden
@@ -73,10 +75,14 @@ class _Connection:
         if isinstance(record, Fact) and record.key == DECRYPTED:
             self._redactor.decrypted()
         elif isinstance(record, Gap):
-            self._is_lost = self._redacts
-            if self._rows is not None:
-                self._rows.lose()
+            self.lose()
         yield record
+
+    def lose(self) -> None:
+        """Bytes are missing from here."""
+        self._is_lost = self._redacts
+        if self._rows is not None:
+            self._rows.lose()
 
     def _stream(self, record: Data | Made | Rewrite) -> Iterator[Record]:
         side = BACKEND if isinstance(record, Made) else record.side

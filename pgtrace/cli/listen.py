@@ -79,7 +79,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
             click.echo(f"export {name}={value}", err=True)
     recording.warn_if_unreachable(target)
-    for line in (*recording.about_tls(recorder, target), *recording.about_passwords(recorder)):
+    for line in (*recording.about_tls(recorder, target), *([] if quiet else recording.about_passwords(recorder))):
         click.echo(f"pgtrace: {line}", err=True)
     if quiet and write is not None:
         while not stop.wait(_TURN_S) and recorder.alive:

@@ -16,7 +16,7 @@ from pgtrace.analysis.trace import Trace
 from pgtrace.capture.contents import CHOICES
 from pgtrace.capture.hiding import ALL, Hiding
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import Data, Elided, Gap, Opaque, Record
+from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Opaque, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.sqltext.blanking import Blanking
@@ -205,7 +205,11 @@ def test_where_quotes_cannot_be_told_the_whole_text_is_blanked(name: str, value:
     assert hidden.data == query[:5] + b"*" * (len(query) - 6) + b"\0"
 
 
-@pytest.mark.parametrize("trouble", [Gap(5, 1, FRONTEND, 10, 1), Data(5, 1, FRONTEND, 17, b"Q\0\0\0\1")], ids=["gap", "no message"])
+@pytest.mark.parametrize(
+    "trouble",
+    [Gap(5, 1, FRONTEND, 10, 1), Gap(5, 0, NEITHER, 10, 1), Data(5, 1, FRONTEND, 17, b"Q\0\0\0\1")],
+    ids=["gap", "gap somewhere", "no message"],
+)
 def test_blanking_fails_closed(trouble: Record) -> None:
     later = Data(6, 1, FRONTEND, 27, CONVERSATION[0][1])
     *_, hidden = Hiding(KEY, ["params"])([*recorded([(FRONTEND, STARTUP), (BACKEND, GREETING)]), trouble, later])
