@@ -88,7 +88,7 @@ UNREADABLE = [
     ("stats {capture} {absent}", "no such file"),
     ("stats {directory}", "no capture: the directory holds no segments"),
     ("stats {empty}", "empty: nothing was recorded"),
-    ("show {foreign}", "no pgtrace capture, no pcap and no golden"),
+    ("show {foreign}", "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
     ("stats {truncated}", "no packets in it; cut off within a packet"),
     ("stats {newer}", "capture version 7 was written by a newer pgtrace .*: upgrade pgtrace"),
     ("stats {capture}/x", "not a directory"),

@@ -694,7 +694,7 @@ def test_other_values_are_no_difference(golden):
     golden.golden.write_text("this is no golden")
     result = golden.run()
     result.assert_outcomes(failed=1)
-    assert "no pgtrace capture, no pcap and no golden: it does not begin like one" in text(result)
+    assert "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one" in text(result)
 
 
 def test_a_golden_belongs_to_one_test(project):
