@@ -155,9 +155,14 @@ class Trace:
         if self._pending is None:
             self._pending = self._merged()
         changed = False
+        unlooked = 0
         for file, position, records in self._pending:
             changed = True
             self._take(file, position, records)
+            unlooked += len(records)
+            if unlooked < _BATCH:
+                continue
+            unlooked = 0
             if (deadline is not None and time.monotonic() > deadline) or (most_bytes is not None and self.read_bytes > most_bytes):
                 break
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,10 +57,12 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
     return counted
 
 
-def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace, Iterable[int]]]:
+def rows(
+    files: Iterable[Path], *, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
+) -> Iterator[tuple[Trace, Iterable[int]]]:
     """The trace and the places of its rows, again and again while it is read: of files in their order, of standard input each when it is complete.
 
-    Raises CaptureError.
+    `tell` is told how far the reading is. Raises CaptureError.
     """
     names = [os.fspath(file) for file in files]
     with ending_on_interrupt() as begun:
@@ -69,6 +71,7 @@ def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace,
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
         trace = Trace.open(imports.paths, names=imports.names)
         for places in _as_completed(imports, trace) if names == [STDIN] else _in_order(imports, trace):
+            tell(_progress(imports, trace))
             yield trace, places
     imports.tell()
 
