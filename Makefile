@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PostgreSQL with TLS for the tests; the demo's own has none.
 PG := .pg/18/.ok
 
-.PHONY: demo test check captures-check bench clean
+.PHONY: demo test check captures-check bench suites clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ captures-check: $(VENV)/.ok
 
 bench: $(VENV)/.ok
 	$(BIN)/python -m bench
+
+# The drivers' own test suites, direct and through pgtrace; fetches them, and takes an hour.
+suites: $(VENV)/.ok $(PG)
+	$(BIN)/python -m tests.suites --write docs/suites.md
 
 clean:
 	rm -rf $(VENV) .pg
