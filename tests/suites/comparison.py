@@ -1,4 +1,4 @@
-"""Same outcome, test by test, direct and through pgtrace.
+"""Same outcome, test by test, direct and through pgtrace. Both routes run at once, each with a server of its own, so that the machine's load is the same.
 
 A test whose outcome differed is run again by itself, three times each way. It is `different` when every outcome through pgtrace differs from every direct
 one; else it is `unsteady`: it differs from itself, and so says nothing about pgtrace. A difference is `known` where the suite says why it must be behind any
@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,14 +67,22 @@ def compare(suite: Suite, way: Way, cache: Path) -> Comparison:
     """Run the suite on both routes, and what differs again."""
     home = suite.home(cache)
     comparison = Comparison(suite, way)
-    for route in (DIRECT, THROUGH):
-        started = time.monotonic()
-        comparison.outcomes[route] = _run(suite, home, way, route, ())
-        comparison.seconds[route] = time.monotonic() - started
-        _say(suite, way, route, comparison)
+    with ThreadPoolExecutor() as both:
+        for _ in both.map(lambda route: _first(comparison, home, route), (DIRECT, THROUGH)):
+            pass
     if differing := sorted(test for test in comparison.tests if len(set(_words(comparison, test))) > 1):
         comparison.differences = _again(comparison, home, differing)
     return comparison
+
+
+def _first(comparison: Comparison, home: Path, route: str) -> None:
+    started = time.monotonic()
+    comparison.outcomes[route] = _run(comparison.suite, home, comparison.way, route, ())
+    comparison.seconds[route] = time.monotonic() - started
+    words = comparison.count(route)
+    title = f"{comparison.suite.name} {comparison.suite.version}, {comparison.way.name}, {route}"
+    figures = f"{words[PASSED]} passed, {words[FAILED]} failed, {words[SKIPPED]} skipped, {comparison.seconds[route]:.0f} s"
+    print(f"{title}: {figures}", file=sys.stderr, flush=True)
 
 
 def _run(suite: Suite, home: Path, way: Way, route: str, only: Sequence[str]) -> Outcomes:
@@ -100,9 +109,3 @@ def _again(comparison: Comparison, home: Path, tests: list[str]) -> list[Differe
         reason = next((reason for start, reason in comparison.suite.known.items() if test.startswith(start)), "")
         differences.append(Difference(test, counts[DIRECT], counts[THROUGH], failures[0] if failures else "", reason))
     return differences
-
-
-def _say(suite: Suite, way: Way, route: str, comparison: Comparison) -> None:
-    words = comparison.count(route)
-    line = f"{suite.name} {suite.version}, {way.name}, {route}: {words[PASSED]} passed, {words[FAILED]} failed, {words[SKIPPED]} skipped"
-    print(f"{line}, {comparison.seconds[route]:.0f} s", file=sys.stderr, flush=True)

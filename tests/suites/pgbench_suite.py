@@ -59,8 +59,8 @@ class Pgbench(Suite):
         """It is there."""
 
     def run(self, home: Path, target: Target, only: Sequence[str]) -> Outcomes:
-        for name, script in SCRIPTS.items():
-            (target.scratch / name).write_text(script)
+        for name, text in SCRIPTS.items():
+            (target.scratch / name).write_text(text)
         if (made := _pgbench(target, ["-i", "-q"])).returncode:
             sys.exit(f"suites: pgbench -i: {last_line(made.stderr)}")
         outcomes: Outcomes = {}

@@ -6,8 +6,10 @@ Names are node ids, which pytest takes back to run a test again (JUnit's are not
 import json
 import os
 
+import pytest
 
-def pytest_runtest_logreport(report):
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     expected = hasattr(report, "wasxfail")
     why = ""
     if report.outcome == "failed" and report.longrepr is not None:
