@@ -17,7 +17,8 @@ ASYNCPG = PytestSuite(
     sdist="asyncpg==0.32.0",
     tree=("tests",),
     # What is left out looks at the source's style, or starts two clusters of its own.
-    arguments=("tests", "--ignore=tests/test__sourcecode.py", "--deselect=tests/test_connect.py::TestConnectionAttributes"),
+    paths=("tests",),
+    options=("--ignore=tests/test__sourcecode.py", "--deselect=tests/test_connect.py::TestConnectionAttributes"),
 )
 
 PG8000 = PytestSuite(
@@ -30,7 +31,8 @@ PG8000 = PytestSuite(
     sdist="pg8000==1.31.6",
     tree=("test", "README.md"),
     # Those of auth/ each want a pg_hba.conf of their own; a benchmark has no outcome.
-    arguments=("test", "--ignore-glob=*/auth/*", "--ignore-glob=*benchmarks*"),
+    paths=("test",),
+    options=("--ignore-glob=*/auth/*", "--ignore-glob=*benchmarks*"),
     setup="create extension hstore",
 )
 
@@ -53,13 +55,11 @@ PSYCOPG = Psycopg(
     repository="https://github.com/psycopg/psycopg",
     tag="3.3.4",
     tree=("tests", "pyproject.toml"),
-    # What is left out asks mypy, another database, or the garbage collector.
-    arguments=(
-        "tests",
-        "-m",
-        "not slow and not mypy and not refcount and not crdb",
-        "--ignore=tests/crdb",
-        "--ignore=tests/test_typing.py",
+    # What is left out asks the clock (the pool's mostly do), mypy, another database, the garbage collector; or differs in the value alone (types/: thousands).
+    paths=("tests",),
+    options=(
+        *("-m", "not slow and not timing and not mypy and not refcount and not crdb"),
+        *(f"--ignore=tests/{name}" for name in ("crdb", "pool", "types", "test_typing.py", "test_adapt.py")),
     ),
 )
 
@@ -82,7 +82,8 @@ def _sqlalchemy(driver: str, *requirements: str) -> SQLAlchemy:
         requirements=("sqlalchemy[asyncio]==2.1.9", *requirements, "cython", *BUILD),
         sdist="sqlalchemy==2.1.9",
         tree=("test", "lib", "setup.cfg", "pyproject.toml"),
-        arguments=("test/dialect/test_suite.py", "test/dialect/postgresql", "test/engine", "-m", "not memory_intensive"),
+        paths=("test/dialect/test_suite.py", "test/dialect/postgresql", "test/engine"),
+        options=("-m", "not memory_intensive"),
         setup="create schema test_schema; create schema test_schema_2; create extension hstore; create extension citext",
     )
 

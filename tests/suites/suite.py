@@ -79,7 +79,9 @@ class PytestSuite(Suite):
     tag: str = ""
     tree: tuple[str, ...]
     """What is kept of the source: never the package itself, which is installed as a wheel."""
-    arguments: tuple[str, ...]
+    paths: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    """Arguments of pytest; the paths give way when single tests run again."""
 
     def fetch(self, home: Path) -> None:
         call([sys.executable, "-m", "venv", str(home / "venv")])
@@ -111,8 +113,8 @@ class PytestSuite(Suite):
         command = [
             *(str(home / "venv" / "bin" / "python"), "-m", "pytest", "-q", "-p", PYTEST_PLUGIN, "-o", f"cache_dir={scratch}/cache"),
             *("--timeout", "120", "--maxfail", "0", "--basetemp", str(scratch / "pytest")),
-            *([f"@{chosen}"] if only else []),
-            *(argument for argument in self.arguments if not only or argument.startswith("-")),
+            *([f"@{chosen}"] if only else self.paths),
+            *self.options,
             *self.parameters(target),
         ]
         environment = {
