@@ -93,7 +93,8 @@ class PytestSuite(Suite):
             call([*pip, "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "-d", str(source), self.sdist])
             archive = next(source.glob("*.tar.gz"))
             with tarfile.open(archive) as tar:
-                tar.extractall(source, filter="data")
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not there before Python 3.11.4
+                tar.extractall(source)
             source = source / archive.name.removesuffix(".tar.gz")
         else:
             clone(self.repository, self.tag, source)
