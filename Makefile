@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PostgreSQL with TLS for the tests; the demo's own has none.
 PG := .pg/18/.ok
 
-.PHONY: demo test check captures-check bench bench-reading nightly soak clean
+.PHONY: demo test check captures-check bench bench-reading nightly soak suites clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ nightly: $(VENV)/.ok $(PG)
 MINUTES := 30
 soak: $(VENV)/.ok
 	$(BIN)/python -m bench.soak --minutes $(MINUTES)
+
+# The drivers' own test suites, direct and through pgtrace; fetches them, and takes an hour.
+suites: $(VENV)/.ok $(PG)
+	$(BIN)/python -m tests.suites --write docs/suites.md
 
 clean:
 	rm -rf $(VENV) .pg
