@@ -64,6 +64,8 @@ KEYS: Final = (
     Key("screen", "u", "raw", "u", "typed or raw", "look"),
     Key("timeline", "f", "follow", "f", "follow", "do"),
     Key("screen", "c", "only_connection", "c", "connection", "do"),
+    Key("connections", "c", "open"),
+    Key("transactions", "c", "connection"),
     Key("screen", "C", "only_driver", "C", "driver", "do"),
     Key("screen", "y", "copy", "y", "copy", "do"),
     Key("screen", "space", "pause", "space", "pause", "do"),

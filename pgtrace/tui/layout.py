@@ -22,7 +22,7 @@ from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
 from pgtrace.tui.spelled import Spelled
 from pgtrace.tui.status import Status
-from pgtrace.tui.tables import TablePane
+from pgtrace.tui.tables import FIRST_BUDGET_S, TablePane
 from pgtrace.tui.tabs import PANES, Tabs
 from pgtrace.tui.timeline import Timeline
 from pgtrace.tui.totals import Totals
@@ -106,6 +106,9 @@ class Layout(Screen[None]):
             self.inspector.display = bool(shares.inspector)
             self.help_screen.display = self.helping
             self._focus_something()
+            pane = self.panes[self.pane]
+            if isinstance(pane, TablePane):
+                pane.advance(time.monotonic(), FIRST_BUDGET_S)
         self.draw()
 
     def draw(self) -> None:
@@ -127,12 +130,15 @@ class Layout(Screen[None]):
         pane = self.panes[self.pane]
         if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
             pane.redraw()
-            self.draw_footer()
 
     def paint(self) -> None:
         """Everything anew: the terminal may have lost it."""
         for widget in self.query(LineWidget):
             widget.refresh()
+
+    def on_table_pane_stands(self) -> None:
+        """The footer tells where the cursor is."""
+        self.draw_footer()
 
     def on_descendant_focus(self) -> None:
         """The footer's keys are those of the focused area, and cursors show where the focus is."""

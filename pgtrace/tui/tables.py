@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from textual import events
 from textual.binding import BindingType
+from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace import sanitise
@@ -37,7 +38,7 @@ AGAIN_S: Final = 1.0
 AT_KEYS_S: Final = 2.0
 """How long after a key nothing moves."""
 BUDGET_S: Final = 0.006
-"""Spent on gathering in a tick."""
+"""Spent on gathering in a tick, as the processor counts it."""
 FIRST_BUDGET_S: Final = 0.03
 """Spent at once when there is nothing to show yet."""
 SLICE: Final = 64
@@ -65,6 +66,8 @@ class Field(Generic[T]):
     right: bool = True
     key: Callable[[Any, T], Any] | None = None
     """What it is sorted by, the greatest first."""
+    rising: bool = False
+    """What is read there rises where the key falls."""
     gap: int = 1
     title: str | None = None
 
@@ -119,6 +122,11 @@ class TablePane(ListWidget, Generic[T]):
         self._next_s = 0.0
         self._touched_s = -AT_KEYS_S
 
+        self._position = self.position
+
+    class Stands(Message):
+        """The cursor, or the length, is another one."""
+
     # What a table says.
 
     def gather(self) -> Iterator[list[T] | None]:
@@ -158,16 +166,17 @@ class TablePane(ListWidget, Generic[T]):
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
         """Go on gathering for that long; whether the table is new."""
         if self._work is None:
-            if self.view.snapshot is self._source or now_s < self._next_s or now_s < self._touched_s + AT_KEYS_S:
+            waits = self._source is not None and (now_s < self._next_s or now_s < self._touched_s + AT_KEYS_S)
+            if waits or self.view.snapshot is self._source:
                 return False
             self._source, self._work, self._work_s = self.view.snapshot, self._gathering(), 0.0
-        began = time.perf_counter()
-        while time.perf_counter() - began < budget_s:
+        began = time.thread_time()
+        while time.thread_time() - began < budget_s:
             if next(self._work):
                 self._work = None
-                self._next_s = now_s + max(AGAIN_S, 10 * (self._work_s + time.perf_counter() - began))
+                self._next_s = now_s + max(AGAIN_S, 10 * (self._work_s + time.thread_time() - began))
                 return True
-        self._work_s += time.perf_counter() - began
+        self._work_s += time.thread_time() - began
         return False
 
     def _gathering(self) -> Iterator[bool]:
@@ -229,8 +238,6 @@ class TablePane(ListWidget, Generic[T]):
         return fit(tuple((field.name, field.gap, field.width, field.rank) for field in self.FIELDS), self.LEAST, width)
 
     def build(self, width: int, height: int) -> list[Strip]:
-        if not self.items and self._work is None:
-            self.advance(time.monotonic(), FIRST_BUDGET_S)
         pen = self.view.pen
         drawn = super().build(width, height)
         if not self.items:
@@ -249,9 +256,10 @@ class TablePane(ListWidget, Generic[T]):
             field = self._fields[column.name]
             title, mark = field.name if field.title is None else field.title, ""
             if field.name == self.sorted_by:
-                mark = "▴" if self.reversed else "▾"
-            text = lines.cut(title, column.width - len(mark)) + mark
-            line.to(column.start).add(text, "dim", column.width, right=field.right)
+                mark = "▴" if self.reversed != field.rising else "▾"
+            wide = column.width + (field.right and len(title) + len(mark) > column.width)  # the gap before it has room for the mark
+            line.to(column.end - wide if field.right else column.start)
+            line.add(lines.cut(title, wide - len(mark)) + mark, "dim", wide, right=field.right)
         return [line.strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
@@ -280,7 +288,6 @@ class TablePane(ListWidget, Generic[T]):
         self._touched_s = time.monotonic()
         self._chosen = self.identity(self.item) if self.item is not None else None
         self.redraw()
-        self.screen.draw_footer()  # type: ignore[attr-defined]
 
     def open(self) -> None:
         selection = self.selection(self.item) if self.item is not None else None
@@ -311,10 +318,18 @@ class TablePane(ListWidget, Generic[T]):
             self.cursor = self.top = 0
         if self._work is None:
             self._work = self._order(self.items)
-            self.advance(time.monotonic(), FIRST_BUDGET_S)
         else:  # it was gathering: once more, in the new order
             self._work, self._source = None, None
+        self.advance(time.monotonic(), FIRST_BUDGET_S)
         self.redraw()
+
+    def redraw(self) -> None:
+        """The footer has the position, which may be another one."""
+        before = self._position
+        super().redraw()
+        self._position = self.position
+        if self._position != before:
+            self.post_message(self.Stands())
 
 
 def _first_of(keyed: tuple[Any, int]) -> Any:
@@ -341,6 +356,6 @@ def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
 def wrapped(pen: Pen, width: int, text: str, role: str = "text", most: int = 100) -> Iterator[Strip]:
     """Text from the wire in full, its white space folded, as many lines as it takes."""
     whole = sanitise.text(" ".join(text[:_LONGEST].split()))
-    room = width - 2 if whole.isascii() else (width - 2) // 2  # no character takes more than two cells
+    room = width - 2 if lines.cells(whole) == len(whole) else (width - 2) // 2  # no character takes more than two cells
     parts = textwrap.wrap(whole, max(20, room), max_lines=most, placeholder=f" {pen.ellipsis}") or [""]
     yield from (Line(pen, width).add(f" {part}", role).strip() for part in parts)

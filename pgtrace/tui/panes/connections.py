@@ -6,9 +6,11 @@ is asked when it is drawn. `in transaction` for more than a second, with nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.analysis import security
@@ -18,12 +20,12 @@ from pgtrace.analysis.rows import Row
 from pgtrace.report import about
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number
 
 _IDLE_TOO_LONG_NS = 1_000_000_000
 _STATEMENTS_TOLD = 100
-_NAMES = {"frontend": "driver's leg", "backend": "upstream leg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,13 @@ def _process(item: Standing) -> str:
 class Connections(TablePane[Standing]):
     """The table of connections."""
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings("connections")
     FIELDS = (
-        Field("cn", 5, lambda p, s, w: _words(s.name, s.dimmed), gap=0, right=False, key=lambda p, s: -s.connection.index),
+        Field("cn", 5, lambda p, s, w: _words(s.name, s.dimmed), gap=0, right=False, key=lambda p, s: -s.connection.index, rising=True),
         Field("driver", 12, _driver, right=False),
         Field(
             "user@database",
-            14,
+            17,
             lambda p, s, w: _words(rowtext.plain(f"{s.connection.user}@{s.connection.database}", w) if s.connection.user else "", s.dimmed),
             rank=1,
             right=False,
@@ -166,11 +169,11 @@ class Connections(TablePane[Standing]):
             sql = rowtext.sql(statement.sql or "prepared earlier", max(10, width - 28 - len(reused)))
             yield labelled(pen, width, "", (lines.pad(name, 15), "dim"), (sql, "text"), (reused, "dim"))
 
-    def _cancels(self, connection: Connection, line: object) -> Iterator[Strip]:
+    def _cancels(self, connection: Connection, line: Callable[..., Strip]) -> Iterator[Strip]:
         trace = self.view.trace
         by = [trace.name_of(one) for one in trace.connections if one.cancels == connection.index]
         if by:
-            yield line("cancelled", (f"{counted(len(by), 'time')}, by {' '.join(by[:8])}", "text"))  # type: ignore[operator]
+            yield line("cancelled", (f"{counted(len(by), 'time')}, by {' '.join(by[:8])}", "text"))
 
     def _standing(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> Standing:
         view = self.view
@@ -200,10 +203,9 @@ class Connections(TablePane[Standing]):
         if connection.cancels is not None:
             return f"cancels {trace.name_of(trace.connections[connection.cancels])}", "text"
         if connection.closed_ns is not None:
-            return (
-                f"closed by {connection.closed_by}{'' if connection.terminated or connection.kind != 'session' else ', no Terminate'}",
-                "dim",
-            )
+            if connection.terminated:
+                return "closed by driver", "dim"
+            return f"closed by {connection.closed_by}{', no Terminate' if connection.kind == 'session' else ''}", "dim"
         if connection.kind == "opaque":
             return "opaque", "dim"
         now_ns = self.view.now_ns

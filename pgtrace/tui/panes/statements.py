@@ -121,7 +121,7 @@ class Statements(TablePane[StatementView]):
         return rowtext.plain(" ".join(names), width)
 
     def title(self, item: StatementView) -> str:
-        return " · ".join(part for part in ("statement", rowtext.plain(item.driver, 20), self.names(item, 30)) if part)
+        return " · ".join(part for part in ("statement", rowtext.plain(item.driver, 20), self.names(item, 20)) if part)
 
     def details(self, item: StatementView, width: int) -> Iterator[Strip]:
         pen, group, view = self.view.pen, item.group, self.view

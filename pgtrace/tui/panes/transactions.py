@@ -7,17 +7,21 @@ have one scale, so that lengths compare.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.analysis.describe import counted
 from pgtrace.analysis.transactions import LOST, UNSEEN, Transaction
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number, wrapped
 from pgtrace.tui.theme import Pen
+from pgtrace.tui.widgets import Chosen
 
 
 def _flights(item: Transaction) -> str:
@@ -62,6 +66,7 @@ def bar(item: Transaction, now_ns: int, longest_ns: int, width: int) -> Runs:
 class Transactions(TablePane[Transaction]):
     """The table of transactions."""
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings("transactions")
     FIELDS = (
         Field("time", 9, lambda p, t, w: [(lines.seconds(t.opened_ns), "dim")], gap=0, key=lambda p, t: t.opened_ns),
         Field("cn", 3, lambda p, t, w: [(p.view.connection_name(t.connection), "text")], right=False),
@@ -101,6 +106,11 @@ class Transactions(TablePane[Transaction]):
     def offers(self) -> list[Offer]:
         item = self.item
         return [] if item is None else [Offer("f", "flights", lambda: safe(_flights(item)))]
+
+    def action_connection(self) -> None:
+        """All of its connection."""
+        if self.item is not None:
+            self.post_message(Chosen(Selection(connection=self.item.connection)))
 
     def note(self) -> str:
         let_go = self.view.survey.transactions.let_go

@@ -1,0 +1,70 @@
+"""One table of keys: what is bound is in it, and what the help tells is bound."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from driving import Drive
+from textual.binding import Binding
+from wire_recording import Recording
+
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.help import Help
+from pgtrace.tui.keys import KEYS
+from pgtrace.tui.messages import Messages
+from pgtrace.tui.panes.connections import Connections
+from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.transactions import Transactions
+from pgtrace.tui.screen import MainScreen
+from pgtrace.tui.tables import TablePane
+from pgtrace.tui.tabs import PANES
+from pgtrace.tui.timeline import Timeline
+from pgtrace.tui.widgets import ListWidget
+
+OWNERS = {
+    "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,
+    "drivers": Drivers, "connections": Connections, "transactions": Transactions,
+}  # fmt: skip
+_NAMES = {"esc": "escape", "?": "question_mark", "pgdn": "pagedown", "pgup": "pageup", "↓": "down", "↑": "up", "←": "left", "→": "right"}
+
+
+def test_every_owner_binds_what_the_table_has_and_nothing_else() -> None:
+    assert {key.owner for key in KEYS} == set(OWNERS)
+    for owner, widget in OWNERS.items():
+        own = widget.__dict__["BINDINGS"]
+        assert [(one.key, one.action) for one in own if isinstance(one, Binding)] == [
+            (key.keys, key.action) for key in KEYS if key.owner == owner
+        ]
+
+
+def test_no_key_means_two_things_to_one_owner() -> None:
+    for owner in OWNERS:
+        keys = [one for key in KEYS if key.owner == owner for one in key.keys.split(",")]
+        assert len(keys) == len(set(keys)), owner
+
+
+def test_what_the_help_names_is_bound() -> None:
+    bound = {one for key in KEYS for one in key.keys.split(",")}
+    for key in KEYS:
+        for name in key.shown.replace("ctrl-", "ctrl+").split():
+            single = _NAMES.get(name, name)
+            assert name == "-" or single in bound or f"ctrl+{single}" in bound, key
+        assert bool(key.shown) == bool(key.meaning) == (key.column in ("move", "look", "do")), key
+
+
+def test_each_pane_has_its_key() -> None:
+    assert [key.keys for key in KEYS if key.action.startswith("pane(")] == [pane.key for pane in PANES]
+    first = next(key for key in KEYS if key.action.startswith("pane("))
+    assert re.findall(r"\d", first.shown) == [PANES[0].key, PANES[-1].key]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_help_lists_every_key(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    async with drive(shop, size) as driven:
+        await driven.press("question_mark")
+        shown = driven.main.help_screen
+        assert isinstance(shown, Help)
+        text = "\n".join(strip.text for strip in shown._text)
+        for key in KEYS:
+            assert re.search(rf"{re.escape(key.shown)} +{re.escape(key.meaning)}", text), key

@@ -1,0 +1,274 @@
+"""Statements, connections and transactions: what they show, and the ways through them from a cold start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import screens
+from driving import Drive
+from rich.cells import cell_len
+from wire_recording import EXECUTE, PARSED, SYNC, Recording, bind, checkout, done, error, int8, parse, query, ready, row
+
+from pgtrace.tui.copying import safe
+from pgtrace.tui.panes.connections import Connections
+from pgtrace.tui.panes.statements import Statements
+from pgtrace.tui.panes.transactions import Transactions
+from pgtrace.tui.tables import Field, TablePane, fit
+from pgtrace.tui.view import View
+
+HOSTILE = "\x1b]0;owned\x07\u202e[bold]"
+PANES: dict[str, type[TablePane[Any]]] = {"2": Statements, "3": Connections, "5": Transactions}
+
+
+def leaks(recording: Recording) -> int:
+    """A connection that prepares the same query under ever new names, and never closes one."""
+    leaking = recording.connect("asyncpg", application_name="worker")
+    for number in range(12):
+        name = f"__asyncpg_stmt_{number + 1:x}__"
+        sent = (
+            parse(name, f"SELECT id FROM items WHERE id IN ({', '.join(['$1'] * (number + 1))}, $2)") + bind(name, int8(1)) + EXECUTE + SYNC
+        )
+        recording.trip(leaking, sent, PARSED + b"2\0\0\0\4" + row(int8(1)) + done("SELECT 1") + ready(), 0.3 + number / 10)
+    return leaking
+
+
+@pytest.fixture
+def busy(recording: Recording) -> Recording:
+    """The shop, then one connection that leaks, one that waits in a transaction, one that was lost in one, and names meant to do harm."""
+    checkout(recording)
+    leaks(recording)
+    idle = recording.connect("pg8000", user="batch")
+    recording.trip(idle, query("begin"), done("BEGIN") + ready("T"))
+    recording.trip(idle, query("UPDATE stock SET held = held + 1"), done("UPDATE 9") + ready("T"), 3)
+    lost = recording.connect("psycopg", database=f"db{HOSTILE}")
+    recording.trip(lost, query("BEGIN"), done("BEGIN") + ready("T"))
+    recording.trip(lost, query(f"SELECT '{HOSTILE}', \"{HOSTILE}\""), error("42703", f"column {HOSTILE} does not exist") + ready("E"), 1.5)
+    recording.close(lost, terminate=False)
+    recording.wait(1200)
+    recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+    recording.end()
+    return recording
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("pane", ["statements", "connections", "transactions"])
+async def test_what_a_pane_looks_like(busy: Recording, drive: Drive, pane: str, size: tuple[int, int]) -> None:
+    key = {"statements": "2", "connections": "3", "transactions": "5"}[pane]
+    async with drive(busy, size) as driven:
+        lines = await driven.press(key)
+        assert {cell_len(line) for line in lines} == {size[0]}
+        screens.check(f"{pane}-{size[0]}x{size[1]}", lines)
+
+
+def under_cursor(lines: list[str]) -> str:
+    return next(line for line in lines if line.startswith("▌"))
+
+
+async def test_which_statement_costs_most_round_trips(busy: Recording, drive: Drive) -> None:
+    """One key: it is the first line; a second shows its round trips, as many as the table said."""
+    async with drive(busy) as driven:
+        lines = await driven.press("2")
+        assert under_cursor(lines).split()[1] == "12"
+        assert "SELECT … FROM items WHERE id IN" in under_cursor(lines)
+        lines = await driven.press("enter")
+        assert driven.main.pane == "timeline"
+        assert driven.app.view.listing.shown == 12
+        tabs = next(line for line in lines if line.startswith(" 1 Timeline"))
+        assert "/ driver:asyncpg SELECT id FROM" in tabs
+        assert tabs.rstrip().endswith(f"12 of {len(driven.app.view.trace.rows)}")
+        await driven.press("escape")
+        assert driven.main.pane == "statements"
+        assert driven.app.view.listing.selection.everything
+
+
+async def test_each_statement_has_the_round_trips_it_counts(busy: Recording, drive: Drive) -> None:
+    async with drive(busy) as driven:
+        await driven.press("2")
+        statements = driven.main.panes["statements"]
+        assert isinstance(statements, Statements)
+        seen = set()
+        for item in list(statements.items):
+            await driven.press("enter")
+            shown = driven.app.view.listing
+            assert shown.shown == item.group.round_trips, item.group.sql
+            seen.add(item.group.sql)
+            await driven.press("escape", "j")
+        assert len(seen) > 12
+
+
+async def test_which_connection_leaks_prepared_statements(busy: Recording, drive: Drive) -> None:
+    """Three keys: by live statements."""
+    async with drive(busy) as driven:
+        lines = await driven.press("3", "s", "s")
+        assert "live▾" in lines[4]
+        assert under_cursor(lines).split()[0] == "▌c4"
+        assert " 12 live, 0 reused, 12 in all" in "\n".join(lines)
+        lines = await driven.press("c")
+        assert driven.main.pane == "timeline"
+        assert "/ conn:4" in "\n".join(lines[3:8])
+
+
+async def test_the_longest_and_the_idlest_transaction(busy: Recording, drive: Drive) -> None:
+    async with drive(busy) as driven:
+        lines = await driven.press("5")
+        rows = [line for line in lines[5:] if " c" in line[:16]]
+        assert "open" in under_cursor(lines)
+        assert "c5" in under_cursor(lines)
+        assert any("lost" in line for line in rows)
+        assert any("ROLLBACK" in line and "c2" in line for line in rows)
+        assert any("COMMIT" in line and "c3" in line for line in rows)
+        await driven.press("j", "enter")
+        chosen = driven.main.panes["transactions"]
+        assert isinstance(chosen, Transactions)
+        assert chosen.item is not None
+        assert driven.app.view.listing.shown == chosen.item.round_trips + (chosen.item.end == "lost")
+        await driven.press("escape")
+        assert driven.main.pane == "transactions"
+        lines = await driven.press("s")
+        assert "idle▾" in lines[4]
+
+
+async def test_sorting_goes_round_and_turns(busy: Recording, drive: Drive) -> None:
+    async with drive(busy, (200, 60)) as driven:
+        for key, pane in PANES.items():
+            await driven.press(key)
+            for name in (*pane.SORTS[1:], pane.SORTS[0]):
+                head = (await driven.press("s"))[4]
+                assert f"{name}▾" in head or f"{name}▴" in head, name
+            shown = driven.main.panes[driven.main.pane]
+            assert isinstance(shown, TablePane)
+            before = list(shown.items)
+            await driven.press("S")
+            assert [shown.identity(one) for one in shown.items] != [shown.identity(one) for one in before]
+            keys = [(shown.first(one), shown._fields[shown.sorted_by].key(shown, one)) for one in shown.items]  # type: ignore[misc]
+            assert [first for first, _ in keys] == sorted((first for first, _ in keys), reverse=True)
+            assert all(a[1] <= b[1] for a, b in pairwise(keys) if a[0] == b[0])
+
+
+async def test_the_cursor_stays_on_its_item(recording: Recording, drive: Drive) -> None:
+    checkout(recording)
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        await driven.press("2", "j", "j")
+        pane = driven.main.panes["statements"]
+        assert isinstance(pane, Statements)
+        assert pane.item is not None
+        chosen, cursor = pane.identity(pane.item), pane.cursor
+        for _ in range(9):
+            recording.trip(1, query("SELECT brand_new()"), done("SELECT 1") + ready())
+        await driven.arrived(recording)
+        assert not pane.advance(pane._touched_s + 1.9, 1.0), "nothing moves while somebody is at the keys"
+        assert pane.advance(pane._touched_s + 1e6, 1.0)
+        assert "brand_new" in pane.items[0].group.sql
+        assert pane.identity(pane.item) == chosen
+        assert pane.cursor == cursor + 1
+
+
+async def test_a_click_on_a_head_sorts(busy: Recording, drive: Drive) -> None:
+    async with drive(busy) as driven:
+        head = (await driven.press("3"))[4]
+        await driven.pilot.click("#connections", offset=(head.index("live") + 1, 0))
+        assert "live▾" in (await driven.lines())[4]
+        await driven.pilot.click("#connections", offset=(head.index("live") + 1, 0))
+        assert "live▴" in (await driven.lines())[4]
+
+
+async def test_copying(busy: Recording, drive: Drive) -> None:
+    async with drive(busy) as driven:
+        await driven.press("2", "y", "s")
+        assert driven.app.clipboard == "SELECT id FROM items WHERE id IN ($1)"
+        await driven.press("3", "y", "r")
+        assert driven.app.clipboard.startswith("            c1  asyncpg: client_encoding")
+        await driven.press("5", "y", "f")
+        assert driven.app.clipboard == "Q×2"
+
+
+async def test_nothing_from_the_wire_is_obeyed(busy: Recording, drive: Drive) -> None:
+    async with drive(busy, (200, 60)) as driven:
+        for key, count in (("2", len(PANES)), ("3", 6), ("5", 4)):
+            text = "\n".join(await driven.press(key, *"G"))
+            for _ in range(count):
+                text += "\n".join(await driven.press("k"))
+            assert not set(text) & set("\x1b\x07\u202e"), key
+        assert safe(HOSTILE)[:4] in "\n".join(await driven.press("3", "G", "k"))
+
+
+async def test_a_pane_of_nothing_says_so(recording: Recording, drive: Drive) -> None:
+    recording.connect()
+    recording.end()
+    async with drive(recording, (80, 24)) as driven:
+        assert "no statements yet" in "\n".join(await driven.press("2"))
+        assert "no transactions yet" in "\n".join(await driven.press("5"))
+        assert "enter has no use" not in "\n".join(await driven.press("enter"))
+
+
+async def test_paused_panes_stand_still(recording: Recording, drive: Drive) -> None:
+    checkout(recording)
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        before = await driven.press("2", "space")
+        recording.trip(1, query("SELECT more"), done("SELECT 1") + ready())
+        await driven.arrived(recording)
+        pane = driven.main.panes["statements"]
+        assert isinstance(pane, Statements)
+        assert not pane.advance(1e9, 1.0)
+        assert (await driven.lines())[4:-1] == before[4:-1]
+
+
+@pytest.mark.parametrize("key", PANES)
+async def test_every_width_is_filled_exactly(busy: Recording, view_of: Callable[..., View], key: str) -> None:
+    view = view_of(busy)
+    view.trace.update()
+    view.sync()
+    view.tick(0.0)
+    pane = PANES[key](view)
+    while not pane.advance(1e9, 1.0):
+        pass
+    always = {field.name for field in pane.FIELDS if not field.rank}
+    before: set[str] = set()
+    for width in range(60, 241):
+        shown = pane.columns(width)
+        names = {column.name for column in shown}
+        assert names >= always, width
+        assert before <= names, width
+        before = names
+        ends = [0, *(column.end for column in shown)]
+        assert all(column.start >= end for column, end in zip(shown, ends, strict=False)), width
+        assert ends[-1] == width - 1, width
+        for drawn in (*pane.heads(width), *(pane.line(index, width, selected=index == 1) for index in range(pane.count()))):
+            assert cell_len(drawn.text) == drawn.cell_length == width, (width, drawn.text)
+        for item in pane.items:
+            assert {strip.cell_length for strip in pane.details(item, width)} == {width}
+    assert before == {field.name for field in pane.FIELDS}
+
+
+def test_columns_leave_by_rank() -> None:
+    fields = (("a", 0, 10, 0), ("b", 1, 10, 2), ("c", 1, 10, 1), ("sql", 1, 0, 0))
+    assert [column.name for column in fit(fields, 20, 40)] == ["a", "sql"]
+    assert [column.name for column in fit(fields, 20, 44)] == ["a", "c", "sql"]
+    assert [(column.start, column.width) for column in fit(fields, 20, 60)] == [(1, 10), (12, 10), (23, 10), (34, 25)]
+
+
+def test_one_flexible_column_each() -> None:
+    for pane in PANES.values():
+        fields: tuple[Field[Any], ...] = pane.FIELDS
+        assert sum(not field.width for field in fields) == 1
+        assert set(pane.SORTS) <= {field.name for field in fields if field.key is not None}
+
+
+async def test_fifty_thousand_statements_are_gathered_in_slices(recording: Recording, view_of: Callable[..., View]) -> None:
+    """None of them takes long: no slice looks at more than a few hundred statements."""
+    one = recording.connect()
+    for number in range(3_000):
+        recording.trip(one, query(f"SELECT c{number}"), done("SELECT 1") + ready(), 0.1)
+    recording.end()
+    view = view_of(recording)
+    view.trace.update()
+    view.tick(0.0)
+    steps = list(Statements(view).gather())
+    assert steps.count(None) > 2 * 3_000 // 64
+    assert steps[-1] is not None
+    assert len(steps[-1]) == 3_000
