@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PostgreSQL with TLS for the tests; the demo's own has none.
 PG := .pg/18/.ok
 
-.PHONY: demo test check captures-check bench bench-reading clean
+.PHONY: demo test check captures-check bench bench-reading nightly soak suites clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,19 @@ bench: $(VENV)/.ok
 
 bench-reading: $(VENV)/.ok
 	$(BIN)/python -m bench.reading
+
+# What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9.
+nightly: $(VENV)/.ok $(PG)
+	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 3600 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py
+
+# Mixed load for MINUTES: afterwards the recorder's memory and descriptors have to be what they were.
+MINUTES := 30
+soak: $(VENV)/.ok
+	$(BIN)/python -m bench.soak --minutes $(MINUTES)
+
+# The drivers' own test suites, direct and through pgtrace; fetches them, and takes an hour.
+suites: $(VENV)/.ok $(PG)
+	$(BIN)/python -m tests.suites --write docs/suites.md
 
 clean:
 	rm -rf $(VENV) .pg

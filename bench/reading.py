@@ -213,6 +213,8 @@ def main() -> int:
         directory = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgtrace-bench-")))
         directory.mkdir(exist_ok=True)
         recorded = record(directory)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed: no user compiles the modules at each start
+        stats(recorded.shapes[PREPARED])
         shapes: dict[str, list[Shape]] = {name: [] for name in recorded.shapes}
         ratios: list[float] = []
         packets = tshark(recorded)

@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +48,7 @@ from pgtrace.address import (
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
 from pgtrace.durations import duration_ns
 from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
-from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError
+from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError, UsageError
 from pgtrace.exposure import check_exposure, check_loop
 from pgtrace.faults import Rule
 
@@ -56,6 +56,8 @@ START_S: Final = 20.0
 ANSWER_S: Final = 10.0
 STOP_S: Final = 15.0
 PROBE_S: Final = 5.0
+REDACTIONS: Final = ("params", "rows", "literals", "all")
+"""What can be blanked in a capture on request."""
 DEFAULT_KEEP_BYTES: Final = 1 << 30
 """What a temporary capture keeps."""
 
@@ -92,13 +94,20 @@ class Recorder:
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
         faults: Sequence[Rule] = (),
         dial_first: bool = False,
+        redact: Collection[str] = (),
+        max_row_bytes: int | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
         `rtt_ns` the same as a number. `faults` are what faults.parse() makes of rules. `dial_first` connects to the upstream before a driver is answered, and
-        resets the driver where that fails. Raises AddressError, UsageError.
+        resets the driver where that fails. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
+        `max_row_bytes` the rows of each execution beyond that much are left out of it. Raises AddressError, UsageError.
         """
+        if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
+            raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
+        self.redact = tuple(redact)
+        self.max_row_bytes = max_row_bytes
         self.upstream = upstream if isinstance(upstream, Upstream) else parse_upstream(upstream, os.environ)
         self._url = upstream if isinstance(upstream, str) and "://" in upstream else _environment_url()
         self.listen = listen if isinstance(listen, Listen) else parse_listen(listen or "127.0.0.1:0")
@@ -171,6 +180,8 @@ class Recorder:
             "tls": dataclasses.asdict(self._with_certificate()),
             "dial_first": self.dial_first,
             "faults": [dataclasses.asdict(rule) for rule in self.faults],
+            "redact": self.redact,
+            "row_bytes": self.max_row_bytes,
         }
         self._send(settings)
         ready = self._read_line(time.monotonic() + START_S)

@@ -37,8 +37,8 @@ from upstreams import (
 )
 
 from pgtrace.address import Host, Listen, Upstream
-from pgtrace.capture.record import Data, End, Mark, Setting
-from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists, RecorderError, UpstreamError
+from pgtrace.capture.record import Data, Elided, End, Mark, Setting
+from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists, RecorderError, UpstreamError, UsageError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder, probe
 
@@ -354,6 +354,8 @@ def test_a_closed_stdout_is_harmless():
         "temporary": None,
         "rtt_ns": 0,
         "allow_others": False,
+        "redact": [],
+        "row_bytes": None,
         "tls": {},
         "faults": [],
         "dial_first": False,
@@ -382,3 +384,39 @@ def test_probe():
         probe(Upstream((Host("no-such-host.invalid"),)))
     with pytest.raises(UpstreamError, match="No such file or directory"):
         probe(Upstream((Host("/no/such", unix="/no/such"),)))
+
+
+def test_what_is_redacted_never_reaches_the_disk(tmp_path):
+    """Question and answer hold the secret; the capture holds it nowhere, and says what was left out of it."""
+    path = tmp_path / "redacted.pgtrace"
+    secret = b"5ecre7"
+    question = b"Q\0\0\0\x14select '" + secret + b"'\0"
+    one = row(b"\0\1\0\0\0\6" + secret)
+    answer = one * 20 + b"C\0\0\0\x0eSELECT 20\0" + READY[-6:]
+
+    def serve(connection: socket.socket) -> None:
+        read_exactly(connection, len(STARTUP))
+        connection.sendall(READY)
+        while read_exactly(connection, len(question)):
+            connection.sendall(answer)
+
+    with Scripted(serve) as server, recording(server.upstream, write=path, redact=["all"], max_row_bytes=100) as recorder:
+        with connect(recorder) as driver:
+            log_in(driver)
+            for _ in range(3):
+                driver.sendall(question)
+                assert read_exactly(driver, len(answer)) == answer
+        wait_for_end(recorder)
+    found = records_in(path)
+    assert secret not in path.read_bytes()
+    assert b"select '******'" in path.read_bytes()
+    assert [(record.key, record.value) for record in of_kind(found, Setting)] == [
+        ("redact", "literals,params,rows"),
+        ("max_row_bytes", "100"),
+    ]
+    assert sum(record.messages for record in of_kind(found, Elided)) == 3 * (20 - -(-100 // len(one)))
+
+
+def test_a_word_that_cannot_be_redacted():
+    with pytest.raises(UsageError, match="'passwords' cannot be redacted: a list of params, rows, literals, all"):
+        Recorder(ANY_PORT, NOWHERE, redact=["passwords"])

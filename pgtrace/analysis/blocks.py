@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import Close, Data, Made, Record, Rewrite
+from pgtrace.capture.record import Close, Data, Elided, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
 
 KEPT_BYTES: Final = 16 * 1024 * 1024
@@ -19,8 +19,8 @@ KEPT_BYTES: Final = 16 * 1024 * 1024
 _BLOCK_BYTES: Final = 4096
 _PIECE_BYTES: Final = 400
 
-Piece = tuple[int, int, int, bytes]
-"""(time, side, offset, bytes) of one record; the time is the recorder's."""
+Piece = tuple[int, int, int, bytes, int]
+"""(time, side, offset, bytes, bytes left out) of one record; the time is the recorder's. Either of the last two is nothing."""
 
 
 class _Known:
@@ -72,7 +72,9 @@ def _by_connection(records: list[Record]) -> dict[int, list[Piece]]:
     found: dict[int, list[Piece]] = {}
     for record in records:
         if type(record) is Data or type(record) is Rewrite:
-            found.setdefault(record.connection, []).append((record.time_ns, record.side, record.offset, record.data))
+            found.setdefault(record.connection, []).append((record.time_ns, record.side, record.offset, record.data, 0))
         elif type(record) is Made:
-            found.setdefault(record.connection, []).append((record.time_ns, BACKEND, record.offset, record.data))
+            found.setdefault(record.connection, []).append((record.time_ns, BACKEND, record.offset, record.data, 0))
+        elif type(record) is Elided:
+            found.setdefault(record.connection, []).append((record.time_ns, BACKEND, record.offset, b"", record.bytes))
     return found

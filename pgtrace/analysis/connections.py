@@ -26,9 +26,8 @@ from pgtrace.analysis.rows import FLIGHT_KEPT, RUN_KEPT, Entry, Kind, Label, Sha
 from pgtrace.analysis.statements import StatementTable, group_number
 from pgtrace.capture import peer
 from pgtrace.capture.record import DECRYPTED
-from pgtrace.protocol import codes, fields, startup
+from pgtrace.protocol import codes, fields, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.protocol.message import MalformedMessage
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
 from pgtrace.sqltext.replication import created_slot
@@ -211,12 +210,11 @@ class Connection(Observer):
     def startup_parameters(self) -> tuple[tuple[str, str], ...]:
         """The StartupMessage's names and values, in its order."""
         if not self.parameters and self.session is not None and self.session.startup:
-            try:
-                message = startup.startup_class(self.session.startup).parse(self.session.startup)
-            except MalformedMessage:
+            found = heads.startup(self.session.startup) or _version_2(self.session.startup)
+            if found is None:
                 return ()
-            self.parameters = message.parameters
-            self.protocol = self.protocol_requested = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
+            version, self.parameters = found
+            self.protocol = self.protocol_requested = f"{version >> 16}.{version & 0xFFFF}"
         return self.parameters
 
     @property
@@ -701,6 +699,18 @@ _NO_FLIGHTS: Final[Counter[str]] = Counter()
 _NO_NAMES: Final[dict[Any, None]] = {}
 _NO_CODES: Final[list[int]] = []
 """What closed connections have in place of their own."""
+
+
+def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
+    """Version and parameters of a StartupMessage of protocol 2."""
+    from pgtrace.protocol import startup
+    from pgtrace.protocol.message import MalformedMessage
+
+    try:
+        message = startup.Version2StartupMessage.parse(body) if startup.is_version_2(body) else None
+    except MalformedMessage:
+        return None
+    return (message.protocol, message.parameters) if message is not None else None
 
 
 def _together(statements: list[Statement]) -> str:

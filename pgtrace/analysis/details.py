@@ -219,7 +219,10 @@ def _passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[
     position = connection.position if from_start else entry.position
     blocks, place_in_file, shift_ns = trace.blocks_at(position)
     shift_ns -= trace.start_ns + entry.opened_ns
-    for time_ns, side, offset, data in blocks.pieces(place_in_file, connection.number):
+    for time_ns, side, offset, data, left_out in blocks.pieces(place_in_file, connection.number):
+        if left_out and offset >= expected[side]:
+            expected[side] += left_out
+            offsets[side] += left_out
         skip = max(0, expected[side] - offset)
         data = data[skip : ends[side] - offset] if ends[side] > offset else b""
         if data and offset + skip != expected[side]:

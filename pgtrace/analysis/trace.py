@@ -155,9 +155,14 @@ class Trace:
         if self._pending is None:
             self._pending = self._merged()
         changed = False
+        unlooked = 0
         for file, position, records in self._pending:
             changed = True
             self._take(file, position, records)
+            unlooked += len(records)
+            if unlooked < _BATCH:
+                continue
+            unlooked = 0
             if (deadline is not None and time.monotonic() > deadline) or (most_bytes is not None and self.read_bytes > most_bytes):
                 break
         else:
@@ -431,7 +436,9 @@ class Trace:
         elif isinstance(record, End):
             self._ended_files.add(file.number)
         elif isinstance(record, Elided):
-            self._gap(relative, position, file, Gap(record.time_ns, record.connection, record.side, record.bytes, record.messages))
+            connection = self._connection(file, record.connection, position)
+            if connection.session is not None:
+                connection.session.elided(relative, record.messages, record.bytes, record.columns)
 
     def _gap(self, relative: int, position: int, file: _File, record: Gap) -> None:
         self.gaps += 1

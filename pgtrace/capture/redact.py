@@ -14,6 +14,7 @@ the reads were cut. Lengths, types and everything that is no secret stay, so a c
 - A `p` is judged by the Authentication request before it; with none, or a second one for the same request, it is a password.
 - Byte i of a cancel key becomes the first byte of HMAC(key, secret[:i + 1]): nothing has to be held back, and equal keys give equal hashes, so a cancel
   still finds its session. The hash's key lives and dies with the recorder.
+- What else is to be blanked, after start-up too, says Contents (contents.py): with them the Redactor stays on its connection to the end.
 - It fails closed. What cannot be framed is answered with None: that direction (both, where the two no longer agree on what is spoken) is lost for good,
   and its bytes are to be stored as Opaque. So is everything after the backend accepted encryption, unless decrypted() says that it is read as plain
   bytes. Whoever loses bytes of a connection in this phase feeds no more and stores the rest as Opaque.
@@ -29,11 +30,14 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgtrace.framing import LONGEST, LONGEST_ERROR, LONGEST_STARTUP
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+if TYPE_CHECKING:
+    from pgtrace.capture.contents import Contents
 
 BLANK: Final = b"*"
 """What stands for each byte that was blanked."""
@@ -152,11 +156,12 @@ class _Stream:
 class Redactor:
     """The start-up of one connection, both directions. It never raises on any bytes."""
 
-    __slots__ = ("_asked", "_heard", "_key", "_lost", "_offered", "_old", "_ready", "_replies", "_streams", "_untyped")
+    __slots__ = ("_asked", "_contents", "_heard", "_key", "_lost", "_offered", "_old", "_ready", "_replies", "_streams", "_untyped")
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, contents: Contents | None = None) -> None:
         """`key` is the recorder's own, the same for all its connections."""
         self._key = key
+        self._contents = contents
         self._streams = (_Stream(), _Stream())
         self._lost = [False, False]
         self._untyped = True  # the driver has not sent its StartupMessage yet
@@ -173,6 +178,11 @@ class Redactor:
         frontend = self._streams[FRONTEND]
         secret = frontend.head.startswith(b"p") or (frontend.cover is not None and frontend.at < frontend.size)
         return self._ready and not (self._untyped or secret or any(self._lost))
+
+    def is_between(self, side: int) -> bool:
+        """Whether that side stands between two messages."""
+        stream = self._streams[side]
+        return not stream.head and stream.at == stream.size
 
     def decrypted(self) -> None:
         """What follows an accepted SSLRequest is the plain stream: whoever records it ended TLS itself."""
@@ -223,8 +233,11 @@ class Redactor:
         code, length = stream.head[0], int.from_bytes(stream.head[1:], "big")
         if not 4 <= length <= LONGEST:
             return self._lose(FRONTEND)
-        stream.begin(code, length - 4, self._answer() if code == PASSWORD else None)
+        stream.begin(code, length - 4, self._answer() if code == PASSWORD else self._content(FRONTEND, code))
         return position
+
+    def _content(self, side: int, code: int) -> Cover | None:
+        return self._contents.cover(side, code) if self._contents is not None else None
 
     def _answer(self) -> Cover:
         """How to cover the `p` that begins now: by what the backend asked for, and a password where it did not ask."""
@@ -276,7 +289,7 @@ class Redactor:
         if not 4 <= length <= LONGEST:
             return self._lose(BACKEND)
         if code != AUTHENTICATION:
-            stream.begin(code, length - 4, _CancelKey(self._key) if code == KEY_DATA else None)
+            stream.begin(code, length - 4, _CancelKey(self._key) if code == KEY_DATA else self._content(BACKEND, code))
         elif length < 8:
             stream.begin(code, length - 4, _blanked)
         else:

@@ -6,6 +6,7 @@ one line on stderr and an exit code; Ctrl-C is 130; a closed stdout (`| head`) i
 
 from __future__ import annotations
 
+import gc
 import importlib
 import keyword
 import os
@@ -17,10 +18,12 @@ import click
 from pgtrace import __version__
 from pgtrace.errors import PgTraceError
 
-COMMANDS = ("listen", "run", "open", "show", "stats", "check", "diff", "export", "import", "demo")
+COMMANDS = ("listen", "run", "open", "show", "stats", "advise", "check", "diff", "export", "import", "demo")
 """In the order of --help; each is `command` in the module of its name (with a `_` behind it where Python has that word for itself)."""
 INTERRUPTED = 130
 CAPTURE_VERSION = 1
+_COLLECTED_AFTER = 20_000
+"""Objects between two collections of garbage: records come by the thousand, and are freed without it."""
 
 
 class _Commands(click.Group):
@@ -55,6 +58,7 @@ def root(ctx: click.Context) -> None:
 
 def main() -> None:
     """The entry point `pgtrace`."""
+    gc.set_threshold(_COLLECTED_AFTER, 50, 100)
     sys.exit(_run(root))
 
 

@@ -42,6 +42,7 @@ def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui:
         tls=options.driver_tls(),
         faults=options.faults(),
         on_progress=progress,
+        **options.left_out(),
     ) as scene:
         if no_tui:
             _as_table(scene, progress)

@@ -58,6 +58,7 @@ def command(
             tls=tls,
             faults=options.faults(),
             dial_first=dial_first,
+            **options.left_out(),
         ) as recorder,
     ):
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
@@ -78,7 +79,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
             click.echo(f"export {name}={value}", err=True)
     recording.warn_if_unreachable(target)
-    for line in recording.about_tls(recorder, target):
+    for line in (*recording.about_tls(recorder, target), *([] if quiet else recording.about_passwords(recorder))):
         click.echo(f"pgtrace: {line}", err=True)
     if quiet and write is not None:
         while not stop.wait(_TURN_S) and recorder.alive:
@@ -115,7 +116,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         addresses=tuple(recorder.addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
-        notes=tuple(recording.about_tls(recorder, target)),
+        notes=(*recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
         unsaved=write is None,
     )
     run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -14,6 +14,7 @@ from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
 from pgtrace.durations import duration_ns
 from pgtrace.errors import UsageError
+from pgtrace.recorder import REDACTIONS
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
@@ -92,6 +93,22 @@ def recording(command: F) -> F:
             type=Size(),
             help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
         ),
+        click.option(
+            "--redact",
+            multiple=True,
+            type=click.Choice(REDACTIONS),
+            expose_value=False,
+            callback=_keep_in_context,
+            help="Blank parameters, rows, or literals in SQL (passwords in it too) in the capture. May be repeated.",
+        ),
+        click.option(
+            "--max-row-bytes",
+            metavar="N",
+            type=click.IntRange(0),
+            expose_value=False,
+            callback=_keep_in_context,
+            help="Leave the rows of an execution beyond N bytes out of the capture; they are counted.",
+        ),
         click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
         click.option(
             "--fault",
@@ -142,6 +159,18 @@ def faults() -> tuple[Rule, ...]:
     """What `--fault` of the command that runs asks for."""
     rules: tuple[Rule, ...] = in_context("fault", ())
     return rules
+
+
+class LeftOut(TypedDict):
+    """What a Recorder takes for `--redact` and `--max-row-bytes`."""
+
+    redact: tuple[str, ...]
+    max_row_bytes: int | None
+
+
+def left_out() -> LeftOut:
+    """What the command that runs was told to keep out of its capture."""
+    return {"redact": in_context("redact", ()), "max_row_bytes": in_context("max_row_bytes", None)}
 
 
 def upstream(command: F) -> F:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Self
 
 import click
 
@@ -25,3 +25,37 @@ def turns(step: Callable[[], bool], progress: Callable[[], float | None], label:
                     bar.update(now - shown)
                     shown = now
             return
+
+
+class Waiting:
+    """How far it is, on stderr, whenever nothing was printed for long; gone before the next line is printed. A context manager."""
+
+    def __init__(self, label: str, *, quiet: bool = False) -> None:
+        self._label = label
+        self._wanted = not quiet and sys.stderr.isatty()
+        self._quiet_since = time.monotonic()
+        self._shown = False
+
+    def tell(self, progress: float | None) -> None:
+        """It goes on; `progress` is from 0 to 1, or None where that cannot be told."""
+        if self._wanted and progress is not None and time.monotonic() - self._quiet_since > _PATIENCE_S:
+            click.echo(f"\r{self._label}  {min(progress, 1):4.0%}", err=True, nl=False)
+            self._shown = True
+
+    def before(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines, as they are printed."""
+        for line in lines:
+            self._clear()
+            yield line
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._shown:
+            click.echo("\r" + " " * (len(self._label) + 6) + "\r", err=True, nl=False)
+            self._shown = False
+        self._quiet_since = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,7 +43,7 @@ def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]
     """Of those places of rows the ones that a filter selects; those nobody can decide any more are told on stderr. Raises FilterError."""
     selection = chosen.over(trace)
     yield from filter(selection.holds, places)
-    _warn_of_undecided(selection)
+    warn_of_undecided(selection)
 
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
@@ -53,14 +53,16 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
     selection = chosen.over(trace)
     counted = CountedTrace(selection)
     turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)
-    _warn_of_undecided(selection)
+    warn_of_undecided(selection)
     return counted
 
 
-def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace, Iterable[int]]]:
+def rows(
+    files: Iterable[Path], *, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
+) -> Iterator[tuple[Trace, Iterable[int]]]:
     """The trace and the places of its rows, again and again while it is read: of files in their order, of standard input each when it is complete.
 
-    Raises CaptureError.
+    `tell` is told how far the reading is. Raises CaptureError.
     """
     names = [os.fspath(file) for file in files]
     with ending_on_interrupt() as begun:
@@ -69,6 +71,7 @@ def rows(files: Iterable[Path], *, quiet: bool = False) -> Iterator[tuple[Trace,
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
         trace = Trace.open(imports.paths, names=imports.names)
         for places in _as_completed(imports, trace) if names == [STDIN] else _in_order(imports, trace):
+            tell(_progress(imports, trace))
             yield trace, places
     imports.tell()
 
@@ -110,7 +113,7 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
     return trace.read_bytes / max(1, trace.size_bytes)
 
 
-def _warn_of_undecided(selection: Selection) -> None:
+def warn_of_undecided(selection: Selection) -> None:
     if selection.undecided:
         click.echo(
             f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept",

@@ -75,6 +75,13 @@ def about_tls(recorder: Recorder, upstream: Upstream) -> list[str]:
     return lines
 
 
+def about_passwords(recorder: Recorder) -> list[str]:
+    """That a password written in SQL is recorded like all SQL, where it is."""
+    if {"literals", "all"} & set(recorder.redact):
+        return []
+    return ["a password written in SQL (CREATE ROLE ... PASSWORD '...') is recorded like all SQL; --redact literals blanks it"]
+
+
 def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
     """One line on stderr where the recorder could not record everything; with `verbose` all it had to say."""
     if verbose and recorder.log:

@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], with_hex: bool, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
     from pgtrace.cli.output import write
+    from pgtrace.cli.progress import Waiting
     from pgtrace.cli.reading import rows, select, warn_of_losses
     from pgtrace.report import messages
     from pgtrace.report.encoding import as_json as encoded
 
     lines: Iterator[str]
     introduced: set[int] | None = set() if verbose else None
-    for trace, listed in rows(files, quiet=quiet):
-        places = listed if chosen is None else select(trace, chosen, listed)
-        if as_json:
-            lines = (encoded(about) for about in messages.rows_as_json(trace, places))
-        else:
-            lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose, introduced=introduced)
-        if not write(lines):
-            break
+    with Waiting("reading", quiet=quiet) as waiting:
+        for trace, listed in rows(files, quiet=quiet, tell=waiting.tell):
+            places = listed if chosen is None else select(trace, chosen, listed)
+            if as_json:
+                lines = (encoded(about) for about in messages.rows_as_json(trace, places))
+            else:
+                lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose, introduced=introduced)
+            if not write(waiting.before(lines)):
+                break
     warn_of_losses(trace)

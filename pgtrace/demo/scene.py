@@ -57,6 +57,8 @@ def open_scene(
     rtt_ns: int = 0,
     tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
     faults: Sequence[Rule] = (),
+    redact: tuple[str, ...] = (),
+    max_row_bytes: int | None = None,
     on_progress: Progress = _silent,
 ) -> Iterator[Scene]:
     """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
@@ -67,7 +69,17 @@ def open_scene(
         with EmbeddedServer() as server:
             prepare(server)
             upstream = parse_upstream(f"{server.host}:{server.port}", {})
-            with Recorder(listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns, tls=tls, faults=faults) as recorder:
+            with Recorder(
+                listen,
+                upstream,
+                write=write,
+                keep_bytes=keep_bytes,
+                rtt_ns=rtt_ns,
+                tls=tls,
+                faults=faults,
+                redact=redact,
+                max_row_bytes=max_row_bytes,
+            ) as recorder:
                 yield Scene(server, recorder)
 
 

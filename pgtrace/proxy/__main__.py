@@ -21,16 +21,19 @@ import signal
 import sys
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.address import Listen, Upstream
-from pgtrace.capture.record import End
+from pgtrace.capture.record import End, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
 from pgtrace.faults import Rule
 from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Scribe, Tape, Writer
+
+if TYPE_CHECKING:
+    from pgtrace.capture.hiding import Hiding
 
 SWITCH_INTERVAL_S: Final = 0.001
 """How long the writer thread may keep the loop from a socket that is ready."""
@@ -52,6 +55,8 @@ class Process:
         self.path = Path(settings["path"])
         self.keep_bytes: int | None = settings["keep_bytes"]
         self.temporary: str | None = settings["temporary"]
+        self.redact: list[str] = settings["redact"]
+        self.row_bytes: int | None = settings["row_bytes"]
         self._draining = False
         self._stopped: asyncio.Event
 
@@ -64,6 +69,17 @@ class Process:
         from pgtrace.capture.segments import SegmentWriter
 
         return SegmentWriter(self.path, self.keep_bytes)
+
+    def hiding(self, tape: Tape) -> Hiding | None:
+        """What to leave out of the capture, which says so; nothing where nothing was asked for."""
+        if not self.redact and self.row_bytes is None:
+            return None
+        from pgtrace.capture.hiding import Hiding
+
+        hiding = Hiding(os.urandom(32), self.redact, self.row_bytes)
+        tape.add(Setting(monotonic_ns(), "redact", ",".join(sorted(hiding.chosen))))
+        tape.add(Setting(monotonic_ns(), "max_row_bytes", "" if self.row_bytes is None else str(self.row_bytes)))
+        return hiding
 
     async def run(self) -> None:
         """Record until told to stop, or until nobody is left."""
@@ -83,7 +99,7 @@ class Process:
         )
         await server.start()
         try:
-            scribe = Scribe(self.writer())
+            scribe = Scribe(self.writer(), self.hiding(tape))
         except BaseException:
             server.stop_listening()
             raise
@@ -140,6 +156,7 @@ class Process:
 def main() -> None:
     """Read the configuration, run, and end the process with everything it holds."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.set_blocking(1, False)  # a parent that reads no answers must not stop the loop: they are dropped
     _raise_file_limit()
     try:
         process = Process(json.loads(_first_line()))

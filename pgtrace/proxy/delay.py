@@ -33,6 +33,7 @@ class Delayed(asyncio.Protocol):
         "_at",
         "_byte_ns",
         "_bytes",
+        "_doomed",
         "_due_ns",
         "_faults",
         "_free_ns",
@@ -57,7 +58,8 @@ class Delayed(asyncio.Protocol):
         self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[leg.side]
         self._at = 0  # bytes of the first that waits which have gone on
         self._free_ns = 0  # the next piece goes on then
-        self._stopped = False  # by a fault
+        self._doomed = False  # a fault waits to strike here: nothing behind it will pass
+        self._stopped = False  # a fault has struck
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.target.connection_made(transport)
@@ -78,6 +80,8 @@ class Delayed(asyncio.Protocol):
         return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._leg.lost:  # the session has been given up already
+            return
         self._leg.peer.write = self._leg.peer.discard
         self._end(self._lose, exc)
 
@@ -116,29 +120,29 @@ class Delayed(asyncio.Protocol):
         self._steer()
 
     def _pass(self, action: Callable[[bytes], None], data: bytes) -> None:
-        if self._stopped:
+        if self._stopped or self._doomed:
             return
         if self._faults is None:
             self._queue(action, data)
         else:
             for step in self._faults.steps(self._leg.side, data):
-                if self._stopped:
-                    return
                 if isinstance(step, bytes):
                     self._queue(action, step)
                 elif step.action == "delay":
-                    self._due_ns = max(self._due_ns, self._arrives()) + self._faults.duration(step)
+                    self._due_ns = max(self._due_ns, self._arrives()) + self._faults.hold(step)
                 else:
+                    self._doomed = True
                     self._later(self._faults.strike, step)
+                    break
         self._steer()
 
     def _queue(self, action: Callable[[bytes], None], data: bytes) -> None:
-        if data and not self._stopped:
+        if data:
             self._bytes += len(data)
             self._later(action, data)
 
     def _end(self, action: Callable[[Any], Any], argument: Any) -> None:
-        if self._faults is not None and not self._stopped:
+        if self._faults is not None and not self._stopped and not self._doomed:
             side = self._leg.side
             self._queue(self._write if side == FRONTEND else self._receive, self._faults.rest(side))
             self._due_ns = max(self._due_ns, self._arrives()) + self._faults.ending(side)

@@ -27,41 +27,14 @@ from pgtrace.faults import ALWAYS, AT_A_MESSAGE, EITHER, Rule
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import FRONTEND
+from pgtrace.proxy.book import Book
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.replies import Replies
-from pgtrace.regex.automaton import Pattern, TooCostly
 
 PIECES_A_SECOND: Final = 100
 """How often a limited direction gets bytes."""
 
 Step = bytes | Rule
-
-
-class Book:
-    """The rules of a recorder, and which of them are used up."""
-
-    def __init__(self, rules: Iterable[Rule], warn: Callable[[str], None]) -> None:
-        self.rules = tuple(dict.fromkeys(rules))
-        self._patterns = {rule.pattern: Pattern(rule.pattern) for rule in self.rules if rule.pattern}
-        self._spent: set[Rule] = set()
-        self._warn = warn
-
-    def spend(self, rule: Rule) -> bool:
-        """Whether the rule may strike (once more)."""
-        if rule.once and rule in self._spent:
-            return False
-        self._spent.add(rule)
-        return True
-
-    def found(self, rule: Rule, body: bytes) -> bool:
-        """Whether the body has what the rule looks for."""
-        if not rule.pattern:
-            return True
-        try:
-            return self._patterns[rule.pattern].search(body.decode("utf-8", "surrogateescape"))
-        except TooCostly:
-            self._warn(f"fault `{rule.text}`: the expression needs too many states for the messages it meets")
-            return False
 
 
 class _Flow:
@@ -70,7 +43,7 @@ class _Flow:
     __slots__ = ("after", "begun", "cut_at", "cutting", "decided", "ended", "held", "passed", "sent")
 
     def __init__(self) -> None:
-        self.held = b""  # bytes of a message about which nothing has been decided
+        self.held = bytearray()  # bytes of a message about which nothing has been decided
         self.begun = 0  # bytes of the message that has not ended, as they came
         self.decided = False
         self.sent = 0  # bytes of it that have been passed on
@@ -87,8 +60,6 @@ class Faults:
     def __init__(self, book: Book, session: Session) -> None:
         self._book = book
         self._session = session
-        self._flows = (_Flow(), _Flow())
-        self._seen: dict[Rule, int] = {}
         self._chance = random.Random(session.number)  # noqa: S311 (no secret)
         self._over = False
         self._ignore: Callable[[], None]
@@ -96,8 +67,7 @@ class Faults:
         self._at_messages = tuple(rule for rule in rules if rule.moment in AT_A_MESSAGE)
         self._bodies = frozenset((rule.side, rule.code) for rule in self._at_messages if rule.pattern)
         self._after_bytes = tuple(rule for rule in rules if rule.moment == "bytes")
-        self._framer = Framer(kept_bytes=0)
-        self._replies = Replies()
+        self.start_anew()
         self._timers: list[asyncio.TimerHandle] = []
         always = [rule for rule in rules if rule.moment == ALWAYS]
         for rule in always:
@@ -115,11 +85,17 @@ class Faults:
                 self._timers.append(self._session.loop.call_later(rule.threshold / 1e9, self._strike_if_unspent, rule))
             elif rule.moment == "connect" and self._book.spend(rule):
                 if rule.action == "delay":
-                    self._note(rule)
-                    wait_s += self.duration(rule) / 1e9
+                    wait_s += self.hold(rule) / 1e9
                 else:
                     self.strike(rule)
         return wait_s
+
+    def start_anew(self) -> None:
+        """The driver's first message goes to another connection of the upstream: what passed to and from the one before never was."""
+        self._flows = (_Flow(), _Flow())
+        self._seen: dict[Rule, int] = {}
+        self._framer = Framer(kept_bytes=0)
+        self._replies = Replies()
 
     def cancel(self) -> None:
         """The session is over."""
@@ -134,6 +110,11 @@ class Faults:
         """ns of a delay this time."""
         return max(0, rule.amount + (self._chance.randint(-rule.spread_ns, rule.spread_ns) if rule.spread_ns else 0))
 
+    def hold(self, rule: Rule) -> int:
+        """ns that what stands behind the place of a delay waits."""
+        self._note(rule)
+        return self.duration(rule)
+
     def steps(self, side: int, data: bytes) -> list[Step]:
         """What is to become of a read: bytes to pass on, and rules that strike between them."""
         steps: list[Step] = _joined(self._at_their_messages(side, data)) if self._at_messages else [data]
@@ -142,7 +123,7 @@ class Faults:
     def rest(self, side: int) -> bytes:
         """What was held of a side that has ended."""
         flow = self._flows[side]
-        held, flow.held = flow.held, b""
+        held, flow.held = bytes(flow.held), bytearray()
         return held
 
     def ending(self, side: int) -> int:
@@ -152,9 +133,7 @@ class Faults:
             return 0
         flow.ended = True
         rules = [rule for rule in self._book.rules if rule.moment == "end" and rule.side in (side, EITHER)]
-        for rule in rules:
-            self._note(rule)
-        return sum(self.duration(rule) for rule in rules)
+        return sum(self.hold(rule) for rule in rules)
 
     def strike(self, rule: Rule) -> None:
         """End or stop the connection, here and now."""
@@ -196,10 +175,13 @@ class Faults:
         steps: list[Step] = []
         position = 0
         for code, _, size in self._framer.feed(side, data):
+            before = len(steps)
             stop = len(data) if code == codes.OPAQUE else max(position, position + size - flow.begun)
             self._piece(flow, side, code, data[position:stop], steps, whole=True)
             flow.begun = 0
             position = stop
+            if any(isinstance(step, Rule) and step.action != "delay" for step in steps[before:]):
+                return steps  # nothing behind it will pass
         if position < len(data):
             flow.begun += len(data) - position
             self._piece(flow, side, self._framer.begun(side), data[position:], steps, whole=False)
@@ -214,7 +196,7 @@ class Faults:
                 return
             flow.decided = True
             self._decide(flow, side, code, steps)
-        data, flow.held = flow.held, b""
+        data, flow.held = bytes(flow.held), bytearray()
         if flow.cutting is not None and flow.sent + len(data) >= flow.cut_at:
             steps += (data[: flow.cut_at - flow.sent], flow.cutting)
             flow.cutting = None
@@ -228,7 +210,7 @@ class Faults:
 
     def _decide(self, flow: _Flow, side: int, code: int, steps: list[Step]) -> None:
         """What happens before, inside and after a message, now that it is known."""
-        body = flow.held[4 if code > 255 else 5 :]
+        body = bytes(flow.held[4 if code > 255 else 5 :])
         here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._is_it(rule, body)]
         now = [rule for rule in here if not rule.reply]
         if side == FRONTEND:
@@ -239,9 +221,7 @@ class Faults:
             begins, ends = self._replies.received(code)
         before = [rule for rule in (*now, *begins) if rule.moment == "before" and self._book.spend(rule)]
         steps += before
-        self._note_delays(before)
         flow.after = tuple(rule for rule in (*now, *ends) if rule.moment == "after" and self._book.spend(rule))
-        self._note_delays(flow.after)
         flow.cutting = next((rule for rule in now if rule.moment == "inside" and self._book.spend(rule)), None)
         length = int.from_bytes(flow.held[:4], "big") if code > 255 else 1 + int.from_bytes(flow.held[1:5], "big")
         flow.cut_at = max(1, length // 2)
@@ -252,11 +232,6 @@ class Faults:
             return False
         self._seen[rule] = self._seen.get(rule, 0) + 1
         return rule.number in (0, self._seen[rule])
-
-    def _note_delays(self, rules: Iterable[Rule]) -> None:
-        for rule in rules:
-            if rule.action == "delay":
-                self._note(rule)
 
     # Bytes.
 

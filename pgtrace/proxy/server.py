@@ -29,9 +29,10 @@ from pgtrace.capture.record import Fact, Mark, Open, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.faults import Rule
+from pgtrace.proxy.book import Book
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
-from pgtrace.proxy.faults import Book, Faults
+from pgtrace.proxy.faults import Faults
 from pgtrace.proxy.peers import Found, Peers
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.startup import Reception

@@ -265,7 +265,7 @@ class Reception(asyncio.Protocol):
         if self._unread:
             self._forward(self._unread)
             self._unread = b""
-        leg.use(leg)
+        self._transport.set_protocol(leg.delayed or leg)
         if leg.eof:
             leg.eof_received() if leg.delayed is None else leg.delayed.eof_received()
         else:
@@ -280,6 +280,8 @@ class Reception(asyncio.Protocol):
         first, session = self._opened, self.session
         try:
             self.fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
+            if session.faults is not None:
+                session.faults.start_anew()
             opened = await self._leg(first.endpoint, not first.encrypted)
         except UpstreamError:
             session.backend.lost = True
@@ -301,7 +303,6 @@ class Reception(asyncio.Protocol):
         leg = self.session.frontend
         if self.session.is_delayed and leg.delayed is None:
             leg.delayed = Delayed(leg, leg)
-            self._transport.set_protocol(leg.delayed)
         if leg.delayed is not None:
             leg.delayed.forward(data)
         else:

@@ -11,6 +11,9 @@ The loop appends, a thread writes. Between them stand three rules:
 
 What a failing disk refuses becomes a Gap too; records that are not bytes (a connection that opened, a mark) are kept and written with it when the disk takes
 data again.
+
+What the user wants left out (capture/hiding.py) is the thread's work as well, the last step before the disk. That is done for each read, and only where it
+was asked for.
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic_ns
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pgtrace.capture.record import NEITHER, Data, Gap, Made, Opaque, Record, Rewrite, decode_all, encode, encode_parts
+from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Made, Opaque, Record, Rewrite, decode_all, encode, encode_parts
 from pgtrace.protocol.codes import BACKEND
+
+if TYPE_CHECKING:
+    from pgtrace.capture.hiding import Hiding
 
 ROOM_BYTES: Final = 16 * 1024 * 1024
 """Bytes that may wait for the disk, objects included."""
@@ -171,12 +177,13 @@ class Tape:
 class Scribe:
     """The writer thread: pieces in, blocks of the capture out."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, hiding: Hiding | None = None) -> None:
         self.error: str | None = None
         """Why the last write failed, None while the disk takes what it gets."""
         self.lost_bytes = 0
         """Bytes the disk refused."""
         self._writer = writer
+        self._hiding = hiding
         self._kept: list[Record] = []
         self._lost: dict[tuple[int, int], list[int]] = {}
         self._position = writer.append([], [])
@@ -203,6 +210,9 @@ class Scribe:
         self._writer.close()
 
     def _write(self, parts: list[bytes], notes: list[Record]) -> None:
+        if self._hiding is not None:
+            notes = self._hiding(decode_all(b"".join(parts)))
+            parts = encode_parts(notes)
         if self._kept or self._lost:
             now = monotonic_ns()
             late = self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
@@ -235,6 +245,9 @@ class Scribe:
                 case Opaque():
                     size = record.length
                     where = (record.connection, record.side)
+                case Elided():
+                    size = record.bytes
+                    where = (record.connection, record.side)
                 case Gap():
                     size, count = record.bytes, record.records
                     where = (record.connection, record.side)
@@ -246,5 +259,6 @@ class Scribe:
             total = lost.setdefault(where, [0, 0])
             total[0] += size
             total[1] += count
-        self.lost_bytes += sum(size for size, _ in lost.values()) - sum(size for size, _ in self._lost.values())
+            if type(record) is not Gap:  # whoever wrote the Gap has counted its bytes
+                self.lost_bytes += size
         self._kept, self._lost = kept, lost

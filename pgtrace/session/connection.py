@@ -25,6 +25,8 @@ from pgtrace.session.events import Observer, Tally
 from pgtrace.session.exchanges import Exchanges
 from pgtrace.session.memory import Memory
 
+_DATA_ROW = ord("D")
+
 
 class Session(Exchanges):
     """The state machine of one connection."""
@@ -50,6 +52,26 @@ class Session(Exchanges):
         self._offsets[side] += length
         self.unreadable = True
         self.observer.alone(side, codes.OPAQUE, b"", length, time_ns)
+
+    def elided(self, time_ns: int, messages: int, size: int, columns: int) -> None:
+        """Rows that passed and were left out of the capture: `messages` DataRows with `columns` columns together. They count."""
+        self.settle()
+        self.bytes[BACKEND] += size
+        self._offsets[BACKEND] += size
+        current = self.round_trips.current
+        if current is None:
+            return
+        if current.first_answer_ns is None:
+            current.first_answer_ns = time_ns
+        current.received_bytes += size
+        if not messages:
+            return
+        current.rows += messages
+        if current.received[-1:] != b"D":
+            current.received.append(_DATA_ROW)
+        self._tally.backend[_DATA_ROW] += messages
+        if self._owed:
+            self._data_rows(self._owed[0], messages, columns // messages)
 
     def decrypted(self) -> None:
         """What follows the acceptance of TLS is the plain stream."""

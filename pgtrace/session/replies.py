@@ -52,7 +52,7 @@ class Replies(Copying, Failures):
                 if received[-1:] != b"D":
                     received.append(code)
                 if queue:
-                    self._data_row(queue[0], body)
+                    self._data_rows(queue[0], 1, int.from_bytes(body[:2], "big"))
                 continue
             letter = code if code < 256 else STAND_INS.get(code) or body[0]
             if (letter != 0x64 or received[-1:] != b"d") and len(received) < events.FLIGHT_MESSAGES_KEPT:
@@ -71,10 +71,10 @@ class Replies(Copying, Failures):
             return None
         return last if self._offsets[BACKEND] == last.offsets[BACKEND] + last.received_bytes else None
 
-    def _data_row(self, item: Owed, body: bytes) -> None:
-        item.rows += 1
+    def _data_rows(self, item: Owed, messages: int, columns: int) -> None:
+        """So many DataRows, each with so many columns."""
+        item.rows += messages
         if item.columns is None:
-            columns = int.from_bytes(body[:2], "big")
             formats: tuple[int, ...] = ()  # a Query whose RowDescription was not seen: text
             if item.kind == owed.EXECUTE:
                 portal = self.statements.live_portals.get(item.portal)
@@ -82,8 +82,8 @@ class Replies(Copying, Failures):
             binary = sum(1 for one in formats if one) if len(formats) > 1 else (columns if formats and formats[0] else 0)
             item.columns = (max(0, columns - binary), binary)
         text, binary = item.columns
-        self._tally.values_text += text
-        self._tally.values_binary += binary
+        self._tally.values_text += text * messages
+        self._tally.values_binary += binary * messages
 
     def _command_complete(self, time_ns: int, body: bytes) -> None:
         if not self._owed:

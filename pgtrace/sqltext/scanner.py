@@ -45,9 +45,9 @@ _NEXT: Final = re.compile(
     r"|(?P<punctuation>[,()\[\].;:])"
     r"|(?P<other>[\s\S])"
 )
-_CONTINUED: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+)*+'")
-_COMMENT_ENDS: Final = re.compile(r"/\*|\*/")
-_ESCAPED_END: Final = re.compile(r"(?:[^'\\]++|\\[\s\S]|'')*+")
+CONTINUED: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+)*+'")
+COMMENT_ENDS: Final = re.compile(r"/\*|\*/")
+ESCAPED_INSIDE: Final = re.compile(r"(?:[^'\\]++|\\[\s\S]|'')*+")
 COMMENT: Final = re.compile(r"--|/\*")
 _LASTING_OPERATOR: Final = re.compile(r"[~!@#^&|`?%]")
 
@@ -62,13 +62,13 @@ def _plain_end(sql: str, position: int, quote: str) -> int:
 
 
 def _escaped_end(sql: str, position: int) -> int:
-    match = _ESCAPED_END.match(sql, position)
+    match = ESCAPED_INSIDE.match(sql, position)
     return min(len(sql), (match.end() if match else position) + 1)
 
 
 def _comment_end(sql: str, position: int) -> int:
     depth = 1
-    for match in _COMMENT_ENDS.finditer(sql, position):
+    for match in COMMENT_ENDS.finditer(sql, position):
         depth += 1 if match.group() == "/*" else -1
         if not depth:
             return match.end()
@@ -109,7 +109,7 @@ def tokens(sql: str) -> Iterator[Token]:
                 kind = "string"
                 while True:
                     position = _plain_end(sql, position, "'") if group == "plain" else _escaped_end(sql, position)
-                    more = _CONTINUED.match(sql, position)
+                    more = CONTINUED.match(sql, position)
                     if more is None:
                         break
                     position = more.end()

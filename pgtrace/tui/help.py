@@ -21,7 +21,7 @@ _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
     ((("BDE×100 S", "flight"),), "100 executions behind one Sync: pipelined"),
     ((("▸ SSL · Start · p", "dim"),), "folded: the set-up round trips of one connection"),
     ((("╭ │ ╰ ", "dim"), ("┊", "attention")), "transaction opens, goes on, closes, has failed"),
-    ((("✗ ", "error"), ("╱╱", "attention"), (" ≥", "text")), "error; gap in the capture; at least"),
+    ((("✗ ", "error"), ("! ╱╱", "attention"), (" ≥", "text")), "error; in a finding; gap in the capture; at least"),
     ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a named statement; binary, text, mixed"),
     ((("━ ", "bar"), ("╌", "faint")), "waiting for the server; idle time cut out of the axis"),
 )

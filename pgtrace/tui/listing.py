@@ -113,6 +113,10 @@ class Listing:
         """Rows not looked at yet."""
         return self.rows - self._seen
 
+    def item(self, place: int) -> Item:
+        """The row at a place, listed or not, as a line of its own."""
+        return Item(place, (self._then_open.get(place) or self.trace.rows[place],), (place,), False)
+
     def __getitem__(self, index: int) -> Item:
         place = self._places[index]
         places = tuple(self._members.get(place, (place,)))

@@ -123,13 +123,13 @@ def rail(row: Row) -> tuple[str, str]:
     return ("│", "dim") if before == "T" else (" ", "dim")
 
 
-def marks(item: Item) -> list[tuple[str, str]]:
-    """The three cells `!+f` as (text, role) runs."""
+def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
+    """The three cells `!+f` as (text, role) runs: an error or a finding, a statement prepared or used again, the formats."""
     shapes = [row.shape for row in item.rows]
     statement = "+" if any(shape.prepares for shape in shapes) else "=" if any(shape.reuses for shape in shapes) else " "
     formats = "".join(sorted({letter for shape in shapes for letter in shape.formats}))
     return [
-        ("✗" if any(shape.errors for shape in shapes) else " ", "error"),
+        ("✗", "error") if any(shape.errors for shape in shapes) else ("!" if found else " ", "attention"),
         (statement, "text"),
         (formats if len(formats) < 2 else "m", "dim"),
     ]

@@ -17,6 +17,7 @@ from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.layout import Layout
 from pgtrace.tui.listing import Selection
+from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.tables import TablePane
 from pgtrace.tui.tabs import PANES
 from pgtrace.tui.view import View
@@ -89,6 +90,8 @@ class MainScreen(Layout):
         self._came_from = self.pane
         self.pane = "timeline"
         self._select(event.selection)
+        if event.place is not None:
+            self.timeline.go_to_place(event.place)
 
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self._close_menu(event.offer)
@@ -119,7 +122,7 @@ class MainScreen(Layout):
         self._turn()
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next or previous error or gap."""
+        """Go to the next or previous error or gap, or to the first row of a finding."""
         if not self.timeline.go_to_problem(direction):
             so_far = "" if self.view.loaded else " so far"
             self.footer.say(f"no further problem{so_far}" if direction > 0 else "no problem before this")
@@ -168,7 +171,7 @@ class MainScreen(Layout):
     def _offers(self) -> list[copying.Offer]:
         """What can be copied at the moment."""
         pane = self.panes[self.pane]
-        if isinstance(pane, TablePane) and not self.helping:
+        if isinstance(pane, (TablePane, Findings)) and not self.helping:
             return pane.offers()
         if pane is not self.timeline or self.helping:
             return []

@@ -11,6 +11,7 @@ from pgtrace.tui import rowtext
 from pgtrace.tui.lines import Line, cells, cut
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
 from pgtrace.tui.timeline import Timeline
@@ -35,6 +36,7 @@ PANES = (
     Pane("3", "connections", "Connections", "Conns", Connections),
     Pane("4", "drivers", "Drivers", "Drivers", Drivers),
     Pane("5", "transactions", "Transactions", "Txs", Transactions),
+    Pane("6", "findings", "Findings", "Find", Findings),
 )
 
 
@@ -73,6 +75,8 @@ class Tabs(LineWidget):
             title = pane.short if self.narrow else pane.title
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
+            if pane.name == "findings" and self.view.snapshot.findings:
+                line.add(f" {len(self.view.snapshot.findings)}", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
         text, role = shown(self.view, line.room - 2)

@@ -6,6 +6,7 @@ on the same line of the screen. Following, it is on the last row. Any move up en
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import ClassVar
 
 from textual import events
@@ -77,7 +78,7 @@ class Timeline(ListWidget):
     def hints(self) -> Hints:
         view, item = self.view, self.item
         found = [("enter", "inspect")]
-        found += [("n", "next problem")] if view.survey.problems else []
+        found += [("n", "next problem")] if view.survey.problems or view.snapshot.findings else []
         found += [("c", "connection")] if view.listing.selection.everything else [("esc", "all rows")]
         found += [("y", "copy"), ("t", "time")]
         found += [("space", "go on" if view.paused else "pause")] if view.growing or view.paused else []
@@ -130,11 +131,12 @@ class Timeline(ListWidget):
         super().go(self.view.listing.index(place))
 
     def go_to_problem(self, direction: int) -> bool:
-        """Put the cursor on the next error or gap, or the previous one; whether there is one."""
-        item, survey = self.item, self.view.survey
+        """Put the cursor on the next error, gap or first row of a finding, or the previous one; whether there is one."""
+        item = self.item
         if item is None:
             return False
-        places = survey.after(item.place) if direction > 0 else survey.before(item.place)
+        problems = self.view.problems()
+        places = problems[bisect_right(problems, item.place) :] if direction > 0 else problems[: bisect_left(problems, item.place)][::-1]
         place = next((place for place in places if place not in item.places and self.view.listing.shows(place)), None)
         if place is not None:
             self.go_to_place(place)

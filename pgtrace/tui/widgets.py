@@ -33,11 +33,12 @@ RIGHT_BUTTON: Final = 3
 
 
 class Chosen(Message):
-    """These rows of the timeline are wanted."""
+    """These rows of the timeline are wanted, and of them that one first."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, place: int | None = None) -> None:
         super().__init__()
         self.selection = selection
+        self.place = place
 
 
 class LineWidget(Widget):

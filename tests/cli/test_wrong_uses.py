@@ -239,6 +239,20 @@ def test_an_embedded_upstream_without_its_package(command):
     assert found.returncode == USAGE
 
 
+@pytest.mark.parametrize("option", ["--redact=literals", "--redact=all", "-q"])
+def test_listen_says_that_passwords_in_sql_are_recorded_where_they_are_and_words_are_wanted(option):
+    command = [sys.executable, "-m", "pgtrace", "listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", option]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
+        assert listening.stderr is not None
+        try:
+            assert listening.stderr.readline().startswith("pgtrace: 127.0.0.1:")
+            assert "listening all the same" in listening.stderr.readline()
+            listening.send_signal(signal.SIGINT)
+            assert "--redact" not in listening.stderr.read()
+        finally:
+            listening.kill()
+
+
 @pytest.mark.parametrize(("upstream", "reason"), [(NO_HOST, "the name cannot be resolved"), ("127.0.0.1:1", "Connection refused")])
 def test_listen_warns_and_goes_on(upstream, reason):
     """The server may come later; until then each driver is told why."""
@@ -251,6 +265,7 @@ def test_listen_warns_and_goes_on(upstream, reason):
             warning = one_line(listening.stderr.readline())
             assert reason in warning
             assert "listening all the same" in warning
+            assert "--redact literals" in one_line(listening.stderr.readline())
             with pytest.raises(psycopg.OperationalError, match=f"(?s)pgtrace: .*{reason}"):
                 psycopg.connect(host="127.0.0.1", port=int(found[1]), user="me", connect_timeout=20)
             listening.send_signal(signal.SIGINT)

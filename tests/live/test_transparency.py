@@ -6,6 +6,7 @@ Server and client are real, or plain sockets where real ones would refuse: nothi
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import socket
 import struct
@@ -80,7 +81,7 @@ def test_64_mib_through_copy_in_and_out(server, proxy, trace_of):
 
 # Mutated messages.
 
-MUTANTS = 20_000
+MUTANTS = 500_000 if "PGTRACE_NIGHTLY" in os.environ else 20_000
 TOGETHER = 40
 """Mutants of each side on one connection that runs already."""
 GREETING = b"".join(

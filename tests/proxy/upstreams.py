@@ -144,11 +144,11 @@ def records(recorder: Recorder) -> list[Record]:
 
 def records_in(path: Path) -> list[Record]:
     """All the records of a capture."""
-    reader = CaptureReader(path)
     found: list[Record] = []
-    while blocks := reader.read():
-        for block in blocks:
-            found += block.records
+    with contextlib.closing(CaptureReader(path)) as reader:
+        while blocks := reader.read():
+            for block in blocks:
+                found += block.records
     return found
 
 

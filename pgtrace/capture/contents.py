@@ -1,0 +1,246 @@
+"""What `--redact` blanks besides the protocol's own secrets: parameters, rows, literals.
+
+| message | `params` | `rows` | `literals` | kept |
+|---|---|---|---|---|
+| Bind, FunctionCall | values | | | names, formats, lengths, NULLs |
+| DataRow, FunctionCallResponse | | values | | number of columns, lengths, NULLs |
+| CopyData | | everything | | |
+| Query, Parse | | | literals, numbers, comments in the SQL | the tokens (sqltext/blanking.py), names, types |
+| ErrorResponse, NoticeResponse | texts | texts | texts | severity, SQLSTATE, position, names of objects, place in the source |
+| NotificationResponse | payload | payload | payload | process id, channel |
+| CopyFail | reason | reason | reason | |
+
+The texts of errors quote values of all three ("invalid input syntax for type integer: ...", "Key (email)=(...) already exists", "parameter $1 = ..."), and what
+is notified comes from a literal or a parameter: they are blanked whatever was chosen.
+
+Each message is walked by a plan, a generator that says what comes next and gets what was read of it; it goes on wherever a read was cut, holds no values,
+and takes any bytes. What a plan does not expect behind its end is blanked.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from typing import Final
+
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.sqltext.blanking import Blanking
+
+CHOICES: Final = ("params", "rows", "literals")
+
+Plan = Generator[tuple[int, int], bytes, None]
+"""(what, how much) of it; what was read comes back, of KEEP and TEXT (its first TEXT_KEPT bytes) alone."""
+
+KEEP, SKIP, TEXT, HIDDEN_TEXT, SQL, VALUES = range(6)
+"""Bytes to keep and know, bytes to keep, a text up to its zero byte: kept, hidden, as SQL; values behind their lengths."""
+TEXT_KEPT: Final = 64
+ERROR_FIELDS_KEPT: Final = frozenset(b"SVCPpstcdnFLR")
+_UNSAFE_ENCODINGS: Final = frozenset(
+    {"BIG5", "GB18030", "GBK", "JOHAB", "MSKANJI", "SHIFTJIS", "SHIFTJIS2004", "SJIS", "UHC", "WIN932", "WIN936", "WIN949", "WIN950",
+     "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
+)  # fmt: skip
+"""Those that only clients have: the second byte of a character may be a backslash."""
+SQL_REMEMBERED: Final = 4096
+"""The longest text that is remembered blanked: drivers send the same ones over and over."""
+_LENGTH: Final = struct.Struct(">i").unpack_from
+_STARS: Final = b"*" * 4096
+
+
+class Contents:
+    """The covers of one connection's messages: what redact.Redactor asks for those that are none of its own."""
+
+    __slots__ = ("_escaping", "_foreign", "_plans")
+
+    def __init__(self, chosen: frozenset[str]) -> None:
+        self._foreign = False  # quotes may be parts of characters
+        self._escaping = False  # backslashes escape in every string
+        plans: dict[tuple[int, int], Callable[[], Plan]] = {
+            (FRONTEND, ord("f")): _hidden_text,
+            (BACKEND, ord("E")): _error,
+            (BACKEND, ord("N")): _error,
+            (BACKEND, ord("A")): _notification,
+        }
+        if "params" in chosen:
+            plans |= {(FRONTEND, ord("B")): _bind, (FRONTEND, ord("F")): _function_call}
+        if "rows" in chosen:
+            plans |= {
+                (BACKEND, ord("D")): _row,
+                (BACKEND, ord("V")): _result,
+                (FRONTEND, ord("d")): _nothing,
+                (BACKEND, ord("d")): _nothing,
+            }
+        if "literals" in chosen:
+            plans |= {(FRONTEND, ord("Q")): self._query, (FRONTEND, ord("P")): self._parse, (BACKEND, ord("S")): self._setting}
+        self._plans = plans
+
+    def cover(self, side: int, code: int) -> Walk | None:
+        """How to cover the message that begins; None: it is kept."""
+        plan = self._plans.get((side, code))
+        return Walk(plan()) if plan is not None else None
+
+    def _sql(self) -> tuple[int, int]:
+        return (HIDDEN_TEXT if self._foreign or self._escaping else SQL), 0
+
+    def _query(self) -> Plan:
+        yield self._sql()
+
+    def _parse(self) -> Plan:
+        yield TEXT, 0
+        yield self._sql()
+        yield SKIP, 4 * int.from_bytes((yield KEEP, 2), "big")
+
+    def _setting(self) -> Plan:
+        name, value = (yield TEXT, 0), (yield TEXT, 0)
+        if name == b"client_encoding\0":
+            self._foreign = value[:-1].decode("ascii", "replace").upper().translate({45: None, 95: None}) in _UNSAFE_ENCODINGS
+        elif name == b"standard_conforming_strings\0":
+            self._escaping = value != b"on\0"
+
+
+@lru_cache(maxsize=1000)
+def _blanked(sql: bytes) -> bytes:
+    return Blanking().cover(sql)
+
+
+def _hidden_text() -> Plan:
+    yield HIDDEN_TEXT, 0
+
+
+def _nothing() -> Plan:
+    yield from ()
+
+
+def _error() -> Plan:
+    while (code := (yield KEEP, 1)) != b"\0":
+        yield (TEXT if code[0] in ERROR_FIELDS_KEPT else HIDDEN_TEXT), 0
+
+
+def _notification() -> Plan:
+    yield SKIP, 4
+    yield TEXT, 0
+    yield HIDDEN_TEXT, 0
+
+
+def _row() -> Plan:
+    yield VALUES, int.from_bytes((yield KEEP, 2), "big")
+
+
+def _result() -> Plan:
+    yield VALUES, 1
+
+
+def _bind() -> Plan:
+    yield TEXT, 0
+    yield TEXT, 0
+    yield SKIP, 2 * int.from_bytes((yield KEEP, 2), "big")
+    yield VALUES, int.from_bytes((yield KEEP, 2), "big")
+    yield SKIP, 2 * int.from_bytes((yield KEEP, 2), "big")
+
+
+def _function_call() -> Plan:
+    yield SKIP, 4
+    yield SKIP, 2 * int.from_bytes((yield KEEP, 2), "big")
+    yield VALUES, int.from_bytes((yield KEEP, 2), "big")
+    yield SKIP, 2
+
+
+class Walk:
+    """One message on its way through a plan, piece by piece."""
+
+    __slots__ = ("_blanking", "_count", "_got", "_left", "_plan", "_what")
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._blanking: Blanking | None = None
+        self._what = -1  # of the plan; below 0 behind its end
+        self._left = 0  # bytes of it to come, of VALUES those of the present one
+        self._count = 0  # values to come behind it
+        self._got = b""  # what was read of it
+        self._next(None)
+
+    def __call__(self, _at: int, piece: bytes, _size: int) -> bytes:
+        covered = bytearray(piece)
+        position, end = 0, len(piece)
+        while position < end:
+            what = self._what
+            if what < 0:
+                covered[position:] = b"*" * (end - position)
+                break
+            if what == VALUES:
+                position = self._values(covered, position, end)
+            elif what in (KEEP, SKIP):
+                stop = min(position + self._left, end)
+                if what == KEEP:
+                    self._got += piece[position:stop]
+                self._left -= stop - position
+                position = stop
+                if not self._left:
+                    self._next(self._got)
+            else:
+                zero = piece.find(0, position)
+                stop = zero if zero >= 0 else end
+                if what == TEXT:
+                    self._got += piece[position : min(zero + 1 if zero >= 0 else end, position + TEXT_KEPT - len(self._got))]
+                elif what == SQL:
+                    covered[position:stop] = self._sql(piece[position:stop], is_whole=zero >= 0)
+                else:
+                    covered[position:stop] = b"*" * (stop - position)
+                position = stop
+                if zero >= 0:
+                    position += 1
+                    self._next(self._got)
+        return bytes(covered)
+
+    def _sql(self, piece: bytes, *, is_whole: bool) -> bytes:
+        if self._blanking is None:
+            if is_whole and len(piece) <= SQL_REMEMBERED:
+                return _blanked(piece)
+            self._blanking = Blanking()
+        return self._blanking.cover(piece)
+
+    def _values(self, covered: bytearray, position: int, end: int) -> int:
+        """Blank values from here on; the position behind them, or the end."""
+        count, left = self._count, self._left
+        while position < end:
+            if count and not left and not self._got and position + 4 <= end:  # nearly always
+                (left,) = _LENGTH(covered, position)
+                left = max(0, left)
+                position += 4
+                count -= 1
+            elif left:
+                stop = min(position + left, end)
+                size = stop - position
+                covered[position:stop] = _STARS[:size] if size <= len(_STARS) else b"*" * size
+                left -= size
+                position = stop
+            elif not count:
+                break
+            else:
+                stop = position + 4 - len(self._got)
+                word = self._got + covered[position:stop]
+                position = min(stop, end)
+                if len(word) < 4:
+                    self._got = bytes(word)
+                    break
+                self._got = b""
+                count -= 1
+                left = max(0, int.from_bytes(word, "big", signed=True))
+        self._count, self._left = count, left
+        if not count and not left:
+            self._next(b"")
+        return position
+
+    def _next(self, answer: bytes | None) -> None:
+        """Go on to what comes next and is not empty."""
+        while True:
+            try:
+                what, much = self._plan.send(answer) if answer is not None else next(self._plan)
+            except StopIteration:
+                self._what = -1
+                return
+            self._what, self._got = what, b""
+            self._left, self._count = (0, much) if what == VALUES else (much, 0)
+            if much or what in (TEXT, HIDDEN_TEXT, SQL):
+                return
+            answer = b""
