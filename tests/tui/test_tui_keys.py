@@ -15,6 +15,7 @@ from pgtrace.tui.keys import KEYS
 from pgtrace.tui.messages import Messages
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.panes.transactions import Transactions
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.tables import TablePane
@@ -24,7 +25,7 @@ from pgtrace.tui.widgets import ListWidget
 
 OWNERS = {
     "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,
-    "drivers": Drivers, "connections": Connections, "transactions": Transactions,
+    "drivers": Drivers, "connections": Connections, "transactions": Transactions, "findings": Findings,
 }  # fmt: skip
 _NAMES = {"esc": "escape", "?": "question_mark", "pgdn": "pagedown", "pgup": "pageup", "↓": "down", "↑": "up", "←": "left", "→": "right"}
 

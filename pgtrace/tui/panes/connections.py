@@ -181,7 +181,7 @@ class Connections(TablePane[Standing]):
         counters = connection.counters(view.now_ns)
         end_ns = view.now_ns if connection.closed_ns is None else connection.closed_ns
         in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
-        state, role = self._state(connection, under_way, in_transaction_ns)
+        state, role = self._state(connection, under_way)
         return Standing(
             connection=connection,
             name=view.connection_name(connection.index),
@@ -197,7 +197,7 @@ class Connections(TablePane[Standing]):
             last_ns=connection.last_ns,
         )
 
-    def _state(self, connection: Connection, under_way: Row | None, in_transaction_ns: int) -> tuple[str, str]:
+    def _state(self, connection: Connection, under_way: Row | None) -> tuple[str, str]:
         """How it stands, in words, and their role."""
         trace = self.view.trace
         if connection.cancels is not None:
