@@ -102,13 +102,13 @@ def missed_bars(turns: list[Turn], idle_kib: dict[str, float]) -> list[str]:
     watched = middle(turns, Turn.watched_ratio)
     missed = []
     if added is not None and added > ADDED_BAR:
-        missed.append(f"pgtrace adds {added:.2f} times what the bare forwarder adds; at most {ADDED_BAR} is promised")
+        missed.append(f"pgtrace adds {added:.3f} times what the bare forwarder adds; at most {ADDED_BAR} is promised")
     if tps is not None and tps < TPS_BAR:
-        missed.append(f"pgtrace passes {tps:.2f} of the bare forwarder's transactions; at least {TPS_BAR} is promised")
+        missed.append(f"pgtrace passes {tps:.3f} of the bare forwarder's transactions; at least {TPS_BAR} is promised")
     if copy is not None and copy < COPY_BAR:
-        missed.append(f"a COPY through pgtrace has {copy:.2f} of the bare forwarder's speed; at least {COPY_BAR} is promised")
+        missed.append(f"a COPY through pgtrace has {copy:.3f} of the bare forwarder's speed; at least {COPY_BAR} is promised")
     if idle_kib.get(PGTRACE, 0) > IDLE_BAR_KIB:
         missed.append(f"an idle connection takes {idle_kib[PGTRACE]:.1f} KiB; at most {IDLE_BAR_KIB} are promised")
     if watched is not None and watched > WATCHED_BAR:
-        missed.append(f"a round trip takes {watched:.2f} times as long while a TUI follows; at most {WATCHED_BAR} is promised")
+        missed.append(f"a round trip takes {watched:.3f} times as long while a TUI follows; at most {WATCHED_BAR} is promised")
     return missed

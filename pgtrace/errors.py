@@ -37,12 +37,14 @@ class AddressError(UsageError):
         self.reason = reason
 
 
-class FilterError(UsageError):
-    """A filter that means nothing, or that cannot be applied; it points at the place."""
+class PointedError(UsageError):
+    """A text in one of pgtrace's small languages that means nothing; it points at the place."""
+
+    language: ClassVar[str]
 
     def __init__(self, text: str, position: int, length: int, reason: str) -> None:
         shown = "".join(character if character.isprintable() else " " for character in text)
-        super().__init__(f"filter: {reason}\n    {shown}\n    {' ' * position}{'^' * max(1, length)}")
+        super().__init__(f"{self.language}: {reason}\n    {shown}\n    {' ' * position}{'^' * max(1, length)}")
         self.text = text
         self.position = position
         """Character of `text` at which it goes wrong; its length where something is missing at the end."""
@@ -58,6 +60,18 @@ class BudgetError(UsageError):
         self.where = where
         """The option, or the file and the keys in it."""
         self.reason = reason
+
+
+class FilterError(PointedError):
+    """A filter that means nothing, or that cannot be applied."""
+
+    language = "filter"
+
+
+class FaultError(PointedError):
+    """A fault rule that means nothing."""
+
+    language = "fault"
 
 
 class OutputExists(PgTraceError):

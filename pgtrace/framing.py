@@ -217,6 +217,11 @@ class Framer:
         """Whether a message of that side has begun and not ended."""
         return (self._frontend, self._backend)[side].unfinished or (side == FRONTEND and bool(self._buffered))
 
+    def begun(self, side: int) -> int:
+        """The code of that side's typed message that has begun and not ended; 0 where there is none, or its header has not come yet."""
+        typed = (self._frontend, self._backend)[side]
+        return typed.code if typed.remaining else 0
+
     def unfinished_bytes(self, side: int) -> int:
         """Bytes fed that belong to a message which has not ended."""
         if side == FRONTEND and self._buffered:

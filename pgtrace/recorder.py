@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,7 @@ from pgtrace.durations import duration_ns
 from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
 from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError, UsageError
 from pgtrace.exposure import check_exposure, check_loop
+from pgtrace.faults import Rule
 
 START_S: Final = 20.0
 ANSWER_S: Final = 10.0
@@ -91,13 +92,16 @@ class Recorder:
         rtt_ns: int = 0,
         allow_others: bool = False,
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
+        faults: Sequence[Rule] = (),
+        dial_first: bool = False,
         redact: Collection[str] = (),
         max_row_bytes: int | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
-        `rtt_ns` the same as a number. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
+        `rtt_ns` the same as a number. `faults` are what faults.parse() makes of rules. `dial_first` connects to the upstream before a driver is answered, and
+        resets the driver where that fails. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
         `max_row_bytes` the rows of each execution beyond that much are left out of it. Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
@@ -112,6 +116,8 @@ class Recorder:
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
         self.tls = tls
+        self.faults = tuple(faults)
+        self.dial_first = dial_first
         self.authority: Path | None = None
         """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
@@ -172,6 +178,8 @@ class Recorder:
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
             "tls": dataclasses.asdict(self._with_certificate()),
+            "dial_first": self.dial_first,
+            "faults": [dataclasses.asdict(rule) for rule in self.faults],
             "redact": self.redact,
             "row_bytes": self.max_row_bytes,
         }

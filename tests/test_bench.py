@@ -72,10 +72,10 @@ def test_ratios_are_those_within_a_turn():
         ({"pgtrace_us": 117}, 15.9, []),
         ({"pgtrace_us": 119}, 15.9, ["adds 1.11"]),
         ({"pgtrace_us": 117, "share": 0.96, "copy": 0.96}, 15.9, []),
-        ({"pgtrace_us": 117, "share": 0.94, "copy": 0.96}, 15.9, ["0.94 of the bare forwarder's transactions"]),
-        ({"pgtrace_us": 117, "share": 0.96, "copy": 0.94}, 15.9, ["0.94 of the bare forwarder's speed"]),
+        ({"pgtrace_us": 117, "share": 0.94, "copy": 0.96}, 15.9, ["0.940 of the bare forwarder's transactions"]),
+        ({"pgtrace_us": 117, "share": 0.96, "copy": 0.94}, 15.9, ["0.940 of the bare forwarder's speed"]),
         ({"pgtrace_us": 117}, 16.1, ["16.1 KiB"]),
-        ({"pgtrace_us": 117, "watched_us": 130}, 15.9, ["1.11 times as long"]),
+        ({"pgtrace_us": 117, "watched_us": 130}, 15.9, ["1.111 times as long"]),
         ({"pgtrace_us": 130, "share": 0.9, "copy": 0.9, "watched_us": 150}, 20, ["adds", "transactions", "COPY", "KiB", "TUI"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""The consoles of docs/budgets.md and docs/diff.md: every command is run on the captures of this repository and prints what stands below it."""
+"""The consoles of docs/budgets.md, docs/diff.md and docs/findings.md: every command is run on captures of this repository and prints what stands below."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("budgets.md", "diff.md")
+PAGES = ("budgets.md", "diff.md", "findings.md")
 BLOCK = re.compile(r"^```(console|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

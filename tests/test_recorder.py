@@ -357,6 +357,8 @@ def test_a_closed_stdout_is_harmless():
         "redact": [],
         "row_bytes": None,
         "tls": {},
+        "faults": [],
+        "dial_first": False,
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

@@ -13,7 +13,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace.analysis import drivers, layers, notation, security
@@ -23,12 +23,11 @@ from pgtrace.analysis.drivers import Evidence
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import FLIGHT_KEPT, RUN_KEPT, Entry, Kind, Label, Shape, prepared_earlier
-from pgtrace.analysis.statements import StatementTable
+from pgtrace.analysis.statements import StatementTable, group_number
 from pgtrace.capture import peer
 from pgtrace.capture.record import DECRYPTED
-from pgtrace.protocol import codes, fields, startup
+from pgtrace.protocol import codes, fields, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.protocol.message import MalformedMessage
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
 from pgtrace.sqltext.replication import created_slot
@@ -65,9 +64,9 @@ class Connection(Observer):
     __slots__ = (
         "_application_name", "_began", "_closed_before", "_counters", "_first_codes", "_flights", "_gathered", "_identity", "_kind",
         "_latest", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
-        "authentication", "backend_pid", "cancels", "client", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
+        "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
         "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version", "session",
-        "statements", "transaction_status", "unrecognized_options", "upstream",
+        "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
     )  # fmt: skip
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
@@ -82,6 +81,10 @@ class Connection(Observer):
         self.listener = ""
         self.opened_ns = 0
         self.closed_ns: int | None = None
+        self.closed_by = ""
+        """`driver`, `server` or `pgtrace`: which side was first to end it."""
+        self.terminated = False
+        """Whether the driver said that it leaves."""
         self.last_ns = 0
         self.joined = False
         """Whether its beginning is not in the capture."""
@@ -158,6 +161,7 @@ class Connection(Observer):
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
+        self.terminated = session.terminated
         if not session.terminated and session.startup and self._trace.timeline:
             self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
@@ -206,12 +210,11 @@ class Connection(Observer):
     def startup_parameters(self) -> tuple[tuple[str, str], ...]:
         """The StartupMessage's names and values, in its order."""
         if not self.parameters and self.session is not None and self.session.startup:
-            try:
-                message = startup.startup_class(self.session.startup).parse(self.session.startup)
-            except MalformedMessage:
+            found = heads.startup(self.session.startup) or _version_2(self.session.startup)
+            if found is None:
                 return ()
-            self.parameters = message.parameters
-            self.protocol = self.protocol_requested = f"{message.protocol >> 16}.{message.protocol & 0xFFFF}"
+            version, self.parameters = found
+            self.protocol = self.protocol_requested = f"{version >> 16}.{version & 0xFFFF}"
         return self.parameters
 
     @property
@@ -280,12 +283,14 @@ class Connection(Observer):
         session.settle()
         return Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
 
-    def add_statements(self, table: StatementTable) -> None:
-        """Add the statements of an open connection as they stand."""
+    def add_statements(self, table: StatementTable) -> Iterator[None]:
+        """Add the statements of an open connection as they stand, with a break after each slice of the work."""
         if self.statements is None or self.session is None:
             return
         self.session.settle()
-        table.merge(self.statements)
+        yield from table.merge_by_slices(self.statements)
+        if self.session is None:
+            return
         table.live(self.session.statements.live.values())
         current = self.session.round_trips.current
         if current is not None and current.flush_points:
@@ -384,6 +389,10 @@ class Connection(Observer):
             self.statements.reused(statement)
             for mark in self._trace.marks.counting:
                 mark.table(self).reused(statement)
+
+    def dropped(self, statement: Statement, how: str) -> None:
+        if self.statements is not None:
+            self.statements.dropped(statement, how)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         if not self._trace.may_log((kind, name) in self._meanings):
@@ -558,6 +567,9 @@ class Connection(Observer):
             statement=statements[0].name if statements else "",
             statements=min(len(statements), 2),
             uncertain=round_trip.uncertain,
+            executions=round_trip.executions,
+            block_began=round_trip.block_began,
+            block_end=round_trip.block_end,
         )
         from pgtrace.analysis import introspection
 
@@ -576,10 +588,11 @@ class Connection(Observer):
             sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
         if round_trip.setup and not texts:
             sql = self._setup_label(round_trip)
+        groups = tuple(dict.fromkeys(map(group_number, round_trip.statements)))
         if not round_trip.error:
-            return Label(sql)
+            return Label(sql, groups=groups)
         told = fields.error_fields(round_trip.error)
-        return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip())
+        return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups)
 
     def _setup_label(self, round_trip: RoundTrip) -> str:
         if notation.START in round_trip.sent:
@@ -686,6 +699,18 @@ _NO_FLIGHTS: Final[Counter[str]] = Counter()
 _NO_NAMES: Final[dict[Any, None]] = {}
 _NO_CODES: Final[list[int]] = []
 """What closed connections have in place of their own."""
+
+
+def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
+    """Version and parameters of a StartupMessage of protocol 2."""
+    from pgtrace.protocol import startup
+    from pgtrace.protocol.message import MalformedMessage
+
+    try:
+        message = startup.Version2StartupMessage.parse(body) if startup.is_version_2(body) else None
+    except MalformedMessage:
+        return None
+    return (message.protocol, message.parameters) if message is not None else None
 
 
 def _together(statements: list[Statement]) -> str:

@@ -28,7 +28,7 @@ from pgtrace.session.events import Portal, Statement
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
-_WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED})
+_WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED, Kind.FAULT})
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
 _RUNS: Final = frozenset({ord("D"), ord("d")})

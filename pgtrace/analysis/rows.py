@@ -26,6 +26,8 @@ LABELS_KEPT: Final = 100_000
 LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
 LONGEST_SQL: Final = 16 * 1024
 """Characters of SQL kept with a row; the details have all of it."""
+GROUPS_KEPT: Final = 1024
+"""Different statements of one round trip that its label knows."""
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
 RUN_KEPT: Final = 200
@@ -39,6 +41,7 @@ _ENTRY: Final = struct.Struct("<QqQQIIIIffII")
 _SIZE: Final = struct.Struct("<I")
 _SIZES_AT: Final = _ENTRY.size - 2 * _SIZE.size
 """Where in an entry the bytes of each side are."""
+_NUMBER_BYTES: Final = 40
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
 
@@ -62,6 +65,8 @@ class Kind(enum.IntEnum):
     """Bytes between a gap and the place where sense returned."""
     GAP = 8
     MARK = 9
+    FAULT = 10
+    """A fault rule struck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,11 @@ class Shape:
     """How many statements it was about: 0, 1, or 2 for several, of which `statement` and the label name only some."""
     uncertain: bool = False
     """Bytes are missing inside it: counts are lower bounds."""
+    executions: int = 0
+    block_began: bool = False
+    """A transaction block began in it."""
+    block_end: str = ""
+    """The command tag that ended a transaction block in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,8 @@ class Label:
     """SQL for a round trip; what happened, in words, for the other kinds."""
     error: str = ""
     """`23505 duplicate key value ...`, or empty."""
+    groups: tuple[int, ...] = ()
+    """Numbers of the groups of its statements (statements.py), the first GROUPS_KEPT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +290,8 @@ class RowIndex:
         """The number of a label."""
         number = self._label_numbers.get(label)
         if number is None:
-            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL])
-            size = len(label.sql) + len(label.error)
+            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL], label.groups[:GROUPS_KEPT])
+            size = len(label.sql) + len(label.error) + _NUMBER_BYTES * len(label.groups)
             if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
                 return 0
             self._label_bytes += size

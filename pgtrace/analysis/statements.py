@@ -7,7 +7,7 @@ as one, which says so; a table that is trimmed forgets what its statements remem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,8 @@ GROUPS_KEPT: Final = 100_000
 NAMES_KEPT: Final = 16
 LONGEST_SQL: Final = 16 * 1024
 _TRIMMED_AT: Final = GROUPS_KEPT + GROUPS_KEPT // 10
+SLICE: Final = 64
+"""Groups between two breaks where work is done by slices."""
 _TEXTS_REMEMBERED: Final = 10_000
 OTHER: Final = "(other statements)"
 """The SQL of the group that sums up those beyond the bound."""
@@ -75,6 +77,8 @@ class Group:
 
     sql: str
     fingerprint: str
+    number: int = 0
+    """What labels of rows know the group by: the same for the same normalised text, in this process."""
     names: dict[str, None] = field(default_factory=dict)
     parses: int = 0
     reused: int = 0
@@ -87,6 +91,8 @@ class Group:
     values_text: int = 0
     values_binary: int = 0
     wait: Histogram = field(default_factory=Histogram)
+    ended: dict[str, int] = field(default_factory=dict)
+    """Named preparations that ended before their session, by what ended them: Close, or a command's tag."""
 
     def merge(self, other: Group) -> None:
         for name in other.names:
@@ -95,6 +101,8 @@ class Group:
         for key in _SUMS:
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.wait.merge(other.wait)
+        for how, times in other.ended.items():
+            self.ended[how] = self.ended.get(how, 0) + times
 
     def as_dict(self, driver: str) -> dict[str, object]:
         """One element of `statements` in `stats --json`."""
@@ -121,6 +129,17 @@ def _text(statement: Statement) -> str:
     if statement.sql is not None:
         return statement.sql
     return _FUNCTION if statement is FUNCTION_CALL else f"{_EARLIER} {statement.name}".rstrip()
+
+
+def _key(statement: Statement) -> str:
+    """What the groups of a table are told apart by."""
+    text = _text(statement)
+    return text if statement.sql is None else sqltext.normalise(text)
+
+
+def group_number(statement: Statement) -> int:
+    """The number of the group that a statement belongs to."""
+    return hash(_key(statement))
 
 
 class StatementTable:
@@ -152,7 +171,7 @@ class StatementTable:
         if group is None:
             if len(self._by_text) >= _TEXTS_REMEMBERED:
                 self._by_text.clear()
-            normalised = text if statement.sql is None else sqltext.normalise(text)
+            normalised = _key(statement)
             fingerprint = "" if statement.sql is None else sqltext.fingerprint(text)
             group = self._by_text[text] = self._group(normalised, normalised, fingerprint)
         return group
@@ -177,6 +196,10 @@ class StatementTable:
 
     def reused(self, statement: Statement) -> None:
         self.of(statement).reused += 1
+
+    def dropped(self, statement: Statement, how: str) -> None:
+        ended = self.of(statement).ended
+        ended[how] = ended.get(how, 0) + 1
 
     def round_trip(self, round_trip: RoundTrip) -> None:
         """Count a round trip for each group it carried a message of. No group is in anybody's hands here: the moment to trim."""
@@ -244,19 +267,26 @@ class StatementTable:
                 self.of(statement).live += 1
 
     def merge(self, other: StatementTable) -> None:
+        for _ in self.merge_by_slices(other):
+            pass
+
+    def merge_by_slices(self, other: StatementTable) -> Iterator[None]:
+        """The same, with a break after each slice."""
         other.settle()
-        for key, group in other.groups.items():
+        for number, (key, group) in enumerate(list(other.groups.items())):
             mine = self.groups.get(key)
             if mine is None:
                 mine = self._group(key, group.sql, group.fingerprint)
             mine.merge(group)
+            if not number % SLICE:
+                yield
         if len(self.groups) >= _TRIMMED_AT:
             self.trim()
 
     def _group(self, key: str, sql: str, fingerprint: str) -> Group:
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint)
+            group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
         return group
 
     def trim(self) -> None:
@@ -264,7 +294,7 @@ class StatementTable:
         self.settle()
         if len(self.groups) <= GROUPS_KEPT:
             return
-        other = self.groups.pop(OTHER, None) or Group(OTHER, "")
+        other = self.groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
         ordered = sorted(self.groups, key=lambda key: self.groups[key].round_trips, reverse=True)
         for key in ordered[GROUPS_KEPT:]:
             other.merge(self.groups.pop(key))

@@ -17,9 +17,10 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,9 +29,9 @@ from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval, Marks
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
-from pgtrace.analysis.statements import Group, StatementTable
+from pgtrace.analysis.statements import SLICE, Group, StatementTable
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
+from pgtrace.capture.record import FAULT, Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
 from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.memory import Memory
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 MEANINGS_KEPT: Final = 200_000
 """Changes of what a statement's or portal's name means that are remembered for the details of rows."""
+_ATTEMPTS: Final = 3
+"""How often statements are gathered anew because a connection has ended meanwhile; the last time in one go."""
 SHARED_KEPT: Final = 10_000
 """Values that are kept once for all connections that have them."""
 FILE_SHIFT: Final = 56
@@ -128,6 +131,8 @@ class Trace:
         self.dropped_bytes = 0
         self._live: dict[int, Connection] = {}
         self._kept_statements: dict[str, StatementTable] = {}
+        self._retirements = 0
+        """Connections whose statements were taken over."""
         self._meanings = 0
         self._shared: dict[Any, Any] = {}
         self._types: dict[tuple[int, str], DatabaseTypes] = {}
@@ -264,12 +269,44 @@ class Trace:
 
     def statements(self) -> list[StatementView]:
         """Statements by round trips, most first."""
-        tables = {driver: StatementTable() for driver in self._kept_statements}
-        for driver, kept in self._kept_statements.items():
-            tables[driver].merge(kept)
-        for connection in self._live.values():
-            connection.add_statements(tables.setdefault(connection.driver, StatementTable()))
-        return _views(tables)
+        views: list[StatementView] = []
+        for gathered in self.statements_by_slices():
+            views = gathered if gathered is not None else views
+        return _sorted(views)
+
+    def statements_by_slices(self) -> Iterator[list[StatementView] | None]:
+        """Statements in no order at the end, and None after each slice of the work: whoever has little time at once may read on in between.
+
+        Where a connection ends meanwhile, its statements have moved, and the work begins anew; where that happens again and again, it is done in one go.
+        """
+        for attempt in range(_ATTEMPTS):
+            retired = self._retirements
+            tables: dict[str, StatementTable] = {}
+            for driver, add in self._statement_sources():
+                for _ in add(tables.setdefault(driver, StatementTable())):
+                    if attempt < _ATTEMPTS - 1:
+                        yield None
+                        if self._retirements != retired:
+                            break
+                if self._retirements != retired:
+                    break
+            else:
+                break
+        for table in tables.values():
+            table.trim()
+        views: list[StatementView] = []
+        for driver, table in tables.items():
+            for group in table.groups.values():
+                views.append(StatementView(driver, group))
+                if not len(views) % SLICE:
+                    yield None
+        yield views
+
+    def _statement_sources(self) -> list[tuple[str, Callable[[StatementTable], Iterable[None]]]]:
+        """Drivers, and what adds statements of theirs to a table, a slice at a time."""
+        kept = [(driver, partial(StatementTable.merge_by_slices, other=table)) for driver, table in self._kept_statements.items()]
+        live = [(connection.driver, connection.add_statements) for connection in self._live.values()]
+        return [*kept, *live]
 
     def statements_within(self, marks: Iterable[Interval]) -> list[StatementView]:
         """Statements of marks whose statements are counted, by round trips, most first."""
@@ -277,7 +314,9 @@ class Trace:
         for mark in marks:
             for connection, table in mark.tables.items():
                 tables.setdefault(connection.driver, StatementTable()).merge(table)
-        return _views(tables)
+        for table in tables.values():
+            table.trim()
+        return _sorted([StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()])
 
     def details(self, place: int) -> Details:
         """The messages of the row at that place, read from the capture again."""
@@ -315,6 +354,7 @@ class Trace:
     def keep_statements(self, driver: str, table: StatementTable) -> None:
         """Take over the statements of a closed connection."""
         self._kept_statements.setdefault(driver, StatementTable()).merge(table)
+        self._retirements += 1
 
     def cancelled_by(self, body: bytes) -> Connection | None:
         """The connection a CancelRequest aims at."""
@@ -365,11 +405,15 @@ class Trace:
             self._connection(file, record.connection, position).receive(BACKEND, relative, record.data, record.offset, position)
         elif isinstance(record, Close):
             connection = self._connection(file, record.connection, position)
+            connection.closed_by = {FRONTEND: "driver", BACKEND: "server"}.get(record.side, "pgtrace")
             connection.close(relative)
             self._live.pop(connection.index, None)
         elif isinstance(record, Fact):
             connection = self._connection(file, record.connection, position)
-            connection.learn(record.key, record.value)
+            if record.key == FAULT:
+                self._row(relative, position, Kind.FAULT, "", f"fault: {record.value}", connection.index)
+            else:
+                connection.learn(record.key, record.value)
         elif isinstance(record, Opaque):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
@@ -422,10 +466,7 @@ class Trace:
         return connection
 
 
-def _views(tables: dict[str, StatementTable]) -> list[StatementView]:
-    for table in tables.values():
-        table.trim()
-    views = [StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()]
+def _sorted(views: list[StatementView]) -> list[StatementView]:
     return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
 
 

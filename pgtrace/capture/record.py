@@ -25,6 +25,8 @@ from typing import Any, Final, NamedTuple
 
 DECRYPTED: Final = "tls.frontend"
 """The key of a Fact: pgtrace ended the driver's TLS itself, so what follows in both directions is the plain stream. Its value is the TLS version."""
+FAULT: Final = "fault"
+"""The key of a Fact: a fault rule struck here. Its value is the rule. An event, unlike other facts: it is not carried into segments."""
 NEITHER: Final = 2
 """The `side` of a Close that pgtrace began, and of a Gap that concerns both directions."""
 

@@ -22,6 +22,7 @@ from pgtrace.capture.record import (
     DATA_FIXED,
     DATA_HEAD,
     DECRYPTED,
+    FAULT,
     STREAM,
     Close,
     Data,
@@ -225,7 +226,8 @@ class SegmentWriter:
             self._settings[record.key] = record
         elif isinstance(record, Fact | Made | Rewrite | Opaque | Elided) and (known := self._live.get(record.connection)):
             if isinstance(record, Fact):
-                known.facts.append(record)
+                if record.key != FAULT:
+                    known.facts.append(record)
                 if record.key == DECRYPTED and known.framer is not None:
                     known.framer.decrypted()
             elif isinstance(record, Made):

@@ -17,7 +17,7 @@ import click
 from pgtrace import __version__
 from pgtrace.errors import PgTraceError
 
-COMMANDS = ("listen", "run", "open", "show", "stats", "check", "diff", "export", "import", "demo")
+COMMANDS = ("listen", "run", "open", "show", "stats", "advise", "check", "diff", "export", "import", "demo")
 """In the order of --help; each is `command` in the module of its name (with a `_` behind it where Python has that word for itself)."""
 INTERRUPTED = 130
 CAPTURE_VERSION = 1

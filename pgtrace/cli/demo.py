@@ -35,7 +35,14 @@ def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui:
 
     no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
     with open_scene(
-        parse_listen(listen), write=write, keep_bytes=keep, rtt_ns=rtt, tls=options.driver_tls(), on_progress=progress, **options.left_out()
+        parse_listen(listen),
+        write=write,
+        keep_bytes=keep,
+        rtt_ns=rtt,
+        tls=options.driver_tls(),
+        faults=options.faults(),
+        on_progress=progress,
+        **options.left_out(),
     ) as scene:
         if no_tui:
             _as_table(scene, progress)

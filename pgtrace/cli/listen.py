@@ -23,6 +23,7 @@ _TURN_S = 0.1
 @options.upstream
 @options.recording
 @click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")
+@click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before a driver is answered; reset the driver where that fails.")
 @click.option("--no-tui", is_flag=True, help="One line for each round trip on stdout; so it is without a terminal.")
 @options.words("What the recorder had to say, at the end.")
 @click.pass_context
@@ -34,6 +35,7 @@ def command(
     keep: int | None,
     rtt: int,
     allow_others: bool,
+    dial_first: bool,
     no_tui: bool,
     quiet: bool,
     verbose: bool,
@@ -47,7 +49,16 @@ def command(
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         recording.listening(listen, target, ":6433") as where,
         Recorder(
-            where, target, write=write, keep_bytes=keep, rtt_ns=rtt, allow_others=allow_others, tls=tls, **options.left_out()
+            where,
+            target,
+            write=write,
+            keep_bytes=keep,
+            rtt_ns=rtt,
+            allow_others=allow_others,
+            tls=tls,
+            faults=options.faults(),
+            dial_first=dial_first,
+            **options.left_out(),
         ) as recorder,
     ):
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())

@@ -18,6 +18,7 @@ from pgtrace.recorder import REDACTIONS
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
+    from pgtrace.faults import Rule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,6 +57,18 @@ class Size(click.ParamType[int]):
         if size < _SMALLEST_KEEP:
             self.fail(f"{value!r} is too little: at least 1MiB", param, ctx)
         return size
+
+
+class Fault(click.ParamType["Rule"]):
+    """A fault rule: `close before Sync#2`. The value is a Rule; what is wrong with it is a FaultError that points at the place."""
+
+    name = "fault"
+    envvar_list_splitter = "\n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rule:
+        from pgtrace.faults import parse
+
+        return parse(value) if isinstance(value, str) else value
 
 
 class Expression(click.ParamType["Filter"]):
@@ -98,6 +111,15 @@ def recording(command: F) -> F:
         ),
         click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
         click.option(
+            "--fault",
+            metavar="RULE",
+            type=Fault(),
+            multiple=True,
+            expose_value=False,
+            callback=_keep_in_context,
+            help="Delay, cut or close on purpose: 'close before Sync#2', 'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
+        ),
+        click.option(
             "--tls",
             type=click.Choice(["auto", "pass"]),
             expose_value=False,
@@ -131,6 +153,12 @@ def driver_tls() -> DriverTls:
     if mode == "auto":
         return DriverTls("end")
     return DriverTls("end", os.path.abspath(certificate), os.path.abspath(key or certificate)) if certificate else DriverTls()
+
+
+def faults() -> tuple[Rule, ...]:
+    """What `--fault` of the command that runs asks for."""
+    rules: tuple[Rule, ...] = in_context("fault", ())
+    return rules
 
 
 class LeftOut(TypedDict):

@@ -43,7 +43,7 @@ def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]
     """Of those places of rows the ones that a filter selects; those nobody can decide any more are told on stderr. Raises FilterError."""
     selection = chosen.over(trace)
     yield from filter(selection.holds, places)
-    _warn_of_undecided(selection)
+    warn_of_undecided(selection)
 
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
@@ -53,7 +53,7 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
     selection = chosen.over(trace)
     counted = CountedTrace(selection)
     turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)
-    _warn_of_undecided(selection)
+    warn_of_undecided(selection)
     return counted
 
 
@@ -110,7 +110,7 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
     return trace.read_bytes / max(1, trace.size_bytes)
 
 
-def _warn_of_undecided(selection: Selection) -> None:
+def warn_of_undecided(selection: Selection) -> None:
     if selection.undecided:
         click.echo(
             f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept",

@@ -70,7 +70,9 @@ def command(
         probe(target)
         with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
             where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
-            with Recorder(where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=driver_tls, **options.left_out()) as recorder:
+            with Recorder(
+                where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=driver_tls, faults=options.faults(), **options.left_out()
+            ) as recorder:
                 tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
                 give_passwords(variables, recorder, private)

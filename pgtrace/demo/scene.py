@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
 from pgtrace.errors import MissingExtra
+from pgtrace.faults import Rule
 from pgtrace.recorder import Recorder
 
 MarkMaker = Callable[[str], AbstractContextManager[object]]
@@ -55,6 +56,7 @@ def open_scene(
     keep_bytes: int | None = None,
     rtt_ns: int = 0,
     tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
+    faults: Sequence[Rule] = (),
     redact: tuple[str, ...] = (),
     max_row_bytes: int | None = None,
     on_progress: Progress = _silent,
@@ -68,7 +70,15 @@ def open_scene(
             prepare(server)
             upstream = parse_upstream(f"{server.host}:{server.port}", {})
             with Recorder(
-                listen, upstream, write=write, keep_bytes=keep_bytes, rtt_ns=rtt_ns, tls=tls, redact=redact, max_row_bytes=max_row_bytes
+                listen,
+                upstream,
+                write=write,
+                keep_bytes=keep_bytes,
+                rtt_ns=rtt_ns,
+                tls=tls,
+                faults=faults,
+                redact=redact,
+                max_row_bytes=max_row_bytes,
             ) as recorder:
                 yield Scene(server, recorder)
 

@@ -14,9 +14,9 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from pgtrace.analysis.filter.automaton import Pattern, TooCostly
-from pgtrace.analysis.filter.patterns import BadPattern
 from pgtrace.errors import UsageError
+from pgtrace.regex.automaton import Pattern, TooCostly
+from pgtrace.regex.patterns import BadPattern
 
 SETTINGS = "pyproject.toml"
 

@@ -7,7 +7,8 @@
     upstream   opening the upstream leg; tls: its encryption; cancel: which upstream a CancelRequest belongs to
     relay      the hot path: both legs of a session, back-pressure, half-close, resets
     track      one direction on its way to the tape: its offset, its secrets
-    delay      --rtt
+    delay      --rtt, and the line in which faults strike
+    faults     --fault: what rules do to one connection; book: the rules there are; replies: which message a reply answers
     tape       what passed, bounded, on its way to the writer thread
 
 Bytes are forwarded first, then recorded. Nothing here knows what a message after start-up means; nothing imports this but by starting the process

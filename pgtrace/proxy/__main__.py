@@ -27,6 +27,7 @@ from pgtrace.address import Listen, Upstream
 from pgtrace.capture.record import End, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
+from pgtrace.faults import Rule
 from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Scribe, Tape, Writer
@@ -49,6 +50,8 @@ class Process:
         self.tls = DriverTls(**settings["tls"])
         self.rtt_ns = int(settings["rtt_ns"])
         self.allow_others = bool(settings["allow_others"])
+        self.dial_first = bool(settings["dial_first"])
+        self.faults = [Rule(**rule) for rule in settings["faults"]]
         self.path = Path(settings["path"])
         self.keep_bytes: int | None = settings["keep_bytes"]
         self.temporary: str | None = settings["temporary"]
@@ -84,7 +87,16 @@ class Process:
         loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
         tape = Tape(loop.call_soon_threadsafe, os.urandom(32))
-        server = Server(self.listen, self.upstream, tape, tls=self.tls, rtt_ns=self.rtt_ns, allow_others=self.allow_others)
+        server = Server(
+            self.listen,
+            self.upstream,
+            tape,
+            tls=self.tls,
+            rtt_ns=self.rtt_ns,
+            allow_others=self.allow_others,
+            faults=self.faults,
+            dial_first=self.dial_first,
+        )
         await server.start()
         try:
             scribe = Scribe(self.writer(), self.hiding(tape))

@@ -1,8 +1,11 @@
-"""--rtt: every byte later, half of the round trip each way, in order and unchanged.
+"""--rtt and --fault: what passes later, in order and unchanged.
 
 A Delayed stands between a socket and its protocol (a leg, or the start-up phase before it) and hands on what was read when its time has come:
 bytes, the end of the stream, the loss of the connection, each behind what came before. A driver's bytes are on the tape when they are read, the
 server's when they are handed on: a capture is the driver's side of the wire.
+
+With --rtt every byte waits half of the round trip. Fault rules (faults.py) say for each read what else waits, in which pieces it goes on, and where the
+connection is to end: that too takes its place in the order. Each piece goes on in a turn of the event loop of its own, else the loop would join them again.
 
 What waits is bounded: above WAITING_BYTES the socket is no longer read, as with a narrow window on a long line. Once a session is delayed it stays
 so, also when the delay is set back to nothing: a line never overtakes itself.
@@ -16,6 +19,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
+from pgtrace.faults import Rule
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.proxy.relay import Leg, is_tls
 
@@ -25,7 +29,22 @@ WAITING_BYTES: Final = 256 * 1024
 class Delayed(asyncio.Protocol):
     """The line between one socket and its protocol."""
 
-    __slots__ = ("_bytes", "_due_ns", "_leg", "_paused", "_waiting", "target")
+    __slots__ = (
+        "_at",
+        "_byte_ns",
+        "_bytes",
+        "_doomed",
+        "_due_ns",
+        "_faults",
+        "_free_ns",
+        "_gap_ns",
+        "_leg",
+        "_paused",
+        "_size",
+        "_stopped",
+        "_waiting",
+        "target",
+    )
 
     def __init__(self, leg: Leg, target: asyncio.Protocol) -> None:
         self.target = target
@@ -35,6 +54,12 @@ class Delayed(asyncio.Protocol):
         self._bytes = 0
         self._due_ns = 0
         self._paused = False
+        self._faults = leg.session.faults
+        self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[leg.side]
+        self._at = 0  # bytes of the first that waits which have gone on
+        self._free_ns = 0  # the next piece goes on then
+        self._doomed = False  # a fault waits to strike here: nothing behind it will pass
+        self._stopped = False  # a fault has struck
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.target.connection_made(transport)
@@ -43,24 +68,22 @@ class Delayed(asyncio.Protocol):
         if self._leg.side == FRONTEND:
             self._leg.record(data)
             self.forward(data)
-            return
-        self._bytes += len(data)
-        self._later(self._receive, data)
-        self._steer()
+        else:
+            self._pass(self._receive, data)
 
     def forward(self, data: bytes) -> None:
         """Write to the peer, when its time has come, what is on the tape already."""
-        self._bytes += len(data)
-        self._later(self._write, data)
-        self._steer()
+        self._pass(self._write, data)
 
     def eof_received(self) -> bool:
-        self._later(lambda _: self.target.eof_received(), None)
+        self._end(lambda _: self.target.eof_received(), None)
         return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._leg.lost:  # the session has been given up already
+            return
         self._leg.peer.write = self._leg.peer.discard
-        self._later(self._lose, exc)
+        self._end(self._lose, exc)
 
     def pause_writing(self) -> None:
         self.target.pause_writing()
@@ -77,6 +100,53 @@ class Delayed(asyncio.Protocol):
         """The peer can be written to again."""
         self._paused = False
         self._steer()
+
+    def stop(self) -> None:
+        """A fault has struck: pass on what waits, up to where one is to strike here; after that nothing more but the end."""
+        waiting, at = list(self._waiting), self._at
+        self._waiting.clear()
+        self._at = 0
+        self._stopped = True
+        passes = True
+        for _, action, argument in waiting:
+            if isinstance(argument, Rule):
+                passes = False
+            elif not isinstance(argument, bytes):
+                action(argument)
+            elif passes:
+                action(argument[at:])
+            at = 0
+        self._bytes = 0
+        self._steer()
+
+    def _pass(self, action: Callable[[bytes], None], data: bytes) -> None:
+        if self._stopped or self._doomed:
+            return
+        if self._faults is None:
+            self._queue(action, data)
+        else:
+            for step in self._faults.steps(self._leg.side, data):
+                if isinstance(step, bytes):
+                    self._queue(action, step)
+                elif step.action == "delay":
+                    self._due_ns = max(self._due_ns, self._arrives()) + self._faults.hold(step)
+                else:
+                    self._doomed = True
+                    self._later(self._faults.strike, step)
+                    break
+        self._steer()
+
+    def _queue(self, action: Callable[[bytes], None], data: bytes) -> None:
+        if data:
+            self._bytes += len(data)
+            self._later(action, data)
+
+    def _end(self, action: Callable[[Any], Any], argument: Any) -> None:
+        if self._faults is not None and not self._stopped and not self._doomed:
+            side = self._leg.side
+            self._queue(self._write if side == FRONTEND else self._receive, self._faults.rest(side))
+            self._due_ns = max(self._due_ns, self._arrives()) + self._faults.ending(side)
+        self._later(action, argument)
 
     def _write(self, data: bytes) -> None:
         self._bytes -= len(data)
@@ -100,21 +170,44 @@ class Delayed(asyncio.Protocol):
         else:
             transport.resume_reading()
 
+    def _arrives(self) -> int:
+        """When what is read now is there."""
+        ns = monotonic_ns() + self._leg.session.rtt_ns // 2
+        return ns if self._faults is None else ns + self._faults.latency(self._leg.side)
+
     def _later(self, action: Callable[[Any], Any], argument: Any) -> None:
-        now = monotonic_ns()
-        self._due_ns = max(self._due_ns, now + self._leg.session.rtt_ns // 2)
+        self._due_ns = max(self._due_ns, self._arrives())
+        if self._stopped or (not self._waiting and not self._size and self._due_ns <= monotonic_ns()):
+            action(argument)  # at once: nothing of the other direction comes between
+            return
         self._waiting.append((self._due_ns, action, argument))
         if len(self._waiting) == 1:
-            self._leg.session.loop.call_later((self._due_ns - now) / 1e9, self._deliver)
+            self._wait(self._due_ns)
+
+    def _wait(self, until_ns: int) -> None:
+        self._leg.session.loop.call_later(max(0, until_ns - monotonic_ns()) / 1e9, self._deliver)
 
     def _deliver(self) -> None:
         while self._waiting:
             due_ns, action, argument = self._waiting[0]
-            wait_ns = due_ns - monotonic_ns()
-            if wait_ns > 0:
-                self._leg.session.loop.call_later(wait_ns / 1e9, self._deliver)
+            due_ns = max(due_ns, self._free_ns)
+            if due_ns > monotonic_ns():
+                self._wait(due_ns)
                 return
+            is_piece = bool(self._size) and isinstance(argument, bytes)
+            rest = 0
+            if is_piece:
+                piece = argument[self._at : self._at + self._size]
+                self._at += self._size
+                rest = len(argument) - self._at
+                self._free_ns = due_ns + max(self._gap_ns, round(len(piece) * self._byte_ns))
+                argument = piece
             try:
                 action(argument)
             finally:
-                self._waiting.popleft()  # only now: what is added meanwhile must not start a second timer
+                if self._waiting and rest <= 0:  # only now: what is added meanwhile must not start a second timer
+                    self._waiting.popleft()
+                    self._at = 0
+            if is_piece and self._waiting:
+                self._wait(self._free_ns)
+                return

@@ -35,6 +35,7 @@ from pgtrace.proxy.track import Startup, Track
 
 if TYPE_CHECKING:
     from pgtrace.proxy.delay import Delayed
+    from pgtrace.proxy.faults import Faults
 
 pack: Final = DATA_HEAD.pack
 LINGER_OFF: Final = struct.pack("ii", 1, 0)
@@ -42,19 +43,25 @@ LINGER_OFF: Final = struct.pack("ii", 1, 0)
 DELIVERY_S: Final = 30.0
 """How long a peer that reads nothing more may keep a reset waiting."""
 POLL_S: Final = 0.005
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 10
+KEEPALIVE_PROBES: Final = 6
+_KEEPIDLE: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
+"""macOS has another name for it."""
 _SIOCOUTQ: Final = 0x5411
 
 
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("backend", "ended", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
 
     def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
         self.number = number
         self.tape = tape
         self.loop = loop
         self.rtt_ns = rtt_ns
+        self.faults: Faults | None = None
         self.frontend = DriverLeg(self)
         self.backend = ServerLeg(self)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
@@ -62,6 +69,11 @@ class Session:
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.on_done = on_done
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether its bytes pass a Delayed, each way."""
+        return bool(self.rtt_ns) or self.faults is not None
 
     def end(self, side: int, how: str) -> None:
         """Remember what ended the session, if this is the first to do so."""
@@ -124,7 +136,9 @@ class Leg(Track, asyncio.Protocol):
             self.transport.set_protocol(protocol)
 
     def pause_writing(self) -> None:
-        if self.peer.transport is not None and not self.peer.lost:
+        if self.peer.delayed is not None:
+            self.peer.delayed.pause()
+        elif self.peer.transport is not None and not self.peer.lost:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -180,8 +194,18 @@ class Leg(Track, asyncio.Protocol):
         """Abort this socket once everything written to it has been delivered."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
+        self.finished = True  # no end of the stream before the reset
         self.transport.pause_reading()
         self._when_delivered(self._abort, monotonic_ns(), self._pending())
+
+    def close(self) -> None:
+        """Close this socket once everything written to it has been delivered."""
+        if self.lost or self.transport is None or self.transport.is_closing():
+            return
+        if self.transport.can_write_eof() and not self.finished:
+            self.transport.write_eof()
+        self.finished = True
+        self._when_delivered(self.transport.close, monotonic_ns(), self._pending())
 
     def _when_delivered(self, action: Callable[[], None], since_ns: int, pending: int) -> None:
         """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""
@@ -282,12 +306,18 @@ class ServerLeg(Leg):
 
 
 def prepare_socket(sock: Any) -> None:
-    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed."""
+    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed within two minutes.
+
+    TCP_USER_TIMEOUT stays off: it would end a session whose peer is alive and reads nothing.
+    """
     if sock is None or sock.family == socket.AF_UNIX:
         return
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     except OSError:
         pass
 

@@ -3,6 +3,8 @@
 - A LISTEN of several addresses is one port on each; a loopback that this machine does not have (::1 without IPv6) is left out. Port 0 picks one.
 - A Unix socket is 0600 unless others are allowed (its mode is what keeps them out), in a directory that is made 0700 where it does not exist. One
   left behind by a process that is gone is removed: nobody answers there. On the way out only a socket that is still our own is removed.
+- A session takes two descriptors. When they run out but for a reserve new drivers are told (startup.py); beyond the reserve libuv accepts and closes, so
+  that nobody waits and nothing spins.
 - Failures of single sessions are counted, the first of each kind is logged in one line; they end nothing else.
 """
 
@@ -11,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import socket
 import ssl
 import stat
 import sys
 import time
+from collections.abc import Sequence
 from time import monotonic_ns
 from typing import Final
 
@@ -24,8 +28,11 @@ from pgtrace.capture import peer as peer_fact
 from pgtrace.capture.record import Fact, Mark, Open, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import ListenError, UpstreamError
+from pgtrace.faults import Rule
+from pgtrace.proxy.book import Book
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.faults import Faults
 from pgtrace.proxy.peers import Found, Peers
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.startup import Reception
@@ -34,6 +41,8 @@ from pgtrace.proxy.tls import DriverSide, upstream_context
 from pgtrace.proxy.upstream import Endpoint
 
 BACKLOG: Final = 4096
+RESERVED_FILES: Final = 48
+"""Descriptors no session gets: for cancels, for drivers while they are told, for the capture and the resolver."""
 PORT_TRIES: Final = 20
 """How often port 0 is tried again when the second loopback does not have the first one's free port."""
 
@@ -42,7 +51,16 @@ class Server:
     """Accepts drivers and keeps their sessions."""
 
     def __init__(
-        self, listen: Listen, upstream: Upstream, tape: Tape, *, tls: DriverTls, rtt_ns: int = 0, allow_others: bool = False
+        self,
+        listen: Listen,
+        upstream: Upstream,
+        tape: Tape,
+        *,
+        tls: DriverTls,
+        rtt_ns: int = 0,
+        allow_others: bool = False,
+        faults: Sequence[Rule] = (),
+        dial_first: bool = False,
     ) -> None:
         """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
@@ -50,6 +68,7 @@ class Server:
         self.context: ssl.SSLContext | None = upstream_context(upstream)
         self.passes_tls = tls.mode == "pass"
         self.driver_side = DriverSide(tls) if tls.mode == "end" else None
+        self.dials_first = dial_first
         self.cancels = CancelKeys()
         self.tape = tape
         self.sessions: dict[int, Session] = {}
@@ -64,7 +83,9 @@ class Server:
         self.idle.set()
         self._allow_others = allow_others
         self._rtt_ns = rtt_ns
+        self._faults = Book(faults, self.warn) if faults else None
         self._servers: list[asyncio.Server] = []
+        self._own_files = 0
         self._own_socket: tuple[str, int] | None = None
         self._kinds: set[str] = set()
         self._mark_ids: dict[str, list[int]] = {}
@@ -80,8 +101,11 @@ class Server:
                 self._servers.append(await loop.create_unix_server(lambda: Reception(self), sock=sock, backlog=BACKLOG))
             else:
                 self._servers.append(await loop.create_server(lambda: Reception(self), sock=sock, backlog=BACKLOG))
+        self._own_files = len(os.listdir("/dev/fd"))
         if self._rtt_ns:
             self.tape.add(Setting(monotonic_ns(), "rtt", str(self._rtt_ns)))
+        if self._faults is not None:
+            self.tape.add(Setting(monotonic_ns(), "faults", "\n".join(rule.text for rule in self._faults.rules)))
 
     def stop_listening(self) -> None:
         """Take no new connections; sessions go on."""
@@ -115,7 +139,15 @@ class Server:
         client = Endpoint(sock.family, peer).display if peer else "unix:"
         self.tape.add(Open(monotonic_ns(), session.number, listener, self.upstream.display, client, "", time.time_ns()))
         self._peers.ask(session.number, sock, peer, own)
+        if self._faults is not None:
+            session.faults = Faults(self._faults, session)
         return session
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the descriptors are used up but for a reserve: by two for each session, the one that asks included."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return limit != resource.RLIM_INFINITY and self._own_files + 2 * len(self.sessions) + RESERVED_FILES > limit
 
     def set_rtt(self, rtt_ns: int) -> None:
         """Delay every session from here on, those that run included."""
@@ -172,6 +204,8 @@ class Server:
 
     def _session_done(self, session: Session) -> None:
         self.cancels.forget(session.number)
+        if session.faults is not None:
+            session.faults.cancel()
         self.sessions.pop(session.number, None)
         if not self.sessions:
             self.idle.set()

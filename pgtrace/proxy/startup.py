@@ -7,7 +7,8 @@ The driver's side, Reception, before an upstream exists:
 - A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
   it came. A driver that begins a TLS handshake at once speaks TLS with the server itself, where it does not end here: nothing is encrypted twice.
 - No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
-  Everything else is closed. Once a byte of the server was forwarded nothing of ours is ever sent.
+  No descriptors left for another session: the same with 53300, CancelRequests excepted. Everything else is closed. With --dial-first there is an upstream
+  before anything is answered, or the driver is reset. Once a byte of the server was forwarded nothing of ours is ever sent.
 
 The server's side, Greeting, reads along until the first ReadyForQuery: for BackendKeyData (cancel.py), and on an encrypted leg for the offer of
 SCRAM-SHA-256-PLUS (tls.py). A refusal before authentication starts libpq's second try without (prefer) or with (allow) TLS.
@@ -31,13 +32,14 @@ from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.encryption import Handshake
 from pgtrace.proxy.relay import Session, is_tls
 from pgtrace.proxy.tls import CHANNEL_BINDING, PLUS, ChannelBindingFilter
-from pgtrace.proxy.upstream import Endpoint, Opened, open_leg
+from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
 
 if TYPE_CHECKING:
     from pgtrace.proxy.server import Server
 
 REFUSED_S: Final = 5.0
 """How long a driver may take to read a refusal."""
+FULL: Final = "too many connections"
 TLS_HANDSHAKE: Final = 0x16
 _HEADER: Final = struct.Struct(">II").unpack_from
 
@@ -56,14 +58,56 @@ class Reception(asyncio.Protocol):
         self._handshake: Handshake | None = None
         self._heard_nothing = True
         self._over = False  # refused, or the driver is gone
+        self._waits = 0  # for a fault, for the upstream: nothing is answered before
+        self._dialling: asyncio.Task[None] | None = None
+        self._dialled: Dialled | None = None
         self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.session = self.server.open_session(transport)
         self.session.frontend.attach(transport)
+        if self.session.faults is not None:
+            wait_s = self.session.faults.begin(self._ignore)
+            if wait_s:
+                self._waits += 1
+                self.session.loop.call_later(wait_s, self._begin)
+        if self.server.dials_first and not self._over:
+            self._waits += 1
+            self._dialling = self.session.loop.create_task(self._dial())
+
+    async def _dial(self) -> None:
+        """Connect to the upstream before the driver is answered; where that fails the driver is reset, as if nobody listened."""
+        try:
+            self._dialled = await dial(self.server.upstream)
+        except UpstreamError as error:
+            self._tell(error)
+            self._over = True
+            self.session.backend.lost = True
+            self.session.end(NEITHER, "pgtrace")
+            self.session.frontend.reset()
+        else:
+            self._begin()
+
+    def _ignore(self) -> None:
+        """A fault: the driver is answered nothing more."""
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        """One thing the driver had to wait for is there."""
+        self._waits -= 1
+        if not self._waits and not self.session.frontend.lost and not self._over and self._unread:
+            data, self._unread = self._unread, b""
+            self._transport.resume_reading()
+            self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
+        if self._waits:
+            self._unread += data
+            self._transport.pause_reading()
+            return
         if self._handshake is None and data[0] == TLS_HANDSHAKE and self._heard_nothing and self.server.driver_side is not None:
             self._encrypt(data)
             return
@@ -89,8 +133,11 @@ class Reception(asyncio.Protocol):
         self._over = True
         if exc is not None:
             self.session.end(FRONTEND, "RST")
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._dialling):
+            if task is not None:
+                task.cancel()
+        if self._dialled is not None:
+            self._dialled[0].close()
         if self._handshake is not None:
             self._handshake.task.cancel()
         backend = self.session.backend
@@ -163,13 +210,18 @@ class Reception(asyncio.Protocol):
         """Open the upstream leg; whatever happens ends here."""
         try:
             self._first, self._unread = self._unread, b""
+            if self._request != codes.CANCEL_REQUEST_CODE and self.server.is_full:
+                self.fact("refused", FULL)
+                self._no_upstream("53300", FULL, "The recorder has as many open files as it may: raise the limit (ulimit -n).")
+                return
             encrypted = False if self._first[0] == TLS_HANDSHAKE or self._request == codes.SSL_REQUEST_CODE else None
             endpoint = self.server.cancels.find(self._first) if self._request == codes.CANCEL_REQUEST_CODE else None
             self._adopt(await self._leg(endpoint, encrypted))
         except UpstreamError as error:
-            self.server.upstream_failed(error)
-            self.fact("upstream.error", f"{error.upstream}: {error.reason}")
-            self._no_upstream(error)
+            self._tell(error)
+            hosts = self.server.upstream.hosts
+            where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
+            self._no_upstream("57P03", f"cannot reach the upstream {error.upstream}", where)
         except Exception as error:  # one session's trouble is never another's
             self.server.failed(error)
             self.session.close()
@@ -180,12 +232,13 @@ class Reception(asyncio.Protocol):
 
         def greet() -> asyncio.Protocol:
             greetings.append(Greeting(self, endpoint, self._first))
-            if not session.rtt_ns:
+            if not session.is_delayed:
                 return greetings[-1]
             session.backend.delayed = Delayed(session.backend, greetings[-1])
             return session.backend.delayed
 
-        opened = await open_leg(server.upstream, server.context, greet, endpoint=endpoint, encrypted=encrypted)
+        dialled, self._dialled = self._dialled, None
+        opened = await open_leg(server.upstream, server.context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
         greetings[-1].opened(opened)
         return opened
 
@@ -212,7 +265,7 @@ class Reception(asyncio.Protocol):
         if self._unread:
             self._forward(self._unread)
             self._unread = b""
-        leg.use(leg)
+        self._transport.set_protocol(leg.delayed or leg)
         if leg.eof:
             leg.eof_received() if leg.delayed is None else leg.delayed.eof_received()
         else:
@@ -227,6 +280,8 @@ class Reception(asyncio.Protocol):
         first, session = self._opened, self.session
         try:
             self.fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
+            if session.faults is not None:
+                session.faults.start_anew()
             opened = await self._leg(first.endpoint, not first.encrypted)
         except UpstreamError:
             session.backend.lost = True
@@ -246,23 +301,24 @@ class Reception(asyncio.Protocol):
     def _forward(self, data: bytes) -> None:
         """Send on what is on the tape already, behind the delay where there is one."""
         leg = self.session.frontend
-        if self.session.rtt_ns and leg.delayed is None:
+        if self.session.is_delayed and leg.delayed is None:
             leg.delayed = Delayed(leg, leg)
-            self._transport.set_protocol(leg.delayed)
         if leg.delayed is not None:
             leg.delayed.forward(data)
         else:
             leg.write(data)
 
-    def _no_upstream(self, error: UpstreamError) -> None:
+    def _tell(self, error: UpstreamError) -> None:
+        self.server.upstream_failed(error)
+        self.fact("upstream.error", f"{error.upstream}: {error.reason}")
+
+    def _no_upstream(self, sqlstate: str, message: str, detail: str) -> None:
         if self._request == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
             self._request, self._task, self._passes_tls = 0, None, False
             self._make(b"N")
             self._transport.resume_reading()
         elif self._request >> 16 == 3:
-            hosts = self.server.upstream.hosts
-            where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
-            self._refuse("57P03", f"cannot reach the upstream {error.upstream}", where)
+            self._refuse(sqlstate, message, detail)
         else:
             self.session.backend.lost = True
             self._abandon()

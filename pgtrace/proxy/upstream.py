@@ -43,6 +43,10 @@ class Endpoint(NamedTuple):
         return display_address(self.address[0], self.address[1])
 
 
+Dialled = tuple[socket.socket, Endpoint]
+"""A connection that stands, and no byte has passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An upstream leg that is ready for the session's bytes."""
@@ -61,26 +65,32 @@ async def open_leg(
     *,
     endpoint: Endpoint | None = None,
     encrypted: bool | None = None,
+    dialled: Dialled | None = None,
 ) -> Opened:
     """Connect, encrypt and hand the socket to the protocol of `factory`; UpstreamError with the system's reason where that fails.
 
-    `endpoint` is an address known from before; `encrypted` asks for one kind of encryption without the other as a way out.
+    `endpoint` is an address known from before; `encrypted` asks for one kind of encryption without the other as a way out; `dialled` is a connection that
+    stands already and is used up here.
     """
     mode = upstream.sslmode
+    if dialled is not None and endpoint not in (None, dialled[1]):
+        dialled[0].close()
+        dialled = None
+    first = dialled or await dial(upstream, endpoint)
     if context is None or encrypted is False:
-        return await _open(upstream, None, factory, endpoint)
+        return await _open(upstream, None, factory, first)
     if encrypted:
-        return await _open(upstream, context, factory, endpoint, insist=True)
+        return await _open(upstream, context, factory, first, insist=True)
     if mode == "allow":
-        opened = await _open(upstream, None, factory, endpoint)
+        opened = await _open(upstream, None, factory, first)
         return Opened(opened.transport, opened.endpoint, False, opened.endpoint.family != socket.AF_UNIX)
     if mode == "prefer":
         try:
-            opened = await _open(upstream, context, factory, endpoint, insist=False)
+            opened = await _open(upstream, context, factory, first, insist=False)
         except _NoTls:
-            return await _open(upstream, None, factory, endpoint)
+            return await _open(upstream, None, factory, await dial(upstream, endpoint))
         return Opened(opened.transport, opened.endpoint, opened.encrypted, opened.encrypted)
-    return await _open(upstream, context, factory, endpoint, insist=True)
+    return await _open(upstream, context, factory, first, insist=True)
 
 
 class _NoTls(UpstreamError):
@@ -91,12 +101,12 @@ async def _open(
     upstream: Upstream,
     context: ssl.SSLContext | None,
     factory: Callable[[], asyncio.Protocol],
-    endpoint: Endpoint | None,
+    dialled: Dialled,
     *,
     insist: bool = False,
 ) -> Opened:
     loop = asyncio.get_running_loop()
-    sock, endpoint = await _connect(loop, upstream, endpoint)
+    sock, endpoint = dialled
     if endpoint.family == socket.AF_UNIX:
         context = None
     try:
@@ -142,8 +152,9 @@ async def _transport(
     )[0]
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, upstream: Upstream, known: Endpoint | None) -> tuple[socket.socket, Endpoint]:
+async def dial(upstream: Upstream, known: Endpoint | None = None) -> Dialled:
     """A socket to the known address, else to the first of all that takes the connection; UpstreamError with what was wrong with each."""
+    loop = asyncio.get_running_loop()
     if known is not None:
         try:
             return await _dial(loop, known), known

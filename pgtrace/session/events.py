@@ -85,8 +85,9 @@ class RoundTrip:
     """A run of frontend messages during which no moment came at which everything was answered."""
 
     __slots__ = (
-        "closed_ns", "copying", "depth", "error", "errors", "first_answer_ns", "first_flush_ns", "flush_points", "formats", "note", "offsets",
-        "opened_ns", "prepares", "received", "received_bytes", "reuses", "rows", "sent", "sent_bytes", "setup", "statements", "status",
+        "block_began", "block_end", "closed_ns", "copying", "depth", "error", "errors", "executions", "first_answer_ns", "first_flush_ns",
+        "flush_points", "formats", "note", "offsets", "opened_ns", "prepares", "received", "received_bytes", "reuses", "rows", "sent",
+        "sent_bytes", "setup", "statements", "status",
         "status_before", "uncertain", "values_binary", "values_text",
     )  # fmt: skip
 
@@ -103,6 +104,11 @@ class RoundTrip:
         self.first_answer_ns: int | None = None
         self.closed_ns: int | None = None
         self.depth = 0
+        self.executions = 0
+        self.block_began = False
+        """A transaction block began in it."""
+        self.block_end = ""
+        """The command tag that ended a transaction block in it."""
         self.sent = bytearray()
         self.received = bytearray()
         self.sent_bytes = 0
@@ -133,8 +139,14 @@ class RoundTrip:
         self.sent_bytes, self.received_bytes, self.rows = repeat.sent_bytes, repeat.received_bytes, repeat.rows
         self.values_text = repeat.rows * exchange.values_text
         self.values_binary = repeat.rows * exchange.values_binary
-        for name in ("flush_points", "depth", "sent", "received", "statements", "formats", "prepares", "reuses", "status"):
+        for name in _ALIKE:
             setattr(self, name, getattr(template, name))
+
+
+_ALIKE = (
+    "flush_points", "depth", "executions", "block_began", "block_end", "sent", "received", "statements", "formats", "prepares", "reuses", "status",
+)  # fmt: skip
+"""What is the same each time an exchange happens."""
 
 
 class Exchange:
@@ -256,6 +268,9 @@ class Observer:
 
     def reused(self, statement: Statement) -> None:
         """BindComplete for a named statement, beyond its first."""
+
+    def dropped(self, statement: Statement, how: str) -> None:
+        """A named statement lives no more: by Close, or by the command of that tag."""
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         """From here on the name of that kind, `S` or `P`, means this."""

@@ -95,6 +95,9 @@ class _Heard(Observer):
         self.reuses.append(statement)
         self.observer.reused(statement)
 
+    def dropped(self, statement: Statement, how: str) -> None:
+        self.observer.dropped(statement, how)
+
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         self.observer.named(kind, name, what)
 

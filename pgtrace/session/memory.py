@@ -14,8 +14,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from pgtrace import sqltext
-from pgtrace.protocol import backend, frontend
-from pgtrace.protocol.message import MalformedMessage
+from pgtrace.protocol import heads
 from pgtrace.session.reads import Reads
 
 REMEMBERED_BYTES: Final = 16 * 1024 * 1024
@@ -109,6 +108,9 @@ class Memory:
 
     def negotiated(self, body: bytes) -> tuple[int, tuple[str, ...]]:
         """Version and unknown options of a NegotiateProtocolVersion."""
+        from pgtrace.protocol import backend
+        from pgtrace.protocol.message import MalformedMessage
+
         try:
             message = backend.NegotiateProtocolVersion.parse(body)
         except MalformedMessage:
@@ -117,6 +119,9 @@ class Memory:
 
     def function_formats(self, body: bytes) -> tuple[int, int]:
         """Text and binary arguments of a FunctionCall."""
+        from pgtrace.protocol import frontend
+        from pgtrace.protocol.message import MalformedMessage
+
         try:
             call = frontend.FunctionCall.parse(body)
         except MalformedMessage:
@@ -143,6 +148,9 @@ class Memory:
     @staticmethod
     def _cut_bind(body: bytes) -> Bound:
         """A Bind too long to be kept whole, or malformed: its head and its count are enough for everything but the result formats."""
+        from pgtrace.protocol import frontend
+        from pgtrace.protocol.message import MalformedMessage
+
         try:
             head = frontend.BindHead.parse(body)
             (count,) = _INT16(head.rest)
@@ -161,28 +169,24 @@ def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _statements(body: bytes) -> list[str]:
-    try:
-        text = frontend.Query.parse(body).query
-    except MalformedMessage:
-        text = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    found = heads.strings(body, 1)
+    text = found[0] if found is not None else heads.text(body.rstrip(b"\0"))
     return [text] if ";" not in text.rstrip("; \t\r\n") else (sqltext.split(text) or [text])
 
 
 def _parse(body: bytes) -> tuple[str, str, tuple[int, ...]]:
-    try:
-        message = frontend.Parse.parse(body)
-    except MalformedMessage:
-        name, _, sql = body.partition(b"\0")
-        return name.decode("utf-8", "surrogateescape"), sql.partition(b"\0")[0].decode("utf-8", "surrogateescape"), ()
-    return message.statement, message.query, message.parameter_types
+    found = heads.parse(body)
+    if found is not None:
+        return found
+    name, _, sql = body.partition(b"\0")
+    return heads.text(name), heads.text(sql.partition(b"\0")[0]), ()
 
 
 def _bind_head(head: bytes) -> tuple[str, str, tuple[int, ...]]:
-    try:
-        message = frontend.BindHead.parse(head)
-    except MalformedMessage as error:
-        raise ValueError(str(error)) from None
-    return message.portal, message.statement, message.parameter_formats
+    found = heads.bind(head)
+    if found is None:
+        raise ValueError("a Bind that ends before its values")
+    return found
 
 
 def _formats(tail: bytes) -> tuple[int, ...]:
@@ -192,46 +196,27 @@ def _formats(tail: bytes) -> tuple[int, ...]:
 
 
 def _kind_and_name(body: bytes) -> tuple[str, str]:
-    try:
-        message = frontend.Describe.parse(body)
-    except MalformedMessage:
-        return "", ""
-    return message.kind, message.name
+    return heads.named(body) or ("", "")
 
 
 def _portal(body: bytes) -> str:
-    try:
-        return frontend.Execute.parse(body).portal
-    except MalformedMessage:
-        return ""
+    return heads.execute(body) or ""
 
 
 def _tag(body: bytes) -> str:
-    try:
-        return backend.CommandComplete.parse(body).command_tag
-    except MalformedMessage:
-        return ""
+    return (heads.strings(body, 1) or ("",))[0]
 
 
 def _column_formats(body: bytes) -> tuple[int, int]:
-    try:
-        columns = backend.RowDescription.parse(body).columns
-    except MalformedMessage:
-        return 0, 0
-    binary = sum(1 for column in columns if column.format)
-    return len(columns) - binary, binary
+    formats = heads.column_formats(body) or []
+    binary = sum(map(bool, formats))
+    return len(formats) - binary, binary
 
 
 def _parameter_types(body: bytes) -> tuple[int, ...]:
-    try:
-        return backend.ParameterDescription.parse(body).parameter_types
-    except MalformedMessage:
-        return ()
+    return heads.type_oids(body) or ()
 
 
 def _parameter_status(body: bytes) -> tuple[str, str]:
-    try:
-        message = backend.ParameterStatus.parse(body)
-    except MalformedMessage:
-        return "", ""
-    return message.name, message.value
+    name, value = heads.strings(body, 2) or ("", "")
+    return name, value

@@ -104,7 +104,13 @@ class Replies(Copying, Failures):
             return
         if body:
             tag = self._memory.tag(body)
+            in_block = self.statements.in_block
             self.statements.completed(tag, statement)
+            if in_block is not self.statements.in_block and self.round_trips.current is not None:
+                if in_block:
+                    self.round_trips.current.block_end = tag
+                else:
+                    self.round_trips.current.block_began = True
             if item.copy_mode:
                 self._count_copied(item, tag)
         if item.kind == owed.EXECUTE:

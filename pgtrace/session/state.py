@@ -132,10 +132,11 @@ class State:
         started = max(item.flushed_ns if item.flushed_ns is not None else item.sent_ns, self._last_end_ns)
         text, binary = item.columns or (0, 0)
         text, binary = text * item.rows, binary * item.rows
+        current = self.round_trips.current
         if not continues:
             self._tally.executions += 1
-        current = self.round_trips.current
         if current is not None:
+            current.executions += not continues
             current.values_text += text
             current.values_binary += binary
         self.observer.executed(Execution(statement, max(0, time_ns - started), item.rows, text, binary, failed=failed, continues=continues))

@@ -119,10 +119,15 @@ class Statements:
     def closed(self, kind: str, name: str) -> None:
         self.version += 1
         if kind == "S":
-            self.live.pop(name, None)
+            self._drop(name, "Close")
         else:
             self.live_portals.pop(name, None)
             self.suspended.discard(name)
+
+    def _drop(self, name: str, how: str) -> None:
+        statement = self.live.pop(name, None)
+        if statement is not None and name:
+            self.observer.dropped(statement, how)
 
     def failed(self, dropped: Iterable[owed.Owed], still_owed: Iterable[owed.Owed]) -> None:
         """An error discarded messages."""
@@ -159,12 +164,13 @@ class Statements:
                 self.in_block = False
         elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
             self.version += 1
-            self.live.clear()
+            for name in list(self.live):
+                self._drop(name, tag)
             self.sending.clear()
         elif tag == "DEALLOCATE":
             self.version += 1
             for name in sqltext.identifiers(statement.sql or "", 3)[1:][-1:]:  # DEALLOCATE [PREPARE] name
-                self.live.pop(name, None)
+                self._drop(name, tag)
                 self.sending.pop(name, None)
         elif tag == "PREPARE":
             self.version += 1

@@ -22,8 +22,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from pgtrace.address import DEFAULT_PORT
+from pgtrace.analysis.advice import Advice
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.findings.kind import Finding
 from pgtrace.analysis.rows import Row
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import, is_capture
@@ -56,6 +58,7 @@ class Capture(Counted):
         with ExitStack() as opened:
             self._paths = [_readable(name, frozenset(ports), opened) for name in self._names]
             self.trace = self._trace()
+            self._advice = Advice(self.trace)
             opened.callback(self.trace.close)
             self._opened = opened.pop_all()
         self.update()
@@ -125,6 +128,12 @@ class Capture(Counted):
     def timeline(self) -> list[Row]:
         """Every row: the round trips, and what else happened."""
         return list(self.trace.rows)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What costs round trips or fails, failures first, then by cost: `name`, `driver`, `cost`, `what`, `evidence`, `remedies`."""
+        self._advice.update()
+        return self._advice.findings()
 
     @property
     def complete(self) -> bool:

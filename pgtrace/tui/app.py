@@ -8,19 +8,22 @@ serves its sessions to their end.
 from __future__ import annotations
 
 import asyncio
+import gc
 import locale
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.theme import Theme
 
 from pgtrace.analysis.trace import Trace
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import ANSI, LIGHT, MONO, Pen, choose_palette, only_ascii
@@ -36,13 +39,10 @@ class PgTraceApp(App[None]):
     TITLE = "pgtrace"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+q", "leave", show=False),
-        Binding("ctrl+c", "leave", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, loaded: Callable[[], object] | None = None) -> None:
+        """`loaded` is called once when everything that was there at first has been read."""
         palette = view.pen.palette
         plain = palette in (ANSI, MONO)
         super().__init__(ansi_color=plain)
@@ -51,6 +51,7 @@ class PgTraceApp(App[None]):
             self.register_theme(Theme("pgtrace", primary=background, background=background, dark=palette is not LIGHT))
         self.theme = "ansi-dark" if plain else "pgtrace"
         self.view = view
+        self._loaded = loaded
         self.main = MainScreen(view)
 
     def get_default_screen(self) -> MainScreen:
@@ -72,6 +73,10 @@ class PgTraceApp(App[None]):
     def tick(self) -> None:
         """Read on and redraw what changed."""
         self.main.footer.tick()
+        self.main.advance(time.monotonic())
+        if self.view.loaded and self._loaded is not None:
+            self._loaded()
+            self._loaded = None
         started = time.perf_counter()
         if self.view.tick(time.monotonic()):
             self.main.draw()
@@ -99,7 +104,8 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
     """
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()
     pen = Pen(choose_palette(os.environ), ascii_only=only_ascii(os.environ, encoding))
-    app = PgTraceApp(View(trace, source, pen, recorder))
+    # What has been read stays. Left out of later collections it costs no pauses: 300 ms each at 50,000 statements.
+    app = PgTraceApp(View(trace, source, pen, recorder), loaded=gc.freeze)
     app.run()
     if app.return_code:
         sys.exit(app.return_code)

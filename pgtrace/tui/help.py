@@ -10,45 +10,18 @@ from typing import Final
 from textual.strip import Strip
 
 from pgtrace.tui import rowtext
+from pgtrace.tui.keys import told
 from pgtrace.tui.lines import Line, blank
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints, ListWidget
 
-_MOVE: Final = (
-    ("j k ↓ ↑", "row"),
-    ("ctrl-d u", "half a page"),
-    ("pgdn pgup", "page"),
-    ("g G", "first, last"),
-    ("h l ← →", "sideways"),
-    ("n N", "problem"),
-    ("tab", "next area"),
-    ("esc", "one step back"),
-)
-_LOOK: Final = (
-    ("enter", "inspect"),
-    ("1 4", "pane"),
-    ("x X", "fold, level"),
-    ("t", "time column"),
-    ("d", "driver rows"),
-    ("a", "per execution"),
-    ("u", "typed or raw"),
-    ("f", "follow"),
-)
-_DO: Final = (
-    ("c", "connection"),
-    ("C", "driver"),
-    ("y", "copy"),
-    ("space", "pause"),
-    ("?", "this help"),
-    ("q", "quit"),
-    ("ctrl-z", "suspend"),
-)
+_COLUMNS: Final = tuple((column, told(column)) for column in ("move", "look", "do"))
 _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
     ((("PBDES → 12TDCZ", "flight"),), "type bytes out and back; a run of rows is one D"),
     ((("BDE×100 S", "flight"),), "100 executions behind one Sync: pipelined"),
     ((("▸ SSL · Start · p", "dim"),), "folded: the set-up round trips of one connection"),
     ((("╭ │ ╰ ", "dim"), ("┊", "attention")), "transaction opens, goes on, closes, has failed"),
-    ((("✗ ", "error"), ("╱╱", "attention"), (" ≥", "text")), "error; gap in the capture; at least"),
+    ((("✗ ", "error"), ("! ╱╱", "attention"), (" ≥", "text")), "error; in a finding; gap in the capture; at least"),
     ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a named statement; binary, text, mixed"),
     ((("━ ", "bar"), ("╌", "faint")), "waiting for the server; idle time cut out of the axis"),
 )
@@ -97,10 +70,13 @@ class Help(ListWidget):
     def _keys(self, width: int) -> list[Strip]:
         pen = self.view.pen
         third = min(34, (width - 1) // 3)
-        drawn = [Line(pen, width, "head").add(" ").add("move", "dim", third).add("look", "dim", third).add("do", "dim").strip()]
-        for number in range(max(len(_MOVE), len(_LOOK), len(_DO))):
+        head = Line(pen, width, "head").add(" ")
+        for title, _ in _COLUMNS:
+            head.add(title, "dim", third)
+        drawn = [head.strip()]
+        for number in range(max(len(entries) for _, entries in _COLUMNS)):
             line = Line(pen, width).add(" ")
-            for column, entries in enumerate((_MOVE, _LOOK, _DO)):
+            for column, (_, entries) in enumerate(_COLUMNS):
                 line.to(1 + column * third)
                 if number < len(entries):
                     keys, meaning = entries[number]

@@ -20,14 +20,14 @@ from pgtrace.tui.empty import Empty, TooSmall
 from pgtrace.tui.footer import CopyMenu, Footer
 from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
-from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.spelled import Spelled
 from pgtrace.tui.status import Status
-from pgtrace.tui.tabs import Tabs
+from pgtrace.tui.tables import TablePane
+from pgtrace.tui.tabs import PANES, Tabs
 from pgtrace.tui.timeline import Timeline
 from pgtrace.tui.totals import Totals
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import LineWidget
+from pgtrace.tui.widgets import LineWidget, ListWidget
 
 
 class Layout(Screen[None]):
@@ -40,10 +40,11 @@ class Layout(Screen[None]):
         self.totals = Totals(view, id="totals")
         self.tabs = Tabs(view, id="tabs")
         self.timeline = Timeline(view, id="timeline")
+        self.panes: dict[str, ListWidget] = {pane.name: pane.widget(view, id=pane.name) for pane in PANES[1:]}
+        self.panes = {"timeline": self.timeline} | self.panes
         self.empty = Empty(view, id="empty")
         self.spelled = Spelled(view, id="spelled")
         self.inspector = Inspector(view, id="inspector")
-        self.drivers = Drivers(view, id="drivers")
         self.help_screen = Help(view, id="help")
         self.footer = Footer(view, id="footer")
         self.copy_menu = CopyMenu(view, id="copy-menu")
@@ -62,9 +63,8 @@ class Layout(Screen[None]):
             yield self.totals
             yield self.tabs
             with Container(id="body"):
-                yield self.timeline
+                yield from self.panes.values()
                 yield self.empty
-                yield self.drivers
                 yield self.help_screen
             yield self.spelled
             yield self.inspector
@@ -87,7 +87,7 @@ class Layout(Screen[None]):
         width, height = self._room or self.app.size
         timeline = self.pane == "timeline" and not self.helping
         drivers, empty = self._content()
-        state = (width, height, timeline, self.inspecting, self.helping, (drivers, empty))
+        state = (width, height, self.pane, self.inspecting, self.helping, (drivers, empty))
         if state != self._laid_out:
             self._laid_out = state
             shares = bands(width, height, drivers, timeline=timeline, inspector=self.inspecting and not empty)
@@ -99,11 +99,11 @@ class Layout(Screen[None]):
                 self.inspector.share_out(width, shares.inspector, alone=shares.inspector_alone)
             listed = timeline and not shares.inspector_alone
             self.query_one("#body").display = not shares.inspector_alone
-            self.timeline.display = listed and not empty
+            for name, pane in self.panes.items():
+                pane.display = name == self.pane and not self.helping and (pane is not self.timeline or (listed and not empty))
             self.empty.display = listed and empty
             self.spelled.display = listed and not empty
             self.inspector.display = bool(shares.inspector)
-            self.drivers.display = self.pane == "drivers" and not self.helping
             self.help_screen.display = self.helping
             self._focus_something()
         self.draw()
@@ -115,9 +115,19 @@ class Layout(Screen[None]):
             return
         self.timeline.refresh_list()
         self.follow_cursor()
-        for widget in (self.status, self.totals, self.tabs, self.empty, self.drivers, self.help_screen):
+        for widget in (self.status, self.totals, self.tabs, self.empty, self.help_screen):
             widget.redraw()
+        for pane in self.panes.values():
+            if pane is not self.timeline:
+                pane.redraw()
         self.draw_footer()
+
+    def advance(self, now_s: float) -> None:
+        """Give the pane that is on display time for what it counts by and by."""
+        pane = self.panes[self.pane]
+        if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
+            pane.redraw()
+            self.draw_footer()
 
     def paint(self) -> None:
         """Everything anew: the terminal may have lost it."""
@@ -139,9 +149,9 @@ class Layout(Screen[None]):
             self.inspector.show(item)
 
     def draw_footer(self) -> None:
-        listed = self.pane == "timeline" and not self.helping
         self.footer.keys = self._area.hints() if isinstance(self._area, LineWidget) else ()
-        self.footer.position = self.timeline.position if listed else ("", "dim")
+        pane = self.panes[self.pane]
+        self.footer.position = pane.position if not self.helping and isinstance(pane, (Timeline, TablePane)) else ("", "dim")
         self.footer.redraw()
 
     def _content(self) -> tuple[int, bool]:
@@ -156,8 +166,8 @@ class Layout(Screen[None]):
             return
         if self.helping:
             self.set_focus(self.help_screen)
-        elif self.pane == "drivers":
-            self.set_focus(self.drivers)
+        elif self.pane != "timeline":
+            self.set_focus(self.panes[self.pane])
         elif self.inspecting and self.inspector.display:
             self.set_focus(self.inspector.messages)
         elif self.empty.display:

@@ -5,7 +5,8 @@ its own, or a fold, which stands where its first row stood. Rows are looked at o
 never blocks the screen; sync() goes on where the last one stopped.
 
 Folding: at the level `set-up` all set-up round trips of one connection are one line. A single connection can be folded or unfolded against the
-level. Filtering: one connection, one driver. A driver may be identified after its first rows; then the listing starts anew.
+level. Filtering: one connection, one driver, one statement, one transaction. A driver may be identified after its first rows; then the listing starts
+anew. Which statements a row is about may come out while it is open: until then it is looked at again.
 
 Frozen, it goes on showing the moment at which it was frozen, whatever is folded or filtered meanwhile: later rows are left out, and rows that were open
 stay open.
@@ -22,6 +23,7 @@ from typing import Final
 
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
+from pgtrace.analysis.transactions import Transaction
 
 FOLD_LEVELS: Final = ("none", "set-up")
 _SLICE: Final = 256
@@ -30,14 +32,23 @@ _SLICE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows: all, those of one connection, or those of one driver."""
+    """Which rows: all, or those of one connection, one driver, one statement under its driver, one transaction."""
 
     connection: int | None = None
     driver: str | None = None
+    group: int | None = None
+    """The number of a statement's group."""
+    sql: str = ""
+    """Its SQL."""
+    transaction: Transaction | None = None
+    """Of its connection."""
 
     @property
     def everything(self) -> bool:
-        return self.connection is None and self.driver is None
+        return self == _EVERYTHING
+
+
+_EVERYTHING: Final = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class Listing:
         self._members: dict[int, list[int]] = {}  # first place of a fold -> places
         self._fold_of: dict[int, int] = {}  # connection -> first place of its fold
         self._seen = 0
+        self._undecided: list[int] = []  # open rows that may still be about the selected statement
         self.shown = 0
         """Rows that are listed, each member of a fold for itself."""
         self._end: int | None = None  # while frozen: rows there are
@@ -100,6 +112,10 @@ class Listing:
     def behind(self) -> int:
         """Rows not looked at yet."""
         return self.rows - self._seen
+
+    def item(self, place: int) -> Item:
+        """The row at a place, listed or not, as a line of its own."""
+        return Item(place, (self._then_open.get(place) or self.trace.rows[place],), (place,), False)
 
     def __getitem__(self, index: int) -> Item:
         place = self._places[index]
@@ -162,6 +178,10 @@ class Listing:
         if restarted:
             self._restart()
         rows = self.trace.rows
+        shown, again = self.shown, self._undecided
+        self._undecided = []
+        for place in again:
+            self._take(place, rows[place])
         first, end = self._seen, self.rows
         until = None if budget_s is None else time.perf_counter() + budget_s
         while self._seen < end:
@@ -171,7 +191,7 @@ class Listing:
             self._seen = stop
             if until is not None and time.perf_counter() > until:
                 break
-        return restarted or self._seen > first
+        return restarted or self._seen > first or self.shown > shown
 
     def _take(self, place: int, row: Row) -> None:
         selection, connection = self.selection, row.connection
@@ -181,6 +201,13 @@ class Listing:
             return
         if selection.driver is not None and self._decided(connection) != selection.driver:
             return
+        if selection.group is not None and selection.group not in row.label.groups:
+            if row.is_open:
+                self._undecided.append(place)
+            return
+        within = selection.transaction
+        if within is not None and (place < within.first or (place > within.last and not within.is_open)):
+            return
         self.shown += 1
         if row.shape.kind is Kind.SETUP and (self.fold == "set-up") != (connection in self._against):
             fold = self._fold_of.get(connection)
@@ -189,13 +216,17 @@ class Listing:
                 return
             self._fold_of[connection] = place
             self._members[place] = [place]
-        self._places.append(place)
+        if self._places and place < self._places[-1]:
+            self._places.insert(bisect_left(self._places, place), place)
+        else:
+            self._places.append(place)
 
     def _restart(self) -> None:
         self._places = array("Q")
         self._members.clear()
         self._fold_of.clear()
         self._drivers.clear()
+        self._undecided = []
         self._seen = self.shown = 0
 
     def _decided(self, connection: int) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace.analysis.details import MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import lines, rowtext
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
 from pgtrace.tui.view import View
@@ -31,7 +32,7 @@ _ARGUMENT_COLUMN: Final = 60
 class Messages(ListWidget):
     """Messages of one row or fold."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("messages")
     HINTS: ClassVar[Hints] = (
         ("j k", "message"),
         ("tab", "fields"),

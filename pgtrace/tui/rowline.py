@@ -102,7 +102,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             if first.shape.statement:
                 line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
         case "marks":
-            for run, role in rowtext.marks(item):
+            for run, role in rowtext.marks(item, found=any(map(view.is_found, item.places, (row.connection for row in item.rows)))):
                 line.add(run, role)
         case "rows":
             rows = sum(member.rows for member in item.rows)

@@ -45,7 +45,7 @@ def _plain(text: str, width: int) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def _further(text: str, start: int, width: int) -> str:
+def further(text: str, start: int, width: int) -> str:
     """SQL from a character on, its lists not shortened."""
     return plain(sqltext.shorten(text, _LONGEST_LINE), width, start)
 
@@ -53,7 +53,7 @@ def _further(text: str, start: int, width: int) -> str:
 def words(item: Item, connection: Connection | None, width: int, sideways: int = 0) -> tuple[str, bool]:
     """The SQL column without its colour: the text from a character on, and whether it tells an error."""
     if sideways and not item.folded:
-        return _further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
+        return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
     failed = next((row for row in item.rows if row.label.error), None)
     if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
         text = plain(failed.label.error, width)
@@ -123,13 +123,13 @@ def rail(row: Row) -> tuple[str, str]:
     return ("│", "dim") if before == "T" else (" ", "dim")
 
 
-def marks(item: Item) -> list[tuple[str, str]]:
-    """The three cells `!+f` as (text, role) runs."""
+def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
+    """The three cells `!+f` as (text, role) runs: an error or a finding, a statement prepared or used again, the formats."""
     shapes = [row.shape for row in item.rows]
     statement = "+" if any(shape.prepares for shape in shapes) else "=" if any(shape.reuses for shape in shapes) else " "
     formats = "".join(sorted({letter for shape in shapes for letter in shape.formats}))
     return [
-        ("✗" if any(shape.errors for shape in shapes) else " ", "error"),
+        ("✗", "error") if any(shape.errors for shape in shapes) else ("!" if found else " ", "attention"),
         (statement, "text"),
         (formats if len(formats) < 2 else "m", "dim"),
     ]

@@ -8,18 +8,20 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from pgtrace.tui import copying
 from pgtrace.tui.bands import TABLE_WIDTH
 from pgtrace.tui.empty import instructions
 from pgtrace.tui.footer import CopyMenu
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.layout import Layout
 from pgtrace.tui.listing import Selection
-from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.findings import Findings
+from pgtrace.tui.tables import TablePane
 from pgtrace.tui.tabs import PANES
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import RIGHT_BUTTON
+from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
 
 _TIMELINE_ONLY = frozenset({"problem", "only_connection", "only_driver", "fold_level"})
 
@@ -27,20 +29,7 @@ _TIMELINE_ONLY = frozenset({"problem", "only_connection", "only_driver", "fold_l
 class MainScreen(Layout):
     """Everything pgtrace shows."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(pane.key, f"pane('{pane.key}')", show=False) for pane in PANES),
-        Binding("question_mark", "help", show=False),
-        Binding("escape", "back", show=False),
-        Binding("n", "problem(1)", show=False),
-        Binding("N", "problem(-1)", show=False),
-        Binding("c", "only_connection", show=False),
-        Binding("C", "only_driver", show=False),
-        Binding("X", "fold_level", show=False),
-        Binding("d", "driver_rows", show=False),
-        Binding("u", "raw", show=False),
-        Binding("y", "copy", show=False),
-        Binding("space", "pause", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("screen")
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
@@ -58,7 +47,7 @@ class MainScreen(Layout):
             return listed
         match action:
             case "copy":
-                return listed or (timeline and bool(instructions(self.view.source)))
+                return bool(self._offers())
             case "raw":
                 return listed and self.inspecting
             case "driver_rows":
@@ -96,11 +85,13 @@ class MainScreen(Layout):
         self._turn()
         self.set_focus(self.inspector.messages)
 
-    def on_drivers_chosen(self, event: Drivers.Chosen) -> None:
-        """Go to the timeline, filtered to that driver."""
-        self._came_from = "drivers"
+    def on_chosen(self, event: Chosen) -> None:
+        """Go to the timeline, which shows these rows only."""
+        self._came_from = self.pane
         self.pane = "timeline"
-        self._select(Selection(driver=event.driver))
+        self._select(event.selection)
+        if event.place is not None:
+            self.timeline.go_to_place(event.place)
 
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self._close_menu(event.offer)
@@ -131,7 +122,7 @@ class MainScreen(Layout):
         self._turn()
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next or previous error or gap."""
+        """Go to the next or previous error or gap, or to the first row of a finding."""
         if not self.timeline.go_to_problem(direction):
             so_far = "" if self.view.loaded else " so far"
             self.footer.say(f"no further problem{so_far}" if direction > 0 else "no problem before this")
@@ -163,13 +154,10 @@ class MainScreen(Layout):
 
     def action_copy(self) -> None:
         """Ask what to copy; on the empty screen there is one thing only."""
-        item, fields = self.timeline.item, self.inspector.fields
-        if item is None:
-            self._copy("how to connect", "\n".join(instructions(self.view.source)))
+        offers = self._offers()
+        if self.empty.display:
+            self._copy(offers[0].name, offers[0].text())
             return
-        offers = copying.of_row(self.view.trace, item)
-        if self.inspecting:
-            offers += copying.of_message(fields, field_chosen=fields.has_focus)
         self.copy_menu.offers = tuple(offers)
         self.copy_menu.display = True
         self.footer.display = False
@@ -179,6 +167,20 @@ class MainScreen(Layout):
         """Freeze the screen, or let it go on."""
         self.view.pause()
         self._turn()
+
+    def _offers(self) -> list[copying.Offer]:
+        """What can be copied at the moment."""
+        pane = self.panes[self.pane]
+        if isinstance(pane, (TablePane, Findings)) and not self.helping:
+            return pane.offers()
+        if pane is not self.timeline or self.helping:
+            return []
+        item, fields = self.timeline.item, self.inspector.fields
+        if item is None:
+            commands = instructions(self.view.source)
+            return [copying.Offer("", "how to connect", lambda: "\n".join(commands))] if commands and self.empty.display else []
+        offers = copying.of_row(self.view.trace, item)
+        return offers + copying.of_message(fields, field_chosen=fields.has_focus) if self.inspecting else offers
 
     def _turn(self) -> None:
         """The user wants to see something else: what was said last is history."""

@@ -1,4 +1,5 @@
-"""What the screen wants to know about all rows and no counter tells: where the problems are, and each driver's most frequent flights.
+"""What the screen wants to know about all rows and no counter tells: where the problems are, each driver's most frequent flights, transactions, and where
+each statement was seen.
 
 Every row is looked at when it is complete, once; rows still open are kept aside and looked at again. Like a listing it works in slices of time.
 The flights kept for one connection are bounded; rarer ones beyond the bound are not told.
@@ -13,7 +14,9 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtrace.analysis.rows import Kind, Row
+from pgtrace.analysis.sightings import Sightings
 from pgtrace.analysis.trace import Trace
+from pgtrace.analysis.transactions import Transactions
 
 FLIGHTS_KEPT: Final = 64
 """Different flights kept for one connection."""
@@ -29,6 +32,8 @@ class Survey:
         self._driver = driver
         self.problems: list[int] = []
         """Places of errors and gaps, rising."""
+        self.transactions = Transactions(trace.connections)
+        self.sightings = Sightings()
         self._flights: dict[int, Counter[str]] = {}
         self.open: list[int] = []
         """Places of rows that are not complete."""
@@ -49,6 +54,7 @@ class Survey:
             self._seen = stop
             if until is not None and time.perf_counter() > until:
                 break
+        self.transactions.settle({row.connection: row.opened_ns for row in map(rows.__getitem__, self.open)})
 
     def after(self, place: int) -> list[int]:
         """Problems behind a place, nearest first."""
@@ -72,6 +78,8 @@ class Survey:
             return
         if row.is_problem:
             insort(self.problems, place)
+        self.transactions.take(place, row)
+        self.sightings.take(row)
         if row.shape.kind is Kind.ROUND_TRIP:
             flights = self._flights.setdefault(row.connection, Counter())
             sent = row.shape.flight.partition(" → ")[0]

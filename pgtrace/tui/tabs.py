@@ -8,9 +8,15 @@ from textual import events
 from textual.strip import Strip
 
 from pgtrace.tui import rowtext
-from pgtrace.tui.lines import Line
+from pgtrace.tui.lines import Line, cells, cut
+from pgtrace.tui.panes.connections import Connections
+from pgtrace.tui.panes.drivers import Drivers
+from pgtrace.tui.panes.findings import Findings
+from pgtrace.tui.panes.statements import Statements
+from pgtrace.tui.panes.transactions import Transactions
+from pgtrace.tui.timeline import Timeline
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import LineWidget
+from pgtrace.tui.widgets import LineWidget, ListWidget
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +27,39 @@ class Pane:
     name: str
     title: str
     short: str
+    widget: type[ListWidget]
 
 
 PANES = (
-    Pane("1", "timeline", "Timeline", "Time"),
-    Pane("4", "drivers", "Drivers", "Drivers"),
+    Pane("1", "timeline", "Timeline", "Time", Timeline),
+    Pane("2", "statements", "Statements", "Stmts", Statements),
+    Pane("3", "connections", "Connections", "Conns", Connections),
+    Pane("4", "drivers", "Drivers", "Drivers", Drivers),
+    Pane("5", "transactions", "Transactions", "Txs", Transactions),
+    Pane("6", "findings", "Findings", "Find", Findings),
 )
 
 
-def shown(view: View) -> tuple[str, str]:
-    """What of the trace is listed: filter or fold, and its role."""
+def shown(view: View, room: int) -> tuple[str, str]:
+    """What of the trace is listed, in that many cells: filter or fold, and its role. How many rows are left is never cut off."""
     selection = view.listing.selection
     if selection.everything:
         return (f"fold {view.listing.fold}" if len(view.listing) and view.listing.fold != "none" else ""), "dim"
+    terms = []
+    if selection.driver is not None:
+        terms.append(f"driver:{rowtext.plain(selection.driver, 12)}")
     if selection.connection is not None:
-        term = f"conn:{view.connection_name(selection.connection).removeprefix('c')}"
-    else:
-        term = f"driver:{rowtext.plain(selection.driver or '', 12)}"
-    return f"/ {term}  {view.listing.shown} of {view.listing.rows}", "attention"
+        terms.append(f"conn:{view.connection_name(selection.connection).removeprefix('c')}")
+    if selection.transaction is not None:
+        first, last = selection.transaction.first + 1, selection.transaction.last + 1
+        terms.append(f"rt >= {first}" if selection.transaction.is_open else f"rt >= {first} and rt <= {last}")
+    if selection.sql:
+        terms.append(rowtext.plain(selection.sql, _SQL_CELLS))
+    left = f"  {view.listing.shown} of {view.listing.rows}"
+    return cut(view.pen.text(f"/ {' '.join(terms)}"), room - len(left), view.pen.ellipsis) + left, "attention"
+
+
+_SQL_CELLS = 60
 
 
 class Tabs(LineWidget):
@@ -54,11 +75,13 @@ class Tabs(LineWidget):
             title = pane.short if self.narrow else pane.title
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
+            if pane.name == "findings" and self.view.snapshot.findings:
+                line.add(f" {len(self.view.snapshot.findings)}", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
-        text, role = shown(self.view)
-        if len(text) + 1 < line.room:
-            line.to(width - len(text) - 1).add(text, role)
+        text, role = shown(self.view, line.room - 2)
+        if cells(text) + 1 < line.room:
+            line.to(width - cells(text) - 1).add(text, role)
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:

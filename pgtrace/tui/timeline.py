@@ -6,10 +6,11 @@ on the same line of the screen. Following, it is on the last row. Any move up en
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
@@ -17,6 +18,7 @@ from pgtrace.analysis.rows import Kind, Row
 from pgtrace.tui import rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.listing import Item, Selection
 from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
@@ -29,12 +31,7 @@ LOOK_BACK = 50
 class Timeline(ListWidget):
     """The rows of the trace."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", show=False),
-        Binding("x", "fold", show=False),
-        Binding("t", "times", show=False),
-        Binding("f", "follow", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("timeline")
     HEADS = 1
 
     class Moved(Message):
@@ -81,7 +78,7 @@ class Timeline(ListWidget):
     def hints(self) -> Hints:
         view, item = self.view, self.item
         found = [("enter", "inspect")]
-        found += [("n", "next problem")] if view.survey.problems else []
+        found += [("n", "next problem")] if view.survey.problems or view.snapshot.findings else []
         found += [("c", "connection")] if view.listing.selection.everything else [("esc", "all rows")]
         found += [("y", "copy"), ("t", "time")]
         found += [("space", "go on" if view.paused else "pause")] if view.growing or view.paused else []
@@ -134,11 +131,12 @@ class Timeline(ListWidget):
         super().go(self.view.listing.index(place))
 
     def go_to_problem(self, direction: int) -> bool:
-        """Put the cursor on the next error or gap, or the previous one; whether there is one."""
-        item, survey = self.item, self.view.survey
+        """Put the cursor on the next error, gap or first row of a finding, or the previous one; whether there is one."""
+        item = self.item
         if item is None:
             return False
-        places = survey.after(item.place) if direction > 0 else survey.before(item.place)
+        problems = self.view.problems()
+        places = problems[bisect_right(problems, item.place) :] if direction > 0 else problems[: bisect_left(problems, item.place)][::-1]
         place = next((place for place in places if place not in item.places and self.view.listing.shows(place)), None)
         if place is not None:
             self.go_to_place(place)

@@ -13,9 +13,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from pgtrace.analysis.advice import Advice
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers.evidence import UNKNOWN
+from pgtrace.analysis.findings.kind import Finding
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
 from pgtrace.tui.listing import Item, Listing
@@ -33,6 +35,9 @@ READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
 LIST_BUDGET_S: Final = 0.04
+ADVISE_BUDGET_S: Final = 0.02
+FINDINGS_AGAIN_S: Final = 1.0
+"""How long findings are good for: they are added up over all open connections."""
 DRIVERS_AGAIN_S: Final = 0.5
 """How long what was found out about drivers is good for: telling them takes a look at every open connection."""
 MANY_CONNECTIONS: Final = 200
@@ -60,6 +65,8 @@ class Snapshot:
     connections: int
     duration_ns: int
     gaps: int
+    findings: tuple[Finding, ...] = ()
+    """Failures first, then by cost; at most a second old."""
 
 
 @dataclass(slots=True)
@@ -78,6 +85,7 @@ class View:
     snapshot: Snapshot = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
+    advice: Advice = field(init=False)
     rates: Rates = field(init=False)
     now_ns: int = 0
     """Since the capture's start: where open round trips end for now."""
@@ -98,10 +106,17 @@ class View:
     _drivers_stale: bool = True
 
     _untold_s: float | None = None
+    _advised: bool = True
+    """Whether the advice has seen all rows."""
+    _advice_stale: bool = True
+    _findings_until_s: float = 0.0
+    _found: frozenset[tuple[str, str]] = frozenset()
+    """Kind and driver of the findings that are shown."""
 
     def __post_init__(self) -> None:
         self.listing = Listing(self.trace, self.driver)
         self.survey = Survey(self.trace, self.driver)
+        self.advice = Advice(self.trace)
         self.rates = Rates()
         self._take(0.0)
 
@@ -150,10 +165,15 @@ class View:
             self._next_draw_s = now_s + SLOW_TICK_S
 
     def sync(self) -> bool:
-        """Bring listing and survey up to the trace, or to the moment of the pause; whether the listing changed."""
+        """Bring listing, survey and advice up to the trace, or to the moment of the pause; whether there is something new to show."""
+        changed = False
         if not self.paused:
             self.survey.sync(LIST_BUDGET_S)
-        return self.listing.sync(LIST_BUDGET_S)
+            before, self._advised = self._advised, self.advice.update(ADVISE_BUDGET_S)
+            changed = not (before and self._advised)
+        changed |= self.listing.sync(LIST_BUDGET_S)
+        self._advice_stale |= changed
+        return changed
 
     def pause(self) -> None:
         """Freeze the screen, or let it go on."""
@@ -193,6 +213,15 @@ class View:
         error = self.trace.rows[place].label.error if place >= 0 else ""
         return error.removeprefix("57P03").strip() if error.startswith("57P03 pgtrace:") else ""
 
+    def is_found(self, place: int, connection: int) -> bool:
+        """Whether a row belongs to a finding that is told."""
+        kind = self.advice.kind_at(place)
+        return kind is not None and (kind.name, self.driver(connection)) in self._found
+
+    def problems(self) -> list[int]:
+        """Places of errors and gaps, and of the first row of each finding, rising."""
+        return sorted({*self.survey.problems, *(finding.evidence[0].place for finding in self.snapshot.findings if finding.evidence)})
+
     def connection(self, number: int) -> Connection | None:
         """The connection of a row; None for rows that belong to none, such as marks."""
         connections = self.trace.connections
@@ -228,7 +257,16 @@ class View:
             self._drivers_stale = False
         else:
             drivers = self.snapshot.drivers
-        self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps)
+        self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings(now_s))
+
+    def _findings(self, now_s: float) -> tuple[Finding, ...]:
+        """What was found, at most a second old."""
+        if not self._advice_stale or (self.growing and now_s < self._findings_until_s):
+            return self.snapshot.findings if self._findings_until_s else ()
+        self._advice_stale, self._findings_until_s = False, now_s + FINDINGS_AGAIN_S
+        findings = tuple(self.advice.findings())
+        self._found = frozenset((finding.name, finding.driver) for finding in findings)
+        return findings
 
     def _tell_drivers(self, now_s: float) -> tuple[DriverTotals, ...]:
         """The drivers' sums; those of connections that may be told apart in a moment are left out, so that no line comes and goes."""

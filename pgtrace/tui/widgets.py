@@ -12,12 +12,15 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import blank
+from pgtrace.tui.listing import Selection
 from pgtrace.tui.view import View
 
 Hints = tuple[tuple[str, str], ...]
@@ -27,6 +30,15 @@ SIDEWAYS: Final = 16
 WHEEL: Final = 3
 """Lines that one turn of the wheel moves."""
 RIGHT_BUTTON: Final = 3
+
+
+class Chosen(Message):
+    """These rows of the timeline are wanted, and of them that one first."""
+
+    def __init__(self, selection: Selection, place: int | None = None) -> None:
+        super().__init__()
+        self.selection = selection
+        self.place = place
 
 
 class LineWidget(Widget):
@@ -80,18 +92,7 @@ class LineWidget(Widget):
 class ListWidget(LineWidget, can_focus=True):
     """A list of which only the lines in sight are built. The cursor is an index; heads stand above the list."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", show=False),
-        Binding("k,up", "move(-1)", show=False),
-        Binding("ctrl+d", "page(1, 2)", show=False),
-        Binding("ctrl+u", "page(-1, 2)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("g,home", "first", show=False),
-        Binding("G,end", "last", show=False),
-        Binding("l,right", "sideways(1)", show=False),
-        Binding("h,left", "sideways(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("list")
     HEADS: ClassVar[int] = 0
     """Lines above the list."""
 

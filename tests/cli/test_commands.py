@@ -20,7 +20,7 @@ from pgtrace.cli import COMMANDS
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 
-LATER = ("advise", "compare", "replay")
+LATER = ("compare", "replay")
 
 
 def pgtrace_command(*args: str, **extra: str) -> subprocess.CompletedProcess[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from upstreams import READY, STARTUP, of_kind, records_in
 
-from pgtrace.capture.record import Data
-from pgtrace.capture.segments import SegmentWriter
+from pgtrace.capture.record import Data, Open, Resume
+from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.relay import Leg, Session
@@ -25,6 +25,7 @@ from pgtrace.proxy.tape import Scribe, Tape
 async def session():
     """Logged in; what it sends is collected by a list."""
     made = Session(1, Tape(lambda *_: None, b"key"), asyncio.get_running_loop(), 0, lambda _: None)
+    made.tape.add(Open(1, 1, "listener", "upstream", "client", "", 1))
     made.frontend.data_received(STARTUP)
     made.backend.data_received(READY)
     sent: list[bytes] = []
@@ -91,6 +92,20 @@ def test_the_writer_runs_no_line_for_a_single_read(session, kind, tmp_path):
     cost = [lines(lambda parts=parts: scribe._write(parts, [])) for parts in (few, few, many)]
     assert scribe.finish(30)
     assert 0 < cost[1] == cost[2]
+
+
+async def test_a_new_segment_knows_where_both_streams_stand(session, tmp_path: Path):
+    writer = SegmentWriter(tmp_path / "kept", 1 << 20, segment_bytes=2000)
+    writer.append(session.tape.parts, session.tape.notes)
+    stood = []
+    while len(segment_files(tmp_path / "kept")) < 3:
+        stood.append((session.frontend.offset, session.backend.offset))
+        writer.append(recorded(session, 7), [])
+    writer.close()
+    resumed = [of_kind(records_in(path), Resume)[0] for _, path in segment_files(tmp_path / "kept")[1:]]
+    assert resumed[-1].offsets == stood[-1]
+    assert resumed[0].offsets in stood[1:-1]
+    assert all(record.startup == STARTUP for record in resumed)
 
 
 async def test_what_was_appended_is_what_was_read(session, tmp_path: Path):

@@ -29,6 +29,7 @@ from upstreams import (
 )
 
 from pgtrace.capture.record import Close, Data
+from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 MIB = 1 << 20
@@ -191,7 +192,10 @@ def test_a_driver_that_writes_to_a_closed_server_is_reset_after_the_last_words()
         assert isinstance(ended, BrokenPipeError | ConnectionResetError)
 
 
-def test_a_driver_that_does_not_read_stops_the_server():
+@pytest.mark.parametrize(
+    "options", [{}, {"rtt_ns": 2_000_000}, {"faults": [parse("delay 1ms before Sync")]}], ids=["plain", "rtt", "fault"]
+)
+def test_a_driver_that_does_not_read_stops_the_server(options):
     sent = [0]
     full = threading.Event()
 
@@ -206,11 +210,12 @@ def test_a_driver_that_does_not_read_stops_the_server():
             except BlockingIOError:
                 if not select.select([], [connection], [], 1.0)[1]:
                     break
+            assert sent[0] < 64 * MIB  # nobody takes that much
         full.set()
         connection.settimeout(20)
         connection.sendall(b"end")
 
-    with Scripted(serve) as server, recording(server.upstream) as recorder, connect(recorder) as driver:
+    with Scripted(serve) as server, recording(server.upstream, **options) as recorder, connect(recorder) as driver:
         log_in(driver)
         assert full.wait(30)
         forwarded = len(stream(records(recorder), BACKEND))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
 
 import pytest
 import trustme
@@ -13,6 +14,7 @@ from upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, of_kind, r
 from pgtrace.address import Host, Upstream
 from pgtrace.capture.record import Fact, Rewrite
 from pgtrace.errors import AddressError
+from pgtrace.faults import Rule, parse
 from pgtrace.protocol.authentication import AuthenticationSASL
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.protocol.fields import error_fields
@@ -94,11 +96,11 @@ class TlsServer:
             sock.sendall(data)
 
 
-def ask(server: TlsServer, host: str = "localhost", **settings: str) -> tuple[bytes, list[object], Scripted]:
+def ask(server: TlsServer, host: str = "localhost", faults: Sequence[Rule] = (), **settings: str) -> tuple[bytes, list[object], Scripted]:
     """What a driver gets through a recorder with these settings, and what was recorded of it."""
     with Scripted(server) as scripted:
         upstream = Upstream((Host(host, scripted.port, hostaddr="127.0.0.1"),), **settings)
-        with recording(upstream) as recorder, connect(recorder) as driver:
+        with recording(upstream, faults=faults) as recorder, connect(recorder) as driver:
             driver.sendall(STARTUP)
             driver.shutdown(socket.SHUT_WR)
             answer = read_all(driver)
@@ -177,15 +179,17 @@ def test_prefer_tries_again_when_the_answer_is_an_error(authority):
     assert scripted.accepted == 2
 
 
+@pytest.mark.parametrize("faults", [[], [parse("delay 1ms before reply to StartupMessage"), parse("close after StartupMessage#2")]])
 @pytest.mark.parametrize(("mode", "refused", "expected"), [("prefer", "tls", "plain"), ("allow", "plain", "tls")])
-def test_the_second_try_of_libpq(authority, mode, refused, expected):
-    answer, found, scripted = ask(TlsServer(authority, refuse=refused), sslmode=mode)
+def test_the_second_try_of_libpq(authority, mode, refused, expected, faults):
+    answer, found, scripted = ask(TlsServer(authority, refuse=refused), sslmode=mode, faults=faults)
     assert how_of(answer) == expected
     assert scripted.accepted == 2
     assert stream(found, BACKEND) == answer
     assert [fact.value for fact in of_kind(found, Fact) if fact.key == "upstream.refused"] == [
         "with TLS" if refused == "tls" else "without TLS"
     ]
+    assert [fact.value for fact in of_kind(found, Fact) if fact.key == "fault"] == [rule.text for rule in faults[:1]] * 2
 
 
 def test_a_refusal_without_a_way_out_is_passed_on(authority):

@@ -48,6 +48,14 @@ def test_drivers_connections_and_statements(ten):
     assert json.loads(json.dumps(ten.json()))["statements"][0]["sql"] == statement.sql
 
 
+def test_findings(ten):
+    (finding,) = ten.findings
+    assert (finding.name, finding.driver, finding.cost) == ("n+1", "psycopg", 9)
+    assert ten.timeline[finding.evidence[0].place].shape.flight == "PBDES → 12TDCZ"
+    assert finding.remedies[0].startswith("WHERE column = ANY(%s)")
+    assert ten.findings == ten.findings
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -13,7 +13,29 @@ from pgtrace.tui.theme import MONO
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])
 async def test_every_screen_is_filled_exactly(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
-        for key in ("home", "n", "enter", "tab", "escape", "escape", "4", "l", "1", "question_mark", "escape", "X", "l", "c", "enter"):
+        for key in (
+            "home",
+            "n",
+            "enter",
+            "tab",
+            "escape",
+            "escape",
+            "2",
+            "s",
+            "S",
+            "j",
+            "3",
+            "5",
+            "4",
+            "l",
+            "1",
+            "question_mark",
+            "escape",
+            "X",
+            "l",
+            "c",
+            "enter",
+        ):
             lines = await driven.press(key)
             assert len(lines) == size[1], key
             assert {cell_len(line) for line in lines} == {size[0]}, key
@@ -45,7 +67,7 @@ async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
 async def test_a_listed_key_does_something(shop: Recording, drive: Drive) -> None:
     """The footer never names a key that has no use; help is always named."""
     async with drive(shop, (80, 24), live=True) as driven:
-        for keys in ((), ("g",), ("n",), ("c",), ("enter",), ("tab",), ("4",), ("question_mark",)):
+        for keys in ((), ("g",), ("n",), ("c",), ("enter",), ("tab",), ("2",), ("3",), ("4",), ("5",), ("question_mark",)):
             hint = (await driven.press(*keys))[-1]
             assert "? help" in hint or keys == ("question_mark",)
             for key, _ in driven.main.footer.keys:
@@ -61,7 +83,7 @@ async def test_120x40(shop: Recording, drive: Drive) -> None:
     assert lines[0].startswith(" pgtrace  shop.pgtrace   ■ ended without an end record")
     assert " ".join(lines[1].split()) == "conn set-up round trips exec rt/ex pipelined prepared reused errors rows sent recv wait ms"
     assert lines[2].split()[:6] == ["all", "3", "9", "13", "12", "1.08"]
-    assert lines[6].startswith(" 1 Timeline   4 Drivers")
+    assert lines[6].startswith(" 1 Timeline   2 Statements   3 Connections   4 Drivers   5 Transactions")
     assert lines[6].rstrip().endswith("fold set-up")
     assert lines[7].split()[:3] == ["time", "cn", "driver"]
     assert lines[8].startswith("▌  0.0000  c1 ")
@@ -86,7 +108,7 @@ async def test_80x24_has_words_for_totals_and_no_driver_lines(shop: Recording, d
     async with drive(shop, (80, 24)) as driven:
         lines = await driven.lines()
     assert lines[1].rstrip() == " 13 rt  9 set-up  12 exec  1 prepared  2 reused  1 error"
-    assert lines[2].startswith(" 1 Time  4 Drivers")
+    assert lines[2].startswith(" 1 Time  2 Stmts  3 Conns  4 Drivers  5 Txs")
     assert lines[3].split() == ["time", "cn", "sent", "→", "came", "back", "SQL", "!+f", "rows", "ms"]
 
 
@@ -198,7 +220,7 @@ async def test_drivers_side_by_side(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.press("4")
         text = "\n".join(lines)
-        assert lines[3].startswith(" 1 Timeline   4 Drivers")
+        assert lines[3].startswith(" 1 Timeline   2 Statements   3 Connections   4 Drivers   5 Transactions")
         assert "round trips / execution" in text
         assert "BES ×3" in text
         assert "per execution" not in lines[4]
@@ -332,7 +354,7 @@ async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: D
             "psql -h 127.0.0.1 -p 6433 -U app shop",
             "also on [::1]:6433",
         ]
-        assert lines[-1] == "y copy  1 4 panes  q quit  ? help"
+        assert lines[-1] == "y copy  1 2 3 4 5 panes  q quit  ? help"
         assert "n has no use here" in (await driven.press("n"))[-1]
         await driven.press("y")
         assert driven.app.clipboard.splitlines() == lines[start + 1 : start + 5]
@@ -419,7 +441,7 @@ async def test_without_colour_nothing_has_one(shop: Recording, drive: Drive) -> 
                 assert style is None or style.bgcolor is None or style.bgcolor.is_default, segment
 
 
-@pytest.mark.parametrize("keys", [(), ("n", "enter"), ("4",), ("question_mark",)])
+@pytest.mark.parametrize("keys", [(), ("n", "enter"), ("2",), ("3",), ("4",), ("5",), ("question_mark",)])
 async def test_ascii_only_screens_are_ascii(shop: Recording, drive: Drive, keys: tuple[str, ...]) -> None:
     async with drive(shop, (80, 24), ascii_only=True) as driven:
         lines = await driven.press(*keys) if keys else await driven.lines()

@@ -19,7 +19,7 @@ async def test_a_click_selects_and_a_double_click_inspects(shop: Recording, driv
         assert driven.main.timeline.cursor == 4
         await driven.pilot.click("#timeline", offset=(30, 5), times=2)
         assert driven.main.inspecting
-        await driven.pilot.click("#tabs", offset=(18, 0))
+        await driven.pilot.click("#tabs", offset=(52, 0))
         assert driven.main.pane == "drivers"
 
 

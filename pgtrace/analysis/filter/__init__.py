@@ -3,7 +3,7 @@
     error and driver:psycopg or ms > 10 and not sql ~ "^select"
 
 One implementation for all who ask. A text becomes a tree (scanner.py, parser.py, values.py; words.py has the words), a tree over a trace a selection
-(facts.py, inside.py, selection.py), a selection counters (counting.py). Regular expressions are matched in linear time (patterns.py, automaton.py). The
+(facts.py, inside.py, selection.py), a selection counters (counting.py). Regular expressions are matched in linear time (pgtrace/regex). The
 grammar, and what each word means, is docs/filter.md.
 
 It knows rows, messages and connections of a trace, and no terminal.

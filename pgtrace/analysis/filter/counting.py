@@ -11,7 +11,7 @@ capture's own times, files and losses stay those of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import add, attrgetter, sub
 from typing import TYPE_CHECKING, Final
 
@@ -178,11 +178,13 @@ class _CountedConnection(Connection):
             depth = max(depth, current.depth)
         return Counters.of_session(counts.tally(depth), sizes, 0, (counts.wait_ns, 0))
 
-    def add_statements(self, table: StatementTable) -> None:
+    def add_statements(self, table: StatementTable) -> Iterator[None]:
         if self.session is None:
             return
         self.session.settle()
-        table.merge(self._table)
+        yield from table.merge_by_slices(self._table)
+        if self.session is None:
+            return
         current = self.session.round_trips.current
         if current is not None and self._selected:
             table.round_trip(current)

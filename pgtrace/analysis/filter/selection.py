@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.analysis.details import NotKept
-from pgtrace.analysis.filter.automaton import TooCostly
 from pgtrace.analysis.filter.facts import NUMBERS, TEXTS, Holds, Subject
 from pgtrace.analysis.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.analysis.rows import Kind
 from pgtrace.errors import FilterError
+from pgtrace.regex.automaton import TooCostly
 
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Final
 
-from pgtrace.analysis.filter.automaton import Pattern
-from pgtrace.analysis.filter.patterns import BadPattern
 from pgtrace.analysis.filter.words import Kind, Word
 from pgtrace.protocol import codes
+from pgtrace.regex.automaton import Pattern
+from pgtrace.regex.patterns import BadPattern
 
 MESSAGES: Final = {
     name.lower(): name

@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from textual.binding import Binding, BindingType
-from textual.message import Message
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.report import about
 from pgtrace.tui import lines, rowtext, totals
+from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
+from pgtrace.tui.listing import Selection
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, ListWidget
+from pgtrace.tui.widgets import Chosen, Hints, ListWidget
 
 _FLIGHTS: Final = 4
 _NAME_CELLS: Final = 14
@@ -98,19 +99,9 @@ class _Entry:
 class Drivers(ListWidget):
     """The table of drivers."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", show=False),
-        Binding("a", "per_execution", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("drivers")
     HINTS: ClassVar[Hints] = (("enter", "its round trips"), ("h l", "driver"), ("a", "per execution"), ("1", "timeline"), ("?", "help"))
     HEADS = 1
-
-    class Chosen(Message):
-        """The round trips of one driver are wanted."""
-
-        def __init__(self, driver: str) -> None:
-            super().__init__()
-            self.driver = driver
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -166,7 +157,7 @@ class Drivers(ListWidget):
     def open(self) -> None:
         drivers = self.view.snapshot.drivers
         if drivers:
-            self.post_message(self.Chosen(drivers[self.chosen].driver))
+            self.post_message(Chosen(Selection(driver=drivers[self.chosen].driver)))
 
     def action_open(self) -> None:
         self.open()

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.analysis.filter import parse
-from pgtrace.analysis.filter.automaton import MOST_NODES
 from pgtrace.analysis.filter.tree import TextTerm
 from pgtrace.analysis.filter.values import MESSAGES
 from pgtrace.analysis.filter.words import OPERATORS, WORDS
 from pgtrace.errors import FilterError
+from pgtrace.regex.automaton import MOST_NODES
 
 PAGE = (Path(__file__).parent.parent.parent.parent / "docs" / "filter.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| `(.*)` \|$", PAGE, re.MULTILINE)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgtrace.analysis.filter import patterns
-from pgtrace.analysis.filter.automaton import Pattern, TooCostly
-from pgtrace.analysis.filter.patterns import BadPattern
+from pgtrace.regex import patterns
+from pgtrace.regex.automaton import Pattern, TooCostly
+from pgtrace.regex.patterns import BadPattern
 
 ATOMS = [
     "a", "b", "B", "é", "\\.", "-", " ", ".",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.analysis.filter.patterns import Alternatives, Anchor, BadPattern, Characters, Node, Repeat, Sequence, is_word, parse
+from pgtrace.regex.patterns import Alternatives, Anchor, BadPattern, Characters, Node, Repeat, Sequence, is_word, parse
 
 MOST_NODES: Final = 1_000
 FREE_VISITS: Final = 50_000

@@ -1,0 +1,280 @@
+"""--fault: rules at work on one connection.
+
+A rule strikes in the line between a socket and its protocol (delay.py), where what passes stands in order: everything that came before the place at which it
+strikes is delivered, nothing behind it is. steps() takes what was read and says what is to become of it: bytes to pass on, and the rules that strike between
+them. strike() ends or stops the connection.
+
+- `close` and `reset` end both legs, each once its peer has what was written to it; `hang` lets nothing pass any more in either direction. Whichever side
+  it strikes on, what had arrived of the other one is delivered too.
+- Where a rule is about messages, the bytes of both directions are framed. A message is passed on in the pieces in which it comes, except that fewer
+  than five bytes wait for the rest of a header, and a message that a pattern is looked for in waits until it is whole, up to 256 KiB of it.
+- Every strike is a Fact `fault` of its connection, with the rule's text. A rule about everything that passes is one fact at the beginning.
+
+How much longer or shorter a delay is comes from a generator that each connection begins anew: two runs are delayed alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Iterable
+from time import monotonic_ns
+from typing import Final
+
+from pgtrace.capture.record import FAULT, NEITHER, Fact
+from pgtrace.faults import ALWAYS, AT_A_MESSAGE, EITHER, Rule
+from pgtrace.framing import KEPT_BYTES, Framer
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.proxy.book import Book
+from pgtrace.proxy.relay import Leg, Session
+from pgtrace.proxy.replies import Replies
+
+PIECES_A_SECOND: Final = 100
+"""How often a limited direction gets bytes."""
+
+Step = bytes | Rule
+
+
+class _Flow:
+    """One direction."""
+
+    __slots__ = ("after", "begun", "cut_at", "cutting", "decided", "ended", "held", "passed", "sent")
+
+    def __init__(self) -> None:
+        self.held = bytearray()  # bytes of a message about which nothing has been decided
+        self.begun = 0  # bytes of the message that has not ended, as they came
+        self.decided = False
+        self.sent = 0  # bytes of it that have been passed on
+        self.cutting: Rule | None = None  # strikes inside it,
+        self.cut_at = 0  # behind so many of its bytes
+        self.after: tuple[Rule, ...] = ()  # strike behind it
+        self.passed = 0  # bytes in all
+        self.ended = False
+
+
+class Faults:
+    """The rules at work on one connection."""
+
+    def __init__(self, book: Book, session: Session) -> None:
+        self._book = book
+        self._session = session
+        self._chance = random.Random(session.number)  # noqa: S311 (no secret)
+        self._over = False
+        self._ignore: Callable[[], None]
+        rules = book.rules
+        self._at_messages = tuple(rule for rule in rules if rule.moment in AT_A_MESSAGE)
+        self._bodies = frozenset((rule.side, rule.code) for rule in self._at_messages if rule.pattern)
+        self._after_bytes = tuple(rule for rule in rules if rule.moment == "bytes")
+        self.start_anew()
+        self._timers: list[asyncio.TimerHandle] = []
+        always = [rule for rule in rules if rule.moment == ALWAYS]
+        for rule in always:
+            self._note(rule)
+        self._delays = tuple([rule for rule in always if rule.action == "delay" and rule.side in (side, EITHER)] for side in (0, 1))
+        self.paces = tuple(_pace([rule for rule in always if rule.side in (side, EITHER)]) for side in (0, 1))
+        """Of each direction: bytes of a piece (0: as they come), ns from one to the next, ns for each byte."""
+
+    def begin(self, ignore: Callable[[], None]) -> float:
+        """The driver has connected: seconds to leave it waiting. Where a rule strikes, `ignore` has the start-up phase answer nothing more."""
+        self._ignore = ignore
+        wait_s = 0.0
+        for rule in self._book.rules:
+            if rule.moment == "time":
+                self._timers.append(self._session.loop.call_later(rule.threshold / 1e9, self._strike_if_unspent, rule))
+            elif rule.moment == "connect" and self._book.spend(rule):
+                if rule.action == "delay":
+                    wait_s += self.hold(rule) / 1e9
+                else:
+                    self.strike(rule)
+        return wait_s
+
+    def start_anew(self) -> None:
+        """The driver's first message goes to another connection of the upstream: what passed to and from the one before never was."""
+        self._flows = (_Flow(), _Flow())
+        self._seen: dict[Rule, int] = {}
+        self._framer = Framer(kept_bytes=0)
+        self._replies = Replies()
+
+    def cancel(self) -> None:
+        """The session is over."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def latency(self, side: int) -> int:
+        """ns that a read of this side is delayed."""
+        return sum(self.duration(rule) for rule in self._delays[side])
+
+    def duration(self, rule: Rule) -> int:
+        """ns of a delay this time."""
+        return max(0, rule.amount + (self._chance.randint(-rule.spread_ns, rule.spread_ns) if rule.spread_ns else 0))
+
+    def hold(self, rule: Rule) -> int:
+        """ns that what stands behind the place of a delay waits."""
+        self._note(rule)
+        return self.duration(rule)
+
+    def steps(self, side: int, data: bytes) -> list[Step]:
+        """What is to become of a read: bytes to pass on, and rules that strike between them."""
+        steps: list[Step] = _joined(self._at_their_messages(side, data)) if self._at_messages else [data]
+        return self._counted(side, steps) if self._after_bytes else steps
+
+    def rest(self, side: int) -> bytes:
+        """What was held of a side that has ended."""
+        flow = self._flows[side]
+        held, flow.held = bytes(flow.held), bytearray()
+        return held
+
+    def ending(self, side: int) -> int:
+        """ns that the end of a side is delayed."""
+        flow = self._flows[side]
+        if flow.ended:
+            return 0
+        flow.ended = True
+        rules = [rule for rule in self._book.rules if rule.moment == "end" and rule.side in (side, EITHER)]
+        return sum(self.hold(rule) for rule in rules)
+
+    def strike(self, rule: Rule) -> None:
+        """End or stop the connection, here and now."""
+        if self._over:
+            return
+        self._note(rule)
+        self._ignore()
+        for leg in self._legs:
+            if leg.delayed is not None:
+                leg.delayed.stop()
+        if rule.action != "hang":
+            self._end(rule.action)
+        elif rule.amount:
+            self._timers.append(self._session.loop.call_later(rule.amount / 1e9, self._end, "close"))
+
+    def _strike_if_unspent(self, rule: Rule) -> None:
+        if self._book.spend(rule):
+            self.strike(rule)
+
+    def _end(self, how: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._session.end(NEITHER, "pgtrace")
+        for leg in self._legs:
+            leg.reset() if how == "reset" else leg.close()
+
+    def _note(self, rule: Rule) -> None:
+        self._session.tape.add(Fact(monotonic_ns(), self._session.number, FAULT, rule.text))
+
+    @property
+    def _legs(self) -> tuple[Leg, Leg]:
+        return self._session.frontend, self._session.backend
+
+    # Messages.
+
+    def _at_their_messages(self, side: int, data: bytes) -> list[Step]:
+        flow = self._flows[side]
+        steps: list[Step] = []
+        position = 0
+        for code, _, size in self._framer.feed(side, data):
+            before = len(steps)
+            stop = len(data) if code == codes.OPAQUE else max(position, position + size - flow.begun)
+            self._piece(flow, side, code, data[position:stop], steps, whole=True)
+            flow.begun = 0
+            position = stop
+            if any(isinstance(step, Rule) and step.action != "delay" for step in steps[before:]):
+                return steps  # nothing behind it will pass
+        if position < len(data):
+            flow.begun += len(data) - position
+            self._piece(flow, side, self._framer.begun(side), data[position:], steps, whole=False)
+        return steps
+
+    def _piece(self, flow: _Flow, side: int, code: int, piece: bytes, steps: list[Step], *, whole: bool) -> None:
+        """The next bytes of a message; its last ones where it is `whole` now. The code is 0 while nobody can know it."""
+        flow.held += piece
+        if not flow.decided:
+            waits = not code or ((side, code) in self._bodies and len(flow.held) < KEPT_BYTES)
+            if waits and not whole:
+                return
+            flow.decided = True
+            self._decide(flow, side, code, steps)
+        data, flow.held = bytes(flow.held), bytearray()
+        if flow.cutting is not None and flow.sent + len(data) >= flow.cut_at:
+            steps += (data[: flow.cut_at - flow.sent], flow.cutting)
+            flow.cutting = None
+            data = data[flow.cut_at - flow.sent :]
+        if data:
+            steps.append(data)
+        flow.sent += len(data)
+        if whole:
+            steps += flow.after
+            flow.decided, flow.sent, flow.cutting, flow.after = False, 0, None, ()
+
+    def _decide(self, flow: _Flow, side: int, code: int, steps: list[Step]) -> None:
+        """What happens before, inside and after a message, now that it is known."""
+        body = bytes(flow.held[4 if code > 255 else 5 :])
+        here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._is_it(rule, body)]
+        now = [rule for rule in here if not rule.reply]
+        if side == FRONTEND:
+            self._replies.sent(code, tuple(rule for rule in here if rule.reply))
+            begins: tuple[Rule, ...] = ()
+            ends: tuple[Rule, ...] = ()
+        else:
+            begins, ends = self._replies.received(code)
+        before = [rule for rule in (*now, *begins) if rule.moment == "before" and self._book.spend(rule)]
+        steps += before
+        flow.after = tuple(rule for rule in (*now, *ends) if rule.moment == "after" and self._book.spend(rule))
+        flow.cutting = next((rule for rule in now if rule.moment == "inside" and self._book.spend(rule)), None)
+        length = int.from_bytes(flow.held[:4], "big") if code > 255 else 1 + int.from_bytes(flow.held[1:5], "big")
+        flow.cut_at = max(1, length // 2)
+
+    def _is_it(self, rule: Rule, body: bytes) -> bool:
+        """Whether a message of the rule's type is the one that is meant."""
+        if not self._book.found(rule, body):
+            return False
+        self._seen[rule] = self._seen.get(rule, 0) + 1
+        return rule.number in (0, self._seen[rule])
+
+    # Bytes.
+
+    def _counted(self, side: int, steps: list[Step]) -> list[Step]:
+        """The same steps, with the rules that strike behind a number of bytes."""
+        counted: list[Step] = []
+        for step in steps:
+            if not isinstance(step, bytes):
+                counted.append(step)
+                continue
+            counted += self._cut_by_count(side, step)
+            self._flows[side].passed += len(step)
+        return counted
+
+    def _cut_by_count(self, side: int, data: bytes) -> list[Step]:
+        places: list[tuple[int, Rule]] = []
+        for rule in self._after_bytes:
+            if rule.side in (side, EITHER):
+                passed = sum(flow.passed for one, flow in enumerate(self._flows) if rule.side in (one, EITHER))
+                place = rule.threshold - passed
+                if 0 <= place <= len(data) and self._seen.setdefault(rule, 0) == 0 and self._book.spend(rule):
+                    self._seen[rule] = 1
+                    places.append((place, rule))
+        steps: list[Step] = []
+        done = 0
+        for place, rule in sorted(places, key=lambda item: item[0]):
+            steps += (data[done:place], rule)
+            done = place
+        return [*steps, data[done:]]
+
+
+def _joined(steps: Iterable[Step]) -> list[Step]:
+    """The same steps, with bytes that no rule parts in one piece: a read goes on as a read."""
+    joined: list[Step] = []
+    for kind, run in itertools.groupby(steps, type):
+        together = list(run)
+        joined += [b"".join(together)] if kind is bytes else together  # type: ignore[arg-type]
+    return joined
+
+
+def _pace(rules: list[Rule]) -> tuple[int, int, float]:
+    """Bytes of a piece, ns from one to the next, ns for each byte."""
+    splits = [rule for rule in rules if rule.action == "split"]
+    rates = [rule.amount for rule in rules if rule.action == "limit"]
+    pieces = [rule.amount for rule in splits] + [max(1, rate // PIECES_A_SECOND) for rate in rates]
+    return min(pieces, default=0), max((rule.gap_ns for rule in splits), default=0), 1e9 / min(rates) if rates else 0.0

@@ -1,0 +1,139 @@
+"""Findings as text and as JSON: the cost first, what happened, the round trips that show it, and the remedy.
+
+9 round trips  n+1  asyncpg  c1
+  what      select name from item where id = $1: 10 times one after the other, each waiting for the answer
+  why       ...
+  evidence  0.0123  c1  BES → 2DCZ  select name from item where id = $1  once
+  remedy    WHERE column = ANY($1) ...
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from rich.cells import cell_len
+
+from pgtrace import sanitise, sqltext
+from pgtrace.analysis.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
+from pgtrace.analysis.trace import Trace
+
+SCHEMA: Final = "pgtrace.advice/1"
+_WIDTH: Final = 100
+_FLIGHT_WIDTH: Final = 22
+_SQL_WIDTH: Final = 60
+
+
+def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[str]:
+    """The findings in their order, a block of lines each, under one line that sums them up."""
+    yield summary(trace, findings)
+    for finding in findings:
+        yield ""
+        yield "  ".join((cost(finding), finding.name, who(finding), connections(trace, finding)))
+        yield from _wrapped("what", what(finding))
+        yield from _wrapped("why", finding.kind.why)
+        for number, evidence in enumerate(finding.evidence):
+            yield f"{'' if number else '  evidence':<12}{evidence_line(trace, evidence)}"
+        for remedy in finding.remedies:
+            yield from _wrapped("remedy", remedy)
+
+
+def summary(trace: Trace, findings: Sequence[Finding]) -> str:
+    """`3 findings, 1 failure; the capture has 38 round trips and 8 for set-up`."""
+    if not findings:
+        return "nothing found"
+    failed = sum(finding.number for finding in findings if finding.failed)
+    parts = [f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"]
+    if failed:
+        parts.append(f"{failed} failure{'' if failed == 1 else 's'}")
+    totals = trace.totals()
+    trips = f"{totals.round_trips} round trip{'' if totals.round_trips == 1 else 's'}"
+    return f"{', '.join(parts)}; the capture has {trips} and {totals.setup_round_trips} for set-up"
+
+
+def cost(finding: Finding) -> str:
+    """`12 round trips`, `failed` or `failed ×3`, `214 live`."""
+    number, unit = finding.number, finding.kind.unit
+    if finding.failed:
+        return f"{FAILED} ×{number}" if number > 1 else FAILED
+    return f"{number} {unit.rstrip('s') if number == 1 and unit == ROUND_TRIPS else unit}"
+
+
+def what(finding: Finding) -> str:
+    """What happened, safe to show."""
+    return sanitise.text(finding.what)
+
+
+def who(finding: Finding) -> str:
+    """`asyncpg`, or `asyncpg+sqlalchemy`."""
+    return sanitise.text("+".join(name for name in (finding.driver, finding.layer) if name))
+
+
+def connections(trace: Trace, finding: Finding) -> str:
+    """`c1 c2`, of more than three the number of the others."""
+    names = [trace.name_of(trace.connections[index]) for index in finding.note.connections]
+    more = len(names[3:]) + finding.note.more_connections
+    return " ".join([*names[:3], *([f"+{more}"] if more else [])])
+
+
+def evidence_line(trace: Trace, evidence: Evidence) -> str:
+    """One row: time, connection, flight, what it was about, and what it shows."""
+    row = trace.rows[evidence.place]
+    flight = sanitise.text(row.shape.flight)
+    space = " " * max(2, _FLIGHT_WIDTH - cell_len(flight))
+    about = sanitise.text(sqltext.shorten(row.label.error or row.label.sql, _SQL_WIDTH))
+    words = sanitise.text(evidence.words)
+    name = trace.name_of(trace.connections[row.connection])
+    return "  ".join(part for part in (f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}", words) if part)
+
+
+def as_dict(trace: Trace, findings: Sequence[Finding], filtered: str | None = None) -> dict[str, Any]:
+    """The object of `advise --json`."""
+    return {
+        "schema": SCHEMA,
+        **({"filter": filtered} if filtered is not None else {}),
+        "findings": [_finding(trace, finding) for finding in findings],
+    }
+
+
+def _finding(trace: Trace, finding: Finding) -> dict[str, Any]:
+    return {
+        "finding": finding.name,
+        "driver": finding.driver,
+        "layer": finding.layer or None,
+        "round_trips": finding.cost,
+        "failed": finding.failed,
+        "number": finding.number,
+        "unit": finding.kind.unit,
+        "times": finding.note.times,
+        "connections": [
+            {"file": trace.files[one.file], "connection": one.number} for one in (trace.connections[i] for i in finding.note.connections)
+        ],
+        "more_connections": finding.note.more_connections,
+        "what": finding.what,
+        "why": finding.kind.why,
+        "evidence": [_evidence(trace, evidence) for evidence in finding.evidence],
+        "remedies": list(finding.remedies),
+    }
+
+
+def _evidence(trace: Trace, evidence: Evidence) -> dict[str, Any]:
+    row = trace.rows[evidence.place]
+    connection = trace.connections[row.connection]
+    return {
+        "row": row.number,
+        "file": trace.files[connection.file],
+        "connection": connection.number,
+        "time_ns": row.opened_ns,
+        "flight": row.shape.flight,
+        "sql": row.label.sql,
+        "error": row.label.error or None,
+        "shows": evidence.words,
+    }
+
+
+def _wrapped(title: str, text: str) -> Iterator[str]:
+    wrapped = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(wrapped):
+        yield f"{'' if number else f'  {title}':<12}{line}"

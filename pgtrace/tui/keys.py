@@ -1,0 +1,84 @@
+"""The keys: one table that binds them and tells them.
+
+Each line binds keys to an action of their owner: the application, the screen, any list, or one widget. What a line says of itself is what the help shows;
+one without words belongs to the line above it. The same key means the same in every pane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What some keys do."""
+
+    owner: str
+    keys: str
+    """As the toolkit calls them, separated by commas."""
+    action: str
+    shown: str = ""
+    meaning: str = ""
+    column: str = ""
+    """Of the help: `move`, `look` or `do`."""
+    first: bool = False
+    """Before whatever has the focus."""
+
+
+KEYS: Final = (
+    Key("list", "j,down", "move(1)", "j k ↓ ↑", "row", "move"),
+    Key("list", "k,up", "move(-1)"),
+    Key("list", "ctrl+d", "page(1, 2)", "ctrl-d u", "half a page", "move"),
+    Key("list", "ctrl+u", "page(-1, 2)"),
+    Key("list", "pagedown", "page(1)", "pgdn pgup", "page", "move"),
+    Key("list", "pageup", "page(-1)"),
+    Key("list", "g,home", "first", "g G", "first, last", "move"),
+    Key("list", "G,end", "last"),
+    Key("list", "l,right", "sideways(1)", "h l ← →", "sideways", "move"),
+    Key("list", "h,left", "sideways(-1)"),
+    Key("screen", "n", "problem(1)", "n N", "problem", "move"),
+    Key("screen", "N", "problem(-1)"),
+    Key("screen", "tab", "app.focus_next", "tab", "next area", "move"),
+    Key("screen", "escape", "back", "esc", "one step back", "move"),
+    Key("screen", "1", "pane('1')", "1 - 6", "pane", "look"),
+    Key("screen", "2", "pane('2')"),
+    Key("screen", "3", "pane('3')"),
+    Key("screen", "4", "pane('4')"),
+    Key("screen", "5", "pane('5')"),
+    Key("screen", "6", "pane('6')"),
+    Key("timeline", "enter", "open", "enter", "inspect", "look"),
+    Key("messages", "enter", "open"),
+    Key("drivers", "enter", "open"),
+    Key("table", "enter", "open"),
+    Key("findings", "enter", "open"),
+    Key("table", "s", "sort", "s S", "sort, reverse", "look"),
+    Key("table", "S", "reverse"),
+    Key("timeline", "x", "fold", "x X", "fold, level", "look"),
+    Key("screen", "X", "fold_level"),
+    Key("timeline", "t", "times", "t", "time column", "look"),
+    Key("screen", "d", "driver_rows", "d", "driver rows", "look"),
+    Key("drivers", "a", "per_execution", "a", "per execution", "look"),
+    Key("screen", "u", "raw", "u", "typed or raw", "look"),
+    Key("timeline", "f", "follow", "f", "follow", "do"),
+    Key("screen", "c", "only_connection", "c", "connection", "do"),
+    Key("screen", "C", "only_driver", "C", "driver", "do"),
+    Key("screen", "y", "copy", "y", "copy", "do"),
+    Key("screen", "space", "pause", "space", "pause", "do"),
+    Key("screen", "question_mark", "help", "?", "this help", "do"),
+    Key("app", "q,ctrl+q", "leave", "q", "quit", "do"),
+    Key("app", "ctrl+c", "leave", first=True),
+    Key("app", "ctrl+z", "suspend_process", "ctrl-z", "suspend", "do", first=True),
+)
+
+
+def bindings(owner: str) -> list[BindingType]:
+    """The bindings of one owner."""
+    return [Binding(key.keys, key.action, show=False, priority=key.first) for key in KEYS if key.owner == owner]
+
+
+def told(column: str) -> list[tuple[str, str]]:
+    """Keys and what they do, for a column of the help."""
+    return [(key.shown, key.meaning) for key in KEYS if key.column == column]

@@ -1,0 +1,235 @@
+"""The Connections pane: one line a connection, who it is and how it stands, and below what is known of it.
+
+Open connections come first, ended ones behind them and dim. A line is a picture of one moment, so all of a table's lines belong together; what is told below
+is asked when it is drawn. `in transaction` for more than a second, with nothing under way, stands out: the server waits and holds its locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from pgtrace.analysis import security
+from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.describe import counted
+from pgtrace.analysis.rows import Row
+from pgtrace.report import about
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.listing import Selection
+from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number
+
+_IDLE_TOO_LONG_NS = 1_000_000_000
+_STATEMENTS_TOLD = 100
+_NAMES = {"frontend": "driver's leg", "backend": "upstream leg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One connection at one moment."""
+
+    connection: Connection
+    name: str
+    driver: str
+    state: str
+    role: str
+    setup_round_trips: int
+    round_trips: int
+    live: int
+    errors: int
+    age_ns: int
+    in_transaction_ns: int
+    last_ns: int
+
+    @property
+    def is_open(self) -> bool:
+        return self.connection.closed_ns is None
+
+    @property
+    def dimmed(self) -> str:
+        return "text" if self.is_open else "dim"
+
+
+def _words(text: str, role: str = "dim") -> Runs:
+    return [(text or "–", role if text else "faint")]
+
+
+def _driver(pane: Connections, item: Standing, width: int) -> Runs:
+    layer = item.connection.layer.name
+    text = f"{item.driver} +{layer}" if layer else item.driver
+    return _words(rowtext.plain(text, width), item.dimmed)
+
+
+def _tls(item: Standing) -> str:
+    """Versions of TLS on the driver's leg and on the upstream's: `–/1.3`."""
+    facts = item.connection.facts
+    return "/".join(facts.get(f"tls.{leg}", "–").removeprefix("TLSv") for leg in ("frontend", "backend"))
+
+
+def _process(item: Standing) -> str:
+    return about.process(item.connection) or item.connection.client
+
+
+class Connections(TablePane[Standing]):
+    """The table of connections."""
+
+    FIELDS = (
+        Field("cn", 5, lambda p, s, w: _words(s.name, s.dimmed), gap=0, right=False, key=lambda p, s: -s.connection.index),
+        Field("driver", 12, _driver, right=False),
+        Field(
+            "user@database",
+            14,
+            lambda p, s, w: _words(rowtext.plain(f"{s.connection.user}@{s.connection.database}", w) if s.connection.user else "", s.dimmed),
+            rank=1,
+            right=False,
+        ),
+        Field("application", 12, lambda p, s, w: _words(rowtext.plain(s.connection.application_name, w)), rank=4, right=False),
+        Field("client", 18, lambda p, s, w: _words(rowtext.plain(_process(s), w)), rank=2, right=False),
+        Field("tls F/B", 8, lambda p, s, w: _words(rowtext.plain(_tls(s), w)), rank=3, right=False),
+        Field("login", 14, lambda p, s, w: _words(rowtext.plain(_login(s.connection), w)), rank=6, right=False),
+        Field("state", 0, lambda p, s, w: _words(rowtext.plain(s.state, w), s.role), right=False),
+        Field("set-up", 6, lambda p, s, w: number(s.setup_round_trips, w), rank=3, key=lambda p, s: s.setup_round_trips),
+        Field("rt", 6, lambda p, s, w: number(s.round_trips, w, "strong"), key=lambda p, s: s.round_trips),
+        Field("live", 4, lambda p, s, w: number(s.live, w), key=lambda p, s: s.live),
+        Field("err", 3, lambda p, s, w: number(s.errors, w, "error"), key=lambda p, s: s.errors),
+        Field("in tx", 7, lambda p, s, w: _since(s.in_transaction_ns), rank=5, key=lambda p, s: s.in_transaction_ns),
+        Field("age", 7, lambda p, s, w: _since(s.age_ns), key=lambda p, s: s.age_ns),
+        Field("last", 9, lambda p, s, w: _words(lines.seconds(s.last_ns)), rank=7, key=lambda p, s: s.last_ns),
+    )
+    SORTS = ("cn", "rt", "live", "err", "set-up", "age", "in tx", "last")
+    LEAST = 18
+    NOTHING = "no connections yet"
+
+    def gather(self) -> Iterator[list[Standing] | None]:
+        view = self.view
+        under_way = {row.connection: row for row in map(view.trace.rows.__getitem__, view.survey.open)}
+        since = {one.connection: one.opened_ns for one in view.survey.transactions if one.is_open}
+        found = []
+        for connection in list(view.trace.connections):
+            found.append(self._standing(connection, under_way.get(connection.index), since.get(connection.index)))
+            yield None
+        yield found
+
+    def identity(self, item: Standing) -> object:
+        return item.connection.index
+
+    def first(self, item: Standing) -> bool:
+        return item.is_open
+
+    def selection(self, item: Standing) -> Selection | None:
+        return Selection(connection=item.connection.index)
+
+    def offers(self) -> list[Offer]:
+        item = self.item
+        return (
+            []
+            if item is None
+            else [Offer("r", "what is known of it", lambda: safe("\n".join(about.lines(self.view.trace, item.connection))))]
+        )
+
+    def title(self, item: Standing) -> str:
+        return " ".join((item.name, rowtext.plain(item.driver, 20)))
+
+    def details(self, item: Standing, width: int) -> Iterator[Strip]:
+        connection, pen = item.connection, self.view.pen
+
+        def line(label: str, *runs: tuple[str, str]) -> Strip:
+            return labelled(pen, width, label, *((rowtext.plain(text, width), role) for text, role in runs))
+
+        for label, name, evidence in (
+            ("driver", item.driver, connection.driver_evidence),
+            ("layer", connection.layer.name, connection.layer.evidence),
+        ):
+            if name:
+                yield line(label, (name, "text"), (f", because {'; '.join(evidence)}" if evidence else ", nothing tells", "dim"))
+        address = f"{connection.client} → {connection.upstream}"
+        process = about.process(connection)
+        yield line("between", (address, "text"), (f"   process {process}" if process else "", "dim"))
+        yield line("server", (_server(connection), "text"))
+        for label, words in security.in_words(connection.facts, connection.authentication):
+            yield line(label, (words, "attention" if label == "dead end" else "text"))
+        told = "  ".join(f"{name}={value}" for name, value in connection.startup_parameters)
+        yield line("start-up", (told or "not seen", "text" if told else "dim"))
+        yield from self._cancels(connection, line)
+        named = sorted(connection.named_statements(), key=lambda one: -one.binds)
+        counters = connection.counters(self.view.now_ns)
+        yield line(
+            "prepared",
+            (f"{counters.statements_live} live", "text"),
+            (f", {counters.statements_reused} reused, {counters.parses_named} in all", "dim"),
+        )
+        for statement in named[:_STATEMENTS_TOLD]:
+            name = rowtext.plain(rowtext.statement_name(statement.name, item.driver), 14)
+            reused = f"  reused {max(0, statement.binds - 1)}"
+            sql = rowtext.sql(statement.sql or "prepared earlier", max(10, width - 28 - len(reused)))
+            yield labelled(pen, width, "", (lines.pad(name, 15), "dim"), (sql, "text"), (reused, "dim"))
+
+    def _cancels(self, connection: Connection, line: object) -> Iterator[Strip]:
+        trace = self.view.trace
+        by = [trace.name_of(one) for one in trace.connections if one.cancels == connection.index]
+        if by:
+            yield line("cancelled", (f"{counted(len(by), 'time')}, by {' '.join(by[:8])}", "text"))  # type: ignore[operator]
+
+    def _standing(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> Standing:
+        view = self.view
+        connection.refresh()
+        counters = connection.counters(view.now_ns)
+        end_ns = view.now_ns if connection.closed_ns is None else connection.closed_ns
+        in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
+        state, role = self._state(connection, under_way, in_transaction_ns)
+        return Standing(
+            connection=connection,
+            name=view.connection_name(connection.index),
+            driver=view.driver(connection.index),
+            state=state,
+            role=role,
+            setup_round_trips=counters.setup_round_trips,
+            round_trips=counters.round_trips,
+            live=counters.statements_live,
+            errors=counters.errors,
+            age_ns=max(0, end_ns - connection.opened_ns),
+            in_transaction_ns=in_transaction_ns,
+            last_ns=connection.last_ns,
+        )
+
+    def _state(self, connection: Connection, under_way: Row | None, in_transaction_ns: int) -> tuple[str, str]:
+        """How it stands, in words, and their role."""
+        trace = self.view.trace
+        if connection.cancels is not None:
+            return f"cancels {trace.name_of(trace.connections[connection.cancels])}", "text"
+        if connection.closed_ns is not None:
+            return (
+                f"closed by {connection.closed_by}{'' if connection.terminated or connection.kind != 'session' else ', no Terminate'}",
+                "dim",
+            )
+        if connection.kind == "opaque":
+            return "opaque", "dim"
+        now_ns = self.view.now_ns
+        if under_way is not None:
+            return f"waits {lines.span(max(0, now_ns - under_way.opened_ns))}", "strong"
+        quiet_ns = max(0, now_ns - connection.last_ns)
+        idle = lines.span(quiet_ns)
+        if connection.transaction_status == "E":
+            return f"failed transaction {idle}", "error"
+        if connection.transaction_status == "T":
+            return f"in transaction {idle}", "attention" if quiet_ns > _IDLE_TOO_LONG_NS else "text"
+        return f"idle {idle}", "dim"
+
+
+def _since(duration_ns: int) -> Runs:
+    return [(lines.span(duration_ns), "dim")] if duration_ns else [("·", "faint")]
+
+
+def _login(connection: Connection) -> str:
+    return connection.authentication.get("mechanism") or connection.authentication.get("request", "").removeprefix("Authentication")
+
+
+def _server(connection: Connection) -> str:
+    parts = [
+        f"PostgreSQL {connection.server_version}" if connection.server_version else "",
+        f"pid {connection.backend_pid}" if connection.backend_pid else "",
+        f"protocol {connection.protocol}" if connection.protocol else "",
+    ]
+    return "   ".join(filter(None, parts)) or "not seen"

@@ -1,0 +1,156 @@
+"""The Findings pane: what costs round trips or fails, failures first, then by cost; below, the evidence and the remedy of the one under the cursor.
+
+Evidence lines are rows of the timeline: `enter` goes to the first of them, among the rows of its connection, and `esc` comes back. `y` copies the remedy. The
+cursor stays on its finding when the order changes.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import ClassVar, Final
+
+from textual.binding import BindingType
+from textual.strip import Strip
+
+from pgtrace.analysis.findings.kind import ROUND_TRIPS, Evidence, Finding
+from pgtrace.report import advice
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.keys import bindings
+from pgtrace.tui.lines import Line, blank, rule
+from pgtrace.tui.listing import Selection
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Chosen, Hints, ListWidget
+
+_TITLE_CELLS: Final = 11
+_COST_CELLS: Final = 18
+_NAME_CELLS: Final = 20
+_DRIVER_CELLS: Final = 10
+_CONNECTION_CELLS: Final = 10
+_FLIGHT_CELLS: Final = 24
+_NARROW: Final = 100
+"""Below this width the driver is told beneath the list alone."""
+
+
+class Findings(ListWidget):
+    """The list of findings, and one of them in full."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("findings")
+    HINTS: ClassVar[Hints] = (("enter", "its round trips"), ("y", "copy the remedy"), ("1", "timeline"), ("?", "help"))
+    HEADS = 1
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:
+        super().__init__(view, id=id)
+        self._chosen: tuple[str, ...] = ()
+        self._told: list[Strip] = []
+
+    @property
+    def finding(self) -> Finding | None:
+        """The finding under the cursor."""
+        findings = self.view.snapshot.findings
+        return findings[self.cursor] if self.cursor < len(findings) else None
+
+    def offers(self) -> list[Offer]:
+        """What of the finding under the cursor can be copied."""
+        finding = self.finding
+        return [] if finding is None else [Offer("r", "remedy", lambda: safe("\n".join(finding.remedies)))]
+
+    def hints(self) -> Hints:
+        return self.HINTS if self.count() else self.HINTS[2:]
+
+    def count(self) -> int:
+        return len(self.view.snapshot.findings)
+
+    @property
+    def page_lines(self) -> int:
+        return max(1, self.size.height - self.HEADS - len(self._told))
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        names = [_identity(finding) for finding in self.view.snapshot.findings]
+        if self._chosen in names:
+            self.cursor = names.index(self._chosen)
+        self.cursor = max(0, min(self.cursor, len(names) - 1))
+        finding = self.finding
+        self._told = self._in_full(finding, width)[: max(0, height * 2 // 3)] if finding is not None else []
+        listed = super().build(width, height)
+        if finding is None:
+            return [
+                *listed,
+                Line(self.view.pen, width).add(" nothing found so far" if self.view.growing else " nothing found", "dim").strip(),
+            ]
+        return [*listed, *[blank(self.view.pen, width)] * (height - len(listed) - len(self._told)), *self._told]
+
+    def heads(self, width: int) -> list[Strip]:
+        line = Line(self.view.pen, width, "head").add("  cost", "dim", _COST_CELLS + 1).add("finding", "dim", _NAME_CELLS)
+        if width >= _NARROW:
+            line.add("driver", "dim", _DRIVER_CELLS + 1)
+        return [line.add("cn", "dim", _CONNECTION_CELLS).add("what happened", "dim").strip()]
+
+    def line(self, index: int, width: int, *, selected: bool) -> Strip:
+        finding = self.view.snapshot.findings[index]
+        line = Line(self.view.pen, width, "selected" if selected else "background").add("▌" if selected else " ", "you")
+        line.add("✗" if finding.failed else lines.count(finding.number), "error" if finding.failed else "strong", 5, right=True)
+        line.add(f" {_unit(finding)}", "dim", _COST_CELLS - 5).add(finding.name, "text", _NAME_CELLS)
+        if width >= _NARROW:
+            line.add(rowtext.plain(finding.driver, _DRIVER_CELLS), "dim", _DRIVER_CELLS + 1)
+        line.add(advice.connections(self.view.trace, finding), "text", _CONNECTION_CELLS - 1).add(" ")
+        return line.add(rowtext.plain(finding.what, line.room, self.sideways)).strip()
+
+    def moved(self) -> None:
+        finding = self.finding
+        self._chosen = _identity(finding) if finding is not None else ()
+        super().moved()
+
+    def open(self) -> None:
+        finding = self.finding
+        if finding is not None and finding.evidence:
+            self.moved()
+            place = finding.evidence[0].place
+            self.post_message(Chosen(Selection(connection=self.view.trace.rows[place].connection), place))
+
+    def action_open(self) -> None:
+        self.open()
+
+    def _in_full(self, finding: Finding, width: int) -> list[Strip]:
+        """What, why, evidence and remedy."""
+        trace = self.view.trace
+        title = f"{finding.name} · {rowtext.plain(advice.who(finding), 30)} · {advice.connections(trace, finding)}"
+        told = [rule(self.view.pen, width, title, "enter: the evidence in the timeline")]
+        told += self._text("what", finding.what, "text", width)
+        told += [self._evidence("" if number else "evidence", one, width) for number, one in enumerate(finding.evidence)]
+        for remedy in finding.remedies:
+            told += self._text("remedy", remedy, "text", width)
+        return told + self._text("why", finding.kind.why, "dim", width)
+
+    def _text(self, title: str, text: str, role: str, width: int) -> list[Strip]:
+        safe = rowtext.plain(text, 8 * width)
+        wrapped = textwrap.wrap(safe, max(20, width - _TITLE_CELLS - 2), break_on_hyphens=False) or [""]
+        return [
+            Line(self.view.pen, width).add(f" {'' if number else title}", "dim", _TITLE_CELLS).add(line, role).strip()
+            for number, line in enumerate(wrapped)
+        ]
+
+    def _evidence(self, title: str, evidence: Evidence, width: int) -> Strip:
+        row = self.view.trace.rows[evidence.place]
+        pen = self.view.pen
+        line = Line(pen, width).add(f" {title}", "dim", _TITLE_CELLS)
+        line.add(lines.seconds(row.opened_ns), "dim", 8, right=True).add("  ")
+        line.add(self.view.connection_name(row.connection), "text", self.view.connection_cells).add("  ")
+        flight = rowtext.flight(self.view.listing.item(evidence.place), pen, _FLIGHT_CELLS)
+        start = line.used
+        for run, role in rowtext.flight_runs(flight, pen):
+            line.add(run, role)
+        line.to(start + _FLIGHT_CELLS + 1).add(rowtext.plain(evidence.words, line.room), "text")
+        if line.room > 20 and row.label.sql:
+            line.add("  ").add(rowtext.sql(row.label.sql, line.room), "dim")
+        return line.strip()
+
+
+def _identity(finding: Finding) -> tuple[str, ...]:
+    return finding.name, finding.driver, finding.layer, finding.note.subject
+
+
+def _unit(finding: Finding) -> str:
+    if finding.kind.unit is ROUND_TRIPS and finding.number == 1:
+        return "round trip"
+    return f"{finding.kind.unit} ×{finding.number}" if finding.failed and finding.number > 1 else finding.kind.unit

@@ -1,0 +1,165 @@
+"""The Statements pane: one line a statement under one driver, by what it costs in round trips.
+
+Numbers are those of `stats --by statement`. A round trip that several statements share counts for each of them, which is said where it happens. Below: the SQL
+in full, what was sent for it and how often, what it costs in words, its names, and what became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.strip import Strip
+
+from pgtrace.analysis.describe import counted
+from pgtrace.analysis.statements import NAMES_KEPT, OTHER
+from pgtrace.analysis.trace import StatementView
+from pgtrace.tui import lines, rowtext
+from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.listing import Selection
+from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
+
+_BAR_CELLS = 8
+_SEEN_ON = 8
+_FLIGHTS = 6
+
+
+def _ratio(view: StatementView) -> float:
+    return view.group.round_trips / view.group.executions if view.group.executions else 0.0
+
+
+def _formats(view: StatementView) -> str:
+    group = view.group
+    return "m" if group.values_text and group.values_binary else "b" if group.values_binary else "t" if group.values_text else ""
+
+
+def _bar(pane: Statements, view: StatementView, width: int) -> Runs:
+    """Round trips against those of the most expensive one, in half cells."""
+    halves = round(2 * width * view.group.round_trips / max(1, pane.most_round_trips))
+    halves = max(halves, 1) if view.group.round_trips else 0
+    return [("━" * (halves // 2) + "╸" * (halves % 2), "bar")]
+
+
+def _ms(duration_ns: int, role: str = "text") -> Runs:
+    return [(lines.milliseconds(duration_ns), role)] if duration_ns else [("·", "faint")]
+
+
+def _sql(pane: Statements, view: StatementView, width: int) -> Runs:
+    return [(rowtext.further(view.group.sql, pane.sideways, width) if pane.sideways else rowtext.sql(view.group.sql, width), "text")]
+
+
+class Statements(TablePane[StatementView]):
+    """The table of statements."""
+
+    FIELDS = (
+        Field("rt", 6, lambda p, v, w: number(v.group.round_trips, w, "strong"), gap=0, key=lambda p, v: v.group.round_trips),
+        Field("bar", _BAR_CELLS, _bar, rank=3, right=False, title=""),
+        Field("exec", 5, lambda p, v, w: number(v.group.executions, w), key=lambda p, v: v.group.executions),
+        Field("rt/ex", 5, lambda p, v, w: [(f"{_ratio(v):.2f}" if v.group.executions else "·", "text")], key=lambda p, v: _ratio(v)),
+        Field("parse", 5, lambda p, v, w: number(v.group.parses, w), key=lambda p, v: v.group.parses),
+        Field("reused", 6, lambda p, v, w: number(v.group.reused, w), rank=1),
+        Field("live", 4, lambda p, v, w: number(v.group.live, w), key=lambda p, v: v.group.live),
+        Field("fmt", 3, lambda p, v, w: [(_formats(v) or "–", "dim")], rank=1, right=False),
+        Field(
+            "rows",
+            5,
+            lambda p, v, w: [(lines.count(v.group.rows), "text" if v.group.rows else "faint")],
+            rank=5,
+            key=lambda p, v: v.group.rows,
+        ),
+        Field("p50", 6, lambda p, v, w: _ms(v.group.wait.percentile(50)), rank=4, key=lambda p, v: v.group.wait.percentile(50)),
+        Field("p95", 6, lambda p, v, w: _ms(v.group.wait.percentile(95)), rank=6, key=lambda p, v: v.group.wait.percentile(95)),
+        Field("max", 6, lambda p, v, w: _ms(v.group.wait.max), rank=7, key=lambda p, v: v.group.wait.max),
+        Field("all ms", 7, lambda p, v, w: _ms(v.group.wait.total), key=lambda p, v: v.group.wait.total),
+        Field("err", 3, lambda p, v, w: number(v.group.errors, w, "error"), key=lambda p, v: v.group.errors),
+        Field("driver", 8, lambda p, v, w: [(rowtext.plain(v.driver, w), "dim")], rank=2, right=False),
+        Field("names", 14, lambda p, v, w: [(p.names(v, w), "dim")], rank=8, right=False),
+        Field("SQL", 0, _sql, right=False),
+    )
+    SORTS = ("rt", "all ms", "exec", "rt/ex", "parse", "live", "rows", "p50", "p95", "max", "err")
+    LEAST = 28
+    NOTHING = "no statements yet"
+
+    most_round_trips = 0
+    _shared = False
+
+    def gather(self) -> Iterator[list[StatementView] | None]:
+        found: list[StatementView] = []
+        for gathered in self.view.trace.statements_by_slices():
+            found = gathered or found
+            yield None
+        most, shared = 0, False
+        for place, view in enumerate(found):
+            most = max(most, view.group.round_trips)
+            shared |= view.group.round_trips > view.group.round_trips_alone
+            if not place % SLICE:
+                yield None
+        self.most_round_trips, self._shared = most, shared
+        yield found
+
+    def identity(self, item: StatementView) -> object:
+        return item.driver, item.group.number
+
+    def selection(self, item: StatementView) -> Selection | None:
+        if item.group.sql == OTHER:
+            return None
+        return Selection(driver=item.driver, group=item.group.number, sql=item.group.sql)
+
+    def offers(self) -> list[Offer]:
+        item = self.item
+        return (
+            []
+            if item is None
+            else [Offer("s", "SQL", lambda: safe(item.group.sql)), Offer("n", "names", lambda: safe("\n".join(item.group.names)))]
+        )
+
+    def note(self) -> str:
+        return "a round trip shared by several statements counts for each" if self._shared else ""
+
+    def names(self, item: StatementView, width: int) -> str:
+        """Names of its preparations, without the driver's own prefix."""
+        names = [rowtext.statement_name(name, item.driver) for name in item.group.names]
+        return rowtext.plain(" ".join(names), width)
+
+    def title(self, item: StatementView) -> str:
+        return " · ".join(part for part in ("statement", rowtext.plain(item.driver, 20), self.names(item, 30)) if part)
+
+    def details(self, item: StatementView, width: int) -> Iterator[Strip]:
+        pen, group, view = self.view.pen, item.group, self.view
+        yield from wrapped(pen, width, group.sql, most=max(1, self.details_lines - 6))
+        seen = view.survey.sightings.of(group.number, lambda connection: view.driver(connection) == item.driver)
+        if seen is not None:
+            told = " · ".join(f"{flight} ×{times}" for flight, times in seen.flights.most_common(_FLIGHTS))
+            more = len(seen.flights) - _FLIGHTS
+            yield labelled(pen, width, "flights", (told, "frontend"), (f"  + {more} others" if more > 0 else "", "dim"))
+        cost = f"{counted(group.round_trips, 'round trip')} for {counted(group.executions, 'execution')}"
+        shared = group.round_trips - group.round_trips_alone
+        aside = f"   {counted(shared, 'of them')} shared with other statements".replace("of thems", "of them") if shared else ""
+        yield labelled(pen, width, "cost", (cost, "text"), (self._waited(item), "dim"), (aside, "dim"))
+        if group.parses:
+            yield labelled(pen, width, "prepared", *self._prepared(item))
+        if seen is not None:
+            where = " ".join(view.connection_name(connection) for connection in sorted(seen.connections)[:_SEEN_ON])
+            more = len(seen.connections) - _SEEN_ON
+            when = f"   first {lines.seconds(seen.first_ns)}  last {lines.seconds(seen.last_ns)}"
+            yield labelled(pen, width, "seen on", (where + (f" + {more} more" if more > 0 else ""), "text"), (when, "dim"))
+        kinds = {"t": "text", "b": "binary", "m": f"{group.values_binary} values binary, {group.values_text} text"}
+        yield labelled(
+            pen, width, "results", (counted(group.rows, "row"), "text"), (f"   {kinds[_formats(item)]}" if _formats(item) else "", "dim")
+        )
+
+    def _waited(self, item: StatementView) -> str:
+        wait = item.group.wait
+        if not wait.count:
+            return ""
+        return "   ms p50 {}  p95 {}  max {}".format(*map(lines.milliseconds, (wait.percentile(50), wait.percentile(95), wait.max)))
+
+    def _prepared(self, item: StatementView) -> Runs:
+        """How often, under which names, and who ended them."""
+        group = item.group
+        runs: Runs = [(f"{counted(group.parses, 'time')}, {group.reused} reused, {group.live} live", "text")]
+        ended = [f"{times} ended by {how}" for how, times in group.ended.items()]
+        runs.append((f", {', '.join(ended)}" if ended else "", "text"))
+        if group.names:
+            more = " …" if len(group.names) == NAMES_KEPT else ""
+            runs.append((f"   {self.names(item, 60)}{more}", "dim"))
+        return runs

@@ -1,0 +1,163 @@
+"""Records the captures of this directory: real drivers that do what the findings are about, some of them through a real PgBouncer.
+
+    python tests/data/findings/record.py [NAME ...]      # with PgBouncer installed (1.18 or another before 1.21) and the extra `dev`
+
+Each is a function here; a capture is named after it. The server is the demo's. PgBouncer stands between recorder and server, in transaction mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import psycopg2
+
+from pgtrace import Recorder
+from pgtrace.demo.embedded import EmbeddedServer
+
+HERE = Path(__file__).parent
+ITEM = "create table if not exists item (id int primary key, name text)"
+QUERY = "select name from item where id = $1"
+
+
+@contextlib.contextmanager
+def pgbouncer(server: EmbeddedServer, servers: int) -> Iterator[int]:
+    """A PgBouncer in transaction mode with so many server connections; its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen: int = free.getsockname()[1]
+    directory = Path(tempfile.mkdtemp())
+    (directory / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host={server.host} port={server.port} user={server.user} password={server.password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {listen}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {servers}\nunix_socket_dir =\n"
+    )
+    for path in (directory, directory / "pgbouncer.ini"):
+        path.chmod(0o755)
+    command = ["pgbouncer", "-q", *(["-u", "nobody"] if os.getuid() == 0 else []), str(directory / "pgbouncer.ini")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", listen), 1).close()
+                break
+            time.sleep(0.05)
+        yield listen
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(directory)
+
+
+def pooler_42p05(url: str) -> None:
+    """Two processes, one server connection: the second finds the first one's statement."""
+    program = f"""
+import asyncio, sys, asyncpg
+async def main():
+    connection = await asyncpg.connect(sys.argv[1])
+    try:
+        print(await connection.fetch("{QUERY}", 1))
+    except asyncpg.DuplicatePreparedStatementError as error:
+        print(error)
+    await connection.close()
+asyncio.run(main())
+"""
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program, url], check=True)
+
+
+def pooler_26000(url: str) -> None:
+    """A session that comes back to another server connection, because somebody else has its own in a transaction."""
+
+    async def main() -> None:
+        first, second = await asyncpg.connect(url), await asyncpg.connect(url)
+        await first.fetch(QUERY, 1)
+        await first.fetch(QUERY, 2)
+        async with second.transaction():
+            await second.fetch("select 1 as held")
+            with contextlib.suppress(asyncpg.InvalidSQLStatementNameError):
+                await first.fetch(QUERY, 3)
+        await first.close()
+        await second.close()
+
+    asyncio.run(main())
+
+
+def pipeline_error(url: str) -> None:
+    """Five inserts in a pipeline, the third of which is there already."""
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        contextlib.suppress(psycopg.errors.UniqueViolation, psycopg.errors.PipelineAborted),
+        connection.pipeline(),
+    ):
+        for number in (1001, 1002, 1, 1003, 1004):
+            connection.execute("insert into item (id, name) values (%s, %s)", (number, "tea"))
+
+
+def connect(url: str) -> None:
+    """A connection for each of six queries."""
+    for number in range(6):
+        connection = psycopg2.connect(url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("select name from item where id = %s", (number,))
+        connection.close()
+
+
+def prepared_leak(url: str) -> None:
+    """Twelve queries with their values in the text: to the cache of statements they are twelve texts."""
+
+    async def main() -> None:
+        connection = await asyncpg.connect(url)
+        for number in range(12):
+            await connection.fetch(f"select name from item where id = {number}")
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def idle_in_transaction(url: str) -> None:
+    """A SELECT opens a transaction; the program thinks, and then writes."""
+    with psycopg.connect(url) as connection:
+        connection.execute("select name from item where id = %s", (1,))
+        time.sleep(1.2)  # the pause is what is recorded
+        connection.execute("update item set name = %s where id = %s", ("coffee", 1))
+
+
+BEHIND_PGBOUNCER = {pooler_42p05: 1, pooler_26000: 2}
+"""Server connections."""
+SCENARIOS: tuple[Callable[[str], None], ...] = (*BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, idle_in_transaction)
+
+
+def main(names: list[str]) -> None:
+    """Record those, or all."""
+    with EmbeddedServer() as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(ITEM)
+            connection.execute("insert into item select n, 'item ' || n from generate_series(1, 20) n")
+        for scenario in SCENARIOS:
+            if names and scenario.__name__ not in names:
+                continue
+            path = HERE / f"{scenario.__name__}.pgtrace"
+            path.unlink(missing_ok=True)
+            with contextlib.ExitStack() as stack:
+                upstream = f"{server.host}:{server.port}"
+                if scenario in BEHIND_PGBOUNCER:
+                    port = stack.enter_context(pgbouncer(server, BEHIND_PGBOUNCER[scenario]))
+                    upstream = f"127.0.0.1:{port}"
+                recorder = stack.enter_context(Recorder(upstream=upstream, write=path, rtt="1ms"))
+                scenario(recorder.url(user=server.user, password=server.password, database=server.database))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,124 @@
+"""The Findings pane over captures of real drivers and a real pooler: its screens at three sizes as goldens, its keys, and what the timeline makes of findings.
+
+A golden is tests/data/screens/findings-<size>.txt. Where a screen is meant to change: PGTRACE_SCREENS=update, then read what the diff says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from driving import Driven
+from wire_recording import Recording, done, query, ready
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.source import Source
+from pgtrace.tui.theme import DARK, Pen
+from pgtrace.tui.view import View
+
+DATA = Path(__file__).parents[1] / "data"
+FILES = tuple(f"{name}.pgtrace" for name in ("pooler_26000", "pipeline_error", "prepared_leak", "idle_in_transaction"))
+
+
+@asynccontextmanager
+async def findings(size: tuple[int, int], files: tuple[str, ...] = FILES) -> AsyncIterator[Driven]:
+    """The application over those captures, everything read and advised."""
+    trace = Trace.open([DATA / "findings" / name for name in files])
+    app = PgTraceApp(View(trace, Source(live=False, files=files), Pen(DARK)))
+    async with app.run_test(size=size) as pilot:
+        driven = Driven(app, pilot)
+        await driven.settle()
+        while trace.update():
+            pass
+        while not app.view.loaded or app.view.listing.behind or app.view.snapshot.findings != tuple(app.view.advice.findings()):
+            app.view._next_draw_s = 0.0
+            app.tick()
+        yield driven
+    trace.close()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_screen(size: tuple[int, int]) -> None:
+    async with findings(size) as driven:
+        shown = [line.rstrip() for line in await driven.press("6")]
+    golden = DATA / "screens" / f"findings-{size[0]}x{size[1]}.txt"
+    if os.environ.get("PGTRACE_SCREENS") == "update":
+        golden.write_text("\n".join(shown) + "\n", encoding="utf-8")
+    assert shown == golden.read_text(encoding="utf-8").splitlines()
+
+
+async def test_enter_goes_to_the_evidence_and_esc_comes_back() -> None:
+    async with findings((120, 40)) as driven:
+        await driven.press("6", "j", "j")
+        chosen = driven.main.panes["findings"].finding
+        assert chosen is not None
+        await driven.press("enter")
+        assert driven.main.pane == "timeline"
+        assert driven.main.timeline.place == chosen.evidence[0].place
+        assert driven.app.view.listing.selection.connection == chosen.note.connections[0]
+        await driven.press("escape")
+        assert driven.main.pane == "findings"
+        assert driven.main.panes["findings"].finding == chosen
+
+
+async def test_y_copies_the_remedy() -> None:
+    async with findings((120, 40)) as driven:
+        said = (await driven.press("6", "y", "r"))[-1]
+        assert said.startswith(" remedy copied, also in ")
+        assert "statement_cache_size=0" in Path(said.rpartition(" in ")[2].strip()).read_text(encoding="utf-8")
+
+
+async def test_rows_of_a_finding_have_a_sign_and_n_goes_from_finding_to_finding() -> None:
+    async with findings((120, 40), ("prepared_leak.pgtrace",)) as driven:
+        lines = await driven.press("1")
+        marks = lines[4].index("!+f") if "!+f" in lines[4] else lines[5].index("!+f")
+        assert [line[marks] for line in lines if " BES " in line] == ["!"] * 12
+        assert " ✗" not in "\n".join(lines)
+        firsts = sorted({one.evidence[0].place for one in driven.app.view.snapshot.findings})
+        found = []
+        for _ in firsts:
+            await driven.press("n")
+            found.append(driven.main.timeline.place)
+        assert found == firsts
+        assert (await driven.press("n"))[-1].startswith(" no further problem")
+        await driven.press("N")
+        assert driven.main.timeline.place == firsts[-2]
+
+
+async def test_what_was_found_grows_with_the_capture(recording: Recording, drive: object) -> None:
+    connection = recording.connect()
+    recording.flush()
+    async with drive(recording, live=True) as driven:  # type: ignore[operator]
+        assert "nothing found so far" in "\n".join(await driven.press("6"))
+        for number in range(8):
+            recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())
+        driven.app.view._findings_until_s = 0.0
+        lines = await driven.arrived(recording)
+        assert any(line.startswith("▌    7 round trips n+1 ") for line in lines)
+        assert any("6 Findings 1" in line for line in lines)
+        await driven.press("space")
+        for number in range(4):
+            recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())
+        driven.app.view._findings_until_s = 0.0
+        assert any("7 round trips n+1 " in line for line in await driven.arrived(recording))  # paused
+        await driven.press("space")
+        driven.app.view._findings_until_s = 0.0
+        assert any("11 round trips n+1 " in line for line in await driven.arrived(recording))
+
+
+async def test_hostile_text_is_shown_escaped(recording: Recording, drive: object) -> None:
+    connection = recording.connect()
+    for number in range(6):
+        recording.trip(
+            connection, query(f"SELECT '\x1b[31m[bold]\u202e' || name FROM item WHERE id = {number}, e\x1b"), done("SELECT 0") + ready()
+        )
+    recording.flush()
+    async with drive(recording) as driven:  # type: ignore[operator]
+        text = "\n".join(await driven.press("6"))
+    assert "5 round trips n+1" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
