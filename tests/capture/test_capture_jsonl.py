@@ -148,6 +148,20 @@ def test_any_session_comes_back(records: list[Record], piece: int) -> None:
     assert joined(cut(HEADER, records), piece) == (HEADER, records)
 
 
+def test_bytes_that_are_no_message_any_more_hold_nothing_up() -> None:
+    """A direction that can no longer be framed gives out what had begun in it, also where another connection began a message since."""
+    half, nonsense = READY + b"R\0", b"d\0\0\0\x0f1"
+    at = HEADER.monotonic_ns
+    records: list[Record] = [
+        Data(at, 2, BACKEND, 0, half),
+        Data(at, 2, BACKEND, len(half), b"\0\0*"),
+        Data(at, 1, BACKEND, 0, half),
+        Data(at, 2, FRONTEND, 0, nonsense),
+        Data(at, 2, BACKEND, len(half) + 3, b"SHA"),
+    ]
+    assert joined(cut(HEADER, records))[1] == records
+
+
 VALUES = st.recursive(
     st.none() | st.integers(-(2**31), 2**31) | st.binary(max_size=20) | st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape")),
     lambda inner: st.lists(inner, max_size=3).map(tuple),

@@ -89,5 +89,10 @@ def test_time_is_linear_in_the_text(unit: str, size: int) -> None:
         sqltext.shorten(sql, 40)
         return time.process_time() - began
 
-    quarter, whole = seconds(text[: size // 4]), seconds(text)
-    assert whole < max(0.5, quarter * 9)
+    measured = []
+    for _ in range(3):  # other work on the machine costs CPU time too: it has to be within the bound once
+        quarter, whole = seconds(text[: size // 4]), seconds(text)
+        measured.append((quarter, whole))
+        if whole < max(0.5, quarter * 9):
+            return
+    pytest.fail(f"more than linear: {measured}")

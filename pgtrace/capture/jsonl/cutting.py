@@ -24,6 +24,7 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message
 
 Line = dict[str, Any]
+_NO_MESSAGES: Final = frozenset({codes.OPAQUE, codes.UNDECODED})
 _MOST_WAITING: Final = 20_000
 """Lines that wait for an unfinished message before them."""
 
@@ -105,6 +106,11 @@ class Cutter:
         for code, body, size in connection.framer.feed(side, piece.data):
             if code == 0x52 and side == BACKEND:
                 connection.authentication = codes.authentication_subtype(body)
+            if code in _NO_MESSAGES:  # nor will what is left of a message before it become one
+                for one in self._take(direction, sum(len(piece.data) for piece in direction.pieces)):
+                    self._add_bytes(number, side, one)
+                direction.given_up = 0
+                continue
             pieces = self._take(direction, size - min(size, direction.given_up))
             whole = not direction.given_up and all(one.is_read for one in pieces)
             direction.given_up = max(0, direction.given_up - size)
@@ -232,7 +238,7 @@ class Cutter:
 def _spelled(side: int, code: int, body: bytes, pieces: list[_Piece], authentication: int) -> Line | None:
     """Name and fields of a message, or its body as it is; None for what is no whole message."""
     wire = b"".join([piece.data for piece in pieces])
-    if code in (codes.OPAQUE, codes.UNDECODED) or len(body) + 5 < len(wire):
+    if len(body) + 5 < len(wire):
         return None
     try:
         message = registry.decode(side, code, body, authentication)
