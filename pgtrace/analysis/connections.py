@@ -63,7 +63,7 @@ class Connection(Observer):
 
     __slots__ = (
         "_application_name", "_began", "_closed_before", "_counters", "_first_codes", "_flights", "_gathered", "_identity", "_kind",
-        "_latest", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
+        "_latest", "_marks", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
         "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
         "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version", "session",
         "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
@@ -71,6 +71,7 @@ class Connection(Observer):
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
         self._trace = trace
+        self._marks = trace.marks.files[file]
         self.index = index
         """Its place in Trace.connections."""
         self.file = file
@@ -313,7 +314,7 @@ class Connection(Observer):
         self._latest = None
         if self.copies.now is not None:
             self.copies.row_began(place)
-        return _note(Note, (place, position, trace.marks.open))
+        return _note(Note, (place, position, self._marks.open))
 
     def counted(self, round_trip: RoundTrip) -> None:
         for mark in round_trip.note.marks:
@@ -341,7 +342,7 @@ class Connection(Observer):
         for mark in note.marks:
             mark.repeated(exchange.round_trip)
         self.statements.repeated(exchange, wait_ns, rows)
-        for mark in trace.marks.counting:
+        for mark in self._marks.counting:
             mark.table(self).repeated_at_once(exchange, wait_ns, rows)
         if trace.timeline:
             if exchange.note is None:
@@ -359,19 +360,19 @@ class Connection(Observer):
             self._trace.slots[self.upstream, created.slot] = created.plugin
         if self.statements is not None:
             self.statements.executed(execution)
-            for mark in self._trace.marks.counting:
+            for mark in self._marks.counting:
                 mark.table(self).executed(execution)
 
     def failed(self, statement: Statement | None) -> None:
         if statement is not None and self.statements is not None:
             self.statements.failed(statement)
-            for mark in self._trace.marks.counting:
+            for mark in self._marks.counting:
                 mark.table(self).failed(statement)
 
     def parsed(self, statement: Statement) -> None:
         if self.statements is not None:
             self.statements.parsed(statement)
-            for mark in self._trace.marks.counting:
+            for mark in self._marks.counting:
                 mark.table(self).parsed(statement)
         if statement.name and len(self._statement_names) < EVIDENCE_KEPT:
             self._statement_names.setdefault(statement.name)
@@ -387,7 +388,7 @@ class Connection(Observer):
     def reused(self, statement: Statement) -> None:
         if self.statements is not None:
             self.statements.reused(statement)
-            for mark in self._trace.marks.counting:
+            for mark in self._marks.counting:
                 mark.table(self).reused(statement)
 
     def dropped(self, statement: Statement, how: str) -> None:
@@ -655,7 +656,7 @@ class Connection(Observer):
         self._counters, self._kind = counters, kind
         self.session = self.statements = None
         self._forget()
-        self._trace.retired.add(counters)
+        self._trace.retired[self.file].add(counters)
 
     def _forget(self) -> None:
         """Let go of what only an open connection needs, and share what is the same in many."""

@@ -10,7 +10,8 @@ Statements are counted for a mark only where its name was in `watched` when it b
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgtrace.analysis.counters import Counters
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pgtrace.analysis.connections import Connection
 
 Sums = Callable[[int], Counters]
-"""The sum over all connections at a moment."""
+"""The sum over the connections of a file at a moment."""
 Key = tuple[int, int]
 """Number of the capture's file, and the mark's id in it."""
 
@@ -111,22 +112,22 @@ def _count(counters: Counters, round_trip: RoundTrip) -> None:
 
 
 class Marks:
-    """The marks of a capture."""
+    """The marks of one capture file."""
 
-    def __init__(self, sums: Sums) -> None:
-        self._sums = sums
+    def __init__(self, sums: Sums, watched: set[str]) -> None:
+        """`sums` are over the connections of that file; a mark is about what its own recorder saw."""
+        self.sums = sums
         self.open: tuple[Interval, ...] = ()
         self.counting: tuple[Interval, ...] = ()
         """Those of the open ones whose statements are counted."""
-        self.watched: set[str] = set()
-        """Names of the marks whose statements are counted, from their next begin on."""
+        self.watched = watched
         self._ended: dict[Key, Interval] = {}
         self._places: list[int] = []  # of the rows that are marks, and the names open behind each
         self._names: list[tuple[str, ...]] = []
 
     def begin(self, name: str, key: Key, time_ns: int, place: int) -> None:
         """A mark begins; its row is at that place."""
-        self.open = (*self.open, Interval(name, key, self._sums(time_ns), place, watched=name in self.watched))
+        self.open = (*self.open, Interval(name, key, self.sums(time_ns), place, watched=name in self.watched))
         self._changed(place)
 
     def end(self, key: Key, time_ns: int, place: int) -> None:
@@ -134,7 +135,7 @@ class Marks:
         for mark in self.open:
             if mark.key == key:
                 self.open = tuple(one for one in self.open if one is not mark)
-                mark.end(place, self._sums(time_ns))
+                mark.end(place, self.sums(time_ns))
                 self._ended[key] = mark
         self._changed(place)
 
@@ -143,35 +144,60 @@ class Marks:
         found = bisect_left(self._places, place)
         return self._names[found - 1] if found else ()
 
-    def intervals(self, name: str) -> list[Interval]:
-        """The marks of that name, in the order of their ends, the open ones last."""
-        return [mark for mark in (*self._ended.values(), *self.open) if mark.name == name]
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """All of them, in the order of their ends, the open ones last."""
+        return (*self._ended.values(), *self.open)
 
     def interval(self, key: Key) -> Interval | None:
         """The mark of that key, once its begin was read."""
         return self._ended.get(key) or next((mark for mark in self.open if mark.key == key), None)
 
+    def _changed(self, place: int) -> None:
+        self._places.append(place)
+        self._names.append(tuple(mark.name for mark in self.open))
+        self.counting = tuple(mark for mark in self.open if mark.watched)
+
+
+class MarksOfFiles:
+    """The marks of a trace, whose files have each their own."""
+
+    def __init__(self, sums: Sequence[Sums], file_at: Callable[[int], int]) -> None:
+        """Of each file its sums; `file_at` tells the file of the row at a place."""
+        self.watched: set[str] = set()
+        """Names of the marks whose statements are counted, from their next begin on."""
+        self.files = [Marks(one, self.watched) for one in sums]
+        self._file_at = file_at
+
+    def names_at(self, place: int) -> tuple[str, ...]:
+        """The marks that were open when the row at that place began."""
+        return self.files[self._file_at(place)].names_at(place)
+
+    def intervals(self, name: str) -> list[Interval]:
+        """The marks of that name, file by file, in the order of their ends, the open ones last."""
+        return [mark for marks in self.files for mark in marks.intervals if mark.name == name]
+
+    def interval(self, key: Key) -> Interval | None:
+        """The mark of that key, once its begin was read."""
+        return self.files[key[0]].interval(key)
+
     def counters(self, now_ns: int) -> dict[str, Counters]:
         """Counters by name, in the order of the first end; open marks come last, counted up to now."""
         by_name: dict[str, list[Interval]] = {}
-        for mark in (*self._ended.values(), *self.open):
-            by_name.setdefault(mark.name, []).append(mark)
+        for marks in self.files:
+            for mark in marks.intervals:
+                by_name.setdefault(mark.name, []).append(mark)
         return {name: self.summed(marks, now_ns) for name, marks in by_name.items()}
 
     def summed(self, marks: Iterable[Interval], now_ns: int) -> Counters:
         """Counters of several marks as one; statements alive are those of the first one."""
         total = Counters()
         for number, mark in enumerate(marks):
-            counters = mark.counters(lambda: self._sums(now_ns))
+            counters = mark.counters(partial(self.files[mark.key[0]].sums, now_ns))
             live = total.statements_live if number else counters.statements_live
             total.add(counters)
             total.statements_live = live
         return total
-
-    def _changed(self, place: int) -> None:
-        self._places.append(place)
-        self._names.append(tuple(mark.name for mark in self.open))
-        self.counting = tuple(mark for mark in self.open if mark.watched)
 
 
 _BY_OPENING = ("setup_round_trips", "round_trips", "pipelined_executions", "max_pipeline_depth")

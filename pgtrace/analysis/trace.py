@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.marks import Interval, Marks
+from pgtrace.analysis.marks import Interval, MarksOfFiles
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import SLICE, Group, StatementTable
 from pgtrace.capture.reader import CaptureReader
@@ -118,8 +118,8 @@ class Trace:
         self.memory = Memory()
         self.rows = RowIndex()
         self.connections: list[Connection] = []
-        self.marks = Marks(self._sums)
-        self.retired = Counters()
+        self.marks = MarksOfFiles([partial(self._sums, file=number) for number in range(len(self._files))], self._file_at)
+        self.retired = [Counters() for _ in self._files]
         """Sum over closed connections."""
         self.keys: dict[bytes, int] = {}
         """BackendKeyData as recorded -> index of its connection."""
@@ -366,14 +366,20 @@ class Trace:
         index = self.keys.get(body[4:])
         return self.connections[index] if index is not None else None
 
-    def _sums(self, time_ns: int) -> Counters:
-        """The sum of all counters at that moment; live statements are those of the open connections."""
+    def _sums(self, time_ns: int, file: int | None = None) -> Counters:
+        """The sum of all counters, or of those of one file, at that moment; live statements are those of the open connections."""
         sums = Counters()
-        sums.add(self.retired)
+        for retired in self.retired if file is None else [self.retired[file]]:
+            sums.add(retired)
         sums.statements_live = 0
         for connection in self._live.values():
-            sums.add(connection.counters(time_ns))
+            if file is None or connection.file == file:
+                sums.add(connection.counters(time_ns))
         return sums
+
+    def _file_at(self, place: int) -> int:
+        """The file of the row at that place."""
+        return self.rows.entry(place).position >> FILE_SHIFT
 
     # Records.
 
@@ -427,9 +433,9 @@ class Trace:
             self._gap(relative, position, file, record)
         elif isinstance(record, Mark):
             if record.begin:
-                self.marks.begin(record.name, (file.number, record.id), relative, len(self.rows))
+                self.marks.files[file.number].begin(record.name, (file.number, record.id), relative, len(self.rows))
             else:
-                self.marks.end((file.number, record.id), relative, len(self.rows))
+                self.marks.files[file.number].end((file.number, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)

@@ -263,3 +263,27 @@ def test_known_exchanges_count_and_list_like_others(tmp_path: Path, timeline: bo
         trace.close()
     assert found[0] == found[1]
     assert found[0][0].round_trips == 2002
+
+
+def test_a_mark_is_about_its_own_file(tmp_path: Path) -> None:
+    """Two recorders at work at once: what one of them saw belongs to no mark of the other."""
+    paths = []
+    for name in ("a", "b"):
+        script = (
+            f"mark begin {name}\n"
+            + "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n" * (2 if name == "a" else 3)
+            + f"mark end {name}\nend"
+        )
+        paths.append(write(tmp_path / f"{name}.pgtrace", script))
+    trace = Trace.open(paths)
+    while trace.update():
+        pass
+    counted = trace.mark_counters()
+    names = {
+        (trace.connections[row.connection].file, trace.marks.names_at(row.number - 1))
+        for row in trace.rows
+        if row.shape.kind is Kind.ROUND_TRIP
+    }
+    trace.close()
+    assert {name: (counters.round_trips, counters.queries) for name, counters in counted.items()} == {"a": (2, 2), "b": (3, 3)}
+    assert names == {(0, ("a",)), (1, ("b",))}
