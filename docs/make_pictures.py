@@ -26,7 +26,14 @@ async def picture(trace: Trace) -> str:
     """The screen over a trace, with the inspector open on the last error."""
     app = PgTraceApp(View(trace, Source(files=("demo.pgtrace",)), Pen(DARK)))
     async with app.run_test(size=(120, 38)) as pilot:
-        await pilot.press("G", "N", "N", "N", "enter")
+        await pilot.press("G", "N")
+        while not trace.rows[app.screen.timeline.place].label.error:  # findings are problems too
+            await pilot.press("N")
+        for _ in range(2):
+            await pilot.press("N")
+            while not trace.rows[app.screen.timeline.place].label.error:
+                await pilot.press("N")
+        await pilot.press("enter")
         await pilot.pause()
         return app.export_screenshot(title="pgtrace open demo.pgtrace")
 
