@@ -3,7 +3,7 @@
     __main__   the process: configuration, event loop, signals, the end
     control    requests and answers on the inherited pipes
     server     listening, one Reception per driver, marks and settings
-    startup    until the first ReadyForQuery: replies of our own, the upstream leg, errors
+    startup    the driver until there is an upstream: replies of our own, errors; greeting: the upstream until the first ReadyForQuery
     upstream   opening the upstream leg; tls: its encryption; cancel: which upstream a CancelRequest belongs to
     relay      the hot path: both legs of a session, back-pressure, half-close, resets
     track      one direction on its way to the tape: its offset, its secrets

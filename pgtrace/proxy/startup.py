@@ -1,6 +1,5 @@
-"""A session's beginning: from the driver's first byte to the first ReadyForQuery, the only part that is handled in the path.
-
-The driver's side, Reception, before an upstream exists:
+"""A session's beginning, the driver's side: from its first byte until there is an upstream to talk to. What a session begins with is all that is handled
+in the path; the upstream's side is greeting.py.
 
 - SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (encryption.py). Plain
   bytes that came together with one are refused, as the server does it (CVE-2021-23214). Where TLS is to be passed, the server gets the SSLRequest.
@@ -9,9 +8,6 @@ The driver's side, Reception, before an upstream exists:
 - No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
   No descriptors left for another session: the same with 53300, CancelRequests excepted. Everything else is closed. With --dial-first there is an upstream
   before anything is answered, or the driver is reset. Once a byte of the server was forwarded nothing of ours is ever sent.
-
-The server's side, Greeting, reads along until the first ReadyForQuery: for BackendKeyData (cancel.py), and on an encrypted leg for the offer of
-SCRAM-SHA-256-PLUS (tls.py). A refusal before authentication starts libpq's second try without (prefer) or with (allow) TLS.
 
 After that both sockets belong to their legs (relay.py) alone.
 """
@@ -25,13 +21,13 @@ from typing import TYPE_CHECKING, Final
 
 from pgtrace.capture.record import NEITHER, Fact
 from pgtrace.errors import UpstreamError
-from pgtrace.framing import LONGEST_STARTUP, Framer
+from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.encryption import Handshake
+from pgtrace.proxy.greeting import Greeting
 from pgtrace.proxy.relay import Session, is_tls
-from pgtrace.proxy.tls import CHANNEL_BINDING, PLUS, ChannelBindingFilter
 from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
 
 if TYPE_CHECKING:
@@ -356,89 +352,6 @@ class Reception(asyncio.Protocol):
         transport = self.session.frontend.transport
         assert transport is not None
         return transport
-
-
-class Greeting(asyncio.Protocol):
-    """The upstream's socket until the first ReadyForQuery."""
-
-    def __init__(self, reception: Reception, endpoint: Endpoint | None, first: bytes) -> None:
-        """`first` is what the upstream gets first."""
-        self._reception = reception
-        self._session = reception.session
-        self._leg = reception.session.backend
-        self._endpoint = endpoint
-        self._framer = Framer(kept_bytes=512)
-        self._framer.feed(FRONTEND, first)
-        self._filter: ChannelBindingFilter | None = None
-        self._binds = False  # a driver that binds to the channel would find another one than the server's
-        self._second_try = False
-        self._abandoned = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._leg.attach(transport)
-
-    def opened(self, opened: Opened) -> None:
-        """How the leg was opened; nothing has been read before."""
-        self._endpoint = opened.endpoint
-        self._second_try = opened.second_try
-        if not opened.encrypted:
-            return
-        side = self._reception.server.driver_side
-        if not is_tls(self._session.frontend.transport) or side is None:
-            self._filter = ChannelBindingFilter()
-        else:
-            self._binds = opened.transport.get_extra_info("ssl_object").getpeercert(True) != side.certificate
-
-    def data_received(self, data: bytes) -> None:
-        if self._abandoned:
-            return
-        if self._second_try and data[:1] == b"E":
-            self._abandoned = True
-            if self._leg.transport is not None:
-                self._leg.transport.abort()
-            self._reception.try_again(data)
-            return
-        self._settle()
-        session, over = self._session, False
-        for original, sent in [(None, data)] if self._filter is None else self._filter.feed(data):
-            self._leg.write(sent)
-            if original is None:
-                self._leg.record(sent)
-            else:
-                self._leg.rewritten(original, sent)
-            for code, body, _ in self._framer.feed(BACKEND, sent):
-                if self._binds and code == ord("R") and PLUS in body:
-                    self._binds = False
-                    self._reception.fact("channel_binding", CHANNEL_BINDING)
-                    self._reception.server.warn(CHANNEL_BINDING)
-                if code == ord("K") and self._endpoint is not None:
-                    self._reception.server.cancels.add(session.number, body, self._endpoint)
-                over = over or code in (ord("Z"), codes.OPAQUE)
-        if over:
-            self._leg.use(self._leg)
-
-    def eof_received(self) -> bool:
-        if self._abandoned:
-            return False
-        self._settle()
-        return self._leg.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._abandoned:
-            self._settle()
-            self._leg.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._leg.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._leg.resume_writing()
-
-    def _settle(self) -> None:
-        """There will be no second try: the driver's socket may go on."""
-        if self._second_try:
-            self._second_try = False
-            self._reception.hand_over()
 
 
 def error_response(sqlstate: str, message: str, detail: str) -> bytes:
