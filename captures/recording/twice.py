@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import psycopg
 
-from captures.recording.__main__ import DRIVERS, LAYERS, RTT_NS, plays_of
+from captures.recording.__main__ import DRIVERS, LAYERS, RTT_NS, one_by_one, plays_of
 from captures.recording.packets import tcpdump
 from captures.recording.scenarios import SCHEMA, Play, Target, Unavailable
 from pgtrace.address import parse_listen, parse_upstream
@@ -96,4 +96,4 @@ def differences(recorded: dict[str, Any], packets: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or [*DRIVERS, *LAYERS]))
+    sys.exit(one_by_one("captures.recording.twice", main, sys.argv[1:] or [*DRIVERS, *LAYERS]))
