@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import scenario_server
 
+from captures.recording.packets import LostPackets
 from captures.recording.scenarios import SCENARIOS, Unavailable
 from captures.recording.twice import differences, plays_of, seen_twice
 
 server = scenario_server.server
 TRIES = 3
-"""A driver that pipelines does not wait: what it sends can pass its answer between the two who look. What is wrong is wrong each time."""
+"""A busy machine may lose packets before tcpdump has them; what differs without that is wrong."""
 DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
 
 
@@ -30,11 +31,12 @@ def test_both_count_the_same(driver: str, server, tmp_path: Path) -> None:
             recorded, packets = seen_twice(server, plays.values(), directory)
         except Unavailable as reason:
             pytest.skip(str(reason))
-        found = differences(recorded, packets)
-        if not found:
+        except LostPackets:
+            if turn + 1 == TRIES:
+                raise
+        else:
             break
-        print(f"{driver}, try {turn + 1}: {found}")
-    assert found == []
+    assert differences(recorded, packets) == []
     assert recorded["connections"] == len(plays) + ("cancel" in plays)
     assert recorded["counters"]["all"]["complete"]
     assert len(plays) >= len(SCENARIOS) - 3
