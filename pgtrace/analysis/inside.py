@@ -9,6 +9,7 @@ Of a logical change the columns' names and types are those of the Relation befor
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -26,7 +27,7 @@ _UNCHANGED: Final = "unchanged"
 _TRUNCATE_OPTIONS: Final = {1: " CASCADE", 2: " RESTART IDENTITY", 3: " CASCADE RESTART IDENTITY"}
 
 
-class Inside:
+class Inside(ABC):
     """What is inside one CopyData, as far as it is known."""
 
     title = ""
@@ -41,13 +42,13 @@ class Inside:
         return self.title
 
     @property
+    @abstractmethod
     def argument(self) -> str:
         """What it is about, its title first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fields(self) -> list[Field]:
         """Its fields; each value is text for people already, or what it is on the wire."""
-        raise NotImplementedError
 
 
 def message_inside(contents: Contents, side: int, data: bytes, relation_of: RelationOf, *, in_stream: bool) -> Inside | None:

@@ -42,6 +42,9 @@ class BinaryRows(Rows):
     def feed(self, data: bytes) -> None:
         self._read(data, None)
 
+    def finish(self) -> None:
+        """Nothing is left over: a row ends with its last value."""
+
     def fields(self, data: bytes) -> list[Field]:
         found: list[Field] = []
         first = self._ended

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 import re
+from abc import ABC, abstractmethod
 from typing import Final, Self
 
 from pgtrace.protocol.primitives import Field
@@ -27,7 +28,7 @@ ROWS_SHOWN: Final = 100
 _MARKER: Final = b"\\."
 
 
-class Rows:
+class Rows(ABC):
     """A reader of one COPY's data. `rows` have ended so far; None once the place is lost."""
 
     def __init__(self) -> None:
@@ -38,10 +39,11 @@ class Rows:
     def rows(self) -> int | None:
         return None if self._lost else self._ended
 
+    @abstractmethod
     def feed(self, data: bytes) -> None:
         """The next bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> None:
         """The data has ended."""
 
@@ -49,9 +51,9 @@ class Rows:
         """Bytes are missing from here on."""
         self._lost = True
 
+    @abstractmethod
     def fields(self, data: bytes) -> list[Field]:
         """The rows and parts of rows in the next bytes, which are fed by this: each field begins where the one before it ended."""
-        raise NotImplementedError
 
     def twin(self) -> Self:
         """The same reader at the same place."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -29,13 +30,13 @@ class NoSuchStatement(UsageError, LookupError):
     """None of the statements is the one that was asked for, or several are; the text lists those there are."""
 
 
-class Counted:
+class Counted(ABC):
     """Something with counters."""
 
     @property
+    @abstractmethod
     def counters(self) -> Counters:
         """All of them as one value."""
-        raise NotImplementedError
 
     @property
     def frontend_messages(self) -> dict[str, int]:

@@ -23,11 +23,11 @@ def test_nothing_is_made_up() -> None:
 
 
 def test_a_socket() -> None:
-    assert told("unix:/tmp/pgtrace-x/.s.PGSQL.6433", environment=(("PGUSER", "app"),)) == [
-        "export PGHOST=/tmp/pgtrace-x PGPORT=6433",
+    assert told("unix:/run/app/.s.PGSQL.6433", environment=(("PGUSER", "app"),)) == [
+        "export PGHOST=/run/app PGPORT=6433",
         "export PGUSER=app",
-        "export DATABASE_URL='postgresql://app@/?host=/tmp/pgtrace-x&port=6433'",
-        "psql -h /tmp/pgtrace-x -p 6433 -U app",
+        "export DATABASE_URL='postgresql://app@/?host=/run/app&port=6433'",
+        "psql -h /run/app -p 6433 -U app",
     ]
 
 
