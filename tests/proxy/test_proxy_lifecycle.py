@@ -429,18 +429,21 @@ def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
+def stop_accepting(recorder: Recorder) -> None:
+    """Ask for the orderly stop, and wait until nobody new gets in."""
+    os.kill(recorder.pid, signal.SIGTERM)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            connect(recorder).close()
+
+
 @pytest.mark.skipif(not LINUX, reason="processes are looked at in /proc")
 def test_sigterm_lets_sessions_finish(tmp_path: Path) -> None:
     path = tmp_path / "stopped.pgtrace"
     with Scripted(echo) as server, Recorder(Listen(("127.0.0.1",), 0), server.upstream, write=path) as recorder:
         with connect(recorder) as driver:
             log_in(driver)
-            os.kill(recorder.pid, signal.SIGTERM)
-            while True:
-                try:
-                    connect(recorder).close()
-                except ConnectionError:
-                    break
+            stop_accepting(recorder)
             driver.sendall(b"H\0\0\0\4")
             assert read_exactly(driver, 5) == b"H\0\0\0\4"
             assert not gone(recorder.pid)
@@ -457,12 +460,7 @@ def test_a_second_sigterm_ends_them(tmp_path: Path) -> None:
     with Scripted(echo) as server, Recorder(Listen(("127.0.0.1",), 0), server.upstream, write=path) as recorder:
         with connect(recorder) as driver:
             log_in(driver)
-            os.kill(recorder.pid, signal.SIGTERM)
-            while True:
-                try:
-                    connect(recorder).close()
-                except ConnectionError:
-                    break
+            stop_accepting(recorder)
             os.kill(recorder.pid, signal.SIGTERM)
             assert driver.recv(1) == b""
         while not gone(recorder.pid):
