@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PostgreSQL with TLS for the tests; the demo's own has none.
 PG := .pg/18/.ok
 
-.PHONY: demo test check captures-check bench bench-reading nightly soak suites clean
+.PHONY: demo test check captures-check bench bench-reading bench-watching nightly soak suites clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,10 @@ bench: $(VENV)/.ok
 
 bench-reading: $(VENV)/.ok
 	$(BIN)/python -m bench.reading
+
+# What the TUI costs, and how it keeps up, at 20,000 messages each second.
+bench-watching: $(VENV)/.ok
+	$(BIN)/python -m bench.watching
 
 # What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9.
 nightly: $(VENV)/.ok $(PG)

@@ -34,8 +34,8 @@ from bench.measure import (
 )
 from bench.routes import PGTRACE, Route, open_routes
 from bench.table import Turn, markdown, middle, missed_bars
-from bench.viewer import NICE
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.tui.app import NICE
 
 TRUST = "host all all 127.0.0.1/32 trust\n"
 

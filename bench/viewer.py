@@ -13,9 +13,11 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-NICE = 10
+from pgtrace.tui.app import NICE
+
 SIZE = struct.pack("HHHH", 50, 160, 0, 0)
 START_S = 30.0
 STOP_S = 20.0
@@ -25,9 +27,21 @@ ON_ITS_TERMINAL = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The viewer's process, and its terminal's other end."""
+
+    pid: int
+    terminal: int
+
+    def press(self, keys: str) -> None:
+        """As if somebody had typed."""
+        os.write(self.terminal, keys.encode())
+
+
 @contextmanager
-def following(capture: Path) -> Iterator[int]:
-    """The viewer's process, from when it has drawn something."""
+def following(capture: Path, *program: str) -> Iterator[Viewer]:
+    """A viewer, from when it has drawn something: `pgtrace open CAPTURE`, or another `program` for Python."""
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, SIZE)
     drawn = threading.Event()
@@ -40,13 +54,13 @@ def following(capture: Path) -> Iterator[int]:
     screen = threading.Thread(target=take)
     screen.start()
     environment = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    command = [sys.executable, "-c", ON_ITS_TERMINAL, "-m", "pgtrace", "open", str(capture)]
+    command = [sys.executable, "-c", ON_ITS_TERMINAL, *(program or ("-m", "pgtrace", "open", str(capture)))]
     process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True)
     os.close(terminal)
     try:
         if not drawn.wait(START_S) or process.poll() is not None:
             raise SystemExit("bench: the viewer did not start")
-        yield process.pid
+        yield Viewer(process.pid, master)
         if process.poll() is not None:
             raise SystemExit(f"bench: the viewer ended by itself, with {process.returncode}")
     finally:

@@ -10,6 +10,7 @@ import pytest
 from bench.measure import QUERY, Client, Latency, cpu_ns
 from bench.routes import BARE, DIRECT, PGTRACE, WATCHED, Route, free_port, running
 from bench.table import Turn, markdown, missed_bars
+from bench.watching import Tick, Watching
 from pgtrace.demo.embedded import EmbeddedServer
 
 HAPROXY = "HAProxy, TCP mode"
@@ -89,3 +90,25 @@ def test_without_pgbench_there_is_no_throughput_to_miss():
     alone = [Turn(turn(1).latency, {}, {})]
     assert missed_bars(alone, {}) == []
     assert markdown([PGTRACE], alone, {}).splitlines()[2].endswith("| · | · | · | · | · |")
+
+
+@pytest.mark.parametrize(
+    ("factor", "tick_s", "behind_s", "last_mib", "missed"),
+    [
+        (1.09, 0.049, 0.9, 47, []),
+        (1.11, 0.049, 0.9, 47, ["the median with a TUI is 1.11 times"]),
+        (1.09, 0.051, 0.9, 47, ["a tick takes 51 ms"]),
+        (1.09, 0.049, 1.1, 47, ["the screen is 1.1 s behind"]),
+        (1.09, 0.049, 0.9, 49, ["grew by 9 MiB"]),
+    ],
+)
+def test_the_bars_of_a_tui_that_follows(factor, tick_s, behind_s, last_mib, missed):
+    alone = [[100.0 * slow, 101.0 * slow, 900.0 * slow] for slow in (1, 3, 2)]
+    ticks = [Tick(0.0, 0.01, 0.02, 0.05)] * 18 + [Tick(0.0, tick_s, 0.0, behind_s)] * 2
+    found = Watching(alone, [[time_us * factor for time_us in turn] for turn in alone], ticks, [30, 40, last_mib])
+    assert len(found.missed()) == len(missed)
+    assert all(part in line for part, line in zip(missed, found.missed(), strict=True))
+    table = found.markdown()
+    assert "| nobody watches | 300 µs | 2700 µs |" in table
+    assert f"| tick | 10 ms | {tick_s * 1e3:.0f} ms | {tick_s * 1e3:.0f} ms |" in table
+    assert "| tick and redraw | 20 ms | 20 ms | 20 ms |" in table

@@ -1,8 +1,8 @@
 """The application: it reads the trace on, has the screen drawn, and ends.
 
 Ten times a second tick() reads what is there, in this process. The recorder is a process of its own: whatever the screen costs, the traffic does not wait
-for it. SIGTERM ends the screen in order; ctrl-z suspends it, and the traffic goes on. So it does after SIGHUP, which kills: a recorder whose viewer died
-serves its sessions to their end.
+for it; and where both want a processor, the screen has less right to it. SIGTERM ends the screen in order; ctrl-z suspends it, and the traffic goes on. So it
+does after SIGHUP, which kills: a recorder whose viewer died serves its sessions to their end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.app import App
@@ -29,7 +29,9 @@ from pgtrace.tui.source import Source
 from pgtrace.tui.theme import ANSI, LIGHT, MONO, Pen, choose_palette, only_ascii
 from pgtrace.tui.view import TICK_S, View
 
-_NOT_SAVED = "this recording is not saved: press again to quit"
+NICE: Final = 10
+"""How much less right to the processors the screen has than the traffic."""
+_NOT_SAVED: Final = "this recording is not saved: press again to quit"
 
 
 class PgTraceApp(App[None]):
@@ -102,6 +104,8 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
 
     Raises SystemExit where the screen could not be shown, or was ended by a signal.
     """
+    if recorder is not None and sys.platform != "win32":
+        os.nice(NICE)
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()
     pen = Pen(choose_palette(os.environ), ascii_only=only_ascii(os.environ, encoding))
     # What has been read stays. Left out of later collections it costs no pauses: 300 ms each at 50,000 statements.

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from wire_recording import (
 )
 
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.tui.app import NICE
 
 HOSTILE = "\x1b]52;c;aGVsbG8=\x07\x1b[97;7q\x1bP+q\x1b\\\x9b96m\x9d0;t\x9c\x08\r\u202e\u2066\u200b[/bold]"
 """Clipboard, cursor, strings, C1 twice, overwriting, bidi, nothing visible, markup."""
@@ -90,6 +92,10 @@ def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
 def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) -> None:
     with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:
         terminal.wait_for("psql -h 127.0.0.1 -p ")
+        assert os.getpriority(os.PRIO_PROCESS, terminal.process.pid) == NICE  # and not the recorder, its child, which was there before
+        if sys.platform.startswith("linux"):
+            (recorder,) = Path(f"/proc/{terminal.process.pid}/task/{terminal.process.pid}/children").read_text().split()
+            assert os.getpriority(os.PRIO_PROCESS, int(recorder)) == os.getpriority(os.PRIO_PROCESS, 0)
         port = int(re.search(r"PGPORT=(\d+)", terminal.text())[1])  # type: ignore[index]
         with psycopg.connect(server.url("127.0.0.1", port), autocommit=True) as connection:
             for number in range(3):
