@@ -72,6 +72,10 @@ class PgTraceApp(App[None]):
         """Here keys arrive in order, whichever area they came through; the bindings are next."""
         self.main.before_bindings(event)
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Like the keys."""
+        self.main.pasted(event.text)
+
     def tick(self) -> None:
         """Read on and redraw what changed."""
         self.main.footer.tick()

@@ -1,7 +1,8 @@
 """The keys: one table that binds them and tells them.
 
 Each line binds keys to an action of their owner: the application, the screen, any list, or one widget. What a line says of itself is what the help shows;
-one without words belongs to the line above it. The same key means the same in every pane.
+one without words belongs to the line above it. The same key means the same in every pane. While a line is being
+typed all keys are the line's (entry.py, prompt.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is on the screen: its widgets, and how it shares its lines out among them.
 
 What is shown is View's, how many lines each band gets is bands', what a widget draws is its own. Here is decided which widgets are on display and which of
-them has the focus, from the pane that is chosen and what is open: the inspector, the help.
+them has the focus, from the pane that is chosen and what is open: the inspector, the help, a question.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pgtrace.tui.empty import Empty, TooSmall
 from pgtrace.tui.footer import CopyMenu, Footer
 from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
+from pgtrace.tui.prompt import Asking, Prompt
 from pgtrace.tui.spelled import Spelled
 from pgtrace.tui.status import Status
 from pgtrace.tui.tables import FIRST_BUDGET_S, TablePane
@@ -48,6 +49,7 @@ class Layout(Screen[None]):
         self.help_screen = Help(view, id="help")
         self.footer = Footer(view, id="footer")
         self.copy_menu = CopyMenu(view, id="copy-menu")
+        self.prompt = Prompt(view, id="prompt")
         self.pane = "timeline"
         self.inspecting = False
         self.helping = False
@@ -70,6 +72,7 @@ class Layout(Screen[None]):
             yield self.inspector
             yield self.footer
             yield self.copy_menu
+            yield self.prompt
 
     def on_mount(self) -> None:
         """Begin with what is there."""
@@ -87,7 +90,8 @@ class Layout(Screen[None]):
         width, height = self._room or self.app.size
         timeline = self.pane == "timeline" and not self.helping
         drivers, empty = self._content()
-        state = (width, height, self.pane, self.inspecting, self.helping, (drivers, empty))
+        asked = 1 + self.prompt.room(height) if self.prompt.asking is not None else 0
+        state = (width, height, self.pane, self.inspecting, self.helping, asked, (drivers, empty))
         if state != self._laid_out:
             self._laid_out = state
             shares = bands(width, height, drivers, timeline=timeline, inspector=self.inspecting and not empty)
@@ -102,9 +106,11 @@ class Layout(Screen[None]):
             for name, pane in self.panes.items():
                 pane.display = name == self.pane and not self.helping and (pane is not self.timeline or (listed and not empty))
             self.empty.display = listed and empty
-            self.spelled.display = listed and not empty
+            self.spelled.display = listed and not empty and asked < 2
             self.inspector.display = bool(shares.inspector)
             self.help_screen.display = self.helping
+            self.prompt.display, self.footer.display = bool(asked), not asked
+            self.prompt.styles.height = max(1, asked)
             self._focus_something()
             pane = self.panes[self.pane]
             if isinstance(pane, TablePane):
@@ -118,12 +124,18 @@ class Layout(Screen[None]):
             return
         self.timeline.refresh_list()
         self.follow_cursor()
-        for widget in (self.status, self.totals, self.tabs, self.empty, self.help_screen):
+        for widget in (self.status, self.totals, self.tabs, self.empty, self.help_screen, self.prompt):
             widget.redraw()
         for pane in self.panes.values():
             if pane is not self.timeline:
                 pane.redraw()
         self.draw_footer()
+
+    def ask(self, asking: Asking, text: str = "") -> None:
+        """Ask for a line of text in the footer's place."""
+        self.prompt.open(asking, text)
+        self.lay_out()
+        self.prompt.redraw()
 
     def advance(self, now_s: float) -> None:
         """Give the pane that is on display time for what it counts by and by."""

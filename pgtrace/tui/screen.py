@@ -57,12 +57,22 @@ class MainScreen(Layout):
         return True
 
     def before_bindings(self, event: events.Key) -> None:
-        """Every key, before it does something: an open menu takes it, and one without use here says so."""
-        if self.copy_menu.display:
+        """Every key, before it does something: a question or an open menu takes it, and one without use here says so."""
+        if self.prompt.asking is not None:
+            event.prevent_default()
+            self.prompt.key(event)
+            if self.prompt.asking is None:
+                self._turn()
+        elif self.copy_menu.display:
             event.prevent_default()
             self._close_menu(self.copy_menu.offered(event.character))
         elif event.is_printable and event.key not in self.active_bindings:
             self.footer.say(f"{event.character} has no use here; ? tells the keys")
+
+    def pasted(self, text: str) -> None:
+        """Text from the terminal's clipboard: for a question, if there is one."""
+        if self.prompt.asking is not None:
+            self.prompt.paste(text)
 
     async def on_click(self, event: events.Click) -> None:
         """The right button is one step back."""
@@ -108,7 +118,9 @@ class MainScreen(Layout):
 
     async def action_back(self) -> None:
         """One step back; never out of the program."""
-        if self.helping:
+        if self.prompt.asking is not None:
+            self.prompt.dismiss()
+        elif self.helping:
             self.helping = False
         elif self.focused is self.inspector.fields:
             self.set_focus(self.inspector.messages)

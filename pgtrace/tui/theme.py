@@ -18,7 +18,7 @@ from typing import Final
 
 from rich.style import Style
 
-ROLES: Final = ("text", "strong", "dim", "faint", "frontend", "backend", "error", "attention", "bar", "you", "inverted")
+ROLES: Final = ("text", "strong", "dim", "faint", "frontend", "backend", "error", "attention", "bar", "you", "inverted", "caret", "wrong")
 GROUNDS: Final = ("background", "selected", "head")
 
 
@@ -47,6 +47,8 @@ DARK: Final = Palette(
         "bar": "#7d93b2",
         "you": "#c9a3f5",
         "inverted": "#12161c on #e0b050",
+        "caret": "#12161c on #8a94a3",
+        "wrong": "underline #ff7b72",
     },
     {"background": "on #12161c", "selected": "on #222c3a", "head": "on #181e26"},
     {"bar": "#8299b8"},
@@ -65,6 +67,8 @@ LIGHT: Final = Palette(
         "bar": "#5c7394",
         "you": "#7a3fb8",
         "inverted": "#fbfaf7 on #8a5a00",
+        "caret": "#fbfaf7 on #646c76",
+        "wrong": "underline #bf1f2a",
     },
     {"background": "on #fbfaf7", "selected": "on #dde8f6", "head": "on #f1f0ea"},
     {"dim": "#57606a", "bar": "#4a607f"},
@@ -83,13 +87,17 @@ ANSI: Final = Palette(
         "bar": "cyan",
         "you": "magenta",
         "inverted": "reverse yellow",
+        "caret": "reverse",
+        "wrong": "bold underline red",
     },
     {"background": "", "selected": "reverse", "head": "underline"},
     {"dim": "", "faint": "", "frontend": "", "backend": "", "error": "bold", "attention": "", "bar": "", "you": ""},
 )
 MONO: Final = Palette(
     "mono",
-    dict.fromkeys(ROLES, "") | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse"},
+    dict.fromkeys(ROLES, "")
+    | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse", "caret": "reverse"}
+    | {"wrong": "bold underline"},
     {"background": "", "selected": "reverse", "head": "underline"},
 )
 
