@@ -199,7 +199,7 @@ async def test_paste_and_clicks(shop: Recording, drive: Drive) -> None:
         assert driven.main.timeline.cursor == 0
         asking = await asked(driven)
         driven.app.post_message(events.Paste("two\nlines\x1b[2J"))
-        await driven.settle()
+        await driven.lines()
         assert asking.told == ["two lines[2J"]
         await driven.pilot.click("#prompt", offset=(len(" colour tw"), 0))
         await driven.lines()
