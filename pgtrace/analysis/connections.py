@@ -303,6 +303,11 @@ class Connection(Observer):
         found = bisect_right(places, place)
         return meanings[found - 1] if found else None
 
+    def named_at(self, name: str, place: int) -> list[int]:
+        """Places up to that one at which the name came to mean a statement, the latest first: those of its Parses, and of rows that brought it back."""
+        places, _ = self._meanings.get(("S", name), ([], []))
+        return places[: bisect_right(places, place)][::-1]
+
     # What the session tells.
 
     def begins(self) -> Note:

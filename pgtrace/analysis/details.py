@@ -19,6 +19,7 @@ from pgtrace.analysis import describe
 from pgtrace.analysis.copydata import CopyReading
 from pgtrace.analysis.inside import Inside
 from pgtrace.analysis.rows import RUN_KEPT, Kind
+from pgtrace.capture.redact import BLANK
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import backend, codes, frontend, registry, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -42,6 +43,13 @@ _ASYNCHRONOUS: Final = frozenset(b"NAS")
 _ANSWERED_BY_READY: Final = frozenset(b"SQF")
 _SINGLE_REPLIES: Final = frozenset(b"123n")
 _ENDS_EXECUTE: Final = frozenset(b"CIs")
+_SECRET: Final = frozenset(
+    {
+        "PasswordMessage", "SASLInitialResponse", "SASLResponse", "GSSResponse",
+        "AuthenticationSASLContinue", "AuthenticationSASLFinal", "AuthenticationGSSContinue",
+    }
+)  # fmt: skip
+"""Messages whose payload no capture has."""
 _HEADER_BYTES: Final = 5
 _LENGTH_BYTES: Final = 4
 
@@ -76,6 +84,8 @@ class MessageView:
     """Which execution of the row it belongs to, from 1; 0 for what belongs to none."""
     skipped: bool = False
     """The server discarded it after an error."""
+    answers: MessageView | None = None
+    """Of a backend message: what it is the reply to, or a part of it; of an error, what failed."""
     count: int = 1
     parameter_types: tuple[int, ...] = ()
     columns: tuple[backend.Column, ...] = ()
@@ -85,6 +95,8 @@ class MessageView:
     """Of Parse, Bind, Describe and Execute: the statement it is about, as far as that is known."""
     types: values.Types = values.NONE
     """The types of its database."""
+    redacted: bool = False
+    """Whether the recorder blanked values: one that is nothing but blanks is none."""
     inside: Inside | None = None
     """Of a CopyData: what is inside it, where that is known. Of a CopyDone: what has ended."""
 
@@ -128,7 +140,8 @@ class MessageView:
                 found.append(self._value(span, _format(formats, place), place, start, end))
                 place += 1
             else:
-                found.append(FieldView(span.name, _shown(span.value), span.wire_type, start, end, span.depth))
+                text = _blanked(span.value) if self.name in _SECRET else ""
+                found.append(FieldView(span.name, text or _shown(span.value), span.wire_type, start, end, span.depth))
         return found
 
     def format_of(self, place: int) -> int:
@@ -150,7 +163,11 @@ class MessageView:
             oid = self.parameter_types[place]
         if self._is_row and place < len(self.columns):
             name, oid = self.columns[place].name, self.columns[place].type_oid
-        text = values.decode(oid, form, span.value if isinstance(span.value, bytes) else None, self.types)
+        value = span.value if isinstance(span.value, bytes) else None
+        if self.redacted and value and not value.strip(BLANK):
+            text = f"redacted, {len(value)} byte{'s' if len(value) > 1 else ''}"
+        else:
+            text = values.decode(oid, form, value, self.types)
         wire_type = "binary" if form else "text"
         if not oid:
             return FieldView(name, text, wire_type, start, end, span.depth)
@@ -245,6 +262,7 @@ class _Walker:
         self._connection = trace.connections[trace.rows.entry(place).connection]
         self._place = place
         self._types = trace.types_of(self._connection)
+        self._redacted = trace.redacted
         self._run_kept = run_kept
         self._run = 0
         self._statements: dict[str, Statement | None] = {}
@@ -270,7 +288,9 @@ class _Walker:
         if code == 0x52:
             self._authentication = codes.authentication_subtype(body)
         name = codes.message_name(side, code, self._authentication)
-        view = MessageView(side, code, name, time_ns, offset, size, body, self._authentication, types=self._types, inside=inside)
+        view = MessageView(
+            side, code, name, time_ns, offset, size, body, self._authentication, types=self._types, redacted=self._redacted, inside=inside
+        )
         if side == FRONTEND:
             self._frontend(view)
         else:
@@ -356,11 +376,14 @@ class _Walker:
         owed = self._owed
         if letter in _ASYNCHRONOUS or not owed:
             return
-        kind, execution, statement, formats, _ = owed[0]
+        kind, execution, statement, formats, asked = owed[0]
         if letter == 0x5A:  # ReadyForQuery
-            while owed and owed.popleft()[0] not in _ANSWERED_BY_READY:
-                continue
+            while owed:
+                kind, *_, view.answers = owed.popleft()
+                if kind in _ANSWERED_BY_READY:
+                    break
             return
+        view.answers = asked
         if kind == 0x53:
             return
         view.execution = execution
@@ -413,6 +436,13 @@ def _format(formats: tuple[int, ...], place: int) -> int:
     if len(formats) == 1:
         return formats[0]
     return formats[place] if place < len(formats) else 0
+
+
+def _blanked(value: object) -> str:
+    """A secret of the protocol as the recorder left it: what it kept, and that the rest is blanked; nothing where nothing was."""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    kept = text.rstrip(BLANK.decode())
+    return "" if kept == text else f"{kept} blanked".lstrip()
 
 
 def _shown(value: object) -> str:

@@ -31,7 +31,7 @@ from pgtrace.analysis.marks import Interval, MarksOfFiles
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import SLICE, Group, StatementTable
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import FAULT, Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite
+from pgtrace.capture.record import FAULT, Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
 from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.memory import Memory
@@ -127,6 +127,8 @@ class Trace:
         """(upstream, replication slot) -> its output plugin, where its creation was seen."""
         self.start_ns = 0
         self.end_ns = 0
+        self.redacted = False
+        """Whether values were blanked while recording."""
         self.gaps = 0
         self.dropped_bytes = 0
         self._live: dict[int, Connection] = {}
@@ -439,6 +441,8 @@ class Trace:
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
+        elif isinstance(record, Setting):
+            self.redacted |= record.key == "redact" and bool(record.value)
         elif isinstance(record, End):
             self._ended_files.add(file.number)
         elif isinstance(record, Elided):

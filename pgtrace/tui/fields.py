@@ -1,11 +1,13 @@
 """The inspector's right half: one message, its fields in the manual's order with their decoded values, and its bytes.
 
 The bytes of the selected field are inverted in the hex. From BESIDE cells on, the hex stands beside the fields, below them otherwise. Where the view is
-raw, a value is the bytes the field took, the length before a parameter or column among them.
+raw, a value is the bytes the field took, the length before a parameter or column among them. What `h l` scroll out of a long value they scroll out of its
+bytes too.
 """
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final
 
 from textual.strip import Strip
@@ -22,6 +24,8 @@ _HEX_LEAST: Final = 4
 """Lines the hex keeps when it stands below many fields."""
 _NAME_CELLS: Final = (18, 22)
 """The least and the most that the names take."""
+_FORMATS: Final = ("parameter_formats", "result_formats")
+_FORMAT_NAMES: Final = {"0": "text", "1": "binary"}
 _LETTERED: Final = "Byte1 String"
 """A field of an ErrorResponse or NoticeResponse: the byte says which."""
 _PRINTABLE: Final = [chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in range(256)]
@@ -115,11 +119,20 @@ class Fields(ListWidget):
         line = Line(self.view.pen, width, "selected" if selected else "background")
         line.add("▌" if selected else " ", "you" if self.has_focus else "dim")
         line.add("  " * field.depth + rowtext.plain(field.name, self._names), "dim", self._names).add(" ")
-        kind = rowtext.plain(chr(self.raw[field.start]) if field.wire_type == _LETTERED else field.wire_type, 20)
+        kind = rowtext.plain(self._kind(field), 20)
         room = max(4, line.room - lines.cells(kind) - 2)
         role = "attention" if field.name == "malformed" else "strong" if selected else "text"
-        line.add(rowtext.plain(self.value(field), room, self.sideways), role, room)
+        line.add(rowtext.plain(self.value(field), room, self.sideways if selected else 0), role, room)
         return line.to(width - lines.cells(kind) - 1).add(kind, "dim").strip()
+
+    def _kind(self, field: FieldView) -> str:
+        """The letter of a field that has one, what format codes mean, else the type on the wire."""
+        if field.wire_type == _LETTERED:
+            return chr(self.raw[field.start])
+        if field.name in _FORMATS:
+            codes = set(re.findall(r"\d+", field.value))
+            return _FORMAT_NAMES.get(codes.pop(), field.wire_type) if len(codes) == 1 else "mixed" if codes else "text"
+        return field.wire_type
 
     def _title(self, width: int) -> Strip:
         message, pen = self.message, self.view.pen
@@ -139,7 +152,8 @@ class Fields(ListWidget):
             return []
         marked = (self.field.start, self.field.end) if self.field else (0, 0)
         total = hexdump.line_count(len(self.raw), width)
-        first = max(0, min(marked[0] // hexdump.per_line(width) - height // 3, total - height))
+        before = marked[0] // hexdump.per_line(width) - height // 3
+        first = max(0, min(max(0, before) + self.sideways // hexdump.per_line(width), total - height))
         numbers = range(first, min(total, first + height))
         drawn = [hexdump.hex_line(self.view.pen, width, self.raw, number, message.offset, marked) for number in numbers]
         if len(self.raw) < message.size and len(drawn) < height:

@@ -58,7 +58,7 @@ class InspectorTitle(LineWidget):
         if connection is not None:
             parts.append(rowtext.plain(about.process(connection), 24))
         left = " · ".join(part for part in parts if part.strip())
-        right = [f"{self.messages} message{'' if self.messages == 1 else 's'}", "esc closes"]
+        right = [f"{lines.grouped(self.messages)} message{'' if self.messages == 1 else 's'}", "esc closes"]
         if row.is_round_trip:
             right.insert(0, f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms")
         while len(right) > 1 and lines.cells(left) + lines.cells(" · ".join(right)) + _RULE_CELLS > width:
@@ -108,7 +108,7 @@ class Inspector(Container):
                 self.messages.cursor, self.messages.top = cursor, top
                 self.messages.redraw()
             self.fields.show(self.messages.message)
-        self.title_line.item, self.title_line.messages = item, len(self.messages.messages)
+        self.title_line.item, self.title_line.messages = item, self.messages.passed
         self.title_line.redraw()
 
     def forget(self) -> None:

@@ -42,6 +42,8 @@ KEYS: Final = (
     Key("list", "h,left", "sideways(-1)"),
     Key("screen", "n", "problem(1)", "n N", "problem", "move"),
     Key("screen", "N", "problem(-1)"),
+    Key("screen", "r", "related", "r R", "related, back", "move"),
+    Key("screen", "R", "related_back"),
     Key("screen", "tab", "app.focus_next", "tab", "next area", "move"),
     Key("screen", "escape", "back", "esc", "one step back", "move"),
     Key("screen", "1", "pane('1')", "1 - 6", "pane", "look"),

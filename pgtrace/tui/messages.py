@@ -1,18 +1,19 @@
 """The inspector's left half: the messages of the selected row, in the order in which they passed.
 
-More than LONGEST messages are shown with runs of the same message as one line (`DataRow ×20 000`); `enter` opens a window of such a run. Only the
-lines in sight are decoded.
+More than LONGEST messages are shown with runs of the same message as one line (`DataRow ×20 000`); `enter` opens a window of such a run, read from the
+capture then, and what is behind it stays one line. Only the lines in sight are decoded.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import ClassVar, Final
 
 from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.analysis.details import MessageView
+from pgtrace.analysis.details import MessageView, NotKept, scan
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.keys import bindings
@@ -52,20 +53,22 @@ class Messages(ListWidget):
         self.note = ""
         self._deeper = False
         self._entries: list[tuple[int, int]] = []  # first message, how many are listed for it
+        self._places: list[int] = []  # for each message, that of its row
         self._shift: list[int] = []  # for each message, ns from the first row's opening to its own row's
 
     def show(self, item: Item | None) -> None:
         """List the messages of a line of the timeline, with the cursor on its ErrorResponse if there is one."""
-        self.messages, self._shift, self.note = [], [], ""
+        self.messages, self._places, self._shift, self.note = [], [], [], ""
         for place, row in zip(item.places, item.rows, strict=True) if item else ():
             details = self.view.trace.details(place)
             self.note = details.note or self.note
             self.messages += details.messages
+            self._places += [place] * len(details.messages)
             self._shift += [row.opened_ns - item.opened_ns if item else 0] * len(details.messages)
         if item is not None and not self.messages and not self.note:
             self.note = item.row.label.sql
         self._deeper = any(message.execution > 1 for message in self.messages)
-        self._entries = self._joined() if len(self.messages) > LONGEST else [(number, 1) for number in range(len(self.messages))]
+        self._entries = self._joined() if self.passed > LONGEST else [(number, 1) for number in range(len(self.messages))]
         self.top = self.sideways = 0
         self.cursor = next((line for line, (number, _) in enumerate(self._entries) if self.messages[number].name == "ErrorResponse"), 0)
         self.redraw()
@@ -74,6 +77,17 @@ class Messages(ListWidget):
     def message(self) -> MessageView | None:
         """The message under the cursor."""
         return self.messages[self._entries[self.cursor][0]] if self.cursor < len(self._entries) else None
+
+    @property
+    def passed(self) -> int:
+        """How many messages there are, each one of a run for itself."""
+        return sum(message.count for message in self.messages)
+
+    def go_to(self, side: int, offset: int) -> None:
+        """Put the cursor on the line that shows the message at that place of its side's stream."""
+        number = next((number for number, one in enumerate(self.messages) if (one.side, one.offset) == (side, offset)), None)
+        if number is not None:
+            self.go(next(line for line, (first, run) in enumerate(self._entries) if first <= number < first + run))
 
     def count(self) -> int:
         return len(self._entries)
@@ -112,15 +126,52 @@ class Messages(ListWidget):
         super().moved()
         self.post_message(self.Moved())
 
+    @property
+    def is_run(self) -> bool:
+        """Whether the line under the cursor stands for several messages."""
+        if self.cursor >= len(self._entries):
+            return False
+        number, run = self._entries[self.cursor]
+        return run > 1 or self.messages[number].count > 1
+
     def open(self) -> None:
         """Open a window of the run under the cursor."""
-        if self.cursor >= len(self._entries) or self._entries[self.cursor][1] == 1:
+        if not self.is_run:
             return
         number, run = self._entries[self.cursor]
-        window = [(number + place, 1) for place in range(min(run, WINDOW))]
-        rest = [(number + WINDOW, run - WINDOW)] if run > WINDOW else []
-        self._entries[self.cursor : self.cursor + 1] = window + rest
+        opened: list[MessageView] = []
+        taken = 0
+        while taken < run and len(opened) < WINDOW:
+            message = self.messages[number + taken]
+            opened += [message] if message.count == 1 else self._read(number + taken, WINDOW - len(opened))
+            taken += 1
+        grown = len(opened) - taken
+        for listed, one in ((self._places, self._places[number]), (self._shift, self._shift[number])):
+            listed[number : number + taken] = [one] * len(opened)
+        self.messages[number : number + taken] = opened
+        alone = len(opened) - (opened[-1].count > 1)
+        rest = run - taken + len(opened) - alone
+        later = [(first + grown, joined) for first, joined in self._entries[self.cursor + 1 :]]
+        window = [(number + place, 1) for place in range(alone)]
+        self._entries[self.cursor :] = [*window, *([(number + alone, rest)] if rest else []), *later]
         self.moved()
+
+    def _read(self, number: int, most: int) -> list[MessageView]:
+        """The messages that a counted one stands for: the first ones, and one that counts the others. Itself, where they are no longer kept."""
+        message, place = self.messages[number], self._places[number]
+        before = sum(one.count for one, own in zip(self.messages[:number], self._places[:number], strict=True) if own == place)
+        shown = min(most, message.count)
+        try:
+            found = list(islice(scan(self.view.trace, place), before, before + shown + (shown < message.count)))
+        except NotKept:
+            return [message]
+        if len(found) > shown:
+            found[-1].count = message.count - shown
+            found[-1].size = message.size - sum(one.size for one in found[:-1])
+        return found
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.is_run if action == "open" else True
 
     def action_open(self) -> None:
         self.open()

@@ -20,6 +20,7 @@ from pgtrace.tui.listing import Selection
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.tables import TablePane
 from pgtrace.tui.tabs import PANES
+from pgtrace.tui.trail import Trail
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
 
@@ -34,7 +35,10 @@ class MainScreen(Layout):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self.copied = copying.CopyFile()
+        self.trail = Trail(self, self._select)
         self._came_from = ""
+        self._arrived = -1
+        """The place where the trail led, of which the footer tells why."""
 
     def on_unmount(self) -> None:
         self.copied.close()
@@ -48,6 +52,10 @@ class MainScreen(Layout):
         match action:
             case "copy":
                 return bool(self._offers())
+            case "related":
+                return listed or (self.pane == "findings" and not self.helping and self.panes["findings"].count() > 0)
+            case "related_back":
+                return bool(self.trail) and not self.helping
             case "raw":
                 return listed and self.inspecting
             case "driver_rows":
@@ -81,7 +89,8 @@ class MainScreen(Layout):
 
     def on_timeline_moved(self) -> None:
         """Another row: spell it, inspect it."""
-        self.footer.forget()
+        if self.timeline.place != self._arrived:
+            self.footer.forget()
         self.follow_cursor()
         self.draw_footer()
 
@@ -98,10 +107,11 @@ class MainScreen(Layout):
     def on_chosen(self, event: Chosen) -> None:
         """Go to the timeline, which shows these rows only."""
         self._came_from = self.pane
+        self.trail.began(self.pane, event.places)
         self.pane = "timeline"
         self._select(event.selection)
-        if event.place is not None:
-            self.timeline.go_to_place(event.place)
+        if event.places:
+            self.timeline.go_to_place(event.places[0])
 
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self._close_menu(event.offer)
@@ -138,6 +148,18 @@ class MainScreen(Layout):
         if not self.timeline.go_to_problem(direction):
             so_far = "" if self.view.loaded else " so far"
             self.footer.say(f"no further problem{so_far}" if direction > 0 else "no problem before this")
+
+    def action_related(self) -> None:
+        """Go to what the row or message has to do with; from a finding, to its evidence."""
+        if self.pane == "findings":
+            self.panes[self.pane].open()
+        else:
+            self.footer.say(self.trail.on())
+            self._arrived = self.timeline.place
+
+    def action_related_back(self) -> None:
+        """Go back to where that was asked."""
+        self.trail.back()
 
     def action_only_connection(self) -> None:
         """Only this connection; again: all."""

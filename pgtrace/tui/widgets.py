@@ -33,12 +33,12 @@ RIGHT_BUTTON: Final = 3
 
 
 class Chosen(Message):
-    """These rows of the timeline are wanted, and of them that one first."""
+    """These rows of the timeline are wanted, and of them these first, one after the other."""
 
-    def __init__(self, selection: Selection, place: int | None = None) -> None:
+    def __init__(self, selection: Selection, places: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.selection = selection
-        self.place = place
+        self.places = places
 
 
 class LineWidget(Widget):

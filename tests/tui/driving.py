@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from textual import events
@@ -12,7 +13,11 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from wire_recording import Recording
 
+from pgtrace.analysis.trace import Trace
 from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.source import Source
+from pgtrace.tui.theme import DARK, Palette, Pen
+from pgtrace.tui.view import View
 
 _TURNS: Final = 10
 """Turns of the loop in which nothing was left: what a message leads to is posted within one."""
@@ -57,6 +62,25 @@ class Driven:
         self.app.view._next_draw_s = 0.0
         self.app.tick()
         return await self.lines()
+
+
+@asynccontextmanager
+async def opened(paths: Sequence[Path], size: tuple[int, int] = (120, 40), palette: Palette = DARK) -> AsyncIterator[Driven]:
+    """Captures opened as `pgtrace open` does, everything read and advised."""
+    trace = Trace.open(paths)
+    try:
+        app = PgTraceApp(View(trace, Source(live=False, files=tuple(path.name for path in paths)), Pen(palette)))
+        async with app.run_test(size=size) as pilot:
+            driven = Driven(app, pilot)
+            await driven.settle()
+            while trace.update():
+                pass
+            while not app.view.loaded or app.view.listing.behind or app.view.snapshot.findings != tuple(app.view.advice.findings()):
+                app.view._next_draw_s = 0.0
+                app.tick()
+            yield driven
+    finally:
+        trace.close()
 
 
 Drive = Callable[..., AbstractAsyncContextManager[Driven]]

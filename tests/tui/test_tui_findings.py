@@ -6,39 +6,20 @@ A golden is tests/data/screens/findings-<size>.txt. Where a screen is meant to c
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from driving import Driven
+from driving import Driven, opened
 from wire_recording import Recording, done, query, ready
-
-from pgtrace.analysis.trace import Trace
-from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import DARK, Pen
-from pgtrace.tui.view import View
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = tuple(f"{name}.pgtrace" for name in ("pooler_26000", "pipeline_error", "prepared_leak", "idle_in_transaction"))
 
 
-@asynccontextmanager
-async def findings(size: tuple[int, int], files: tuple[str, ...] = FILES) -> AsyncIterator[Driven]:
+def findings(size: tuple[int, int], files: tuple[str, ...] = FILES) -> AbstractAsyncContextManager[Driven]:
     """The application over those captures, everything read and advised."""
-    trace = Trace.open([DATA / "findings" / name for name in files])
-    app = PgTraceApp(View(trace, Source(live=False, files=files), Pen(DARK)))
-    async with app.run_test(size=size) as pilot:
-        driven = Driven(app, pilot)
-        await driven.settle()
-        while trace.update():
-            pass
-        while not app.view.loaded or app.view.listing.behind or app.view.snapshot.findings != tuple(app.view.advice.findings()):
-            app.view._next_draw_s = 0.0
-            app.tick()
-        yield driven
-    trace.close()
+    return opened([DATA / "findings" / name for name in files], size)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

@@ -105,8 +105,8 @@ class Findings(ListWidget):
         finding = self.finding
         if finding is not None and finding.evidence:
             self.moved()
-            place = finding.evidence[0].place
-            self.post_message(Chosen(Selection(connection=self.view.trace.rows[place].connection), place))
+            places = tuple(evidence.place for evidence in finding.evidence)
+            self.post_message(Chosen(Selection(connection=self.view.trace.rows[places[0]].connection), places))
 
     def action_open(self) -> None:
         self.open()

@@ -1,0 +1,101 @@
+"""The way along what is related: `r` goes on from row to row and from message to message, `R` comes back the same way.
+
+What is related to what is analysis/related's to say. Coming from a finding, the rows of its evidence are gone through first, in their order. A row that the
+filter hides is shown by taking the filter away; coming back, it is there again. The trail is bounded: the oldest steps are forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pgtrace.analysis import related
+from pgtrace.analysis.related import Related
+from pgtrace.tui.layout import Layout
+from pgtrace.tui.listing import Selection
+
+_STEPS_KEPT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Where somebody stood."""
+
+    pane: str
+    place: int
+    selection: Selection
+    inspecting: bool
+    message: tuple[int, int] | None
+
+
+class Trail:
+    """Steps on and back, over a screen."""
+
+    def __init__(self, screen: Layout, select: Callable[[Selection], None]) -> None:
+        """`select` shows rows of a selection only."""
+        self._screen = screen
+        self._select = select
+        self._steps: deque[_Step] = deque(maxlen=_STEPS_KEPT)
+        self._evidence: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def began(self, pane: str, evidence: tuple[int, ...]) -> None:
+        """A pane sent the user to the first of these rows."""
+        self._evidence = evidence
+        if evidence:
+            self._steps.append(_Step(pane, -1, Selection(), False, None))
+
+    def on(self) -> str:
+        """Go to what is related to the cursor's row or message; in words, what that is, or that there is nothing."""
+        screen = self._screen
+        found = self._found()
+        if found is None:
+            return "nothing is related to this"
+        timeline = screen.timeline
+        message = screen.inspector.messages.message if screen.inspecting else None
+        at = (message.side, message.offset) if message is not None else None
+        self._steps.append(_Step("timeline", timeline.place, screen.view.listing.selection, screen.inspecting, at))
+        hidden = not screen.view.listing.shows(found.place)
+        if hidden:
+            self._select(Selection())
+        self._stand(found.place, found.message, inspecting=screen.inspecting or found.message is not None)
+        return found.words + (" (esc hid it: all rows are shown)" if hidden else "")
+
+    def back(self) -> None:
+        """Go back one step."""
+        screen, step = self._screen, self._steps.pop()
+        if step.pane != screen.pane or step.selection != screen.view.listing.selection:
+            screen.pane = step.pane
+            self._select(step.selection)
+        if step.pane == "timeline":
+            self._stand(step.place, step.message, inspecting=step.inspecting)
+
+    def _found(self) -> Related | None:
+        screen = self._screen
+        trace, place = screen.view.trace, screen.timeline.place
+        message = screen.inspector.messages.message if screen.inspecting else None
+        if place in self._evidence[:-1] and not screen.inspecting:
+            return Related(self._evidence[self._evidence.index(place) + 1], "the next row of the finding")
+        found = None
+        if message is not None:
+            item = screen.timeline.item
+            places = item.places if item is not None else (place,)
+            found = related.of_message(trace, places[0], message, screen.inspector.messages.messages)
+        found = found or related.of_row(trace, place, screen.view.survey.transactions)
+        here = (message.side, message.offset) if message is not None else None
+        return None if found is not None and (found.place, found.message) == (place, here) else found
+
+    def _stand(self, place: int, message: tuple[int, int] | None, *, inspecting: bool) -> None:
+        screen = self._screen
+        screen.inspecting = inspecting
+        screen.timeline.go_to_place(place)
+        screen.lay_out()
+        if inspecting:
+            screen.inspector.show(screen.timeline.item)
+            if message is not None:
+                screen.inspector.messages.go_to(*message)
+            screen.set_focus(screen.inspector.messages)
