@@ -10,7 +10,7 @@ a name of their own, and what is written into their code. The first two are redi
 - PGTARGETSESSIONATTRS stays: the driver goes on checking the one server it is given.
 - Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
 
-Nothing is started here; it is all text in, text out.
+Nothing is started here; it is text in, text out, and that one private file.
 """
 
 from __future__ import annotations
@@ -165,6 +165,17 @@ def password_file(environ: Mapping[str, str]) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def give_passwords(variables: dict[str, str], upstream: Upstream, host: str, port: int, directory: str) -> None:
+    """Have PGPASSFILE name a private copy of the password file, where there is one, with the upstream's entries for the recorder too."""
+    entries = password_file(variables)
+    if not entries:
+        return
+    path = os.path.join(directory, "pgpass")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(repeated_passwords(entries, upstream, host, port))
+    variables["PGPASSFILE"] = path
 
 
 def how_to_point(host: str, port: int, upstream: Upstream) -> list[str]:

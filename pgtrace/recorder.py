@@ -5,11 +5,11 @@
             check_out(recorder.url(user="shop", database="shop"))
     Capture("checkout.pgtrace").mark("checkout").round_trips
 
-The process is pgtrace/proxy; nothing of it is imported here. It sits in a session of its own: what the terminal sends reaches this process alone. When
-this one dies without stop(), the recorder goes on until its last session ended, and cleans up after itself.
+The process is pgtrace/proxy; nothing of it is imported here, control.py starts it and speaks to it. When this process dies without stop(), the recorder goes on
+until its last session ended, and cleans up after itself.
 
-Every request is one line and waits for its answer under a lock, so any thread may ask. Requests raise RecorderError when the process is gone or does
-not answer. Without `write` the capture is temporary: a directory only this user can enter, removed by stop().
+Any thread may ask; it raises RecorderError when the process is gone or does not answer. Without `write` the capture is temporary: a directory only this user
+can enter, removed by stop().
 
 Without `listen` it is any free port of 127.0.0.1; before a server that is reached by a Unix socket, where whoever connects is taken for this user, it is a
 socket in a directory only this user can enter.
@@ -18,44 +18,34 @@ socket in a directory only this user can enter.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import select
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
-from pgtrace import errors
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
     LONGEST_SOCKET_PATH,
     Listen,
     Upstream,
-    bound_path,
     parse_listen,
     parse_upstream,
     socket_path,
 )
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
+from pgtrace.control import Control
 from pgtrace.durations import duration_ns
-from pgtrace.environment import password_file, redirected_url, repeated_passwords, with_parts
-from pgtrace.errors import AnyPath, OutputExists, PgTraceError, RecorderError, UpstreamError, UsageError
+from pgtrace.environment import redirected_url, with_parts
+from pgtrace.errors import AnyPath, OutputExists, RecorderError, UsageError
 from pgtrace.exposure import check_exposure, check_loop
 from pgtrace.faults import Rule
 
-START_S: Final = 20.0
-ANSWER_S: Final = 10.0
 STOP_S: Final = 15.0
-PROBE_S: Final = 5.0
 REDACTIONS: Final = ("params", "rows", "literals", "all")
 """What can be blanked in a capture on request."""
 DEFAULT_KEEP_BYTES: Final = 1 << 30
@@ -128,11 +118,7 @@ class Recorder:
         self._temporary: str | None = None
         self._certificates: str | None = None
         self._capture = self._write
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
-        self._lock = threading.Lock()
-        self._unread = b""
-        self._requests = 0
+        self._control: Control | None = None
 
     def start(self) -> None:
         """Start the process and wait until it listens.
@@ -160,15 +146,7 @@ class Recorder:
         self._launch()
 
     def _launch(self) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pgtrace.proxy"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,
-            bufsize=0,
-        )
+        control = self._control = Control()
         settings = {
             "listen": dataclasses.asdict(self.listen),
             "upstream": dataclasses.asdict(self.upstream),
@@ -183,10 +161,7 @@ class Recorder:
             "redact": self.redact,
             "row_bytes": self.max_row_bytes,
         }
-        self._send(settings)
-        ready = self._read_line(time.monotonic() + START_S)
-        if "error" in ready:
-            raise _error(ready)
+        ready = control.begin(settings)
         if self._certificates is not None:
             os.unlink(os.path.join(self._certificates, KEY_FILE))  # the recorder has read it, and nobody else needs it
         self.addresses = list(ready["addresses"])
@@ -228,29 +203,25 @@ class Recorder:
     @property
     def pid(self) -> int:
         """The recorder's process."""
-        if self._process is None:
-            raise RecorderError("the recorder has not been started")
-        return self._process.pid
+        return self._running.process.pid
 
     @property
     def alive(self) -> bool:
         """Whether the process is there."""
-        return self._process is not None and self._process.poll() is None
+        return self._control is not None and self._control.alive
 
     @property
     def log(self) -> str:
         """What the recorder had to say, one line for each kind of trouble; empty when all is well."""
-        if self._log is None:
-            return ""
-        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+        return self._control.log if self._control is not None else ""
 
     def begin_mark(self, name: str) -> int:
         """Begin a named interval here: everything that has reached the recorder comes before it. Its id in the capture."""
-        return int(self._ask({"do": "mark", "begin": True, "name": name})["mark"])
+        return int(self._running.ask({"do": "mark", "begin": True, "name": name})["mark"])
 
     def end_mark(self, name: str) -> None:
         """End the named interval begun last under this name."""
-        self._ask({"do": "mark", "begin": False, "name": name})
+        self._running.ask({"do": "mark", "begin": False, "name": name})
 
     @contextmanager
     def mark(self, name: str) -> Iterator[None]:
@@ -263,17 +234,17 @@ class Recorder:
 
     def set_rtt(self, rtt_ns: int) -> None:
         """Add a network delay to every session from here on, half each way."""
-        self._ask({"do": "set", "rtt_ns": rtt_ns})
+        self._running.ask({"do": "set", "rtt_ns": rtt_ns})
         self.rtt_ns = rtt_ns
 
     def flush(self) -> Flushed:
         """Have everything written that has reached the recorder."""
-        answer = self._ask({"do": "flush"})
+        answer = self._running.ask({"do": "flush"})
         return Flushed(int(answer["position"]), int(answer["time_ns"]))
 
     def stats(self) -> dict[str, Any]:
         """What the recorder knows of itself: connections, accepted, failures, lost_bytes, waiting_bytes, write_error, upstream_error."""
-        answer = self._ask({"do": "stats"})
+        answer = self._running.ask({"do": "stats"})
         answer.pop("id", None)
         return answer
 
@@ -293,27 +264,19 @@ class Recorder:
         self._end(STOP_S)
 
     def _end(self, wait_s: float) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.stdin is not None and process.stdout is not None:
-            with self._lock:
-                try:
-                    process.stdin.write(b'{"do": "stop"}\n')
-                except OSError:
-                    pass
-                try:
-                    process.wait(wait_s)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                process.stdin.close()
-                process.stdout.close()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        control, self._control = self._control, None
+        if control is not None:
+            control.end(wait_s)
         for directory in (self._temporary, self._certificates, self._socket_directory):
             if directory is not None:
                 shutil.rmtree(directory, ignore_errors=True)
         self._temporary = self._certificates = self._socket_directory = None
+
+    @property
+    def _running(self) -> Control:
+        if self._control is None:
+            raise RecorderError("the recorder is not running")
+        return self._control
 
     def __enter__(self) -> Self:
         self.start()
@@ -321,57 +284,6 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            self._requests += 1
-            self._send(request | {"id": self._requests})
-            deadline = time.monotonic() + ANSWER_S
-            while True:
-                answer = self._read_line(deadline)
-                if answer.get("id") == self._requests:
-                    return answer
-                if "error" in answer:
-                    raise _error(answer)
-
-    def _send(self, line: dict[str, Any]) -> None:
-        if self._process is None or self._process.stdin is None:
-            raise RecorderError("the recorder is not running")
-        try:
-            self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        except OSError:
-            raise RecorderError(f"the recorder is gone{self._last_words()}") from None
-
-    def _read_line(self, deadline: float) -> dict[str, Any]:
-        if self._process is None or self._process.stdout is None:
-            raise RecorderError("the recorder is not running")
-        descriptor = self._process.stdout.fileno()
-        while b"\n" not in self._unread:
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise RecorderError("the recorder does not answer: is the disk of the capture stalled?")
-            data = os.read(descriptor, 65536)
-            if not data:
-                raise RecorderError(f"the recorder is gone{self._last_words()}")
-            self._unread += data
-        line, _, self._unread = self._unread.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _last_words(self) -> str:
-        lines = self.log.strip().splitlines()
-        return f": {lines[-1]}" if lines else ""
-
-
-def give_passwords(variables: dict[str, str], recorder: Recorder, directory: str) -> None:
-    """Have PGPASSFILE name a private copy of the password file, where there is one, with the upstream's entries for the recorder too."""
-    entries = password_file(variables)
-    if not entries:
-        return
-    path = os.path.join(directory, "pgpass")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(repeated_passwords(entries, recorder.upstream, recorder.host, recorder.port))
-    variables["PGPASSFILE"] = path
 
 
 def _short_directory() -> str:
@@ -389,40 +301,3 @@ def _environment_url() -> str:
         return f"postgresql:///?service={os.environ['PGSERVICE']}"
     user, password, database = (os.environ.get(name) or None for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))
     return with_parts("postgresql:///", user=user, password=password, database=database)
-
-
-def probe(upstream: Upstream) -> None:
-    """Try one TCP (or Unix) connection to each host until one answers; UpstreamError with the system's reasons where none does."""
-    reasons: dict[str, None] = {}
-    for host in upstream.hosts:
-        try:
-            if host.unix is not None:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                    sock.settimeout(PROBE_S)
-                    sock.connect(bound_path(host.socket_path))
-            else:
-                socket.create_connection((host.hostaddr or host.name, host.port), PROBE_S).close()
-        except OSError as error:
-            reasons[upstream.about(host, _reason(error))] = None
-        else:
-            return
-    raise UpstreamError(upstream.display, "; ".join(reasons))
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"the name cannot be resolved ({error.strerror})"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {PROBE_S:.0f} s"
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def _error(answer: dict[str, Any]) -> PgTraceError:
-    """The exception the recorder ended with, again."""
-    kind = getattr(errors, str(answer["error"]), None)
-    if not (isinstance(kind, type) and issubclass(kind, PgTraceError)):
-        return RecorderError(f"the recorder refused: {answer.get('reason') or answer['error']}")
-    error = kind.__new__(kind)
-    error.args = (answer["text"],)
-    vars(error).update(answer["fields"])
-    return error

@@ -39,8 +39,9 @@ from upstreams import (
 from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.record import Data, Elided, End, Mark, Setting
 from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists, RecorderError, UpstreamError, UsageError
+from pgtrace.probe import probe
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.recorder import Recorder, probe
+from pgtrace.recorder import Recorder
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 

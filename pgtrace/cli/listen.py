@@ -99,7 +99,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
 
 def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
     from pgtrace.analysis.trace import Trace
-    from pgtrace.recorder import probe
+    from pgtrace.probe import probe
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import LOGIN, Source
 

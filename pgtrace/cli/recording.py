@@ -17,7 +17,8 @@ import click
 
 from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.errors import UpstreamError
-from pgtrace.recorder import Recorder, probe
+from pgtrace.probe import probe
+from pgtrace.recorder import Recorder
 
 EMBEDDED = "embedded"
 

@@ -18,7 +18,8 @@ from pgtrace import environment
 from pgtrace.address import Upstream, parse_listen
 from pgtrace.cli import budgets, options, recording
 from pgtrace.errors import ProgramError
-from pgtrace.recorder import Recorder, give_passwords, probe
+from pgtrace.probe import probe
+from pgtrace.recorder import Recorder
 
 if TYPE_CHECKING:
     from pgtrace.analysis.budgets import Budget
@@ -75,7 +76,7 @@ def command(
             ) as recorder:
                 tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
-                give_passwords(variables, recorder, private)
+                environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
                 code = _run(arguments, variables)
                 kept = _summary(recorder, target, " ".join(arguments), asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)

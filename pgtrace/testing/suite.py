@@ -29,7 +29,8 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.trace import Trace
 from pgtrace.errors import MissingExtra, UsageError
-from pgtrace.recorder import DEFAULT_KEEP_BYTES, Recorder, give_passwords, probe
+from pgtrace.probe import probe
+from pgtrace.recorder import DEFAULT_KEEP_BYTES, Recorder
 from pgtrace.testing.window import Window
 
 EMBEDDED = "embedded"
@@ -223,7 +224,7 @@ class Suite:
             for name in self.settings.env:
                 own = environment.plain_url(before.get(name, ""))
                 changed[name] = environment.redirected_url(before[name], recorder.host, recorder.port, before) if own else self.url()
-        give_passwords(changed, recorder, str(self.directory))
+        environment.give_passwords(changed, recorder.upstream, recorder.host, recorder.port, str(self.directory))
         _become(changed)
         try:
             yield

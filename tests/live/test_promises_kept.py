@@ -127,8 +127,8 @@ def test_a_viewer_that_reads_no_answers_does_not_stop_the_traffic():
     """The pipe of answers is filled to the brim and beyond; requests and traffic go on."""
     with Scripted(echo) as server, recording(server.upstream) as recorder, connect(recorder) as driver:
         log_in(driver)
-        process = recorder._process
-        assert process is not None
+        assert recorder._control is not None
+        process = recorder._control.process
         assert process.stdin is not None
         assert process.stdout is not None
 
