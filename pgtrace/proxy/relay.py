@@ -224,11 +224,12 @@ class Leg(Track, asyncio.Protocol):
         if self.transport is None:
             return 0
         waiting = self.transport.get_write_buffer_size()
-        if waiting or not sys.platform.startswith("linux"):
-            return waiting
+        sock = self.transport.get_extra_info("socket")
+        if waiting or sock is None or not sys.platform.startswith("linux"):
+            return waiting  # TLS forgets its socket a moment before it says that the connection is lost
         queued = array.array("i", [0])
         try:
-            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _SIOCOUTQ, queued)
+            fcntl.ioctl(sock.fileno(), _SIOCOUTQ, queued)
         except OSError:
             return 0
         return queued[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -37,6 +38,8 @@ from pgtrace.certificates import DriverTls
 from pgtrace.errors import AddressError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
+from pgtrace.proxy.relay import Session
+from pgtrace.proxy.tape import Tape
 from pgtrace.recorder import Recorder
 
 AUTO = DriverTls("end")
@@ -451,3 +454,35 @@ def test_where_there_is_nobody_to_pass_it_to() -> None:
         assert read_exactly(sock, 1) == b"N"
         sock.sendall(STARTUP)
         assert error_fields(read_all(sock)[5:])["C"] == "57P03"
+
+
+class Forgotten(asyncio.Transport):
+    """TLS whose socket is gone already, and whose connection_lost() is still to come: uvloop's between two turns of its loop."""
+
+    closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_socket_that_is_gone_before_its_connection_is_said_to_be_lost() -> None:
+    """The other leg ends in that moment: nothing is pending any more, and this one is closed."""
+    loop = asyncio.get_running_loop()
+    session = Session(1, Tape(loop.call_soon_threadsafe, b"key"), loop, 0, lambda _: None)
+    gone = Forgotten()
+    session.frontend.transport = gone
+    session.frontend.close()
+    while not gone.closed:
+        await asyncio.sleep(0)
