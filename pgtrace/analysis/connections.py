@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 EVIDENCE_KEPT: Final = 24
 """Statement names, queries and flights that are looked at to tell a driver and the layer above it."""
+LEFT_KEPT: Final = 100
+"""Statements that a closed connection is known to have left, those with the most Binds."""
 _EVIDENCE_ROUND_TRIPS: Final = 200
 _LABELLED_STATEMENTS: Final = 3
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
@@ -63,7 +65,7 @@ class Connection(Observer):
 
     __slots__ = (
         "_application_name", "_began", "_closed_before", "_counters", "_first_codes", "_flights", "_gathered", "_identity", "_kind",
-        "_latest", "_marks", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
+        "_latest", "_left", "_marks", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
         "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
         "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version", "session",
         "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
@@ -107,6 +109,7 @@ class Connection(Observer):
         self.transaction_status = ""
         self.authentication: dict[str, str] = {}
         """How its driver authenticated (security.py)."""
+        self._left: tuple[Statement, ...] = ()
         self._counters: Counters | None = None
         self._kind = ""
         self._application_name = ""
@@ -261,6 +264,17 @@ class Connection(Observer):
     def named_statements(self) -> Iterable[Statement]:
         """The named statements alive; of a closed connection none."""
         return [one for one in self.session.statements.live.values() if one.name] if self.session is not None else ()
+
+    @property
+    def last_statements(self) -> Iterable[Statement]:
+        """The named statements alive; of a closed connection those that were alive when it ended, as far as the log of names has them."""
+        return self.named_statements() if self.session is not None else self._left
+
+    @property
+    def portals(self) -> Iterable[Portal]:
+        """The portals open now: they live until their transaction ends, so outside a block there is none."""
+        session = self.session
+        return session.statements.live_portals.values() if session is not None and session.status in ("T", "E") else ()
 
     @property
     def is_quiet(self) -> bool:
@@ -651,6 +665,8 @@ class Connection(Observer):
         if session is None:
             return
         counters = self.counters(now_ns)
+        logged = (one for one in self.named_statements() if ("S", one.name) in self._meanings)
+        self._left = tuple(sorted(logged, key=lambda one: -one.binds)[:LEFT_KEPT])
         kind, application_name, (identified, _) = self.kind, self.application_name, self._identify()
         self.parameters = self.startup_parameters
         self.refresh()

@@ -64,6 +64,7 @@ KEYS: Final = (
     Key("timeline", "t", "times", "t", "time column", "look"),
     Key("screen", "d", "driver_rows", "d", "driver rows", "look"),
     Key("drivers", "a", "per_execution", "a", "per execution", "look"),
+    Key("statements", "D", "over_all", "D", "drivers as one", "look"),
     Key("screen", "u", "raw", "u", "typed or raw", "look"),
     Key("timeline", "f", "follow", "f", "follow", "do"),
     Key("screen", "c", "only_connection", "c", "connection", "do"),

@@ -14,6 +14,12 @@ CELLS: Final = 12
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
+def blocks(counts: list[int], none: str) -> str:
+    """Each count as a block against the greatest; `none` in the place of zero."""
+    most = max(counts, default=0)
+    return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * count / most)] if count else none for count in counts)
+
+
 class Rates:
     """What a counter did lately."""
 
@@ -45,7 +51,4 @@ class Rates:
 
     def sparkline(self) -> str:
         """One block for each five seconds, the newest at the right; the lowest block is none."""
-        most = max(self._cells, default=0)
-        if not most:
-            return ""
-        return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * cell / most)] for cell in self._cells)
+        return blocks(list(self._cells), _BLOCKS[0]) if any(self._cells) else ""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from pgtrace.analysis.activity import Activity
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.sightings import Sightings
 from pgtrace.analysis.trace import Trace
@@ -34,6 +35,7 @@ class Survey:
         """Places of errors and gaps, rising."""
         self.transactions = Transactions(trace.connections)
         self.sightings = Sightings()
+        self.activity = Activity()
         self._flights: dict[int, Counter[str]] = {}
         self.open: list[int] = []
         """Places of rows that are not complete."""
@@ -80,6 +82,8 @@ class Survey:
             insort(self.problems, place)
         self.transactions.take(place, row)
         self.sightings.take(row)
+        if row.is_round_trip:
+            self.activity.take(row.connection, row.opened_ns)
         if row.shape.kind is Kind.ROUND_TRIP:
             flights = self._flights.setdefault(row.connection, Counter())
             sent = row.shape.flight.partition(" → ")[0]

@@ -179,6 +179,13 @@ class TablePane(ListWidget, Generic[T]):
         self._work_s += time.thread_time() - began
         return False
 
+    def gather_anew(self) -> None:
+        """What the table is about has become another one."""
+        self._work = self._source = self._chosen = None
+        self.cursor = self.top = 0
+        self.advance(time.monotonic(), FIRST_BUDGET_S)
+        self.redraw()
+
     def _gathering(self) -> Iterator[bool]:
         found: list[T] = []
         for gathered in self.gather():

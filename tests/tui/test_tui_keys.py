@@ -16,6 +16,7 @@ from pgtrace.tui.messages import Messages
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.findings import Findings
+from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.tables import TablePane
@@ -25,7 +26,7 @@ from pgtrace.tui.widgets import ListWidget
 
 OWNERS = {
     "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,
-    "drivers": Drivers, "connections": Connections, "transactions": Transactions, "findings": Findings,
+    "drivers": Drivers, "connections": Connections, "transactions": Transactions, "statements": Statements, "findings": Findings,
 }  # fmt: skip
 _NAMES = {"esc": "escape", "?": "question_mark", "pgdn": "pagedown", "pgup": "pageup", "↓": "down", "↑": "up", "←": "left", "→": "right"}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import screens
 from driving import Drive
 from rich.cells import cell_len
-from wire_recording import EXECUTE, PARSED, SYNC, Recording, bind, checkout, done, error, int8, parse, query, ready, row
+from wire_recording import EXECUTE, FLUSH, PARSED, SYNC, Recording, bind, checkout, describe, done, error, int8, parse, query, ready, row
 
 from pgtrace.tui.copying import safe
 from pgtrace.tui.panes.connections import Connections
@@ -272,3 +273,79 @@ async def test_fifty_thousand_statements_are_gathered_in_slices(recording: Recor
     assert steps.count(None) > 2 * 3_000 // 64
     assert steps[-1] is not None
     assert len(steps[-1]) == 3_000
+
+
+async def test_statements_of_several_drivers_as_one(busy: Recording, drive: Drive) -> None:
+    """`D`: the same SQL under two drivers is one line with the sum, and the drivers' shares below; `D` again: two lines."""
+    async with drive(two_drivers(busy.path.with_name("two.pgtrace"), "SELECT shared FROM both WHERE id = $1")) as driven:
+        lines = await driven.press("2")
+        assert sum("FROM both" in line and ("asyncpg" in line or "pg8000" in line) for line in lines) == 2
+        lines = await driven.press("D")
+        one = [line for line in lines if "FROM both" in line and "all 2" in line]
+        assert len(one) == 1
+        assert one[0].split()[1] == "8"
+        assert any(line.startswith(" drivers    asyncpg 5 · pg8000 3 round trips") for line in lines)
+        await driven.press("enter")
+        assert driven.app.view.listing.shown == 8
+        await driven.press("escape")
+        assert sum("FROM both" in line and ("asyncpg" in line or "pg8000" in line) for line in await driven.press("D")) == 2
+
+
+def two_drivers(path: Path, sql: str) -> Recording:
+    """One statement under asyncpg and under pg8000."""
+    recording = Recording(path)
+    one, two = recording.connect("asyncpg"), recording.connect("pg8000")
+    for connection, times, name in ((one, 5, "__asyncpg_stmt_1__"), (two, 1, "")):
+        for _ in range(times):
+            sent = (parse(name, sql), describe("S", name), bind(name, int8(1)) + EXECUTE)
+            if name:
+                recording.trip(connection, b"".join(sent) + SYNC, PARSED + b"2\0\0\0\4" + done("SELECT 0") + ready())
+            else:
+                recording.trip(connection, sent[0] + FLUSH + SYNC, PARSED + ready())
+                recording.trip(connection, sent[1] + FLUSH + SYNC, b"t\0\0\0\x06\0\0" + b"n\0\0\0\4" + ready())
+                recording.trip(connection, sent[2] + FLUSH + SYNC, b"2\0\0\0\4" + done("SELECT 0") + ready())
+    recording.trip(two, query("begin transaction"), done("BEGIN") + ready("T"))
+    recording.trip(two, query("commit"), done("COMMIT") + ready())
+    recording.end()
+    return recording
+
+
+async def test_a_statement_tells_its_findings(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect()
+    for number in range(8):
+        recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())
+    recording.end()
+    async with drive(recording) as driven:
+        lines = await driven.press("2")
+        assert any(line.startswith(" ! n+1 SELECT name FROM item WHERE id = ") for line in lines)
+
+
+async def test_a_closed_connection_tells_what_it_left(busy: Recording, drive: Drive) -> None:
+    """Its statements with their Binds, who ended it, and when it was busy."""
+    shop = Recording(busy.path.with_name("closed.pgtrace"))
+    one = shop.connect("asyncpg")
+    name = "__asyncpg_stmt_1__"
+    shop.trip(one, parse(name, "SELECT 1") + SYNC, PARSED + ready())
+    for _ in range(3):
+        shop.trip(one, bind(name) + EXECUTE + SYNC, b"2\0\0\0\4" + done("SELECT 1") + ready())
+    shop.wait(100)
+    shop.trip(one, query("SELECT 2"), done("SELECT 1") + ready())
+    shop.close(one)
+    shop.end()
+    async with drive(shop) as driven:
+        lines = await driven.press("3")
+        assert under_cursor(lines).rstrip().endswith("█          ▂")
+        text = "\n".join(lines)
+        assert " life       opened 0.0000   closed by driver 0.1037 with Terminate   104 ms" in text
+        assert "1 live at its end, 2 reused, 1 in all" in text
+        assert "stmt_1         SELECT 1  reused 2" in text
+        assert " portals    none open" in text
+
+
+async def test_open_portals_and_cancels_are_told(recording: Recording, drive: Drive) -> None:
+    one = recording.connect("asyncpg")
+    recording.trip(one, query("BEGIN"), done("BEGIN") + ready("T"))
+    recording.trip(one, parse("", "SELECT 1") + bind("") + SYNC, PARSED + b"2\0\0\0\4" + ready("T"))
+    recording.flush()
+    async with drive(recording) as driven:
+        assert ' portals    "" of ""' in "\n".join(await driven.press("3"))

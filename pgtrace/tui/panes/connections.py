@@ -18,14 +18,18 @@ from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.describe import counted
 from pgtrace.analysis.rows import Row
 from pgtrace.report import about
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import lines, rates, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number
 
 _IDLE_TOO_LONG_NS = 1_000_000_000
-_STATEMENTS_TOLD = 100
+_STATEMENTS_LEAST = 3
+_OTHER_LINES = 11
+"""Lines of details besides the statements."""
+_PORTALS_TOLD = 8
+_NO_NAME = '""'
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +92,40 @@ class Connections(TablePane[Standing]):
             rank=1,
             right=False,
         ),
-        Field("application", 12, lambda p, s, w: _words(rowtext.plain(s.connection.application_name, w)), rank=4, right=False),
-        Field("client", 18, lambda p, s, w: _words(rowtext.plain(_process(s), w)), rank=2, right=False),
+        Field("application", 12, lambda p, s, w: _words(rowtext.plain(s.connection.application_name, w)), rank=5, right=False),
+        Field("client", 16, lambda p, s, w: _words(rowtext.plain(_process(s), w)), rank=2, right=False),
         Field("tls F/B", 8, lambda p, s, w: _words(rowtext.plain(_tls(s), w)), rank=3, right=False),
-        Field("login", 14, lambda p, s, w: _words(rowtext.plain(_login(s.connection), w)), rank=6, right=False),
+        Field("login", 14, lambda p, s, w: _words(rowtext.plain(_login(s.connection), w)), rank=8, right=False),
         Field("state", 0, lambda p, s, w: _words(rowtext.plain(s.state, w), s.role), right=False),
         Field("set-up", 6, lambda p, s, w: number(s.setup_round_trips, w), rank=3, key=lambda p, s: s.setup_round_trips),
         Field("rt", 6, lambda p, s, w: number(s.round_trips, w, "strong"), key=lambda p, s: s.round_trips),
         Field("live", 4, lambda p, s, w: number(s.live, w), key=lambda p, s: s.live),
         Field("err", 3, lambda p, s, w: number(s.errors, w, "error"), key=lambda p, s: s.errors),
-        Field("in tx", 7, lambda p, s, w: _since(s.in_transaction_ns), rank=5, key=lambda p, s: s.in_transaction_ns),
-        Field("age", 7, lambda p, s, w: _since(s.age_ns), key=lambda p, s: s.age_ns),
-        Field("last", 9, lambda p, s, w: _words(lines.seconds(s.last_ns)), rank=7, key=lambda p, s: s.last_ns),
+        Field("in tx", 7, lambda p, s, w: _since(s.in_transaction_ns), rank=7, key=lambda p, s: s.in_transaction_ns),
+        Field("age", 7, lambda p, s, w: _since(s.age_ns), rank=6, key=lambda p, s: s.age_ns),
+        Field("last", 9, lambda p, s, w: _words(lines.seconds(s.last_ns)), rank=9, key=lambda p, s: s.last_ns),
+        Field("activity", 12, lambda p, s, w: [(rates.blocks(p.activity(s, w), " "), "bar")], rank=4, right=False),
     )
     SORTS = ("cn", "rt", "live", "err", "set-up", "age", "in tx", "last")
+    now_ns = 0
     LEAST = 18
     NOTHING = "no connections yet"
 
     def gather(self) -> Iterator[list[Standing] | None]:
         view = self.view
+        now_ns = view.now_ns
         under_way = {row.connection: row for row in map(view.trace.rows.__getitem__, view.survey.open)}
         since = {one.connection: one.opened_ns for one in view.survey.transactions if one.is_open}
         found = []
         for connection in list(view.trace.connections):
             found.append(self._standing(connection, under_way.get(connection.index), since.get(connection.index)))
             yield None
+        self.now_ns = now_ns
         yield found
+
+    def activity(self, item: Standing, width: int) -> list[int]:
+        """Its round trips in as many parts of the capture's time, up to the moment of the table."""
+        return self.view.survey.activity.of(item.connection.index, self.now_ns, width)
 
     def identity(self, item: Standing) -> object:
         return item.connection.index
@@ -147,23 +159,32 @@ class Connections(TablePane[Standing]):
         ):
             if name:
                 yield line(label, (name, "text"), (f", because {'; '.join(evidence)}" if evidence else ", nothing tells", "dim"))
-        address = f"{connection.client} → {connection.upstream}"
-        process = about.process(connection)
-        yield line("between", (address, "text"), (f"   process {process}" if process else "", "dim"))
+        yield line("life", *_life(item))
         yield line("server", (_server(connection), "text"))
+        yield from self._cancels(connection, line)
+        yield from self._prepared(item, width, line)
+        portals = [f"{one.name or _NO_NAME} of {one.statement.name or _NO_NAME}" for one in connection.portals]
+        yield line("portals", ("   ".join(portals[:_PORTALS_TOLD]) or "none open", "text" if portals else "dim"))
         for label, words in security.in_words(connection.facts, connection.authentication):
             yield line(label, (words, "attention" if label == "dead end" else "text"))
+        if not security.tls(connection.facts) and connection.kind != "opaque":
+            yield line("TLS", ("none on either side", "dim"))
         told = "  ".join(f"{name}={value}" for name, value in connection.startup_parameters)
         yield line("start-up", (told or "not seen", "text" if told else "dim"))
-        yield from self._cancels(connection, line)
-        named = sorted(connection.named_statements(), key=lambda one: -one.binds)
+        process = about.process(connection)
+        yield line("between", (f"{connection.client} → {connection.upstream}", "text"), (f"   process {process}" if process else "", "dim"))
+
+    def _prepared(self, item: Standing, width: int, line: Callable[..., Strip]) -> Iterator[Strip]:
+        """The statements that are alive, those with the most Binds, as many as leave room for the rest."""
+        connection, pen = item.connection, self.view.pen
         counters = connection.counters(self.view.now_ns)
         yield line(
             "prepared",
-            (f"{counters.statements_live} live", "text"),
+            (f"{counters.statements_live} live{'' if item.is_open else ' at its end'}", "text"),
             (f", {counters.statements_reused} reused, {counters.parses_named} in all", "dim"),
         )
-        for statement in named[:_STATEMENTS_TOLD]:
+        named = sorted(connection.last_statements, key=lambda one: -one.binds)
+        for statement in named[: max(_STATEMENTS_LEAST, self.details_lines - _OTHER_LINES)]:
             name = rowtext.plain(rowtext.statement_name(statement.name, item.driver), 14)
             reused = f"  reused {max(0, statement.binds - 1)}"
             sql = rowtext.sql(statement.sql or "prepared earlier", max(10, width - 28 - len(reused)))
@@ -171,9 +192,14 @@ class Connections(TablePane[Standing]):
 
     def _cancels(self, connection: Connection, line: Callable[..., Strip]) -> Iterator[Strip]:
         trace = self.view.trace
-        by = [trace.name_of(one) for one in trace.connections if one.cancels == connection.index]
+        if connection.cancels is not None:
+            yield line(
+                "cancels", (f"{trace.name_of(trace.connections[connection.cancels])} at {lines.seconds(connection.opened_ns)}", "text")
+            )
+        by = [one for one in trace.connections if one.cancels == connection.index]
         if by:
-            yield line("cancelled", (f"{counted(len(by), 'time')}, by {' '.join(by[:8])}", "text"))
+            told = "  ".join(f"{trace.name_of(one)} at {lines.seconds(one.opened_ns)}" for one in by[:8])
+            yield line("cancelled", (f"{counted(len(by), 'time')}, by {told}", "text"))
 
     def _standing(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> Standing:
         view = self.view
@@ -222,6 +248,20 @@ class Connections(TablePane[Standing]):
 
 def _since(duration_ns: int) -> Runs:
     return [(lines.span(duration_ns), "dim")] if duration_ns else [("·", "faint")]
+
+
+def _life(item: Standing) -> Runs:
+    """When it began and ended, and who ended it."""
+    connection = item.connection
+    began = "joined" if connection.joined else "opened"
+    runs = [(f"{began} {lines.seconds(connection.opened_ns)}", "text")]
+    if connection.closed_ns is not None:
+        runs.append(
+            (f"   {item.state.partition(',')[0] if connection.cancels is None else 'closed'} {lines.seconds(connection.closed_ns)}", "text")
+        )
+        if connection.kind == "session" and connection.cancels is None:
+            runs.append((" with Terminate" if connection.terminated else " without Terminate", "dim"))
+    return [*runs, (f"   {lines.span(item.age_ns)}", "dim")]
 
 
 def _login(connection: Connection) -> str:

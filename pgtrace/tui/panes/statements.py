@@ -1,24 +1,33 @@
 """The Statements pane: one line a statement under one driver, by what it costs in round trips.
 
 Numbers are those of `stats --by statement`. A round trip that several statements share counts for each of them, which is said where it happens. Below: the SQL
-in full, what was sent for it and how often, what it costs in words, its names, and what became of them.
+in full, what was sent for it and how often, what it costs in words, its names, and what became of them; and the findings whose evidence it is in. `D` makes
+one line of a statement that several drivers run, and back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.analysis.describe import counted
-from pgtrace.analysis.statements import NAMES_KEPT, OTHER
+from pgtrace.analysis.statements import NAMES_KEPT, OTHER, Group
 from pgtrace.analysis.trace import StatementView
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.keys import bindings
+from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
+from pgtrace.tui.widgets import Hints
 
 _BAR_CELLS = 8
+_AND = ", "
+"""Between the drivers of one statement."""
 _SEEN_ON = 8
 _FLIGHTS = 6
 
@@ -43,6 +52,12 @@ def _ms(duration_ns: int, role: str = "text") -> Runs:
     return [(lines.milliseconds(duration_ns), role)] if duration_ns else [("·", "faint")]
 
 
+def _drivers(view: StatementView) -> str:
+    """Its driver, or how many there are."""
+    drivers = view.driver.split(_AND)
+    return view.driver if len(drivers) == 1 else f"all {len(drivers)}"
+
+
 def _sql(pane: Statements, view: StatementView, width: int) -> Runs:
     return [(rowtext.further(view.group.sql, pane.sideways, width) if pane.sideways else rowtext.sql(view.group.sql, width), "text")]
 
@@ -50,6 +65,7 @@ def _sql(pane: Statements, view: StatementView, width: int) -> Runs:
 class Statements(TablePane[StatementView]):
     """The table of statements."""
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings("statements")
     FIELDS = (
         Field("rt", 6, lambda p, v, w: number(v.group.round_trips, w, "strong"), gap=0, key=lambda p, v: v.group.round_trips),
         Field("bar", _BAR_CELLS, _bar, rank=3, right=False, title=""),
@@ -71,7 +87,7 @@ class Statements(TablePane[StatementView]):
         Field("max", 6, lambda p, v, w: _ms(v.group.wait.max), rank=7, key=lambda p, v: v.group.wait.max),
         Field("all ms", 7, lambda p, v, w: _ms(v.group.wait.total), key=lambda p, v: v.group.wait.total),
         Field("err", 3, lambda p, v, w: number(v.group.errors, w, "error"), key=lambda p, v: v.group.errors),
-        Field("driver", 8, lambda p, v, w: [(rowtext.plain(v.driver, w), "dim")], rank=2, right=False),
+        Field("driver", 8, lambda p, v, w: [(rowtext.plain(_drivers(v), w), "dim")], rank=2, right=False),
         Field("names", 14, lambda p, v, w: [(p.names(v, w), "dim")], rank=8, right=False),
         Field("SQL", 0, _sql, right=False),
     )
@@ -81,12 +97,18 @@ class Statements(TablePane[StatementView]):
 
     most_round_trips = 0
     _shared = False
+    _together = False
+    """One line a statement, whatever its drivers."""
+    _shares: Mapping[int, list[tuple[str, int]]] = MappingProxyType({})
+    """Of each statement then: its drivers and their round trips."""
 
     def gather(self) -> Iterator[list[StatementView] | None]:
         found: list[StatementView] = []
         for gathered in self.view.trace.statements_by_slices():
             found = gathered or found
             yield None
+        if self._together:
+            found = yield from self._over_all(found)
         most, shared = 0, False
         for place, view in enumerate(found):
             most = max(most, view.group.round_trips)
@@ -96,13 +118,42 @@ class Statements(TablePane[StatementView]):
         self.most_round_trips, self._shared = most, shared
         yield found
 
+    def _over_all(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
+        """Statements with what all drivers did with them, the drivers in the order of their round trips."""
+        by_number: dict[int, list[StatementView]] = {}
+        for place, view in enumerate(found):
+            by_number.setdefault(view.group.number, []).append(view)
+            if not place % SLICE:
+                yield None
+        told, shares = [], {}
+        for place, (group, views) in enumerate(by_number.items()):
+            views.sort(key=lambda view: -view.group.round_trips)
+            whole = Group(views[0].group.sql, views[0].group.fingerprint, group)
+            for view in views:
+                whole.merge(view.group)
+            told.append(StatementView(_AND.join(view.driver for view in views), whole))
+            shares[group] = [(view.driver, view.group.round_trips) for view in views]
+            if not place % SLICE:
+                yield None
+        self._shares = shares
+        return told
+
+    def hints(self) -> Hints:
+        return (*self.HINTS[:-2], ("D", "each driver" if self._together else "drivers as one"), *self.HINTS[-2:])
+
     def identity(self, item: StatementView) -> object:
         return item.driver, item.group.number
+
+    def action_over_all(self) -> None:
+        """A line for each driver that runs a statement, or one for all of them."""
+        self._together = not self._together
+        self.gather_anew()
 
     def selection(self, item: StatementView) -> Selection | None:
         if item.group.sql == OTHER:
             return None
-        return Selection(driver=item.driver, group=item.group.number, sql=item.group.sql)
+        driver = None if self._together else item.driver
+        return Selection(driver=driver, group=item.group.number, sql=item.group.sql)
 
     def offers(self) -> list[Offer]:
         item = self.item
@@ -117,20 +168,25 @@ class Statements(TablePane[StatementView]):
 
     def names(self, item: StatementView, width: int) -> str:
         """Names of its preparations, without the driver's own prefix."""
-        names = [rowtext.statement_name(name, item.driver) for name in item.group.names]
+        drivers = item.driver.split(_AND)
+        names = [min((rowtext.statement_name(name, driver) for driver in drivers), key=len) for name in item.group.names]
         return rowtext.plain(" ".join(names), width)
 
     def title(self, item: StatementView) -> str:
-        return " · ".join(part for part in ("statement", rowtext.plain(item.driver, 20), self.names(item, 20)) if part)
+        return " · ".join(part for part in ("statement", rowtext.plain(_drivers(item), 20), self.names(item, 20)) if part)
 
     def details(self, item: StatementView, width: int) -> Iterator[Strip]:
         pen, group, view = self.view.pen, item.group, self.view
         yield from wrapped(pen, width, group.sql, most=max(1, self.details_lines - 6))
-        seen = view.survey.sightings.of(group.number, lambda connection: view.driver(connection) == item.driver)
+        drivers = item.driver.split(_AND)
+        seen = view.survey.sightings.of(group.number, lambda connection: view.driver(connection) in drivers)
         if seen is not None:
             told = " · ".join(f"{flight} ×{times}" for flight, times in seen.flights.most_common(_FLIGHTS))
             more = len(seen.flights) - _FLIGHTS
             yield labelled(pen, width, "flights", (told, "frontend"), (f"  + {more} others" if more > 0 else "", "dim"))
+        if len(drivers) > 1:
+            told = " · ".join(f"{driver} {round_trips}" for driver, round_trips in self._shares[group.number])
+            yield labelled(pen, width, "drivers", (rowtext.plain(told, width), "text"), (" round trips", "dim"))
         cost = f"{counted(group.round_trips, 'round trip')} for {counted(group.executions, 'execution')}"
         shared = group.round_trips - group.round_trips_alone
         aside = f"   {counted(shared, 'of them')} shared with other statements".replace("of thems", "of them") if shared else ""
@@ -146,6 +202,12 @@ class Statements(TablePane[StatementView]):
         yield labelled(
             pen, width, "results", (counted(group.rows, "row"), "text"), (f"   {kinds[_formats(item)]}" if _formats(item) else "", "dim")
         )
+
+        for finding in view.snapshot.findings:
+            rows = (view.trace.rows[evidence.place] for evidence in finding.evidence)
+            if finding.driver in drivers and any(group.number in row.label.groups for row in rows):
+                named = f"{finding.name} " + (f"{rowtext.plain(finding.driver, 20)} " if len(drivers) > 1 else "")
+                yield Line(pen, width).add(" ! ", "attention").add(named, "dim").add(rowtext.plain(finding.what, width)).strip()
 
     def _waited(self, item: StatementView) -> str:
         wait = item.group.wait

@@ -1,0 +1,44 @@
+"""When each connection was busy: its round trips over the time of the capture, in slices that are the same for all, so that connections compare.
+
+There are at most SLICES slices. When the capture outgrows them, two become one and the slices twice as long: what is kept does not grow with time, and no
+round trip is looked at twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+SLICES: Final = 64
+_FIRST_NS: Final = 1_000_000
+"""How long a slice is at first."""
+
+
+class Activity:
+    """Round trips by connection and slice of time."""
+
+    def __init__(self) -> None:
+        self._slice_ns = _FIRST_NS
+        self._counts: dict[int, dict[int, int]] = defaultdict(dict)
+
+    def take(self, connection: int, opened_ns: int) -> None:
+        """A round trip that began then."""
+        while opened_ns >= SLICES * self._slice_ns:
+            self._double()
+        own, place = self._counts[connection], opened_ns // self._slice_ns
+        own[place] = own.get(place, 0) + 1
+
+    def of(self, connection: int, until_ns: int, parts: int) -> list[int]:
+        """A connection's round trips in that many equal parts of the time from the start to that moment."""
+        found = [0] * parts
+        for place, count in self._counts.get(connection, {}).items():
+            found[min(parts - 1, place * self._slice_ns * parts // max(1, until_ns))] += count
+        return found
+
+    def _double(self) -> None:
+        self._slice_ns *= 2
+        for own in self._counts.values():
+            counts = list(own.items())
+            own.clear()
+            for place, count in counts:
+                own[place // 2] = own.get(place // 2, 0) + count
