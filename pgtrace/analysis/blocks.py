@@ -1,7 +1,7 @@
 """Blocks of a trace by position, the latest few remembered, their records sorted by connection.
 
 Details of rows are asked for in the neighbourhood of each other: page after page in the inspector, row after row in `show`. Without this, each row would
-read and decode its block again.
+read and decode its block again. Blocks that cannot hold anything of a connection are passed over undecoded: while it waits for an answer, others fill many.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
+from pgtrace.capture.blocks import Block
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Elided, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
@@ -51,12 +52,13 @@ class Blocks:
                 block = next(blocks, None)
                 if block is None or block.position != place:
                     return
-                known = self._known[place] = _Known(block.records)
-                self._kept_bytes += known.size_bytes
-                while self._kept_bytes > KEPT_BYTES and len(self._known) > 1:
-                    self._kept_bytes -= self._known.popitem(last=False)[1].size_bytes
-            else:
-                self._known.move_to_end(place)
+                while not block.may_concern(connection):
+                    block = next(blocks, None)
+                    if block is None:
+                        return
+                place = block.position
+                known = self._known.get(place) or self._learn(block)
+            self._known.move_to_end(place)
             yield from known.pieces.get(connection, ())
             if connection in known.ended:
                 return
@@ -66,6 +68,13 @@ class Blocks:
                 following = next(blocks, None)
                 known.following = following.position if following is not None else None
             place = known.following
+
+    def _learn(self, block: Block) -> _Known:
+        known = self._known[block.position] = _Known(block.records)
+        self._kept_bytes += known.size_bytes
+        while self._kept_bytes > KEPT_BYTES and len(self._known) > 1:
+            self._kept_bytes -= self._known.popitem(last=False)[1].size_bytes
+        return known
 
 
 def _by_connection(records: list[Record]) -> dict[int, list[Piece]]:

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pgtrace.capture.record import NEITHER, Gap, Record
+from pgtrace.capture.record import NEITHER, Gap, Record, may_concern
 from pgtrace.capture.versions import LONGEST_HEADER, READERS, Header, parse_header
 from pgtrace.errors import CaptureError
 
@@ -72,6 +72,10 @@ class Block:
             self._records = self._decode(self._payload, self.first_ns)
             self._payload = b""
         return self._records
+
+    def may_concern(self, connection: int) -> bool:
+        """Whether a record of that connection may be in it; costs a tenth of decoding them."""
+        return self._records is not None or may_concern(self._payload, connection)
 
 
 class Damage(Block):

@@ -193,6 +193,10 @@ _LENGTH: Final = struct.Struct(">I")
 _PREFIX: Final = struct.Struct(">IB")
 _INTEGERS: Final = {letter: struct.Struct(">" + letter) for letter in "QIB?"}
 _PAIR: Final = struct.Struct(">QQ")
+_CONNECTION_AT: Final = 13
+"""Where a record has its connection's number, of those that have one: behind length, kind and time."""
+_KIND_BEFORE: Final = 9
+"""How far before it the kind byte stands."""
 _TIME: Final = _INTEGERS["Q"]
 
 
@@ -283,6 +287,17 @@ def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
     if position < end:
         append(Gap(records[-1].time_ns if records else first_ns, 0, NEITHER, end - position, 0))
     return records
+
+
+def may_concern(buffer: bytes, connection: int) -> bool:
+    """Whether the bytes of one block may hold a record of a connection: false where its number stands nowhere that a record's head could have it."""
+    number = _INTEGERS["I"].pack(connection)
+    at = buffer.find(number, _CONNECTION_AT)
+    while at >= 0:
+        if buffer[at - _KIND_BEFORE] in LAYOUTS:
+            return True
+        at = buffer.find(number, at + 1)
+    return False
 
 
 def _decode(kind: int, body: bytes) -> Record | None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrace.capture import record
-from pgtrace.capture.record import NEITHER, Data, Elided, End, Fact, Gap, Mark, Open, Record, Rewrite, decode_all, encode
+from pgtrace.capture.record import NEITHER, Data, Elided, End, Fact, Gap, Mark, Open, Record, Rewrite, decode_all, encode, may_concern
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 
@@ -104,3 +104,13 @@ def test_mutated_records_never_raise(item: Record, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
     decode_all(bytes(mutated))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(RECORDS), st.one_of(st.integers(0, 12), st.integers(0, 2**32 - 1))), max_size=8), st.integers(0, 12)
+)
+def test_a_block_is_passed_over_only_where_nothing_of_the_connection_is_in_it(drawn: list[tuple[Record, int]], other: int) -> None:
+    records = [item._replace(connection=number) if hasattr(item, "connection") else item for item, number in drawn]
+    buffer = b"".join(map(encode, records))
+    for number in {item.connection for item in records if hasattr(item, "connection")}:
+        assert may_concern(buffer, number)
