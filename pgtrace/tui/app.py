@@ -24,10 +24,12 @@ from textual.theme import Theme
 
 from pgtrace.analysis.trace import Trace
 from pgtrace.tui.keys import bindings
+from pgtrace.tui.remembered import Remembered, place
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.source import Source
-from pgtrace.tui.theme import ANSI, LIGHT, MONO, Pen, choose_palette, only_ascii
+from pgtrace.tui.theme import ANSI, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
 from pgtrace.tui.view import TICK_S, View
+from pgtrace.tui.widgets import LineWidget
 
 NICE: Final = 10
 """How much less right to the processors the screen has than the traffic."""
@@ -43,18 +45,19 @@ class PgTraceApp(App[None]):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
-    def __init__(self, view: View, loaded: Callable[[], object] | None = None) -> None:
-        """`loaded` is called once when everything that was there at first has been read."""
-        palette = view.pen.palette
-        plain = palette in (ANSI, MONO)
-        super().__init__(ansi_color=plain)
-        if not plain:
+    def __init__(self, view: View, loaded: Callable[[], object] | None = None, remembered: Remembered | None = None) -> None:
+        """`loaded` is called once when everything that was there at first has been read. `remembered` is how the screen was left, and is told how it is
+        left this time."""
+        super().__init__()
+        for palette in (DARK, LIGHT):
             background = palette.grounds["background"].removeprefix("on ")
-            self.register_theme(Theme("pgtrace", primary=background, background=background, dark=palette is not LIGHT))
-        self.theme = "ansi-dark" if plain else "pgtrace"
+            self.register_theme(Theme(f"pgtrace-{palette.name}", primary=background, background=background, dark=palette is DARK))
         self.view = view
+        self.remembered = remembered or Remembered()
+        self._wear(view.pen.palette)
         self._loaded = loaded
         self.main = MainScreen(view)
+        self.main.restore(self.remembered)
 
     def get_default_screen(self) -> MainScreen:
         return self.main
@@ -96,8 +99,35 @@ class PgTraceApp(App[None]):
         else:
             self.exit()
 
+    def action_theme(self) -> None:
+        """The next theme."""
+        names = list(THEMES)
+        name = names[(names.index(self.view.pen.palette.name) + 1) % len(names)]
+        self._wear(THEMES[name])
+        self.remembered.put("theme", name)
+        for widget in self.main.query(LineWidget):
+            widget.redraw()
+        self.main.footer.say(f"theme {name}")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether there is a theme to choose: NO_COLOR leaves none."""
+        return self.view.pen.palette is not MONO if action == "theme" else True
+
+    def on_unmount(self) -> None:
+        """Remember how the screen was left."""
+        self.main.remember(self.remembered)
+        self.remembered.save()
+
+    def _wear(self, palette: Palette) -> None:
+        """Draw with a palette, on the ground that belongs to it."""
+        plain = palette in (ANSI, MONO)
+        self.view.pen.take(palette)
+        self.ansi_color = plain
+        self.theme = "ansi-dark" if plain else f"pgtrace-{palette.name}"
+
     def _hang_up(self) -> None:
         """Leave nothing behind, then die as if nobody had listened."""
+        self.on_unmount()
         self.main.copied.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
@@ -111,9 +141,10 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
     if recorder is not None and sys.platform != "win32":
         os.nice(NICE)
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()
-    pen = Pen(choose_palette(os.environ), ascii_only=only_ascii(os.environ, encoding))
+    remembered = Remembered(place(os.environ))
+    pen = Pen(choose_palette(os.environ, remembered.get("theme", THEMES, "")), ascii_only=only_ascii(os.environ, encoding))
     # What has been read stays. Left out of later collections it costs no pauses: 300 ms each at 50,000 statements.
-    app = PgTraceApp(View(trace, source, pen, recorder), loaded=gc.freeze)
+    app = PgTraceApp(View(trace, source, pen, recorder), loaded=gc.freeze, remembered=remembered)
     app.run()
     if app.return_code:
         sys.exit(app.return_code)

@@ -1,10 +1,13 @@
-"""The help screen: the keys in three columns, then what a row says, then the two definitions everything rests on, then the mouse.
+"""The help screen: the keys in three columns, what the column somebody looks at means, the row under the cursor and what a row says, the two definitions
+everything rests on, and the mouse.
 
 Where the screen is too low for all of it, it scrolls.
 """
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Callable
 from typing import Final
 
 from textual.strip import Strip
@@ -33,6 +36,8 @@ _MOUSE: Final = (
     "click selects, double click inspects, right click goes back",
     "a click on c2 shows that connection alone; select text with shift",
 )
+_REAL_FROM: Final = 4
+"""Lines that must be left over for a real row to be shown."""
 _KEY_CELLS: Final = 10
 _SIGN_CELLS: Final = 18
 
@@ -43,6 +48,10 @@ class Help(ListWidget):
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self._text: list[Strip] = []
+        self.defined: tuple[str, str] = ("", "")
+        """The column that somebody looks at, and what it means."""
+        self.real: Callable[[int], list[Strip]] = lambda width: []
+        """Heads and the row under the cursor at a width."""
 
     def hints(self) -> Hints:
         scrolls: Hints = (("j k", "scroll"),) if self.count() > self.page_lines else ()
@@ -62,10 +71,20 @@ class Help(ListWidget):
         return super().build(width, height)
 
     def _written(self, width: int, height: int) -> list[Strip]:
-        keys, row, words = self._keys(width), self._row(width), self._words(width)
+        keys, row, words = [*self._keys(width), *self._defined(width)], self._row(width), self._words(width)
         spare = height - len(keys) - len(row) - len(words)
+        real = self.real(width) if spare > _REAL_FROM else []
         empty = blank(self.view.pen, width)
-        return [*keys, *[empty][: max(0, spare)], *row, *[empty][: max(0, spare - 1)], *words]
+        return [*keys, *[empty][: max(0, spare)], row[0], *real, *row[1:], *[empty][: max(0, spare - 1)], *words]
+
+    def _defined(self, width: int) -> list[Strip]:
+        """What the column means, between the keys and the row."""
+        name, meaning = self.defined
+        if not name:
+            return []
+        parts = textwrap.wrap(meaning, max(20, width - len(name) - 4))
+        drawn = [Line(self.view.pen, width).add(f" {name}", "strong").add(f"  {parts[0]}", "text").strip()]
+        return drawn + [Line(self.view.pen, width).to(len(name) + 3).add(part, "text").strip() for part in parts[1:]]
 
     def _keys(self, width: int) -> list[Strip]:
         pen = self.view.pen

@@ -74,6 +74,7 @@ KEYS: Final = (
     Key("screen", "y", "copy", "y", "copy", "do"),
     Key("screen", "space", "pause", "space", "pause", "do"),
     Key("screen", "question_mark", "help", "?", "this help", "do"),
+    Key("app", "T", "theme", "T", "theme", "do"),
     Key("app", "q,ctrl+q", "leave", "q", "quit", "do"),
     Key("app", "ctrl+c", "leave", first=True),
     Key("app", "ctrl+z", "suspend_process", "ctrl-z", "suspend", "do", first=True),

@@ -20,7 +20,10 @@ from pgtrace.tui.empty import Empty, TooSmall
 from pgtrace.tui.footer import CopyMenu, Footer
 from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
+from pgtrace.tui.listing import FOLD_LEVELS
 from pgtrace.tui.prompt import Asking, Prompt
+from pgtrace.tui.remembered import Remembered
+from pgtrace.tui.rowtext import TIMES
 from pgtrace.tui.spelled import Spelled
 from pgtrace.tui.status import Status
 from pgtrace.tui.tables import FIRST_BUDGET_S, TablePane
@@ -142,6 +145,24 @@ class Layout(Screen[None]):
         pane = self.panes[self.pane]
         if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
             pane.redraw()
+
+    def restore(self, remembered: Remembered) -> None:
+        """Begin as the screen was left, before anything is shown."""
+        view = self.view
+        self.pane = remembered.get("pane", self.panes, self.pane)
+        self.totals.driver_rows = remembered.get("driver rows", ("yes", "no"), "yes") == "yes"
+        view.times = remembered.get("time column", TIMES, view.times)
+        view.listing.fold = remembered.get("fold", FOLD_LEVELS, view.listing.fold)
+
+    def remember(self, remembered: Remembered) -> None:
+        """How the screen is now."""
+        for name, value in (
+            ("pane", self.pane),
+            ("driver rows", "yes" if self.totals.driver_rows else "no"),
+            ("time column", self.view.times),
+            ("fold", self.view.listing.fold),
+        ):
+            remembered.put(name, value)
 
     def paint(self) -> None:
         """Everything anew: the terminal may have lost it."""

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 
 from pgtrace.tui import copying
 from pgtrace.tui.bands import TABLE_WIDTH
+from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.empty import instructions
 from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.keys import bindings
@@ -124,6 +125,9 @@ class MainScreen(Layout):
 
     def action_help(self) -> None:
         self.helping = not self.helping
+        column = self.panes[self.pane].column_looked_at
+        self.help_screen.defined = column, DEFINITIONS.get(self.pane, {}).get(column, "")
+        self.help_screen.real = self.timeline.under_cursor
         self._turn()
 
     async def action_back(self) -> None:

@@ -224,6 +224,10 @@ class TablePane(ListWidget, Generic[T]):
         return self.items[self.cursor] if self.cursor < len(self.items) else None
 
     @property
+    def column_looked_at(self) -> str:
+        return self.sorted_by
+
+    @property
     def position(self) -> tuple[str, str]:
         return (f"{self.cursor + 1}/{len(self.items)}", "dim") if self.items else ("", "dim")
 

@@ -102,12 +102,18 @@ MONO: Final = Palette(
 )
 
 
-def choose_palette(environ: Mapping[str, str]) -> Palette:
-    """What the environment says: NO_COLOR, a terminal of sixteen colours, a light background."""
+THEMES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI)}
+"""Those that can be chosen, in the order of the key."""
+
+
+def choose_palette(environ: Mapping[str, str], chosen: str = "") -> Palette:
+    """What the environment says: NO_COLOR, a terminal of sixteen colours, a light background. What somebody chose goes before the background."""
     if environ.get("NO_COLOR"):
         return MONO
     if environ.get("TERM", "") in ("linux", "ansi", "vt100", "vt220"):
         return ANSI
+    if chosen in THEMES:
+        return THEMES[chosen]
     background = environ.get("COLORFGBG", "").rpartition(";")[2]
     return LIGHT if background in ("7", "15") else DARK
 
@@ -163,6 +169,11 @@ class Pen:
         self.ascii_only = ascii_only
         self.ellipsis = ".." if ascii_only else "…"
         self._styles: dict[tuple[str, str], Style] = {}
+
+    def take(self, palette: Palette) -> None:
+        """Draw with another palette from now on."""
+        self.palette = palette
+        self._styles.clear()
 
     def text(self, text: str) -> str:
         """The text in this pen's alphabet."""

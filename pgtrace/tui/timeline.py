@@ -115,6 +115,16 @@ class Timeline(ListWidget):
             drawn.append(rowline.row(self.view, item, layout, width, self._axis, near[number], selected=selected))
         return drawn
 
+    def under_cursor(self, width: int) -> list[Strip]:
+        """The heads and the row under the cursor, at any width."""
+        item, layout = self.item, self._columns(width)
+        if item is None:
+            return []
+        return [
+            rowline.head(self.view, layout, width, self._axis),
+            rowline.row(self.view, item, layout, width, self._axis, Surroundings(), selected=False),
+        ]
+
     def moved(self) -> None:
         self._place = self.place
         self.redraw()

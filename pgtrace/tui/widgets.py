@@ -116,6 +116,11 @@ class ListWidget(LineWidget, can_focus=True):
         raise NotImplementedError
 
     @property
+    def column_looked_at(self) -> str:
+        """The column, or the counter, that the help should define; empty where there is none."""
+        return ""
+
+    @property
     def page_lines(self) -> int:
         """How many lines of the list are in sight."""
         return max(1, self.size.height - self.HEADS)

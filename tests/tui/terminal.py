@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -28,6 +29,7 @@ class Terminal:
     def __init__(self, *args: str, size: tuple[int, int] = (120, 40), stdin: int | None = None, **environment: str) -> None:
         """`stdin`: in place of the terminal."""
         self._controller, worker = pty.openpty()
+        self._state = tempfile.TemporaryDirectory(prefix="pgtrace-state-")
         fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.before = termios.tcgetattr(worker)
         self._worker = worker
@@ -41,7 +43,7 @@ class Terminal:
             stdin=worker if stdin is None else stdin,
             stdout=worker,
             stderr=worker,
-            env=kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | environment,
+            env=kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": self._state.name} | environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(worker, termios.TIOCSCTTY, 0),
         )
@@ -60,6 +62,7 @@ class Terminal:
         os.close(self._worker)
         self._reader.join()
         os.close(self._controller)
+        self._state.cleanup()
 
     def type(self, keys: str) -> int:
         """Send keys; what is written from here on begins at the place returned."""

@@ -19,6 +19,7 @@ from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.report import about
 from pgtrace.tui import lines, rowtext, totals
+from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Selection
@@ -117,6 +118,11 @@ class Drivers(ListWidget):
 
     def count(self) -> int:
         return len(self._entries)
+
+    @property
+    def column_looked_at(self) -> str:
+        entry = self._entries[self.cursor] if self.cursor < len(self._entries) else None
+        return entry.title if entry is not None and entry.title in DEFINITIONS["drivers"] else ""
 
     def build(self, width: int, height: int) -> list[Strip]:
         self._entries = self._table()

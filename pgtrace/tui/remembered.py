@@ -1,0 +1,66 @@
+"""What the screen remembers from one time to the next: the pane, the fold, the time column, the theme.
+
+A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing that passed on a wire. It is a convenience: what cannot
+be read, or is no longer known, is as if it had never been written, and what cannot be written is forgotten without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+_LONGEST: Final = 64 * 1024
+
+
+def place(environ: Mapping[str, str]) -> Path | None:
+    """Where it is kept: XDG_STATE_HOME, if that is absolute, else the home directory's `.local/state`; None without either."""
+    state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
+    base = Path(state) if os.path.isabs(state) else Path(home, ".local", "state") if os.path.isabs(home) else None
+    return base / "pgtrace" / "screen.json" if base is not None else None
+
+
+class Remembered:
+    """Names and what they were last set to."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Read what is there. Without a path nothing outlives the process."""
+        self._path = path
+        self._values: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+        try:
+            with path.open("rb") if path is not None else open(os.devnull, "rb") as file:
+                found = json.loads(file.read(_LONGEST) or b"{}")
+        except (OSError, ValueError):
+            return
+        if isinstance(found, dict):
+            self._values = {name: value for name, value in found.items() if isinstance(value, str)}
+            self._written = dict(self._values)
+
+    def get(self, name: str, known: Collection[str], otherwise: str) -> str:
+        """What a name was set to, where that is one of those known."""
+        value = self._values.get(name, otherwise)
+        return value if value in known else otherwise
+
+    def put(self, name: str, value: str) -> None:
+        """Set a name."""
+        self._values[name] = value
+
+    def save(self) -> None:
+        """Write it down, whole or not at all, where it has changed."""
+        if self._path is None or self._values == self._written:
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            try:
+                with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                    json.dump(self._values, file)
+                new.replace(self._path)
+            finally:
+                new.unlink(missing_ok=True)
+        except OSError:
+            return
+        self._written = dict(self._values)
