@@ -125,6 +125,8 @@ class Trace:
         """BackendKeyData as recorded -> index of its connection."""
         self.slots: dict[tuple[str, str], str] = {}
         """(upstream, replication slot) -> its output plugin, where its creation was seen."""
+        self.settings: dict[tuple[int, str], str] = {}
+        """(number of the file, what) -> the latest value of a setting of its recorder."""
         self.start_ns = 0
         self.end_ns = 0
         self.redacted = False
@@ -439,6 +441,8 @@ class Trace:
             else:
                 self.marks.files[file.number].end((file.number, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
+        elif isinstance(record, Setting):
+            self.settings[file.number, record.key] = record.value
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
         elif isinstance(record, Setting):

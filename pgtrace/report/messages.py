@@ -48,14 +48,19 @@ def rows_as_text(
         yield round_trip_line(trace, row)
         details = trace.details(place)
         for message in details.messages:
-            yield _message(message)
-            if with_fields:
-                for field in message.fields():
-                    yield f"                       {'  ' * field.depth}{_field(field)}"
+            yield from message_as_text(message, with_fields=with_fields)
             if with_hex:
                 yield from _hex(message)
         if details.note:
             yield f"            ({details.note})"
+
+
+def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterator[str]:
+    """One message as a line, and its fields, a line each."""
+    yield _message(message)
+    if with_fields:
+        for field in message.fields():
+            yield f"                       {'  ' * field.depth}{_field(field)}"
 
 
 def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 A copy goes to the terminal's clipboard (OSC 52), and since a terminal may refuse that without a word, always to a file too, in a private directory that lives
 as long as the screen. Text from the wire is made safe like everything that is shown, but keeps its line breaks and tabs: it is pasted into shells.
+
+A text is made when it is asked for. One that cannot be made raises PgTraceError, which the footer tells.
 """
 
 from __future__ import annotations
@@ -10,14 +12,22 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgtrace import sanitise
+from pgtrace.analysis.executed import MOST, executed
+from pgtrace.analysis.literals import written
 from pgtrace.analysis.trace import Trace
-from pgtrace.report.messages import round_trip_line
+from pgtrace.errors import PgTraceError
+from pgtrace.export import golden
+from pgtrace.report.messages import message_as_text, round_trip_line
 from pgtrace.tui import rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.listing import Item
+from pgtrace.tui.view import View
+
+COPIED_BYTES: Final = 4 * 1024 * 1024
+"""Of a row that is written out."""
 
 
 class Offer(NamedTuple):
@@ -28,29 +38,62 @@ class Offer(NamedTuple):
     text: Callable[[], str]
 
 
-def of_row(trace: Trace, item: Item) -> list[Offer]:
-    """A line of the timeline."""
-    flight = "\n".join(rowtext.in_words(row) for row in item.rows)
-    found = [Offer("r", "row", lambda: "\n".join(round_trip_line(trace, row) for row in item.rows))]
-    if item.row.is_round_trip:
+def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
+    """A line of the timeline; of its statements only the one of that execution, where it is given."""
+    trace, row = view.trace, item.row
+    flight = "\n".join(rowtext.in_words(one) for one in item.rows)
+    found = [Offer("r", "row", lambda: "\n".join(round_trip_line(trace, one) for one in item.rows))]
+    if row.is_round_trip:
         found.append(Offer("f", "flight in words", lambda: safe(flight)))
-        if item.row.label.sql and not item.folded:
-            found.append(Offer("s", "SQL", lambda: safe(item.row.label.sql)))
-    if item.row.label.error:
-        found.append(Offer("e", "error", lambda: safe(item.row.label.error)))
+        if row.label.sql and not item.folded:
+            found.append(Offer("s", "SQL", lambda: safe(row.label.sql)))
+            if b"B" in row.shape.sent:
+                found.append(Offer("p", "SQL with parameters", lambda: _with_parameters(trace, item, execution)))
+        found.append(Offer("t", "PQtrace text", lambda: _pqtrace(trace, item)))
+    if row.label.error:
+        found.append(Offer("e", "error", lambda: safe(row.label.error)))
+    remedies = view.remedies(item.place, row.connection)
+    if remedies:
+        found.append(Offer("d", "remedy", lambda: safe("\n".join(remedies))))
     return found
 
 
 def of_message(shown: Fields, *, field_chosen: bool) -> list[Offer]:
-    """The message in the inspector: the value of its selected field, and bytes of the field or of all of it."""
-    field, raw = shown.field, shown.raw
-    if field is None:
+    """The message in the inspector: as text, the value of its selected field, and bytes of the field or of all of it."""
+    message, field, raw = shown.message, shown.field, shown.raw
+    if message is None:
         return []
+    found = [Offer("m", "message", lambda: "\n".join(message_as_text(message)))]
+    if field is None:
+        return found
     chosen = raw[field.start : field.end] if field_chosen else raw
     return [
+        *found,
         Offer("v", "value", lambda: safe(shown.value(field))),
-        Offer("h", "hex" if field_chosen else "hex of the message", chosen.hex),
+        Offer("h", "hex", chosen.hex),
     ]
+
+
+def _with_parameters(trace: Trace, item: Item, execution: int) -> str:
+    """What was run, one statement below the other."""
+    _check_size(item)
+    types = trace.types_of(trace.connections[item.row.connection])
+    statements = [one for one in executed(trace, item.place, execution or None) if one.sql is not None]
+    if not statements:
+        raise PgTraceError("its statement was prepared before the capture began: its SQL is not known")
+    more = f"\n-- the first {MOST}" if len(statements) == MOST else ""
+    return safe("\n".join(written(one, types) for one in statements) + more)
+
+
+def _pqtrace(trace: Trace, item: Item) -> str:
+    """As libpq writes it into its trace."""
+    _check_size(item)
+    return safe(golden.text(trace, places=item.places, plain=True, everything=True).rstrip("\n"))
+
+
+def _check_size(item: Item) -> None:
+    if sum(row.sent_bytes + row.received_bytes for row in item.rows) > COPIED_BYTES:
+        raise PgTraceError("that is too much to be copied: `e` exports it")
 
 
 def safe(text: str) -> str:

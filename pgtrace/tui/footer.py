@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from textual import events
@@ -16,6 +17,9 @@ from pgtrace.tui.widgets import Hints, LineWidget
 
 NOTICE_S: Final = 5.0
 """How long a notice stays, and a question waits for its second key."""
+_COPY: Final = " copy  "
+_NOTHING: Final = ("esc", "nothing")
+_BETWEEN: Final = 2
 
 
 class Footer(LineWidget):
@@ -81,12 +85,27 @@ class CopyMenu(LineWidget):
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.offers: tuple[Offer, ...] = ()
+        self._places: list[list[tuple[int, Offer | None]]] = []
+
+    def offer(self, offers: Sequence[Offer], width: int) -> None:
+        """Open it, as many lines high as it has to be."""
+        self.offers = tuple(offers)
+        self.styles.height = len(self._lines_of(width))
+        self.display = True
+        self.redraw()
 
     def build(self, width: int, height: int) -> list[Strip]:
-        line = Line(self.view.pen, width).add(" copy  ", "attention")
-        for offer in self.offers:
-            line.add(offer.key, "you").add(f" {offer.name}  ", "dim")
-        return [line.add("esc", "you").add(" nothing", "dim").strip()]
+        drawn = []
+        self._places = []
+        for number, entries in enumerate(self._lines_of(width)):
+            line = Line(self.view.pen, width).add("" if number else _COPY, "attention").to(len(_COPY))
+            self._places.append([])
+            for offer in entries:
+                key, name = (offer.key, offer.name) if offer is not None else _NOTHING
+                line.add(key, "you").add(f" {name}", "dim").to(line.used + _BETWEEN)
+                self._places[-1].append((line.used, offer))
+            drawn.append(line.strip())
+        return drawn
 
     def offered(self, key: str | None) -> Offer | None:
         """What a key stands for; nothing for any other."""
@@ -95,10 +114,19 @@ class CopyMenu(LineWidget):
     def on_click(self, event: events.Click) -> None:
         """A click on a name is its key."""
         event.stop()
-        end = len(" copy  ")
-        for offer in self.offers:
-            end += len(offer.key) + len(offer.name) + 3
-            if event.x < end:
-                self.post_message(self.Chosen(offer))
-                return
-        self.post_message(self.Chosen(None))
+        places = self._places[event.y] if event.y < len(self._places) else []
+        self.post_message(self.Chosen(next((offer for end, offer in places if event.x < end), None)))
+
+    def _lines_of(self, width: int) -> list[list[Offer | None]]:
+        """The offers, and behind them nothing, line by line."""
+        found: list[list[Offer | None]] = [[]]
+        used = len(_COPY)
+        for offer in (*self.offers, None):
+            key, name = (offer.key, offer.name) if offer is not None else _NOTHING
+            taken = len(key) + 1 + len(name)
+            if used + taken > width and found[-1]:
+                found.append([])
+                used = len(_COPY)
+            found[-1].append(offer)
+            used += taken + _BETWEEN
+        return found

@@ -10,6 +10,8 @@ from typing import ClassVar
 from textual import events
 from textual.binding import BindingType
 
+from pgtrace.analysis.details import NOT_KEPT, NotKept
+from pgtrace.errors import PgTraceError
 from pgtrace.tui import copying
 from pgtrace.tui.bands import TABLE_WIDTH
 from pgtrace.tui.definitions import DEFINITIONS
@@ -194,12 +196,10 @@ class MainScreen(Layout):
         """Ask what to copy; on the empty screen there is one thing only."""
         offers = self._offers()
         if self.empty.display:
-            self._copy(offers[0].name, offers[0].text())
+            self._copy(offers[0])
             return
-        self.copy_menu.offers = tuple(offers)
-        self.copy_menu.display = True
+        self.copy_menu.offer(offers, self.size.width)
         self.footer.display = False
-        self.copy_menu.redraw()
 
     def action_pause(self) -> None:
         """Freeze the screen, or let it go on."""
@@ -217,8 +217,11 @@ class MainScreen(Layout):
         if item is None:
             commands = instructions(self.view.source)
             return [copying.Offer("", "how to connect", lambda: "\n".join(commands))] if commands and self.empty.display else []
-        offers = copying.of_row(self.view.trace, item)
-        return offers + copying.of_message(fields, field_chosen=fields.has_focus) if self.inspecting else offers
+        if not self.inspecting:
+            return copying.of_row(self.view, item)
+        message = self.inspector.messages.message
+        offers = copying.of_row(self.view, item, message.execution if message is not None else 0)
+        return offers + copying.of_message(fields, field_chosen=fields.has_focus)
 
     def _turn(self) -> None:
         """The user wants to see something else: what was said last is history."""
@@ -230,14 +233,22 @@ class MainScreen(Layout):
         self.copy_menu.display = False
         self.footer.display = True
         if offer is not None:
-            self._copy(offer.name, offer.text())
+            self._copy(offer)
 
-    def _copy(self, name: str, text: str) -> None:
+    def _copy(self, offer: copying.Offer) -> None:
+        try:
+            text = offer.text()
+        except PgTraceError as error:
+            self.footer.say(str(error))
+            return
+        except NotKept:
+            self.footer.say(NOT_KEPT)
+            return
         self.app.copy_to_clipboard(text)
         try:
-            self.footer.say(f"{name} copied, also in {self.copied.write(text)}")
+            self.footer.say(f"{offer.name} copied, also in {self.copied.write(text)}")
         except OSError as error:
-            self.footer.say(f"{name} copied; it could not be written to a file: {error.strerror}")
+            self.footer.say(f"{offer.name} copied; it could not be written to a file: {error.strerror}")
 
     def _select(self, selection: Selection) -> None:
         self.view.listing.select(selection)

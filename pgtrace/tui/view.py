@@ -218,6 +218,12 @@ class View:
         kind = self.advice.kind_at(place)
         return kind is not None and (kind.name, self.driver(connection)) in self._found
 
+    def remedies(self, place: int, connection: int) -> list[str]:
+        """What helps against the finding that a row belongs to; nothing where it belongs to none."""
+        kind, driver = self.advice.kind_at(place), self.driver(connection)
+        found = [one.remedies for one in self.snapshot.findings if kind is not None and (one.name, one.driver) == (kind.name, driver)]
+        return list(found[0]) if found else []
+
     def problems(self) -> list[int]:
         """Places of errors and gaps, and of the first row of each finding, rising."""
         return sorted({*self.survey.problems, *(finding.evidence[0].place for finding in self.snapshot.findings if finding.evidence)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from driving import Drive, Driven
-from wire_recording import Recording, bind, done, query, ready
+from wire_recording import BOUND, EXECUTE, SYNC, Recording, bind, done, query, ready
 
 from pgtrace.tui.copying import safe
 
@@ -18,7 +18,7 @@ async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Driv
     async with drive(shop) as driven:
         await driven.press("j", "j", "j", "j")
         menu = (await driven.press("y"))[-1]
-        assert menu.strip() == "copy  r row  f flight in words  s SQL  esc nothing"
+        assert menu.strip() == "copy  r row  f flight in words  s SQL  t PQtrace text  esc nothing"
         lines = await driven.press("s")
         assert driven.app.clipboard == "SELECT id, email, name FROM users WHERE id = $1"
         assert "SQL copied, also in " in lines[-1]
@@ -37,7 +37,7 @@ async def test_in_the_inspector_there_are_values_and_bytes_too(shop: Recording, 
     async with drive(shop) as driven:
         await driven.press("j", "j", "j", "j", "j", "enter")
         menu = (await driven.press("y"))[-1]
-        assert "v value  h hex of the message  esc nothing" in menu
+        assert menu.rstrip().endswith("t PQtrace text  m message  v value  h hex  esc nothing")
         await driven.press("h")
         whole = driven.app.clipboard
         assert whole.startswith("42000000")
@@ -59,6 +59,62 @@ async def test_any_other_key_closes_the_menu_and_does_nothing_else(shop: Recordi
         await driven.press("y")
         await driven.pilot.click("#copy-menu", offset=(8, 0))
         assert " c2 " in driven.app.clipboard
+
+
+async def test_what_was_run_can_be_run_again(shop: Recording, drive: Drive) -> None:
+    """Of a row all of its statements; of a message its own."""
+    async with drive(shop) as driven:
+        await driven.press("j", "j", "j", "j", "j", "y", "p")
+        assert driven.app.clipboard == "SELECT id, email, name FROM users WHERE id = '707'::int8;"
+        await driven.press("n", "y", "p")
+        insert = "INSERT INTO audit (user_id, what) VALUES ('42'::int8, NULL);"
+        assert driven.app.clipboard.splitlines() == [insert] * 5
+        await driven.press("y", "t")
+        assert driven.app.clipboard.splitlines()[2:4] == [
+            'F\t61\tParse\t "" "INSERT INTO audit (user_id, what) VALUES ($1, $2)" 1 20',
+            'F\t26\tBind\t "" "" 1 0 2 2 \'42\' -1 1 0',
+        ]
+        await driven.press("enter", "y", "p")
+        assert driven.app.clipboard == insert
+        await driven.press("y", "m")
+        assert "E ErrorResponse 23505 duplicate key" in driven.app.clipboard
+        assert "sqlstate = 23505" in driven.app.clipboard
+
+
+async def test_what_cannot_be_written_out_is_said(shop: Recording, drive: Drive) -> None:
+    shop.trip(1, bind("earlier", b"1") + EXECUTE + SYNC, BOUND + done("SELECT 1") + ready())
+    shop.trip(1, query(f"SELECT '{'x' * 5_000_000}'"), done("SELECT 1") + ready())
+    shop.flush()
+    async with drive(shop) as driven:
+        assert "too much to be copied" in (await driven.press("G", "y", "t"))[-1]
+        assert "prepared before the capture began" in (await driven.press("k", "y", "p"))[-1]
+        assert driven.app.clipboard == ""
+
+
+async def test_a_long_menu_takes_two_lines(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        await driven.press("n", "enter", "y")
+        menu = (await driven.lines())[-2:]
+        assert [line.split()[0] for line in menu] == ["copy", "e"]
+        await driven.pilot.click("#copy-menu", offset=(menu[1].index("hex"), 1))
+        assert driven.app.clipboard.startswith("45")
+        assert not driven.main.copy_menu.display
+        await driven.press("y")
+        await driven.pilot.click("#copy-menu", offset=(menu[1].index("nothing"), 1))
+        assert driven.app.clipboard.startswith("45")
+
+
+async def test_a_row_of_a_finding_has_its_remedy(recording: Recording, drive: Drive) -> None:
+    one = recording.connect("asyncpg")
+    recording.trip(one, query("BEGIN"), done("BEGIN") + ready("T"))
+    for number in range(12):
+        recording.trip(one, query(f"SELECT * FROM items WHERE id = {number}"), done("SELECT 1") + ready("T"))
+    recording.trip(one, query("COMMIT"), done("COMMIT") + ready())
+    recording.end()
+    async with drive(recording) as driven:
+        await driven.press("n", "y", "d")
+        assert driven.app.clipboard == "\n".join(driven.app.view.snapshot.findings[0].remedies)
+        assert "d remedy" not in (await driven.press("g", "y"))[-1]
 
 
 async def test_bytes_are_what_they_are(shop: Recording, drive: Drive) -> None:

@@ -29,7 +29,7 @@ from pgtrace.protocol.values.containers import Unread
 from pgtrace.protocol.values.reading import Reader, plain, unread
 from pgtrace.protocol.values.types import BUILTIN, NONE, Kind, Type, Types, find
 
-__all__ = ["BUILTIN", "NONE", "Kind", "Type", "Types", "decode", "find", "text", "type_name"]
+__all__ = ["BUILTIN", "NONE", "Kind", "Type", "Types", "decode", "find", "text", "type_name", "whole_text"]
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|NaN|-?Infinity").fullmatch
 _BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
@@ -56,6 +56,28 @@ def text(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str 
     """The server's own text of a value, or None for NULL and for what cannot be read. Never raises."""
     shown = None if data is None else _text(oid, format, data, types)
     return None if isinstance(shown, Unread) else shown
+
+
+def whole_text(oid: int, format: int, data: bytes, types: Types = NONE) -> str | None:
+    """The server's own text of a value, or None where any part of it, an array's element for one, cannot be read. Never raises."""
+    if format != 1:
+        return text(oid, format, data, types)
+    try:
+        return _Whole(types).read(oid, data)
+    except (struct.error, ValueError):
+        return None
+
+
+class _Whole(Reader):
+    """A reader to whom a part that cannot be read is a value that cannot be read."""
+
+    __slots__ = ()
+
+    def read(self, oid: int, data: bytes) -> str:
+        found = super().read(oid, data)
+        if isinstance(found, Unread):
+            raise ValueError("a part cannot be read")
+        return found
 
 
 def type_name(oid: int, types: Types = NONE) -> str:
