@@ -129,8 +129,6 @@ class Trace:
         """(number of the file, what) -> the latest value of a setting of its recorder."""
         self.start_ns = 0
         self.end_ns = 0
-        self.redacted = False
-        """Whether values were blanked while recording."""
         self.gaps = 0
         self.dropped_bytes = 0
         self._live: dict[int, Connection] = {}
@@ -224,6 +222,11 @@ class Trace:
     def complete(self) -> bool:
         """Whether nothing is missing: read to the end of finished recordings without a gap."""
         return not self.gaps and all(file.reader.complete for file in self._files)
+
+    @property
+    def redacted(self) -> bool:
+        """Whether values were blanked while recording."""
+        return any(value for (_, what), value in self.settings.items() if what == "redact")
 
     @property
     def torn_bytes(self) -> int:
@@ -445,8 +448,6 @@ class Trace:
             self.settings[file.number, record.key] = record.value
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
-        elif isinstance(record, Setting):
-            self.redacted |= record.key == "redact" and bool(record.value)
         elif isinstance(record, End):
             self._ended_files.add(file.number)
         elif isinstance(record, Elided):
