@@ -125,7 +125,7 @@ class MessageView:
 
     def fields(self) -> list[FieldView]:
         """Every field in the manual's order, the length first, values decoded by their type and format."""
-        spans = self.inside.fields() if self.inside is not None else registry.spans(self.side, self.code, self.body, self.authentication)
+        spans = self.inside.fields() if self.inside is not None else self._spans()
         header = _HEADER_BYTES if self.is_typed else (_LENGTH_BYTES if self.size >= _LENGTH_BYTES else 0)
         found: list[FieldView] = []
         if header:
@@ -143,6 +143,17 @@ class MessageView:
                 text = _blanked(span.value) if self.name in _SECRET else ""
                 found.append(FieldView(span.name, text or _shown(span.value), span.wire_type, start, end, span.depth))
         return found
+
+    def _spans(self) -> list[registry.Field]:
+        """The fields of the body; of one that is kept in part, those that its text cut short still has, and how much of it there is."""
+        spans = registry.spans(self.side, self.code, self.body, self.authentication)
+        missing = self.size - len(self.body) - (_HEADER_BYTES if self.is_typed else _LENGTH_BYTES)
+        if missing <= 0 or not spans or spans[-1].name != "malformed":
+            return spans
+        end = len(self.body)
+        closed = registry.spans(self.side, self.code, self.body + b"\0", self.authentication)
+        whole = [span._replace(end=min(span.end, end)) for span in closed] if closed[-1].name != "malformed" else []
+        return [*whole, registry.Field("cut", f"{missing:,} bytes more, not looked at".replace(",", " "), "", end, end, 0)]
 
     def format_of(self, place: int) -> int:
         """Of a DataRow: the format of that column."""

@@ -11,82 +11,65 @@ import unicodedata
 from pathlib import Path
 
 import psycopg
+from hostile import HARM, hostile
 from terminal import Terminal, sequences
-from wire_recording import (
-    FLUSH,
-    PARSED,
-    TEXT,
-    Recording,
-    bind,
-    columns,
-    describe,
-    done,
-    error,
-    int32,
-    message,
-    parse,
-    query,
-    ready,
-    row,
-    string,
-)
+from wire_recording import Recording
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.tui.app import NICE
 
-HOSTILE = "\x1b]52;c;aGVsbG8=\x07\x1b[97;7q\x1bP+q\x1b\\\x9b96m\x9d0;t\x9c\x08\r\u202e\u2066\u200b[/bold]"
-"""Clipboard, cursor, strings, C1 twice, overwriting, bidi, nothing visible, markup."""
 _POINTER = "\x1b]22;default\x07"
 _CLIPBOARD = re.compile(r"\x1b\]52;c;[A-Za-z0-9+/=]*\x07")
 
 
-def hostile(recording: Recording) -> None:
-    """Hostile text wherever text can be."""
-    one = recording.connect("asyncpg", user=f"user{HOSTILE}", database=f"db{HOSTILE}")
-    two = recording.connect(application_name=f"application{HOSTILE}")
-    name, sql = f"name{HOSTILE}", f"SELECT '{HOSTILE}'"
-    recording.mark(f"mark{HOSTILE}")
-    described = PARSED + message("t", b"\0\0") + columns((f"column{HOSTILE}", TEXT), binary=False)
-    recording.trip(one, parse(name, sql) + describe("S", name) + FLUSH, described)
-    value = f"value{HOSTILE}".encode() + b"\x9b\xff"
-    answer = b"2\0\0\0\4" + row(value) + done(f"SELECT{HOSTILE}") + ready()
-    recording.trip(one, bind(name, value, binary=False) + message("E", b"\0\0\0\0\0") + message("S"), answer)
-    recording.trip(two, query(f"COPY {HOSTILE}"), error("22012", f"division{HOSTILE}") + ready())
-    recording.answer(one, message("A", int32(4711) + string(f"channel{HOSTILE}") + string(HOSTILE)))
-    recording.answer(one, message("N", b"C" + string("01000") + b"M" + string(f"notice{HOSTILE}") + b"\0"))
-    recording.end()
-
-
 def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
-    recording = Recording(tmp_path / f"file{HOSTILE.replace('/', '')}.pgtrace")
+    recording = Recording(tmp_path / f"file{HARM.replace('/', '')}.pgtrace")
     hostile(recording)
+    recording.end()
     with Terminal("open", str(recording.path), size=(200, 60)) as terminal:
         terminal.wait_for("■ ")
-        terminal.after("n\r", "ErrorResponse")
+        terminal.after("nn\r", "ErrorResponse")
         terminal.after("\tjjjjjlh", "[/bold]")
         terminal.after("u", "values as bytes")
         terminal.after("u", "values by their types")
-        terminal.after("\x1b", "message")
+        terminal.after("r", "what failed")
+        terminal.after("R", "next problem")
         terminal.after("\x1b", "inspect")
-        terminal.after("gjjj\r", "ParameterDescription")
+        terminal.after("gjjjjjjj\r", "ParameterDescription")
         terminal.after("jjjjj", "RowDescription  backend")
         terminal.after("\x1b", "inspect")
         terminal.after("ys", "SQL copied")
         terminal.after("X", "encryption requested")
         terminal.after("c", "/ conn:1")
-        terminal.after("c4", "known by")
+        terminal.after("c2jjjjG", "reverse")
+        terminal.after("D", "each driver")
+        terminal.after("ys", "SQL copied")
+        terminal.after("3jj", "life")
+        terminal.after("yr", "copied")
+        terminal.after("4" + "j" * 40, "known by")
+        terminal.after("5jj", "idle %")
+        terminal.after("6jj", "remedy")
+        terminal.after("yr", "remedy copied")
+        terminal.after("\r", "all rows")
         terminal.after("?", "what a row says")
+        terminal.after("\x1b", "all rows")
+        terminal.after("T", "theme light")
         terminal.type("q")
         assert terminal.ended() == 0
         assert terminal.attributes == terminal.before
         written = terminal.written.decode()
     found = sequences(written)
-    assert {sequence for sequence in found if not sequence.startswith("\x1b[")} == {_POINTER, *_CLIPBOARD.findall(written)}
-    (copied,) = _CLIPBOARD.findall(written)
-    for text in (base64.b64decode(copied.split(";")[2][:-1]).decode(), terminal.text()):
-        assert "[/bold]" in text
-        assert {character for character in text if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")} <= {"\n", "\r"}
-    assert not [sequence for sequence in found if "97;7" in sequence or "96m" in sequence]
+    clipboard = _CLIPBOARD.findall(written)
+    assert len(clipboard) == 4
+    assert {sequence for sequence in found if not sequence.startswith("\x1b[")} == {_POINTER, *clipboard}
+    copied = [base64.b64decode(one.split(";")[2][:-1]).decode() for one in clipboard]
+    assert "[/bold]" in copied[0]
+    assert "[/bold]" in terminal.text()
+    for text in (*copied, terminal.text()):
+        assert {character for character in text if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n", "\r", "\t"}
+    assert "\t" not in terminal.text()
+    assert not [sequence for sequence in found if sequence.endswith(("97;7q", "[2J")) or "96m" in sequence]
+    assert found.count("\x1b[?1049l") == 1
 
 
 def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) -> None:

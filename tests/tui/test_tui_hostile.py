@@ -1,0 +1,91 @@
+"""Text that means harm, in every pane, the inspector, the help, the details and the copy menu: shown escaped, measured right, and nothing raises."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from driving import Driven, opened
+from hostile import HARM, hostile
+from rich.cells import cell_len
+from wire_recording import Recording
+
+SIZES = [(60, 12), (80, 24), (120, 40), (250, 70)]
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recording = Recording(tmp_path_factory.mktemp("hostile") / f"file{HARM.replace('/', '')}.pgtrace")
+    hostile(recording)
+    return recording.end()
+
+
+async def safe(driven: Driven, *keys: str) -> str:
+    """What is shown after the keys; nothing of it is anything a terminal would obey, and each line has its width."""
+    lines = await driven.press(*keys)
+    size = driven.app.size
+    assert len(lines) == size.height, keys
+    assert {cell_len(line) for line in lines} == {size.width}, keys
+    text = "".join(lines)
+    assert not {character for character in text if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")}, keys
+    return text
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_every_pane_and_every_item_of_it(captured: Path, size: tuple[int, int]) -> None:
+    async with opened([captured], size) as driven:
+        panes = driven.main.panes
+        for key, pane in zip("123456", panes, strict=True):
+            await safe(driven, key, "g")
+            seen = panes[pane].count()
+            assert seen > 1, pane
+            for _ in range(seen - 1):
+                await safe(driven, "j")
+            await safe(driven, "l", "l")
+            await safe(driven, "h", "h", "question_mark")
+            await safe(driven, "escape", "y")
+            for offer in driven.main.copy_menu.offers if driven.main.copy_menu.display else ():
+                assert "\x1b" not in offer.text()
+                assert "\u202e" not in offer.text()
+            await safe(driven, "escape")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_every_message_and_every_field(captured: Path, size: tuple[int, int]) -> None:
+    async with opened([captured], size) as driven:
+        await safe(driven, "X", "g", "enter")
+        main, fields = driven.main, 0
+        for _ in range(main.timeline.count()):
+            messages = main.inspector.messages
+            for _ in range(messages.count()):
+                count = main.inspector.fields.count()
+                fields += count
+                main.set_focus(main.inspector.fields)
+                main.inspector.fields.go(count - 1)
+                await safe(driven, "u")
+                await safe(driven, "u", "l")
+                main.set_focus(main.inspector.messages)
+                messages.action_move(1)
+            await safe(driven, "r")
+            await safe(driven, "escape", "R")
+            main.inspecting = True
+            main.timeline.action_move(1)
+            main.lay_out()
+        assert fields > 200
+
+
+async def test_a_line_of_ten_megabytes_is_drawn_in_no_time(captured: Path) -> None:
+    """Whatever its length, a text is looked at as far as it is seen."""
+    async with opened([captured], (120, 40)) as driven:
+        await driven.press("n", "n", "n", "n")
+        place = next(place for place, one in enumerate(driven.app.view.trace.rows) if one.label.sql.startswith("SELECT 'xxxxxxxx"))
+        driven.main.timeline.go_to_place(place)
+        await safe(driven, "enter", "tab", "j")
+        for _ in range(30):
+            await safe(driven, "l")
+        field = driven.main.inspector.fields.field
+        assert field is not None
+        assert field.value.startswith("SELECT 'xxxx")
+        assert "9 738 " in driven.main.inspector.fields.fields[-1].value
+        assert driven.main.inspector.fields.fields[-1].name == "cut"
