@@ -17,9 +17,9 @@ import math
 import mmap
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Literal
 
 SHAPES_KEPT: Final = 50_000
 LABELS_KEPT: Final = 100_000
@@ -37,10 +37,13 @@ FLIGHT_KEPT: Final = 4096
 NO_FLIGHT: Final = "…"
 """The flight of a shape that is not kept."""
 
-_ENTRY: Final = struct.Struct("<QqQQIIIIffII")
-_SIZE: Final = struct.Struct("<I")
+_ENTRY: Final = struct.Struct("=QqQQIIIIffII")
+_SIZE: Final = struct.Struct("=I")
 _SIZES_AT: Final = _ENTRY.size - 2 * _SIZE.size
 """Where in an entry the bytes of each side are."""
+_WORDS: Final = _ENTRY.size // 4
+_LABEL_WORD, _DURATION_WORD = 9, 12
+"""Where in an entry, in words of four bytes, label and duration are."""
 _NUMBER_BYTES: Final = 40
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
@@ -263,6 +266,19 @@ class RowIndex:
         """The label of a number."""
         return self._labels[number]
 
+    @property
+    def all_labels(self) -> Sequence[Label]:
+        """The labels, by number."""
+        return self._labels
+
+    def durations_ms(self, start: int, stop: int) -> list[float]:
+        """The durations of the rows at these places; NaN while one is open."""
+        return self._words("f", _DURATION_WORD, start, stop)
+
+    def labels(self, start: int, stop: int) -> list[int]:
+        """The numbers of the labels of the rows at these places."""
+        return self._words("I", _LABEL_WORD, start, stop)
+
     def grow(self, place: int, side: int, size: int) -> None:
         """Add bytes of that side to the row at that place."""
         at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
@@ -303,6 +319,10 @@ class RowIndex:
         """Give the temporary file back."""
         self._map.close()
         self._file.close()
+
+    def _words(self, form: Literal["f", "I"], word: int, start: int, stop: int) -> list[Any]:
+        with memoryview(self._map) as whole, whole[start * _ENTRY.size : min(stop, self._count) * _ENTRY.size].cast(form) as words:
+            return list(words[word::_WORDS])
 
     def _mapped(self, entries: int) -> mmap.mmap:
         self._file.truncate(entries * _ENTRY.size)

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 
 from pgtrace.analysis.details import NOT_KEPT, NotKept
 from pgtrace.errors import PgTraceError
-from pgtrace.tui import copying
+from pgtrace.tui import copying, lines
 from pgtrace.tui.bands import TABLE_WIDTH
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.empty import instructions
@@ -20,6 +20,7 @@ from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.layout import Layout
 from pgtrace.tui.listing import Selection
+from pgtrace.tui.moving import AskedMoment, slow_ns
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.tables import TablePane
 from pgtrace.tui.tabs import PANES
@@ -27,7 +28,7 @@ from pgtrace.tui.trail import Trail
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
 
-_TIMELINE_ONLY = frozenset({"problem", "only_connection", "only_driver", "fold_level"})
+_TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level"})
 
 
 class MainScreen(Layout):
@@ -55,6 +56,9 @@ class MainScreen(Layout):
         match action:
             case "copy":
                 return bool(self._offers())
+            case "same":
+                item = self.timeline.item
+                return listed and item is not None and any(row.label.groups for row in item.rows)
             case "related":
                 return listed or (self.pane == "findings" and not self.helping and self.panes["findings"].count() > 0)
             case "related_back":
@@ -166,6 +170,27 @@ class MainScreen(Layout):
     def action_related_back(self) -> None:
         """Go back to where that was asked."""
         self.trail.back()
+
+    def action_slow(self, direction: int) -> None:
+        """Go to the next or previous slow round trip."""
+        least_ns = slow_ns(self.view.survey.durations)
+        slow = f"{lines.milliseconds(least_ns)} ms or more"
+        if self.timeline.go_to_slow(direction, least_ns):
+            self._arrived = self.timeline.place
+            self.footer.say(f"slow: {slow}")
+        else:
+            self.footer.say(f"no {'further' if direction > 0 else 'earlier'} round trip of {slow}")
+
+    def action_same(self, direction: int) -> None:
+        """Go to the next or previous row of the same statement."""
+        if not self.timeline.go_to_same(direction):
+            self.footer.say(f"no {'further' if direction > 0 else 'earlier'} round trip of this statement")
+
+    def action_time(self) -> None:
+        """Ask for a moment, and go there."""
+        item = self.timeline.item
+        if item is not None:
+            self.ask(AskedMoment(item.opened_ns, self.view.trace.start_ns, self.timeline.go_to_time))
 
     def action_only_connection(self) -> None:
         """Only this connection; again: all."""

@@ -16,6 +16,7 @@ from typing import Final
 from pgtrace.analysis.activity import Activity
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.sightings import Sightings
+from pgtrace.analysis.statements import Histogram
 from pgtrace.analysis.trace import Trace
 from pgtrace.analysis.transactions import Transactions
 
@@ -36,6 +37,8 @@ class Survey:
         self.transactions = Transactions(trace.connections)
         self.sightings = Sightings()
         self.activity = Activity()
+        self.durations = Histogram()
+        """Of round trips behind set-up."""
         self._flights: dict[int, Counter[str]] = {}
         self.open: list[int] = []
         """Places of rows that are not complete."""
@@ -85,6 +88,7 @@ class Survey:
         if row.is_round_trip:
             self.activity.take(row.connection, row.opened_ns)
         if row.shape.kind is Kind.ROUND_TRIP:
+            self.durations.add(row.duration_ns or 0)
             flights = self._flights.setdefault(row.connection, Counter())
             sent = row.shape.flight.partition(" → ")[0]
             if sent in flights or len(flights) < FLIGHTS_KEPT:

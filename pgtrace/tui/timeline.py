@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace.analysis.rows import Kind, Row
-from pgtrace.tui import rowline, rowtext
+from pgtrace.tui import moving, rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns
 from pgtrace.tui.keys import bindings
@@ -140,6 +140,19 @@ class Timeline(ListWidget):
         self.unfollow()
         super().go(self.view.listing.index(place))
 
+    def go_to_time(self, time_ns: int) -> None:
+        """Put the cursor on the first line that began then or later."""
+        self.unfollow()
+        super().go(moving.index_at(self.view.listing, time_ns))
+
+    def go_to_slow(self, direction: int, least_ns: int) -> bool:
+        """Put the cursor on the next or previous round trip that took at least so long; whether there is one."""
+        return self._go_found(moving.next_slow(self.view.listing, self.item, direction, least_ns) if self.item is not None else None)
+
+    def go_to_same(self, direction: int) -> bool:
+        """Put the cursor on the next or previous row of the same statement; whether there is one."""
+        return self._go_found(moving.next_same(self.view.listing, self.item, direction) if self.item is not None else None)
+
     def go_to_problem(self, direction: int) -> bool:
         """Put the cursor on the next error, gap or first row of a finding, or the previous one; whether there is one."""
         item = self.item
@@ -147,7 +160,9 @@ class Timeline(ListWidget):
             return False
         problems = self.view.problems()
         places = problems[bisect_right(problems, item.place) :] if direction > 0 else problems[: bisect_left(problems, item.place)][::-1]
-        place = next((place for place in places if place not in item.places and self.view.listing.shows(place)), None)
+        return self._go_found(next((place for place in places if place not in item.places and self.view.listing.shows(place)), None))
+
+    def _go_found(self, place: int | None) -> bool:
         if place is not None:
             self.go_to_place(place)
         return place is not None
