@@ -45,6 +45,11 @@ def test_difference_is_found_and_known(tmp_path):
     table = markdown([comparison])
     assert "| small | 1 | plain | 3 | 2 passed, 1 failed, 0 skipped | 1 passed, 2 failed, 0 skipped | 2 | 0 | 1 |" in table
     assert "passed ×4 direct, failed ×4 through; **a bug**" in table
+    other = compare(Small(name="another", version="1", known=suite.known), PLAIN, tmp_path)
+    both = markdown([other], table)
+    assert markdown([], both) == markdown([comparison, other]) == both
+    assert both.index("| another |") < both.index("| small |")
+    assert both.count("**a bug**") == 1
 
 
 def test_test_is_what_its_worst_phase_was():

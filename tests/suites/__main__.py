@@ -29,7 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.suites")
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"one or more of {', '.join(SUITES)} (default: all)")
     parser.add_argument("--way", help="this way alone: plain, TLS, or 'protocol 3.2'")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="a document whose marked part becomes the table")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="a document whose marked part has the table: rows of what was run are new"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - SUITES.keys():
         parser.error(f"no such suite: {', '.join(sorted(unknown))} (there are {', '.join(SUITES)})")
@@ -40,11 +42,11 @@ def main() -> int:
         for way in SUITES[name].ways
         if arguments.way in {None, way.name}
     ]
-    table = markdown(comparisons)
-    print(table)
+    print(markdown(comparisons))
     if arguments.write:
         head, _, rest = arguments.write.read_text().partition(BEGIN)
-        arguments.write.write_text(f"{head}{BEGIN}\n{table}\n\n{END}{rest.partition(END)[2]}")
+        before, _, tail = rest.partition(END)
+        arguments.write.write_text(f"{head}{BEGIN}\n{markdown(comparisons, before)}\n\n{END}{tail}")
     return int(any(comparison.unexplained for comparison in comparisons))
 
 

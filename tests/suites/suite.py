@@ -114,7 +114,7 @@ class PytestSuite(Suite):
         command = [
             *(str(home / "venv" / "bin" / "python"), "-m", "pytest", "-q", "-p", PYTEST_PLUGIN, "-o", f"cache_dir={scratch}/cache"),
             *("--timeout", "120", "--maxfail", "0", "--basetemp", str(scratch / "pytest")),
-            *([f"@{chosen}"] if only else self.paths),
+            *(sorted({name.partition("::")[0] for name in only}) or self.paths),
             *self.options,
             *self.parameters(target),
         ]
@@ -122,6 +122,7 @@ class PytestSuite(Suite):
             **target.environment(),
             "PYTHONPATH": str(Path(__file__).parent / "inside"),
             "SUITE_OUTCOMES": str(results),
+            "SUITE_CHOSEN": str(chosen),
         }
         with open(scratch / "output", "wb") as output:
             subprocess.run(command, cwd=home / "tests", env=environment, stdout=output, stderr=output, check=False, timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What was compared, as Markdown: a row for each suite and way, then every difference by name."""
+"""What was compared, as Markdown: a row for each suite and way, then every difference by name. A table that is there keeps the rows of what was not run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,42 @@ from collections import Counter
 
 from tests.suites.comparison import Comparison, Difference
 from tests.suites.suite import FAILED, PASSED, SKIPPED
-from tests.suites.ways import DIRECT, THROUGH
+from tests.suites.ways import DIRECT, LATEST, PLAIN, THROUGH, TLS
 
 HEADER = ("suite", "version", "way", "tests", "direct", "through pgtrace", "same", "unsteady", "different", "seconds")
+WAYS = (PLAIN.name, TLS.name, LATEST.name)
 
 
-def markdown(comparisons: list[Comparison]) -> str:
-    """The table and the list."""
-    lines = ["| " + " | ".join(HEADER) + " |", "|---|---|---" + "|---:" * (len(HEADER) - 3) + "|"]
-    lines += ["| " + " | ".join(_cells(comparison)) + " |" for comparison in comparisons]
+def markdown(comparisons: list[Comparison], before: str = "") -> str:
+    """The table and the list; `before` is such a text with earlier rows."""
+    rows, lists = _parts(before)
     for comparison in comparisons:
-        if comparison.differences:
-            lines += ["", f"{comparison.suite.name}, {comparison.way.name}:", ""]
-            lines += [_line(difference) for difference in comparison.differences]
+        key = (comparison.suite.name, comparison.way.name)
+        rows[key] = "| " + " | ".join(_cells(comparison)) + " |"
+        lists[key] = [_line(difference) for difference in comparison.differences]
+    order = sorted(rows, key=lambda key: (key[0], WAYS.index(key[1])))
+    lines = ["| " + " | ".join(HEADER) + " |", "|---|---|---" + "|---:" * (len(HEADER) - 3) + "|", *(rows[key] for key in order)]
+    for suite, way in order:
+        if differences := lists.get((suite, way)):
+            lines += ["", f"{suite}, {way}:", "", *differences]
     return "\n".join(lines)
+
+
+def _parts(text: str) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], list[str]]]:
+    """The rows and the lists of a text that markdown() made, by suite and way."""
+    rows: dict[tuple[str, str], str] = {}
+    lists: dict[tuple[str, str], list[str]] = {}
+    found: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("- "):
+            found.append(line)
+        elif line.endswith(":"):
+            suite, _, way = line.removesuffix(":").partition(", ")
+            found = lists[suite, way] = []
+        elif line.startswith("| ") and not line.startswith(f"| {HEADER[0]} |"):
+            suite, _, way = line.strip("| ").split(" | ")[:3]
+            rows[suite, way] = line
+    return rows, lists
 
 
 def _cells(comparison: Comparison) -> list[str]:

@@ -1,12 +1,22 @@
-"""A pytest plugin for inside a foreign suite: one line of JSON per phase of a test, written at once, so that a crash loses nothing.
+"""A pytest plugin for inside a foreign suite: one line of JSON per phase of a test, written at once, so that a crash loses nothing; and a choice of tests.
 
-Names are node ids, which pytest takes back to run a test again (JUnit's are not).
+Names are node ids (JUnit's are not), but a suite that makes its classes while collecting, as SQLAlchemy's does, cannot be asked for them: they are chosen
+from what it collected.
 """
 
 import json
 import os
 
 import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    with open(os.environ["SUITE_CHOSEN"]) as file:
+        chosen = set(file.read().splitlines())
+    if chosen:
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+        items[:] = [item for item in items if item.nodeid in chosen]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
