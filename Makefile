@@ -12,8 +12,8 @@ $(VENV)/.ok: pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-$(PG): $(VENV)/.ok tests/live/install_postgres.py
-	$(BIN)/python tests/live/install_postgres.py 18
+.pg/%/.ok: $(VENV)/.ok tests/live/install_postgres.py
+	$(BIN)/python tests/live/install_postgres.py $*
 	touch $@
 
 demo: $(VENV)/.ok
@@ -42,6 +42,11 @@ bench-watching: $(VENV)/.ok
 # What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9.
 nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 3600 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py
+	$(MAKE) versions
+
+# Who gets in through pgtrace, with every version of PostgreSQL that is supported.
+versions: $(MAJORS:%=.pg/%/.ok)
+	$(BIN)/python -m pytest -q tests/live/test_driver_tls.py
 
 # Mixed load for MINUTES: afterwards the recorder's memory and descriptors have to be what they were.
 MINUTES := 30

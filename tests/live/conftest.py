@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +78,18 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def tls_server(certificates: Certificates) -> Iterator[EmbeddedServer]:
-    binaries = install_postgres.binaries(18)
+    with postgres_with_tls(18, certificates) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def postgres_with_tls(major: int, certificates: Certificates) -> Iterator[EmbeddedServer]:
+    """A new server of that version, as the module's first lines have it."""
+    binaries = install_postgres.binaries(major)
     if not (binaries / "postgres").exists():
-        pytest.fail("PostgreSQL with TLS is not installed: make test, or python tests/live/install_postgres.py", pytrace=False)
+        pytest.fail(
+            f"PostgreSQL {major} with TLS is not installed: make test, or python tests/live/install_postgres.py {major}", pytrace=False
+        )
     settings = {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "ssl_ca_file": "authority.crt"}
     files = {
         "server.crt": certificates.server_certificate,
@@ -92,10 +103,16 @@ def tls_server(certificates: Certificates) -> Iterator[EmbeddedServer]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many messages libpq's own trace agreed on."""
+    """Say how many messages libpq's own trace agreed on, and how many logins ended as they do directly."""
     passed = terminalreporter.getreports("passed")
     compared = [
         number for report in passed if report.when == "call" for name, number in report.user_properties if name == "messages_compared"
     ]
     if compared:
         terminalreporter.write_line(f"libpq's own trace and pgtrace agree on {sum(compared)} messages of {len(compared)} sessions")
+    logins: Counter[str] = Counter()
+    for report in passed:
+        logins.update({name: number for name, number in report.user_properties if report.when == "call" and name.startswith("PostgreSQL ")})  # type: ignore[misc]
+    if logins:
+        counted = ", ".join(f"{name}: {number}" for name, number in sorted(logins.items()))
+        terminalreporter.write_line(f"logins through pgtrace that ended as they do directly, or as docs/tls.md says: {counted}")

