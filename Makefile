@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# PostgreSQL with TLS for the tests; the demo's own has none.
-PG := .pg/18/.ok
+# PostgreSQL with TLS for the tests, the newest and the oldest version that is supported; the demo's own has none.
+MAJORS := 14 15 16 17 18
+PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test check captures-check bench bench-reading bench-watching nightly soak suites clean
+.PHONY: demo test check captures-check bench bench-reading bench-watching nightly soak suites versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -65,7 +65,7 @@ class Session:
         self.frontend = DriverLeg(self)
         self.backend = ServerLeg(self)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
-        Startup((self.frontend, self.backend), tape.key)
+        Startup((self.frontend, self.backend), tape.key, self.report)
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.on_done = on_done
@@ -79,6 +79,10 @@ class Session:
         """Remember what ended the session, if this is the first to do so."""
         if self.ended is None:
             self.ended = (side, how)
+
+    def report(self, error: Exception) -> None:
+        """Something of ours failed; the session goes on."""
+        self.loop.call_exception_handler({"message": str(error), "exception": error})
 
     def decrypted(self) -> None:
         """pgtrace ended the driver's TLS: what comes from here on is plain."""

@@ -13,7 +13,7 @@ What a failing disk refuses becomes a Gap too; records that are not bytes (a con
 data again.
 
 What the user wants left out (capture/hiding.py) is the thread's work as well, the last step before the disk. That is done for each read, and only where it
-was asked for.
+was asked for. Should it ever fail, no bytes are written any more: they are Gaps from there on.
 """
 
 from __future__ import annotations
@@ -179,11 +179,12 @@ class Scribe:
 
     def __init__(self, writer: Writer, hiding: Hiding | None = None) -> None:
         self.error: str | None = None
-        """Why the last write failed, None while the disk takes what it gets."""
+        """Why the last write failed, or why bytes are not written at all; None while all is well."""
         self.lost_bytes = 0
         """Bytes the disk refused."""
         self._writer = writer
         self._hiding = hiding
+        self._defect: str | None = None  # of the hiding
         self._kept: list[Record] = []
         self._lost: dict[tuple[int, int], list[int]] = {}
         self._position = writer.append([], [])
@@ -211,11 +212,8 @@ class Scribe:
 
     def _write(self, parts: list[bytes], notes: list[Record]) -> None:
         if self._hiding is not None:
-            notes = self._hiding(decode_all(b"".join(parts)))
-            parts = encode_parts(notes)
-        if self._kept or self._lost:
-            now = monotonic_ns()
-            late = self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
+            parts, notes = self._hidden(self._hiding, list(decode_all(b"".join(parts))))
+        if late := self._late():
             parts, notes = encode_parts(late) + parts, late + notes
         before = self._writer.records
         try:
@@ -225,12 +223,30 @@ class Scribe:
             written = self._writer.records - before
             self._keep(record for at in range(2 * written, len(parts), 2) for record in decode_all(parts[at] + parts[at + 1]))
         else:
-            self.error = None
+            self.error = self._defect
             self._kept = []
             self._lost = {}
 
+    def _hidden(self, hiding: Hiding, records: list[Record]) -> tuple[list[bytes], list[Record]]:
+        """The records to write for these, in both forms; nothing but what is no bytes once the hiding has failed."""
+        if self._defect is None:
+            try:
+                hidden = hiding(records)
+                return encode_parts(hidden), hidden
+            except Exception as error:  # a defect of ours: what should be blanked is not written
+                self._defect = (
+                    f"what was to be left out could not be found ({type(error).__name__}: {error}): no bytes are written any more"
+                )
+        self._keep(self._late() + records)
+        return [], []
+
+    def _late(self) -> list[Record]:
+        """What was kept of records that could not be written, with a Gap for each direction that lost something."""
+        now = monotonic_ns()
+        return self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
+
     def _keep(self, records: Iterable[Record]) -> None:
-        """Of what the disk refused: remember connections and marks, count the bytes."""
+        """Of what is not written: remember connections and marks, count the bytes."""
         kept: list[Record] = []
         lost: dict[tuple[int, int], list[int]] = {}
         for record in records:

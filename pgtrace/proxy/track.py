@@ -2,13 +2,14 @@
 
 - An offset moves on by every byte that passed, those included for which the tape had no room: so a reader knows what it missed.
 - Until the start-up is over both directions go through one Redactor (capture/redact.py), here and at once: no secret ever waits on the tape, and none is let
-  through because a piece before it was lost. What cannot be framed becomes Opaque: blanking fails closed.
+  through because a piece before it was lost. What cannot be framed becomes Opaque, and so does the whole rest where the Redactor itself fails: blanking
+  fails closed, and traffic goes on.
 - From there on `startup` is None, and a read is packed where it was read (relay.py, the hot path).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 
 from pgtrace.capture.record import DATA, DATA_FIXED, DATA_HEAD, Data, Made, Opaque, Rewrite
@@ -19,17 +20,27 @@ from pgtrace.proxy.tape import ITEM_BYTES, Tape
 class Startup:
     """What both directions of a session share until its start-up is over."""
 
-    __slots__ = ("_redactor", "_tracks")
+    __slots__ = ("_failed", "_redactor", "_report", "_tracks")
 
-    def __init__(self, tracks: Sequence[Track], key: bytes) -> None:
+    def __init__(self, tracks: Sequence[Track], key: bytes, report: Callable[[Exception], None]) -> None:
+        """`report` is told of a defect."""
         self._redactor = Redactor(key)
         self._tracks = tracks
+        self._report = report
+        self._failed = False
         for track in tracks:
             track.startup = self
 
     def blanked(self, side: int, data: bytes) -> bytes | None:
         """What may be stored of the next bytes of `side`; None where they must not be."""
-        found = self._redactor.feed(side, data)
+        if self._failed:
+            return None
+        try:
+            found = self._redactor.feed(side, data)
+        except Exception as error:  # a defect of ours is not the traffic's
+            self._failed = True
+            self._report(error)
+            return None
         if self._redactor.done:
             for track in self._tracks:
                 track.startup = None

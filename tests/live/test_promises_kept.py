@@ -18,7 +18,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -26,13 +28,29 @@ import pytest
 from traffic import peak_bytes, resident_bytes, until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import ANY_PORT, READY, STARTUP, Scripted, connect, echo, log_in, read_exactly, recording, records_in, stream
+from upstreams import (
+    ANY_PORT,
+    READY,
+    STARTUP,
+    Scripted,
+    connect,
+    echo,
+    log_in,
+    of_kind,
+    read_exactly,
+    recording,
+    records_in,
+    row,
+    stream,
+    wait_for_end,
+)
 
 from pgtrace.address import Host, Upstream
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
+from pgtrace.capture.record import Opaque
 from pgtrace.framing import LONGEST
-from pgtrace.protocol.codes import BACKEND
+from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
 
@@ -41,7 +59,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read 
 NIGHTLY = "PGTRACE_NIGHTLY" in os.environ
 MIB = 1 << 20
 BEYOND_START = 64 * MIB
-KILLS = 300 if NIGHTLY else 20
+KILLS = 300 if NIGHTLY else 50
+KILLS_AT_ONCE = 4
 CROWD = 2000
 BAD_DISK = """
 import errno, os, time
@@ -121,6 +140,90 @@ def test_a_bad_disk_costs_no_client_a_byte_and_every_view_says_what_is_missing(f
     assert shown.stdout.count("not recorded on") == trace.gaps
     totals = subprocess.run([sys.executable, "-m", "pgtrace", "stats", str(path)], capture_output=True, text=True, check=True)
     assert "not recorded" in totals.stdout + totals.stderr
+
+
+POISON = """
+import pgtrace.capture.{module} as module
+_call = module.{name}.{method}
+def call(self, *arguments):
+    if b"poison" in repr(arguments).encode():
+        raise RuntimeError("a defect on purpose")
+    return _call(self, *arguments)
+module.{name}.{method} = call
+"""
+"""A decoder of the recorder's that raises at a word."""
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, directory: Path, module: str, name: str, method: str) -> None:
+    """Recorders started from now on have that defect."""
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(POISON.format(module=module, name=name, method=method))
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+
+
+def talk(driver: socket.socket, text: bytes) -> None:
+    """A message there and back."""
+    driver.sendall(row(text))
+    assert read_exactly(driver, len(row(text))) == row(text)
+
+
+def test_a_decoder_that_raises_in_the_start_up_costs_its_own_record_alone(tmp_path, monkeypatch):
+    """That session passes byte for byte, is counted and not stored; the others are recorded as ever."""
+    poisoned(monkeypatch, tmp_path / "site", "redact", "Redactor", "feed")
+    startup = b"\0\0\0\x15\0\3\0\0user\0poison\0\0"
+
+    def serve(connection: socket.socket) -> None:
+        first = read_exactly(connection, 4)
+        read_exactly(connection, int.from_bytes(first, "big") - 4)
+        connection.sendall(READY)
+        while data := connection.recv(1 << 16):
+            connection.sendall(data)
+
+    with Scripted(serve) as server, Recorder(ANY_PORT, server.upstream) as recorder:
+        with connect(recorder) as harmed, connect(recorder) as good:
+            harmed.sendall(startup)
+            assert read_exactly(harmed, len(READY)) == READY
+            log_in(good)
+            for driver in (harmed, good, harmed):
+                talk(driver, b"to be kept")
+        found = wait_for_end(recorder)
+        assert recorder.stats()["failures"] == 1
+        assert "a defect on purpose" in recorder.log
+    passed = Counter[int]()
+    for one in of_kind(found, Opaque):
+        assert one.connection == 1
+        passed[one.side] += one.length
+    assert passed == {FRONTEND: len(startup) + 30, BACKEND: len(READY) + 30}
+    assert stream(found, FRONTEND, 1) == b""
+    assert stream(found, BACKEND, 2) == READY + row(b"to be kept")
+
+
+def test_a_decoder_that_raises_before_the_disk_leaves_the_traffic_alone_and_no_byte_unblanked(tmp_path, monkeypatch):
+    """What it was to blank is not written, and counted: that batch and all that follow."""
+    poisoned(monkeypatch, tmp_path / "site", "hiding", "Hiding", "__call__")
+    path = tmp_path / "defect.pgtrace"
+    with Scripted(echo) as server, recording(server.upstream, write=path, redact=["rows"]) as recorder, connect(recorder) as driver:
+        log_in(driver)
+        talk(driver, b"harmless")
+        recorder.flush()
+        assert recorder.stats()["write_error"] is None
+        for text in (b"poison", b"as well"):
+            talk(driver, text)
+            recorder.flush()
+        told = recorder.stats()
+        assert "a defect on purpose" in told["write_error"]
+        assert told["lost_bytes"] == 2 * len(row(b"poison") + row(b"as well"))
+        with connect(recorder) as another:
+            log_in(another)
+        until(lambda: recorder.stats()["connections"], lambda left: left == 1)
+        recorder.flush()
+        told = recorder.stats()
+    with closing(Trace.open([path])) as trace:
+        while trace.update():
+            pass
+        assert (trace.dropped_bytes, len(trace.connections)) == (told["lost_bytes"], 2)
+    assert b"poison" not in path.read_bytes()
+    assert b"as well" not in path.read_bytes()
 
 
 def test_a_viewer_that_reads_no_answers_does_not_stop_the_traffic():
@@ -252,21 +355,23 @@ async def test_two_thousand_connections_at_once(tmp_path):
 def test_kill_9_at_any_moment_leaves_every_whole_block(tmp_path):
     """Round trips are logged as they end; what the capture lacks of them is younger than 250 ms, what it has is in order and without damage."""
     chance = random.Random(9)
-    youngest_lost_ms, finished_in_all = 0.0, 0
-    for turn in range(KILLS):
-        path = tmp_path / f"{turn}.pgtrace"
-        finished: list[int] = []
-        enough, wanted = threading.Event(), chance.randint(1, 1000)
-        with (
-            Scripted(echo_until_lost) as server,
-            Recorder(ANY_PORT, server.upstream, write=path) as recorder,
-            connect(recorder) as driver,
-        ):
+    with ThreadPoolExecutor(KILLS_AT_ONCE) as several:
+        killed = list(several.map(lambda wanted: killed_after(wanted, tmp_path), [chance.randint(1, 1000) for _ in range(KILLS)]))
+    round_trips, youngest_lost_ms = sum(one[0] for one in killed), max(one[1] for one in killed)
+    print(f"{KILLS} kills, {round_trips} round trips; the oldest that was lost had ended {youngest_lost_ms:.0f} ms before")
+
+
+def killed_after(wanted: int, directory: Path) -> tuple[int, float]:
+    """Kill a recorder after so many round trips: how many there were, and how many milliseconds before the kill the oldest of those it lost had ended."""
+    finished: list[int] = []
+    enough = threading.Event()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Scripted(echo_until_lost))
+        recorder = stack.enter_context(Recorder(ANY_PORT, server.upstream, write=directory / f"{server.port}.pgtrace"))
+        with connect(recorder) as driver:
             log_in(driver)
 
-            def load(
-                driver: socket.socket = driver, finished: list[int] = finished, wanted: int = wanted, enough: threading.Event = enough
-            ) -> None:
+            def load() -> None:
                 with contextlib.suppress(OSError):
                     while True:
                         driver.sendall(b"D\0\0\0\x08" + len(finished).to_bytes(4, "big"))
@@ -283,15 +388,12 @@ def test_kill_9_at_any_moment_leaves_every_whole_block(tmp_path):
             os.kill(recorder.pid, signal.SIGKILL)
             thread.join(20)
             assert not thread.is_alive()
-        stored = stream(records_in(path), BACKEND)[len(READY) :]
-        whole = len(stored) // 9
-        assert stored == b"".join(b"D\0\0\0\x08" + number.to_bytes(4, "big") for number in range(whole))
-        assert whole >= sum(1 for at in finished if at < killed - 250_000_000)
-        if whole < len(finished):
-            youngest_lost_ms = max(youngest_lost_ms, (killed - finished[whole]) / 1e6)
-        finished_in_all += len(finished)
-        path.unlink()
-    print(f"{KILLS} kills, {finished_in_all} round trips; the oldest that was lost had ended {youngest_lost_ms:.0f} ms before")
+    stored = stream(records_in(recorder.capture), BACKEND)[len(READY) :]
+    recorder.capture.unlink()
+    whole = len(stored) // 9
+    assert stored == b"".join(b"D\0\0\0\x08" + number.to_bytes(4, "big") for number in range(whole))
+    assert whole >= sum(1 for at in finished if at < killed - 250_000_000)
+    return len(finished), (killed - finished[whole]) / 1e6 if whole < len(finished) else 0.0
 
 
 def echo_until_lost(connection: socket.socket) -> None:
