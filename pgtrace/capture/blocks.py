@@ -73,6 +73,10 @@ class Block:
             self._payload = b""
         return self._records
 
+    def copied(self, mark: bytes) -> bytearray:
+        """The block as it stands in a file of that mark, while its records have not been asked for."""
+        return encode_block(mark, self.first_ns, self.last_ns, [self._payload], CARRIED if self.carried else 0)
+
     def may_concern(self, connection: int) -> bool:
         """Whether a record of that connection may be in it; costs a tenth of decoding them."""
         return self._records is not None or may_concern(self._payload, connection)

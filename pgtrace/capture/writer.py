@@ -92,6 +92,10 @@ class CaptureWriter:
             self.records += count
         return self.offset
 
+    def copy(self, block: blocks.Block) -> None:
+        """Append a block of another file as it is."""
+        self._append(block.copied(self.header.mark))
+
     def _append(self, data: bytes | bytearray) -> None:
         rest = memoryview(data)
         try:

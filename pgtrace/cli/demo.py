@@ -87,6 +87,7 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
         live=True,
         addresses=tuple(recorder.addresses),
         environment=tuple((name, environment[name]) for name in LOGIN),
+        temporary=write is None,
     )
     worker = threading.Thread(target=work, daemon=True)
     worker.start()

@@ -117,6 +117,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
         notes=(*recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
+        temporary=write is None,
         unsaved=write is None,
     )
     run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

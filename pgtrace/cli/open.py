@@ -46,4 +46,4 @@ def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import Source
 
-    run_app(trace, source=Source(files=tuple(names), live=True), recorder=stream)
+    run_app(trace, source=Source(files=tuple(names), live=True, temporary=stream is not None), recorder=stream)

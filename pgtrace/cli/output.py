@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from pgtrace import sanitise
-from pgtrace.errors import CaptureError, OutputExists, UsageError
+from pgtrace.errors import CaptureError, UsageError
+from pgtrace.export.newfile import NewFile
 
 STDOUT: Final = "-"
 _AT_ONCE: Final = 1000
@@ -34,62 +35,53 @@ def write(lines: Iterable[str], end: str = "\n") -> bool:
 
 
 class Output:
-    """A file that is made: private, never over one that exists, and gone again where it was not finished. Or stdout. A context manager."""
+    """A new file, or stdout. A context manager."""
 
     def __init__(self, path: str, *, binary: bool) -> None:
         """Create it. Raises OutputExists, CaptureError where that is not possible, UsageError for `binary` on a terminal."""
-        self.path = path
-        self._shown = path == STDOUT and sys.stdout.isatty()
-        if path == STDOUT:
-            if binary and sys.stdout.isatty():
-                raise UsageError("that is no text for a terminal: -o FILE, or pipe it into what reads it")
-            self._file = sys.stdout.buffer
-            return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            self._file = os.fdopen(os.open(path, flags, 0o600), "wb")
-        except FileExistsError:
-            raise OutputExists(path) from None
-        except OSError as error:
-            raise CaptureError(path, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
+        self._new = None if path == STDOUT else NewFile(path)
+        self._shown = self._new is None and sys.stdout.isatty()
+        if binary and self._shown:
+            raise UsageError("that is no text for a terminal: -o FILE, or pipe it into what reads it")
 
     def write(self, content: str | bytes) -> bool:
         """Append it, text as UTF-8, on a terminal with nothing in it that would be obeyed; False where nobody reads any more.
 
         Raises CaptureError where it cannot be written.
         """
+        if self._new is not None:
+            self._new.write(content)
+            return True
         if self._shown:
             shown = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
             content = "\t".join([sanitise.text(part, "\n") for part in shown.split("\t")])
         data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
         try:
-            self._file.write(data)
+            sys.stdout.buffer.write(data)
         except BrokenPipeError:
             _lead_nowhere()
             return False
         except OSError as error:
-            raise self._failed(error) from None
+            raise _failed(error) from None
         return True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._new is not None:
+            self._new.__exit__(kind, error, trace)
+            return
         try:
-            self._file.flush()
-            if self.path != STDOUT:
-                self._file.close()
+            sys.stdout.buffer.flush()
         except BrokenPipeError:
             _lead_nowhere()
         except OSError as failure:
-            kind, error = OSError, failure
-        if kind is not None and self.path != STDOUT:
-            os.unlink(self.path)
-        if isinstance(error, OSError):
-            raise self._failed(error) from None
+            raise _failed(failure) from None
 
-    def _failed(self, error: OSError) -> CaptureError:
-        return CaptureError(self.path, f"cannot be written: {(error.strerror or str(error)).lower()}")
+
+def _failed(error: OSError) -> CaptureError:
+    return CaptureError(STDOUT, f"cannot be written: {(error.strerror or str(error)).lower()}")
 
 
 def _lead_nowhere() -> None:

@@ -32,11 +32,18 @@ class Footer(LineWidget):
         """Said instead of the keys for a while."""
         self._said_s = 0.0
         self.position = ("", "dim")
+        self._work = ""
 
     def say(self, notice: str) -> None:
         """Say something for NOTICE_S, or until something else happens."""
         self.notice, self._said_s = notice, time.monotonic()
         self.redraw()
+
+    def work(self, told: str) -> None:
+        """Tell how far something in the background is, until it is told otherwise."""
+        if told != self._work:
+            self._work = told
+            self.redraw()
 
     def forget(self) -> None:
         """Take a notice back."""
@@ -51,7 +58,7 @@ class Footer(LineWidget):
 
     def build(self, width: int, height: int) -> list[Strip]:
         pen = self.view.pen
-        text, role = self.position
+        text, role = (self._work, "attention") if self._work else self.position
         tail = pen.text(f"{text} " if text else "")
         line = Line(pen, width).add(" ")
         if self.notice:

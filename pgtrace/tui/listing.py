@@ -127,6 +127,10 @@ class Listing:
         """The place of the first row of a line."""
         return self._places[index]
 
+    def all_places(self) -> array[int]:
+        """The places of all rows that are shown, each member of a fold for itself, rising."""
+        return array("Q", sorted(member for place in self._places for member in self._members.get(place, (place,))))
+
     def index(self, place: int) -> int:
         """The line that shows a place, or the nearest one before it; 0 where there is none."""
         fold = self._fold_of.get(self.trace.rows[place].connection) if 0 <= place < len(self.trace.rows) else None

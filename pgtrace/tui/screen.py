@@ -13,12 +13,13 @@ from textual.binding import BindingType
 from pgtrace.analysis.details import NOT_KEPT, NotKept
 from pgtrace.errors import PgTraceError
 from pgtrace.tui import copying, lines
+from pgtrace.tui.acting import Acting
 from pgtrace.tui.bands import TABLE_WIDTH
+from pgtrace.tui.commands import CommandLine
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.empty import instructions
 from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.keys import bindings
-from pgtrace.tui.layout import Layout
 from pgtrace.tui.listing import Selection
 from pgtrace.tui.moving import AskedMoment, slow_ns
 from pgtrace.tui.panes.findings import Findings
@@ -28,10 +29,10 @@ from pgtrace.tui.trail import Trail
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
 
-_TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level"})
+_TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page"})
 
 
-class MainScreen(Layout):
+class MainScreen(Acting):
     """Everything pgtrace shows."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("screen")
@@ -41,6 +42,7 @@ class MainScreen(Layout):
         self.copied = copying.CopyFile()
         self.trail = Trail(self, self._select)
         self._came_from = ""
+        self._commands: list[str] = []
         self._arrived = -1
         """The place where the trail led, of which the footer tells why."""
 
@@ -225,6 +227,20 @@ class MainScreen(Layout):
             return
         self.copy_menu.offer(offers, self.size.width)
         self.footer.display = False
+
+    def action_command(self) -> None:
+        """Any command by name."""
+        self.ask(CommandLine(self, self._commands))
+
+    def go_to_moment(self, text: str) -> str:
+        """To the row that began at that moment; in words, why not."""
+        item = self.timeline.item
+        if item is None:
+            return "there is no row"
+        fault = AskedMoment(item.opened_ns, self.view.trace.start_ns, self.timeline.go_to_time).accepted(text)
+        if fault is None:
+            self.pane = "timeline"
+        return fault.reason if fault is not None else ""
 
     def action_pause(self) -> None:
         """Freeze the screen, or let it go on."""

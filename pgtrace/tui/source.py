@@ -28,6 +28,8 @@ class Source:
     """One line to show while nothing has come yet: the upstream that could not be reached."""
     notes: tuple[str, ...] = ()
     """What whoever points a driver here should know."""
+    temporary: bool = False
+    """Whether the capture is removed at the end; `e` saves it."""
     unsaved: bool = False
     """Whether quitting throws the recording away: ask first."""
 

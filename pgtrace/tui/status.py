@@ -42,6 +42,10 @@ class Status(LineWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
         told = [state(view)]
+        if view.growing and view.rtt_ns:
+            told.append((f"rtt {view.rtt_ns / 1e6:g} ms", "attention"))
+        if view.marked:
+            told.append((f"mark {rowtext.plain(view.marked, 20)}", "attention"))
         if view.behind_s > BEHIND_S:
             told.append((f"view {view.behind_s:.1f} s behind", "attention"))
         if view.snapshot.gaps:

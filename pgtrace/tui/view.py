@@ -20,6 +20,7 @@ from pgtrace.analysis.drivers.evidence import UNKNOWN
 from pgtrace.analysis.findings.kind import Finding
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
+from pgtrace.recorder import Recorder
 from pgtrace.tui.listing import Item, Listing
 from pgtrace.tui.rates import Rates
 from pgtrace.tui.source import Source
@@ -78,6 +79,8 @@ class View:
     pen: Pen
     recorder: Any = None
     """The handle on what writes the capture that is shown, a recorder or an import of standard input; asked only whether it is alive."""
+    marked: str = ""
+    """The mark that was begun here and is open."""
     paused: bool = False
     times: str = "time"
     raw: bool = False
@@ -191,6 +194,11 @@ class View:
         if not self.catching_up or not self.growing:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
+
+    @property
+    def rtt_ns(self) -> int:
+        """The network delay that is added at the moment."""
+        return self.recorder.rtt_ns if isinstance(self.recorder, Recorder) else 0
 
     @property
     def single_driver(self) -> bool:

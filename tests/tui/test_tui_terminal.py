@@ -113,3 +113,28 @@ def test_a_locale_without_utf8_gets_ascii_and_a_terminal_that_is_closed_leaves_n
         assert not copied.parent.exists()
         assert terminal.written.isascii()
         assert "-> " in terminal.text()
+
+
+def test_a_row_is_read_in_the_pager_and_the_screen_comes_back(shop: Recording, tmp_path: Path) -> None:
+    """And from there to another theme, by name, with keys typed ahead."""
+    shop.end()
+    script = tmp_path / "pager"
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/paged; echo PAGED; exit $(cat {tmp_path}/code)\n")
+    script.chmod(0o700)
+    (tmp_path / "code").write_text("0")
+    with Terminal("open", str(shop.path), PAGER=f"{script} -x") as terminal:
+        terminal.wait_for("\u25a0 42 ms")
+        terminal.after("n", "ErrorResponse(23505)")
+        terminal.after("v", "PAGED")
+        terminal.after("j", "ROLLBACK")
+        paged = (tmp_path / "paged").read_text()
+        assert "E ErrorResponse 23505" in paged
+        assert "45 00 00 00" in paged
+        (tmp_path / "code").write_text("3")
+        terminal.after("v", "it ended with code 3")
+        script.unlink()
+        terminal.after("v", "cannot be started: no such file or directory")
+        terminal.after(":theme light\r", "theme light")
+        terminal.type("q")
+        assert terminal.ended() == 0
+        assert terminal.attributes == terminal.before

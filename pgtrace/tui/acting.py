@@ -1,0 +1,234 @@
+"""What can be done, beyond looking: save, export, mark, delay, page.
+
+Each is a key and a command (commands.py). What needs the recorder, a disk or a server happens in a thread (background.py); what came of it is one line in
+the footer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import ClassVar
+
+from textual.app import SuspendNotSupported
+
+from pgtrace.errors import PgTraceError
+from pgtrace.export import FORMATS
+from pgtrace.export.newfile import NewFile
+from pgtrace.recorder import Recorder
+from pgtrace.report.messages import rows_as_text
+from pgtrace.tui import background, lines, pager
+from pgtrace.tui.background import Finished
+from pgtrace.tui.exporting import CAPTURE, Export, format_of, suffix
+from pgtrace.tui.layout import Layout
+from pgtrace.tui.prompt import Asking, Choice, Choices, Fault
+from pgtrace.tui.saving import Saving
+from pgtrace.tui.view import View
+from pgtrace.tui.widgets import Hints
+
+
+class Acting(Layout):
+    """The screen with what changes something outside of it."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self.saving: Saving | None = None
+        self._exports: list[Export] = []
+        self._marks: list[str] = []
+        self._told = ""
+        """What was said last of the file that the recording is saved to."""
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What records, as long as it does."""
+        recorder = self.view.recorder
+        return recorder if isinstance(recorder, Recorder) and recorder.alive else None
+
+    @property
+    def saved(self) -> bool:
+        """Whether a temporary recording has a file that stays."""
+        return self.saving is not None and not self.saving.failed
+
+    def on_finished(self, event: Finished) -> None:
+        event.take()
+
+    def tell_progress(self) -> None:
+        """Have the footer say how far the work in the background is, and what became of the file that a recording is saved to."""
+        saving = self.saving
+        told = [f"exporting {os.path.basename(one.path)} {100 * one.done:.0f} %" for one in self._exports]
+        if saving is not None and not saving.complete and not saving.failed:
+            told.append(f"saving {saving.percent} %")
+        self.footer.work("  ".join(told))
+        if saving is not None and saving.outcome != self._told:
+            self._told = saving.outcome
+            self.footer.say(self._told)
+
+    def finish(self) -> None:
+        """The screen is left: what is being saved gets its end."""
+        if self.saving is not None:
+            if self.recorder is not None:
+                try:
+                    self.recorder.flush()
+                except PgTraceError:
+                    pass  # what it wrote is there
+            self.saving.finish()
+
+    # Saving and exporting.
+
+    def action_save(self) -> None:
+        """Ask where to, in which format."""
+        stem = time.strftime("pgtrace-%Y%m%d-%H%M%S")
+        name = CAPTURE if self.view.source.temporary and not self.saved else next(iter(FORMATS))
+        self.ask(_SaveAs(self), f"{stem}.{suffix(name)}")
+
+    def save_as(self, path: str, name: str = "") -> str:
+        """Write what there is to a new file; in words, why not."""
+        name = name or format_of(path)
+        expanded = os.path.expanduser(path)
+        if not name:
+            return f"which format? it ends in .{', .'.join(suffix(one) for one in self.formats())}"
+        if name == CAPTURE:
+            return self._save(expanded)
+        listing, trace = self.view.listing, self.view.trace
+        places = None if listing.selection.everything else listing.all_places()
+        try:
+            file = NewFile(expanded)
+        except PgTraceError as error:
+            return str(error)
+        export = Export(FORMATS[name], expanded, trace.paths, trace.files, places)
+        self._exports.append(export)
+
+        def done(_: None) -> None:
+            self._exports.remove(export)
+            what = f"{lines.grouped(len(places or ()))} rows" if export.selects else "everything"
+            self.footer.say(f"{what} written to {export.path}")
+
+        def refused(reason: str) -> None:
+            self._exports.remove(export)
+            self.footer.say(reason)
+
+        background.begin(self, partial(export.write, file), done, refused)
+        return ""
+
+    def formats(self) -> list[str]:
+        """What can be written at the moment."""
+        return [*([CAPTURE] if self.view.source.temporary else []), *FORMATS]
+
+    def _save(self, path: str) -> str:
+        trace = self.view.trace
+        if not self.view.source.temporary:
+            return f"the recording is in {trace.files[0]} already: choose another format"
+        if self.saved and self.saving is not None:
+            return f"the recording is being saved to {self.saving.path} already"
+        try:
+            self.saving = Saving(trace.paths[0], path)
+        except PgTraceError as error:
+            return str(error)
+        self._told = ""
+        return ""
+
+    # The recorder.
+
+    def action_mark(self) -> None:
+        """Begin a mark, or end the one that was begun here last."""
+        if self.recorder is None:
+            self.footer.say("there is nothing to record a mark into: this recording is over")
+        elif self._marks:
+            self._end_mark(self._marks[-1])
+        else:
+            self.ask(_MarkName(self))
+
+    def begin_mark(self, name: str) -> str:
+        """Begin a mark of that name; in words, why not."""
+        recorder = self.recorder
+        if recorder is None:
+            return "there is nothing to record into: this recording is over"
+
+        def begun(_: int) -> None:
+            self._marks.append(name)
+            self.view.marked = name
+            self.footer.say(f"mark {name} begins; m ends it")
+
+        background.begin(self, partial(recorder.begin_mark, name), begun, self.footer.say)
+        return ""
+
+    def _end_mark(self, name: str) -> None:
+        def ended(_: None) -> None:
+            self._marks.remove(name)
+            self.view.marked = self._marks[-1] if self._marks else ""
+            self.footer.say(f"mark {name} ends")
+
+        if self.recorder is not None:
+            background.begin(self, partial(self.recorder.end_mark, name), ended, self.footer.say)
+
+    def set_rtt(self, rtt_ns: int) -> str:
+        """Delay every session by that much from here on; in words, why not."""
+        recorder = self.recorder
+        if recorder is None:
+            return "there is nothing to delay: this recording is over"
+        told = f"{rtt_ns / 1e6:g} ms of network delay from here on" if rtt_ns else "no network delay from here on"
+        background.begin(self, partial(recorder.set_rtt, rtt_ns), lambda _: self.footer.say(told), self.footer.say)
+        return ""
+
+    # The pager.
+
+    def action_page(self) -> None:
+        """The row under the cursor in the pager."""
+        item = self.timeline.item
+        if item is None:
+            return
+        pen = self.view.pen
+        text = (pen.text(line) for line in rows_as_text(self.view.trace, item.places, with_hex=True))
+        refused = ""
+        try:
+            with self.app.suspend():
+                try:
+                    pager.page(text)
+                except PgTraceError as error:  # the toolkit takes the screen back at the end of the block alone
+                    refused = str(error)
+        except SuspendNotSupported:
+            refused = "this terminal cannot be given away"
+        if refused:
+            self.footer.say(refused)
+
+
+class _SaveAs(Asking):
+    """Where to, and by the end of the name in which format."""
+
+    label = "write to"
+    HINTS: ClassVar[Hints] = (("tab", "format"), ("enter", "write"), ("esc", "back"))
+
+    def __init__(self, screen: Acting) -> None:
+        self._screen = screen
+        self.room = len(screen.formats()) + 1
+
+    def choices(self, text: str, cursor: int) -> Choices:
+        stem = text.removesuffix(f".{suffix(format_of(text))}") if format_of(text) else text.rstrip(".")
+        return Choices(0, [Choice(f"{stem}.{suffix(name)}", self._what(name)) for name in self._screen.formats()])
+
+    def accepted(self, text: str) -> Fault | None:
+        reason = self._screen.save_as(text.strip()) if text.strip() else "a name is missing"
+        return Fault(0, len(text), reason) if reason else None
+
+    def _what(self, name: str) -> str:
+        if name == CAPTURE:
+            return "the whole recording, and what comes until you quit"
+        listing = self._screen.view.listing
+        known = FORMATS[name]
+        if listing.selection.everything:
+            return known.what
+        return f"{known.what}; {f'{listing.shown} of {listing.rows} rows' if 'places' in known.options else 'all rows'}"
+
+
+class _MarkName(Asking):
+    """What a mark is called."""
+
+    label = "mark"
+
+    def __init__(self, screen: Acting) -> None:
+        self._screen = screen
+
+    def accepted(self, text: str) -> Fault | None:
+        reason = self._screen.begin_mark(text.strip()) if text.strip() else "a name is missing"
+        return Fault(0, len(text), reason) if reason else None

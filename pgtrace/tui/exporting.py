@@ -1,0 +1,62 @@
+"""What is shown, in the format of another program, written by a thread that reads the captures for itself.
+
+A trace that is being read on belongs to the screen's loop, so the thread has one of its own: what was there when it began. Rows have the same places in both.
+The format is told by the end of the file's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.export import FORMATS, Format
+from pgtrace.export.newfile import NewFile
+
+CAPTURE: Final = "pgtrace"
+_SUFFIXES: Final = {"pqtrace": "trace", "markdown": "md"}
+
+
+def suffix(name: str) -> str:
+    """How the name of a file in a format ends."""
+    return _SUFFIXES.get(name, name)
+
+
+def format_of(path: str) -> str:
+    """The format that the end of a name tells: one of FORMATS, CAPTURE, or empty."""
+    ended = path.rpartition(".")[2]
+    return next((name for name in (CAPTURE, *FORMATS) if suffix(name) == ended), "")
+
+
+@dataclass(slots=True)
+class Export:
+    """One file that is being made."""
+
+    wanted: Format
+    path: str
+    captures: Sequence[str]
+    names: Sequence[str]
+    places: Sequence[int] | None
+    """The rows that are shown; None for everything."""
+    done: float = 0.0
+    """From 0 to 1."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether only what is shown goes into the file."""
+        return self.places is not None and "places" in self.wanted.options
+
+    def write(self, file: NewFile) -> None:
+        """Fill the file, in a thread. Raises PgTraceError."""
+        trace = Trace.open(self.captures, names=self.names)
+        try:
+            with file:
+                while trace.update():
+                    pass
+                options: dict[str, Any] = {"places": self.places} if self.selects else {}
+                for piece in self.wanted.load()(trace, **options):
+                    file.write(piece.content)
+                    self.done = piece.done
+        finally:
+            trace.close()

@@ -1,0 +1,43 @@
+"""Rows as `show --hex` prints them, in the user's pager: the screen is given away and taken back.
+
+While the pager has the terminal this process waits; the recorder is another one, and the traffic goes on. ctrl-c is the pager's.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterable
+from typing import Final
+
+from pgtrace.errors import ProgramError
+
+DEFAULT: Final = "less -R"
+
+
+def page(lines: Iterable[str]) -> None:
+    """Have the pager show the lines, to its end. Raises ProgramError where it cannot be started, or fails."""
+    named = os.environ.get("PAGER", "").strip() or DEFAULT
+    try:
+        command = shlex.split(named)
+        pager = subprocess.Popen(command, stdin=subprocess.PIPE)
+    except (ValueError, OSError) as error:
+        raise ProgramError(named, f"{_reason(error)}; PAGER says which program to use") from None
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pager:
+            if pager.stdin is not None:
+                for line in lines:
+                    pager.stdin.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+    except BrokenPipeError:
+        pass  # it has seen enough
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pager.returncode:
+        raise ProgramError(named, f"it ended with code {pager.returncode}; PAGER says which program to use")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error).lower()

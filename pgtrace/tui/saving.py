@@ -1,0 +1,85 @@
+"""A temporary capture on its way into a permanent file: what is there first, then what comes, until the screen is left.
+
+A thread reads the capture like any viewer and copies whole blocks, so the recorder knows nothing of it and its traffic waits for nothing. Segments become
+one file: what a later one repeats is left out by the reader. Where the copy falls so far behind that segments are gone, the gap is in the file.
+
+The file is created when this is made, private and never over another one. While the first copy is not complete, a failure removes the file; later it stays with
+what it has, and `failed` says why it ends there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic_ns
+from typing import Final
+
+from pgtrace.capture.blocks import Damage
+from pgtrace.capture.reader import CaptureReader
+from pgtrace.capture.record import End
+from pgtrace.capture.writer import CaptureWriter
+from pgtrace.errors import PgTraceError
+
+_AT_ONCE: Final = 4 * 1024 * 1024
+_LOOK_AGAIN_S: Final = 0.2
+
+
+class Saving:
+    """The copy of a capture that is being written."""
+
+    def __init__(self, capture: str, path: str) -> None:
+        """Create the file and begin. Raises OutputExists, CaptureError."""
+        self.path = path
+        self.failed = ""
+        """Why the file ends before the recording does."""
+        self.complete = False
+        """Whether everything that was there when it began is in the file."""
+        self._reader = CaptureReader(capture)
+        self._writer = CaptureWriter(path, header=self._reader.header)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="saving", daemon=True)
+        self._thread.start()
+
+    @property
+    def percent(self) -> int:
+        """How much of what is there has been copied."""
+        return 100 * self._reader.read_bytes // max(1, self._reader.size_bytes)
+
+    @property
+    def outcome(self) -> str:
+        """What has become of it so far, in words; nothing while the first copy is under way."""
+        if self.failed:
+            return f"{self.path} ends here: {self.failed}" if self.complete else f"not saved to {self.path}: {self.failed}"
+        return f"saved to {self.path}, and so is what comes until you quit" if self.complete else ""
+
+    def finish(self) -> None:
+        """Copy what there is, and end the file."""
+        self._stop.set()
+        self._thread.join()
+        self._reader.close()
+
+    def _run(self) -> None:
+        try:
+            last = False
+            while not last:
+                last = self._stop.is_set()
+                self._copy()
+                self.complete = True
+                self._stop.wait(_LOOK_AGAIN_S)
+            if not self._reader.ended:
+                self._writer.write([End(monotonic_ns())])
+        except (OSError, PgTraceError) as error:
+            reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+            if not self.complete:
+                os.unlink(self.path)
+            self.failed = reason
+        finally:
+            self._writer.close()
+
+    def _copy(self) -> None:
+        while blocks := self._reader.read(_AT_ONCE):
+            for block in blocks:
+                if isinstance(block, Damage):
+                    self._writer.write(block.records)
+                else:
+                    self._writer.copy(block)

@@ -1,0 +1,256 @@
+"""What can be done from the screen: save, export, mark, delay, page, and any command by name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from driving import Drive, Driven
+from wire_recording import Recording, done, query, ready
+
+from pgtrace.analysis.trace import Trace
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.recorder import Recorder
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.commands import COMMANDS, by_key, name_of
+from pgtrace.tui.keys import KEYS
+from pgtrace.tui.source import Source
+from pgtrace.tui.theme import Pen
+from pgtrace.tui.view import View
+
+WITHIN_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Paths in the footer are short."""
+    monkeypatch.chdir(tmp_path)
+    return Path()
+
+
+async def until(driven: Driven, met: Callable[[], object]) -> list[str]:
+    """Ticks until something holds, which a thread or the recorder brings about."""
+    async with asyncio.timeout(WITHIN_S):
+        while not met():
+            await asyncio.sleep(0.01)
+            driven.app.view._next_draw_s = 0.0
+            driven.app.tick()
+    return await driven.lines()
+
+
+async def typed(driven: Driven, text: str, then: str = "enter") -> list[str]:
+    await driven.press("ctrl+u")
+    driven.main.pasted(text)
+    return await driven.press(then)
+
+
+def rows_of(path: Path) -> list[str]:
+    trace = Trace.open([path])
+    while trace.update():
+        pass
+    found = [row.label.sql for row in trace.rows]
+    trace.close()
+    return found
+
+
+@asynccontextmanager
+async def live(server: EmbeddedServer) -> AsyncIterator[tuple[Driven, Recorder, psycopg.Connection]]:
+    """A temporary recording on the screen, and a session through it."""
+    with Recorder(upstream=f"{server.host}:{server.port}") as recorder:
+        trace = Trace.open([recorder.capture])
+        source = Source(listener=":6433", upstream="db", live=True, temporary=True, unsaved=True)
+        app = PgTraceApp(View(trace, source, Pen(), recorder))
+        with closing(trace), psycopg.connect(server.url(recorder.host, recorder.port), autocommit=True) as session:
+            async with app.run_test(size=(120, 40)) as pilot:
+                driven = Driven(app, pilot)
+                session.execute("SELECT 'first'")
+                await until(driven, lambda: any(row.label.sql == "SELECT 'first'" for row in trace.rows))
+                yield driven, recorder, session
+
+
+async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer, here: Path) -> None:
+    path = here / "kept.pgtrace"
+    async with live(server) as (driven, recorder, session):
+        assert "press again to quit" in (await driven.press("q"))[-1]
+        assert driven.app.is_running
+        await driven.press("e")
+        assert driven.main.prompt.entry.text.endswith(".pgtrace")
+        await typed(driven, str(path))
+        saving = driven.main.saving
+        assert saving is not None
+        lines = await until(driven, lambda: saving.complete and driven.main.footer.notice)
+        assert f"saved to {path}, and so is what comes until you quit" in lines[-1]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        session.execute("SELECT 'later'")
+        await driven.press("e")
+        assert "being saved to" in (await typed(driven, str(here / "again.pgtrace")))[-2]
+        await driven.press("escape", "q")
+        assert not driven.app.is_running
+        driven.main.finish()
+        first = rows_of(recorder.capture)
+    assert rows_of(path) == first
+    assert "SELECT 'later'" in first
+    trace = Trace.open([path])
+    while trace.update():
+        pass
+    assert (trace.ended, trace.torn_bytes) == (True, 0)
+    trace.close()
+
+
+async def test_a_file_that_is_there_or_cannot_be_made_is_refused_and_the_question_stays(server: EmbeddedServer, here: Path) -> None:
+    there = here / "there.pgtrace"
+    there.write_text("mine")
+    async with live(server) as (driven, _, _session):
+        await driven.press("e")
+        assert "exists already: choose another name or remove it" in (await typed(driven, str(there)))[-2]
+        assert there.read_text() == "mine"
+        assert "no such file or directory" in "".join(await typed(driven, str(here / "none" / "x.pgtrace")))
+        assert "which format? it ends in .pgtrace, .jsonl" in (await typed(driven, str(here / "x")))[-2]
+        assert driven.main.saving is None
+        assert "press again" in (await driven.press("escape", "q"))[-1]
+
+
+async def test_a_disk_that_is_full_is_one_line_and_quitting_asks_again(
+    server: EmbeddedServer, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = here / "full.pgtrace"
+    async with live(server) as (driven, _, _session):
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("pgtrace.capture.writer.CaptureWriter.copy", full)
+        await driven.press("e")
+        await typed(driven, str(path))
+        saving = driven.main.saving
+        assert saving is not None
+        lines = await until(driven, lambda: saving.failed and driven.main.footer.notice)
+        assert f"not saved to {path}: no space left on device" in lines[-1]
+        assert not path.exists()
+        assert "press again" in (await driven.press("q"))[-1]
+
+
+async def test_what_is_shown_is_exported_in_the_format_of_its_name(shop: Recording, drive: Drive, here: Path) -> None:
+    shop.end()
+    async with drive(shop) as driven:
+        await driven.press("n", "c", "e")
+        text = driven.main.prompt.entry.text
+        shown = await driven.press("tab", "tab")
+        assert "; 6 of 25 rows" in "\n".join(shown)
+        assert driven.main.prompt.entry.text == text.removesuffix(".jsonl") + ".pcapng"
+        path = here / "shop.trace"
+        await typed(driven, str(path))
+        await until(driven, lambda: not driven.main._exports)
+        assert f"6 rows written to {path}" in driven.main.footer.notice
+        assert path.read_text().count("# connection") == 1
+        assert "ROLLBACK" in path.read_text()
+        assert "LISTEN" not in path.read_text()
+        whole = here / "shop.jsonl"
+        await driven.press(":")
+        await typed(driven, f"export jsonl {whole}")
+        await until(driven, lambda: not driven.main._exports)
+        assert f"everything written to {whole}" in driven.main.footer.notice
+        assert "LISTEN" in whole.read_text()
+        await driven.press("e")
+        assert "the recording is in " in (await typed(driven, str(here / "x.pgtrace")))[-2]
+
+
+async def test_a_mark_is_a_row_at_once_and_a_delay_is_in_the_status(server: EmbeddedServer) -> None:
+    async with live(server) as (driven, recorder, session):
+        await driven.press("m")
+        await typed(driven, "checkout")
+        lines = await until(driven, lambda: any(row.label.sql == "checkout" for row in driven.app.view.trace.rows))
+        assert "mark checkout begins; m ends it" in lines[-1]
+        assert "mark checkout" in lines[0]
+        session.execute("SELECT 'inside'")
+        await driven.press("m")
+        lines = await until(driven, lambda: any(row.label.sql == "checkout ends" for row in driven.app.view.trace.rows))
+        assert "mark checkout" not in lines[0]
+        assert driven.app.view.trace.mark_counters()["checkout"].round_trips == 1
+
+        await driven.press(":")
+        assert "is no duration" in "\n".join(await typed(driven, "rtt soon"))
+        await typed(driven, "rtt 20ms")
+        lines = await until(driven, lambda: driven.app.view.trace.settings.get((0, "rtt")) == "20000000" or (recorder.flush() and False))
+        assert "rtt 20 ms" in lines[0]
+        session.execute("SELECT 'slow'")
+        await until(
+            driven,
+            lambda: any(row.label.sql == "SELECT 'slow'" and (row.duration_ns or 0) >= 20_000_000 for row in driven.app.view.trace.rows),
+        )
+
+
+async def test_a_finished_capture_has_nothing_to_record_into(shop: Recording, drive: Drive) -> None:
+    shop.end()
+    async with drive(shop) as driven:
+        assert "this recording is over" in (await driven.press("m"))[-1]
+        await driven.press(":")
+        assert "this recording is over" in "\n".join(await typed(driven, "rtt 5ms"))
+
+
+def test_every_key_has_a_command() -> None:
+    assert [key for key in KEYS if not name_of(key)] == []
+    for name, keys in by_key().items():
+        owners = [key.owner for key in keys]
+        assert len({key.action for key in keys if owners.count(key.owner) > 1}) <= 1, name
+
+
+async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("n", ":")
+        listed = "\n".join(await typed(driven, "fo", "tab"))
+        assert "fold-level" in listed
+        assert driven.main.prompt.entry.text == "fold"
+        await driven.press("tab")
+        assert driven.main.prompt.entry.text == "fold-level"
+        await driven.press("enter")
+        assert driven.app.view.listing.fold == "none"
+        await driven.press(":")
+        assert "no command is called 'fly'" in "\n".join(await typed(driven, "  fly away"))
+        fault = driven.main.prompt.fault
+        assert fault is not None
+        assert (fault.start, fault.end) == (2, 5)
+        assert "takes no argument" in "\n".join(await typed(driven, "copy it"))
+        assert "sort has no use here" in "\n".join(await typed(driven, "sort"))
+        await typed(driven, "statements")
+        assert driven.main.pane == "statements"
+        await driven.press(":")
+        await typed(driven, "sort")
+        await driven.press(":")
+        await typed(driven, "goto 0.003")
+        assert driven.main.pane == "timeline"
+        item = driven.main.timeline.item
+        assert item is not None
+        assert driven.app.view.listing[driven.main.timeline.cursor - 1].opened_ns < 3_000_000 <= item.opened_ns
+        await driven.press(":", "up")
+        assert driven.main.prompt.entry.text == "goto 0.003"
+        assert "a time is 12.5" in "\n".join(await typed(driven, "goto there"))
+        await typed(driven, "theme light")
+        assert driven.app.view.pen.palette.name == "light"
+        await driven.press(":")
+        await typed(driven, "quit")
+        assert not driven.app.is_running
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_an_argument_that_is_missing_is_said(shop: Recording, drive: Drive, command: object) -> None:
+    name = command.name  # type: ignore[attr-defined]
+    if name in by_key():
+        return
+    async with drive(shop) as driven:
+        await driven.press(":")
+        assert f"{name} " in "\n".join(await typed(driven, name))
+        assert driven.main.prompt.fault is not None
+
+
+async def test_a_terminal_that_cannot_be_given_away_is_told(shop: Recording, drive: Drive) -> None:
+    shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+    async with drive(shop) as driven:
+        assert "this terminal cannot be given away" in (await driven.press("v"))[-1]
+        assert os.environ.get("PAGER", "") == ""
