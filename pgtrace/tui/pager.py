@@ -12,19 +12,20 @@ import subprocess
 from collections.abc import Iterable
 from typing import Final
 
-from pgtrace.errors import ProgramError
+from pgtrace.errors import PgTraceError
 
 DEFAULT: Final = "less -R"
 
 
 def page(lines: Iterable[str]) -> None:
-    """Have the pager show the lines, to its end. Raises ProgramError where it cannot be started, or fails."""
+    """Have the pager show the lines, to its end. Raises PgTraceError where it cannot be started, or fails."""
     named = os.environ.get("PAGER", "").strip() or DEFAULT
+    name = os.path.basename(named.split()[0])
     try:
-        command = shlex.split(named)
-        pager = subprocess.Popen(command, stdin=subprocess.PIPE)
+        pager = subprocess.Popen(shlex.split(named), stdin=subprocess.PIPE)
     except (ValueError, OSError) as error:
-        raise ProgramError(named, f"{_reason(error)}; PAGER says which program to use") from None
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error).lower()
+        raise PgTraceError(f"pager {name} cannot be started: {reason}; PAGER says which one to use") from None
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with pager:
@@ -36,8 +37,4 @@ def page(lines: Iterable[str]) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     if pager.returncode:
-        raise ProgramError(named, f"it ended with code {pager.returncode}; PAGER says which program to use")
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error).lower()
+        raise PgTraceError(f"pager {name} ended with code {pager.returncode}; PAGER says which one to use")

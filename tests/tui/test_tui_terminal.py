@@ -131,9 +131,9 @@ def test_a_row_is_read_in_the_pager_and_the_screen_comes_back(shop: Recording, t
         assert "E ErrorResponse 23505" in paged
         assert "45 00 00 00" in paged
         (tmp_path / "code").write_text("3")
-        terminal.after("v", "it ended with code 3")
+        terminal.after("v", "pager pager ended with code 3")
         script.unlink()
-        terminal.after("v", "cannot be started: no such file or directory")
+        terminal.after("v", "pager pager cannot be started: no such file or directory")
         terminal.after(":theme light\r", "theme light")
         terminal.type("q")
         assert terminal.ended() == 0
