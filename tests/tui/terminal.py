@@ -13,9 +13,10 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 STARTS_WITHIN_S = 20.0
+PGTRACE = (sys.executable, "-m", "pgtrace")
 
 _SEQUENCE = re.compile(
     r"\x1b\[[<=>?]?[0-9;:]*[ $]?[A-Za-z~]"  # CSI
@@ -26,8 +27,16 @@ _SEQUENCE = re.compile(
 class Terminal:
     """A pgtrace process and the other end of its terminal, which is its controlling one. A context manager; the process is gone afterwards."""
 
-    def __init__(self, *args: str, size: tuple[int, int] = (120, 40), stdin: int | None = None, **environment: str) -> None:
-        """`stdin`: in place of the terminal."""
+    def __init__(
+        self,
+        *args: str,
+        size: tuple[int, int] = (120, 40),
+        stdin: int | None = None,
+        stderr: int | None = None,
+        program: Sequence[str] = PGTRACE,
+        **environment: str,
+    ) -> None:
+        """`stdin` and `stderr`: in place of the terminal. `program`: what is run, where it is not pgtrace."""
         self._controller, worker = pty.openpty()
         self._state = tempfile.TemporaryDirectory(prefix="pgtrace-state-")
         fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
@@ -39,15 +48,16 @@ class Terminal:
             if not name.startswith(("PG", "LC_", "LANG", "COLOR", "NO_COLOR", "TERM", "COLUMNS", "LINES"))
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgtrace", *args],
+            [*program, *args],
             stdin=worker if stdin is None else stdin,
             stdout=worker,
-            stderr=worker,
+            stderr=worker if stderr is None else stderr,
             env=kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": self._state.name} | environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(worker, termios.TIOCSCTTY, 0),
         )
         self.written = b""
+        self._vanished = False
         self._came = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -61,7 +71,8 @@ class Terminal:
         self.process.wait()
         os.close(self._worker)
         self._reader.join()
-        os.close(self._controller)
+        if not self._vanished:
+            os.close(self._controller)
         self._state.cleanup()
 
     def type(self, keys: str) -> int:
@@ -69,6 +80,19 @@ class Terminal:
         begin = len(self.written)
         os.write(self._controller, keys.encode())
         return begin
+
+    def resize(self, width: int, height: int) -> int:
+        """Give it another size; what is written from here on begins at the place returned."""
+        begin = len(self.written)
+        fcntl.ioctl(self._controller, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        return begin
+
+    def vanish(self) -> None:
+        """Nobody is at the other end any more. Something must be written for it to be noticed here."""
+        self._vanished = True
+        os.write(self._controller, b"?")
+        self._reader.join()
+        os.close(self._controller)
 
     def text(self, begin: int = 0) -> str:
         """What was printed from a place on, without the terminal's sequences."""
@@ -111,10 +135,18 @@ class Terminal:
             with self._came:
                 self.written += data
                 self._came.notify_all()
-            if not data:
+            if not data or self._vanished:
                 return
 
 
 def sequences(written: str) -> list[str]:
     """Everything in it that a terminal obeys."""
     return _SEQUENCE.findall(written)
+
+
+def modes(written: str) -> dict[str, bool]:
+    """The terminal's private modes as the last sequence left each: `25` is the cursor, `1049` the other screen, `2004` paste."""
+    found = {}
+    for numbers, how in re.findall(r"\x1b\[\?([0-9;]+)([hl])", written):
+        found.update(dict.fromkeys(numbers.split(";"), how == "h"))
+    return found

@@ -1,0 +1,126 @@
+"""The questions a user comes with, from a cold start, with the keys counted: each is answered in as few as the design promises.
+
+The same keys are typed on a real terminal, over a recording of real drivers doing the same work.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from driving import Driven, opened
+from terminal import Terminal
+
+ROOT = Path(__file__).parents[2]
+FINDINGS = ROOT / "tests" / "data" / "findings"
+BOTH = [ROOT / "captures" / driver / "ten_queries.pgtrace" for driver in ("asyncpg", "psycopg")]
+NAMES = {"\r": "enter", "\x1b": "escape"}
+
+
+class Journey:
+    """Keys, counted."""
+
+    def __init__(self, driven: Driven, most: int) -> None:
+        self.driven, self.left = driven, most
+
+    async def press(self, keys: str) -> list[str]:
+        self.left -= len(keys)
+        assert self.left >= 0, "too many keys"
+        return await self.driven.press(*(NAMES.get(key, key) for key in keys))
+
+
+def under_cursor(lines: list[str]) -> str:
+    return next(line for line in lines if line.startswith("▌"))
+
+
+async def test_which_statement_costs_the_most_round_trips() -> None:
+    """`2`: it is the first; `enter`: its round trips, as many as were told."""
+    async with opened([FINDINGS / "prepared_leak.pgtrace", *BOTH]) as driven:
+        journey = Journey(driven, 3)
+        line = under_cursor(await journey.press("2"))
+        told = int(line.split()[1])
+        every = [view.group.round_trips for view in driven.app.view.trace.statements()]
+        assert told == max(every)
+        await journey.press("\r")
+        assert driven.app.view.listing.shown == told
+
+
+async def test_which_connection_leaks_prepared_statements() -> None:
+    """`6`: the finding names it; or `3 s s`: the one with the most live stands first, and its statements are below."""
+    async with opened([FINDINGS / "prepared_leak.pgtrace", *BOTH]) as driven:
+        lines = await Journey(driven, 3).press("6")
+        finding = next(line for line in lines if "prepared-leak" in line)
+        connection = re.search(r"\b[ab]?:?c?\d+|\ba:1\b", finding.partition("asyncpg")[2])
+        assert connection is not None
+        lines = await Journey(driven, 3).press("3ss")
+        most = max(one.statements_live for one in driven.app.view.trace.connections)
+        assert under_cursor(lines).split()[0].lstrip("▌") == connection[0]
+        assert f" {most} live" in "\n".join(lines)
+
+
+async def test_why_a_pipeline_failed() -> None:
+    """`n enter`: the error, which execution it was and what was skipped; `r`: the Bind, with the values that did it."""
+    async with opened([FINDINGS / "pipeline_error.pgtrace"]) as driven:
+        journey = Journey(driven, 4)
+        lines = await journey.press("n\r")
+        text = "\n".join(lines)
+        assert "2 executions skipped" in text
+        assert any(line.startswith("▌B←") and "   3  E ErrorResponse 23505" in line for line in lines)
+        assert "Key (id)=(1) already exists." in text
+        assert "skipped by the se" in text
+        lines = await journey.press("r")
+        assert any(line.startswith("▌F→") and "Bind" in line and "(1, 'tea')" in line for line in lines)
+
+
+async def test_how_asyncpg_and_psycopg_differ() -> None:
+    """`4`: side by side; what differs is bright, what does not is dim."""
+    async with opened(BOTH) as driven:
+        journey = Journey(driven, 2)
+        lines = await journey.press("4")
+        head = next(line for line in lines if "asyncpg" in line and "psycopg" in line)
+        assert head.index("asyncpg") < head.index("psycopg")
+        signature = [line.split() for line in lines if "BES ×" in line]
+        assert signature
+        pen, strips = driven.app.view.pen, driven.app.screen._compositor.render_strips()
+        roles = {}
+        for strip in strips:
+            title = strip.text.strip("▌ ").partition("  ")[0]
+            values = [segment.style for segment in strip if segment.text.strip() and any(letter.isdigit() for letter in segment.text)]
+            roles[title] = values
+        assert roles["set-up round trips each"] == [pen.style("dim")] * 2
+        assert pen.style("text") in roles["Parse named / unnamed"]
+        await journey.press("a")
+        assert "per execution" in await driven.text()
+
+
+async def test_what_the_pooler_did() -> None:
+    """`6 enter r r`: the Parse was accepted, a run was fine, then 26000."""
+    async with opened([FINDINGS / "pooler_26000.pgtrace"]) as driven:
+        journey = Journey(driven, 4)
+        await journey.press("6\r")
+        assert "PDH → 1tT" in under_cursor(await driven.lines())
+        assert "BES → 2DCZ" in under_cursor(await journey.press("r"))
+        assert "26000" in under_cursor(await journey.press("r"))
+
+
+@pytest.mark.parametrize(
+    ("files", "keys", "seen"),
+    [
+        ([FINDINGS / "prepared_leak.pgtrace", *BOTH], ("2", "\r"), ("rt▾", "/ driver:")),
+        ([FINDINGS / "prepared_leak.pgtrace", *BOTH], ("3", "s", "s"), ("activity", "rt▾", "live▾")),
+        ([FINDINGS / "prepared_leak.pgtrace"], ("6",), ("prepared-leak",)),
+        ([FINDINGS / "pipeline_error.pgtrace"], ("n", "\r", "r"), ("2 executions skipped", "already exists", "what failed")),
+        (BOTH, ("4",), ("Parse named / unnamed",)),
+        ([FINDINGS / "pooler_26000.pgtrace"], ("6", "\r", "r"), ("remedy", "/ conn:1", "the next row of the finding")),
+    ],
+    ids=["statement", "connection", "leak", "pipeline", "drivers", "pooler"],
+)
+def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
+    with Terminal("open", *map(str, files)) as terminal:
+        terminal.wait_for("■ ")
+        terminal.wait_for("Findings")
+        for key, text in zip(keys, seen, strict=True):
+            terminal.after(key, text)
+        terminal.type("q")
+        assert terminal.ended() == 0
