@@ -204,7 +204,7 @@ class _Watched(Connection):
             self._notified += 1
 
     def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
-        if not self._gathered or exchange.note is None:
+        if not self._habits.enough or exchange.note is None:
             Observer.repeated(self, exchange, repeat)
             exchange.note = self._steps[-1]
             return

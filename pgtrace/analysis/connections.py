@@ -3,30 +3,28 @@
 A Connection listens to its session and writes what it hears into the row index and the tables. While the connection is open it holds the session; when
 it has closed only names and numbers remain, so a capture of a hundred thousand short connections stays small.
 
-What a name meant at a row (`meaning`) is kept as a log of changes, bounded over the whole trace, because the details of a row are decoded long after:
-a Bind says `_pg3_0`, the types are those of a Parse far before.
+What the names on it meant is in meanings.py, what it showed of its driver in habits.py, how its rows look in rowlook.py.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.analysis import drivers, layers, notation, security
+from pgtrace.analysis import drivers, layers, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.drivers import Evidence
+from pgtrace.analysis.habits import Habits
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
-from pgtrace.analysis.rows import FLIGHT_KEPT, RUN_KEPT, Entry, Kind, Label, Shape, prepared_earlier
-from pgtrace.analysis.statements import StatementTable, group_number
+from pgtrace.analysis.meanings import Meanings
+from pgtrace.analysis.rows import RUN_KEPT, Entry, Kind, Label, Shape
+from pgtrace.analysis.statements import StatementTable
 from pgtrace.capture import peer
 from pgtrace.capture.record import DECRYPTED
-from pgtrace.protocol import codes, fields, heads
+from pgtrace.protocol import codes, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
@@ -36,14 +34,9 @@ if TYPE_CHECKING:
     from pgtrace.analysis.inside import Inside
     from pgtrace.analysis.trace import Trace
 
-EVIDENCE_KEPT: Final = 24
-"""Statement names, queries and flights that are looked at to tell a driver and the layer above it."""
 LEFT_KEPT: Final = 100
 """Statements that a closed connection is known to have left, those with the most Binds."""
-_EVIDENCE_ROUND_TRIPS: Final = 200
-_LABELLED_STATEMENTS: Final = 3
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
-_STAND_INS = {codes.CANCEL_REQUEST: notation.CANCEL}
 _COPY_DATA: Final = ord("d")
 _MAJOR: Final = re.compile(r"\d{1,4}")
 _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
@@ -64,8 +57,8 @@ class Connection(Observer):
     """One connection: identity, counters, rows."""
 
     __slots__ = (
-        "_application_name", "_began", "_closed_before", "_counters", "_first_codes", "_flights", "_gathered", "_identity", "_kind",
-        "_latest", "_left", "_marks", "_meanings", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_streamed", "_trace", "_weighed",
+        "_application_name", "_began", "_closed_before", "_counters", "_habits", "_identity", "_kind",
+        "_latest", "_left", "_marks", "_meanings", "_streamed", "_trace",
         "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
         "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version", "session",
         "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
@@ -117,21 +110,12 @@ class Connection(Observer):
         """Of each side: where the record is in which its unfinished message, else its latest read, began."""
         self._closed_before: RoundTrip | None = None
         self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
-        self._first_codes: list[int] = []
-        self._statement_names: dict[str, None] = {}
-        self._portal_names: dict[str, None] = {}
-        self._queries: dict[str, None] = {}
-        self._parameter_types: dict[tuple[int, ...], None] = {}
-        self._flights: Counter[str] = Counter()
-        self._gathered = False
-        """Whether enough was seen to tell the driver, as far as it can be told."""
+        self._habits = Habits()
         self._identity: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
-        self._weighed: tuple[int, ...] = ()
-        """How much evidence there was when it was last weighed."""
         self.copies = Copies(trace.may_log)
         """What its CopyData holds, at every row."""
         self._streamed = 0  # CopyData of a stream that have joined the latest row
-        self._meanings: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
+        self._meanings = Meanings()
 
     # What comes in.
 
@@ -313,14 +297,11 @@ class Connection(Observer):
 
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
         """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
-        places, meanings = self._meanings.get((kind, name), ([], []))
-        found = bisect_right(places, place)
-        return meanings[found - 1] if found else None
+        return self._meanings.at(kind, name, place)
 
     def named_at(self, name: str, place: int) -> list[int]:
         """Places up to that one at which the name came to mean a statement, the latest first: those of its Parses, and of rows that brought it back."""
-        places, _ = self._meanings.get(("S", name), ([], []))
-        return places[: bisect_right(places, place)][::-1]
+        return self._meanings.places(name, place)
 
     # What the session tells.
 
@@ -353,7 +334,7 @@ class Connection(Observer):
 
     def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
         trace = self._trace
-        if self.statements is None or not self._gathered:
+        if self.statements is None or not self._habits.enough:
             super().repeated(exchange, repeat)
             return
         note: Note
@@ -393,16 +374,10 @@ class Connection(Observer):
             self.statements.parsed(statement)
             for mark in self._marks.counting:
                 mark.table(self).parsed(statement)
-        if statement.name and len(self._statement_names) < EVIDENCE_KEPT:
-            self._statement_names.setdefault(statement.name)
-        if statement.sql is not None and len(self._queries) < EVIDENCE_KEPT:
-            self._queries.setdefault(statement.sql)
-        if len(self._parameter_types) < EVIDENCE_KEPT:
-            self._parameter_types.setdefault(statement.sent_types)
+        self._habits.parsed(statement)
 
     def bound(self, portal: Portal) -> None:
-        if portal.name and len(self._portal_names) < EVIDENCE_KEPT:
-            self._portal_names.setdefault(portal.name)
+        self._habits.bound(portal)
 
     def reused(self, statement: Statement) -> None:
         if self.statements is not None:
@@ -418,9 +393,7 @@ class Connection(Observer):
         if not self._trace.may_log((kind, name) in self._meanings):
             return
         current = self.session.round_trips.current if self.session is not None else None
-        places, meanings = self._meanings.setdefault((kind, name), ([], []))
-        places.append(current.note.place if current is not None else len(self._trace.rows))
-        meanings.append(what)
+        self._meanings.note(kind, name, current.note.place if current is not None else len(self._trace.rows), what)
 
     def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
         if not self._trace.timeline:
@@ -462,26 +435,10 @@ class Connection(Observer):
             self.copies.tells_more(body)
 
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
-        name = codes.message_name(side, code, codes.authentication_subtype(body))
         if code == codes.CANCEL_REQUEST:
             target = self._trace.connections[self.cancels] if self.cancels is not None else None
             return Kind.CANCEL, "Cancel →", Label(f"cancels {self._trace.name_of(target)}" if target else "cancels a session not seen here")
-        if code == codes.OPAQUE:
-            return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
-        if code == codes.UNDECODED:
-            return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
-        from pgtrace.analysis import describe
-
-        text = describe.argument(side, code, body)
-        inside = self._inside(side, body) if code == _COPY_DATA else None
-        if inside is not None:
-            name, text = inside.label, ""
-        if side == FRONTEND:
-            return Kind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
-        letter = "E" if code == codes.VERSION_2_ERROR else chr(code)
-        if code in (0x45, codes.VERSION_2_ERROR):
-            return Kind.ASYNCHRONOUS, f"← {letter}", Label(name, text)
-        return Kind.ASYNCHRONOUS, f"← {letter}", Label(f"{name} {text}".strip())
+        return rowlook.alone(side, code, body, self._inside(side, body) if code == _COPY_DATA else None)
 
     def _inside(self, side: int, body: bytes) -> Inside | None:
         """What a CopyData that stands alone is, at this point of the reading."""
@@ -521,19 +478,10 @@ class Connection(Observer):
         if round_trip.closed_ns is None:
             return
         if round_trip.setup:
-            if len(self._first_codes) < EVIDENCE_KEPT:
-                self._first_codes += round_trip.sent
+            if self._habits.set_up(round_trip):
                 self._learn_key()
-        elif not self._gathered:
-            self._gather(round_trip)
-
-    def _gather(self, round_trip: RoundTrip) -> None:
-        """Evidence of the driver."""
-        simple = [statement for statement in round_trip.statements if statement.simple]
-        if simple and len(self._queries) < EVIDENCE_KEPT:
-            self._queries.setdefault(_together(simple))
-        self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
-        self._gathered = self._flights.total() >= _EVIDENCE_ROUND_TRIPS
+        elif not self._habits.enough:
+            self._habits.closed(round_trip)
 
     def _draw(self, round_trip: RoundTrip) -> None:
         """Write its row as it stands."""
@@ -563,89 +511,18 @@ class Connection(Observer):
 
     def _look(self, round_trip: RoundTrip) -> tuple[int, int, bool]:
         """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
-        sent, received = bytes(round_trip.sent), bytes(round_trip.received)
-        flight = notation.flight(sent, received)
-        kind = Kind.ROUND_TRIP
-        if round_trip.setup:
-            kind = Kind.SETUP
-        if not round_trip.flush_points and round_trip.closed_ns is not None:
-            kind = Kind.RUN
-        formats = round_trip.formats or (1 if round_trip.values_text else 0) | (2 if round_trip.values_binary else 0)
-        statements = round_trip.statements or ([round_trip.copying] if round_trip.copying is not None else [])
-        shape = Shape(
-            kind=kind,
-            flight=flight,
-            sent=sent[:FLIGHT_KEPT],
-            received=received[:FLIGHT_KEPT],
-            depth=round_trip.depth,
-            errors=round_trip.errors,
-            prepares=round_trip.prepares,
-            reuses=round_trip.reuses,
-            formats=("", "t", "b", "m")[formats],
-            status_before=round_trip.status_before,
-            status=round_trip.status,
-            statement=statements[0].name if statements else "",
-            statements=min(len(statements), 2),
-            uncertain=round_trip.uncertain,
-            executions=round_trip.executions,
-            block_began=round_trip.block_began,
-            block_end=round_trip.block_end,
-        )
         from pgtrace.analysis import introspection
 
-        rows, label = self._trace.rows, self._label(round_trip)
-        return rows.label(label), rows.shape(shape), bool(round_trip.rows) and introspection.TABLE in label.sql
-
-    def _label(self, round_trip: RoundTrip) -> Label:
-        texts: list[str] = []
-        for statement in round_trip.statements or filter(None, (round_trip.copying,)):
-            text = statement.sql if statement.sql is not None else prepared_earlier(statement.name)
-            if text not in texts:
-                texts.append(text)
-        if round_trip.statements and round_trip.statements[0].simple:
-            sql = _together(round_trip.statements)
-        else:
-            sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
-        if round_trip.setup and not texts:
-            sql = self._setup_label(round_trip)
-        groups = tuple(dict.fromkeys(map(group_number, round_trip.statements)))
-        if not round_trip.error:
-            return Label(sql, groups=groups)
-        told = fields.error_fields(round_trip.error)
-        return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups)
-
-    def _setup_label(self, round_trip: RoundTrip) -> str:
-        if notation.START in round_trip.sent:
-            return f"StartupMessage user={self.user} database={self.database}"
-        if notation.SSL in round_trip.sent or notation.GSS in round_trip.sent:
-            return "encryption requested"
-        return "authentication"
+        rows, label = self._trace.rows, rowlook.label(round_trip, lambda: f"user={self.user} database={self.database}")
+        return rows.label(label), rows.shape(rowlook.shape(round_trip)), bool(round_trip.rows) and introspection.TABLE in label.sql
 
     # Identity.
 
     def _identify(self) -> tuple[drivers.Identification, Layer]:
-        if self.session is None:
-            return self._identity
-        weighed = (
-            self._flights.total(),
-            len(self._statement_names),
-            len(self._queries),
-            len(self._first_codes),
-            len(self._parameter_types),
-        )
-        if weighed != self._weighed:
-            self._weighed = weighed
-            seen = Evidence(
-                startup_parameters=self.startup_parameters,
-                first_codes=tuple(self._first_codes),
-                statement_names=tuple(self._statement_names),
-                portal_names=tuple(self._portal_names),
-                queries=tuple(self._queries),
-                flights=self._flights,
-                parameter_types=tuple(self._parameter_types),
-                application_name=self.application_name,
-                scram_bytes=security.scram_bytes(self.session.initial_response) if self.session is not None else 0,
-            )
+        session = self.session
+        if session is not None and self._habits.weighed_anew():
+            scram_bytes = security.scram_bytes(session.initial_response)
+            seen = self._habits.evidence(self.startup_parameters, self.application_name, scram_bytes)
             identified = drivers.identify(seen)
             if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
                 identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
@@ -682,16 +559,13 @@ class Connection(Observer):
     def _forget(self) -> None:
         """Let go of what only an open connection needs, and share what is the same in many."""
         share = self._trace.share
-        for _, meanings in self._meanings.values():
-            for meaning in meanings:
-                (meaning.statement if isinstance(meaning, Portal) else meaning).note = None
+        self._meanings.let_go()
+        if not self._meanings:
+            self._meanings = _NO_MEANINGS
         if not self.copies.is_logged:
             self.copies = _NO_COPIES
         self._closed_before = self._latest = None
-        self._flights = _NO_FLIGHTS
-        self._queries = self._statement_names = self._portal_names = self._parameter_types = _NO_NAMES
-        self._first_codes = _NO_CODES
-        self._weighed = ()
+        self._habits = _NO_HABITS
         self._identity = share(self._identity)
         self.authentication = share(("authentication", *self.authentication.items()), self.authentication)
         self.parameters, self.listener, self.upstream = share(self.parameters), share(self.listener), share(self.upstream)
@@ -717,9 +591,8 @@ class Connection(Observer):
 
 
 _NO_COPIES: Final = Copies(lambda _: False)
-_NO_FLIGHTS: Final[Counter[str]] = Counter()
-_NO_NAMES: Final[dict[Any, None]] = {}
-_NO_CODES: Final[list[int]] = []
+_NO_HABITS: Final = Habits()
+_NO_MEANINGS: Final = Meanings()
 """What closed connections have in place of their own."""
 
 
@@ -733,11 +606,6 @@ def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
     except MalformedMessage:
         return None
     return (message.protocol, message.parameters) if message is not None else None
-
-
-def _together(statements: list[Statement]) -> str:
-    """The text of a simple Query, as far as it matters."""
-    return "; ".join(statement.sql or "" for statement in statements)
 
 
 _NO = frozenset({"false", "off", "no", "0", "f", "n"})

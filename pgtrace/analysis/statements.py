@@ -137,6 +137,11 @@ def _key(statement: Statement) -> str:
     return text if statement.sql is None else sqltext.normalise(text)
 
 
+def query_text(statements: Iterable[Statement]) -> str:
+    """The text of the simple Query they came in, as far as it matters."""
+    return "; ".join(statement.sql or "" for statement in statements)
+
+
 def group_number(statement: Statement) -> int:
     """The number of the group that a statement belongs to."""
     return hash(_key(statement))

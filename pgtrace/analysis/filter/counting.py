@@ -157,7 +157,7 @@ class _CountedConnection(Connection):
         self._bytes = [0, 0]
         self._bytes_counted = (0, 0)  # of the round trip that was the last one
         self._depth = 0
-        self._gathered = True
+        self._habits.enough = True  # who it is was found out on the first reading
 
     @property
     def statements_live(self) -> int:
