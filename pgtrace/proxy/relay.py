@@ -8,7 +8,8 @@ What that costs is measured by bench/, and why it is done so is told in docs/for
 - Back-pressure: the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
   so a peer that does not read costs one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
 - Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. On a TLS leg it is
-  TLS's own end of one direction (close_notify), once everything is written: no transport offers that, so _close_notify() asks the TLS object.
+  TLS's own end of one direction (close_notify), once everything is written: no transport offers that, so _close_notify() asks the TLS object. How a
+  driver's is heard: encryption.py.
 - Reset: passed on as a reset, after everything that came before it was delivered: with SO_LINGER 0, once the kernel's queue is empty.
 - A leg that is lost never takes its bytes back: what was read before is still written to the other one.
 

@@ -27,7 +27,7 @@ import os
 import socket
 import ssl
 import struct
-from typing import Final
+from typing import Any, Final
 
 from pgtrace.address import Upstream
 from pgtrace.certificates import DriverTls
@@ -49,6 +49,20 @@ CHANNEL_BINDING: Final = (
     "is going to fail. Ways out: a plain driver leg (without --tls), channel_binding=disable in the driver, the server's own certificate and key "
     "(--tls-cert, --tls-key), or --tls pass"
 )
+
+
+class Ending(ssl.SSLObject):
+    """TLS that can be read to its end after we ended our own direction.
+
+    OpenSSL then says the end as an error, and the event loop throws away what it read before that in the same turn: a server's answer to a driver that
+    has half-closed, where the server closes at once behind it.
+    """
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        try:
+            return super().read(len, buffer)
+        except ssl.SSLZeroReturnError:
+            return b""
 
 
 class DriverSide:
@@ -96,6 +110,7 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
     if upstream.sslmode == "disable" or all(host.unix is not None for host in upstream.hosts):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslobject_class = Ending
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([ALPN])
     _log_keys(context)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import ssl
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,10 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import Certificates, postgres_with_tls
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
+from test_live_faults import STARTUP, query
+from upstreams import SSL_REQUEST, Tls, read_exactly
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.analysis.trace import Trace
@@ -293,3 +299,33 @@ def test_a_cancel_through_tls(tls_server):
         assert trace.connections[1].cancels == 0
         assert trace.connections[1].facts["tls.frontend"] == "TLSv1.3"
         trace.close()
+
+
+@pytest.mark.parametrize("mode", ["disable", "require"])
+def test_a_close_notify_while_an_answer_is_pending(mode: str, tls_server):
+    """PostgreSQL answers, and ends its own direction; through pgtrace it does the same, on either kind of upstream leg."""
+    work = query("select repeat('x', 100000) from pg_sleep(0.2)")
+    sleeping = half_closed(tls_server.port, work)
+    with before(tls_server, mode, END) as recorder:
+        assert half_closed(recorder.port, work) == sleeping
+        assert half_closed(recorder.port, query("select 1")) == half_closed(tls_server.port, query("select 1"))
+    assert len(sleeping) > 100_000
+
+
+def half_closed(port: int, work: bytes) -> bytes:
+    """What comes behind the log-in when a driver ends its direction with the last byte of its work; it must end in order."""
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        sock.sendall(SSL_REQUEST)
+        assert read_exactly(sock, 1) == b"S"
+        driver = Tls(sock, context_of())
+        driver.handshake()
+        driver.send(STARTUP)
+        greeting = b""
+        while not greeting.endswith(b"Z\0\0\0\5I"):
+            greeting += driver.receive(1)
+        driver.send(work, ends=True)
+        answer = b""
+        while not answer.endswith(b"Z\0\0\0\5I"):
+            answer += driver.receive(1)
+        assert driver.is_over()
+        return answer

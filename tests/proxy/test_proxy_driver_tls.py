@@ -18,6 +18,7 @@ from upstreams import (
     SSL_REQUEST,
     STARTUP,
     Scripted,
+    Tls,
     connect,
     echo,
     of_kind,
@@ -53,53 +54,6 @@ def trusting(recorder: Recorder, *, alpn: bool = True) -> ssl.SSLContext:
     if alpn:
         context.set_alpn_protocols(["postgresql"])
     return context
-
-
-class Tls:
-    """A driver's TLS without a socket of its own, so that its records can be sent in any pieces."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, name: str = "localhost") -> None:
-        self.sock = sock
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-
-    def hello(self) -> bytes:
-        """The first record."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.do_handshake()
-        return self._outgoing.read()
-
-    def handshake(self, then: bytes = b"") -> None:
-        """The rest of the handshake; its last record is sent together with what comes `then`."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self.sock.sendall(self._outgoing.read())
-                self._read()
-            else:
-                break
-        self.send(then)
-
-    def send(self, data: bytes) -> None:
-        if data:
-            self._tls.write(data)
-        self.sock.sendall(self._outgoing.read())
-
-    def receive(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            try:
-                data += self._tls.read(size - len(data))
-            except ssl.SSLWantReadError:
-                self._read()
-        return data
-
-    def _read(self) -> None:
-        data = self.sock.recv(1 << 16)
-        if not data:
-            raise ConnectionError("closed")
-        self._incoming.write(data)
 
 
 @contextlib.contextmanager
@@ -267,6 +221,45 @@ def test_a_cancel_within_tls_finds_its_session() -> None:
         assert trace.connections[1].cancels == 0
         trace.close()
     assert heard[1] == CANCEL
+
+
+@pytest.mark.parametrize("rtt_ns", [0, 4_000_000])
+@pytest.mark.parametrize("when", ["later", "with the request", "with the end of the handshake"])
+def test_a_close_notify_ends_the_drivers_direction_alone(when: str, rtt_ns: int) -> None:
+    """The server sees the end behind the last byte, and what it has to say then still arrives, and its own end behind it."""
+    heard: list[bytes] = []
+    answer = row(bytes(range(256)) * 8192)
+
+    def serve(connection: socket.socket) -> None:
+        read_exactly(connection, len(STARTUP))
+        connection.sendall(READY)
+        heard.append(read_all(connection))
+        connection.sendall(answer)
+
+    with Scripted(serve) as server, recording(server.upstream, tls=AUTO, rtt_ns=rtt_ns) as recorder:
+        with connect(recorder) as sock:
+            sock.sendall(SSL_REQUEST)
+            assert read_exactly(sock, 1) == b"S"
+            driver = Tls(sock, trusting(recorder))
+            request = row(b"the last one")
+            if when == "with the end of the handshake":
+                driver.handshake(then=STARTUP + request, ends=True)
+                assert driver.receive(len(READY)) == READY
+            else:
+                driver.handshake()
+                driver.send(STARTUP)
+                assert driver.receive(len(READY)) == READY
+                if when == "later":
+                    driver.send(request)
+                    driver.end()
+                else:
+                    driver.send(request, ends=True)
+            assert driver.receive(len(answer)) == answer
+            assert driver.is_over()
+        found = wait_for_end(recorder)
+    assert heard == [request]
+    assert stream(found, BACKEND).endswith(answer)
+    assert [(one.side, one.how) for one in of_kind(found, Close)] == [(FRONTEND, "FIN")]
 
 
 # What goes wrong.

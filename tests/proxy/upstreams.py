@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -73,6 +74,71 @@ class Scripted:
             thread.join(20)
         if error is None:
             assert not self.errors, self.errors
+
+
+class Tls:
+    """A driver's TLS without a socket of its own, so that its records can be sent in any pieces."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, name: str = "localhost") -> None:
+        self.sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+
+    def hello(self) -> bytes:
+        """The first record."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        return self._outgoing.read()
+
+    def handshake(self, then: bytes = b"", *, ends: bool = False) -> None:
+        """The rest of the handshake; its last record is sent together with what comes `then`."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self._outgoing.read())
+                self._read()
+            else:
+                break
+        self.send(then, ends=ends)
+
+    def send(self, data: bytes, *, ends: bool = False) -> None:
+        """Send it; with `ends` and a close_notify, in one go."""
+        if data:
+            self._tls.write(data)
+        if ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self._tls.unwrap()
+        self.sock.sendall(self._outgoing.read())
+
+    def end(self) -> None:
+        """Send a close_notify; reading goes on."""
+        self.send(b"", ends=True)
+
+    def is_over(self) -> bool:
+        """Whether the other side ended in order, behind everything that was received."""
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while True:
+                try:
+                    return self._tls.read(1) == b""
+                except ssl.SSLWantReadError:
+                    self._read()
+        return True
+
+    def receive(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            try:
+                data += self._tls.read(size - len(data))
+            except ssl.SSLWantReadError:
+                self._read()
+        return data
+
+    def _read(self) -> None:
+        data = self.sock.recv(1 << 16)
+        if not data:
+            raise ConnectionError("closed")
+        self._incoming.write(data)
 
 
 def echo(connection: socket.socket) -> None:
