@@ -23,6 +23,7 @@ _LAST_ROUND_S = 10.0
 @click.command("demo", epilog="Example: pgtrace demo --rtt 5ms")
 @click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
 @options.recording
+@options.explaining
 @click.option("--no-tui", is_flag=True, help="Do the work once and print the table; so it is without a terminal.")
 @options.words("What the recorder had to say, at the end.")
 def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool, verbose: bool) -> None:
@@ -88,6 +89,7 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
         addresses=tuple(recorder.addresses),
         environment=tuple((name, environment[name]) for name in LOGIN),
         temporary=write is None,
+        explain_dsn=options.explain_dsn(),
     )
     worker = threading.Thread(target=work, daemon=True)
     worker.start()

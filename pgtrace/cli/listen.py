@@ -22,6 +22,7 @@ _TURN_S = 0.1
 @click.argument("listen", required=False, metavar="[LISTEN]")
 @options.upstream
 @options.recording
+@options.explaining
 @click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")
 @click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before a driver is answered; reset the driver where that fails.")
 @click.option("--no-tui", is_flag=True, help="One line for each round trip on stdout; so it is without a terminal.")
@@ -118,6 +119,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         warning=warning,
         notes=(*recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
         temporary=write is None,
+        explain_dsn=options.explain_dsn(),
         unsaved=write is None,
     )
     run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

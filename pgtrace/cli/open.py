@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("open", epilog="Example: pgtrace open checkout.pgtrace")
 @options.files
+@options.explaining
 def command(files: tuple[Path, ...]) -> None:
     """Look at captures round trip by round trip, message by message. A capture that still grows is followed."""
     import os
@@ -46,4 +47,5 @@ def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import Source
 
-    run_app(trace, source=Source(files=tuple(names), live=True, temporary=stream is not None), recorder=stream)
+    source = Source(files=tuple(names), live=True, temporary=stream is not None, explain_dsn=options.explain_dsn())
+    run_app(trace, source=source, recorder=stream)

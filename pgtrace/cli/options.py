@@ -141,6 +141,23 @@ def recording(command: F) -> F:
     return command
 
 
+def explaining(command: F) -> F:
+    """Where statements may be explained. The value is in the context: explain_dsn()."""
+    return click.option(
+        "--explain-dsn",
+        metavar="DSN",
+        expose_value=False,
+        callback=_keep_in_context,
+        help="Let `E` in the screen EXPLAIN recorded statements on a connection of its own, read only: postgresql://host/db, or service=name.",
+    )(command)
+
+
+def explain_dsn() -> str:
+    """What `--explain-dsn` of the command that runs says."""
+    dsn: str | None = in_context("explain_dsn", None)
+    return dsn or ""
+
+
 def driver_tls() -> DriverTls:
     """What `--tls`, `--tls-cert` and `--tls-key` of the command that runs ask for. Raises click.UsageError where they do not go together."""
     mode, certificate, key = (in_context(name, None) for name in ("tls", "tls_cert", "tls_key"))

@@ -1,4 +1,4 @@
-"""What can be done, beyond looking: save, export, mark, delay, page.
+"""What can be done, beyond looking: save, export, mark, delay, page, explain, compare.
 
 Each is a key and a command (commands.py). What needs the recorder, a disk or a server happens in a thread (background.py); what came of it is one line in
 the footer.
@@ -13,17 +13,21 @@ from typing import ClassVar
 
 from textual.app import SuspendNotSupported
 
+from pgtrace.analysis.details import NOT_KEPT, NotKept
+from pgtrace.analysis.executed import executed
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.export.newfile import NewFile
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import rows_as_text
-from pgtrace.tui import background, lines, pager
+from pgtrace.tui import background, explaining, lines, pager, rowtext
 from pgtrace.tui.background import Finished
+from pgtrace.tui.comparing import Comparison
 from pgtrace.tui.exporting import CAPTURE, Export, format_of, suffix
 from pgtrace.tui.layout import Layout
 from pgtrace.tui.prompt import Asking, Choice, Choices, Fault
 from pgtrace.tui.saving import Saving
+from pgtrace.tui.sheet import Page, TextPage
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Hints
 
@@ -36,6 +40,8 @@ class Acting(Layout):
         self.saving: Saving | None = None
         self._exports: list[Export] = []
         self._marks: list[str] = []
+        self._explained: tuple[int, int] | None = None  # the row and execution whose plan is on display
+        self._picked: int | None = None  # the row that another one is to be compared with
         self._told = ""
         """What was said last of the file that the recording is saved to."""
 
@@ -191,6 +197,76 @@ class Acting(Layout):
             refused = "this terminal cannot be given away"
         if refused:
             self.footer.say(refused)
+
+    # What is read in the inspector's place.
+
+    def read(self, page: Page | None) -> None:
+        """Show a page there, or none."""
+        self.sheet.show(page)
+        self.lay_out()
+        if page is not None:
+            self.set_focus(self.sheet)
+
+    def close_page(self) -> None:
+        """Show what was there before."""
+        self._explained = None
+        self.read(None)
+
+    def action_explain(self) -> None:
+        """The plan of the statement under the cursor; with it on display, that of running it, which is asked for first."""
+        source, item = self.view.source, self.timeline.item
+        if not source.explain_dsn:
+            self.footer.say(explaining.HOW)
+            return
+        if item is None:
+            return
+        message = self.inspector.messages.message if self.inspecting and not self.sheet.display else None
+        place, execution = self._explained or (item.place, message.execution if message is not None else 0)
+        analyze = self._explained is not None
+        if analyze and self.footer.notice != explaining.RUNS:
+            self.footer.say(explaining.RUNS)
+            return
+        try:
+            statements = [one for one in executed(self.view.trace, place, execution or None) if one.sql is not None]
+        except NotKept:
+            self.footer.say(NOT_KEPT)
+            return
+        if not statements:
+            self.footer.say("there is no statement here whose SQL is known")
+            return
+        one = statements[0]
+        self.footer.say("EXPLAIN ANALYZE is running" if analyze else "EXPLAIN is running")
+
+        def done(plan: list[str]) -> None:
+            self._explained = place, one.execution
+            more = f" · execution {one.execution} of several" if len(statements) > 1 else ""
+            name = "EXPLAIN ANALYZE" if analyze else "EXPLAIN" if one.parameters is not None else "EXPLAIN for any parameters"
+            self.footer.forget()
+            self.read(TextPage(f"{name}{more} · {rowtext.plain(one.sql or '', 80)}", "plan", plan, (("E", "run it: ANALYZE"),)))
+
+        background.begin(self, partial(explaining.explain, source.explain_dsn, one, analyze=analyze), done, self._refused)
+
+    def action_compare(self) -> None:
+        """Pick the row under the cursor, or show it beside the one that was picked."""
+        item = self.timeline.item
+        if item is None:
+            return
+        if self._picked is None or self._picked == item.place:
+            self._picked = item.place if self._picked is None else None
+            self.footer.say("picked: = on another row shows both side by side" if self._picked is not None else "not picked any more")
+            return
+        picked, self._picked = self._picked, None
+        listing, trace = self.view.listing, self.view.trace
+        first = listing[listing.index(picked)] if listing.shows(picked) else listing.item(picked)
+        messages = [[message for place in one.places for message in trace.details(place).messages] for one in (first, item)]
+        titles = [
+            f"#{one.row.number} {self.view.connection_name(one.row.connection)} {self.view.driver(one.row.connection)}"
+            for one in (first, item)
+        ]
+        self.read(Comparison((titles[0], titles[1]), *messages))
+
+    def _refused(self, reason: str) -> None:
+        self.footer.say(rowtext.plain(reason, max(1, self.size.width - 2)))
 
 
 class _SaveAs(Asking):

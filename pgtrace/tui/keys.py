@@ -82,6 +82,8 @@ KEYS: Final = (
     Key("screen", "e", "save", "e", "save, export", "do"),
     Key("screen", "m", "mark", "m", "mark", "do"),
     Key("screen", "v", "page", "v", "in the pager", "do", name="pager"),
+    Key("screen", "equals_sign", "compare", "=", "pick, compare", "do"),
+    Key("screen", "E", "explain", "E", "EXPLAIN", "do"),
     Key("screen", "colon", "command", ":", "any command", "do"),
     Key("screen", "space", "pause", "space", "pause", "do"),
     Key("screen", "question_mark", "help", "?", "this help", "do"),

@@ -24,6 +24,7 @@ from pgtrace.tui.listing import FOLD_LEVELS
 from pgtrace.tui.prompt import Asking, Prompt
 from pgtrace.tui.remembered import Remembered
 from pgtrace.tui.rowtext import TIMES
+from pgtrace.tui.sheet import Sheet
 from pgtrace.tui.spelled import Spelled
 from pgtrace.tui.status import Status
 from pgtrace.tui.tables import FIRST_BUDGET_S, TablePane
@@ -49,6 +50,7 @@ class Layout(Screen[None]):
         self.empty = Empty(view, id="empty")
         self.spelled = Spelled(view, id="spelled")
         self.inspector = Inspector(view, id="inspector")
+        self.sheet = Sheet(view, id="sheet")
         self.help_screen = Help(view, id="help")
         self.footer = Footer(view, id="footer")
         self.copy_menu = CopyMenu(view, id="copy-menu")
@@ -73,6 +75,7 @@ class Layout(Screen[None]):
                 yield self.help_screen
             yield self.spelled
             yield self.inspector
+            yield self.sheet
             yield self.footer
             yield self.copy_menu
             yield self.prompt
@@ -94,10 +97,11 @@ class Layout(Screen[None]):
         timeline = self.pane == "timeline" and not self.helping
         drivers, empty = self._content()
         asked = 1 + self.prompt.room(height) if self.prompt.asking is not None else 0
-        state = (width, height, self.pane, self.inspecting, self.helping, asked, (drivers, empty))
+        reading = self.sheet.page is not None
+        state = (width, height, self.pane, self.inspecting, reading, self.helping, asked, (drivers, empty))
         if state != self._laid_out:
             self._laid_out = state
-            shares = bands(width, height, drivers, timeline=timeline, inspector=self.inspecting and not empty)
+            shares = bands(width, height, drivers, timeline=timeline, inspector=(self.inspecting or reading) and not empty)
             self.set_class(not shares.fits, "-too-small")
             self.totals.narrow = self.tabs.narrow = shares.narrow
             self.tabs.active = self.pane
@@ -110,7 +114,9 @@ class Layout(Screen[None]):
                 pane.display = name == self.pane and not self.helping and (pane is not self.timeline or (listed and not empty))
             self.empty.display = listed and empty
             self.spelled.display = listed and not empty and asked < 2
-            self.inspector.display = bool(shares.inspector)
+            self.inspector.display = bool(shares.inspector) and not reading
+            self.sheet.display = bool(shares.inspector) and reading
+            self.sheet.styles.height = max(1, shares.inspector)
             self.help_screen.display = self.helping
             self.prompt.display, self.footer.display = bool(asked), not asked
             self.prompt.styles.height = max(1, asked)
@@ -127,7 +133,7 @@ class Layout(Screen[None]):
             return
         self.timeline.refresh_list()
         self.follow_cursor()
-        for widget in (self.status, self.totals, self.tabs, self.empty, self.help_screen, self.prompt):
+        for widget in (self.status, self.totals, self.tabs, self.empty, self.help_screen, self.sheet, self.prompt):
             widget.redraw()
         for pane in self.panes.values():
             if pane is not self.timeline:
@@ -207,6 +213,8 @@ class Layout(Screen[None]):
             self.set_focus(self.help_screen)
         elif self.pane != "timeline":
             self.set_focus(self.panes[self.pane])
+        elif self.sheet.display:
+            self.set_focus(self.sheet)
         elif self.inspecting and self.inspector.display:
             self.set_focus(self.inspector.messages)
         elif self.empty.display:

@@ -29,7 +29,7 @@ from pgtrace.tui.trail import Trail
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
 
-_TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page"})
+_TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page", "compare", "explain"})
 
 
 class MainScreen(Acting):
@@ -144,6 +144,8 @@ class MainScreen(Acting):
             self.prompt.dismiss()
         elif self.helping:
             self.helping = False
+        elif self.sheet.display:
+            self.close_page()
         elif self.focused is self.inspector.fields:
             self.set_focus(self.inspector.messages)
         elif self.inspecting and self.pane == "timeline":
@@ -254,6 +256,8 @@ class MainScreen(Acting):
             return pane.offers()
         if pane is not self.timeline or self.helping:
             return []
+        if self.sheet.display:
+            return self.sheet.offers()
         item, fields = self.timeline.item, self.inspector.fields
         if item is None:
             commands = instructions(self.view.source)

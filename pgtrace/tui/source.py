@@ -30,6 +30,8 @@ class Source:
     """What whoever points a driver here should know."""
     temporary: bool = False
     """Whether the capture is removed at the end; `e` saves it."""
+    explain_dsn: str = ""
+    """The connection on which statements may be explained."""
     unsaved: bool = False
     """Whether quitting throws the recording away: ask first."""
 

@@ -106,6 +106,10 @@ class Terminal:
         """Send keys; the text comes."""
         self.wait_for(text, self.type(keys))
 
+    def taken(self, times: int) -> None:
+        """Wait until the screen has been taken that often."""
+        self._wait(lambda: self.written.count(b"\x1b[?1049h") >= times, lambda: f"not taken {times} times", STARTS_WITHIN_S)
+
     def ended(self) -> int:
         """The exit code, once everything that was written has been read."""
         code = self.process.wait(STARTS_WITHIN_S)

@@ -126,12 +126,14 @@ def test_a_row_is_read_in_the_pager_and_the_screen_comes_back(shop: Recording, t
         terminal.wait_for("\u25a0 42 ms")
         terminal.after("n", "ErrorResponse(23505)")
         terminal.after("v", "PAGED")
+        terminal.taken(2)
         terminal.after("j", "ROLLBACK")
         paged = (tmp_path / "paged").read_text()
         assert "E ErrorResponse 23505" in paged
         assert "45 00 00 00" in paged
         (tmp_path / "code").write_text("3")
         terminal.after("v", "pager pager ended with code 3")
+        terminal.taken(3)
         script.unlink()
         terminal.after("v", "pager pager cannot be started: no such file or directory")
         terminal.after(":theme light\r", "theme light")

@@ -1,0 +1,192 @@
+"""EXPLAIN of recorded statements on a real server: hostile ones change nothing, slow ones end, and the screen waits for none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgtrace.analysis.executed import NO_BIND, Executed, executed
+from pgtrace.analysis.trace import Trace
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.errors import MissingExtra, PgTraceError
+from pgtrace.recorder import Recorder
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.explaining import HOW, RUNS, explain
+from pgtrace.tui.source import Source
+from pgtrace.tui.theme import Pen
+from pgtrace.tui.view import View
+
+INT4, TEXT = 23, 25
+
+
+@pytest.fixture(scope="module")
+def table(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT n, n::text AS t FROM generate_series(1, 100) n")
+        connection.execute("CREATE INDEX ON kept (n)")
+        connection.execute("CREATE SEQUENCE counted")
+        connection.execute("CREATE FUNCTION writing() RETURNS int LANGUAGE sql AS 'DELETE FROM kept RETURNING 1'")
+        yield connection
+        connection.execute("DROP TABLE kept; DROP SEQUENCE counted; DROP FUNCTION writing()")
+
+
+def ran(sql: str, *parameters: bytes | None, types: tuple[int, ...] = (), form: int = 0) -> Executed:
+    return Executed(1, sql, types, (form,) * len(parameters), parameters, "")
+
+
+def rows(connection: psycopg.Connection) -> int:
+    found = connection.execute("SELECT count(*) FROM kept").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_plans_with_parameters_as_they_were_recorded(server: EmbeddedServer, table: psycopg.Connection) -> None:
+    binary = explain(server.url(), ran("SELECT * FROM kept WHERE n = $1", (7).to_bytes(4, "big"), types=(INT4,), form=1))
+    assert "(n = 7)" in "\n".join(binary)
+    text = explain(server.url(), ran("SELECT * FROM kept WHERE t = $1;", b"it's", types=(TEXT,)))
+    assert "'it''s'::text" in "\n".join(text)
+    assert "actual time" not in "\n".join(text)
+    untyped = explain(server.url(), ran("SELECT * FROM kept WHERE n = $1 OR t = $2", b"8", None))
+    assert "(n = 8)" in "\n".join(untyped)
+    analyzed = "\n".join(explain(server.url(), ran("SELECT * FROM kept WHERE n < $1", b"9"), analyze=True))
+    assert "actual" in analyzed
+    assert "Buffers:" in analyzed
+
+
+def test_without_parameters_the_plan_is_generic_and_nothing_is_run(server: EmbeddedServer, table: psycopg.Connection) -> None:
+    unknown = Executed(1, "SELECT * FROM kept WHERE n = $1")
+    assert "(n = $1)" in "\n".join(explain(server.url(), unknown))
+    with pytest.raises(PgTraceError, match="cannot insert multiple commands"):
+        explain(server.url(), Executed(1, "SELECT $1; DROP TABLE kept"))
+    with pytest.raises(PgTraceError, match="syntax error"):
+        explain(server.url(), Executed(1, "DROP TABLE kept -- $1\n$1"))
+    with pytest.raises(PgTraceError, match=NO_BIND):
+        explain(server.url(), unknown, analyze=True)
+    assert "Scan on kept" in "\n".join(explain(server.url(), Executed(1, "SELECT * FROM kept")))
+    with pytest.raises(PgTraceError, match="no statement"):
+        explain(server.url(), Executed(1, None))
+
+
+@pytest.mark.parametrize("analyze", [False, True])
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT 1; DROP TABLE kept", "cannot insert multiple commands"),
+        ("SELECT 1; COMMIT; DROP TABLE kept", "cannot insert multiple commands"),
+        ("ANALYZE DELETE FROM kept", "syntax error"),
+        (") DELETE FROM kept", "syntax error"),
+        ("/* SELECT 1", "unterminated"),
+        ("COMMIT", "syntax error"),
+        ("DROP TABLE kept", "syntax error"),
+        ("COPY kept TO PROGRAM 'true'", "syntax error"),
+        ("SET transaction_read_only = off", "syntax error"),
+    ],
+)
+def test_whatever_stands_in_the_text_it_is_explained_or_refused(
+    server: EmbeddedServer, table: psycopg.Connection, sql: str, told: str, analyze: bool
+) -> None:
+    with pytest.raises(PgTraceError, match=told):
+        explain(server.url(), ran(sql), analyze=analyze)
+    assert rows(table) == 100
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO kept VALUES (101, 'x')",
+        "DELETE FROM kept",
+        "WITH gone AS (DELETE FROM kept RETURNING n) SELECT count(*) FROM gone",
+        "SELECT nextval('counted')",
+        "SELECT writing()",
+        "SELECT set_config('transaction_read_only', 'off', true), writing()",
+    ],
+)
+def test_what_writes_has_a_plan_and_is_not_run(server: EmbeddedServer, table: psycopg.Connection, sql: str) -> None:
+    assert "cost=" in explain(server.url(), ran(sql))[0]
+    with pytest.raises(PgTraceError, match=r"read-only transaction|read-write mode"):
+        explain(server.url(), ran(sql), analyze=True)
+    assert rows(table) == 100
+    found = table.execute("SELECT is_called FROM counted").fetchone()
+    assert found == (False,)
+
+
+def test_what_the_server_lets_pass_is_rolled_back(server: EmbeddedServer, table: psycopg.Connection) -> None:
+    assert "actual" in "\n".join(explain(server.url(), ran("CREATE TABLE made AS SELECT 1"), analyze=True))
+    assert table.execute("SELECT to_regclass('made')").fetchone() == (None,)
+
+
+def test_five_seconds_are_the_most(server: EmbeddedServer, table: psycopg.Connection) -> None:
+    started = time.monotonic()
+    with pytest.raises(PgTraceError, match="statement timeout"):
+        explain(server.url(), ran("SELECT pg_sleep(60), set_config('statement_timeout', '0', false)"), analyze=True)
+    assert 4.5 < time.monotonic() - started < 15
+
+
+def test_a_server_that_cannot_be_had_is_one_line(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for dsn, told in (
+        ("postgresql://x@127.0.0.1:1/x", "refused"),
+        (f"postgresql://nobody:x@{server.host}:{server.port}/postgres", "authentication failed"),
+        ("host=", "EXPLAIN: "),
+        ("nonsense", "--explain-dsn: missing"),
+    ):
+        with pytest.raises(PgTraceError, match=told) as refused:
+            explain(dsn, ran("SELECT 1"))
+        assert "\n" not in str(refused.value)
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'pgtrace\[demo\]'"):
+        explain(server.url(), ran("SELECT 1"))
+
+
+async def test_on_the_screen(
+    server: EmbeddedServer, table: psycopg.Connection, proxy: Recorder, trace_of: Callable[[Recorder], Trace], tmp_path: Path
+) -> None:
+    """The plan in the inspector's place; ANALYZE asks; without a DSN the key says how."""
+    with psycopg.connect(server.url(proxy.host, proxy.port), autocommit=True) as session:
+        session.execute("SELECT t FROM kept WHERE n = %s", (7,))
+        session.execute("SELECT pg_sleep(0.01), '\x1b[31m' || t FROM kept WHERE n = %s", (8,))
+    trace_of(proxy)
+    with closing(Trace.open([proxy.capture])) as trace:
+        app = PgTraceApp(View(trace, Source(files=("x",), live=True, explain_dsn=server.url()), Pen()))
+        async with app.run_test(size=(80, 24)) as pilot:
+            main = app.main
+
+            async def shown(text: str) -> str:
+                async with asyncio.timeout(20):
+                    while True:
+                        app.tick()
+                        await pilot.pause()
+                        main.draw()
+                        drawn = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+                        if text in drawn:
+                            return drawn
+
+            await shown("kept")
+            place = next(place for place, row in enumerate(trace.rows) if row.label.sql.startswith("SELECT t"))
+            assert [one.parameters for one in executed(trace, place)] != [None]
+            main.timeline.go_to_place(place)
+            await pilot.press("E")
+            assert "esc closes" in await shown("(n = '7'::")
+            assert app.focused is main.sheet
+            await pilot.press("y", "p")
+            assert "(n = '7'::" in app.clipboard
+            await pilot.press("E")
+            await shown(RUNS[:60])
+            assert "actual" not in await shown("cost=")
+            await pilot.press("E")
+            await shown("EXPLAIN ANALYZE")
+            await shown("actual")
+            await pilot.press("escape")
+            assert not main.sheet.display
+            main.timeline.go_to_place(place + 1)
+            await pilot.press("E")
+            assert "\x1b" not in await shown("cost=")
+            await pilot.press("escape")
+            app.view.source = Source(files=("x",))
+            await pilot.press("E")
+            await shown(HOW[:60])
