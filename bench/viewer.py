@@ -53,7 +53,7 @@ def following(capture: Path, *program: str) -> Iterator[Viewer]:
 
     screen = threading.Thread(target=take)
     screen.start()
-    environment = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    environment = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": os.devnull}  # as if for the first time
     command = [sys.executable, "-c", ON_ITS_TERMINAL, *(program or ("-m", "pgtrace", "open", str(capture)))]
     process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True)
     os.close(terminal)
