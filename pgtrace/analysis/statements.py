@@ -24,8 +24,8 @@ SLICE: Final = 64
 _TEXTS_REMEMBERED: Final = 10_000
 OTHER: Final = "(other statements)"
 """The SQL of the group that sums up those beyond the bound."""
-_EARLIER: Final = "(prepared earlier)"
-_FUNCTION: Final = "(function call)"
+EARLIER: Final = "(prepared earlier)"
+FUNCTION: Final = "(function call)"
 
 
 class Histogram:
@@ -128,7 +128,7 @@ _SUMS: Final = (
 def _text(statement: Statement) -> str:
     if statement.sql is not None:
         return statement.sql
-    return _FUNCTION if statement is FUNCTION_CALL else f"{_EARLIER} {statement.name}".rstrip()
+    return FUNCTION if statement is FUNCTION_CALL else f"{EARLIER} {statement.name}".rstrip()
 
 
 def _key(statement: Statement) -> str:

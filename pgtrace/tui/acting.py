@@ -97,7 +97,7 @@ class Acting(Layout):
         if name == CAPTURE:
             return self._save(expanded)
         listing, trace = self.view.listing, self.view.trace
-        places = None if listing.selection.everything else listing.all_places()
+        places = None if listing.filtering.everything else listing.all_places()
         try:
             file = NewFile(expanded)
         except PgTraceError as error:
@@ -292,9 +292,9 @@ class _SaveAs(Asking):
             return "the whole recording, and what comes until you quit"
         listing = self._screen.view.listing
         known = FORMATS[name]
-        if listing.selection.everything:
+        if listing.filtering.everything:
             return known.what
-        return f"{known.what}; {f'{listing.shown} of {listing.rows} rows' if 'places' in known.options else 'all rows'}"
+        return f"{known.what}; {f'{listing.matching} of {listing.rows} rows' if 'places' in known.options else 'all rows'}"
 
 
 class _MarkName(Asking):

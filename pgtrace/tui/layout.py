@@ -202,7 +202,7 @@ class Layout(Screen[None]):
     def _content(self) -> tuple[int, bool]:
         """What of the content decides the layout: driver lines, and whether there is nothing at all."""
         view = self.view
-        empty = not len(view.listing) and not view.listing.behind and view.listing.selection.everything
+        empty = not len(view.listing) and not view.listing.behind and view.listing.filtering.everything
         return (len(view.snapshot.drivers) if self.totals.driver_rows else 0), empty
 
     def _focus_something(self) -> None:

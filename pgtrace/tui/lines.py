@@ -46,12 +46,14 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 class Line:
     """A line under construction. Blanks go with the piece behind them, so that a line has few segments."""
 
-    __slots__ = ("_gap", "_segments", "ground", "pen", "used", "width")
+    __slots__ = ("_gap", "_only", "_segments", "ground", "pen", "used", "width")
 
-    def __init__(self, pen: Pen, width: int, ground: str = "background") -> None:
+    def __init__(self, pen: Pen, width: int, ground: str = "background", only: str = "") -> None:
+        """With `only`, everything on it has that role."""
         self.pen = pen
         self.width = width
         self.ground = ground
+        self._only = only
         self.used = 0
         self._gap = 0
         self._segments: list[Segment] = []
@@ -78,7 +80,7 @@ class Line:
         if taken:
             if self._gap:
                 text, self._gap = " " * self._gap + text, 0
-            self._segments.append(Segment(text, pen.style(role, self.ground)))
+            self._segments.append(Segment(text, pen.style(self._only or role, self.ground)))
             self.used += taken
         return self
 

@@ -62,8 +62,10 @@ def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Str
 
 def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: Axis, near: Surroundings, *, selected: bool) -> Strip:
     """One line of the list."""
-    line = Line(view.pen, width, "selected" if selected else "background")
-    line.add("▌" if selected else " ", "you")
+    dims = view.listing.dims and not view.listing.filtering.everything
+    matches = not dims or view.listing.matches(item)
+    line = Line(view.pen, width, "selected" if selected else "background", only="" if matches else "dim")
+    line.add("▌" if selected else "/" if dims and matches else " ", "you")
     kind = item.row.shape.kind
     if kind is Kind.MARK:
         return _mark(line, item)

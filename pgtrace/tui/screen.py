@@ -5,10 +5,12 @@ A key has a use or it has not: check_action() says so for the moment. One withou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
+from textual.timer import Timer
 
 from pgtrace.analysis.details import NOT_KEPT, NotKept
 from pgtrace.errors import PgTraceError
@@ -18,9 +20,10 @@ from pgtrace.tui.bands import TABLE_WIDTH
 from pgtrace.tui.commands import CommandLine
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.empty import instructions
+from pgtrace.tui.filtering import is_only, of_connection, of_driver
+from pgtrace.tui.filterline import RESTS_S, FilterLine
 from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.keys import bindings
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.moving import AskedMoment, slow_ns
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.tables import TablePane
@@ -30,6 +33,7 @@ from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
 
 _TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page", "compare", "explain"})
+_STEPS_KEPT = 100
 
 
 class MainScreen(Acting):
@@ -40,8 +44,11 @@ class MainScreen(Acting):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self.copied = copying.CopyFile()
-        self.trail = Trail(self, self._select)
-        self._came_from = ""
+        self.trail = Trail(self, self._choose)
+        self._steps: list[tuple[str, str]] = []
+        """Pane and filter before each filter that is in force: what esc goes back to."""
+        self._history: list[str] = []
+        self._rests: Timer | None = None
         self._commands: list[str] = []
         self._arrived = -1
         """The place where the trail led, of which the footer tells why."""
@@ -53,9 +60,15 @@ class MainScreen(Acting):
         """Whether an action has a use at the moment."""
         timeline = self.pane == "timeline" and not self.helping
         listed = timeline and self.timeline.item is not None
+        if action in ("only_connection", "only_driver") and timeline and not self.view.listing.filtering.everything:
+            return True
         if action in _TIMELINE_ONLY:
             return listed
         match action:
+            case "filter":
+                return not self.empty.display
+            case "dim":
+                return timeline and not self.view.listing.filtering.everything
             case "copy":
                 return bool(self._offers())
             case "same":
@@ -77,9 +90,10 @@ class MainScreen(Acting):
         """Every key, before it does something: a question or an open menu takes it, and one without use here says so."""
         if self.prompt.asking is not None:
             event.prevent_default()
+            self.footer.forget()
             self.prompt.key(event)
             if self.prompt.asking is None:
-                self._turn()
+                self.lay_out()
         elif self.copy_menu.display:
             event.prevent_default()
             self._close_menu(self.copy_menu.offered(event.character))
@@ -95,6 +109,13 @@ class MainScreen(Acting):
         """The right button is one step back."""
         if event.button == RIGHT_BUTTON:
             await self.action_back()
+
+    def draw(self) -> None:
+        super().draw()
+        given_up, self.view.given_up = self.view.given_up, None
+        if given_up is not None:
+            self._steps.clear()
+            self.footer.say(f"the filter is off: {given_up.reason}")
 
     def on_timeline_moved(self) -> None:
         """Another row: spell it, inspect it."""
@@ -115,10 +136,8 @@ class MainScreen(Acting):
 
     def on_chosen(self, event: Chosen) -> None:
         """Go to the timeline, which shows these rows only."""
-        self._came_from = self.pane
         self.trail.began(self.pane, event.places)
-        self.pane = "timeline"
-        self._select(event.selection)
+        self._narrow(event.filter)
         if event.places:
             self.timeline.go_to_place(event.places[0])
 
@@ -151,17 +170,33 @@ class MainScreen(Acting):
         elif self.inspecting and self.pane == "timeline":
             self.inspecting = False
             self.inspector.forget()
-        elif not self.view.listing.selection.everything:
-            self.pane, self._came_from = self._came_from or self.pane, ""
-            self._select(Selection())
+        elif not self.view.listing.filtering.everything:
+            self._widen()
             return
         self._turn()
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next or previous error or gap, or to the first row of a finding."""
+        """Go to the next or previous error or gap, or to the first row of a finding; while what does not match is dim, to what does."""
         if not self.timeline.go_to_problem(direction):
             so_far = "" if self.view.loaded else " so far"
-            self.footer.say(f"no further problem{so_far}" if direction > 0 else "no problem before this")
+            what = "match" if self.timeline.walks_matches else "problem"
+            self.footer.say(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")
+
+    def action_filter(self) -> None:
+        """Ask for a filter; the one that is in force can be edited."""
+        self.pane, self.helping = "timeline", False
+        if self.inspecting and not self.query_one("#body").display:
+            self.inspecting = False
+            self.inspector.forget()
+        text = self.view.listing.filtering.text
+        line = FilterLine(self.view.occurring, self._history, text, self._narrow_typed, self._soon, self.prompt.complain)
+        self.ask(line, text)
+
+    def action_dim(self) -> None:
+        """What does not match is hidden, or dim among the others."""
+        self.view.listing.dim()
+        self.view.sync()
+        self._turn()
 
     def action_related(self) -> None:
         """Go to what the row or message has to do with; from a finding, to its evidence."""
@@ -197,12 +232,12 @@ class MainScreen(Acting):
             self.ask(AskedMoment(item.opened_ns, self.view.trace.start_ns, self.timeline.go_to_time))
 
     def action_only_connection(self) -> None:
-        """Only this connection; again: all."""
-        self._select(self.timeline.only_connection())
+        """Only this connection; again: off."""
+        self._only("conn:", self.view.connection_name)
 
     def action_only_driver(self) -> None:
-        """Only this driver; again: all."""
-        self._select(self.timeline.only_driver())
+        """Only this driver; again: off."""
+        self._only("driver:", self.view.driver)
 
     def action_fold_level(self) -> None:
         """The next fold level."""
@@ -295,7 +330,49 @@ class MainScreen(Acting):
         except OSError as error:
             self.footer.say(f"{offer.name} copied; it could not be written to a file: {error.strerror}")
 
-    def _select(self, selection: Selection) -> None:
-        self.view.listing.select(selection)
+    def _only(self, word: str, name: Callable[[int], str]) -> None:
+        """Narrow the list to what the row's connection is called; where it is narrowed to such a thing and nothing else, take that back."""
+        connection = self.timeline.connection
+        if is_only(self.view.listing.filtering.text, word):
+            self._widen()
+        elif connection is not None:
+            self._narrow(of_connection(name(connection)) if word == "conn:" else of_driver(name(connection)))
+
+    def _narrow(self, text: str) -> None:
+        """Go to the timeline, which shows what matches this; esc comes back."""
+        self._steps = [*self._steps[1 - _STEPS_KEPT :], (self.pane, self.view.listing.filtering.text)]
+        self.pane = "timeline"
+        self._choose(text)
+
+    def _narrow_typed(self, text: str) -> None:
+        """The same for what is typed: one step from what it began with, however many keys it took; none where it ends there."""
+        asking = self.prompt.asking
+        if isinstance(asking, FilterLine) and self.view.listing.filtering.text == asking.before:
+            self._steps = [*self._steps[1 - _STEPS_KEPT :], ("timeline", asking.before)]
+        if self._steps and text.strip() == self._steps[-1][1] and self._steps[-1][0] == "timeline":
+            self._steps.pop()
+        self._choose(text)
+
+    def _widen(self) -> None:
+        """One step back from a filter."""
+        self.pane, text = self._steps.pop() if self._steps else (self.pane, "")
+        self._choose(text)
+
+    def _choose(self, text: str) -> None:
+        """Put a filter in force."""
+        self.view.listing.choose(text)
+        if self.view.listing.filtering.everything:
+            self._steps.clear()
         self.view.sync()
         self._turn()
+
+    def _soon(self) -> None:
+        """Look at what is typed when the keys have rested."""
+        if self._rests is not None:
+            self._rests.stop()
+        self._rests = self.set_timer(RESTS_S, self.look)
+
+    def look(self) -> None:
+        """Narrow the list to the filter as it has been typed so far."""
+        if isinstance(self.prompt.asking, FilterLine):
+            self.prompt.asking.look()

@@ -28,7 +28,6 @@ from pgtrace.tui.columns import Column
 from pgtrace.tui.copying import Offer
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line, blank
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.theme import Pen
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen, ListWidget
@@ -145,8 +144,8 @@ class TablePane(ListWidget, Generic[T]):
         """What is told of it, as many lines as there may be."""
         raise NotImplementedError
 
-    def selection(self, item: T) -> Selection | None:
-        """Its rows of the timeline."""
+    def filter(self, item: T) -> str:
+        """The filter on its rows of the timeline; nothing where there is none."""
         raise NotImplementedError
 
     def offers(self) -> list[Offer]:
@@ -257,7 +256,7 @@ class TablePane(ListWidget, Generic[T]):
         drawn += [blank(pen, width)] * (height - len(drawn) - self.details_lines - bool(note))
         drawn += [Line(pen, width).add(f" {note}", "dim").strip()] if note else []
         if self.item is not None and self.details_lines:
-            drawn.append(lines.rule(pen, width, self.title(self.item), "enter: its round trips" if self.selection(self.item) else ""))
+            drawn.append(lines.rule(pen, width, self.title(self.item), "enter: its round trips" if self.filter(self.item) else ""))
             drawn += [strip for strip, _ in zip(self.details(self.item, width), range(self.details_lines - 1), strict=False)]
         return drawn
 
@@ -292,7 +291,7 @@ class TablePane(ListWidget, Generic[T]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "open":
-            return self.item is not None and self.selection(self.item) is not None
+            return self.item is not None and bool(self.filter(self.item))
         return True
 
     def moved(self) -> None:
@@ -301,9 +300,8 @@ class TablePane(ListWidget, Generic[T]):
         self.redraw()
 
     def open(self) -> None:
-        selection = self.selection(self.item) if self.item is not None else None
-        if selection is not None:
-            self.post_message(Chosen(selection))
+        if self.item is not None and self.filter(self.item):
+            self.post_message(Chosen(self.filter(self.item)))
 
     def action_open(self) -> None:
         self.open()

@@ -42,24 +42,12 @@ PANES = (
 
 def shown(view: View, room: int) -> tuple[str, str]:
     """What of the trace is listed, in that many cells: filter or fold, and its role. How many rows are left is never cut off."""
-    selection = view.listing.selection
-    if selection.everything:
-        return (f"fold {view.listing.fold}" if len(view.listing) and view.listing.fold != "none" else ""), "dim"
-    terms = []
-    if selection.driver is not None:
-        terms.append(f"driver:{rowtext.plain(selection.driver, 12)}")
-    if selection.connection is not None:
-        terms.append(f"conn:{view.connection_name(selection.connection).removeprefix('c')}")
-    if selection.transaction is not None:
-        first, last = selection.transaction.first + 1, selection.transaction.last + 1
-        terms.append(f"rt >= {first}" if selection.transaction.is_open else f"rt >= {first} and rt <= {last}")
-    if selection.sql:
-        terms.append(rowtext.plain(selection.sql, _SQL_CELLS))
-    left = f"  {view.listing.shown} of {view.listing.rows}"
-    return cut(view.pen.text(f"/ {' '.join(terms)}"), room - len(left), view.pen.ellipsis) + left, "attention"
-
-
-_SQL_CELLS = 60
+    listing = view.listing
+    if listing.filtering.everything:
+        return (f"fold {listing.fold}" if len(listing) and listing.fold != "none" else ""), "dim"
+    left = f"  {listing.matching} of {listing.rows}"
+    text = rowtext.plain(listing.filtering.text, max(0, room - len(left) - 2))
+    return cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention"
 
 
 class Tabs(LineWidget):
@@ -80,13 +68,17 @@ class Tabs(LineWidget):
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
         text, role = shown(self.view, line.room - 2)
+        self._filter = width - cells(text) - 1 if text.startswith("/") else width
         if cells(text) + 1 < line.room:
             line.to(width - cells(text) - 1).add(text, role)
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:
-        """A click on a name goes to its pane."""
+        """A click on a name goes to its pane, one on the filter edits it."""
         event.stop()
+        if event.x >= self._filter:
+            await self.run_action("screen.filter")
+            return
         for end, key in self._ends:
             if event.x < end:
                 await self.run_action(f"screen.pane('{key}')")

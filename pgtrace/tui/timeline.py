@@ -19,7 +19,8 @@ from pgtrace.tui import moving, rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns
 from pgtrace.tui.keys import bindings
-from pgtrace.tui.listing import Item, Selection
+from pgtrace.tui.lines import Line
+from pgtrace.tui.listing import Item
 from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Hints, ListWidget
@@ -78,8 +79,16 @@ class Timeline(ListWidget):
     def hints(self) -> Hints:
         view, item = self.view, self.item
         found = [("enter", "inspect")]
-        found += [("n", "next problem")] if view.survey.problems or view.snapshot.findings else []
-        found += [("c", "connection")] if view.listing.selection.everything else [("esc", "all rows")]
+        if self.walks_matches:
+            found += [("n", "next match")]
+        elif view.survey.problems or view.snapshot.findings:
+            found += [("n", "next problem")]
+        filtered = not view.listing.filtering.everything
+        found += (
+            [("esc", "back"), ("/", "filter"), ("\\", "hide" if view.listing.dims else "dim")]
+            if filtered
+            else [("/", "filter"), ("c", "connection")]
+        )
         found += [("y", "copy"), ("t", "time")]
         found += [("space", "go on" if view.paused else "pause")] if view.growing or view.paused else []
         found += [("x", "unfold" if item.folded else "fold")] if item is not None and item.row.shape.kind is Kind.SETUP else []
@@ -113,6 +122,8 @@ class Timeline(ListWidget):
         for number, item in enumerate(items):
             selected = self.top + number == self.cursor
             drawn.append(rowline.row(self.view, item, layout, width, self._axis, near[number], selected=selected))
+        if not items and not self.view.listing.filtering.everything:
+            drawn.append(Line(self.view.pen, width).add(f"  {self._nothing}", "dim").strip())
         return drawn
 
     def under_cursor(self, width: int) -> list[Strip]:
@@ -124,6 +135,11 @@ class Timeline(ListWidget):
             rowline.head(self.view, layout, width, self._axis),
             rowline.row(self.view, item, layout, width, self._axis, Surroundings(), selected=False),
         ]
+
+    @property
+    def _nothing(self) -> str:
+        """Why the list is empty."""
+        return "looking for it …" if self.view.listing.behind else "no round trip matches; esc shows all"
 
     def moved(self) -> None:
         self._place = self.place
@@ -154,7 +170,10 @@ class Timeline(ListWidget):
         return self._go_found(moving.next_same(self.view.listing, self.item, direction) if self.item is not None else None)
 
     def go_to_problem(self, direction: int) -> bool:
-        """Put the cursor on the next error, gap or first row of a finding, or the previous one; whether there is one."""
+        """Put the cursor on the next error, gap or first row of a finding, or the previous one; while others are dim, on the next row that matches;
+        whether there is one."""
+        if self.walks_matches:
+            return self.go_to_match(direction)
         item = self.item
         if item is None:
             return False
@@ -167,19 +186,23 @@ class Timeline(ListWidget):
             self.go_to_place(place)
         return place is not None
 
-    def only_connection(self) -> Selection:
-        """The rows of the cursor's connection; all, where one is selected already."""
-        item = self.item
-        if item is None or self.view.listing.selection.connection is not None or item.row.shape.kind is Kind.MARK:
-            return Selection()
-        return Selection(connection=item.row.connection)
+    def go_to_match(self, direction: int) -> bool:
+        """Put the cursor on the next row that matches the filter, or the previous one; whether there is one."""
+        place = self.view.listing.next_match(self.item, direction) if self.item is not None else None
+        if place is not None:
+            self.go_to_place(place)
+        return place is not None
 
-    def only_driver(self) -> Selection:
-        """The rows of the cursor's driver; all, where one is selected already."""
+    @property
+    def connection(self) -> int | None:
+        """The connection of the row under the cursor; a mark has none."""
         item = self.item
-        if item is None or self.view.listing.selection.driver is not None or item.row.shape.kind is Kind.MARK:
-            return Selection()
-        return Selection(driver=self.view.driver(item.row.connection))
+        return item.row.connection if item is not None and item.row.shape.kind is not Kind.MARK else None
+
+    @property
+    def walks_matches(self) -> bool:
+        """Whether `n` goes to what matches: problems do not stand out while they are dim."""
+        return self.view.listing.dims and not self.view.listing.filtering.everything
 
     def unfollow(self) -> None:
         """Stay where the cursor is."""

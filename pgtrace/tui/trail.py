@@ -14,7 +14,6 @@ from typing import Final
 from pgtrace.analysis import related
 from pgtrace.analysis.related import Related
 from pgtrace.tui.layout import Layout
-from pgtrace.tui.listing import Selection
 
 _STEPS_KEPT: Final = 100
 
@@ -25,7 +24,7 @@ class _Step:
 
     pane: str
     place: int
-    selection: Selection
+    filter: str
     inspecting: bool
     message: tuple[int, int] | None
 
@@ -33,10 +32,10 @@ class _Step:
 class Trail:
     """Steps on and back, over a screen."""
 
-    def __init__(self, screen: Layout, select: Callable[[Selection], None]) -> None:
-        """`select` shows rows of a selection only."""
+    def __init__(self, screen: Layout, choose: Callable[[str], None]) -> None:
+        """`choose` puts another filter in force."""
         self._screen = screen
-        self._select = select
+        self._choose = choose
         self._steps: deque[_Step] = deque(maxlen=_STEPS_KEPT)
         self._evidence: tuple[int, ...] = ()
 
@@ -47,7 +46,7 @@ class Trail:
         """A pane sent the user to the first of these rows."""
         self._evidence = evidence
         if evidence:
-            self._steps.append(_Step(pane, -1, Selection(), False, None))
+            self._steps.append(_Step(pane, -1, "", False, None))
 
     def on(self) -> str:
         """Go to what is related to the cursor's row or message; in words, what that is, or that there is nothing."""
@@ -58,19 +57,19 @@ class Trail:
         timeline = screen.timeline
         message = screen.inspector.messages.message if screen.inspecting else None
         at = (message.side, message.offset) if message is not None else None
-        self._steps.append(_Step("timeline", timeline.place, screen.view.listing.selection, screen.inspecting, at))
+        self._steps.append(_Step("timeline", timeline.place, screen.view.listing.filtering.text, screen.inspecting, at))
         hidden = not screen.view.listing.shows(found.place)
         if hidden:
-            self._select(Selection())
+            self._choose("")
         self._stand(found.place, found.message, inspecting=screen.inspecting or found.message is not None)
         return found.words + (" (esc hid it: all rows are shown)" if hidden else "")
 
     def back(self) -> None:
         """Go back one step."""
         screen, step = self._screen, self._steps.pop()
-        if step.pane != screen.pane or step.selection != screen.view.listing.selection:
+        if step.pane != screen.pane or step.filter != screen.view.listing.filtering.text:
             screen.pane = step.pane
-            self._select(step.selection)
+            self._choose(step.filter)
         if step.pane == "timeline":
             self._stand(step.place, step.message, inspecting=step.inspecting)
 

@@ -17,9 +17,11 @@ from pgtrace.analysis.advice import Advice
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.drivers.evidence import UNKNOWN
+from pgtrace.analysis.filter.completion import Occurring
 from pgtrace.analysis.findings.kind import Finding
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
+from pgtrace.errors import FilterError
 from pgtrace.recorder import Recorder
 from pgtrace.tui.listing import Item, Listing
 from pgtrace.tui.rates import Rates
@@ -37,6 +39,7 @@ CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
 LIST_BUDGET_S: Final = 0.04
 ADVISE_BUDGET_S: Final = 0.02
+COMPLETE_BUDGET_S: Final = 0.005
 FINDINGS_AGAIN_S: Final = 1.0
 """How long findings are good for: they are added up over all open connections."""
 DRIVERS_AGAIN_S: Final = 0.5
@@ -88,6 +91,10 @@ class View:
     snapshot: Snapshot = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
+    occurring: Occurring = field(init=False)
+    """What the filter line completes with."""
+    given_up: FilterError | None = None
+    """A filter that took too long on what it met: it is no longer in force, and somebody should say so."""
     advice: Advice = field(init=False)
     rates: Rates = field(init=False)
     now_ns: int = 0
@@ -119,6 +126,7 @@ class View:
     def __post_init__(self) -> None:
         self.listing = Listing(self.trace, self.driver)
         self.survey = Survey(self.trace, self.driver)
+        self.occurring = Occurring(self.trace)
         self.advice = Advice(self.trace)
         self.rates = Rates()
         self._take(0.0)
@@ -174,7 +182,11 @@ class View:
             self.survey.sync(LIST_BUDGET_S)
             before, self._advised = self._advised, self.advice.update(ADVISE_BUDGET_S)
             changed = not (before and self._advised)
-        changed |= self.listing.sync(LIST_BUDGET_S)
+            self.occurring.sync(COMPLETE_BUDGET_S)
+        try:
+            changed |= self.listing.sync(LIST_BUDGET_S)
+        except FilterError as error:
+            self.given_up, changed = error, True
         self._advice_stale |= changed
         return changed
 

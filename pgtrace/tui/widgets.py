@@ -20,7 +20,6 @@ from textual.widget import Widget
 
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import blank
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.view import View
 
 Hints = tuple[tuple[str, str], ...]
@@ -35,9 +34,9 @@ RIGHT_BUTTON: Final = 3
 class Chosen(Message):
     """These rows of the timeline are wanted, and of them these first, one after the other."""
 
-    def __init__(self, selection: Selection, places: tuple[int, ...] = ()) -> None:
+    def __init__(self, filter: str, places: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.selection = selection
+        self.filter = filter
         self.places = places
 
 

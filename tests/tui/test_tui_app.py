@@ -59,7 +59,7 @@ async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
         await driven.press("4")
         for key in ("x", "c", "C", "X", "n", "d", "y", "f", "t"):
             assert f" {key} has no use here" in (await driven.press(key))[-1], key
-        assert driven.app.view.listing.selection.everything
+        assert driven.app.view.listing.filtering.everything
         await driven.press("question_mark")
         assert "c has no use here" in (await driven.press("c"))[-1]
 
@@ -71,9 +71,15 @@ async def test_a_listed_key_does_something(shop: Recording, drive: Drive) -> Non
             hint = (await driven.press(*keys))[-1]
             assert "? help" in hint or keys == ("question_mark",)
             for key, _ in driven.main.footer.keys:
-                for single in {"tab": ["tab"], "esc": ["escape"], "space": ["space"], "enter": ["enter"], "?": ["question_mark"]}.get(
-                    key, key.split()
-                ):
+                for single in {
+                    "tab": ["tab"],
+                    "esc": ["escape"],
+                    "space": ["space"],
+                    "enter": ["enter"],
+                    "?": ["question_mark"],
+                    "/": ["slash"],
+                    "\\": ["backslash"],
+                }.get(key, key.split()):
                     assert single in driven.main.active_bindings, (keys, single)
 
 
@@ -87,7 +93,7 @@ async def test_120x40(shop: Recording, drive: Drive) -> None:
     assert lines[6].rstrip().endswith("fold set-up")
     assert lines[7].split()[:3] == ["time", "cn", "driver"]
     assert lines[8].startswith("▌  0.0000  c1 ")
-    assert lines[-1].startswith(" enter inspect  n next problem  c connection")
+    assert lines[-1].startswith(" enter inspect  n next problem  / filter  c connection")
     assert lines[-1].rstrip().endswith("1/19")
 
 
@@ -228,11 +234,10 @@ async def test_drivers_side_by_side(shop: Recording, drive: Drive) -> None:
         assert "per execution" in lines[4]
         await driven.press("l", "l", "enter")
         assert driven.main.pane == "timeline"
-        chosen = driven.app.view.listing.selection.driver
-        assert chosen == driven.app.view.snapshot.drivers[2].driver
+        assert driven.app.view.listing.filtering.text == f"driver:{driven.app.view.snapshot.drivers[2].driver}"
         await driven.press("escape")
         assert driven.main.pane == "drivers"
-        assert driven.app.view.listing.selection.everything
+        assert driven.app.view.listing.filtering.everything
 
 
 async def test_three_drivers_fit_at_80(shop: Recording, drive: Drive) -> None:

@@ -40,7 +40,7 @@ async def test_enter_goes_to_the_evidence_and_esc_comes_back() -> None:
         await driven.press("enter")
         assert driven.main.pane == "timeline"
         assert driven.main.timeline.place == chosen.evidence[0].place
-        assert driven.app.view.listing.selection.connection == chosen.note.connections[0]
+        assert driven.app.view.listing.filtering.text == f"conn:{driven.app.view.connection_name(chosen.note.connections[0])}"
         await driven.press("escape")
         assert driven.main.pane == "findings"
         assert driven.main.panes["findings"].finding == chosen

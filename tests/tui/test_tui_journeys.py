@@ -43,7 +43,7 @@ async def test_which_statement_costs_the_most_round_trips() -> None:
         every = [view.group.round_trips for view in driven.app.view.trace.statements()]
         assert told == max(every)
         await journey.press("\r")
-        assert driven.app.view.listing.shown == told
+        assert driven.app.view.listing.matching == told
 
 
 async def test_which_connection_leaks_prepared_statements() -> None:

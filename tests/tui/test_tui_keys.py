@@ -30,7 +30,7 @@ OWNERS = {
 }  # fmt: skip
 _NAMES = {"esc": "escape", "?": "question_mark", ":": "colon", "=": "equals_sign", "pgdn": "pagedown", "pgup": "pageup", "↓": "down",
           "↑": "up", "←": "left", "→": "right",
-          ">": "greater_than_sign", "<": "less_than_sign", ".": "full_stop", ",": "comma", "@": "at"}  # fmt: skip
+          ">": "greater_than_sign", "<": "less_than_sign", ".": "full_stop", ",": "comma", "@": "at", "/": "slash", "\\": "backslash"}  # fmt: skip
 
 
 def test_every_owner_binds_what_the_table_has_and_nothing_else() -> None:

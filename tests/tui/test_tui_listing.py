@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from wire_recording import Recording, ready
 
+from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.rows import Kind
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.view import View
 
 
@@ -57,7 +58,7 @@ def test_a_folded_row_is_found_at_its_fold(view: View) -> None:
 
 
 def test_only_one_connection(view: View) -> None:
-    view.listing.select(Selection(connection=1))
+    view.listing.choose("conn:2")
     view.listing.sync()
     assert {view.listing[index].row.connection for index in range(len(view.listing))} == {1}
     assert Kind.MARK not in kinds(view)
@@ -67,20 +68,29 @@ def test_only_one_connection(view: View) -> None:
 
 def test_only_one_driver(view: View) -> None:
     driver = view.driver(0)
-    view.listing.select(Selection(driver=driver))
+    view.listing.choose(f"driver:{driver}")
     view.listing.sync()
     assert {view.driver(view.listing[index].row.connection) for index in range(len(view.listing))} == {driver}
 
 
-def test_a_driver_identified_late_gets_its_rows_back(view: View) -> None:
-    known = {0: "unknown", 1: "psycopg", 2: "psycopg"}
-    view.listing._driver = lambda number: known[number]
-    view.listing.select(Selection(driver="psycopg"))
+def test_a_driver_identified_late_gets_its_rows_back(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = dict.fromkeys(view.trace.connections, "psycopg")
+    first = view.trace.connections[0]
+    names[first] = "unknown"
+    monkeypatch.setattr(Connection, "driver", property(lambda self: names[self]))
+    view._drivers.clear()
+    view.listing.choose("driver:psycopg")
     view.listing.sync()
-    before = len(view.listing)
-    known[0] = "psycopg"
+    before = [view.listing.place(index) for index in range(len(view.listing))]
+    names[first] = "psycopg"
+    view._drivers.clear()
     assert view.listing.sync()
-    assert len(view.listing) > before
+    assert {view.listing[index].row.connection for index in range(len(view.listing))} == {0, 1, 2}
+    assert [len(view.listing[index].rows) for index in range(len(view.listing)) if view.listing[index].folded] == [3, 3, 3]
+    names[first] = "unknown"
+    view._drivers.clear()
+    assert view.listing.sync()
+    assert [view.listing.place(index) for index in range(len(view.listing))] == before
 
 
 def test_new_rows_are_listed_as_they_come(view: View, shop: Recording) -> None:

@@ -29,14 +29,14 @@ async def test_a_click_on_a_connection_shows_it_alone(shop: Recording, drive: Dr
         await driven.pilot.click("#timeline", offset=(11, 6))
         assert "/ conn:1  " in (await driven.lines())[6]
         await driven.pilot.click("#timeline", offset=(12, 2))
-        assert driven.app.view.listing.selection.everything
+        assert driven.app.view.listing.filtering.everything
 
 
 async def test_a_click_on_a_mark_is_a_click_on_a_row(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         row = next(number for number, line in enumerate(await driven.lines()) if "── test_profile ─" in line) - 7
         await driven.pilot.click("#timeline", offset=(11, row))
-        assert driven.app.view.listing.selection.everything
+        assert driven.app.view.listing.filtering.everything
         assert driven.main.timeline.cursor == row - 1
 
 

@@ -76,13 +76,13 @@ async def test_which_statement_costs_most_round_trips(busy: Recording, drive: Dr
         assert "SELECT … FROM items WHERE id IN" in under_cursor(lines)
         lines = await driven.press("enter")
         assert driven.main.pane == "timeline"
-        assert driven.app.view.listing.shown == 12
+        assert driven.app.view.listing.matching == 12
         tabs = next(line for line in lines if line.startswith(" 1 Timeline"))
-        assert "/ driver:asyncpg S" in tabs
+        assert "/ driver:asyncpg l" in tabs
         assert tabs.rstrip().endswith(f"12 of {len(driven.app.view.trace.rows)}")
         await driven.press("escape")
         assert driven.main.pane == "statements"
-        assert driven.app.view.listing.selection.everything
+        assert driven.app.view.listing.filtering.everything
 
 
 async def test_each_statement_has_the_round_trips_it_counts(busy: Recording, drive: Drive) -> None:
@@ -94,7 +94,7 @@ async def test_each_statement_has_the_round_trips_it_counts(busy: Recording, dri
         for item in list(statements.items):
             await driven.press("enter")
             shown = driven.app.view.listing
-            assert shown.shown == item.group.round_trips, item.group.sql
+            assert shown.matching == item.group.round_trips, item.group.sql
             seen.add(item.group.sql)
             await driven.press("escape", "j")
         assert len(seen) > 12
@@ -125,7 +125,7 @@ async def test_the_longest_and_the_idlest_transaction(busy: Recording, drive: Dr
         chosen = driven.main.panes["transactions"]
         assert isinstance(chosen, Transactions)
         assert chosen.item is not None
-        assert driven.app.view.listing.shown == chosen.item.round_trips + (chosen.item.end == "lost")
+        assert driven.app.view.listing.matching == chosen.item.round_trips + (chosen.item.end == "lost")
         await driven.press("escape")
         assert driven.main.pane == "transactions"
         lines = await driven.press("s")
@@ -286,7 +286,7 @@ async def test_statements_of_several_drivers_as_one(busy: Recording, drive: Driv
         assert one[0].split()[1] == "8"
         assert any(line.startswith(" drivers    asyncpg 5 · pg8000 3 round trips") for line in lines)
         await driven.press("enter")
-        assert driven.app.view.listing.shown == 8
+        assert driven.app.view.listing.matching == 8
         await driven.press("escape")
         assert sum("FROM both" in line and ("asyncpg" in line or "pg8000" in line) for line in await driven.press("D")) == 2
 

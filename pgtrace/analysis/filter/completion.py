@@ -111,7 +111,7 @@ class Occurring:
         elif word.name in _OF_SHAPE:
             self._add(found, self._shapes, lambda number: _OF_SHAPE[word.name](self.trace.rows.shape_at(number)))
         elif word.name == "conn":
-            self._add(found, self._connections, lambda index: (self.trace.name_of(self.trace.connections[index]).removeprefix("c"),))
+            self._add(found, self._connections, lambda index: (_number(self.trace.name_of(self.trace.connections[index])),))
         elif word.name == "sqlstate":
             self._add(found, self._errors, self._sqlstates)
         elif word.name == "mark":
@@ -143,6 +143,11 @@ class Occurring:
         if shape.errors:
             self._errors[entry.label] += 1
         self._marks.update(set(self.trace.marks.names_at(place)))
+
+
+def _number(name: str) -> str:
+    """`2`, or `c:2` in the third of several files."""
+    return name if ":" in name else name.removeprefix("c")
 
 
 _OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {

@@ -40,17 +40,23 @@ _AUTHENTICATION: Final = ord("R")
 _CLOSE: Final = ord("C")
 
 
+class Unread(Exception):
+    """Only its messages would say, and they have not been read."""
+
+
 class Subject:
     """One row that is asked. Its parts are fetched when they are needed."""
 
-    __slots__ = ("_inside", "entry", "place", "shape", "trace")
+    __slots__ = ("_inside", "_reads", "entry", "place", "shape", "trace")
 
-    def __init__(self, trace: Trace, place: int) -> None:
+    def __init__(self, trace: Trace, place: int, told: Inside | None = None, *, reads: bool = True) -> None:
+        """`told` is what its messages say, where they have been read. Where it `reads` not, they are not: who asks for them is told Unread."""
         self.trace = trace
         self.place = place
         self.entry = trace.rows.entry(place)
         self.shape = trace.rows.shape_at(self.entry.shape)
-        self._inside: Inside | None = None
+        self._inside = told
+        self._reads = reads
 
     @property
     def connection(self) -> Connection:
@@ -58,8 +64,10 @@ class Subject:
 
     @property
     def inside(self) -> Inside:
-        """What its messages say. Raises details.NotKept."""
+        """What its messages say. Raises details.NotKept, or Unread."""
         if self._inside is None:
+            if not self._reads:
+                raise Unread
             self._inside = inside.read(self.trace, self.place)
         return self._inside
 
@@ -240,6 +248,8 @@ TEXTS: Final[dict[str, Callable[[TextTest], Holds]]] = {
     "sqlstate": _of_messages(sqlstates_of, lambda told: told.sqlstates),
     "error": _of_messages(errors_of, lambda told: told.errors),
     "sql": _of_messages(sql_of, lambda told: told.sql),
+    "like": _of_messages(sql_of, lambda told: told.sql),
+    "fingerprint": _of_messages(sql_of, lambda told: told.sql),
 }
 """Text words, the dearest last."""
 NUMBERS: Final[dict[str, Callable[[Subject], float]]] = {

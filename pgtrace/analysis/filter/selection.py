@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.analysis.details import NotKept
-from pgtrace.analysis.filter.facts import NUMBERS, TEXTS, Holds, Subject
+from pgtrace.analysis.filter.facts import NUMBERS, TEXTS, Holds, Subject, Unread
 from pgtrace.analysis.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.analysis.rows import Kind
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import TooCostly
 
 if TYPE_CHECKING:
+    from pgtrace.analysis.filter.inside import Inside
     from pgtrace.analysis.trace import Trace
 
 _COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
@@ -35,14 +36,19 @@ class Selection:
 
     def holds(self, place: int) -> bool:
         """Whether the row at that place is selected; a mark or a gap never is. Raises FilterError where an expression costs too much."""
-        subject = Subject(self.trace, place)
-        if subject.shape.kind in _NEVER:
-            return False
+        return self._asked(Subject(self.trace, place))
+
+    def asked(self, place: int, told: Inside | None = None) -> bool | None:
+        """The same, None where only its messages would say; `told` is what they say, where they have been read. Raises FilterError."""
         try:
-            return self._test(subject)
-        except NotKept:
-            self.undecided += 1
-            return False
+            return self._asked(Subject(self.trace, place, told, reads=False))
+        except Unread:
+            return None
+
+    def lost(self) -> bool:
+        """A row's messages would have decided and are no longer kept: it is not selected."""
+        self.undecided += 1
+        return False
 
     def selects(self, place: int) -> bool:
         """Whether the row at that place is a round trip and selected: what counters are summed over. Raises FilterError."""
@@ -56,6 +62,14 @@ class Selection:
     def places(self) -> Iterator[int]:
         """The places of all selected rows, rising. Raises FilterError."""
         return filter(self.holds, range(len(self.trace.rows)))
+
+    def _asked(self, subject: Subject) -> bool:
+        if subject.shape.kind in _NEVER:
+            return False
+        try:
+            return self._test(subject)
+        except NotKept:
+            return self.lost()
 
     def _compiled(self, node: Node) -> tuple[Holds, int]:
         """The function of a part, and its cost."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Final
 
+from pgtrace import sqltext
 from pgtrace.analysis.filter.words import Kind, Word
 from pgtrace.protocol import codes
 from pgtrace.regex.automaton import Pattern
@@ -32,6 +33,7 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
 }
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{1,16}")
 _CONNECTION: Final = re.compile(r"(?:([a-z]+):)?c?(\d{1,9})", re.IGNORECASE)
 
 
@@ -60,6 +62,10 @@ def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
         return contains(value)
     if word.kind is Kind.LETTER:
         return _ends_in(_letter(word, value))
+    if word.kind is Kind.STATEMENT:
+        return _is_like(sqltext.normalise(value))
+    if word.kind is Kind.FINGERPRINT:
+        return _is_known_by(value.lower())
     if word.kind is Kind.MESSAGE:
         value = _message(value)
     elif word.kind is Kind.CONNECTION:
@@ -85,6 +91,16 @@ def _matches(value: str) -> Callable[[str], bool]:
         return Pattern(value).search
     except BadPattern as error:
         raise BadValue(error.reason, error.position) from None
+
+
+def _is_like(normalised: str) -> Callable[[str], bool]:
+    return lambda found: sqltext.normalise(found) == normalised
+
+
+def _is_known_by(beginning: str) -> Callable[[str], bool]:
+    if not _FINGERPRINT.fullmatch(beginning):
+        raise BadValue(f"`{beginning}` is no fingerprint: up to 16 digits and letters from a to f")
+    return lambda found: sqltext.fingerprint(found).startswith(beginning)
 
 
 def _ends_in(letter: str) -> Callable[[str], bool]:

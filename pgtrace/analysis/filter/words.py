@@ -23,6 +23,10 @@ class Kind(enum.Enum):
     NUMBER = enum.auto()
     CONNECTION = enum.auto()
     """`2`, or `b:2` for the second of several files."""
+    STATEMENT = enum.auto()
+    """A statement, whatever its values and white space."""
+    FINGERPRINT = enum.auto()
+    """The fingerprint of a statement, or the beginning of it."""
     LETTER = enum.auto()
     """One letter of a few, or the word it begins."""
 
@@ -33,6 +37,8 @@ COMPARED: Final = {
     Kind.MESSAGE: (":", "~"),
     Kind.NUMBER: (":", "<", "<=", ">", ">="),
     Kind.CONNECTION: (":",),
+    Kind.STATEMENT: (":",),
+    Kind.FINGERPRINT: (":",),
     Kind.LETTER: (":",),
 }
 """The operators of each kind; `=` is `:`."""
@@ -56,6 +62,18 @@ _ALL: Final = (
     Word("driver", Kind.NAME, "the client library of its connection, as identified; `unknown` is one too", "driver:asyncpg"),
     Word("conn", Kind.CONNECTION, "the number of its connection, with the file's letter where there are several", "conn:2"),
     Word("sql", Kind.TEXT, "the SQL of a statement it carries a message of", 'sql ~ "^select .* for update"'),
+    Word(
+        "like",
+        Kind.STATEMENT,
+        "a statement of it that is this one but for values and white space",
+        'like:"SELECT * FROM users WHERE id = 7"',
+    ),
+    Word(
+        "fingerprint",
+        Kind.FINGERPRINT,
+        "what `stats --json` tells a statement of it by, whatever its values; its beginning is enough",
+        "fingerprint:1f0c",
+    ),
     Word("stmt", Kind.NAME, "the name of a prepared statement one of its messages is about", "stmt ~ ^__asyncpg_"),
     Word("type", Kind.MESSAGE, "one of its messages, by the manual's name", "type:Describe"),
     Word("sqlstate", Kind.NAME, "the SQLSTATE of one of its errors", "sqlstate ~ ^23"),

@@ -20,8 +20,8 @@ from pgtrace.analysis.rows import Row
 from pgtrace.report import about
 from pgtrace.tui import lines, rates, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.filtering import of_connection
 from pgtrace.tui.keys import bindings
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number
 
 _IDLE_TOO_LONG_NS = 1_000_000_000
@@ -133,8 +133,8 @@ class Connections(TablePane[Standing]):
     def first(self, item: Standing) -> bool:
         return item.is_open
 
-    def selection(self, item: Standing) -> Selection | None:
-        return Selection(connection=item.connection.index)
+    def filter(self, item: Standing) -> str:
+        return of_connection(item.name)
 
     def offers(self) -> list[Offer]:
         item = self.item

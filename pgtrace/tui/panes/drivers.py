@@ -20,9 +20,9 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.report import about
 from pgtrace.tui import lines, rowtext, totals
 from pgtrace.tui.definitions import DEFINITIONS
+from pgtrace.tui.filtering import of_driver
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Chosen, Hints, ListWidget
 
@@ -163,7 +163,7 @@ class Drivers(ListWidget):
     def open(self) -> None:
         drivers = self.view.snapshot.drivers
         if drivers:
-            self.post_message(Chosen(Selection(driver=drivers[self.chosen].driver)))
+            self.post_message(Chosen(of_driver(drivers[self.chosen].driver)))
 
     def action_open(self) -> None:
         self.open()

@@ -16,9 +16,9 @@ from pgtrace.analysis.findings.kind import ROUND_TRIPS, Evidence, Finding
 from pgtrace.report import advice
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.filtering import of_connection
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line, blank, rule
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Chosen, Hints, ListWidget
 
@@ -106,7 +106,7 @@ class Findings(ListWidget):
         if finding is not None and finding.evidence:
             self.moved()
             places = tuple(evidence.place for evidence in finding.evidence)
-            self.post_message(Chosen(Selection(connection=self.view.trace.rows[places[0]].connection), places))
+            self.post_message(Chosen(of_connection(self.view.connection_name(self.view.trace.rows[places[0]].connection)), places))
 
     def action_open(self) -> None:
         self.open()

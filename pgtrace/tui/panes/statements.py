@@ -15,13 +15,13 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.analysis.describe import counted
-from pgtrace.analysis.statements import NAMES_KEPT, OTHER, Group
+from pgtrace.analysis.statements import NAMES_KEPT, Group
 from pgtrace.analysis.trace import StatementView
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.filtering import of_driver, of_group
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
 from pgtrace.tui.widgets import Hints
 
@@ -149,11 +149,9 @@ class Statements(TablePane[StatementView]):
         self._together = not self._together
         self.gather_anew()
 
-    def selection(self, item: StatementView) -> Selection | None:
-        if item.group.sql == OTHER:
-            return None
-        driver = None if self._together else item.driver
-        return Selection(driver=driver, group=item.group.number, sql=item.group.sql)
+    def filter(self, item: StatementView) -> str:
+        found = of_group(item.group)
+        return f"{of_driver(item.driver)} {found}" if found and not self._together else found
 
     def offers(self) -> list[Offer]:
         item = self.item

@@ -16,9 +16,9 @@ from pgtrace.analysis.describe import counted
 from pgtrace.analysis.transactions import LOST, UNSEEN, Transaction
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.filtering import of_connection
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
-from pgtrace.tui.listing import Selection
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number, wrapped
 from pgtrace.tui.theme import Pen
 from pgtrace.tui.widgets import Chosen
@@ -100,8 +100,11 @@ class Transactions(TablePane[Transaction]):
     def first(self, item: Transaction) -> bool:
         return item.is_open
 
-    def selection(self, item: Transaction) -> Selection | None:
-        return Selection(connection=item.connection, transaction=item)
+    def filter(self, item: Transaction) -> str:
+        return f"{self._of_connection(item)} rt >= {item.first + 1}" + ("" if item.is_open else f" rt <= {item.last + 1}")
+
+    def _of_connection(self, item: Transaction) -> str:
+        return of_connection(self.view.connection_name(item.connection))
 
     def offers(self) -> list[Offer]:
         item = self.item
@@ -110,7 +113,7 @@ class Transactions(TablePane[Transaction]):
     def action_connection(self) -> None:
         """All of its connection."""
         if self.item is not None:
-            self.post_message(Chosen(Selection(connection=self.item.connection)))
+            self.post_message(Chosen(self._of_connection(self.item)))
 
     def note(self) -> str:
         let_go = self.view.survey.transactions.let_go

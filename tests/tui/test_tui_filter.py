@@ -1,0 +1,312 @@
+"""The filter line: the list narrows while one types, keys and panes write their filter there, what is wrong changes nothing, and esc goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+import screens
+from driving import Drive, Driven
+from rich.cells import cell_len
+from wire_recording import Recording, checkout, done, query, ready
+
+from pgtrace.analysis.filter import inside
+from pgtrace.tui.theme import MONO
+from pgtrace.tui.view import View
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+def tabs(lines: list[str]) -> str:
+    return next(line for line in lines if line.startswith(" 1 Time")).rstrip()
+
+
+def drawn(driven: Driven, role: str) -> str:
+    style = driven.app.view.pen.style(role)
+    return "".join(segment.text for strip in driven.app.screen._compositor.render_strips() for segment in strip if segment.style == style)
+
+
+async def typed(driven: Driven, text: str, *, rest: bool = True) -> list[str]:
+    """Type a text; with `rest` the keys have rested afterwards."""
+    names = {" ": "space", "/": "slash", "\\": "backslash"}
+    lines = await driven.press(*(names.get(one, one) for one in text))
+    if rest:
+        driven.main.look()
+        lines = await driven.lines()
+    return lines
+
+
+def shown(driven: Driven) -> list[int]:
+    listing = driven.app.view.listing
+    return [place for index in range(len(listing)) for place in listing[index].places]
+
+
+async def test_the_list_narrows_when_the_keys_rest(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        rows = len(driven.app.view.trace.rows)
+        await typed(driven, "/conn:2", rest=False)
+        assert driven.main.footer.display is False
+        for _ in range(200):
+            if not driven.app.view.listing.filtering.everything:
+                break
+            await asyncio.sleep(0.01)
+        lines = await driven.lines()
+        matching = driven.app.view.listing.matching
+        assert 0 < matching < rows
+        assert tabs(lines).endswith(f"/ conn:2  {matching} of {rows}")
+        assert {driven.app.view.trace.rows[place].connection for place in shown(driven)} == {1}
+        assert lines[-1].startswith(" / conn:2 ")
+
+
+async def test_enter_keeps_and_escape_goes_back_one_step(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        before = await driven.press("j", "j", "j", "j")
+        everything = shown(driven)
+        await typed(driven, "/conn:1")
+        await driven.press("enter")
+        first = shown(driven)
+        assert first != everything
+        await typed(driven, "/ error")
+        assert shown(driven) != first
+        await driven.press("escape")
+        assert shown(driven) == first
+        assert driven.app.view.listing.filtering.text == "conn:1"
+        await typed(driven, "/ tx")
+        await driven.press("enter")
+        assert driven.app.view.listing.filtering.text == "conn:1 tx"
+        await driven.press("escape")
+        assert shown(driven) == first
+        assert await driven.press("escape") == before
+        await typed(driven, "/users", rest=False)
+        await driven.press("enter", "escape")
+        assert await driven.lines() == before
+
+
+async def test_bare_words_search_the_sql(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await typed(driven, "/users", rest=False)
+        await driven.press("enter")
+        rows = driven.app.view.trace.rows
+        assert shown(driven)
+        assert all("users" in rows[place].label.sql for place in shown(driven))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+async def test_what_it_looks_like_with_completions(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    async with drive(shop, size) as driven:
+        screens.check(f"filter-{size[0]}x{size[1]}", await typed(driven, "/conn:2 d"))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+async def test_what_it_looks_like_when_it_is_wrong(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    async with drive(shop, size) as driven:
+        screens.check(f"filter-wrong-{size[0]}x{size[1]}", await typed(driven, "/conn:2 and dept > 1"))
+
+
+async def test_a_wrong_filter_keeps_the_last_good_list(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await typed(driven, "/conn:2")
+        good = shown(driven)
+        lines = await typed(driven, " and dept > 1")
+        assert shown(driven) == good
+        assert drawn(driven, "wrong") == "dept"
+        at = lines[-1].index("dept")
+        assert lines[-2][at:].startswith("`dept` is no word here, `depth` is one")
+        await driven.press("enter")
+        assert driven.main.prompt.asking is not None
+        assert "conn:2" in tabs(await driven.lines())
+        await driven.press("escape")
+        assert driven.app.view.listing.filtering.everything
+
+
+async def test_what_is_still_being_typed_is_not_called_wrong(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await typed(driven, "/driver:")
+        assert drawn(driven, "wrong") == ""
+        assert any(line.startswith("   asyncpg ") for line in lines)
+        await driven.press("enter")
+        assert "needs a value" in (await driven.lines())[-2]
+
+
+async def test_tab_completes_words_then_values_that_occur(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        view = driven.app.view
+        lines = await typed(driven, "/dr")
+        assert lines[-5].startswith("   driver:       ")
+        assert {"asyncpg", "psycopg"} <= set(lines[-5].split())
+        lines = await driven.press("tab")
+        assert lines[-1].startswith(" / driver: ")
+        choices = driven.main.prompt._shown
+        numbers = {choice.text: int(choice.aside) for choice in choices}
+        await driven.press("tab", "enter")
+        first = choices[0].text
+        assert view.listing.filtering.text == f"driver:{first}"
+        trips = [place for place in shown(driven) if view.trace.rows[place].is_round_trip and not view.trace.rows[place].is_open]
+        assert len(trips) == numbers[first]
+
+
+async def test_history_by_up_and_down(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        for text in ("error", "tx", "error"):
+            await driven.press("slash", "ctrl+u")
+            await typed(driven, text)
+            await driven.press("enter")
+        await driven.press("slash", "up")
+        assert (await driven.lines())[-1].startswith(" / error ")
+        assert (await driven.press("up"))[-1].startswith(" / tx ")
+        assert (await driven.press("up"))[-1].startswith(" / tx ")
+        await driven.press("enter")
+        assert driven.app.view.listing.filtering.text == "tx"
+
+
+async def test_c_and_C_write_their_filter_and_take_it_back(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        text = driven.app.view.listing.filtering
+        await driven.press("n", "c")
+        assert text.text == "conn:2"
+        assert (await driven.press("slash"))[-1].startswith(" / conn:2 ")
+        await typed(driven, " tx")
+        await driven.press("enter")
+        assert text.text == "conn:2 tx"
+        await driven.press("c")
+        assert text.text == "conn:2"
+        await driven.press("c")
+        assert text.text == "conn:2 tx"
+        await driven.press("C")
+        assert text.text.startswith("driver:")
+        await driven.press("C", "escape", "escape")
+        assert text.everything
+
+
+async def test_dimmed_rows_stay_and_n_walks_the_matches(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, palette=MONO) as driven:
+        view = driven.app.view
+        everything = shown(driven)
+        assert "has no use here" in (await driven.press("\\"))[-1]
+        await typed(driven, "/users", rest=False)
+        await driven.press("enter")
+        matching = shown(driven)
+        lines = await driven.press("backslash", "g")
+        assert shown(driven) == everything
+        assert "n next match" in lines[-1]
+        assert sum(line.startswith("/") for line in lines) == len(matching)
+        assert tabs(lines).endswith(f"{len(matching)} of {len(everything)}")
+        walked = []
+        while "no further match" not in (await driven.press("n"))[-1]:
+            walked.append(driven.main.timeline.place)
+        assert walked == matching
+        await driven.press("N")
+        assert driven.main.timeline.place == matching[-2]
+        await driven.press("backslash")
+        assert shown(driven) == matching
+        assert view.trace.rows[driven.main.timeline.place].label.sql.count("users")
+
+
+async def test_nothing_matches_and_says_so(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await typed(driven, "/ms > 100000")
+        assert any(line.strip() == "no round trip matches; esc shows all" for line in lines)
+        assert {cell_len(line) for line in lines} == {120}
+        lines = await driven.press("enter")
+        assert "0 of " in tabs(lines)
+        await driven.press("c", "y", "n", "x", "X", "enter")
+        await driven.press("escape")
+        assert driven.app.view.listing.filtering.everything
+
+
+async def test_a_click_on_the_filter_edits_it(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        lines = await driven.press("n", "c")
+        row = next(number for number, line in enumerate(lines) if line.startswith(" 1 Time"))
+        await driven.pilot.click(offset=(lines[row].index("/ conn:2") + 3, row))
+        assert (await driven.lines())[-1].startswith(" / conn:2 ")
+
+
+async def test_rows_come_and_go_as_they_complete(recording: Recording, drive: Drive) -> None:
+    """A round trip matches as far as it is known; complete, it is asked again."""
+    checkout(recording)
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        await typed(driven, "/rows:0 conn:1")
+        await driven.press("enter")
+        before = shown(driven)
+        recording.send(1, query("SELECT 1"))
+        await driven.arrived(recording)
+        assert len(shown(driven)) == len(before) + 1
+        recording.answer(1, b"T\0\0\0\x06\0\0" + b"D\0\0\0\x06\0\0" + done("SELECT 1") + ready())
+        await driven.arrived(recording)
+        assert shown(driven) == before
+
+
+def test_a_row_is_read_a_few_messages_at_a_time(recording: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline of many statements: no slice reads more of it than it may, and the answer is that of `show`."""
+    connection = recording.connect("asyncpg")
+    pipeline = b"".join(
+        b"P" + (len(text) + 8).to_bytes(4, "big") + b"\0" + text + b"\0\0\0"
+        for text in (f"SELECT {number} FROM t{number}".encode() for number in range(1500))
+    )
+    recording.trip(connection, pipeline + b"S\0\0\0\4", b"1\0\0\0\4" * 1500 + ready())
+    recording.flush()
+    view: View = view_of(recording)  # type: ignore[operator]
+    view.trace.update()
+    read = [0]
+    reading = inside.reading
+
+    def counted(trace: object, place: int) -> object:
+        for told in reading(trace, place):  # type: ignore[arg-type]
+            read[0] += 1
+            yield told
+
+    monkeypatch.setattr(inside, "reading", counted)
+    view.listing.choose("t1499")
+    slices = 0
+    while view.listing.behind:
+        before = read[0]
+        view.listing.sync(0.0)
+        assert read[0] - before <= 256
+        slices += 1
+    assert slices > 8
+    assert view.listing.matching == 1
+
+
+def test_a_hundred_thousand_rows_never_block_a_tick(recording: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: with no time at all, each slice asks a handful of rows and goes on with the next ones."""
+    connection = recording.connect("asyncpg")
+    for number in range(100_000):
+        recording.trip(connection, query(f"SELECT {number % 100}"), done("SELECT 1") + ready())
+    recording.flush()
+    view: View = view_of(recording)  # type: ignore[operator]
+    while view.trace.update():
+        pass
+    asked = [0]
+    inner = view.listing.filtering.asked
+
+    def counted(place: int) -> bool | None:
+        asked[0] += 1
+        return inner(place)
+
+    monkeypatch.setattr(view.listing.filtering, "asked", counted)
+    view.listing.choose('sql:"SELECT 7" or stmt:x')
+    for _ in range(100):
+        before = asked[0]
+        view.listing.sync(-1.0)
+        assert asked[0] - before <= 32
+    view.listing.sync()
+    assert asked[0] == len(view.trace.rows)
+    assert view.listing.matching == 11_000
+
+
+async def test_an_expression_that_takes_too_long_is_given_up_and_said(recording: Recording, drive: Drive) -> None:
+    connection = recording.connect("asyncpg")
+    text = "".join(random.Random(1).choices("ab", k=12_000))
+    recording.trip(connection, query(f"SELECT '{text}'"), done("SELECT 1") + ready())
+    recording.flush()
+    async with drive(recording) as driven:
+        everything = shown(driven)
+        await typed(driven, '/sql ~ "(a|b)*a(a|b){12}c"', rest=False)
+        lines = await driven.press("enter")
+        driven.app.view.sync()
+        lines = await driven.lines()
+        assert "the filter is off: this expression takes too long" in lines[-1]
+        assert shown(driven) == everything
