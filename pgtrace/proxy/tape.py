@@ -30,7 +30,7 @@ from pgtrace.protocol.codes import BACKEND
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding
 
-ROOM_BYTES: Final = 16 * 1024 * 1024
+ROOM_BYTES: Final = 32 * 1024 * 1024
 """Bytes that may wait for the disk, objects included."""
 BATCH_BYTES: Final = 1024 * 1024
 ITEM_BYTES: Final = 160

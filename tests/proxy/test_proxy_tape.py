@@ -123,7 +123,7 @@ def test_what_waits_is_bounded_and_what_does_not_fit_is_a_gap(loop):
     assert loop.tape.waiting_bytes == 0
     loop.disk.go_on.clear()
     chunk = bytes(1 << 20)
-    for _ in range(40):
+    for _ in range(56):
         loop.read(BACKEND, chunk)
         loop.tape.turn()
     assert loop.tape.waiting_bytes < tape_module.ROOM_BYTES + 2 * len(chunk)
@@ -141,7 +141,7 @@ def test_what_waits_is_bounded_and_what_does_not_fit_is_a_gap(loop):
     assert [mark.name for mark in of_kind(found, Mark)] == ["still recorded"]
     last = of_kind(found, Data)[-1]
     assert last.data == b"goes on"
-    assert last.offset == len(READY) + 40 * len(chunk)
+    assert last.offset == len(READY) + 56 * len(chunk)
     assert [type(record) for record in found].index(Gap) < found.index(last)
     assert loop.tape.waiting_bytes == 0
 
