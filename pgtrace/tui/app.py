@@ -116,6 +116,7 @@ class PgTraceApp(App[None]):
 
     def on_unmount(self) -> None:
         """Remember how the screen was left."""
+        self.view.counted.close()
         self.main.remember(self.remembered)
         self.remembered.save()
 

@@ -62,6 +62,8 @@ class Filtering:
         """`driver` tells the driver of a connection, at little cost."""
         self.trace = trace
         self.text = ""
+        self.turn = 0
+        """Another one whenever a filter is chosen."""
         self._driver = driver
         self._filter = language.parse("")
         self._selection = self._filter.over(trace)
@@ -79,6 +81,7 @@ class Filtering:
         text = text.strip()
         self._filter = language.parse(text)
         self.text = text
+        self.turn += 1
         self._asks_who = bool(_WHO & _words(self._filter.tree))
         self.begin()
 

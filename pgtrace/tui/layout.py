@@ -105,6 +105,7 @@ class Layout(Screen[None]):
             self.set_class(not shares.fits, "-too-small")
             self.totals.narrow = self.tabs.narrow = shares.narrow
             self.tabs.active = self.pane
+            self.totals.follows_filter = self.pane == "timeline"
             self.totals.styles.height = shares.totals
             if shares.inspector:
                 self.inspector.share_out(width, shares.inspector, alone=shares.inspector_alone)

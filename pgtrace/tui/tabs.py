@@ -40,14 +40,15 @@ PANES = (
 )
 
 
-def shown(view: View, room: int) -> tuple[str, str]:
-    """What of the trace is listed, in that many cells: filter or fold, and its role. How many rows are left is never cut off."""
+def shown(view: View, room: int, *, followed: bool = True) -> tuple[str, str]:
+    """What of the trace is listed, in that many cells: filter or fold, and its role. How many rows are left is never cut off; a pane that is about
+    all of them says where the filter is."""
     listing = view.listing
     if listing.filtering.everything:
         return (f"fold {listing.fold}" if len(listing) and listing.fold != "none" else ""), "dim"
-    left = f"  {listing.matching} of {listing.rows}"
+    left = f"  {listing.matching} of {listing.rows}" if followed else "  in pane 1"
     text = rowtext.plain(listing.filtering.text, max(0, room - len(left) - 2))
-    return cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention"
+    return cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention" if followed else "dim"
 
 
 class Tabs(LineWidget):
@@ -67,7 +68,7 @@ class Tabs(LineWidget):
                 line.add(f" {len(self.view.snapshot.findings)}", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
-        text, role = shown(self.view, line.room - 2)
+        text, role = shown(self.view, line.room - 2, followed=self.active == "timeline")
         self._filter = width - cells(text) - 1 if text.startswith("/") else width
         if cells(text) + 1 < line.room:
             line.to(width - cells(text) - 1).add(text, role)

@@ -1,6 +1,8 @@
 """The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare. Where there is but one
 driver, the first line has its name.
 
+While a filter is in force they count what matches it, and say so; beside a pane that is about everything they do not.
+
 On a narrow screen the same counters are words on one line. Every number is a counter of the contract.
 """
 
@@ -18,6 +20,9 @@ from pgtrace.tui.lines import Line
 from pgtrace.tui.widgets import LineWidget
 
 _NAME_CELLS: Final = 9
+
+_FILTERED: Final = "filtered"
+_COUNTING: Final = "counting …"
 
 Cell = Callable[[int, Counters], str]
 
@@ -49,24 +54,45 @@ class Totals(LineWidget):
 
     narrow = False
     driver_rows = True
+    follows_filter = True
+    """Whether what is on display beside it does."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         if self.narrow:
             return [self._words(width)]
         snapshot = self.view.snapshot
+        sums = self.view.counted.sums
+        filtered = self._is_filtered
         head = Line(self.view.pen, width, "head").to(1 + _NAME_CELLS)
         for title, cells, _, _ in _TABLE:
             head.add(title, "dim", cells, right=True)
-        drawn = [
-            head.strip(),
-            self._line(self.view.all_name, snapshot.connections, snapshot.totals, width, "text", lower_bound=snapshot.gaps > 0),
-        ]
+        drawn = [head.strip()]
+        if filtered and sums is None:
+            drawn.append(Line(self.view.pen, width).add(" ").add(_FILTERED, "text", _NAME_CELLS).add(_COUNTING, "dim").strip())
+        else:
+            told = (sums.connections, sums.totals) if filtered and sums is not None else (snapshot.connections, snapshot.totals)
+            drawn.append(self._line(self._sum_name, *told, width, "text", lower_bound=snapshot.gaps > 0))
         drivers = sorted(snapshot.drivers, key=lambda one: -one.counters.round_trips)
         for driver in drivers[:DRIVER_LINES] if height > 2 else ():
-            drawn.append(self._line(driver.driver, driver.connections, driver.counters, width, "dim"))
+            own = (driver.connections, driver.counters)
+            if filtered and sums is None:
+                drawn.append(Line(self.view.pen, width).add(" ").add(rowtext.plain(driver.driver, _NAME_CELLS - 1), "dim").strip())
+                continue
+            if filtered and sums is not None:
+                own = sums.drivers.get(driver.driver, (0, Counters()))
+            drawn.append(self._line(driver.driver, *own, width, "dim"))
         if len(drivers) > DRIVER_LINES:
             drawn.append(Line(self.view.pen, width).add(f" + {len(drivers) - DRIVER_LINES} more", "dim").strip())
         return drawn
+
+    @property
+    def _is_filtered(self) -> bool:
+        """Whether what is counted is what matches the filter: the other panes are about everything."""
+        return self.follows_filter and not self.view.listing.filtering.everything
+
+    @property
+    def _sum_name(self) -> str:
+        return _FILTERED if self._is_filtered else self.view.all_name
 
     def _line(self, name: str, connections: int, counters: Counters, width: int, role: str, *, lower_bound: bool = False) -> Strip:
         line = Line(self.view.pen, width).add(" ").add(rowtext.plain(name, _NAME_CELLS - 1), role, _NAME_CELLS)
@@ -81,7 +107,10 @@ class Totals(LineWidget):
 
     def _words(self, width: int) -> Strip:
         """Counters as words; where not all fit, those left out are the ones that are needed least."""
-        c = self.view.snapshot.totals
+        sums = self.view.counted.sums
+        if self._is_filtered and sums is None:
+            return Line(self.view.pen, width).add(f" {_FILTERED}  ").add(_COUNTING, "dim").strip()
+        c = sums.totals if self._is_filtered and sums is not None else self.view.snapshot.totals
         at_least = "≥" if self.view.snapshot.gaps else ""
         told = {
             "rt": (c.round_trips, "strong"),
@@ -97,7 +126,7 @@ class Totals(LineWidget):
         line = Line(self.view.pen, width)
         for word, (number, role) in told.items():
             line.add(" ").add(f"{at_least}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
-        name = rowtext.plain(self.view.all_name, _NAME_CELLS - 1)
+        name = rowtext.plain(self._sum_name, _NAME_CELLS - 1)
         if name != "all" and len(name) + 2 <= line.room:
             line.to(width - len(name) - 1).add(name, "dim")
         return line.strip()

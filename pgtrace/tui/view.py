@@ -23,6 +23,7 @@ from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
 from pgtrace.errors import FilterError
 from pgtrace.recorder import Recorder
+from pgtrace.tui.counted import Counted
 from pgtrace.tui.listing import Item, Listing
 from pgtrace.tui.rates import Rates
 from pgtrace.tui.source import Source
@@ -91,6 +92,8 @@ class View:
     snapshot: Snapshot = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
+    counted: Counted = field(init=False)
+    """The sums over what matches the filter."""
     occurring: Occurring = field(init=False)
     """What the filter line completes with."""
     given_up: FilterError | None = None
@@ -126,6 +129,7 @@ class View:
     def __post_init__(self) -> None:
         self.listing = Listing(self.trace, self.driver)
         self.survey = Survey(self.trace, self.driver)
+        self.counted = Counted(self.listing)
         self.occurring = Occurring(self.trace)
         self.advice = Advice(self.trace)
         self.rates = Rates()
@@ -154,6 +158,7 @@ class View:
         self.growing = growing
         if not self.paused:
             changed |= self.sync()
+            changed |= self.counted.advance(now_s)
         self._stale |= changed or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False

@@ -11,7 +11,8 @@ from driving import Drive, Driven
 from rich.cells import cell_len
 from wire_recording import Recording, checkout, done, query, ready
 
-from pgtrace.analysis.filter import inside
+from pgtrace.analysis.filter import inside, parse
+from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.tui.theme import MONO
 from pgtrace.tui.view import View
 
@@ -33,6 +34,9 @@ async def typed(driven: Driven, text: str, *, rest: bool = True) -> list[str]:
     lines = await driven.press(*(names.get(one, one) for one in text))
     if rest:
         driven.main.look()
+        view = driven.app.view
+        while view.counted.sums is None and not view.listing.filtering.everything:
+            view.counted.advance(0.0)
         lines = await driven.lines()
     return lines
 
@@ -310,3 +314,63 @@ async def test_an_expression_that_takes_too_long_is_given_up_and_said(recording:
         lines = await driven.lines()
         assert "the filter is off: this expression takes too long" in lines[-1]
         assert shown(driven) == everything
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+async def test_totals_say_that_they_are_filtered_and_are_those_of_stats(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    async with drive(shop, size) as driven:
+        view = driven.app.view
+        before = await driven.lines()
+        await typed(driven, "/conn:2", rest=False)
+        lines = await driven.press("enter")
+        assert any("filtered" in line and "counting …" in line for line in lines[:4])
+        while view.counted.sums is None:
+            view.counted.advance(0.0)
+        counted = CountedTrace(parse("conn:2").over(view.trace))
+        while counted.update():
+            pass
+        expected = counted.totals()
+        drivers = {driver: (number, counters) for driver, number, counters in counted.drivers()}
+        counted.close()
+        assert view.counted.sums == (1, expected, drivers)
+        lines = await driven.lines()
+        line = next(line for line in lines if "filtered" in line)
+        assert "counting" not in line
+        assert str(expected.round_trips) in line.split()
+        lines = await driven.press("2")
+        assert not any("filtered" in line for line in lines[:4])
+        assert tabs(lines).endswith("/ conn:2  in pane 1")
+        await driven.press("1", "escape")
+        assert (await driven.lines())[1:6] == before[1:6]
+
+
+def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, view_of: object) -> None:
+    for _ in range(2000):
+        shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+    shop.flush()
+    view: View = view_of(shop, live=True)  # type: ignore[operator]
+    while view.trace.update():
+        pass
+    view.sync()
+    view.listing.choose("conn:1")
+    while view.listing.behind:
+        view.sync()
+    slices = 0
+    while not view.counted.advance(0.0, 0.0):
+        slices += 1
+    assert slices > 3
+    assert view.counted.sums is not None
+    before = view.counted.sums.totals.round_trips
+    shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+    shop.flush()
+    while view.trace.update():
+        pass
+    view.sync()
+    assert not view.counted.advance(0.1)
+    now_s = 1000.0
+    while not view.counted.advance(now_s):
+        pass
+    assert view.counted.sums.totals.round_trips == before + 1
+    view.listing.choose("")
+    assert view.counted.advance(now_s)
+    assert view.counted.sums is None

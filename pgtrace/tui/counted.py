@@ -1,0 +1,102 @@
+"""The counters of what matches the filter, added up by and by.
+
+They are those of `stats --filter`: exact sums over the selected round trips, which only a second reading of the captures has (analysis/filter/counting.py).
+Which rows are selected the listing knows already, so nothing is asked twice. A few milliseconds a tick are spent on it; until the first sums are complete
+there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.filter import Selection, parse
+from pgtrace.analysis.filter.counting import CountedTrace
+from pgtrace.errors import PgTraceError
+
+if TYPE_CHECKING:
+    from pgtrace.analysis.trace import Trace
+    from pgtrace.tui.listing import Listing
+
+BUDGET_S: Final = 0.008
+_AGAIN_S: Final = 1.0
+
+
+class Sums(NamedTuple):
+    """What the filter selects, added up."""
+
+    connections: int
+    totals: Counters
+    drivers: dict[str, tuple[int, Counters]]
+    """Connections and counters by driver."""
+
+
+class _Listed(Selection):
+    """The selection of which a listing knows the rows."""
+
+    def __init__(self, text: str, trace: Trace, places: array[int]) -> None:
+        super().__init__(text, parse("").tree, trace)
+        self._places = places
+
+    def holds(self, place: int) -> bool:
+        at = bisect_left(self._places, place)
+        return at < len(self._places) and self._places[at] == place
+
+
+class Counted:
+    """The sums over what a listing selects, kept up to date."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.sums: Sums | None = None
+        self._listing = listing
+        self._of: tuple[str, int] = ("", 0)  # the filter and its turn: another one begins anew
+        self._rows = -1  # rows there were when the latest sums were begun
+        self._work: CountedTrace | None = None
+        self._took_s = 0.0
+        self._next_s = 0.0
+
+    def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
+        """Go on adding up; whether there are new sums, or none any more."""
+        listing = self._listing
+        known = (listing.filtering.text, listing.filtering.turn)
+        changed = False
+        if known != self._of:
+            self._of, self._rows, self._next_s = known, -1, 0.0
+            self.close()
+            changed, self.sums = self.sums is not None, None
+        if listing.filtering.everything:
+            return changed
+        if self._work is None:
+            if listing.behind or listing.rows == self._rows or now_s < self._next_s:
+                return changed
+            self._rows, self._took_s = listing.rows, 0.0
+            try:
+                self._work = CountedTrace(_Listed(known[0], listing.trace, listing.all_places()))
+            except (PgTraceError, OSError):
+                return changed
+        return self._go_on(self._work, now_s, budget_s) or changed
+
+    def close(self) -> None:
+        """Let go of what is being read."""
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    def _go_on(self, work: CountedTrace, now_s: float, budget_s: float) -> bool:
+        began = time.perf_counter()
+        try:
+            more = work.update(budget_s)
+        except (PgTraceError, OSError):  # the beginning of the capture is no longer kept
+            self.close()
+            return False
+        self._took_s += time.perf_counter() - began
+        if more and len(work.rows) <= self._rows:  # of a capture that grows, only as far as the rows that are known
+            return False
+        drivers = {driver: (connections, counters) for driver, connections, counters in work.drivers()}
+        self.sums = Sums(len(work.counted_connections()), work.totals(), drivers)
+        self.close()
+        self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)
+        return True
