@@ -39,6 +39,7 @@ from pgtrace.report.stats import as_dict
 END = DriverTls("end")
 LOGIN = {"user": "postgres", "dbname": "postgres", "host": "localhost"}
 CONNECTED = "in"
+SLEEPING = "select 1 from pg_stat_activity where pid = %s and wait_event = 'PgSleep'"
 Login = Callable[[int, str, str, "Context | None"], str]
 
 
@@ -299,6 +300,31 @@ def test_a_cancel_through_tls(tls_server):
         assert trace.connections[1].cancels == 0
         assert trace.connections[1].facts["tls.frontend"] == "TLSv1.3"
         trace.close()
+
+
+@pytest.mark.parametrize("query", [b"select pg_sleep(20)", b"select 1"], ids=["runs", "is about to end"])
+@pytest.mark.parametrize(("encrypted", "certificate"), [(False, "none"), (True, "made"), (True, "pass")])
+def test_a_cancel_never_reaches_the_next_query(encrypted: bool, certificate: str, query: bytes, tls_server):
+    """Whoever has waited for the end of a cancel's connection can go on: it was carried out, or it came too late for good."""
+    tls = {"none": DriverTls(), "made": END, "pass": DriverTls("pass")}[certificate]
+    with (
+        before(tls_server, "disable", tls) as recorder,
+        psycopg.connect(
+            port=recorder.port, password=tls_server.password, sslmode="require" if encrypted else "disable", autocommit=True, **LOGIN
+        ) as connection,
+        psycopg.connect(tls_server.url(), autocommit=True) as watching,
+    ):
+        for number in range(25):
+            connection.pgconn.send_query(query)
+            while b"sleep" in query and not watching.execute(SLEEPING, (connection.info.backend_pid,)).fetchone():
+                pass  # a cancel that overtakes its query has no effect, on one wire too
+            connection.cancel_safe()
+            result = connection.pgconn.get_result()
+            assert result is not None
+            told = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+            assert told == b"57014" or (told is None and b"sleep" not in query)
+            assert connection.pgconn.get_result() is None
+            assert connection.execute(f"select {number}").fetchone() == (number,)
 
 
 @pytest.mark.parametrize("mode", ["disable", "require"])

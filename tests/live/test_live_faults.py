@@ -78,7 +78,8 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "latency": Fault("delay 6ms~3ms", True),
+    "latency": Fault("delay 6ms", True),
+    "jitter": Fault("delay 6ms~3ms", True),
     "bandwidth": Fault("limit 1MB/s", True),
     "slow_close": Fault("delay 50ms at end", True),
     "timeout": Fault("hang 60ms after 20kB", False),

@@ -26,6 +26,7 @@ from upstreams import (
     SSL_REQUEST,
     STARTUP,
     Scripted,
+    Tls,
     connect,
     echo,
     log_in,
@@ -133,7 +134,10 @@ def test_a_dead_peer_is_asked_after_a_minute() -> None:
 # Cancels.
 
 
-def test_a_cancel_ends_when_the_server_closes_and_not_before() -> None:
+@pytest.mark.parametrize("ends", [False, True], ids=["waits", "ends its direction"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+def test_a_cancel_ends_when_the_server_closes_and_not_before(encrypted: bool, ends: bool) -> None:
+    """libpq takes the end for the server's word that the cancel was carried out; some drivers half-close before they wait for it."""
     got, closes = threading.Event(), threading.Event()
 
     def serve(connection: socket.socket) -> None:
@@ -141,13 +145,25 @@ def test_a_cancel_ends_when_the_server_closes_and_not_before() -> None:
             got.set()
             assert closes.wait(20)
 
-    with Scripted(serve) as server, recording(server.upstream) as recorder, connect(recorder) as driver:
-        driver.sendall(CANCEL)
-        driver.shutdown(socket.SHUT_WR)  # as some drivers do, and then wait for the end
+    tls = DriverTls("end") if encrypted else DriverTls()
+    with Scripted(serve) as server, recording(server.upstream, tls=tls) as recorder, connect(recorder) as driver:
+        if encrypted:
+            driver.sendall(SSL_REQUEST)
+            assert read_exactly(driver, 1) == b"S"
+            within = Tls(driver, ssl.create_default_context(cafile=str(recorder.authority)))
+            within.handshake()
+            within.send(CANCEL, ends=ends)
+            while not got.is_set():  # what comes by then is the handshake's
+                if select.select([driver], [], [], 0.05)[0]:
+                    within.take()
+        else:
+            driver.sendall(CANCEL)
+            if ends:
+                driver.shutdown(socket.SHUT_WR)
         assert got.wait(20)
         assert select.select([driver], [], [], 0.1)[0] == []
         closes.set()
-        assert driver.recv(1) == b""
+        assert within.is_over() if encrypted else driver.recv(1) == b""
 
 
 # Start-up bytes.

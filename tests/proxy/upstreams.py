@@ -97,7 +97,7 @@ class Tls:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self.sock.sendall(self._outgoing.read())
-                self._read()
+                self.take()
             else:
                 break
         self.send(then, ends=ends)
@@ -122,7 +122,7 @@ class Tls:
                 try:
                     return self._tls.read(1) == b""
                 except ssl.SSLWantReadError:
-                    self._read()
+                    self.take()
         return True
 
     def receive(self, size: int) -> bytes:
@@ -131,10 +131,11 @@ class Tls:
             try:
                 data += self._tls.read(size - len(data))
             except ssl.SSLWantReadError:
-                self._read()
+                self.take()
         return data
 
-    def _read(self) -> None:
+    def take(self) -> None:
+        """Wait for bytes and take them."""
         data = self.sock.recv(1 << 16)
         if not data:
             raise ConnectionError("closed")
