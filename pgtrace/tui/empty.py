@@ -57,7 +57,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 class Empty(LineWidget, can_focus=True):
     """The body without rows."""
 
-    HINTS: ClassVar[Hints] = (("y", "copy"), ("1 2 3 4 5", "panes"), ("q", "quit"), ("?", "help"))
+    HINTS: ClassVar[Hints] = (("y", "copy"), ("1 - 6", "panes"), ("q", "quit"), ("?", "help"))
 
     def build(self, width: int, height: int) -> list[Strip]:
         view, source = self.view, self.view.source

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Final
 
+from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace.tui import rowtext
@@ -52,6 +53,16 @@ class Help(ListWidget):
         """The column that somebody looks at, and what it means."""
         self.real: Callable[[int], list[Strip]] = lambda width: []
         """Heads and the row under the cursor at a width."""
+
+    class Written(Message):
+        """It is another text, which may have to be scrolled."""
+
+    def redraw(self) -> None:
+        """The footer tells whether it scrolls."""
+        before = self.hints()
+        super().redraw()
+        if self.hints() != before:
+            self.post_message(self.Written())
 
     def hints(self) -> Hints:
         scrolls: Hints = (("j k", "scroll"),) if self.count() > self.page_lines else ()

@@ -180,6 +180,10 @@ class Layout(Screen[None]):
         """The footer tells where the cursor is."""
         self.draw_footer()
 
+    def on_help_written(self) -> None:
+        """The footer tells whether the help scrolls."""
+        self.draw_footer()
+
     def on_descendant_focus(self) -> None:
         """The footer's keys are those of the focused area, and cursors show where the focus is."""
         self._area = self.focused

@@ -69,9 +69,18 @@ class Messages(ListWidget):
             self.note = item.row.label.sql
         self._deeper = any(message.execution > 1 for message in self.messages)
         self._entries = self._joined() if self.passed > LONGEST else [(number, 1) for number in range(len(self.messages))]
-        self.top = self.sideways = 0
+        self.sideways = 0
         self.cursor = next((line for line, (number, _) in enumerate(self._entries) if self.messages[number].name == "ErrorResponse"), 0)
+        self._centre()
         self.redraw()
+
+    def on_resize(self) -> None:
+        """What is before the message under the cursor and what follows stay in sight."""
+        self._centre()
+        super().on_resize()
+
+    def _centre(self) -> None:
+        self.top = max(0, self.cursor - self.page_lines // 2)
 
     @property
     def message(self) -> MessageView | None:
@@ -87,7 +96,9 @@ class Messages(ListWidget):
         """Put the cursor on the line that shows the message at that place of its side's stream."""
         number = next((number for number, one in enumerate(self.messages) if (one.side, one.offset) == (side, offset)), None)
         if number is not None:
-            self.go(next(line for line, (first, run) in enumerate(self._entries) if first <= number < first + run))
+            self.cursor = next(line for line, (first, run) in enumerate(self._entries) if first <= number < first + run)
+            self._centre()
+            self.moved()
 
     def count(self) -> int:
         return len(self._entries)

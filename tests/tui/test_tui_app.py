@@ -361,7 +361,7 @@ async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: D
             "psql -h 127.0.0.1 -p 6433 -U app shop",
             "also on [::1]:6433",
         ]
-        assert lines[-1] == "y copy  1 2 3 4 5 panes  q quit  ? help"
+        assert lines[-1] == "y copy  1 - 6 panes  q quit  ? help"
         assert "n has no use here" in (await driven.press("n"))[-1]
         await driven.press("y")
         assert driven.app.clipboard.splitlines() == lines[start + 1 : start + 5]

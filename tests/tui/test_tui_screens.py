@@ -1,0 +1,82 @@
+"""Whole screens as text, at the three sizes of the design: what a change does to them is read in a diff (screens.py says how they are written)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import screens
+from driving import Drive
+from rich.cells import cell_len
+from wire_recording import MS, Recording, checkout, error, message, query, string
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+LOGIN = (("PGUSER", "app"), ("PGPASSWORD", "s3cret"), ("PGDATABASE", "shop"))
+
+
+def _shop(recording: Recording) -> None:
+    checkout(recording)
+
+
+def _gap(recording: Recording) -> None:
+    checkout(recording)
+    recording.gap(2, 41 * 1024)
+    recording.trip(3, query("SELECT 1"), message("C", string("SELECT 1")) + b"Z\0\0\0\x05I")
+
+
+def _nothing(recording: Recording) -> None:
+    """Nobody has connected."""
+
+
+def _refused(recording: Recording) -> None:
+    checkout(recording)
+    fourth = recording.connect("psycopg")
+    recording.trip(fourth, b"", error("57P03", "pgtrace: cannot reach db:5432: Connection refused"))
+
+
+@pytest.fixture
+def clock(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is 90 seconds after the recording began, and stays so."""
+    monkeypatch.setattr("pgtrace.tui.view.time.time_ns", lambda: recording.header.wall_ns + 90_000 * MS)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "made", "keys", "live"),
+    [
+        ("timeline", _shop, (), False),
+        ("timeline-live", _shop, ("k",), True),
+        ("inspector", _shop, ("n", "enter"), False),
+        ("inspector-bind", _shop, ("n", "enter", "r", "tab", "j", "j", "j", "j", "j", "j"), False),
+        ("drivers", _shop, ("4",), False),
+        ("drivers-per-execution", _shop, ("4", "a", "l"), False),
+        ("help", _shop, ("n", "question_mark"), False),
+        ("help-of-a-column", _shop, ("2", "s", "question_mark"), False),
+        ("empty", _nothing, (), True),
+        ("upstream-refused", _refused, (), True),
+        ("gap", _gap, ("n", "n"), False),
+        ("gap-inspected", _gap, ("n", "n", "enter"), False),
+    ],
+)
+async def test_what_it_looks_like(
+    recording: Recording,
+    drive: Drive,
+    name: str,
+    made: Callable[[Recording], None],
+    keys: tuple[str, ...],
+    size: tuple[int, int],
+    *,
+    live: bool,
+) -> None:
+    made(recording)
+    if live:
+        recording.flush()
+        told = {"addresses": ("127.0.0.1:6433", "[::1]:6433"), "environment": LOGIN}
+    else:
+        recording.end()
+        told = {}
+    async with drive(recording, size, live=live, **told) as driven:
+        lines = await driven.press(*keys) if keys else await driven.lines()
+        assert {cell_len(line) for line in lines} == {size[0]}
+        screens.check(f"{name}-{size[0]}x{size[1]}", lines)
