@@ -71,16 +71,17 @@ class Messages(ListWidget):
         self._entries = self._joined() if self.passed > LONGEST else [(number, 1) for number in range(len(self.messages))]
         self.sideways = 0
         self.cursor = next((line for line, (number, _) in enumerate(self._entries) if self.messages[number].name == "ErrorResponse"), 0)
-        self._centre()
+        self._show_around()
         self.redraw()
 
     def on_resize(self) -> None:
-        """What is before the message under the cursor and what follows stay in sight."""
-        self._centre()
+        """What led to the message under the cursor stays in sight, and what follows."""
+        self._show_around()
         super().on_resize()
 
-    def _centre(self) -> None:
-        self.top = max(0, self.cursor - self.page_lines // 2)
+    def _show_around(self) -> None:
+        """The cursor's line is the last but one: a failure is understood from what was sent and answered before it."""
+        self.top = max(0, self.cursor - max(0, self.page_lines - 2))
 
     @property
     def message(self) -> MessageView | None:
@@ -97,7 +98,7 @@ class Messages(ListWidget):
         number = next((number for number, one in enumerate(self.messages) if (one.side, one.offset) == (side, offset)), None)
         if number is not None:
             self.cursor = next(line for line, (first, run) in enumerate(self._entries) if first <= number < first + run)
-            self._centre()
+            self._show_around()
             self.moved()
 
     def count(self) -> int:
