@@ -25,6 +25,7 @@ from textual.theme import Theme
 from pgtrace.analysis.trace import Trace
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.remembered import Remembered, place
+from pgtrace.tui.savedfilters import SavedFilters
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import ANSI, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
@@ -45,9 +46,15 @@ class PgTraceApp(App[None]):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
-    def __init__(self, view: View, loaded: Callable[[], object] | None = None, remembered: Remembered | None = None) -> None:
+    def __init__(
+        self,
+        view: View,
+        loaded: Callable[[], object] | None = None,
+        remembered: Remembered | None = None,
+        filters: Remembered | None = None,
+    ) -> None:
         """`loaded` is called once when everything that was there at first has been read. `remembered` is how the screen was left, and is told how it is
-        left this time."""
+        left this time; `filters` are those of earlier times."""
         super().__init__()
         for palette in (DARK, LIGHT):
             background = palette.grounds["background"].removeprefix("on ")
@@ -58,6 +65,7 @@ class PgTraceApp(App[None]):
         self._loaded = loaded
         self.main = MainScreen(view)
         self.main.restore(self.remembered)
+        self.main.filters = SavedFilters(filters or Remembered())
 
     def get_default_screen(self) -> MainScreen:
         return self.main
@@ -146,7 +154,9 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
     remembered = Remembered(place(os.environ))
     pen = Pen(choose_palette(os.environ, remembered.get("theme", THEMES, "")), ascii_only=only_ascii(os.environ, encoding))
     # What has been read stays. Left out of later collections it costs no pauses: 300 ms each at 50,000 statements.
-    app = PgTraceApp(View(trace, source, pen, recorder), loaded=gc.freeze, remembered=remembered)
+    app = PgTraceApp(
+        View(trace, source, pen, recorder), loaded=gc.freeze, remembered=remembered, filters=Remembered(place(os.environ, "filters.json"))
+    )
     app.run()
     app.main.finish()
     if app.return_code:

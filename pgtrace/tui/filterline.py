@@ -2,7 +2,7 @@
 
 The list narrows while one types, once the keys have rested for a moment. A text that means nothing leaves the list as it is and is underlined where it
 is wrong. A word that is still being typed, for as long as there is something to complete it with, neither narrows nor is wrong. Words come with the values
-that occur, values with the numbers of their round trips.
+that occur, values with the numbers of their round trips. `@name` behind a filter gives it a name, alone it stands for the filter of that name.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pgtrace.analysis.filter.completion import Occurring
 from pgtrace.analysis.filter.words import WORDS
 from pgtrace.errors import FilterError
 from pgtrace.tui.prompt import NO_CHOICES, Asking, Choice, Choices, Fault
+from pgtrace.tui.savedfilters import SavedFilters, parted
 from pgtrace.tui.widgets import Hints
 
 RESTS_S: Final = 0.08
 """How long after a key the list narrows."""
-HISTORY_KEPT: Final = 100
 _ROOM: Final = 4
 _VALUES_TOLD: Final = 4
 
@@ -34,14 +34,17 @@ class FilterLine(Asking):
     def __init__(
         self,
         occurring: Occurring,
-        history: list[str],
+        filters: SavedFilters,
         before: str,
         narrow: Callable[[str], None],
         soon: Callable[[], None],
         complain: Callable[[Fault | None], None],
+        say: Callable[[str], None],
     ) -> None:
         """`before` is the filter that is in force; narrow() puts another one there, soon() calls look() when the keys have rested."""
-        self.history = self._history = history
+        self.history = filters.history
+        self._filters = filters
+        self._say = say
         self.before = before
         self._occurring = occurring
         self._in_force = before
@@ -57,8 +60,8 @@ class FilterLine(Asking):
 
     def look(self) -> None:
         """Narrow the list to what has been typed, or say what is wrong with it."""
-        text = self._text
-        if text == self._refused:
+        text, name = parted(self._text)
+        if self._text == self._refused or (name and not text):
             return
         start, offered = self.choices(text, len(text))
         if offered and all(choice.text != text[start:] for choice in offered):
@@ -68,11 +71,18 @@ class FilterLine(Asking):
             self._complain(self._taken(text))
 
     def accepted(self, text: str) -> Fault | None:
-        fault = self._taken(text)
+        wanted, name = parted(text)
+        if name and not wanted:
+            wanted = self._filters.named.get(name, "")
+            if not wanted:
+                return Fault(0, len(text), f"no filter is called @{name}: a filter with @{name} behind it is called so from then on")
+            name = ""
+        fault = self._taken(wanted)
         self._refused = text if fault is not None else None
-        kept = text.strip()
-        if fault is None and kept:
-            self._history[:] = [*(one for one in self._history if one != kept), kept][-HISTORY_KEPT:]
+        if fault is None:
+            self._filters.note(wanted.strip())
+            if name:
+                self._say(self._filters.save(name, wanted.strip()) or f"@{name} is this filter from now on")
         return fault
 
     def dismissed(self) -> None:
@@ -80,6 +90,9 @@ class FilterLine(Asking):
 
     def choices(self, text: str, cursor: int) -> Choices:
         found = completion.expected(text, cursor)
+        if found.typed.startswith("@") and not text[: found.start].strip():
+            named = sorted(self._filters.named.items())
+            return Choices(found.start, [Choice(kept, f"@{name}") for name, kept in named if name.startswith(found.typed[1:])])
         if found.word is not None:
             values = self._occurring.values(found.word, found.typed)
             if [choice.text for choice in values] == [found.typed]:

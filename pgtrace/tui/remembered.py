@@ -1,6 +1,7 @@
 """What the screen remembers from one time to the next: the pane, the fold, the time column, the theme.
 
-A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing that passed on a wire. It is a convenience: what cannot
+A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing that passed on a wire; filters that were typed are in one
+of their own (savedfilters.py). It is a convenience: what cannot
 be read, or is no longer known, is as if it had never been written, and what cannot be written is forgotten without a word.
 """
 
@@ -12,14 +13,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-_LONGEST: Final = 64 * 1024
+LONGEST: Final = 64 * 1024
 
 
-def place(environ: Mapping[str, str]) -> Path | None:
-    """Where it is kept: XDG_STATE_HOME, if that is absolute, else the home directory's `.local/state`; None without either."""
+def place(environ: Mapping[str, str], name: str = "screen.json") -> Path | None:
+    """Where a file of that name is kept: XDG_STATE_HOME, if that is absolute, else the home directory's `.local/state`; None without either."""
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
     base = Path(state) if os.path.isabs(state) else Path(home, ".local", "state") if os.path.isabs(home) else None
-    return base / "pgtrace" / "screen.json" if base is not None else None
+    return base / "pgtrace" / name if base is not None else None
 
 
 class Remembered:
@@ -32,8 +33,8 @@ class Remembered:
         self._written: dict[str, str] = {}
         try:
             with path.open("rb") if path is not None else open(os.devnull, "rb") as file:
-                found = json.loads(file.read(_LONGEST) or b"{}")
-        except (OSError, ValueError):
+                found = json.loads(file.read(LONGEST) or b"{}")
+        except (OSError, ValueError, RecursionError):
             return
         if isinstance(found, dict):
             self._values = {name: value for name, value in found.items() if isinstance(value, str)}
@@ -43,6 +44,14 @@ class Remembered:
         """What a name was set to, where that is one of those known."""
         value = self._values.get(name, otherwise)
         return value if value in known else otherwise
+
+    def text(self, name: str) -> str:
+        """What a name was set to, whatever it is; empty where it was not."""
+        return self._values.get(name, "")
+
+    def names(self) -> list[str]:
+        """What has been set."""
+        return list(self._values)
 
     def put(self, name: str, value: str) -> None:
         """Set a name."""

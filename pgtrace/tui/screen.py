@@ -26,6 +26,8 @@ from pgtrace.tui.footer import CopyMenu
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.moving import AskedMoment, slow_ns
 from pgtrace.tui.panes.findings import Findings
+from pgtrace.tui.remembered import Remembered
+from pgtrace.tui.savedfilters import SavedFilters
 from pgtrace.tui.tables import TablePane
 from pgtrace.tui.tabs import PANES
 from pgtrace.tui.trail import Trail
@@ -47,7 +49,7 @@ class MainScreen(Acting):
         self.trail = Trail(self, self._choose)
         self._steps: list[tuple[str, str]] = []
         """Pane and filter before each filter that is in force: what esc goes back to."""
-        self._history: list[str] = []
+        self.filters = SavedFilters(Remembered())
         self._rests: Timer | None = None
         self._commands: list[str] = []
         self._arrived = -1
@@ -189,7 +191,7 @@ class MainScreen(Acting):
             self.inspecting = False
             self.inspector.forget()
         text = self.view.listing.filtering.text
-        line = FilterLine(self.view.occurring, self._history, text, self._narrow_typed, self._soon, self.prompt.complain)
+        line = FilterLine(self.view.occurring, self.filters, text, self._narrow_typed, self._soon, self.prompt.complain, self.footer.say)
         self.ask(line, text)
 
     def action_dim(self) -> None:
