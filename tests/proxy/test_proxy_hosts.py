@@ -19,7 +19,8 @@ from pgtrace.capture.record import Fact, Open
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.protocol.fields import error_fields
-from pgtrace.recorder import Recorder, probe
+from pgtrace.probe import probe
+from pgtrace.recorder import Recorder
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux'")
 
