@@ -142,6 +142,8 @@ class MainScreen(Acting):
         self._narrow(event.filter)
         if event.places:
             self.timeline.go_to_place(event.places[0])
+        elif self.timeline.item is not None and not self.view.listing.matches(self.timeline.item):
+            self.timeline.go_to_match(1) or self.timeline.go_to_match(-1)
 
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self._close_menu(event.offer)

@@ -156,9 +156,9 @@ class View:
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
         self.growing = growing
-        if not self.paused:
+        if not self.paused or self.listing.behind:  # a filter or fold may be another one while the screen stands still
             changed |= self.sync()
-            changed |= self.counted.advance(now_s)
+        changed |= self.counted.advance(now_s)
         self._stale |= changed or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False

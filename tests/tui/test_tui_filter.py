@@ -374,3 +374,39 @@ def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, vie
     view.listing.choose("")
     assert view.counted.advance(now_s)
     assert view.counted.sums is None
+
+
+async def test_a_pane_leads_to_a_match_though_the_others_are_listed_too(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("n", "c", "\\", "escape", "g", "3", "G", "enter")
+        listing = driven.app.view.listing
+        assert listing.dims
+        assert driven.main.timeline.cursor > 0
+        assert driven.main.timeline.item is not None
+        assert listing.matches(driven.main.timeline.item)
+
+
+def test_while_paused_a_filter_looks_at_all_rows_there_were(recording: Recording, view_of: object) -> None:
+    """In as many ticks as it takes, and its sums are added up."""
+    connection = recording.connect("asyncpg")
+    for number in range(300):
+        recording.trip(connection, query(f"SELECT {number % 10}"), done("SELECT 1") + ready())
+    recording.flush()
+    view: View = view_of(recording, live=True)  # type: ignore[operator]
+    while view.trace.update():
+        pass
+    view.sync()
+    view.pause()
+    view.listing.choose("'SELECT 7'")
+    view.listing.sync(-1.0)
+    assert view.listing.behind
+    recording.trip(connection, query("SELECT 7"), done("SELECT 1") + ready())
+    recording.flush()
+    for tick in range(20):
+        view.tick(float(tick))
+    assert view.listing.matching == 30
+    assert view.counted.sums is not None
+    assert view.counted.sums.totals.round_trips == 30
+    view.pause()
+    view.tick(30.0)
+    assert view.listing.matching == 31
