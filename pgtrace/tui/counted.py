@@ -50,7 +50,7 @@ class Counted:
     """The sums over what a listing selects, kept up to date."""
 
     def __init__(self, listing: Listing) -> None:
-        self.sums: Sums | None = None
+        self._sums: Sums | None = None
         self._listing = listing
         self._of: tuple[str, int] = ("", 0)  # the filter and its turn: another one begins anew
         self._rows = -1  # rows there were when the latest sums were begun
@@ -58,15 +58,24 @@ class Counted:
         self._took_s = 0.0
         self._next_s = 0.0
 
+    @property
+    def sums(self) -> Sums | None:
+        """Those of the filter in force; None until they are complete."""
+        return self._sums if self._of == self._in_force else None
+
+    @property
+    def _in_force(self) -> tuple[str, int]:
+        return self._listing.filtering.text, self._listing.filtering.turn
+
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
         """Go on adding up; whether there are new sums, or none any more."""
         listing = self._listing
-        known = (listing.filtering.text, listing.filtering.turn)
+        known = self._in_force
         changed = False
         if known != self._of:
             self._of, self._rows, self._next_s = known, -1, 0.0
             self.close()
-            changed, self.sums = self.sums is not None, None
+            changed, self._sums = self._sums is not None, None
         if listing.filtering.everything:
             return changed
         if self._work is None:
@@ -96,7 +105,7 @@ class Counted:
         if more and len(work.rows) <= self._rows:  # of a capture that grows, only as far as the rows that are known
             return False
         drivers = {driver: (connections, counters) for driver, connections, counters in work.drivers()}
-        self.sums = Sums(len(work.counted_connections()), work.totals(), drivers)
+        self._sums = Sums(len(work.counted_connections()), work.totals(), drivers)
         self.close()
         self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)
         return True

@@ -371,8 +371,11 @@ def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, vie
     while not view.counted.advance(now_s):
         pass
     assert view.counted.sums.totals.round_trips == before + 1
-    view.listing.choose("")
+    view.listing.choose("conn:2")
+    assert view.counted.sums is None  # those of another filter are nobody's
     assert view.counted.advance(now_s)
+    view.listing.choose("")
+    assert not view.counted.advance(now_s)
     assert view.counted.sums is None
 
 
