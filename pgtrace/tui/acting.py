@@ -196,7 +196,7 @@ class Acting(Layout):
         except SuspendNotSupported:
             refused = "this terminal cannot be given away"
         if refused:
-            self.footer.say(refused)
+            self.call_later(self.footer.say, refused)  # behind what was under way when the screen was given away
 
     # What is read in the inspector's place.
 
@@ -204,7 +204,7 @@ class Acting(Layout):
         """Show a page there, or none."""
         self.sheet.show(page)
         self.lay_out()
-        if page is not None:
+        if self.sheet.display:
             self.set_focus(self.sheet)
 
     def close_page(self) -> None:

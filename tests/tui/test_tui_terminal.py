@@ -8,13 +8,16 @@ import re
 import signal
 import sys
 import unicodedata
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import pytest
 from hostile import HARM, hostile
 from terminal import Terminal, sequences
 from wire_recording import Recording
 
+from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.tui.app import NICE
 
@@ -127,7 +130,7 @@ def test_a_row_is_read_in_the_pager_and_the_screen_comes_back(shop: Recording, t
         terminal.after("n", "ErrorResponse(23505)")
         terminal.after("v", "PAGED")
         terminal.taken(2)
-        terminal.after("j", "ROLLBACK")
+        terminal.after("j", "12/19")
         paged = (tmp_path / "paged").read_text()
         assert "E ErrorResponse 23505" in paged
         assert "45 00 00 00" in paged
@@ -140,3 +143,29 @@ def test_a_row_is_read_in_the_pager_and_the_screen_comes_back(shop: Recording, t
         terminal.type("q")
         assert terminal.ended() == 0
         assert terminal.attributes == terminal.before
+
+
+def test_a_live_recording_is_saved_up_to_the_moment_of_quitting(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed ahead as a whole, from the question to the answer."""
+    monkeypatch.chdir(tmp_path)
+    kept = Path("kept.pgtrace")
+    with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:
+        terminal.wait_for("psql -h 127.0.0.1 -p ")
+        port = int(re.search(r"PGPORT=(\d+)", terminal.text())[1])  # type: ignore[index]
+        with psycopg.connect(server.url("127.0.0.1", port), autocommit=True) as connection:
+            connection.execute("select 'before'")
+            terminal.wait_for("select 'before'")
+            terminal.after("q", "this recording is not saved: press again to quit")
+            terminal.after(f"e\x15{kept}\r", "and so is what comes until you quit")
+            terminal.after("minside\r", "mark inside begins")
+            connection.execute("select 'after'")
+            terminal.wait_for("select 'after'")
+            terminal.type("q")
+            assert terminal.ended() == 0
+    with closing(Trace.open([kept])) as trace:
+        while trace.update():
+            pass
+        assert trace.ended
+        assert {"select 'before'", "inside", "select 'after'"} <= {row.label.sql for row in trace.rows}
