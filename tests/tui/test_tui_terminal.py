@@ -53,9 +53,9 @@ def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
         terminal.after("5jj", "idle %")
         terminal.after("6jj", "remedy")
         terminal.after("yr", "remedy copied")
-        terminal.after("\r", "all rows")
+        terminal.after("\r", "esc back")
         terminal.after("?", "what a row says")
-        terminal.after("\x1b", "all rows")
+        terminal.after("\x1b", "esc back")
         terminal.after("T", "theme light")
         terminal.type("q")
         assert terminal.ended() == 0
