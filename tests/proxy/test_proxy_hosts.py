@@ -18,8 +18,8 @@ from pgtrace.address import Host, Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.capture.record import Fact, Open
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import ListenError, UpstreamError
-from pgtrace.protocol.fields import error_fields
 from pgtrace.probe import probe
+from pgtrace.protocol.fields import error_fields
 from pgtrace.recorder import Recorder
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux'")
