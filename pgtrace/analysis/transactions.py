@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.rows import FLIGHT_KEPT, NO_FLIGHT, Kind, Row, Shape
@@ -31,6 +31,50 @@ LOST: Final = "lost"
 """The connection ended before the transaction did."""
 UNSEEN: Final = "not seen"
 """The next round trip stood outside the block: its end is in a gap."""
+
+
+class Step(NamedTuple):
+    """What a complete round trip means for the block of its connection."""
+
+    lost: bool = False
+    """The block that stood had ended before it, unseen."""
+    belongs: bool = False
+    begins: bool = False
+    """It is the first of its block."""
+    end: str = OPEN
+    """The block ended in it: the command tag, or UNSEEN."""
+    again: bool = False
+    """The next block began behind the end."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where one connection stands: whether there is a block, and whether the latest ReadyForQuery said so."""
+
+    open: bool = False
+    inside: bool = False
+
+    def continues(self, shape: Shape) -> bool:
+        """Whether a round trip that is complete or not belongs to the block there is."""
+        return self.open and not (self.inside and shape.status_before == "I")
+
+    def take(self, shape: Shape) -> Step:
+        """The next complete round trip of the connection."""
+        lost = self.open and not self.continues(shape)
+        if lost:
+            self.open = self.inside = False
+        told = _is_told(shape)
+        stands = told and shape.status in _INSIDE
+        begins = not self.open
+        if begins and not (shape.block_began or shape.block_end or stands):
+            return Step(lost)
+        self.open = True
+        if shape.block_end:
+            self.open = self.inside = again = shape.block_began and stands
+            return Step(lost, True, begins, shape.block_end, again)
+        if told:
+            self.open = self.inside = stands
+        return Step(lost, True, begins, OPEN if self.open else UNSEEN)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,8 +107,7 @@ class Transaction:
     """Beginning and end of each round trip, one after the other."""
     under_way_ns: int | None = None
     """When its open round trip began."""
-    inside: bool = False
-    """Whether the latest ReadyForQuery said that the block stands."""
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def is_open(self) -> bool:
@@ -125,25 +168,19 @@ class Transactions:
         if shape.kind is not Kind.ROUND_TRIP:
             return
         current = self._open.get(row.connection)
-        if current is not None and current.inside and shape.status_before == "I":
+        standing = current.standing if current is not None else Standing()
+        step = standing.take(shape)
+        if current is not None and step.lost:
             self._end(current, UNSEEN)
-            current = None
-        stands = _is_told(shape) and shape.status in _INSIDE
-        if current is None:
-            if not (shape.block_began or shape.block_end or stands):
-                return
-            current = self._begin(place, row, seen=shape.block_began or shape.status_before == "I")
+        if not step.belongs:
+            return
+        if current is None or step.begins:
+            current = self._begin(place, row, standing, seen=shape.block_began or shape.status_before == "I")
         current.take(place, row)
-        if shape.block_end:
-            self._end(current, shape.block_end)
-            if shape.block_began and stands:  # the next one began behind it
-                current = self._begin(place, row, seen=True)
-                current.take(place, row)
-                current.inside = True
-        elif _is_told(shape):
-            current.inside = stands
-            if not stands:
-                self._end(current, UNSEEN)
+        if step.end != OPEN:
+            self._end(current, step.end)
+        if step.again:
+            self._begin(place, row, standing, seen=True).take(place, row)
 
     def settle(self, under_way: Mapping[int, int]) -> None:
         """Which connections have a round trip under way, and since when; what stood open on a connection that has ended is lost."""
@@ -154,8 +191,8 @@ class Transactions:
                 current.last_ns = max(closed_ns, current.last_ns)
                 self._end(current, LOST)
 
-    def _begin(self, place: int, row: Row, *, seen: bool) -> Transaction:
-        begun = self._open[row.connection] = Transaction(row.connection, place, row.opened_ns, seen)
+    def _begin(self, place: int, row: Row, standing: Standing, *, seen: bool) -> Transaction:
+        begun = self._open[row.connection] = Transaction(row.connection, place, row.opened_ns, seen, standing=standing)
         self.begun += 1
         return begun
 

@@ -65,26 +65,34 @@ _ORDER: Final = (
     _Wish("bar", 1, 12, 24),
 )
 _ALWAYS: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "rows", "ms")
+_IN_WATERFALL: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "ms", "bar")
+WIDEST_BAR: Final = 80
 _GROWTH: Final = ("bar", "flight", "rows", "statement")
 
 
 @functools.lru_cache(maxsize=64)
-def columns(width: int, *, driver: bool = True, connection: int = 2) -> tuple[Column, ...]:
+def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: bool = False) -> tuple[Column, ...]:
     """The columns of a line of `width` cells, from left to right.
 
+    In a `waterfall` the bar has what rows and bytes leave, and more with every cell of the width.
     `driver` is whether the capture has more than one driver, `connection` the cells its longest connection name takes.
     """
     wishes = {wish.name: wish for wish in _ORDER}
-    widths = {name: wishes[name].width for name in _ALWAYS}
+    widths = {name: wishes[name].width for name in (_IN_WATERFALL if waterfall else _ALWAYS)}
+    if waterfall:
+        widths["bar"] = min(WIDEST_BAR, wishes["bar"].width + max(0, width - NARROWEST) * 7 // 20)
     widths["cn"] = max(widths["cn"], connection)
 
     def used() -> int:
         return 1 + sum(widths[name] + wishes[name].gap for name in widths)
 
-    groups: list[tuple[str, ...]] = [("sent", "recv") if width >= SPLIT_BYTES else ("bytes",)]
+    groups: list[tuple[str, ...]] = []
+    if not waterfall:
+        groups.append(("sent", "recv") if width >= SPLIT_BYTES else ("bytes",))
     if driver:
         groups.append(("driver",))
-    groups.append(("bar",))
+    if not waterfall:
+        groups.append(("bar",))
     if width >= STATEMENTS:
         groups += [("statement",), ("first",)]
     for group in groups:
@@ -95,8 +103,8 @@ def columns(width: int, *, driver: bool = True, connection: int = 2) -> tuple[Co
         else:
             break
     spare = width - used()
-    if spare < 0:  # 60 to 66 cells: the flight and SQL share what there is
-        narrower = min(-spare, 6)
+    if spare < 0:  # the narrowest screens: the flight and SQL share what there is
+        narrower = min(-spare, 9 if waterfall else 6)
         widths["flight"] -= narrower
         widths["sql"] += spare + narrower
         spare = 0
@@ -104,7 +112,7 @@ def columns(width: int, *, driver: bool = True, connection: int = 2) -> tuple[Co
     widths["sql"] += comfortable
     spare -= comfortable
     for name in _GROWTH:
-        if name in widths and spare > 0:
+        if name in widths and spare > 0 and not (waterfall and name == "bar"):
             more = min(spare // 2 if name in ("flight", "bar") else spare, wishes[name].most - widths[name])
             widths[name] += more
             spare -= more

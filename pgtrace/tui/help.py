@@ -23,11 +23,11 @@ _COLUMNS: Final = tuple((column, told(column)) for column in ("move", "look", "d
 _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
     ((("PBDES → 12TDCZ", "flight"),), "type bytes out and back; a run of rows is one D"),
     ((("BDE×100 S", "flight"),), "100 executions behind one Sync: pipelined"),
-    ((("▸ SSL · Start · p", "dim"),), "folded: the set-up round trips of one connection"),
+    ((("▸ SSL · Start · p", "dim"),), "folded: set-up, repeats, or ▪ a transaction"),
     ((("╭ │ ╰ ", "dim"), ("┊", "attention")), "transaction opens, goes on, closes, has failed"),
     ((("✗ ", "error"), ("! ╱╱", "attention"), (" ≥", "text")), "error; in a finding; gap in the capture; at least"),
     ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a named statement; binary, text, mixed"),
-    ((("━ ", "bar"), ("╌", "faint")), "waiting for the server; idle time cut out of the axis"),
+    ((("━ ─ ", "bar"), ("┄ ╌", "faint")), "waiting, receiving; the driver's time; idle time cut out"),
 )
 _WORDS: Final = (
     "F frontend (driver)   B backend (server)",

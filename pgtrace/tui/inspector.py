@@ -14,6 +14,7 @@ from pgtrace.analysis.rows import Kind
 from pgtrace.report import about
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.fields import Fields
+from pgtrace.tui.groups import Together
 from pgtrace.tui.listing import Item
 from pgtrace.tui.messages import Messages
 from pgtrace.tui.view import View
@@ -21,6 +22,7 @@ from pgtrace.tui.widgets import LineWidget
 
 FIELDS_LEAST = 67
 """Cells of the right half: a line of hex in pairs and the rule before it."""
+_FOLDS = {Together.SETUP: "set-up", Together.REPEAT: "repeats", Together.TRANSACTION: "transaction"}
 _RULE_CELLS = 8
 """What a rule has besides its texts, at the least."""
 
@@ -37,7 +39,8 @@ class InspectorTitle(LineWidget):
             return [lines.rule(view.pen, width, "nothing selected", "esc closes")]
         row = item.row
         what = (
-            f"set-up, {len(item.rows)} round trips"
+            f"{_FOLDS[item.sum.kind]}, {lines.grouped(item.sum.number)} round trips"
+            + (f", the first {len(item.places)} of them here" if item.sum.number > len(item.places) else "")
             if item.folded
             else f"round trip {row.number}"
             if row.is_round_trip

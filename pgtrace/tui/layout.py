@@ -17,10 +17,10 @@ from textual.widget import Widget
 
 from pgtrace.tui.bands import bands
 from pgtrace.tui.empty import Empty, TooSmall
+from pgtrace.tui.folds import LEVELS
 from pgtrace.tui.footer import CopyMenu, Footer
 from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
-from pgtrace.tui.listing import FOLD_LEVELS
 from pgtrace.tui.prompt import Asking, Prompt
 from pgtrace.tui.remembered import Remembered
 from pgtrace.tui.rowtext import TIMES
@@ -159,7 +159,7 @@ class Layout(Screen[None]):
         self.pane = remembered.get("pane", self.panes, self.pane)
         self.totals.driver_rows = remembered.get("driver rows", ("yes", "no"), "yes") == "yes"
         view.times = remembered.get("time column", TIMES, view.times)
-        view.listing.fold = remembered.get("fold", FOLD_LEVELS, view.listing.fold)
+        view.listing.fold_to(remembered.get("fold", LEVELS, view.listing.fold))
 
     def remember(self, remembered: Remembered) -> None:
         """How the screen is now."""

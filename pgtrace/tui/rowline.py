@@ -12,8 +12,9 @@ from textual.strip import Strip
 
 from pgtrace.analysis.rows import Kind
 from pgtrace.tui import lines, rowtext
-from pgtrace.tui.axis import Axis
+from pgtrace.tui.axis import IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.columns import Column
+from pgtrace.tui.groups import Together
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
 from pgtrace.tui.view import View
@@ -41,6 +42,7 @@ class Surroundings:
 
     above_ns: int | None = None
     same_ns: int | None = None
+    same_end_ns: int | None = None
     same_sql: str = ""
     sideways: int = 0
     """Characters of SQL that are scrolled out at the left."""
@@ -71,7 +73,7 @@ def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: A
         return _mark(line, item)
     if kind is Kind.GAP:
         return _gap(line, view, item, columns, near)
-    dim = item.folded or kind in (Kind.OPAQUE, Kind.UNDECODED)
+    dim = item.sum.kind is Together.SETUP or kind in (Kind.OPAQUE, Kind.UNDECODED)
     for column in columns[1:]:
         line.to(column.start)
         _cell(line, view, item, column, axis, near, dim=dim)
@@ -88,7 +90,9 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
         case "cn":
             line.add(view.connection_name(first.connection), "text", width)
         case "rail":
-            if first.is_round_trip and not item.folded:
+            if item.sum.kind is Together.TRANSACTION:
+                line.add("▪", "dim", width)
+            elif first.is_round_trip and item.sum.kind is not Together.SETUP:
                 line.add(*rowtext.rail(first), width)
         case "driver":
             line.add(rowtext.plain(view.driver(first.connection), width), "dim", width)
@@ -98,7 +102,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
                 line.add(run, role)
         case "sql":
             text, failed = rowtext.words(item, connection, width, near.sideways)
-            repeated = bool(first.label.sql) and first.label.sql == near.same_sql
+            repeated = item.sum.kind is not Together.TRANSACTION and bool(first.label.sql) and first.label.sql == near.same_sql
             line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
         case "statement":
             if first.shape.statement:
@@ -107,12 +111,11 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             for run, role in rowtext.marks(item, found=any(map(view.is_found, item.places, (row.connection for row in item.rows)))):
                 line.add(run, role)
         case "rows":
-            rows = sum(member.rows for member in item.rows)
-            text = lines.count(rows) if rows else ""
-            line.add(("≥" + text) if first.shape.uncertain else text, "text", width, right=True)
+            text = lines.count(item.sum.rows) if item.sum.rows else ""
+            line.add(("≥" + text) if item.sum.uncertain or item.sum.partial else text, "text", width, right=True)
         case "sent" | "recv" | "bytes":
-            sent = sum(member.sent_bytes for member in item.rows) if column.name != "recv" else 0
-            received = sum(member.received_bytes for member in item.rows) if column.name != "sent" else 0
+            sent = item.sum.sent_bytes if column.name != "recv" else 0
+            received = item.sum.received_bytes if column.name != "sent" else 0
             line.add(lines.count(sent + received) if sent + received else "", "dim", width, right=True)
         case "first":
             if first.is_round_trip and first.first_ns is not None:
@@ -121,12 +124,27 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             if first.is_round_trip or first.shape.kind is Kind.CANCEL:
                 line.add(lines.milliseconds(view.item_end_ns(item) - item.opened_ns), "text", width, right=True)
         case "bar":
-            error = any(member.shape.errors for member in item.rows)
-            end = view.item_end_ns(item) if first.is_round_trip else item.opened_ns
-            for run, role in axis.bar(item.opened_ns, end):
+            error = item.sum.errors
+            for run, role in axis.bar(_parts(view, item, near, split=view.waterfall)):
                 line.add(run, "error" if error and role == "bar" else role)
         case _:
             pass
+
+
+def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:
+    """The pieces of a bar. Split, it tells waiting from receiving, and the driver's own time since its connection's row before."""
+    if not item.row.is_round_trip:
+        return [(item.opened_ns, item.opened_ns, WAITING)]
+    end_ns = view.item_end_ns(item)
+    before = near.same_end_ns
+    parts: list[Part] = [(before, item.opened_ns, IDLE)] if split and before is not None else []
+    if item.folded:
+        parts.append((item.opened_ns, end_ns, IDLE))
+        return parts + [(begun, end_ns if ended is None else ended, WAITING) for begun, ended in item.sum.spans]
+    first_ns = item.row.first_ns
+    if split and first_ns is not None:
+        return [*parts, (item.opened_ns + first_ns, end_ns, RECEIVING), (item.opened_ns, item.opened_ns + first_ns, WAITING)]
+    return [*parts, (item.opened_ns, end_ns, WAITING)]
 
 
 def _mark(line: Line, item: Item) -> Strip:

@@ -12,8 +12,9 @@ from datetime import datetime
 from pgtrace import sanitise, sqltext
 from pgtrace.analysis import notation
 from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.rows import Kind, Row
+from pgtrace.analysis.rows import Kind, Row, Shape
 from pgtrace.tui import lines
+from pgtrace.tui.groups import Together
 from pgtrace.tui.listing import Item
 from pgtrace.tui.theme import Pen
 
@@ -22,6 +23,7 @@ TIMES = ("time", "clock", "above", "same cn")
 _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
 """Characters looked at for one cell: combining ones take none."""
+_COMMANDS_TOLD = 6
 _BOTH_CELLS = 50
 """A column of this width, which a screen of 160 cells has, tells an error and its SQL."""
 
@@ -54,15 +56,17 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     """The SQL column without its colour: the text from a character on, and whether it tells an error."""
     if sideways and not item.folded:
         return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
-    failed = next((row for row in item.rows if row.label.error), None)
-    if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS:
+    together, failed = item.sum.kind, item.sum.failed
+    if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS and together is not Together.TRANSACTION:
         text = plain(failed.label.error, width)
         room = width - lines.cells(text) - 2
         if width >= _BOTH_CELLS and room > 20 and failed.label.sql:
             text += "  " + sql(failed.label.sql, room)
         return text, True
-    if item.folded:
+    if together is Together.SETUP:
         return plain(_set_up(item, connection), width), False
+    if together is Together.TRANSACTION:
+        return plain(_transaction(item, connection), width), False
     row = item.row
     if row.is_round_trip or row.shape.kind is Kind.RUN:
         return sql(row.label.sql, width), False
@@ -70,7 +74,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
 
 
 def _set_up(item: Item, connection: Connection | None) -> str:
-    parts = [f"{len(item.rows)} set-up rt"]
+    parts = [f"{item.sum.number} set-up rt"]
     if connection is not None:
         connection.refresh()
         parts += [f"server {connection.server_version}"] if connection.server_version else []
@@ -78,11 +82,32 @@ def _set_up(item: Item, connection: Connection | None) -> str:
     return ", ".join(parts)
 
 
+def _transaction(item: Item, connection: Connection | None) -> str:
+    """What was in it, and how it ended where that was no COMMIT."""
+    together = item.sum
+    commands = together.commands.most_common(_COMMANDS_TOLD)
+    told = " ".join(command if times == 1 else f"{command}×{times}" for command, times in commands)
+    if len(together.commands) > _COMMANDS_TOLD:
+        told += " …"
+    end = "" if together.ended == "COMMIT" else together.ended
+    if item.is_open:
+        end = "lost" if connection is not None and connection.closed_ns is not None else "open"
+    return f"{together.number} rt{': ' if told else ''}{told}{f' — {end}' if end else ''}"
+
+
+def flights(item: Item) -> str:
+    """What the rows of a fold sent, one after the other."""
+    told = [sent if times == 1 else f"({sent})×{times}" if " " in sent else f"{sent}×{times}" for sent, times, _ in item.sum.flights]
+    return " · ".join(told) + (" …" if item.sum.more_flights else "")
+
+
 def flight(item: Item, pen: Pen, width: int) -> str:
-    """The flight in `width` cells; a fold is the list of what its rows sent."""
+    """The flight in `width` cells; a fold is the list of what its rows sent, or says how often there was one."""
+    if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
+        return lines.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
     if item.folded:
-        text = "▸ " + " · ".join(row.shape.flight.partition(" → ")[0] for row in item.rows)
-        return lines.cut(pen.text(text), width, pen.ellipsis)
+        times = pen.text(f"▸ {item.sum.number} × ")
+        return lines.cut(times + pen.text(notation.fit(item.row.shape.flight, width - lines.cells(times))), width, pen.ellipsis)
     text = item.row.shape.flight
     if item.row.is_open and not text.endswith("…"):
         text += " …" if "→" in text else " → …"
@@ -98,8 +123,14 @@ def flight_runs(text: str, pen: Pen) -> list[tuple[str, str]]:
     if text.startswith(back):
         return [(back, "faint"), *_received(text[len(back) :])]
     sent, found, received = text.partition(arrow)
-    if text.startswith((pen.text("▸"), "opaque")):
+    if text.startswith("opaque"):
         return [(text, "dim")]
+    fold = text.startswith(pen.text("▸ "))
+    if fold and found:  # repeats
+        cut = text.index(pen.text("×")) + 2
+        return [(text[:cut], "text"), (text[cut : len(sent)], "frontend"), (found, "faint"), *_received(received)]
+    if fold:
+        return [(text[:2], "dim"), (text[2:], "frontend")]
     return [(sent, "frontend"), (found, "faint"), *_received(received)]
 
 
@@ -125,11 +156,11 @@ def rail(row: Row) -> tuple[str, str]:
 
 def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
     """The three cells `!+f` as (text, role) runs: an error or a finding, a statement prepared or used again, the formats."""
-    shapes = [row.shape for row in item.rows]
-    statement = "+" if any(shape.prepares for shape in shapes) else "=" if any(shape.reuses for shape in shapes) else " "
-    formats = "".join(sorted({letter for shape in shapes for letter in shape.formats}))
+    together = item.sum
+    statement = "+" if together.prepares else "=" if together.reuses else " "
+    formats = together.formats
     return [
-        ("✗", "error") if any(shape.errors for shape in shapes) else ("!" if found else " ", "attention"),
+        ("✗", "error") if together.errors else ("!" if found else " ", "attention"),
         (statement, "text"),
         (formats if len(formats) < 2 else "m", "dim"),
     ]
@@ -152,6 +183,15 @@ def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | Non
     return ("" if before is None else "+" + lines.seconds(opened_ns - before)) + " "
 
 
+def _sent_in_words(shape: Shape, times: int) -> str:
+    """What was sent, with the statement's name where only one message can have it."""
+    text = notation.spell(shape.sent, b"")
+    if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:
+        word = "Parse" if b"P" in shape.sent else "Bind"
+        text = text.replace(word, f"{word}({shape.statement})", 1)
+    return text if times == 1 else f"{times} × ({text})" if " " in text else f"{times} × {text}"
+
+
 def in_words(row: Row) -> str:
     """The flight spelled out; where only one message can be meant, it has the rows that came and the statement's name."""
     shape = row.shape
@@ -168,13 +208,15 @@ def in_words(row: Row) -> str:
 
 def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
     """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
-    if item.folded:
-        text = " · ".join(notation.spell(row.shape.sent, b"") for row in item.rows)
-        return [(lines.cut(pen.text(text), width, pen.ellipsis), "dim")]
+    if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
+        text = " · ".join(_sent_in_words(shape, times) for _, times, shape in item.sum.flights) + (" …" if item.sum.more_flights else "")
+        return [(lines.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), "dim")]
     row = item.row
     if not row.is_round_trip:
         return [(plain(row.label.error or row.label.sql, width), "dim")]
     text = plain(in_words(row), 4 * width)
+    if item.folded:
+        text = f"{item.sum.number} × ({text})"
     sent, found, received = lines.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
     before, error, after = received.partition("ErrorResponse")
     state, _, rest = after.partition(" ")

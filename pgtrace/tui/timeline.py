@@ -18,6 +18,7 @@ from pgtrace.analysis.rows import Kind, Row
 from pgtrace.tui import moving, rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns
+from pgtrace.tui.groups import Together
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
@@ -25,6 +26,8 @@ from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, Hints, ListWidget
 
+MOST_ZOOM_NS = 1000
+"""What the axis spans at the least."""
 LOOK_BACK = 50
 """Lines above the window that are searched for a connection's row before."""
 
@@ -49,6 +52,8 @@ class Timeline(ListWidget):
         self._fresh = True
         self._place = -1
         self._axis = Axis((), 12)
+        self._window: tuple[int, int] | None = None
+        self._dragged: int | None = None
         self._near: dict[int, Surroundings] = {}
 
     @property
@@ -89,9 +94,16 @@ class Timeline(ListWidget):
             if filtered
             else [("/", "filter"), ("c", "connection")]
         )
+        if view.waterfall:
+            found += [
+                ("z", "this row"),
+                ("+ -", "zoom"),
+                *([("Z", "all rows"), ("h l", "scroll")] if self._window else []),
+                ("w", "columns"),
+            ]
         found += [("y", "copy"), ("t", "time")]
         found += [("space", "go on" if view.paused else "pause")] if view.growing or view.paused else []
-        found += [("x", "unfold" if item.folded else "fold")] if item is not None and item.row.shape.kind is Kind.SETUP else []
+        found += [("x", "unfold" if item is not None and item.folded else "fold")] if self._may_fold else []
         return (*found, ("?", "help"))
 
     def count(self) -> int:
@@ -116,8 +128,11 @@ class Timeline(ListWidget):
         layout = self._columns(width)
         bar = next((column.width for column in layout if column.name == "bar"), 12)
         trips = [item for item in items if item.row.is_round_trip]
-        self._axis = Axis([(item.opened_ns, self.view.item_end_ns(item)) for item in trips], bar)
+        self._axis = Axis(
+            [(item.opened_ns, self.view.item_end_ns(item)) for item in trips], bar, self._window if self.view.waterfall else None
+        )
         near = self._surroundings(items)
+        self.view.unfinished |= any(item.sum.partial for item in items)
         drawn = [rowline.head(self.view, layout, width, self._axis)]
         for number, item in enumerate(items):
             selected = self.top + number == self.cursor
@@ -230,7 +245,11 @@ class Timeline(ListWidget):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether there is something to fold, and an end that moves."""
         if action == "fold":
-            return self.item is not None and self.item.row.shape.kind is Kind.SETUP
+            return self._may_fold
+        if action == "unzoom":
+            return self.view.waterfall and self._window is not None
+        if action in ("zoom", "zoom_to_row"):
+            return self.view.waterfall and self.item is not None and self.item.row.is_round_trip
         return self._may_follow if action == "follow" else True
 
     def action_last(self) -> None:
@@ -246,7 +265,7 @@ class Timeline(ListWidget):
             self.action_last()
 
     def action_fold(self) -> None:
-        """Fold or unfold the set-up at the cursor."""
+        """Fold or unfold the group at the cursor."""
         if self._place >= 0 and self.view.listing.toggle(self._place):
             self.view.sync()
             self.refresh_list()
@@ -257,12 +276,74 @@ class Timeline(ListWidget):
         self.view.times = rowtext.TIMES[(rowtext.TIMES.index(self.view.times) + 1) % len(rowtext.TIMES)]
         self.redraw()
 
+    def action_waterfall(self) -> None:
+        """Wide bars, or rows and bytes."""
+        self.view.waterfall = not self.view.waterfall
+        self.redraw()
+        self.post_message(self.Moved())
+
+    def action_zoom_to_row(self) -> None:
+        """The axis is the row under the cursor."""
+        if self.item is not None:
+            self._zoom_to(self.item.opened_ns, self.view.item_end_ns(self.item))
+
+    def action_unzoom(self) -> None:
+        """The axis spans the rows in sight again."""
+        self._window = None
+        self.redraw()
+        self.post_message(self.Moved())
+
+    def action_zoom(self, closer: int) -> None:
+        """Half as much time around the row under the cursor, or twice as much."""
+        if self.item is None:
+            return
+        axis, start = self._axis, self.item.opened_ns
+        half = max(MOST_ZOOM_NS, axis.span_ns // 4 if closer > 0 else axis.span_ns)
+        middle = (start + min(self.view.item_end_ns(self.item), start + half)) // 2
+        self._zoom_to(middle - half, middle + half)
+
+    def action_sideways(self, steps: int) -> None:
+        """SQL, or the axis while it is zoomed."""
+        if not self.view.waterfall or self._window is None:
+            super().action_sideways(steps)
+            return
+        start, end = self._window
+        step = (end - start) // 4 * steps
+        self._zoom_to(start + step, end + step)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A drag on the axis begins."""
+        self._dragged = self._moment(event.x) if event.y < self.HEADS else None
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """The axis is what was dragged over."""
+        begun, ended, self._dragged = self._dragged, self._moment(event.x), None
+        if begun is not None and ended is not None and begun != ended:
+            self._zoom_to(min(begun, ended), max(begun, ended))
+
+    def _moment(self, x: int) -> int | None:
+        """What moment stands at a cell of the axis; None beside it or without a waterfall."""
+        bar = next((column for column in self._columns(self.size.width) if column.name == "bar"), None)
+        return self._axis.time_at(x - bar.start) if self.view.waterfall and bar is not None and bar.start <= x < bar.end else None
+
+    def _zoom_to(self, start_ns: int, end_ns: int) -> None:
+        start_ns = max(0, start_ns)
+        self._window = (start_ns, max(end_ns, start_ns + MOST_ZOOM_NS))
+        self.redraw()
+        self.post_message(self.Moved())
+
+    @property
+    def _may_fold(self) -> bool:
+        """Whether the row under the cursor belongs to a group."""
+        listing = self.view.listing
+        return bool(len(listing)) and listing.folds.foldable(listing.place(self.cursor)) is not Together.NOTHING
+
     @property
     def _may_follow(self) -> bool:
         return self.view.source.live and not self.view.trace.ended
 
     def _columns(self, width: int) -> tuple[Column, ...]:
-        return columns(width, driver=not self.view.single_driver, connection=self.view.connection_cells)
+        return columns(width, driver=not self.view.single_driver, connection=self.view.connection_cells, waterfall=self.view.waterfall)
 
     def _settle(self) -> None:
         """Bring the cursor back to its row, on the same line of the screen."""
@@ -286,24 +367,22 @@ class Timeline(ListWidget):
     def _surroundings(self, items: list[Item]) -> list[Surroundings]:
         """For each line in sight: the row above it, and its connection's row before. A mark is no connection's."""
         above: Row | None = None
-        latest: dict[int, Row] = {}
-        for index in range(max(0, self.top - LOOK_BACK), self.top):
-            above = self.view.listing[index].row
-            if above.shape.kind is not Kind.MARK:
-                latest[above.connection] = above
+        latest: dict[int, Item] = {}
         found = []
-        for item in items:
+        for index, item in enumerate([*(self.view.listing[place] for place in range(max(0, self.top - LOOK_BACK), self.top)), *items]):
             row = item.row
             same = latest.get(row.connection)
-            found.append(
-                Surroundings(
-                    above_ns=above.opened_ns if above else None,
-                    same_ns=same.opened_ns if same else None,
-                    same_sql=same.label.sql if same else "",
-                    sideways=self.sideways,
+            if index >= min(self.top, LOOK_BACK):
+                found.append(
+                    Surroundings(
+                        above_ns=above.opened_ns if above else None,
+                        same_ns=same.opened_ns if same else None,
+                        same_end_ns=same.end_ns if same else None,
+                        same_sql=same.row.label.sql if same else "",
+                        sideways=self.sideways,
+                    )
                 )
-            )
             above = row
             if row.shape.kind is not Kind.MARK:
-                latest[row.connection] = row
+                latest[row.connection] = item
         return found

@@ -87,6 +87,8 @@ class View:
     """The mark that was begun here and is open."""
     paused: bool = False
     times: str = "time"
+    waterfall: bool = False
+    """Whether bars have the room of rows and bytes, and are split."""
     raw: bool = False
     """Values as the bytes that passed, not as their types say."""
     snapshot: Snapshot = field(init=False)
@@ -110,6 +112,8 @@ class View:
     """Whether everything that was there at first has been read."""
     growing: bool = False
     """Whether more is coming: a recording that has not ended, a file that has grown lately."""
+    unfinished: bool = False
+    """Whether a fold in sight is not added up yet."""
     _grew_s: float = -GROWING_S
     _drawn_s: float = 0.0
     _next_draw_s: float = 0.0
@@ -159,10 +163,10 @@ class View:
         if not self.paused or self.listing.behind:  # a filter or fold may be another one while the screen stands still
             changed |= self.sync()
         changed |= self.counted.advance(now_s)
-        self._stale |= changed or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
+        self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False
-        self._stale = False
+        self._stale = self.unfinished = False
         self._drawn_s = now_s
         self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
         if growing:

@@ -210,7 +210,7 @@ async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
         await driven.press("tab")
         assert driven.main.prompt.entry.text == "fold-level"
         await driven.press("enter")
-        assert driven.app.view.listing.fold == "none"
+        assert driven.app.view.listing.fold == "repeats"
         await driven.press(":")
         assert "no command is called 'fly'" in "\n".join(await typed(driven, "  fly away"))
         fault = driven.main.prompt.fault

@@ -203,9 +203,12 @@ async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive
     async with drive(shop) as driven:
         await driven.press("n")
         place = driven.main.timeline.place
+        for level in ("repeats", "transactions"):
+            assert f"fold {level}" in (await driven.press("X"))[6]
+            assert driven.main.timeline.place in driven.main.timeline.item.places
         lines = await driven.press("X")
         assert driven.main.timeline.place == place
-        assert "fold set-up" not in lines[6]
+        assert "fold" not in lines[6]
         assert any("encryption requested" in line for line in lines)
         await driven.press("X")
         assert driven.main.timeline.place == place
@@ -319,7 +322,7 @@ async def test_pause_freezes_the_screen_and_counts_what_waits(shop: Recording, d
         paused = await driven.arrived(shop)
         assert "❚❚ paused  12 new" in paused[0]
         assert paused[1:-1] == before[1:-1]
-        for key, rows in (("X", "encryption requested"), ("X", "set-up rt"), ("c", "/ conn:")):
+        for key, rows in (("X", "set-up rt"), ("X", "set-up rt"), ("X", "encryption requested"), ("X", "set-up rt"), ("c", "/ conn:")):
             text = "\n".join(await driven.press(key))
             assert rows in text
             assert "SELECT 1" not in text

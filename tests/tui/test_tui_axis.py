@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.tui.axis import Axis
+from pgtrace.tui.axis import IDLE, RECEIVING, WAITING, Axis, Part
 
 MS = 1_000_000
 
 
 def drawn(axis: Axis, start: int, end: int) -> str:
-    return "".join(text for text, _ in axis.bar(start, end))
+    return "".join(text for text, _ in axis.bar([(start, end, WAITING)]))
 
 
 def test_a_bar_over_the_whole_axis_fills_it() -> None:
@@ -59,3 +59,44 @@ def test_every_bar_fills_its_cells(spans: list[tuple[int, int]], width: int) -> 
 
 def test_no_rows_no_trouble() -> None:
     assert len(drawn(Axis((), 12), 0, 0)) == 12
+
+
+def test_a_bar_tells_waiting_from_receiving_and_the_drivers_own_time() -> None:
+    axis = Axis([(0, 12 * MS)], 12)
+    parts = [(0, 4 * MS, IDLE), (6 * MS + MS // 2, 12 * MS, RECEIVING), (4 * MS, 6 * MS + MS // 2, WAITING)]
+    assert axis.bar(parts) == [("┄┄┄┄", "faint"), ("━━╾─────", "bar")]
+
+
+def test_zoomed_it_shows_the_window_and_nothing_else() -> None:
+    axis = Axis([(0, 100 * MS)], 10, (20 * MS, 30 * MS))
+    assert drawn(axis, 0, 100 * MS) == "━" * 10
+    assert drawn(axis, 25 * MS, 100 * MS) == " " * 5 + "━" * 5
+    assert drawn(axis, 0, 19 * MS) == drawn(axis, 31 * MS, 40 * MS) == " " * 10
+    assert Axis([], 24, (20 * MS, 30 * MS)).head() == "0.0200         +10.00 ms"
+
+
+PARTS = st.tuples(st.integers(0, 10**10), st.integers(0, 10**10), st.sampled_from([WAITING, RECEIVING, IDLE])).map(
+    lambda part: (min(part[:2]), max(part[:2]), part[2])
+)
+
+
+@given(
+    st.lists(PARTS, max_size=12),
+    st.integers(12, 80),
+    st.none() | st.tuples(st.integers(0, 10**10), st.integers(1000, 10**10)).map(lambda pair: (pair[0], sum(pair))),
+)
+def test_whatever_the_zoom_a_bar_stays_on_the_axis(parts: list[Part], width: int, window: tuple[int, int] | None) -> None:
+    axis = Axis([part[:2] for part in parts], width, window)
+    assert len("".join(text for text, _ in axis.bar(parts))) == width
+    assert len(axis.head()) == width
+    moments = [axis.time_at(cell) for cell in range(width)]
+    assert moments == sorted(moments)
+    if window is not None:
+        assert window[0] <= moments[0]
+        assert moments[-1] <= window[1]
+
+
+@given(st.integers(0, 10**10), st.integers(10**6, 10**10), st.integers(12, 80))
+def test_a_moment_is_found_at_its_cell(start: int, span: int, width: int) -> None:
+    axis = Axis([], width, (start, start + span))
+    assert all(abs(axis.half(axis.time_at(cell)) - 2 * cell) < 0.01 for cell in range(width))

@@ -13,12 +13,13 @@ def names(width: int, **facts: object) -> set[str]:
     return {column.name for column in columns(width, **facts)}  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("waterfall", [True, False])
 @pytest.mark.parametrize("connection", [2, 3, 5, 7])
 @pytest.mark.parametrize("driver", [True, False])
-def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int) -> None:
+def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int, waterfall: bool) -> None:
     for width in WIDTHS:
         end = 0
-        for column in columns(width, driver=driver, connection=connection):
+        for column in columns(width, driver=driver, connection=connection, waterfall=waterfall):
             assert column.start >= end, (width, column)
             assert column.width > 0, (width, column)
             end = column.end
@@ -66,3 +67,14 @@ def test_one_driver_needs_no_column() -> None:
 def test_the_error_flight_of_a_pipeline_fits_at_120() -> None:
     flight = next(column for column in columns(120) if column.name == "flight")
     assert flight.width >= len("PBDE×5 S → …E skip×2 Z")
+
+
+def test_in_a_waterfall_the_bar_has_the_room_of_rows_and_bytes() -> None:
+    bars = []
+    for width in WIDTHS:
+        assert not names(width, waterfall=True) & {"rows", "bytes", "sent", "recv"}, width
+        assert names(width, waterfall=True) >= {"time", "cn", "rail", "flight", "sql", "marks", "ms", "bar"}, width
+        bars.append(next(column.width for column in columns(width, waterfall=True) if column.name == "bar"))
+    assert bars == sorted(bars)
+    assert (bars[0], bars[120 - 60], bars[-1]) == (12, 33, 75)
+    assert "driver" in names(120, waterfall=True)

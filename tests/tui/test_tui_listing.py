@@ -27,7 +27,7 @@ def test_lines_stand_in_the_order_of_their_first_rows(view: View) -> None:
 
 
 def test_unfolded_every_row_has_its_own_line(view: View) -> None:
-    view.listing.next_level()
+    view.listing.fold_to("none")
     view.listing.sync()
     assert len(view.listing) == len(view.trace.rows)
     assert all(view.listing.index(place) == place for place in range(len(view.trace.rows)))

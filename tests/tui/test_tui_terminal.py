@@ -42,7 +42,7 @@ def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
         terminal.after("jjjjj", "RowDescription  backend")
         terminal.after("\x1b", "inspect")
         terminal.after("ys", "SQL copied")
-        terminal.after("X", "encryption requested")
+        terminal.after("XXX", "encryption requested")
         terminal.after("c", "/ conn:1")
         terminal.after("c2jjjjG", "reverse")
         terminal.after("D", "each driver")

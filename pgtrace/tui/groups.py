@@ -1,0 +1,152 @@
+"""Which rows belong together, found out once for each row: set-up, transactions, repeats.
+
+Set-up is all round trips of a connection before its first ReadyForQuery. A transaction is what analysis/transactions.py says it is. A repeat is a run of round
+trips of one connection with one flight that are about one statement, with nothing else on that connection between them, no error, no border of a
+transaction, and neither a mark nor a gap. Repeats may stand within a transaction; otherwise no row belongs to two groups.
+
+A row is known by its place, a group by the place of its first row. What is kept are thirteen bytes for each row, so that any question about any row is answered
+without a look at another one. The groups know nothing of what is listed or folded.
+
+A row that is open belongs to the set-up or the transaction that stands, but to no repeat before it is complete: what it will be is not known.
+"""
+
+from __future__ import annotations
+
+import enum
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pgtrace.analysis.rows import NO_FLIGHT, Kind, Row
+from pgtrace.analysis.transactions import OPEN, Standing
+
+_NOWHERE: Final = -1
+
+
+class Together(enum.IntEnum):
+    """What a group is. The level of folding that has this number folds it."""
+
+    NOTHING = 0
+    SETUP = 1
+    REPEAT = 2
+    TRANSACTION = 3
+
+
+@dataclass(slots=True)
+class _Track:
+    """One connection, as far as its rows were taken."""
+
+    setup: int = _NOWHERE
+    block: int = _NOWHERE
+    """The first row of the transaction that stands."""
+    standing: Standing = field(default_factory=Standing)
+    repeat: tuple[Any, ...] | None = None
+    """What the next row has to be for one more repeat, and where the run began."""
+    run: int = _NOWHERE
+    last: int = _NOWHERE
+    before: int = _NOWHERE
+    breaks: int = 0
+    """Marks and gaps before the last one."""
+
+
+class Groups:
+    """The groups of all rows that were taken."""
+
+    def __init__(self) -> None:
+        self.blocks = array("I")
+        """For each row the first one of its set-up or transaction, or itself."""
+        self.kinds = bytearray()
+        """For each row whether that is a set-up or a transaction."""
+        self.runs = array("I")
+        """For each row the first one of its repeats, or itself."""
+        self._following = array("I")  # the connection's next round trip; 0 where there is none
+        self._tracks: dict[int, _Track] = {}
+        self._breaks = 0
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def take(self, place: int, row: Row) -> None:
+        """The next row; an open one has to be completed later."""
+        self.blocks.append(place)
+        self.runs.append(place)
+        self.kinds.append(Together.NOTHING)
+        self._following.append(0)
+        kind = row.shape.kind
+        if kind is Kind.MARK or kind is Kind.GAP:
+            self._breaks += 1
+            return
+        track = self._tracks.get(row.connection)
+        if track is None:
+            track = self._tracks[row.connection] = _Track()
+        if kind > Kind.SETUP:
+            track.repeat = None
+            return
+        track.before, track.last, track.breaks = track.last, place, self._breaks
+        if track.before != _NOWHERE:
+            self._following[track.before] = place
+        if row.is_open:
+            self._stand(place, track, row)
+        else:
+            self._settle(place, track, row)
+
+    def complete(self, place: int, row: Row) -> None:
+        """A row that was open when it was taken. It is the latest round trip of its connection."""
+        self._settle(place, self._tracks[row.connection], row)
+
+    def is_open(self, place: int, connection: int) -> bool:
+        """Whether the transaction that a row belongs to still stands."""
+        return self._tracks[connection].block == self.blocks[place]
+
+    def has_more(self, place: int, kind: Together) -> bool:
+        """Whether more rows than this one belong to its group of that kind. Every set-up is a group."""
+        firsts = self.runs if kind is Together.REPEAT else self.blocks
+        if kind is not Together.REPEAT and self.kinds[place] != kind:
+            return False
+        after = self._following[place]
+        return kind is Together.SETUP or firsts[place] != place or (after > 0 and firsts[after] == place)
+
+    def members(self, place: int, kind: Together) -> Iterator[int]:
+        """The rows of a group of that kind, from one of them on."""
+        firsts = self.runs if kind is Together.REPEAT else self.blocks
+        first = firsts[place]
+        while True:
+            yield place
+            place = self._following[place]
+            if not place or firsts[place] != first:
+                return
+
+    def _stand(self, place: int, track: _Track, row: Row) -> None:
+        if row.shape.kind is Kind.SETUP:
+            track.setup = place if track.setup == _NOWHERE else track.setup
+            self.blocks[place], self.kinds[place] = track.setup, Together.SETUP
+        elif track.block != _NOWHERE and track.standing.continues(row.shape):
+            self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
+
+    def _settle(self, place: int, track: _Track, row: Row) -> None:
+        shape = row.shape
+        if shape.kind is Kind.SETUP:
+            self._stand(place, track, row)
+            return
+        self.blocks[place], self.kinds[place] = place, Together.NOTHING
+        if shape.kind is not Kind.ROUND_TRIP:  # it turned out to be none
+            track.repeat, track.last = None, track.before
+            track.setup = _NOWHERE if track.setup == place else track.setup
+            if track.before != _NOWHERE:
+                self._following[track.before] = 0
+            return
+        step = track.standing.take(shape)
+        if step.lost:
+            track.block = _NOWHERE
+        if step.belongs:
+            track.block = place if track.block == _NOWHERE else track.block
+            self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
+            if step.end != OPEN:
+                track.block = _NOWHERE
+        repeat = None
+        if not shape.errors and shape.statements == 1 and not shape.uncertain and shape.flight != NO_FLIGHT:
+            repeat = (shape.flight, row.label.groups, track.breaks, self.blocks[place] if step.belongs else _NOWHERE)
+        if repeat is None or repeat != track.repeat:
+            track.repeat, track.run = repeat, place
+        self.runs[place] = track.run
