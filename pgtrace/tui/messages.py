@@ -80,8 +80,9 @@ class Messages(ListWidget):
         super().on_resize()
 
     def _show_around(self) -> None:
-        """The cursor's line is the last but one: a failure is understood from what was sent and answered before it."""
-        self.top = max(0, self.cursor - max(0, self.page_lines - 2))
+        """An answer stands on the last line but one, for what led to it is above; what was sent stands high, with what it took along below."""
+        sent = self.message is not None and self.message.side == FRONTEND
+        self.top = max(0, self.cursor - (self.page_lines // 4 if sent else max(0, self.page_lines - 2)))
 
     @property
     def message(self) -> MessageView | None:
