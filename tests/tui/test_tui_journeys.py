@@ -94,6 +94,28 @@ async def test_how_asyncpg_and_psycopg_differ() -> None:
         assert "per execution" in await driven.text()
 
 
+async def test_the_round_trips_of_a_cell() -> None:
+    """`4`, down to a counter, `enter`: those round trips, by a filter that can be read; each counter's is understood."""
+    async with opened([FINDINGS / "pipeline_error.pgtrace", *BOTH]) as driven:
+        await driven.press("4")
+        drivers = driven.main.panes["drivers"]
+        seen = {}
+        for place in range(drivers.count()):
+            drivers.go(place)
+            title = drivers.column_looked_at
+            await driven.press("enter")
+            listing = driven.app.view.listing
+            seen[title] = listing.filtering.text, listing.matching
+            await driven.press("escape")
+            assert driven.main.pane == "drivers"
+        names = {driver.driver: driver.counters for driver in driven.app.view.snapshot.drivers}
+        first = names[seen["Query"][0].split()[0].removeprefix("driver:")]
+        assert seen["round trips"][1] >= first.round_trips
+        assert seen["Query"] == (f"{seen['round trips'][0]} type:Query", first.queries)
+        assert seen["pipelined executions"][0].endswith(" depth > 1")
+        assert seen["errors"][1] == (1 if first.errors else 0)
+
+
 async def test_what_the_pooler_did() -> None:
     """`6 enter r r`: the Parse was accepted, a run was fine, then 26000."""
     async with opened([FINDINGS / "pooler_26000.pgtrace"]) as driven:

@@ -1,8 +1,8 @@
 """The Drivers pane: counters down, drivers across, so that what differs between drivers stands out.
 
 A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l` go from driver to driver, scrolling where
-not all fit; `enter` shows the round trips of the driver under the cursor. The cursor stays on its driver when the order changes. Flights and evidence at
-the end are the driver's signature; `+` is a layer above it, `name[pid]` a process that it runs in.
+not all fit; `enter` shows the round trips that the cell under the cursor counts, as a filter says it. The cursor stays on its driver when the order
+changes. Flights and evidence at the end are the driver's signature; `+` is a layer above it, `name[pid]` a process that it runs in.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class _Counter:
     values: Callable[[Counters], tuple[int, ...]]
     sizes: bool = False
     per_execution: bool = True
+    filter: str = ""
+    """Its round trips, among those of a driver."""
 
 
 _GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
@@ -49,39 +51,43 @@ _GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
         "waiting",
         (
             _Counter("round trips", lambda c: (c.round_trips,)),
-            _Counter("executions", lambda c: (c.executions,), per_execution=False),
-            _Counter("pipelined executions", lambda c: (c.pipelined_executions,)),
-            _Counter("deepest pipeline", lambda c: (c.max_pipeline_depth,), per_execution=False),
-            _Counter("transactions", lambda c: (c.transactions,)),
+            _Counter("executions", lambda c: (c.executions,), per_execution=False, filter="depth > 0"),
+            _Counter("pipelined executions", lambda c: (c.pipelined_executions,), filter="depth > 1"),
+            _Counter("deepest pipeline", lambda c: (c.max_pipeline_depth,), per_execution=False, filter="depth > 1"),
+            _Counter("transactions", lambda c: (c.transactions,), filter="tx"),
         ),
     ),
     (
         "preparing",
         (
-            _Counter("Parse named / unnamed", lambda c: (c.parses_named, c.parses_unnamed)),
-            _Counter("statements reused", lambda c: (c.statements_reused,)),
-            _Counter("statements live", lambda c: (c.statements_live,), per_execution=False),
-            _Counter("Query", lambda c: (c.queries,)),
-            _Counter("Bind / Execute", lambda c: (c.binds, c.executes)),
-            _Counter("Describe / Close", lambda c: (c.describes, c.closes)),
-            _Counter("Sync / Flush", lambda c: (c.syncs, c.flushes)),
+            _Counter("Parse named / unnamed", lambda c: (c.parses_named, c.parses_unnamed), filter="type:Parse"),
+            _Counter("statements reused", lambda c: (c.statements_reused,), filter="type:Bind"),
+            _Counter("statements live", lambda c: (c.statements_live,), per_execution=False, filter="type:Parse"),
+            _Counter("Query", lambda c: (c.queries,), filter="type:Query"),
+            _Counter("Bind / Execute", lambda c: (c.binds, c.executes), filter="type:Bind"),
+            _Counter("Describe / Close", lambda c: (c.describes, c.closes), filter="(type:Describe or type:Close)"),
+            _Counter("Sync / Flush", lambda c: (c.syncs, c.flushes), filter="(type:Sync or type:Flush)"),
         ),
     ),
     (
         "formats",
         (
-            _Counter("parameters binary / text", lambda c: (c.params_binary, c.params_text)),
-            _Counter("values binary / text", lambda c: (c.values_binary, c.values_text)),
+            _Counter("parameters binary / text", lambda c: (c.params_binary, c.params_text), filter="type:Bind"),
+            _Counter("values binary / text", lambda c: (c.values_binary, c.values_text), filter="rows > 0"),
         ),
     ),
     (
         "traffic",
         (
             _Counter("sent / received bytes", lambda c: (c.frontend_bytes, c.backend_bytes), sizes=True),
-            _Counter("rows", lambda c: (c.rows,)),
-            _Counter("COPY in / out messages", lambda c: (c.copy_in_messages, c.copy_out_messages)),
-            _Counter("errors", lambda c: (c.errors,)),
-            _Counter("notices / notifications", lambda c: (c.notices, c.notifications)),
+            _Counter("rows", lambda c: (c.rows,), filter="rows > 0"),
+            _Counter("COPY in / out messages", lambda c: (c.copy_in_messages, c.copy_out_messages), filter="type:CopyData"),
+            _Counter("errors", lambda c: (c.errors,), filter="error"),
+            _Counter(
+                "notices / notifications",
+                lambda c: (c.notices, c.notifications),
+                filter="(type:NoticeResponse or type:NotificationResponse)",
+            ),
         ),
     ),
 )
@@ -95,6 +101,7 @@ class _Entry:
     cells: tuple[str, ...] = ()
     role: str = "text"
     words: str = ""
+    filter: str = ""
 
 
 class Drivers(ListWidget):
@@ -163,7 +170,8 @@ class Drivers(ListWidget):
     def open(self) -> None:
         drivers = self.view.snapshot.drivers
         if drivers:
-            self.post_message(Chosen(of_driver(drivers[self.chosen].driver)))
+            entry = self._entries[self.cursor] if self.cursor < len(self._entries) else None
+            self.post_message(Chosen(f"{of_driver(drivers[self.chosen].driver)} {entry.filter if entry is not None else ''}".strip()))
 
     def action_open(self) -> None:
         self.open()
@@ -199,7 +207,7 @@ class Drivers(ListWidget):
             entries.append(_Entry(title))
             for counter in counters:
                 cells = tuple(self._cell(counter, driver.counters) for driver in drivers)
-                entries.append(_Entry(counter.title, cells, "error" if counter.title == "errors" else "text"))
+                entries.append(_Entry(counter.title, cells, "error" if counter.title == "errors" else "text", filter=counter.filter))
                 if counter.title == "executions":
                     entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
