@@ -54,9 +54,8 @@ def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
         terminal.after("6jj", "remedy")
         terminal.after("yr", "remedy copied")
         terminal.after("\r", "esc back")
-        terminal.after("?", "what a row says")
-        terminal.after("\x1b", "esc back")
         terminal.after("T", "theme light")
+        terminal.after("?", "what a row says")
         terminal.type("q")
         assert terminal.ended() == 0
         assert terminal.attributes == terminal.before
