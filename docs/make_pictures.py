@@ -29,7 +29,6 @@ from pgtrace.tui.view import View
 
 PICTURES_DIRECTORY = Path(__file__).parent / "pictures"
 SIZE = (120, 36)
-TO_THE_PIPELINE = ("/", *"driver:psycopg depth > 3", "enter", "G")
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ class Picture:
 
 
 PICTURES = (
-    Picture("timeline", ("g", "/", *"error", "enter", "enter"), (120, 38)),
+    Picture("timeline", ("g", "/", *"error", "enter", "j", "escape", "enter"), (120, 38)),
     Picture("narrow", ("g", "j", "j", "j"), (80, 24)),
     Picture("light", ("g", "n"), palette=LIGHT),
     Picture("folded", ("g", "X", "X")),
-    Picture("waterfall", ("w", "g", *["j"] * 12)),
+    Picture("waterfall", ("w", "g", *["j"] * 16, "+")),
     Picture("filter", ("/", *"driver:psycopg de")),
     Picture("statements", ("2", "j")),
     Picture("connections", ("3",)),
