@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from driving import Driven, opened
+from multiplexer import THERE, Multiplexer
 from terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +127,7 @@ async def test_what_the_pooler_did() -> None:
         assert "26000" in under_cursor(await journey.press("r"))
 
 
-@pytest.mark.parametrize(
+typed = pytest.mark.parametrize(
     ("files", "keys", "seen"),
     [
         ([FINDINGS / "prepared_leak.pgtrace", *BOTH], ("2", "\r"), ("rt▾", "/ driver:")),
@@ -138,6 +139,9 @@ async def test_what_the_pooler_did() -> None:
     ],
     ids=["statement", "connection", "leak", "pipeline", "drivers", "pooler"],
 )
+
+
+@typed
 def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
     with Terminal("open", *map(str, files)) as terminal:
         terminal.wait_for("■ ")
@@ -146,3 +150,33 @@ def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str
             terminal.after(key, text)
         terminal.type("q")
         assert terminal.ended() == 0
+
+
+@pytest.mark.skipif(not THERE, reason="needs tmux")
+@typed
+def test_in_tmux(tmp_path: Path, files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
+    with Multiplexer(tmp_path, "open", *map(str, files)) as window:
+        window.wait_for("Findings")
+        for key, text in zip(keys, seen, strict=True):
+            window.press({"\r": "Enter"}.get(key, key))
+            window.wait_for(text)
+        window.press("q")
+        assert window.ended() == 0
+
+
+@pytest.mark.skipif(not THERE, reason="needs tmux")
+def test_a_window_of_tmux_that_changes_its_size(tmp_path: Path) -> None:
+    with Multiplexer(tmp_path, "open", *map(str, BOTH)) as window:
+        window.wait_for("Findings")
+        for (width, height), heads in {
+            (80, 24): "2 Stmts",
+            (200, 60): "statement",
+            (59, 20): "needs 60x12",
+            (120, 40): "2 Statements",
+        }.items():
+            window.resize(width, height)
+            lines = window.wait_for(heads)
+            assert len(lines) <= height
+            assert max(map(len, lines)) <= width
+        window.press("C-c")
+        assert window.ended() == 0
