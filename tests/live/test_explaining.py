@@ -28,12 +28,12 @@ INT4, TEXT = 23, 25
 @pytest.fixture(scope="module")
 def table(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT n, n::text AS t FROM generate_series(1, 100) n")
-        connection.execute("CREATE INDEX ON kept (n)")
-        connection.execute("CREATE SEQUENCE counted")
-        connection.execute("CREATE FUNCTION writing() RETURNS int LANGUAGE sql AS 'DELETE FROM kept RETURNING 1'")
+        connection.execute("CREATE TABLE explain_kept AS SELECT n, n::text AS t FROM generate_series(1, 100) n")
+        connection.execute("CREATE INDEX ON explain_kept (n)")
+        connection.execute("CREATE SEQUENCE explain_counted")
+        connection.execute("CREATE FUNCTION explain_writing() RETURNS int LANGUAGE sql AS 'DELETE FROM explain_kept RETURNING 1'")
         yield connection
-        connection.execute("DROP TABLE kept; DROP SEQUENCE counted; DROP FUNCTION writing()")
+        connection.execute("DROP TABLE explain_kept; DROP SEQUENCE explain_counted; DROP FUNCTION explain_writing()")
 
 
 def ran(sql: str, *parameters: bytes | None, types: tuple[int, ...] = (), form: int = 0) -> Executed:
@@ -41,34 +41,34 @@ def ran(sql: str, *parameters: bytes | None, types: tuple[int, ...] = (), form: 
 
 
 def rows(connection: psycopg.Connection) -> int:
-    found = connection.execute("SELECT count(*) FROM kept").fetchone()
+    found = connection.execute("SELECT count(*) FROM explain_kept").fetchone()
     assert found is not None
     return int(found[0])
 
 
 def test_plans_with_parameters_as_they_were_recorded(server: EmbeddedServer, table: psycopg.Connection) -> None:
-    binary = explain(server.url(), ran("SELECT * FROM kept WHERE n = $1", (7).to_bytes(4, "big"), types=(INT4,), form=1))
+    binary = explain(server.url(), ran("SELECT * FROM explain_kept WHERE n = $1", (7).to_bytes(4, "big"), types=(INT4,), form=1))
     assert "(n = 7)" in "\n".join(binary)
-    text = explain(server.url(), ran("SELECT * FROM kept WHERE t = $1;", b"it's", types=(TEXT,)))
+    text = explain(server.url(), ran("SELECT * FROM explain_kept WHERE t = $1;", b"it's", types=(TEXT,)))
     assert "'it''s'::text" in "\n".join(text)
     assert "actual time" not in "\n".join(text)
-    untyped = explain(server.url(), ran("SELECT * FROM kept WHERE n = $1 OR t = $2", b"8", None))
+    untyped = explain(server.url(), ran("SELECT * FROM explain_kept WHERE n = $1 OR t = $2", b"8", None))
     assert "(n = 8)" in "\n".join(untyped)
-    analyzed = "\n".join(explain(server.url(), ran("SELECT * FROM kept WHERE n < $1", b"9"), analyze=True))
+    analyzed = "\n".join(explain(server.url(), ran("SELECT * FROM explain_kept WHERE n < $1", b"9"), analyze=True))
     assert "actual" in analyzed
     assert "Buffers:" in analyzed
 
 
 def test_without_parameters_the_plan_is_generic_and_nothing_is_run(server: EmbeddedServer, table: psycopg.Connection) -> None:
-    unknown = Executed(1, "SELECT * FROM kept WHERE n = $1")
+    unknown = Executed(1, "SELECT * FROM explain_kept WHERE n = $1")
     assert "(n = $1)" in "\n".join(explain(server.url(), unknown))
     with pytest.raises(PgTraceError, match="cannot insert multiple commands"):
-        explain(server.url(), Executed(1, "SELECT $1; DROP TABLE kept"))
+        explain(server.url(), Executed(1, "SELECT $1; DROP TABLE explain_kept"))
     with pytest.raises(PgTraceError, match="syntax error"):
-        explain(server.url(), Executed(1, "DROP TABLE kept -- $1\n$1"))
+        explain(server.url(), Executed(1, "DROP TABLE explain_kept -- $1\n$1"))
     with pytest.raises(PgTraceError, match=NO_BIND):
         explain(server.url(), unknown, analyze=True)
-    assert "Scan on kept" in "\n".join(explain(server.url(), Executed(1, "SELECT * FROM kept")))
+    assert "Scan on explain_kept" in "\n".join(explain(server.url(), Executed(1, "SELECT * FROM explain_kept")))
     with pytest.raises(PgTraceError, match="no statement"):
         explain(server.url(), Executed(1, None))
 
@@ -77,14 +77,14 @@ def test_without_parameters_the_plan_is_generic_and_nothing_is_run(server: Embed
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("SELECT 1; DROP TABLE kept", "cannot insert multiple commands"),
-        ("SELECT 1; COMMIT; DROP TABLE kept", "cannot insert multiple commands"),
-        ("ANALYZE DELETE FROM kept", "syntax error"),
-        (") DELETE FROM kept", "syntax error"),
+        ("SELECT 1; DROP TABLE explain_kept", "cannot insert multiple commands"),
+        ("SELECT 1; COMMIT; DROP TABLE explain_kept", "cannot insert multiple commands"),
+        ("ANALYZE DELETE FROM explain_kept", "syntax error"),
+        (") DELETE FROM explain_kept", "syntax error"),
         ("/* SELECT 1", "unterminated"),
         ("COMMIT", "syntax error"),
-        ("DROP TABLE kept", "syntax error"),
-        ("COPY kept TO PROGRAM 'true'", "syntax error"),
+        ("DROP TABLE explain_kept", "syntax error"),
+        ("COPY explain_kept TO PROGRAM 'true'", "syntax error"),
         ("SET transaction_read_only = off", "syntax error"),
     ],
 )
@@ -99,12 +99,12 @@ def test_whatever_stands_in_the_text_it_is_explained_or_refused(
 @pytest.mark.parametrize(
     "sql",
     [
-        "INSERT INTO kept VALUES (101, 'x')",
-        "DELETE FROM kept",
-        "WITH gone AS (DELETE FROM kept RETURNING n) SELECT count(*) FROM gone",
-        "SELECT nextval('counted')",
-        "SELECT writing()",
-        "SELECT set_config('transaction_read_only', 'off', true), writing()",
+        "INSERT INTO explain_kept VALUES (101, 'x')",
+        "DELETE FROM explain_kept",
+        "WITH gone AS (DELETE FROM explain_kept RETURNING n) SELECT count(*) FROM gone",
+        "SELECT nextval('explain_counted')",
+        "SELECT explain_writing()",
+        "SELECT set_config('transaction_read_only', 'off', true), explain_writing()",
     ],
 )
 def test_what_writes_has_a_plan_and_is_not_run(server: EmbeddedServer, table: psycopg.Connection, sql: str) -> None:
@@ -112,7 +112,7 @@ def test_what_writes_has_a_plan_and_is_not_run(server: EmbeddedServer, table: ps
     with pytest.raises(PgTraceError, match=r"read-only transaction|read-write mode"):
         explain(server.url(), ran(sql), analyze=True)
     assert rows(table) == 100
-    found = table.execute("SELECT is_called FROM counted").fetchone()
+    found = table.execute("SELECT is_called FROM explain_counted").fetchone()
     assert found == (False,)
 
 
@@ -148,8 +148,8 @@ async def test_on_the_screen(
 ) -> None:
     """The plan in the inspector's place; ANALYZE asks; without a DSN the key says how."""
     with psycopg.connect(server.url(proxy.host, proxy.port), autocommit=True) as session:
-        session.execute("SELECT t FROM kept WHERE n = %s", (7,))
-        session.execute("SELECT pg_sleep(0.01), '\x1b[31m' || t FROM kept WHERE n = %s", (8,))
+        session.execute("SELECT t FROM explain_kept WHERE n = %s", (7,))
+        session.execute("SELECT pg_sleep(0.01), '\x1b[31m' || t FROM explain_kept WHERE n = %s", (8,))
     trace_of(proxy)
     with closing(Trace.open([proxy.capture])) as trace:
         app = PgTraceApp(View(trace, Source(files=("x",), live=True, explain_dsn=server.url()), Pen()))
@@ -166,7 +166,7 @@ async def test_on_the_screen(
                         if text in drawn:
                             return drawn
 
-            await shown("kept")
+            await shown("explain_kept")
             place = next(place for place, row in enumerate(trace.rows) if row.label.sql.startswith("SELECT t"))
             assert [one.parameters for one in executed(trace, place)] != [None]
             main.timeline.go_to_place(place)
