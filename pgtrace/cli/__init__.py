@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from pgtrace import __version__
+from pgtrace.cli import output
 from pgtrace.errors import PgTraceError
 
 COMMANDS = ("listen", "run", "open", "show", "stats", "advise", "check", "diff", "export", "import", "demo")
@@ -59,12 +60,14 @@ def root(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point `pgtrace`."""
     gc.set_threshold(_COLLECTED_AFTER, 50, 100)
+    output.prepare()
     sys.exit(_run(root))
 
 
 def _run(command: click.Command, args: list[str] | None = None) -> int:
     try:
         result: Any = command.main(args=args, prog_name="pgtrace", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -77,8 +80,12 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
     except PgTraceError as error:
         click.echo(f"pgtrace: {error}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has seen enough
+        output.lead_nowhere()
         return 0
+    except OSError as error:
+        output.lead_nowhere()
+        about = error.filename or "stdout"
+        click.echo(f"pgtrace: {about}: {(error.strerror or str(error)).lower()}", err=True)
+        return 1
     return result if isinstance(result, int) else 0

@@ -39,4 +39,5 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
     for note in one.notes():
         click.echo(f"pgtrace: {name}: {note}", err=True)
     if not quiet:
-        click.echo(f"pgtrace: {one.connections} connections written to {out}; look at them with: pgtrace open {out}", err=True)
+        connections = f"{one.connections} connection{'' if one.connections == 1 else 's'}"
+        click.echo(f"pgtrace: {connections} written to {out}; look at it with: pgtrace open {out}", err=True)

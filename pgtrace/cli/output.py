@@ -6,6 +6,8 @@ Python would complain once more while it closes stdout, so both are told that it
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -19,6 +21,9 @@ from pgtrace.export.newfile import NewFile
 
 STDOUT: Final = "-"
 _AT_ONCE: Final = 1000
+_SPELLED: Final = "pgtrace-ascii"
+_ASCII: Final = {"→": "->", "←": "<-", "·": ".", "×": "x", "…": "...", "≥": ">=", "─": "-", "✗": "x"}
+"""What stands for the signs of the notation."""
 
 
 def write(lines: Iterable[str], end: str = "\n") -> bool:
@@ -29,9 +34,33 @@ def write(lines: Iterable[str], end: str = "\n") -> bool:
             sys.stdout.write(end.join(some) + end)
         sys.stdout.flush()
     except BrokenPipeError:
-        _lead_nowhere()
+        lead_nowhere()
         return False
+    except OSError as error:
+        lead_nowhere()
+        raise _failed(error) from None
     return True
+
+
+def prepare() -> None:
+    """Standard streams that are closed lead nowhere, and hold their numbers: what is opened next must not become stdout.
+
+    Characters that the terminal's encoding does not have are spelled in ASCII.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (as long as the process)
+    codecs.register_error(_SPELLED, _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_SPELLED)
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    spelled = "".join(_ASCII.get(character) or ascii(character)[1:-1] for character in error.object[error.start : error.end])
+    return spelled, error.end
 
 
 class Output:
@@ -59,7 +88,7 @@ class Output:
         try:
             sys.stdout.buffer.write(data)
         except BrokenPipeError:
-            _lead_nowhere()
+            lead_nowhere()
             return False
         except OSError as error:
             raise _failed(error) from None
@@ -75,7 +104,7 @@ class Output:
         try:
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            _lead_nowhere()
+            lead_nowhere()
         except OSError as failure:
             raise _failed(failure) from None
 
@@ -84,5 +113,6 @@ def _failed(error: OSError) -> CaptureError:
     return CaptureError(STDOUT, f"cannot be written: {(error.strerror or str(error)).lower()}")
 
 
-def _lead_nowhere() -> None:
+def lead_nowhere() -> None:
+    """Nobody reads stdout any more, or it cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

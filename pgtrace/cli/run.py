@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,8 +78,10 @@ def command(
                 tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
                 variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
                 environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
+                began_s = time.monotonic()
                 code = _run(arguments, variables)
-                kept = _summary(recorder, target, " ".join(arguments), asked, as_json=as_json, quiet=quiet, verbose=verbose)
+                title, took_s = " ".join(arguments), time.monotonic() - began_s
+                kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
     ctx.exit(code or (0 if kept else 1))
 
@@ -107,7 +110,9 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _summary(recorder: Recorder, target: Upstream, title: str, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool) -> bool:
+def _summary(
+    recorder: Recorder, target: Upstream, title: str, took_s: float, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool
+) -> bool:
     """Print what it cost; whether every budget was kept."""
     from pgtrace.analysis.budgets import evaluate
     from pgtrace.analysis.trace import Trace
@@ -121,7 +126,7 @@ def _summary(recorder: Recorder, target: Upstream, title: str, asked: list[Budge
         click.echo(encoded(stats.as_dict(trace), indent=2))
     elif not quiet:
         click.echo("", err=True)
-        for line in stats.as_text(trace, "driver", title):
+        for line in stats.as_text(trace, "driver", title, took_s):
             click.echo(line, err=True)
         for line in ["", *stats.messages(trace, "driver")] if verbose else []:
             click.echo(line, err=True)

@@ -21,7 +21,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
-from pgtrace.errors import MissingExtra
+from pgtrace.errors import MissingExtra, OutputExists
 from pgtrace.faults import Rule
 from pgtrace.recorder import Recorder
 
@@ -62,6 +62,8 @@ def open_scene(
     on_progress: Progress = _silent,
 ) -> Iterator[Scene]:
     """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
+    if write is not None and os.path.lexists(write):  # before a server is started for it
+        raise OutputExists(write)
     for variant in VARIANTS:
         variant.load()
     with _without_pg_variables():

@@ -71,9 +71,12 @@ def _indented(value: object, columns: int) -> str:
     return encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns)
 
 
-def as_text(trace: Trace, by: str, title: str = "") -> list[str]:
-    """Lines of a table: one for all, then one for each driver, connection, statement or mark. `title` stands for the names of the files."""
-    lines = [_about(trace, title), ""]
+def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> list[str]:
+    """Lines of a table: one for all, then one for each driver, connection, statement or mark.
+
+    `title` stands for the names of the files, `took_s` for what they span.
+    """
+    lines = [_about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s), ""]
     if by == "statement":
         return lines + _statements(trace)
     everything = _everything(trace)
@@ -114,9 +117,9 @@ def _everything(trace: Trace) -> str:
     return "all" if trace.filter is None else "filtered"
 
 
-def _about(trace: Trace, title: str) -> str:
+def _about(trace: Trace, title: str, took_s: float) -> str:
     connections = len(trace.connections)
-    parts = [f"{trace.duration_ns / 1e9:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
+    parts = [f"{took_s:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
         parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
     if trace.filter is not None:

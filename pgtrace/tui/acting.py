@@ -251,6 +251,9 @@ class Acting(Layout):
         item = self.timeline.item
         if item is None:
             return
+        if not any(row.sent_bytes or row.received_bytes for row in item.rows):
+            self.footer.say("there are no messages here to compare")
+            return
         if self._picked is None or self._picked == item.place:
             self._picked = item.place if self._picked is None else None
             self.footer.say("picked: = on another row shows both side by side" if self._picked is not None else "not picked any more")

@@ -4,7 +4,7 @@ The axis runs from the first opening to the last end among the rows. Idle time l
 pause does not flatten everything else; there can be nine cuts at most. A bar is never shorter than half a cell. Zoomed, the axis is the window that was asked
 for, without cuts, and what lies outside is not drawn.
 
-A bar is made of parts: waiting for the server `━`, receiving `─`, and the driver's own time `┄`.
+A bar is made of parts: until the first answer came `━`, until the last one `─`, and the driver's own time before it `┄`.
 """
 
 from __future__ import annotations

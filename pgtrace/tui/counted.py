@@ -2,7 +2,7 @@
 
 They are those of `stats --filter`: exact sums over the selected round trips, which only a second reading of the captures has (analysis/filter/counting.py).
 Which rows are selected the listing knows already, so nothing is asked twice. A few milliseconds a tick are spent on it; until the first sums are complete
-there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took.
+there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took; until then they are lower bounds.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Counted:
         self._listing = listing
         self._of: tuple[str, int] = ("", 0)  # the filter and its turn: another one begins anew
         self._rows = -1  # rows there were when the latest sums were begun
+        self._summed = 0  # rows that the latest sums are about
         self._work: CountedTrace | None = None
         self._took_s = 0.0
         self._next_s = 0.0
@@ -62,6 +63,11 @@ class Counted:
     def sums(self) -> Sums | None:
         """Those of the filter in force; None until they are complete."""
         return self._sums if self._of == self._in_force else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether rows have come that the sums do not count yet."""
+        return self.sums is not None and self._summed < self._listing.rows
 
     @property
     def _in_force(self) -> tuple[str, int]:
@@ -106,6 +112,7 @@ class Counted:
             return False
         drivers = {driver: (connections, counters) for driver, connections, counters in work.drivers()}
         self._sums = Sums(len(work.counted_connections()), work.totals(), drivers)
+        self._summed = self._rows
         self.close()
         self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)
         return True

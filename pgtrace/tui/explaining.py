@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 5
 HOW: Final = "EXPLAIN needs a connection of its own: start pgtrace with --explain-dsn DSN"
-RUNS: Final = "EXPLAIN ANALYZE runs the statement, read only and rolled back: E again to run it"
+RUNS: Final = "ANALYZE runs the statement, read only and rolled back: E again to run it"
 
 
 def explain(dsn: str, one: Executed, *, analyze: bool = False) -> list[str]:
@@ -44,7 +44,7 @@ def explain(dsn: str, one: Executed, *, analyze: bool = False) -> list[str]:
     connection = pq.PGconn.connect(conninfo.encode())
     try:
         if connection.status != pq.ConnStatus.OK:
-            raise PgTraceError(f"EXPLAIN: {_line(connection.error_message)}")
+            raise PgTraceError(f"EXPLAIN: {_line(connection.error_message).rpartition(' failed: ')[2]}")
         _run(connection, b"BEGIN READ ONLY")
         _run(connection, f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'".encode())
         sql = (one.sql or "").encode("utf-8", "surrogateescape")

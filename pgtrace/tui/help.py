@@ -27,7 +27,7 @@ _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
     ((("╭ │ ╰ ", "dim"), ("┊", "attention")), "transaction opens, goes on, closes, has failed"),
     ((("✗ ", "error"), ("! ╱╱", "attention"), (" ≥", "text")), "error; in a finding; gap in the capture; at least"),
     ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a named statement; binary, text, mixed"),
-    ((("━ ─ ", "bar"), ("┄ ╌", "faint")), "waiting, receiving; the driver's time; idle time cut out"),
+    ((("━ ─ ", "bar"), ("┄ ╌", "faint")), "till the first answer, till the last; driver's time; idle cut"),
 )
 _WORDS: Final = (
     "F frontend (driver)   B backend (server)",

@@ -63,6 +63,7 @@ class Totals(LineWidget):
         snapshot = self.view.snapshot
         sums = self.view.counted.sums
         filtered = self._is_filtered
+        at_least = snapshot.gaps > 0 or (filtered and self.view.counted.is_behind)
         head = Line(self.view.pen, width, "head").to(1 + _NAME_CELLS)
         for title, cells, _, _ in _TABLE:
             head.add(title, "dim", cells, right=True)
@@ -71,7 +72,7 @@ class Totals(LineWidget):
             drawn.append(Line(self.view.pen, width).add(" ").add(_FILTERED, "text", _NAME_CELLS).add(_COUNTING, "dim").strip())
         else:
             told = (sums.connections, sums.totals) if filtered and sums is not None else (snapshot.connections, snapshot.totals)
-            drawn.append(self._line(self._sum_name, *told, width, "text", lower_bound=snapshot.gaps > 0))
+            drawn.append(self._line(self._sum_name, *told, width, "text", lower_bound=at_least))
         drivers = sorted(snapshot.drivers, key=lambda one: -one.counters.round_trips)
         for driver in drivers[:DRIVER_LINES] if height > 2 else ():
             own = (driver.connections, driver.counters)
@@ -111,7 +112,7 @@ class Totals(LineWidget):
         if self._is_filtered and sums is None:
             return Line(self.view.pen, width).add(f" {_FILTERED}  ").add(_COUNTING, "dim").strip()
         c = sums.totals if self._is_filtered and sums is not None else self.view.snapshot.totals
-        at_least = "≥" if self.view.snapshot.gaps else ""
+        at_least = "≥" if self.view.snapshot.gaps or (self._is_filtered and self.view.counted.is_behind) else ""
         told = {
             "rt": (c.round_trips, "strong"),
             "set-up": (c.setup_round_trips, "text"),

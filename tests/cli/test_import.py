@@ -62,7 +62,7 @@ def unnamed(told: dict) -> dict:
 def test_import_and_what_it_says(tmp_path: Path) -> None:
     found = command("import", SAMPLE, "-o", tmp_path / "out.pgtrace")
     assert (found.returncode, found.stdout) == (0, "")
-    assert "1 connections written to" in found.stderr
+    assert "1 connection written to" in found.stderr
     assert f"pgtrace open {tmp_path}/out.pgtrace" in found.stderr
     assert command("import", "-q", SAMPLE, "-o", tmp_path / "quiet.pgtrace").stderr == ""
     assert unnamed(statistics(tmp_path / "out.pgtrace")) == unnamed(statistics(SAMPLE))
