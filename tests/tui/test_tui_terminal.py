@@ -107,7 +107,7 @@ def test_a_locale_without_utf8_gets_ascii_and_a_terminal_that_is_closed_leaves_n
     with Terminal("open", str(shop.path), LC_ALL="C") as terminal:
         terminal.wait_for("# 42 ms")
         terminal.after("n\r", "ErrorResponse")
-        terminal.after("ys", "SQL copied")
+        terminal.after("ys", "/copied")
         copied = Path(re.search(r"also in (\S+/copied)", terminal.text())[1])  # type: ignore[index]
         assert copied.read_text().startswith("INSERT INTO audit")
         terminal.process.send_signal(signal.SIGHUP)
