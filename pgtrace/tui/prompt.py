@@ -12,6 +12,7 @@ one. `↑ ↓` go through the history and come back to what was being typed.
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
@@ -66,7 +67,7 @@ class Fault(NamedTuple):
 NO_CHOICES: Final = Choices(0, ())
 
 
-class Asking:
+class Asking(ABC):
     """Somebody who wants a line of text."""
 
     label: str = ""
@@ -76,18 +77,18 @@ class Asking:
     """Earlier texts, the latest last."""
     HINTS: ClassVar[Hints] = (("enter", "done"), ("esc", "back"))
 
-    def changed(self, text: str, cursor: int) -> None:
+    def changed(self, text: str, cursor: int) -> None:  # noqa: B027 (only who narrows while one types wants it)
         """The text is this now."""
 
     def choices(self, text: str, cursor: int) -> Choices:
         """What may be put in at the cursor."""
         return NO_CHOICES
 
+    @abstractmethod
     def accepted(self, text: str) -> Fault | None:
         """Take the text: the prompt closes. Or say what is wrong: it stays."""
-        raise NotImplementedError
 
-    def dismissed(self) -> None:
+    def dismissed(self) -> None:  # noqa: B027 (only who has changed something wants it)
         """Nothing is wanted after all; the prompt has closed."""
 
 

@@ -28,9 +28,9 @@ ViewOf = Callable[..., View]
 @pytest.mark.parametrize(
     ("environ", "path"),
     [
-        ({"XDG_STATE_HOME": "/state", "HOME": "/home/me"}, "/state/pgtrace/screen.json"),
-        ({"HOME": "/home/me"}, "/home/me/.local/state/pgtrace/screen.json"),
-        ({"XDG_STATE_HOME": "relative", "HOME": "/home/me"}, "/home/me/.local/state/pgtrace/screen.json"),
+        ({"XDG_STATE_HOME": "/state", "HOME": "/h"}, "/state/pgtrace/screen.json"),
+        ({"HOME": "/h"}, "/h/.local/state/pgtrace/screen.json"),
+        ({"XDG_STATE_HOME": "relative", "HOME": "/h"}, "/h/.local/state/pgtrace/screen.json"),
         ({"XDG_STATE_HOME": "", "HOME": ""}, None),
         ({}, None),
     ],
