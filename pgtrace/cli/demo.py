@@ -89,7 +89,7 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
         addresses=tuple(recorder.addresses),
         environment=tuple((name, environment[name]) for name in LOGIN),
         temporary=write is None,
-        explain_dsn=options.explain_dsn(),
+        **options.explained_on(scene.server.url()),
     )
     worker = threading.Thread(target=work, daemon=True)
     worker.start()

@@ -119,7 +119,7 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         warning=warning,
         notes=(*recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
         temporary=write is None,
-        explain_dsn=options.explain_dsn(),
         unsaved=write is None,
+        **options.explained_on(environment.get("DATABASE_URL", "")),
     )
     run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

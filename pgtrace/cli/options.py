@@ -142,7 +142,7 @@ def recording(command: F) -> F:
 
 
 def explaining(command: F) -> F:
-    """Where statements may be explained. The value is in the context: explain_dsn()."""
+    """Where statements may be explained. The value is in the context: explained_on()."""
     return click.option(
         "--explain-dsn",
         metavar="DSN",
@@ -152,10 +152,17 @@ def explaining(command: F) -> F:
     )(command)
 
 
-def explain_dsn() -> str:
-    """What `--explain-dsn` of the command that runs says."""
-    dsn: str | None = in_context("explain_dsn", None)
-    return dsn or ""
+class Explaining(TypedDict):
+    """What a Source takes for `--explain-dsn`."""
+
+    explain_dsn: str
+    throwaway: bool
+
+
+def explained_on(throwaway_url: str = "") -> Explaining:
+    """Where the command that runs may explain statements: on `--explain-dsn`, else on the throw-away server where there is one."""
+    dsn: str = in_context("explain_dsn", None) or ""
+    return {"explain_dsn": dsn or throwaway_url, "throwaway": not dsn and bool(throwaway_url)}
 
 
 def driver_tls() -> DriverTls:

@@ -41,6 +41,7 @@ class Acting(Layout):
         self._exports: list[Export] = []
         self._marks: list[str] = []
         self._explained: tuple[int, int] | None = None  # the row and execution whose plan is on display
+        self._question: tuple[tuple[int, int], float] | None = None  # what E again says yes to, and until when (monotonic)
         self._picked: int | None = None  # the row that another one is to be compared with
         self._told = ""
         """What was said last of the file that the recording is saved to."""
@@ -221,10 +222,11 @@ class Acting(Layout):
         if item is None:
             return
         message = self.inspector.messages.message if self.inspecting and not self.sheet.display else None
-        place, execution = self._explained or (item.place, message.execution if message is not None else 0)
+        place, execution = what = self._explained or (item.place, message.execution if message is not None else 0)
         analyze = self._explained is not None
-        if analyze and self.footer.notice != explaining.RUNS:
-            self.footer.say(explaining.RUNS)
+        sure = self._says_yes(what)
+        if analyze and not sure:
+            self._ask_again(what, explaining.RUNS)
             return
         try:
             statements = [one for one in executed(self.view.trace, place, execution or None) if one.sql is not None]
@@ -237,14 +239,33 @@ class Acting(Layout):
         one = statements[0]
         self.footer.say("EXPLAIN ANALYZE is running" if analyze else "EXPLAIN is running")
 
-        def done(plan: list[str]) -> None:
+        def work() -> list[str] | explaining.Unsure:
+            try:
+                return explaining.explain(source.explain_dsn, one, analyze=analyze, sure=sure or source.throwaway)
+            except explaining.Unsure as question:
+                return question
+
+        def done(plan: list[str] | explaining.Unsure) -> None:
+            if isinstance(plan, explaining.Unsure):
+                self._ask_again(what, rowtext.plain(str(plan), max(1, self.size.width - 2)))
+                return
             self._explained = place, one.execution
             more = f" · execution {one.execution} of several" if len(statements) > 1 else ""
             name = "EXPLAIN ANALYZE" if analyze else "EXPLAIN" if one.parameters is not None else "EXPLAIN for any parameters"
             self.footer.forget()
             self.read(TextPage(f"{name}{more} · {rowtext.plain(one.sql or '', 80)}", "plan", plan, (("E", "run it: ANALYZE"),)))
 
-        background.begin(self, partial(explaining.explain, source.explain_dsn, one, analyze=analyze), done, self._refused)
+        background.begin(self, work, done, self._refused)
+
+    def _ask_again(self, what: tuple[int, int], question: str) -> None:
+        """Ask: the same key, on the same statement and soon, says yes."""
+        self._question = what, time.monotonic() + explaining.CONSENT_S
+        self.footer.say(question)
+
+    def _says_yes(self, what: tuple[int, int]) -> bool:
+        """Whether this key answers the question that was asked about it; a question is asked once."""
+        question, self._question = self._question, None
+        return question is not None and question[0] == what and time.monotonic() <= question[1]
 
     def action_compare(self) -> None:
         """Pick the row under the cursor, or show it beside the one that was picked."""

@@ -1,12 +1,17 @@
 """EXPLAIN of a recorded statement with its recorded parameters, on a connection of its own.
 
-The text came over the wire: it may be anything. Three walls stand around it, none of which reads it:
+The text came over the wire: it may be anything. Four walls surround it, none of which reads it:
 
 - It goes through the extended protocol, which takes one statement and no second behind a `;`, after `EXPLAIN (...)` with its options in parentheses, behind
   which only a statement may stand: whatever it is, it is explained.
 - The transaction is READ ONLY, with a statement_timeout of TIMEOUT_S, and is always rolled back. What has effects outside of transactions
   (pg_terminate_backend, a function that writes through another connection) is not held by that: ANALYZE, which runs the statement, is asked for first.
 - Parameters are passed as they were recorded, bytes with their types and formats, never put into the text.
+- The planner calls IMMUTABLE functions, which may call others, and READ ONLY stops neither COPY ... TO PROGRAM there nor
+  a write to the server's files. A role that may run programs or write files on the server therefore explains nothing
+  until the user says so a second time (Unsure): a superuser, a member of pg_execute_server_program or
+  pg_write_server_files, or a role that can become one, for a function can RESET ROLE. A throw-away server has nothing to
+  lose, and nobody is asked.
 
 Where the parameters are not known the plan is a generic one (PostgreSQL 12), of the statement prepared and never run. The plan is that
 of the role, the settings and the data of this connection, now.
@@ -26,10 +31,23 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 5
 HOW: Final = "EXPLAIN needs a connection of its own: start pgtrace with --explain-dsn DSN"
 RUNS: Final = "ANALYZE runs the statement, read only and rolled back: E again to run it"
+CONSENT_S: Final = 5.0
+"""How long a question waits for its second key."""
+_POWERFUL: Final = b"""SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(own.name, granted.oid, 'MEMBER'))
+  FROM (VALUES (SESSION_USER), (CURRENT_USER)) AS own (name), pg_catalog.pg_roles AS granted
+ WHERE granted.rolsuper OR granted.rolname OPERATOR(pg_catalog.=) ANY ('{pg_execute_server_program,pg_write_server_files}')"""
+"""Whether this role can do what no transaction takes back, or become a role that can."""
 
 
-def explain(dsn: str, one: Executed, *, analyze: bool = False) -> list[str]:
-    """The lines of the plan. Blocks for as long as the server may take. Raises PgTraceError, MissingExtra."""
+class Unsure(PgTraceError):
+    """The connection's role can do what READ ONLY does not hold: ask before anything is planned with it."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"E again to explain as {role}, a role that may run programs on the server")
+
+
+def explain(dsn: str, one: Executed, *, analyze: bool = False, sure: bool = False) -> list[str]:
+    """The lines of the plan. Blocks for as long as the server may take. Raises PgTraceError, MissingExtra; Unsure unless `sure`."""
     try:
         from psycopg import ProgrammingError, pq
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -45,6 +63,8 @@ def explain(dsn: str, one: Executed, *, analyze: bool = False) -> list[str]:
     try:
         if connection.status != pq.ConnStatus.OK:
             raise PgTraceError(f"EXPLAIN: {_line(connection.error_message).rpartition(' failed: ')[2]}")
+        if not sure and _is_powerful(connection):
+            raise Unsure((connection.user or b"").decode("utf-8", "surrogateescape"))
         _run(connection, b"BEGIN READ ONLY")
         _run(connection, f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'".encode())
         sql = (one.sql or "").encode("utf-8", "surrogateescape")
@@ -66,6 +86,14 @@ def _is_generic(one: Executed, *, analyze: bool) -> bool:
     if generic and analyze:
         raise PgTraceError(f"{one.missing}: it cannot be run")
     return generic
+
+
+def _is_powerful(connection: PGconn) -> bool:
+    """Whether its role can do what READ ONLY does not hold; also where the server (another one than PostgreSQL) cannot say."""
+    try:
+        return _texts(_run(connection, _POWERFUL)) != ["f"]
+    except PgTraceError:
+        return True
 
 
 def _generic(connection: PGconn, sql: bytes) -> list[str]:

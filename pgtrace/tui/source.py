@@ -32,6 +32,8 @@ class Source:
     """Whether the capture is removed at the end; `e` saves it."""
     explain_dsn: str = ""
     """The connection on which statements may be explained."""
+    throwaway: bool = False
+    """Whether `explain_dsn` leads to a throw-away server: nothing there can be lost by planning a statement."""
     unsaved: bool = False
     """Whether quitting throws the recording away: ask first."""
 

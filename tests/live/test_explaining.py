@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,7 +16,8 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import MissingExtra, PgTraceError
 from pgtrace.recorder import Recorder
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.explaining import HOW, RUNS, explain
+from pgtrace.tui.explaining import CONSENT_S, HOW, RUNS, Unsure
+from pgtrace.tui.explaining import explain as _explain
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import Pen
 from pgtrace.tui.view import View
@@ -34,6 +34,11 @@ def table(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
         connection.execute("CREATE FUNCTION explain_writing() RETURNS int LANGUAGE sql AS 'DELETE FROM explain_kept RETURNING 1'")
         yield connection
         connection.execute("DROP TABLE explain_kept; DROP SEQUENCE explain_counted; DROP FUNCTION explain_writing()")
+
+
+def explain(dsn: str, one: Executed, *, analyze: bool = False) -> list[str]:
+    """As with a user who has said yes: the server's own role is a superuser."""
+    return _explain(dsn, one, analyze=analyze, sure=True)
 
 
 def ran(sql: str, *parameters: bytes | None, types: tuple[int, ...] = (), form: int = 0) -> Executed:
@@ -143,10 +148,85 @@ def test_a_server_that_cannot_be_had_is_one_line(server: EmbeddedServer, monkeyp
         explain(server.url(), ran("SELECT 1"))
 
 
-async def test_on_the_screen(
-    server: EmbeddedServer, table: psycopg.Connection, proxy: Recorder, trace_of: Callable[[Recorder], Trace], tmp_path: Path
+PLANNED = "SELECT planned_function()"
+
+
+@pytest.fixture(scope="module")
+def roles(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
+    """Roles of every kind, and a function that the planner calls."""
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("""
+            CREATE FUNCTION called_function() RETURNS int LANGUAGE plpgsql AS $$
+                BEGIN COPY (SELECT 1) TO PROGRAM 'cat > planned'; RETURN 1; END $$;
+            CREATE FUNCTION planned_function() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+                BEGIN RETURN called_function(); END $$;
+            CREATE ROLE plain_role LOGIN PASSWORD 'secret';
+            CREATE ROLE programs_role LOGIN PASSWORD 'secret' IN ROLE pg_execute_server_program;
+            CREATE ROLE files_role LOGIN PASSWORD 'secret' NOINHERIT IN ROLE pg_write_server_files;
+            CREATE ROLE boss_role SUPERUSER;
+            CREATE ROLE deputy_role LOGIN PASSWORD 'secret' NOINHERIT IN ROLE boss_role;
+            CREATE SCHEMA misleading;
+            CREATE FUNCTION misleading.pg_has_role(name, oid, text) RETURNS bool LANGUAGE sql AS 'SELECT false';
+            CREATE FUNCTION misleading.bool_or_of(bool, bool) RETURNS bool LANGUAGE sql AS 'SELECT false';
+            CREATE AGGREGATE misleading.bool_or(bool) (SFUNC = misleading.bool_or_of, STYPE = bool, INITCOND = 'f');
+            GRANT USAGE ON SCHEMA misleading TO PUBLIC
+        """)
+        yield connection
+        connection.execute("""
+            DROP FUNCTION planned_function(), called_function(); DROP SCHEMA misleading CASCADE;
+            DROP ROLE plain_role, programs_role, files_role, deputy_role, boss_role
+        """)
+
+
+def has_run(connection: psycopg.Connection) -> bool:
+    """Whether the program ran; its trace is removed."""
+    found = connection.execute("SELECT (pg_stat_file('planned', true)).size IS NOT NULL").fetchone()
+    connection.execute("COPY (SELECT 1) TO PROGRAM 'rm -f planned'")
+    return found == (True,)
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        "",
+        "programs_role:secret@",
+        "files_role:secret@",
+        "deputy_role:secret@",
+        "?options=-crole%3Dplain_role",
+        "programs_role:secret@?options=-csearch_path%3Dmisleading,pg_catalog",
+    ],
+)
+def test_a_role_that_may_do_what_read_only_does_not_hold_is_asked_first(
+    server: EmbeddedServer, roles: psycopg.Connection, login: str
 ) -> None:
-    """The plan in the inspector's place; ANALYZE asks; without a DSN the key says how."""
+    user, at, query = login.partition("@") if "@" in login else ("", "", login)
+    url = f"postgresql://{user}@{server.host}:{server.port}/{server.database}{query}" if at else server.url() + query
+    for analyze in (False, True):
+        with pytest.raises(Unsure, match="E again"):
+            _explain(url, ran(PLANNED), analyze=analyze)
+    assert not has_run(roles)
+
+
+def test_what_planning_can_do_is_why(server: EmbeddedServer, roles: psycopg.Connection) -> None:
+    """As the documents say: the planner calls the function, in a READ ONLY transaction, and the program runs."""
+    assert not has_run(roles)
+    assert "Result" in "\n".join(explain(server.url(), ran(PLANNED)))
+    assert has_run(roles)
+    plain = f"postgresql://plain_role:secret@{server.host}:{server.port}/{server.database}"
+    with pytest.raises(PgTraceError, match="permission denied to COPY to or from an external program"):
+        _explain(plain, ran(PLANNED))
+    assert "Result" in "\n".join(_explain(plain, ran("SELECT 1")))
+
+
+async def test_on_the_screen(
+    server: EmbeddedServer,
+    table: psycopg.Connection,
+    proxy: Recorder,
+    trace_of: Callable[[Recorder], Trace],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plan in the inspector's place; a superuser is asked, and ANALYZE asks; without a DSN the key says how."""
+    clock = time.monotonic
     with psycopg.connect(server.url(proxy.host, proxy.port), autocommit=True) as session:
         session.execute("SELECT t FROM explain_kept WHERE n = %s", (7,))
         session.execute("SELECT pg_sleep(0.01), '\x1b[31m' || t FROM explain_kept WHERE n = %s", (8,))
@@ -171,6 +251,12 @@ async def test_on_the_screen(
             assert [one.parameters for one in executed(trace, place)] != [None]
             main.timeline.go_to_place(place)
             await pilot.press("E")
+            assert "cost=" not in await shown("E again to explain as postgres")
+            monkeypatch.setattr(time, "monotonic", lambda: clock() + CONSENT_S)
+            main.footer.forget()
+            await pilot.press("E")
+            assert "cost=" not in await shown("E again to explain as postgres")
+            await pilot.press("E")
             assert "esc closes" in await shown("(n = '7'::")
             assert app.focused is main.sheet
             await pilot.press("y", "p")
@@ -184,6 +270,7 @@ async def test_on_the_screen(
             await pilot.press("escape")
             assert not main.sheet.display
             main.timeline.go_to_place(place + 1)
+            app.view.source = Source(files=("x",), live=True, explain_dsn=server.url(), throwaway=True)
             await pilot.press("E")
             assert "\x1b" not in await shown("cost=")
             await pilot.press("escape")
