@@ -73,14 +73,14 @@ class Reads:
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
 
     def asked_key(self, data: bytes) -> Key | None:
-        """What is equal in two frontend reads that differ in the values of their Binds; None where lengths do not fit."""
+        """What is equal in two frontend reads that differ in the values of their Binds; None where lengths do not fit, and of more than LONGEST messages."""
         parts: tuple[bytes, ...] = ()
-        start = position = 0  # of what is equal, of the Bind behind it
+        start = position = passed = 0  # of what is equal, of the Bind behind it; messages before it
         try:
             if data[0] != _BIND:
                 if data in self._bindless:
                     return data
-                position = _next_bind(data, 0)
+                position, passed = _next_bind(data, 0, 0)
             while position < len(data):
                 stop = position + 1 + _INT32(data, position + 1)[0]
                 end = data.index(0, data.index(0, position + 5) + 1) + 3
@@ -94,11 +94,11 @@ class Reads:
                     position += 4 + length if length > 0 else 4
                 if position > stop:
                     return None
-                results, tail = data[position:stop], data[stop:]
-                if tail in self._bindless:
-                    return (*parts, results, tail)
-                parts += (results,)
-                start, position = stop, _next_bind(data, stop)
+                parts += (data[position:stop],)
+                if len(data) - stop <= _SHORT and (tail := data[stop:]) in self._bindless:
+                    return (*parts, tail)
+                start = stop
+                position, passed = _next_bind(data, stop, passed + 1)
         except (ValueError, IndexError, struct.error):
             return None
         tail = data[start:]
@@ -189,21 +189,23 @@ def _remember(known: dict[Key | None, M], key: Key, meaning: M) -> None:
         known[key] = meaning
 
 
-def _next_bind(data: bytes, position: int) -> int:
-    """Where the first Bind from there on begins, or the end. ValueError where no message ends there, or there are too many."""
+def _next_bind(data: bytes, position: int, passed: int) -> tuple[int, int]:
+    """Where the first Bind from there on begins, or the end, and how many messages of the read stand before it, `passed` of them before `position`.
+
+    ValueError where no message ends there, or there are more than LONGEST.
+    """
     end = len(data)
-    for _ in range(LONGEST):
-        if position >= end:
-            break
+    while position < end:
         code, length = _HEADER(data, position)
+        if passed >= LONGEST or length < 4:
+            raise ValueError
         if code == _BIND:
-            return position
-        if length < 4:
-            break
+            return position, passed
         position += 1 + length
+        passed += 1
     if position != end:
         raise ValueError
-    return end
+    return end, passed
 
 
 def answered_key(data: bytes) -> tuple[Key | None, int]:

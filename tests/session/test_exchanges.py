@@ -13,8 +13,10 @@ from test_sequences import SEQUENCES, message
 
 from pgtrace.framing import Frame
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session import reads
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
+from pgtrace.session.memory import Memory
 
 Reads = list[tuple[int, bytes]]
 
@@ -161,3 +163,26 @@ def test_the_short_cut_is_taken(reads: Reads, at_most: int) -> None:
     assert len(ran) <= at_most
     plain, quick = Listing(), Listing()
     assert heard(Session(quick), quick, reads) == heard(Plain(plain), plain, reads)
+
+
+@pytest.mark.parametrize(("binds", "is_known"), [(1, True), (31, True), (32, False), (4_000, False)])
+def test_of_a_long_read_no_more_messages_are_looked_at_than_can_be_learned(
+    monkeypatch: pytest.MonkeyPatch, binds: int, is_known: bool
+) -> None:
+    """Looking at each Bind of a deep pipeline took time that grew with their square."""
+    looked = 0
+
+    def header(data: bytes, position: int) -> tuple[int, int]:
+        nonlocal looked
+        looked += 1
+        return unpack(data, position)
+
+    unpack = reads._HEADER
+    monkeypatch.setattr(reads, "_HEADER", header)
+    data = (bind("s1", b"7") + message("E", b"\0\0\0\0\0")) * binds + message("S")
+    known = Memory().reads
+    for _ in range(2):
+        looked = 0
+        assert (known.asked_key(data) is not None) is is_known
+        assert looked <= reads.LONGEST + 1
+    assert known.asked_key(data) == known.asked_key(data.replace(b"7", b"8"))
