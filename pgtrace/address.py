@@ -112,6 +112,8 @@ class Upstream:
     sslcert: str | None = None
     sslkey: str | None = None
     sslnegotiation: str = "postgres"
+    sslcert_is_from_home: bool = False
+    """Whether nobody named the certificate: it was found in ~/.postgresql."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
@@ -130,6 +132,11 @@ class Upstream:
     def unix(self) -> str | None:
         """The directory of the first Unix socket among its hosts, None without one."""
         return next((host.unix for host in self.hosts if host.unix is not None), None)
+
+    @property
+    def presents_certificate(self) -> bool:
+        """Whether a server that asks for a client certificate gets one on this leg: then it may take whoever connects for this user."""
+        return self.sslcert is not None and self.sslmode != "disable" and any(host.unix is None for host in self.hosts)
 
     @property
     def host(self) -> str:
@@ -194,6 +201,7 @@ def _upstream(settings: Mapping[str, str], environ: Mapping[str, str]) -> Upstre
         sslcert=cert,
         sslkey=settings.get("sslkey") or (_existing(os.path.join(home, "postgresql.key")) if cert else None),
         sslnegotiation=sslnegotiation,
+        sslcert_is_from_home=cert is not None and not settings.get("sslcert"),
     )
 
 

@@ -151,3 +151,18 @@ def test_hosts_are_resolved_by_nobody_while_they_are_read(monkeypatch: pytest.Mo
     monkeypatch.setattr(socket, "getaddrinfo", never)
     parse_upstream("somewhere.invalid,else.invalid", {})
     parse_listen("somewhere.invalid:1")
+
+
+def test_an_upstream_says_whether_its_leg_presents_a_certificate(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    found = parse_upstream("db", environ)
+    assert not found.presents_certificate
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "postgresql.crt").touch()
+    found = parse_upstream("db", environ)
+    assert (found.presents_certificate, found.sslcert_is_from_home) == (True, True)
+    for text, more in (("postgresql://db?sslcert=/c", {}), ("db", {"PGSSLCERT": "/c"})):
+        found = parse_upstream(text, environ | more)
+        assert (found.presents_certificate, found.sslcert_is_from_home) == (True, False)
+    assert not parse_upstream("postgresql://db?sslmode=disable&sslcert=/c", environ).presents_certificate
+    assert not parse_upstream("postgresql:///?host=/run&sslcert=/c", environ).presents_certificate
