@@ -38,10 +38,6 @@ class Fold:
     times: int
     lines: tuple[tuple[Mark, Step], ...]
 
-    @property
-    def is_same(self) -> bool:
-        return all(mark == " " for mark, _ in self.lines)
-
 
 @dataclass(frozen=True, slots=True)
 class Hunk:

@@ -33,7 +33,7 @@ class Owed:
 
     __slots__ = (
         "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal", "result_formats", "rows",
-        "sent_ns", "statement", "values_binary", "values_text",
+        "sent_ns", "statement",
     )  # fmt: skip
 
     def __init__(self, kind: int, sent_ns: int) -> None:
@@ -56,7 +56,5 @@ class Owed:
         self.copy_flush_points = 0
         """CopyDone and CopyFail of a simple COPY that wait for it."""
         self.rows = 0
-        self.values_text = 0
-        self.values_binary = 0
         self.columns: tuple[int, int] | None = None
         """Text and binary columns of its rows once known."""

@@ -1,1 +1,0 @@
-"""A mock server that answers a real driver from a capture."""
