@@ -4,8 +4,10 @@ A record is one thing that happened to the recorder: a read, a connection that o
 derived from another record, so a capture gets better whenever the decoder does.
 
 - Every record begins with `time_ns`, the recorder's monotonic clock; the file's header says which wall-clock time that is.
-- `connection` counts from 1 within its capture; 0 in a Gap means all of them. `side` is FRONTEND or BACKEND (protocol/codes.py); a Close by pgtrace
-  itself and a Gap in both directions say NEITHER.
+- `connection` counts from 1 within its capture; 0 in a Gap or a Pause means all of them. `side` is FRONTEND or BACKEND (protocol/codes.py); NEITHER is
+  pgtrace itself in a Close or an Ended, both directions in a Gap or a Pause.
+- An Ended is about one direction, the Close about the connection: a driver's FIN can be seconds before the Close. An RST ends both directions, so it may
+  follow a FIN of its own side: what was written to that side since then reached nobody. No Ended before a Close means that nobody saw the end.
 - `offset` is where the record's bytes begin in that direction's stream on the driver's side, so a reader can start anywhere and knows what it missed.
 - Data, Made, Rewrite, Opaque and Elided together are the stream: each moves its direction on, by the bytes it holds or counts.
 
@@ -28,7 +30,19 @@ DECRYPTED: Final = "tls.frontend"
 FAULT: Final = "fault"
 """The key of a Fact: a fault rule struck here. Its value is the rule. An event, unlike other facts: it is not carried into segments."""
 NEITHER: Final = 2
-"""The `side` of a Close that pgtrace began, and of a Gap that concerns both directions."""
+"""The `side` of a Close or an Ended of pgtrace's own, and of a Gap or a Pause that concerns both directions."""
+FIN: Final = "FIN"
+"""How a direction ended: the sender has nothing more to send. It may still read."""
+RST: Final = "RST"
+"""How a direction ended: both are over, at once."""
+CLOSE_NOTIFY: Final = "close_notify"
+"""How a direction ended: as FIN, said by TLS."""
+LOST: Final = "lost"
+"""How a direction ended: the system gave its peer up, which had not answered for too long."""
+PEER: Final = "peer"
+"""Why a leg is not read: its peer, the other leg of the session, does not take what was read before."""
+DISK: Final = "disk"
+"""Why a leg is not read: the recorder waits for the disk."""
 
 
 class Data(NamedTuple):
@@ -60,6 +74,29 @@ class Close(NamedTuple):
     connection: int
     side: int
     how: str
+
+
+class Ended(NamedTuple):
+    """One direction ended: the frontend's when that was read, the backend's when it was handed on to the driver. `how` is FIN, RST, CLOSE_NOTIFY or LOST."""
+
+    time_ns: int
+    connection: int
+    side: int
+    how: str
+
+
+class Pause(NamedTuple):
+    """The reading of a leg stopped (`begin`) or goes on.
+
+    `connection` 0 is every connection at once, `side` NEITHER both legs. `why` is PEER or DISK; a leg is read when neither holds, so the two overlap. What has
+    begun lasts until its end, or until the connection closes.
+    """
+
+    time_ns: int
+    connection: int
+    side: int
+    begin: bool
+    why: str
 
 
 class Fact(NamedTuple):
@@ -160,7 +197,7 @@ class End(NamedTuple):
     time_ns: int
 
 
-Record = Data | Open | Close | Fact | Opaque | Made | Rewrite | Elided | Gap | Mark | Setting | Resume | End
+Record = Data | Open | Close | Fact | Opaque | Made | Rewrite | Elided | Gap | Mark | Setting | Resume | End | Ended | Pause
 
 LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     1: (Data, "QIBQr"),
@@ -176,6 +213,8 @@ LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     11: (Setting, "Qss"),
     12: (Resume, "QIypy"),
     13: (End, "Q"),
+    14: (Ended, "QIBs"),
+    15: (Pause, "QIB?s"),
 }
 """Kind byte -> class and fields: Q, I, B integers of 8, 4, 1 bytes; ? a byte 0 or 1; s text and y bytes behind a length of 4 bytes; p two Q; r the rest."""
 

@@ -1,8 +1,8 @@
 """A capture that is bounded in size: a directory of segments, the oldest of which is removed.
 
 Every segment is a capture file of its own, `000001.pgtrace` and on, all with the same header. From the second on a segment opens with CARRIED blocks that
-repeat what an earlier one said and still holds: for each live connection its Open, its Facts and a Resume; the marks that are open; the latest value of each
-setting. A reader that read the segment before leaves them out; one that starts here knows from them who is talking, and reads on as after a gap.
+repeat what an earlier one said and still holds: for each live connection its Open, its Facts, a Resume, which directions of it have ended and which are not
+read; the marks that are open; the latest value of each setting. A reader that read the segment before leaves them out; one that starts here knows from them who is talking, and reads on as after a gap.
 
 What that takes is collected from the records as they are written: start-up bytes only until a connection's first ReadyForQuery, bounded; where each stream
 stands is read from the head of its last record in what is written at a time.
@@ -27,11 +27,13 @@ from pgtrace.capture.record import (
     Close,
     Data,
     Elided,
+    Ended,
     Fact,
     Made,
     Mark,
     Opaque,
     Open,
+    Pause,
     Record,
     Resume,
     Rewrite,
@@ -62,10 +64,30 @@ def segment_files(directory: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), directory / name) for name in os.listdir(directory) if (match := _NAME.fullmatch(name)))
 
 
+class _Pauses:
+    """The pauses that last."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[int, str], Pause] = {}
+
+    def note(self, pause: Pause) -> None:
+        """One begins or ends."""
+        if pause.begin:
+            self._begun[pause.side, pause.why] = pause
+        else:
+            self._begun.pop((pause.side, pause.why), None)
+
+    @property
+    def open(self) -> Iterable[Pause]:
+        return self._begun.values()
+
+
 class _Live:
     """What has to be repeated about one connection."""
 
-    __slots__ = ("facts", "framer", "offsets", "opened", "replies", "startup")
+    __slots__ = ("ends", "facts", "framer", "offsets", "opened", "pauses", "replies", "startup")
 
     def __init__(self, opened: Open) -> None:
         self.opened = opened
@@ -74,6 +96,8 @@ class _Live:
         self.startup = b""
         self.replies = b""
         self.offsets = [0, 0]
+        self.ends: list[Ended] = []
+        self.pauses = _Pauses()
 
     def learn(self, side: int, data: bytes) -> None:
         """Keep the messages of the start-up."""
@@ -94,7 +118,8 @@ class _Live:
 
     def repeated(self, time_ns: int) -> list[Record]:
         offsets = (self.offsets[FRONTEND], self.offsets[BACKEND])
-        return [self.opened, *self.facts, Resume(time_ns, self.opened.connection, self.startup, offsets, self.replies)]
+        resume = Resume(time_ns, self.opened.connection, self.startup, offsets, self.replies)
+        return [self.opened, *self.facts, resume, *self.ends, *self.pauses.open]
 
 
 class SegmentWriter:
@@ -123,6 +148,7 @@ class SegmentWriter:
         self._live: dict[int, _Live] = {}
         self._marks: dict[int, Mark] = {}
         self._settings: dict[str, Setting] = {}
+        self._pauses = _Pauses()  # of all connections
         self._finished: list[tuple[str, int]] = []  # path and size of the segments before this one
         self._number = 1
         self._segment = CaptureWriter(self._file(1), header=self.header)
@@ -192,6 +218,7 @@ class SegmentWriter:
     def _repeated(self, time_ns: int) -> Iterable[Record]:
         yield from self._settings.values()
         yield from self._marks.values()
+        yield from self._pauses.open
         for live in self._live.values():
             yield from live.repeated(time_ns)
 
@@ -224,12 +251,18 @@ class SegmentWriter:
                 self._marks.pop(record.id, None)
         elif isinstance(record, Setting):
             self._settings[record.key] = record
-        elif isinstance(record, Fact | Made | Rewrite | Opaque | Elided) and (known := self._live.get(record.connection)):
+        elif isinstance(record, Pause) and not record.connection:
+            self._pauses.note(record)
+        elif isinstance(record, Fact | Made | Rewrite | Opaque | Elided | Ended | Pause) and (known := self._live.get(record.connection)):
             if isinstance(record, Fact):
                 if record.key != FAULT:
                     known.facts.append(record)
                 if record.key == DECRYPTED and known.framer is not None:
                     known.framer.decrypted()
+            elif isinstance(record, Ended):
+                known.ends.append(record)
+            elif isinstance(record, Pause):
+                known.pauses.note(record)
             elif isinstance(record, Made):
                 known.offsets[BACKEND] = record.offset + len(record.data)
                 known.learn(BACKEND, record.data)

@@ -10,14 +10,14 @@ import pytest
 
 from pgtrace.capture import blocks, redact, segments, versions, writer
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import LAYOUTS, Close, Data, End, Record
+from pgtrace.capture.record import FIN, LAYOUTS, Close, Data, End, Ended, Record
 from pgtrace.capture.versions import Header
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "captures.md").read_text(encoding="utf-8")
 TYPES = {"Q": "u64", "I": "u32", "B": "u8", "?": "u8", "s": "string", "y": "bytes", "p": "u64 u64", "r": "rest"}
-HEADER = Header((1, 0), bytes.fromhex("a1b2c3d4"), 1_760_000_000_000_000_000, 5_000_000_000, "0.1.0", "db1")
+HEADER = Header(versions.VERSION, bytes.fromhex("a1b2c3d4"), 1_760_000_000_000_000_000, 5_000_000_000, "0.1.0", "db1")
 RECORDS: list[list[Record]] = [
-    [Data(5_001_000_000, 1, 0, 42, b"Q\0\0\0\x0dselect 1\0"), Close(5_001_500_000, 1, 0, "FIN")],
+    [Data(5_001_000_000, 1, 0, 42, b"Q\0\0\0\x0dselect 1\0"), Ended(5_001_500_000, 1, 0, FIN), Close(5_001_600_000, 1, 0, FIN)],
     [End(5_002_000_000)],
 ]
 
@@ -63,7 +63,7 @@ def test_the_page_alone_is_enough_to_read_the_example() -> None:
             size = int.from_bytes(data[position : position + 4], "big")
             found.append((data[position + 4], data[position + 5 : position + 4 + size]))
             position += 4 + size
-    assert [kind for kind, _ in found] == [1, 3, 13]
+    assert [kind for kind, _ in found] == [1, 14, 3, 13]
     assert found[0][1][21:] == b"Q\0\0\0\x0dselect 1\0"
 
 

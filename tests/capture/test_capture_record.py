@@ -5,13 +5,16 @@ from __future__ import annotations
 import typing
 
 import pytest
-from capture_sample_v1 import RECORDS
+import capture_sample_v1
+import capture_sample_v1_1
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrace.capture import record
 from pgtrace.capture.record import NEITHER, Data, Elided, End, Fact, Gap, Mark, Open, Record, Rewrite, decode_all, encode, may_concern
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+
+RECORDS = [*capture_sample_v1.RECORDS, *capture_sample_v1_1.RECORDS]
 
 
 def test_every_kind_has_a_sample() -> None:

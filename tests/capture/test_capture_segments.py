@@ -12,7 +12,9 @@ from capture_sample_v1 import GREETING, QUERY, STARTUP
 
 from pgtrace import errors
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import NEITHER, Close, Data, End, Fact, Gap, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
+from pgtrace.capture.record import (
+    DISK, FIN, NEITHER, PEER, RST, Close, Data, End, Ended, Fact, Gap, Mark, Opaque, Open, Pause, Record, Resume, Rewrite, Setting,
+)  # fmt: skip
 from pgtrace.capture.segments import SHIFT, SegmentWriter, segment_files
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
@@ -128,6 +130,30 @@ def test_a_late_reader_starts_with_what_still_holds(tmp_path: Path) -> None:
         assert found[-2] == chunk(299)
         assert reader.ended
         assert not reader.complete
+
+
+def test_ends_and_pauses_that_last_are_repeated(tmp_path: Path) -> None:
+    """Those of connections that are still there, behind their Resume; a pause of all connections once, in front of them."""
+    writer = SegmentWriter(tmp_path, 1 << 20, segment_bytes=2000)
+    writer.write(START)
+    ends = [Ended(20, 1, FRONTEND, FIN), Ended(31, 1, FRONTEND, RST)]
+    lasting = [Pause(22, 1, BACKEND, True, PEER), Pause(23, 0, NEITHER, True, DISK)]
+    writer.write([ends[0], *lasting, Pause(21, 1, FRONTEND, True, PEER), Pause(24, 1, FRONTEND, False, PEER), ends[1]])
+    gone: list[Record] = [Ended(26, 2, FRONTEND, FIN), Pause(26, 2, BACKEND, True, PEER), Close(27, 2, FRONTEND, FIN)]
+    writer.write([Open(25, 2, "l", "u", "c", "s", 1), *gone])
+    for index in range(8):
+        writer.write([chunk(index)])
+    second = segment_files(tmp_path)[1][1]
+    with CaptureReader(second) as reader:
+        carried = next(block.records for block in reader.read())
+    assert [type(record) for record in carried] == [Setting, Mark, Pause, Open, Fact, Resume, Ended, Ended, Pause]
+    assert [carried[2], carried[-1]] == [lasting[1], lasting[0]]
+    assert carried[-3:-1] == ends
+    writer.write([Pause(90, 0, NEITHER, False, DISK), Pause(91, 1, BACKEND, False, PEER)])
+    for index in range(8):
+        writer.write([chunk(index)])
+    with CaptureReader(segment_files(tmp_path)[-1][1]) as reader:
+        assert not [record for record in read_all(reader) if isinstance(record, Pause)]
 
 
 def test_one_segment_alone_is_a_capture(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import capture_sample_v1
+import capture_sample_v1_1
 import pytest
 
 from pgtrace import errors
@@ -71,18 +72,26 @@ def test_now_is_this_machine_and_this_version() -> None:
 
 def test_every_version_has_a_reader_and_a_sample() -> None:
     assert VERSION[0] in READERS
-    assert sorted(path.stem for path in DATA.glob("v*.pgtrace")) == [f"v{major}" for major in sorted(READERS)]
+    assert sorted(READERS) == [VERSION[0]]
+    assert sorted(path.name for path in DATA.glob("v*.pgtrace")) == sorted(SAMPLES)
+    with CaptureReader(DATA / sorted(SAMPLES)[0]) as reader:
+        assert reader.header.version == VERSION, "the newest version has a sample"
 
 
-def test_the_sample_of_version_1_is_read() -> None:
-    with CaptureReader(DATA / "v1.pgtrace") as reader:
+SAMPLES = {"v1.pgtrace": capture_sample_v1, "v1.1.pgtrace": capture_sample_v1_1}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_samples_are_read(name: str) -> None:
+    with CaptureReader(DATA / name) as reader:
         blocks = reader.read()
-        assert [block.records for block in blocks] == capture_sample_v1.BLOCKS
-        assert reader.header == capture_sample_v1.HEADER
+        assert [block.records for block in blocks] == SAMPLES[name].BLOCKS
+        assert reader.header == SAMPLES[name].HEADER
         assert reader.read() == []
         assert reader.complete
 
 
-def test_the_writer_still_writes_the_sample(tmp_path: Path) -> None:
-    capture_sample_v1.write(str(tmp_path / "again.pgtrace"))
-    assert (tmp_path / "again.pgtrace").read_bytes() == (DATA / "v1.pgtrace").read_bytes()
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_writer_still_writes_the_samples(name: str, tmp_path: Path) -> None:
+    SAMPLES[name].write(str(tmp_path / "again.pgtrace"))
+    assert (tmp_path / "again.pgtrace").read_bytes() == (DATA / name).read_bytes()
