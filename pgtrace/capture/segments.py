@@ -1,8 +1,9 @@
 """A capture that is bounded in size: a directory of segments, the oldest of which is removed.
 
-Every segment is a capture file of its own, `000001.pgtrace` and on, all with the same header. From the second on a segment opens with CARRIED blocks that
-repeat what an earlier one said and still holds: for each live connection its Open, its Facts, a Resume, which directions of it have ended and which are not
-read; the marks that are open; the latest value of each setting. A reader that read the segment before leaves them out; one that starts here knows from them who is talking, and reads on as after a gap.
+Every segment is a capture file of its own, `000001.pgtrace` and on, all with the same header. From the second on a segment opens with CARRIED blocks
+that repeat what an earlier one said and still holds: for each live connection its Open, its Facts, a Resume, which directions of it have ended and
+which are not read; the marks that are open; the latest value of each setting. A reader that read the segment before leaves them out; one that starts
+here knows from them who is talking, and reads on as after a gap.
 
 What that takes is collected from the records as they are written: start-up bytes only until a connection's first ReadyForQuery, bounded; where each stream
 stands is read from the head of its last record in what is written at a time.

@@ -14,7 +14,21 @@ import capture_sample_v1
 from capture_sample_v1 import ANSWER, GREETING, QUERY, STARTUP
 
 from pgtrace.capture.record import (
-    CLOSE_NOTIFY, DISK, FIN, LOST, NEITHER, PEER, RST, Close, Data, End, Ended, Opaque, Open, Pause, Record,
+    CLOSE_NOTIFY,
+    DISK,
+    FIN,
+    LOST,
+    NEITHER,
+    PEER,
+    RST,
+    Close,
+    Data,
+    End,
+    Ended,
+    Opaque,
+    Open,
+    Pause,
+    Record,
 )  # fmt: skip
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND

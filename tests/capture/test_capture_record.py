@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typing
 
-import pytest
 import capture_sample_v1
 import capture_sample_v1_1
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

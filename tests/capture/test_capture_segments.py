@@ -13,7 +13,25 @@ from capture_sample_v1 import GREETING, QUERY, STARTUP
 from pgtrace import errors
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import (
-    DISK, FIN, NEITHER, PEER, RST, Close, Data, End, Ended, Fact, Gap, Mark, Opaque, Open, Pause, Record, Resume, Rewrite, Setting,
+    DISK,
+    FIN,
+    NEITHER,
+    PEER,
+    RST,
+    Close,
+    Data,
+    End,
+    Ended,
+    Fact,
+    Gap,
+    Mark,
+    Opaque,
+    Open,
+    Pause,
+    Record,
+    Resume,
+    Rewrite,
+    Setting,
 )  # fmt: skip
 from pgtrace.capture.segments import SHIFT, SegmentWriter, segment_files
 from pgtrace.protocol.codes import BACKEND, FRONTEND
