@@ -57,6 +57,8 @@ class Flushed(NamedTuple):
 
     position: int
     time_ns: int
+    write_error: str | None = None
+    """What could not be written since the flush before: the disk's words, or why a record was refused."""
 
 
 class Following(Protocol):
@@ -240,10 +242,11 @@ class Recorder:
     def flush(self) -> Flushed:
         """Have everything written that has reached the recorder."""
         answer = self._running.ask({"do": "flush"})
-        return Flushed(int(answer["position"]), int(answer["time_ns"]))
+        return Flushed(int(answer["position"]), int(answer["time_ns"]), answer["write_error"])
 
     def stats(self) -> dict[str, Any]:
-        """What the recorder knows of itself: connections, accepted, failures, lost_bytes, waiting_bytes, write_error, upstream_error."""
+        """What the recorder knows of itself: connections, accepted, failures, lost_bytes, lost_records, waiting_bytes, write_error,
+        upstream_error."""
         answer = self._running.ask({"do": "stats"})
         answer.pop("id", None)
         return answer

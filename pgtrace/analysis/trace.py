@@ -459,13 +459,14 @@ class Trace:
         self.gaps += 1
         self.dropped_bytes += record.bytes
         concerned = [file.connections.get(record.connection)] if record.connection else list(self._live.values())
-        for connection in concerned:
+        for connection in concerned if record.bytes else []:  # a record without bytes (a mark) leaves the streams whole
             if connection is not None and connection.file == file.number:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None
         where = f" on {self.name_of(one)}" if one is not None and record.connection else ""
         side = f" of {'FB'[record.side]}" if record.side in (FRONTEND, BACKEND) else ""
-        text = f"gap  {record.bytes:,} bytes{side} not recorded{where}".replace(",", " ")
+        lost = f"{record.bytes:,} bytes" if record.bytes else f"{record.records:,} record{'' if record.records == 1 else 's'} without bytes"
+        text = f"gap  {lost}{side} not recorded{where}".replace(",", " ")
         self._row(relative, position, Kind.GAP, "", text, one.index if one is not None else 0)
 
     def _row(self, relative: int, position: int, kind: Kind, flight: str, text: str, connection: int) -> None:

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pgtrace.capture.record import NEITHER, Gap, Record, may_concern
+from pgtrace.capture.record import LONGEST, NEITHER, Gap, Record, may_concern
 from pgtrace.capture.versions import LONGEST_HEADER, READERS, Header, parse_header
 from pgtrace.errors import CaptureError
 
@@ -27,9 +27,6 @@ BLOCK: Final = b"PGTB"
 """The first four bytes of a block; the file's mark follows."""
 CARRIED: Final = 1
 """Flag of a block that repeats what an earlier segment said; whoever read that one leaves it out."""
-LONGEST: Final = 16 * 1024 * 1024
-"""The most bytes of records in a block. The writer stays at 1 MiB wherever a record allows it."""
-
 _HEAD: Final = struct.Struct(">8sIIIQQ")  # magic and mark, CRC-32, length of the records, flags, first and last time
 _CRC: Final = struct.Struct(">I")
 _COVERED: Final = 12  # where the bytes begin that the CRC covers

@@ -17,6 +17,10 @@ field: that is how a minor version adds things. Records are plain named tuples b
 `type(record) is Data` is how to branch on them.
 
 Text is UTF-8 where it is text and keeps every other byte by surrogateescape: host names and facts come from outside.
+
+One rule says what cannot be written: a record longer than LONGEST, and one whose fields do not fit into its layout. encode() raises Unwritable for it, and
+encode_parts() writes in its place what gap_of() says: the record costs itself and nothing else. A read longer than that becomes several, for nothing of it is
+lost so.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
+
+from pgtrace.protocol.codes import BACKEND
 
 DECRYPTED: Final = "tls.frontend"
 """The key of a Fact: pgtrace ended the driver's TLS itself, so what follows in both directions is the plain stream. Its value is the TLS version."""
@@ -43,6 +49,14 @@ PEER: Final = "peer"
 """Why a leg is not read: its peer, the other leg of the session, does not take what was read before."""
 DISK: Final = "disk"
 """Why a leg is not read: the recorder waits for the disk."""
+
+
+LONGEST: Final = 16 * 1024 * 1024
+"""The most bytes of a record, and of the records in a block."""
+
+
+class Unwritable(ValueError):
+    """A record that the format cannot hold."""
 
 
 class Data(NamedTuple):
@@ -227,6 +241,8 @@ STREAM: Final = slice(13, 18)
 DATA_FIXED: Final = DATA_HEAD.size - 4
 """What the length word of a Data record counts beside its bytes."""
 
+_LONGEST_READ: Final = LONGEST - DATA_HEAD.size
+
 _KINDS: Final = {cls: (kind, fields) for kind, (cls, fields) in LAYOUTS.items()}
 _LENGTH: Final = struct.Struct(">I")
 _PREFIX: Final = struct.Struct(">IB")
@@ -240,7 +256,17 @@ _TIME: Final = _INTEGERS["Q"]
 
 
 def encode(record: Record) -> bytes:
-    """The bytes of one record, length word first."""
+    """The bytes of one record, length word first. Raises Unwritable."""
+    try:
+        encoded = _encode(record)
+    except Exception as error:  # whatever a field holds: the record is the one that pays
+        raise Unwritable(f"a record ({type(record).__name__}) cannot be written: {error}") from error
+    if len(encoded) > LONGEST:
+        raise Unwritable(f"a record ({type(record).__name__}) of {len(encoded)} bytes cannot be written: the format holds {LONGEST}")
+    return encoded
+
+
+def _encode(record: Record) -> bytes:
     if type(record) is Data:
         time_ns, connection, side, offset, data = record
         return DATA_HEAD.pack(len(data) + DATA_FIXED, DATA, time_ns, connection, side, offset) + data
@@ -269,12 +295,39 @@ def encode_parts(records: Iterable[Record]) -> list[bytes]:
     for record in records:
         if type(record) is Data:
             time_ns, connection, side, offset, data = record
+            while len(data) > _LONGEST_READ:
+                append(head(_LONGEST_READ + DATA_FIXED, DATA, time_ns, connection, side, offset))
+                append(data[:_LONGEST_READ])
+                offset, data = offset + _LONGEST_READ, data[_LONGEST_READ:]
             append(head(len(data) + DATA_FIXED, DATA, time_ns, connection, side, offset))
             append(data)
         else:
             append(b"")
-            append(encode(record))
+            append(_encode_or_gap(record))
     return parts
+
+
+def _encode_or_gap(record: Record) -> bytes:
+    for written in (record, gap_of(record)):
+        try:
+            return encode(written)
+        except Unwritable:
+            pass
+    return encode(Gap(0, 0, NEITHER, 0, 1))
+
+
+def gap_of(record: Record) -> Gap:
+    """What says that a record is not in the capture: the bytes of its direction's stream that it moved on, or one record of no stream."""
+    time_ns = record.time_ns
+    if isinstance(record, Data | Rewrite):
+        return Gap(time_ns, record.connection, record.side, len(record.data), 1)
+    if isinstance(record, Made):
+        return Gap(time_ns, record.connection, BACKEND, len(record.data), 1)
+    if isinstance(record, Opaque):
+        return Gap(time_ns, record.connection, record.side, record.length, 1)
+    if isinstance(record, Elided):
+        return Gap(time_ns, record.connection, record.side, record.bytes, 1)
+    return record if isinstance(record, Gap) else Gap(time_ns, 0, NEITHER, 0, 1)
 
 
 def time_of(head: bytes, rest: bytes) -> int:

@@ -174,7 +174,7 @@ class SegmentWriter:
         before = self._segment.records
         try:
             self._segment.append(parts)
-        except OSError:
+        except BaseException:
             parts = parts[: 2 * (self._segment.records - before)]
             notes = decode_all(b"".join(parts))
             raise

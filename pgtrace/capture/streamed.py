@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from pgtrace.capture.blocks import LONGEST, Block, BlockFile
-from pgtrace.capture.record import NEITHER, Gap, Open, Record
+from pgtrace.capture.blocks import Block, BlockFile
+from pgtrace.capture.record import LONGEST, NEITHER, Gap, Open, Record
 from pgtrace.capture.versions import LONGEST_HEADER, Header
 
 _LENGTH: Final = struct.Struct(">12xI")

@@ -101,7 +101,7 @@ class CaptureWriter:
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:
+        except BaseException:
             self._cut()
             raise
         self.offset += len(data)

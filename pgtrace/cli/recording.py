@@ -90,9 +90,11 @@ def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
     if not recorder.alive:
         return
     stats = recorder.stats()
-    if stats.get("lost_bytes"):
-        reason = f" ({stats['write_error']})" if stats.get("write_error") else ""
-        click.echo(f"pgtrace: {stats['lost_bytes']} bytes could not be recorded{reason}; the traffic was not affected", err=True)
+    if stats["lost_records"]:
+        reason = f" ({stats['write_error']})" if stats["write_error"] else ""
+        plural = "" if stats["lost_records"] == 1 else "s"
+        lost = f"{stats['lost_records']} record{plural} with {stats['lost_bytes']} bytes"
+        click.echo(f"pgtrace: {lost} could not be recorded{reason}; the traffic was not affected", err=True)
 
 
 def written(write: Path | None, quiet: bool) -> None:

@@ -29,8 +29,9 @@ from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
 from pgtrace.faults import Rule
 from pgtrace.proxy.control import Control, answer
+from pgtrace.proxy.scribe import Scribe, Writer
 from pgtrace.proxy.server import Server
-from pgtrace.proxy.tape import TICK_S, Scribe, Tape, Writer
+from pgtrace.proxy.tape import TICK_S, Tape
 
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding
@@ -86,7 +87,7 @@ class Process:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
-        tape = Tape(loop.call_soon_threadsafe, os.urandom(32))
+        tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.warn(text))  # noqa: PLW0108 (the server comes later)
         server = Server(
             self.listen,
             self.upstream,
@@ -99,7 +100,7 @@ class Process:
         )
         await server.start()
         try:
-            scribe = Scribe(self.writer(), self.hiding(tape))
+            scribe = Scribe(self.writer(), self.hiding(tape), server.warn)
         except BaseException:
             server.stop_listening()
             raise

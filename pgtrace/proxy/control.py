@@ -2,12 +2,13 @@
 
     {"do": "mark", "begin": true, "name": "test_checkout"}   -> {"id": 1, "time_ns": ...}
     {"do": "set", "rtt_ns": 20000000}                        -> {"time_ns": ...}
-    {"do": "flush"}                                          -> {"position": ..., "time_ns": ...}
+    {"do": "flush"}                                          -> {"position": ..., "time_ns": ..., "write_error": ...}
     {"do": "stats"}                                          -> {"connections": ..., "accepted": ..., "lost_bytes": ..., ...}
     {"do": "stop"}                                           -> {"position": ...}, then the process ends
 
 The first line in is the configuration (__main__.py), the first line out `{"ready": true, ...}` or `{"error": ..., ...}`. A request may carry an `id`,
-which comes back. An unknown or broken request is answered by an `error` and changes nothing.
+which comes back. A flush says in `write_error` what could not be written since
+the one before, null where all could. An unknown or broken request is answered by an `error` and changes nothing.
 
 A mark and a flush take their place in the order by letting the loop take one more full turn: what the kernel holds when the request comes is read
 before. The end of the pipe without `stop` is no order to end: see __main__.py. An answer nobody reads is dropped.
@@ -22,8 +23,9 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
+from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.server import Server
-from pgtrace.proxy.tape import Scribe, Tape
+from pgtrace.proxy.tape import Tape
 
 TURNS: Final = 2
 """Callbacks that pass before the loop has polled its sockets once more, whatever it was doing when the request came."""
@@ -72,7 +74,12 @@ class Control(asyncio.Protocol):
 
     def _flush(self, echo: dict[str, Any]) -> None:
         now = monotonic_ns()
-        self._tape.flush(lambda position: answer({"position": position, "time_ns": now, "write_error": self._scribe.error} | echo))
+        self._tape.flush(lambda position: answer({"position": position, "time_ns": now, "write_error": self._failure()} | echo))
+
+    def _failure(self) -> str | None:
+        """What is wrong with the recording, or was since the flush before."""
+        refused, self._tape.refused = self._tape.refused, None
+        return self._scribe.take_failure() or refused
 
     def stats(self) -> dict[str, Any]:
         """What the recorder knows of itself."""
@@ -82,6 +89,7 @@ class Control(asyncio.Protocol):
             "accepted": server.accepted,
             "failures": server.failures,
             "lost_bytes": self._tape.lost_bytes + self._scribe.lost_bytes,
+            "lost_records": self._tape.lost_records + self._scribe.lost_records,
             "waiting_bytes": self._tape.waiting_bytes,
             "write_error": self._scribe.error,
             "upstream_error": server.upstream_error,

@@ -84,17 +84,17 @@ class Track:
         elif blanked is None:
             tape.add(Opaque(time_ns, self.number, self.side, offset, size))
         else:
-            tape.add(Data(time_ns, self.number, self.side, offset, blanked), size)
+            tape.add(Data(time_ns, self.number, self.side, offset, blanked))
 
     def made(self, data: bytes) -> None:
         """Bytes of our own, in the backend's direction. There is nothing to blank in them, but whoever blanks the rest must see them."""
         offset = self._own(data)
-        self.tape.add(Made(monotonic_ns(), self.number, offset, data), len(data))
+        self.tape.add(Made(monotonic_ns(), self.number, offset, data))
 
     def rewritten(self, original: bytes, data: bytes) -> None:
         """A read of which `data` was sent on."""
         offset = self._own(data)
-        self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data), len(original) + len(data))
+        self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data))
 
     def _own(self, data: bytes) -> int:
         if self.startup is not None:

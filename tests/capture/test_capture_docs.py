@@ -10,7 +10,7 @@ import pytest
 
 from pgtrace.capture import blocks, redact, segments, versions, writer
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import FIN, LAYOUTS, Close, Data, End, Ended, Record
+from pgtrace.capture.record import FIN, LAYOUTS, LONGEST, Close, Data, End, Ended, Record
 from pgtrace.capture.versions import Header
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "captures.md").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def test_the_table_of_kinds_is_the_code() -> None:
     [
         f"# The capture format, version {versions.VERSION[0]}",
         f"at most {versions.LONGEST_HEADER:,}",
-        f"at most {blocks.LONGEST:,}",
+        f"at most {LONGEST:,}",
         f"`{blocks.BLOCK.hex(' ').upper()}`",
         f"`{versions.MAGIC.hex(' ').upper()}`",
         f"exceed {writer.BLOCK_BYTES >> 20} MiB",

@@ -18,7 +18,8 @@ from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.relay import Leg, Session
-from pgtrace.proxy.tape import Scribe, Tape
+from pgtrace.proxy.scribe import Scribe
+from pgtrace.proxy.tape import Tape
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import tape as tape_module
 from pgtrace.proxy.relay import Leg, Session
-from pgtrace.proxy.tape import Scribe, Tape
+from pgtrace.proxy.scribe import Scribe
+from pgtrace.proxy.tape import Tape
 
 
 class Disk:
@@ -150,7 +151,7 @@ def test_a_password_behind_a_gap_is_blanked(loop):
     loop.read(FRONTEND, STARTUP)
     loop.disk.go_on.clear()
     while loop.tape.has_room():
-        loop.tape.add(Fact(1, 2, "key", "value"), 100_000)
+        loop.tape.add(Fact(1, 2, "key", "v" * 100_000))
     loop.read(BACKEND, b"R\0\0\0\x08\0\0\0\3")
     loop.disk.go_on.set()
     loop.flush()

@@ -1,0 +1,212 @@
+"""The writer thread: pieces in, blocks of the capture out. Only finish() ends it, and what it cannot write it counts.
+
+- A disk that refuses (OSError) is asked again with the next batch. Bytes are counted until then, a Gap for each
+  direction; records that are not bytes (a connection that opened, a mark) are kept and written with it.
+- Whatever else fails (a defect of ours, no memory) costs the record that it fails for: the batch is halved until
+  that one is alone, and it is counted.
+- What the user wants left out (capture/hiding.py) is the thread's work as well, the last step before the disk. That
+  is done for each read, and only where it was asked for. Should it ever fail, no bytes are written any more: they are
+  Gaps from there on.
+- Where even that fails, the rest of the batch is counted whole, and the thread goes on with the next one.
+
+Each kind of failure is reported, once, and the next flush answers with it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Made, Opaque, Record, Rewrite, decode_all, encode_parts, gap_of
+
+if TYPE_CHECKING:
+    from pgtrace.capture.hiding import Hiding
+
+KEPT_RECORDS: Final = 10_000
+"""Records other than data that are kept for a failing disk."""
+
+Batch = tuple[list[bytes], list[Record], Callable[[int], None]]
+
+
+class Writer(Protocol):
+    """CaptureWriter or SegmentWriter."""
+
+    @property
+    def records(self) -> int: ...
+
+    def append(self, parts: Sequence[bytes], notes: Sequence[Record]) -> int: ...
+    def close(self) -> None: ...
+
+
+class Scribe:
+    """The thread and what it knows of its failures."""
+
+    def __init__(self, writer: Writer, hiding: Hiding | None = None, report: Callable[[str], None] = lambda _: None) -> None:
+        """`report` is called in the thread."""
+        self.error: str | None = None
+        """Why the last write failed, or why bytes are not written at all; None while all is well."""
+        self.failure: str | None = None
+        """What has failed since a flush last answered with it; take_failure()."""
+        self.lost_bytes = 0
+        self.lost_records = 0
+        """What could not be written."""
+        self._writer = writer
+        self._hiding = hiding
+        self._report = report
+        self._defect: str | None = None  # of the hiding
+        self._kept: list[Record] = []
+        self._lost: dict[tuple[int, int], list[int]] = {}
+        self._left: Sequence[bytes] = []  # of the batch at hand: what is neither written nor counted yet
+        self._position = writer.append([], [])
+        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, parts: list[bytes], notes: list[Record], done: Callable[[int], None]) -> None:
+        """Write a batch in the thread, then call `done` there with the capture's position."""
+        self._batches.put((parts, notes, done))
+
+    def take_failure(self) -> str | None:
+        """What is wrong, or was since this was asked the last time."""
+        failure, self.failure = self.failure, None
+        return self.error or failure
+
+    def finish(self, timeout_s: float) -> bool:
+        """End the capture; False where the disk did not take it in time."""
+        self._batches.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        done: Callable[[int], None] | None = None
+        over = False
+        while not over:
+            try:
+                if (batch := self._batches.get()) is not None:
+                    done = batch[2]
+                    self._write(*batch[:2])
+                else:
+                    over = True
+            except BaseException as error:  # the thread goes on whatever it is
+                self._give_up(error)
+            batch = None  # its memory is given back before its room
+            if done is not None:
+                try:
+                    done(self._position)
+                except Exception:  # noqa: S110 (the loop is closed: nobody waits any more)
+                    pass
+                done = None
+        self._writer.close()
+
+    def _write(self, parts: list[bytes], notes: list[Record]) -> None:
+        self._left = parts
+        if self._hiding is not None:
+            parts, notes = self._hidden(self._hiding, parts)
+        if late := self._late():
+            parts, notes = encode_parts(late) + parts, late + notes
+        self._left, self._kept, self._lost = parts, [], {}
+        if self._store(parts, notes):
+            self.error = self._defect
+            if self._lost:  # a defect's, not the disk's: it is said at once
+                late, self._lost = self._late(), {}
+                self._store(encode_parts(late), late)
+
+    def _store(self, parts: Sequence[bytes], notes: Sequence[Record]) -> bool:
+        """Append these; what fails is halved until it is one record, which is counted. False where the disk refuses: then the rest is kept for it."""
+        pieces = [len(parts)]
+        start = 0
+        while pieces:
+            stop = pieces.pop()
+            whole = start == 0 and stop == len(parts)
+            before = self._writer.records
+            try:
+                self._position = self._writer.append(parts if whole else parts[start:stop], notes if whole else _notes(parts[start:stop]))
+                start = stop
+            except Exception as error:
+                start += 2 * (self._writer.records - before)
+                if isinstance(error, OSError):
+                    self._failed(f"the capture cannot be written: {error.strerror or error}")
+                    self.error = error.strerror or str(error)
+                    self._keep(_decoded(parts[start:]))
+                    self._left = []
+                    return False
+                self._failed(f"a record cannot be written: {type(error).__name__}: {error}")
+                if stop - start > 2:
+                    pieces += [stop, start + (stop - start) // 4 * 2]
+                elif start < stop:
+                    self._count(_decoded(parts[start:stop]))
+                    start = stop
+                else:
+                    self._position = self._writer.append([], [])
+            self._left = parts[start:]
+        return True
+
+    def _hidden(self, hiding: Hiding, parts: list[bytes]) -> tuple[list[bytes], list[Record]]:
+        """The records to write for these, in both forms; nothing but what is no bytes once the hiding has failed."""
+        records = decode_all(b"".join(parts))
+        if self._defect is None:
+            try:
+                hidden = hiding(records)
+                return encode_parts(hidden), hidden
+            except Exception as error:
+                self._hide_nothing_more(error)
+        self._keep(records)
+        self._left = []
+        return [], []
+
+    def _hide_nothing_more(self, error: BaseException) -> None:
+        """A defect of ours: what should be blanked is not written."""
+        self._defect = f"what was to be left out could not be found ({type(error).__name__}: {error}): no bytes are written any more"
+        self._failed(self._defect)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Count what is left of a batch that something unforeseen has ended."""
+        left, self._left = self._left, []
+        try:
+            if self._hiding is not None and self._defect is None:
+                self._hide_nothing_more(error)  # it has not seen these bytes, and cannot know where the next message begins
+            self._failed(f"a batch cannot be written: {type(error).__name__}: {error}")
+            self.error = str(self.failure)
+            self._keep(_decoded(left))
+        except BaseException:
+            self._count([Opaque(monotonic_ns(), 0, NEITHER, 0, sum(map(len, left)))])
+
+    def _failed(self, failure: str) -> None:
+        self.failure = failure
+        self._report(failure)
+
+    def _late(self) -> list[Record]:
+        """What was kept of records that could not be written, with a Gap for each direction that lost something."""
+        now = monotonic_ns()
+        return self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
+
+    def _keep(self, records: Iterable[Record]) -> None:
+        """Of what is not written: remember connections and marks, count the bytes."""
+        for record in records:
+            if isinstance(record, Data | Rewrite | Made | Opaque | Elided | Gap) or len(self._kept) >= KEPT_RECORDS:
+                self._count([record])
+            else:
+                self._kept.append(record)
+
+    def _count(self, records: Iterable[Record]) -> None:
+        """Count what is lost."""
+        for record in records:
+            gap = gap_of(record)
+            total = self._lost.setdefault((gap.connection, gap.side), [0, 0])
+            total[0] += gap.bytes
+            total[1] += gap.records
+            if gap is not record:  # whoever wrote the Gap has counted it
+                self.lost_bytes += gap.bytes
+                self.lost_records += gap.records
+
+
+def _notes(parts: Sequence[bytes]) -> list[Record]:
+    """The records among these pieces that are no plain reads, and those after a connection's start-up that are."""
+    return _decoded([one for head, rest in zip(parts[::2], parts[1::2], strict=True) if not head for one in (head, rest)])
+
+
+def _decoded(parts: Sequence[bytes]) -> list[Record]:
+    return decode_all(b"".join(parts))
