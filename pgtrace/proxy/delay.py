@@ -76,12 +76,16 @@ class Delayed(asyncio.Protocol):
         self._pass(self._write, data)
 
     def eof_received(self) -> bool:
+        if self._leg.side == FRONTEND:
+            self._leg.session.end(FRONTEND)
         self._end(lambda _: self.target.eof_received(), None)
         return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._leg.lost:  # the session has been given up already
             return
+        if self._leg.side == FRONTEND:
+            self._leg.note_loss(exc)
         self._leg.peer.write = self._leg.peer.discard
         self._end(self._lose, exc)
 

@@ -157,7 +157,10 @@ class Faults:
         if self._over:
             return
         self._over = True
-        self._session.end(NEITHER, "pgtrace")
+        if how == "reset":
+            self._session.begin_end(NEITHER, "pgtrace")
+        else:
+            self._session.end(NEITHER)
         for leg in self._legs:
             leg.reset() if how == "reset" else leg.close()
 

@@ -12,6 +12,9 @@ What that costs is measured by bench/, and why it is done so is told in docs/for
   driver's is heard: encryption.py.
 - Reset: passed on as a reset, after everything that came before it was delivered: with SO_LINGER 0, once the kernel's queue is empty.
 - A leg that is lost never takes its bytes back: what was read before is still written to the other one.
+- Ends are recorded as they pass on the driver's socket (Session.end): the driver's when it is read, the server's when it is handed on. A driver that has
+  ended its direction may be gone or may read on. Its kernel knows: what is written to one that is gone is answered by a reset. So the last bytes are
+  waited for before such a socket is closed, and a reset that came meanwhile is recorded.
 
 Nothing is ever injected here, and a session's failure ends that session alone.
 """
@@ -29,7 +32,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pgtrace.capture.record import DATA, DATA_FIXED, DATA_HEAD, NEITHER, Close
+from pgtrace.capture.record import CLOSE_NOTIFY, DATA, DATA_FIXED, DATA_HEAD, FIN, LOST, NEITHER, RST, Close, Ended
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.tape import ITEM_BYTES, Tape
 from pgtrace.proxy.track import Startup, Track
@@ -55,7 +58,7 @@ _SIOCOUTQ: Final = 0x5411
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("backend", "ended", "ends", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
 
     def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
         self.number = number
@@ -69,6 +72,8 @@ class Session:
         Startup((self.frontend, self.backend), tape.key, self.report)
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
+        self.ends: set[tuple[int, bool]] = set()
+        """What is recorded: sides, and whether it was a reset."""
         self.on_done = on_done
 
     @property
@@ -76,10 +81,18 @@ class Session:
         """Whether its bytes pass a Delayed, each way."""
         return bool(self.rtt_ns) or self.faults is not None
 
-    def end(self, side: int, how: str) -> None:
-        """Remember what ended the session, if this is the first to do so."""
+    def begin_end(self, side: int, how: str) -> None:
+        """Remember what ends the session, if this is the first to do so."""
         if self.ended is None:
             self.ended = (side, how)
+
+    def end(self, side: int, how: str | None = None) -> None:
+        """A direction ends on the driver's socket, now: record it, the first time. `how` is the way its bytes end there, unless it was another one."""
+        self.begin_end(side, "pgtrace" if side == NEITHER else RST if how in (RST, LOST) else FIN)
+        how = how or (CLOSE_NOTIFY if is_tls(self.frontend.transport) else FIN)
+        if (side, True) not in self.ends and (side, how == RST) not in self.ends:
+            self.ends.add((side, how == RST))
+            self.tape.add(Ended(monotonic_ns(), self.number, side, how))
 
     def report(self, error: Exception) -> None:
         """Something of ours failed; the session goes on."""
@@ -100,7 +113,7 @@ class Session:
 
     def close(self) -> None:
         """End both legs; what is written already is delivered."""
-        self.end(NEITHER, "pgtrace")
+        self.end(NEITHER)
         for leg in (self.frontend, self.backend):
             if leg.transport is not None and not leg.lost:
                 leg.transport.close()
@@ -154,11 +167,10 @@ class Leg(Track, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.eof = True
-        self.session.end(self.side, "FIN")
+        self.session.end(self.side)
         if self.peer.eof or self.peer.lost:
-            for leg in (self, self.peer):
-                if leg.transport is not None and not leg.lost:
-                    leg.transport.close()
+            self.session.backend.leave()
+            self.session.frontend.leave()
         else:
             self.peer.finish()
         return not is_tls(self.transport)
@@ -168,16 +180,28 @@ class Leg(Track, asyncio.Protocol):
             return
         self.lost = True
         self.peer.write = self.peer.discard
-        if exc is not None and not self.eof:
-            self.session.end(self.side, "RST")
+        self.note_loss(exc)
         if not self.peer.lost and self.peer.transport is not None:
             if isinstance(exc, ConnectionError):
                 self.peer.reset()
             elif self.peer.eof:
-                self.peer.transport.close()
+                self.peer.leave()
             else:
                 self.peer.finish()
         self.session.lost()
+
+    def note_loss(self, exc: Exception | None) -> None:
+        """Record the end that a lost socket is; of the server's, a reset is recorded when it is passed on."""
+        if exc is None:
+            if not self.eof and self.session.ended is None:  # TLS that ended without saying so
+                self.session.end(self.side, FIN if self.side == FRONTEND else None)
+        elif not isinstance(exc, ConnectionError):
+            self.session.begin_end(self.side, RST)
+            self.session.end(self.side, LOST if self.side == FRONTEND else None)  # the driver gets a FIN
+        elif self.side == FRONTEND:
+            self.session.end(FRONTEND, RST)
+        else:
+            self.session.begin_end(BACKEND, RST)
 
     def discard(self, data: bytes) -> None:
         """The peer is gone: what still comes is answered as a closed socket answers it, with a reset."""
@@ -212,6 +236,15 @@ class Leg(Track, asyncio.Protocol):
         self.finished = True
         self._when_delivered(self.transport.close, monotonic_ns(), self._pending())
 
+    def leave(self) -> None:
+        """Close this socket, both directions being over. One whose driver ended first may still answer the last bytes with a reset: wait for that."""
+        if self.transport is None or self.lost:
+            return
+        if self.side == FRONTEND and self.eof:
+            self.close()
+        else:
+            self.transport.close()
+
     def _when_delivered(self, action: Callable[[], None], since_ns: int, pending: int) -> None:
         """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""
         if self.lost:
@@ -235,6 +268,11 @@ class Leg(Track, asyncio.Protocol):
         queued = array.array("i", [0])
         try:
             fcntl.ioctl(sock.fileno(), _SIOCOUTQ, queued)
+            if self.eof and sock.getsockopt(
+                socket.SOL_SOCKET, socket.SO_ERROR
+            ):  # nobody reads here any more, so nobody else would hear of it
+                self.note_loss(ConnectionResetError())
+                return 0
         except OSError:
             return 0
         return queued[0]
@@ -242,6 +280,8 @@ class Leg(Track, asyncio.Protocol):
     def _abort(self) -> None:
         if self.transport is None:
             return
+        if self.side == FRONTEND:
+            self.session.end(NEITHER if self.session.ended == (NEITHER, "pgtrace") else BACKEND, RST)
         sock = self.transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             try:

@@ -19,7 +19,7 @@ import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.capture.record import NEITHER, Fact
+from pgtrace.capture.record import FIN, NEITHER, Fact
 from pgtrace.errors import UpstreamError
 from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes
@@ -80,7 +80,7 @@ class Reception(asyncio.Protocol):
             self._tell(error)
             self._over = True
             self.session.backend.lost = True
-            self.session.end(NEITHER, "pgtrace")
+            self.session.begin_end(NEITHER, "pgtrace")
             self.session.frontend.reset()
         else:
             self._begin()
@@ -120,15 +120,13 @@ class Reception(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.session.frontend.eof = True
-        self.session.end(FRONTEND, "FIN")
+        self.session.end(FRONTEND)
         if self._over or self._task is None:
             self._abandon()
         return not is_tls(self.session.frontend.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
-        if exc is not None:
-            self.session.end(FRONTEND, "RST")
         for task in (self._task, self._dialling):
             if task is not None:
                 task.cancel()
@@ -198,7 +196,7 @@ class Reception(asyncio.Protocol):
         self.server.warn(f"a driver's TLS handshake failed: {reason}")
         self._over = True
         self.session.backend.lost = True
-        self.session.end(FRONTEND, "FIN")
+        self.session.end(FRONTEND, FIN)
         self._transport.abort()
         self.session.frontend.connection_lost(None)
 
@@ -283,7 +281,7 @@ class Reception(asyncio.Protocol):
             session.backend.lost = True
             session.backend.write(refusal)
             session.backend.record(refusal)
-            session.end(BACKEND, "FIN")
+            session.end(BACKEND)
             session.frontend.finish()
             self._over = True
             session.loop.call_later(REFUSED_S, self._abandon)
@@ -317,14 +315,15 @@ class Reception(asyncio.Protocol):
             self._refuse(sqlstate, message, detail)
         else:
             self.session.backend.lost = True
+            self.session.end(NEITHER)
             self._abandon()
 
     def _refuse(self, sqlstate: str, message: str, detail: str) -> None:
         """End the session with an ErrorResponse of our own: no byte of a server has been forwarded."""
         self._over = True
         self.session.backend.lost = True
-        self.session.end(NEITHER, "pgtrace")
         self._make(error_response(sqlstate, message, detail))
+        self.session.end(NEITHER)
         self.session.frontend.finish()
         if self.session.frontend.eof:
             self._abandon()
