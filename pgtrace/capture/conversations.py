@@ -166,6 +166,9 @@ class Conversations:
         if stream is None:
             if not (payload or missing or flags & SYN):
                 return  # it tells nothing
+            if key == reversed_key(key):  # sent by a port to itself: it has no two sides
+                self.others[ports(key)[0]] += 1
+                return
             stream = self._meet(time_ns, key)
         owner = stream.owner
         if isinstance(owner, Conversation):

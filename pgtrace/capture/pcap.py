@@ -1,7 +1,8 @@
 """Captures from packets: a pcap or pcapng file turned into the records a recorder would have written.
 
     packets.py        file -> packets
-    ip.py             packets -> TCP segments
+    links.py          link layers and tunnels
+    ip.py             packets -> TCP segments (fragments.py: of packets in pieces)
     conversations.py  segments -> whose they are
     tcp.py            segments -> bytes in order, and losses
     followed.py       bytes -> records, secrets covered
@@ -105,6 +106,7 @@ class Pcap:
             notes.append(f"{segments.cut} packets are not there to their end: capture whole packets with `tcpdump -s 0`")
         for link_type, count in segments.unknown_links.most_common(_LISTED):
             notes.append(f"{count} packets of link type {link_type} cannot be read")
+        notes += [f"{name} inside: not looked into ({count} packets)" for name, count in segments.closed.most_common(_LISTED)]
         joined = sorted(port for port in self._ports if self.conversations.others[port])
         if joined and self.connections:
             options = " ".join(f"--port {port}" for port in joined)
@@ -116,6 +118,8 @@ class Pcap:
         others = self.conversations.others
         if not self.packets.packets:
             return "no packets in it"
+        if not others and self.segments.closed:
+            return "no connection found in what can be read of it"  # the notes say which tunnels it may be in
         if not others:
             return f"no PostgreSQL in it: {self.packets.packets} packets, none of a TCP connection with data"
         listed = ", ".join(f"{port} ({count} packets)" for port, count in others.most_common(_LISTED))

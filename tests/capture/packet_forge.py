@@ -180,6 +180,14 @@ LINKS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "raw 14": (14, lambda packet: packet),
     "null, little": (0, lambda packet: (2 if packet[0] >> 4 == 4 else 30).to_bytes(4, "little") + packet),
     "null, big": (0, lambda packet: (2 if packet[0] >> 4 == 4 else 24).to_bytes(4, "big") + packet),
+    "ppp": (9, lambda packet: b"\xff\x03" + (b"\x00\x21" if packet[0] >> 4 == 4 else b"\x00\x57") + packet),
+    "pppoe": (
+        51,
+        lambda packet: b"\x11\0\0\1" + struct.pack(">H", len(packet) + 1) + (b"\x21" if packet[0] >> 4 == 4 else b"\x57") + packet,
+    ),
+    "mpls": (219, lambda packet: b"\0\1\1\x40" + packet),
+    "pktap": (258, lambda packet: pktap(packet)),
+    "pktap of Apple's tcpdump": (149, lambda packet: pktap(packet)),
     "loop": (108, lambda packet: (2 if packet[0] >> 4 == 4 else 28).to_bytes(4, "big") + packet),
 }
 """Name -> LINKTYPE_ number and what makes a frame."""
@@ -189,6 +197,94 @@ def frames(sent: Iterable[Sent], link: str = "ethernet") -> list[Packet]:
     """Segments as frames."""
     make = LINKS[link][1]
     return [(one.time_ns, make(ip(one))) for one in sent]
+
+
+# Tunnels: each makes a whole frame around an IP packet.
+
+_OUTER = (ip_address("192.0.2.1").packed, ip_address("192.0.2.2").packed)
+
+
+def carrier(protocol: int, payload: bytes, *, number: int = 7, fragment: int = 0) -> bytes:
+    """An IPv4 packet of any protocol."""
+    return struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), number, fragment, 64, protocol, 0, *_OUTER) + payload
+
+
+def carrier_fragments(protocol: int, payload: bytes, size: int = 48) -> list[bytes]:
+    """The same in pieces of `size` bytes, a multiple of 8."""
+    last = len(payload) - size
+    return [
+        carrier(protocol, payload[start : start + size], fragment=start // 8 | (0x2000 if start < last else 0))
+        for start in range(0, len(payload), size)
+    ]
+
+
+def udp(port: int, payload: bytes) -> bytes:
+    """A datagram without a checksum."""
+    return struct.pack(">HHHH", 5555, port, 8 + len(payload), 0) + payload
+
+
+def bare_ethernet(packet: bytes) -> bytes:
+    """A frame without padding."""
+    return bytes(12) + _kind(packet).to_bytes(2, "big") + packet
+
+
+def _mpls(packet: bytes, labels: int = 2) -> bytes:
+    return b"".join(struct.pack(">I", 16 + place << 12 | (place == labels - 1) << 8 | 64) for place in range(labels)) + packet
+
+
+def _between(kind: int, payload: bytes) -> bytes:
+    return bytes(12) + kind.to_bytes(2, "big") + payload
+
+
+def _ppp_kind(packet: bytes) -> bytes:
+    return b"\x00\x57" if packet[0] >> 4 == 6 else b"\x00\x21"
+
+
+def _over(protocol: int, payload: bytes) -> bytes:
+    return bare_ethernet(carrier(protocol, payload))
+
+
+def _gre(kind: int, payload: bytes, flags: int = 0, extra: bytes = b"") -> bytes:
+    return _over(47, struct.pack(">HH", flags, kind) + extra + payload)
+
+
+VXLAN_HEAD = bytes.fromhex("0800000000002a00")
+TUNNELS: dict[str, Callable[[bytes], bytes]] = {
+    "LLC/SNAP": lambda packet: (
+        bytes(12) + (len(packet) + 8).to_bytes(2, "big") + b"\xaa\xaa\3\0\0\0" + _kind(packet).to_bytes(2, "big") + packet
+    ),
+    "MPLS": lambda packet: _between(0x8847, _mpls(packet)),
+    "MPLS pseudowire": lambda packet: _between(0x8847, _mpls(bytes(4) + bare_ethernet(packet))),
+    "MPLS pseudowire without a control word": lambda packet: _between(0x8847, _mpls(b"\x12" + bare_ethernet(packet)[1:])),
+    "PPPoE": lambda packet: _between(0x8864, struct.pack(">BBHH", 0x11, 0, 9, len(packet) + 2) + _ppp_kind(packet) + packet),
+    "VLAN, PPPoE": lambda packet: _between(
+        0x8100, b"\0\5\x88\x64" + struct.pack(">BBHH", 0x11, 0, 9, len(packet) + 2) + _ppp_kind(packet) + packet
+    ),
+    "IP in IP": lambda packet: _over(41 if packet[0] >> 4 == 6 else 4, packet),
+    "GRE": lambda packet: _gre(_kind(packet), packet),
+    "GRE with checksum, key and sequence": lambda packet: _gre(_kind(packet), packet, 0xB000, bytes(12)),
+    "GRE, MPLS": lambda packet: _gre(0x8847, _mpls(packet)),
+    "NVGRE": lambda packet: _gre(0x6558, bare_ethernet(packet), 0x2000, bytes(4)),
+    "PPTP": lambda packet: _gre(0x880B, b"\xff\x03" + _ppp_kind(packet) + packet, 0x3081, struct.pack(">HHII", len(packet) + 4, 1, 1, 1)),
+    "ERSPAN I": lambda packet: _gre(0x88BE, bare_ethernet(packet)),
+    "ERSPAN II": lambda packet: _gre(0x88BE, b"\x10" + bytes(7) + bare_ethernet(packet), 0x1000, bytes(4)),
+    "ERSPAN III": lambda packet: _gre(0x22EB, b"\x20" + bytes(11) + bare_ethernet(packet), 0x1000, bytes(4)),
+    "VXLAN": lambda packet: _over(17, udp(4789, VXLAN_HEAD + bare_ethernet(packet))),
+    "VXLAN of Linux": lambda packet: _over(17, udp(8472, VXLAN_HEAD + bare_ethernet(packet))),
+    "VXLAN on a port of its own": lambda packet: _over(17, udp(14789, VXLAN_HEAD + bare_ethernet(packet))),
+    "VXLAN-GPE": lambda packet: _over(17, udp(4790, b"\x0c\0\0" + (b"\2" if packet[0] >> 4 == 6 else b"\1") + bytes(4) + packet)),
+    "GENEVE": lambda packet: _over(17, udp(6081, b"\2\0\x65\x58" + bytes(4) + b"\0\1\1\1" + bytes(4) + bare_ethernet(packet))),
+    "GRE in UDP": lambda packet: _over(17, udp(4754, struct.pack(">HH", 0, _kind(packet)) + packet)),
+    "MPLS in UDP": lambda packet: _over(17, udp(6635, _mpls(packet))),
+    "VXLAN in GRE": lambda packet: _gre(0x0800, carrier(17, udp(4789, VXLAN_HEAD + bare_ethernet(packet)))),
+}
+"""Name -> what makes an Ethernet frame around an IP packet."""
+
+
+def pktap(packet: bytes) -> bytes:
+    """Apple's header before an Ethernet frame; made up after its layout in libpcap's pktap.h, for there is no Mac here."""
+    head = struct.pack("<III24sIIIIIi20s", 108, 1, 1, b"en0", 1, 2, 14, 0, 4711, 0, b"python") + bytes(8)
+    return head.ljust(108, b"\0") + ethernet(packet)
 
 
 # Files.

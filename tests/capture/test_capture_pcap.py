@@ -106,6 +106,14 @@ def test_packets_in_another_order(name: str) -> None:
             assert counted(head + b"".join(mixed), named) == expected, f"seed {seed}"
 
 
+@pytest.mark.parametrize("tunnel", forge.TUNNELS)
+def test_through_a_tunnel(tunnel: str) -> None:
+    _, packets = split(sample("asyncpg"))
+    wrapped = [(struct.unpack_from("<II", packet), forge.TUNNELS[tunnel](packet[16 + 14 :])) for packet in packets]
+    file = forge.pcap([(seconds * 10**9 + micros * 1000, frame) for (seconds, micros), frame in wrapped])
+    assert counted(file) == counted(sample("asyncpg"))
+
+
 def test_packets_that_come_twice(name: str) -> None:
     head, packets = split(sample(name))
     expected = counted(sample(name))
