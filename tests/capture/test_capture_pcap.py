@@ -106,7 +106,7 @@ def test_packets_in_another_order(name: str) -> None:
             assert counted(head + b"".join(mixed), named) == expected, f"seed {seed}"
 
 
-@pytest.mark.parametrize("tunnel", forge.TUNNELS)
+@pytest.mark.parametrize("tunnel", sorted(forge.TUNNELS.keys() - {"LLC/SNAP"}))  # whose frames have 1,500 bytes at most
 def test_through_a_tunnel(tunnel: str) -> None:
     _, packets = split(sample("asyncpg"))
     wrapped = [(struct.unpack_from("<II", packet), forge.TUNNELS[tunnel](packet[16 + 14 :])) for packet in packets]
