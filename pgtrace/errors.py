@@ -5,13 +5,15 @@
   program that cannot be started.
 - What arrives on the wire is never an exception: a malformed message is an event, and the traffic goes on. These are for what the user asked for.
 
-The lowest layer: it imports nothing of pgtrace.
+Names, paths and texts of others are in these lines, so each passes the sanitiser here: whoever shows an error shows it as it is.
 """
 
 from __future__ import annotations
 
 import os
 from typing import ClassVar
+
+from pgtrace import sanitise
 
 AnyPath = str | os.PathLike[str]
 
@@ -20,6 +22,9 @@ class PgTraceError(Exception):
     """Anything pgtrace says no to."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(sanitise.lines(lines))
 
 
 class UsageError(PgTraceError):
@@ -43,8 +48,8 @@ class PointedError(UsageError):
     language: ClassVar[str]
 
     def __init__(self, text: str, position: int, length: int, reason: str) -> None:
-        shown = "".join(character if character.isprintable() else " " for character in text)
-        super().__init__(f"{self.language}: {reason}\n    {shown}\n    {' ' * position}{'^' * max(1, length)}")
+        shown = "".join(character if sanitise.text(character) == character else " " for character in text)
+        super().__init__(f"{self.language}: {reason}", f"    {shown}", f"    {' ' * position}{'^' * max(1, length)}")
         self.text = text
         self.position = position
         """Character of `text` at which it goes wrong; its length where something is missing at the end."""

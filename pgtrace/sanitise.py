@@ -9,13 +9,19 @@ escape, `\\x1b`, `\\x9b`, `\\u202e`. These are
 - surrogates: a byte that was no UTF-8 (surrogateescape) shows as that byte, `\\xff`, any other as `\\ud800`;
 - what Unicode leaves without meaning: noncharacters.
 
+A log of continuous integration obeys lines of plain text: `::error::` at the start of one (GitHub Actions), `##[error]`, `##vso[...]` anywhere (GitHub Actions,
+Azure Pipelines, TeamCity). `line` escapes the character that makes it a command; it is what a command's stdout and stderr, an error and a test's failure take.
+
 Markup is the sink's business (Content objects, not markup strings; HTML and Markdown escape once more).
+
+`Shown` is the type of what has been through here. The lowest layer: it imports nothing of pgtrace.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NewType
 
 _UNSAFE: Final = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"
@@ -26,11 +32,54 @@ _UNSAFE: Final = re.compile(
 )
 
 
-def text(s: str, newline: str = "↵") -> str:
+_COMMAND: Final = re.compile(r"^\s*:(?=:[A-Za-z])|##(?=\w*\[)")
+"""What makes a line a command of the log it is in, up to the character that is escaped."""
+
+Shown = NewType("Shown", str)
+"""Text that can be shown: a terminal, a log or a reader takes it as text alone."""
+EMPTY: Final = Shown("")
+
+
+def text(s: str, newline: str = "↵") -> Shown:
     """The text with everything that is not to be shown as it is escaped; line breaks become `newline`."""
     if s.isascii() and s.isprintable():
-        return s
-    return _UNSAFE.sub(lambda match: newline if match.group() == "\n" else _escaped(match.group()), s)
+        return Shown(s)
+    return Shown(_UNSAFE.sub(lambda match: newline if match.group() == "\n" else _escaped(match.group()), s))
+
+
+def line(s: str) -> Shown:
+    """The text as one whole line of an output, where it is no command to the log it ends up in."""
+    shown = text(s)
+    if "##" in shown or "::" in shown:
+        return Shown(_COMMAND.sub(lambda match: match.group()[:-1] + f"\\x{ord(match.group()[-1]):02x}", shown))
+    return shown
+
+
+def lines(given: Iterable[str]) -> Shown:
+    """Such lines, one below the other."""
+    return Shown("\n".join(map(line, given)))
+
+
+def json(encoded: str) -> Shown:
+    """JSON text with the same values, where nothing is obeyed by a terminal or a log: what is not to be shown becomes JSON's own escape."""
+    if encoded.isascii() and "\x7f" not in encoded and "##" not in encoded:
+        return Shown(encoded)
+    return Shown(_JSON.sub(lambda match: "".join(f"\\u{unit:04x}" for unit in _utf_16(match.group())), encoded))
+
+
+def commands(s: str) -> bool:
+    """Whether a log of continuous integration would obey a line of this text as it stands."""
+    return any(_COMMAND.search(one) for one in _BREAK.split(s))
+
+
+_JSON: Final = re.compile(rf"(?!\n){_UNSAFE.pattern}|#(?=#\w*\[)")
+"""Line breaks are JSON's own: within a string they are escaped already."""
+_BREAK: Final = re.compile("[\r\n]")
+
+
+def _utf_16(character: str) -> tuple[int, ...]:
+    data = character.encode("utf-16-be", "surrogatepass")
+    return tuple(int.from_bytes(data[start : start + 2], "big") for start in range(0, len(data), 2))
 
 
 def _escaped(character: str) -> str:

@@ -73,12 +73,12 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         return error.exit_code
     except click.UsageError as error:
         about = error.ctx.command_path if error.ctx is not None else "pgtrace"
-        click.echo(f"pgtrace: {error.format_message().rstrip('.')}; see: {about} --help", err=True)
+        output.tell(*f"pgtrace: {error.format_message().rstrip('.')}; see: {about} --help".split("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PgTraceError as error:
-        click.echo(f"pgtrace: {error}", err=True)
+        output.tell(*f"pgtrace: {error}".split("\n"))
         return error.exit_code
     except BrokenPipeError:  # whoever read our output has seen enough
         output.lead_nowhere()
@@ -86,6 +86,6 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
     except OSError as error:
         output.lead_nowhere()
         about = error.filename or "stdout"
-        click.echo(f"pgtrace: {about}: {(error.strerror or str(error)).lower()}", err=True)
+        output.tell(f"pgtrace: {about}: {(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgtrace.address import parse_listen
-from pgtrace.cli import options, recording
+from pgtrace.cli import options, output, recording
 
 if TYPE_CHECKING:
     from pgtrace.demo.scene import Scene
@@ -32,7 +32,7 @@ def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui:
 
     def progress(text: str) -> None:
         if not quiet:
-            click.echo(f"pgtrace: {text}", err=True)
+            output.tell(f"pgtrace: {text}")
 
     no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
     with open_scene(
@@ -57,12 +57,12 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     """Do the work once, then print counters and messages per type for each variant."""
     from pgtrace.analysis.trace import Trace
     from pgtrace.report import stats
+    from pgtrace.sanitise import EMPTY
 
     scene.play(on_progress=progress)
     trace = Trace.open([scene.recorder.capture], timeline=False)
     scene.recorder.quiet(trace)
-    for line in [*stats.as_text(trace, "mark", "the same work under each driver"), "", *stats.messages(trace, "mark")]:
-        click.echo(line)
+    output.write([*stats.as_text(trace, "mark", "the same work under each driver"), EMPTY, *stats.messages(trace, "mark")])
 
 
 def _as_screen(scene: Scene, write: Path | None) -> None:
@@ -99,4 +99,4 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
         stop.set()
         worker.join(_LAST_ROUND_S)
     for error in failures:
-        click.echo(f"pgtrace: the work ended early: {error}", err=True)
+        output.tell(f"pgtrace: the work ended early: {error}")

@@ -29,7 +29,7 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     """
     from pgtrace.analysis.behaviour import STEPS_KEPT, Behaviour
     from pgtrace.analysis.diff import CONTEXT, compare
-    from pgtrace.cli.output import write
+    from pgtrace.cli.output import styled, tell, write
     from pgtrace.cli.reading import read_as, warn_of_losses
     from pgtrace.report import diff as report
     from pgtrace.report.encoding import as_json as encoded
@@ -43,11 +43,9 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
         write([encoded(report.as_dict(compared, names), indent=2)])
     else:
         coloured = sys.stdout.isatty() and ctx.color is not False
-        write(click.style(text, **_STYLES.get(kind, {})) if coloured else text for kind, text in report.lines(compared, names))
+        write(styled(text, **_STYLES.get(kind, {})) if coloured else text for kind, text in report.lines(compared, names))
     for trace in read_both:
         warn_of_losses(trace)
         if trace.is_cut:
-            click.echo(
-                f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same", err=True
-            )
+            tell(f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same")
     ctx.exit(0 if compared.same else 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pgtrace.cli import options
+from pgtrace.cli import options, output
 
 
 @click.command("import", epilog="Example: pgtrace import monday.pcap.gz -o monday.pgtrace")
@@ -37,7 +37,7 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
         shutil.rmtree(out) if keep else out.unlink()
         raise CaptureError(name, nothing)
     for note in one.notes():
-        click.echo(f"pgtrace: {name}: {note}", err=True)
+        output.tell(f"pgtrace: {name}: {note}")
     if not quiet:
         connections = f"{one.connections} connection{'' if one.connections == 1 else 's'}"
-        click.echo(f"pgtrace: {connections} written to {out}; look at it with: pgtrace open {out}", err=True)
+        output.tell(f"pgtrace: {connections} written to {out}; look at it with: pgtrace open {out}")

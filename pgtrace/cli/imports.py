@@ -21,6 +21,7 @@ import click
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.inputs import STDIN
+from pgtrace.cli import output
 from pgtrace.cli.options import in_context
 from pgtrace.errors import CaptureError
 
@@ -68,7 +69,7 @@ class Imports:
             if (nothing := one.nothing_found()) and len(self.names) == 1:
                 raise CaptureError(name, nothing)
             for line in [nothing] if nothing else one.notes():
-                click.echo(f"pgtrace: {name}: {line}", err=True)
+                output.tell(f"pgtrace: {name}: {line}")
 
     def _begin(self, name: str) -> str:
         if name in self._all:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from pgtrace.address import Listen, Upstream
-from pgtrace.cli import INTERRUPTED, options, recording
+from pgtrace.cli import INTERRUPTED, options, output, recording
 from pgtrace.errors import UpstreamError
 from pgtrace.recorder import Recorder
 
@@ -75,13 +75,13 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    click.echo(recording.connect_hint(recorder, target), err=True)
+    output.tell(recording.connect_hint(recorder, target))
     for name, value in environment.items():
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
-            click.echo(f"export {name}={value}", err=True)
+            output.tell(f"export {name}={value}")
     recording.warn_if_unreachable(target)
     for line in (*recording.about_tls(recorder, target), *([] if quiet else recording.about_passwords(recorder))):
-        click.echo(f"pgtrace: {line}", err=True)
+        output.tell(f"pgtrace: {line}")
     if quiet and write is not None:
         while not stop.wait(_TURN_S) and recorder.alive:
             pass
@@ -90,7 +90,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
 
         follow(recorder, stop)
     if not recorder.alive:
-        click.echo("pgtrace: the recorder has ended unexpectedly", err=True)
+        output.tell("pgtrace: the recorder has ended unexpectedly")
         return 1
     recording.say_what_was_lost(recorder, verbose=verbose)
     recorder.stop()

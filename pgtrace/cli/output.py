@@ -1,4 +1,8 @@
-"""What commands write: lines on stdout, and the files of `-o`.
+"""What commands write: lines on stdout and stderr, and the files of `-o`.
+
+Nothing else in pgtrace/cli writes to either: what comes from the wire, from files and from the command line passes the sanitiser before it gets here or, on
+stderr, here. An export is written as it is. Where it may end in a log of GitHub Actions, and a line of it would be a command there, that log is told to take no
+commands until its end.
 
 A reader that has seen enough (`| head`) closes the pipe. That is no error, and nobody's business but stdout's: click would end the command with code 1 and
 Python would complain once more while it closes stdout, so both are told that it now leads nowhere.
@@ -9,24 +13,33 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import secrets
+import shutil
+import stat
 import sys
+import tempfile
 from collections.abc import Iterable
 from itertools import islice
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Any, Final, Self
+
+import click
 
 from pgtrace import sanitise
 from pgtrace.errors import CaptureError, UsageError
 from pgtrace.export.newfile import NewFile
+from pgtrace.sanitise import Shown
 
 STDOUT: Final = "-"
 _AT_ONCE: Final = 1000
+_LONGEST_LINE: Final = 64 * 1024
+"""Of a line that comes in pieces."""
 _SPELLED: Final = "pgtrace-ascii"
 _ASCII: Final = {"→": "->", "←": "<-", "·": ".", "×": "x", "…": "...", "≥": ">=", "─": "-", "✗": "x"}
 """What stands for the signs of the notation."""
 
 
-def write(lines: Iterable[str], end: str = "\n") -> bool:
+def write(lines: Iterable[Shown], end: str = "\n") -> bool:
     """Print the lines, or pieces that end in nothing; False where nobody reads them any more."""
     rest = iter(lines)
     try:
@@ -40,6 +53,17 @@ def write(lines: Iterable[str], end: str = "\n") -> bool:
         lead_nowhere()
         raise _failed(error) from None
     return True
+
+
+def styled(text: Shown, **style: Any) -> Shown:
+    """The text between the sequences that colour it on a terminal."""
+    return Shown(click.style(text, **style))
+
+
+def tell(*lines: str) -> None:
+    """Lines on stderr. A line break within one is shown as such."""
+    for line in lines:
+        click.echo(sanitise.line(line), err=True)
 
 
 def prepare() -> None:
@@ -72,6 +96,7 @@ class Output:
         self._shown = self._new is None and sys.stdout.isatty()
         if binary and self._shown:
             raise UsageError("that is no text for a terminal: -o FILE, or pipe it into what reads it")
+        self._log = None if binary or self._new is not None or not _is_log() else _Log()
 
     def write(self, content: str | bytes) -> bool:
         """Append it, text as UTF-8, on a terminal with nothing in it that would be obeyed; False where nobody reads any more.
@@ -85,6 +110,9 @@ class Output:
             shown = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
             content = "\t".join([sanitise.text(part, "\n") for part in shown.split("\t")])
         data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+        if self._log is not None:
+            self._log.write(data)
+            return True
         try:
             sys.stdout.buffer.write(data)
         except BrokenPipeError:
@@ -102,11 +130,45 @@ class Output:
             self._new.__exit__(kind, error, trace)
             return
         try:
+            if self._log is not None:
+                self._log.copy(sys.stdout.buffer)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             lead_nowhere()
         except OSError as failure:
             raise _failed(failure) from None
+
+
+class _Log:
+    """Text on its way into a log of GitHub Actions: held in a file until it is known whether commands are in it."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by copy)
+        self._begun = ""
+        """What the last line has so far, as far as it matters."""
+        self._commands = False
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        text = self._begun + data.decode("utf-8", "replace")
+        self._commands = self._commands or sanitise.commands(text)
+        self._begun = text[text.rfind("\n") + 1 :][-_LONGEST_LINE:]
+
+    def copy(self, out: IO[bytes]) -> None:
+        """Write what is held, between a line that stops commands and one that lets them in again where it has any."""
+        token = secrets.token_hex(16)
+        with self._file as held:
+            held.seek(0)
+            if self._commands:
+                out.write(f"::stop-commands::{token}\n".encode())
+            shutil.copyfileobj(held, out)
+            if self._commands:
+                out.write(f"{self._begun and chr(10)}::{token}::\n".encode())
+
+
+def _is_log() -> bool:
+    """Whether stdout may end in a log of GitHub Actions: no regular file holds it."""
+    return bool(os.environ.get("GITHUB_ACTIONS")) and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
 
 def _failed(error: OSError) -> CaptureError:

@@ -9,6 +9,8 @@ from typing import Final, Self
 
 import click
 
+from pgtrace.sanitise import Shown
+
 _PATIENCE_S: Final = 1.0
 _STEPS: Final = 1000
 
@@ -39,10 +41,10 @@ class Waiting:
     def tell(self, progress: float | None) -> None:
         """It goes on; `progress` is from 0 to 1, or None where that cannot be told."""
         if self._wanted and progress is not None and time.monotonic() - self._quiet_since > _PATIENCE_S:
-            click.echo(f"\r{self._label}  {min(progress, 1):4.0%}", err=True, nl=False)
+            self._put(f"\r{self._label}  {min(progress, 1):4.0%}")
             self._shown = True
 
-    def before(self, lines: Iterable[str]) -> Iterator[str]:
+    def before(self, lines: Iterable[Shown]) -> Iterator[Shown]:
         """The lines, as they are printed."""
         for line in lines:
             self._clear()
@@ -56,6 +58,12 @@ class Waiting:
 
     def _clear(self) -> None:
         if self._shown:
-            click.echo("\r" + " " * (len(self._label) + 6) + "\r", err=True, nl=False)
+            self._put("\r" + " " * (len(self._label) + 6) + "\r")
             self._shown = False
         self._quiet_since = time.monotonic()
+
+    @staticmethod
+    def _put(text: str) -> None:
+        """A label of ours, and what moves the cursor."""
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import click
-
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
+from pgtrace.cli.output import tell
 from pgtrace.cli.progress import turns
 
 if TYPE_CHECKING:
@@ -115,15 +114,12 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
 
 def warn_of_undecided(selection: Selection) -> None:
     if selection.undecided:
-        click.echo(
-            f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept",
-            err=True,
-        )
+        tell(f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept")
 
 
 def warn_of_losses(trace: Trace) -> None:
     """What is missing from a capture, on stderr."""
     if trace.torn_bytes:
-        click.echo(f"pgtrace: the capture ends in {trace.torn_bytes} bytes of half a block; everything before is complete", err=True)
+        tell(f"pgtrace: the capture ends in {trace.torn_bytes} bytes of half a block; everything before is complete")
     if trace.gaps:
-        click.echo(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds", err=True)
+        tell(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
 from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, parse_listen, parse_upstream
+from pgtrace.cli import output
 from pgtrace.errors import UpstreamError
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
@@ -32,7 +31,7 @@ def upstream_for(text: str | None, found: Upstream | None = None, *, quiet: bool
     from pgtrace.demo.embedded import EmbeddedServer
 
     if not quiet:
-        click.echo("pgtrace: starting PostgreSQL", err=True)
+        output.tell("pgtrace: starting PostgreSQL")
     with EmbeddedServer() as server:
         yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 
@@ -55,7 +54,7 @@ def warn_if_unreachable(upstream: Upstream) -> None:
     try:
         probe(upstream)
     except UpstreamError as error:
-        click.echo(f"pgtrace: {error}; listening all the same, drivers are told so until it answers", err=True)
+        output.tell(f"pgtrace: {error}; listening all the same, drivers are told so until it answers")
 
 
 def connect_hint(recorder: Recorder, upstream: Upstream) -> str:
@@ -86,7 +85,7 @@ def about_passwords(recorder: Recorder) -> list[str]:
 def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
     """One line on stderr where the recorder could not record everything; with `verbose` all it had to say."""
     if verbose and recorder.log:
-        click.echo(recorder.log.rstrip(), err=True)
+        output.tell(*recorder.log.rstrip().split("\n"))
     if not recorder.alive:
         return
     stats = recorder.stats()
@@ -94,10 +93,10 @@ def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
         reason = f" ({stats['write_error']})" if stats["write_error"] else ""
         plural = "" if stats["lost_records"] == 1 else "s"
         lost = f"{stats['lost_records']} record{plural} with {stats['lost_bytes']} bytes"
-        click.echo(f"pgtrace: {lost} could not be recorded{reason}; the traffic was not affected", err=True)
+        output.tell(f"pgtrace: {lost} could not be recorded{reason}; the traffic was not affected")
 
 
 def written(write: Path | None, quiet: bool) -> None:
     """One line on stderr: the capture that is there now."""
     if write is not None and not quiet:
-        click.echo(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}", err=True)
+        output.tell(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")

@@ -17,7 +17,7 @@ import click
 
 from pgtrace import environment
 from pgtrace.address import Upstream, parse_listen
-from pgtrace.cli import budgets, options, recording
+from pgtrace.cli import budgets, options, output, recording
 from pgtrace.errors import ProgramError
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
@@ -123,22 +123,18 @@ def _summary(
     trace = Trace.open([recorder.capture], timeline=bool(asked))
     complete = recorder.quiet(trace)
     if as_json:
-        click.echo(encoded(stats.as_dict(trace), indent=2))
+        output.write([encoded(stats.as_dict(trace), indent=2)])
     elif not quiet:
-        click.echo("", err=True)
-        for line in stats.as_text(trace, "driver", title, took_s):
-            click.echo(line, err=True)
-        for line in ["", *stats.messages(trace, "driver")] if verbose else []:
-            click.echo(line, err=True)
+        output.tell("")
+        output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
         if not complete:
-            click.echo("pgtrace: the wire was not quiet after 1 s; counted as it is", err=True)
+            output.tell("pgtrace: the wire was not quiet after 1 s; counted as it is")
     results = evaluate(trace, asked)
     kept = all(result.is_kept for result in results)
     if asked and not (quiet and kept):
-        for line in ["", *report.as_text(results, everything=verbose)]:
-            click.echo(line, err=True)
+        output.tell("", *report.as_text(results, everything=verbose))
     if not trace.connections:
         for line in environment.how_to_point(recorder.host, recorder.port, target):
-            click.echo(f"pgtrace: {line}", err=True)
+            output.tell(f"pgtrace: {line}")
     recording.say_what_was_lost(recorder, verbose=verbose)
     return kept

@@ -12,6 +12,7 @@ from pgtrace.cli import options
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
+    from pgtrace.sanitise import Shown
 
 
 @click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
@@ -28,7 +29,7 @@ def command(files: tuple[Path, ...], with_hex: bool, chosen: Filter | None, as_j
     from pgtrace.report import messages
     from pgtrace.report.encoding import as_json as encoded
 
-    lines: Iterator[str]
+    lines: Iterator[Shown]
     introduced: set[int] | None = set() if verbose else None
     with Waiting("reading", quiet=quiet) as waiting:
         for trace, listed in rows(files, quiet=quiet, tell=waiting.tell):

@@ -30,6 +30,7 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, read, warn_of_losses
     from pgtrace.report import stats
+    from pgtrace.sanitise import EMPTY
 
     trace = read(files, timeline=chosen is not None, quiet=quiet)
     if chosen is not None:
@@ -37,5 +38,5 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     if as_json:
         write(stats.as_json(trace), end="")
     else:
-        write([*stats.as_text(trace, by), *(["", *stats.messages(trace, by)] if verbose else [])])
+        write([*stats.as_text(trace, by), *([EMPTY, *stats.messages(trace, by)] if verbose else [])])
     warn_of_losses(trace)

@@ -18,6 +18,7 @@ from typing import Final
 import click
 
 from pgtrace.capture.inputs import STDIN
+from pgtrace.cli import output
 from pgtrace.cli.imports import keep_bytes, named_ports, temporary_directory
 from pgtrace.errors import UsageError
 
@@ -65,7 +66,7 @@ def imported_stdin() -> Iterator[Streamed]:
                 process.kill()
                 process.wait()
             log.seek(0)
-            click.echo(log.read().decode(errors="replace"), nl=False, err=True)
+            output.tell(*log.read().decode(errors="replace").splitlines())
     if code:
         raise click.exceptions.Exit(code)
 

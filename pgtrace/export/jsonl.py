@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from pgtrace import sanitise
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.jsonl.cutting import Cutter, Line, first_line
 from pgtrace.errors import UsageError
@@ -34,4 +35,4 @@ def export(trace: Trace) -> Iterator[Piece]:
 
 
 def _piece(lines: list[Line], done: float) -> Piece:
-    return Piece(b"".join([msgspec.json.encode(line) + b"\n" for line in lines]), done)
+    return Piece("".join([sanitise.json(msgspec.json.encode(line).decode()) + "\n" for line in lines]), done)

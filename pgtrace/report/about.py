@@ -6,6 +6,7 @@ from pgtrace import sanitise
 from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.trace import Trace
+from pgtrace.sanitise import Shown
 
 
 def process(connection: Connection) -> str:
@@ -14,7 +15,7 @@ def process(connection: Connection) -> str:
     return f"{found.name}[{found.pid}]" if found is not None else ""
 
 
-def lines(trace: Trace, connection: Connection) -> list[str]:
+def lines(trace: Trace, connection: Connection) -> list[Shown]:
     """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known, then TLS and login."""
     connection.refresh()
     known = [(connection.driver, connection.driver_evidence), (connection.layer.name, connection.layer.evidence)]
@@ -22,4 +23,4 @@ def lines(trace: Trace, connection: Connection) -> list[str]:
     if process(connection):
         told.append(f"process {process(connection)}")
     told += [f"{what}: {words}" for what, words in security.in_words(connection.facts, connection.authentication)]
-    return [f"            {trace.name_of(connection)}  {sanitise.text(line)}" for line in told]
+    return [sanitise.line(f"            {trace.name_of(connection)}  {line}") for line in told]

@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from pgtrace import sanitise, sqltext
 from pgtrace.analysis.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
 from pgtrace.analysis.trace import Trace
+from pgtrace.sanitise import EMPTY, Shown
 
 SCHEMA: Final = "pgtrace.advice/1"
 _WIDTH: Final = 100
@@ -25,16 +26,16 @@ _FLIGHT_WIDTH: Final = 22
 _SQL_WIDTH: Final = 60
 
 
-def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[str]:
+def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
     """The findings in their order, a block of lines each, under one line that sums them up."""
-    yield summary(trace, findings)
+    yield sanitise.line(summary(trace, findings))
     for finding in findings:
-        yield ""
-        yield "  ".join((cost(finding), finding.name, who(finding), connections(trace, finding)))
+        yield EMPTY
+        yield sanitise.line("  ".join((cost(finding), finding.name, who(finding), connections(trace, finding))))
         yield from _wrapped("what", what(finding))
         yield from _wrapped("why", finding.kind.why)
         for number, evidence in enumerate(finding.evidence):
-            yield f"{'' if number else '  evidence':<12}{evidence_line(trace, evidence)}"
+            yield sanitise.line(f"{'' if number else '  evidence':<12}{evidence_line(trace, evidence)}")
         for remedy in finding.remedies:
             yield from _wrapped("remedy", remedy)
 
@@ -60,12 +61,12 @@ def cost(finding: Finding) -> str:
     return f"{number} {unit.rstrip('s') if number == 1 and unit == ROUND_TRIPS else unit}"
 
 
-def what(finding: Finding) -> str:
+def what(finding: Finding) -> Shown:
     """What happened, safe to show."""
     return sanitise.text(finding.what)
 
 
-def who(finding: Finding) -> str:
+def who(finding: Finding) -> Shown:
     """`asyncpg`, or `asyncpg+sqlalchemy`."""
     return sanitise.text("+".join(name for name in (finding.driver, finding.layer) if name))
 
@@ -77,15 +78,16 @@ def connections(trace: Trace, finding: Finding) -> str:
     return " ".join([*names[:3], *([f"+{more}"] if more else [])])
 
 
-def evidence_line(trace: Trace, evidence: Evidence) -> str:
+def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
     """One row: time, connection, flight, what it was about, and what it shows."""
     row = trace.rows[evidence.place]
     flight = sanitise.text(row.shape.flight)
     space = " " * max(2, _FLIGHT_WIDTH - cell_len(flight))
     about = sanitise.text(sqltext.shorten(row.label.error or row.label.sql, _SQL_WIDTH))
-    words = sanitise.text(evidence.words)
     name = trace.name_of(trace.connections[row.connection])
-    return "  ".join(part for part in (f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}", words) if part)
+    return sanitise.line(
+        "  ".join(part for part in (f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}", evidence.words) if part)
+    )
 
 
 def as_dict(trace: Trace, findings: Sequence[Finding], filtered: str | None = None) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _evidence(trace: Trace, evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _wrapped(title: str, text: str) -> Iterator[str]:
+def _wrapped(title: str, text: str) -> Iterator[Shown]:
     wrapped = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
     for number, line in enumerate(wrapped):
-        yield f"{'' if number else f'  {title}':<12}{line}"
+        yield sanitise.line(f"{'' if number else f'  {title}':<12}{line}")

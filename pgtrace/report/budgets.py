@@ -16,6 +16,7 @@ from pgtrace import sanitise, sqltext
 from pgtrace.analysis.budgets import Result
 from pgtrace.analysis.evidence import RoundTrips
 from pgtrace.report.table import ms, size, table
+from pgtrace.sanitise import EMPTY, Shown
 
 SCHEMA: Final = "pgtrace.check/1"
 _SQL_WIDTH: Final = 100
@@ -24,14 +25,14 @@ _TOLD_IN_MARKDOWN: Final = 100
 """Budgets that a summary tells in full; a step's summary on GitHub has 1 MiB."""
 
 
-def as_text(results: Sequence[Result], *, everything: bool = False) -> Iterator[str]:
+def as_text(results: Sequence[Result], *, everything: bool = False) -> Iterator[Shown]:
     """What is not kept, with its evidence, and with `everything` what is; then how many are."""
     for result in results if everything else _failed(results):
         yield _sentence(result)
-        yield from (f"    {line}" for line in _evidence(result.evidence, result.budget.counter))
+        yield from (sanitise.line(f"    {line}") for line in _evidence(result.evidence, result.budget.counter))
         if result.evidence:
-            yield ""
-    yield _count(results)
+            yield EMPTY
+    yield sanitise.line(_count(results))
 
 
 def as_dict(results: Sequence[Result]) -> dict[str, Any]:
@@ -66,8 +67,12 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def as_junit(results: Sequence[Result]) -> Iterator[str]:
+def as_junit(results: Sequence[Result]) -> Iterator[Shown]:
     """JUnit XML: a test case for each budget, a failure for each that is not kept."""
+    return map(sanitise.line, _junit(results))
+
+
+def _junit(results: Sequence[Result]) -> Iterator[str]:
     failures = len(_failed(results))
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<testsuites tests="{len(results)}" failures="{failures}" errors="0">'
@@ -88,16 +93,20 @@ def as_junit(results: Sequence[Result]) -> Iterator[str]:
     yield "</testsuites>"
 
 
-def as_github(results: Sequence[Result]) -> Iterator[str]:
+def as_github(results: Sequence[Result]) -> Iterator[Shown]:
     """Annotations of GitHub Actions, one for each budget that is not kept; then how many are."""
     for result in _failed(results):
-        text = "\n".join([_sentence(result), *_evidence(result.evidence, result.budget.counter)])
-        yield f"::error title={_property(f'pgtrace: {result.budget.counter}')}::{_data(text)}"
-    yield _count(results)
+        lines = [_sentence(result), *_evidence(result.evidence, result.budget.counter)]
+        yield Shown(f"::error title={_property(sanitise.text(f'pgtrace: {result.budget.counter}'))}::{_data(lines)}")
+    yield sanitise.line(_count(results))
 
 
-def as_markdown(results: Sequence[Result]) -> Iterator[str]:
+def as_markdown(results: Sequence[Result]) -> Iterator[Shown]:
     """Markdown for $GITHUB_STEP_SUMMARY."""
+    return map(sanitise.line, _markdown(results))
+
+
+def _markdown(results: Sequence[Result]) -> Iterator[str]:
     failed = _failed(results)
     yield f"### pgtrace: {_count(results)}"
     for result in failed[:_TOLD_IN_MARKDOWN]:
@@ -128,12 +137,12 @@ def code(text: str) -> str:
     return f"{fence}{blank}{shown}{blank}{fence}"
 
 
-def _sentence(result: Result) -> str:
+def _sentence(result: Result) -> Shown:
     """`mark checkout: round_trips is 9, at most 4`."""
     counter = result.budget.counter
     if result.actual is None:
-        return f"{_shown(result.subject)}: nothing to check for {counter}{_but(result, _shown)}"
-    return f"{_shown(result.subject)}: {counter} is {_number(result.actual, counter)}, {result.budget.allowed}"
+        return sanitise.line(f"{_shown(result.subject)}: nothing to check for {counter}{_but(result, _shown)}")
+    return sanitise.line(f"{_shown(result.subject)}: {counter} is {_number(result.actual, counter)}, {result.budget.allowed}")
 
 
 def _but(result: Result, show: Callable[[str], str]) -> str:
@@ -146,7 +155,7 @@ def _but(result: Result, show: Callable[[str], str]) -> str:
     return f": it does not occur; what does: {', '.join(show(name) for name in result.occurring)}"
 
 
-def _evidence(groups: Iterable[RoundTrips], counter: str) -> list[str]:
+def _evidence(groups: Iterable[RoundTrips], counter: str) -> list[Shown]:
     """Lines of a table: how often, how much of the counter, the flight, what it was about."""
     told = list(groups)
     amounts = any(group.amount != group.times for group in told)
@@ -182,7 +191,7 @@ def _count(results: Sequence[Result]) -> str:
     return f"{failed} of {number} {budgets} {'is' if failed == 1 else 'are'} not kept" if failed else f"{number} {budgets} kept"
 
 
-def _shown(text: str) -> str:
+def _shown(text: str) -> Shown:
     """A name or a text from the wire on one line, not too long."""
     return sanitise.text(sqltext.shorten(text, _NAME_WIDTH) if len(text) > _NAME_WIDTH else text)
 
@@ -192,9 +201,9 @@ def _fence(text: str, least: int) -> str:
     return "`" * max(least, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
 
 
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _data(lines: Iterable[Shown]) -> str:
+    return "%0A".join(line.replace("%", "%25") for line in lines)
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _property(text: Shown) -> str:
+    return _data([text]).replace(":", "%3A").replace(",", "%2C")

@@ -24,6 +24,7 @@ from pgtrace import sanitise, sqltext
 from pgtrace.analysis.behaviour import ROUND_TRIP, SETUP, Conversation, Step
 from pgtrace.analysis.changes import Change
 from pgtrace.analysis.diff import Comparison, Fold, Hunk, Pair
+from pgtrace.sanitise import Shown
 
 SCHEMA: Final = "pgtrace.diff/1"
 SENTENCES_TOLD: Final = 30
@@ -32,13 +33,17 @@ _FLIGHT_WIDTH: Final = 28
 _SQL_WIDTH: Final = 100
 
 Texts = Mapping[str, str]
-Line = tuple[str, str]
+Line = tuple[str, Shown]
 """What a line is (`+`, `-`, `@`, `head` or empty), and its text."""
 
 
 def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:
     """The sentences, then the steps. `names` are those of the two captures."""
-    first, second = map(sanitise.text, names)
+    return ((kind, sanitise.line(text)) for kind, text in _lines(compared, names))
+
+
+def _lines(compared: Comparison, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    first, second = names
     if compared.same:
         yield "", f"the same wire behaviour: {_sums(compared)}"
         return
@@ -110,7 +115,7 @@ def _line_as_dict(mark: str, step: Step, texts: Texts) -> dict[str, Any]:
     }
 
 
-def _fold(fold: Fold, texts: Texts) -> Iterator[Line]:
+def _fold(fold: Fold, texts: Texts) -> Iterator[tuple[str, str]]:
     if len(fold.lines) == 1:
         (mark, step), times = fold.lines[0], f"×{fold.times} " if fold.times > 1 else ""
         yield mark.strip(), f"{mark} {times}{_step(step, texts, len(times))}".rstrip()
@@ -130,7 +135,7 @@ def _step(step: Step, texts: Texts, taken: int) -> str:
     formats = f"{step.parameters}→{step.results}" if step.parameters or step.results else ""
     prepares = "prepares" if any(part.named for part in step.parts) else ""
     error = f"error {step.sqlstate}" if step.sqlstate else ""
-    about = "  ".join(part for part in (sanitise.text(sqltext.shorten(sql, _SQL_WIDTH)), formats, prepares, sanitise.text(error)) if part)
+    about = "  ".join(part for part in (sqltext.shorten(sql, _SQL_WIDTH), formats, prepares, error) if part)
     return f"{flight}{space}{about}"
 
 
@@ -141,7 +146,7 @@ def _sentence(change: Change) -> str:
         for number, word in ((change.round_trips, "round trip"), (change.setup_round_trips, "set-up round trip"))
         if number
     )
-    return sanitise.text(f"{cost}: {change.words}" if cost else change.words)
+    return f"{cost}: {change.words}" if cost else change.words
 
 
 def _mark(change: Change) -> str:
@@ -150,7 +155,7 @@ def _mark(change: Change) -> str:
 
 
 def _named(conversation: Conversation | None) -> str:
-    return sanitise.text(f"{conversation.name} {conversation.driver}") if conversation is not None else "no such connection"
+    return f"{conversation.name} {conversation.driver}" if conversation is not None else "no such connection"
 
 
 def _sums(compared: Comparison) -> str:

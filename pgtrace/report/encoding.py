@@ -1,4 +1,4 @@
-"""An object as JSON text, whatever bytes it came from.
+"""An object as JSON text, whatever bytes it came from, with nothing in it that a terminal or a log would obey.
 
 A byte from the wire that was no UTF-8 is a lone surrogate in our strings. msgspec refuses those; JSON has a form for them, `"\\udcff"`, and a reader in
 Python gets the same string back.
@@ -11,11 +11,14 @@ from typing import Any
 
 import msgspec
 
+from pgtrace import sanitise
+from pgtrace.sanitise import Shown
 
-def as_json(about: Any, *, indent: int | None = None) -> str:
+
+def as_json(about: Any, *, indent: int | None = None) -> Shown:
     """One line, or with an indentation several."""
     try:
         encoded = msgspec.json.encode(about)
     except UnicodeEncodeError:
-        return json.dumps(about, indent=indent)
-    return (encoded if indent is None else msgspec.json.format(encoded, indent=indent)).decode()
+        return sanitise.json(json.dumps(about, indent=indent))
+    return sanitise.json((encoded if indent is None else msgspec.json.format(encoded, indent=indent)).decode())

@@ -10,30 +10,31 @@ from pgtrace.analysis.details import FieldView, MessageView
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
 from pgtrace.report import about
+from pgtrace.sanitise import Shown
 
 _ARGUMENT_WIDTH = 96
 _SQL_WIDTH = 100
 _HEX_BYTES = 16
 
 
-def round_trip_line(trace: Trace, row: Row) -> str:
+def round_trip_line(trace: Trace, row: Row) -> Shown:
     """One row as a line: time, connection, driver, flight, what it was about, rows, bytes and ms."""
     shape = row.shape
     if shape.kind in (Kind.MARK, Kind.GAP):
-        return f"{row.opened_ns / 1e9:10.4f}  ── {sanitise.text(row.label.sql)} ──"
+        return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  ── {row.label.sql} ──")
     connection = trace.connections[row.connection]
     what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH]
     flags = ("✗" if shape.errors else " ") + ("=" if shape.reuses else "+" if shape.prepares else " ") + (shape.formats or " ")
     taken = "open" if row.duration_ns is None else f"{row.duration_ns / 1e6:.2f} ms" if row.is_round_trip else ""
     rows = f"{row.rows} row{'s' if row.rows > 1 else ''}" if row.rows else ""
-    name = f"{trace.name_of(connection):<4} {sanitise.text(connection.driver):<8}"
+    name = f"{trace.name_of(connection):<4} {connection.driver:<8}"
     numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken) if part)
-    return f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip()
+    return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip())
 
 
 def rows_as_text(
     trace: Trace, places: Iterable[int], *, with_hex: bool = False, with_fields: bool = False, introduced: set[int] | None = None
-) -> Iterator[str]:
+) -> Iterator[Shown]:
     """Every message of the rows at these places, a line each, under a line for its round trip.
 
     A connection that is not in `introduced`, where that is given, is introduced once anything is known about it, and added: driver and layer with their
@@ -52,15 +53,15 @@ def rows_as_text(
             if with_hex:
                 yield from _hex(message)
         if details.note:
-            yield f"            ({details.note})"
+            yield sanitise.line(f"            ({details.note})")
 
 
-def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterator[str]:
+def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterator[Shown]:
     """One message as a line, and its fields, a line each."""
-    yield _message(message)
+    yield sanitise.line(_message(message))
     if with_fields:
         for field in message.fields():
-            yield f"                       {'  ' * field.depth}{_field(field)}"
+            yield sanitise.line(f"                       {'  ' * field.depth}{_field(field)}")
 
 
 def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]]:
@@ -101,7 +102,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
 
 def _field(field: FieldView) -> str:
     evidence = f", {field.evidence}" if field.evidence else ""
-    return f"{sanitise.text(field.name)} = {sanitise.text(field.value)}  ({sanitise.text(field.wire_type)}{evidence})"
+    return f"{field.name} = {field.value}  ({field.wire_type}{evidence})"
 
 
 def _field_as_json(field: FieldView) -> dict[str, str]:
@@ -115,7 +116,7 @@ def _message(message: MessageView) -> str:
     times = f" ×{message.count}" if message.count > 1 else ""
     skipped = "  skipped by the server" if message.skipped else ""
     execution = str(message.execution) if message.execution else ""
-    text = sanitise.text(message.argument)
+    text: str = sanitise.text(message.argument)
     if len(text) > _ARGUMENT_WIDTH:
         text = text[: _ARGUMENT_WIDTH - 1] + "…"
     return (
@@ -123,11 +124,11 @@ def _message(message: MessageView) -> str:
     )
 
 
-def _hex(message: MessageView) -> Iterator[str]:
+def _hex(message: MessageView) -> Iterator[Shown]:
     raw = message.raw
     for start in range(0, len(raw), _HEX_BYTES):
         part = raw[start : start + _HEX_BYTES]
         shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in part)
-        yield f"                 {message.offset + start:8x}  {part.hex(' '):<47}  {shown}"
+        yield sanitise.line(f"                 {message.offset + start:8x}  {part.hex(' '):<47}  {shown}")
     if message.size > len(raw):
-        yield f"                 … {message.size - len(raw)} more bytes"
+        yield sanitise.line(f"                 … {message.size - len(raw)} more bytes")

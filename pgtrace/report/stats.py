@@ -15,6 +15,7 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.trace import Trace
 from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, ms, ratio, size, table
+from pgtrace.sanitise import EMPTY, Shown
 
 SCHEMA = "pgtrace.stats/1"
 _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
@@ -25,21 +26,21 @@ def as_dict(trace: Trace) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, Iterator) else value for key, value in _parts(trace)}
 
 
-def as_json(trace: Trace) -> Iterator[str]:
+def as_json(trace: Trace) -> Iterator[Shown]:
     """The same as indented text, in pieces: of many connections never all are there at once."""
     before = "{"
     for key, value in _parts(trace):
-        yield f'{before}\n  "{key}": '
+        yield Shown(f'{before}\n  "{key}": ')
         if isinstance(value, Iterator):
             opening = "["
             for one in value:
-                yield f"{opening}\n    {_indented(one, 4)}"
+                yield Shown(f"{opening}\n    {_indented(one, 4)}")
                 opening = ","
-            yield "[]" if opening == "[" else "\n  ]"
+            yield Shown("[]" if opening == "[" else "\n  ]")
         else:
             yield _indented(value, 2)
         before = ","
-    yield "\n}\n"
+    yield Shown("\n}\n")
 
 
 def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
@@ -65,18 +66,18 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
     yield "marks", ({"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items())
 
 
-def _indented(value: object, columns: int) -> str:
+def _indented(value: object, columns: int) -> Shown:
     from pgtrace.report import encoding  # tables do without
 
-    return encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns)
+    return Shown(encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns))
 
 
-def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> list[str]:
+def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> list[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement or mark.
 
     `title` stands for the names of the files, `took_s` for what they span.
     """
-    lines = [_about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s), ""]
+    lines = [_about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s), EMPTY]
     if by == "statement":
         return lines + _statements(trace)
     everything = _everything(trace)
@@ -87,7 +88,7 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
     elif by == "mark":
         rows = [([name, NOTHING], counters) for name, counters in trace.mark_counters().items()]
         if not rows:
-            return [*lines, "no marks: set them with Recorder.mark(), the demo sets one for each variant"]
+            return [*lines, sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")]
     else:
         head = [by, "driver", "layer", "process", "kind"]
         rows = [([everything, "", "", "", ""], trace.totals())]
@@ -101,7 +102,7 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
     )
 
 
-def messages(trace: Trace, by: str) -> list[str]:
+def messages(trace: Trace, by: str) -> list[Shown]:
     """Lines of a table: messages per type, one column for all and one for each driver or mark."""
     columns = trace.mark_counters()
     if by != "mark":
@@ -117,16 +118,16 @@ def _everything(trace: Trace) -> str:
     return "all" if trace.filter is None else "filtered"
 
 
-def _about(trace: Trace, title: str, took_s: float) -> str:
+def _about(trace: Trace, title: str, took_s: float) -> Shown:
     connections = len(trace.connections)
     parts = [f"{took_s:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
         parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
     if trace.filter is not None:
-        parts.append(f"filter: {sanitise.text(trace.filter)}")
+        parts.append(f"filter: {trace.filter}")
     if not title and not trace.complete:
         parts.append("not complete")
-    return f"{title or ', '.join(trace.files)}: {', '.join(parts)}"
+    return sanitise.line(f"{title or ', '.join(trace.files)}: {', '.join(parts)}")
 
 
 def _cells(counters: Counters) -> list[str]:
@@ -146,7 +147,7 @@ def _cells(counters: Counters) -> list[str]:
     ]
 
 
-def _statements(trace: Trace) -> list[str]:
+def _statements(trace: Trace) -> list[Shown]:
     head = ["driver", "rt", "exec", "rt/ex", "parse", "reused", "live", "fmt", "rows", "p50 ms", "p95 ms", "all ms", "err", "SQL"]
     rows = []
     for view in trace.statements():
@@ -175,7 +176,7 @@ def _statements(trace: Trace) -> list[str]:
         )
     lines = table(head, rows, left=frozenset({0, len(head) - 1}))
     shared = any(view.group.round_trips > view.group.round_trips_alone for view in trace.statements())
-    return [*lines, "", "A round trip shared by several statements counts for each."] if shared else lines
+    return [*lines, EMPTY, sanitise.line("A round trip shared by several statements counts for each.")] if shared else lines
 
 
 def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len
 
 from pgtrace import sanitise
+from pgtrace.sanitise import Shown
 
 NOTHING = "·"
 """What a zero looks like: present, but quiet."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> list[Shown]:
     """Lines of a table; the columns of `left` are aligned to the left, all others, numbers, to the right."""
-    cells = [list(head), *([sanitise.text(cell) for cell in row] for row in rows)]
+    cells = [[sanitise.text(cell) for cell in row] for row in (head, *rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(head))]
     lines = []
     for row in cells:
@@ -25,7 +26,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset
         for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
             space = " " * (width - cell_len(cell))
             padded.append(cell + space if column in left else space + cell)
-        lines.append("  ".join(padded).rstrip())
+        lines.append(sanitise.line("  ".join(padded).rstrip()))
     return lines
 
 

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from pgtrace import sanitise
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.analysis.advice import Advice
 from pgtrace.analysis.connections import Connection
@@ -31,6 +32,7 @@ from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.errors import AnyPath, UsageError
 from pgtrace.report import stats
+from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
@@ -140,9 +142,9 @@ class Capture(Counted):
         """Whether nothing is missing: read to the end of finished recordings without a gap."""
         return self.trace.complete
 
-    def show(self) -> str:
+    def show(self) -> Shown:
         """The round trips in flight notation, a line each."""
-        return "\n".join(flight_lines(self.trace, self.timeline))
+        return sanitise.lines(flight_lines(self.trace, self.timeline))
 
     def json(self) -> dict[str, Any]:
         """The object of `stats --json`."""

@@ -100,10 +100,10 @@ def find_statement(statements: Sequence[Statement], sql: str, driver: str | None
     if len(found) == 1:
         return found[0]
     if found:
-        raise NoSuchStatement(f"{len(found)} statements are {sql!r}: say more of it, or which driver\n" + "\n".join(listed(found)))
+        raise NoSuchStatement(f"{len(found)} statements are {sql!r}: say more of it, or which driver", *listed(found))
     if not there:
         raise NoSuchStatement(f"no statement is {sql!r}: there are none{f' of {driver}' if driver else ''}")
-    raise NoSuchStatement(f"no statement is {sql!r}; there are\n" + "\n".join(listed(there)))
+    raise NoSuchStatement(f"no statement is {sql!r}; there are", *listed(there))
 
 
 def listed(statements: Sequence[Statement]) -> list[str]:

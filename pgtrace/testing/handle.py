@@ -20,6 +20,7 @@ from pgtrace.analysis import filter as filters
 from pgtrace.analysis.budgets import Budget, check_counter
 from pgtrace.analysis.counters import Counters
 from pgtrace.errors import PgTraceError, UsageError
+from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.testing import explain, golden
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import summary
@@ -162,7 +163,7 @@ class TestTrace(Counted):
         """What a filter selects of this test so far: where("driver:asyncpg and error"). Raises FilterError."""
         return self._window.where(text)
 
-    def show(self) -> str:
+    def show(self) -> Shown:
         """The round trips so far in flight notation."""
         return self._window.show()
 
@@ -231,14 +232,14 @@ class TestTrace(Counted):
     def fail(self, lines: list[str], window: LiveWindow) -> None:
         """Fail with that text and where to look closer."""
         self.explained = True
-        pytest.fail("\n".join([*lines, "", *self._pointer(window)]), pytrace=False)
+        pytest.fail(sanitise.lines([*lines, "", *self._pointer(window)]), pytrace=False)
 
-    def explanation(self) -> str:
+    def explanation(self) -> Shown:
         """What passed in the test, for one that failed for a reason of its own; nothing where nothing did, or where it has been said."""
         if self.explained or not self._window.connections:
-            return ""
+            return EMPTY
         self.explained = True
-        return "\n".join([*explain.passed(self._window), "", *self._pointer(self._window)])
+        return sanitise.lines([*explain.passed(self._window), "", *self._pointer(self._window)])
 
     def told(self) -> dict[str, Any]:
         """What its report carries: plain values, which pass between processes."""
@@ -253,7 +254,7 @@ class TestTrace(Counted):
         """Where to look closer; the capture stays from here on."""
         self.suite.keep = True
         lines = [] if window.complete else [NOT_QUIET]
-        return [*lines, f"pgtrace open {self.suite.capture}   (mark {sanitise.text(window.name)})"]
+        return [*lines, f"pgtrace open {self.suite.capture}   (mark {window.name})"]
 
     def finish(self) -> None:
         """Let go of what only this test needs."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from pgtrace import sanitise
 from pgtrace.analysis import filter as filters
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import Row
 from pgtrace.analysis.trace import Trace
+from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted
 from pgtrace.testing.rendering import flight_lines, summary
 
@@ -48,9 +50,9 @@ class Selected(Counted):
         """The selected rows."""
         return [self.trace.rows[place] for place in self.places]
 
-    def show(self) -> str:
+    def show(self) -> Shown:
         """The selected round trips in flight notation, a line each."""
-        return "\n".join(flight_lines(self.trace, self.timeline))
+        return sanitise.lines(flight_lines(self.trace, self.timeline))
 
     def __str__(self) -> str:
         return self.show()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pgtrace import sanitise
 from pgtrace.report.table import count, ms, table
+from pgtrace.sanitise import Shown
 
 _HEAD = ["test", "set-up", "round trips", "exec", "errors", "wait ms"]
 _KEYS = ["setup_round_trips", "round_trips", "executions", "errors"]
 
 
-def summary_lines(told: Sequence[tuple[str, dict[str, Any]]], *, costs: bool, kept: str | None) -> list[str]:
+def summary_lines(told: Sequence[tuple[str, dict[str, Any]]], *, costs: bool, kept: str | None) -> list[Shown]:
     """Lines for tests and what their reports carry, the most expensive test first."""
     lines: list[str] = []
     if costs:
@@ -24,4 +26,4 @@ def summary_lines(told: Sequence[tuple[str, dict[str, Any]]], *, costs: bool, ke
         lines.append(f"kept for the failures: pgtrace open {capture}")
     if kept is not None:
         lines.append(f"captures are in {kept}")
-    return lines
+    return [sanitise.line(line) for line in lines]

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pgtrace import sanitise
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
+from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
@@ -76,9 +78,9 @@ class Window(Counted):
         """The drivers of these connections."""
         return list(dict.fromkeys(connection.driver for connection in self.connections))
 
-    def show(self) -> str:
+    def show(self) -> Shown:
         """The round trips in flight notation, a line each."""
-        return "\n".join(flight_lines(self.trace, self.timeline))
+        return sanitise.lines(flight_lines(self.trace, self.timeline))
 
     def json(self) -> dict[str, Any]:
         """The element of `marks` in `stats --json`, with the statements of this mark."""
