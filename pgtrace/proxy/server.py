@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from time import monotonic_ns
 from typing import Final
 
+from pgtrace import sanitise
 from pgtrace.address import LOOPBACK, Listen, Upstream, bound_path, display_address, socket_path
 from pgtrace.capture import peer as peer_fact
 from pgtrace.capture.record import Fact, Mark, Open, Setting
@@ -198,7 +199,7 @@ class Server:
         if text not in self._kinds and len(self._kinds) < 100:
             self._kinds.add(text)
             try:
-                print(f"pgtrace: {text}", file=sys.stderr, flush=True)
+                print(sanitise.line(f"pgtrace: {text}"), file=sys.stderr, flush=True)
             except OSError:
                 pass
 
