@@ -257,5 +257,5 @@ MESSAGE_NAMES: Final[dict[tuple[int, str], type[Message]]] = {(kind.side, kind.N
 def first_line(header: Header) -> Line:
     """What a file begins with: the schema, and the capture's header."""
     clocks = {"wall_ns": header.wall_ns, "monotonic_ns": header.monotonic_ns}
-    about = {"pgtrace": header.pgtrace, "host": spell(header.host), "mark": header.mark.hex(), "version": list(header.version)}
+    about = {"pgtrace": spell(header.pgtrace), "host": spell(header.host), "mark": header.mark.hex(), "version": list(header.version)}
     return {"schema": SCHEMA, **clocks, **about}
