@@ -30,7 +30,7 @@ class Watched(Sending, Replies, Generic[M]):
 
     def __init__(self, before: bytes = b"", offsets: tuple[int, int] = (0, 0)) -> None:
         """`before` and `offsets` are those of the round trip to begin with."""
-        super().__init__(None, None)
+        super().__init__(None, Memory())
         queue, self._copying, self._skipping, self._copy_both = owed.restored(before)
         self._owed.extend(queue)
         self._offsets = list(offsets)
