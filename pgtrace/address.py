@@ -16,16 +16,20 @@ Nothing is resolved or looked for on the network here. Which LISTEN must not sta
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import os
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from pgtrace import conninfo
-from pgtrace.conninfo import SSL_MODES, several
+from pgtrace.conninfo import Address, Settings, several
 from pgtrace.errors import AddressError
+from pgtrace.parameters import SSL_MODES, TLS_WORDS
 
 DEFAULT_LISTEN_PORT: Final = 6433
 DEFAULT_PORT: Final = 5432
@@ -33,7 +37,14 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (only where the user asks for it)
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes a Unix socket's path may have (sun_path without its final zero)."""
+TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+TLS_BOUNDS: Final = (("ssl_min_protocol_version", "TLSv1.2"), ("ssl_max_protocol_version", ""))
+"""The parameters, and what they are where nobody says anything."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _MOST_DIGITS: Final = 20
+_LISTEN: Final = re.compile(r"(?:unix:|(?=[/@]))[/@]?[^@=?&;#'\"\\,\s]*|[\w.:%*\[\]-]*")
+_DIRECTORY: Final = re.compile(r"[/@][^=?&;@]*")
+_HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 
 
 def display_address(host: str, port: int) -> str:
@@ -114,6 +125,18 @@ class Upstream:
     sslnegotiation: str = "postgres"
     sslcert_is_from_home: bool = False
     """Whether nobody named the certificate: it was found in ~/.postgresql."""
+    sslpassword: str = field(default="", repr=False)
+    """What the key is encrypted with; never shown."""
+    sslcrl: str | None = None
+    sslcrldir: str | None = None
+    sslsni: bool = True
+    ssl_min_protocol_version: str = "TLSv1.2"
+    ssl_max_protocol_version: str = ""
+    sslkeylogfile: str | None = None
+    requirepeer: str | None = None
+    """The user a server behind a Unix socket has to run as."""
+    channel_binding: str = "prefer"
+    """What the driver's own setting was: pgtrace takes no part in it, but may have to say that it cannot be kept."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
@@ -151,27 +174,40 @@ class Upstream:
 
 def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
     """What LISTEN means; AddressError where it means nothing."""
+    if not _LISTEN.fullmatch(text):
+        raise AddressError("", "no LISTEN: it is a port (:6433), host:port, or the directory of a socket (unix:/dir)")
     if text.startswith(("unix:", "/", "@")):
         directory, port = _directory(text, text.removeprefix("unix:"), default_port)
         return Listen((), port, directory)
     host, port_text = _host_and_port(text, ":" + text if text.isdigit() else text)
-    port = _port(text, port_text, default_port, lowest=0)
+    port = _port(host or text, port_text, default_port, lowest=0, may_be_shown=True)
     if not host:
         return Listen(LOOPBACK, port)
+    if host == "*":
+        return Listen(EVERYWHERE, port)
     _check_host(host)
-    return Listen(EVERYWHERE if host == "*" else (host,), port)
+    return Listen((host,), port)
 
 
-def parse_upstream(text: str | None, environ: Mapping[str, str]) -> Upstream:
-    """What UPSTREAM means, or the environment where it is None; AddressError where it means nothing."""
-    if text is None or text.startswith(conninfo.SCHEMES):
-        return _upstream(conninfo.settings(text, environ), environ)
+def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wanted: Mapping[str, str] = NOTHING) -> Upstream:
+    """What UPSTREAM means, or the environment where it is None; AddressError where it means nothing, with no value of the text in it.
+
+    `wanted`: how to protect the leg where UPSTREAM does not say it, before what a service or the environment says; by libpq's names.
+    """
+    address = conninfo.read(text) if isinstance(text, str) else text or Address()
+    if address.foreign and "sslmode" not in address.settings:
+        raise AddressError(
+            "", f"{address.foreign[0]} is another driver's word, and libpq has none for it: say sslmode={'|'.join(SSL_MODES)}"
+        )
+    address = dataclasses.replace(address, settings={**wanted, **address.settings})
+    if address.hosts is None:
+        return _upstream(conninfo.settings(address, environ), environ)
     # Named outright: of the environment only how to encrypt counts.
-    settings = conninfo.settings(None, {name: value for name, value in environ.items() if name != "PGSERVICE"})
+    settings = conninfo.settings(address, {name: value for name, value in environ.items() if name != "PGSERVICE"})
     for key in ("host", "hostaddr", "port"):
         settings.pop(key, None)
     hosts, ports = [], []
-    for one in text.split(","):
+    for one in address.hosts.split(","):
         if one.startswith(("unix:", "/", "@")):
             directory, number = _directory(one, one.removeprefix("unix:"), DEFAULT_PORT)
             host, port = directory, str(number)
@@ -179,45 +215,92 @@ def parse_upstream(text: str | None, environ: Mapping[str, str]) -> Upstream:
             host, port = _host_and_port(one, one)
         hosts.append(host)
         ports.append(port)
-    return _upstream(settings | {"host": ",".join(hosts), "port": ",".join(ports)}, environ)
+    settings |= {"host": ",".join(hosts), "port": ",".join(ports)}
+    return _upstream(settings, environ)
 
 
-def _upstream(settings: Mapping[str, str], environ: Mapping[str, str]) -> Upstream:
+def _upstream(settings: Settings, environ: Mapping[str, str]) -> Upstream:
     hosts = _hosts(settings)
-    sslmode = settings.get("sslmode", "prefer")
+    sslmode = settings.get("sslmode") or "prefer"
     if sslmode not in SSL_MODES:
-        raise AddressError(sslmode, f"no sslmode: one of {', '.join(SSL_MODES)}")
-    sslnegotiation = settings.get("sslnegotiation", "postgres")
-    if sslnegotiation not in ("postgres", "direct"):
-        raise AddressError(sslnegotiation, "no sslnegotiation: postgres or direct")
+        settings["sslmode"] = TLS_WORDS.get(sslmode, sslmode)
+        sslmode = _one_of(settings, "sslmode", SSL_MODES)
+    sslnegotiation = _one_of(settings, "sslnegotiation", ("postgres", "direct"))
     if sslnegotiation == "direct" and SSL_MODES.index(sslmode) < SSL_MODES.index("require"):
-        raise AddressError(sslnegotiation, f"sslnegotiation=direct needs sslmode=require or more, not {sslmode}")
+        raise AddressError("", f"{settings.name('sslnegotiation')}=direct needs sslmode=require or more, not {sslmode}")
+    if _one_of(settings, "gssencmode", ("prefer", "disable", "require")) == "require":
+        raise AddressError(
+            "", f"{settings.name('gssencmode')}=require: pgtrace has no GSS encryption; encrypt by TLS (sslmode), or leave it out"
+        )
+    sslcertmode = _one_of(settings, "sslcertmode", ("allow", "disable", "require"))
+    if sslcertmode == "require":
+        raise AddressError(
+            "", f"{settings.name('sslcertmode')}=require: pgtrace cannot see whether the server asked for a certificate; leave it out"
+        )
+    lowest, highest = (_one_of(settings, key, TLS_VERSIONS, default) for key, default in TLS_BOUNDS)
+    if highest and TLS_VERSIONS.index(lowest) > TLS_VERSIONS.index(highest):
+        raise AddressError("", f"{settings.name('ssl_min_protocol_version')} is above {settings.name('ssl_max_protocol_version')}")
     home = os.path.join(conninfo.home(environ), ".postgresql")
-    cert = settings.get("sslcert") or _existing(os.path.join(home, "postgresql.crt"))
+    root = settings.get("sslrootcert") or _existing(os.path.join(home, "root.crt"))
+    crl, crl_directory = settings.get("sslcrl") or None, settings.get("sslcrldir") or None
+    if not crl and not crl_directory and root not in (None, "system"):
+        crl = _existing(os.path.join(home, "root.crl"))
+    cert = None if sslcertmode == "disable" else settings.get("sslcert") or _existing(os.path.join(home, "postgresql.crt"))
     return Upstream(
         hosts=hosts,
         sslmode=sslmode,
-        sslrootcert=settings.get("sslrootcert") or _existing(os.path.join(home, "root.crt")),
+        sslrootcert=root,
         sslcert=cert,
         sslkey=settings.get("sslkey") or (_existing(os.path.join(home, "postgresql.key")) if cert else None),
         sslnegotiation=sslnegotiation,
         sslcert_is_from_home=cert is not None and not settings.get("sslcert"),
+        sslpassword=settings.get("sslpassword", ""),
+        sslcrl=crl,
+        sslcrldir=crl_directory,
+        sslsni=(settings.get("sslsni") or "1").startswith("1"),
+        ssl_min_protocol_version=lowest,
+        ssl_max_protocol_version=highest,
+        sslkeylogfile=settings.get("sslkeylogfile") or None,
+        requirepeer=settings.get("requirepeer") or None,
+        channel_binding=_one_of(settings, "channel_binding", ("prefer", "disable", "require")),
     )
 
 
-def _hosts(settings: Mapping[str, str]) -> tuple[Host, ...]:
+def _one_of(settings: Settings, key: str, words: Sequence[str], default: str | None = None) -> str:
+    """The value of a setting that is one of these words, the first of them (or `default`) where nobody says anything."""
+    value = settings.get(key) or (words[0] if default is None else default)
+    if value == default or value in words:
+        return value
+    for word in words:
+        if words is TLS_VERSIONS and value.lower() == word.lower():
+            return word
+    variable = settings.name(key)
+    if variable == key:
+        raise AddressError(key, f"one of {', '.join(words)}")
+    raise AddressError(value, f"no {key} ({variable}): one of {', '.join(words)}")
+
+
+def _hosts(settings: Settings) -> tuple[Host, ...]:
     """The hosts that libpq would try, in its order: as many as there are addresses, else as there are names, else one."""
+    for one in several(settings.get("host", "")):
+        if one.startswith(("/", "@")):
+            _check_directory(one)
+        elif one:
+            _check_host(one)
     names, addresses, ports = (several(settings.get(key, "")) for key in ("host", "hostaddr", "port"))
+    if settings.name("port") != "port":
+        for port in ports:
+            _port(settings.name("port"), port.strip(), DEFAULT_PORT, lowest=1, may_be_shown=True)
     count = len(addresses) or len(names) or 1
     if names and len(names) != count:
-        raise AddressError(settings["host"], f"{len(names)} host names do not go with {count} addresses (hostaddr)")
+        raise AddressError("", f"{len(names)} host names do not go with {count} addresses (hostaddr)")
     if len(ports) > 1 and len(ports) != count:
-        raise AddressError(settings["port"], f"{len(ports)} ports do not go with {count} hosts: one for all, or one for each")
+        raise AddressError("", f"{len(ports)} ports do not go with {count} hosts: one for all, or one for each")
     return tuple(map(_host, names or [""] * count, addresses or [""] * count, ports * count if len(ports) == 1 else ports or [""] * count))
 
 
 def _host(name: str, address: str, port: str) -> Host:
-    number = _port(name or address, port.strip(), DEFAULT_PORT, lowest=1)
+    number = _port(name or address or "localhost", port.strip(), DEFAULT_PORT, lowest=1)
     if address:
         _check_host(address)
         return Host(name or address, number, hostaddr=address)
@@ -234,9 +317,15 @@ def _directory(text: str, rest: str, default_port: int) -> tuple[str, int]:
         directory, port = rest, ""
     if not directory.startswith(("/", "@")):
         raise AddressError(text, "the directory of a Unix socket is an absolute path")
-    number = _port(text, port, default_port, lowest=1)
+    number = _port(directory, port, default_port, lowest=1)
     _check_path(text, directory, number)
     return os.path.normpath(directory) if directory.startswith("/") else directory, number
+
+
+def _check_directory(directory: str) -> None:
+    """Refuse what is no directory of sockets but may be a piece of something else, a secret too; it is not repeated."""
+    if not _DIRECTORY.fullmatch(directory):
+        raise AddressError("", "no directory of sockets: none of = ? & ; @ may be in its name")
 
 
 def _check_path(text: str, directory: str, port: int) -> None:
@@ -247,7 +336,9 @@ def _check_path(text: str, directory: str, port: int) -> None:
 
 
 def _check_host(host: str) -> None:
-    """Refuse what no resolver takes for a question."""
+    """Refuse what no resolver takes for a question, and what cannot be a host: it may be a piece of a secret, so it is not repeated."""
+    if not _HOST.fullmatch(host):
+        raise AddressError("", "no host name: it has letters, digits, dots and hyphens")
     try:
         host.encode("idna")
     except UnicodeError:
@@ -266,11 +357,14 @@ def _host_and_port(text: str, rest: str) -> tuple[str, str]:
     return host, port
 
 
-def _port(text: str, port: str, default: int, *, lowest: int) -> int:
+def _port(text: str, port: str, default: int, *, lowest: int, may_be_shown: bool = False) -> int:
+    """The number; in an address it may be a piece of a secret, and is repeated only where it looks like a port."""
     if not port:
         return default
-    if not (port.isascii() and port.isdigit() and len(port) <= _MOST_DIGITS and lowest <= int(port) <= 65535):
-        raise AddressError(text, f"{port!r} is no port: a number from {lowest} to 65535")
+    is_number = port.isascii() and port.isdigit()
+    if not (is_number and len(port) <= _MOST_DIGITS and lowest <= int(port) <= 65535):
+        said = f"{port!r} is " if may_be_shown or (is_number and len(port) <= len("65535")) else ""
+        raise AddressError(text, f"{said}no port: a number from {lowest} to 65535")
     return int(port)
 
 

@@ -1,93 +1,151 @@
-"""Where libpq would connect: what a URL, a connection service and the environment say, by libpq's rules.
+"""Where libpq would connect: what an address, a connection service and the environment say, by libpq's rules.
 
-A setting is taken from the URL, else from the service (`service=` in the URL, else PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are
+An address is typed in one of these forms, and read() is the one place that sees it as it was typed:
+
+    postgresql://u:p@h/db?sslmode=require   a URL, as libpq takes it apart; also postgresql+asyncpg:// and jdbc:postgresql://
+    host=h user=u password='a b'            libpq's keywords
+    db:5432,[::1],/run/postgresql           hosts alone
+
+What read() gives has the secrets apart, and no error repeats a value: a name of a parameter, a host that can be one, a place in the text, no more. A text that
+can be taken apart in two ways because a password in it is not percent-encoded is refused: otherwise a piece of the password would be looked up as a host.
+
+A setting is taken from the address, else from the service (`service=` there, else PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are
 lists with commas: hosts are tried in order, host names and addresses stand beside each other, and one port is for all.
 
 - A URL is taken apart as libpq does it, not as RFC 3986 has it: several hosts, percent-encoded socket directories (`%2Frun`), an IPv6 address in brackets, what
-  stands after `#` is no fragment. Parameters override what stands before the `?`. Those libpq would refuse are passed over: they are for other drivers, whose
-  `ssl=` is read as sslmode.
+  stands after `#` is no fragment. Parameters override what stands before the `?`. A parameter that libpq does not know is refused, as libpq does it. In a
+  program's own URL it is for the program's driver, except other drivers' words for TLS, which become sslmode (parameters.py) or are refused.
 - Service files are PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR. The first section of the name counts, and in it the first
   line of a key; keys and `=` have no space between them.
 - An empty variable says nothing.
 
-target_session_attrs and load_balance_hosts are the driver's business: whether a server is primary or standby is found out after authentication, which pgtrace
-takes no part in.
+target_session_attrs is the driver's business: whether a server is primary or standby is found out after authentication, which pgtrace takes no part in.
 
-Source: libpq 18, fe-connect.c (conninfo_uri_parse_options, parseServiceFile, conninfo_add_defaults, pqConnectOptions2); the tests ask libpq itself.
+Source: libpq 18, fe-connect.c (conninfo_uri_parse_options, conninfo_parse, parseServiceFile, conninfo_add_defaults, pqConnectOptions2); the tests ask libpq
+itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import os
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace.errors import AddressError
+from pgtrace.parameters import LEG, NO_TLS_WORDS, PARAMETERS, PLACE, SECRETS, TLS_WORDS
 
-SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-VARIABLES: Final = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslnegotiation": "PGSSLNEGOTIATION",
-}
-"""Settings that say where a server is and how to encrypt, and their variables."""
+VARIABLES: Final = {key: one.variable for key, one in PARAMETERS.items() if key in (PLACE | LEG) - {"service"} and one.variable}
+"""Settings that say where a server is and how to get there safely, and their variables."""
 SCHEMES: Final = ("postgresql://", "postgres://")
+DIALECTS: Final = ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb")
+"""What may stand before `://` or, with the name of a driver, before `+`."""
 
+_SCHEME: Final = re.compile(r"(jdbc:)?([a-z][a-z0-9.-]*)(?:\+[a-z0-9_.-]+)?://", re.IGNORECASE)
 _USER: Final = re.compile(r"([^@/:]*)(?::([^@/]*))?@")
 _HOST: Final = re.compile(r"(?:\[([^\]]*)\]|(?!\[)([^:/?,]*))(?::([^/?,]*))?(?=[,/?]|\Z)")
 _PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
+_BLANKS: Final = " \t\n\v\f\r"
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
+_HOSTS: Final = re.compile(
+    r"(?:(?:unix:|(?=[/@]))[/@]?[^@=?&;#'\"\\,\s]*|[\w.:%\[\]-]*)(?:,(?:(?:unix:|(?=[/@]))[/@]?[^@=?&;#'\"\\,\s]*|[\w.:%\[\]-]*))*"
+)
+_ENCODE: Final = "in a password @ is written %40, / is %2F, ? is %3F, & is %26, a blank is %20"
+_HOW: Final = "an address is db:5432, a directory of sockets, postgresql://host:port/ or host=... port=..."
+_HARMLESS: Final = ("sslcompression", "sslresponsetimeout")
+"""Parameters of other drivers that begin like those of TLS and protect nothing."""
 
 
-def settings(url: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Everything the URL and its service say, and what VARIABLES say besides. Raises AddressError."""
-    found = url_settings(url) if url is not None else {}
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What was typed for a server, read."""
+
+    settings: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """By libpq's names, without secrets."""
+    secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """The secrets that were in it, by libpq's names."""
+    cut: tuple[str, ...] = ()
+    """The names of secrets that were in it and are gone."""
+    hosts: str | None = None
+    """Hosts alone, as typed; then of the environment only how to encrypt counts."""
+    foreign: tuple[str, ...] = ()
+    """Parameters about TLS of other drivers that have no counterpart in libpq."""
+
+    @property
+    def everything(self) -> dict[str, str]:
+        """Settings and secrets."""
+        return {**self.settings, **self.secrets}
+
+    def without_drivers_secrets(self) -> Address:
+        """The same without what only a driver needs to log in: of the secrets, the leg's own passphrase is left."""
+        kept = {key: value for key, value in self.secrets.items() if key in LEG}
+        return dataclasses.replace(self, secrets=kept, cut=tuple(key for key in self.secrets if key not in LEG))
+
+
+class Settings(dict[str, str]):
+    """Settings by libpq's names, and for each the name under which it was said: of a parameter, or of a variable."""
+
+    def __init__(self, said: Mapping[str, str] = {}) -> None:
+        super().__init__(said)
+        self._variables: dict[str, str] = {}
+
+    def add(self, key: str, value: str, variable: str) -> None:
+        """What a variable says, where nobody has said it."""
+        if key not in self:
+            self[key] = value
+            self._variables[key] = variable
+
+    def name(self, key: str) -> str:
+        """What a user knows this setting by."""
+        return self._variables.get(key, key)
+
+
+def read(text: str, *, is_programs: bool = False) -> Address:
+    """What an address says. Raises AddressError, with no value of the text in it.
+
+    `is_programs`: it is a program's own, so what libpq does not know is its driver's.
+    """
+    text = text.strip(_BLANKS)
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        found = _of_url(text[scheme.end() :], scheme[2], is_jdbc=scheme[1] is not None, is_programs=is_programs)
+    elif "=" in text:
+        found = Address(_of_keywords(text))
+    elif _HOSTS.fullmatch(text):
+        return Address(hosts=text)
+    else:
+        raise AddressError("", f"no address of a server: {_HOW}")
+    said = dict(found.settings)
+    secrets = {key: said.pop(key) for key in list(said) if key in SECRETS}
+    return Address(said, secrets, foreign=found.foreign)
+
+
+def settings(address: Address | str | None, environ: Mapping[str, str]) -> Settings:
+    """Everything the address and its service say, and what VARIABLES say besides. Raises AddressError."""
+    if isinstance(address, str):
+        address = read(address)
+    found = Settings(address.everything if address is not None else {})
     service = found.get("service", environ.get("PGSERVICE", ""))
     if service:
-        found = service_settings(service, environ) | found
+        for key, value in service_settings(service, environ).items():
+            found.setdefault(key, value)
     for key, name in VARIABLES.items():
         if environ.get(name):
-            found.setdefault(key, environ[name])
+            found.add(key, environ[name], name)
     if environ.get("PGREQUIRESSL", "").startswith("1"):
-        found.setdefault("sslmode", "require")
+        found.add("sslmode", "require", "PGREQUIRESSL")
     if found.get("sslrootcert") == "system":
         found.setdefault("sslmode", "verify-full")
     return found
 
 
-def url_settings(url: str) -> dict[str, str]:
-    """What a URL itself says. Raises AddressError, without a password in it."""
-    shown = url.rpartition("@")[2]
-    rest = url.partition("://")[2]
-    found: dict[str, str] = {}
-    user = _USER.match(rest)
-    if user is not None:
-        found |= {"user": user[1], "password": user[2] or ""}
-        rest = rest[user.end() :]
-    hosts, ports, separator = [], [], ","
-    while separator == ",":
-        host = _HOST.match(rest)
-        if host is None or host[1] == "":
-            raise AddressError(shown, "no URL: an IPv6 address is written [::1]")
-        if ":" in (host[3] or ""):
-            raise AddressError(host[0], "an IPv6 address is written [::1]:5432")
-        hosts.append(host[1] or host[2])
-        ports.append(host[3] or "")
-        separator, rest = rest[host.end() : host.end() + 1], rest[host.end() + 1 :]
-    database, _, parameters = rest.partition("?") if separator == "/" else ("", "", rest)
-    found |= {"host": ",".join(hosts), "port": ",".join(ports), "dbname": database}
-    found = {key: _decoded(text, shown) for key, text in found.items() if text}
-    for parameter in parameters.removesuffix("&").split("&") if parameters else ():
-        key, equals, value = parameter.partition("=")
-        if not equals or "=" in value:
-            raise AddressError(shown, "no URL: behind the question mark stand parameters key=value, joined by &")
-        found |= [_parameter(_decoded(key, shown), _decoded(value, shown))]
-    return found
+def url_settings(url: str, *, is_programs: bool = False) -> dict[str, str]:
+    """What a URL itself says, secrets included. Raises AddressError."""
+    return read(url, is_programs=is_programs).everything
 
 
 def service_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -119,32 +177,202 @@ def home(environ: Mapping[str, str]) -> str:
     return environ.get("HOME") or os.path.expanduser("~")
 
 
-def _parameter(key: str, value: str) -> tuple[str, str]:
-    """A parameter under its own name: the older and the other drivers' words for TLS are sslmode's."""
-    if key == "requiressl":
-        return "sslmode", "require" if value.startswith("1") else "prefer"
-    if key == "ssl" and value in ("true", *SSL_MODES):
-        return "sslmode", "require" if value == "true" else value
-    return key, value
+def keywords(said: Mapping[str, str]) -> str:
+    """Settings in libpq's keyword form."""
+    return " ".join(f"{key}={_quoted(value)}" for key, value in said.items())
 
 
-def _decoded(text: str, shown: str) -> str:
-    """Percent-encoding undone."""
+def as_url(text: str, address: Address) -> str | None:
+    """What was typed as a URL that libpq's drivers take; None for hosts alone, which have no user and no database."""
+    if address.hosts is not None:
+        return None
+    text = text.strip(_BLANKS)
+    scheme = _SCHEME.match(text)
+    return f"postgresql://{text[scheme.end() :]}" if scheme is not None and not scheme[1] else url(address.everything)
+
+
+def url(said: Mapping[str, str]) -> str:
+    """Settings as a URL of libpq."""
+    rest = dict(said)
+    user, password, database = (urllib.parse.quote(rest.pop(key, ""), safe="") for key in ("user", "password", "dbname"))
+    login = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    query = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in rest.items())
+    return f"postgresql://{login}/{database}{'?' if query else ''}{query}"
+
+
+# URLs.
+
+
+def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Address:
+    """What stands behind `://`."""
+    if scheme.lower() not in DIALECTS:
+        raise AddressError("", "no URL of PostgreSQL: it begins with postgresql://")
+    found: dict[str, str] = {}
+    user = _USER.match(rest)
+    if user is not None:
+        if "?" in user[0] and "=" in user[0].partition("?")[2]:
+            raise AddressError("", f"the URL can be read in two ways, for an @ stands behind its question mark: {_ENCODE}")
+        found |= {"user": user[1], "password": user[2] or ""}
+        rest = rest[user.end() :]
+    hosts, ports, separator = [], [], ","
+    while separator == ",":
+        host = _HOST.match(rest)
+        if host is None or host[1] == "":
+            raise AddressError("", "no URL: an IPv6 address is written [::1]")
+        if ":" in (host[3] or ""):
+            raise AddressError("", "no URL: an IPv6 address is written [::1]:5432")
+        hosts.append(host[1] or host[2])
+        ports.append(host[3] or "")
+        separator, rest = rest[host.end() : host.end() + 1], rest[host.end() + 1 :]
+    database, _, parameters = rest.partition("?") if separator == "/" else ("", "", rest)
+    if "@" in "".join([*hosts, *ports, database]) or (user is not None and separator == "?" and "@" in parameters):
+        raise AddressError("", f"the URL can be read in two ways, for it has an @ behind the place of the user and the password: {_ENCODE}")
+    found |= {"host": ",".join(hosts), "port": ",".join(ports), "dbname": database}
+    decoded = _loosely_decoded if is_programs else _decoded
+    found = {key: decoded(text) for key, text in found.items() if text}
+    others: dict[str, str] = {}
+    before = ""
+    for parameter in parameters.removesuffix("&").split("&") if parameters else ():
+        key, equals, value = parameter.partition("=")
+        if not is_programs and (not equals or "=" in value):
+            raise AddressError("", f"no URL: behind the question mark stand parameters key=value, joined by &; {_ENCODE}")
+        key, value = decoded(key), decoded(value)
+        if key in PARAMETERS:
+            found[key] = value
+        elif key == "requiressl":
+            found["sslmode"] = _of_requiressl(value)
+        elif key == "ssl" and not is_jdbc and value.lower() in TLS_WORDS:
+            found["sslmode"] = TLS_WORDS[value.lower()]
+        elif is_programs or key in ("ssl", "sslaccept"):
+            others[key] = value
+        else:
+            raise _unknown(key, before, "in a URL")
+        before = key
+    return Address(found, foreign=_foreign(found, others, is_jdbc=is_jdbc))
+
+
+def _foreign(found: dict[str, str], others: Mapping[str, str], *, is_jdbc: bool) -> tuple[str, ...]:
+    """Take what other drivers' parameters ask of TLS into `found`; the names of those for which libpq has no word."""
+    names = []
+    for key, value in others.items():
+        name, word = key.lower(), value.lower()
+        if (
+            not name.startswith(("ssl", "tls"))
+            or name in _HARMLESS
+            or (word in NO_TLS_WORDS and not (is_jdbc and name == "ssl" and not word))
+        ):
+            continue
+        if name == "ssl" and is_jdbc and word in ("", *TLS_WORDS):  # pgjdbc's own default is to verify
+            found.setdefault("sslmode", "verify-full")
+        elif name == "sslaccept" and word == "accept_invalid_certs":  # Prisma's default
+            continue
+        elif name == "sslaccept" and word == "strict" and "sslcert" not in found:  # whose sslcert would be a root certificate
+            found["sslmode"] = "verify-full"
+            found.setdefault("sslrootcert", "system")
+        else:
+            names.append(key if _NAME.fullmatch(key) else "one")
+    return tuple(names)
+
+
+def _decoded(text: str) -> str:
+    """Percent-encoding undone, without blanks around it."""
 
     def character(found: re.Match[str]) -> str:
         if not found[1] or found[1] == "00":
-            raise AddressError(shown, f"no URL: {text[found.start() : found.start() + 3]} stands for no character")
+            raise AddressError("", "no URL: a % is followed by two hexadecimal digits, and by 25 where it is a % itself")
         return chr(int(found[1], 16))
 
+    text = text.strip(" ")
+    if " " in text:
+        raise AddressError("", "no URL: a blank is written %20")
     if "%" not in text:
         return text
     raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
     return _PERCENT.sub(character, raw).encode("latin-1").decode("utf-8", "surrogateescape")
 
 
+def _loosely_decoded(text: str) -> str:
+    """Percent-encoding undone where it is some: what else there is, another driver may take as it is."""
+    return urllib.parse.unquote(text, errors="surrogateescape")
+
+
+# Keywords.
+
+
+def _of_keywords(text: str) -> dict[str, str]:
+    """What `host=h user=u password='a b'` says."""
+    found: dict[str, str] = {}
+    position, before = 0, ""
+    while position < len(text):
+        key, equals, rest = text[position:].partition("=")
+        key = key.strip(_BLANKS)
+        if not equals or any(blank in key for blank in _BLANKS):
+            place = f" behind {before}" if before else ""
+            raise AddressError(
+                "", f"a keyword and its value are written key=value, a value with blanks in it key='a b'; something else is{place}"
+            )
+        value, length = _value(rest, key)
+        position = len(text) - len(rest) + length
+        if key == "requiressl":
+            found["sslmode"] = _of_requiressl(value)
+        elif key in PARAMETERS:
+            found[key] = value
+        else:
+            raise _unknown(key, before, "in an address")
+        before = key
+    return found
+
+
+def _value(text: str, key: str) -> tuple[str, int]:
+    """A value and the length of all it took, with the blanks around it."""
+    at = len(text) - len(text.lstrip(_BLANKS))
+    quoted = text[at : at + 1] == "'"
+    at += quoted
+    value = ""
+    while at < len(text):
+        character = text[at]
+        at += 1
+        if (character == "'" and quoted) or (character in _BLANKS and not quoted):
+            break
+        if character == "\\":
+            character, at = text[at : at + 1], at + 1
+        value += character
+    else:
+        if quoted:
+            place = key if key in PARAMETERS else "a keyword"
+            raise AddressError("", f"the value of {place} begins with ' and has no ' at its end")
+    rest = text[at:]
+    return value, min(len(text), at + len(rest) - len(rest.lstrip(_BLANKS)))
+
+
+def _quoted(value: str) -> str:
+    if value and not any(character in value for character in _BLANKS + "'\\"):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _of_requiressl(value: str) -> str:
+    return "require" if value.startswith("1") else "prefer"
+
+
+def _unknown(key: str, before: str, where: str) -> AddressError:
+    """The name of a parameter that there is not; not where it may be the rest of a secret that stands before it."""
+    if before in SECRETS or not _NAME.fullmatch(key):
+        behind = f" behind {before}" if before in PARAMETERS else ""
+        return AddressError("", f"unknown parameter {where}{behind}; percent-encode what a value has of &, = and blanks, or quote it")
+    near = difflib.get_close_matches(key.lower(), PARAMETERS, 1)
+    return AddressError(
+        "", f"unknown parameter {key} {where}" + (f"; did you mean {near[0]}?" if near else ": libpq has none of this name")
+    )
+
+
+# Services.
+
+
 def _section(service: str, file: str, text: str) -> dict[str, str] | None:
     """The first section of that name, None without one."""
     found: dict[str, str] | None = None
+    before = ""
     for number, line in _lines(text):
         if line.startswith("["):
             if found is not None:
@@ -155,12 +383,15 @@ def _section(service: str, file: str, text: str) -> dict[str, str] | None:
             key, equals, value = line.partition("=")
             if not equals or key in ("service", "servicefile"):
                 raise AddressError(service, f"line {number} of the service file {file} is no setting")
+            if key not in PARAMETERS:
+                raise AddressError(service, f"{_unknown(key, before, f'in line {number} of the service file {file}').reason}")
             found.setdefault(key, value)
+            before = key
     return found
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip(" \t\n\v\f\r")
+        line = line.strip(_BLANKS)
         if line and not line.startswith("#"):
             yield number, line

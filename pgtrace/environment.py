@@ -1,13 +1,16 @@
 """The environment of a program that is to reach PostgreSQL through the recorder.
 
-Programs find their server in three ways: libpq's variables (PGHOST, PGPORT, and PGHOSTADDR or PGSERVICE, which win over them), a URL in DATABASE_URL or
-a name of their own, and what is written into their code. The first two are redirected here; the last cannot be.
+Programs find their server in three ways: libpq's variables (PGHOST, PGPORT, and PGHOSTADDR or PGSERVICE, which win over them), an address in DATABASE_URL or
+a variable of their own (a URL, or libpq's keywords), and what is written into their code. The first two are redirected here; the last cannot be.
 
 - PGHOST and PGPORT name the recorder; PGHOSTADDR and PGSERVICE go, and what else the service said (user, database, password ...) becomes PGUSER, PGDATABASE
   and so on: in libpq a service wins over the environment.
-- The driver's leg is plain, unless the recorder takes TLS: an sslmode that insists on TLS moves to the upstream leg, and the program gets `disable`.
-- A URL keeps its user, password, database and options; only where it leads changes. What a service it names says besides stands in the URL then.
+- The driver's leg is plain, unless the recorder takes TLS: what protects a connection (`leg` in parameters.py) then goes from the program's environment, and
+  upstream_of() has put it in force on the upstream leg, or has refused it. Of several addresses the strictest counts. `--upstream` comes before all of them.
+- What the driver enforces itself, end to end (require_auth), stays. An address keeps its user, password, database and options, and every parameter that libpq
+  does not know; only where it leads changes. What a service it names says besides stands in the address then.
 - PGTARGETSESSIONATTRS stays: the driver goes on checking the one server it is given.
+- channel_binding=require cannot be kept on a plain leg. It is taken away only where sslmode=verify-full proves the server's identity instead (recorder.py).
 - Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
 
 Nothing is started here; it is text in, text out, and that one private file.
@@ -19,95 +22,168 @@ import os
 import re
 import urllib.parse
 from collections.abc import Mapping
+from typing import Final
 
-from pgtrace.address import Host, Upstream, parse_upstream
-from pgtrace.conninfo import home, service_settings, url_settings
+from pgtrace.address import TLS_VERSIONS, Host, Upstream, parse_upstream
+from pgtrace.conninfo import DIALECTS, Address, home, keywords, read, service_settings
 from pgtrace.errors import AddressError
+from pgtrace.parameters import LEG, PARAMETERS, PLACE, SSL_MODES, TLS_WORDS
 
-INSISTING = ("require", "verify-ca", "verify-full")
+INSISTING: Final = ("require", "verify-ca", "verify-full")
 """sslmodes under which a driver refuses a plain connection."""
-_LOCATION = frozenset({"host", "hostaddr", "port"})
-_TLS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "sslcrl", "channel_binding", "requiressl"})
-_URL = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<user>[^@/]*@)?(?P<place>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
-_SERVICE_VARIABLES = {
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "options": "PGOPTIONS",
-    "application_name": "PGAPPNAME",
-    "client_encoding": "PGCLIENTENCODING",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "passfile": "PGPASSFILE",
+PLACE_VARIABLES: Final = tuple(name for key in PLACE if (name := PARAMETERS[key].variable))
+_OTHERS_TLS: Final = frozenset({"ssl", "sslaccept", "requiressl"})
+"""Words of other drivers, and an old one of libpq, that become sslmode."""
+_MADE: Final = frozenset(
+    {
+        "sslrootcert",
+        "sslcrl",
+        "sslcrldir",
+        "sslcert",
+        "sslkey",
+        "sslpassword",
+        "sslcertmode",
+        "sslnegotiation",
+        "requirepeer",
+        "channel_binding",
+    }
+)
+"""What says something about another certificate than the one that was made for the driver's leg."""
+_STRICTEST: Final = {
+    "sslmode": SSL_MODES,
+    "channel_binding": ("disable", "prefer", "require"),
+    "gssencmode": ("disable", "prefer", "require"),
+    "ssl_min_protocol_version": TLS_VERSIONS,
+    "ssl_max_protocol_version": TLS_VERSIONS[::-1],
 }
+"""Settings of which the strictest can be told: their words from the weakest."""
+_URL = re.compile(
+    r"(?P<scheme>(?:jdbc:)?[A-Za-z0-9+._-]+)://(?P<user>[^@/]*@)?(?P<place>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?",
+    re.DOTALL | re.IGNORECASE,
+)
+_KEYWORD = re.compile(r"\s*(\w+)\s*=")
 
 
-def upstream_of(text: str | None, environ: Mapping[str, str], url_names: tuple[str, ...]) -> Upstream:
-    """The upstream of a program: what was asked for, else where libpq's variables lead, else where its URL leads. Raises AddressError."""
-    if text is not None or any(environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
-        return parse_upstream(text, environ)
-    for name in url_names:
-        url = plain_url(environ.get(name, ""))
-        if url is not None:
-            try:
-                return parse_upstream(url, environ)
-            except AddressError as error:
-                raise AddressError(name, str(error)) from None
-    return parse_upstream(None, environ)
+def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[str, ...]) -> Upstream:
+    """The upstream of a program: what was asked for, else where libpq's variables lead, else where the first of its addresses does.
+
+    `names` are the variables that may hold an address. What these say to protect the connection is in force on it, where `asked` says nothing else.
+    Raises AddressError.
+    """
+    addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
+    typed: Mapping[str, str] = asked.settings if asked is not None else {}
+    wanted = {} if typed.get("sslmode") in ("disable", "allow", "prefer") else _wanted(addresses, environ)
+    if "sslmode" not in typed:
+        for name, address in addresses.items():
+            if address.foreign:
+                raise AddressError(
+                    name, f"{address.foreign[0]} is its driver's own word for TLS: say how to reach the server with --upstream"
+                )
+    if "sslcert" in typed:
+        wanted = {key: value for key, value in wanted.items() if key not in ("sslcert", "sslkey", "sslpassword")}
+    if asked is not None or any(environ.get(name) for name in PLACE_VARIABLES):
+        return parse_upstream(asked, environ, wanted)
+    for name, address in addresses.items():
+        try:
+            return parse_upstream(address, environ, wanted)
+        except AddressError as error:
+            raise AddressError(name, str(error)) from None
+    return parse_upstream(None, environ, wanted)
 
 
-def plain_url(text: str) -> str | None:
-    """A connection URL as libpq writes it, `postgresql+asyncpg://` and the like too; None where it is none."""
-    scheme, _, rest = text.partition("://")
-    return f"postgresql://{rest}" if scheme.partition("+")[0] in ("postgresql", "postgres") else None
+def program_address(text: str, name: str = "") -> Address | None:
+    """What a program's variable says where it holds an address of PostgreSQL, as a URL or in keywords; None where it does not. Raises AddressError."""
+    url, keyword = _URL.fullmatch(text.strip()), _KEYWORD.match(text)
+    if not (_is_postgres(url["scheme"]) if url is not None else keyword is not None and keyword[1] in PARAMETERS):
+        return None
+    try:
+        return read(text, is_programs=True)
+    except AddressError as error:
+        raise AddressError(name, str(error)) from None
 
 
-def redirected(environ: Mapping[str, str], host: str, port: int, url_names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
+def _wanted(addresses: Mapping[str, Address], environ: Mapping[str, str]) -> dict[str, str]:
+    """What these ask for to protect the connection: the strictest of all. Raises AddressError where it cannot be told which that is."""
+    wanted: dict[str, str] = {}
+    for name, address in addresses.items():
+        said = address.everything
+        service = said.get("service")
+        for key, value in ((service_settings(service, environ) if service else {}) | said).items():
+            if key not in LEG or not value:
+                continue
+            if key == "sslmode":
+                value = TLS_WORDS.get(value, value)
+            words = _STRICTEST.get(key, ())
+            if key in wanted and value != wanted[key]:
+                if value not in words or wanted[key] not in words:
+                    raise AddressError(name, f"its {key} is not that of {next(iter(addresses))}: say which one with --upstream")
+                value = max(value, wanted[key], key=words.index)
+            wanted[key] = value
+    return wanted
+
+
+def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
     """The environment with everything that leads to PostgreSQL leading to the recorder. Raises AddressError for an unknown service.
 
-    `tls`: the recorder takes the driver's TLS, so its sslmode stays; what to trust, or empty where that is not ours to say. None: the leg is plain.
+    `tls`: None: the driver's leg is plain. Else the recorder takes the driver's TLS: the certificate to trust, or empty where the driver verifies what it did.
     """
     changed = dict(environ)
+    left_out = _left_out(tls)
     if environ.get("PGSERVICE"):
         for key, value in service_settings(environ["PGSERVICE"], environ).items():
-            variable = _SERVICE_VARIABLES.get(key)
-            if variable is not None:
+            variable = PARAMETERS[key].variable
+            if variable is not None and key not in left_out:
                 changed[variable] = value
-    for name in ("PGHOSTADDR", "PGSERVICE"):
-        changed.pop(name, None)
+    for key in left_out & PARAMETERS.keys() - {"channel_binding"}:
+        changed.pop(PARAMETERS[key].variable or "", None)
     changed["PGHOST"] = host
     changed["PGPORT"] = str(port)
     if tls is None:
+        changed.pop("PGREQUIRESSL", None)
         changed["PGSSLMODE"] = "disable"
+        if changed.get("PGCHANNELBINDING") == "require":
+            changed["PGCHANNELBINDING"] = "prefer"
     elif tls:
         changed["PGSSLROOTCERT"] = tls
         changed["PGCHANNELBINDING"] = "disable"  # this certificate is not the server's: a login bound to it would be refused
-    for name in ("PGSSLNEGOTIATION", "PGREQUIRESSL"):
-        changed.pop(name, None)
-    if tls is None and changed.get("PGCHANNELBINDING") == "require":
-        changed["PGCHANNELBINDING"] = "prefer"
-    for name in url_names:
+    for name in names:
         if name in changed:
-            changed[name] = redirected_url(changed[name], host, port, environ, keeps_sslmode=tls is not None)
+            changed[name] = redirected_url(changed[name], host, port, environ, tls=tls)
     return changed
 
 
-def redirected_url(url: str, host: str, port: int, environ: Mapping[str, str], *, keeps_sslmode: bool = False) -> str:
-    """A connection URL that leads to the recorder; anything that is no PostgreSQL URL stays as it is. Raises AddressError for an unknown service."""
-    parts = _URL.fullmatch(url)
-    if parts is None or parts["scheme"].partition("+")[0] not in ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb"):
-        return url
-    left_out = _LOCATION | _TLS | {"ssl", "service"}
-    if keeps_sslmode:
-        left_out -= {"sslmode"}
-    kept = [one for one in (parts["query"] or "").split("&") if one and one.partition("=")[0] not in left_out]
-    kept += _of_its_service(url, environ)
+def redirected_url(text: str, host: str, port: int, environ: Mapping[str, str], *, tls: str | None = None) -> str:
+    """An address of PostgreSQL that leads to the recorder; anything else stays as it is. Raises AddressError for an unknown service."""
+    address = program_address(text)
+    if address is None:
+        return text
+    left_out = _left_out(tls)
+    service = address.settings.get("service")
+    added = {key: value for key, value in service_settings(service, environ).items() if key not in left_out} if service else {}
+    added = {key: value for key, value in added.items() if key not in address.everything}
+    parts = _URL.fullmatch(text.strip())
+    if parts is None:
+        kept = {key: value for key, value in address.everything.items() if key not in left_out}
+        return keywords({"host": host, "port": str(port)} | kept | added)
+    query = [one for one in (parts["query"] or "").split("&") if one and urllib.parse.unquote(one.partition("=")[0]) not in left_out]
+    query += [f"{key}={urllib.parse.quote(value, safe='')}" for key, value in added.items()]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = parts["path"]
     if host.startswith("/"):
-        kept += [f"host={urllib.parse.quote(host, safe='')}", f"port={port}"]
+        query += [f"host={urllib.parse.quote(host, safe='')}", f"port={port}"]
         place, path = "", path or "/"
-    query = f"?{'&'.join(kept)}" if kept else ""
-    return f"{parts['scheme']}://{parts['user'] or ''}{place}{path}{query}"
+    return f"{parts['scheme']}://{parts['user'] or ''}{place}{path}{'?' if query else ''}{'&'.join(query)}"
+
+
+def _left_out(tls: str | None) -> frozenset[str]:
+    """The parameters that go from a program's environment; `tls` as redirected() has it."""
+    if tls is None:
+        return PLACE | (LEG - {"gssencmode"}) | _OTHERS_TLS  # gssencmode=require was refused, the others ask for nothing
+    return PLACE | (_MADE if tls else {"requirepeer"})
+
+
+def _is_postgres(scheme: str) -> bool:
+    return scheme.lower().removeprefix("jdbc:").partition("+")[0] in DIALECTS
 
 
 def with_parts(
@@ -116,7 +192,7 @@ def with_parts(
     """A connection URL with some of its parts set; the others stay. Every URL that redirected_url() gives can be taken apart here."""
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise AddressError(url.rpartition("@")[2], "no URL: postgresql://user:password@host:port/database")
+        raise AddressError("", "no URL: postgresql://user:password@host:port/database")
     own_user, colon, own_password = (parts["user"] or "").removesuffix("@").partition(":")
     login = own_user if user is None else urllib.parse.quote(user, safe="")
     if password is not None:
@@ -126,17 +202,6 @@ def with_parts(
     path = parts["path"] if database is None else "/" + urllib.parse.quote(database, safe="")
     query = f"?{parts['query']}" if parts["query"] else ""
     return f"{scheme or parts['scheme']}://{login}{'@' if login else ''}{parts['place']}{path}{query}"
-
-
-def _of_its_service(url: str, environ: Mapping[str, str]) -> list[str]:
-    """Parameters for what the service named in a URL says besides the place, and the URL does not."""
-    if "service=" not in url:
-        return []
-    own = url_settings(url)
-    if "service" not in own:
-        return []
-    said = service_settings(own["service"], environ)
-    return [f"{key}={urllib.parse.quote(text, safe='')}" for key, text in said.items() if key not in _LOCATION | _TLS | set(own)]
 
 
 def repeated_passwords(entries: str, upstream: Upstream, host: str, port: int) -> str:

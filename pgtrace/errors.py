@@ -37,7 +37,8 @@ class AddressError(UsageError):
     """A LISTEN or UPSTREAM that cannot be understood, or must not be used."""
 
     def __init__(self, text: str, reason: str) -> None:
-        super().__init__(f"{text!r}: {reason}")
+        """`text` is the part of it that may be shown: never a value that could be a secret. Empty where there is none."""
+        super().__init__(f"{text!r}: {reason}" if text else reason)
         self.text = text
         self.reason = reason
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
+from pgtrace import conninfo
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
     LONGEST_SOCKET_PATH,
@@ -41,7 +42,7 @@ from pgtrace.certificates import KEY_FILE, DriverTls, issue
 from pgtrace.control import Control
 from pgtrace.durations import duration_ns
 from pgtrace.environment import redirected_url, with_parts
-from pgtrace.errors import AnyPath, OutputExists, RecorderError, UsageError
+from pgtrace.errors import AddressError, AnyPath, OutputExists, RecorderError, UsageError
 from pgtrace.exposure import check_exposure, check_loop
 from pgtrace.faults import Rule
 
@@ -88,20 +89,23 @@ class Recorder:
         dial_first: bool = False,
         redact: Collection[str] = (),
         max_row_bytes: int | None = None,
+        url: str | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
         `rtt_ns` the same as a number. `faults` are what faults.parse() makes of rules. `dial_first` connects to the upstream before a driver is answered, and
         resets the driver where that fails. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
-        `max_row_bytes` the rows of each execution beyond that much are left out of it. Raises AddressError, UsageError.
+        `max_row_bytes` the rows of each execution beyond that much are left out of it. `url` is the URL whose user, password and database url() repeats;
+        without it those that `upstream` says, else those of libpq's variables. Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
             raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
         self.redact = tuple(redact)
         self.max_row_bytes = max_row_bytes
         self.upstream = upstream if isinstance(upstream, Upstream) else parse_upstream(upstream, os.environ)
-        self._url = upstream if isinstance(upstream, str) and "://" in upstream else _environment_url()
+        typed = conninfo.as_url(upstream, conninfo.read(upstream)) if isinstance(upstream, str) else None
+        self._url = url or typed or _environment_url()
         self.listen = listen if isinstance(listen, Listen) else parse_listen(listen or "127.0.0.1:0")
         self._wants_socket = listen is None and self.upstream.unix is not None
         self._socket_directory: str | None = None
@@ -138,6 +142,7 @@ class Recorder:
             raise
 
     def _start(self) -> None:
+        check_channel_binding(self.upstream, self.tls)
         check_exposure(self.listen, self.upstream, self.allow_others)
         check_loop(self.listen, self.upstream)
         if self._write is not None and os.path.lexists(self._write):
@@ -296,6 +301,17 @@ def _short_directory() -> str:
         os.rmdir(directory)
         directory = tempfile.mkdtemp(prefix="pgtrace-", dir="/tmp")
     return directory
+
+
+def check_channel_binding(upstream: Upstream, tls: DriverTls) -> None:
+    """Refuse channel_binding=require where no login can be bound to the server's certificate, unless the leg proves in its own way who the server is."""
+    if upstream.channel_binding != "require" or upstream.sslmode == "verify-full" or tls.mode == "pass" or tls.certificate:
+        return
+    raise AddressError(
+        "",
+        "channel_binding=require cannot be kept where pgtrace stands between driver and server: have the upstream verified instead "
+        "(sslmode=verify-full), or leave it to the driver (--tls pass, or --tls-cert and --tls-key of the server)",
+    )
 
 
 def _environment_url() -> str:

@@ -84,7 +84,7 @@ def test_a_url_is_read_with_the_environment_as_libpq_does() -> None:
         ("postgresql://a,b?port=1,2,3", "3 ports do not go with 2 hosts"),
         ("postgresql://a,b,c?hostaddr=::1,::1", "3 host names do not go with 2 addresses"),
         ("postgresql://u:secret@[::1/x", "no URL"),
-        ("postgresql://u:secret@a%zz", "%zz stands for no character"),
+        ("postgresql://u:secret@a%zz", "two hexadecimal digits"),
         ("postgresql://u:secret@a?sslmode", "key=value"),
         ("postgresql://a:" + "9" * 5000, "no port"),
         ("unix:here", "absolute path"),

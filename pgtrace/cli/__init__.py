@@ -15,9 +15,9 @@ from typing import Any
 
 import click
 
-from pgtrace import __version__
+from pgtrace import __version__, masking
 from pgtrace.cli import output
-from pgtrace.errors import PgTraceError
+from pgtrace.errors import PgTraceError, PointedError
 
 COMMANDS = ("listen", "run", "open", "show", "stats", "advise", "check", "diff", "export", "import", "demo")
 """In the order of --help; each is `command` in the module of its name (with a `_` behind it where Python has that word for itself)."""
@@ -73,12 +73,13 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         return error.exit_code
     except click.UsageError as error:
         about = error.ctx.command_path if error.ctx is not None else "pgtrace"
-        output.tell(*f"pgtrace: {error.format_message().rstrip('.')}; see: {about} --help".split("\n"))
+        output.tell(*f"pgtrace: {masking.message(error.format_message()).rstrip('.')}; see: {about} --help".split("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PgTraceError as error:
-        output.tell(*f"pgtrace: {error}".split("\n"))
+        shown = str(error) if isinstance(error, PointedError) else masking.message(str(error))
+        output.tell(*f"pgtrace: {shown}".split("\n"))
         return error.exit_code
     except BrokenPipeError:  # whoever read our output has seen enough
         output.lead_nowhere()

@@ -12,6 +12,7 @@ import click
 
 from pgtrace.address import Listen, Upstream
 from pgtrace.cli import INTERRUPTED, options, output, recording
+from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
 from pgtrace.recorder import Recorder
 
@@ -31,7 +32,7 @@ _TURN_S = 0.1
 def command(
     ctx: click.Context,
     listen: str | None,
-    upstream: str | None,
+    upstream: Address | str | None,
     write: Path | None,
     keep: int | None,
     rtt: int,

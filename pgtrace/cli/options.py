@@ -18,10 +18,12 @@ from pgtrace.recorder import REDACTIONS
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
+    from pgtrace.conninfo import Address
     from pgtrace.faults import Rule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+EMBEDDED = "embedded"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _SMALLEST_KEEP = 1 << 20
 FILE = click.Path(path_type=Path, readable=False)
@@ -80,6 +82,19 @@ class Expression(click.ParamType["Filter"]):
         from pgtrace.analysis import filter
 
         return filter.parse(value) if isinstance(value, str) else value
+
+
+class Server(click.ParamType["Address | str"]):
+    """Where PostgreSQL is: the value is an Address without a driver's secrets, or `embedded`. Nobody sees the text behind this."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address | str:
+        from pgtrace import conninfo
+
+        if not isinstance(value, str) or value == EMBEDDED:
+            return value  # type: ignore[no-any-return]
+        return conninfo.read(value).without_drivers_secrets()
 
 
 def recording(command: F) -> F:
@@ -203,6 +218,7 @@ def upstream(command: F) -> F:
         "--upstream",
         "upstream",
         metavar="ADDR",
+        type=Server(),
         help="db:5432, /var/run/postgresql, postgresql://host/?sslmode=require, or `embedded`; default: PGHOST, PGPORT ... as libpq reads them.",
     )(command)
 

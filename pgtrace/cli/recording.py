@@ -15,18 +15,23 @@ from pathlib import Path
 
 from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output
+from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
 
-EMBEDDED = "embedded"
-
 
 @contextmanager
-def upstream_for(text: str | None, found: Upstream | None = None, *, quiet: bool = False) -> Iterator[tuple[Upstream, dict[str, str]]]:
+def upstream_for(
+    asked: Address | str | None, found: Upstream | None = None, *, quiet: bool = False
+) -> Iterator[tuple[Upstream, dict[str, str]]]:
     """The upstream, and the environment a program needs besides to use it; `embedded` starts a throw-away PostgreSQL. Raises AddressError, MissingExtra."""
-    if text != EMBEDDED:
-        yield found or parse_upstream(text, os.environ), {}
+    if not isinstance(asked, str):
+        target = found or parse_upstream(asked, os.environ)
+        if asked is not None and asked.cut and not quiet:
+            verb = "is" if len(asked.cut) == 1 else "are"
+            output.tell(f"pgtrace: the {' and the '.join(asked.cut)} in --upstream {verb} not used: the driver logs in itself")
+        yield target, {}
         return
     from pgtrace.demo.embedded import EmbeddedServer
 

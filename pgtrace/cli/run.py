@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgtrace import environment
+from pgtrace import environment, masking
 from pgtrace.address import Upstream, parse_listen
 from pgtrace.cli import budgets, options, output, recording
+from pgtrace.conninfo import Address
 from pgtrace.errors import ProgramError
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     arguments: tuple[str, ...],
-    upstream: str | None,
+    upstream: Address | str | None,
     write: Path | None,
     keep: int | None,
     rtt: int,
@@ -64,10 +65,12 @@ def command(
     """
     asked = budgets.of_options(limits, config)
     if shutil.which(arguments[0]) is None:  # before a server or a capture is made for it
-        raise ProgramError(arguments[0], "it is not executable" if os.path.exists(arguments[0]) else "there is no such program")
+        raise ProgramError(
+            masking.argument(arguments[0]), "it is not executable" if os.path.exists(arguments[0]) else "there is no such program"
+        )
     names = ("DATABASE_URL", *env_urls)
     driver_tls = options.driver_tls()
-    found = None if upstream == recording.EMBEDDED else environment.upstream_of(upstream, os.environ, names)
+    found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
         with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
@@ -80,7 +83,7 @@ def command(
                 environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
                 began_s = time.monotonic()
                 code = _run(arguments, variables)
-                title, took_s = " ".join(arguments), time.monotonic() - began_s
+                title, took_s = " ".join(masking.arguments(arguments)), time.monotonic() - began_s
                 kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
     ctx.exit(code or (0 if kept else 1))
@@ -91,7 +94,7 @@ def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
     try:
         child = subprocess.Popen(arguments, env=variables)
     except OSError as error:
-        raise ProgramError(arguments[0], os.strerror(error.errno or 0)) from None
+        raise ProgramError(masking.argument(arguments[0]), os.strerror(error.errno or 0)) from None
     with _signals_go_to(child):
         code = child.wait()
     return 128 - code if code < 0 else code

@@ -5,8 +5,9 @@
     verify-ca     and the certificate comes from a known CA      verify-full  and it carries the host's name
 
 A root certificate that exists is used whatever the mode says, as libpq does it: `require` then verifies the CA. `sslrootcert=system` means the
-system's store and needs verify-full. The name of the host is sent (SNI), and ALPN `postgresql` is offered; a server reached by sslnegotiation=direct
-must accept it.
+system's store and needs verify-full. With a list of revoked certificates (sslcrl, sslcrldir, ~/.postgresql/root.crl beside a root certificate)
+the whole chain is checked against it, and a list that cannot be used is refused. The name of the host is sent (SNI) unless sslsni=0, and ALPN
+`postgresql` is offered; a server reached by sslnegotiation=direct must accept it.
 
 The answer to SSLRequest is read as exactly one byte from the bare socket, before anything else can read from it: plain bytes that somebody put behind
 it stay in the kernel and break the handshake (CVE-2021-23222).
@@ -23,16 +24,18 @@ that is taken for a driver could be made to say what it does not mean).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
 import struct
+import warnings
 from typing import Any, Final
 
 from pgtrace.address import Upstream
 from pgtrace.certificates import DriverTls
-from pgtrace.conninfo import SSL_MODES
 from pgtrace.errors import AddressError
+from pgtrace.parameters import SSL_MODES
 from pgtrace.protocol import codes
 
 SSL_REQUEST: Final = struct.pack(">II", 8, codes.SSL_REQUEST_CODE)
@@ -40,6 +43,12 @@ ALPN: Final = "postgresql"
 PLUS: Final = b"SCRAM-SHA-256-PLUS"
 _BEGIN_OF_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
 _END_OF_CERTIFICATE: Final = "-----END CERTIFICATE-----\n"
+TLS_VERSIONS: Final = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
 LONGEST_AUTHENTICATION: Final = 2000
 """libpq's bound on an authentication request."""
 
@@ -95,14 +104,16 @@ def _remember_name(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContex
     tls.requested_name = name  # type: ignore[attr-defined]
 
 
-def _log_keys(context: ssl.SSLContext) -> None:
-    """SSLKEYLOGFILE, as browsers and curl have it: Wireshark can then read both legs."""
-    path = os.environ.get("SSLKEYLOGFILE")
+def _log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
+    """SSLKEYLOGFILE, as browsers and curl have it: Wireshark can then read both legs. A file that is named for one leg comes first."""
+    path = named or os.environ.get("SSLKEYLOGFILE")
     if path:
         try:
             context.keylog_filename = path
         except OSError as error:
-            raise AddressError(path, f"SSLKEYLOGFILE cannot be written: {error.strerror or error}") from None
+            raise AddressError(
+                path, f"{'sslkeylogfile' if named else 'SSLKEYLOGFILE'} cannot be written: {error.strerror or error}"
+            ) from None
 
 
 def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
@@ -111,10 +122,27 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslobject_class = Ending
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with warnings.catch_warnings():  # the oldest versions are deprecated, and the user's choice
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = TLS_VERSIONS[upstream.ssl_min_protocol_version]
+        if upstream.ssl_max_protocol_version:
+            context.maximum_version = TLS_VERSIONS[upstream.ssl_max_protocol_version]
     context.set_alpn_protocols([ALPN])
-    _log_keys(context)
+    _log_keys(context, upstream.sslkeylogfile)
     context.check_hostname = upstream.sslmode == "verify-full"
+    _trust(context, upstream)
+    if context.check_hostname and not upstream.sslsni:
+        raise AddressError("", "sslsni=0 does not go with sslmode=verify-full here: the name that is verified is always sent")
+    if upstream.sslcert is not None:
+        try:
+            context.load_cert_chain(upstream.sslcert, upstream.sslkey, password=upstream.sslpassword.encode)
+        except (OSError, ssl.SSLError) as error:
+            raise AddressError(upstream.sslcert, f"no certificate with its key: {error.strerror or error}") from None
+    return context
+
+
+def _trust(context: ssl.SSLContext, upstream: Upstream) -> None:
+    """Load whom to trust, and what was revoked. Lists of revoked certificates (sslcrl, sslcrldir) have to have one of each authority in the chain."""
     root = upstream.sslrootcert
     if root == "system":
         if upstream.sslmode != "verify-full":
@@ -132,12 +160,18 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
         )
     else:
         context.verify_mode = ssl.CERT_NONE
-    if upstream.sslcert is not None:
-        try:
-            context.load_cert_chain(upstream.sslcert, upstream.sslkey, password=lambda: b"")
-        except (OSError, ssl.SSLError) as error:
-            raise AddressError(upstream.sslcert, f"no certificate with its key: {error.strerror or error}") from None
-    return context
+    revoked = upstream.sslcrl or upstream.sslcrldir
+    if revoked is None:
+        return
+    if context.verify_mode == ssl.CERT_NONE:
+        raise AddressError(revoked, "a list of revoked certificates is looked at only where certificates are verified: set sslrootcert")
+    try:
+        if upstream.sslcrldir and not os.path.isdir(upstream.sslcrldir):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), upstream.sslcrldir)
+        context.load_verify_locations(upstream.sslcrl, upstream.sslcrldir)
+    except (OSError, ssl.SSLError) as error:
+        raise AddressError(revoked, f"no list of revoked certificates: {error.strerror or error}") from None
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
 
 
 async def request_tls(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -26,6 +29,9 @@ CONNECT_S: Final = 10.0
 """How long one address, and one TLS handshake, may take."""
 RETRY_S: Final = 0.01
 """A Unix socket whose queue is full says so instead of waiting."""
+_UCRED: Final = struct.Struct("iII")
+_XUCRED: Final = struct.Struct("II")
+_LOCAL_PEERCRED: Final = 1
 
 
 class Endpoint(NamedTuple):
@@ -110,6 +116,8 @@ async def _open(
     if endpoint.family == socket.AF_UNIX:
         context = None
     try:
+        if upstream.requirepeer is not None and endpoint.family == socket.AF_UNIX:
+            check_peer(sock, upstream)
         if context is not None and upstream.sslnegotiation == "postgres":
             async with asyncio.timeout(CONNECT_S):
                 reply = await request_tls(loop, sock)
@@ -124,7 +132,7 @@ async def _open(
         if context is None:
             transport = await _transport(loop, sock, factory, None, "")
         else:
-            transport = await _transport(loop, sock, factory, context, endpoint.name)
+            transport = await _transport(loop, sock, factory, context, endpoint.name if upstream.sslsni else "")
             tls = transport.get_extra_info("ssl_object")
             if upstream.sslnegotiation == "direct" and tls.selected_alpn_protocol() != ALPN:
                 transport.abort()
@@ -136,6 +144,27 @@ async def _open(
         sock.close()
         raise
     return Opened(transport, endpoint, context is not None, False)
+
+
+def check_peer(sock: socket.socket, upstream: Upstream) -> None:
+    """UpstreamError where the process behind a Unix socket is not `requirepeer`'s, or nobody can say whose it is."""
+    uid = _peer_uid(sock)
+    try:
+        name = pwd.getpwuid(uid).pw_name if uid is not None else ""
+    except KeyError:
+        name = ""
+    if name != upstream.requirepeer:
+        actual = f"it is {name}" if name else "its user has no name" if uid is not None else "this system does not say whose it is"
+        raise UpstreamError(upstream.display, f"the server is to run as {upstream.requirepeer} (requirepeer), and {actual}")
+
+
+def _peer_uid(sock: socket.socket) -> int | None:
+    """The user of the process that listens on a Unix socket; None where the system does not say."""
+    if sys.platform == "linux":
+        return _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]  # type: ignore[no-any-return]
+    if sys.platform == "darwin":
+        return _XUCRED.unpack_from(sock.getsockopt(0, _LOCAL_PEERCRED, 256))[1]  # type: ignore[no-any-return]
+    return None
 
 
 async def _transport(

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pgtrace import environment
+from pgtrace import conninfo, environment
+from pgtrace.address import Upstream, parse_upstream
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.trace import Trace
@@ -183,24 +184,28 @@ class Suite:
 
     def _recorder(self, opened: ExitStack) -> Recorder:
         settings = self.settings
+        upstream, url = self._upstream(opened)
         if settings.captures is not None:
             settings.captures.mkdir(parents=True, exist_ok=True)
             name = "-".join(part for part in (time.strftime("%Y%m%d-%H%M%S"), settings.worker, str(os.getpid())) if part)
-            return Recorder(None, self._upstream(opened), write=settings.captures / f"{name}.pgtrace", rtt=settings.rtt)
-        return Recorder(None, self._upstream(opened), write=self.directory / "capture", keep_bytes=DEFAULT_KEEP_BYTES, rtt=settings.rtt)
+            return Recorder(None, upstream, url=url, write=settings.captures / f"{name}.pgtrace", rtt=settings.rtt)
+        return Recorder(None, upstream, url=url, write=self.directory / "capture", keep_bytes=DEFAULT_KEEP_BYTES, rtt=settings.rtt)
 
-    def _upstream(self, opened: ExitStack) -> str | None:
-        """What UPSTREAM is for the recorder."""
+    def _upstream(self, opened: ExitStack) -> tuple[Upstream, str | None]:
+        """Where PostgreSQL is, and the URL whose user, password and database the tests are given."""
         text = self.settings.upstream
         if text is not None and text != EMBEDDED:
-            return environment.plain_url(text) or text
+            asked = conninfo.read(text)
+            url = conninfo.as_url(text, asked)
+            return environment.upstream_of(asked.without_drivers_secrets(), os.environ, self.settings.env), url
         if text is None:
-            if any(os.environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")):
-                return None
+            if any(os.environ.get(name) for name in environment.PLACE_VARIABLES):
+                return environment.upstream_of(None, os.environ, self.settings.env), None
             for name in self.settings.env:
-                url = environment.plain_url(os.environ.get(name, ""))
-                if url is not None:
-                    return url
+                address = environment.program_address(os.environ.get(name, ""), name)
+                if address is not None:
+                    url = conninfo.as_url(os.environ[name], address)
+                    return environment.upstream_of(None, os.environ, self.settings.env), url
         try:
             self.server = opened.enter_context(throw_away_server())
         except MissingExtra:
@@ -209,7 +214,8 @@ class Suite:
             raise UsageError(
                 "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away one: pip install 'pgtrace[demo]'"
             ) from None
-        return str(self.server.url())
+        url = str(self.server.url())
+        return parse_upstream(url, os.environ), url
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
@@ -222,7 +228,7 @@ class Suite:
                 changed |= self.server.environment()
             changed = environment.redirected(changed, recorder.host, recorder.port, ())
             for name in self.settings.env:
-                own = environment.plain_url(before.get(name, ""))
+                own = environment.program_address(before.get(name, ""), name)
                 changed[name] = environment.redirected_url(before[name], recorder.host, recorder.port, before) if own else self.url()
         environment.give_passwords(changed, recorder.upstream, recorder.host, recorder.port, str(self.directory))
         _become(changed)

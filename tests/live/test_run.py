@@ -41,7 +41,7 @@ def role(tls_server, certificates, tmp_path):
         "service": secret | {"PGSERVICEFILE": str(service), "PGSERVICE": "shop"},
         "address": place | names | secret | {"PGHOST": "db.invalid", "PGHOSTADDR": tls_server.host, "PGSSLMODE": "require"},
         "password file": place | names | verified | {"PGPASSFILE": str(passwords)},
-        "channel binding": place | names | secret | {"PGSSLMODE": "require", "PGCHANNELBINDING": "require"},
+        "channel binding": place | names | secret | verified | {"PGCHANNELBINDING": "require"},
         "URL": {"DATABASE_URL": url},
     }
 
@@ -72,6 +72,15 @@ def test_a_program_that_speaks_tls_itself(role, way):
     assert connection["tls"] == {"frontend": "TLSv1.3", "backend": "TLSv1.3"}
     assert connection["authentication"] == {"request": "AuthenticationSASL", "mechanism": "SCRAM-SHA-256", "channel_binding": "n"}
     assert connection["tls_details"]["frontend"]["alpn"] == "postgresql"
+
+
+@pytest.mark.parametrize("tls", [(), ("--tls", "auto")])
+def test_channel_binding_that_nothing_replaces_is_refused_by_name(role, tls):
+    found = run(*tls, "--", "true", environment=role["variables"] | {"PGCHANNELBINDING": "require"})
+    assert found.returncode == 2
+    assert re.fullmatch(r"pgtrace: channel_binding=require cannot be kept .*sslmode=verify-full.*--tls pass.*\n", found.stderr)
+    url = role["URL"]["DATABASE_URL"] + "&channel_binding=require"
+    assert run("--", "true", environment={"DATABASE_URL": url}).stderr == found.stderr
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
