@@ -87,7 +87,7 @@ class Connection(Observer):
         self.facts: dict[str, str] = {}
         self.cancels: int | None = None
         """Index of the connection its CancelRequest aims at."""
-        self.session: Session | None = Session(self, trace.memory)
+        self.session: Session | None = Session(self, trace.reads)
         self.statements: StatementTable | None = StatementTable()
         self.position = 0
         """Where its first record is."""

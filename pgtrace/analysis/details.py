@@ -10,7 +10,6 @@ list ends and says so.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -21,14 +20,19 @@ from pgtrace.analysis.inside import Inside
 from pgtrace.analysis.rows import RUN_KEPT, Kind
 from pgtrace.capture.redact import BLANK
 from pgtrace.framing import KEPT_BYTES, Framer
-from pgtrace.protocol import backend, codes, frontend, registry, values
+from pgtrace.protocol import answers, backend, codes, registry, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
+from pgtrace.session import owed
 from pgtrace.session.events import Portal, Statement
+from pgtrace.session.owed import Owed
+from pgtrace.session.watched import Watched
 
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
+_FROM_START: Final = frozenset({Kind.SETUP, Kind.CANCEL})
+"""Rows that cannot be read without what came before them."""
 _WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED, Kind.FAULT})
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
@@ -36,13 +40,8 @@ _RUNS: Final = frozenset({ord("D"), ord("d")})
 _COPY_DATA: Final = ord("d")
 _COPY_DONE: Final = ord("c")
 _COPYING: Final = frozenset(b"dcGHW")
-_REPLIED: Final = frozenset(b"PBDECQF")
-_RUNS_SOMETHING: Final = frozenset(b"EQF")
-_SIMPLE: Final = frozenset(b"QF")
-_ASYNCHRONOUS: Final = frozenset(b"NAS")
-_ANSWERED_BY_READY: Final = frozenset(b"SQF")
-_SINGLE_REPLIES: Final = frozenset(b"123n")
-_ENDS_EXECUTE: Final = frozenset(b"CIs")
+_OF_EXECUTIONS: Final = frozenset(b"PBDEQF")
+"""What belongs to the execution that comes next, or is one."""
 _SECRET: Final = frozenset(
     {
         "PasswordMessage", "SASLInitialResponse", "SASLResponse", "GSSResponse",
@@ -238,7 +237,7 @@ def _passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[
     """Side, code, body, size, offset and time of the messages, from those on that must be seen to understand the row's. Raises NotKept."""
     row, entry = trace.rows[place], trace.rows.entry(place)
     connection = trace.connections[entry.connection]
-    from_start = row.shape.kind in (Kind.SETUP, Kind.CANCEL)
+    from_start = row.shape.kind in _FROM_START
     ends = (entry.offsets[0] + entry.sent_bytes, entry.offsets[1] + entry.received_bytes)
     starts = (0, 0) if from_start else entry.offsets
     framer = Framer(kept_bytes=kept_bytes) if from_start else Framer.typed(kept_bytes=kept_bytes)
@@ -267,23 +266,25 @@ def _passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[
 
 
 class _Walker:
-    """Puts each message beside what it is about."""
+    """Puts each message beside what it is about: the session's own machine says what answers what."""
 
     def __init__(self, trace: Trace, place: int, run_kept: int) -> None:
-        self._connection = trace.connections[trace.rows.entry(place).connection]
+        row, entry = trace.rows[place], trace.rows.entry(place)
+        self._connection = trace.connections[entry.connection]
         self._place = place
         self._types = trace.types_of(self._connection)
         self._redacted = trace.redacted
         self._run_kept = run_kept
         self._run = 0
-        self._statements: dict[str, Statement | None] = {}
-        self._portals: dict[str, Portal | None] = {}
-        self._owed: deque[tuple[int, int, Statement | None, tuple[int, ...], MessageView]] = deque()
+        from_start = row.shape.kind in _FROM_START
+        self._machine: Watched[MessageView] = Watched() if from_start else Watched(row.shape.owed_before, entry.offsets)
+        self._looked_up: set[tuple[str, str]] = set()
+        self._copied: dict[Statement, Statement] = {}  # what names meant before the row: the machine writes into copies of it
+        self._earlier: dict[Statement, Statement] = {}  # of the copies
         self._sent = 0
         self._authentication = -1
-        self._columns: tuple[backend.Column, ...] = ()
-        self._described: Statement | None = None
-        self._skipping = False
+        self._columns: tuple[backend.Column, ...] = ()  # of a Query
+        self._described: tuple[bytes, tuple[backend.Column, ...]] = (b"", ())
         self._copies = CopyReading(self._connection.copies, place)
 
     def take(self, messages: list[MessageView], side: int, code: int, body: bytes, size: int, offset: int, time_ns: int) -> None:
@@ -319,119 +320,89 @@ class _Walker:
         return None
 
     def _frontend(self, view: MessageView) -> None:
-        letter = view.code
-        if letter == 0x53:
-            self._owed.append((letter, 0, None, (), view))
-            self._skipping = False
+        about = self._about(view)
+        for kind, name in about:
+            self._look_up(kind, name)
+        copying = self._machine.due if view.code in answers.COPY_ENDS else None
+        begun = copying.asked if copying is not None else None
+        view.skipped = self._machine.sent(view.time_ns, (view.code, view.body, view.size), view)
+        if begun is not None:
+            view.execution = begun.execution
+        if view.code in _OF_EXECUTIONS:
+            view.execution = self._sent + 1
+        self._sent += view.code in answers.RUNS
+        statements = self._machine.statements
+        if view.code == 0x42:
+            portal = statements.sending_portals[about[0][1]]
+            view.statement, view.parameter_types = self._known(portal.statement), portal.statement.parameter_types
+        elif about and view.code != 0x43:
+            kind, name = about[0]
+            view.statement = self._known(statements.statement(name) if kind == "S" else statements.portal(name).statement)
+
+    def _about(self, view: MessageView) -> list[tuple[str, str]]:
+        """The names that a message uses, `S`tatement or `P`ortal, the one that it is about first."""
+        memory, body = self._machine.memory, view.body
+        match view.code:
+            case 0x50:
+                return [("S", memory.parse(body)[0])]
+            case 0x42:
+                portal, statement, *_ = memory.bind(body)
+                return [("P", portal), ("S", statement)]
+            case 0x44 | 0x43:
+                return [memory.kind_and_name(body)]
+            case 0x45:
+                return [("P", memory.portal(body))]
+        return []
+
+    def _look_up(self, kind: str, name: str) -> None:
+        """Tell the machine what a name meant when the row began, the first time it comes up."""
+        if (kind, name) in self._looked_up:
             return
-        if letter not in _REPLIED:
-            return
-        view.execution = self._sent + 1 if letter != 0x43 else 0
-        view.skipped = self._skipping
-        statement: Statement | None = None
-        formats: tuple[int, ...] = ()
-        try:
-            statement, formats = self._meaning(view)
-        except MalformedMessage:
-            pass
-        view.statement = statement
-        if letter in _RUNS_SOMETHING:
-            self._sent += 1
-        if not self._skipping:
-            self._owed.append((letter, view.execution, statement, formats, view))
+        self._looked_up.add((kind, name))
+        statements = self._machine.statements
+        known = self._connection.meaning(kind, name, self._place)
+        if isinstance(known, Statement) and name not in statements.sending:
+            statements.sending[name] = statements.live[name] = self._copy(known)
+        elif isinstance(known, Portal) and name not in statements.sending_portals:
+            portal = Portal(name, self._copy(known.statement), known.result_formats)
+            statements.sending_portals[name] = statements.live_portals[name] = portal
 
-    def _meaning(self, view: MessageView) -> tuple[Statement | None, tuple[int, ...]]:
-        letter, body = view.code, view.body
-        if letter == 0x50:
-            parse = frontend.Parse.parse(body)
-            statement = Statement(parse.statement, parse.query, parse.parameter_types)
-            earlier = self._statement(parse.statement)
-            if earlier is not None and earlier.sql == parse.query:
-                statement = earlier
-            self._statements[parse.statement] = statement
-            return statement, ()
-        if letter == 0x42:
-            summary = frontend.bind_summary(body)
-            bound = self._statement(summary.statement)
-            self._portals[summary.portal] = Portal(summary.portal, bound, summary.result_formats) if bound is not None else None
-            view.parameter_types = bound.parameter_types if bound is not None else ()
-            return bound, summary.result_formats
-        if letter == 0x44:
-            describe = frontend.Describe.parse(body)
-            if describe.kind == "S":
-                return self._statement(describe.name), ()
-            portal = self._portal(describe.name)
-            return (portal.statement, portal.result_formats) if portal is not None else (None, ())
-        if letter == 0x45:
-            portal = self._portal(frontend.Execute.parse(body).portal)
-            return (portal.statement, portal.result_formats) if portal is not None else (None, ())
-        return None, ()
+    def _copy(self, known: Statement) -> Statement:
+        """For the machine, which writes into it."""
+        copied = self._copied.get(known)
+        if copied is None:
+            copied = self._copied[known] = Statement(known.name, known.sql, known.sent_types, simple=known.simple)
+            copied.parameter_types, copied.columns = known.parameter_types, known.columns
+            self._earlier[copied] = known
+        return copied
 
-    def _statement(self, name: str) -> Statement | None:
-        if name not in self._statements:
-            known = self._meant("S", name)
-            self._statements[name] = known if isinstance(known, Statement) else None
-        return self._statements[name]
-
-    def _portal(self, name: str) -> Portal | None:
-        if name not in self._portals:
-            known = self._meant("P", name)
-            self._portals[name] = known if isinstance(known, Portal) else None
-        return self._portals[name]
-
-    def _meant(self, kind: str, name: str) -> Statement | Portal | None:
-        return self._connection.meaning(kind, name, self._place)
+    def _known(self, statement: Statement) -> Statement | None:
+        """The statement as others know it, None where its Parse was not seen."""
+        return self._earlier.get(statement, statement) if statement.sql is not None else None
 
     def _backend(self, view: MessageView) -> None:
-        letter = view.code
-        owed = self._owed
-        if letter in _ASYNCHRONOUS or not owed:
+        item, skipped = self._machine.received(view.time_ns, (view.code, view.body, view.size))
+        for one in skipped:
+            one.skipped = True
+        if item is None:
             return
-        kind, execution, statement, formats, asked = owed[0]
-        if letter == 0x5A:  # ReadyForQuery
-            while owed:
-                kind, *_, view.answers = owed.popleft()
-                if kind in _ANSWERED_BY_READY:
-                    break
-            return
-        view.answers = asked
-        if kind == 0x53:
-            return
-        view.execution = execution
-        if letter == 0x44:
-            self._data_row(view, kind, statement, formats)
-        elif letter == 0x54:
-            self._row_description(view, kind, statement)
-        elif letter == 0x74 and statement is not None:
-            try:
-                statement.parameter_types = backend.ParameterDescription.parse(view.body).parameter_types
-            except MalformedMessage:
-                pass
-        elif letter == 0x45:
-            self._error(kind)
-        if (letter in _SINGLE_REPLIES or (letter in _ENDS_EXECUTE and kind == 0x45)) and kind not in _SIMPLE:
-            owed.popleft()
+        view.answers = item.asked
+        if item.asked is not None and item.kind != owed.SYNC and view.code != 0x5A:
+            view.execution = item.asked.execution
+        if view.code == 0x54 and item.kind == owed.QUERY:
+            self._columns = _columns(view.body)
+        elif view.code == 0x44:
+            self._data_row(view, item)
 
-    def _row_description(self, view: MessageView, kind: int, statement: Statement | None) -> None:
-        self._columns = _columns(view.body)
-        self._described = statement
-        if kind == 0x44:
-            self._owed.popleft()
-
-    def _data_row(self, view: MessageView, kind: int, statement: Statement | None, formats: tuple[int, ...]) -> None:
-        if kind != 0x51 and (statement is None or self._described is not statement):
-            self._described, self._columns = statement, _columns(statement.columns if statement is not None else b"")
-        view.columns = self._columns
-        view.formats = tuple(column.format for column in view.columns) if kind == 0x51 else formats
-
-    def _error(self, kind: int) -> None:
-        if kind in _SIMPLE:
-            return
-        owed = self._owed
-        owed.popleft()  # the one that failed
-        while owed and owed[0][0] != 0x53:
-            owed.popleft()[-1].skipped = True
-        self._skipping = not owed
+    def _data_row(self, view: MessageView, item: Owed) -> None:
+        if item.kind == owed.QUERY:
+            view.columns = self._columns
+            view.formats = tuple(column.format for column in view.columns)
+        elif item.kind == owed.EXECUTE and item.asked is not None:
+            portal = self._machine.statements.live_portals.get(item.portal) or self._machine.statements.portal(item.portal)
+            if self._described[0] != portal.statement.columns:
+                self._described = portal.statement.columns, _columns(portal.statement.columns)
+            view.columns, view.formats = self._described[1], portal.result_formats
 
 
 def _columns(description: bytes) -> tuple[backend.Column, ...]:

@@ -45,6 +45,7 @@ def shape(round_trip: RoundTrip) -> Shape:
         executions=round_trip.executions,
         block_began=round_trip.block_began,
         block_end=round_trip.block_end,
+        owed_before=round_trip.owed_before,
     )
 
 

@@ -104,6 +104,8 @@ class Shape:
     """A transaction block began in it."""
     block_end: str = ""
     """The command tag that ended a transaction block in it."""
+    owed_before: bytes = b""
+    """What was still owed when it began: RoundTrip.owed_before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +296,9 @@ class RowIndex:
         """The number of a shape; beyond the bound of one without its flight, of which there are few."""
         number = self._shape_numbers.get(shape)
         if number is None:
-            size = len(shape.sent) + len(shape.received) + len(shape.flight)
+            size = len(shape.sent) + len(shape.received) + len(shape.flight) + len(shape.owed_before)
             if shape.flight != NO_FLIGHT and (len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT):
-                return self.shape(replace(shape, flight=NO_FLIGHT, sent=b"", received=b"", statement=""))
+                return self.shape(replace(shape, flight=NO_FLIGHT, sent=b"", received=b"", statement="", owed_before=b""))
             self._shape_bytes += size
             number = self._shape_numbers[shape] = len(self._shapes)
             self._shapes.append(shape)

@@ -34,7 +34,7 @@ from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import FAULT, Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
 from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.memory import Memory
+from pgtrace.session.reads import Reads
 
 if TYPE_CHECKING:
     from pgtrace.analysis.details import Details
@@ -115,7 +115,7 @@ class Trace:
         files = [os.fspath(path) for path in paths]
         shown = files if names is None else [os.fspath(name) for name in names]
         self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
-        self.memory = Memory()
+        self.reads = Reads()
         self.rows = RowIndex()
         self.connections: list[Connection] = []
         self.marks = MarksOfFiles([partial(self._sums, file=number) for number in range(len(self._files))], self._file_at)

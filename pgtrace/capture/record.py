@@ -243,6 +243,17 @@ DATA_FIXED: Final = DATA_HEAD.size - 4
 
 _LONGEST_READ: Final = LONGEST - DATA_HEAD.size
 
+LATEST_NS: Final = 1 << 62
+"""No time and no place in a stream is at this or beyond: sums and differences of them fit into 64 bits."""
+_MOST_COUNTED: Final = 1 << 48
+_LIMITS: Final = {
+    "time_ns": LATEST_NS, "wall_ns": LATEST_NS, "offset": LATEST_NS, "offsets": LATEST_NS, "side": NEITHER,
+    "length": _MOST_COUNTED, "bytes": _MOST_COUNTED, "records": _MOST_COUNTED, "messages": _MOST_COUNTED, "columns": _MOST_COUNTED,
+}  # fmt: skip
+"""Field -> what it stays below; a side is NEITHER only where _OF_BOTH_SIDES says so."""
+_OF_BOTH_SIDES: Final[frozenset[type[Record]]] = frozenset({Close, Gap, Ended, Pause})
+_OF_ALL_CONNECTIONS: Final[frozenset[type[Record]]] = frozenset({Gap, Pause})
+
 _KINDS: Final = {cls: (kind, fields) for kind, (cls, fields) in LAYOUTS.items()}
 _LENGTH: Final = struct.Struct(">I")
 _PREFIX: Final = struct.Struct(">IB")
@@ -255,9 +266,28 @@ _KIND_BEFORE: Final = 9
 _TIME: Final = _INTEGERS["Q"]
 
 
+def misfit(record: Record) -> str:
+    """The field of a record that says what cannot be (a third side, a time beyond all clocks), and what it says; empty where there is none."""
+    kind = type(record)
+    value: Any
+    for name, value in zip(record._fields, record, strict=True):
+        if name == "connection":
+            fits = value > 0 or kind in _OF_ALL_CONNECTIONS
+        elif (limit := _LIMITS.get(name)) is not None:
+            most = limit if name != "side" or kind not in _OF_BOTH_SIDES else limit + 1
+            fits = all(0 <= one < most for one in (value if isinstance(value, tuple) else (value,)))
+        else:
+            fits = True
+        if not fits:
+            return f"{name} {value}"
+    return ""
+
+
 def encode(record: Record) -> bytes:
     """The bytes of one record, length word first. Raises Unwritable."""
     try:
+        if wrong := misfit(record):
+            raise ValueError(f"it says {wrong}")
         encoded = _encode(record)
     except Exception as error:  # whatever a field holds: the record is the one that pays
         raise Unwritable(f"a record ({type(record).__name__}) cannot be written: {error}") from error
@@ -347,7 +377,8 @@ def encode_text(text: str) -> bytes:
 def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
     """Every record in the bytes of one block, in order; `first_ns` is the block's first time.
 
-    It never raises: unknown kinds are left out, and a record whose fields do not fit into its length becomes a Gap.
+    It never raises: unknown kinds are left out, and a record whose fields do not fit into its length, or say what cannot be, becomes a Gap. So whoever takes
+    records need not check them: sides are sides, a connection has a number, and numbers fit into 64 bits however they are added up.
     """
     records: list[Record] = []
     append = records.append
@@ -361,7 +392,7 @@ def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
         while position <= last:
             length, kind, time_ns, connection, side, offset = head(buffer, position)
             stop = position + 4 + length
-            if kind != DATA or length < DATA_FIXED or stop > end:
+            if kind != DATA or length < DATA_FIXED or stop > end or side > 1 or not connection or (time_ns | offset) >= LATEST_NS:
                 break
             append(new(Data, (time_ns, connection, side, offset, buffer[position + fixed : stop])))
             position = stop
@@ -417,4 +448,5 @@ def _decode(kind: int, body: bytes) -> Record | None:
                 position += 4 + length
     except struct.error:
         return None
-    return cls(*values)
+    found = cls(*values)
+    return None if misfit(found) else found

@@ -41,6 +41,10 @@ _START: Final = struct.Struct(">8sHHII")  # magic, major, minor, length of the h
 _CLOCKS: Final = struct.Struct(">4sQQ")  # mark, wall clock, monotonic clock
 _LENGTH: Final = struct.Struct(">I")
 LONGEST_HEADER: Final = 65536
+_LATEST_WALL_NS: Final = 4 * 10**18
+"""The end of 2096."""
+_MOST_AHEAD_NS: Final = 5 * 10**17
+"""The monotonic clock counts from the start of the machine, so it is behind the wall clock, or as little before it as no machine has ever run: 15 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ def parse_header(path: str, data: bytes) -> tuple[Header, int] | None:
     if zlib.crc32(data[_START.size : length]) != crc:
         raise CaptureError(path, "its header is damaged: versions and clocks cannot be trusted")
     mark, wall_ns, monotonic_ns = _CLOCKS.unpack_from(data, _START.size)
+    if wall_ns > _LATEST_WALL_NS or monotonic_ns > wall_ns + _MOST_AHEAD_NS:
+        raise CaptureError(path, "its header says times that cannot be: its clocks cannot be trusted")
     texts = []
     position = _START.size + _CLOCKS.size
     for _ in range(2):

@@ -102,7 +102,7 @@ def lines(
     by_connection: dict[int, array[int]] = {}
     for place in chosen:
         row = trace.rows[place]
-        if row.shape.kind is not Kind.MARK:
+        if row.shape.kind is not Kind.MARK and row.connection < len(trace.connections):  # a gap may be all that there is
             by_connection.setdefault(row.connection, array("Q")).append(place)
     yield f"{TITLE} {GOLDEN_VERSION}"
     writer = _ByContent if order == Order.CONTENT else _ByOpening
@@ -280,9 +280,12 @@ class _ByContent(_ByOpening):
         texts: set[str] = set()
         drawing = [units for index, units in work.items() if self._normaliser(self._trace.connections[index]).names.drawn is not None]
         for place in (place for units in drawing for unit in units for place in unit):
-            for view in details.scan(self._trace, place):
-                if view.statement is not None and view.statement.name and view.statement.sql is not None:
-                    texts.add(view.statement.sql)
+            try:
+                for view in details.scan(self._trace, place):
+                    if view.statement is not None and view.statement.name and view.statement.sql is not None:
+                        texts.add(view.statement.sql)
+            except details.NotKept:
+                continue  # its lines will say so
         return {sql: number for number, sql in enumerate(sorted(texts), 1)}
 
     def _number(self, view: MessageView) -> int | None:

@@ -1,9 +1,8 @@
 """Which of the driver's messages a message of the server answers: what `reply to` in a fault rule needs, and no more.
 
-A queue of what the server still owes. It answers in order: Parse by ParseComplete, Bind by BindComplete, Describe by RowDescription or NoData, Execute by rows
-and CommandComplete, Query and Sync by everything up to ReadyForQuery, a start-up packet or a password by the next Authentication message. An ErrorResponse
-in an extended query is the reply to the message that is due, and what follows it up to the next Sync is owed none. Within a COPY of the driver the server
-swallows Sync and Flush until CopyDone or CopyFail, also those that were sent ahead. Notices, notifications and ParameterStatus answer nothing.
+A queue of what the server still owes, by the table of protocol/answers.py. An ErrorResponse in an extended query is the reply to the message that is due, and
+what follows it up to the next Sync is owed nothing. Within a COPY of the driver the server swallows Sync and Flush until CopyDone or CopyFail, also those that
+were sent ahead.
 
 The recorder must not know a session's state (session/ has all of it, for readers); this is wrong at worst about a fault.
 """
@@ -14,27 +13,9 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from pgtrace.faults import Rule
-from pgtrace.protocol.codes import STARTUP_MESSAGE
+from pgtrace.protocol.answers import ASYNCHRONOUS, COPY_ENDS, COPY_IN, ENDS, ERROR, EXTENDED
 
 _SYNC: Final = ord("S")
-_COPY_IS_OVER: Final = (ord("c"), ord("f"))
-_ERROR: Final = ord("E")
-_COPY_IN: Final = (ord("G"), ord("W"))
-_UNASKED: Final = tuple(b"NAS")
-_ENDS: Final[dict[int, bytes]] = {
-    STARTUP_MESSAGE: b"RE",
-    ord("p"): b"RE",
-    ord("P"): b"1",
-    ord("B"): b"2",
-    ord("C"): b"3",
-    ord("D"): b"Tn",
-    ord("E"): b"CIs",
-    ord("S"): b"Z",
-    ord("Q"): b"Z",
-    ord("F"): b"Z",
-}
-"""Message -> what ends the reply to it."""
-_EXTENDED: Final = tuple(b"PBCDE")
 
 
 class Owed(NamedTuple):
@@ -57,26 +38,26 @@ class Replies:
 
     def sent(self, code: int, rules: tuple[Rule, ...] = ()) -> None:
         """The driver's next message, and the rules about the reply to it."""
-        if code in _COPY_IS_OVER:
+        if code in COPY_ENDS:
             self._owed.append(Owed(code, ()))
             self._copying = False
-        elif code in _ENDS and (not self._copying if code == _SYNC else not self._discarding):
+        elif code in ENDS and (not self._copying if code == _SYNC else not self._discarding):
             self._discarding = False
             self._owed.append(Owed(code, rules))
 
     def received(self, code: int) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
         """The server's next message: the rules about the reply that begins with it, and those about the one that ends with it."""
-        while self._owed and self._owed[0].code in _COPY_IS_OVER:
+        while self._owed and self._owed[0].code in COPY_ENDS:
             self._owed.popleft()
-        if not self._owed or code in _UNASKED:
+        if not self._owed or code in ASYNCHRONOUS:
             return (), ()
         due = self._owed[0]
         begins = () if self._begun else due.rules
         self._begun = True
-        if code in _COPY_IN:
+        if code in COPY_IN:
             self._swallow()
-        failed = code == _ERROR and due.code in _EXTENDED
-        if not failed and code not in _ENDS[due.code]:
+        failed = code == ERROR and due.code in EXTENDED
+        if not failed and code not in ENDS[due.code]:
             return begins, ()
         self._owed.popleft()
         self._begun = False
@@ -89,7 +70,7 @@ class Replies:
         due = self._owed.popleft()
         self._copying = True
         while self._owed and self._copying:
-            self._copying = self._owed.popleft().code not in _COPY_IS_OVER
+            self._copying = self._owed.popleft().code not in COPY_ENDS
         self._owed.appendleft(due)
 
     def _discard(self) -> None:

@@ -23,7 +23,7 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.events import Observer, Tally
 from pgtrace.session.exchanges import Exchanges
-from pgtrace.session.memory import Memory
+from pgtrace.session.reads import Reads
 
 _DATA_ROW = ord("D")
 
@@ -31,8 +31,9 @@ _DATA_ROW = ord("D")
 class Session(Exchanges):
     """The state machine of one connection."""
 
-    def __init__(self, observer: Observer | None = None, memory: Memory | None = None) -> None:
-        super().__init__(observer, memory)
+    def __init__(self, observer: Observer | None = None, reads: Reads | None = None) -> None:
+        """`reads` is shared by the sessions of a capture."""
+        super().__init__(observer, reads)
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
         """The next bytes of that side, as one read brought them. `offset`: their place in the stream, for after a gap."""

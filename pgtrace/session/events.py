@@ -86,7 +86,7 @@ class RoundTrip:
 
     __slots__ = (
         "block_began", "block_end", "closed_ns", "copying", "depth", "error", "errors", "executions", "first_answer_ns", "first_flush_ns",
-        "flush_points", "formats", "note", "offsets", "opened_ns", "prepares", "received", "received_bytes", "reuses", "rows", "sent",
+        "flush_points", "formats", "note", "offsets", "opened_ns", "owed_before", "prepares", "received", "received_bytes", "reuses", "rows", "sent",
         "sent_bytes", "setup", "statements", "status",
         "status_before", "uncertain", "values_binary", "values_text",
     )  # fmt: skip
@@ -96,6 +96,8 @@ class RoundTrip:
         self.setup = setup
         self.offsets = offsets
         """Where its messages begin in the stream of each side."""
+        self.owed_before = b""
+        """What was still owed when it opened (owed.before()): of what a Flush left, or of a COPY."""
         self.status_before = status
         self.status = status
         self.flush_points = 0

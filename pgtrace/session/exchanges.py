@@ -20,8 +20,7 @@ from typing import Any, Final
 
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
-from pgtrace.session.memory import Memory
-from pgtrace.session.reads import Answered, Asked, answered_key
+from pgtrace.session.reads import Answered, Asked, Reads, answered_key
 from pgtrace.session.replies import Replies
 from pgtrace.session.sending import Sending
 
@@ -116,9 +115,9 @@ class _Heard(Observer):
 class Exchanges(Sending, Replies):
     """The plain machine, and what it need not be asked again."""
 
-    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
-        super().__init__(observer, memory)
-        self._reads = self._memory.reads
+    def __init__(self, observer: Observer | None, reads: Reads | None) -> None:
+        self._reads = reads or Reads()
+        super().__init__(observer, self._reads.memory)
         self._known: dict[Place, Standing] = {}
         self._kept = 0
         """Exchanges in all of it."""

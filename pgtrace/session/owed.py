@@ -6,6 +6,9 @@ COPY_END was sent while nobody could know yet whether the backend would be in co
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from pgtrace.session.events import Statement
 
 STARTUP = 0
@@ -26,19 +29,25 @@ COPY_END = 12
 
 ANSWERED_BY_READY = frozenset({STARTUP, QUERY, FUNCTION, SYNC})
 RUNS_SOMETHING = frozenset({QUERY, FUNCTION, EXECUTE})
+MOST_BEFORE = 200
+"""Items that the note of a round trip's beginning can name."""
+_COPYING, _ANSWERED_BY_COPY = 0x80, 0x40
+_KIND = 0x3F
 
 
 class Owed:
     """One item of the queue. Slots beyond the first three are used by some kinds only."""
 
     __slots__ = (
-        "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal", "result_formats", "rows",
-        "sent_ns", "statement",
+        "asked", "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal",
+        "result_formats", "rows", "sent_ns", "statement",
     )  # fmt: skip
 
     def __init__(self, kind: int, sent_ns: int) -> None:
         self.kind = kind
         self.sent_ns = sent_ns
+        self.asked: Any = None
+        """The message it was made from, for whoever watches (watched.py)."""
         self.flush_point = False
         """Whether a flush point waits for it."""
         self.flushed_ns: int | None = None
@@ -58,3 +67,25 @@ class Owed:
         self.rows = 0
         self.columns: tuple[int, int] | None = None
         """Text and binary columns of its rows once known."""
+
+
+def before(queue: Collection[Owed], copying: Owed | None, *, skipping: bool, copy_both: bool) -> bytes:
+    """What was owed at a moment, in a few bytes: two flags, and the kind of each item. Empty where nothing was, or it was too much."""
+    if not (queue or skipping or copy_both) or len(queue) > MOST_BEFORE:
+        return b""
+    kinds = (item.kind | (_COPYING if item is copying else 0) | (_ANSWERED_BY_COPY if item.copying else 0) for item in queue)
+    return bytes([skipping | copy_both << 1, *kinds])
+
+
+def restored(note: bytes) -> tuple[list[Owed], Owed | None, bool, bool]:
+    """The queue of a note, the item whose copy data goes on, whether the backend discards, and whether both sides copy."""
+    queue: list[Owed] = []
+    copying = None
+    for byte in note[1:]:
+        item = Owed(byte & _KIND, 0)
+        item.copying = bool(byte & _ANSWERED_BY_COPY)
+        queue.append(item)
+        if byte & _COPYING:
+            copying = item
+    flags = note[0] if note else 0
+    return queue, copying, bool(flags & 1), bool(flags & 2)

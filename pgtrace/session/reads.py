@@ -12,12 +12,10 @@ errors, notices, authentication) mean nothing here: None.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from pgtrace.framing import Frame
-
-if TYPE_CHECKING:
-    from pgtrace.session.memory import Memory
+from pgtrace.session.memory import Memory
 
 LONGEST: Final = 64
 """Messages of one read that are looked at; deep pipelines are the plain machine's."""
@@ -61,10 +59,11 @@ class Answered:
 
 
 class Reads:
-    """Meanings of reads, by their bytes and by their frames."""
+    """Meanings of reads, by their bytes and by their frames. One serves all sessions of a capture."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self) -> None:
+        self.memory = Memory()
+        """What the bodies in them say."""
         self.asked: dict[Key | None, Asked] = {}
         self.answered: dict[Key | None, Answered] = {}
         self._bindless: set[bytes] = set()
@@ -116,7 +115,7 @@ class Reads:
         size = 0
         for code, body, _ in frames:
             if code == _BIND:
-                parts.append(self._memory.bind(body))
+                parts.append(self.memory.bind(body))
             elif code in _FRONTEND:
                 parts += (code, body)
                 size += len(body)
@@ -168,11 +167,11 @@ class Reads:
         bound: set[str] = set()
         for code, body, _ in frames:
             if code == _BIND:
-                bound.add(self._memory.bind(body)[0])
-            elif code == _EXECUTE and self._memory.portal(body) not in bound:
+                bound.add(self.memory.bind(body)[0])
+            elif code == _EXECUTE and self.memory.portal(body) not in bound:
                 return False
             elif code in _NAMED:
-                kind, name = self._memory.kind_and_name(body)
+                kind, name = self.memory.kind_and_name(body)
                 if kind == "P" and name not in bound:
                     return False
         return True

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pgtrace.framing import Frame
 from pgtrace.protocol import codes
+from pgtrace.protocol.answers import ASYNCHRONOUS
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.session import events, owed
 from pgtrace.session.copying import Copying
@@ -16,7 +17,6 @@ from pgtrace.session.owed import Owed
 from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED, Handler
 
 _PORTALS_KEPT = 64
-_ASYNCHRONOUS = frozenset(b"NAS")
 _COPY_DATA = ord("d")
 _NEEDS_ANSWER = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend has to answer."""
@@ -67,7 +67,7 @@ class Replies(Copying, Failures):
     def _late(self, code: int) -> RoundTrip | None:
         """The closed round trip whose reply this still is, if any: what directly follows a CopyInResponse or an error that closed it."""
         last = self.round_trips.last
-        if last is None or not self._owed or code in _ASYNCHRONOUS or (self._copy_both and code == _COPY_DATA):
+        if last is None or not self._owed or code in ASYNCHRONOUS or (self._copy_both and code == _COPY_DATA):
             return None
         return last if self._offsets[BACKEND] == last.offsets[BACKEND] + last.received_bytes else None
 

@@ -35,6 +35,8 @@ class Sending(Copying):
                     current.copying = self._copied(self._copying)
                 elif self._copy_both and self._owed:
                     current.copying = self._copied(self._owed[0])
+                if self._owed or self._skipping:
+                    current.owed_before = owed.before(self._owed, self._copying, skipping=self._skipping, copy_both=self._copy_both)
             self._offsets[FRONTEND] += size
             current.sent_bytes += size
             sent = current.sent

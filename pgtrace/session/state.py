@@ -47,7 +47,7 @@ class State:
     _backend_handlers: ClassVar[Mapping[int, Handler]] = {}
     """By code, filled in by the layers. Of the class: a session that refers to itself would be freed only by the garbage collector."""
 
-    def __init__(self, observer: Observer | None, memory: Memory | None) -> None:
+    def __init__(self, observer: Observer | None, memory: Memory) -> None:
         self.observer = observer or Observer()
         self._tally = Tally()
         self.framer = Framer()
@@ -79,7 +79,7 @@ class State:
         self.is_closed = False
         self.unreadable = False
         """Some of its bytes are encrypted or not PostgreSQL."""
-        self._memory = memory or Memory()
+        self._memory = memory
         self._offsets = [0, 0]
         self._owed: deque[Owed] = deque()
         self._unflushed: list[Owed] = []

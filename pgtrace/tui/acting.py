@@ -25,6 +25,7 @@ from pgtrace.tui.background import Finished
 from pgtrace.tui.comparing import Comparison
 from pgtrace.tui.exporting import CAPTURE, Export, format_of, suffix
 from pgtrace.tui.layout import Layout
+from pgtrace.tui.moving import AskedMoment
 from pgtrace.tui.prompt import Asking, Choice, Choices, Fault
 from pgtrace.tui.saving import Saving
 from pgtrace.tui.sheet import Page, TextPage
@@ -177,6 +178,16 @@ class Acting(Layout):
         told = f"{rtt_ns / 1e6:g} ms of network delay from here on" if rtt_ns else "no network delay from here on"
         background.begin(self, partial(recorder.set_rtt, rtt_ns), lambda _: self.footer.say(told), self.footer.say)
         return ""
+
+    def go_to_moment(self, text: str) -> str:
+        """To the row that began at that moment; in words, why not."""
+        item = self.timeline.item
+        if item is None:
+            return "there is no row"
+        fault = AskedMoment(item.opened_ns, self.view.trace.start_ns, self.timeline.go_to_time).accepted(text)
+        if fault is None:
+            self.pane = "timeline"
+        return fault.reason if fault is not None else ""
 
     # The pager.
 

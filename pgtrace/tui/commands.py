@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from textual.actions import parse
 from textual.dom import DOMNode
@@ -16,16 +16,14 @@ from textual.dom import DOMNode
 from pgtrace.durations import duration_ns
 from pgtrace.errors import UsageError
 from pgtrace.export import FORMATS
+from pgtrace.tui.acting import Acting
 from pgtrace.tui.exporting import CAPTURE
 from pgtrace.tui.keys import KEYS, Key
 from pgtrace.tui.prompt import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.theme import THEMES
 from pgtrace.tui.widgets import Hints
 
-if TYPE_CHECKING:
-    from pgtrace.tui.screen import MainScreen
-
-Run = Callable[["MainScreen", str], str]
+Run = Callable[[Acting, str], str]
 """Takes the argument; gives why it cannot be, in words."""
 
 
@@ -41,21 +39,21 @@ class Command(NamedTuple):
     """What the argument may begin with."""
 
 
-def _rtt(screen: MainScreen, text: str) -> str:
+def _rtt(screen: Acting, text: str) -> str:
     try:
         return screen.set_rtt(duration_ns(text))
     except UsageError as error:
         return str(error)
 
 
-def _export(screen: MainScreen, text: str) -> str:
+def _export(screen: Acting, text: str) -> str:
     name, _, path = text.partition(" ")
     if name not in FORMATS:
         return f"no format is called {name!r}: {', '.join(FORMATS)}"
     return screen.save_as(path.strip(), name) if path.strip() else "export FORMAT PATH: a path is missing"
 
 
-def _theme(screen: MainScreen, text: str) -> str:
+def _theme(screen: Acting, text: str) -> str:
     if text not in THEMES:
         return f"no theme is called {text!r}: {', '.join(THEMES)}"
     if not screen.app.check_action("theme", ()):
@@ -95,7 +93,7 @@ class CommandLine(Asking):
     room = 8
     HINTS: ClassVar[Hints] = (("tab", "complete"), ("enter", "do"), ("esc", "back"))
 
-    def __init__(self, screen: MainScreen, history: list[str]) -> None:
+    def __init__(self, screen: Acting, history: list[str]) -> None:
         self._screen = screen
         self.history = history
         self._own = history
@@ -142,7 +140,7 @@ class CommandLine(Asking):
         return None
 
 
-def _press(screen: MainScreen, keys: list[Key]) -> bool:
+def _press(screen: Acting, keys: list[Key]) -> bool:
     """Do what one of the keys would do now; whether one has a use."""
     nodes: list[DOMNode] = [*(screen.focused.ancestors_with_self if screen.focused is not None else [screen, screen.app])]
     for key in keys:

@@ -273,16 +273,6 @@ class MainScreen(Acting):
         """Any command by name."""
         self.ask(CommandLine(self, self._commands))
 
-    def go_to_moment(self, text: str) -> str:
-        """To the row that began at that moment; in words, why not."""
-        item = self.timeline.item
-        if item is None:
-            return "there is no row"
-        fault = AskedMoment(item.opened_ns, self.view.trace.start_ns, self.timeline.go_to_time).accepted(text)
-        if fault is None:
-            self.pane = "timeline"
-        return fault.reason if fault is not None else ""
-
     def action_pause(self) -> None:
         """Freeze the screen, or let it go on."""
         self.view.pause()

@@ -27,9 +27,9 @@ from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
+from pgtrace.session import reads as session_reads
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Execution, Observer, RoundTrip
-from pgtrace.session.memory import Memory
 
 MIB = 1 << 20
 
@@ -224,10 +224,10 @@ Reads = list[tuple[int, int, bytes]]
 """(time, side, bytes) of one connection."""
 
 
-def heard(reads: Reads, memory: Memory) -> tuple[object, ...]:
+def heard(reads: Reads, known: session_reads.Reads) -> tuple[object, ...]:
     """Everything a session says about these reads."""
     listing = Listing()
-    session = Session(listing, memory)
+    session = Session(listing, known)
     for time_ns, side, data in reads:
         session.receive(side, time_ns, data)
     session.close(reads[-1][0])
@@ -266,16 +266,16 @@ def sessions(tmp_path_factory) -> list[Reads]:
 
 def test_sessions_cut_at_every_byte_give_the_same_events(sessions):
     """For every n, each read is cut behind its n-th byte: no byte of a session is left at which it has not been cut."""
-    memory = Memory()
+    known = session_reads.Reads()
     cuts = 0
     for reads in sessions:
-        whole = heard(reads, memory)
+        whole = heard(reads, known)
         for at in range(1, max(len(data) for _, _, data in reads)):
             cut: Reads = []
             for time_ns, side, data in reads:
                 cut += [(time_ns, side, piece) for piece in (data[:at], data[at:]) if piece]
                 cuts += at < len(data)
-            assert heard(cut, memory) == whole
+            assert heard(cut, known) == whole
     assert cuts == sum(len(data) - 1 for reads in sessions for _, _, data in reads)
     print(f"{len(sessions)} sessions of real drivers, cut at {cuts} places")
 
@@ -284,4 +284,4 @@ def test_sessions_cut_at_every_byte_give_the_same_events(sessions):
 def test_sessions_in_small_pieces_give_the_same_events(sessions, piece_bytes):
     for reads in sessions:
         pieces = [(time_ns, side, data[at : at + piece_bytes]) for time_ns, side, data in reads for at in range(0, len(data), piece_bytes)]
-        assert heard(pieces, Memory()) == heard(reads, Memory())
+        assert heard(pieces, session_reads.Reads()) == heard(reads, session_reads.Reads())

@@ -16,7 +16,6 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session import reads
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
-from pgtrace.session.memory import Memory
 
 Reads = list[tuple[int, bytes]]
 
@@ -180,7 +179,7 @@ def test_of_a_long_read_no_more_messages_are_looked_at_than_can_be_learned(
     unpack = reads._HEADER
     monkeypatch.setattr(reads, "_HEADER", header)
     data = (bind("s1", b"7") + message("E", b"\0\0\0\0\0")) * binds + message("S")
-    known = Memory().reads
+    known = reads.Reads()
     for _ in range(2):
         looked = 0
         assert (known.asked_key(data) is not None) is is_known

@@ -213,8 +213,12 @@ class Cutter:
         self._add(line, pieces[0].record)
 
     def _add_bytes(self, number: int, side: int, piece: _Piece) -> None:
-        if piece.is_read:
-            self._add(self._head(number, side, piece) | {"bytes": spell(piece.data)}, piece.record)
+        if not piece.is_read:
+            return
+        self._add(self._head(number, side, piece) | {"bytes": spell(piece.data[:LONGEST_LINE])}, piece.record)
+        for start in range(LONGEST_LINE, len(piece.data), LONGEST_LINE):
+            rest = piece._replace(data=piece.data[start : start + LONGEST_LINE], offset=None)
+            self._add(self._head(number, side, rest) | {"bytes": spell(rest.data)}, piece.record)
 
     def _head(self, number: int, side: int, piece: _Piece) -> Line:
         head: Line = {"record": piece.record, "time_ns": piece.time_ns - self._start_ns, "connection": number, "from": SIDES[side]}
@@ -257,5 +261,5 @@ MESSAGE_NAMES: Final[dict[tuple[int, str], type[Message]]] = {(kind.side, kind.N
 def first_line(header: Header) -> Line:
     """What a file begins with: the schema, and the capture's header."""
     clocks = {"wall_ns": header.wall_ns, "monotonic_ns": header.monotonic_ns}
-    about = {"pgtrace": header.pgtrace, "host": spell(header.host), "mark": header.mark.hex(), "version": list(header.version)}
+    about = {"pgtrace": spell(header.pgtrace), "host": spell(header.host), "mark": header.mark.hex(), "version": list(header.version)}
     return {"schema": SCHEMA, **clocks, **about}

@@ -4,32 +4,76 @@ Bytes of a record are those of its lines, in their order, behind what a message 
 comes. A line without `record` is a read of its own, after the one before it; without `time_ns` at the same time. Places in the stream follow from the bytes,
 so a longer value moves what comes behind it; `offset` is written where they do not.
 
-A line that means nothing ends the reading, and the error names it.
+A line that means nothing ends the reading, and the error names it. Its fields are checked against the classes they belong to, once: what a message or a
+record is made of here has the types it says. What lines can make this module keep is bounded: a line's length and parts, and the reads that wait for the rest
+of a message.
 """
 
 from __future__ import annotations
 
+import heapq
+import re
 import struct
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from construct import ConstructError
 
 from pgtrace.capture.jsonl import SCHEMA, SIDES
 from pgtrace.capture.jsonl.cutting import MESSAGE_NAMES
 from pgtrace.capture.jsonl.spelling import read
-from pgtrace.capture.record import LAYOUTS, NEITHER, Data, Elided, Made, Opaque, Open, Record, Resume, Rewrite, encode
-from pgtrace.capture.versions import Header
+from pgtrace.capture.record import LAYOUTS, NEITHER, Data, Elided, Made, Opaque, Open, Record, Resume, Rewrite, encode, misfit
+from pgtrace.capture.versions import Header, parse_header
 from pgtrace.errors import CaptureError
 
 MAGIC: Final = b'{"schema":"' + SCHEMA.encode() + b'"'
 """How such a file begins."""
-LONGEST: Final = 64 * 1024 * 1024
-"""Bytes of a line; no line that pgtrace writes comes near."""
+LONGEST: Final = 16 * 1024 * 1024
+"""Bytes of a line; no line that pgtrace writes comes near, but that of a record with such a text."""
+MOST_PARTS: Final = 256 * 1024
+"""Lists, objects and their items in a line: as an object each takes many times its characters. The smallest item of a message takes two bytes of it."""
+TOO_LONG: Final = "longer than any line of a capture"
+MOST_WAITING: Final = 20_000
+"""Reads that a message goes on in before their own lines come."""
+_PART: Final = re.compile(rb"[\[{,]")
 _KINDS: Final = {kind.__name__.lower(): kind for kind, _ in LAYOUTS.values() if kind is not Data}
 
 Line = dict[str, Any]
 _Number = tuple[int, int]
 """A record's number, and which one behind it that has none."""
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+Converted = TypeVar("Converted")
+
+
+class _First(msgspec.Struct):
+    """The first line."""
+
+    schema: str
+    wall_ns: _Natural
+    monotonic_ns: _Natural
+    pgtrace: Any
+    host: Any
+    mark: str
+    version: tuple[_Natural, _Natural]
+
+
+class _Place(msgspec.Struct):
+    """Where a message goes on."""
+
+    record: _Natural
+    time_ns: int
+    at: _Natural
+    offset: _Natural | None = None
+
+
+class _Head(msgspec.Struct):
+    """What any line may say besides its content."""
+
+    record: int | None = None
+    time_ns: int | None = None
+    kind: str | None = None
+    offset: _Natural | None = None
+    continues: tuple[_Place, ...] = ()
 
 
 class _Read:
@@ -53,23 +97,31 @@ class JsonLines:
         self.connections = 0
         """Connections that were opened so far."""
         self._path = path
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
         self._line = 0
         self._number: _Number = (-1, 0)
         self._time_ns = 0
         self._reads: dict[_Number, _Read] = {}
+        self._waiting: list[_Number] = []  # the same numbers, as a heap
         self._offsets: dict[tuple[int, int], int] = {}
 
     def feed(self, data: bytes) -> list[Record]:
         """The records that `data`, the next bytes, completes. Raises CaptureError for a line that means nothing."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST:
-            raise self._wrong("longer than any line of a capture")
-        return [record for line in lines for record in self._take(line)]
+        first, *others = data.split(b"\n")
+        self._rest.append(first)
+        self._rest_bytes += len(first)
+        records: list[Record] = []
+        for begun in others:
+            records += self._take(b"".join(self._rest))
+            self._rest, self._rest_bytes = [begun], len(begun)
+        if self._rest_bytes > LONGEST:
+            raise self._wrong(TOO_LONG, self._line + 1)
+        return records
 
     def finish(self, *, cut: bool = False) -> list[Record]:
         """The file has ended. Raises CaptureError."""
-        last = self._take(self._rest) if self._rest else []
+        last = self._take(b"".join(self._rest)) if self._rest_bytes else []
         if self.header is None:
             raise CaptureError(self._path, f"not a jsonl of pgtrace: its first line does not say {SCHEMA}")
         return last + self._flush(None)
@@ -88,6 +140,8 @@ class JsonLines:
         self._line += 1
         if not text.strip():
             return []
+        if len(text) > LONGEST or (len(text) > MOST_PARTS and len(_PART.findall(text)) > MOST_PARTS):
+            raise self._wrong(TOO_LONG)
         try:
             line = msgspec.json.decode(text)
             if not isinstance(line, dict):
@@ -97,66 +151,83 @@ class JsonLines:
             return self._next(line)
         except KeyError as error:
             raise self._wrong(f"{error.args[0]!r} is missing") from None
-        except struct.error as error:
-            raise self._wrong(f"a number that does not fit its field: {error}") from None
-        except (ValueError, TypeError, AttributeError, msgspec.DecodeError) as error:
+        except RecursionError:
+            raise self._wrong("nested too deep") from None
+        except ValueError as error:  # msgspec's own are such, too
             raise self._wrong(str(error) or "it means nothing") from None
 
     def _first(self, line: Line) -> list[Record]:
         if line.get("schema") != SCHEMA:
             raise ValueError(f"the first line does not say {SCHEMA}")
-        texts = {"pgtrace": line["pgtrace"], "host": read(line["host"])}
-        self.header = Header(tuple(line["version"]), bytes.fromhex(line["mark"]), line["wall_ns"], line["monotonic_ns"], **texts)
-        self.header.encode()
+        first = _converted(line, _First)
+        texts = [_converted(read(text), str) for text in (first.pgtrace, first.host)]
+        try:
+            encoded = Header(first.version, bytes.fromhex(first.mark), first.wall_ns, first.monotonic_ns, *texts).encode()
+        except struct.error as error:
+            raise ValueError(f"a number that does not fit its field: {error}") from None
+        parsed = parse_header(self._path, encoded)
+        self.header = parsed[0] if parsed is not None else None
         return []
 
     def _next(self, line: Line) -> list[Record]:
-        number = (line["record"], 0) if "record" in line else (self._number[0], self._number[1] + 1)
+        head = _converted(line, _Head)
+        number = (head.record, 0) if head.record is not None else (self._number[0], self._number[1] + 1)
         if number < self._number:
             raise ValueError(f"record {number[0]} comes after record {self._number[0]}")
-        time_ns = self._time_ns = line.get("time_ns", self._time_ns)
+        time_ns = self._time_ns = self._time_ns if head.time_ns is None else head.time_ns
         done = self._flush(number) if number > self._number else []
         self._number = number
-        if "kind" in line:
-            record = self._other(line, time_ns)
+        if head.kind is not None:
+            record = self._other(head.kind, line, time_ns)
             self.connections += isinstance(record, Open)
             return [*done, *self._flush((number[0], number[1] + 1)), record]
-        side = _side(line)
-        wire = _wire(side, line)
-        places = [(number, time_ns, 0, line.get("offset"))]
-        for place in line.get("continues", ()):
-            places.append(((place["record"], 0), place["time_ns"], place["at"], place.get("offset")))
-        for (record_number, at_ns, start, offset), after in zip(places, [*places[1:], None], strict=True):
-            data = wire[start : after[2] if after else None]
-            found = self._reads.get(record_number)
-            if found is None:
-                found = self._reads[record_number] = _Read(at_ns, line["connection"], side, offset)
-            elif (found.connection, found.side) != (line["connection"], side):
-                raise ValueError(f"record {record_number[0]} is a read of another connection or side: leave `record` out")
-            found.data += data
+        side, connection = _side(line), _converted(line["connection"], int)
+        wire = memoryview(_wire(side, line))
+        start, latest = 0, self._read(number, time_ns, connection, side, head.offset)
+        for place in head.continues:
+            if not start <= place.at <= len(wire):
+                raise ValueError(f"it goes on at byte {place.at}, which is none of those that are left of it")
+            latest.data += wire[start : place.at]
+            start, latest = place.at, self._read((place.record, 0), place.time_ns, connection, side, place.offset)
+        latest.data += wire[start:]
         return done
+
+    def _read(self, number: _Number, time_ns: int, connection: int, side: int, offset: int | None) -> _Read:
+        """The read of that number, which may have begun in a line before."""
+        if number < self._number:
+            raise ValueError(f"it goes on in record {number[0]}, which is behind it")
+        found = self._reads.get(number)
+        if found is None:
+            if len(self._reads) >= MOST_WAITING:
+                raise ValueError(f"more than {MOST_WAITING} records wait for what is in them: leave `continues` out")
+            found = self._reads[number] = _Read(time_ns, connection, side, offset)
+            heapq.heappush(self._waiting, number)
+        elif (found.connection, found.side) != (connection, side):
+            raise ValueError(f"record {number[0]} is a read of another connection or side: leave `record` out")
+        return found
 
     def _flush(self, before: _Number | None) -> list[Record]:
         """The reads before that number, which get no more bytes."""
         records: list[Record] = []
-        for number in sorted(number for number in self._reads if before is None or number < before):
-            one = self._reads.pop(number)
+        waiting = self._waiting
+        while waiting and (before is None or waiting[0] < before):
+            one = self._reads.pop(heapq.heappop(waiting))
             offset = self._offsets.get((one.connection, one.side), 0) if one.offset is None else one.offset
-            record = Data(one.time_ns + self._start_ns, one.connection, one.side, offset, bytes(one.data))
-            encode(record)  # raises where an edited number does not fit
+            record = _fitting(Data(one.time_ns + self._start_ns, one.connection, one.side, offset, bytes(one.data)))
             self._offsets[one.connection, one.side] = offset + len(one.data)
             records.append(record)
         return records
 
-    def _other(self, line: Line, time_ns: int) -> Record:
-        kind = _KINDS.get(line["kind"])
+    def _other(self, kind_name: str, line: Line, time_ns: int) -> Record:
+        kind = _KINDS.get(kind_name)
         if kind is None:
-            raise ValueError(f"no kind of record is called {line['kind']!r}")
+            raise ValueError(f"no kind of record is called {kind_name!r}")
         values = {name: read(line[name]) for name in kind._fields if name not in ("time_ns", "side")}
+        values["time_ns"] = time_ns + self._start_ns
         if "side" in kind._fields:
             values["side"] = NEITHER if line["from"] is None else _side(line)
-        record = kind(time_ns=time_ns + self._start_ns, **values)
-        encode(record)  # raises where an edited number does not fit
+        record: Record = _converted([values[name] for name in kind._fields], kind)
+        encode(_fitting(record))  # raises where it is longer than any record
         self._move_on(record)
         return record
 
@@ -178,8 +249,20 @@ class JsonLines:
     def _start_ns(self) -> int:
         return self.header.monotonic_ns if self.header is not None else 0
 
-    def _wrong(self, reason: str) -> CaptureError:
-        return CaptureError(self._path, f"line {self._line}: {reason}")
+    def _wrong(self, reason: str, line: int | None = None) -> CaptureError:
+        return CaptureError(self._path, f"line {line or self._line}: {reason}")
+
+
+def _converted(value: Any, kind: type[Converted]) -> Converted:
+    """The value as that class, whose types it has. Raises msgspec.ValidationError, a ValueError."""
+    return msgspec.convert(value, type=kind, builtin_types=(bytes,))
+
+
+def _fitting(record: Record) -> Record:
+    """The record. Raises ValueError where an edited number is none that it can have."""
+    if wrong := misfit(record):
+        raise ValueError(f"a number that does not fit its field: {wrong}")
+    return record
 
 
 def _side(line: Line) -> int:
@@ -196,11 +279,15 @@ def _wire(side: int, line: Line) -> bytes:
             if not isinstance(data, bytes):
                 raise ValueError(f"`{name}` is bytes: an object with `text` or `hex`")
             return data
-    kind = MESSAGE_NAMES.get((side, line["message"]))
+    name, fields = _converted(line["message"], str), _converted(line["fields"], dict[str, Any])
+    kind = MESSAGE_NAMES.get((side, name))
     if kind is None:
-        raise ValueError(f"no message of that side is called {line['message']!r}")
-    fields = line["fields"]
+        raise ValueError(f"no message of that side is called {name!r}")
     unknown = fields.keys() ^ set(kind.BODY.names)
     if unknown:
         raise ValueError(f"{kind.NAME} has the fields {', '.join(kind.BODY.names) or 'none'}; look at {', '.join(sorted(unknown))}")
-    return kind(**{name: read(value) for name, value in fields.items()}).wire()
+    message = _converted({name: read(value) for name, value in fields.items()}, kind)
+    try:
+        return message.wire()
+    except (ConstructError, struct.error, ValueError) as error:
+        raise ValueError(f"{kind.NAME} cannot have such a field: {error}") from None

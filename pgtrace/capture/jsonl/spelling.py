@@ -29,20 +29,26 @@ def spell(value: Any) -> Any:
 
 
 def read(value: Any) -> Any:
-    """The value that was written so. Raises ValueError, TypeError for what is none."""
+    """The value that was written so. Raises ValueError for what is none."""
     if isinstance(value, list):
         return tuple(read(one) for one in value)
     if not isinstance(value, dict):
         return value
     if value.keys() == {"text"}:
-        return str.encode(value["text"])
+        return _text(value["text"]).encode()
     if value.keys() == {"hex"}:
-        return bytes.fromhex(value["hex"])
+        return bytes.fromhex(_text(value["hex"]))
     if value.keys() == {"text_hex"}:
-        return bytes.fromhex(value["text_hex"]).decode("utf-8", "surrogateescape")
+        return bytes.fromhex(_text(value["text_hex"])).decode("utf-8", "surrogateescape")
     if value.keys() == set(Column._fields):
         return Column(**{name: read(one) for name, one in value.items()})
     raise ValueError(f"no value: an object with {', '.join(sorted(map(str, value))) or 'nothing'}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"no text: {value!r:.40}")
+    return value
 
 
 def _bytes(value: bytes) -> dict[str, str]:

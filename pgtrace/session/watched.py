@@ -1,0 +1,82 @@
+"""The plain machine watched: message by message, which one each reply answers and which ones the backend discarded.
+
+The queue of what is owed says it: a reply answers the item at its head, ReadyForQuery the one that it ends. Each item keeps the message it was made from
+(`asked`), whatever the watcher has for one. CopyDone and CopyFail take the place of the message that began their COPY, for what comes then answers them; where
+that message is not known, the first CopyData does.
+Nothing here decides what a message means.
+
+One can begin in the middle of a connection: at a round trip, with what was owed then (RoundTrip.owed_before). Items from before have no message.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from pgtrace.framing import Frame
+from pgtrace.protocol import answers
+from pgtrace.session import owed
+from pgtrace.session.memory import Memory
+from pgtrace.session.owed import Owed
+from pgtrace.session.replies import Replies
+from pgtrace.session.sending import Sending
+from pgtrace.session.state import NO_MESSAGES
+
+_READY, _COPY_DATA = b"Zd"
+M = TypeVar("M")
+
+
+class Watched(Sending, Replies, Generic[M]):
+    """One connection from its beginning, or from a round trip on. `M` is what the watcher has for a message."""
+
+    def __init__(self, before: bytes = b"", offsets: tuple[int, int] = (0, 0)) -> None:
+        """`before` and `offsets` are those of the round trip to begin with."""
+        super().__init__(None, Memory())
+        queue, self._copying, self._skipping, self._copy_both = owed.restored(before)
+        self._owed.extend(queue)
+        self._offsets = list(offsets)
+
+    @property
+    def memory(self) -> Memory:
+        """What bodies say."""
+        return self._memory
+
+    @property
+    def due(self) -> Owed | None:
+        """What is to be answered next."""
+        return self._owed[0] if self._owed else None
+
+    def sent(self, time_ns: int, frame: Frame, message: M) -> bool:
+        """The driver's next message; whether the backend will discard it."""
+        copying, latest = self._copying, self._owed[-1] if self._owed else None
+        both = self._owed[0] if self._copy_both and self._owed else None
+        self._frontend(time_ns, [frame])
+        if self._owed and self._owed[-1] is not latest:
+            self._owed[-1].asked = message
+        elif frame[0] in answers.COPY_ENDS and (item := both or copying) is not None:
+            item.asked = message
+        elif frame[0] == _COPY_DATA and copying is not None and copying.asked is None:
+            copying.asked = message
+        return self._skipping and frame[0] in answers.DISCARDED
+
+    def received(self, time_ns: int, frame: Frame) -> tuple[Owed | None, list[Any]]:
+        """The server's next message: the item that it answers, and the messages that the backend has discarded because of it."""
+        code = frame[0]
+        queue = self._owed
+        before = list(queue) if code in (_READY, answers.ERROR) or code in answers.COPY_IN else [queue[0]] if queue else []
+        self._backend(time_ns, [frame])
+        if not before or code in answers.ASYNCHRONOUS or code in NO_MESSAGES:
+            return None, []
+        if code == _READY:
+            ended = before[: len(before) - len(queue)]
+            return next((item for item in reversed(ended) if item.kind in owed.ANSWERED_BY_READY), None), []
+        if code in answers.COPY_IN:
+            self._take_over(before)
+        skipped = before[1 : len(before) - len(queue)] if code == answers.ERROR and (queue or self._skipping) else []
+        return before[0], [item.asked for item in skipped if item.asked is not None]
+
+    def _take_over(self, before: list[Owed]) -> None:
+        """The CopyDone that was sent ahead is what the rest of the replies answers."""
+        for item in before[1:]:
+            if item.kind == owed.COPY_END and item not in self._owed:
+                before[0].asked = item.asked
+                return
