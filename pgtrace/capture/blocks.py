@@ -7,6 +7,9 @@ One rule answers both "torn or not yet written?" and "damaged?": bytes that are 
 surface there as one Gap record; with no whole block behind them they are the file's torn tail, so far. Nothing is believed about a length that no
 CRC vouches for, and nothing larger than LONGEST is ever allocated.
 
+The search is linear in the bytes it goes over, whatever they are: heads of blocks that are none may overlap as they like, for the CRC of each stretch follows
+from those of a single reading (checksums.py). What was searched in vain is searched again only when half as much again has come, or nothing more does.
+
 This module knows files by descriptor and offset; which files there are is reader.py's business.
 """
 
@@ -16,10 +19,11 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
 
-from pgtrace.capture.record import LONGEST, NEITHER, Gap, Record, may_concern
+from pgtrace.capture.checksums import of_stretch
+from pgtrace.capture.record import LATEST_NS, LONGEST, NEITHER, Gap, Record, may_concern
 from pgtrace.capture.versions import LONGEST_HEADER, READERS, Header, parse_header
 from pgtrace.errors import CaptureError
 
@@ -31,6 +35,8 @@ _HEAD: Final = struct.Struct(">8sIIIQQ")  # magic and mark, CRC-32, length of th
 _CRC: Final = struct.Struct(">I")
 _COVERED: Final = 12  # where the bytes begin that the CRC covers
 _SEARCHED: Final = 1024 * 1024
+_DAMAGE_KEPT: Final = 1000
+"""Damaged stretches whose ends are remembered."""
 
 Decoder = Callable[[bytes, int], list[Record]]
 """What turns a block's bytes and its first time into records."""
@@ -82,10 +88,32 @@ class Block:
 class Damage(Block):
     """What stands for `size` bytes of a file that cannot be read: one Gap."""
 
-    __slots__ = ()
+    __slots__ = ("size",)
 
     def __init__(self, position: int, size: int, time_ns: int) -> None:
+        self.size = size
         super().__init__(position, time_ns, time_ns, b"", lambda _payload, first_ns: [Gap(first_ns, 0, NEITHER, size, 0)])
+
+
+class _Head(NamedTuple):
+    """What may be the head of a block, by where it stands in the file."""
+
+    start: int
+    end: int
+    crc: int
+    first_ns: int
+
+
+class _Torn(NamedTuple):
+    """A stretch without a whole block."""
+
+    offset: int
+    position: int
+    """What stands before it begins no block."""
+    searched: int
+    """How far the file went when it was searched."""
+    seen: int
+    """How far it went at the latest look."""
 
 
 class BlockFile:
@@ -100,7 +128,8 @@ class BlockFile:
         self.base = base
         self._lock = threading.Lock()
         self._descriptor = -1
-        self._incomplete = (0, 0)  # the offset of a torn tail, and up to where it has been searched in vain
+        self._torn = _Torn(-1, 0, 0, 0)
+        self._damage: dict[int, Damage] = {}  # by offset
         self._open()
         start = self.read_at(0, LONGEST_HEADER)
         parsed = parse_header(path, start)
@@ -160,16 +189,16 @@ class BlockFile:
         position = 0
         while position < len(data):
             here = offset + position
-            block, size = self._block(data, position, here)
+            block, size = self._block(data, position, here) if here not in self._damage else (None, 0)
             if block is None and len(data) - position < size <= end - here:
                 if blocks:
                     break
                 data, position, offset = self.read_at(here, size), 0, here
                 block, size = self._block(data, 0, here)
             if block is None:
-                block, size = self._skip(here, end)
-                if block is not None:
-                    return [*blocks, block], here + size
+                damage = self._skip(here, end)
+                if damage is not None:
+                    return [*blocks, damage], here + damage.size
                 break
             blocks.append(block)
             position += size
@@ -185,7 +214,7 @@ class BlockFile:
         if len(data) - position < HEAD_SIZE:
             return None, HEAD_SIZE
         sync, crc, length, flags, first_ns, last_ns = _HEAD.unpack_from(data, position)
-        if sync != self._sync or length > LONGEST:
+        if sync != self._sync or length > LONGEST or (first_ns | last_ns) >= LATEST_NS:
             return None, 0
         size = HEAD_SIZE + length
         stop = position + size
@@ -197,26 +226,72 @@ class BlockFile:
             self.base + offset, first_ns, last_ns, data[position + HEAD_SIZE : stop], self._decode, carried=bool(flags & CARRIED)
         ), size
 
-    def _skip(self, offset: int, end: int) -> tuple[Block | None, int]:
-        """The Gap from `offset` to the next whole block before `end`, and its bytes; None while there is no whole block behind it."""
-        torn, position = self._incomplete
-        if torn != offset:
-            position = offset + 1
-        retry = -1  # the first place where a block may begin that is not there to its end
+    def _skip(self, offset: int, end: int) -> Damage | None:
+        """What stands for the bytes from `offset` to the next whole block before `end`; None while there is no whole block behind it."""
+        if (known := self._damage.get(offset)) is not None:
+            return known
+        torn = self._torn
+        if torn.offset != offset or end < torn.searched:
+            torn = _Torn(offset, offset + 1, offset, -1)
+        grown = end - torn.searched
+        if not grown or (2 * grown < torn.searched - torn.position and end != torn.seen):
+            self._torn = torn._replace(seen=end)
+            return None
+        found, position = self._search(torn.position, end)
+        self._torn = _Torn(offset, position, end, end)
+        if found is None:
+            return None
+        damage = Damage(self.base + offset, found.start - offset, found.first_ns)
+        if len(self._damage) < _DAMAGE_KEPT:
+            self._damage[offset] = damage
+        return damage
+
+    def _search(self, position: int, end: int) -> tuple[_Head | None, int]:
+        """The head of the first whole block from `position` on; and where one may begin that is not there to its end yet."""
+        begun = -1
         while end - position >= HEAD_SIZE:
             data = self.read_at(position, min(_SEARCHED, end - position))
-            found = data.find(self._sync)
-            if found < 0:
-                position += max(len(data) - len(self._sync) + 1, 1)
-                continue
-            position += found
-            block, wanted = self._block(data, found, position)
-            if len(data) - found < wanted <= end - position:
-                block, wanted = self._block(self.read_at(position, wanted), 0, position)
-            if block is not None:
-                return Damage(self.base + offset, position - offset, block.first_ns), position - offset
-            if wanted and retry < 0:
-                retry = position
-            position += 1
-        self._incomplete = (offset, position if retry < 0 else retry)
-        return None, 0
+            heads = self._heads(data, position)
+            if begun < 0:
+                begun = next((head.start for head in heads if head.end > end), -1)
+            if (found := self._first_whole([head for head in heads if head.end <= end])) is not None:
+                return found, found.start
+            position += max(len(data) - HEAD_SIZE + 1, 1)
+        return None, position if begun < 0 else begun
+
+    def _heads(self, data: bytes, offset: int) -> list[_Head]:
+        """Everything in `data` that looks like the head of a block."""
+        heads = []
+        place = data.find(self._sync)
+        while 0 <= place <= len(data) - HEAD_SIZE:
+            _, crc, length, _, first_ns, last_ns = _HEAD.unpack_from(data, place)
+            if length <= LONGEST and (first_ns | last_ns) < LATEST_NS:
+                heads.append(_Head(offset + place, offset + place + HEAD_SIZE + length, crc, first_ns))
+            place = data.find(self._sync, place + 1)
+        return heads
+
+    def _first_whole(self, heads: list[_Head]) -> _Head | None:
+        """The first of these whose CRC is right. The file is read once, from the first of them to the end of the last."""
+        known = self._checksums(sorted({place for head in heads for place in (head.start + _COVERED, head.end)}))
+        for head in heads:
+            before, whole = known.get(head.start + _COVERED), known.get(head.end)
+            if before is not None and whole is not None and of_stretch(before, whole, head.end - head.start - _COVERED) == head.crc:
+                return head
+        return None
+
+    def _checksums(self, places: Iterable[int]) -> dict[int, int]:
+        """The CRC-32 of the file from the first of these places, which are in order, up to each of them."""
+        known: dict[int, int] = {}
+        here, crc = -1, 0
+        ahead = memoryview(b"")
+        for place in places:
+            here = place if here < 0 else here
+            while here < place:
+                ahead = ahead or memoryview(self.read_at(here, _SEARCHED))
+                if not ahead:
+                    return known  # it was cut off meanwhile
+                taken = ahead[: place - here]
+                crc = zlib.crc32(taken, crc)
+                here, ahead = here + len(taken), ahead[len(taken) :]
+            known[place] = crc
+        return known

@@ -44,22 +44,26 @@ class StreamedCapture:
             self.header = window.header
         else:
             window.append(data)
-        records: list[Record] = []
-        while blocks := window.next_blocks():
-            for block in blocks:
-                if not (block.carried and self._begun):
-                    records += block.records
-                self._begun = True
+        records = self._next_records(window)
         if window.left_bytes > _MOST_BYTES:
             records.append(Gap(records[-1][0] if records else window.header.monotonic_ns, 0, NEITHER, window.skip(), 0))
-        self.connections += sum(type(record) is Open for record in records)
         return records
 
     def finish(self, *, cut: bool = False) -> list[Record]:
         """The stream has ended, `cut` before its time. Raises CaptureError where it had not even a header."""
         if self._window is None:
             self._window = _Window(self._path, self._early)
-        return []
+        return self._next_records(self._window) + self._next_records(self._window)  # the second look knows that nothing more comes
+
+    def _next_records(self, window: _Window) -> list[Record]:
+        records: list[Record] = []
+        while blocks := window.next_blocks():
+            for block in blocks:
+                if not (block.carried and self._begun):
+                    records += block.records
+                self._begun = True
+        self.connections += sum(type(record) is Open for record in records)
+        return records
 
     def notes(self) -> list[str]:
         """What is to be said about it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrace import errors
-from pgtrace.capture.blocks import BLOCK, HEAD_SIZE, Block, Damage
+from pgtrace.capture.blocks import BLOCK, HEAD_SIZE, Block, BlockFile, Damage
+from pgtrace.capture.checksums import of_stretch
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import NEITHER, Data, End, Gap, Record, encode_parts
+from pgtrace.capture.record import LONGEST, NEITHER, Data, End, Gap, Record, encode_parts
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter, encode_blocks
 
@@ -276,3 +278,36 @@ def test_no_content_behind_a_header_makes_reading_raise(
 
 def _encoded(item: bytes | list[Record]) -> bytes:
     return item if isinstance(item, bytes) else b"".join(block for block, _ in encode_blocks(HEADER.mark, encode_parts(item)))
+
+
+class Counting(BlockFile):
+    """A file that counts the bytes that are read of it."""
+
+    read_bytes = 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = super().read_at(offset, size)
+        self.read_bytes += len(data)
+        return data
+
+
+@pytest.mark.parametrize("claimed", [100, 1 << 20, LONGEST])
+def test_the_search_is_linear_whatever_looks_like_a_block(tmp_path: Path, claimed: int) -> None:
+    """Heads of blocks as dense as they can be, each of which claims what it may; the block behind them is found."""
+    head = BLOCK + HEADER.mark + bytes(4) + claimed.to_bytes(4, "big")
+    read = []
+    for size in (256 * 1024, 1024 * 1024):
+        path = tmp_path / str(size)
+        path.write_bytes(HEADER.encode() + head * (size // len(head)) + _encoded([End(2)]))
+        file = Counting(os.fspath(path))
+        blocks, end = file.scan(file.start, 4 << 20)
+        assert [block.records for block in blocks] == [[Gap(2, 0, NEITHER, size, 0)]]
+        assert [block.records for block in file.scan(end, 4 << 20)[0]] == [[End(2)]]
+        read.append(file.read_bytes)
+    assert read[1] < 5 * read[0]
+    assert read[1] < 12 * (1 << 20)
+
+
+@given(st.binary(max_size=3000), st.binary(max_size=3000))
+def test_the_checksum_of_a_stretch_follows_from_those_before_and_behind_it(before: bytes, stretch: bytes) -> None:
+    assert of_stretch(zlib.crc32(before), zlib.crc32(before + stretch), len(stretch)) == zlib.crc32(stretch)

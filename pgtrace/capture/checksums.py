@@ -1,0 +1,54 @@
+"""CRC-32 of any stretch of a file from those of its beginnings, so that many stretches that overlap cost no more than one reading.
+
+The CRC of A and B together is that of A, moved on by the length of B, xor that of B. To move on by 2^k bytes is a linear map of 32 bits; a length is a sum of
+such steps. zlib's crc32_combine does the same, and Python has no way to call it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+_POLYNOMIAL: Final = 0xEDB88320
+_BIT: Final = -3
+"""The step of one bit."""
+_Table = tuple[list[int], list[int], list[int], list[int]]
+"""A linear map of 32 bits, by bytes: what each byte of the number adds to the result."""
+
+
+def of_stretch(before: int, whole: int, length: int) -> int:
+    """The CRC-32 of the last `length` bytes of something whose CRC is `whole`; `before` is the CRC of what stands in front of them."""
+    step = 0
+    while length:
+        if length & 1:
+            first, second, third, fourth = _moved(step)
+            before = first[before & 0xFF] ^ second[before >> 8 & 0xFF] ^ third[before >> 16 & 0xFF] ^ fourth[before >> 24]
+        length >>= 1
+        step += 1
+    return before ^ whole
+
+
+@cache
+def _moved(step: int) -> _Table:
+    """What 2^step bytes make of the CRC of what stands before them."""
+    columns = _columns(step)
+    first, second, third, fourth = ([_times(columns[place : place + 8], byte) for byte in range(256)] for place in (0, 8, 16, 24))
+    return first, second, third, fourth
+
+
+@cache
+def _columns(step: int) -> list[int]:
+    """The same map as what each bit becomes; below 0 for the eighth, the quarter and the half of a byte."""
+    if step == _BIT:
+        return [_POLYNOMIAL, *(1 << place for place in range(31))]
+    half = _columns(step - 1)
+    return [_times(half, column) for column in half]
+
+
+def _times(columns: list[int], value: int) -> int:
+    total = 0
+    for column in columns:
+        if value & 1:
+            total ^= column
+        value >>= 1
+    return total
