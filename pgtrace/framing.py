@@ -39,6 +39,11 @@ LONGEST_STARTUP: Final = 10_004
 LONGEST_ERROR: Final = 30_000
 """libpq's bound on an error before authentication; a longer one is text of protocol 2.0."""
 
+TLS_HELLO: Final = -1
+"""first_packet(): a TLS handshake that begins at once."""
+NO_PACKET: Final = -2
+"""first_packet(): none of PostgreSQL's."""
+_TLS_HANDSHAKE: Final = 0x16
 _HEADER: Final = struct.Struct(">BI").unpack_from
 _STARTUP: Final = struct.Struct(">II").unpack_from
 
@@ -47,6 +52,24 @@ _UNTYPED_CODES: Final = {
     codes.GSSENC_REQUEST_CODE: codes.GSSENC_REQUEST,
     codes.CANCEL_REQUEST_CODE: codes.CANCEL_REQUEST,
 }
+
+
+def first_packet(data: bytes | bytearray) -> tuple[int, int] | None:
+    """What stands at the beginning of an untyped stream, as a server decides it: its request code or protocol version, or TLS_HELLO or NO_PACKET, and how many
+    bytes it takes; None where more must come first.
+    """
+    if not data:
+        return None
+    if data[0] == _TLS_HANDSHAKE:
+        return TLS_HELLO, len(data)
+    if any(data[:2]):  # no start-up packet is as long as that
+        return NO_PACKET, len(data)
+    if len(data) < 4:
+        return None
+    length = int.from_bytes(data[:4], "big")
+    if not 8 <= length <= LONGEST_STARTUP:
+        return NO_PACKET, len(data)
+    return (_STARTUP(data)[1], length) if len(data) >= length else None
 
 
 class _Typed:
@@ -233,23 +256,14 @@ class Framer:
         data = self._buffered + data
         self._buffered = b""
         while data:
-            if data[0] == 0x16:
-                self._opaque = [True, True]
-                frames.append((codes.OPAQUE, b"", len(data)))
-                return frames
-            if len(data) < 8:
-                if len(data) < 4 or 8 <= int.from_bytes(data[:4], "big") <= LONGEST_STARTUP:
-                    self._buffered = data
-                    return frames
-                length, request = 0, 0
-            else:
-                length, request = _STARTUP(data)
-            if not 8 <= length <= LONGEST_STARTUP:
-                self._opaque = [True, True]
-                frames.append((codes.OPAQUE, b"", len(data)))
-                return frames
-            if len(data) < length:
+            found = first_packet(data)
+            if found is None:
                 self._buffered = data
+                return frames
+            request, length = found
+            if request in (TLS_HELLO, NO_PACKET):
+                self._opaque = [True, True]
+                frames.append((codes.OPAQUE, b"", len(data)))
                 return frames
             code = _UNTYPED_CODES.get(request, codes.STARTUP_MESSAGE)
             frames.append((code, data[4:length], length))

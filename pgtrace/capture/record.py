@@ -33,6 +33,8 @@ from pgtrace.protocol.codes import BACKEND
 
 DECRYPTED: Final = "tls.frontend"
 """The key of a Fact: pgtrace ended the driver's TLS itself, so what follows in both directions is the plain stream. Its value is the TLS version."""
+OPENING: Final = "opening"
+"""The key of a Fact: a driver began with something else than a start-up packet, which is not kept. Its value: "TLS", a handshake at once, or "unknown"."""
 FAULT: Final = "fault"
 """The key of a Fact: a fault rule struck here. Its value is the rule. An event, unlike other facts: it is not carried into segments."""
 NEITHER: Final = 2

@@ -7,8 +7,8 @@ server's when they are handed on: a capture is the driver's side of the wire.
 With --rtt every byte waits half of the round trip. Fault rules (faults.py) say for each read what else waits, in which pieces it goes on, and where the
 connection is to end: that too takes its place in the order. Each piece goes on in a turn of the event loop of its own, else the loop would join them again.
 
-What waits is bounded: above WAITING_BYTES the socket is no longer read, as with a narrow window on a long line. Once a session is delayed it stays
-so, also when the delay is set back to nothing: a line never overtakes itself.
+What waits is bounded: above WAITING_BYTES the socket is no longer read, as with a narrow window on a long line. Before login it is much less (narrow.py).
+Once a session is delayed it stays so, also when the delay is set back to nothing: a line never overtakes itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from pgtrace.faults import Rule
 from pgtrace.protocol.codes import FRONTEND
+from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES, PIECES
 from pgtrace.proxy.relay import Leg, is_tls
 
 WAITING_BYTES: Final = 256 * 1024
@@ -38,6 +39,7 @@ class Delayed(asyncio.Protocol):
         "_faults",
         "_free_ns",
         "_gap_ns",
+        "_is_narrow",
         "_leg",
         "_paused",
         "_size",
@@ -46,7 +48,8 @@ class Delayed(asyncio.Protocol):
         "target",
     )
 
-    def __init__(self, leg: Leg, target: asyncio.Protocol) -> None:
+    def __init__(self, leg: Leg, target: asyncio.Protocol, *, is_narrow: bool = False) -> None:
+        """`is_narrow` where nobody has logged in: until widen()."""
         self.target = target
         """The protocol whose turn it is; it changes when the start-up phase ends."""
         self._leg = leg
@@ -54,6 +57,7 @@ class Delayed(asyncio.Protocol):
         self._bytes = 0
         self._due_ns = 0
         self._paused = False
+        self._is_narrow = is_narrow
         self._faults = leg.session.faults
         self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[leg.side]
         self._at = 0  # bytes of the first that waits which have gone on
@@ -103,6 +107,11 @@ class Delayed(asyncio.Protocol):
     def resume(self) -> None:
         """The peer can be written to again."""
         self._paused = False
+        self._steer()
+
+    def widen(self) -> None:
+        """Login is over."""
+        self._is_narrow = False
         self._steer()
 
     def stop(self) -> None:
@@ -169,10 +178,14 @@ class Delayed(asyncio.Protocol):
         transport = self._leg.transport
         if transport is None or self._leg.lost or self._leg.eof:
             return
-        if self._paused or self._bytes > WAITING_BYTES:
+        if self._paused or self._bytes > WAITING_BYTES or (self._is_narrow and self._holds_enough):
             transport.pause_reading()
         else:
             transport.resume_reading()
+
+    @property
+    def _holds_enough(self) -> bool:
+        return self._bytes > BEFORE_LOGIN_BYTES // 2 or len(self._waiting) > PIECES
 
     def _arrives(self) -> int:
         """When what is read now is there."""

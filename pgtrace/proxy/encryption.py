@@ -2,12 +2,14 @@
 
 The event loop's own start_tls() does it, with the transport's socket and the same protocol object above. Three things it does not know:
 
-- A driver that begins with TLS at once has sent its ClientHello before anybody could ask for it; `hello` is given to the loop's TLS protocol as if it had
-  been read there.
-- The driver's first plain bytes can come together with the end of its handshake, before start_tls() has returned: they wait in `early`, so that the facts of
-  the handshake stand before them.
+- A driver that begins with TLS at once, or does not wait for the answer to its SSLRequest, has sent its ClientHello already; `hello` is given to the loop's
+  TLS protocol as if it had been read there. Plain bytes in its place make a handshake fail: nobody gets them (CVE-2021-23214).
+- Before login a socket is read a little at a time (narrow.py), TLS included; and a handshake longer than BEFORE_LOGIN_BYTES is none.
 - A close_notify ends the driver's direction alone (RFC 8446, 6.1), and PostgreSQL still answers what it was asked. The loop would end both: HalfClosing
   keeps it from reading the end, and tells the protocol above.
+
+The driver's first plain bytes can come together with the end of its handshake, before start_tls() has returned. The protocol above holds them back until
+then, so that the facts of the handshake are recorded before them.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from pgtrace.capture.record import DECRYPTED
+from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES, Narrow, give
 from pgtrace.proxy.tls import ALPN, DriverSide, Ending, server_name
 from pgtrace.proxy.upstream import reason
 
-if TYPE_CHECKING:
-    from pgtrace.proxy.startup import Reception
+SHUTDOWN_S: Final = 30.0
+"""How long a driver may take to end its TLS."""
 
-HANDSHAKE_S: Final = 30.0
-"""How long a driver may take for it."""
+
+class HandshakeError(Exception):
+    """The handshake failed; its text is the reason."""
 
 
 class HalfClosing(Ending):
@@ -49,67 +53,76 @@ class HalfClosing(Ending):
             self.on_end()
 
 
-class Handshake:
-    """One handshake on its way. Reception.encrypted() or not_encrypted() is its end."""
+class Encrypted(NamedTuple):
+    """A driver's socket behind its handshake."""
 
-    __slots__ = ("_direct", "_reception", "_side", "_transport", "early", "over", "task")
+    transport: asyncio.Transport
+    tls: HalfClosing
+    facts: dict[str, str]
 
-    def __init__(self, reception: Reception, transport: asyncio.Transport, side: DriverSide, hello: bytes) -> None:
-        self.early = b""
-        self.over = False
-        """Whether it succeeded; where it failed, nothing more is taken from the driver."""
-        self._reception = reception
-        self._transport = transport
-        self._side = side
-        self._direct = bool(hello)
-        transport.pause_reading()
-        side.context.sslobject_class = HalfClosing
-        loop = asyncio.get_running_loop()
-        self.task = loop.create_task(self._run(loop))
-        if hello:
-            # The task's first step asks the loop to connect the TLS protocol; this comes behind that, and before anything more is read.
-            loop.call_soon(lambda: loop.call_soon(self._give, hello))
+    def watch(self) -> bool:
+        """Have the transport's protocol told of the end of the driver's direction; False where it has ended already."""
+        if not self.tls.ended:
+            self.tls.on_end = lambda: cast(asyncio.Protocol, self.transport.get_protocol()).eof_received()
+        return not self.tls.ended
 
-    async def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            encrypted = await loop.start_tls(
-                self._transport,
-                self._reception,
-                self._side.context,
-                server_side=True,
-                ssl_handshake_timeout=HANDSHAKE_S,
-                ssl_shutdown_timeout=HANDSHAKE_S,
-            )
-        except (OSError, ssl.SSLError) as error:
-            self._reception.not_encrypted(reason(error))
-            return
-        assert encrypted is not None
-        tls: HalfClosing = encrypted.get_extra_info("ssl_object")
-        alpn = tls.selected_alpn_protocol()
-        if self._direct and alpn != ALPN:
-            self._reception.not_encrypted("it began with TLS and did not ask for ALPN postgresql")
-            return
-        self.over = True
-        facts = {
-            DECRYPTED: tls.version(),
-            f"{DECRYPTED}.cipher": encrypted.get_extra_info("cipher")[0],
-            f"{DECRYPTED}.alpn": alpn,
-            f"{DECRYPTED}.sni": server_name(tls),
-        }
-        self._reception.encrypted(encrypted, {key: value for key, value in facts.items() if value})
-        if self.early:
-            self._reception.data_received(self.early)
-        if tls.ended or self._reception.session.frontend.eof:
-            self._reception.eof_received()
-        else:
-            tls.on_end = lambda: cast(asyncio.Protocol, encrypted.get_protocol()).eof_received()
 
-    def _give(self, hello: bytes) -> None:
-        """Have the loop's TLS protocol take what was read before it was there."""
-        protocol: Any = self._transport.get_protocol()
-        while hello and not self.task.done():
-            room = protocol.get_buffer(len(hello))
-            size = min(len(room), len(hello))
-            room[:size] = hello[:size]
-            protocol.buffer_updated(size)
-            hello = hello[size:]
+async def end_tls(
+    transport: asyncio.Transport,
+    narrow: Narrow,
+    protocol: asyncio.Protocol,
+    side: DriverSide,
+    hello: bytes,
+    timeout_s: float,
+    *,
+    at_once: bool,
+) -> Encrypted:
+    """End the driver's TLS on its socket, read by `narrow`; `hello` is what came of it already, and it began `at_once` where no SSLRequest came before.
+
+    Raises HandshakeError.
+    """
+    side.context.sslobject_class = HalfClosing
+    loop = asyncio.get_running_loop()
+    waiting, received, over = hello, 0, False
+
+    def connect() -> None:
+        """Read for the loop's TLS protocol, which is there now; it begins its handshake behind this, and before anything is given to it."""
+        tls_protocol = transport.get_protocol()
+
+        def take(data: bytes) -> None:
+            nonlocal waiting, received
+            data, waiting = waiting + data, b""
+            received += len(data)
+            if over or received <= BEFORE_LOGIN_BYTES:
+                give(tls_protocol, data)
+            else:
+                transport.abort()
+
+        narrow.target = tls_protocol
+        narrow.take = take
+        narrow.stand_before(transport)
+        loop.call_soon(take, b"")  # the next read can come before it, and has the hello with it then
+
+    transport.pause_reading()
+    loop.call_soon(connect)
+    try:
+        encrypted = await loop.start_tls(
+            transport, protocol, side.context, server_side=True, ssl_handshake_timeout=timeout_s, ssl_shutdown_timeout=SHUTDOWN_S
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise HandshakeError(reason(error)) from None
+    over = True
+    tls: HalfClosing | None = encrypted.get_extra_info("ssl_object") if encrypted is not None else None
+    if encrypted is None or tls is None:  # the socket was lost meanwhile
+        raise HandshakeError("it is too long" if received > BEFORE_LOGIN_BYTES else "the driver left")
+    alpn = tls.selected_alpn_protocol()
+    if at_once and alpn != ALPN:
+        raise HandshakeError("it began with TLS and did not ask for ALPN postgresql")
+    encrypted.set_read_buffer_limits(BEFORE_LOGIN_BYTES)  # type: ignore[attr-defined]
+    facts = {
+        DECRYPTED: tls.version(),
+        f"{DECRYPTED}.cipher": encrypted.get_extra_info("cipher")[0],
+        f"{DECRYPTED}.alpn": alpn,
+        f"{DECRYPTED}.sni": server_name(tls),
+    }
+    return Encrypted(encrypted, tls, {key: value for key, value in facts.items() if value})

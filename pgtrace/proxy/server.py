@@ -34,8 +34,9 @@ from pgtrace.proxy.book import Book
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.faults import Faults
+from pgtrace.proxy.narrow import Narrow
 from pgtrace.proxy.peers import Found, Peers
-from pgtrace.proxy.relay import Session
+from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.startup import Reception
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.tls import DriverSide, upstream_context
@@ -62,6 +63,7 @@ class Server:
         allow_others: bool = False,
         faults: Sequence[Rule] = (),
         dial_first: bool = False,
+        startup_timeout_s: float = 60.0,
     ) -> None:
         """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
@@ -70,6 +72,7 @@ class Server:
         self.passes_tls = tls.mode == "pass"
         self.driver_side = DriverSide(tls) if tls.mode == "end" else None
         self.dials_first = dial_first
+        self.startup_timeout_s = startup_timeout_s
         self.cancels = CancelKeys()
         self.tape = tape
         self.sessions: dict[int, Session] = {}
@@ -160,6 +163,8 @@ class Server:
                 if not rtt_ns or leg.delayed is not None or leg.lost or leg.transport is None:
                     continue
                 protocol = leg.transport.get_protocol()
+                if isinstance(protocol, Narrow) and isinstance(protocol.target, Leg):
+                    leg.delayed = protocol.target = Delayed(leg, leg, is_narrow=True)
                 if isinstance(protocol, asyncio.Protocol) and not isinstance(protocol, Reception):
                     leg.delayed = Delayed(leg, protocol)
                     leg.transport.set_protocol(leg.delayed)

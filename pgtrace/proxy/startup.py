@@ -1,139 +1,172 @@
 """A session's beginning, the driver's side: from its first byte until there is an upstream to talk to. What a session begins with is all that is handled
-in the path; the upstream's side is greeting.py.
+in the path; the upstream's side is greeting.py. The rules are PostgreSQL's own (backend_startup.c), so that a driver is answered as the server would do it.
 
-- SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (encryption.py). Plain
-  bytes that came together with one are refused, as the server does it (CVE-2021-23214). Where TLS is to be passed, the server gets the SSLRequest.
+- SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (encryption.py). Each is
+  answered once; after that its code is a protocol version nobody has, and refused as one. Plain bytes that came together with one are refused, as the server
+  does it (CVE-2021-23214). Where TLS is to be passed, the server gets the SSLRequest.
 - A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
-  it came. A driver that begins a TLS handshake at once speaks TLS with the server itself, where it does not end here: nothing is encrypted twice.
+  it came, and answered by the server. A driver that begins a TLS handshake at once speaks TLS with the server itself, where it does not end here.
 - No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
   No descriptors left for another session: the same with 53300, CancelRequests excepted. Everything else is closed. With --dial-first there is an upstream
   before anything is answered, or the driver is reset. Once a byte of the server was forwarded nothing of ours is ever sent.
+- Until the start-up is whole it is the driver who keeps everybody waiting: after `startup_timeout_s` it is closed without a word, as the server does it after
+  authentication_timeout. From there on the server watches the time itself, however long a login takes.
+- Until the login is over at most BEFORE_LOGIN_BYTES of the driver's are held (narrow.py): a start-up packet is shorter, and behind one nothing is read
+  before it can be forwarded.
 
-After that both sockets belong to their legs (relay.py) alone.
+The states and what they do are the table STATES. One task at a time works for a state, and whoever leaves the state ends it. When both sockets belong to their
+legs (relay.py), nothing is left here but the Narrow, which goes when the login is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
+import ssl
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple, Protocol, cast
 
-from pgtrace.capture.record import FIN, NEITHER, Fact
+from pgtrace.address import Upstream
+from pgtrace.capture.record import FIN, NEITHER, OPENING, Fact
 from pgtrace.errors import UpstreamError
-from pgtrace.framing import LONGEST_STARTUP
+from pgtrace.framing import NO_PACKET, TLS_HELLO, first_packet
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy import refusals
+from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
-from pgtrace.proxy.encryption import Handshake
-from pgtrace.proxy.greeting import Greeting
+from pgtrace.proxy.encryption import Encrypted, HandshakeError, end_tls
+from pgtrace.proxy.greeting import Greeting, Heard
+from pgtrace.proxy.narrow import Narrow
+from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
+from pgtrace.proxy.tls import CHANNEL_BINDING, DriverSide
 from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
-
-if TYPE_CHECKING:
-    from pgtrace.proxy.server import Server
 
 REFUSED_S: Final = 5.0
 """How long a driver may take to read a refusal."""
-FULL: Final = "too many connections"
-TLS_HANDSHAKE: Final = 0x16
-_HEADER: Final = struct.Struct(">II").unpack_from
+_ENCRYPTION: Final = (codes.SSL_REQUEST_CODE, codes.GSSENC_REQUEST_CODE)
+_NOT_OURS: Final = {TLS_HELLO: "TLS", NO_PACKET: "unknown"}
+"""The fact about a driver that opens with something else than a start-up packet."""
+
+
+class Service(Protocol):
+    """What a session's beginning asks of the server it belongs to."""
+
+    upstream: Upstream
+    context: ssl.SSLContext | None
+    passes_tls: bool
+    driver_side: DriverSide | None
+    dials_first: bool
+    startup_timeout_s: float
+    cancels: CancelKeys
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def open_session(self, transport: asyncio.BaseTransport) -> Session: ...
+    def upstream_failed(self, error: UpstreamError) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def failed(self, error: BaseException) -> None: ...
+
+
+class State(Enum):
+    """Where a beginning stands."""
+
+    HELD = auto()
+    """Nothing is answered yet: a fault delays it, or the upstream is dialled first."""
+    READING = auto()
+    """The next untyped packet is awaited."""
+    ASKED = auto()
+    """A request for encryption is there, and its answer waits for --rtt."""
+    ENCRYPTING = auto()
+    """The driver's TLS handshake is under way."""
+    OPENING = auto()
+    """The upstream leg is being opened."""
+    FIRST = auto()
+    """The server has what the driver sent first, and its first answer says how to go on."""
+    DEAF = auto()
+    """It is refused: what still comes is recorded and goes nowhere."""
+    OVER = auto()
+    """The sockets belong to their legs, or are gone."""
+
+
+class Rules(NamedTuple):
+    """What goes for one state."""
+
+    reads: bool
+    """Whether the driver's socket is read by us: elsewhere it is paused, and a read that was under way waits."""
+    records: bool = True
+    """Whether a read goes onto the tape at once. Where it may be encrypted, or comes before a fact, it waits for the next state."""
+
+
+STATES: Final[dict[State, Rules]] = {
+    State.HELD: Rules(reads=False, records=False),
+    State.READING: Rules(reads=True),
+    State.ASKED: Rules(reads=False, records=False),
+    State.ENCRYPTING: Rules(reads=False, records=False),
+    State.OPENING: Rules(reads=False),
+    State.FIRST: Rules(reads=False),
+    State.DEAF: Rules(reads=True),
+    State.OVER: Rules(reads=False, records=False),
+}
 
 
 class Reception(asyncio.Protocol):
     """The driver's socket until there is an upstream to talk to."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Service) -> None:
         self.server = server
         self.session: Session
-        self._unread = b""  # what no answer was given to yet
+        self._narrow = Narrow(self)
+        self._state = State.HELD
+        self._unrecorded = b""  # read in a state that does not record
+        self._unread = b""  # recorded, and no answer was given to it yet
         self._first = b""  # what goes to the upstream first
-        self._request = 0  # the code of the first packet, 0 where it is none of PostgreSQL's
-        self._asked = 0  # the request for encryption that is to be answered
-        self._passes_tls = server.passes_tls
-        self._handshake: Handshake | None = None
-        self._heard_nothing = True
-        self._over = False  # refused, or the driver is gone
-        self._waits = 0  # for a fault, for the upstream: nothing is answered before
-        self._dialling: asyncio.Task[None] | None = None
+        self._code = NO_PACKET  # what it is, as first_packet() says
+        self._answered: set[int] = set()  # requests for encryption
+        self._encrypted: Encrypted | None = None
         self._dialled: Dialled | None = None
-        self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
+        self._work: asyncio.Task[None] | None = None  # of the state
+        self._clock: asyncio.TimerHandle | None = None  # until the start-up is whole
+
+    # The socket.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.session = self.server.open_session(transport)
         self.session.frontend.attach(transport)
-        if self.session.faults is not None:
-            wait_s = self.session.faults.begin(self._ignore)
-            if wait_s:
-                self._waits += 1
-                self.session.loop.call_later(wait_s, self._begin)
-        if self.server.dials_first and not self._over:
-            self._waits += 1
-            self._dialling = self.session.loop.create_task(self._dial())
-
-    async def _dial(self) -> None:
-        """Connect to the upstream before the driver is answered; where that fails the driver is reset, as if nobody listened."""
-        try:
-            self._dialled = await dial(self.server.upstream)
-        except UpstreamError as error:
-            self._tell(error)
-            self._over = True
-            self.session.backend.lost = True
-            self.session.begin_end(NEITHER, "pgtrace")
-            self.session.frontend.reset()
+        self._narrow.stand_before(self._transport)
+        self._clock = self.session.loop.call_later(self.server.startup_timeout_s, self._too_slow)
+        wait_s = self.session.faults.begin(self._ignore) if self.session.faults is not None else 0.0
+        if self._state is not State.HELD:  # a fault has struck
+            return
+        if wait_s or self.server.dials_first:
+            self._do(lambda: self._prepare(wait_s))
         else:
-            self._begin()
-
-    def _ignore(self) -> None:
-        """A fault: the driver is answered nothing more."""
-        self._over = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def _begin(self) -> None:
-        """One thing the driver had to wait for is there."""
-        self._waits -= 1
-        if not self._waits and not self.session.frontend.lost and not self._over and self._unread:
-            data, self._unread = self._unread, b""
-            self._transport.resume_reading()
-            self.data_received(data)
+            self._enter(State.READING)
 
     def data_received(self, data: bytes) -> None:
-        if self._waits:
-            self._unread += data
-            self._transport.pause_reading()
-            return
-        if self._handshake is None and data[0] == TLS_HANDSHAKE and self._heard_nothing and self.server.driver_side is not None:
-            self._encrypt(data)
-            return
-        if self._handshake is not None and not self._handshake.over:
-            self._handshake.early += data
-            return
-        self._heard_nothing = False
-        self.session.frontend.record(data)
-        if self._over:
-            return
-        self._unread += data
-        if self._task is None and not self._asked:
-            self._examine()
+        rules = STATES[self._state]
+        if not rules.reads:
+            self._pause()
+        if rules.records:
+            self._take(data)
+        else:
+            self._unrecorded += data
 
     def eof_received(self) -> bool:
         self.session.frontend.eof = True
         self.session.end(FRONTEND)
-        if self._over or self._task is None:
+        if self._state in (State.HELD, State.READING, State.DEAF):
             self._abandon()
         return not is_tls(self.session.frontend.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over = True
-        for task in (self._task, self._dialling):
-            if task is not None:
-                task.cancel()
+        self._enter(State.OVER)
         if self._dialled is not None:
             self._dialled[0].close()
-        if self._handshake is not None:
-            self._handshake.task.cancel()
         backend = self.session.backend
         if backend.transport is None or backend.transport.is_closing():
             backend.lost = True
@@ -145,87 +178,219 @@ class Reception(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See pause_writing()."""
 
-    def _examine(self) -> None:
-        """Decide what the first packet is, once that can be said."""
-        packet = self._unread
-        if packet[0] == 0:
-            if len(packet) < 8:
-                return
-            length, request = _HEADER(packet)
-            if 8 <= length <= LONGEST_STARTUP:
-                if len(packet) < length:
-                    return
-                if request == codes.GSSENC_REQUEST_CODE or (request == codes.SSL_REQUEST_CODE and not self._passes_tls):
-                    self._unread = packet[length:]
-                    self._asked = request
-                    self.session.loop.call_later(self.session.rtt_ns / 1e9, self._reply) if self.session.rtt_ns else self._reply()
-                    return
-                self._request = request
-        self._transport.pause_reading()
-        self._task = self.session.loop.create_task(self._open())
+    # States.
 
-    def _reply(self) -> None:
-        if self._over:
+    def _enter(self, state: State) -> None:
+        """Go on in another state; the work of the one before ends, unless it is the one that goes on."""
+        self._state = state
+        if self._work is not None and self._work is not asyncio.current_task():
+            self._work.cancel()
+        self._work = None
+        if state in (State.DEAF, State.OVER):
+            self._is_whole()
+        if state is State.OVER or self.session.frontend.lost:
             return
-        asked, self._asked = self._asked, 0
-        accepts = asked == codes.SSL_REQUEST_CODE and self.server.driver_side is not None and self._handshake is None
-        if not accepts:
-            self._make(b"N")
-        if self._unread:
-            self._refuse("08P01", "received unencrypted data after a request for encryption", "This may be an attempt to inject bytes.")
-        elif accepts:
-            self._transport.pause_reading()  # what comes next is not for this protocol
-            self._make(b"S")
-            self._encrypt(b"")
+        rules = STATES[state]
+        if rules.records and self._unrecorded:
+            data, self._unrecorded = self._unrecorded, b""
+            self._take(data)
+        if self._state is state:
+            self._transport.resume_reading() if rules.reads else self._transport.pause_reading()
+
+    def _pause(self) -> None:
+        """Read nothing more from the socket. In a handshake it is still the bare one: TLS has no other way to wait."""
+        self._transport.pause_reading()
+
+    def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Let a task work for the state."""
+        self._work = self.session.loop.create_task(self._watched(work))
+
+    async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # one session's trouble is never another's
+            self.server.failed(error)
+            self.session.close()
+
+    def _is_whole(self) -> None:
+        """The driver keeps nobody waiting any more."""
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _too_slow(self) -> None:
+        """Close as the server does it, without a word."""
+        reason = f"no whole start-up within {self.server.startup_timeout_s:g} s"
+        self.fact("refused", reason)
+        self.server.warn(f"a driver was closed: {reason} (as the server's authentication_timeout has it; --startup-timeout changes it)")
+        encrypting = self._state is State.ENCRYPTING
+        self._enter(State.OVER)
+        self.session.end(NEITHER)
+        if encrypting:
+            self._drop()
+            return
+        if self.session.backend.transport is None:
+            self.session.backend.lost = True
+        self._transport.abort()
+
+    def _ignore(self) -> None:
+        """A fault: the driver is answered nothing more."""
+        if self._state is not State.OVER:
+            self._enter(State.DEAF)
+
+    async def _prepare(self, wait_s: float) -> None:
+        """What the driver has to wait for before it is answered anything."""
+        until_s = self.session.loop.time() + wait_s
+        if self.server.dials_first:
+            try:
+                self._dialled = await dial(self.server.upstream)
+            except UpstreamError as error:  # as if nobody listened
+                self._tell(error)
+                self._enter(State.OVER)
+                self.session.backend.lost = True
+                self.session.begin_end(NEITHER, "pgtrace")
+                self.session.frontend.reset()
+                return
+        await asyncio.sleep(max(0.0, until_s - self.session.loop.time()))
+        self._enter(State.READING)
+
+    # The untyped packets.
+
+    def _take(self, data: bytes) -> None:
+        """The next bytes of the driver."""
+        if self._state is not State.READING:
+            self.session.frontend.record(data)
+            if self._state is not State.DEAF:
+                self._unread += data
+            return
+        packet = self._unread + data
+        found = first_packet(packet)
+        if found is not None and found[0] == TLS_HELLO and self._ends_tls and not self._is_underway:
+            self._encrypt(packet)
+            return
+        if found is not None and self._answers(found[0]):  # what came with it may be TLS already
+            packet, self._unrecorded = packet[: found[1]], packet[found[1] :]
+            data = packet[len(self._unread) :]
+        self.session.frontend.record(data)
+        self._unread = packet
+        if found is not None:
+            self._decide(found[0])
+
+    @property
+    def _ends_tls(self) -> bool:
+        """Whether TLS is still to end here."""
+        return self.server.driver_side is not None and self._encrypted is None
+
+    @property
+    def _is_underway(self) -> bool:
+        """Whether something was answered already: a server takes TLS for TLS only where it comes first."""
+        return bool(self._answered) or self._encrypted is not None
+
+    def _answers(self, code: int) -> bool:
+        """Whether that is a request for encryption which the server does not get."""
+        return code in _ENCRYPTION and not (code == codes.SSL_REQUEST_CODE and self.server.passes_tls)
+
+    def _decide(self, code: int) -> None:
+        """Go on with a whole packet, or with what can be none."""
+        if self._answers(code):
+            self._unread = b""
+            if code in self._answered:
+                self._refuse(refusals.second_request(code))
+                return
+            self._enter(State.ASKED)
+            self.session.loop.call_later(self.session.rtt_ns / 1e9, self._reply, code) if self.session.rtt_ns else self._reply(code)
+            return
+        if code in _NOT_OURS:
+            self.fact(OPENING, _NOT_OURS[code])
+        if code == TLS_HELLO and self._is_underway and self._opened is None:
+            self._turn_away()
+            return
+        self._code = code
+        self._first, self._unread = self._unread, b""
+        if code != codes.SSL_REQUEST_CODE:  # else the server's answer says who encrypts, or that more is to come
+            self._is_whole()
+        if self._opened is not None:
+            self._forward(self._first)
+            self._hand_over()
+            return
+        self._enter(State.OPENING)
+        self._do(self._open)
+
+    def _reply(self, request: int) -> None:
+        """Answer a request for encryption."""
+        if self._state is not State.ASKED:
+            return
+        accepts = request == codes.SSL_REQUEST_CODE and self._ends_tls
+        self._answered |= set(_ENCRYPTION) if accepts else {request}
+        self._make(b"S" if accepts else b"N")
+        behind = self._unread or self._unrecorded
+        if accepts:
+            self._unrecorded = b""
+            self._encrypt(behind)
+        elif behind:
+            self._refuse(refusals.unencrypted_data(request))
+        else:
+            self._enter(State.READING)
 
     def _encrypt(self, hello: bytes) -> None:
         """End the driver's TLS here; `hello` is what came of it already."""
+        self._enter(State.ENCRYPTING)
+        self._do(lambda: self._handshake(hello))
+
+    async def _handshake(self, hello: bytes) -> None:
         assert self.server.driver_side is not None
-        self._handshake = Handshake(self, self._transport, self.server.driver_side, hello)
-
-    def encrypted(self, transport: asyncio.Transport, facts: dict[str, str]) -> None:
-        """The handshake is over: what comes from here on is plain to us."""
-        self.session.frontend.attach(transport)
+        bare, timeout_s = self._transport, self.server.startup_timeout_s
+        try:
+            self._encrypted = await end_tls(
+                bare, self._narrow, self, self.server.driver_side, hello, timeout_s, at_once=codes.SSL_REQUEST_CODE not in self._answered
+            )
+        except HandshakeError as error:
+            self.fact("tls.frontend.error", str(error))
+            self.server.warn(f"a driver's TLS handshake failed: {error}")
+            self._enter(State.OVER)
+            self.session.end(FRONTEND, FIN)
+            self._drop()
+            return
+        self.session.frontend.attach(self._encrypted.transport)
+        bare.resume_reading()  # _pause() may have stopped it
         self.session.decrypted()
-        for key, value in facts.items():
+        for key, value in self._encrypted.facts.items():
             self.fact(key, value)
+        self._enter(State.READING)
+        if not self._encrypted.watch():
+            cast(asyncio.Protocol, self._encrypted.transport.get_protocol()).eof_received()
 
-    def not_encrypted(self, reason: str) -> None:
-        """The handshake failed."""
-        self.fact("tls.frontend.error", reason)
-        self.server.warn(f"a driver's TLS handshake failed: {reason}")
-        self._over = True
-        self.session.backend.lost = True
-        self.session.end(FRONTEND, FIN)
-        self._transport.abort()
-        self.session.frontend.connection_lost(None)
+    # The upstream.
 
     async def _open(self) -> None:
         """Open the upstream leg; whatever happens ends here."""
+        if self._code != codes.CANCEL_REQUEST_CODE and self.server.is_full:
+            self.fact("refused", refusals.FULL.message)
+            self._no_upstream(refusals.FULL)
+            return
+        encrypted = False if self._code in (TLS_HELLO, codes.SSL_REQUEST_CODE) else None
+        endpoint = self.server.cancels.find(self._first) if self._code == codes.CANCEL_REQUEST_CODE else None
         try:
-            self._first, self._unread = self._unread, b""
-            if self._request != codes.CANCEL_REQUEST_CODE and self.server.is_full:
-                self.fact("refused", FULL)
-                self._no_upstream("53300", FULL, "The recorder has as many open files as it may: raise the limit (ulimit -n).")
-                return
-            encrypted = False if self._first[0] == TLS_HANDSHAKE or self._request == codes.SSL_REQUEST_CODE else None
-            endpoint = self.server.cancels.find(self._first) if self._request == codes.CANCEL_REQUEST_CODE else None
-            self._adopt(await self._leg(endpoint, encrypted))
+            opened = await self._leg(endpoint, encrypted)
         except UpstreamError as error:
             self._tell(error)
             hosts = self.server.upstream.hosts
             where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
-            self._no_upstream("57P03", f"cannot reach the upstream {error.upstream}", where)
-        except Exception as error:  # one session's trouble is never another's
-            self.server.failed(error)
-            self.session.close()
+            self._no_upstream(refusals.no_upstream(error.upstream, where))
+        else:
+            self._adopt(opened)
 
     async def _leg(self, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
         session, server = self.session, self.server
         greetings: list[Greeting] = []
 
+        def key(body: bytes) -> None:
+            server.cancels.add(session.number, body, opened.endpoint)
+
+        heard = Heard(again=self._try_again, settled=self._settled, key=key, binds=self._binds, logged_in=self._logged_in)
+
         def greet() -> asyncio.Protocol:
-            greetings.append(Greeting(self, endpoint, self._first))
+            greetings.append(Greeting(session.backend, self._first, heard))
             if not session.is_delayed:
                 return greetings[-1]
             session.backend.delayed = Delayed(session.backend, greetings[-1])
@@ -233,7 +398,8 @@ class Reception(asyncio.Protocol):
 
         dialled, self._dialled = self._dialled, None
         opened = await open_leg(server.upstream, server.context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
-        greetings[-1].opened(opened)
+        side = server.driver_side if self._encrypted is not None else None
+        greetings[-1].opened(opened, side.certificate if side is not None else None)
         return opened
 
     def _adopt(self, opened: Opened) -> None:
@@ -247,48 +413,74 @@ class Reception(asyncio.Protocol):
             if tls.selected_alpn_protocol():
                 self.fact("tls.backend.alpn", tls.selected_alpn_protocol())
         self._forward(self._first)
-        if not opened.second_try:
-            self.hand_over()
+        if opened.second_try or self._code == codes.SSL_REQUEST_CODE:
+            self._enter(State.FIRST)
+        else:
+            self._hand_over()
 
-    def hand_over(self) -> None:
+    def _settled(self, data: bytes) -> None:
+        """The server has answered what the driver sent first, or ended."""
+        if self._state is not State.FIRST:
+            return
+        if self._code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
+            self._enter(State.READING)  # to the server the next packet is the first one; it is told apart here all the same
+            return
+        self._is_whole()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
         """From here on the driver's socket belongs to its leg."""
         leg = self.session.frontend
-        if self._over or leg.lost:
+        if self._state is State.OVER or leg.lost:
             return
-        self._over = True
+        self._enter(State.OVER)
         if self._unread:
             self._forward(self._unread)
             self._unread = b""
-        self._transport.set_protocol(leg.delayed or leg)
+        target = leg.delayed or leg
+        if self._encrypted is None:
+            self._narrow.target = target
+        else:
+            self._encrypted.transport.set_protocol(target)
         if leg.eof:
-            leg.eof_received() if leg.delayed is None else leg.delayed.eof_received()
+            target.eof_received()
         else:
             self._transport.resume_reading()
 
-    def try_again(self, refusal: bytes) -> None:
+    def _logged_in(self) -> None:
+        """Nobody who speaks now is a stranger: read as much at a time as the loop can."""
+        leg = self.session.frontend
+        if leg.delayed is not None:
+            leg.delayed.widen()
+        if not leg.lost:
+            self._narrow.widen()
+            if self._encrypted is not None:
+                self._encrypted.transport.set_read_buffer_limits()  # type: ignore[attr-defined]
+
+    def _binds(self) -> None:
+        self.fact("channel_binding", CHANNEL_BINDING)
+        self.server.warn(CHANNEL_BINDING)
+
+    def _try_again(self, refusal: bytes) -> None:
         """The server refused this kind of encryption: make libpq's second try, or pass the refusal on."""
-        self._task = self.session.loop.create_task(self._second_try(refusal))
+        if self._state is State.FIRST:
+            self._enter(State.OPENING)
+            self._do(lambda: self._second_try(refusal))
 
     async def _second_try(self, refusal: bytes) -> None:
         assert self._opened is not None
         first, session = self._opened, self.session
+        self.fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
+        if session.faults is not None:
+            session.faults.start_anew()
         try:
-            self.fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
-            if session.faults is not None:
-                session.faults.start_anew()
             opened = await self._leg(first.endpoint, not first.encrypted)
         except UpstreamError:
             session.backend.lost = True
             session.backend.write(refusal)
             session.backend.record(refusal)
             session.end(BACKEND)
-            session.frontend.finish()
-            self._over = True
-            session.loop.call_later(REFUSED_S, self._abandon)
-            self._transport.resume_reading()
-        except Exception as error:  # as in _open()
-            self.server.failed(error)
-            session.close()
+            self._part()
         else:
             self._adopt(opened)
 
@@ -296,47 +488,61 @@ class Reception(asyncio.Protocol):
         """Send on what is on the tape already, behind the delay where there is one."""
         leg = self.session.frontend
         if self.session.is_delayed and leg.delayed is None:
-            leg.delayed = Delayed(leg, leg)
+            leg.delayed = Delayed(leg, leg, is_narrow=True)
         if leg.delayed is not None:
             leg.delayed.forward(data)
         else:
             leg.write(data)
 
+    # Ends.
+
     def _tell(self, error: UpstreamError) -> None:
         self.server.upstream_failed(error)
         self.fact("upstream.error", f"{error.upstream}: {error.reason}")
 
-    def _no_upstream(self, sqlstate: str, message: str, detail: str) -> None:
-        if self._request == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
-            self._request, self._task, self._passes_tls = 0, None, False
-            self._make(b"N")
-            self._transport.resume_reading()
-        elif self._request >> 16 == 3:
-            self._refuse(sqlstate, message, detail)
+    def _no_upstream(self, refusal: Refusal) -> None:
+        if self._code == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
+            self._enter(State.ASKED)
+            self._reply(self._code)
+        elif self._code in (TLS_HELLO, NO_PACKET, codes.CANCEL_REQUEST_CODE):
+            self._turn_away()
         else:
-            self.session.backend.lost = True
-            self.session.end(NEITHER)
-            self._abandon()
+            self._refuse(refusal)
 
-    def _refuse(self, sqlstate: str, message: str, detail: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """End the session with an ErrorResponse of our own: no byte of a server has been forwarded."""
-        self._over = True
         self.session.backend.lost = True
-        self._make(error_response(sqlstate, message, detail))
+        self._make(refusal.response(0x30000 if self._code in (TLS_HELLO, NO_PACKET) else self._code))
         self.session.end(NEITHER)
+        self._part()
+
+    def _part(self) -> None:
+        """Nothing more is sent to the driver: it may read what was, and close."""
         self.session.frontend.finish()
         if self.session.frontend.eof:
             self._abandon()
             return
-        self._transport.resume_reading()  # until the driver has read it and closes
+        self._enter(State.DEAF)
         self.session.loop.call_later(REFUSED_S, self._abandon)
 
+    def _turn_away(self) -> None:
+        """Close without a word, as a server closes what makes no sense to it."""
+        self.session.end(NEITHER)
+        self._abandon()
+
     def _abandon(self) -> None:
-        self._over = True
+        """Close the driver's socket, behind what was written to it."""
+        self._enter(State.OVER)
         if self.session.backend.transport is None:
             self.session.backend.lost = True
         if not self.session.frontend.lost:
             self._transport.close()
+
+    def _drop(self) -> None:
+        """Close the driver's socket in the middle of its TLS handshake, which tells nobody that it is lost."""
+        self.session.backend.lost = True
+        self._transport.abort()
+        self.session.frontend.connection_lost(None)
 
     def _make(self, data: bytes) -> None:
         self.session.backend.write(data)
@@ -351,10 +557,3 @@ class Reception(asyncio.Protocol):
         transport = self.session.frontend.transport
         assert transport is not None
         return transport
-
-
-def error_response(sqlstate: str, message: str, detail: str) -> bytes:
-    """An ErrorResponse FATAL that says it is pgtrace's."""
-    fields = {"S": "FATAL", "V": "FATAL", "C": sqlstate, "M": f"pgtrace: {message}", "D": detail}
-    body = b"".join(code.encode() + text.encode("utf-8", "replace") + b"\0" for code, text in fields.items()) + b"\0"
-    return struct.pack(">cI", b"E", len(body) + 4) + body

@@ -327,7 +327,7 @@ def test_without_descriptors_drivers_are_told_and_cancels_pass() -> None:
             if answer == b"E":
                 fields = error_fields((answer + read_all(driver))[5:])
                 assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", "53300", "pgtrace: too many connections")
-                assert "ulimit -n" in fields["D"]
+                assert "ulimit -n" in fields["H"]
                 driver.close()
             else:
                 read_exactly(driver, len(READY) + len(KEY_DATA) - 1)

@@ -1,0 +1,92 @@
+"""Reading little at a time, as long as nobody has logged in.
+
+The loop reads up to 256,000 bytes at once. Before login that much of a stranger's bytes for each connection is more than a recorder may hold, and a socket
+cannot be paused in the middle of a read. So a Narrow stands between the driver's socket and whoever reads it, and takes READ_BYTES at most: into one buffer
+for all sockets, because a read is handed on before the next one begins. What is not read stays in the kernel, and the driver's own sending stops there.
+
+Who reads behind it changes (the start-up, TLS, the leg), the Narrow stays until widen(). It costs a copy and a call for each read, which is why it goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+BEFORE_LOGIN_BYTES: Final = 16 * 1024
+"""What may be held of a connection before login."""
+READ_BYTES: Final = 4 * 1024
+PIECES: Final = 64
+"""Reads that may wait for their time in a delayed session before login: each costs more than its bytes."""
+
+_buffer: Final = memoryview(bytearray(READ_BYTES))
+
+
+class Narrow(asyncio.BufferedProtocol):
+    """Between a socket and its protocol."""
+
+    __slots__ = ("_target", "_transport", "take")
+
+    def __init__(self, target: asyncio.Protocol) -> None:
+        self._transport: asyncio.Transport
+        self._target: Any
+        self.take: Callable[[bytes], object]
+        self.target = target
+
+    @property
+    def target(self) -> Any:
+        """Whose turn it is to read: a Protocol, or a BufferedProtocol as the loop's TLS is one."""
+        return self._target
+
+    @target.setter
+    def target(self, target: Any) -> None:
+        self._target = target
+        self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
+
+    def stand_before(self, transport: asyncio.Transport) -> None:
+        """Take the socket's reads, for whoever has them now."""
+        self._transport = transport
+        _change(transport, self)
+
+    def widen(self) -> None:
+        """Login is over: let the target read the socket itself."""
+        if not self._transport.is_closing():
+            _change(self._transport, self._target)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.take(bytes(_buffer[:nbytes]))
+
+    def eof_received(self) -> bool | None:
+        kept: bool | None = self._target.eof_received()
+        return kept
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._target.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._target.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._target.resume_writing()
+
+
+def give(protocol: Any, data: bytes) -> None:
+    """Hand bytes to a BufferedProtocol as if it had read them."""
+    while data:
+        room = protocol.get_buffer(len(data))
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
+
+
+def _change(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
+    """Give the socket another protocol. The loop notices another way of reading only when it begins to read."""
+    reads = transport.is_reading()
+    transport.pause_reading()
+    transport.set_protocol(protocol)
+    if reads:
+        transport.resume_reading()
