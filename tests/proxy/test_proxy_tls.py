@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trustme
@@ -96,7 +97,7 @@ class TlsServer:
             sock.sendall(data)
 
 
-def ask(server: TlsServer, host: str = "localhost", faults: Sequence[Rule] = (), **settings: str) -> tuple[bytes, list[object], Scripted]:
+def ask(server: TlsServer, host: str = "localhost", faults: Sequence[Rule] = (), **settings: Any) -> tuple[bytes, list[object], Scripted]:
     """What a driver gets through a recorder with these settings, and what was recorded of it."""
     with Scripted(server) as scripted:
         upstream = Upstream((Host(host, scripted.port, hostaddr="127.0.0.1"),), **settings)
@@ -197,6 +198,13 @@ def test_a_refusal_without_a_way_out_is_passed_on(authority):
     assert answer == REFUSAL
     answer, _, _ = ask(TlsServer(authority, refuse="tls"), sslmode="require")
     assert answer == REFUSAL
+
+
+def test_the_name_of_the_host_is_sent_unless_told_otherwise(authority, files):
+    for sslsni, expected in ((True, ["localhost"]), (False, [None])):
+        server = TlsServer(authority)
+        assert how_of(ask(server, sslmode="verify-ca", sslrootcert=str(files / "root.crt"), sslsni=sslsni)[0]) == "tls"
+        assert server.names == expected
 
 
 def test_direct_tls(authority):
