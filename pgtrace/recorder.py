@@ -11,8 +11,8 @@ until its last session ended, and cleans up after itself.
 Any thread may ask; it raises RecorderError when the process is gone or does not answer. Without `write` the capture is temporary: a directory only this user
 can enter, removed by stop().
 
-Without `listen` it is any free port of 127.0.0.1; before a server that is reached by a Unix socket, where whoever connects is taken for this user, it is a
-socket in a directory only this user can enter.
+Without `listen` it is any free port of 127.0.0.1; before a server that is shown this user's identity (a Unix socket, a client certificate), where whoever
+connects is taken for this user, it is a socket in a directory only this user can enter (exposure.py).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pgtrace.control import Control
 from pgtrace.durations import duration_ns
 from pgtrace.environment import redirected_url, with_parts
 from pgtrace.errors import AddressError, AnyPath, OutputExists, RecorderError, UsageError
-from pgtrace.exposure import check_exposure, check_loop
+from pgtrace.exposure import Served, check_loop, exposure, named_identity
 from pgtrace.faults import Rule
 
 STOP_S: Final = 15.0
@@ -107,10 +107,12 @@ class Recorder:
         typed = conninfo.as_url(upstream, conninfo.read(upstream)) if isinstance(upstream, str) else None
         self._url = url or typed or _environment_url()
         self.listen = listen if isinstance(listen, Listen) else parse_listen(listen or "127.0.0.1:0")
-        self._wants_socket = listen is None and self.upstream.unix is not None
+        self._wants_socket = listen is None and not allow_others and bool(named_identity(self.upstream))
         self._socket_directory: str | None = None
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
+        self.served = Served.ALL
+        """Whom it serves, once it has been started."""
         self.tls = tls
         self.faults = tuple(faults)
         self.dial_first = dial_first
@@ -143,7 +145,7 @@ class Recorder:
 
     def _start(self) -> None:
         check_channel_binding(self.upstream, self.tls)
-        check_exposure(self.listen, self.upstream, self.allow_others)
+        self.served = exposure(self.listen, self.upstream, self.allow_others)
         check_loop(self.listen, self.upstream)
         if self._write is not None and os.path.lexists(self._write):
             raise OutputExists(self._write)
@@ -162,6 +164,7 @@ class Recorder:
             "temporary": self._temporary,
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
+            "served": self.served,
             "tls": dataclasses.asdict(self._with_certificate()),
             "dial_first": self.dial_first,
             "faults": [dataclasses.asdict(rule) for rule in self.faults],

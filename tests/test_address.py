@@ -10,7 +10,7 @@ import pytest
 
 from pgtrace.address import Host, Listen, parse_listen, parse_upstream
 from pgtrace.errors import AddressError
-from pgtrace.exposure import check_exposure, check_loop
+from pgtrace.exposure import check_loop
 
 LISTENS = [
     (":6433", Listen(("127.0.0.1", "::1"), 6433), ":6433"),
@@ -96,32 +96,6 @@ def test_what_means_nothing_is_told_without_the_password(text: str, reason: str)
         parse_upstream(text, {})
     assert reason in str(raised.value)
     assert "secret" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("listen", "upstream", "allowed"),
-    [
-        (":0", "db", True),
-        ("*:0", "db", False),
-        ("localhost:0", "db", True),
-        ("db.example:0", "db", False),
-        ("/run/pgtrace", "db", True),
-        ("/run/pgtrace", "/run/postgresql", True),
-        (":0", "/run/postgresql", False),
-        (":0", "db,/run/postgresql", False),
-        ("@pgtrace", "db", True),
-        ("@pgtrace", "/run/postgresql", False),
-    ],
-)
-@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux'")
-def test_nobody_is_lent_this_users_identity(listen: str, upstream: str, allowed: bool) -> None:
-    here, there = parse_listen(listen), parse_upstream(upstream, {})
-    check_exposure(here, there, allow_others=True)
-    if allowed:
-        check_exposure(here, there, allow_others=False)
-    else:
-        with pytest.raises(AddressError, match="--allow-others"):
-            check_exposure(here, there, allow_others=False)
 
 
 def test_an_upstream_that_is_the_listener(tmp_path: Path) -> None:

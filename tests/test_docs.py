@@ -234,7 +234,7 @@ def test_every_option_in_a_sentence_exists(page: Path) -> None:
     context = click.Context(root)
     commands = [root, *(root.get_command(context, name) for name in COMMANDS)]
     known = {option for command in commands if command for parameter in command.get_params(context) for option in parameter.opts}
-    known |= set(re.findall(r"--pgtrace-[a-z]+", (ROOT / "pgtrace" / "testing" / "pytest_plugin.py").read_text(encoding="utf-8")))
+    known |= set(re.findall(r"--pgtrace-[a-z-]+", (ROOT / "pgtrace" / "testing" / "pytest_plugin.py").read_text(encoding="utf-8")))
     found = re.findall(r"(?<![\w-])--[a-z][\w-]*", " ".join(spans(page.read_text(encoding="utf-8"))))
     assert set(found) <= known
 

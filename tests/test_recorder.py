@@ -355,6 +355,7 @@ def test_a_closed_stdout_is_harmless():
         "temporary": None,
         "rtt_ns": 0,
         "allow_others": False,
+        "served": "all",
         "redact": [],
         "row_bytes": None,
         "tls": {},

@@ -22,11 +22,14 @@ _LAST_ROUND_S = 10.0
 
 @click.command("demo", epilog="Example: pgtrace demo --rtt 5ms")
 @click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
+@options.allow_others
 @options.recording
 @options.explaining
 @click.option("--no-tui", is_flag=True, help="Do the work once and print the table; so it is without a terminal.")
 @options.words("What the recorder had to say, at the end.")
-def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool, verbose: bool) -> None:
+def command(
+    listen: str, allow_others: bool, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool, verbose: bool
+) -> None:
     """The same small work under several drivers, through pgtrace, on a throw-away PostgreSQL: live with a terminal, else a table."""
     from pgtrace.demo.scene import open_scene
 
@@ -37,6 +40,7 @@ def command(listen: str, write: Path | None, keep: int | None, rtt: int, no_tui:
     no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
     with open_scene(
         parse_listen(listen),
+        allow_others=allow_others,
         write=write,
         keep_bytes=keep,
         rtt_ns=rtt,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pgtrace.address import Listen, Upstream
+from pgtrace.address import Upstream
 from pgtrace.cli import INTERRUPTED, options, output, recording
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
@@ -24,7 +24,7 @@ _TURN_S = 0.1
 @options.upstream
 @options.recording
 @options.explaining
-@click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")
+@options.allow_others
 @click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before a driver is answered; reset the driver where that fails.")
 @click.option("--no-tui", is_flag=True, help="One line for each round trip on stdout; so it is without a terminal.")
 @options.words("What the recorder had to say, at the end.")
@@ -44,14 +44,14 @@ def command(
 ) -> None:
     """Stand between drivers and PostgreSQL, pass every byte on, and show what the drivers do.
 
-    LISTEN is :6433 unless said otherwise: loopback only. `*:6433`, `host:port`, `unix:/dir` and `:0` (any free port) are others.
+    LISTEN is :6433 unless said otherwise: loopback only. `*:6433`, `host:port`, `unix:/dir` and `:0` (any free port) are others. Where pgtrace proves its
+    identity to the server (a Unix socket, a client certificate) it is a private socket, and a port serves your own user alone, where the system tells.
     """
     tls = options.driver_tls()
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
-        recording.listening(listen, target, ":6433") as where,
         Recorder(
-            where,
+            recording.place(listen, target, ":6433", allow_others=allow_others),
             target,
             write=write,
             keep_bytes=keep,
@@ -66,7 +66,7 @@ def command(
         no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
         if no_tui:
             ctx.exit(_as_lines(recorder, target, environment, write, quiet=quiet, verbose=verbose))
-        _as_screen(recorder, where, target, environment, write)
+        _as_screen(recorder, target, environment, write)
         recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
 
@@ -81,7 +81,11 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
             output.tell(f"export {name}={value}")
     recording.warn_if_unreachable(target)
-    for line in (*recording.about_tls(recorder, target), *([] if quiet else recording.about_passwords(recorder))):
+    for line in (
+        *recording.about_others(recorder),
+        *recording.about_tls(recorder, target),
+        *([] if quiet else recording.about_passwords(recorder)),
+    ):
         output.tell(f"pgtrace: {line}")
     if quiet and write is not None:
         while not stop.wait(_TURN_S) and recorder.alive:
@@ -99,7 +103,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
     return INTERRUPTED
 
 
-def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
+def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
     from pgtrace.analysis.trace import Trace
     from pgtrace.probe import probe
     from pgtrace.tui.app import run_app
@@ -112,13 +116,13 @@ def _as_screen(recorder: Recorder, where: Listen, target: Upstream, environment:
         warning = str(error)
     named = environment or {name: os.environ[name] for name in ("PGUSER", "PGDATABASE") if os.environ.get(name)}
     source = Source(
-        listener=f":{recorder.port}" if where.unix is None and where.port == 0 else where.display,
+        listener=f":{recorder.port}" if recorder.listen.unix is None and recorder.listen.port == 0 else recorder.listen.display,
         upstream=target.display,
         live=True,
         addresses=tuple(recorder.addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
-        notes=(*recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
+        notes=(*recording.about_others(recorder), *recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
         temporary=write is None,
         unsaved=write is None,
         **options.explained_on(environment.get("DATABASE_URL", "")),

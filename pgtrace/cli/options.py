@@ -212,6 +212,11 @@ def left_out() -> LeftOut:
     return {"redact": in_context("redact", ()), "max_row_bytes": in_context("max_row_bytes", None)}
 
 
+def allow_others(command: F) -> F:
+    """Whom to serve."""
+    return click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")(command)
+
+
 def upstream(command: F) -> F:
     """Where PostgreSQL is."""
     return click.option(

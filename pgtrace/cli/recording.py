@@ -1,22 +1,21 @@
 """What `listen`, `run` and `demo` have in common: a recorder started from options, and a trace that follows its capture.
 
-Where the upstream is a Unix socket, the server takes whoever connects for this user: without a LISTEN the recorder then listens on a socket in a private
-directory of its own.
+Where the upstream leg proves who pgtrace is (a Unix socket, a client certificate), the server takes whoever connects for this user: without a LISTEN the
+recorder then listens on a socket in a private directory of its own.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgtrace.address import DEFAULT_LISTEN_PORT, Listen, Upstream, parse_listen, parse_upstream
+from pgtrace.address import Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
+from pgtrace.exposure import about, named_identity
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
 
@@ -41,17 +40,11 @@ def upstream_for(
         yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 
 
-@contextmanager
-def listening(text: str | None, upstream: Upstream, default: str) -> Iterator[Listen]:
-    """Where to listen: what was asked for, the default, or a private socket before a Unix-socket upstream."""
-    if text is not None or upstream.unix is None:
-        yield parse_listen(text if text is not None else default)
-        return
-    directory = tempfile.mkdtemp(prefix="pgtrace-")
-    try:
-        yield parse_listen(f"unix:{directory}", DEFAULT_LISTEN_PORT)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def place(text: str | None, upstream: Upstream, default: str, *, allow_others: bool) -> Listen | None:
+    """Where to listen: what was asked for, else the default; None, for a private socket of the recorder's own, before an identity that would be lent."""
+    if text is None and named_identity(upstream) and not allow_others:
+        return None
+    return parse_listen(text if text is not None else default)
 
 
 def warn_if_unreachable(upstream: Upstream) -> None:
@@ -65,6 +58,11 @@ def warn_if_unreachable(upstream: Upstream) -> None:
 def connect_hint(recorder: Recorder, upstream: Upstream) -> str:
     """One line: where pgtrace listens and where that leads."""
     return f"pgtrace: {', '.join(recorder.addresses)} -> {upstream.display}"
+
+
+def about_others(recorder: Recorder) -> list[str]:
+    """Who is not served, or not with the client certificate, where that is not everybody who can connect."""
+    return [line for line in [about(recorder.served, recorder.upstream)] if line]
 
 
 def about_tls(recorder: Recorder, upstream: Upstream) -> list[str]:

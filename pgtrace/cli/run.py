@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgtrace import environment, masking
-from pgtrace.address import Upstream, parse_listen
+from pgtrace.address import Upstream
 from pgtrace.cli import budgets, options, output, recording
 from pgtrace.conninfo import Address
 from pgtrace.errors import ProgramError
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 )
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
 @options.upstream
+@click.option(
+    "--listen",
+    metavar="LISTEN",
+    help="Where the program is led to: `127.0.0.1:0` for a driver without Unix sockets. Without: a port, or a private socket where one is safer.",
+)
+@options.allow_others
 @options.recording
 @click.option(
     "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
@@ -49,6 +55,8 @@ def command(
     ctx: click.Context,
     arguments: tuple[str, ...],
     upstream: Address | str | None,
+    listen: str | None,
+    allow_others: bool,
     write: Path | None,
     keep: int | None,
     rtt: int,
@@ -73,18 +81,29 @@ def command(
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
-        with tempfile.TemporaryDirectory(prefix="pgtrace-") as private:
-            where = parse_listen(f"unix:{private}" if target.unix is not None else "127.0.0.1:0")
-            with Recorder(
-                where, target, write=write, keep_bytes=keep, rtt_ns=rtt, tls=driver_tls, faults=options.faults(), **options.left_out()
-            ) as recorder:
-                tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
-                variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
-                environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
-                began_s = time.monotonic()
-                code = _run(arguments, variables)
-                title, took_s = " ".join(masking.arguments(arguments)), time.monotonic() - began_s
-                kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
+        with (
+            tempfile.TemporaryDirectory(prefix="pgtrace-") as private,
+            Recorder(
+                recording.place(listen, target, "127.0.0.1:0", allow_others=allow_others),
+                target,
+                write=write,
+                keep_bytes=keep,
+                rtt_ns=rtt,
+                allow_others=allow_others,
+                tls=driver_tls,
+                faults=options.faults(),
+                **options.left_out(),
+            ) as recorder,
+        ):
+            for line in [] if quiet else recording.about_others(recorder):
+                output.tell(f"pgtrace: {line}")
+            tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
+            variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
+            environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
+            began_s = time.monotonic()
+            code = _run(arguments, variables)
+            title, took_s = " ".join(masking.arguments(arguments)), time.monotonic() - began_s
+            kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
     recording.written(write, quiet)
     ctx.exit(code or (0 if kept else 1))
 

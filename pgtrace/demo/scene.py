@@ -52,6 +52,7 @@ class Scene:
 def open_scene(
     listen: Listen,
     *,
+    allow_others: bool = False,
     write: Path | None = None,
     keep_bytes: int | None = None,
     rtt_ns: int = 0,
@@ -70,10 +71,11 @@ def open_scene(
         on_progress("starting PostgreSQL")
         with EmbeddedServer() as server:
             prepare(server)
-            upstream = parse_upstream(f"{server.host}:{server.port}", {})
+            upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
             with Recorder(
                 listen,
                 upstream,
+                allow_others=allow_others,
                 write=write,
                 keep_bytes=keep_bytes,
                 rtt_ns=rtt_ns,

@@ -27,6 +27,7 @@ from pgtrace.address import Listen, Upstream
 from pgtrace.capture.record import End, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
+from pgtrace.exposure import Served
 from pgtrace.faults import Rule
 from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.scribe import Scribe, Writer
@@ -51,6 +52,7 @@ class Process:
         self.tls = DriverTls(**settings["tls"])
         self.rtt_ns = int(settings["rtt_ns"])
         self.allow_others = bool(settings["allow_others"])
+        self.served = Served(settings["served"])
         self.dial_first = bool(settings["dial_first"])
         self.faults = [Rule(**rule) for rule in settings["faults"]]
         self.path = Path(settings["path"])
@@ -95,6 +97,7 @@ class Process:
             tls=self.tls,
             rtt_ns=self.rtt_ns,
             allow_others=self.allow_others,
+            served=self.served,
             faults=self.faults,
             dial_first=self.dial_first,
         )

@@ -2,10 +2,9 @@
 
 The loop's part is one append to a queue, for a Unix socket after one getsockopt(SO_PEERCRED). The rest is the thread's, on Linux; elsewhere nobody is asked.
 
-- TCP: the kernel is asked (netlink, sock_diag(7)) for the socket whose addresses are the connection's turned round, which is the driver's own end, and says
+- TCP: the kernel is asked (sockets.py) for the socket whose addresses are the connection's turned round, which is the driver's own end, and says
   its inode; the process that has `socket:[inode]` among its /proc/<pid>/fd is the one. Only addresses of this host are looked for, and only processes whose
   descriptors may be read: those of the recorder's user, or all for root. An inherited descriptor belongs to the youngest process that has it.
-  (/proc/net/tcp says the same, for all sockets of the host in one text: looking up 300 connections of one process in it took 70 ms of CPU, asking takes 7.)
 - All that wait are looked for at once: processes found before, then all others from the youngest, until nobody is missing. So a thousand connections of one
   process cost a few walks through its descriptors.
 - What it may cost: LINKS descriptors in one look, a tenth of one processor over time (after each look the thread rests nine times as long), WAITING
@@ -28,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pgtrace.capture.peer import Process
+from pgtrace.proxy.sockets import Kernel
 
 WAITING: Final = 1000
 LINKS: Final = 20_000
@@ -39,18 +39,6 @@ REST_S: Final = 0.2
 REST_SHARE: Final = 9.0
 _CREDENTIALS: Final = struct.Struct("iII")
 _NAME_BYTES: Final = 256
-_SOCK_DIAG: Final = 4
-_BY_FAMILY: Final = 20
-_REQUEST: Final = 1
-_ALL_STATES: Final = 0xFFFFFFFF
-_ANY: Final = b"\xff" * 8
-"""The cookie of whichever socket it is."""
-_ASK: Final = struct.Struct("=IHHIIBBxxI4s16s16s4x8s")
-"""nlmsghdr (length, type, flags, sequence, port), inet_diag_req_v2 (family, protocol, states), inet_diag_sockid (ports, addresses, interface, cookie)."""
-_ANSWER: Final = struct.Struct("=16x4x4s16x16x4x8x16xI")
-"""Of nlmsghdr and inet_diag_msg: the ports, and the inode behind expires, rqueue, wqueue and uid."""
-_ANSWER_BYTES: Final = 4096
-_ANSWER_S: Final = 1.0
 
 
 class Peer(NamedTuple):
@@ -130,22 +118,9 @@ def look(peers: Sequence[Peer], known: Iterable[int]) -> Found:
 
 def _inodes(peers: Sequence[Peer]) -> dict[str, int]:
     """The inodes of the TCP sockets, with their connections."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
-        kernel.settimeout(_ANSWER_S)
-        found = {_inode(kernel, *peer.ends): peer.connection for peer in peers if peer.ends is not None}
-    found.pop("0", None)
-    return found
-
-
-def _inode(kernel: socket.socket, near: tuple[str, int], far: tuple[str, int]) -> str:
-    """Of the TCP socket between these two addresses, the end that is the first one's; 0 where there is none (any more)."""
-    family = socket.AF_INET6 if ":" in near[0] else socket.AF_INET
-    local, remote = (socket.inet_pton(family, host.partition("%")[0]) for host, _ in (near, far))
-    ports = struct.pack(">HH", near[1], far[1])
-    kernel.send(_ASK.pack(_ASK.size, _BY_FAMILY, _REQUEST, 0, 0, family, socket.IPPROTO_TCP, _ALL_STATES, ports, local, remote, _ANY))
-    answer = kernel.recv(_ANSWER_BYTES)
-    found, inode = _ANSWER.unpack_from(answer) if len(answer) >= _ANSWER.size else (b"", 0)
-    return str(inode if found == ports else 0)
+    with Kernel() as kernel:
+        found = {peer.connection: kernel.tcp_socket(*peer.ends) for peer in peers if peer.ends is not None}
+    return {str(one.inode): connection for connection, one in found.items() if one is not None and one.inode}
 
 
 def _owners(inodes: set[str], known: Iterable[int]) -> Iterator[tuple[str, int]]:

@@ -58,6 +58,9 @@ def unencrypted_data(request: int) -> Refusal:
 FULL: Final = Refusal(
     "53300", "too many connections", "The recorder has as many open files as it may.", "Raise the limit on open files (ulimit -n)."
 )
+NOT_YOURS: Final = Refusal(
+    "28000", "this port is for connections of the user who started pgtrace", "The server would take you for that user."
+)
 
 
 def no_upstream(upstream: str, detail: str) -> Refusal:

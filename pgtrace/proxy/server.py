@@ -15,7 +15,6 @@ import errno
 import os
 import resource
 import socket
-import ssl
 import stat
 import sys
 import time
@@ -29,7 +28,9 @@ from pgtrace.capture import peer as peer_fact
 from pgtrace.capture.record import Fact, Mark, Open, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import ListenError, UpstreamError
+from pgtrace.exposure import Served
 from pgtrace.faults import Rule
+from pgtrace.proxy.admission import Door
 from pgtrace.proxy.book import Book
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
@@ -39,7 +40,7 @@ from pgtrace.proxy.peers import Found, Peers
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.startup import Reception
 from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.tls import DriverSide, upstream_context
+from pgtrace.proxy.tls import DriverSide
 from pgtrace.proxy.upstream import Endpoint
 
 BACKLOG: Final = 4096
@@ -61,6 +62,7 @@ class Server:
         tls: DriverTls,
         rtt_ns: int = 0,
         allow_others: bool = False,
+        served: Served = Served.ALL,
         faults: Sequence[Rule] = (),
         dial_first: bool = False,
         startup_timeout_s: float = 60.0,
@@ -68,7 +70,7 @@ class Server:
         """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
         self.upstream = upstream
-        self.context: ssl.SSLContext | None = upstream_context(upstream)
+        self.door = Door(served, upstream)
         self.passes_tls = tls.mode == "pass"
         self.driver_side = DriverSide(tls) if tls.mode == "end" else None
         self.dials_first = dial_first
@@ -100,7 +102,14 @@ class Server:
         """Listen; ListenError where that is not possible."""
         loop = asyncio.get_running_loop()
         self._peers = Peers(lambda found: loop.call_soon_threadsafe(self._peers_found, found))
-        for sock in self._unix_socket() if self.listen.unix is not None else self._tcp_sockets():
+        sockets = self._unix_socket() if self.listen.unix is not None else self._tcp_sockets()
+        try:
+            self.door.open(self.listen.display, [sock.getsockname()[0] for sock in sockets if sock.family != socket.AF_UNIX])
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        for sock in sockets:
             if sock.family == socket.AF_UNIX:
                 self._servers.append(await loop.create_unix_server(lambda: Reception(self), sock=sock, backlog=BACKLOG))
             else:
@@ -117,6 +126,7 @@ class Server:
             server.close()
         self._servers = []
         self._peers.stop()
+        self.door.close()
         if self._own_socket is not None:
             path, inode = self._own_socket
             self._own_socket = None

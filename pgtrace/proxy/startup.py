@@ -7,7 +7,8 @@ in the path; the upstream's side is greeting.py. The rules are PostgreSQL's own 
 - A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
   it came, and answered by the server. A driver that begins a TLS handshake at once speaks TLS with the server itself, where it does not end here.
 - No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
-  No descriptors left for another session: the same with 53300, CancelRequests excepted. Everything else is closed. With --dial-first there is an upstream
+  No descriptors left for another session: the same with 53300, CancelRequests excepted. A driver of another user, where it is not served (admission.py): the
+  same with 28000, and the upstream never hears of it. Everything else is closed. With --dial-first there is an upstream
   before anything is answered, or the driver is reset. Once a byte of the server was forwarded nothing of ours is ever sent.
 - Until the start-up is whole it is the driver who keeps everybody waiting: after `startup_timeout_s` it is closed without a word, as the server does it after
   authentication_timeout. From there on the server watches the time itself, however long a login takes.
@@ -21,7 +22,6 @@ legs (relay.py), nothing is left here but the Narrow, which goes when the login 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from time import monotonic_ns
@@ -34,6 +34,7 @@ from pgtrace.framing import NO_PACKET, TLS_HELLO, first_packet
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import refusals
+from pgtrace.proxy.admission import Door, Terms
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.encryption import Encrypted, HandshakeError, end_tls
@@ -55,7 +56,7 @@ class Service(Protocol):
     """What a session's beginning asks of the server it belongs to."""
 
     upstream: Upstream
-    context: ssl.SSLContext | None
+    door: Door
     passes_tls: bool
     driver_side: DriverSide | None
     dials_first: bool
@@ -119,6 +120,7 @@ class Reception(asyncio.Protocol):
     def __init__(self, server: Service) -> None:
         self.server = server
         self.session: Session
+        self._terms: Terms
         self._narrow = Narrow(self)
         self._state = State.HELD
         self._unrecorded = b""  # read in a state that does not record
@@ -136,13 +138,16 @@ class Reception(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.session = self.server.open_session(transport)
+        self._terms = self.server.door.terms(transport)
+        if self._terms.refusal is not None:
+            self.fact("refused", self._terms.refusal.message)
         self.session.frontend.attach(transport)
         self._narrow.stand_before(self._transport)
         self._clock = self.session.loop.call_later(self.server.startup_timeout_s, self._too_slow)
         wait_s = self.session.faults.begin(self._ignore) if self.session.faults is not None else 0.0
         if self._state is not State.HELD:  # a fault has struck
             return
-        if wait_s or self.server.dials_first:
+        if wait_s or self._dials_first:
             self._do(lambda: self._prepare(wait_s))
         else:
             self._enter(State.READING)
@@ -238,10 +243,15 @@ class Reception(asyncio.Protocol):
         if self._state is not State.OVER:
             self._enter(State.DEAF)
 
+    @property
+    def _dials_first(self) -> bool:
+        """Whether the upstream is to take the connection before the driver is answered."""
+        return self.server.dials_first and self._terms.refusal is None
+
     async def _prepare(self, wait_s: float) -> None:
         """What the driver has to wait for before it is answered anything."""
         until_s = self.session.loop.time() + wait_s
-        if self.server.dials_first:
+        if self._dials_first:
             try:
                 self._dialled = await dial(self.server.upstream)
             except UpstreamError as error:  # as if nobody listened
@@ -364,6 +374,9 @@ class Reception(asyncio.Protocol):
 
     async def _open(self) -> None:
         """Open the upstream leg; whatever happens ends here."""
+        if self._terms.refusal is not None:
+            self._no_upstream(self._terms.refusal)
+            return
         if self._code != codes.CANCEL_REQUEST_CODE and self.server.is_full:
             self.fact("refused", refusals.FULL.message)
             self._no_upstream(refusals.FULL)
@@ -397,7 +410,7 @@ class Reception(asyncio.Protocol):
             return session.backend.delayed
 
         dialled, self._dialled = self._dialled, None
-        opened = await open_leg(server.upstream, server.context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
+        opened = await open_leg(server.upstream, self._terms.context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
         side = server.driver_side if self._encrypted is not None else None
         greetings[-1].opened(opened, side.certificate if side is not None else None)
         return opened

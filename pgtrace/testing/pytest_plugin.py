@@ -33,11 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--pgtrace-upstream", metavar="ADDR", help="PostgreSQL: db:5432, a URL, or `embedded`; default: PGHOST ..., else embedded."
     )
+    group.addoption("--pgtrace-listen", metavar="LISTEN", help="Where drivers are led to: 127.0.0.1:0, for those without Unix sockets.")
+    group.addoption("--pgtrace-allow-others", action="store_true", help="Let others connect where the server would take them for you.")
     group.addoption("--pgtrace-rtt", metavar="DURATION", help="Add network delay, half each way: 20ms.")
     group.addoption("--pgtrace-captures", metavar="DIR", help="Keep the captures there; without it only where a test failed.")
     group.addoption("--pgtrace-update", action="store_true", help="Write golden captures anew instead of comparing with them.")
     group.addoption("--pgtrace-costs", action="store_true", help="List what each test cost (-v does it too).")
     parser.addini("pgtrace_upstream", "PostgreSQL, as --pgtrace-upstream.")
+    parser.addini("pgtrace_listen", "Where drivers are led to, as --pgtrace-listen.")
     parser.addini("pgtrace_rtt", "Network delay to add, as --pgtrace-rtt.")
     parser.addini("pgtrace_env", "Variables with a connection URL that shall lead to pgtrace from the start: DATABASE_URL.", type="args")
 
@@ -170,6 +173,8 @@ def _suite(config: pytest.Config) -> Suite:
         said = config.known_args_namespace
         settings = Settings(
             upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
+            listen=said.pgtrace_listen or config.getini("pgtrace_listen") or None,
+            allow_others=said.pgtrace_allow_others,
             rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
             env=tuple(config.getini("pgtrace_env")),
             captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,

@@ -42,6 +42,8 @@ class Settings:
     """What the command line and the configuration say."""
 
     upstream: str | None = None
+    listen: str | None = None
+    allow_others: bool = False
     rtt: str | None = None
     env: tuple[str, ...] = ()
     captures: Path | None = None
@@ -188,8 +190,12 @@ class Suite:
         if settings.captures is not None:
             settings.captures.mkdir(parents=True, exist_ok=True)
             name = "-".join(part for part in (time.strftime("%Y%m%d-%H%M%S"), settings.worker, str(os.getpid())) if part)
-            return Recorder(None, upstream, url=url, write=settings.captures / f"{name}.pgtrace", rtt=settings.rtt)
-        return Recorder(None, upstream, url=url, write=self.directory / "capture", keep_bytes=DEFAULT_KEEP_BYTES, rtt=settings.rtt)
+            write, keep_bytes = settings.captures / f"{name}.pgtrace", None
+        else:
+            write, keep_bytes = self.directory / "capture", DEFAULT_KEEP_BYTES
+        return Recorder(
+            settings.listen, upstream, url=url, write=write, keep_bytes=keep_bytes, rtt=settings.rtt, allow_others=settings.allow_others
+        )
 
     def _upstream(self, opened: ExitStack) -> tuple[Upstream, str | None]:
         """Where PostgreSQL is, and the URL whose user, password and database the tests are given."""

@@ -49,7 +49,7 @@ WRONG_USES = [
     ("listen unix:/" + 110 * "x", USAGE, "use a shorter directory"),
     ("listen a..b:6433 --allow-others", USAGE, "'a..b': no host name"),
     ("listen *:0 --upstream {there}", USAGE, "listen on loopback or say --allow-others"),
-    ("listen 127.0.0.1:0 --upstream /run", USAGE, "listen on a socket .* or say --allow-others"),
+    ("listen *:0 --upstream /run", USAGE, "listen on loopback or say --allow-others"),
     ("listen 127.0.0.1:6433 --upstream 127.0.0.1:6433", USAGE, "choose another LISTEN or UPSTREAM"),
     ("listen :6433 --upstream localhost:6433", USAGE, "choose another LISTEN or UPSTREAM"),
     ("run --upstream db:0 -- true", USAGE, "'0' is no port: a number from 1 to 65535"),

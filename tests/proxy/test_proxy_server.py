@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
+import sys
 
 import pytest
 from upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, stream, wait_for_end
 
 from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.record import Open
-from pgtrace.errors import AddressError, ListenError
+from pgtrace.errors import ListenError
+from pgtrace.exposure import Served
 from pgtrace.protocol.codes import BACKEND
+from pgtrace.proxy import admission
 from pgtrace.recorder import Recorder
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
@@ -85,12 +89,40 @@ def test_a_socket_that_took_our_place_is_left_alone(directory):
     assert path.read_text() == "another's"
 
 
-def test_tcp_before_a_unix_socket_needs_to_be_allowed(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="who may connect is told by Linux alone")
+@pytest.mark.parametrize("listen", [Listen(("127.0.0.1",), 0), Listen(("::1",), 0), Listen((), 6433, "@pgtrace-test-own")])
+@pytest.mark.parametrize("dial_first", [False, True])
+def test_a_port_before_a_unix_socket_serves_its_own_user(tmp_path, listen, dial_first):
+    """Others are refused: tests/live/test_door.py."""
     upstream = Upstream((Host(str(tmp_path), unix=str(tmp_path)),))
-    with pytest.raises(AddressError, match="--allow-others"):
-        Recorder(Listen(("127.0.0.1",), 0), upstream).start()
-    with recording(upstream, Listen(("127.0.0.1",), 0), allow_others=True) as recorder:
-        assert recorder.port
+    with (
+        Scripted(echo, str(tmp_path / ".s.PGSQL.5432")),
+        recording(upstream, listen, dial_first=dial_first) as recorder,
+        connect(recorder) as driver,
+    ):
+        assert recorder.served is Served.OWN
+        log_in(driver)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who may connect is told by Linux alone")
+def test_a_system_that_does_not_tell_whose_a_connection_is_gets_no_port(monkeypatch):
+    """As one without sock_diag, or with a user that cannot be told from others."""
+    monkeypatch.setattr(admission.Owners, "is_ours", lambda *_: False)
+    door = admission.Door(Served.OWN, Upstream((Host("/run", unix="/run"),)))
+    with (
+        contextlib.closing(door),
+        pytest.raises(ListenError, match=r"cannot listen on :6433: this system does not say whose a connection is: .*--allow-others"),
+    ):
+        door.open(":6433", ["127.0.0.1", "::1"])
+
+
+def test_who_cannot_be_told_from_others_in_a_user_namespace():
+    whole, one, two = "0 0 4294967295\n", "0 1000 1\n", "0 1000 1\n1 100000 65535\n"
+    assert [admission.is_shared(uid, "65534\n", text) for uid in (0, 65534) for text in (whole, one, two)] == [False] * 3 + [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_an_address_this_machine_does_not_have():

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pgtrace.address import Host, Listen, Upstream
+from pgtrace.address import Host, Listen, Upstream, bound_path
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
@@ -162,7 +162,7 @@ def connect(recorder: Recorder) -> socket.socket:
     """A driver's socket before the recorder."""
     if recorder.listen.unix is not None:
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(recorder.addresses[0].removeprefix("unix:"))
+        sock.connect(bound_path(recorder.addresses[0].removeprefix("unix:")))
     else:
         sock = socket.create_connection((recorder.host, recorder.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

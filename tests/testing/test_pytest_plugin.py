@@ -584,6 +584,20 @@ def test_it(pgtrace):
     assert list(project.temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "host"), [((), "/"), (("--pgtrace-listen", "127.0.0.1:0"), "127.0.0.1"), (("--pgtrace-allow-others",), "127.0.0.1")]
+)
+def test_where_it_listens_before_a_socket(project, server, options, host):
+    project.write(f"""
+def test_it(pgtrace):
+    assert pgtrace.host.startswith({host!r})
+    with psycopg.connect(pgtrace.url(user="postgres", password={server.password!r})):
+        pass
+""")
+    upstream = f"{server.socket_directory}:{server.port}"
+    project.run("--pgtrace-upstream", upstream, *options, upstream=False).assert_outcomes(passed=1)
+
+
 def test_a_throw_away_server(project):
     project.write("""
 def test_it(pgtrace, pgtrace_postgres):

@@ -1,0 +1,144 @@
+"""Whose a driver's connection is, and what follows from that, decided before anything is done for it.
+
+exposure.py says whom a listener serves; where that is not everybody, the kernel is asked about each connection, once, when it is accepted:
+
+- An abstract Unix socket: SO_PEERCRED, the peer's user when it connected.
+- TCP: the other end is a socket of this host, which the kernel finds by the two addresses turned round (sockets.py), and whose user it knows. The
+  answer counts only if a process holds that socket and both ends are connected: the other one in the answer, our own one after it. While our own end
+  is connected the two addresses can belong to no other pair, so nobody can be taken for somebody who uses the same port next.
+- Everything else is somebody else's: another host's connection, another network namespace's, one whose addresses were translated on the way, one that
+  was closed before it was looked at, one the kernel does not answer for. So it fails closed.
+
+In a user namespace the users it does not have all appear as the overflow uid (user_namespaces(7)). Where pgtrace itself runs as that uid, its own
+connections cannot be told from theirs, and none counts as its own.
+
+A listener that serves its own user alone is tried before it is opened, with a connection of ours: a system that gives no answer is found out then, not
+when a driver is refused. One look takes 8 us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import socket
+import ssl
+import struct
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from pgtrace.address import Upstream
+from pgtrace.errors import ListenError
+from pgtrace.exposure import Served
+from pgtrace.proxy.refusals import NOT_YOURS, Refusal
+from pgtrace.proxy.sockets import Kernel
+from pgtrace.proxy.tls import upstream_context
+
+_CREDENTIALS: Final = struct.Struct("iII")
+_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT = 1, 4, 5, 8
+_THEIRS: Final = frozenset({_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2})
+"""States of an end that is connected: we have not closed ours."""
+_OURS: Final = frozenset({_ESTABLISHED, _CLOSE_WAIT})
+_EVERY_UID: Final = 0xFFFFFFFF
+
+
+class Terms(NamedTuple):
+    """How one driver is served."""
+
+    context: ssl.SSLContext | None
+    """What its upstream leg is encrypted with, None where it never is."""
+    refusal: Refusal | None = None
+    """Why it is not served at all; it gets that to read."""
+
+
+class Door:
+    """Which terms a driver of this listener gets."""
+
+    def __init__(self, served: Served, upstream: Upstream) -> None:
+        """AddressError where the TLS settings of the upstream leg cannot be used."""
+        self._served = served
+        self._for_own = self._for_others = Terms(upstream_context(upstream))
+        if served is Served.OWN:
+            self._for_others = Terms(None, NOT_YOURS)
+        elif served is Served.OWN_GET_CERTIFICATE:
+            self._for_others = Terms(upstream_context(dataclasses.replace(upstream, sslcert=None, sslkey=None)))
+        self._owners: Owners | None = None
+
+    def open(self, display: str, hosts: Iterable[str]) -> None:
+        """Before drivers come to the listener of that name, on these addresses. Raises ListenError where nobody could be told from others."""
+        if self._served is Served.ALL:
+            return
+        try:
+            self._owners = Owners()
+        except OSError:
+            pass
+        if self._served is Served.OWN and not (self._owners is not None and all(map(self._owners.works_on, hosts))):
+            raise ListenError(
+                display, "this system does not say whose a connection is: listen on a socket (unix:/dir) or say --allow-others"
+            )
+
+    def terms(self, transport: asyncio.BaseTransport) -> Terms:
+        """What the driver that has just connected gets."""
+        if self._served is Served.ALL:
+            return self._for_own
+        sock, peer, own = (transport.get_extra_info(name) for name in ("socket", "peername", "sockname"))
+        return self._for_own if self._owners is not None and self._owners.is_ours(sock, peer, own) else self._for_others
+
+    def close(self) -> None:
+        """No more drivers will come."""
+        if self._owners is not None:
+            self._owners.close()
+
+
+class Owners:
+    """Tells connections of this process's own user from all others. OSError where this system cannot tell."""
+
+    def __init__(self) -> None:
+        self._uid = os.geteuid()
+        self._kernel = Kernel()
+        self._can_tell = not is_shared(self._uid, _read("/proc/sys/kernel/overflowuid"), _read("/proc/self/uid_map"))
+
+    def is_ours(self, sock: Any, peer: Any, own: Any) -> bool:
+        """Whether this accepted connection is one of our own user's; False too where that cannot be told. `peer` and `own` are its addresses."""
+        if not self._can_tell:
+            return False
+        try:
+            if sock.family == socket.AF_UNIX:
+                pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+                return bool(pid) and uid == self._uid
+            theirs = self._kernel.tcp_socket(peer[:2], own[:2])
+            return (
+                theirs is not None
+                and theirs.uid == self._uid
+                and theirs.inode != 0
+                and theirs.state in _THEIRS
+                and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _OURS
+            )
+        except (OSError, ValueError, TypeError, IndexError, struct.error):
+            return False
+
+    def works_on(self, host: str) -> bool:
+        """Whether a connection of our own to that address is found to be ours."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            with socket.create_server((host, 0), family=family) as listener, socket.socket(family) as trial:
+                trial.connect(listener.getsockname())
+                accepted, peer = listener.accept()
+                with accepted:
+                    return self.is_ours(accepted, peer, accepted.getsockname())
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Nobody will be asked about any more."""
+        self._kernel.close()
+
+
+def is_shared(uid: int, overflow_uid: str, uid_map: str) -> bool:
+    """Whether users without a number in this user namespace appear under this uid, too, going by these files' texts."""
+    return uid == int(overflow_uid) and sum(int(line.split()[2]) for line in uid_map.splitlines()) < _EVERY_UID
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
