@@ -5,10 +5,11 @@
     10  F Parse s1 SELECT $1 | Bind - s1 params=42 | Execute - | Sync
     12  B ParseComplete | BindComplete | DataRow 42 ×3 | CommandComplete SELECT 3 | ReadyForQuery I
 
-A line is `[ms] [cN] F|B message [| message ...]`; ms is the time of the read (else 1 ms after the line before), cN the connection (else c1). `-` is the empty
-name, NULL is NULL, `''` an empty value, ` ×3` the same message three times. Other lines: `mark begin|end NAME`, `gap BYTES` (of all connections, or of one:
-`c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 opaque F|B BYTES`, `c1 fact KEY VALUE`, `c1 raw F|B HEX`, `end`. A connection that does not begin with a start-up
-packet gets a plain start-up (1 set-up round trip of no time) before its first line.
+A line is `[ms] [cN] F|B message [| message ...]`; ms is the time of the read (else 1 ms after the line before), cN the connection (else c1). `-` is the
+empty name, NULL is NULL, `''` an empty value, ` ×3` the same message three times. Other lines: `mark begin|end NAME`, `gap BYTES` (of all connections, or
+of one: `c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 ends F|B|pgtrace FIN|RST|...` (a direction), `c1 opaque F|B BYTES`, `c1 fact KEY VALUE`,
+`c1 raw F|B HEX`, `end`. A connection that does not begin with a start-up packet gets a plain start-up (1 set-up round trip of no time) before its first
+line.
 
 play() feeds connection 1 to a Session; records() and write() make a capture of the script with the real writer. Nothing is mocked: messages are built by
 their own classes.
@@ -43,6 +44,7 @@ PLAIN_START = (
     (FRONTEND, "StartupMessage user=app database=shop"),
     (BACKEND, "AuthenticationOk | ParameterStatus server_version 18.1 | BackendKeyData {number} 7777 | ReadyForQuery I"),
 )
+SIDES = ("F", "B", "pgtrace")
 _UNTYPED = ("StartupMessage", "SSLRequest", "GSSENCRequest", "CancelRequest")
 _TIMES = re.compile(r" ×(\d+)$")
 
@@ -255,7 +257,10 @@ def records(script: str) -> Iterator[Record]:
             side = "FB".index(verb)
             yield data(number, side, wire(side, rest))
         elif verb == "close":
-            yield record.Close(time_ns, number, ("F", "B", "pgtrace").index(rest), "FIN")
+            yield record.Close(time_ns, number, SIDES.index(rest), "FIN")
+        elif verb == "ends":
+            who, how = rest.split()
+            yield record.Ended(time_ns, number, SIDES.index(who), how)
         elif verb == "fact":
             key, _, value = rest.partition(" ")
             yield record.Fact(time_ns, number, key, value)
@@ -345,6 +350,8 @@ def play(script: str) -> tuple[Session, Heard]:
             session.gap(one.time_ns)
         elif isinstance(one, record.Close):
             session.close(one.time_ns)
+        elif isinstance(one, record.Ended):
+            session.ended(one.side, one.how, one.time_ns)
         elif isinstance(one, record.Opaque):
             session.opaque(one.side, one.time_ns, one.length)
     return session, heard

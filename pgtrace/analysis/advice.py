@@ -152,6 +152,8 @@ class Advice:
         shape = rows.shape_at(entry.shape)
         if shape.kind is RowKind.SETUP:
             track.setup += 1
+        elif shape.kind is RowKind.CLOSED and (track.connection.closed_ns is None or track.connection.sent_on):
+            pass  # its driver has not noticed, or did so by what it sent
         elif shape.kind is RowKind.CLOSED or shape.flight == _TERMINATE:
             self._end(track)
         elif shape.uncertain or entry.is_open:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pgtrace.analysis import drivers, layers, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.ends import UNKNOWN, End, told
 from pgtrace.analysis.habits import Habits
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
@@ -57,11 +58,50 @@ class Connection(Observer):
     """One connection: identity, counters, rows."""
 
     __slots__ = (
-        "_application_name", "_began", "_closed_before", "_counters", "_habits", "_identity", "_kind",
-        "_latest", "_left", "_marks", "_meanings", "_streamed", "_trace",
-        "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "facts", "file", "index", "joined", "last_ns",
-        "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "server_version", "session",
-        "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
+        "_application_name",
+        "_began",
+        "_closed_before",
+        "_counters",
+        "_end_row",
+        "_habits",
+        "_identity",
+        "_kind",
+        "_latest",
+        "_left",
+        "_marks",
+        "_meanings",
+        "_streamed",
+        "_trace",
+        "_unsettled",
+        "authentication",
+        "backend_pid",
+        "cancels",
+        "client",
+        "closed_by",
+        "closed_ns",
+        "copies",
+        "ends",
+        "facts",
+        "fatal",
+        "file",
+        "index",
+        "joined",
+        "last_ns",
+        "listener",
+        "number",
+        "opened_ns",
+        "parameters",
+        "position",
+        "protocol",
+        "protocol_requested",
+        "sent_on",
+        "server_version",
+        "session",
+        "statements",
+        "terminated",
+        "transaction_status",
+        "unrecognized_options",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
@@ -79,6 +119,12 @@ class Connection(Observer):
         self.closed_ns: int | None = None
         self.closed_by = ""
         """`driver`, `server` or `pgtrace`: which side was first to end it."""
+        self.ends: tuple[End, ...] = ()
+        """The ends of its directions, in their order; none where nobody saw them."""
+        self.sent_on = False
+        """Whether the driver still sent something after the first of them."""
+        self.fatal = ""
+        """SQLSTATE of the FATAL error that the server sent, if any."""
         self.terminated = False
         """Whether the driver said that it leaves."""
         self.last_ns = 0
@@ -115,6 +161,10 @@ class Connection(Observer):
         self.copies = Copies(trace.may_log)
         """What its CopyData holds, at every row."""
         self._streamed = 0  # CopyData of a stream that have joined the latest row
+        self._end_row: tuple[int, int] | None = None
+        """The place of the row that says that it was ended, and how many bytes the driver had sent."""
+        self._unsettled: dict[Execution, list[StatementTable]] | None = None
+        """Executions whose waiting time is not known yet, and the tables that count them."""
         self._meanings = Meanings()
 
     # What comes in.
@@ -149,10 +199,33 @@ class Connection(Observer):
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
-        self.terminated = session.terminated
-        if not session.terminated and session.startup and self._trace.timeline:
-            self._row(Kind.CLOSED, "", Label("closed without Terminate"), time_ns, FRONTEND, 0)
+        self.terminated, self.fatal = session.terminated, session.fatal
+        if self._end_row is not None:
+            self.sent_on = session.bytes[FRONTEND] != self._end_row[1]
+        elif not session.terminated and session.startup and self._trace.timeline:
+            self._row(Kind.CLOSED, "", Label(f"closed without Terminate, {UNKNOWN}"), time_ns, FRONTEND, 0)
         self._retire(time_ns)
+
+    def ended(self, side: int, how: str, time_ns: int) -> None:
+        """One of its directions has ended."""
+        session = self.session
+        if session is None:
+            return
+        session.ended(side, how, time_ns)
+        self.ends = (*self.ends, End(side, how, time_ns))
+        self.last_ns = time_ns
+        if self._end_row is None and session.startup and not session.terminated:
+            self.fatal = session.fatal
+            text = f"{self.end}, without Terminate" if side == FRONTEND else self.end
+            place = self._row(Kind.CLOSED, "", Label(text), time_ns, FRONTEND, 0) if self._trace.timeline else 0
+            self._end_row = (place, session.bytes[FRONTEND])
+
+    @property
+    def end(self) -> str:
+        """By whom and how it was ended, in words; empty while it is open."""
+        if not self.ends and self.closed_ns is None:
+            return ""
+        return told(self.ends, self.closed_by, self.fatal)
 
     def learn(self, key: str, value: str) -> None:
         """A fact about it."""
@@ -179,6 +252,8 @@ class Connection(Observer):
             session.settle()
         if session is not None and session.round_trips.current is not None:
             self._put(session.round_trips.current)
+        elif session is not None and session.round_trips.undecided is not None:
+            self._put(session.round_trips.undecided)
 
     # Who it is.
 
@@ -269,9 +344,11 @@ class Connection(Observer):
     def under_way(self) -> int | None:
         """The place of the row that is still to be completed; None where nothing is owed and no message is cut."""
         session = self.session
-        if session is None or session.is_quiet:
+        if session is None:
             return None
-        current = session.round_trips.current
+        current = session.round_trips.current or session.round_trips.undecided
+        if current is None and session.is_quiet:
+            return None
         return current.note.place if current is not None else len(self._trace.rows)
 
     def counters(self, now_ns: int) -> Counters:
@@ -359,9 +436,16 @@ class Connection(Observer):
         if sql is not None and sql[6:7] == "_" and not execution.failed and (created := created_slot(sql)) is not None:
             self._trace.slots[self.upstream, created.slot] = created.plugin
         if self.statements is not None:
-            self.statements.executed(execution)
-            for mark in self._marks.counting:
-                mark.table(self).executed(execution)
+            tables = [self.statements, *(mark.table(self) for mark in self._marks.counting)]
+            for table in tables:
+                table.executed(execution)
+            if execution.wait_ns is None:
+                self._unsettled = self._unsettled or {}
+                self._unsettled[execution] = tables
+
+    def waited(self, execution: Execution) -> None:
+        for table in (self._unsettled or {}).pop(execution, ()):
+            table.waited(execution)
 
     def failed(self, statement: Statement | None) -> None:
         if statement is not None and self.statements is not None:
@@ -564,7 +648,7 @@ class Connection(Observer):
             self._meanings = _NO_MEANINGS
         if not self.copies.is_logged:
             self.copies = _NO_COPIES
-        self._closed_before = self._latest = None
+        self._closed_before = self._latest = self._unsettled = None
         self._habits = _NO_HABITS
         self._identity = share(self._identity)
         self.authentication = share(("authentication", *self.authentication.items()), self.authentication)

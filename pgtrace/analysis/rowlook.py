@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.analysis import notation
+from pgtrace.analysis import ends, notation
 from pgtrace.analysis.rows import FLIGHT_KEPT, Kind, Label, Shape, prepared_earlier
 from pgtrace.analysis.statements import group_number, query_text
 from pgtrace.protocol import codes, fields
@@ -63,10 +63,11 @@ def label(round_trip: RoundTrip, who: Callable[[], str]) -> Label:
     if round_trip.setup and not texts:
         sql = _set_up(round_trip, who)
     groups = tuple(dict.fromkeys(map(group_number, round_trip.statements)))
+    end = ends.departed(round_trip.departure) if round_trip.departure is not None and round_trip.flush_points else ""
     if not round_trip.error:
-        return Label(sql, groups=groups)
+        return Label(sql, groups=groups, end=end)
     told = fields.error_fields(round_trip.error)
-    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups)
+    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups, end)
 
 
 def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kind, str, Label]:

@@ -61,7 +61,7 @@ class Kind(enum.IntEnum):
     """NotificationResponse, NoticeResponse, ParameterStatus or ErrorResponse while nothing was asked."""
     CANCEL = 4
     CLOSED = 5
-    """The connection ended without Terminate."""
+    """The connection was ended without Terminate: by a side, or at the latest when both were gone."""
     OPAQUE = 6
     """Encrypted, or not PostgreSQL."""
     UNDECODED = 7
@@ -118,6 +118,8 @@ class Label:
     """`23505 duplicate key value ...`, or empty."""
     groups: tuple[int, ...] = ()
     """Numbers of the groups of its statements (statements.py), the first GROUPS_KEPT."""
+    end: str = ""
+    """Of a round trip that was open when a side ended its direction: what became of it (ends.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +310,8 @@ class RowIndex:
         """The number of a label."""
         number = self._label_numbers.get(label)
         if number is None:
-            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL], label.groups[:GROUPS_KEPT])
-            size = len(label.sql) + len(label.error) + _NUMBER_BYTES * len(label.groups)
+            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL], label.groups[:GROUPS_KEPT], label.end)
+            size = len(label.sql) + len(label.error) + len(label.end) + _NUMBER_BYTES * len(label.groups)
             if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
                 return 0
             self._label_bytes += size

@@ -194,7 +194,12 @@ class StatementTable:
         group.values_binary += execution.values_binary
         if not execution.continues:
             group.executions += 1
-        group.wait.add(execution.wait_ns)
+        if execution.wait_ns is not None:
+            group.wait.add(execution.wait_ns)
+
+    def waited(self, execution: Execution) -> None:
+        """The waiting time of an execution that is counted already is known."""
+        self.of(execution.statement).wait.add(execution.wait_ns or 0)
 
     def failed(self, statement: Statement) -> None:
         self.of(statement).errors += 1

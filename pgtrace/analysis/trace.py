@@ -31,7 +31,24 @@ from pgtrace.analysis.marks import Interval, MarksOfFiles
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import SLICE, Group, StatementTable
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import FAULT, Close, Data, Elided, End, Fact, Gap, Made, Mark, Opaque, Open, Record, Resume, Rewrite, Setting
+from pgtrace.capture.record import (
+    FAULT,
+    Close,
+    Data,
+    Elided,
+    End,
+    Ended,
+    Fact,
+    Gap,
+    Made,
+    Mark,
+    Opaque,
+    Open,
+    Record,
+    Resume,
+    Rewrite,
+    Setting,
+)
 from pgtrace.capture.versions import Header
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.reads import Reads
@@ -426,6 +443,8 @@ class Trace:
             connection.closed_by = {FRONTEND: "driver", BACKEND: "server"}.get(record.side, "pgtrace")
             connection.close(relative)
             self._live.pop(connection.index, None)
+        elif isinstance(record, Ended):
+            self._connection(file, record.connection, position).ended(record.side, record.how, relative)
         elif isinstance(record, Fact):
             connection = self._connection(file, record.connection, position)
             if record.key == FAULT:

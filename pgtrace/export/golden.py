@@ -191,7 +191,7 @@ class _ByOpening:
                     yield from self._row(row, place, normaliser)
                 except details.NotKept:
                     yield f"# {details.NOT_KEPT}"
-            elif begun:
+            elif begun and not (kind is Kind.CLOSED and self._trace.connections[row.connection].terminated):
                 yield _NOTES[kind]
 
     def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:

@@ -1,14 +1,16 @@
 """Captures as packets: what passed on the driver's leg, for Wireshark and tshark, which decode it without being told anything.
 
-Each connection becomes a TCP conversation of IP packets: SYN to FIN (or RST) at the times of its opening and its end, and one packet with the time of its
-record for what was read at once, cut where it is longer than SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and a packet confirms all that
-stands before it, so nothing looks lost or out of order that was not. `pgtrace import` of the file gives the counters of the capture it was made of.
+Each connection becomes a TCP conversation of IP packets: SYN at the time of its opening, FIN or RST at the times of its ends, and one packet with the
+time of its record for what was read at once, cut where it is longer than SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and a packet
+confirms all that stands before it, so nothing looks lost or out of order that was not. `pgtrace import` of the file gives the counters of the capture it
+was made of.
 
 What is made up, and what is missing:
 
 - The server's port is 5432, by which Wireshark knows PostgreSQL, unless the port is to be kept. A Unix socket's ends are 127.0.0.1 and a port of ours, and so
   is a client's port when another live connection has the same ends: files of several recorders can.
-- A connection joined in the middle has no SYN; one that did not end, or whose end was not seen, no FIN.
+- A connection joined in the middle has no SYN; one that did not end, or whose end was not seen, no FIN. Where the times of its ends are not known, both FINs
+  have that of its close. An end of pgtrace's own looks like the server's.
 - What a gap lost, or was left out on request, are sequence numbers without packets. Opaque bytes, which passed and were not kept, are packets cut off behind
   their headers, as `tcpdump -s` cuts them: their size is told and nothing is invented.
 - Where pgtrace ended TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted, and behind an `S` nobody would read it as such.
@@ -31,7 +33,8 @@ from pgtrace.address import DEFAULT_PORT
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.rows import Kind
 from pgtrace.analysis.trace import Trace
-from pgtrace.capture.record import NEITHER, Close, Data, Elided, Gap, Made, Opaque, Open, Rewrite
+from pgtrace.capture import record as records
+from pgtrace.capture.record import LOST, NEITHER, Close, Data, Elided, Ended, Gap, Made, Opaque, Open, Rewrite
 from pgtrace.export import Piece, packets
 from pgtrace.export.packets import End
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -79,6 +82,8 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
             content = talk.data(record.side, time_ns, record.offset, record.data, "pgtrace changed this")
         elif type(record) is Opaque:
             content = talk.opaque(record.side, time_ns, record.offset, record.length)
+        elif type(record) is Ended:
+            content = talk.ended(time_ns, record)
         elif type(record) is Close:
             content = talk.close(time_ns, record)
             taken.discard(talk.ends)
@@ -101,6 +106,8 @@ class _Talk:
         start = connection.index * _SPREAD
         self._starts = (start, start ^ 1 << 31)
         self._reached = [0, 0]
+        self._finished: list[int] = []  # sides, in the order of their FINs
+        self._is_reset = False
 
     def open(self, time_ns: int) -> bytes:
         """The handshake, where it was seen."""
@@ -140,19 +147,37 @@ class _Talk:
         elif isinstance(record, Elided):
             self._reached[record.side] = record.offset + record.bytes
 
+    def ended(self, time_ns: int, record: Ended) -> bytes:
+        """One direction's end."""
+        side = BACKEND if record.side == NEITHER else record.side
+        comment = f"{self._about}: {self._connection.end}" if not self._finished and not self._is_reset else ""
+        if record.how in (records.RST, LOST):
+            return self._reset(side, time_ns, comment)
+        return self._finish(side, time_ns, comment)
+
     def close(self, time_ns: int, record: Close) -> bytes:
-        """The end, where it was seen; one of pgtrace's own making looks like the server's."""
-        if record.how == "unseen":
+        """What is still missing of the end, where that was seen."""
+        if record.how == "unseen" or self._is_reset:
             return b""
         first = BACKEND if record.side == NEITHER else record.side
-        mine, other = self._reached[first], self._reached[1 - first]
-        if record.how == "RST":
-            return self._packet(first, time_ns, RST | ACK, mine)
-        ends = self._packet(first, time_ns, FIN | ACK, mine)
-        self._reached[first] += 1  # a FIN takes a place
-        ends += self._packet(1 - first, time_ns, FIN | ACK, other)
-        self._reached[1 - first] += 1
-        return ends + self._packet(first, time_ns, ACK, mine + 1)
+        if record.how == records.RST and not self._finished:
+            return self._reset(first, time_ns)
+        ends = self._finish(first, time_ns) + self._finish(1 - first, time_ns)
+        return ends + self._packet(self._finished[0], time_ns, ACK, self._reached[self._finished[0]])
+
+    def _finish(self, side: int, time_ns: int, comment: str = "") -> bytes:
+        if side in self._finished or self._is_reset:
+            return b""
+        self._finished.append(side)
+        packet = self._packet(side, time_ns, FIN | ACK, self._reached[side], comment=comment)
+        self._reached[side] += 1  # a FIN takes a place
+        return packet
+
+    def _reset(self, side: int, time_ns: int, comment: str = "") -> bytes:
+        if self._is_reset:
+            return b""
+        self._is_reset = True
+        return self._packet(side, time_ns, RST | ACK, self._reached[side], comment=comment)
 
     def _packet(self, side: int, time_ns: int, flags: int, offset: int, payload: bytes = b"", missing: int = 0, comment: str = "") -> bytes:
         seq = self._starts[side] + 1 + offset

@@ -1,10 +1,11 @@
-"""Who is at the other end of a connection, in words: driver, layer, process, and what they are known by; and how it is protected."""
+"""Who is at the other end of a connection, in words: driver, layer, process, and what they are known by; how it is protected, and how it ended."""
 
 from __future__ import annotations
 
 from pgtrace import sanitise
 from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.ends import UNKNOWN
 from pgtrace.analysis.trace import Trace
 from pgtrace.sanitise import Shown
 
@@ -15,12 +16,21 @@ def process(connection: Connection) -> str:
     return f"{found.name}[{found.pid}]" if found is not None else ""
 
 
+def ends(connection: Connection) -> list[str]:
+    """Its ends one by one, as `driver FIN at 1.0300 s`; that nobody saw any, where it has ended."""
+    if not connection.ends:
+        return [UNKNOWN] if connection.closed_ns is not None else []
+    return [f"{end.by} {end.how} at {end.time_ns / 1e9:.4f} s" for end in connection.ends]
+
+
 def lines(trace: Trace, connection: Connection) -> list[Shown]:
-    """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known, then TLS and login."""
+    """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known, then TLS and login, and how it ended."""
     connection.refresh()
     known = [(connection.driver, connection.driver_evidence), (connection.layer.name, connection.layer.evidence)]
     told = [f"{name}: {'; '.join(evidence)}" for name, evidence in known if evidence]
     if process(connection):
         told.append(f"process {process(connection)}")
     told += [f"{what}: {words}" for what, words in security.in_words(connection.facts, connection.authentication)]
+    if connection.end:
+        told.append(f"end: {connection.end} ({', '.join(ends(connection))})" if connection.ends else f"end: {connection.end}")
     return [sanitise.line(f"            {trace.name_of(connection)}  {line}") for line in told]

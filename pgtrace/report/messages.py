@@ -23,7 +23,7 @@ def round_trip_line(trace: Trace, row: Row) -> Shown:
     if shape.kind in (Kind.MARK, Kind.GAP):
         return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  ── {row.label.sql} ──")
     connection = trace.connections[row.connection]
-    what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH]
+    what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH] + (f" — {sanitise.text(row.label.end)}" if row.label.end else "")
     flags = ("✗" if shape.errors else " ") + ("=" if shape.reuses else "+" if shape.prepares else " ") + (shape.formats or " ")
     taken = "open" if row.duration_ns is None else f"{row.duration_ns / 1e6:.2f} ms" if row.is_round_trip else ""
     rows = f"{row.rows} row{'s' if row.rows > 1 else ''}" if row.rows else ""
@@ -79,6 +79,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "flight": row.shape.flight,
             "sql": row.label.sql,
             "error": row.label.error or None,
+            "end": row.label.end or None,
         }
         details = trace.details(place)
         about["messages"] = [

@@ -207,5 +207,8 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "tls_details": security.tls(connection.facts),
         "authentication": connection.authentication,
         "cancels": target,
+        "end": connection.end or None,
+        "ends": [{"by": end.by, "how": end.how, "time_ns": end.time_ns} for end in connection.ends],
+        "closed_ns": connection.closed_ns,
         **connection.counters(trace.duration_ns).as_dict(),
     }

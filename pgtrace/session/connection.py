@@ -19,6 +19,7 @@ worked examples in the tests.
 
 from __future__ import annotations
 
+from pgtrace.capture.record import CLOSE_NOTIFY, FIN
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.events import Observer, Tally
@@ -26,6 +27,8 @@ from pgtrace.session.exchanges import Exchanges
 from pgtrace.session.reads import Reads
 
 _DATA_ROW = ord("D")
+_MAY_READ_ON = (FIN, CLOSE_NOTIFY)
+"""How a driver may end its direction and still read."""
 
 
 class Session(Exchanges):
@@ -104,8 +107,12 @@ class Session(Exchanges):
         self.settle()
         self.is_closed = True
         self._owed.clear()
-        self.round_trips.end(time_ns)
-        self.round_trips.drop(time_ns)
+        self.round_trips.over(time_ns)
+
+    def ended(self, side: int, how: str, time_ns: int) -> None:
+        """One direction has ended; `side` and `how` as capture/record.py has them."""
+        self.settle()
+        self._leaves(time_ns, side, how, for_good=side != FRONTEND or how not in _MAY_READ_ON)
 
     @property
     def tally(self) -> Tally:
@@ -121,17 +128,19 @@ class Session(Exchanges):
     @property
     def has_open_run(self) -> bool:
         """Whether a run of frontend messages has begun and not ended."""
-        return self._held is not None or self.round_trips.current is not None
+        return self._held is not None or self.round_trips.current is not None or self.round_trips.undecided is not None
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is owed and no message is cut. A replication stream, which may never end, owes nothing."""
-        idle = (not self._owed or self._copy_both) and not self.has_open_run
+        idle = (not self._owed or self._copy_both) and self._held is None and self.round_trips.current is None
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
-        """After set-up, up to that moment: time with a flush point open, and the rest."""
+        """After set-up, up to that moment or the driver's end: time with a flush point open, and the rest."""
         self.settle()
+        if self.round_trips.over_ns is not None:
+            time_ns = min(time_ns, self.round_trips.over_ns)
         started = self.round_trips.started_ns
         if started is None:
             return 0, 0

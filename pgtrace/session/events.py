@@ -10,7 +10,10 @@ Words are those of the glossary: flush point, round trip, execution, reuse. Time
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pgtrace.session.departure import Departure
 
 FLIGHT_MESSAGES_KEPT = 1 << 16
 """Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one."""
@@ -61,11 +64,14 @@ class Execution:
     __slots__ = ("continues", "failed", "rows", "statement", "values_binary", "values_text", "wait_ns")
 
     def __init__(
-        self, statement: Statement, wait_ns: int, rows: int, values_text: int, values_binary: int, *, failed: bool, continues: bool
+        self, statement: Statement, wait_ns: int | None, rows: int, values_text: int, values_binary: int, *, failed: bool, continues: bool
     ) -> None:
         self.statement = statement
         self.wait_ns = wait_ns
-        """From the later of its flush point and the end of the execution before it, to the read that held its last reply."""
+        """From the later of its flush point and the end of the execution before it, to the read that held its last reply.
+
+        None until it is known whether the driver was still there for it (departure.py).
+        """
         self.rows = rows
         self.values_text = values_text
         self.values_binary = values_binary
@@ -85,8 +91,9 @@ class RoundTrip:
     """A run of frontend messages during which no moment came at which everything was answered."""
 
     __slots__ = (
-        "block_began", "block_end", "closed_ns", "copying", "depth", "error", "errors", "executions", "first_answer_ns", "first_flush_ns",
-        "flush_points", "formats", "note", "offsets", "opened_ns", "owed_before", "prepares", "received", "received_bytes", "reuses", "rows", "sent",
+        "block_began", "block_end", "closed_ns", "copying", "departure", "depth", "error", "errors", "executions", "first_answer_ns",
+        "first_flush_ns", "flush_points", "formats", "note", "offsets", "opened_ns", "owed_before", "prepares", "received", "received_bytes",
+        "reuses", "rows", "sent",
         "sent_bytes", "setup", "statements", "status",
         "status_before", "uncertain", "values_binary", "values_text",
     )  # fmt: skip
@@ -131,6 +138,8 @@ class RoundTrip:
         self.reuses = False
         self.uncertain = False
         """Bytes are missing inside it."""
+        self.departure: Departure | None = None
+        """The end that came while it was open."""
         self.note = note
         """What Observer.begins() gave."""
 
@@ -254,10 +263,14 @@ class Observer:
         """The run has its first flush point (or an answer that makes it count): it is a round trip."""
 
     def closed(self, round_trip: RoundTrip) -> None:
-        """Everything is answered, or the run ended as none (flush_points is 0). Called again when a late reply is added to it."""
+        """Everything is answered, or the run ended as none (flush_points is 0). Called again when a late reply is added to it, and when a time of it becomes
+        known: `closed_ns` is None while it is open whether its driver was still there (departure.py)."""
 
     def executed(self, execution: Execution) -> None:
         """An execution has ended."""
+
+    def waited(self, execution: Execution) -> None:
+        """The waiting time of an execution is known, which it was not when it ended."""
 
     def failed(self, statement: Statement | None) -> None:
         """An ErrorResponse that belongs to that statement, or to none."""

@@ -227,8 +227,10 @@ class Exchanges(Sending, Replies):
             self._seen.add((place, asked))
 
     def _is_idle(self) -> bool:
-        """Whether nothing is owed and both sides stand at the beginning of a message."""
+        """Whether nothing is owed or undecided, and both sides stand at the beginning of a message."""
         if self._owed or self.round_trips.current is not None or self.round_trips.setup or self._skipping or self._copy_both:
+            return False
+        if self.round_trips.undecided is not None:
             return False
         return self.framer.at_message
 

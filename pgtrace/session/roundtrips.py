@@ -2,20 +2,25 @@
 
 The rules are those of the glossary. A run opens with the first frontend message sent while none is open. Each flush point it carries has to be
 answered; when none is pending any more, and there was one, the run is a round trip and closes. `withdraw` takes back a Sync or Flush that turned
-out to be swallowed by copy mode. The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on.
+out to be swallowed by copy mode. The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on. Where one side ends its
+direction meanwhile, departure.py has the rules.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.session.departure import TERMINATE, Departure
 from pgtrace.session.events import Observer, RoundTrip, Tally
 
 
 class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
-    __slots__ = ("_tally", "_waited_ns", "_waiting_since", "current", "last", "observer", "pending", "setup", "started_ns")
+    __slots__ = (
+        "_tally", "_waited_ns", "_waiting_since", "current", "departure", "last", "observer", "over_ns", "pending", "setup", "started_ns", "undecided",
+    )  # fmt: skip
 
     def __init__(self, observer: Observer, tally: Tally) -> None:
         self.observer = observer
@@ -23,6 +28,12 @@ class RoundTrips:
         self.current: RoundTrip | None = None
         self.last: RoundTrip | None = None
         """The latest closed one, while nothing was sent since: a late reply still belongs to it."""
+        self.departure: Departure | None = None
+        """The end that came while the latest round trip was open."""
+        self.undecided: RoundTrip | None = None
+        """The one that is answered, while it is not known whether its driver was still there."""
+        self.over_ns: int | None = None
+        """When the driver's part of the session was over, as far as that is known."""
         self.pending = 0
         self.setup = True
         self.started_ns: int | None = None
@@ -31,7 +42,7 @@ class RoundTrips:
         self._waiting_since = 0
 
     def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> RoundTrip:
-        self.last = None
+        self.last = self.departure = None
         self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status, note=note)
         return opened
 
@@ -62,7 +73,7 @@ class RoundTrips:
         current = self.current
         if not self.pending and current is not None and current.flush_points:
             self._stop_clock(time_ns)
-            self._close(current, time_ns)
+            self._answered(current, time_ns)
 
     def repeated(self, sent_ns: int, time_ns: int) -> None:
         """There was a known exchange: sent at one moment, answered at another."""
@@ -83,10 +94,37 @@ class RoundTrips:
         self.pending = 0
         self.settle(time_ns)
 
-    def drop(self, time_ns: int) -> None:
-        """Nothing more can come: what is open without a flush point ends as none."""
+    def over(self, time_ns: int) -> None:
+        """The connection has ended: that answers everything, and what is open without a flush point ends as none."""
+        departure = self.departure
+        if self.undecided is not None:
+            self._decide(reached=True)
+        elif departure is not None and self.current is departure.round_trip:
+            self._decide(reached=False)
+            self.pending = 0
+            self.current, self.last = None, self.current
+            self._settle_departure(departure)
+        self.end(time_ns)
         if self.current is not None:
             self._close(self.current, time_ns)
+
+    def ends(self, time_ns: int, side: int, how: str, waits_for: str, *, for_good: bool) -> None:
+        """A direction ends, or the driver says that it leaves; `for_good` where nothing that comes later reaches the driver."""
+        if how != TERMINATE and (side == FRONTEND or for_good) and self.over_ns is None:
+            self.over_ns = time_ns
+        if self.departure is None and self.current is not None:
+            self._stop_clock(time_ns)
+            self.departure = self.current.departure = Departure(self.current, time_ns, side, how, waits_for)
+        if for_good and (self.undecided is None or side == FRONTEND):  # an answer that has come stays with a driver that was there
+            self._decide(reached=False)
+
+    def stays(self) -> None:
+        """The driver sends on, so it was there."""
+        departure = self.departure
+        if departure is None or departure.reached is not None:
+            return
+        self._decide(reached=True)
+        self.over_ns = self.departure = departure.round_trip.departure = None
 
     def lose(self, time_ns: int) -> None:
         """Bytes are missing from here on: what was open ends, marked."""
@@ -94,7 +132,9 @@ class RoundTrips:
             self.current.uncertain = True
             self._stop_clock(time_ns)
             self.pending = 0
-            self._close(self.current, time_ns)
+            self._decide(reached=True)
+            self._close(self.current, time_ns if self.departure is None else self.departure.stopped_ns or time_ns)
+            self.departure = None
         self.last = None
 
     def setup_over(self, time_ns: int) -> None:
@@ -104,8 +144,8 @@ class RoundTrips:
 
     def waited_ns(self, time_ns: int) -> int:
         """Time with a flush point open between the end of set-up and that moment."""
-        running = max(0, time_ns - self._waiting_since) if self.pending and self.started_ns is not None else 0
-        return self._waited_ns + running
+        runs = self.pending and self.started_ns is not None and self.departure is None
+        return self._waited_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
 
     def _count(self, current: RoundTrip) -> None:
         if current.setup:
@@ -117,9 +157,52 @@ class RoundTrips:
         self.observer.counted(current)
 
     def _stop_clock(self, time_ns: int) -> None:
-        if self.started_ns is not None:
+        if self.started_ns is not None and self.departure is None:
             self._waited_ns += max(0, time_ns - self._waiting_since)
             self._waiting_since = time_ns
+
+    def _answered(self, current: RoundTrip, time_ns: int) -> None:
+        departure = self.departure
+        if departure is None:
+            self._close(current, time_ns)
+            return
+        departure.answered_ns = time_ns
+        self.current = None
+        self.last = self.undecided = current
+        if departure.reached is None:
+            self.observer.closed(current)
+        else:
+            self._settle_departure(departure)
+
+    def _decide(self, *, reached: bool) -> None:
+        """It is known now whether the driver was still there when it was answered."""
+        departure = self.departure
+        if departure is None or departure.reached is not None:
+            return
+        departure.reached = reached
+        for execution, started_ns, ended_ns in departure.held:
+            execution.wait_ns = departure.wait_ns(started_ns, ended_ns)
+            self.observer.waited(execution)
+        departure.held.clear()
+        if self.undecided is not None:
+            self._settle_departure(departure)
+
+    def _settle_departure(self, departure: Departure) -> None:
+        """Close the round trip at the moment at which its waiting stopped."""
+        current, self.undecided = departure.round_trip, None
+        stopped_ns = departure.stopped_ns
+        assert stopped_ns is not None
+        if departure.reached:
+            if not current.setup and self.started_ns is not None:
+                self._waited_ns += max(0, stopped_ns - max(departure.at_ns, current.first_flush_ns))
+            if self.over_ns is not None:
+                self.over_ns = max(self.over_ns, stopped_ns)
+        else:
+            current.first_flush_ns = min(current.first_flush_ns, stopped_ns)
+            if current.first_answer_ns is not None and current.first_answer_ns > stopped_ns:
+                current.first_answer_ns = None
+        current.closed_ns = stopped_ns
+        self.observer.closed(current)
 
     def _close(self, current: RoundTrip, time_ns: int) -> None:
         current.closed_ns = time_ns

@@ -10,6 +10,7 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session import events, owed
 from pgtrace.session.copying import Copying
+from pgtrace.session.departure import TERMINATE
 from pgtrace.session.events import Statement
 from pgtrace.session.state import NO_MESSAGES, STAND_INS, SUBTYPED, Handler
 
@@ -24,6 +25,8 @@ class Sending(Copying):
             if code in NO_MESSAGES:
                 self._no_message(FRONTEND, code, body, size, time_ns)
                 continue
+            if round_trips.departure is not None:
+                round_trips.stays()
             counts[code if code != 0x70 else 0x70 + SUBTYPED * (self.authentication + 1)] += 1
             current = round_trips.current
             if current is None:
@@ -48,6 +51,8 @@ class Sending(Copying):
                 handler(self, time_ns, body)
             elif code == 0x58:
                 self.terminated = True
+                if round_trips.pending:
+                    self._leaves(time_ns, FRONTEND, TERMINATE)
 
     def _opens_none(self, code: int) -> bool:
         if code in (0x64, 0x63, 0x66):  # CopyData, CopyDone, CopyFail

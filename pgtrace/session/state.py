@@ -75,6 +75,8 @@ class State:
         """Subtype of the first Authentication message that needed an answer."""
         self.initial_response = b""
         """Body of the SASLInitialResponse: the mechanism, and of its payload the GS2 header."""
+        self.fatal = ""
+        """SQLSTATE of the FATAL or PANIC error."""
         self.terminated = False
         self.is_closed = False
         self.unreadable = False
@@ -117,6 +119,11 @@ class State:
             execute.flushed_ns = time_ns
         self._unflushed.clear()
 
+    def _leaves(self, time_ns: int, side: int, how: str, *, for_good: bool = False) -> None:
+        """That side ends its direction."""
+        oldest = next((item for item in self._owed if item.kind in owed.RUNS_SOMETHING), self._owed[0] if self._owed else None)
+        self.round_trips.ends(time_ns, side, how, owed.NAMES[oldest.kind] if oldest is not None else "", for_good=for_good)
+
     def _may_copy(self) -> bool:
         """Whether something owed could still be answered by CopyInResponse."""
         return not self._skipping and any(item.kind in (owed.QUERY, owed.EXECUTE) and not item.copying for item in self._owed)
@@ -139,7 +146,12 @@ class State:
             current.executions += not continues
             current.values_text += text
             current.values_binary += binary
-        self.observer.executed(Execution(statement, max(0, time_ns - started), item.rows, text, binary, failed=failed, continues=continues))
+        departure = self.round_trips.departure
+        wait_ns = max(0, time_ns - started) if departure is None else departure.wait_ns(started, time_ns)
+        execution = Execution(statement, wait_ns, item.rows, text, binary, failed=failed, continues=continues)
+        self.observer.executed(execution)
+        if departure is not None and wait_ns is None:
+            departure.held.append((execution, started, time_ns))
         self._last_end_ns = time_ns
         item.rows = 0
         item.columns = None

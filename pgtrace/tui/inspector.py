@@ -23,6 +23,7 @@ from pgtrace.tui.widgets import LineWidget
 FIELDS_LEAST = 67
 """Cells of the right half: a line of hex in pairs and the rule before it."""
 _FOLDS = {Together.SETUP: "set-up", Together.REPEAT: "repeats", Together.TRANSACTION: "transaction"}
+_END_CELLS = 90
 _RULE_CELLS = 8
 """What a rule has besides its texts, at the least."""
 
@@ -56,6 +57,8 @@ class InspectorTitle(LineWidget):
             parts.append(f"depth {row.shape.depth}")
         elif row.shape.statement:
             parts.append(rowtext.plain(rowtext.statement_name(row.shape.statement, view.driver(row.connection)), 24))
+        if row.label.end:
+            parts.append(rowtext.plain(row.label.end, _END_CELLS))
         if row.shape.uncertain:
             parts.append("bytes are missing: counts are lower bounds")
         if connection is not None:

@@ -68,6 +68,10 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     if together is Together.TRANSACTION:
         return plain(_transaction(item, connection), width), False
     row = item.row
+    if row.label.end and not item.folded:
+        text = plain(row.label.end, width)
+        room = width - lines.cells(text) - 2
+        return f"{text}  {sql(row.label.sql, room)}" if room > 20 and row.label.sql else text, False
     if row.is_round_trip or row.shape.kind is Kind.RUN:
         return sql(row.label.sql, width), False
     return plain(row.label.error or row.label.sql, width), bool(row.shape.errors)

@@ -17,6 +17,7 @@ from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.describe import counted
 from pgtrace.analysis.rows import Row
+from pgtrace.protocol.codes import FRONTEND
 from pgtrace.report import about
 from pgtrace.tui import lines, rates, rowtext
 from pgtrace.tui.copying import Offer, safe
@@ -229,9 +230,13 @@ class Connections(TablePane[Standing]):
         if connection.cancels is not None:
             return f"cancels {trace.name_of(trace.connections[connection.cancels])}", "text"
         if connection.closed_ns is not None:
-            if connection.terminated:
+            if connection.terminated and (not connection.ends or connection.ends[0].side == FRONTEND):
                 return "closed by driver", "dim"
+            if connection.ends:
+                return connection.end, "dim"
             return f"closed by {connection.closed_by}{', no Terminate' if connection.kind == 'session' else ''}", "dim"
+        if connection.ends:
+            return connection.end, "attention"
         if connection.kind == "opaque":
             return "opaque", "dim"
         now_ns = self.view.now_ns
@@ -261,6 +266,7 @@ def _life(item: Standing) -> Runs:
         )
         if connection.kind == "session" and connection.cancels is None:
             runs.append((" with Terminate" if connection.terminated else " without Terminate", "dim"))
+    runs += [(f"   {end}", "dim") for end in about.ends(connection)]
     return [*runs, (f"   {lines.span(item.age_ns)}", "dim")]
 
 

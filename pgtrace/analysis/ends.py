@@ -1,0 +1,72 @@
+"""How a connection ended, in words: by whom, how, and who was waiting for what.
+
+Captures of version 1.0, and packets that do not show it, have no Ended record: then the end has no time, and a driver is not known to have left early.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from pgtrace.capture.record import LOST, NEITHER, RST
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.departure import Departure
+
+SIDES: Final = {FRONTEND: "driver", BACKEND: "server", NEITHER: "pgtrace"}
+UNKNOWN: Final = "end time unknown"
+UNDECIDED: Final = "driver has ended its direction"
+"""While nobody can know yet whether it reads on."""
+
+
+class End(NamedTuple):
+    """One direction's end: side, how (capture/record.py), and when, in ns since the trace began."""
+
+    side: int
+    how: str
+    time_ns: int
+
+    @property
+    def by(self) -> str:
+        """`driver`, `server` or `pgtrace`."""
+        return SIDES.get(self.side, "pgtrace")
+
+
+def told(ends: tuple[End, ...], closed_by: str, fatal: str) -> str:
+    """`closed by the server (FIN) after 25P03`; without a known end who closed it. `fatal` is the SQLSTATE of the FATAL error that came before, if any."""
+    after = f" after {fatal}" if fatal else ""
+    if not ends:
+        return f"closed by {_the(closed_by)}{after}, {UNKNOWN}"
+    first = ends[0]
+    if first.how == LOST:
+        return f"{_the(first.by)} was lost{after}: no answer for too long"
+    return f"{_verb(first.how)} by {_the(first.by)}{_in_brackets(first.how)}{after}"
+
+
+def departed(departure: Departure) -> str:
+    """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came while a round trip was open."""
+    if departure.reached is None:
+        return UNDECIDED
+    if departure.reached:
+        return f"{UNDECIDED} and read the answer"
+    waiting = f"while waiting for {departure.waits_for}" if departure.waits_for else "in the middle"
+    if departure.side != FRONTEND:
+        return f"{_verb(departure.how)} by {_the(SIDES.get(departure.side, 'pgtrace'))}{_in_brackets(departure.how)} {waiting}"
+    who = {RST: "reset by the driver", LOST: "the driver was lost"}.get(departure.how, "driver left")
+    if departure.answered_ns is None:
+        return f"{who} {waiting}; no answer came"
+    return f"{who} {waiting}; the server worked on for {_span(departure.answered_ns - departure.at_ns)}"
+
+
+def _verb(how: str) -> str:
+    return "reset" if how == RST else "closed"
+
+
+def _in_brackets(how: str) -> str:
+    return "" if how == RST else f" ({how})"
+
+
+def _the(who: str) -> str:
+    return who if who == "pgtrace" else f"the {who}"
+
+
+def _span(duration_ns: int) -> str:
+    return f"{duration_ns / 1e9:.1f} s" if duration_ns >= 1e9 else f"{duration_ns / 1e6:.0f} ms"
