@@ -28,20 +28,8 @@ COPY_DATA = 11
 COPY_END = 12
 
 NAMES = (
-    "StartupMessage",
-    "SSLRequest",
-    "Query",
-    "FunctionCall",
-    "Sync",
-    "Flush",
-    "Parse",
-    "Bind",
-    "Describe",
-    "Execute",
-    "Close",
-    "CopyData",
-    "CopyDone",
-)
+    "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close", "CopyData", "CopyDone",
+)  # fmt: skip
 """What the items are called, by kind."""
 ANSWERED_BY_READY = frozenset({STARTUP, QUERY, FUNCTION, SYNC})
 RUNS_SOMETHING = frozenset({QUERY, FUNCTION, EXECUTE})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, ClassVar
 
 from pgtrace.framing import Framer
@@ -37,6 +38,8 @@ STAND_INS = {
     codes.VERSION_2_ERROR: ord("E"),
 }
 """What stands in a flight for a code without a type byte."""
+_LOOKED_AT = 100
+"""Items that are looked at for the message that a driver waits for."""
 NO_MESSAGES = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
 
 
@@ -121,7 +124,8 @@ class State:
 
     def _leaves(self, time_ns: int, side: int, how: str, *, for_good: bool = False) -> None:
         """That side ends its direction."""
-        oldest = next((item for item in self._owed if item.kind in owed.RUNS_SOMETHING), self._owed[0] if self._owed else None)
+        first = [*islice(self._owed, _LOOKED_AT)]
+        oldest = next((item for item in first if item.kind in owed.RUNS_SOMETHING), first[0] if first else None)
         self.round_trips.ends(time_ns, side, how, owed.NAMES[oldest.kind] if oldest is not None else "", for_good=for_good)
 
     def _may_copy(self) -> bool:

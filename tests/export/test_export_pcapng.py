@@ -54,13 +54,15 @@ def imported(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def counted(path: Path) -> dict[str, Any]:
-    """All that `stats --json` says but where the capture is, where the server is behind pgtrace, and how long the recorder was there."""
+    """All that `stats --json` says but where the capture is, where the server is behind pgtrace, how long the recorder was there, and the ends one by one:
+    packets have them, and captures of version 1.0 do not."""
     trace = read(path)
     told = stats.as_dict(trace)
     trace.close()
     del told["capture"]["files"], told["capture"]["duration_ns"]
     for connection in told["connections"]:
-        del connection["file"], connection["upstream"], connection["peer_process"]
+        del connection["file"], connection["upstream"], connection["peer_process"], connection["end"], connection["ends"]
+        del connection["closed_ns"]  # from the first record on, which need not be a packet
     return told
 
 
