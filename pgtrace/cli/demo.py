@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +36,7 @@ def command(
         if not quiet:
             output.tell(f"pgtrace: {text}")
 
-    no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
+    no_tui = no_tui or not output.has_screen()
     with open_scene(
         parse_listen(listen),
         allow_others=allow_others,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
 from pathlib import Path
 
 import click
 
 from pgtrace.address import Upstream
-from pgtrace.cli import INTERRUPTED, options, output, recording
+from pgtrace.cli import options, output, recording
+from pgtrace.cli.stopping import Stop
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
 from pgtrace.recorder import Recorder
@@ -48,6 +47,7 @@ def command(
     identity to the server (a Unix socket, a client certificate) it is a private socket, and a port serves your own user alone, where the system tells.
     """
     tls = options.driver_tls()
+    stop = Stop() if no_tui or not output.has_screen() else None
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         Recorder(
@@ -63,19 +63,17 @@ def command(
             **options.left_out(),
         ) as recorder,
     ):
-        no_tui = no_tui or not (sys.stdout.isatty() and sys.stderr.isatty() and sys.stdin.isatty())
-        if no_tui:
-            ctx.exit(_as_lines(recorder, target, environment, write, quiet=quiet, verbose=verbose))
+        if stop is not None:
+            ctx.exit(_as_lines(recorder, target, environment, write, stop, quiet=quiet, verbose=verbose))
         _as_screen(recorder, target, environment, write)
         recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
 
 
-def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None, *, quiet: bool, verbose: bool) -> int:
+def _as_lines(
+    recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None, stop: Stop, *, quiet: bool, verbose: bool
+) -> int:
     """Print round trips until a signal says stop."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     output.tell(recording.connect_hint(recorder, target))
     for name, value in environment.items():
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
@@ -100,7 +98,7 @@ def _as_lines(recorder: Recorder, target: Upstream, environment: dict[str, str],
     recording.say_what_was_lost(recorder, verbose=verbose)
     recorder.stop()
     recording.written(write, quiet)
-    return INTERRUPTED
+    return stop.exit_code
 
 
 def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
@@ -127,4 +125,8 @@ def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str]
         unsaved=write is None,
         **options.explained_on(environment.get("DATABASE_URL", "")),
     )
-    run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)
+    try:
+        run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)
+    except SystemExit as ended:
+        if ended.code != 128 + signal.SIGTERM:  # which is how a service is stopped, and nothing went wrong
+            raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgtrace.cli import options
+from pgtrace.cli import options, output
 from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ def command(files: tuple[Path, ...]) -> None:
     from pgtrace.cli.streamed import imported_stdin
 
     names = [os.fspath(file) for file in files]
+    if output.is_dumb():
+        raise UsageError(
+            "`open` needs a terminal that can do more than print lines (TERM=dumb): use `pgtrace show` or `pgtrace stats` for text"
+        )
     if not sys.stderr.isatty() or not (sys.stdin.isatty() or STDIN in names):
         raise UsageError("`open` needs a terminal: use `pgtrace show` or `pgtrace stats` for text")
     if names == [STDIN]:

@@ -44,8 +44,10 @@ def write(lines: Iterable[Shown], end: str = "\n") -> bool:
     rest = iter(lines)
     try:
         while some := list(islice(rest, _AT_ONCE)):
-            sys.stdout.write(end.join(some) + end)
-        sys.stdout.flush()
+            with _under_way:
+                sys.stdout.write(end.join(some) + end)
+        with _under_way:
+            sys.stdout.flush()
     except BrokenPipeError:
         lead_nowhere()
         return False
@@ -63,7 +65,38 @@ def styled(text: Shown, **style: Any) -> Shown:
 def tell(*lines: str) -> None:
     """Lines on stderr. A line break within one is shown as such."""
     for line in lines:
-        click.echo(sanitise.line(line), err=True)
+        with _under_way:
+            click.echo(sanitise.line(line), err=True)
+
+
+class _UnderWay:
+    """Counts the beginnings and ends of writes."""
+
+    steps = 0
+
+    def __enter__(self) -> None:
+        self.steps += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.steps += 1
+
+
+_under_way = _UnderWay()
+
+
+def writes() -> int:
+    """A number that is odd while a write is under way, and another one for each."""
+    return _under_way.steps
+
+
+def has_screen() -> bool:
+    """Whether there is a terminal that can show the live view."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty() and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal says that it can do nothing but print lines."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def prepare() -> None:
@@ -177,4 +210,16 @@ def _failed(error: OSError) -> CaptureError:
 
 def lead_nowhere() -> None:
     """Nobody reads stdout any more, or it cannot be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _lead_nowhere(sys.stdout)
+
+
+def lead_all_nowhere() -> None:
+    """Nobody reads what is written, and there is no time to wait for it."""
+    _lead_nowhere(sys.stdout)
+    _lead_nowhere(sys.stderr)
+
+
+def _lead_nowhere(stream: IO[str]) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,44 @@
+"""The signals that end a command without a screen: SIGTERM as a service is stopped, Ctrl-C as a person does it.
+
+The first one sets an event, and the command ends in order. Its output may lead to a pipe that is full because nobody reads it: a write that waits for that
+would keep the command for ever, so one that has taken WAIT_S since the signal leads nowhere from then on. (The handler of an alarm changes the descriptor under
+it; the interrupted write is tried again, and is done.)
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+from pgtrace.cli import INTERRUPTED, output
+
+WAIT_S: Final = 1.0
+
+
+class Stop(threading.Event):
+    """Set by the first SIGTERM or SIGINT from here on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exit_code = 0
+        """What the command ends with: 130 after Ctrl-C, 0 after SIGTERM."""
+        self._seen = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        if self.is_set():
+            return
+        self.exit_code = INTERRUPTED if number == signal.SIGINT else 0
+        self.set()
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, WAIT_S, WAIT_S)
+
+    def _look(self, *_: object) -> None:
+        """Whether the write that was under way the last time still is."""
+        now = output.writes()
+        if now % 2 and now == self._seen:
+            output.lead_all_nowhere()
+        self._seen = now
