@@ -20,7 +20,7 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from pgtrace.faults import Rule
-from pgtrace.protocol.codes import FRONTEND
+from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES, PIECES
 from pgtrace.proxy.relay import Leg, is_tls
 
@@ -39,9 +39,9 @@ class Delayed(asyncio.Protocol):
         "_faults",
         "_free_ns",
         "_gap_ns",
+        "_held",
         "_is_narrow",
         "_leg",
-        "_paused",
         "_size",
         "_stopped",
         "_waiting",
@@ -56,7 +56,7 @@ class Delayed(asyncio.Protocol):
         self._waiting: deque[tuple[int, Callable[[Any], Any], Any]] = deque()
         self._bytes = 0
         self._due_ns = 0
-        self._paused = False
+        self._held = False  # what waits is not handed on: the disk is waited for
         self._is_narrow = is_narrow
         self._faults = leg.session.faults
         self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[leg.side]
@@ -90,6 +90,8 @@ class Delayed(asyncio.Protocol):
             return
         if self._leg.side == FRONTEND:
             self._leg.note_loss(exc)
+        for data in self._leg.left(exc):
+            self.data_received(data)
         self._leg.peer.write = self._leg.peer.discard
         self._end(self._lose, exc)
 
@@ -99,20 +101,10 @@ class Delayed(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.target.resume_writing()
 
-    def pause(self) -> None:
-        """The peer cannot be written to: stop reading, whatever waits."""
-        self._paused = True
-        self._steer()
-
-    def resume(self) -> None:
-        """The peer can be written to again."""
-        self._paused = False
-        self._steer()
-
     def widen(self) -> None:
         """Login is over."""
         self._is_narrow = False
-        self._steer()
+        self.steer()
 
     def stop(self) -> None:
         """A fault has struck: pass on what waits, up to where one is to strike here; after that nothing more but the end."""
@@ -130,7 +122,7 @@ class Delayed(asyncio.Protocol):
                 action(argument[at:])
             at = 0
         self._bytes = 0
-        self._steer()
+        self.steer()
 
     def _pass(self, action: Callable[[bytes], None], data: bytes) -> None:
         if self._stopped or self._doomed:
@@ -147,7 +139,7 @@ class Delayed(asyncio.Protocol):
                     self._doomed = True
                     self._later(self._faults.strike, step)
                     break
-        self._steer()
+        self.steer()
 
     def _queue(self, action: Callable[[bytes], None], data: bytes) -> None:
         if data:
@@ -164,24 +156,28 @@ class Delayed(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         self._bytes -= len(data)
         self._leg.write(data)
-        self._steer()
+        self.steer()
 
     def _receive(self, data: bytes) -> None:
         self._bytes -= len(data)
         self.target.data_received(data)
-        self._steer()
+        self.steer()
 
     def _lose(self, exc: Exception | None) -> None:
         self.target.connection_lost(exc)  # whoever is the target by then
 
-    def _steer(self) -> None:
-        transport = self._leg.transport
-        if transport is None or self._leg.lost or self._leg.eof:
+    def steer(self) -> None:
+        """Read, or do not; hand on what waits, or do not."""
+        leg = self._leg
+        if self._held and not leg.is_held:
+            self._held = False
+            self._wait(monotonic_ns())
+        if leg.transport is None or not leg.can_be_read:
             return
-        if self._paused or self._bytes > WAITING_BYTES or (self._is_narrow and self._holds_enough):
-            transport.pause_reading()
+        if leg.is_blocked or leg.is_held or self._bytes > WAITING_BYTES or (self._is_narrow and self._holds_enough):
+            leg.transport.pause_reading()
         else:
-            transport.resume_reading()
+            leg.transport.resume_reading()
 
     @property
     def _holds_enough(self) -> bool:
@@ -206,6 +202,9 @@ class Delayed(asyncio.Protocol):
 
     def _deliver(self) -> None:
         while self._waiting:
+            if self._leg.side == BACKEND and self._leg.is_held:
+                self._held = True
+                return
             due_ns, action, argument = self._waiting[0]
             due_ns = max(due_ns, self._free_ns)
             if due_ns > monotonic_ns():

@@ -6,7 +6,7 @@ The event loop's own start_tls() does it, with the transport's socket and the sa
   TLS protocol as if it had been read there. Plain bytes in its place make a handshake fail: nobody gets them (CVE-2021-23214).
 - Before login a socket is read a little at a time (narrow.py), TLS included; and a handshake longer than BEFORE_LOGIN_BYTES is none.
 - A close_notify ends the driver's direction alone (RFC 8446, 6.1), and PostgreSQL still answers what it was asked. The loop would end both: HalfClosing
-  keeps it from reading the end, and tells the protocol above.
+  keeps it from reading the end, and tells the protocol above. The FIN that may come right behind it would end both as well: the socket is not read any more.
 
 The driver's first plain bytes can come together with the end of its handshake, before start_tls() has returned. The protocol above holds them back until
 then, so that the facts of the handshake are recorded before them.
@@ -38,6 +38,8 @@ class HalfClosing(Ending):
     on_end: Callable[[], object] | None = None
     """Called once, after what stands before the end has been delivered."""
     ended = False
+    stop_reading: Callable[[], object] | None = None
+    """Called at once, and again once what was read before has been delivered: the loop may have gone on reading for that."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         found = super().read(len, buffer)
@@ -45,10 +47,14 @@ class HalfClosing(Ending):
             return found
         if not self.ended:
             self.ended = True
+            if self.stop_reading is not None:
+                self.stop_reading()
             asyncio.get_running_loop().call_soon(self._tell)
         raise ssl.SSLWantReadError
 
     def _tell(self) -> None:
+        if self.stop_reading is not None:
+            self.stop_reading()
         if self.on_end is not None:
             self.on_end()
 
@@ -115,6 +121,9 @@ async def end_tls(
     tls: HalfClosing | None = encrypted.get_extra_info("ssl_object") if encrypted is not None else None
     if encrypted is None or tls is None:  # the socket was lost meanwhile
         raise HandshakeError("it is too long" if received > BEFORE_LOGIN_BYTES else "the driver left")
+    tls.stop_reading = transport.pause_reading
+    if tls.ended:
+        tls.stop_reading()
     alpn = tls.selected_alpn_protocol()
     if at_once and alpn != ALPN:
         raise HandshakeError("it began with TLS and did not ask for ALPN postgresql")

@@ -5,13 +5,16 @@ no decoding, no await, nothing held back or joined. The head of a read's record 
 What that costs is measured by bench/, and why it is done so is told in docs/forwarding.md.
 
 - Time: a driver's bytes have the time at which they were read, a server's bytes the time at which they were handed to the driver's socket.
-- Back-pressure: the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
+- Back-pressure (pauses.py): the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
   so a peer that does not read costs one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
 - Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. On a TLS leg it is
   TLS's own end of one direction (close_notify), once everything is written: no transport offers that, so _close_notify() asks the TLS object. How a
   driver's is heard: encryption.py.
-- Reset: passed on as a reset, after everything that came before it was delivered: with SO_LINGER 0, once the kernel's queue is empty.
-- A leg that is lost never takes its bytes back: what was read before is still written to the other one.
+- Reset: passed on as a reset (SO_LINGER 0) once the other side's kernel has taken what came before, or takes nothing
+  more of it. A server that takes nothing for TAKEN_S is reset with bytes on offer: its driver is gone. A driver is so
+  only where it has sent bytes that nobody will read, so a slow one gets everything.
+- A leg that is lost never takes its bytes back: what had arrived is still written to the other one, and so is what
+  only the kernel has seen of it.
 - Ends are recorded as they pass on the driver's socket (Session.end): the driver's when it is read, the server's when it is handed on. A driver that has
   ended its direction may be gone or may read on. Its kernel knows: what is written to one that is gone is answered by a reset. So the last bytes are
   waited for before such a socket is closed, and a reset that came meanwhile is recorded.
@@ -21,19 +24,16 @@ Nothing is ever injected here, and a session's failure ends that session alone.
 
 from __future__ import annotations
 
-import array
 import asyncio
-import fcntl
 import socket
 import ssl
-import struct
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from pgtrace.capture.record import CLOSE_NOTIFY, DATA, DATA_FIXED, DATA_HEAD, FIN, LOST, NEITHER, RST, Close, Ended
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy import buffers
 from pgtrace.proxy.tape import ITEM_BYTES, Tape
 from pgtrace.proxy.track import Startup, Track
 
@@ -42,23 +42,18 @@ if TYPE_CHECKING:
     from pgtrace.proxy.faults import Faults
 
 pack: Final = DATA_HEAD.pack
-LINGER_OFF: Final = struct.pack("ii", 1, 0)
-"""Close with a reset."""
-DELIVERY_S: Final = 30.0
-"""How long a peer that reads nothing more may keep a reset waiting."""
+TAKEN_S: Final = 0.45
+"""How long a peer may take nothing of what was written to it before the other side's reset is passed on all the same."""
+CLOSING_S: Final = 30.0
+"""How long a close waits for the last bytes to be taken; they stay on offer after it."""
 POLL_S: Final = 0.005
-KEEPALIVE_IDLE_S: Final = 60
-KEEPALIVE_INTERVAL_S: Final = 10
-KEEPALIVE_PROBES: Final = 6
-_KEEPIDLE: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
-"""macOS has another name for it."""
-_SIOCOUTQ: Final = 0x5411
+LONG_POLL_S: Final = 0.05
 
 
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "ends", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("backend", "ended", "ends", "faults", "frontend", "is_let_go", "loop", "number", "on_done", "rtt_ns", "tape")
 
     def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
         self.number = number
@@ -74,6 +69,8 @@ class Session:
         """Which side ended first, and how; None while both are there."""
         self.ends: set[tuple[int, bool]] = set()
         """What is recorded: sides, and whether it was a reset."""
+        self.is_let_go = False
+        """Whether it no longer waits for the disk: one side has ended."""
         self.on_done = on_done
 
     @property
@@ -111,6 +108,14 @@ class Session:
             self.on_done(self)
             del self.frontend.peer, self.backend.peer
 
+    def let_go(self) -> None:
+        """One side has ended: the other does not wait for the disk any more."""
+        if not self.is_let_go:
+            self.is_let_go = True
+            if self.tape.pauses.holding:
+                self.frontend.steer()
+                self.backend.steer()
+
     def close(self) -> None:
         """End both legs; what is written already is delivered."""
         self.end(NEITHER)
@@ -122,7 +127,7 @@ class Session:
 class Leg(Track, asyncio.Protocol):
     """One socket of a session. The other's bytes go out through `write`."""
 
-    __slots__ = ("delayed", "eof", "finished", "lost", "peer", "session", "transport", "write")
+    __slots__ = ("delayed", "eof", "finished", "is_blocked", "is_over", "lost", "peer", "session", "transport", "write")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.number, session.tape)
@@ -133,7 +138,9 @@ class Leg(Track, asyncio.Protocol):
         """Sends bytes read here to the peer; discard() where there is no peer (any more)."""
         self.eof = False  # this socket will send nothing more
         self.finished = False  # the end was passed on to this socket
+        self.is_over = False  # this socket is not read any more: it is about to be closed
         self.lost = False  # this socket is closed
+        self.is_blocked = False  # this socket is not read: the peer's takes nothing
         self.delayed: Delayed | None = None
 
     def attach(self, transport: asyncio.BaseTransport) -> None:
@@ -144,7 +151,7 @@ class Leg(Track, asyncio.Protocol):
         else:
             self.transport.set_write_buffer_limits(0)
         self.peer.write = self.transport.write
-        prepare_socket(transport.get_extra_info("socket"))
+        buffers.prepare(transport.get_extra_info("socket"))
 
     def use(self, protocol: asyncio.Protocol) -> None:
         """Let `protocol` have what this socket reads, behind the delay where there is one."""
@@ -154,20 +161,55 @@ class Leg(Track, asyncio.Protocol):
             self.transport.set_protocol(protocol)
 
     def pause_writing(self) -> None:
-        if self.peer.delayed is not None:
-            self.peer.delayed.pause()
-        elif self.peer.transport is not None and not self.peer.lost:
-            self.peer.transport.pause_reading()
+        self.peer.block()
 
     def resume_writing(self) -> None:
-        if self.peer.delayed is not None:
-            self.peer.delayed.resume()
-        elif self.peer.transport is not None and not self.peer.lost and not self.peer.eof:
-            self.peer.transport.resume_reading()
+        self.peer.unblock()
+
+    def block(self) -> None:
+        """The peer cannot be written to: stop reading."""
+        self.is_blocked = True
+        self.tape.pauses.block(self)
+        self.steer()
+
+    def unblock(self) -> None:
+        """The peer can be written to again."""
+        self.is_blocked = False
+        self.tape.pauses.unblock(self)
+        self.steer()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this socket is not read because the disk is waited for."""
+        return self.tape.pauses.holding and self.startup is None and not self.session.is_let_go
+
+    def wait_for_room(self) -> bool:
+        """There is no room for a read: whether the ones to come wait until there is."""
+        if self.session.is_let_go or not self.tape.hold():
+            return False
+        self.tape.pauses.watch(self)
+        self.steer()
+        return True
+
+    def steer(self) -> None:
+        """Read, or do not: see pauses.py."""
+        if self.delayed is not None:
+            self.delayed.steer()
+        elif self.transport is not None and self.can_be_read:
+            if self.is_blocked or self.is_held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether more may come."""
+        return self.transport is not None and not (self.lost or self.eof or self.is_over)
 
     def eof_received(self) -> bool:
         self.eof = True
         self.session.end(self.side)
+        self.session.let_go()
         if self.peer.eof or self.peer.lost:
             self.session.backend.leave()
             self.session.frontend.leave()
@@ -178,7 +220,12 @@ class Leg(Track, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lost:
             return
+        self.session.let_go()
+        if self.delayed is None and self.startup is None:
+            for data in self.left(exc):
+                self.data_received(data)
         self.lost = True
+        self.tape.pauses.forget(self)
         self.peer.write = self.peer.discard
         self.note_loss(exc)
         if not self.peer.lost and self.peer.transport is not None:
@@ -189,6 +236,11 @@ class Leg(Track, asyncio.Protocol):
             else:
                 self.peer.finish()
         self.session.lost()
+
+    def left(self, exc: Exception | None) -> Iterator[bytes]:
+        """What had arrived before a reset and has not been read, because this socket was not read, or because a write heard of the reset first."""
+        if isinstance(exc, ConnectionError) and self.transport is not None and not is_tls(self.transport):
+            yield from buffers.left_in(self.transport.get_extra_info("socket"))
 
     def note_loss(self, exc: Exception | None) -> None:
         """Record the end that a lost socket is; of the server's, a reset is recorded when it is passed on."""
@@ -217,15 +269,16 @@ class Leg(Track, asyncio.Protocol):
             self.transport.write_eof()
         else:
             since_ns, pending = monotonic_ns(), self._pending()
-            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, since_ns, pending))
+            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, waits_no_longer, since_ns, pending))
 
     def reset(self) -> None:
-        """Abort this socket once everything written to it has been delivered."""
+        """Abort this socket once its peer has taken everything, or takes nothing more: see _takes_nothing_more()."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
         self.finished = True  # no end of the stream before the reset
+        self.is_over = True
         self.transport.pause_reading()
-        self._when_delivered(self._abort, monotonic_ns(), self._pending())
+        self._when_delivered(self._abort, self._takes_nothing_more, monotonic_ns(), self._pending())
 
     def close(self) -> None:
         """Close this socket once everything written to it has been delivered."""
@@ -234,7 +287,11 @@ class Leg(Track, asyncio.Protocol):
         if self.transport.can_write_eof() and not self.finished:
             self.transport.write_eof()
         self.finished = True
-        self._when_delivered(self.transport.close, monotonic_ns(), self._pending())
+        self._when_delivered(self.transport.close, waits_no_longer, monotonic_ns(), self._pending())
+
+    def _takes_nothing_more(self, waited_s: float) -> bool:
+        """Whether a peer that has taken nothing for so long is to be reset with bytes still on offer."""
+        return waited_s > TAKEN_S
 
     def leave(self) -> None:
         """Close this socket, both directions being over. One whose driver ended first may still answer the last bytes with a reset: wait for that."""
@@ -245,17 +302,19 @@ class Leg(Track, asyncio.Protocol):
         else:
             self.transport.close()
 
-    def _when_delivered(self, action: Callable[[], None], since_ns: int, pending: int) -> None:
+    def _when_delivered(self, action: Callable[[], None], gives_up: Callable[[float], bool], since_ns: int, pending: int) -> None:
         """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""
         if self.lost:
             return
         now = self._pending()
-        if now == pending == 0 or (now >= pending and monotonic_ns() - since_ns > DELIVERY_S * 1e9):
+        waited_s = (monotonic_ns() - since_ns) / 1e9
+        if now == pending == 0 or (now >= pending and gives_up(waited_s)):
             action()
             return
         if now < pending:
             since_ns = monotonic_ns()
-        self.session.loop.call_later(POLL_S, lambda: self._when_delivered(action, since_ns, now))
+        next_s = POLL_S if waited_s < TAKEN_S else LONG_POLL_S
+        self.session.loop.call_later(next_s, lambda: self._when_delivered(action, gives_up, since_ns, now))
 
     def _pending(self) -> int:
         """Bytes written to this socket that its peer's kernel has not acknowledged."""
@@ -263,31 +322,23 @@ class Leg(Track, asyncio.Protocol):
             return 0
         waiting = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
-        if waiting or sock is None or not sys.platform.startswith("linux"):
+        if waiting or sock is None:
             return waiting  # TLS forgets its socket a moment before it says that the connection is lost
-        queued = array.array("i", [0])
         try:
-            fcntl.ioctl(sock.fileno(), _SIOCOUTQ, queued)
-            if self.eof and sock.getsockopt(
-                socket.SOL_SOCKET, socket.SO_ERROR
-            ):  # nobody reads here any more, so nobody else would hear of it
-                self.note_loss(ConnectionResetError())
-                return 0
+            is_reset = self.eof and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except OSError:
             return 0
-        return queued[0]
+        if is_reset:  # nobody reads here any more, so nobody else would hear of it
+            self.note_loss(ConnectionResetError())
+            return 0
+        return buffers.undelivered_bytes(sock)
 
     def _abort(self) -> None:
         if self.transport is None:
             return
         if self.side == FRONTEND:
             self.session.end(NEITHER if self.session.ended == (NEITHER, "pgtrace") else BACKEND, RST)
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
-            except OSError:
-                pass
+        buffers.reset_at_close(self.transport.get_extra_info("socket"))
         self.transport.abort()
 
     def _close_notify(self) -> None:
@@ -306,6 +357,7 @@ class Leg(Track, asyncio.Protocol):
             self.transport.close()
             return
         self.transport.resume_reading()  # which also sends what unwrap() wrote
+        self.steer()
 
 
 class DriverLeg(Leg):
@@ -313,6 +365,14 @@ class DriverLeg(Leg):
 
     __slots__ = ()
     side = FRONTEND
+
+    def _takes_nothing_more(self, waited_s: float) -> bool:
+        """What a lost server said stays on offer, however slowly it is read. A driver that waits to send hears that nobody takes it."""
+        return (
+            super()._takes_nothing_more(waited_s)
+            and self.transport is not None
+            and bool(buffers.unread_bytes(self.transport.get_extra_info("socket")))
+        )
 
     def data_received(self, data: bytes) -> None:
         now = monotonic_ns()
@@ -351,21 +411,9 @@ class ServerLeg(Leg):
             self.put(monotonic_ns(), data)
 
 
-def prepare_socket(sock: Any) -> None:
-    """No Nagle, so that nothing is held back to be joined; keep-alive, so that a dead peer is noticed within two minutes.
-
-    TCP_USER_TIMEOUT stays off: it would end a session whose peer is alive and reads nothing.
-    """
-    if sock is None or sock.family == socket.AF_UNIX:
-        return
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_IDLE_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-    except OSError:
-        pass
+def waits_no_longer(waited_s: float) -> bool:
+    """Whether a peer that has taken nothing for so long keeps its socket's close waiting no more."""
+    return waited_s > CLOSING_S
 
 
 def is_tls(transport: asyncio.Transport | None) -> bool:

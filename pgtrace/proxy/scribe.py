@@ -37,6 +37,9 @@ class Writer(Protocol):
     @property
     def records(self) -> int: ...
 
+    @property
+    def offset(self) -> int: ...
+
     def append(self, parts: Sequence[bytes], notes: Sequence[Record]) -> int: ...
     def close(self) -> None: ...
 
@@ -68,6 +71,11 @@ class Scribe:
     def submit(self, parts: list[bytes], notes: list[Record], done: Callable[[int], None]) -> None:
         """Write a batch in the thread, then call `done` there with the capture's position."""
         self._batches.put((parts, notes, done))
+
+    @property
+    def position(self) -> int:
+        """How far the writer has come; it moves with every block."""
+        return self._writer.offset
 
     def take_failure(self) -> str | None:
         """What is wrong, or was since this was asked the last time."""
@@ -140,7 +148,7 @@ class Scribe:
                     self._count(_decoded(parts[start:stop]))
                     start = stop
                 else:
-                    self._position = self._writer.append([], [])
+                    self._position = self._writer.offset
             self._left = parts[start:]
         return True
 

@@ -78,6 +78,7 @@ class Server:
         self.cancels = CancelKeys()
         self.tape = tape
         self.sessions: dict[int, Session] = {}
+        tape.pauses.sessions = self.sessions
         self.accepted = 0
         self.failures = 0
         self.upstream_error: str | None = None

@@ -20,6 +20,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.capture.record import Gap, Record, Unwritable, encode, gap_of
+from pgtrace.proxy.pauses import Pauses
 
 if TYPE_CHECKING:
     from pgtrace.proxy.scribe import Scribe
@@ -33,6 +34,10 @@ NOTE_BYTES: Final = 500
 """What a record other than a plain read takes, its contents aside."""
 RESERVE_BYTES: Final = 1024 * 1024
 """Records other than data may overdraw the room by this much, so that a stalled disk loses bytes before it loses connections."""
+OVERDRAWN_BYTES: Final = 4 * 1024 * 1024
+"""What reads that had come already may overdraw the room by when the traffic begins to wait."""
+HANGING_S: Final = 30.0
+"""How long the disk may take nothing before traffic no longer waits for it."""
 TICK_S: Final = 0.05
 
 
@@ -42,9 +47,12 @@ class Tape:
     __slots__ = (
         "_answers",
         "_call_soon",
+        "_dropping",
         "_free",
         "_granted",
         "_lost",
+        "_moved_ns",
+        "_position",
         "_writing",
         "append",
         "key",
@@ -52,16 +60,25 @@ class Tape:
         "lost_records",
         "notes",
         "parts",
+        "pauses",
         "refused",
         "report",
         "room",
         "scribe",
+        "waits",
     )
 
-    def __init__(self, call_soon: Callable[..., Any], key: bytes, report: Callable[[str], None] = lambda _: None) -> None:
-        """`key` is what secrets are hashed with; it lives and dies with the recorder. `report` hears why something was not recorded."""
+    def __init__(
+        self, call_soon: Callable[..., Any], key: bytes, report: Callable[[str], None] = lambda _: None, *, waits: bool = False
+    ) -> None:
+        """`key` is what secrets are hashed with; it lives and dies with the recorder. `report` hears why something was not recorded.
+
+        With `waits` traffic waits where there is no room, as long as the disk takes anything.
+        """
         self.key = key
         self.report = report
+        self.waits = waits
+        self.pauses = Pauses(self)
         self.parts: list[bytes] = []
         """Two for each record: capture/record.py, encode_parts()."""
         self.append: Callable[[bytes], None] = self.parts.append
@@ -78,6 +95,9 @@ class Tape:
         self._free = ROOM_BYTES - BATCH_BYTES
         self._granted = BATCH_BYTES  # what the batch that is being filled may take of ROOM_BYTES
         self._writing = 0  # batches that are not written yet
+        self._dropping = False  # the disk has failed or takes nothing: traffic does not wait until everything is written
+        self._position = 0  # how far the writer was when it last moved, and when that was
+        self._moved_ns = monotonic_ns()
         self._lost: dict[tuple[int, int], list[int]] = {}
         self._answers: list[Callable[[int], None]] = []
         self._call_soon = call_soon
@@ -87,6 +107,17 @@ class Tape:
         if self.room <= 0 < self._free:
             self._seal()
         return self.room > 0
+
+    def hold(self) -> bool:
+        """There is no room: have nothing more read until there is. False where traffic does not wait, and where the room is overdrawn already."""
+        if not self.waits or self._dropping or self.room < -OVERDRAWN_BYTES:
+            return False
+        if self.scribe.error is not None:
+            self._drop(self.scribe.error)
+            return False
+        if not self.pauses.holding:
+            self.pauses.hold()
+        return True
 
     def lose(self, connection: int, side: int, size: int) -> None:
         """Count a read there is no room for."""
@@ -127,11 +158,30 @@ class Tape:
         return ROOM_BYTES - self._free - self.room
 
     def turn(self) -> None:
-        """Hand the writer what is there, unless it is still busy: the timer calls this."""
+        """Hand the writer what is there, unless it is still busy; see whether it moves: the timer calls this."""
+        self.pauses.turn()
+        if self.waits:
+            self._watch()
         if not self._writing:
             self._tell_lost()
             if self.parts:
                 self._seal()
+
+    def _watch(self) -> None:
+        """Traffic waits for a disk that is slow, not for one that fails or hangs."""
+        now = monotonic_ns()
+        if not self._writing or self.scribe.position != self._position:
+            self._position, self._moved_ns = self.scribe.position, now
+        if self.pauses.holding and (self.scribe.error is not None or now - self._moved_ns > HANGING_S * 1e9):
+            self._drop(self.scribe.error or f"it has taken nothing for {HANGING_S:.0f} s")
+
+    def _drop(self, reason: str) -> None:
+        """Let traffic go on without the disk, until that has taken what waits for it."""
+        if not self._dropping:
+            self._dropping = True
+            self.report(f"traffic does not wait for the disk ({reason}): what passes now may not be recorded")
+        if self.pauses.holding:
+            self.pauses.release()
 
     def _seal(self) -> None:
         """Hand the writer what is there, and begin the next batch."""
@@ -157,6 +207,10 @@ class Tape:
         self._writing -= 1
         self._free += cost
         self._grant()
+        if not self._writing and self.scribe.error is None:
+            self._dropping = False
+        if self.pauses.holding and self._free + self.room >= ROOM_BYTES // 2:
+            self.pauses.release()
         for answer in answers:
             answer(position)
 

@@ -75,16 +75,20 @@ class Track:
         tape = self.tape
         startup = self.startup
         blanked = startup.blanked(self.side, data) if startup is not None else data
-        if not tape.has_room():
-            tape.lose(self.number, self.side, size)
-        elif startup is None:
+        if blanked is None:
+            tape.add(Opaque(time_ns, self.number, self.side, offset, size))
+        elif startup is not None:
+            tape.add(Data(time_ns, self.number, self.side, offset, blanked))
+        elif tape.has_room() or self.wait_for_room():
             tape.room -= size + ITEM_BYTES
             tape.append(DATA_HEAD.pack(size + DATA_FIXED, DATA, time_ns, self.number, self.side, offset))
             tape.append(data)
-        elif blanked is None:
-            tape.add(Opaque(time_ns, self.number, self.side, offset, size))
         else:
-            tape.add(Data(time_ns, self.number, self.side, offset, blanked))
+            tape.lose(self.number, self.side, size)
+
+    def wait_for_room(self) -> bool:
+        """There is no room for a read that has come: whether it may overdraw it, for no other one comes before there is."""
+        return False
 
     def made(self, data: bytes) -> None:
         """Bytes of our own, in the backend's direction. There is nothing to blank in them, but whoever blanks the rest must see them."""

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,15 +226,18 @@ def test_a_cancel_within_tls_finds_its_session() -> None:
 
 @pytest.mark.parametrize("rtt_ns", [0, 4_000_000])
 @pytest.mark.parametrize("when", ["later", "with the request", "with the end of the handshake"])
-def test_a_close_notify_ends_the_drivers_direction_alone(when: str, rtt_ns: int) -> None:
+@pytest.mark.parametrize("fin", [False, True], ids=["alone", "and a FIN"])
+def test_a_close_notify_ends_the_drivers_direction_alone(fin: bool, when: str, rtt_ns: int) -> None:
     """The server sees the end behind the last byte, and what it has to say then still arrives, and its own end behind it."""
     heard: list[bytes] = []
     answer = row(bytes(range(256)) * 8192)
+    ended = threading.Event()
 
     def serve(connection: socket.socket) -> None:
         read_exactly(connection, len(STARTUP))
         connection.sendall(READY)
         heard.append(read_all(connection))
+        assert ended.wait(20)
         connection.sendall(answer)
 
     with Scripted(serve) as server, recording(server.upstream, tls=AUTO, rtt_ns=rtt_ns) as recorder:
@@ -244,6 +248,8 @@ def test_a_close_notify_ends_the_drivers_direction_alone(when: str, rtt_ns: int)
             request = row(b"the last one")
             if when == "with the end of the handshake":
                 driver.handshake(then=STARTUP + request, ends=True)
+                if fin:
+                    sock.shutdown(socket.SHUT_WR)
                 assert driver.receive(len(READY)) == READY
             else:
                 driver.handshake()
@@ -254,6 +260,10 @@ def test_a_close_notify_ends_the_drivers_direction_alone(when: str, rtt_ns: int)
                     driver.end()
                 else:
                     driver.send(request, ends=True)
+                if fin:
+                    sock.shutdown(socket.SHUT_WR)
+            recorder.flush()  # what was sent has been read
+            ended.set()
             assert driver.receive(len(answer)) == answer
             assert driver.is_over()
         found = wait_for_end(recorder)

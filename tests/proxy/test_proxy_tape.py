@@ -33,6 +33,10 @@ class Disk:
     def records(self) -> int:
         return self._writer.records
 
+    @property
+    def offset(self) -> int:
+        return self._writer.offset
+
     def append(self, parts: list[bytes], notes: list[Record]) -> int:
         assert self.go_on.wait(30)
         if self.full and parts:
@@ -150,15 +154,17 @@ def test_what_waits_is_bounded_and_what_does_not_fit_is_a_gap(loop):
 def test_a_password_behind_a_gap_is_blanked(loop):
     loop.read(FRONTEND, STARTUP)
     loop.disk.go_on.clear()
-    while loop.tape.has_room():
-        loop.tape.add(Fact(1, 2, "key", "v" * 100_000))
+    for size in (100_000, 1):  # the reserve of start-ups included
+        lost = loop.tape.lost_records
+        while loop.tape.lost_records == lost:
+            loop.tape.add(Fact(1, 2, "key", "v" * size))
     loop.read(BACKEND, b"R\0\0\0\x08\0\0\0\3")
     loop.disk.go_on.set()
     loop.flush()
     loop.read(FRONTEND, b"p\0\0\0\x0bsecret\0")
     loop.flush()
     found = records_in(loop.path)
-    assert [(gap.side, gap.bytes) for gap in of_kind(found, Gap)] == [(BACKEND, 9)]
+    assert [gap.bytes for gap in of_kind(found, Gap) if gap.side == BACKEND] == [9]
     assert [record.data for record in of_kind(found, Data)] == [STARTUP, b"p\0\0\0\x0b******\0"]
     assert b"secret" not in loop.path.read_bytes()
 
@@ -215,7 +221,7 @@ def test_flush_waits_for_what_was_appended_before_it(loop):
 
 def test_a_stalled_disk_does_not_keep_more_than_its_share_of_records(loop):
     loop.disk.go_on.clear()
-    for number in range(200_000):
+    for number in range(1, 200_001):
         loop.tape.add(Fact(1, number, "key", "value"))
     assert loop.tape.waiting_bytes <= tape_module.ROOM_BYTES + tape_module.RESERVE_BYTES + tape_module.NOTE_BYTES
     assert loop.tape.lost_records > 0

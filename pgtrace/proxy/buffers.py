@@ -1,0 +1,99 @@
+"""What the kernel knows and can be told of a leg's socket.
+
+A sender gets rid of what all the buffers on its way hold. pgtrace's own are kept small, so that it is not much more
+than without pgtrace between (1 MiB at most where the peers are near): of what is written no more than UNSENT_BYTES wait
+unsent, whatever is on its way; and of a near peer no more than UNREAD_BYTES wait to be read. A peer far away needs as
+many bytes on their way as its distance asks for, and gets them: the kernel sees to that, as without pgtrace.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import socket
+import struct
+import sys
+import termios
+from collections.abc import Iterator
+from typing import Any, Final
+
+UNSENT_BYTES: Final = 128 * 1024
+UNREAD_BYTES: Final = 192 * 1024
+"""What SO_RCVBUF is given; Linux doubles it for its own book-keeping."""
+NEAR_US: Final = 1000
+"""A peer whose first answer took less than this is near: the same machine, the same network."""
+LEFT_BYTES: Final = 1024 * 1024
+"""The most that is still read of a socket that was reset."""
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 10
+KEEPALIVE_PROBES: Final = 6
+_KEEPIDLE: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
+"""macOS has another name for it."""
+_LINUX: Final = sys.platform.startswith("linux")
+_NOTSENT_LOWAT: Final = 25 if _LINUX else 0x201
+_SIOCOUTQ: Final = 0x5411
+_RTT: Final = struct.Struct("=68xI").unpack_from
+"""Where struct tcp_info of Linux has the round trip time, in us."""
+_LINGER_OFF: Final = struct.pack("ii", 1, 0)
+"""Close with a reset."""
+_READ_BYTES: Final = 256 * 1024
+
+
+def prepare(sock: Any) -> None:
+    """No Nagle, so that nothing is held back to be joined; small buffers; keep-alive, so that a dead peer is noticed within two minutes.
+
+    TCP_USER_TIMEOUT stays off: it would end a session whose peer is alive and reads nothing.
+    """
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+        sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
+        if _LINUX and _RTT(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 72))[0] < NEAR_US:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)
+    except OSError:
+        pass
+
+
+def undelivered_bytes(sock: Any) -> int:
+    """Bytes written that the peer's kernel has not acknowledged; 0 where the system does not say."""
+    return _queued(sock, _SIOCOUTQ) if _LINUX else 0
+
+
+def unread_bytes(sock: Any) -> int:
+    """Bytes of the peer's that have not been read here."""
+    return _queued(sock, termios.FIONREAD)
+
+
+def _queued(sock: Any, request: int) -> int:
+    queued = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), request, queued)
+    except OSError:
+        return 0
+    return queued[0]
+
+
+def left_in(sock: Any) -> Iterator[bytes]:
+    """What a socket that was reset still holds: the kernel keeps what had arrived before."""
+    size = 0
+    try:
+        while size < LEFT_BYTES and (data := os.read(sock.fileno(), _READ_BYTES)):
+            size += len(data)
+            yield data
+    except OSError:
+        pass
+
+
+def reset_at_close(sock: Any) -> None:
+    """Have the socket's close say RST."""
+    if sock is not None and sock.family != socket.AF_UNIX:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+        except OSError:
+            pass
