@@ -37,8 +37,10 @@ def parse(text: str, path: str) -> list[Budget]:
     """The budgets of a TOML file's text; none where a pyproject.toml has no table of them. Raises BudgetError."""
     try:
         table: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own are such, and int's of a number without end is
         raise BudgetError(path, f"no TOML: {error}") from None
+    except RecursionError:
+        raise BudgetError(path, "no TOML that anybody could read: nested too deep") from None
     keys: tuple[str, ...] = ()
     if PurePath(path).name == PYPROJECT:
         keys = _BELOW

@@ -50,6 +50,7 @@ from pgtrace.capture.record import (
     Setting,
 )
 from pgtrace.capture.versions import Header
+from pgtrace.errors import UsageError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.reads import Reads
 
@@ -65,6 +66,7 @@ SHARED_KEPT: Final = 10_000
 """Values that are kept once for all connections that have them."""
 FILE_SHIFT: Final = 56
 """A position in a trace is the file's number above this, and the reader's position below."""
+MOST_FILES: Final = 1 << (64 - FILE_SHIFT)
 _READ_BYTES: Final = 1024 * 1024
 _BATCH: Final = 256
 """Records between two looks at the clock."""
@@ -127,10 +129,15 @@ class Trace:
     def __init__(
         self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
     ) -> None:
-        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths. Raises CaptureError."""
+        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths.
+
+        Raises CaptureError, UsageError.
+        """
         self.timeline = timeline
         files = [os.fspath(path) for path in paths]
         shown = files if names is None else [os.fspath(name) for name in names]
+        if len(files) > MOST_FILES:
+            raise UsageError(f"{len(files)} captures at once: at most {MOST_FILES} are read as one")
         self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self.reads = Reads()
         self.rows = RowIndex()

@@ -7,7 +7,7 @@ differ only in how often they call it. Nothing that a file holds makes a reader 
 - `damaged`: stretches in the middle that were skipped; each is a Gap record in its place.
 - `complete`: whether this is the recording from its first moment to its End record, with nothing of that kind.
 
-A position is one integer, the segment's number above SHIFT and the offset in its file below, so positions grow in the order of reading and the writer's
+A position is one integer, of segments the number above SHIFT and the offset in the file below, so positions grow in the order of reading and the writer's
 answer to a flush can be compared with them. Segments may vanish at any moment: the one being read stays readable, since it stays open; going on behind
 a segment that was never seen puts a Gap there, and what the next one repeats is then handed on. That is no gap for a reader that starts there.
 """
@@ -108,7 +108,7 @@ class CaptureReader:
 
     def block(self, position: int) -> Block | None:
         """The block at a position that read() gave; None when it is no longer kept."""
-        number, offset = position >> SHIFT, position & _OFFSET
+        number, offset = self._place(position)
         file = self._file
         if file.base == number << SHIFT:
             return file.at(offset)
@@ -124,7 +124,7 @@ class CaptureReader:
 
     def blocks(self, position: int) -> Iterator[Block]:
         """The blocks from a position that read() gave up to the present end, independent of read(); none when it is no longer kept."""
-        number, offset = position >> SHIFT, position & _OFFSET
+        number, offset = self._place(position)
         continued = False
         files = [(self._number, None)] if self._directory is None else [(one, path) for one, path in self._segments() if one >= number]
         if not files or files[0][0] != number:
@@ -141,6 +141,10 @@ class CaptureReader:
                     break
                 yield from (block for block in found if not (continued and block.carried))
             continued = True
+
+    def _place(self, position: int) -> tuple[int, int]:
+        """The segment of a position, and the offset in its file."""
+        return (0, position) if self._directory is None else (position >> SHIFT, position & _OFFSET)
 
     def close(self) -> None:
         """Close the file. Closing twice is fine."""

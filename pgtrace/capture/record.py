@@ -248,6 +248,7 @@ _LONGEST_READ: Final = LONGEST - DATA_HEAD.size
 LATEST_NS: Final = 1 << 62
 """No time and no place in a stream is at this or beyond: sums and differences of them fit into 64 bits."""
 _MOST_COUNTED: Final = 1 << 48
+_LAST_CONNECTION: Final = (1 << 32) - 1
 _LIMITS: Final = {
     "time_ns": LATEST_NS, "wall_ns": LATEST_NS, "offset": LATEST_NS, "offsets": LATEST_NS, "side": NEITHER,
     "length": _MOST_COUNTED, "bytes": _MOST_COUNTED, "records": _MOST_COUNTED, "messages": _MOST_COUNTED, "columns": _MOST_COUNTED,
@@ -274,7 +275,7 @@ def misfit(record: Record) -> str:
     value: Any
     for name, value in zip(record._fields, record, strict=True):
         if name == "connection":
-            fits = value > 0 or kind in _OF_ALL_CONNECTIONS
+            fits = 0 < value <= _LAST_CONNECTION or (not value and kind in _OF_ALL_CONNECTIONS)
         elif (limit := _LIMITS.get(name)) is not None:
             most = limit if name != "side" or kind not in _OF_BOTH_SIDES else limit + 1
             fits = all(0 <= one < most for one in (value if isinstance(value, tuple) else (value,)))

@@ -51,18 +51,21 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
-SHIFT: Final = 40
-"""A position is the segment's number shifted by this, plus the offset in its file; a single file is number 0."""
+SHIFT: Final = 32
+"""A position is the segment's number shifted by this, plus the offset in its file; in a single file it is the offset."""
+_MOST_SEGMENTS: Final = 1 << 23
+"""512 TiB of them. A file of a higher number is none of a recorder's."""
 STARTUP_BYTES: Final = 16 * 1024
 """What is remembered of the start-up bytes of one direction; a longer start-up is repeated in part."""
 
 _STREAM: Final = itemgetter(STREAM)
-_NAME: Final = re.compile(r"(\d{6,})\.pgtrace")
+_NAME: Final = re.compile(r"(\d{6,9})\.pgtrace", re.ASCII)
 
 
 def segment_files(directory: Path) -> list[tuple[int, Path]]:
     """The segments in a directory, by number, oldest first. Raises the OSError of a directory that cannot be listed."""
-    return sorted((int(match[1]), directory / name) for name in os.listdir(directory) if (match := _NAME.fullmatch(name)))
+    named = ((int(match[1]), directory / name) for name in os.listdir(directory) if (match := _NAME.fullmatch(name)))
+    return sorted((number, path) for number, path in named if number < _MOST_SEGMENTS)
 
 
 class _Pauses:

@@ -51,15 +51,20 @@ def interface(name: str) -> bytes:
 
 def packet(number: int, time_ns: int, data: bytes, missing: int = 0, comment: str = "") -> bytes:
     """A packet of the interface at that place, of which `missing` more bytes were on the wire."""
-    head = struct.pack("<IIIII", number, time_ns >> 32, time_ns & _WRAP, len(data), len(data) + missing)
+    head = struct.pack("<I", number) + _ticks(time_ns) + struct.pack("<II", len(data), len(data) + missing)
     about = _options([(_COMMENT, comment.encode("utf-8", "backslashreplace"))]) if comment else b""
     return _block(6, head + data + bytes(-len(data) % 4) + about)
 
 
 def ended(number: int, time_ns: int) -> bytes:
     """That recording at the interface at that place went on until then."""
-    ticks = struct.pack("<II", time_ns >> 32, time_ns & _WRAP)
+    ticks = _ticks(time_ns)
     return _block(5, struct.pack("<I", number) + ticks + _options([(_END_TIME, ticks)]))
+
+
+def _ticks(time_ns: int) -> bytes:
+    """A time as two words; one before 1970 cannot be written."""
+    return struct.pack("<II", *divmod(max(0, time_ns), 1 << 32))
 
 
 def segment(source: End, target: End, seq: int, ack: int, flags: int, payload: bytes = b"", missing: int = 0) -> bytes:

@@ -48,6 +48,8 @@ _SPREAD: Final = 2_654_435_761
 """2^32 by the golden ratio: first sequence numbers far from each other, so that ends used again are another conversation."""
 _WRAP: Final = 0xFFFFFFFF
 _LATEST_REPLY_OFFSET: Final = 1
+OPAQUE_BYTES: Final = 64 * 1024 * 1024
+"""Of one record of bytes that were not kept, as many are packets."""
 """Where the answer to an SSLRequest can stand: first, or behind that to a GSSENCRequest."""
 _BEGUN_BY_DRIVER: Final = (Kind.ROUND_TRIP, Kind.SETUP, Kind.RUN, Kind.CANCEL)
 
@@ -132,10 +134,10 @@ class _Talk:
         return found
 
     def opaque(self, side: int, time_ns: int, offset: int, length: int) -> bytes:
-        """Bytes that were not kept."""
+        """Bytes that were not kept; of more than one read or loss can be, the rest is missing like what a gap lost."""
         found = b"".join(
             self._packet(side, time_ns, PSH | ACK, offset + start, missing=min(SEGMENT_BYTES, length - start))
-            for start in range(0, length, SEGMENT_BYTES)
+            for start in range(0, min(length, OPAQUE_BYTES), SEGMENT_BYTES)
         )
         self._reached[side] = offset + length
         return found

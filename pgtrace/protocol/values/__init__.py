@@ -41,7 +41,7 @@ def decode(oid: int, format: int, data: bytes | None, types: Types = NONE) -> st
         return "NULL"
     shown = _text(oid, format, data, types)
     if isinstance(shown, Unread):
-        return shown
+        return str(shown)  # whoever shows it or writes it as JSON gets text like any other
     found = plain(oid, types)
     name = found.name if found is not None and found.oid in BUILTIN else ""
     if name in numbers.BARE and _NUMBER(shown):
