@@ -49,6 +49,10 @@ from pgtrace.faults import Rule
 STOP_S: Final = 15.0
 REDACTIONS: Final = ("params", "rows", "literals", "all")
 """What can be blanked in a capture on request."""
+STARTUP_TIMEOUT_S: Final = 60.0
+"""How long a driver may take to send a whole start-up: what the server's authentication_timeout is at its default."""
+SHORTEST_STARTUP_TIMEOUT_S: Final = 1.0
+"""What it may be at least, as the server has it."""
 DEFAULT_KEEP_BYTES: Final = 1 << 30
 """What a temporary capture keeps."""
 
@@ -89,6 +93,7 @@ class Recorder:
         dial_first: bool = False,
         redact: Collection[str] = (),
         max_row_bytes: int | None = None,
+        startup_timeout_s: float = STARTUP_TIMEOUT_S,
         url: str | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
@@ -96,12 +101,18 @@ class Recorder:
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
         `rtt_ns` the same as a number. `faults` are what faults.parse() makes of rules. `dial_first` connects to the upstream before a driver is answered, and
         resets the driver where that fails. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
-        `max_row_bytes` the rows of each execution beyond that much are left out of it. `url` is the URL whose user, password and database url() repeats;
+        `max_row_bytes` the rows of each execution beyond that much are left out of it. A driver that has sent no whole start-up after
+        `startup_timeout_s` is closed. `url` is the URL whose user, password and database url() repeats;
         without it those that `upstream` says, else those of libpq's variables. Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
             raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
+        if startup_timeout_s < SHORTEST_STARTUP_TIMEOUT_S:
+            raise UsageError(
+                f"a start-up timeout of {startup_timeout_s:g} s is too short: at least {SHORTEST_STARTUP_TIMEOUT_S:g}s, with its unit"
+            )
         self.redact = tuple(redact)
+        self.startup_timeout_s = startup_timeout_s
         self.max_row_bytes = max_row_bytes
         self.upstream = upstream if isinstance(upstream, Upstream) else parse_upstream(upstream, os.environ)
         typed = conninfo.as_url(upstream, conninfo.read(upstream)) if isinstance(upstream, str) else None
@@ -121,6 +132,8 @@ class Recorder:
         self.addresses: list[str] = []
         """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
         self.port = self.listen.port
+        self.fits: int | None = None
+        """How many connections fit into the files the recorder may have open; None where there is no such limit."""
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary: str | None = None
@@ -170,12 +183,14 @@ class Recorder:
             "faults": [dataclasses.asdict(rule) for rule in self.faults],
             "redact": self.redact,
             "row_bytes": self.max_row_bytes,
+            "startup_timeout_s": self.startup_timeout_s,
         }
         ready = control.begin(settings)
         if self._certificates is not None:
             os.unlink(os.path.join(self._certificates, KEY_FILE))  # the recorder has read it, and nobody else needs it
         self.addresses = list(ready["addresses"])
         self.port = int(ready["port"])
+        self.fits = ready["fits"]
 
     def _with_certificate(self) -> DriverTls:
         """What to do with the driver's TLS, with a certificate that was made where one is needed. Raises MissingExtra."""

@@ -361,6 +361,7 @@ def test_a_closed_stdout_is_harmless():
         "tls": {},
         "faults": [],
         "dial_first": False,
+        "startup_timeout_s": 60.0,
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

@@ -48,6 +48,8 @@ def command(
         on_progress=progress,
         **options.left_out(),
     ) as scene:
+        for line in recording.about_files(scene.recorder):
+            progress(line)
         if no_tui:
             _as_table(scene, progress)
         else:

@@ -82,6 +82,7 @@ def _as_lines(
     for line in (
         *recording.about_others(recorder),
         *recording.about_tls(recorder, target),
+        *recording.about_files(recorder),
         *([] if quiet else recording.about_passwords(recorder)),
     ):
         output.tell(f"pgtrace: {line}")
@@ -120,7 +121,12 @@ def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str]
         addresses=tuple(recorder.addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
-        notes=(*recording.about_others(recorder), *recording.about_tls(recorder, target), *recording.about_passwords(recorder)),
+        notes=(
+            *recording.about_others(recorder),
+            *recording.about_tls(recorder, target),
+            *recording.about_files(recorder),
+            *recording.about_passwords(recorder),
+        ),
         temporary=write is None,
         unsaved=write is None,
         **options.explained_on(environment.get("DATABASE_URL", "")),

@@ -14,7 +14,7 @@ from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
 from pgtrace.durations import duration_ns
 from pgtrace.errors import UsageError
-from pgtrace.recorder import REDACTIONS
+from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter
@@ -35,13 +35,21 @@ class Duration(click.ParamType[int]):
 
     name = "duration"
 
+    def __init__(self, shortest: str = "0s") -> None:
+        """`shortest` is the least that makes sense."""
+        self.shortest = shortest
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         try:
-            return duration_ns(value)
+            ns = duration_ns(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
+        if ns < duration_ns(self.shortest):
+            unit = ": a bare number is ms" if value.strip()[-1].isdigit() else ""
+            self.fail(f"{value!r} is too short, at least {self.shortest}{unit}", param, ctx)
+        return ns
 
 
 class Size(click.ParamType[int]):
@@ -124,6 +132,16 @@ def recording(command: F) -> F:
             callback=_keep_in_context,
             help="Leave the rows of an execution beyond N bytes out of the capture; they are counted.",
         ),
+        click.option(
+            "--startup-timeout",
+            metavar="DURATION",
+            type=Duration(shortest="1s"),
+            default="60s",
+            show_default=True,
+            expose_value=False,
+            callback=_keep_in_context,
+            help="Close a driver that has sent no whole start-up after this time, as the server does after authentication_timeout.",
+        ),
         click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
         click.option(
             "--fault",
@@ -201,15 +219,20 @@ def faults() -> tuple[Rule, ...]:
 
 
 class LeftOut(TypedDict):
-    """What a Recorder takes for `--redact` and `--max-row-bytes`."""
+    """What a Recorder takes for `--redact`, `--max-row-bytes` and `--startup-timeout`."""
 
+    startup_timeout_s: float
     redact: tuple[str, ...]
     max_row_bytes: int | None
 
 
 def left_out() -> LeftOut:
-    """What the command that runs was told to keep out of its capture."""
-    return {"redact": in_context("redact", ()), "max_row_bytes": in_context("max_row_bytes", None)}
+    """What the command that runs was told to keep out of its capture, and to close."""
+    return {
+        "redact": in_context("redact", ()),
+        "max_row_bytes": in_context("max_row_bytes", None),
+        "startup_timeout_s": in_context("startup_timeout", 0) / 1e9 or STARTUP_TIMEOUT_S,
+    }
 
 
 def allow_others(command: F) -> F:

@@ -19,6 +19,9 @@ from pgtrace.exposure import about, named_identity
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
 
+FEW_CONNECTIONS = 100
+"""A server's max_connections at its default."""
+
 
 @contextmanager
 def upstream_for(
@@ -76,6 +79,14 @@ def about_tls(recorder: Recorder, upstream: Upstream) -> list[str]:
             "ways out: a plain driver leg (without --tls), channel_binding=disable in the driver, --tls-cert and --tls-key of the server, --tls pass"
         )
     return lines
+
+
+def about_files(recorder: Recorder) -> list[str]:
+    """How many connections fit, where that is fewer than a server takes at its default."""
+    if recorder.fits is None or recorder.fits >= FEW_CONNECTIONS:
+        return []
+    fit = "1 connection fits" if recorder.fits == 1 else f"{recorder.fits} connections fit"
+    return [f"{fit} into the files that may be open (ulimit -Hn), and more are refused with 53300; raise the limit for more"]
 
 
 def about_passwords(recorder: Recorder) -> list[str]:

@@ -95,7 +95,7 @@ def command(
                 **options.left_out(),
             ) as recorder,
         ):
-            for line in [] if quiet else recording.about_others(recorder):
+            for line in [] if quiet else [*recording.about_others(recorder), *recording.about_files(recorder)]:
                 output.tell(f"pgtrace: {line}")
             tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)

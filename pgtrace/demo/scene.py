@@ -23,7 +23,7 @@ from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
 from pgtrace.errors import MissingExtra, OutputExists
 from pgtrace.faults import Rule
-from pgtrace.recorder import Recorder
+from pgtrace.recorder import STARTUP_TIMEOUT_S, Recorder
 
 MarkMaker = Callable[[str], AbstractContextManager[object]]
 Progress = Callable[[str], None]
@@ -60,6 +60,7 @@ def open_scene(
     faults: Sequence[Rule] = (),
     redact: tuple[str, ...] = (),
     max_row_bytes: int | None = None,
+    startup_timeout_s: float = STARTUP_TIMEOUT_S,
     on_progress: Progress = _silent,
 ) -> Iterator[Scene]:
     """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
@@ -83,6 +84,7 @@ def open_scene(
                 faults=faults,
                 redact=redact,
                 max_row_bytes=max_row_bytes,
+                startup_timeout_s=startup_timeout_s,
             ) as recorder:
                 yield Scene(server, recorder)
 

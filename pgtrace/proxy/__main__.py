@@ -59,6 +59,7 @@ class Process:
         self.keep_bytes: int | None = settings["keep_bytes"]
         self.temporary: str | None = settings["temporary"]
         self.redact: list[str] = settings["redact"]
+        self.startup_timeout_s = float(settings["startup_timeout_s"])
         self.row_bytes: int | None = settings["row_bytes"]
         self._draining = False
         self._stopped: asyncio.Event
@@ -100,6 +101,7 @@ class Process:
             served=self.served,
             faults=self.faults,
             dial_first=self.dial_first,
+            startup_timeout_s=self.startup_timeout_s,
         )
         await server.start()
         try:
@@ -117,7 +119,7 @@ class Process:
         self._tick(loop, tape)
         gc.collect()
         gc.freeze()
-        answer({"ready": True, "addresses": server.addresses, "port": server.port, "capture": str(self.path)})
+        answer({"ready": True, "addresses": server.addresses, "port": server.port, "fits": server.fits, "capture": str(self.path)})
         await self._stopped.wait()
         server.stop_listening()
         server.close_sessions()

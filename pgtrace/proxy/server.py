@@ -45,7 +45,7 @@ from pgtrace.proxy.upstream import Endpoint
 
 BACKLOG: Final = 4096
 RESERVED_FILES: Final = 48
-"""Descriptors no session gets: for cancels, for drivers while they are told, for the capture and the resolver."""
+"""Descriptors no session gets, or a quarter where there are few: for cancels, for drivers while they are told, for the capture and the resolver."""
 PORT_TRIES: Final = 20
 """How often port 0 is tried again when the second loopback does not have the first one's free port."""
 
@@ -65,7 +65,7 @@ class Server:
         served: Served = Served.ALL,
         faults: Sequence[Rule] = (),
         dial_first: bool = False,
-        startup_timeout_s: float = 60.0,
+        startup_timeout_s: float,
     ) -> None:
         """AddressError where the TLS settings of either leg cannot be used."""
         self.listen = listen
@@ -159,10 +159,18 @@ class Server:
         return session
 
     @property
-    def is_full(self) -> bool:
-        """Whether the descriptors are used up but for a reserve: by two for each session, the one that asks included."""
+    def fits(self) -> int | None:
+        """How many sessions there are descriptors for, two each, but for a reserve; None where there is no limit."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return limit != resource.RLIM_INFINITY and self._own_files + 2 * len(self.sessions) + RESERVED_FILES > limit
+        if limit == resource.RLIM_INFINITY:
+            return None
+        return max(0, (limit - self._own_files - min(RESERVED_FILES, limit // 4)) // 2)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the descriptors are used up: by the sessions there are, the one that asks included."""
+        fits = self.fits
+        return fits is not None and len(self.sessions) > fits
 
     def set_rtt(self, rtt_ns: int) -> None:
         """Delay every session from here on, those that run included."""

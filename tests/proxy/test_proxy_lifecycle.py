@@ -47,7 +47,6 @@ from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.buffers import KEEPALIVE_IDLE_S
-from pgtrace.proxy.server import RESERVED_FILES
 from pgtrace.recorder import Recorder
 
 LINUX = sys.platform.startswith("linux")
@@ -294,7 +293,7 @@ def allow(recorder: Recorder, sessions: int) -> None:
     """Leave the recorder descriptors for so many sessions, beside those it has and its reserve."""
     own = len(os.listdir(f"/proc/{recorder.pid}/fd"))
     _, hard = resource.prlimit(recorder.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(recorder.pid, resource.RLIMIT_NOFILE, (own + RESERVED_FILES + 2 * sessions, hard))
+    resource.prlimit(recorder.pid, resource.RLIMIT_NOFILE, ((own + 2 * sessions) * 4 // 3, hard))  # of few, a quarter is reserved
 
 
 def cpu_s(pid: int) -> float:
