@@ -17,3 +17,9 @@ def duration_ns(text: str) -> int:
     if found is None:
         raise UsageError(f"{text!r} is no duration: 20ms, 0.5s, 300us")
     return round(float(found[1]) * _NS[found[2]])
+
+
+def has_unit(text: str) -> bool:
+    """Whether a duration says what it is in."""
+    found = _DURATION.fullmatch(text.strip())
+    return found is not None and found[2] != ""

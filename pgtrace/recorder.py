@@ -268,8 +268,8 @@ class Recorder:
         return Flushed(int(answer["position"]), int(answer["time_ns"]), answer["write_error"])
 
     def stats(self) -> dict[str, Any]:
-        """What the recorder knows of itself: connections, accepted, failures, lost_bytes, lost_records, waiting_bytes, write_error,
-        upstream_error."""
+        """What the recorder knows of itself: connections, drivers (connections whose driver has not ended them), accepted, failures, lost_bytes,
+        lost_records, waiting_bytes, write_error, upstream_error."""
         answer = self._running.ask({"do": "stats"})
         answer.pop("id", None)
         return answer

@@ -12,7 +12,8 @@ import click
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
-from pgtrace.durations import duration_ns
+from pgtrace.cli import output
+from pgtrace.durations import duration_ns, has_unit
 from pgtrace.errors import UsageError
 from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S
 
@@ -31,7 +32,7 @@ FILE = click.Path(path_type=Path, readable=False)
 
 
 class Duration(click.ParamType[int]):
-    """`20ms`, `0.5s`, `300us`; a bare number is ms. The value is ns."""
+    """`20ms`, `0.5s`, `300us`; a bare number is ms, and that is said. The value is ns."""
 
     name = "duration"
 
@@ -47,8 +48,10 @@ class Duration(click.ParamType[int]):
         except UsageError as error:
             self.fail(str(error), param, ctx)
         if ns < duration_ns(self.shortest):
-            unit = ": a bare number is ms" if value.strip()[-1].isdigit() else ""
+            unit = "" if has_unit(value) else ": a bare number is ms"
             self.fail(f"{value!r} is too short, at least {self.shortest}{unit}", param, ctx)
+        if ns and not has_unit(value) and ctx is not None and not ctx.params.get("quiet"):
+            output.tell(f"pgtrace: {value} is {value} ms: write {value}ms, or {value}s for seconds")
         return ns
 
 
@@ -314,6 +317,6 @@ def words(more: str) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         command = click.option("-v", "--verbose", is_flag=True, help=more)(command)
-        return click.option("-q", "--quiet", is_flag=True, help="Only data and errors.")(command)
+        return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Only data and errors.")(command)
 
     return add

@@ -151,6 +151,12 @@ def _summary(
         output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
         if not complete:
             output.tell("pgtrace: the wire was not quiet after 1 s; counted as it is")
+    left = recorder.stats()["drivers"] if recorder.alive else 0
+    if left and not quiet:
+        connections = "a connection is" if left == 1 else f"{left} connections are"
+        output.tell(
+            f"pgtrace: {connections} still open, of a process that outlives the program: pgtrace ends, and with it what goes through it"
+        )
     results = evaluate(trace, asked)
     kept = all(result.is_kept for result in results)
     if asked and not (quiet and kept):

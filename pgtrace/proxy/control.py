@@ -3,7 +3,7 @@
     {"do": "mark", "begin": true, "name": "test_checkout"}   -> {"id": 1, "time_ns": ...}
     {"do": "set", "rtt_ns": 20000000}                        -> {"time_ns": ...}
     {"do": "flush"}                                          -> {"position": ..., "time_ns": ..., "write_error": ...}
-    {"do": "stats"}                                          -> {"connections": ..., "accepted": ..., "lost_bytes": ..., ...}
+    {"do": "stats"}                                          -> {"connections": ..., "drivers": ..., "accepted": ..., "lost_bytes": ..., ...}
     {"do": "stop"}                                           -> {"position": ...}, then the process ends
 
 The first line in is the configuration (__main__.py), the first line out `{"ready": true, ...}` or `{"error": ..., ...}`. A request may carry an `id`,
@@ -86,6 +86,7 @@ class Control(asyncio.Protocol):
         server = self._server
         return {
             "connections": len(server.sessions),
+            "drivers": sum(not (session.frontend.eof or session.frontend.lost) for session in server.sessions.values()),
             "accepted": server.accepted,
             "failures": server.failures,
             "lost_bytes": self._tape.lost_bytes + self._scribe.lost_bytes,

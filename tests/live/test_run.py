@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +154,56 @@ def test_a_wrong_budget_ends_it_before_the_program_starts(role, tmp_path):
     assert found.returncode == 2
     assert not started.exists()
     assert re.fullmatch(r"pgtrace: --max: 'round_trip' is no counter; did you mean round_trips, .*\n", found.stderr)
+
+
+SLEEPS = (
+    "import psycopg; connection = psycopg.connect('', autocommit=True); print('in', flush=True); connection.execute('select pg_sleep(60)')"
+)
+
+
+def test_sigterm_is_passed_on_and_what_passed_is_counted(role):
+    """The program is ended in the middle of a query, and the summary is about all that it did."""
+    command = [sys.executable, "-m", "pgtrace", "run", "--json", "--", sys.executable, "-c", SLEEPS]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PG") and name != "DATABASE_URL"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean | role["variables"]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in\n"
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert json.loads(out)["totals"]["queries"] == 1
+    assert "still open" not in errors
+
+
+def test_connections_that_outlive_the_program_are_told(role):
+    """A child that stays, and waits for pgtrace to close them."""
+    child = "import psycopg, select; a, b = psycopg.connect(''), psycopg.connect(''); print('in', flush=True); select.select([b.pgconn.socket], [], [], 60)"
+    program = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {child!r}], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+child.stdout.readline()
+"""
+    found = run("--", sys.executable, "-c", program, environment=role["variables"])
+    assert found.returncode == 0, found.stderr
+    assert "pgtrace: 2 connections are still open, of a process that outlives the program" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--rtt", "20"), "pgtrace: 20 is 20 ms: write 20ms, or 20s for seconds\n"), (("--rtt", "20ms"), ""), (("--rtt", "20", "-q"), "")],
+)
+def test_a_bare_duration_is_said_to_be_ms(role, options, said):
+    found = run(*options, "--", sys.executable, "-c", WHO, environment=role["variables"])
+    assert found.returncode == 0
+    assert [line for line in found.stderr.splitlines(keepends=True) if " ms: " in line] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(("options", "host"), [((), "/"), (("--listen", "127.0.0.1:0"), "127.0.0.1"), (("--allow-others",), "127.0.0.1")])
+def test_where_the_program_is_led_before_a_socket(tls_server, options, host):
+    upstream = f"{tls_server.socket_directory}:{tls_server.port}"
+    program = "import os, psycopg; print(os.environ['PGHOST']); psycopg.connect('')"
+    login = {"PGUSER": tls_server.user, "PGPASSWORD": tls_server.password, "PGDATABASE": "postgres"}
+    found = run("--upstream", upstream, *options, "--", sys.executable, "-c", program, environment=login)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(host)
+    assert ("only connections of your own user are served" in found.stderr) == ("--listen" in options)
