@@ -55,6 +55,7 @@ class _Track:
         self.first = place
         self.over = False
         self.ended_ns: int | None = None
+        self.ends = False
         self.waiting: deque[int] = deque()
         self.notes: dict[tuple[str, str], Note] = {}
         self._advice = advice
@@ -74,6 +75,16 @@ class _Track:
     def take(self, step: Step) -> None:
         for watch in self.watches:
             watch.row(step)
+
+    def end_at(self, place: int, time_ns: int, words: str) -> None:
+        """The session is over at that row."""
+        if self.ends:
+            return
+        self.ends = True
+        pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
+        self.ended_ns = None
+        for watch in self.watches:
+            watch.ended(place, pause_ns, words)
 
     def lose(self) -> None:
         self.ended_ns = None
@@ -152,10 +163,16 @@ class Advice:
         shape = rows.shape_at(entry.shape)
         if shape.kind is RowKind.SETUP:
             track.setup += 1
-        elif shape.kind is RowKind.CLOSED and (track.connection.closed_ns is None or track.connection.sent_on):
-            pass  # its driver has not noticed, or did so by what it sent
         elif shape.kind is RowKind.CLOSED or shape.flight == _TERMINATE:
-            self._end(track)
+            connection = track.connection
+            if shape.flight == _TERMINATE or connection.ends:
+                track.end_at(place, entry.opened_ns, "")
+            if shape.flight == _TERMINATE or (connection.closed_ns is not None and not connection.sent_on):
+                self._end(track)  # else its driver has not noticed, or did so by what it sent
+        elif shape.kind is RowKind.ASYNCHRONOUS:
+            fatal = track.connection.fatal
+            if fatal and rows.label_at(entry.label).error.startswith(fatal):
+                track.end_at(place, entry.opened_ns, fatal)
         elif shape.uncertain or entry.is_open:
             track.lose()
         elif shape.kind is RowKind.ROUND_TRIP:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pgtrace.analysis import drivers, layers, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.ends import UNKNOWN, End, told
+from pgtrace.analysis.ends import End, told
 from pgtrace.analysis.habits import Habits
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
@@ -58,50 +58,11 @@ class Connection(Observer):
     """One connection: identity, counters, rows."""
 
     __slots__ = (
-        "_application_name",
-        "_began",
-        "_closed_before",
-        "_counters",
-        "_end_row",
-        "_habits",
-        "_identity",
-        "_kind",
-        "_latest",
-        "_left",
-        "_marks",
-        "_meanings",
-        "_streamed",
-        "_trace",
-        "_unsettled",
-        "authentication",
-        "backend_pid",
-        "cancels",
-        "client",
-        "closed_by",
-        "closed_ns",
-        "copies",
-        "ends",
-        "facts",
-        "fatal",
-        "file",
-        "index",
-        "joined",
-        "last_ns",
-        "listener",
-        "number",
-        "opened_ns",
-        "parameters",
-        "position",
-        "protocol",
-        "protocol_requested",
-        "sent_on",
-        "server_version",
-        "session",
-        "statements",
-        "terminated",
-        "transaction_status",
-        "unrecognized_options",
-        "upstream",
+        "_application_name", "_began", "_closed_before", "_counters", "_end_row", "_fatal", "_habits", "_identity", "_kind",
+        "_latest", "_left", "_marks", "_meanings", "_streamed", "_trace", "_unsettled",
+        "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "ends", "facts", "file", "index", "joined",
+        "last_ns", "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "sent_on", "server_version",
+        "session", "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
     )  # fmt: skip
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
@@ -123,8 +84,6 @@ class Connection(Observer):
         """The ends of its directions, in their order; none where nobody saw them."""
         self.sent_on = False
         """Whether the driver still sent something after the first of them."""
-        self.fatal = ""
-        """SQLSTATE of the FATAL error that the server sent, if any."""
         self.terminated = False
         """Whether the driver said that it leaves."""
         self.last_ns = 0
@@ -150,7 +109,7 @@ class Connection(Observer):
         """How its driver authenticated (security.py)."""
         self._left: tuple[Statement, ...] = ()
         self._counters: Counters | None = None
-        self._kind = ""
+        self._kind = self._fatal = ""
         self._application_name = ""
         self._began = [0, 0]
         """Of each side: where the record is in which its unfinished message, else its latest read, began."""
@@ -199,11 +158,11 @@ class Connection(Observer):
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
-        self.terminated, self.fatal = session.terminated, session.fatal
+        self.terminated = session.terminated
         if self._end_row is not None:
             self.sent_on = session.bytes[FRONTEND] != self._end_row[1]
         elif not session.terminated and session.startup and self._trace.timeline:
-            self._row(Kind.CLOSED, "", Label(f"closed without Terminate, {UNKNOWN}"), time_ns, FRONTEND, 0)
+            self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0)
         self._retire(time_ns)
 
     def ended(self, side: int, how: str, time_ns: int) -> None:
@@ -215,17 +174,26 @@ class Connection(Observer):
         self.ends = (*self.ends, End(side, how, time_ns))
         self.last_ns = time_ns
         if self._end_row is None and session.startup and not session.terminated:
-            self.fatal = session.fatal
-            text = f"{self.end}, without Terminate" if side == FRONTEND else self.end
-            place = self._row(Kind.CLOSED, "", Label(text), time_ns, FRONTEND, 0) if self._trace.timeline else 0
+            place = self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0) if self._trace.timeline else 0
             self._end_row = (place, session.bytes[FRONTEND])
+
+    @property
+    def fatal(self) -> str:
+        """SQLSTATE of the FATAL error that the server sent; empty without one."""
+        return self._fatal if self.session is None else self.session.fatal
+
+    @property
+    def ended_ns(self) -> int | None:
+        """When a side first ended it, where that is known; else when it had closed."""
+        return self.ends[0].time_ns if self.ends else self.closed_ns
 
     @property
     def end(self) -> str:
         """By whom and how it was ended, in words; empty while it is open."""
         if not self.ends and self.closed_ns is None:
             return ""
-        return told(self.ends, self.closed_by, self.fatal)
+        terminated = self.terminated if self.session is None else self.session.terminated
+        return told(self.ends, self.closed_by, self.fatal, silent=not terminated and self.kind in _SAY_GOODBYE)
 
     def learn(self, key: str, value: str) -> None:
         """A fact about it."""
@@ -635,7 +603,7 @@ class Connection(Observer):
         if self.statements is not None:
             self.statements.live(session.statements.live.values())
             self._trace.keep_statements(identified.driver, self.statements)
-        self._counters, self._kind = counters, kind
+        self._counters, self._kind, self._fatal = counters, kind, session.fatal
         self.session = self.statements = None
         self._forget()
         self._trace.retired[self.file].add(counters)
@@ -674,6 +642,8 @@ class Connection(Observer):
             self.unrecognized_options = session.unrecognized_options
 
 
+_SAY_GOODBYE: Final = frozenset({"session", "replication"})
+"""Kinds of connections that a driver ends with Terminate."""
 _NO_COPIES: Final = Copies(lambda _: False)
 _NO_HABITS: Final = Habits()
 _NO_MEANINGS: Final = Meanings()

@@ -30,15 +30,20 @@ class End(NamedTuple):
         return SIDES.get(self.side, "pgtrace")
 
 
-def told(ends: tuple[End, ...], closed_by: str, fatal: str) -> str:
-    """`closed by the server (FIN) after 25P03`; without a known end who closed it. `fatal` is the SQLSTATE of the FATAL error that came before, if any."""
+def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool) -> str:
+    """`closed by the server (FIN) after 25P03`; without a known end who closed it.
+
+    `fatal` is the SQLSTATE of the FATAL error that came before, if any; `silent` says that the driver sent no Terminate where it should have.
+    """
     after = f" after {fatal}" if fatal else ""
+    by = ends[0].by if ends else closed_by
+    without = " without Terminate" if silent and by == SIDES[FRONTEND] else ""
     if not ends:
-        return f"closed by {_the(closed_by)}{after}, {UNKNOWN}"
-    first = ends[0]
-    if first.how == LOST:
-        return f"{_the(first.by)} was lost{after}: no answer for too long"
-    return f"{_verb(first.how)} by {_the(first.by)}{_in_brackets(first.how)}{after}"
+        return f"closed by {_the(by)}{without}{after}, {UNKNOWN}"
+    how = ends[0].how
+    if how == LOST:
+        return f"{_the(by)} was lost{after}: no answer for too long"
+    return f"{_verb(how)} by {_the(by)}{_in_brackets(how)}{without if how != RST else ''}{after}"
 
 
 def departed(departure: Departure) -> str:

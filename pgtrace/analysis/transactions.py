@@ -185,10 +185,10 @@ class Transactions:
     def settle(self, under_way: Mapping[int, int]) -> None:
         """Which connections have a round trip under way, and since when; what stood open on a connection that has ended is lost."""
         for current in list(self._open.values()):
-            closed_ns = self._connections[current.connection].closed_ns
+            connection = self._connections[current.connection]
             current.under_way_ns = under_way.get(current.connection)
-            if closed_ns is not None and current.under_way_ns is None:
-                current.last_ns = max(closed_ns, current.last_ns)
+            if connection.closed_ns is not None and connection.ended_ns is not None and current.under_way_ns is None:
+                current.last_ns = max(connection.ended_ns, current.last_ns)
                 self._end(current, LOST)
 
     def _begin(self, place: int, row: Row, standing: Standing, *, seen: bool) -> Transaction:

@@ -152,7 +152,7 @@ class _Talk:
     def ended(self, time_ns: int, record: Ended) -> bytes:
         """One direction's end."""
         side = BACKEND if record.side == NEITHER else record.side
-        comment = f"{self._about}: {self._connection.end}" if not self._finished and not self._is_reset else ""
+        comment = f"{self._about}: {sanitise.text(self._connection.end)}" if not self._finished and not self._is_reset else ""
         if record.how in (records.RST, LOST):
             return self._reset(side, time_ns, comment)
         return self._finish(side, time_ns, comment)

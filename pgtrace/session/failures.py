@@ -23,7 +23,7 @@ class Failures(State):
             current.error = current.error or body
         severity = fields.error_fields(body)
         if severity.get("V", severity.get("S", "")) in ("FATAL", "PANIC"):
-            self.fatal = severity.get("C", "")
+            self.fatal = severity.get("C", "")[:5]
             self._fatal(time_ns)
             return
         if not self._owed:

@@ -329,6 +329,27 @@ def test_an_idle_transaction(advised: Advised) -> None:
     assert advised(query("SELECT now()"), "5000 " + query("SELECT now()"), DONE) == []
 
 
+@pytest.mark.parametrize(
+    ("end", "seconds", "words"),
+    [
+        ("5000 F Terminate\n5001 c1 close F", 5, ""),
+        ("5000 c1 ends F FIN\n5001 c1 close F", 5, ""),
+        ("5000 c1 ends B FIN\n9000 c1 close B", 5, ""),
+        ("400 B ErrorResponse FATAL 25P03 too long\n5000 " + query("SELECT 1") + "\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
+        ("400 B ErrorResponse FATAL 25P03 too long\n401 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
+        ("400 B ErrorResponse FATAL 57P01 shutdown\n401 c1 ends B FIN\n5001 c1 close B", None, ""),
+        ("400 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", None, ""),
+        ("5001 c1 close F", None, ""),
+    ],
+    ids=["Terminate", "FIN", "server's FIN", "timed out, 1.0", "timed out", "shut down", "soon", "end time unknown"],
+)  # fmt: skip
+def test_an_idle_transaction_ends_where_the_session_does(advised: Advised, end: str, seconds: float | None, words: str) -> None:
+    found = advised(query("BEGIN", "BEGIN", "T"), query("SELECT now()", status="T"), end, "end")
+    assert [(one.name, round(one.note.amount / 1e9, 1)) for one in found] == ([] if seconds is None else [("idle-in-transaction", seconds)])
+    for one in found:
+        assert [evidence.words for evidence in one.evidence] == [f"then {seconds:.1f} s without a message, status T", words]
+
+
 def test_connecting_for_each_query(advised: Advised) -> None:
     def connections(many: int, queries: int) -> list[str]:
         lines = [[*query("SELECT now()").splitlines()] * queries + ["F Terminate", "close F"] for _ in range(many)]

@@ -82,7 +82,7 @@ def test_rows_stand_in_the_order_in_which_they_began(read: Read, tmp_path: Path)
         (Kind.SETUP, "Start → RSKZ", "StartupMessage user=app database=shop", 1),
         (Kind.ROUND_TRIP, "Q → CZ", "SELECT 2", 1),
         (Kind.RUN, "X →", "Terminate", 0),
-        (Kind.CLOSED, "", "closed without Terminate, end time unknown", 1),
+        (Kind.CLOSED, "", "closed by the server, end time unknown", 1),
     ]
     assert [row.duration_ns for row in rows if row.is_round_trip] == [0, 20 * MS, 0, 2 * MS]
 

@@ -14,7 +14,7 @@ from pgtrace.analysis.filter import parse
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, SegmentReader, ports, source
 from pgtrace.capture.packets import PacketReader
-from pgtrace.capture.record import Close, Data, End, Gap, Opaque, Open, Record, Resume
+from pgtrace.capture.record import NEITHER, Close, Data, End, Ended, Gap, Opaque, Open, Record, Resume
 from pgtrace.capture.versions import VERSION, Header
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.export.pcapng import SEGMENT_BYTES, export
@@ -341,3 +341,42 @@ def test_a_capture_that_grows_is_exported_to_where_it_was_read(tmp_path: Path) -
     trace.update()
     assert QUERY in b"".join(piece.content for piece in export(trace))
     trace.close()
+
+
+def test_fin_and_rst_stand_where_the_directions_ended(tmp_path: Path) -> None:
+    """A driver that has gone and resets what comes later; one that the server closed; one that pgtrace ended; one whose ends nobody saw."""
+    records: list[Record] = [
+        Data(10, 1, FRONTEND, len(STARTUP), QUERY),
+        Ended(20, 1, FRONTEND, "FIN"),
+        Data(30, 1, BACKEND, len(WELCOME), ANSWER),
+        Ended(31, 1, FRONTEND, "RST"),
+        Close(32, 1, FRONTEND, "FIN"),
+        *(Open(40, number, "127.0.0.1:6433", "", f"127.0.0.1:4000{number}", "", WALL_NS) for number in (2, 3, 4)),
+        Ended(42, 2, BACKEND, "FIN"),
+        Ended(43, 3, NEITHER, "FIN"),
+        Ended(50, 2, FRONTEND, "FIN"),
+        Close(51, 2, BACKEND, "FIN"),
+        Close(52, 3, NEITHER, "pgtrace"),
+        Close(53, 4, FRONTEND, "FIN"),
+        End(60),
+    ]
+    path = made(tmp_path / "a", *records)
+    data = exported(path)
+    seen = []
+    for time_ns, key, _, _, flags, _, _ in segments(data):
+        if flags & (FIN | RST):
+            here, there = ports(key)
+            driver = there == 5432
+            seen.append((here if driver else there, "F" if driver else "B", time_ns - WALL_NS, "RST" if flags & RST else "FIN"))
+    assert sorted(seen) == sorted(
+        [
+            (40001, "F", 20, "FIN"), (40001, "F", 31, "RST"),
+            (40002, "B", 42, "FIN"), (40002, "F", 50, "FIN"),
+            (40003, "B", 43, "FIN"), (40003, "F", 52, "FIN"),
+            (40004, "F", 53, "FIN"), (40004, "B", 53, "FIN"),
+        ]
+    )  # fmt: skip
+    assert b"closed by the driver (FIN) without Terminate" in data
+    assert b"closed by the server (FIN)" in data
+    assert b"closed by pgtrace (FIN)" in data
+    assert untimed(imported(data, tmp_path / "back")["totals"]) == untimed(counted(path)["totals"])

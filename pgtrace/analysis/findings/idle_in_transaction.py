@@ -1,7 +1,7 @@
 """idle-in-transaction: the application pauses inside a transaction block, which holds its locks, its snapshot and its server connection meanwhile.
 
-Told by the status: time between the end of one round trip and the beginning of the next while the status is T or E, IDLE_NS or more at once. It costs no round
-trip.
+Told by the status: time between the end of one round trip and the beginning of the next, or the end of the session, while the status is T or E, IDLE_NS or more
+at once; and any time that the server itself ended for being too long. It costs no round trip.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Final
 from pgtrace.analysis.findings.kind import Kind, Note, Seen, Step, Watch
 
 IDLE_NS: Final = 1_000_000_000
+_TIMED_OUT: Final = frozenset({"25P03", "25P04"})
+"""idle_in_transaction_session_timeout and transaction_timeout."""
 
 
 class _Watch(Watch):
@@ -21,14 +23,24 @@ class _Watch(Watch):
     def row(self, step: Step) -> None:
         before, self._before = self._before, step
         pause = step.pause_ns
-        if before is None or pause is None or pause < IDLE_NS or step.shape.status_before not in ("T", "E") or not step.counts:
+        if pause is not None and pause >= IDLE_NS and step.counts:
+            self._idle(before, step.shape.status_before, pause, step.place, "goes on")
+
+    def ended(self, place: int, pause_ns: int | None, words: str) -> None:
+        before, self._before = self._before, None
+        timed_out = words in _TIMED_OUT
+        if before is not None and before.counts and pause_ns is not None and (pause_ns >= IDLE_NS or timed_out):
+            self._idle(before, before.shape.status, pause_ns, place, f"ended by the server with {words}" if timed_out else words)
+
+    def _idle(self, before: Step | None, status: str, pause_ns: int, place: int, words: str) -> None:
+        if before is None or status not in ("T", "E"):
             return
         note = self.seen.note(KIND)
         note.times += 1
-        note.amount += pause
-        note.show(before.place, f"then {pause / 1e9:.1f} s without a message, status {step.shape.status_before}")
-        note.show(step.place, "goes on")
-        self.seen.row_of(step.place, KIND)
+        note.amount += pause_ns
+        note.show(before.place, f"then {pause_ns / 1e9:.1f} s without a message, status {status}")
+        note.show(place, words)
+        self.seen.row_of(place, KIND)
 
     def lost(self) -> None:
         self._before = None
@@ -46,7 +58,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
-    number=lambda note: round(note.amount / 1e9),
+    number=lambda note: max(1, round(note.amount / 1e9)),
     remedies={
         "": "do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server bounds it",
         "psycopg": "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()",

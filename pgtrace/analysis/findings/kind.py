@@ -158,6 +158,10 @@ class Watch:
     def row(self, step: Step) -> None:
         """The next round trip."""
 
+    def ended(self, place: int, pause_ns: int | None, words: str) -> None:
+        """The session is over at the row at that place, `pause_ns` after its latest round trip: a FATAL error, an end,
+        Terminate. `words` are the FATAL's SQLSTATE, if it was one. Told once."""
+
     def lost(self) -> None:
         """Bytes are missing here: what comes next does not follow what came before."""
 

@@ -206,7 +206,7 @@ class Connections(TablePane[Standing]):
         view = self.view
         connection.refresh()
         counters = connection.counters(view.now_ns)
-        end_ns = view.now_ns if connection.closed_ns is None else connection.closed_ns
+        end_ns = view.now_ns if connection.ended_ns is None else connection.ended_ns
         in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
         state, role = self._state(connection, under_way)
         return Standing(
