@@ -147,6 +147,8 @@ class Behaviour(Trace):
 class _Watched(Connection):
     """A connection that keeps its steps."""
 
+    is_shelved = False
+
     _trace: Behaviour
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:

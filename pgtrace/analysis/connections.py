@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self
 
+from pgtrace import shelf
 from pgtrace.analysis import drivers, layers, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
@@ -27,7 +28,7 @@ from pgtrace.capture import peer
 from pgtrace.capture.record import DECRYPTED
 from pgtrace.protocol import codes, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.connection import Session
+from pgtrace.session.connection import Rest, Session
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
 from pgtrace.sqltext.replication import created_slot
 
@@ -57,13 +58,42 @@ _note: Final[Callable[..., Note]] = tuple.__new__
 class Connection(Observer):
     """One connection: identity, counters, rows."""
 
+    is_counted = True
+    """Whether the trace's counters are about it."""
+    is_shelved: ClassVar[bool] = True
+    """Whether it may be put on the shelf once it has closed."""
+
     __slots__ = (
         "_application_name", "_began", "_closed_before", "_counters", "_end_row", "_fatal", "_habits", "_identity", "_kind",
-        "_latest", "_left", "_marks", "_meanings", "_streamed", "_trace", "_unsettled",
+        "_latest", "_left", "_marks", "_meanings", "_resting", "_streamed", "_trace", "_unsettled",
         "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "ends", "facts", "file", "index", "joined",
         "last_ns", "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "sent_on", "server_version",
-        "session", "statements", "terminated", "transaction_status", "unrecognized_options", "upstream",
+        "session", "statements", "terminated", "transaction_status", "unrecognized_options", "upstream", "was_put_aside",
     )  # fmt: skip
+
+    @classmethod
+    def restored(cls, trace: Trace, state: bytes) -> Self:
+        """One that was put on the shelf."""
+        self = cls.__new__(cls)
+        for name, value in (_EMPTY | shelf.loaded(state)).items():
+            setattr(self, name, value)
+        self._trace, self._marks = trace, trace.marks.files[self.file]
+        return self
+
+    def stored(self) -> bytes:
+        """What is left of it once it has closed, as it is put on the shelf."""
+        state = vars(self).copy() if hasattr(self, "__dict__") else {}
+        for name in Connection.__slots__:
+            value = getattr(self, name)
+            if name not in ("_trace", "_marks") and (name not in _EMPTY or value is not _EMPTY[name]):
+                state[name] = value
+        return shelf.stored(state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Connection) and (self.index, self._trace) == (other.index, other._trace)
+
+    def __hash__(self) -> int:
+        return self.index
 
     def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
         self._trace = trace
@@ -119,6 +149,9 @@ class Connection(Observer):
         self._identity: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
         self.copies = Copies(trace.may_log)
         """What its CopyData holds, at every row."""
+        self._resting: Rest | None = None
+        self.was_put_aside = False
+        """Whether it was silent while too many were open: some of it is not known any more."""
         self._streamed = 0  # CopyData of a stream that have joined the latest row
         self._end_row: tuple[int, int] | None = None
         """The place of the row that says that it was ended, and how many bytes the driver had sent."""
@@ -130,7 +163,7 @@ class Connection(Observer):
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int, position: int) -> None:
         """Bytes of one read, and where their record is in the capture."""
-        session = self.session
+        session = self.session or self._woken(time_ns, offset, side)
         if session is None:
             return
         cut = session.framer.cut
@@ -155,6 +188,9 @@ class Connection(Observer):
         """The connection has ended."""
         session = self.session
         if session is None:
+            if self.closed_ns is None:
+                self.closed_ns = self.last_ns = time_ns
+                self._trace.connections.changed(self)
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
@@ -194,6 +230,32 @@ class Connection(Observer):
             return ""
         terminated = self.terminated if self.session is None else self.session.terminated
         return told(self.ends, self.closed_by, self.fatal, silent=not terminated and self.kind in _SAY_GOODBYE)
+
+    def put_aside(self, time_ns: int) -> None:
+        """Too many are open: keep what it has counted and where it stands, and let go of the rest. Its next read wakes it."""
+        if self.session is not None:
+            self.was_put_aside = True
+            self._resting = self.session.rest()
+            if self._resting is None:
+                self.gap(time_ns)
+            self._retire(time_ns)
+
+    def _woken(self, time_ns: int, offset: int, side: int) -> Session | None:
+        """The session of one that was put aside: where it stood still when nothing was owed, else as after a gap. Names are prepared earlier."""
+        if self.closed_ns is not None:
+            return None
+        self.session = session = Session(self, self._trace.reads)
+        session.parameters.update(server_version=self.server_version, application_name=self._application_name)
+        if self._resting is not None:
+            session.go_on(time_ns, self._resting)
+        else:
+            session.resume(time_ns, Session(), (offset, offset))
+        self.statements = StatementTable()
+        self._habits = Habits()
+        self._habits.enough = True
+        self._meanings, self.copies = Meanings(), Copies(self._trace.may_log)
+        self._trace.wake(self)
+        return session
 
     def learn(self, key: str, value: str) -> None:
         """A fact about it."""
@@ -284,9 +346,8 @@ class Connection(Observer):
     @property
     def statements_live(self) -> int:
         """Named statements alive."""
-        if self.session is not None:
-            return self.session.statements.live_named
-        return self._counters.statements_live if self._counters is not None else 0
+        before = self._counters.statements_live if self._counters is not None else 0
+        return before + (self.session.statements.live_named if self.session is not None else 0)
 
     def named_statements(self) -> Iterable[Statement]:
         """The named statements alive; of a closed connection none."""
@@ -321,11 +382,14 @@ class Connection(Observer):
 
     def counters(self, now_ns: int) -> Counters:
         """Its counters; for an open one up to that moment."""
-        if self._counters is not None or self.session is None:
-            return self._counters or Counters()
         session = self.session
+        if session is None:
+            return self._counters or Counters()
         session.settle()
-        return Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
+        counters = Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
+        if self._counters is not None:
+            counters.add(self._counters)
+        return counters
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
         """Add the statements of an open connection as they stand, with a break after each slice of the work."""
@@ -593,7 +657,7 @@ class Connection(Observer):
         session = self.session
         if session is None:
             return
-        counters = self.counters(now_ns)
+        counters, before = self.counters(now_ns), self._counters
         logged = (one for one in self.named_statements() if ("S", one.name) in self._meanings)
         self._left = tuple(sorted(logged, key=lambda one: -one.binds)[:LEFT_KEPT])
         kind, application_name, (identified, _) = self.kind, self.application_name, self._identify()
@@ -606,7 +670,7 @@ class Connection(Observer):
         self._counters, self._kind, self._fatal = counters, kind, session.fatal
         self.session = self.statements = None
         self._forget()
-        self._trace.retired[self.file].add(counters)
+        self._trace.retire(self, identified.driver, counters, before)
 
     def _forget(self) -> None:
         """Let go of what only an open connection needs, and share what is the same in many."""
@@ -634,7 +698,8 @@ class Connection(Observer):
             return
         self.server_version = session.parameters.get("server_version", "")
         self.transaction_status = session.status
-        self.authentication = security.authentication(session.asked, session.initial_response)
+        if not self.was_put_aside:
+            self.authentication = security.authentication(session.asked, session.initial_response)
         self._learn_key()
         _ = self.startup_parameters
         if session.negotiated is not None and self.protocol:
@@ -648,6 +713,7 @@ _NO_COPIES: Final = Copies(lambda _: False)
 _NO_HABITS: Final = Habits()
 _NO_MEANINGS: Final = Meanings()
 """What closed connections have in place of their own."""
+_EMPTY: Final = {"copies": _NO_COPIES, "_habits": _NO_HABITS, "_meanings": _NO_MEANINGS}
 
 
 def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pgtrace.protocol.codes import BACKEND
 
@@ -74,6 +74,9 @@ class Copies:
         self._contents: _Log[Contents | None] = _Log()
         self._streams: _Log[bool] = _Log()
         self._relations: dict[int, _Log[bytes]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_may_log"}  # the trace's: nothing is logged any more
 
     @property
     def is_logged(self) -> bool:

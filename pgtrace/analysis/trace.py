@@ -8,8 +8,9 @@ update() reads what is there now and may be called again: a live view, a finishe
 of their times; several files share one time axis by wall clock, and each connection keeps its file. All times of a trace are wall-clock ns; rows count
 from the first record.
 
-What a trace keeps in memory is bounded: connections as names and numbers once closed, rows in a mapped file (rows.py), statements by groups
-(statements.py), meanings of names up to MEANINGS_KEPT.
+What a trace keeps in memory is bounded, whatever the captures hold: closed connections as names and numbers, most of them on a shelf (gathered.py), rows in
+a mapped file (rows.py), statements by groups (statements.py), meanings of names up to MEANINGS_KEPT. Of more than OPEN_KEPT open connections those that were
+silent for longest are put aside: what they counted is kept, and when one goes on, it is read on as after a gap. `put_aside` says how often that was.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.gathered import Connections
 from pgtrace.analysis.marks import Interval, MarksOfFiles
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
 from pgtrace.analysis.statements import SLICE, Group, StatementTable
@@ -53,6 +55,7 @@ from pgtrace.capture.versions import Header
 from pgtrace.errors import UsageError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.reads import Reads
+from pgtrace.shelf import Shelf, Shelved
 
 if TYPE_CHECKING:
     from pgtrace.analysis.details import Details
@@ -60,6 +63,15 @@ if TYPE_CHECKING:
 
 MEANINGS_KEPT: Final = 200_000
 """Changes of what a statement's or portal's name means that are remembered for the details of rows."""
+OPEN_KEPT: Final = 8192
+"""Open connections that are read at once."""
+DRIVERS_KEPT: Final = 1000
+OTHER_DRIVERS: Final = "(other drivers)"
+"""What those beyond are summed up as: only a golden names a driver that pgtrace does not know."""
+KEYS_KEPT: Final = 20_000
+"""Cancel keys in memory."""
+SETTINGS_KEPT: Final = 1000
+LONGEST_SETTING: Final = 4096
 _ATTEMPTS: Final = 3
 """How often statements are gathered anew because a connection has ended meanwhile; the last time in one go."""
 SHARED_KEPT: Final = 10_000
@@ -95,7 +107,7 @@ class _File:
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
         self.connections: dict[int, Connection] = {}
-        """By number."""
+        """By number, those that are not on the shelf."""
 
     def batches(self, reader: CaptureReader, end: int | None = None) -> Iterator[Batch]:
         """Everything that a reader of it finds now, or finds before the position `end`, some records at a time."""
@@ -141,11 +153,15 @@ class Trace:
         self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
         self.reads = Reads()
         self.rows = RowIndex()
-        self.connections: list[Connection] = []
+        self.shelf = Shelf()
+        self.connections = Connections(self, self.shelf)
         self.marks = MarksOfFiles([partial(self._sums, file=number) for number in range(len(self._files))], self._file_at)
         self.retired = [Counters() for _ in self._files]
-        """Sum over closed connections."""
-        self.keys: dict[bytes, int] = {}
+        """Sum over connections that have closed or were put aside."""
+        self._drivers: dict[str, tuple[int, Counters]] = {}
+        """The same by driver, with their number."""
+        self.put_aside = 0
+        self.keys: Shelved[bytes, int] = Shelved(self.shelf, KEYS_KEPT)
         """BackendKeyData as recorded -> index of its connection."""
         self.slots: dict[tuple[str, str], str] = {}
         """(upstream, replication slot) -> its output plugin, where its creation was seen."""
@@ -212,7 +228,7 @@ class Trace:
             again = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
             streams = [file.records(reader, file.reader.position) for file, reader in again]
             for time_ns, (file, _, (record,)) in heapq.merge(*streams, key=itemgetter(0)):
-                yield time_ns, file.connections.get(getattr(record, "connection", 0)), record
+                yield time_ns, self._numbered(file, getattr(record, "connection", 0)), record
 
     @property
     def read_bytes(self) -> int:
@@ -272,6 +288,7 @@ class Trace:
         for file in self._files:
             file.reader.close()
         self.rows.close()
+        self.shelf.close()
 
     # Asking.
 
@@ -282,20 +299,25 @@ class Trace:
     def totals(self) -> Counters:
         """The counters of everything."""
         totals = self._sums(self.duration_ns)
-        totals.statements_live = sum(connection.statements_live for connection in self.connections)
+        totals.statements_live = sum(retired.statements_live for retired in self.retired) + self._statements_live()
         return totals
 
-    def counted_connections(self) -> list[Connection]:
+    def counted_connections(self) -> Sequence[Connection]:
         """The connections that the counters are about."""
         return self.connections
 
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""
         found: dict[str, tuple[int, Counters]] = {}
-        for connection in self.counted_connections():
-            count, counters = found.get(connection.driver, (0, Counters()))
-            counters.add(connection.counters(self.duration_ns))
-            found[connection.driver] = (count + 1, counters)
+        for driver, (number, counters) in self._drivers.items():
+            copied = Counters()
+            copied.add(counters)
+            found[driver] = number, copied
+        for connection in self._live.values():
+            if connection.is_counted:
+                number, counters = _driver_in(found, connection.driver)
+                counters.add(connection.counters(self.duration_ns))
+                found[_bounded(found, connection.driver)] = (number + (not connection.was_put_aside), counters)
         ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
         return [(driver, count, counters) for driver, (count, counters) in ordered]
 
@@ -387,10 +409,33 @@ class Trace:
         kept = value if instead is None else instead
         return self._shared.setdefault(value, kept) if len(self._shared) < SHARED_KEPT else self._shared.get(value, kept)
 
+    def retire(self, connection: Connection, driver: str, counters: Counters, before: Counters | None) -> None:
+        """Take over what a connection has counted that has closed or is put aside; `before` is what was taken over of it earlier."""
+        self._retirements += 1
+        sums = [self.retired[connection.file]]
+        if connection.is_counted:
+            number, of_driver = _driver_in(self._drivers, driver)
+            self._drivers[_bounded(self._drivers, driver)] = (number + (before is None), of_driver)
+            sums.append(of_driver)
+        for one in sums:
+            one.add(counters)
+            if before is not None:
+                one.subtract(before)
+                one.statements_live -= before.statements_live
+        self._live.pop(connection.index, None)
+        for old in self.connections.closed(connection):
+            self._files[old.file].connections.pop(old.number, None)
+
+    def wake(self, connection: Connection) -> None:
+        """One that was put aside goes on."""
+        self._live[connection.index] = connection
+        self._files[connection.file].connections[connection.number] = connection
+        self.connections.woken(connection)
+        self._bound_open(connection)
+
     def keep_statements(self, driver: str, table: StatementTable) -> None:
         """Take over the statements of a closed connection."""
-        self._kept_statements.setdefault(driver, StatementTable()).merge(table)
-        self._retirements += 1
+        self._kept_statements.setdefault(_bounded(self._kept_statements, driver), StatementTable()).merge(table)
 
     def cancelled_by(self, body: bytes) -> Connection | None:
         """The connection a CancelRequest aims at."""
@@ -449,7 +494,6 @@ class Trace:
             connection = self._connection(file, record.connection, position)
             connection.closed_by = {FRONTEND: "driver", BACKEND: "server"}.get(record.side, "pgtrace")
             connection.close(relative)
-            self._live.pop(connection.index, None)
         elif isinstance(record, Ended):
             self._connection(file, record.connection, position).ended(record.side, record.how, relative)
         elif isinstance(record, Fact):
@@ -458,6 +502,7 @@ class Trace:
                 self._row(relative, position, Kind.FAULT, "", f"fault: {record.value}", connection.index)
             else:
                 connection.learn(record.key, record.value)
+                self.connections.changed(connection)
         elif isinstance(record, Opaque):
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
@@ -471,7 +516,8 @@ class Trace:
                 self.marks.files[file.number].end((file.number, record.id), relative, len(self.rows))
             self._row(relative, position, Kind.MARK, "", record.name if record.begin else f"{record.name} ends", 0)
         elif isinstance(record, Setting):
-            self.settings[file.number, record.key] = record.value
+            if (file.number, record.key) in self.settings or len(self.settings) < SETTINGS_KEPT:
+                self.settings[file.number, record.key[:LONGEST_SETTING]] = record.value[:LONGEST_SETTING]
         elif isinstance(record, Resume):
             self._connection(file, record.connection, position).resume(relative, record.startup, record.replies, record.offsets)
         elif isinstance(record, End):
@@ -484,7 +530,7 @@ class Trace:
     def _gap(self, relative: int, position: int, file: _File, record: Gap) -> None:
         self.gaps += 1
         self.dropped_bytes += record.bytes
-        concerned = [file.connections.get(record.connection)] if record.connection else list(self._live.values())
+        concerned = [self._numbered(file, record.connection)] if record.connection else list(self._live.values())
         for connection in concerned if record.bytes else []:  # a record without bytes (a mark) leaves the streams whole
             if connection is not None and connection.file == file.number:
                 connection.gap(relative)
@@ -503,14 +549,42 @@ class Trace:
         self.rows.append(Entry(position, relative, (0, 0), connection, label, shape, duration_ms=0.0))
 
     def _connection(self, file: _File, number: int, position: int) -> Connection:
-        connection = file.connections.get(number)
+        connection = self._numbered(file, number)
         if connection is None:
             connection = self.connection_type(self, len(self.connections), file.number, number)
             connection.position = position
             self.connections.append(connection)
             file.connections[number] = connection
             self._live[connection.index] = connection
+            self._bound_open(connection)
         return connection
+
+    def _numbered(self, file: _File, number: int) -> Connection | None:
+        return file.connections.get(number) or self.connections.numbered(file.number, number)
+
+    def _bound_open(self, newest: Connection) -> None:
+        """Put the quarter of the open connections aside that were silent for longest, where there are too many."""
+        if len(self._live) <= OPEN_KEPT:
+            return
+        longest = sorted(self._live.values(), key=lambda one: max(one.last_ns, one.opened_ns))[: OPEN_KEPT // 4]
+        for connection in longest:
+            if connection is not newest:
+                connection.put_aside(self.end_ns - self.start_ns)
+                self.put_aside += 1
+
+    def _statements_live(self) -> int:
+        """Named statements alive on the open connections."""
+        return sum(connection.statements_live for connection in self._live.values())
+
+
+def _bounded(kept: Mapping[str, object], driver: str) -> str:
+    """The name under which something of a driver is kept."""
+    return driver if driver in kept or len(kept) < DRIVERS_KEPT else OTHER_DRIVERS
+
+
+def _driver_in(kept: Mapping[str, tuple[int, Counters]], driver: str) -> tuple[int, Counters]:
+    """What is counted of a driver so far."""
+    return kept.get(_bounded(kept, driver)) or (0, Counters())
 
 
 def _sorted(views: list[StatementView]) -> list[StatementView]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.analysis.trace import OPEN_KEPT, Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.output import tell
@@ -121,5 +121,9 @@ def warn_of_losses(trace: Trace) -> None:
     """What is missing from a capture, on stderr."""
     if trace.torn_bytes:
         tell(f"pgtrace: the capture ends in {trace.torn_bytes} bytes of half a block; everything before is complete")
+    if trace.put_aside:
+        tell(
+            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent for longest were read on as after a gap ({trace.put_aside} times)"
+        )
     if trace.gaps:
         tell(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")

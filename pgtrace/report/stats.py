@@ -57,6 +57,7 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             "complete": trace.complete,
             "gaps": trace.gaps,
             "dropped_bytes": trace.dropped_bytes,
+            "put_aside": trace.put_aside,
         },
     )
     yield "totals", trace.totals().as_dict()

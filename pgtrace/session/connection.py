@@ -19,7 +19,10 @@ worked examples in the tests.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pgtrace.capture.record import CLOSE_NOTIFY, FIN
+from pgtrace.framing import Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.events import Observer, Tally
@@ -29,6 +32,15 @@ from pgtrace.session.reads import Reads
 _DATA_ROW = ord("D")
 _MAY_READ_ON = (FIN, CLOSE_NOTIFY)
 """How a driver may end its direction and still read."""
+
+
+class Rest(NamedTuple):
+    """Where a session stands that owes nothing."""
+
+    framer: Framer
+    status: str
+    in_block: bool
+    offsets: tuple[int, int]
 
 
 class Session(Exchanges):
@@ -101,6 +113,19 @@ class Session(Exchanges):
         self._offsets = list(offsets)
         self.round_trips.setup_over(time_ns)
         self.gap(time_ns)
+
+    def rest(self) -> Rest | None:
+        """Where it stands, to go on from there in another session; None while something is owed, or a message is cut."""
+        self.settle()
+        if not self._is_idle() or not self.is_quiet:
+            return None
+        return Rest(self.framer, self.status, self.statements.in_block, self.offsets)
+
+    def go_on(self, time_ns: int, rest: Rest) -> None:
+        """Go on where another session stood."""
+        self.framer, self.status, self.statements.in_block = rest.framer, rest.status, rest.in_block
+        self._offsets = list(rest.offsets)
+        self.round_trips.setup_over(time_ns)
 
     def close(self, time_ns: int) -> None:
         """The connection has ended: that answers everything."""

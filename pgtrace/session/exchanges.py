@@ -30,8 +30,13 @@ KNOWN: Final = 1_000
 _ROW: Final = ord("D")
 _new: Final[Callable[..., Repeat]] = tuple.__new__
 
+SUSPENDED_KNOWN: Final = 64
+"""Suspended portals of a place from which exchanges are remembered: with more of them, each would cost as many steps."""
+
 Place = tuple[int, str, bool, frozenset[str] | None]
 """Where an exchange begins: version of the session's names, transaction status, open block, suspended portals."""
+_NOWHERE: Final[Place] = (-1, "", False, None)
+"""A place of which nothing is remembered."""
 Standing = dict[Asked, dict[Answered | None, "Known"]]
 """What is known to happen from one place."""
 
@@ -214,10 +219,15 @@ class Exchanges(Sending, Replies):
     def _place(self) -> Place:
         """Where the session stands now."""
         statements = self.statements
-        return statements.version, self.status, statements.in_block, frozenset(statements.suspended) if statements.suspended else None
+        suspended = statements.suspended
+        if len(suspended) > SUSPENDED_KNOWN:
+            return _NOWHERE
+        return statements.version, self.status, statements.in_block, frozenset(suspended) if suspended else None
 
     def _notice(self, place: Place, asked: Asked) -> None:
         """Something is asked that is not known from here: what is asked the second time is learned."""
+        if place is _NOWHERE:
+            return
         if (place, asked) in self._seen:
             if asked.is_self_contained:
                 self._start_learning(place, asked)

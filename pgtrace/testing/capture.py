@@ -90,7 +90,7 @@ class Capture(Counted):
         """Every connection: `driver`, `user`, `database`, `application_name`, ..."""
         for connection in self.trace.connections:
             connection.refresh()
-        return self.trace.connections
+        return list(self.trace.connections)
 
     @property
     def drivers(self) -> dict[str, Counters]:

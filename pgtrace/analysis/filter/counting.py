@@ -11,9 +11,10 @@ capture's own times, files and losses stay those of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from operator import add, attrgetter, sub
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 from pgtrace.analysis.connections import Connection, Note
 from pgtrace.analysis.counters import Counters
@@ -22,6 +23,7 @@ from pgtrace.analysis.rows import Entry, Label, RowIndex, Shape
 from pgtrace.analysis.statements import StatementTable
 from pgtrace.analysis.trace import Trace
 from pgtrace.errors import CaptureError
+from pgtrace.session.connection import Session
 from pgtrace.session.events import Exchange, Repeat, RoundTrip, Statement, Tally
 
 if TYPE_CHECKING:
@@ -42,9 +44,11 @@ class CountedTrace(Trace):
         self.rows.close()
         self.rows = _Places()
         self.selection = selection
+        self.counted = array("I")
+        """Indexes of the connections of which a round trip is selected."""
 
-    def counted_connections(self) -> list[Connection]:
-        return [connection for connection in self.connections if isinstance(connection, _CountedConnection) and connection.is_counted]
+    def counted_connections(self) -> Sequence[Connection]:
+        return _Chosen(self.connections, sorted(self.counted))
 
     def may_log(self, already: bool) -> bool:
         return False
@@ -59,6 +63,28 @@ class CountedTrace(Trace):
         if (known.file, known.number, entry.offsets) != (connection.file, connection.number, offsets):
             raise CaptureError(self.files[connection.file], "it has changed since it was first read: its beginning is no longer kept")
         return self.selection.selects(place)
+
+
+class _Chosen(Sequence[Connection]):
+    """Some of the connections."""
+
+    def __init__(self, connections: Sequence[Connection], indexes: Sequence[int]) -> None:
+        self._connections = connections
+        self._indexes = indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    @overload
+    def __getitem__(self, place: int) -> Connection: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Connection]: ...
+
+    def __getitem__(self, place: int | slice) -> Connection | Sequence[Connection]:
+        if isinstance(place, slice):
+            return _Chosen(self._connections, self._indexes[place])
+        return self._connections[self._indexes[place]]
 
 
 class _Places(RowIndex):
@@ -165,7 +191,7 @@ class _CountedConnection(Connection):
 
     def counters(self, now_ns: int) -> Counters:
         session = self.session
-        if self._counters is not None or session is None:
+        if session is None:
             return self._counters or Counters()
         session.settle()
         counts, sizes, depth = _Counts(Tally(), 0), list(self._bytes), self._depth
@@ -195,7 +221,9 @@ class _CountedConnection(Connection):
         note = super().begins()
         offsets = self.session.offsets if self.session is not None else (0, 0)
         self._selected = self._trace.selects(self, note.place, offsets)
-        self.is_counted = self.is_counted or self._selected
+        if self._selected and not self.is_counted:
+            self.is_counted = True
+            self._trace.counted.append(self.index)
         self.statements = self._table if self._selected else None
         self._bytes_counted = (0, 0)
         return note if self._selected else note._replace(marks=())
@@ -241,3 +269,9 @@ class _CountedConnection(Connection):
     def _retire(self, now_ns: int) -> None:
         self.statements = self._table
         super()._retire(now_ns)
+        self._table, self._before = _Statements(), _Counts(Tally(), 0)
+
+    def _woken(self, time_ns: int, offset: int, side: int) -> Session | None:
+        session = super()._woken(time_ns, offset, side)
+        self.statements = None
+        return session
