@@ -57,7 +57,7 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             "complete": trace.complete,
             "gaps": trace.gaps,
             "dropped_bytes": trace.dropped_bytes,
-            "put_aside": trace.put_aside,
+            **({"put_aside": trace.put_aside} if trace.put_aside else {}),
         },
     )
     yield "totals", trace.totals().as_dict()
