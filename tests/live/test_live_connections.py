@@ -15,6 +15,8 @@ from pgtrace.address import Host, Listen, Upstream
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 
+FAILED, DIED = b"Connection reset by peer", b"server closed the connection unexpectedly"
+
 
 def libpq(server: EmbeddedServer, host: str, port: int | str, **more: str) -> pq.PGconn:
     settings = {"host": host, "port": str(port), "user": server.user, "password": server.password, "dbname": "postgres"} | more
@@ -65,12 +67,25 @@ def test_libpq_goes_on_to_its_next_host(server: EmbeddedServer, proxy: Recorder)
 
 
 def test_with_dial_first_nobody_is_there(server: EmbeddedServer, proxy: Recorder) -> None:
-    """pg_isready says no response. libpq takes a reset for a server that died, and tries no other host: that is what 57P03 is for."""
+    """pg_isready says no response. What libpq makes of it depends on when the reset arrives.
+
+    libpq asks the socket how its connect went (SO_ERROR) before it writes. A reset that is there by then is a connect that failed, and the next host is
+    tried. One that comes later is a server that died, and nothing else is tried. (1,500 resets at once after accept: 82 % the first, 18 % the second;
+    2 ms later: none, all.)
+    """
     with Recorder(Listen(("127.0.0.1",), 0), nobody(), dial_first=True) as before_nobody:
-        assert pq.PGconn.ping(make_conninfo(host=before_nobody.host, port=before_nobody.port).encode()) == pq.Ping.NO_RESPONSE
-        connection = libpq(server, "127.0.0.1,127.0.0.1", f"{before_nobody.port},{proxy.port}")
-        assert connection.status == pq.ConnStatus.BAD
-        connection.finish()
+        for _ in range(20):
+            assert pq.PGconn.ping(make_conninfo(host=before_nobody.host, port=before_nobody.port).encode()) == pq.Ping.NO_RESPONSE
+            alone = libpq(server, before_nobody.host, before_nobody.port)
+            assert alone.status == pq.ConnStatus.BAD
+            assert any(text in alone.error_message for text in (FAILED, DIED)), alone.error_message
+            alone.finish()
+            connection = libpq(server, "127.0.0.1,127.0.0.1", f"{before_nobody.port},{proxy.port}")
+            if connection.status == pq.ConnStatus.OK:
+                assert connection.port == str(proxy.port).encode()
+            else:
+                assert DIED in connection.error_message
+            connection.finish()
 
 
 def nobody() -> Upstream:
