@@ -65,6 +65,8 @@ class FieldView:
     depth: int
     evidence: str = ""
     """Where its type was learned, if it had to be."""
+    is_read: bool = True
+    """False for bytes whose type is not known, or that do not fit it: the value is the bytes, in hex."""
 
 
 @dataclass(slots=True)
@@ -178,12 +180,12 @@ class MessageView:
             text = f"redacted, {len(value)} byte{'s' if len(value) > 1 else ''}"
         else:
             text = values.decode(oid, form, value, self.types)
-        wire_type = "binary" if form else "text"
-        if not oid:
-            return FieldView(name, text, wire_type, start, end, span.depth)
-        known = values.find(oid, self.types)
-        wire_type = f"{values.type_name(oid, self.types)} {wire_type}"
-        return FieldView(name, text, wire_type, start, end, span.depth, known.evidence if known is not None else "")
+        wire_type, evidence = "binary" if form else "text", ""
+        if oid:
+            known = values.find(oid, self.types)
+            wire_type = f"{values.type_name(oid, self.types)} {wire_type}"
+            evidence = known.evidence if known is not None else ""
+        return FieldView(name, str(text), wire_type, start, end, span.depth, evidence, is_read=not isinstance(text, values.Unread))
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ word. Rules:
 
 - Repeats are folded: `BDE×100 S → 2nC×100 Z`. What is repeated stands between the blank before it (or the beginning) and the ×. The smallest group that
   saves most is taken; a fold that would make the line longer is not made: `CCC`, but `C×4`.
+- `…` is the rest of a flight that is too long to keep.
 - Executions the backend discarded after an error are told where they would have been answered: `skip×2`.
 - In words a group of several messages is written `Parse Bind Describe Execute ×5`, with brackets where something stands before it. What was completed
   before an error is only counted, `…CommandComplete×2 ErrorResponse(23505)`: the reader looks for the error.
@@ -29,8 +30,9 @@ START: Final = 0x02
 SSL: Final = 0x03
 GSS: Final = 0x04
 CANCEL: Final = 0x05
+CUT: Final = 0x06
 
-_WORDS: Final = {START: "Start", SSL: "SSL", GSS: "GSS", CANCEL: "Cancel"}
+_WORDS: Final = {START: "Start", SSL: "SSL", GSS: "GSS", CANCEL: "Cancel", CUT: "…"}
 _UNTYPED: Final = {
     START: codes.STARTUP_MESSAGE,
     SSL: codes.SSL_REQUEST,
@@ -47,7 +49,7 @@ _COMPLETIONS: Final = {
     ord("V"): "FunctionCallResponse",
 }
 
-_PIECES: Final = re.compile(rb"\x01+|[\x02-\x05]|[^\x01-\x05]+")
+_PIECES: Final = re.compile(rb"\x01+|[\x02-\x06]|[^\x01-\x06]+")
 _LONGEST_GROUP: Final = 16
 _ANY_REPEAT: Final = re.compile(rb"(?s)(.{1,%d}?)\1" % _LONGEST_GROUP)
 _REPEATS: Final = [re.compile(rb"(?s)(.{%d})\1+" % period) for period in range(1, _LONGEST_GROUP + 1)]
@@ -58,6 +60,11 @@ def flight(sent: bytes, received: bytes, ascii: bool = False) -> str:
     """`BDE×100 S → 2nC×100 Z`; without the arrow while nothing has come back, and `← A` for what came unasked."""
     text = (_short_flight if len(sent) + len(received) <= _SHORT else _long_flight)(sent, received)
     return text.translate(_ASCII) if ascii else text
+
+
+def is_cut(flight: str) -> bool:
+    """Whether a flight does not tell all of its messages."""
+    return "…" in flight
 
 
 _SHORT: Final = 256

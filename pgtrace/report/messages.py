@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pgtrace import sanitise
+from pgtrace.analysis import notation
 from pgtrace.analysis.details import FieldView, MessageView
 from pgtrace.analysis.rows import Kind, Row
 from pgtrace.analysis.trace import Trace
@@ -77,6 +78,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "time_ns": row.opened_ns,
             "duration_ns": row.duration_ns,
             "flight": row.shape.flight,
+            "flight_cut": notation.is_cut(row.shape.flight),
             "sql": row.label.sql,
             "error": row.label.error or None,
             "end": row.label.end or None,
@@ -106,9 +108,13 @@ def _field(field: FieldView) -> str:
     return f"{field.name} = {field.value}  ({field.wire_type}{evidence})"
 
 
-def _field_as_json(field: FieldView) -> dict[str, str]:
-    about = {"name": field.name, "value": field.value, "type": field.wire_type}
-    return about | {"evidence": field.evidence} if field.evidence else about
+def _field_as_json(field: FieldView) -> dict[str, str | bool]:
+    about: dict[str, str | bool] = {"name": field.name, "value": field.value, "type": field.wire_type}
+    if field.evidence:
+        about["evidence"] = field.evidence
+    if not field.is_read:
+        about["read"] = False
+    return about
 
 
 def _message(message: MessageView) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgtrace.session.departure import Departure
 
 FLIGHT_MESSAGES_KEPT = 1 << 16
-"""Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one."""
+"""Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one. CUT stands for the rest."""
 
 # Bytes that stand in a flight for what has no type byte. analysis/notation.py spells them.
 SKIPPED = 0x01
@@ -24,6 +24,7 @@ STARTUP = 0x02
 SSL = 0x03
 GSS = 0x04
 CANCEL = 0x05
+CUT = 0x06
 
 
 class Statement:
@@ -142,6 +143,13 @@ class RoundTrip:
         """The end that came while it was open."""
         self.note = note
         """What Observer.begins() gave."""
+
+    def skips(self, times: int) -> None:
+        """The backend discarded so many executions."""
+        room = max(0, FLIGHT_MESSAGES_KEPT - len(self.received))
+        self.received += bytes([SKIPPED]) * min(times, room)
+        if times > room and self.received[-1:] != bytes([CUT]):
+            self.received.append(CUT)
 
     def become(self, template: RoundTrip, exchange: Exchange, repeat: Repeat) -> None:
         """Be what `template` was: all sent at one moment, all answered at another."""

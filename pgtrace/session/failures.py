@@ -8,7 +8,7 @@ to that Sync, and one with nothing owed to nobody. FATAL and PANIC answer everyt
 from __future__ import annotations
 
 from pgtrace.protocol import fields
-from pgtrace.session import events, owed
+from pgtrace.session import owed
 from pgtrace.session.owed import Owed
 from pgtrace.session.state import FUNCTION_CALL, UNKNOWN_STATEMENT, State
 
@@ -87,7 +87,7 @@ class Failures(State):
         skipped = sum(1 for one in dropped if one.kind in owed.RUNS_SOMETHING) - 1
         current = self.round_trips.current
         if current is not None and skipped > 0:
-            current.received += bytes([events.SKIPPED]) * min(skipped, events.FLIGHT_MESSAGES_KEPT - len(current.received))
+            current.skips(skipped)
         self.statements.failed(dropped, queue)
         if item.copying:
             self._copying = None

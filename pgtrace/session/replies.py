@@ -49,14 +49,17 @@ class Replies(Copying, Failures):
             if code == 0x44:  # DataRow
                 counts[code] += 1
                 current.rows += 1
-                if received[-1:] != b"D":
+                if received[-1:] != b"D" and len(received) < events.FLIGHT_MESSAGES_KEPT:
                     received.append(code)
                 if queue:
                     self._data_rows(queue[0], 1, int.from_bytes(body[:2], "big"))
                 continue
             letter = code if code < 256 else STAND_INS.get(code) or body[0]
-            if (letter != 0x64 or received[-1:] != b"d") and len(received) < events.FLIGHT_MESSAGES_KEPT:
-                received.append(letter)
+            if letter != 0x64 or received[-1:] != b"d":
+                if len(received) < events.FLIGHT_MESSAGES_KEPT:
+                    received.append(letter)
+                elif len(received) == events.FLIGHT_MESSAGES_KEPT:
+                    received.append(events.CUT)
             counts[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
             handler = handlers.get(code)
             if handler is not None:

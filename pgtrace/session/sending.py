@@ -44,8 +44,11 @@ class Sending(Copying):
             current.sent_bytes += size
             sent = current.sent
             letter = code if code < 256 else STAND_INS[code]
-            if (letter != 0x64 or sent[-1:] != b"d") and len(sent) < events.FLIGHT_MESSAGES_KEPT:
-                sent.append(letter)
+            if letter != 0x64 or sent[-1:] != b"d":
+                if len(sent) < events.FLIGHT_MESSAGES_KEPT:
+                    sent.append(letter)
+                elif len(sent) == events.FLIGHT_MESSAGES_KEPT:
+                    sent.append(events.CUT)
             handler = self._frontend_handlers.get(code)
             if handler is not None:
                 handler(self, time_ns, body)

@@ -135,7 +135,7 @@ class State:
     def _discarded(self, runs: bool = False) -> bool:
         """Whether the backend will throw the message away, because an error came before it."""
         if self._skipping and runs and self.round_trips.current is not None:
-            self.round_trips.current.received.append(events.SKIPPED)
+            self.round_trips.current.skips(1)
         return self._skipping
 
     def _executed(self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False) -> None:

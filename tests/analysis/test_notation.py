@@ -119,7 +119,7 @@ def test_folding_loses_nothing_and_never_lengthens(groups: list[tuple[str, int]]
 @settings(max_examples=300)
 def test_any_bytes_have_a_flight_that_fits(sent: bytes, received: bytes, width: int) -> None:
     text = notation.flight(sent, received)
-    assert re.fullmatch(r"[ -~×→←]*", text)
+    assert re.fullmatch(r"[ -~×→←…]*", text)
     assert len(notation.fit(text, width)) <= width
     assert notation.spell(sent, received, ("23505",) * 3, "IT") or not (sent or received)
 

@@ -29,7 +29,7 @@ from pgtrace.protocol.values.containers import Unread
 from pgtrace.protocol.values.reading import Reader, plain, unread
 from pgtrace.protocol.values.types import BUILTIN, NONE, Kind, Type, Types, find
 
-__all__ = ["BUILTIN", "NONE", "Kind", "Type", "Types", "decode", "find", "text", "type_name", "whole_text"]
+__all__ = ["BUILTIN", "NONE", "Kind", "Type", "Types", "Unread", "decode", "find", "text", "type_name", "whole_text"]
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|NaN|-?Infinity").fullmatch
 _BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
