@@ -16,7 +16,6 @@ Nothing is resolved or looked for on the network here. Which LISTEN must not sta
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import os
 import re
@@ -199,7 +198,7 @@ def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wante
         raise AddressError(
             "", f"{address.foreign[0]} is another driver's word, and libpq has none for it: say sslmode={'|'.join(SSL_MODES)}"
         )
-    address = dataclasses.replace(address, settings={**wanted, **address.settings})
+    address = address.saying({**wanted, **address.everything})
     if address.hosts is None:
         return _upstream(conninfo.settings(address, environ), environ)
     # Named outright: of the environment only how to encrypt counts.

@@ -80,6 +80,11 @@ class Address:
         """Settings and secrets."""
         return {**self.settings, **self.secrets}
 
+    def saying(self, said: Mapping[str, str]) -> Address:
+        """The same with these settings and secrets instead of its own."""
+        apart = {key: value for key, value in said.items() if key in SECRETS}
+        return dataclasses.replace(self, settings={key: value for key, value in said.items() if key not in SECRETS}, secrets=apart)
+
     def without_drivers_secrets(self) -> Address:
         """The same without what only a driver needs to log in: of the secrets, the leg's own passphrase is left."""
         kept = {key: value for key, value in self.secrets.items() if key in LEG}
@@ -119,9 +124,7 @@ def read(text: str, *, is_programs: bool = False) -> Address:
         return Address(hosts=text)
     else:
         raise AddressError("", f"no address of a server: {_HOW}")
-    said = dict(found.settings)
-    secrets = {key: said.pop(key) for key in list(said) if key in SECRETS}
-    return Address(said, secrets, foreign=found.foreign)
+    return found.saying(found.settings)
 
 
 def settings(address: Address | str | None, environ: Mapping[str, str]) -> Settings:

@@ -85,7 +85,7 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
         return parse_upstream(asked, environ, wanted)
     for name, address in addresses.items():
         try:
-            return parse_upstream(address, environ, wanted)
+            return parse_upstream(address.saying(address.everything | wanted), environ)
         except AddressError as error:
             raise AddressError(name, str(error)) from None
     return parse_upstream(None, environ, wanted)
@@ -200,7 +200,14 @@ def with_parts(
     elif user is None:
         login += colon + own_password
     path = parts["path"] if database is None else "/" + urllib.parse.quote(database, safe="")
-    query = f"?{parts['query']}" if parts["query"] else ""
+    said_here = {
+        "user": user,
+        "password": password if user is None else "",
+        "dbname": database,
+    }  # a parameter would override what stands before it
+    left_out = {key for key, part in said_here.items() if part is not None}
+    kept = [one for one in (parts["query"] or "").split("&") if one and urllib.parse.unquote(one.partition("=")[0]) not in left_out]
+    query = f"?{'&'.join(kept)}" if kept else ""
     return f"{scheme or parts['scheme']}://{login}{'@' if login else ''}{parts['place']}{path}{query}"
 
 

@@ -321,9 +321,14 @@ def _short_directory() -> str:
     return directory
 
 
+def keeps_channel_binding(tls: DriverTls) -> bool:
+    """Whether a driver's login may be bound to the server's certificate: it passes, or is the one that was given for the driver's leg."""
+    return tls.mode == "pass" or bool(tls.certificate)
+
+
 def check_channel_binding(upstream: Upstream, tls: DriverTls) -> None:
     """Refuse channel_binding=require where no login can be bound to the server's certificate, unless the leg proves in its own way who the server is."""
-    if upstream.channel_binding != "require" or upstream.sslmode == "verify-full" or tls.mode == "pass" or tls.certificate:
+    if upstream.channel_binding != "require" or upstream.sslmode == "verify-full" or keeps_channel_binding(tls):
         return
     raise AddressError(
         "",

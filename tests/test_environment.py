@@ -6,6 +6,7 @@ import pytest
 
 from pgtrace import environment
 from pgtrace.address import parse_upstream
+from pgtrace.conninfo import read
 from pgtrace.errors import AddressError
 
 URLS = [
@@ -118,6 +119,99 @@ def test_password_entries_of_every_host_are_repeated():
 )
 def test_parts_of_a_url(parts, expected):
     assert environment.with_parts("postgresql://bob:p%40w@[::1]:5432/shop?application_name=x", **parts) == expected
+
+
+def test_parts_come_before_parameters_that_would_override_them():
+    url = "postgresql://h/shop?user=bob&p%61ssword=pw&dbname=x&application_name=y"
+    assert environment.with_parts(url, user="al") == "postgresql://al@h/shop?dbname=x&application_name=y"
+    assert environment.with_parts(url, password="new") == "postgresql://:new@h/shop?user=bob&dbname=x&application_name=y"
+    assert environment.with_parts(url, database="z") == "postgresql://h/z?user=bob&p%61ssword=pw&application_name=y"
+
+
+KEPT = "require_auth=scram-sha-256&schema=public&connection_limit=5&pool_max_conns=3&gssencmode=disable"
+ADDRESSES = [
+    (f"postgresql://me:p@db/shop?sslmode=verify-full&sslcrl=/x&requirepeer=y&ssl%5Fmin_protocol_version=TLSv1.3&{KEPT}", f"postgresql://me:p@127.0.0.1:7000/shop?{KEPT}"),
+    ("postgresql://me@db/shop?h%6Fst=prod&p%6Frt=1", "postgresql://me@127.0.0.1:7000/shop"),
+    ("POSTGRESQL://me@db/shop?sslmode=require", "POSTGRESQL://me@127.0.0.1:7000/shop"),
+    ("jdbc:postgresql://db:5433/shop?user=me&password=p&ssl=true", "jdbc:postgresql://127.0.0.1:7000/shop?user=me&password=p"),
+    ("host=db port=5433 user=me password='a b' sslmode=require", "host=127.0.0.1 port=7000 user=me password='a b'"),
+    ("theme=dark", "theme=dark"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), ADDRESSES)
+def test_an_address_keeps_what_is_the_programs_and_its_drivers(before, after):
+    assert environment.redirected_url(before, "127.0.0.1", 7000, {}) == after
+
+
+def test_what_protects_the_drivers_own_tls_stays_where_the_driver_verifies_the_server_itself():
+    url = "postgresql://me@db/shop?sslmode=verify-full&sslrootcert=/r&sslcrl=/c&channel_binding=require"
+    before = {
+        "DATABASE_URL": url,
+        "PGSSLMODE": "verify-full",
+        "PGSSLCRL": "/c",
+        "PGCHANNELBINDING": "require",
+        "PGREQUIREPEER": "x",
+        "PGHOST": "db",
+    }
+    after = environment.redirected(before, "127.0.0.1", 7000, ("DATABASE_URL",), tls="")
+    assert after == {
+        "DATABASE_URL": url.replace("db", "127.0.0.1:7000", 1),
+        "PGSSLMODE": "verify-full",
+        "PGSSLCRL": "/c",
+        "PGCHANNELBINDING": "require",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "7000",
+    }
+    after = environment.redirected(before, "127.0.0.1", 7000, ("DATABASE_URL",), tls="/made.pem")
+    assert after["DATABASE_URL"] == "postgresql://me@127.0.0.1:7000/shop?sslmode=verify-full"
+    assert (after["PGSSLROOTCERT"], after["PGCHANNELBINDING"], "PGSSLCRL" in after) == ("/made.pem", "disable", False)
+
+
+def test_on_a_plain_leg_no_variable_of_tls_is_left_that_would_not_go_with_it():
+    before = {"PGSSLROOTCERT": "system", "PGREQUIREPEER": "postgres", "PGSSLNEGOTIATION": "direct", "PGREQUIREAUTH": "scram-sha-256"}
+    after = environment.redirected(before, "127.0.0.1", 7000, ())
+    assert after == {"PGHOST": "127.0.0.1", "PGPORT": "7000", "PGSSLMODE": "disable", "PGREQUIREAUTH": "scram-sha-256"}
+
+
+def test_every_setting_of_a_service_that_has_a_variable_becomes_one(tmp_path):
+    (tmp_path / "services").write_text("[shop]\nhost=db\nrequire_auth=scram-sha-256\nsslmode=require\ntarget_session_attrs=any\n")
+    before = {"PGSERVICEFILE": str(tmp_path / "services"), "PGSERVICE": "shop"}
+    after = environment.redirected(before, "127.0.0.1", 7000, ())
+    assert (after["PGREQUIREAUTH"], after["PGTARGETSESSIONATTRS"], after["PGSSLMODE"]) == ("scram-sha-256", "any", "disable")
+
+
+ASKED = [
+    (None, {"A": "postgresql://db?sslmode=verify-full&sslcrl=/c"}, ("db", "verify-full", "/c")),
+    ("other", {"A": "postgresql://db?sslmode=verify-full&sslcrl=/c"}, ("other", "verify-full", "/c")),
+    ("other", {"A": "host=db sslmode=require"}, ("other", "require", None)),
+    ("postgresql://other?sslmode=verify-ca", {"A": "postgresql://db?sslmode=require&sslcrl=/c"}, ("other", "verify-ca", "/c")),
+    ("postgresql://other?sslmode=disable", {"A": "postgresql://db?sslmode=verify-full&sslcrl=/c"}, ("other", "disable", None)),
+    ("other", {"A": "postgresql://db?sslmode=require", "B": "postgresql://db?sslmode=no-verify"}, ("other", "require", None)),
+    (None, {"A": "postgresql://a?sslmode=prefer", "B": "postgresql://b?sslmode=verify-ca"}, ("a", "verify-ca", None)),
+    (None, {"A": "postgresql://a?ssl=true", "PGHOST": "c", "PGSSLMODE": "allow"}, ("c", "require", None)),
+    (None, {"A": "postgresql://a", "PGSSLMODE": "require"}, ("a", "require", None)),
+    ("other", {"A": "postgresql://db?tlsmode=x"}, "'A': tlsmode is its driver's own word for TLS.*--upstream"),
+    ("postgresql://other?sslmode=require", {"A": "postgresql://db?tlsmode=x"}, ("other", "require", None)),
+    (
+        None,
+        {"A": "postgresql://a?sslrootcert=/x", "B": "postgresql://a?sslrootcert=/y"},
+        "'B': its sslrootcert is not that of A.*--upstream",
+    ),
+    (None, {"A": "postgresql://a?gssencmode=require"}, "gssencmode=require"),
+    (None, {"A": "postgresql://me:s@cret@a"}, "'A': the URL can be read in two ways"),
+]
+
+
+@pytest.mark.parametrize(("asked", "environ", "expected"), ASKED)
+def test_what_a_programs_addresses_ask_for_is_in_force_where_upstream_does_not_say_it(asked, environ, expected):
+    address = read(asked) if asked is not None else None
+    if isinstance(expected, str):
+        with pytest.raises(AddressError, match=expected):
+            environment.upstream_of(address, {"HOME": "/nowhere"} | environ, ("A", "B"))
+        return
+    found = environment.upstream_of(address, {"HOME": "/nowhere"} | environ, ("A", "B"))
+    assert (found.host, found.sslmode, found.sslcrl) == expected
 
 
 def test_parts_of_what_is_no_url():

@@ -108,6 +108,20 @@ class Server(click.ParamType["Address | str"]):
         return conninfo.read(value).without_drivers_secrets()
 
 
+class Dsn(click.ParamType[str]):
+    """A connection of libpq. The value is one in keywords, with every secret, that libpq takes: what it says of one it does not take may repeat a secret."""
+
+    name = "dsn"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from pgtrace import conninfo
+
+        address = conninfo.read(value)
+        if address.hosts:
+            self.fail("it is a URL, postgresql://host/db, or keywords: host=h dbname=db, service=name", param, ctx)
+        return conninfo.keywords(address.everything)
+
+
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
@@ -182,6 +196,7 @@ def explaining(command: F) -> F:
     return click.option(
         "--explain-dsn",
         metavar="DSN",
+        type=Dsn(),
         expose_value=False,
         callback=_keep_in_context,
         help="Let `E` in the screen EXPLAIN recorded statements on a connection of its own, read only: postgresql://host/db, or service=name.",

@@ -17,7 +17,7 @@ from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
 from pgtrace.exposure import about, named_identity
 from pgtrace.probe import probe
-from pgtrace.recorder import Recorder
+from pgtrace.recorder import Recorder, keeps_channel_binding
 
 FEW_CONNECTIONS = 100
 """A server's max_connections at its default."""
@@ -87,6 +87,13 @@ def about_files(recorder: Recorder) -> list[str]:
         return []
     fit = "1 connection fits" if recorder.fits == 1 else f"{recorder.fits} connections fit"
     return [f"{fit} into the files that may be open (ulimit -Hn), and more are refused with 53300; raise the limit for more"]
+
+
+def about_channel_binding(recorder: Recorder) -> list[str]:
+    """That a program's channel_binding=require is taken away, where it is."""
+    if recorder.upstream.channel_binding != "require" or keeps_channel_binding(recorder.tls):
+        return []
+    return ["channel_binding=require cannot reach the server from the program; sslmode=verify-full proves who it is instead"]
 
 
 def about_passwords(recorder: Recorder) -> list[str]:

@@ -95,7 +95,8 @@ def command(
                 **options.left_out(),
             ) as recorder,
         ):
-            for line in [] if quiet else [*recording.about_others(recorder), *recording.about_files(recorder)]:
+            about = [*recording.about_others(recorder), *recording.about_files(recorder), *recording.about_channel_binding(recorder)]
+            for line in [] if quiet else about:
                 output.tell(f"pgtrace: {line}")
             tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)

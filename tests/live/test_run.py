@@ -82,6 +82,8 @@ def test_channel_binding_that_nothing_replaces_is_refused_by_name(role, tls):
     assert re.fullmatch(r"pgtrace: channel_binding=require cannot be kept .*sslmode=verify-full.*--tls pass.*\n", found.stderr)
     url = role["URL"]["DATABASE_URL"] + "&channel_binding=require"
     assert run("--", "true", environment={"DATABASE_URL": url}).stderr == found.stderr
+    replaced = run(*tls, "--", "true", environment=role["channel binding"])
+    assert "channel_binding=require cannot reach the server from the program; sslmode=verify-full proves who it is" in replaced.stderr
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
