@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgtrace.capture.record import Close, Data, End, Fact, Gap, Mark, Open, Record
+from pgtrace.capture.record import Close, Data, End, Ended, Fact, Gap, Mark, Open, Record
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 
@@ -137,6 +137,9 @@ class Recording:
         if terminate:
             self.send(connection, TERMINATE)
         self._put(Close(self._time(), connection, 0, "FIN"))
+
+    def ends(self, connection: int, side: int, how: str = "FIN") -> None:
+        self._put(Ended(self._time(), connection, side, how))
 
     def mark(self, name: str, begin: bool = True) -> None:
         self._put(Mark(self._time(), begin, name, 1))

@@ -17,7 +17,7 @@ from pgtrace import shelf
 from pgtrace.analysis import drivers, layers, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.ends import End, told
+from pgtrace.analysis.ends import UNDECIDED, End, told
 from pgtrace.analysis.habits import Habits
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
@@ -196,7 +196,10 @@ class Connection(Observer):
         self.closed_ns = self.last_ns = time_ns
         self.terminated = session.terminated
         if self._end_row is not None:
-            self.sent_on = session.bytes[FRONTEND] != self._end_row[1]
+            place, sent_bytes = self._end_row
+            self.sent_on = session.bytes[FRONTEND] != sent_bytes
+            if self._trace.timeline:
+                self._trace.rows.relabel(place, Label(self.end))
         elif not session.terminated and session.startup and self._trace.timeline:
             self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0)
         self._retire(time_ns)
@@ -225,9 +228,9 @@ class Connection(Observer):
 
     @property
     def end(self) -> str:
-        """By whom and how it was ended, in words; empty while it is open."""
-        if not self.ends and self.closed_ns is None:
-            return ""
+        """By whom and how it was ended, in words; empty while it is open. A driver that ended its direction may still read until it has closed."""
+        if self.closed_ns is None and (not self.ends or self.ends[0].may_read):
+            return UNDECIDED if self.ends else ""
         terminated = self.terminated if self.session is None else self.session.terminated
         return told(self.ends, self.closed_by, self.fatal, silent=not terminated and self.kind in _SAY_GOODBYE)
 

@@ -29,6 +29,11 @@ class End(NamedTuple):
         """`driver`, `server` or `pgtrace`."""
         return SIDES.get(self.side, "pgtrace")
 
+    @property
+    def may_read(self) -> bool:
+        """Whether it is a driver's that may still read what comes."""
+        return self.side == FRONTEND and self.how not in (RST, LOST)
+
 
 def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool) -> str:
     """`closed by the server (FIN) after 25P03`; without a known end who closed it.

@@ -151,8 +151,8 @@ class Row:
 
     @property
     def is_problem(self) -> bool:
-        """Whether `n` should stop here: an error or a gap."""
-        return bool(self.shape.errors) or self.shape.kind is Kind.GAP
+        """Whether `n` should stop here: an error, a gap, or an end while an answer was owed."""
+        return bool(self.shape.errors) or self.shape.kind is Kind.GAP or bool(self.label.end)
 
 
 @dataclass(slots=True)

@@ -159,12 +159,12 @@ def rail(row: Row) -> tuple[str, str]:
 
 
 def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
-    """The three cells `!+f` as (text, role) runs: an error or a finding, a statement prepared or used again, the formats."""
+    """The three cells `!+f` as (text, role) runs: an error, a finding or an end, a statement prepared or used again, the formats."""
     together = item.sum
     statement = "+" if together.prepares else "=" if together.reuses else " "
     formats = together.formats
     return [
-        ("✗", "error") if together.errors else ("!" if found else " ", "attention"),
+        ("✗", "error") if together.errors else ("!" if found or item.row.label.end else " ", "attention"),
         (statement, "text"),
         (formats if len(formats) < 2 else "m", "dim"),
     ]

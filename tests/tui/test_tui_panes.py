@@ -342,6 +342,36 @@ async def test_a_closed_connection_tells_what_it_left(busy: Recording, drive: Dr
         assert " portals    none open" in text
 
 
+async def test_ends_are_told_as_they_come(recording: Recording, drive: Drive) -> None:
+    """A driver that leaves while it waits: first that its direction has ended, then what became of it; and one that the server closed."""
+    one, two = recording.connect("psycopg"), recording.connect("psycopg")
+    recording.send(one, query("SELECT pg_sleep(4)"))
+    recording.wait(1000)
+    recording.ends(one, 0)
+    recording.answer(two, error("25P03", "idle for too long").replace(b"ERROR", b"FATAL"))
+    recording.ends(two, 1)
+    recording.flush()
+    async with drive(recording, (160, 40)) as driven:
+        text = "\n".join(await driven.press("1"))
+        assert "driver has ended its direction  SELECT pg_sleep(4)" in text
+        assert "closed by the server (FIN) after 25P03" in text
+        text = "\n".join(await driven.press("3"))
+        assert "driver has ended its direction" in text
+        assert "   closed by the server (FIN) after 25P03   server FIN at 1.00" in "\n".join(await driven.press("j"))
+        recording.wait(3000)
+        recording.answer(one, done("SELECT 1") + ready())
+        recording.ends(one, 0, "RST")
+        recording.close(one, terminate=False)
+        recording.flush()
+        await driven.settle()
+        text = "\n".join(await driven.press("1"))
+        assert "driver left while waiting for Query; the server worked on for 3" in text
+        assert "closed by the driver (FIN) without Terminate" in text
+        text = "\n".join(await driven.press("3", "g"))
+        assert "   driver FIN at 1.00" in text
+        assert "   driver RST at 4.00" in text
+
+
 async def test_open_portals_and_cancels_are_told(recording: Recording, drive: Drive) -> None:
     one = recording.connect("asyncpg")
     recording.trip(one, query("BEGIN"), done("BEGIN") + ready("T"))

@@ -266,6 +266,8 @@ def _life(item: Standing) -> Runs:
         )
         if connection.kind == "session" and connection.cancels is None:
             runs.append((" with Terminate" if connection.terminated else " without Terminate", "dim"))
+    elif connection.ends:
+        runs.append((f"   {connection.end}", "text"))
     runs += [(f"   {end}", "dim") for end in about.ends(connection)]
     return [*runs, (f"   {lines.span(item.age_ns)}", "dim")]
 
