@@ -190,16 +190,15 @@ class Connection(Observer):
         if session is None:
             if self.closed_ns is None:
                 self.closed_ns = self.last_ns = time_ns
+                self._relabel_end()
                 self._trace.connections.changed(self)
             return
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
         self.terminated = session.terminated
         if self._end_row is not None:
-            place, sent_bytes = self._end_row
-            self.sent_on = session.bytes[FRONTEND] != sent_bytes
-            if self._trace.timeline:
-                self._trace.rows.relabel(place, Label(self.end))
+            self.sent_on = session.bytes[FRONTEND] != self._end_row[1]
+            self._relabel_end()
         elif not session.terminated and session.startup and self._trace.timeline:
             self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0)
         self._retire(time_ns)
@@ -207,14 +206,23 @@ class Connection(Observer):
     def ended(self, side: int, how: str, time_ns: int) -> None:
         """One of its directions has ended."""
         session = self.session
-        if session is None:
+        if self.closed_ns is not None:
             return
-        session.ended(side, how, time_ns)
+        if session is not None:
+            session.ended(side, how, time_ns)
         self.ends = (*self.ends, End(side, how, time_ns))
         self.last_ns = time_ns
-        if self._end_row is None and session.startup and not session.terminated:
+        says_goodbye = session.startup and not session.terminated if session is not None else self.kind in _SAY_GOODBYE
+        if self._end_row is None and says_goodbye:
             place = self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0) if self._trace.timeline else 0
-            self._end_row = (place, session.bytes[FRONTEND])
+            self._end_row = (place, session.bytes[FRONTEND] if session is not None else 0)
+        if session is None:
+            self._trace.connections.changed(self)
+
+    def _relabel_end(self) -> None:
+        """Now it is known what became of it."""
+        if self._end_row is not None and self._trace.timeline:
+            self._trace.rows.relabel(self._end_row[0], Label(self.end))
 
     @property
     def fatal(self) -> str:

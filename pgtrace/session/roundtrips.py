@@ -127,7 +127,9 @@ class RoundTrips:
         self.over_ns = self.departure = departure.round_trip.departure = None
 
     def lose(self, time_ns: int) -> None:
-        """Bytes are missing from here on: what was open ends, marked."""
+        """Bytes are missing from here on: what was open ends, marked. Of what was answered nothing more is heard."""
+        if self.undecided is not None:
+            self._decide(reached=True)
         if self.current is not None:
             self.current.uncertain = True
             self._stop_clock(time_ns)

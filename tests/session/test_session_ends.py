@@ -111,6 +111,14 @@ def test_bytes_that_are_missing_behind_an_end() -> None:
     assert heard.round_trips[-1].closed_ns == 2001 * MS
 
 
+def test_bytes_that_are_missing_behind_the_answer() -> None:
+    """What is lost may have been a reset: the answer stays the end."""
+    session, heard = play(ASK + "1010 c1 ends F FIN\n" + ANSWER + "4010.1 c1 gap 100\n4011 c1 ends F RST\n4012 c1 close F")
+    assert heard.round_trips[-1].closed_ns == 4010 * MS
+    assert [one.wait_ns for one in heard.executions] == [4000 * MS]
+    assert not session.has_open_run
+
+
 # Any session, with ends at any place.
 
 
