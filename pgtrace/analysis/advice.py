@@ -50,6 +50,7 @@ class _Track:
     """One open connection: its watches, its notes, its rows that wait."""
 
     def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
+        self.trace = advice.trace
         self.connection = connection
         self.setup = 0
         self.first = place
@@ -139,11 +140,13 @@ class Advice:
             for each in self._tracks.values():
                 each.lose()
             return
-        if kind is RowKind.MARK or kind is RowKind.CANCEL or kind is RowKind.OPAQUE:
+        if kind is RowKind.MARK or kind is RowKind.CANCEL:
             return
         track = self._tracks.get(entry.connection)
         if track is None:
             track = self._tracks[entry.connection] = _Track(self, self.trace.connections[entry.connection], place)
+        if kind is RowKind.OPAQUE:
+            return
         if track.waiting or entry.is_open:
             track.waiting.append(place)
             self._open.add(entry.connection)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self
 
 from pgtrace import shelf
-from pgtrace.analysis import drivers, layers, rowlook, security
+from pgtrace.analysis import drivers, layers, refused_tls, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.ends import UNDECIDED, End, told
@@ -68,7 +68,7 @@ class Connection(Observer):
         "_latest", "_left", "_marks", "_meanings", "_resting", "_streamed", "_trace", "_unsettled",
         "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "ends", "facts", "file", "index", "joined",
         "last_ns", "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "sent_on", "server_version",
-        "session", "statements", "terminated", "transaction_status", "unrecognized_options", "upstream", "was_put_aside",
+        "session", "statements", "terminated", "tls_refused", "transaction_status", "unrecognized_options", "upstream", "was_put_aside",
     )  # fmt: skip
 
     @classmethod
@@ -116,6 +116,8 @@ class Connection(Observer):
         """Whether the driver still sent something after the first of them."""
         self.terminated = False
         """Whether the driver said that it leaves."""
+        self.tls_refused = ""
+        """Of a driver that asked for TLS, got none and left: what it began with (refused_tls.py)."""
         self.last_ns = 0
         self.joined = False
         """Whether its beginning is not in the capture."""
@@ -196,6 +198,7 @@ class Connection(Observer):
         session.close(time_ns)
         self.closed_ns = self.last_ns = time_ns
         self.terminated = session.terminated
+        self._notice_refused_tls(session)
         if self._end_row is not None:
             self.sent_on = session.bytes[FRONTEND] != self._end_row[1]
             self._relabel_end()
@@ -203,14 +206,26 @@ class Connection(Observer):
             self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0)
         self._retire(time_ns)
 
+    def _notice_refused_tls(self, session: Session) -> None:
+        """It has ended: say in the row that stands for its beginning that its driver wanted TLS, if that is so."""
+        if self.tls_refused:
+            return
+        self.tls_refused = refused_tls.began_with(self, session)
+        if not self.tls_refused or not self._trace.timeline:
+            return
+        place = self._latest[2] if self._latest is not None else self._closed_before.note.place if self._closed_before is not None else None
+        if place is not None:
+            self._trace.rows.relabel(place, Label(f"{refused_tls.SAID[self.tls_refused]}: {refused_tls.REMEDY}"))
+
     def ended(self, side: int, how: str, time_ns: int) -> None:
         """One of its directions has ended."""
         session = self.session
         if self.closed_ns is not None:
             return
+        self.ends = (*self.ends, End(side, how, time_ns))
         if session is not None:
             session.ended(side, how, time_ns)
-        self.ends = (*self.ends, End(side, how, time_ns))
+            self._notice_refused_tls(session)
         self.last_ns = time_ns
         says_goodbye = session.startup and not session.terminated if session is not None else self.kind in _SAY_GOODBYE
         if self._end_row is None and says_goodbye:

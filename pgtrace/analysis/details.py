@@ -36,6 +36,7 @@ _FROM_START: Final = frozenset({Kind.SETUP, Kind.CANCEL})
 _WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED, Kind.FAULT})
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
+NEVER_KEPT: Final = "bytes that cannot be read are counted, not kept"
 _RUNS: Final = frozenset({ord("D"), ord("d")})
 _COPY_DATA: Final = ord("d")
 _COPY_DONE: Final = ord("c")
@@ -207,6 +208,7 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
         return details
     walker = _Walker(trace, place, run_kept)
     entry = trace.rows.entry(place)
+    not_kept = NEVER_KEPT if trace.rows[place].shape.kind is Kind.OPAQUE else NOT_KEPT
     try:
         for side, code, body, size, offset, time_ns in _passed(trace, place):
             inside = offset >= entry.offsets[side]
@@ -215,9 +217,9 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
                 break
             walker.take(details.messages if inside else [], side, code, body, size, offset, time_ns)
     except NotKept:
-        details.note = NOT_KEPT
+        details.note = not_kept
     if not details.messages and (entry.sent_bytes or entry.received_bytes) and not details.note:
-        details.note = NOT_KEPT
+        details.note = not_kept
     return details
 
 

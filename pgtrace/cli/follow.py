@@ -1,11 +1,11 @@
-"""Round trips as lines, as they are completed: what `listen` prints without a terminal."""
+"""Round trips as lines, as they are completed: what `listen` prints without a terminal. What the recorder has to say meanwhile goes to stderr."""
 
 from __future__ import annotations
 
 import threading
 
 from pgtrace.analysis.trace import Trace
-from pgtrace.cli.output import write
+from pgtrace.cli.output import tell, write
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import round_trip_line
 
@@ -17,6 +17,7 @@ def follow(recorder: Recorder, stop: threading.Event) -> None:
     trace = Trace.open([recorder.capture])
     printed = 0
     open_rows: list[int] = []
+    told = 0
     while True:
         last = stop.is_set() or not recorder.alive
         if recorder.alive:
@@ -33,6 +34,10 @@ def follow(recorder: Recorder, stop: threading.Event) -> None:
                 open_rows.append(place)
             else:
                 lines.append(round_trip_line(trace, row))
+        said, end, _ = recorder.log[told:].rpartition("\n")
+        if end:
+            tell(*said.split("\n"))
+            told += len(said) + 1
         if lines and not write(lines):
             _wait(stop, recorder)
             return

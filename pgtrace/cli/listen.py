@@ -93,6 +93,7 @@ def _as_lines(
         from pgtrace.cli.follow import follow
 
         follow(recorder, stop)
+        verbose = False  # what the recorder had to say has been told
     if not recorder.alive:
         output.tell("pgtrace: the recorder has ended unexpectedly")
         return 1

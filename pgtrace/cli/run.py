@@ -137,6 +137,7 @@ def _summary(
     recorder: Recorder, target: Upstream, title: str, took_s: float, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool
 ) -> bool:
     """Print what it cost; whether every budget was kept."""
+    from pgtrace.analysis import refused_tls
     from pgtrace.analysis.budgets import evaluate
     from pgtrace.analysis.trace import Trace
     from pgtrace.report import budgets as report
@@ -150,6 +151,7 @@ def _summary(
     elif not quiet:
         output.tell("")
         output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
+        output.tell(*(f"pgtrace: {line}" for line in refused_tls.lines(trace)))
         if not complete:
             output.tell("pgtrace: the wire was not quiet after 1 s; counted as it is")
     left = recorder.stats()["drivers"] if recorder.alive else 0

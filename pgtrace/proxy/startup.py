@@ -48,6 +48,7 @@ from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
 REFUSED_S: Final = 5.0
 """How long a driver may take to read a refusal."""
 _ENCRYPTION: Final = (codes.SSL_REQUEST_CODE, codes.GSSENC_REQUEST_CODE)
+_TLS_REMEDY: Final = "--tls auto, or sslmode=disable towards pgtrace"
 _NOT_OURS: Final = {TLS_HELLO: "TLS", NO_PACKET: "unknown"}
 """The fact about a driver that opens with something else than a start-up packet."""
 
@@ -162,6 +163,7 @@ class Reception(asyncio.Protocol):
             self._unrecorded += data
 
     def eof_received(self) -> bool:
+        self._notice_refused_tls()
         self.session.frontend.eof = True
         self.session.end(FRONTEND)
         if self._state in (State.HELD, State.READING, State.DEAF):
@@ -169,6 +171,7 @@ class Reception(asyncio.Protocol):
         return not is_tls(self.session.frontend.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._notice_refused_tls()
         self._enter(State.OVER)
         if self._dialled is not None:
             self._dialled[0].close()
@@ -182,6 +185,12 @@ class Reception(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """See pause_writing()."""
+
+    def _notice_refused_tls(self) -> None:
+        """The driver leaves: say so where it did because of `N`."""
+        refused = codes.SSL_REQUEST_CODE in self._answered and self._encrypted is None
+        if self._state is State.READING and refused and not self._unread and not self.session.frontend.eof:
+            self.server.warn(f"a driver wanted TLS, was answered N and left: {_TLS_REMEDY}")
 
     # States.
 
@@ -433,6 +442,8 @@ class Reception(asyncio.Protocol):
 
     def _settled(self, data: bytes) -> None:
         """The server has answered what the driver sent first, or ended."""
+        if self._code == TLS_HELLO and not data:
+            self.server.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
         if self._state is not State.FIRST:
             return
         if self._code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:

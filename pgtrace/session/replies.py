@@ -200,6 +200,10 @@ class Replies(Copying, Failures):
                 self.asked = self.authentication
             self._pop_if(owed.STARTUP, time_ns)
 
+    def _ssl_reply(self, time_ns: int, body: bytes) -> None:
+        self.tls_refused = body == b"N"
+        self._encryption_reply(time_ns, body)
+
     def _encryption_reply(self, time_ns: int, body: bytes) -> None:
         self._pop_if(owed.ENCRYPTION, time_ns)
 
@@ -236,7 +240,7 @@ class Replies(Copying, Failures):
         ord("S"): _parameter_status,
         ord("K"): _backend_key_data,
         ord("v"): _negotiate_protocol_version,
-        codes.SSL_REPLY: _encryption_reply,
+        codes.SSL_REPLY: _ssl_reply,
         codes.GSSENC_REPLY: _encryption_reply,
         codes.VERSION_2_ERROR: Failures._version_2_error,
     }

@@ -58,6 +58,8 @@ class State:
         self.statements = Statements(self.observer, self._tally)
         self.bytes = [0, 0]
         """Bytes of each side so far, as they passed."""
+        self.tls_refused = False
+        """The latest SSLRequest was answered `N`."""
         self.startup: bytes = b""
         """Body of the StartupMessage."""
         self.cancel: bytes = b""

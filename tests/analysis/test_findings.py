@@ -472,6 +472,61 @@ def test_each_kind_has_its_section() -> None:
         assert f"  {name}  " in section, name
 
 
+REFUSED = ("0 c1 F SSLRequest", "1 c1 raw B 4e")
+
+
+@pytest.mark.parametrize("how", [("2 c1 close F",), ("2 c1 ends F FIN",), ("2 c1 ends F FIN", "3 c1 ends B FIN", "3 c1 close F")])
+def test_tls_refused_by_request(advised: Advised, how: tuple[str, ...]) -> None:
+    (finding,) = advised(*REFUSED, *how)
+    assert (finding.name, finding.number, finding.failed, places(finding)) == ("tls-refused", 1, True, [0])
+    assert "--tls auto" in finding.remedies[0]
+    assert "sslmode=disable" in finding.remedies[0]
+
+
+def test_tls_refused_both_requests(advised: Advised) -> None:
+    assert told(advised("0 c1 F GSSENCRequest", "1 c1 raw B 4e", "2 c1 F SSLRequest", "3 c1 raw B 4e", "4 c1 close F")) == [
+        ("tls-refused", 1)
+    ]
+
+
+@pytest.mark.parametrize("fact", [("1 c1 fact opening TLS",), ()])
+def test_tls_refused_at_once(advised: Advised, fact: tuple[str, ...]) -> None:
+    (finding,) = advised("0 c1 opaque F 1548", *fact, "2 c1 opaque F 7", "3 c1 close B")
+    assert (finding.name, finding.number) == ("tls-refused", 1)
+    assert ("not PostgreSQL" in finding.what) is not bool(fact)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (*REFUSED, "2 c1 F StartupMessage user=app", "3 c1 B AuthenticationOk | ReadyForQuery I", "4 c1 F Terminate", "5 c1 close F"),
+        ("0 c1 F SSLRequest", "1 c1 close F"),  # it did not wait for the answer
+        ("0 c1 F GSSENCRequest", "1 c1 raw B 4e", "2 c1 close F"),
+        (*REFUSED, "60000 c1 close pgtrace"),  # it stayed, and said nothing
+        ("0 c1 F SSLRequest", "1 c1 raw B 53", "1 c1 fact tls.frontend TLSv1.3", "2 c1 close F"),
+        ("0 c1 opaque F 1548", "1 c1 opaque B 4000", "2 c1 close F"),  # TLS passed on
+        ("0 c1 opaque F 30", "0 c1 fact opening unknown", "1 c1 close B"),  # another protocol
+        ("0 c1 opaque F 1548", "0 c1 fact opening TLS", "1 c1 fact upstream.error refused", "1 c1 close pgtrace"),
+        (*REFUSED, "2 c1 close F", "3 c2 F StartupMessage user=app", "4 c2 B AuthenticationOk | ReadyForQuery I", "5 c2 close F"),
+    ],
+    ids=["goes on", "no answer", "GSS", "waits", "gets it", "passed on", "another protocol", "no upstream", "comes back"],
+)
+def test_no_tls_refused(advised: Advised, script: tuple[str, ...]) -> None:
+    assert "tls-refused" not in dict(told(advised(*script)))
+
+
+def test_tls_refused_and_another_program_later(advised: Advised) -> None:
+    late = ("9000 c2 F StartupMessage user=app", "9001 c2 B AuthenticationOk | ReadyForQuery I", "9002 c2 close F")
+    assert told(advised(*REFUSED, "2 c1 close F", *late)) == [("tls-refused", 1)]
+    other = (
+        "3 c1 fact peer.process 1",
+        "3 c2 F StartupMessage user=app",
+        "4 c2 B AuthenticationOk | ReadyForQuery I",
+        "5 c2 fact peer.process 2",
+    )
+    assert told(advised(*REFUSED, other[0], *other[1:], "6 c1 close F")) == [("tls-refused", 1)]
+
+
 def expectations() -> dict[str, str]:
     return {line[:36].strip(): line[36:].strip() for line in EXPECTED.read_text().splitlines()}
 

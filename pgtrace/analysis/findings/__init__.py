@@ -23,6 +23,7 @@ from pgtrace.analysis.findings import (
     prepared_once,
     reparse,
     split_unnamed,
+    tls_refused,
 )
 from pgtrace.analysis.findings.kind import Kind
 
@@ -31,6 +32,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     pooler.TAKEN,
     pipeline_error.KIND,
     aborted_transaction.KIND,
+    tls_refused.KIND,
     n_plus_one.KIND,
     extra_describe.KIND,
     prepared_once.KIND,

@@ -21,6 +21,7 @@ from pgtrace.analysis.rows import Entry, Label, Shape
 
 if TYPE_CHECKING:
     from pgtrace.analysis.connections import Connection
+    from pgtrace.analysis.trace import Trace
 
 EVIDENCE_KEPT: Final = 4
 """Rows that a finding shows."""
@@ -134,6 +135,7 @@ def shown(note: Note) -> str:
 class Seen(Protocol):
     """The connection that a watch looks at, and where its notes go."""
 
+    trace: Trace
     connection: Connection
     setup: int
     """Set-up round trips so far."""

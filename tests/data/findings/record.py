@@ -134,9 +134,16 @@ def idle_in_transaction(url: str) -> None:
         connection.execute("update item set name = %s where id = %s", ("coffee", 1))
 
 
+def tls_refused(url: str) -> None:
+    """A driver that insists on TLS, by SSLRequest and at once."""
+    for settings in ("sslmode=require", "sslmode=require&sslnegotiation=direct"):
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(f"{url}?{settings}")
+
+
 BEHIND_PGBOUNCER = {pooler_42p05: 1, pooler_26000: 2}
 """Server connections."""
-SCENARIOS: tuple[Callable[[str], None], ...] = (*BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, idle_in_transaction)
+SCENARIOS: tuple[Callable[[str], None], ...] = (*BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, idle_in_transaction, tls_refused)
 
 
 def main(names: list[str]) -> None:
