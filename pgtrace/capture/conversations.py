@@ -2,7 +2,7 @@
 
 A conversation begins as a newcomer. It is known once both sides' first sequence numbers are (SYN and SYN-ACK tell them, or the ACK behind that) and, for a
 port that was not named as a server's, once the first bytes are those of a PostgreSQL driver. Packets may stand in any order, so what comes meanwhile is kept,
-up to NEWCOMER_SEGMENTS and PATIENCE_NS; then what there is has to do:
+up to NEWCOMER_SEGMENTS and PATIENCE_NS (NEWCOMER_MOST and APART_NS while the client has not begun); then what there is has to do:
 
 1. A SYN, SYN-ACK or a start-up packet tells the sides. Its beginning was seen.
 2. Else a named port does. The conversation was joined in the middle.
@@ -10,6 +10,10 @@ up to NEWCOMER_SEGMENTS and PATIENCE_NS; then what there is has to do:
 
 The same addresses and ports may serve again: a SYN with another sequence number, a start-up packet where none can be, or a number further away than
 any window reaches begin a new conversation.
+
+And the same conversation may be there under other addresses, where they were translated on the way: it goes on at the same time, with the same sequence
+numbers: those of both sides' beginnings, 64 bits, or those and the bytes of an early segment where that was not seen. Such a twin's packets are taken for the
+first one's, so its bytes come out once. Packets that came twice under the same addresses are no more than repeats to TCP; both are counted.
 
 All is bounded: newcomers, those that go on, those that ended (kept for packets that come late), and what all of them hold.
 
@@ -19,26 +23,33 @@ feed() has one way for the segment that is next in its stream, which nearly all 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import Final, Protocol
 
-from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, ports, reversed_key, source
-from pgtrace.capture.tcp import HALF, PATIENCE_NS, WINDOW, WRAP, Conversation, Receiver, Stream, distance
+from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, addresses, ports, reversed_key, source
+from pgtrace.capture.tcp import APART_NS, HALF, PATIENCE_NS, WINDOW, WRAP, Conversation, Receiver, Stream, distance
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 NEWCOMER_SEGMENTS: Final = 16
 """Segments with payload after which a newcomer is judged by what there is."""
+NEWCOMER_MOST: Final = 1024
+"""The same where it is known who is the client, and nothing of it is there yet."""
 NEWCOMERS: Final = 4096
 NEWCOMERS_BYTES: Final = 16 * 1024 * 1024
 LIVE: Final = 32_768
 PAST: Final = 16_384
-HELD_BYTES: Final = 64 * 1024 * 1024
+HELD_BYTES: Final = 40 * 1024 * 1024
 """What all conversations may hold together."""
 SWEEP_NS: Final = 1_000_000_000
 _LOOKED_AT: Final = 64
+_TWINS_LISTED: Final = 3
+_MOST_KEYS: Final = 16
+"""Addresses of one conversation that are believed, two a twin."""
+_Numbers = tuple[int, ...]
+"""Sequence numbers that only one conversation has."""
 _REQUESTS_BYTES: Final = 16
 """What a driver may have asked for, SSL and GSS encryption, before its StartupMessage: that does not begin anew."""
 _CONTROL: Final = FIN | SYN | RST | ACK
@@ -57,7 +68,7 @@ class Opener(Protocol):
 class _Newcomer:
     """A conversation of which too little is known. Its two directions are 0 and 1 as they were met."""
 
-    __slots__ = ("client", "early", "early_bytes", "keys", "met_ns", "packets", "starts", "streams")
+    __slots__ = ("begun", "client", "early", "early_bytes", "keys", "met_ns", "packets", "starts", "streams")
 
     def __init__(self, time_ns: int, key: bytes) -> None:
         self.met_ns = time_ns
@@ -67,6 +78,8 @@ class _Newcomer:
         self.starts: list[int | None] = [None, None]
         self.client: int | None = None
         """The direction that comes from the client."""
+        self.begun = [False, False]
+        """Whether something is there of that direction."""
         self.early: list[tuple[int, Segment]] = []
         self.early_bytes = 0
         self.packets = 0
@@ -94,12 +107,22 @@ class _Newcomer:
         return found
 
 
+class _Names:
+    """What one of ours is known by."""
+
+    __slots__ = ("keys", "numbers")
+
+    def __init__(self, keys: tuple[bytes, bytes], numbers: Sequence[_Numbers]) -> None:
+        self.keys = [*keys]  # of the frontend and the backend; those of twins behind them
+        self.numbers = [*numbers]
+
+
 class _Past:
     """A conversation that has ended, or is none of ours."""
 
     __slots__ = ("_spans", "keys", "port")
 
-    def __init__(self, keys: tuple[bytes, bytes], port: int | None, streams: tuple[Stream, Stream] | None) -> None:
+    def __init__(self, keys: Sequence[bytes], port: int | None, streams: tuple[Stream, Stream] | None) -> None:
         self.keys = keys
         self.port = port  # None for one of ours
         self._spans = [(stream.start, stream.next) for stream in streams or ()]
@@ -116,20 +139,32 @@ class Conversations:
         """`named` are the ports that are servers' even where no start-up packet was seen."""
         self.others: Counter[int] = Counter()
         """Packets of conversations that are none of ours, by port."""
+        self.twins: list[tuple[str, str]] = []
+        """Of conversations that were there under two pairs of addresses: the servers, the first that was met and the other one; some of them."""
+        self.twin_count = 0
+        self.repeated = 0
+        """Packets that were there once more, under the same addresses or other ones."""
+        self.segments = 0
+        """All segments so far."""
+        self.apart = 0
+        """Conversations whose directions were apart in time, and the most that was."""
+        self.apart_ns = 0
+        self._by_numbers: dict[_Numbers, Conversation] = {}
         self._opener = opener
         self._named = named
         self._streams: dict[bytes, Stream] = {}
         self._newcomers: dict[_Newcomer, None] = {}
         self._newcomers_bytes = 0
-        self._live: dict[Conversation, tuple[bytes, bytes]] = {}  # and its keys
+        self._live: dict[Conversation, _Names] = {}
         self._past: dict[_Past, None] = {}
         self._waiting: dict[Conversation, None] = {}
         self._held_bytes = 0
         self._now_ns = 0
         """The time of the latest sweep."""
 
-    def feed(self, segments: Iterable[Segment]) -> None:
+    def feed(self, segments: Sequence[Segment]) -> None:
         """The next segments of the capture."""
+        self.segments += len(segments)
         find = self._streams.get
         time_ns = self._now_ns
         for segment in segments:
@@ -147,6 +182,7 @@ class Conversations:
                     size = len(payload)
                     stream.offset = offset + size
                     stream.next = stream.expected = (seq + size) & WRAP
+                    stream.told_ns = time_ns
                     stream.take(stream.side, time_ns, offset, payload)
             else:
                 self._other(stream, segment)
@@ -159,6 +195,8 @@ class Conversations:
             self._judge(next(iter(self._newcomers)))
         for conversation in list(self._live):
             self._change(conversation, conversation.finish)
+        for conversation in self._live:  # that go on beyond the end
+            self._count(conversation)
 
     def _other(self, stream: Stream | None, segment: Segment) -> None:
         """Everything but the next segment of a stream."""
@@ -224,18 +262,27 @@ class Conversations:
             return
         if payload or missing or flags & (FIN | RST):
             newcomer.early.append((this, segment))
+            newcomer.begun[this] = True
             newcomer.early_bytes += len(payload)
             self._newcomers_bytes += len(payload)
-        if None not in newcomer.starts:
+        if None not in newcomer.starts and (this == newcomer.client or not payload):
             ours = newcomer.server_port in self._named or self._is_ours(newcomer)
             if ours:
                 self._admit(newcomer, seen=True)
             elif ours is False:
                 self._judge(newcomer)
-        if len(newcomer.early) >= NEWCOMER_SEGMENTS:
+        if self._is_due(newcomer, time_ns):
             self._judge(newcomer)
         while self._newcomers_bytes > NEWCOMERS_BYTES:
             self._judge(next(iter(self._newcomers)))
+
+    def _is_due(self, newcomer: _Newcomer, now_ns: int) -> bool:
+        """Whether enough of it is there to judge it. Where the client has not begun yet, its clock may be behind."""
+        count = len(newcomer.early)
+        if count < NEWCOMER_SEGMENTS or count >= NEWCOMER_MOST:
+            return count >= NEWCOMER_MOST
+        missing = newcomer.client is not None and not newcomer.begun[newcomer.client]
+        return not missing or abs(now_ns - newcomer.met_ns) >= APART_NS
 
     def _is_ours(self, newcomer: _Newcomer) -> bool | None:
         return self._opener.is_startup(newcomer.first_bytes(newcomer.client)) if newcomer.client is not None else None
@@ -291,16 +338,47 @@ class Conversations:
         client = newcomer.client or 0
         keys = newcomer.keys if client == 0 else newcomer.keys[::-1]
         starts = (newcomer.starts[client] or 0, newcomer.starts[1 - client] or 0)
-        receiver = self._opener.open(newcomer.met_ns, source(keys[FRONTEND]), source(keys[BACKEND]), seen=seen)
-        conversation = Conversation(receiver, newcomer.streams[client], newcomer.streams[1 - client], starts)
-        self._live[conversation] = (keys[0], keys[1])
+        numbers = self._numbers(newcomer, client, starts, seen=seen)
+        twin = next((self._by_numbers[one] for one in numbers if one in self._by_numbers), None)
         early = newcomer.early
-        self._drop(newcomer, forget=False)
-        for place, (direction, segment) in enumerate(early):
+        if twin is not None and self._is_twin(twin, keys):
+            self._drop(newcomer, forget=False)
+            self._join(twin, keys, numbers)
+        else:
+            receiver = self._opener.open(newcomer.met_ns, source(keys[FRONTEND]), source(keys[BACKEND]), seen=seen)
+            conversation = Conversation(receiver, newcomer.streams[client], newcomer.streams[1 - client], starts)
+            self._live[conversation] = _Names(keys, numbers)
+            self._by_numbers |= dict.fromkeys(numbers, conversation)
+            self._drop(newcomer, forget=False)
+        for place, (_, segment) in enumerate(early):
             # What belongs to yet another conversation may begin it, but for the first: so each has fewer to begin with than the one before.
-            if place or not self._begins_anew(newcomer.streams[direction], segment):
-                self._other(self._streams.get(segment[1]), segment)
+            stream = self._streams.get(segment[1])
+            if place or stream is None or not self._begins_anew(stream, segment):
+                self._other(stream, segment)
         self._bound_live()
+
+    def _is_twin(self, conversation: Conversation, keys: tuple[bytes, bytes]) -> bool:
+        """Whether one with the same numbers can be the same: translation gives an address at least, and what is there already is no twin."""
+        names = self._live[conversation]
+        return len(names.keys) < _MOST_KEYS and all(addresses(known) != addresses(keys[FRONTEND]) for known in names.keys[::2])
+
+    def _join(self, twin: Conversation, keys: tuple[bytes, bytes], numbers: list[_Numbers]) -> None:
+        """From here on the packets between these addresses are the twin's."""
+        names = self._live[twin]
+        self._streams[keys[FRONTEND]], self._streams[keys[BACKEND]] = twin.streams
+        names.keys += keys
+        names.numbers += numbers
+        self._by_numbers |= dict.fromkeys(numbers, twin)
+        self.twin_count += 1
+        if len(self.twins) < _TWINS_LISTED:
+            self.twins.append((source(names.keys[BACKEND]), source(keys[BACKEND])))
+
+    def _numbers(self, newcomer: _Newcomer, client: int, starts: tuple[int, int], *, seen: bool) -> list[_Numbers]:
+        """What no other conversation has, but the same one under other addresses."""
+        segments: list[_Numbers] = [
+            ((side - client) % 2, seq, ack, hash(payload)) for side, (_, _, seq, ack, _, payload, _) in newcomer.early if payload
+        ]
+        return [starts] if seen else segments
 
     def _drop(self, newcomer: _Newcomer, *, forget: bool = True) -> None:
         """It is none any more."""
@@ -356,10 +434,21 @@ class Conversations:
 
     def _end(self, conversation: Conversation) -> None:
         self._waiting.pop(conversation, None)
-        keys = self._live.pop(conversation)
+        names = self._live.pop(conversation)
         self._held_bytes -= conversation.held_bytes
         conversation.held_bytes = 0
-        self._retire(keys, None, conversation.streams)
+        self._count(conversation)
+        for number in names.numbers:
+            if self._by_numbers.get(number) is conversation:
+                del self._by_numbers[number]
+        self._retire(names.keys, None, conversation.streams)
+
+    def _count(self, conversation: Conversation) -> None:
+        """What is said about all of them."""
+        self.repeated += conversation.repeats
+        if conversation.apart_ns:
+            self.apart += 1
+            self.apart_ns = max(self.apart_ns, abs(conversation.apart_ns))
 
     def _bound_live(self) -> None:
         """Too many: of some, give up the one that was silent for longest. The next time others are looked at."""
@@ -372,12 +461,11 @@ class Conversations:
 
     # Those that were.
 
-    def _retire(self, keys: tuple[bytes, bytes], port: int | None, ended: tuple[Stream, Stream] | None) -> None:
+    def _retire(self, keys: Sequence[bytes], port: int | None, ended: tuple[Stream, Stream] | None) -> None:
         past = _Past(keys, port, ended)
-        streams = (Stream(past, 0), Stream(past, 1))
-        streams[0].peer, streams[1].peer = streams[1], streams[0]
-        for key, stream in zip(keys, streams, strict=True):
-            self._streams[key] = stream
+        streams = _past_streams(past)
+        for place, key in enumerate(keys):
+            self._streams[key] = streams[place % 2]
         self._past[past] = None
         if len(self._past) > PAST:
             self._forget(next(iter(self._past)))
@@ -398,3 +486,10 @@ class Conversations:
             if now_ns - newcomer.met_ns < PATIENCE_NS:
                 break
             self._judge(newcomer)
+
+
+def _past_streams(past: _Past) -> tuple[Stream, Stream]:
+    """Its two directions, for those who look them up."""
+    streams = (Stream(past, FRONTEND), Stream(past, BACKEND))
+    streams[0].peer, streams[1].peer = streams[1], streams[0]
+    return streams

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.capture.record import Close, Data, Gap, Opaque, Record, Resume
+from pgtrace.capture.record import Close, Data, Ended, Gap, Opaque, Record, Resume
 from pgtrace.capture.redact import BLANK, Redactor
 from pgtrace.framing import Framer
 from pgtrace.protocol import codes
@@ -73,6 +73,12 @@ class Followed:
             self._opaque = True
         else:
             self._redactor, self._joined = None, _Joined()
+
+    def ended(self, side: int, time_ns: int, how: str) -> None:
+        """A direction has ended. What else was sent that way reached nobody, so it is told once, and a reset perhaps behind a FIN."""
+        self._let_go()
+        self.latest_ns = max(self.latest_ns, time_ns)
+        self._append(Ended(self.latest_ns, self._number, side, how))
 
     def close(self, side: int, time_ns: int, how: str) -> None:
         """The connection is over."""

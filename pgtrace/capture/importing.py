@@ -2,23 +2,26 @@
 
 step() does one such turn, so whoever reads the capture can do so in between and needs neither a thread nor all of the disk. What it is comes from the
 first bytes: packets, a capture (through a pipe, or compressed), lines of JSON, or a golden. The result is an ordinary capture: a file, or with `keep_bytes`
-segments.
+segments. Of packets several files may be one recording; then each turn reads on in the one that is furthest behind.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture import versions
-from pgtrace.capture.inputs import Input
+from pgtrace.capture.inputs import STDIN, Input
 from pgtrace.capture.record import Record
 from pgtrace.capture.segments import SegmentWriter
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError
+
+if TYPE_CHECKING:
+    from pgtrace.capture.pcap import Pcap
 
 
 class Converter(Protocol):
@@ -47,36 +50,60 @@ def is_capture(path: str) -> bool:
 class Import:
     """One FILE that is becoming a capture; a context manager that closes both."""
 
-    def __init__(self, path: str, out: str, *, keep_bytes: int | None = None, named: Container[int] = (DEFAULT_PORT,)) -> None:
+    def __init__(
+        self, path: str, out: str, *, keep_bytes: int | None = None, named: Container[int] = (DEFAULT_PORT,), beside: Iterable[str] = ()
+    ) -> None:
         """Open `path` (`-`: standard input) and begin the capture `out`, a directory of segments where `keep_bytes` bounds it.
 
-        Raises CaptureError for a file of no known kind, NewerCapture, MissingExtra, OutputExists.
+        `beside` are the other files of the same recording, all of packets. Raises CaptureError for a file of no known kind, NewerCapture, MissingExtra,
+        OutputExists.
         """
-        self.input = Input(path)
+        self._inputs = [Input(path)]
+        self._packets: Pcap | None = None
+        self._finished = False
+        self._out = out
         self.writer: CaptureWriter | SegmentWriter
         try:
+            self._inputs += map(Input, beside)
+            self._running = [*range(len(self._inputs))]
             self._converter = self._of_kind(path, named)
             records: list[Record] = []
-            while self._converter.header is None and (data := self.input.read()):
-                records += self._converter.feed(data)
+            while self._converter.header is None and (more := self._next()) is not None:
+                records += more
             if self._converter.header is None:
-                self._converter.finish()
+                records += self._finish()
             header = self._converter.header
             self.writer = SegmentWriter(out, keep_bytes, header=header) if keep_bytes else CaptureWriter(out, header=header)
         except BaseException:
-            self.input.close()
+            self._close_inputs()
             raise
-        self._out = out
         self._write(records)
 
     def step(self) -> bool:
         """One turn; False once the end was reached. Raises CaptureError where the disk does not take it."""
-        data = self.input.read()
-        if not data:
-            self._write(self._converter.finish(cut=bool(self.input.trouble)))
-            return False
-        self._write(self._converter.feed(data))
-        return True
+        records = self._next()
+        self._write(self._finish() if records is None else records)
+        return records is not None
+
+    @property
+    def is_stdin(self) -> bool:
+        """Whether it is read from standard input."""
+        return self._inputs[0].path == STDIN
+
+    def interrupt(self) -> None:
+        """Have standard input end soon."""
+        self._inputs[0].interrupt()
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes read of what is on disk."""
+        return sum(one.done_bytes for one in self._inputs)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How many there are; None where that cannot be told."""
+        sizes = [one.size_bytes for one in self._inputs]
+        return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
     def connections(self) -> int:
@@ -85,8 +112,9 @@ class Import:
 
     def notes(self) -> list[str]:
         """What was lost or left out, a line each."""
-        trouble = [self.input.trouble] if self.input.trouble else []
-        return trouble + self._converter.notes()
+        beside = ", ".join(one.path for one in self._inputs[1:])
+        read = [f"read as one recording with {beside}"] if beside else []
+        return read + [one.trouble for one in self._inputs if one.trouble] + self._converter.notes()
 
     def nothing_found(self) -> str:
         """Why no connection was found, with everything there is to say; empty where there is one, or need not be."""
@@ -94,8 +122,8 @@ class Import:
         return "; ".join([reason, *self.notes()]) if reason else ""
 
     def close(self) -> None:
-        """Close both files. Closing twice is fine."""
-        self.input.close()
+        """Close all files. Closing twice is fine."""
+        self._close_inputs()
         self.writer.close()
 
     def __enter__(self) -> Self:
@@ -104,6 +132,29 @@ class Import:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _next(self) -> list[Record] | None:
+        """What the next piece makes of records; None where all has been read."""
+        if not self._running:
+            return self._packets.drain() if self._packets is not None else None
+        piece = self._packets.behind(self._running) if self._packets is not None else 0
+        one = self._inputs[piece]
+        if self._packets is not None and one.pauses() and (kept := self._packets.drain()) is not None:
+            return kept
+        if data := one.read():
+            return self._packets.feed(data, piece) if self._packets is not None else self._converter.feed(data)
+        self._running.remove(piece)
+        return []
+
+    def _finish(self) -> list[Record]:
+        if self._finished:
+            return []
+        self._finished = True
+        return self._converter.finish(cut=any(one.trouble for one in self._inputs))
+
+    def _close_inputs(self) -> None:
+        for one in self._inputs:
+            one.close()
+
     def _of_kind(self, path: str, named: Container[int]) -> Converter:
         from pgtrace.capture.golden import Golden, is_golden
         from pgtrace.capture.jsonl import joining
@@ -111,17 +162,18 @@ class Import:
         from pgtrace.capture.pcap import Pcap
         from pgtrace.capture.streamed import StreamedCapture
 
-        first = self.input.first
+        first = self._inputs[0].first
         if first.startswith(versions.MAGIC):
             return StreamedCapture(path)
         if first.startswith(MAGICS):
-            return Pcap(named)
+            self._packets = Pcap(named, len(self._inputs), streamed=self._inputs[0].size_bytes is None)
+            return self._packets
         if first.startswith(joining.MAGIC):
             return joining.JsonLines(path)
         if is_golden(first):
             return Golden(path)
         if not first:
-            raise CaptureError(path, self.input.trouble or "empty: nothing was recorded")
+            raise CaptureError(path, self._inputs[0].trouble or "empty: nothing was recorded")
         raise CaptureError(path, "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one")
 
     def _write(self, records: list[Record]) -> None:

@@ -1,20 +1,23 @@
 """FILEs and standard input: what kind of thing they are, by their first bytes, and those bytes, decompressed.
 
-gzip and zstd are taken off on the way, whatever is inside; memory stays bounded however well it was compressed. A compressed file that ends early or is
-damaged gives what can be read of it and says so in `trouble`.
+gzip, bzip2, xz and zstd are taken off on the way, whatever is inside; memory stays bounded however well it was compressed. A compressed file that ends early
+or is damaged gives what can be read of it and says so in `trouble`; so does one that takes more memory to unpack than xz -9 and zstd -19 ask for.
 
 Standard input is read as it comes. interrupt() ends it: what is on its way is still read, then it counts as ended. That is how Ctrl-C ends a live stream.
 """
 
 from __future__ import annotations
 
+import bz2
 import importlib
+import lzma
 import os
 import select
 import sys
 import time
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
@@ -25,10 +28,17 @@ READ_BYTES: Final = 256 * 1024
 """Read at once; more of it makes importing slower: 400,000 packets/s with 256 KiB, 320,000 with 1 MiB."""
 _PIECE_BYTES: Final = 1024 * 1024
 _FIRST_BYTES: Final = 8
+_PADDING: Final = b"\0"
+"""What may stand between the members of a compressed file and behind the last one."""
 _POLL_S: Final = 0.2
 _LAST_S: Final = 1.0
 """How long a stream may go on after it was to end."""
 _GZIP: Final = b"\x1f\x8b"
+_BZIP2: Final = b"BZh"
+_XZ: Final = b"\xfd7zXZ\0"
+_XZ_BYTES: Final = 80 * 1024 * 1024
+"""Memory to unpack xz with: -9 takes 65 MiB."""
+_TOO_LARGE: Final = f"takes more than {_XZ_BYTES >> 20} MiB of memory to unpack: unpack it with xz -dc first"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_MODULES: Final = ("compression.zstd", "backports.zstd")
 """Part of Python from 3.14 on, and the same for older ones."""
@@ -70,6 +80,10 @@ class Input:
             return self.first
         return next(self._chunks, b"")
 
+    def pauses(self) -> bool:
+        """Whether it is a stream in which nothing has come for a moment."""
+        return self.size_bytes is None and self._given and not self._is_ready()
+
     def interrupt(self) -> None:
         """Have it end soon; for standard input only."""
         self._end_s = time.monotonic() + _LAST_S
@@ -81,8 +95,8 @@ class Input:
         self._descriptor = -1
 
     def _read(self) -> bytes:
-        while self.path == STDIN and hasattr(select, "poll"):  # Windows has none, nor a way to wait for a pipe
-            ready, _, _ = select.select([self._descriptor], [], [], _POLL_S)
+        while self.path == STDIN and hasattr(select, "poll"):
+            ready = self._is_ready()
             if self._end_s is not None and (not ready or time.monotonic() > self._end_s):
                 return b""
             if ready:
@@ -90,6 +104,12 @@ class Input:
         data = os.read(self._descriptor, READ_BYTES)
         self.done_bytes += len(data)
         return data
+
+    def _is_ready(self) -> bool:
+        """Whether a read would not wait, a moment from now at the latest; said where that cannot be known."""
+        if not hasattr(select, "poll"):  # Windows has none, nor a way to wait for a pipe
+            return True
+        return bool(select.select([self._descriptor], [], [], _POLL_S)[0])
 
     def _raw(self, first: bytes) -> Iterator[bytes]:
         data = first
@@ -104,6 +124,10 @@ class Input:
     def _decompressed(self, first: bytes) -> Iterator[bytes]:
         if first.startswith(_GZIP):
             return self._inflated(self._raw(first), _Gzip)
+        if first.startswith(_BZIP2):
+            return self._inflated(self._raw(first), bz2.BZ2Decompressor, OSError)
+        if first.startswith(_XZ):
+            return self._inflated(self._raw(first), partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _XZ_BYTES), lzma.LZMAError)
         if first.startswith(_ZSTD):
             module = _zstd()
             return self._inflated(self._raw(first), module.ZstdDecompressor, module.ZstdError)
@@ -114,7 +138,7 @@ class Input:
         current = None
         try:
             for chunk in chunks:
-                data = chunk
+                data = chunk if current is not None else chunk.lstrip(_PADDING)
                 while data or (current is not None and not current.needs_input):
                     current = current or decompressor()
                     piece = current.decompress(data, _PIECE_BYTES)
@@ -122,9 +146,9 @@ class Input:
                     if piece:
                         yield piece
                     if current.eof:
-                        data, current = current.unused_data, None
+                        data, current = current.unused_data.lstrip(_PADDING), None
         except failure as error:
-            self.trouble = f"damaged: {error}"
+            self.trouble = _TOO_LARGE if "usage limit" in str(error) else f"damaged: {error}"
             return
         if current is not None:
             self.trouble = self.trouble or "cut off: its compressed data has no end"

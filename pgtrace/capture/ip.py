@@ -170,6 +170,11 @@ def reversed_key(key: bytes) -> bytes:
     return key[half : 2 * half] + key[:half] + key[-2:] + key[-4:-2]
 
 
+def addresses(key: bytes) -> bytes:
+    """Both addresses, without the ports."""
+    return key[:-4]
+
+
 def ports(key: bytes) -> tuple[int, int]:
     """Source and destination port."""
     source, destination = struct.unpack(">HH", key[-4:])

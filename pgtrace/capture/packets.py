@@ -97,7 +97,8 @@ class PacketReader:
         self._link_type = 0
         self._interfaces: list[_Interface] = []
         self._earlier_drops = 0
-        self._latest_ns = 0
+        self.latest_ns = 0
+        """The time of the latest packet."""
 
     def feed(self, data: bytes) -> list[Packet]:
         """The packets that `data`, the next bytes of the file, completes."""
@@ -118,7 +119,7 @@ class PacketReader:
         if self.damaged:
             self.lost_bytes, self._pieces, self._have = self._have, [], 0
         self.packets += len(packets)
-        self._latest_ns = packets[-1][0] if packets else self._latest_ns
+        self.latest_ns = packets[-1][0] if packets else self.latest_ns
         return packets
 
     def finish(self) -> None:
@@ -220,7 +221,7 @@ class PacketReader:
         elif kind == _SIMPLE_PACKET:
             (size,) = struct.unpack_from(order + "I", buffer, position + 8)
             interface = self._interfaces[0]
-            time_ns = packets[-1][0] if packets else self._latest_ns  # it has none of its own
+            time_ns = packets[-1][0] if packets else self.latest_ns  # it has none of its own
             start = position + 12
             kept = min(size, end - 4 - start, interface.longest or size)
         else:

@@ -1,6 +1,7 @@
 """Captures from packets: a pcap or pcapng file turned into the records a recorder would have written.
 
     packets.py        file -> packets
+    order.py          packets in the order of their times
     links.py          link layers and tunnels
     ip.py             packets -> TCP segments (fragments.py: of packets in pieces)
     conversations.py  segments -> whose they are
@@ -17,7 +18,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Container
+from collections.abc import Collection, Container
 from typing import Final
 
 import pgtrace
@@ -25,13 +26,18 @@ from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.conversations import Conversations
 from pgtrace.capture.followed import Followed
 from pgtrace.capture.ip import SegmentReader
-from pgtrace.capture.packets import PacketReader
+from pgtrace.capture.order import HELD_BYTES, TimeOrder
+from pgtrace.capture.packets import Packet, PacketReader
 from pgtrace.capture.record import End, Open, Record
 from pgtrace.capture.versions import VERSION, Header
 from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes
 
 _LISTED: Final = 5
+_TWICE: Final = 8
+"""One in so many segments that is there once more tells of packets recorded twice: of three segments about one has data."""
+_LIVE_NS: Final = 60_000_000_000
+"""A stream whose packets are not older than this is being made; nothing of it is kept back."""
 _STARTUP: Final = struct.Struct(">II").unpack_from
 _FIXED_LENGTHS: Final = {codes.SSL_REQUEST_CODE: 8, codes.GSSENC_REQUEST_CODE: 8, 2 << 16: 296}
 _CANCEL_LENGTHS: Final = range(16, 12 + 256 + 1)
@@ -60,54 +66,93 @@ def is_startup(payload: bytes) -> bool | None:
 class Pcap:
     """A pcap or pcapng file on its way to being a capture."""
 
-    def __init__(self, named: Container[int] = (DEFAULT_PORT,)) -> None:
-        """`named` are the ports that are PostgreSQL's even where no start-up packet was seen."""
+    def __init__(self, named: Container[int] = (DEFAULT_PORT,), pieces: int = 1, *, streamed: bool = False) -> None:
+        """`named` are the ports that are PostgreSQL's even where no start-up packet was seen.
+
+        `pieces` is of how many files it is read: those of a ring buffer, or one for each direction. `streamed` says that it may be looked at while it is made.
+        """
         self.connections = 0
         """PostgreSQL connections found so far."""
         self.header: Header | None = None
         """The header of the capture: its clock is the packets', which is wall-clock time."""
-        self.packets = PacketReader()
+        self.pieces = [PacketReader() for _ in range(pieces)]
+        self.order = TimeOrder()
         self.segments = SegmentReader()
         self.conversations = Conversations(self, named)
         self._key = os.urandom(32)
         self._ports: set[int] = set()  # of the servers found
         self._records: list[Record] = []
         self._latest_ns = 0
+        self._may_be_live = streamed
+        self._streamed: bool | None = None  # whether it is made right now; None before the first packet
 
-    def feed(self, data: bytes) -> list[Record]:
-        """The records that `data`, the next bytes of the file, makes."""
-        packets = self.packets.feed(data)
-        if self.header is None:
-            begun_ns = packets[0][0] if packets else time.time_ns()
-            self.header = Header(VERSION, os.urandom(4), begun_ns, begun_ns, pgtrace.__version__, "")
-        if packets:
-            self._latest_ns = packets[-1][0]
-            self.conversations.feed(self.segments.feed(packets))
-        return self._taken()
+    def feed(self, data: bytes, piece: int = 0) -> list[Record]:
+        """The records that `data`, the next bytes of that file, makes."""
+        packets = self.pieces[piece].feed(data)
+        if self.header is None and self._may_be_live:  # whoever looks on does not wait for the first packet
+            self.header = _header(packets[0][0] if packets else time.time_ns())
+        if packets and self._streamed is None:
+            self._streamed = self._may_be_live and abs(time.time_ns() - packets[0][0]) < _LIVE_NS
+        if self._streamed:
+            return self._taken(packets)
+        self.order.add(packets)
+        return self._taken(self.order.ready())
+
+    def behind(self, running: Collection[int]) -> int:
+        """Of the files that are not at their end the one to read on: the packets of the others are later."""
+        return min(running, key=lambda piece: self.pieces[piece].latest_ns)
+
+    def drain(self) -> list[Record] | None:
+        """The next of what was kept back for packets that may come late; None where that is all. For when nothing comes any more, or not now."""
+        packets = self.order.rest()
+        return self._taken(packets) if packets else None
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The records that are left when the file ends; `cut` before its time."""
-        self.packets.finish()
+        """The records that are left when the files end; `cut` before their time."""
+        for piece in self.pieces:
+            piece.finish()
+        while packets := self.order.rest():
+            self._follow(packets)
+        self.header = self.header or _header(time.time_ns())
         self.conversations.finish()
-        if not (cut or self.packets.lost_bytes):
-            self._records.append(End(max(self._latest_ns, self.packets.ended_ns)))
-        return self._taken()
+        if not (cut or any(piece.lost_bytes for piece in self.pieces)):
+            self._records.append(End(max(self._latest_ns, *(piece.ended_ns for piece in self.pieces))))
+        return self._taken([])
 
     def notes(self) -> list[str]:
         """What is to be said about it: what could not be read, and what to do about it."""
-        packets, segments = self.packets, self.segments
+        segments = self.segments
         notes = []
-        if packets.lost_bytes:
-            how = "damaged: nothing can be read of" if packets.damaged else "cut off within a packet, of which there are"
-            notes.append(f"{how} its last {packets.lost_bytes} bytes")
-        if packets.dropped:
-            notes.append(f"{packets.dropped} packets were dropped while it was made")
+        for piece in self.pieces:
+            if piece.lost_bytes:
+                how = "damaged: nothing can be read of" if piece.damaged else "cut off within a packet, of which there are"
+                notes.append(f"{how} its last {piece.lost_bytes} bytes")
+        if dropped := sum(piece.dropped for piece in self.pieces):
+            notes.append(f"{dropped} packets were dropped while it was made")
         if segments.cut:
             notes.append(f"{segments.cut} packets are not there to their end: capture whole packets with `tcpdump -s 0`")
         for link_type, count in segments.unknown_links.most_common(_LISTED):
             notes.append(f"{count} packets of link type {link_type} cannot be read")
         notes += [f"{name} inside: not looked into ({count} packets)" for name, count in segments.closed.most_common(_LISTED)]
-        joined = sorted(port for port in self._ports if self.conversations.others[port])
+        if self.order.late:
+            notes.append(
+                f"{self.order.late} packets stand more than {HELD_BYTES >> 20} MiB behind their place in time: `reordercap` puts them there"
+            )
+        return notes + self._notes_of_conversations()
+
+    def _notes_of_conversations(self) -> list[str]:
+        found = self.conversations
+        notes = []
+        if found.twin_count:
+            listed = ", ".join(f"{first} and {other}" for first, other in dict.fromkeys(found.twins))
+            notes.append(f"{found.twin_count} connections are in it twice, under translated addresses ({listed}): counted once")
+        elif found.repeated * _TWICE > found.segments:
+            notes.append(f"{found.repeated} packets are in it more than once, as `-i any` records them: counted once")
+        if found.apart:
+            notes.append(
+                f"the two directions of {found.apart} connections are up to {found.apart_ns / 1e6:.0f} ms apart: aligned by what they acknowledge"
+            )
+        joined = sorted(port for port in self._ports if found.others[port])
         if joined and self.connections:
             options = " ".join(f"--port {port}" for port in joined)
             notes.append(f"connections whose beginning is not in it were left out: {options} takes them in")
@@ -116,12 +161,13 @@ class Pcap:
     def nothing_found(self) -> str:
         """Why there is no connection in it, in one line."""
         others = self.conversations.others
-        if not self.packets.packets:
+        packets = sum(piece.packets for piece in self.pieces)
+        if not packets:
             return "no packets in it"
         if not others and self.segments.closed:
             return "no connection found in what can be read of it"  # the notes say which tunnels it may be in
         if not others:
-            return f"no PostgreSQL in it: {self.packets.packets} packets, none of a TCP connection with data"
+            return f"no PostgreSQL in it: {packets} packets, none of a TCP connection with data"
         listed = ", ".join(f"{port} ({count} packets)" for port, count in others.most_common(_LISTED))
         more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
         return f"no PostgreSQL in it, but TCP ports {listed}{more}; if one of them is a server's: --port {others.most_common(1)[0][0]}"
@@ -137,7 +183,21 @@ class Pcap:
         self._records.append(Open(time_ns, self.connections, server, server, client, server, time_ns))
         return Followed(self.connections, self._records.append, self._key, time_ns, seen=seen)
 
-    def _taken(self) -> list[Record]:
+    def _follow(self, packets: list[Packet]) -> None:
+        """Packets in the order in which they are read."""
+        self._latest_ns = max(self._latest_ns, packets[-1][0])
+        self.conversations.feed(self.segments.feed(packets))
+
+    def _taken(self, packets: list[Packet]) -> list[Record]:
+        """The records that those packets, which are the next ones, make; with the first of them there is a header."""
+        if packets:
+            if self.header is None:
+                self.header = _header(packets[0][0])
+            self._follow(packets)
         records = self._records[:]
         self._records.clear()
         return records
+
+
+def _header(begun_ns: int) -> Header:
+    return Header(VERSION, os.urandom(4), begun_ns, begun_ns, pgtrace.__version__, "")

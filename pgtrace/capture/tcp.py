@@ -4,10 +4,15 @@
 - Between the sides, acknowledgements decide: a segment says how much its sender had of the other side, and comes out behind that. So a reply never
   comes out before the request it answers, whatever order the packets stand in.
 - A segment that has to wait for others is held. What it waits for is lost when it does not come although the other side has confirmed it, within
-  LOST_SEGMENTS more of the conversation; or in PATIENCE_NS by the packets' clock; or when what is held grows beyond HELD_BYTES; or when the input ends. A loss
-  is told as such, with its size, and reading goes on behind it. What is not confirmed was lost on the network and comes again: for that it waits longer.
+  LOST_SEGMENTS more of the conversation and APART_NS by the packets' clock; or in PATIENCE_NS; or when what is held grows beyond HELD_BYTES; or when the input
+  ends. A loss is told as such, with its size, and reading goes on behind it. What is not confirmed was lost on the network and comes again: for that it waits
+  longer.
+- The two directions may have been recorded by clocks that differ. It shows when a segment would be earlier than what it confirms, or later than what
+  confirms it, of which the first is known when it comes out and the second because it is held. Then the backend's times are moved from there on, by no more
+  than that takes: the frontend's clock is the conversation's.
 - A FIN takes one place behind the last byte. One byte that was confirmed, and never came, with nothing behind it, not even a FIN, was the FIN.
-- After a reset a conversation stays for PATIENCE_NS: packets that passed before it may stand behind it.
+- Each direction's end is told when it is its turn: a FIN behind the last byte, a reset once nothing more can come. After a reset a conversation stays for
+  PATIENCE_NS: packets that passed before it may stand behind it.
 
 Positions are counted from the conversation's beginning (or from where it was joined) and do not wrap as sequence numbers do. It knows no packets, no ports
 and nothing of what the bytes mean. Sources: RFC 9293; RFC 1982 for comparing what wraps.
@@ -20,12 +25,19 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from pgtrace.capture.ip import ACK, FIN, RST, Segment
+from pgtrace.capture.record import FIN as FINISHED
 from pgtrace.capture.record import NEITHER
+from pgtrace.capture.record import RST as RESET
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 LOST_SEGMENTS: Final = 64
+APART_NS: Final = 1_500_000_000
+"""How far the directions may be apart: a second, and some for the way."""
 PATIENCE_NS: Final = 5_000_000_000
-HELD_BYTES: Final = 8 * 1024 * 1024
+NOISE_NS: Final = 1_000_000
+"""What packets on several processors may be out of order without a clock being wrong."""
+SOON_NS: Final = 10_000_000
+HELD_BYTES: Final = 32 * 1024 * 1024
 """What a conversation may hold; HELD_COST is what a held segment takes besides its bytes."""
 HELD_COST: Final = 300
 WINDOW: Final = 1 << 30
@@ -54,6 +66,9 @@ class Receiver(Protocol):
     def finish(self) -> None:
         """Nothing more comes, for now."""
 
+    def ended(self, side: int, time_ns: int, how: str) -> None:
+        """That direction has ended, by `FIN` or `RST`: nothing of that side comes behind a reset."""
+
     def close(self, side: int, time_ns: int, how: str) -> None:
         """The conversation is over: which side ended it first, and whether by `FIN` or `RST`; NEITHER and `unseen` where that is not known."""
 
@@ -66,7 +81,7 @@ def distance(number: int, other: int) -> int:
 class Stream:
     """One direction. For whom looks it up there is always one, also before and after a conversation: `owner` says what it belongs to."""
 
-    __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "peer", "side", "start", "take")
+    __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "peer", "side", "start", "take", "told_ns")
 
     def __init__(self, owner: object, side: int) -> None:
         self.owner = owner
@@ -81,6 +96,8 @@ class Stream:
         """Bytes that came out so far, lost ones included."""
         self.acked = 0
         """Up to where the peer has confirmed it."""
+        self.told_ns = 0
+        """When its latest bytes passed, by the conversation's clock; 0 before the first."""
         self.ended = False
         self.held: list[Held] = []
         """A heap."""
@@ -99,13 +116,17 @@ class Stream:
 class Conversation:
     """A TCP connection whose sides are known. It never raises."""
 
-    __slots__ = ("_first_end", "_receiver", "_reset", "_seen", "held_bytes", "over", "streams")
+    __slots__ = ("_first_end", "_receiver", "_reset", "_seen", "apart_ns", "held_bytes", "over", "repeats", "streams")
 
     def __init__(self, receiver: Receiver, frontend: Stream, backend: Stream, starts: tuple[int, int]) -> None:
         """The streams begin at the sequence numbers `starts`."""
         self.streams = (frontend, backend)
         self.held_bytes = 0
         self.over = False
+        self.apart_ns = 0
+        """What is added to the backend's times."""
+        self.repeats = 0
+        """Segments all of whose bytes had come just before: too soon to have been sent again."""
         self._receiver = receiver
         self._seen = 0
         self._first_end: int | None = None
@@ -147,6 +168,8 @@ class Conversation:
             if position + size > stream.offset or (flags & FIN and position + size == stream.offset):
                 heapq.heappush(stream.held, (position, self._seen, time_ns, acked, payload, missing, flags & FIN))
                 self.held_bytes += len(payload) + HELD_COST
+            else:
+                self.repeats += size > 0 and abs(self._time(stream, time_ns) - stream.told_ns) < SOON_NS
         self._settle(time_ns)
 
     def sweep(self, now_ns: int) -> None:
@@ -163,7 +186,10 @@ class Conversation:
                 self._give_up(stream, stream.acked, 0)
         if self._reset is not None and not self.over:
             side, time_ns = self._reset
-            self._close(side, time_ns, "RST")
+            time_ns = self._time(self.streams[side], time_ns)
+            self._receiver.ended(side, time_ns, RESET)
+            first = self._first_end
+            self._close(*((side, time_ns, RESET) if first is None else (first, time_ns, FINISHED)))
         self._receiver.finish()
 
     def abandon(self, time_ns: int) -> None:
@@ -179,9 +205,9 @@ class Conversation:
             if hole is None:
                 break
             self._give_up(*hole)
-        blocked = self._blocked
+        slow = self._blocked or self.apart_ns
         for stream in self.streams:
-            stream.expected = -1 if blocked or stream.ended else stream.next
+            stream.expected = -1 if slow or stream.ended else stream.next
 
     def _release_all(self) -> None:
         """Everything that waits for nothing."""
@@ -196,21 +222,45 @@ class Conversation:
 
     def _release(self, stream: Stream) -> None:
         """The first that is held."""
-        position, _, time_ns, _, payload, missing, ends = heapq.heappop(stream.held)
+        position, _, raw_ns, acked, payload, missing, ends = heapq.heappop(stream.held)
         self.held_bytes -= len(payload) + HELD_COST
         if stream.ended:
             return
         known = stream.offset - position
+        time_ns = self._aligned(stream, raw_ns, acked) if known < len(payload) else self._time(stream, raw_ns)
         if known < len(payload):
             data = payload[known:]
             offset = stream.offset
             stream.advance(len(data))
+            stream.told_ns = time_ns
             stream.take(stream.side, time_ns, offset, data)
         end = position + len(payload) + missing
         if end > stream.offset:
             self._lose(stream, end, time_ns)
         if ends and end == stream.offset:
             self._end(stream, time_ns)
+
+    def _time(self, stream: Stream, time_ns: int) -> int:
+        """A packet's time by the conversation's clock."""
+        return time_ns + self.apart_ns if stream.side == BACKEND else time_ns
+
+    def _aligned(self, stream: Stream, raw_ns: int, acked: int) -> int:
+        """The time of a segment that comes out now; the clocks are aligned where it shows that they differ."""
+        time_ns = self._time(stream, raw_ns)
+        peer = stream.peer
+        earliest = peer.told_ns if peer.told_ns and acked >= peer.offset else None
+        waiting = peer.held[0] if peer.held else None
+        latest = self._time(peer, waiting[2]) if waiting is not None and waiting[3] > stream.offset else None
+        early = earliest is not None and time_ns < earliest - NOISE_NS
+        late = latest is not None and time_ns > latest + NOISE_NS
+        if not (early or late):
+            return time_ns
+        moved = ((earliest if early else latest) or 0) - time_ns
+        apart = self.apart_ns + (moved if stream.side == BACKEND else -moved)
+        if abs(apart) > PATIENCE_NS:  # no clock that is a second off, but an order that makes no sense
+            return time_ns
+        self.apart_ns = apart
+        return self._time(stream, raw_ns)
 
     def _hole(self, now_ns: int | None) -> tuple[Stream, int, int] | None:
         """What is to be given up: of which stream, up to where, and the time of what waits for it. None while everything may still come."""
@@ -222,7 +272,8 @@ class Conversation:
             if missing is not stream and missing.held:
                 end = min(end, missing.held[0][0])
             late = now_ns is None or now_ns - time_ns >= PATIENCE_NS or self.held_bytes > HELD_BYTES
-            if late or (self._seen - number >= LOST_SEGMENTS and missing.acked > missing.reached):
+            confirmed = self._seen - number >= LOST_SEGMENTS and missing.acked > missing.reached
+            if late or (confirmed and now_ns is not None and now_ns - time_ns >= APART_NS):
                 return missing, end, time_ns
         return None
 
@@ -250,9 +301,10 @@ class Conversation:
         stream.next = (stream.next + 1) & WRAP
         self.held_bytes -= sum(len(held[4]) + HELD_COST for held in stream.held)
         stream.held.clear()
+        self._receiver.ended(stream.side, time_ns, FINISHED)
         self._first_end = self._first_end if self._first_end is not None else stream.side
         if stream.peer.ended:
-            self._close(self._first_end, time_ns, "FIN")
+            self._close(self._first_end, time_ns, FINISHED)
 
     def _close(self, side: int, time_ns: int, how: str) -> None:
         if not self.over:

@@ -31,8 +31,8 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
     name = os.fspath(file)
     with ending_on_interrupt() as begun, Import(name, os.fspath(out), keep_bytes=keep, named=named_ports()) as one:
         begun(one)
-        size = one.input.size_bytes
-        turns(one.step, lambda: one.input.done_bytes / size if size else None, "importing", quiet=quiet)
+        size = one.size_bytes
+        turns(one.step, lambda: one.done_bytes / size if size else None, "importing", quiet=quiet)
     if nothing := one.nothing_found():
         shutil.rmtree(out) if keep else out.unlink()
         raise CaptureError(name, nothing)

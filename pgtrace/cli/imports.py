@@ -2,6 +2,7 @@
 
 - A single FILE is imported piece by piece while it is read, so what is counted does not depend on `--keep`, which bounds what stays on disk. Several are
   imported first: only then can their times be put in one order.
+- Packet files that are pieces of one recording (pieces.py) are one FILE, with the name of the first.
 - A temporary capture is a directory only this user can enter, gone when the command ends.
 - Ctrl-C ends standard input, not the command: what came until then is what was asked for. The second Ctrl-C is the usual one.
 """
@@ -21,6 +22,7 @@ import click
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.inputs import STDIN
+from pgtrace.capture.pieces import recordings
 from pgtrace.cli import output
 from pgtrace.cli.options import in_context
 from pgtrace.errors import CaptureError
@@ -34,13 +36,15 @@ class Imports:
     def __init__(self, files: Sequence[str | os.PathLike[str]], begun: Callable[[Import], None]) -> None:
         """Begin to import those that are no captures, and tell `begun` of each. Raises what Import raises."""
         self._begun = begun
-        self.names = [os.fspath(file) for file in files]
+        self.names: list[str] = []
+        """The FILEs; of packet files that are one recording the first."""
         self.paths: list[str] = []
-        """Of each FILE: the capture to read."""
+        """Of each of them: the capture to read."""
         self._running: list[Import] = []
         self._all: dict[str, Import] = {}
-        for name in self.names:
-            self.paths.append(name if name != STDIN and is_capture(name) else self._begin(name))
+        for name, *beside in recordings([os.fspath(file) for file in files]):
+            self.names.append(name)
+            self.paths.append(name if name != STDIN and is_capture(name) else self._begin(name, beside))
 
     def step(self) -> bool:
         """One piece of the first that is not at its end; False when all are. Raises CaptureError."""
@@ -58,10 +62,10 @@ class Imports:
     @property
     def progress(self) -> float | None:
         """How much has been imported, from 0 to 1; None where that cannot be told, or nothing is to be imported."""
-        sizes = [one.input.size_bytes for one in self._all.values()]
+        sizes = [one.size_bytes for one in self._all.values()]
         if None in sizes or not sum(size or 0 for size in sizes):
             return None
-        return sum(one.input.done_bytes for one in self._all.values()) / sum(size or 0 for size in sizes)
+        return sum(one.done_bytes for one in self._all.values()) / sum(size or 0 for size in sizes)
 
     def tell(self) -> None:
         """What was lost or left out, on stderr. Raises CaptureError where the only FILE holds no connection."""
@@ -71,12 +75,12 @@ class Imports:
             for line in [nothing] if nothing else one.notes():
                 output.tell(f"pgtrace: {name}: {line}")
 
-    def _begin(self, name: str) -> str:
+    def _begin(self, name: str, beside: list[str]) -> str:
         if name in self._all:
             raise CaptureError(name, "named twice")
         directory = temporary_directory()
         path = os.path.join(directory, "capture")
-        one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports())
+        one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports(), beside=beside)
         self._begun(one)
         self._all[name] = one
         self._running.append(one)
@@ -94,10 +98,10 @@ def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
         if not streams:
             raise KeyboardInterrupt
         for one in streams:
-            one.input.interrupt()
+            one.interrupt()
 
     def told(one: Import) -> None:
-        if one.input.path == STDIN:
+        if one.is_stdin:
             streams.append(one)
 
     if before is not signal.SIG_IGN:

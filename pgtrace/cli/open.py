@@ -44,7 +44,7 @@ def command(files: tuple[Path, ...]) -> None:
         imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing")
     imports.tell()
-    _run(Trace.open(imports.paths, names=names), names)
+    _run(Trace.open(imports.paths, names=imports.names), imports.names)
 
 
 def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None:

@@ -41,6 +41,7 @@ class _Receiver:
     def __init__(self, opener: Opener, number: int, time_ns: int) -> None:
         self._opener = opener
         self._number = number
+        self.ends: list[tuple[int, int, str]] = []
         self.latest_ns = time_ns
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
@@ -52,6 +53,9 @@ class _Receiver:
 
     def finish(self) -> None:
         """Nothing is kept here."""
+
+    def ended(self, side: int, time_ns: int, how: str) -> None:
+        self.ends.append((side, time_ns, how))
 
     def close(self, side: int, time_ns: int, how: str) -> None:
         self._opener.closed.append((self._number, how))

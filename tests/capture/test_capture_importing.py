@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import random
 import sys
@@ -25,6 +27,7 @@ from pgtrace.capture.reader import CaptureReader
 from pgtrace.errors import CaptureError, MissingExtra, NewerCapture, OutputExists
 
 zstd = inputs._zstd()
+PACKED = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd.compress}
 SAMPLE = SAMPLES / "psycopg_text.pcap"
 SCRIPT = "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n" * 50 + "end"
 
@@ -39,7 +42,7 @@ def imported(path: Path | str, out: Path, **options) -> Import:
 def packed(kind: str, data: bytes) -> bytes:
     """The data, compressed in two members or frames, as concatenated files are."""
     half = len(data) // 2
-    pack = gzip.compress if kind == "gzip" else zstd.compress
+    pack = PACKED[kind]
     return pack(data[:half]) + pack(data[half:])
 
 
@@ -50,7 +53,7 @@ def test_a_pcap(tmp_path: Path) -> None:
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@pytest.mark.parametrize("kind", PACKED)
 def test_compressed(tmp_path: Path, kind: str) -> None:
     (tmp_path / "in").write_bytes(packed(kind, SAMPLE.read_bytes()))
     one = imported(tmp_path / "in", tmp_path / "out")
@@ -58,7 +61,7 @@ def test_compressed(tmp_path: Path, kind: str) -> None:
     assert counted_capture(tmp_path / "out") == counted_capture(SAMPLE.with_suffix(".pgtrace"))
 
 
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@pytest.mark.parametrize("kind", ["gzip", "xz", "zstd"])
 def test_compressed_and_cut_off_or_damaged(tmp_path: Path, kind: str) -> None:
     """What can be read is read, and the loss is told."""
     data = packed(kind, SAMPLE.read_bytes())
@@ -77,7 +80,36 @@ def test_compressed_and_cut_off_or_damaged(tmp_path: Path, kind: str) -> None:
     assert any("damaged" in note for note in one.notes())
 
 
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@pytest.mark.parametrize("kind", PACKED)
+def test_in_several_members_with_padding(tmp_path: Path, kind: str) -> None:
+    """As pigz, pbzip2 and `cat a.xz b.xz` make them."""
+    data = SAMPLE.read_bytes()
+    members = [packed(kind, data[start : start + 5000]) + (bytes(8) if kind != "zstd" else b"") for start in range(0, len(data), 5000)]
+    (tmp_path / "in").write_bytes(b"".join(members))
+    one = imported(tmp_path / "in", tmp_path / "out")
+    assert one.notes() == []
+    assert counted_capture(tmp_path / "out") == counted_capture(SAMPLE.with_suffix(".pgtrace"))
+
+
+def test_bzip2_is_read_by_blocks(tmp_path: Path) -> None:
+    """Of a block that is cut off nothing can be read."""
+    data = bz2.compress(SAMPLE.read_bytes() + random.Random(1).randbytes(500_000), 1)
+    (tmp_path / "in").write_bytes(data[:-1000])
+    one = imported(tmp_path / "in", tmp_path / "out")
+    assert (one.connections, any("cut off" in note for note in one.notes())) == (1, True)
+    (tmp_path / "small").write_bytes(bz2.compress(SAMPLE.read_bytes())[:-100])
+    with pytest.raises(CaptureError, match="cut off"):
+        imported(tmp_path / "small", tmp_path / "none")
+
+
+def test_xz_that_wants_too_much_memory(tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28}]
+    (tmp_path / "in").write_bytes(lzma.compress(SAMPLE.read_bytes(), filters=filters))
+    with pytest.raises(CaptureError, match="more than 80 MiB of memory to unpack"):
+        imported(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", PACKED)
 def test_what_was_compressed_well_is_taken_off_in_bounded_pieces(tmp_path: Path, kind: str) -> None:
     (tmp_path / "bomb").write_bytes(packed(kind, forge.pcap([]) + bytes(64 * 1024 * 1024)))
     bomb = Input(str(tmp_path / "bomb"))
@@ -242,7 +274,7 @@ def test_an_interrupted_stream_ends_with_what_was_on_its_way(tmp_path: Path, std
     os.write(stdin, data[:50])
     with Import("-", str(tmp_path / "out")) as one:
         os.write(stdin, data[50:])
-        one.input.interrupt()
+        one.interrupt()
         while one.step():
             continue
     os.close(stdin)
@@ -267,7 +299,7 @@ def test_a_stream_without_an_end_is_ended(tmp_path: Path, stdin: int, monkeypatc
     writer = threading.Thread(target=feed)
     with Import("-", str(tmp_path / "out")) as one:
         writer.start()
-        one.input.interrupt()
+        one.interrupt()
         while one.step():
             continue
     stop.set()

@@ -20,7 +20,7 @@ from packet_forge import ACK, FIN, PSH, RST, SYN, Sent, Talk, talk_of
 from packet_reading import SAMPLES, converted
 
 from pgtrace.analysis.trace import Trace
-from pgtrace.capture import conversations
+from pgtrace.capture import conversations, order
 from pgtrace.capture.importing import Import
 from pgtrace.capture.pcap import Pcap
 from pgtrace.errors import PgTraceError
@@ -127,7 +127,9 @@ def left_bytes(count: int) -> int:
     pcap.feed(forge.pcap([]))
     tracemalloc.start()
     for number in range(count):
-        talk = Talk((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 40_000), time_ns=10**18 + number * 1000).open()
+        talk = Talk(
+            (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 40_000), time_ns=10**18 + number * 1000, numbers=(number, 7 * number)
+        ).open()
         talk.send(FRONTEND, STARTUP).send(BACKEND, b"N")
         pcap.feed(forge.pcap(forge.frames(talk.sent))[24:])
     gc.collect()
@@ -140,4 +142,6 @@ def test_tiny_connections_that_never_end_are_bounded(monkeypatch: pytest.MonkeyP
     """Beyond so many live ones the silent ones are given up, and what has ended leaves its numbers only: twice as many take no more."""
     for bound in ("LIVE", "PAST", "NEWCOMERS"):
         monkeypatch.setattr(conversations, bound, 500)
+    for bound in ("HELD_BYTES", "_PIECE_BYTES"):
+        monkeypatch.setattr(order, bound, 10_000)
     assert left_bytes(4000) < 1.1 * left_bytes(2000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packet_forge import ACK, FIN, PSH, RST, Sent, Talk
 
 from pgtrace.capture.record import NEITHER
-from pgtrace.capture.tcp import HELD_BYTES, LOST_SEGMENTS, PATIENCE_NS, Conversation, Stream, distance
+from pgtrace.capture.tcp import APART_NS, HELD_BYTES, LOST_SEGMENTS, PATIENCE_NS, Conversation, Stream, distance
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 
@@ -24,6 +24,7 @@ class Heard:
         self.latest_ns = 0
         self.bytes = [b"", b""]
         self.closed: tuple[int, str] | None = None
+        self.ends: list[tuple[int, int, str]] = []
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         assert offset == len(self.bytes[side])
@@ -38,6 +39,9 @@ class Heard:
 
     def finish(self) -> None:
         """Nothing is kept here."""
+
+    def ended(self, side: int, time_ns: int, how: str) -> None:
+        self.ends.append((side, time_ns, how))
 
     def close(self, side: int, time_ns: int, how: str) -> None:
         assert self.closed is None
@@ -167,15 +171,18 @@ def test_the_last_data_is_missed_when_only_its_acknowledgement_came() -> None:
     assert heard.bytes[BACKEND] == b"answermore?????????"
 
 
-def confirmed_loss(more: int) -> Heard:
-    """A request is missing, confirmed by its answer; then so many segments."""
-    made = talk((FRONTEND, b"lost"), (BACKEND, b"answer"), *[(BACKEND, b"x")] * more)
+def confirmed_loss(more: int, later_ns: int) -> Heard:
+    """A request is missing, confirmed by its answer; then so many segments, the last of them that much later."""
+    made = talk((FRONTEND, b"lost"), (BACKEND, b"answer"), *[(BACKEND, b"x")] * (more - 1))
+    made.send(BACKEND, b"x", at_ns=made.sent[4].time_ns + later_ns)
     return feed(made, without(made, 3))[0]
 
 
-def test_what_was_confirmed_is_given_up_after_some_segments() -> None:
-    assert confirmed_loss(LOST_SEGMENTS - 1).events == []
-    heard = confirmed_loss(LOST_SEGMENTS)
+def test_what_was_confirmed_is_given_up_after_some_segments_and_some_time() -> None:
+    """Both: other directions may be a second behind, and a quiet connection has little to go by."""
+    assert confirmed_loss(LOST_SEGMENTS - 1, APART_NS).events == []
+    assert confirmed_loss(LOST_SEGMENTS, APART_NS - 1).events == []
+    heard = confirmed_loss(LOST_SEGMENTS, APART_NS)
     assert heard.events[:2] == [(FRONTEND, 4), (BACKEND, b"answer")]
     assert heard.bytes == [b"????", b"answer" + b"x" * LOST_SEGMENTS]
 

@@ -1,0 +1,72 @@
+"""Packets in the order of their times, as far as a bounded memory reaches.
+
+Files hold packets out of order where several were put one behind the other (both directions, several interfaces, the pieces of a ring buffer) or where several
+processors wrote. HELD_BYTES of packets are kept back and sorted; the oldest go on. Sorting what is in order already costs next to nothing. A packet that is
+older than one that has gone on is counted in `late` and goes on as it comes: TCP's sequence numbers may still find its place.
+
+Where somebody looks on while packets are made nothing may be kept back. They are in order then, but for what conversations can mend.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter, le
+from typing import Final
+
+from pgtrace.capture.packets import Packet
+
+HELD_BYTES: Final = 64 * 1024 * 1024
+"""Of packets, with what each costs besides its bytes."""
+_COST: Final = 200
+_PIECE_BYTES: Final = 256 * 1024
+"""What goes on at once."""
+_time = itemgetter(0)
+
+
+class TimeOrder:
+    """Packets on their way to being in order."""
+
+    def __init__(self) -> None:
+        self.late = 0
+        """Packets that were older than one that had gone on."""
+        self._held: list[Packet] = []
+        self._sorted = True
+        self._cost = 0
+        self._gone_ns = 0
+
+    def add(self, packets: list[Packet]) -> None:
+        """More packets."""
+        if not packets:
+            return
+        if self._sorted:
+            times = [*map(_time, packets)]
+            self._sorted = (not self._held or self._held[-1][0] <= times[0]) and all(map(le, times, times[1:]))
+        self._held += packets
+        self._cost += sum([len(packet[2]) for packet in packets]) + _COST * len(packets)
+
+    def ready(self) -> list[Packet]:
+        """Those that have to go on now, the oldest first."""
+        return self._take(HELD_BYTES) if self._cost > HELD_BYTES + _PIECE_BYTES else []
+
+    def rest(self) -> list[Packet]:
+        """The next piece of what is there, if nothing more comes; none at its end."""
+        return self._take(max(0, self._cost - _PIECE_BYTES))
+
+    def _take(self, left: int) -> list[Packet]:
+        """Those that go on until no more than so much is left."""
+        if not self._sorted:
+            self._held.sort(key=_time)
+            self._sorted = True
+        held, count, cost = self._held, 0, self._cost
+        while cost > left:
+            cost -= len(held[count][2]) + _COST
+            count += 1
+        taken = held[:count]
+        del held[:count]
+        self._cost = cost
+        for packet in taken:
+            if packet[0] >= self._gone_ns:
+                break
+            self.late += 1
+        if taken:
+            self._gone_ns = max(self._gone_ns, taken[-1][0])
+        return taken

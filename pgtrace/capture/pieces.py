@@ -1,0 +1,96 @@
+"""Which of several packet files are one recording.
+
+- Pieces of a ring buffer, by the names that tcpdump and dumpcap give them: `a.pcap0 a.pcap1` (-C, with -W), `a.pcap a.pcap1` (-C alone),
+  `a_00001_20261129082112.pcapng`; compressed ones too. Digits behind an extension are nobody's choice, so `run1.pcap run2.pcap` stay two recordings.
+- Halves: files that hold the two directions of a connection, each one of them, as a tap with two ports records them. Not the ports alone decide, for those
+  are used again, but also that the one confirms about what the other sends. That is looked for in the first LOOKED_AT_BYTES.
+
+What stands in standard input, or is no file, is looked at by nobody before it is read, and stays alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from pgtrace.capture.inputs import Input
+from pgtrace.capture.ip import ACK, SegmentReader, reversed_key
+from pgtrace.capture.packets import MAGICS, PacketReader
+from pgtrace.capture.tcp import distance
+from pgtrace.errors import PgTraceError
+
+LOOKED_AT_BYTES: Final = 4 * 1024 * 1024
+_NEAR: Final = 1 << 26
+_COMPRESSED: Final = re.compile(r"\.(gz|bz2|xz|zst)$")
+_TCPDUMP: Final = re.compile(r"(.*\.[A-Za-z]+)(\d*)")
+_DUMPCAP: Final = re.compile(r"(.*)_(\d+)_\d{14}((?:\.\w+)?)")
+
+Ends = dict[bytes, tuple[int, int]]
+"""Of each direction of a connection, by its key: a sequence number and an acknowledgement."""
+
+
+def recordings(names: Sequence[str]) -> list[list[str]]:
+    """The files by recordings, in their order, the pieces of each in theirs. What cannot be read stays alone: whoever reads it says why."""
+    packets = {name: ends for name in names if (ends := _ends(name)) is not None} if len(names) > 1 else {}
+    groups: list[list[str]] = []
+    for name in names:
+        group = next((one for one in groups if name in packets and any(_are_one(name, other, packets) for other in one)), None)
+        if group is None:
+            groups.append([name])
+        else:
+            group.append(name)
+    return [sorted(group, key=_number) for group in groups]
+
+
+def _are_one(name: str, other: str, packets: dict[str, Ends]) -> bool:
+    return name != other and other in packets and (_stem(name) == _stem(other) or _are_halves(packets[name], packets[other]))
+
+
+def _stem(name: str) -> str:
+    """What the names of a ring buffer's pieces have in common; the name itself of any other file."""
+    bare = _COMPRESSED.sub("", name)
+    if found := _DUMPCAP.fullmatch(bare):
+        return f"{found[1]}{found[3]}"
+    return found[1] if (found := _TCPDUMP.fullmatch(bare)) else bare
+
+
+def _number(name: str) -> int:
+    bare = _COMPRESSED.sub("", name)
+    found = _DUMPCAP.fullmatch(bare) or _TCPDUMP.fullmatch(bare)
+    return int(found[2] or 0) if found else 0
+
+
+def _are_halves(ends: Ends, others: Ends) -> bool:
+    """Whether there is a connection of which each has one direction, and the numbers fit."""
+    for key, (seq, ack) in ends.items():
+        back = reversed_key(key)
+        if back in others and back not in ends and key not in others:
+            other_seq, other_ack = others[back]
+            if abs(distance(ack, other_seq)) < _NEAR and abs(distance(other_ack, seq)) < _NEAR:
+                return True
+    return False
+
+
+def _ends(name: str) -> Ends | None:
+    """The connections at the beginning of a packet file; None for anything else."""
+    if not os.path.isfile(name):
+        return None
+    ends: Ends = {}
+    try:
+        one = Input(name)
+    except PgTraceError:
+        return None
+    try:
+        packets, segments, left = PacketReader(), SegmentReader(), LOOKED_AT_BYTES
+        if not one.first.startswith(MAGICS):
+            return None
+        while left > 0 and (data := one.read()):
+            left -= len(data)
+            for _, key, seq, ack, flags, _, _ in segments.feed(packets.feed(data)):
+                if flags & ACK:
+                    ends.setdefault(key, (seq, ack))
+    finally:
+        one.close()
+    return ends
