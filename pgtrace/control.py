@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pgtrace import errors
@@ -26,7 +27,8 @@ ANSWER_S: Final = 10.0
 class Control:
     """One recorder process: there from the beginning, until end()."""
 
-    def __init__(self) -> None:
+    def __init__(self, pass_fds: Sequence[int] = ()) -> None:
+        """`pass_fds` are descriptors that the process inherits."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
         self._lock = threading.Lock()
         self._unread = b""
@@ -37,6 +39,7 @@ class Control:
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
+            pass_fds=pass_fds,
             bufsize=0,
         )
         assert self.process.stdin is not None

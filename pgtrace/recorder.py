@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +29,6 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 from pgtrace import conninfo
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
-    LONGEST_SOCKET_PATH,
     Listen,
     Upstream,
     parse_listen,
@@ -45,6 +42,7 @@ from pgtrace.environment import redirected_url, with_parts
 from pgtrace.errors import AddressError, AnyPath, OutputExists, RecorderError, UsageError
 from pgtrace.exposure import Served, check_loop, exposure, named_identity
 from pgtrace.faults import Rule
+from pgtrace.temporary import PrivateDirectory, sweep
 
 STOP_S: Final = 15.0
 REDACTIONS: Final = ("params", "rows", "literals", "all")
@@ -119,7 +117,6 @@ class Recorder:
         self._url = url or typed or _environment_url()
         self.listen = listen if isinstance(listen, Listen) else parse_listen(listen or "127.0.0.1:0")
         self._wants_socket = listen is None and not allow_others and bool(named_identity(self.upstream))
-        self._socket_directory: str | None = None
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
         self.served = Served.ALL
@@ -136,8 +133,9 @@ class Recorder:
         """How many connections fit into the files the recorder may have open; None where there is no such limit."""
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
-        self._temporary: str | None = None
-        self._certificates: str | None = None
+        self._temporary: PrivateDirectory | None = None
+        self._certificates: PrivateDirectory | None = None
+        self._socket_directory: PrivateDirectory | None = None
         self._capture = self._write
         self._control: Control | None = None
 
@@ -148,8 +146,8 @@ class Recorder:
         CaptureError, RecorderError.
         """
         if self._wants_socket:
-            self._socket_directory = _short_directory()
-            self.listen = Listen((), DEFAULT_LISTEN_PORT, self._socket_directory)
+            self._socket_directory = PrivateDirectory(holds=socket_path("", DEFAULT_LISTEN_PORT))
+            self.listen = Listen((), DEFAULT_LISTEN_PORT, self._socket_directory.path)
         try:
             self._start()
         except BaseException:
@@ -162,23 +160,27 @@ class Recorder:
         check_loop(self.listen, self.upstream)
         if self._write is not None and os.path.lexists(self._write):
             raise OutputExists(self._write)
+        sweep()
         if self._write is None:
-            self._temporary = tempfile.mkdtemp(prefix="pgtrace-")
-            self._capture = Path(self._temporary) / "capture"
+            self._temporary = PrivateDirectory()
+            self._capture = Path(self._temporary.path) / "capture"
         self._launch()
 
     def _launch(self) -> None:
-        control = self._control = Control()
+        tls = self._with_certificate()
+        owned = (self._temporary, self._certificates, self._socket_directory)
+        # It may outlive this process, until its last session has ended: its directories are its own too.
+        control = self._control = Control([lock for directory in owned if directory is not None for lock in directory.locks])
         settings = {
             "listen": dataclasses.asdict(self.listen),
             "upstream": dataclasses.asdict(self.upstream),
             "path": os.path.abspath(self.capture),
             "keep_bytes": self._keep_bytes,
-            "temporary": self._temporary,
+            "temporary": self._temporary.path if self._temporary is not None else None,
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
             "served": self.served,
-            "tls": dataclasses.asdict(self._with_certificate()),
+            "tls": dataclasses.asdict(tls),
             "dial_first": self.dial_first,
             "faults": [dataclasses.asdict(rule) for rule in self.faults],
             "redact": self.redact,
@@ -187,7 +189,7 @@ class Recorder:
         }
         ready = control.begin(settings)
         if self._certificates is not None:
-            os.unlink(os.path.join(self._certificates, KEY_FILE))  # the recorder has read it, and nobody else needs it
+            os.unlink(os.path.join(self._certificates.path, KEY_FILE))  # the recorder has read it, and nobody else needs it
         self.addresses = list(ready["addresses"])
         self.port = int(ready["port"])
         self.fits = ready["fits"]
@@ -196,8 +198,8 @@ class Recorder:
         """What to do with the driver's TLS, with a certificate that was made where one is needed. Raises MissingExtra."""
         if self.tls.mode != "end" or self.tls.certificate:
             return self.tls
-        self._certificates = tempfile.mkdtemp(prefix="pgtrace-tls-")
-        issued = issue(Path(self._certificates), self.listen.hosts)
+        self._certificates = PrivateDirectory("tls")
+        issued = issue(Path(self._certificates.path), self.listen.hosts)
         self.authority = issued.authority
         return dataclasses.replace(self.tls, certificate=str(issued.certificate), key=str(issued.key))
 
@@ -295,7 +297,7 @@ class Recorder:
             control.end(wait_s)
         for directory in (self._temporary, self._certificates, self._socket_directory):
             if directory is not None:
-                shutil.rmtree(directory, ignore_errors=True)
+                directory.remove()
         self._temporary = self._certificates = self._socket_directory = None
 
     @property
@@ -310,15 +312,6 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
-
-
-def _short_directory() -> str:
-    """A directory only this user can enter, whose path leaves room for a socket's name."""
-    directory = tempfile.mkdtemp(prefix="pgtrace-")
-    if len(os.fsencode(socket_path(directory, DEFAULT_LISTEN_PORT))) > LONGEST_SOCKET_PATH:
-        os.rmdir(directory)
-        directory = tempfile.mkdtemp(prefix="pgtrace-", dir="/tmp")
-    return directory
 
 
 def keeps_channel_binding(tls: DriverTls) -> bool:

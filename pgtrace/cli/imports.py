@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -26,6 +25,7 @@ from pgtrace.capture.pieces import recordings
 from pgtrace.cli import output
 from pgtrace.cli.options import in_context
 from pgtrace.errors import CaptureError
+from pgtrace.temporary import PrivateDirectory
 
 DEFAULT_KEEP_BYTES: Final = 1 << 30
 
@@ -125,10 +125,10 @@ def keep_bytes() -> int:
 
 def temporary_directory() -> str:
     """A directory only this user can enter, gone when the command ends."""
-    directory = tempfile.TemporaryDirectory(prefix="pgtrace-", ignore_cleanup_errors=True)
+    directory = PrivateDirectory()
     context = click.get_current_context(silent=True)
     if context is None:
-        atexit.register(directory.cleanup)
+        atexit.register(directory.remove)
     else:
-        context.call_on_close(directory.cleanup)
-    return directory.name
+        context.call_on_close(directory.remove)
+    return directory.path

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pgtrace.conninfo import Address
 from pgtrace.errors import ProgramError
 from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
+from pgtrace.temporary import PrivateDirectory
 
 if TYPE_CHECKING:
     from pgtrace.analysis.budgets import Budget
@@ -82,7 +82,7 @@ def command(
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
         with (
-            tempfile.TemporaryDirectory(prefix="pgtrace-") as private,
+            PrivateDirectory() as private,
             Recorder(
                 recording.place(listen, target, "127.0.0.1:0", allow_others=allow_others),
                 target,

@@ -25,7 +25,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -33,12 +32,12 @@ from typing import IO, Any, Self, cast
 
 from pgtrace.demo.ways import EmbeddedError, Way, choose_way, clean_environment, give, last_line
 from pgtrace.errors import MissingExtra
+from pgtrace.temporary import PrivateDirectory
 
 USER = "postgres"
 DATABASE = "postgres"
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300", "timezone": "UTC"}
 _PORT_TRIES = 5
-_SOCKET_PATH_LIMIT = 100
 
 
 class EmbeddedServer:
@@ -68,6 +67,7 @@ class EmbeddedServer:
         self._settings = SETTINGS | dict(settings or {})
         self._hba = hba
         self._files = dict(files or {})
+        self._private: PrivateDirectory
         self._directory: Path | None = None
         self._keeper: _KeeperLink | None = None
 
@@ -100,7 +100,8 @@ class EmbeddedServer:
     def start(self) -> Self:
         """Make the cluster and start the server; returns when it takes connections."""
         binaries = self.binaries
-        self._directory = _private_directory()
+        self._private = PrivateDirectory(holds=os.path.join("socket", ".s.PGSQL.65535"))
+        self._directory = Path(self._private.path)
         try:
             self._start(binaries, self._directory)
         except BaseException:
@@ -115,7 +116,7 @@ class EmbeddedServer:
         if keeper is not None:
             keeper.close()
         if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+            self._private.remove()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -132,7 +133,7 @@ class EmbeddedServer:
         self.socket_directory.mkdir()
         password_file.write_text(self.password)
         give((directory, self.socket_directory, password_file), way)
-        keeper = self._keeper = _KeeperLink(directory, way)
+        keeper = self._keeper = _KeeperLink(directory, way, self._private.locks)
         initdb = [
             *(
                 *way.prefix,
@@ -181,7 +182,8 @@ class EmbeddedServer:
 class _KeeperLink:
     """Our end of the two pipes to the keeper process."""
 
-    def __init__(self, directory: Path, way: Way) -> None:
+    def __init__(self, directory: Path, way: Way, locks: tuple[int, ...]) -> None:
+        """`locks` say that the directory has an owner: the keeper is one too."""
         keeper = Path(__file__).with_name("keeper.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(keeper)],
@@ -191,6 +193,7 @@ class _KeeperLink:
             text=True,
             env=clean_environment(),
             start_new_session=True,
+            pass_fds=locks,
         )
         self._requests = cast(IO[str], self._process.stdin)
         self._answers = cast(IO[str], self._process.stdout)
@@ -227,15 +230,6 @@ def find_binaries() -> Path:
         if (binaries / "initdb").exists():
             return binaries
     raise MissingExtra("demo", "the embedded PostgreSQL")
-
-
-def _private_directory() -> Path:
-    """A new directory whose path leaves room for a socket's name (a socket's path is at most 107 bytes, on macOS 103)."""
-    directory = Path(tempfile.mkdtemp(prefix="pgtrace-"))
-    if len(os.fsencode(directory / "socket" / ".s.PGSQL.65535")) > _SOCKET_PATH_LIMIT:
-        directory.rmdir()
-        directory = Path(tempfile.mkdtemp(prefix="pgtrace-", dir="/tmp"))
-    return directory
 
 
 def _copy_tree(binaries: Path, directory: Path) -> Path:

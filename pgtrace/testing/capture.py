@@ -15,7 +15,6 @@ The statements of a mark are counted on a second reading, when the mark is asked
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
@@ -33,6 +32,7 @@ from pgtrace.capture.importing import Import, is_capture
 from pgtrace.errors import AnyPath, UsageError
 from pgtrace.report import stats
 from pgtrace.sanitise import Shown
+from pgtrace.temporary import PrivateDirectory
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
@@ -174,7 +174,7 @@ def _readable(name: str, ports: frozenset[int], opened: ExitStack) -> str:
     """The path of the capture, imported where it is none."""
     if is_capture(name):
         return name
-    directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="pgtrace-", ignore_cleanup_errors=True))
+    directory = opened.enter_context(PrivateDirectory())
     path = os.path.join(directory, "capture")
     with Import(name, path, named=ports) as one:
         while one.step():

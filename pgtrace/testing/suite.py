@@ -15,8 +15,6 @@ names. A framework that reads its settings when it is imported finds the recorde
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -32,6 +30,7 @@ from pgtrace.analysis.trace import Trace
 from pgtrace.errors import MissingExtra, UsageError
 from pgtrace.probe import probe
 from pgtrace.recorder import DEFAULT_KEEP_BYTES, Recorder
+from pgtrace.temporary import PrivateDirectory
 from pgtrace.testing.window import Window
 
 EMBEDDED = "embedded"
@@ -123,7 +122,8 @@ class Suite:
         """Whether the capture stays when the process ends."""
         self._labels: dict[str, str] = {}
         with ExitStack() as opened:
-            self.directory = Path(tempfile.mkdtemp(prefix="pgtrace-pytest-"))
+            self._private = PrivateDirectory("pytest")
+            self.directory = Path(self._private.path)
             opened.callback(self._remove)
             self.recorder = opened.enter_context(self._recorder(opened))
             probe(self.recorder.upstream)
@@ -245,8 +245,9 @@ class Suite:
 
     def _remove(self) -> None:
         if self.keep and self.settings.captures is None:
-            return
-        shutil.rmtree(self.directory, ignore_errors=True)
+            self._private.keep()
+        else:
+            self._private.remove()
 
 
 def _become(variables: dict[str, str]) -> None:

@@ -8,8 +8,6 @@ A text is made when it is asked for. One that cannot be made raises PgTraceError
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +19,7 @@ from pgtrace.analysis.trace import Trace
 from pgtrace.errors import PgTraceError
 from pgtrace.export import golden
 from pgtrace.report.messages import message_as_text, round_trip_line
+from pgtrace.temporary import PrivateDirectory
 from pgtrace.tui import rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.listing import Item
@@ -105,18 +104,18 @@ class CopyFile:
     """The file that holds the latest copy."""
 
     def __init__(self) -> None:
-        self._directory: str | None = None
+        self._directory: PrivateDirectory | None = None
 
     def write(self, text: str) -> Path:
         """Its path; raises OSError."""
         if self._directory is None:
-            self._directory = tempfile.mkdtemp(prefix="pgtrace-")
-        path = Path(self._directory, "copied")
+            self._directory = PrivateDirectory()
+        path = Path(self._directory.path, "copied")
         path.write_text(text + "\n", encoding="utf-8")
         return path
 
     def close(self) -> None:
         """Remove it."""
         if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory.remove()
             self._directory = None

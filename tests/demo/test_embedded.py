@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -90,11 +91,10 @@ def test_nothing_is_left_when_the_process_ends(how):
 def test_a_long_temporary_path_leaves_room_for_the_socket(tmp_path, monkeypatch):
     long = tmp_path / ("x" * 90)
     long.mkdir()
-    monkeypatch.setattr(embedded.tempfile, "tempdir", str(long))
-    directory = embedded._private_directory()
-    assert directory.parent == Path("/tmp")
-    directory.rmdir()
-    assert list(long.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with EmbeddedServer() as server:
+        assert server.socket_directory.parent.parent == Path("/tmp")
+        assert list(long.iterdir()) == []
 
 
 def test_missing_wheel_names_the_extra(monkeypatch):

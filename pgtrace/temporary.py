@@ -1,0 +1,124 @@
+"""Temporary directories that only this user can enter, and the end of those whose owner died.
+
+Each is `pgtrace-...` in the system's temporary directory, 0700, and is removed by whoever made it. A process that is killed cannot do that. So each has a
+file `.owner` on which its owner holds a lock (flock(2)) for as long as it lives; the kernel lets go of it in every end of a process, and hands it on to a child
+that inherits the descriptor. sweep(), once in each process that starts a recorder or makes such a directory, removes those of this user whose lock is free.
+
+- A directory without `.owner` is left alone: somebody else's, an older version's, or one that was meant to stay (keep()).
+- The file gets its name when it is locked already: nobody finds an owner that does not hold its lock yet.
+- The temporary directory may be anybody's to write to. Only real directories of this user count, `.owner` is opened without following links.
+
+No pid is compared: one may be used again, and says nothing across containers that share a directory. On Windows there is no such lock, and nothing is swept.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from types import TracebackType
+from typing import Final
+
+if sys.platform != "win32":
+    import fcntl
+
+PREFIX: Final = "pgtrace-"
+OWNER: Final = ".owner"
+SHORT: Final = "/tmp"  # noqa: S108 (made by mkdtemp)
+"""Where a directory is made if its path is too long elsewhere."""
+LONGEST_SOCKET_PATH: Final = 103
+"""Bytes a Unix socket's path may have on every system (107 on Linux)."""
+
+
+class PrivateDirectory:
+    """One of them; a context manager that gives its path."""
+
+    def __init__(self, kind: str = "", *, holds: str = "") -> None:
+        """Make it. `kind` becomes part of its name; `holds` is the longest name of a Unix socket in it, its path leaves room for that."""
+        sweep()
+        prefix = f"{PREFIX}{kind}-" if kind else PREFIX
+        self.path = tempfile.mkdtemp(prefix=prefix)
+        if holds and len(os.fsencode(os.path.join(self.path, holds))) > LONGEST_SOCKET_PATH:
+            os.rmdir(self.path)
+            self.path = tempfile.mkdtemp(prefix=prefix, dir=SHORT)
+        self._lock: int | None = self._own()
+
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """The descriptor that owns it, for a child that is to own it too (`pass_fds`)."""
+        return () if self._lock is None else (self._lock,)
+
+    def keep(self) -> None:
+        """It stays where it is when its owner ends."""
+        if self._lock is not None:
+            os.unlink(os.path.join(self.path, OWNER))
+            self._let_go()
+
+    def remove(self) -> None:
+        """Remove it with all that is in it. Twice is fine."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._let_go()
+
+    def _own(self) -> int | None:
+        if sys.platform == "win32":
+            return None
+        path = os.path.join(self.path, OWNER)
+        lock = os.open(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(f"{path}.new", path)
+        except OSError:  # a file system without locks: nobody will take it for a dead one's
+            os.close(lock)
+            os.unlink(f"{path}.new")
+            return None
+        return lock
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> str:
+        return self.path
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.remove()
+
+
+_swept: set[int] = set()
+
+
+def sweep() -> None:
+    """Remove what processes of this user that are gone have left behind; once in a process."""
+    if sys.platform == "win32" or os.getpid() in _swept:
+        return
+    _swept.add(os.getpid())
+    for parent in {tempfile.gettempdir(), SHORT}:
+        try:
+            left = [entry.path for entry in os.scandir(parent) if entry.name.startswith(PREFIX)]
+        except OSError:
+            continue
+        for path in left:
+            _remove_if_dead(path)
+
+
+def _remove_if_dead(path: str) -> None:
+    if sys.platform == "win32":
+        return
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            return
+        lock = os.open(os.path.join(path, OWNER), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        if stat.S_ISREG(os.fstat(lock).st_mode):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+    except OSError:  # somebody holds it
+        pass
+    finally:
+        os.close(lock)
