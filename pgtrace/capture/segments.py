@@ -63,9 +63,25 @@ _NAME: Final = re.compile(r"(\d{6,9})\.pgtrace", re.ASCII)
 
 
 def segment_files(directory: Path) -> list[tuple[int, Path]]:
-    """The segments in a directory, by number, oldest first. Raises the OSError of a directory that cannot be listed."""
-    named = ((int(match[1]), directory / name) for name in os.listdir(directory) if (match := _NAME.fullmatch(name)))
-    return sorted((number, path) for number, path in named if number < _MOST_SEGMENTS)
+    """The segments in a directory, by number, oldest first. Raises the OSError of a directory that cannot be listed.
+
+    Files named as the recorder names them, each number once: `0000001.pgtrace` is none, nor is a pipe, on which a reader would wait.
+    """
+    with os.scandir(directory) as entries:
+        named = [(number_of(entry.name), directory / entry.name) for entry in entries if entry.is_file()]
+    return sorted((number, path) for number, path in named if 0 < number < _MOST_SEGMENTS)
+
+
+def name_of(number: int) -> str:
+    """The file of a segment."""
+    return f"{number:06}.pgtrace"
+
+
+def number_of(name: str) -> int:
+    """The segment that a file is, 0 where it is none."""
+    match = _NAME.fullmatch(name)
+    number = int(match[1]) if match is not None else 0
+    return number if name == name_of(number) else 0
 
 
 class _Pauses:
@@ -191,7 +207,7 @@ class SegmentWriter:
         self._segment.close()
 
     def _file(self, number: int) -> str:
-        return os.path.join(self.path, f"{number:06}.pgtrace")
+        return os.path.join(self.path, name_of(number))
 
     def _roll(self, time_ns: int) -> None:
         """Begin the next segment, and remove the oldest ones so that it has room."""

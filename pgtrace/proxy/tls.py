@@ -37,6 +37,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.errors import AddressError
 from pgtrace.parameters import SSL_MODES
 from pgtrace.protocol import codes
+from pgtrace.proxy.keylog import log_keys
 
 SSL_REQUEST: Final = struct.pack(">II", 8, codes.SSL_REQUEST_CODE)
 ALPN: Final = "postgresql"
@@ -83,7 +84,7 @@ class DriverSide:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols([ALPN])
         self.context.sni_callback = _remember_name
-        _log_keys(self.context)
+        log_keys(self.context)
         try:
             self.context.load_cert_chain(tls.certificate, tls.key or None, password=lambda: b"")
             with open(tls.certificate, encoding="ascii") as file:
@@ -104,18 +105,6 @@ def _remember_name(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContex
     tls.requested_name = name  # type: ignore[attr-defined]
 
 
-def _log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
-    """SSLKEYLOGFILE, as browsers and curl have it: Wireshark can then read both legs. A file that is named for one leg comes first."""
-    path = named or os.environ.get("SSLKEYLOGFILE")
-    if path:
-        try:
-            context.keylog_filename = path
-        except OSError as error:
-            raise AddressError(
-                path, f"{'sslkeylogfile' if named else 'SSLKEYLOGFILE'} cannot be written: {error.strerror or error}"
-            ) from None
-
-
 def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
     """What the upstream leg is encrypted with, None where it never is; AddressError where a file cannot be used."""
     if upstream.sslmode == "disable" or all(host.unix is not None for host in upstream.hosts):
@@ -128,7 +117,7 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
         if upstream.ssl_max_protocol_version:
             context.maximum_version = TLS_VERSIONS[upstream.ssl_max_protocol_version]
     context.set_alpn_protocols([ALPN])
-    _log_keys(context, upstream.sslkeylogfile)
+    log_keys(context, upstream.sslkeylogfile)
     context.check_hostname = upstream.sslmode == "verify-full"
     _trust(context, upstream)
     if context.check_hostname and not upstream.sslsni:

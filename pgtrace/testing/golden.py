@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pgtrace.analysis.behaviour import Behaviour
 from pgtrace.analysis.diff import compare
 from pgtrace.capture.importing import Import
-from pgtrace.errors import UsageError
+from pgtrace.errors import CaptureError, UsageError
 from pgtrace.export import golden, rules
 from pgtrace.report import diff as report
+from pgtrace.temporary import PrivateDirectory
 from pgtrace.testing.window import Window
 
 DIRECTORY: Final = "captures"
@@ -39,16 +40,27 @@ def text_of(window: Window, directory: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a golden, or write it anew."""
+    """Write a golden, or write it anew: never through a symbolic link, which would be a file of somebody's choice. Raises CaptureError."""
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    for one in (path.parent, path):
+        if one.is_symlink():
+            raise CaptureError(one, "is a symbolic link, and goldens are not written through one: put a real one there")
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666), "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+        os.replace(new, path)  # takes the place of a link that was put there meanwhile, and does not follow it
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise CaptureError(path, f"cannot be written: {(error.strerror or str(error)).lower()}") from None
 
 
 def differences(path: Path, text: str) -> list[str]:
     """Lines that say what `text` does differently from the golden at `path`; none where it is the same. Raises CaptureError."""
     if path.read_bytes() == text.encode("utf-8", "surrogateescape"):
         return []
-    with tempfile.TemporaryDirectory(prefix="pgtrace-") as directory:
+    with PrivateDirectory() as directory:
         now = Path(directory, "now.trace")
         write(now, text)
         before, after = (_behaviour(one, os.path.join(directory, name)) for one, name in ((path, "before"), (now, "after")))

@@ -323,6 +323,17 @@ def test_a_disk_that_is_full_at_a_new_segment_loses_no_old_one(tmp_path: Path, m
         assert read_all(reader) == [*START, chunk(0), chunk(1), chunk(2)]
 
 
+def test_a_number_is_a_segments_once_and_only_as_the_recorder_writes_it(tmp_path: Path) -> None:
+    """Whatever else somebody has put into the directory: nothing is read twice, nothing is waited for."""
+    others = ["000000", "0000001", "01", "1", "-00001", "+00001", "00_001", "٠٠٠٠٠١", "9999999999", "8388608", "000001 "]
+    for name in ("000001", "1000000", *others):
+        (tmp_path / f"{name}.pgtrace").write_bytes(b"")
+    (tmp_path / "000002.pgtrace").mkdir()
+    os.mkfifo(tmp_path / "000003.pgtrace")
+    (tmp_path / "000004.pgtrace").symlink_to(tmp_path / "000003.pgtrace")
+    assert segment_files(tmp_path) == [(number, tmp_path / f"{number:06}.pgtrace") for number in (1, 1_000_000)]
+
+
 def test_a_directory_without_segments_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.CaptureError, match="holds no segments"):
         CaptureReader(tmp_path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
+import stat
 import struct
 import threading
 from collections.abc import Iterator
@@ -403,6 +405,46 @@ def test_session_keys_are_logged_where_that_is_asked_for(tmp_path: Path, monkeyp
             driver.sendall(STARTUP)
             read_exactly(driver, len(READY))
     assert "CLIENT_TRAFFIC_SECRET_0" in (tmp_path / "keys").read_text()
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("leg", ["driver", "server"])
+@pytest.mark.parametrize(
+    ("mode", "owner", "said"),
+    [
+        (0o644, None, r"SSLKEYLOGFILE can be opened by others \(mode 0644\), .*chmod 600"),
+        (0o620, None, "can be opened by others"),
+        (0o600, 65534, "SSLKEYLOGFILE belongs to another user"),
+        (0o600, None, None),
+    ],
+)
+def test_keys_are_logged_where_others_cannot_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int | None, said: str | None, leg: str
+) -> None:
+    if owner is not None and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    path = tmp_path / "keys"
+    path.write_text("before\n")
+    path.chmod(mode)
+    if owner is not None:
+        os.chown(path, owner, -1)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+    upstream = Upstream((Host("127.0.0.1", 1),), sslmode="require" if leg == "server" else "disable")
+    recorder = Recorder("127.0.0.1:0", upstream, tls=AUTO if leg == "driver" else DriverTls())
+    if said is None:
+        with recorder:
+            pass
+        assert path.read_text().startswith("before\n")
+    else:
+        with pytest.raises(AddressError, match=said):
+            recorder.start()
+        assert path.read_text() == "before\n"
+
+
+def test_keys_may_go_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", "/dev/null")
+    with recording(Upstream((Host("db"),), sslmode="disable"), tls=AUTO):
+        pass
 
 
 # Passed on.

@@ -728,6 +728,25 @@ def test_what_changed_is_said(golden, change):
     golden.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("link", ["golden", "dangling", "directory"])
+def test_a_golden_is_never_written_through_a_symbolic_link(golden, tmp_path, link):
+    """Somebody else's file would be changed, in the name of whoever runs the tests."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "checkout.trace").write_text("# pgtrace golden 1\n")
+    if link == "directory":
+        golden.golden.unlink()
+        golden.golden.parent.rmdir()
+        golden.golden.parent.symlink_to(elsewhere)
+    else:
+        golden.golden.unlink()
+        golden.golden.symlink_to(elsewhere / ("checkout.trace" if link == "golden" else "new.trace"))
+    result = golden.run("--pgtrace-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*symbolic link, and goldens are not written through one*"])
+    assert [(path.name, path.read_text()) for path in elsewhere.iterdir()] == [("checkout.trace", "# pgtrace golden 1\n")]
+
+
 def test_other_values_are_no_difference(golden):
     source = golden.pytester.path / "test_shop.py"
     source.write_text(source.read_text().replace("lookup(prepared, number)", "lookup(prepared, number + 100_000)"))
@@ -772,5 +791,5 @@ def test_the_page_has_every_option_and_setting(pytestconfig):
     parser = pytest.Parser(_ispytest=True)
     pytest_plugin.pytest_addoption(parser)
     options = {name for group in parser._groups for option in group.options for name in option.names()}
-    assert options == set(re.findall(r"(--pgtrace-[a-z]+)", table)) >= {"--pgtrace-upstream"}
+    assert options == set(re.findall(r"(--pgtrace-[a-z-]+)", table)) >= {"--pgtrace-upstream"}
     assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z]+)`", table)) - {"pgtrace_url", "pgtrace_postgres"}

@@ -1,0 +1,43 @@
+"""The keys of TLS sessions in a file, as browsers, curl and libpq write them: Wireshark can then read what tcpdump sees.
+
+Whoever reads the file can read every login that was recorded on the way. So it is made 0600, whatever the umask says. One that is there already and
+belongs to another user, or that others can read or write, is refused: OpenSSL would go on writing to it. A device has nothing to hide (/dev/null), a
+pipe is held to the same rules. The file that was looked at is the one that is written to, whatever takes its name in between.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+
+from pgtrace.errors import AddressError
+
+
+def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
+    """Have the context log its keys where SSLKEYLOGFILE says, or `named`, which comes first. AddressError where that must not be."""
+    path = named or os.environ.get("SSLKEYLOGFILE")
+    if not path:
+        return
+    variable = "sslkeylogfile" if named else "SSLKEYLOGFILE"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if reason := _exposed(os.fstat(file)):
+                raise AddressError(path, f"{variable} {reason}")
+            context.keylog_filename = f"/dev/fd/{file}"
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise AddressError(path, f"{variable} cannot be written: {error.strerror or error}") from None
+
+
+def _exposed(found: os.stat_result) -> str:
+    """Why others could read what is written there; empty where they cannot."""
+    if stat.S_ISCHR(found.st_mode):
+        return ""
+    if found.st_uid != os.geteuid():
+        return "belongs to another user, who could read the logins with it: name a file of your own"
+    if found.st_mode & 0o077:
+        return f"can be opened by others (mode {stat.S_IMODE(found.st_mode):04o}), who could read the logins with it: chmod 600, or name another"
+    return ""
