@@ -20,7 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pgtrace.testing.handle import TestTrace
-    from pgtrace.testing.suite import Suite
+    from pgtrace.testing.suite import Settings, Suite
 
 _SUITE = pytest.StashKey["Suite"]()
 _TEST = pytest.StashKey["TestTrace"]()
@@ -167,26 +167,29 @@ def _suite(config: pytest.Config) -> Suite:
     suite = config.stash.get(_SUITE, None)
     if suite is None:
         from pgtrace.errors import PgTraceError
-        from pgtrace.testing.suite import Settings
         from pgtrace.testing.suite import Suite as Started
 
-        said = config.known_args_namespace
-        settings = Settings(
-            upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
-            listen=said.pgtrace_listen or config.getini("pgtrace_listen") or None,
-            allow_others=said.pgtrace_allow_others,
-            rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
-            env=tuple(config.getini("pgtrace_env")),
-            captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
-            update=said.pgtrace_update,
-            worker=os.environ.get(_WORKER, ""),
-        )
         try:
-            suite = config.stash[_SUITE] = Started(settings)
+            suite = config.stash[_SUITE] = Started(_settings(config))
         except PgTraceError as error:
             raise pytest.UsageError(f"pgtrace: {error}") from None
         config.add_cleanup(suite.stop)  # pytest_unconfigure is not called where another plugin's raises
     return suite
+
+
+def _settings(config: pytest.Config) -> Settings:
+    """What the options and the configuration say; nowhere else is a variable that a traceback with its locals would show with a password in it."""
+    from pgtrace.testing.suite import Settings as Said
+
+    said = config.known_args_namespace
+    return Said(
+        upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
+        rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
+        env=tuple(config.getini("pgtrace_env")),
+        captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
+        update=said.pgtrace_update,
+        worker=os.environ.get(_WORKER, ""),
+    )
 
 
 def _test(item: pytest.Item) -> TestTrace:

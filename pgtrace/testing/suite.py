@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -40,7 +40,7 @@ EMBEDDED = "embedded"
 class Settings:
     """What the command line and the configuration say."""
 
-    upstream: str | None = None
+    upstream: str | None = field(default=None, repr=False)
     listen: str | None = None
     allow_others: bool = False
     rtt: str | None = None

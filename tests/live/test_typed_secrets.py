@@ -130,8 +130,8 @@ TEST = "def test_it(pgtrace):\\n    import psycopg\\n    psycopg.connect(pgtrace
 
 def use(number, text):
     import pytest
-    options = ("-q", "-p", "no:cacheprovider", "-W", "ignore", "--rootdir", str(directory), "--import-mode", "importlib", "--pgtrace-captures", str(directory))
-    code = int(pytest.main([*options, f"--pgtrace-upstream={text}", str(directory / "test_it.py")]))
+    options = ("-q", "-p", "no:cacheprovider", "-W", "ignore", "--rootdir", str(directory), "-l", "--import-mode", "importlib")
+    code = int(pytest.main([*options, "--pgtrace-captures", capture(number), f"--pgtrace-upstream={text}", str(directory / "test_it.py")]))
     return 0 if code == 0 else 2
 """,
 }
