@@ -5,18 +5,41 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from upstreams import reset
+from upstreams import (
+    GSSENC_REQUEST,
+    SSL_REQUEST,
+    STARTUP,
+    Scripted,
+    connect,
+    echo,
+    log_in,
+    of_kind,
+    read_all,
+    read_exactly,
+    recording,
+    reset,
+    wait_for_end,
+)
 
 if sys.platform != "linux":
     pytest.skip("the kernel is asked on Linux alone", allow_module_level=True)
 
+from pgtrace.address import Host, Upstream
+from pgtrace.capture.record import Fact
+from pgtrace.certificates import DriverTls
 from pgtrace.proxy.admission import Owners
+from pgtrace.proxy.refusals import NOT_YOURS
 from pgtrace.proxy.sockets import Kernel
+from pgtrace.recorder import Recorder
 
 LOOPBACKS = [
     (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
@@ -116,3 +139,79 @@ class _Mute:
 
     def recv(self, size: int) -> bytes:
         raise TimeoutError
+
+
+# Through a recorder.
+
+STARTUPS = {
+    "StartupMessage": (STARTUP, True),
+    "SSLRequest": (SSL_REQUEST, True),
+    "GSSENCRequest": (GSSENC_REQUEST, True),
+    "CancelRequest": (struct.pack(">IIII", 16, 80877102, 1, 2), False),
+    "a ClientHello": (b"\x16\x03\x01\x02\x00\x01\x00", False),
+    "something else": (b"GET / HTTP/1.1\r\n\r\n", False),
+}
+"""What a driver begins with, and whether it can be answered in the protocol."""
+
+
+@contextmanager
+def stranger(recorder: Recorder) -> Iterator[socket.socket]:
+    """A driver's socket that belongs to another user."""
+    with socket.socket() as sock:
+        os.fchown(sock.fileno(), 65534, -1)
+        sock.settimeout(20)
+        sock.connect((recorder.host, recorder.port))
+        yield sock
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket to another user")
+@pytest.mark.parametrize("first", STARTUPS)
+@pytest.mark.parametrize("options", [{}, {"dial_first": True}, {"tls": DriverTls("pass")}, {"rtt_ns": 10_000_000}])
+def test_who_is_refused_never_reaches_the_server(tmp_path: Path, first: str, options: dict[str, Any]) -> None:
+    data, is_answered = STARTUPS[first]
+    upstream = Upstream((Host(str(tmp_path), unix=str(tmp_path)),))
+    with Scripted(echo, str(tmp_path / ".s.PGSQL.5432")) as server, recording(upstream, **options) as recorder:
+        with stranger(recorder) as driver:
+            driver.sendall(data)
+            if data in (SSL_REQUEST, GSSENC_REQUEST):
+                assert read_exactly(driver, 1) == b"N"
+                driver.sendall(STARTUP)
+            try:
+                answer = read_all(driver)
+            except ConnectionResetError:
+                answer = b""
+            assert (answer[:1] == b"E") == is_answered
+            assert (b"C28000\0Mpgtrace: this port is for connections of the user who started pgtrace\0" in answer) == is_answered
+        assert [fact.value for fact in of_kind(wait_for_end(recorder), Fact) if fact.key == "refused"] == [NOT_YOURS.message]
+        assert server.accepted == 0
+        with connect(recorder) as driver:
+            log_in(driver)
+        assert server.accepted == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network")
+def test_a_socket_of_another_network_is_not_found() -> None:
+    """As a container has one: the same addresses there are none here."""
+    program = """
+import socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+listener = socket.create_server(("127.0.0.1", 0))
+driver = socket.create_connection(listener.getsockname())
+accepted, peer = listener.accept()
+print(*peer, *accepted.getsockname(), flush=True)
+sys.stdin.read()
+"""
+    try:
+        process = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    except FileNotFoundError:
+        pytest.skip("no unshare")
+    with process, Kernel() as kernel:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        if not words:
+            pytest.skip("no network of one's own, or no ip")
+        near, far = (words[0], int(words[1])), (words[2], int(words[3]))
+        assert kernel.tcp_socket(near, far) is None
+        process.communicate()
