@@ -19,7 +19,6 @@ when a driver is refused. One look takes 8 us.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import socket
 import ssl
@@ -32,7 +31,7 @@ from pgtrace.errors import ListenError
 from pgtrace.exposure import Served
 from pgtrace.proxy.refusals import NOT_YOURS, Refusal
 from pgtrace.proxy.sockets import Kernel
-from pgtrace.proxy.tls import upstream_context
+from pgtrace.proxy.tls import upstream_context, without_certificate
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT = 1, 4, 5, 8
@@ -61,7 +60,7 @@ class Door:
         if served is Served.OWN:
             self._for_others = Terms(None, NOT_YOURS)
         elif served is Served.OWN_GET_CERTIFICATE:
-            self._for_others = Terms(upstream_context(dataclasses.replace(upstream, sslcert=None, sslkey=None)))
+            self._for_others = Terms(upstream_context(without_certificate(upstream)))
         self._owners: Owners | None = None
 
     def open(self, display: str, hosts: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ that is taken for a driver could be made to say what it does not mean).
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import os
 import socket
@@ -126,8 +127,16 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
         try:
             context.load_cert_chain(upstream.sslcert, upstream.sslkey, password=upstream.sslpassword.encode)
         except (OSError, ssl.SSLError) as error:
+            if upstream.sslcert_is_from_home and SSL_MODES.index(upstream.sslmode) < SSL_MODES.index("require"):
+                # Nobody asked for it nor for TLS, and the server may know neither: libpq would not even have looked at it.
+                return upstream_context(without_certificate(upstream))
             raise AddressError(upstream.sslcert, f"no certificate with its key: {error.strerror or error}") from None
     return context
+
+
+def without_certificate(upstream: Upstream) -> Upstream:
+    """The same upstream, to which nobody is introduced."""
+    return dataclasses.replace(upstream, sslcert=None, sslkey=None, sslcert_is_from_home=False)
 
 
 def _trust(context: ssl.SSLContext, upstream: Upstream) -> None:

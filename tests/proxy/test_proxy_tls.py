@@ -12,7 +12,7 @@ import pytest
 import trustme
 from upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, of_kind, read_all, read_exactly, recording, stream, wait_for_end
 
-from pgtrace.address import Host, Upstream
+from pgtrace.address import Host, Upstream, parse_upstream
 from pgtrace.capture.record import Fact, Rewrite
 from pgtrace.errors import AddressError
 from pgtrace.faults import Rule, parse
@@ -181,6 +181,19 @@ def test_prefer_tries_again_when_the_answer_is_an_error(authority):
 
 
 @pytest.mark.parametrize("faults", [[], [parse("delay 1ms before reply to StartupMessage"), parse("close after StartupMessage#2")]])
+@pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer", "require"])
+def test_a_broken_certificate_in_the_home_directory_stops_nobody_who_did_not_ask_for_tls(tmp_path, sslmode):
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "postgresql.crt").write_text("no certificate")
+    upstream = parse_upstream(f"postgresql://db/?sslmode={sslmode}", {"HOME": str(tmp_path)})
+    assert upstream.sslcert_is_from_home
+    if sslmode == "require":
+        with pytest.raises(AddressError, match="no certificate with its key"):
+            upstream_context(upstream)
+    else:
+        assert (upstream_context(upstream) is None) == (sslmode == "disable")
+
+
 @pytest.mark.parametrize(("mode", "refused", "expected"), [("prefer", "tls", "plain"), ("allow", "plain", "tls")])
 def test_the_second_try_of_libpq(authority, mode, refused, expected, faults):
     answer, found, scripted = ask(TlsServer(authority, refuse=refused), sslmode=mode, faults=faults)
