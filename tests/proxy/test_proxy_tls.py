@@ -180,7 +180,6 @@ def test_prefer_tries_again_when_the_answer_is_an_error(authority):
     assert scripted.accepted == 2
 
 
-@pytest.mark.parametrize("faults", [[], [parse("delay 1ms before reply to StartupMessage"), parse("close after StartupMessage#2")]])
 @pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer", "require"])
 def test_a_broken_certificate_in_the_home_directory_stops_nobody_who_did_not_ask_for_tls(tmp_path, sslmode):
     (tmp_path / ".postgresql").mkdir()
@@ -194,6 +193,7 @@ def test_a_broken_certificate_in_the_home_directory_stops_nobody_who_did_not_ask
         assert (upstream_context(upstream) is None) == (sslmode == "disable")
 
 
+@pytest.mark.parametrize("faults", [[], [parse("delay 1ms before reply to StartupMessage"), parse("close after StartupMessage#2")]])
 @pytest.mark.parametrize(("mode", "refused", "expected"), [("prefer", "tls", "plain"), ("allow", "plain", "tls")])
 def test_the_second_try_of_libpq(authority, mode, refused, expected, faults):
     answer, found, scripted = ask(TlsServer(authority, refuse=refused), sslmode=mode, faults=faults)
