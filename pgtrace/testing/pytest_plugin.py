@@ -189,6 +189,8 @@ def _settings(config: pytest.Config) -> Settings:
         captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
         update=said.pgtrace_update,
         worker=os.environ.get(_WORKER, ""),
+        listen=said.pgtrace_listen or config.getini("pgtrace_listen") or None,
+        allow_others=said.pgtrace_allow_others,
     )
 
 
