@@ -3,8 +3,9 @@
     __main__   the process: configuration, event loop, signals, the end
     control    requests and answers on the inherited pipes
     server     listening, one Reception per driver, marks and settings
-    startup    the driver until there is an upstream: replies of our own, errors; greeting: the upstream until the first ReadyForQuery
-    upstream   opening the upstream leg; tls: its encryption; cancel: which upstream a CancelRequest belongs to
+    startup    the driver until there is an upstream; states: its table; refusals: what is answered; encryption: the driver's TLS; narrow: little at a time
+    opening    the upstream leg on its way; greeting: the upstream until the first ReadyForQuery
+    upstream   a socket to an address; tls: its encryption; cancel: which upstream a CancelRequest belongs to
     relay      the hot path: both legs of a session, back-pressure, half-close, resets
     track      one direction on its way to the tape: its offset, its secrets
     delay      --rtt, and the line in which faults strike

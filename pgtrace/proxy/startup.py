@@ -15,17 +15,16 @@ in the path; the upstream's side is greeting.py. The rules are PostgreSQL's own 
 - Until the login is over at most BEFORE_LOGIN_BYTES of the driver's are held (narrow.py): a start-up packet is shorter, and behind one nothing is read
   before it can be forwarded.
 
-The states and what they do are the table STATES. One task at a time works for a state, and whoever leaves the state ends it. When both sockets belong to their
-legs (relay.py), nothing is left here but the Narrow, which goes when the login is over.
+The states are a table (states.py), and what they do is here; the upstream leg is opening.py. One task at a time works for a state, and whoever leaves the state
+ends it. When both sockets belong to their legs (relay.py), nothing is left here but the Narrow, which goes when the login is over.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
 from time import monotonic_ns
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, Protocol, cast
 
 from pgtrace.address import Upstream
 from pgtrace.capture.record import FIN, NEITHER, OPENING, Fact
@@ -38,13 +37,15 @@ from pgtrace.proxy.admission import Door, Terms
 from pgtrace.proxy.cancel import CancelKeys
 from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.encryption import Encrypted, HandshakeError, end_tls
-from pgtrace.proxy.greeting import Greeting, Heard
+from pgtrace.proxy.greeting import Heard
 from pgtrace.proxy.narrow import Narrow
+from pgtrace.proxy.opening import UpstreamLeg
 from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
-from pgtrace.proxy.tls import CHANNEL_BINDING, DriverSide
-from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
+from pgtrace.proxy.states import STATES, Countdown, State
+from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
 
+PROTOCOL_3: Final = 3 << 16
 REFUSED_S: Final = 5.0
 """How long a driver may take to read a refusal."""
 _ENCRYPTION: Final = (codes.SSL_REQUEST_CODE, codes.GSSENC_REQUEST_CODE)
@@ -73,48 +74,6 @@ class Service(Protocol):
     def failed(self, error: BaseException) -> None: ...
 
 
-class State(Enum):
-    """Where a beginning stands."""
-
-    HELD = auto()
-    """Nothing is answered yet: a fault delays it, or the upstream is dialled first."""
-    READING = auto()
-    """The next untyped packet is awaited."""
-    ASKED = auto()
-    """A request for encryption is there, and its answer waits for --rtt."""
-    ENCRYPTING = auto()
-    """The driver's TLS handshake is under way."""
-    OPENING = auto()
-    """The upstream leg is being opened."""
-    FIRST = auto()
-    """The server has what the driver sent first, and its first answer says how to go on."""
-    DEAF = auto()
-    """It is refused: what still comes is recorded and goes nowhere."""
-    OVER = auto()
-    """The sockets belong to their legs, or are gone."""
-
-
-class Rules(NamedTuple):
-    """What goes for one state."""
-
-    reads: bool
-    """Whether the driver's socket is read by us: elsewhere it is paused, and a read that was under way waits."""
-    records: bool = True
-    """Whether a read goes onto the tape at once. Where it may be encrypted, or comes before a fact, it waits for the next state."""
-
-
-STATES: Final[dict[State, Rules]] = {
-    State.HELD: Rules(reads=False, records=False),
-    State.READING: Rules(reads=True),
-    State.ASKED: Rules(reads=False, records=False),
-    State.ENCRYPTING: Rules(reads=False, records=False),
-    State.OPENING: Rules(reads=False),
-    State.FIRST: Rules(reads=False),
-    State.DEAF: Rules(reads=True),
-    State.OVER: Rules(reads=False, records=False),
-}
-
-
 class Reception(asyncio.Protocol):
     """The driver's socket until there is an upstream to talk to."""
 
@@ -126,14 +85,11 @@ class Reception(asyncio.Protocol):
         self._state = State.HELD
         self._unrecorded = b""  # read in a state that does not record
         self._unread = b""  # recorded, and no answer was given to it yet
-        self._first = b""  # what goes to the upstream first
-        self._code = NO_PACKET  # what it is, as first_packet() says
+        self._upstream: UpstreamLeg
+        self._clock: Countdown  # until the start-up is whole
         self._answered: set[int] = set()  # requests for encryption
         self._encrypted: Encrypted | None = None
-        self._dialled: Dialled | None = None
-        self._opened: Opened | None = None
         self._work: asyncio.Task[None] | None = None  # of the state
-        self._clock: asyncio.TimerHandle | None = None  # until the start-up is whole
 
     # The socket.
 
@@ -144,7 +100,8 @@ class Reception(asyncio.Protocol):
             self.fact("refused", self._terms.refusal.message)
         self.session.frontend.attach(transport)
         self._narrow.stand_before(self._transport)
-        self._clock = self.session.loop.call_later(self.server.startup_timeout_s, self._too_slow)
+        self._upstream = UpstreamLeg(self.session, self.server.upstream, self._terms.context, self.server.cancels, self.fact)
+        self._clock = Countdown(self.session.loop, self.server.startup_timeout_s, self._too_slow)
         wait_s = self.session.faults.begin(self._ignore) if self.session.faults is not None else 0.0
         if self._state is not State.HELD:  # a fault has struck
             return
@@ -173,8 +130,7 @@ class Reception(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._notice_refused_tls()
         self._enter(State.OVER)
-        if self._dialled is not None:
-            self._dialled[0].close()
+        self._upstream.hang_up()
         backend = self.session.backend
         if backend.transport is None or backend.transport.is_closing():
             backend.lost = True
@@ -200,11 +156,10 @@ class Reception(asyncio.Protocol):
         if self._work is not None and self._work is not asyncio.current_task():
             self._work.cancel()
         self._work = None
-        if state in (State.DEAF, State.OVER):
-            self._is_whole()
+        rules = STATES[state]
+        self._clock.run(rules.is_timed)
         if state is State.OVER or self.session.frontend.lost:
             return
-        rules = STATES[state]
         if rules.records and self._unrecorded:
             data, self._unrecorded = self._unrecorded, b""
             self._take(data)
@@ -225,12 +180,6 @@ class Reception(asyncio.Protocol):
         except Exception as error:  # one session's trouble is never another's
             self.server.failed(error)
             self.session.close()
-
-    def _is_whole(self) -> None:
-        """The driver keeps nobody waiting any more."""
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
 
     def _too_slow(self) -> None:
         """Close as the server does it, without a word."""
@@ -262,7 +211,7 @@ class Reception(asyncio.Protocol):
         until_s = self.session.loop.time() + wait_s
         if self._dials_first:
             try:
-                self._dialled = await dial(self.server.upstream)
+                await self._upstream.dial()
             except UpstreamError as error:  # as if nobody listened
                 self._tell(error)
                 self._enter(State.OVER)
@@ -307,7 +256,8 @@ class Reception(asyncio.Protocol):
 
     def _answers(self, code: int) -> bool:
         """Whether that is a request for encryption which the server does not get."""
-        return code in _ENCRYPTION and not (code == codes.SSL_REQUEST_CODE and self.server.passes_tls)
+        passes = code == codes.SSL_REQUEST_CODE and self.server.passes_tls and code not in self._answered
+        return code in _ENCRYPTION and not passes
 
     def _decide(self, code: int) -> None:
         """Go on with a whole packet, or with what can be none."""
@@ -321,15 +271,16 @@ class Reception(asyncio.Protocol):
             return
         if code in _NOT_OURS:
             self.fact(OPENING, _NOT_OURS[code])
-        if code == TLS_HELLO and self._is_underway and self._opened is None:
+        upstream = self._upstream
+        if code == TLS_HELLO and self._is_underway and upstream.opened is None:
             self._turn_away()
             return
-        self._code = code
-        self._first, self._unread = self._unread, b""
+        upstream.code = code
+        upstream.first, self._unread = self._unread, b""
         if code != codes.SSL_REQUEST_CODE:  # else the server's answer says who encrypts, or that more is to come
-            self._is_whole()
-        if self._opened is not None:
-            self._forward(self._first)
+            self._clock.stop()
+        if upstream.opened is not None:
+            self._forward(upstream.first)
             self._hand_over()
             return
         self._enter(State.OPENING)
@@ -386,70 +337,53 @@ class Reception(asyncio.Protocol):
         if self._terms.refusal is not None:
             self._no_upstream(self._terms.refusal)
             return
-        if self._code != codes.CANCEL_REQUEST_CODE and self.server.is_full:
+        if self._upstream.code != codes.CANCEL_REQUEST_CODE and self.server.is_full:
             self.fact("refused", refusals.FULL.message)
             self._no_upstream(refusals.FULL)
             return
-        encrypted = False if self._code in (TLS_HELLO, codes.SSL_REQUEST_CODE) else None
-        endpoint = self.server.cancels.find(self._first) if self._code == codes.CANCEL_REQUEST_CODE else None
         try:
-            opened = await self._leg(endpoint, encrypted)
+            await self._upstream.open(self._heard, self._certificate)
         except UpstreamError as error:
             self._tell(error)
             hosts = self.server.upstream.hosts
             where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
             self._no_upstream(refusals.no_upstream(error.upstream, where))
         else:
-            self._adopt(opened)
+            self._send_first()
 
-    async def _leg(self, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
-        session, server = self.session, self.server
-        greetings: list[Greeting] = []
+    @property
+    def _heard(self) -> Heard:
+        return Heard(
+            again=self._try_again, settled=self._settled, key=self._upstream.remember, binds=self._binds, logged_in=self._logged_in
+        )
 
-        def key(body: bytes) -> None:
-            server.cancels.add(session.number, body, opened.endpoint)
+    @property
+    def _certificate(self) -> bytes | None:
+        """What the driver sees, None where its leg is plain."""
+        side = self.server.driver_side
+        return side.certificate if side is not None and self._encrypted is not None else None
 
-        heard = Heard(again=self._try_again, settled=self._settled, key=key, binds=self._binds, logged_in=self._logged_in)
-
-        def greet() -> asyncio.Protocol:
-            greetings.append(Greeting(session.backend, self._first, heard))
-            if not session.is_delayed:
-                return greetings[-1]
-            session.backend.delayed = Delayed(session.backend, greetings[-1])
-            return session.backend.delayed
-
-        dialled, self._dialled = self._dialled, None
-        opened = await open_leg(server.upstream, self._terms.context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
-        side = server.driver_side if self._encrypted is not None else None
-        greetings[-1].opened(opened, side.certificate if side is not None else None)
-        return opened
-
-    def _adopt(self, opened: Opened) -> None:
+    def _send_first(self) -> None:
         """The upstream is there: send what the driver sent first."""
-        self._opened = opened
-        self.fact("server", opened.endpoint.display)
-        tls = opened.transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self.fact("tls.backend", tls.version())
-            self.fact("tls.backend.cipher", tls.cipher()[0])
-            if tls.selected_alpn_protocol():
-                self.fact("tls.backend.alpn", tls.selected_alpn_protocol())
-        self._forward(self._first)
-        if opened.second_try or self._code == codes.SSL_REQUEST_CODE:
+        upstream = self._upstream
+        assert upstream.opened is not None
+        self._forward(upstream.first)
+        if upstream.opened.second_try or upstream.code == codes.SSL_REQUEST_CODE:
             self._enter(State.FIRST)
         else:
             self._hand_over()
 
     def _settled(self, data: bytes) -> None:
         """The server has answered what the driver sent first, or ended."""
-        if self._code == TLS_HELLO and not data:
+        code = self._upstream.code
+        if code == TLS_HELLO and not data:
             self.server.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
         if self._state is not State.FIRST:
             return
-        if self._code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
+        if code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
             self._enter(State.READING)  # to the server the next packet is the first one; it is told apart here all the same
             return
-        self._is_whole()
+        self._clock.stop()
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -492,13 +426,9 @@ class Reception(asyncio.Protocol):
             self._do(lambda: self._second_try(refusal))
 
     async def _second_try(self, refusal: bytes) -> None:
-        assert self._opened is not None
-        first, session = self._opened, self.session
-        self.fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
-        if session.faults is not None:
-            session.faults.start_anew()
+        session = self.session
         try:
-            opened = await self._leg(first.endpoint, not first.encrypted)
+            await self._upstream.open_again(self._heard, self._certificate)
         except UpstreamError:
             session.backend.lost = True
             session.backend.write(refusal)
@@ -506,7 +436,7 @@ class Reception(asyncio.Protocol):
             session.end(BACKEND)
             self._part()
         else:
-            self._adopt(opened)
+            self._send_first()
 
     def _forward(self, data: bytes) -> None:
         """Send on what is on the tape already, behind the delay where there is one."""
@@ -525,10 +455,12 @@ class Reception(asyncio.Protocol):
         self.fact("upstream.error", f"{error.upstream}: {error.reason}")
 
     def _no_upstream(self, refusal: Refusal) -> None:
-        if self._code == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
+        code = self._upstream.code
+        if code == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
+            self._unread = self._upstream.first[len(SSL_REQUEST) :]
             self._enter(State.ASKED)
-            self._reply(self._code)
-        elif self._code in (TLS_HELLO, NO_PACKET, codes.CANCEL_REQUEST_CODE):
+            self._reply(code)
+        elif code in (TLS_HELLO, NO_PACKET, codes.CANCEL_REQUEST_CODE):
             self._turn_away()
         else:
             self._refuse(refusal)
@@ -536,7 +468,7 @@ class Reception(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         """End the session with an ErrorResponse of our own: no byte of a server has been forwarded."""
         self.session.backend.lost = True
-        self._make(refusal.response(0x30000 if self._code in (TLS_HELLO, NO_PACKET) else self._code))
+        self._make(refusal.response(self._upstream.code or PROTOCOL_3))
         self.session.end(NEITHER)
         self._part()
 

@@ -37,6 +37,7 @@ from pgtrace.address import Host, Upstream
 from pgtrace.capture.record import Close, Data, Fact
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import UsageError
+from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES
 from pgtrace.recorder import Recorder
@@ -224,6 +225,15 @@ def test_a_login_may_take_as_long_as_the_server_lets_it(how: str, rtt_ns: int) -
             assert ends(silent) == b""
         driver.sendall(b"p\0\0\0\5x")
         assert ends(driver).endswith(b"p\0\0\0\5x")
+
+
+@pytest.mark.parametrize("options", [{"rtt_ns": 1_500_000_000}, {"faults": [parse("delay 1500ms at connect")]}], ids=["--rtt", "--fault"])
+def test_what_pgtrace_itself_waits_for_is_not_the_drivers_time(options: dict[str, Any]) -> None:
+    with Scripted(echo) as server, recording(server.upstream, startup_timeout_s=1.0, **options) as recorder, connect(recorder) as driver:
+        driver.sendall(SSL_REQUEST)
+        assert driver.recv(1) == b"N"
+        log_in(driver)
+        assert not recorder.log
 
 
 def test_after_login_a_session_is_read_as_much_at_a_time_as_ever() -> None:

@@ -513,6 +513,18 @@ def test_where_there_is_nobody_to_pass_it_to() -> None:
         assert error_fields(read_all(sock)[5:])["C"] == "57P03"
 
 
+@pytest.mark.parametrize("second", ["in one go", "a second request"])
+def test_where_there_is_nobody_to_pass_it_to_the_rules_are_the_same(second: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with recording(Upstream((Host("127.0.0.1", port),), sslmode="disable"), tls=PASS) as recorder, connect(recorder) as sock:
+        sock.sendall(SSL_REQUEST + (STARTUP if second == "in one go" else b""))
+        assert sock.recv(1) == b"N"
+        if second != "in one go":
+            sock.sendall(SSL_REQUEST)
+        assert error_fields(read_all(sock)[5:])["C"] == ("08P01" if second == "in one go" else "0A000")
+
+
 class Forgotten(asyncio.Transport):
     """TLS whose socket is gone already, and whose connection_lost() is still to come: uvloop's between two turns of its loop."""
 

@@ -1,0 +1,99 @@
+"""The upstream leg of one session: dialled before the driver is answered or behind its start-up, opened, and tried a second time where libpq would.
+
+What was found out on the way is recorded as facts. The sockets' protocols and what they say: greeting.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from pgtrace.address import Upstream
+from pgtrace.framing import TLS_HELLO
+from pgtrace.protocol import codes
+from pgtrace.proxy.cancel import CancelKeys
+from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.greeting import Greeting, Heard
+from pgtrace.proxy.relay import Session
+from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
+
+
+class UpstreamLeg:
+    """On its way from an address to a socket that has the driver's first bytes."""
+
+    def __init__(
+        self,
+        session: Session,
+        upstream: Upstream,
+        context: ssl.SSLContext | None,
+        cancels: CancelKeys,
+        fact: Callable[[str, str], None],
+    ) -> None:
+        """Nothing is done yet. `context` is what it is encrypted with; `fact` records one."""
+        self.code = 0
+        """What the driver sent first, as framing.first_packet() says."""
+        self.first = b""
+        """What that is, and what came with it."""
+        self.opened: Opened | None = None
+        self._session = session
+        self._upstream = upstream
+        self._context = context
+        self._cancels = cancels
+        self._fact = fact
+        self._dialled: Dialled | None = None
+
+    async def dial(self) -> None:
+        """Connect, before there is anything to send. Raises UpstreamError."""
+        self._dialled = await dial(self._upstream)
+
+    def hang_up(self) -> None:
+        """A connection that was dialled and is not used is closed."""
+        if self._dialled is not None:
+            self._dialled[0].close()
+
+    async def open(self, heard: Heard, certificate: bytes | None) -> None:
+        """Open it for the driver's first bytes, which are sent by whoever asked. `certificate` is what the driver sees. Raises UpstreamError."""
+        encrypted = False if self.code in (TLS_HELLO, codes.SSL_REQUEST_CODE) else None
+        endpoint = self._cancels.find(self.first) if self.code == codes.CANCEL_REQUEST_CODE else None
+        self._adopt(await self._open(heard, certificate, endpoint, encrypted))
+
+    async def open_again(self, heard: Heard, certificate: bytes | None) -> None:
+        """The server refused before authentication: try the other kind of encryption. Raises UpstreamError."""
+        assert self.opened is not None
+        first, faults = self.opened, self._session.faults
+        self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
+        if faults is not None:
+            faults.start_anew()
+        self._adopt(await self._open(heard, certificate, first.endpoint, not first.encrypted))
+
+    async def _open(self, heard: Heard, certificate: bytes | None, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
+        backend = self._session.backend
+        greetings: list[Greeting] = []
+
+        def greet() -> asyncio.Protocol:
+            greetings.append(Greeting(backend, self.first, heard))
+            if not self._session.is_delayed:
+                return greetings[-1]
+            backend.delayed = Delayed(backend, greetings[-1])
+            return backend.delayed
+
+        dialled, self._dialled = self._dialled, None
+        opened = await open_leg(self._upstream, self._context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
+        greetings[-1].opened(opened, certificate)
+        return opened
+
+    def _adopt(self, opened: Opened) -> None:
+        self.opened = opened
+        self._fact("server", opened.endpoint.display)
+        tls = opened.transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._fact("tls.backend", tls.version())
+            self._fact("tls.backend.cipher", tls.cipher()[0])
+            if tls.selected_alpn_protocol():
+                self._fact("tls.backend.alpn", tls.selected_alpn_protocol())
+
+    def remember(self, key: bytes) -> None:
+        """The body of BackendKeyData: a CancelRequest with it goes to this leg's address."""
+        if self.opened is not None:
+            self._cancels.add(self._session.number, key, self.opened.endpoint)
