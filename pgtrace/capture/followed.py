@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.capture.record import Close, Data, Ended, Gap, Opaque, Record, Resume
+from pgtrace.capture.record import DECRYPTED, Close, Data, Ended, Fact, Gap, Opaque, Record, Resume
 from pgtrace.capture.redact import BLANK, Redactor
 from pgtrace.framing import Framer
 from pgtrace.protocol import codes
@@ -73,6 +73,17 @@ class Followed:
             self._opaque = True
         else:
             self._redactor, self._joined = None, _Joined()
+
+    def fact(self, key: str, value: str) -> None:
+        """Something is known about the connection. With DECRYPTED what follows is the plain stream."""
+        if key == DECRYPTED and self._redactor is not None:
+            self._redactor.decrypted()
+        self._append(Fact(self.latest_ns, self._number, key, value))
+
+    def opaque(self, side: int, offset: int, size: int) -> None:
+        """So many bytes passed that are only counted."""
+        self._let_go()
+        self._append(Opaque(self.latest_ns, self._number, side, offset, size))
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
         """A direction has ended. What else was sent that way reached nobody, so it is told once, and a reset perhaps behind a FIN."""

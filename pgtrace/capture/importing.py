@@ -51,12 +51,19 @@ class Import:
     """One FILE that is becoming a capture; a context manager that closes both."""
 
     def __init__(
-        self, path: str, out: str, *, keep_bytes: int | None = None, named: Container[int] = (DEFAULT_PORT,), beside: Iterable[str] = ()
+        self,
+        path: str,
+        out: str,
+        *,
+        keep_bytes: int | None = None,
+        named: Container[int] = (DEFAULT_PORT,),
+        beside: Iterable[str] = (),
+        keylog: str | None = None,
     ) -> None:
         """Open `path` (`-`: standard input) and begin the capture `out`, a directory of segments where `keep_bytes` bounds it.
 
-        `beside` are the other files of the same recording, all of packets. Raises CaptureError for a file of no known kind, NewerCapture, MissingExtra,
-        OutputExists.
+        `beside` are the other files of the same recording, all of packets; `keylog` is a file of TLS secrets for them. Raises CaptureError for a file of no
+        known kind, NewerCapture, MissingExtra, OutputExists.
         """
         self._inputs = [Input(path)]
         self._packets: Pcap | None = None
@@ -66,7 +73,7 @@ class Import:
         try:
             self._inputs += map(Input, beside)
             self._running = [*range(len(self._inputs))]
-            self._converter = self._of_kind(path, named)
+            self._converter = self._of_kind(path, named, keylog)
             records: list[Record] = []
             while self._converter.header is None and (more := self._next()) is not None:
                 records += more
@@ -155,18 +162,20 @@ class Import:
         for one in self._inputs:
             one.close()
 
-    def _of_kind(self, path: str, named: Container[int]) -> Converter:
+    def _of_kind(self, path: str, named: Container[int], keylog: str | None) -> Converter:
         from pgtrace.capture.golden import Golden, is_golden
         from pgtrace.capture.jsonl import joining
         from pgtrace.capture.packets import MAGICS
         from pgtrace.capture.pcap import Pcap
         from pgtrace.capture.streamed import StreamedCapture
+        from pgtrace.capture.tls.keylog import KeyLog
 
         first = self._inputs[0].first
         if first.startswith(versions.MAGIC):
             return StreamedCapture(path)
         if first.startswith(MAGICS):
-            self._packets = Pcap(named, len(self._inputs), streamed=self._inputs[0].size_bytes is None)
+            secrets = KeyLog(keylog) if keylog is not None else None
+            self._packets = Pcap(named, len(self._inputs), streamed=self._inputs[0].size_bytes is None, keylog=secrets)
             return self._packets
         if first.startswith(joining.MAGIC):
             return joining.JsonLines(path)

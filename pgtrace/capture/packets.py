@@ -47,6 +47,8 @@ _OLD_PACKET: Final = 2
 _SIMPLE_PACKET: Final = 3
 _STATISTICS: Final = 5
 _ENHANCED_PACKET: Final = 6
+_SECRETS: Final = 10
+_KEY_LOG: Final = 0x544C534B
 _SECTION_TYPE: Final = 0x0A0D0D0A
 _TIME_RESOLUTION: Final = 9
 _TIME_OFFSET: Final = 14
@@ -96,6 +98,7 @@ class PacketReader:
         self._tick_ns = 1000
         self._link_type = 0
         self._interfaces: list[_Interface] = []
+        self._secrets: list[bytes] = []
         self._earlier_drops = 0
         self.latest_ns = 0
         """The time of the latest packet."""
@@ -121,6 +124,11 @@ class PacketReader:
         self.packets += len(packets)
         self.latest_ns = packets[-1][0] if packets else self.latest_ns
         return packets
+
+    def taken_secrets(self) -> list[bytes]:
+        """The key logs that came since they were last asked for."""
+        secrets, self._secrets = self._secrets, []
+        return secrets
 
     def finish(self) -> None:
         """The file has ended."""
@@ -229,6 +237,10 @@ class PacketReader:
                 self._interface(buffer, position, end)
             elif kind == _STATISTICS:
                 self._statistics(buffer, position, end)
+            elif kind == _SECRETS:
+                secrets, size = struct.unpack_from(order + "II", buffer, position + 8)
+                if secrets == _KEY_LOG:
+                    self._secrets.append(buffer[position + 16 : min(position + 16 + size, end - 4)])
             elif kind == _SECTION_TYPE:
                 self._interfaces = []
                 self._earlier_drops = self.dropped

@@ -6,6 +6,7 @@
     ip.py             packets -> TCP segments (fragments.py: of packets in pieces)
     conversations.py  segments -> whose they are
     tcp.py            segments -> bytes in order, and losses
+    tls               encrypted bytes -> plain ones, where the secrets are known
     followed.py       bytes -> records, secrets covered
 
 This module puts them together and says what of PostgreSQL's is needed for it: how a driver's stream begins. All of it is pure: bytes in, records out. Nothing
@@ -29,7 +30,12 @@ from pgtrace.capture.ip import SegmentReader
 from pgtrace.capture.order import HELD_BYTES, TimeOrder
 from pgtrace.capture.packets import Packet, PacketReader
 from pgtrace.capture.record import End, Open, Record
+from pgtrace.capture.tcp import Receiver
+from pgtrace.capture.tls import hello
+from pgtrace.capture.tls.decrypting import Decrypting, Tls, is_available
+from pgtrace.capture.tls.keylog import KeyLog
 from pgtrace.capture.versions import VERSION, Header
+from pgtrace.errors import MissingExtra
 from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes
 
@@ -48,8 +54,11 @@ _LONGEST_NAME: Final = 64
 def is_startup(payload: bytes) -> bool | None:
     """Whether a driver's stream begins like this, and hardly anything else does; None while that cannot be told.
 
-    A length and a version are not enough: other protocols begin with small numbers too. A StartupMessage has to begin with a parameter's name.
+    A length and a version are not enough: other protocols begin with small numbers too. A StartupMessage has to begin with a parameter's name, a ClientHello
+    to ask for PostgreSQL.
     """
+    if payload[:1] == b"\x16":
+        return hello.is_postgresql(payload)
     if len(payload) < 8:
         return None if payload.startswith(b"\0") or not payload else False
     length, code = _STARTUP(payload)
@@ -66,10 +75,13 @@ def is_startup(payload: bytes) -> bool | None:
 class Pcap:
     """A pcap or pcapng file on its way to being a capture."""
 
-    def __init__(self, named: Container[int] = (DEFAULT_PORT,), pieces: int = 1, *, streamed: bool = False) -> None:
+    def __init__(
+        self, named: Container[int] = (DEFAULT_PORT,), pieces: int = 1, *, streamed: bool = False, keylog: KeyLog | None = None
+    ) -> None:
         """`named` are the ports that are PostgreSQL's even where no start-up packet was seen.
 
         `pieces` is of how many files it is read: those of a ring buffer, or one for each direction. `streamed` says that it may be looked at while it is made.
+        `keylog` has secrets of TLS sessions; those in the file itself are taken, too. Raises MissingExtra for one that is named where nothing can decrypt.
         """
         self.connections = 0
         """PostgreSQL connections found so far."""
@@ -77,18 +89,22 @@ class Pcap:
         """The header of the capture: its clock is the packets', which is wall-clock time."""
         self.pieces = [PacketReader() for _ in range(pieces)]
         self.order = TimeOrder()
+        self.tls = Tls(keylog) if keylog is not None else None
         self.segments = SegmentReader()
         self.conversations = Conversations(self, named)
         self._key = os.urandom(32)
         self._ports: set[int] = set()  # of the servers found
         self._records: list[Record] = []
         self._latest_ns = 0
+        self._untold = False  # there are secrets, and nothing to decrypt with
         self._may_be_live = streamed
         self._streamed: bool | None = None  # whether it is made right now; None before the first packet
 
     def feed(self, data: bytes, piece: int = 0) -> list[Record]:
         """The records that `data`, the next bytes of that file, makes."""
         packets = self.pieces[piece].feed(data)
+        if secrets := self.pieces[piece].taken_secrets():
+            self._know(secrets)
         if self.header is None and self._may_be_live:  # whoever looks on does not wait for the first packet
             self.header = _header(packets[0][0] if packets else time.time_ns())
         if packets and self._streamed is None:
@@ -143,6 +159,10 @@ class Pcap:
     def _notes_of_conversations(self) -> list[str]:
         found = self.conversations
         notes = []
+        if self._untold:
+            notes.append(str(MissingExtra("keylog", "decrypting TLS with the secrets that are in it")))
+        if self.tls is not None:
+            notes += [f"{count} connections stay encrypted: {reason}" for reason, count in self.tls.reasons.most_common()]
         if found.twin_count:
             listed = ", ".join(f"{first} and {other}" for first, other in dict.fromkeys(found.twins))
             notes.append(f"{found.twin_count} connections are in it twice, under translated addresses ({listed}): counted once")
@@ -176,12 +196,23 @@ class Pcap:
         """See is_startup()."""
         return is_startup(payload)
 
-    def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Followed:
+    def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Receiver:
         """A conversation is PostgreSQL's."""
         self.connections += 1
         self._ports.add(int(server.rpartition(":")[2]))
         self._records.append(Open(time_ns, self.connections, server, server, client, server, time_ns))
-        return Followed(self.connections, self._records.append, self._key, time_ns, seen=seen)
+        followed = Followed(self.connections, self._records.append, self._key, time_ns, seen=seen)
+        return Decrypting(followed, self.tls, seen=seen) if self.tls is not None else followed
+
+    def _know(self, secrets: list[bytes]) -> None:
+        """Secrets that are in the file."""
+        if self.tls is None:
+            if not is_available():
+                self._untold = True
+                return
+            self.tls = Tls(KeyLog())
+        for text in secrets:
+            self.tls.keylog.add(text)
 
     def _follow(self, packets: list[Packet]) -> None:
         """Packets in the order in which they are read."""

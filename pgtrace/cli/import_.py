@@ -15,21 +15,22 @@ from pgtrace.cli import options, output
 @click.argument("file", type=options.FILE)
 @click.option("-o", "out", metavar="OUT", required=True, type=options.FILE, help="Write the capture there; it must not exist yet.")
 @options.port
+@options.keylog
 @click.option("--keep", metavar="SIZE", type=options.Size(), help="Keep only the newest SIZE; OUT is then a directory.")
 @click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
 def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
-    """Make a capture of what tcpdump or Wireshark recorded, pcap or pcapng, of what `export --to jsonl` wrote, or of a golden, libpq's trace text; gzip or
-    zstd around it, `-` for standard input.
+    """Make a capture of what tcpdump or Wireshark recorded, pcap or pcapng, of what `export --to jsonl` wrote, or of a golden, libpq's trace text; gzip,
+    bzip2, xz or zstd around it, `-` for standard input.
 
     The protocol's secrets are blanked, as in every capture; lines of JSON are taken as they are. What could not be read is told on stderr.
     """
     from pgtrace.capture.importing import Import
-    from pgtrace.cli.imports import ending_on_interrupt, named_ports
+    from pgtrace.cli.imports import ending_on_interrupt, named_keylog, named_ports
     from pgtrace.cli.progress import turns
     from pgtrace.errors import CaptureError
 
     name = os.fspath(file)
-    with ending_on_interrupt() as begun, Import(name, os.fspath(out), keep_bytes=keep, named=named_ports()) as one:
+    with ending_on_interrupt() as begun, Import(name, os.fspath(out), keep_bytes=keep, named=named_ports(), keylog=named_keylog()) as one:
         begun(one)
         size = one.size_bytes
         turns(one.step, lambda: one.done_bytes / size if size else None, "importing", quiet=quiet)

@@ -80,7 +80,7 @@ class Imports:
             raise CaptureError(name, "named twice")
         directory = temporary_directory()
         path = os.path.join(directory, "capture")
-        one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports(), beside=beside)
+        one = Import(name, path, keep_bytes=keep_bytes(), named=named_ports(), beside=beside, keylog=named_keylog())
         self._begun(one)
         self._all[name] = one
         self._running.append(one)
@@ -115,6 +115,12 @@ def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
 def named_ports() -> frozenset[int]:
     """The ports of `--port`."""
     return frozenset(in_context("port", (DEFAULT_PORT,)))
+
+
+def named_keylog() -> str | None:
+    """The file of `--keylog`."""
+    path = in_context("keylog", None)
+    return None if path is None else os.fspath(path)
 
 
 def keep_bytes() -> int:

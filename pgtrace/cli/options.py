@@ -286,7 +286,7 @@ def importing(command: F) -> F:
         callback=_keep_in_context,
         help="Of a pcap or a stream: how much of it may be kept on disk while it is looked at.",
     )
-    return port(keep(command))
+    return port(keylog(keep(command)))
 
 
 def port(command: F) -> F:
@@ -301,6 +301,18 @@ def port(command: F) -> F:
         expose_value=False,
         callback=_keep_in_context,
         help="In a pcap: a server's port, for connections whose beginning is not in it. May be repeated.",
+    )(command)
+
+
+def keylog(command: F) -> F:
+    """Secrets of the TLS sessions in packets."""
+    return click.option(
+        "--keylog",
+        type=FILE,
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep_in_context,
+        help="In a pcap: decrypt TLS with the secrets in FILE, as SSLKEYLOGFILE has them.",
     )(command)
 
 

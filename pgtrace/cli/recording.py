@@ -40,7 +40,7 @@ def upstream_for(
     if not quiet:
         output.tell("pgtrace: starting PostgreSQL")
     with EmbeddedServer() as server:
-        yield server.upstream, server.environment() | {"DATABASE_URL": server.url()}
+        yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 
 
 def place(text: str | None, upstream: Upstream, default: str, *, allow_others: bool) -> Listen | None:

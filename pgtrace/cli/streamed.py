@@ -19,7 +19,7 @@ import click
 
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli import output
-from pgtrace.cli.imports import keep_bytes, named_ports, temporary_directory
+from pgtrace.cli.imports import keep_bytes, named_keylog, named_ports, temporary_directory
 from pgtrace.errors import UsageError
 
 _TERMINAL: Final = "/dev/tty"
@@ -52,6 +52,8 @@ def imported_stdin() -> Iterator[Streamed]:
         command = [sys.executable, "-m", "pgtrace", "import", STDIN, "-o", path, "-q", "--keep", str(keep_bytes())]
         for port in sorted(named_ports()):
             command += ["--port", str(port)]
+        if (keylog := named_keylog()) is not None:
+            command += ["--keylog", keylog]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
         try:
             _wait_for(process, path)

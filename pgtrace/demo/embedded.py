@@ -30,7 +30,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
-from pgtrace.address import Host, Upstream
 from pgtrace.demo.ways import EmbeddedError, Way, choose_way, clean_environment, give, last_line
 from pgtrace.errors import MissingExtra
 from pgtrace.temporary import PrivateDirectory
@@ -83,11 +82,6 @@ class EmbeddedServer:
     def binaries(self) -> Path:
         """The directory of the server's programs."""
         return self._binaries if self._binaries is not None else find_binaries()
-
-    @property
-    def upstream(self) -> Upstream:
-        """Where it is, for a recorder. It has no TLS, so no certificate of the user's is of any use to it."""
-        return Upstream((Host(self.host, self.port),), sslmode="disable")
 
     def environment(self, host: str | None = None, port: int | None = None) -> dict[str, str]:
         """What libpq and most drivers read, to reach this server, or `host` and `port` before it."""

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtrace.address import Listen
+from pgtrace.address import Listen, parse_upstream
 from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
@@ -72,7 +72,7 @@ def open_scene(
         on_progress("starting PostgreSQL")
         with EmbeddedServer() as server:
             prepare(server)
-            upstream = server.upstream
+            upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
             with Recorder(
                 listen,
                 upstream,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pgtrace import conninfo, environment
-from pgtrace.address import Upstream
+from pgtrace.address import Upstream, parse_upstream
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.trace import Trace
@@ -220,7 +220,8 @@ class Suite:
             raise UsageError(
                 "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away one: pip install 'pgtrace[demo]'"
             ) from None
-        return self.server.upstream, str(self.server.url())
+        url = str(self.server.url())
+        return parse_upstream(url, os.environ), url
 
     @contextmanager
     def _environment(self) -> Iterator[None]:

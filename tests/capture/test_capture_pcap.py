@@ -439,7 +439,7 @@ def test_a_loss_within_what_is_encrypted_shows_nothing_of_it() -> None:
         (startup.StartupMessage(3 << 16 | 9999, (("_pq_.test_protocol_negotiation", "1"), ("user", "a"))).wire(), True),
         (b"GET / HT", False),
         (b"GET", False),
-        (b"\x16\x03\x01\x02\0\x01\0\x01", False),
+        (b"\x16\x03\x01\x02\0\x01\0\x01", None),  # a ClientHello: whether it asks for PostgreSQL is said further on
         (OFFER, False),
         (struct.pack(">IHHIH", 26, 3, 12, 1, 9) + b"consumer-1", False),  # Kafka asks for metadata
         (struct.pack(">II", 9, 3 << 16) + b"\0", False),

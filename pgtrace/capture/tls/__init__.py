@@ -1,0 +1,7 @@
+"""TLS in packets, looked into where the session's secrets are known.
+
+hello.py       ClientHello and ServerHello: version, cipher suite, ALPN
+keylog.py      the secrets, from a key log file or a pcapng
+ciphers.py     secrets -> keys -> plain records
+decrypting.py  a connection's two directions: encrypted bytes in, plain bytes out
+"""
