@@ -365,7 +365,7 @@ def _unknown(key: str, before: str, where: str) -> AddressError:
         return AddressError("", f"unknown parameter {where}{behind}; percent-encode what a value has of &, = and blanks, or quote it")
     near = difflib.get_close_matches(key.lower(), PARAMETERS, 1)
     return AddressError(
-        "", f"unknown parameter {key} {where}" + (f"; did you mean {near[0]}?" if near else ": libpq has none of this name")
+        "", f"unknown parameter {key} {where}" + (f"; did you mean {near[0]}?" if near else ": libpq has none of this name, leave it out")
     )
 
 

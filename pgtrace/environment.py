@@ -91,6 +91,18 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
     return parse_upstream(None, environ, wanted)
 
 
+def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
+    """A line that says why the way to an upstream that was asked for is encrypted, where a program's address says it and nothing else does."""
+    if asked is None or "sslmode" in asked.settings or upstream.sslmode in ("disable", "allow", "prefer"):
+        return []
+    saying = [name for name in names if (found := program_address(environ.get(name, ""), name)) is not None and "sslmode" in found.settings]
+    return (
+        [f"{saying[0]} says sslmode={upstream.sslmode}, which holds for --upstream too; sslmode=disable in --upstream says otherwise"]
+        if saying
+        else []
+    )
+
+
 def program_address(text: str, name: str = "") -> Address | None:
     """What a program's variable says where it holds an address of PostgreSQL, as a URL or in keywords; None where it does not. Raises AddressError."""
     url, keyword = _URL.fullmatch(text.strip()), _KEYWORD.match(text)

@@ -54,7 +54,7 @@ def named_identity(upstream: Upstream) -> str:
     """What somebody named that proves to the server who pgtrace is, in words; empty where there is nothing."""
     if upstream.unix is not None:
         return "a Unix socket"
-    return f"the client certificate {upstream.sslcert}" if _presents_certificate(upstream) and not upstream.sslcert_is_from_home else ""
+    return f"the client certificate {upstream.sslcert}" if upstream.presents_certificate and not upstream.sslcert_is_from_home else ""
 
 
 def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
@@ -74,7 +74,7 @@ def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
         )
     if identity:
         return Served.OWN
-    return Served.OWN_GET_CERTIFICATE if _presents_certificate(upstream) else Served.ALL
+    return Served.OWN_GET_CERTIFICATE if upstream.presents_certificate else Served.ALL
 
 
 def about(served: Served, upstream: Upstream) -> str:
@@ -88,11 +88,6 @@ def about(served: Served, upstream: Upstream) -> str:
         whom = "only for connections of your own user" if KERNEL_TELLS else "for no connection to this port"
         return f"{upstream.sslcert} is used {whom}: nobody named it. sslcert= in --upstream names it, --allow-others uses it for everybody"
     return ""
-
-
-def _presents_certificate(upstream: Upstream) -> bool:
-    """Whether the server can get to see a client certificate: one over a Unix socket cannot, it is never encrypted."""
-    return upstream.sslcert is not None and upstream.sslmode != "disable" and any(host.unix is None for host in upstream.hosts)
 
 
 def check_loop(listen: Listen, upstream: Upstream) -> None:

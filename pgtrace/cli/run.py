@@ -96,6 +96,8 @@ def command(
             ) as recorder,
         ):
             about = [*recording.about_others(recorder), *recording.about_files(recorder), *recording.about_channel_binding(recorder)]
+            if not isinstance(upstream, str):
+                about += environment.about_upstream(upstream, target, os.environ, names)
             for line in [] if quiet else about:
                 output.tell(f"pgtrace: {line}")
             tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")

@@ -205,9 +205,9 @@ def test_what_cannot_be_put_in_force_is_refused_by_name(place: Place, settings: 
         pass
 
 
-def run(environment: dict[str, str], *asked: str, program: str) -> subprocess.CompletedProcess[str]:
+def run(environment: dict[str, str], *asked: str, program: str, quiet: bool = True) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PG") and name != "DATABASE_URL"}
-    command = [sys.executable, "-m", "pgtrace", "run", "-q", *asked, "--", sys.executable, "-c", program]
+    command = [sys.executable, "-m", "pgtrace", "run", *(["-q"] if quiet else []), *asked, "--", sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, env=clean | environment, check=False, timeout=60)
 
 
@@ -234,6 +234,17 @@ def test_run_puts_what_it_takes_out_of_a_programs_url_in_force(place: Place, ask
             version, _, left = found.stdout.strip().partition(" ")
             assert version == "TLSv1.3"
             assert left.partition("?")[2] == "require_auth=scram-sha-256"
+
+
+def test_run_says_why_the_way_to_an_upstream_is_encrypted(place: Place) -> None:
+    variables = {"DATABASE_URL": "postgresql://elsewhere/?sslmode=require"}
+    found = run(variables, "--upstream", f"localhost:{place.server.port}", program="pass", quiet=False)
+    assert (
+        "pgtrace: DATABASE_URL says sslmode=require, which holds for --upstream too; sslmode=disable in --upstream says otherwise\n"
+        in found.stderr
+    )
+    found = run(variables, "--upstream", f"postgresql://localhost:{place.server.port}/?sslmode=disable", program="pass", quiet=False)
+    assert "holds for --upstream" not in found.stderr
 
 
 def test_requirepeer_of_a_program_is_checked_by_pgtrace(place: Place) -> None:
