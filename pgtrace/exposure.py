@@ -1,7 +1,8 @@
-"""What must not be: a listener that lends this user's identity to others, and one that is its own upstream.
+"""Which listener lends this user's identity to others, and which one is its own upstream.
 
-To the server every connection comes from pgtrace: from its host, and wherever the upstream leg can prove who pgtrace is, from its user. Whoever reaches the
-listener is then taken for that user. What an upstream leg can prove:
+To the server every connection comes from pgtrace: from its host, and wherever the upstream leg can
+prove who pgtrace is, from its user. Whoever reaches the listener is then taken for that user. What
+an upstream leg can prove:
 
 | source | where |
 |---|---|
@@ -10,17 +11,24 @@ listener is then taken for that user. What an upstream leg can prove:
 | a client certificate nobody named | `~/.postgresql/postgresql.crt`, where it exists, in the same cases; libpq presents it whenever the server asks |
 | the host | always: `trust` and address rules; a matter for other machines only, users of this one come from this address anyway |
 
-GSS is none: pgtrace answers GSSENCRequest itself and has no GSS on the upstream leg; a GSS or SSPI login passes through from the driver, with the driver's own
-credentials. `ident` is not covered: a server that asks this machine's ident daemon trusts every user of it that can bind a port, pgtrace or not.
+GSS is not among them: pgtrace answers GSSENCRequest itself and has no GSS on the upstream leg; a
+GSS or SSPI login passes through from the driver, with the driver's own credentials. Nor is `ident`
+over TCP, which nobody here can see: a server that asks an ident daemon on this machine hears
+pgtrace's user for each connection. Before such a server listen on a socket (docs/connections.md
+says so).
 
 So three things can go for a listener, and exposure() says which:
 
-- ALL are served. Nothing is lent to users of this machine, or the listener is a socket in a directory, whose mode (0600) keeps others out, or `--allow-others`.
-- OWN connections are served, others refused, where an identity was named: it would be lent. That needs the kernel to say whose a connection is
-  (proxy/admission.py): Linux does, for loopback ports and for abstract sockets, which have no mode. Elsewhere such a listener is refused.
-- OWN connections get the certificate, others are served without it (OWN_GET_CERTIFICATE), where nobody named it. A file that happens to lie in the home
-  directory must not close a port that was meant for everybody here, and nobody can know before the upstream is asked whether its server wants the
-  certificate at all. Where the kernel does not say whose a connection is, the certificate is used for none.
+- ALL are served. Nothing is lent to users of this machine, or the listener is a socket in a
+  directory, whose mode (0600) keeps others out, or `--allow-others`.
+- OWN connections are served, others refused, where an identity was named: it would be lent. That
+  needs the kernel to say whose a connection is (proxy/admission.py): Linux does, for loopback ports
+  and for abstract sockets, which have no mode. Elsewhere such a listener is refused.
+- OWN connections get the certificate, others are served without it (OWN_GET_CERTIFICATE), where
+  nobody named it. A file that happens to lie in the home directory must not close a port that was
+  meant for everybody here, and nobody can know before the upstream is asked whether its server
+  wants the certificate at all. Where the kernel does not say whose a connection is, the certificate
+  is used for none.
 
 A listener beyond loopback always needs `--allow-others`. check_loop() resolves names.
 """

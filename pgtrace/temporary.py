@@ -1,14 +1,20 @@
 """Temporary directories that only this user can enter, and the end of those whose owner died.
 
-Each is `pgtrace-...` in the system's temporary directory, 0700, and is removed by whoever made it. A process that is killed cannot do that. So each has a
-file `.owner` on which its owner holds a lock (flock(2)) for as long as it lives; the kernel lets go of it in every end of a process, and hands it on to a child
-that inherits the descriptor. sweep(), once in each process that starts a recorder or makes such a directory, removes those of this user whose lock is free.
+Each is `pgtrace-...` in the system's temporary directory, 0700, and is removed by whoever made it.
+A process that is killed cannot do that. So each has a file `.owner` on which its owner holds a lock
+(flock(2)) for as long as it lives; the kernel lets go of it in every end of a process, and hands it
+on to a child that inherits the descriptor. sweep(), once in each process that starts a recorder or
+makes such a directory, removes those of this user whose lock is free.
 
-- A directory without `.owner` is left alone: somebody else's, an older version's, or one that was meant to stay (keep()).
-- The file gets its name when it is locked already: nobody finds an owner that does not hold its lock yet.
-- The temporary directory may be anybody's to write to. Only real directories of this user count, `.owner` is opened without following links.
+- A directory without `.owner` is left alone: somebody else's, an older version's, or one that was
+  meant to stay (keep()).
+- The file gets its name when it is locked already: nobody finds an owner that does not hold its
+  lock yet.
+- The temporary directory may be anybody's to write to. Only real directories of this user count,
+  `.owner` is opened without following links.
 
-No pid is compared: one may be used again, and says nothing across containers that share a directory. On Windows there is no such lock, and nothing is swept.
+No pid is compared: one may be used again, and says nothing across containers that share a
+directory. On Windows there is no such lock, and nothing is swept.
 """
 
 from __future__ import annotations

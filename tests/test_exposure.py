@@ -1,4 +1,4 @@
-"""Which listener lends an identity, source by source: where the client certificate comes from, what sslmode says, what stands among the hosts."""
+"""Which listener lends an identity, source by source: where the client certificate comes from, what sslmode says, which hosts there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgtrace.recorder import Recorder
 OVER_TCP = ("host", "hosts", "a socket later")
 """Upstreams at which a certificate can be presented at all."""
 PRIVATE, PORT, ABSTRACT, BEYOND = "/run/pgtrace", ":0", "@pgtrace", "*:0"
-linux = pytest.mark.skipif(sys.platform != "linux", reason="who may connect is told by Linux alone, and abstract sockets are Linux'")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is, and abstract sockets are Linux'")
 
 
 class Home:

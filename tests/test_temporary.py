@@ -106,7 +106,7 @@ def test_what_is_to_stay_stays() -> None:
     "kind", ["without an owner", "a link", "a file", "an owner that is a link", "an owner that is a socket", "another name"]
 )
 def test_what_is_not_ours_is_left_alone(here: Path, tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
-    """Whatever stands in a directory that everybody may write to."""
+    """Whatever others put into a directory that everybody may write to."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / OWNER).write_text("")
     path = here / ("other-x" if kind == "another name" else "pgtrace-x")

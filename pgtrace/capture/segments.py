@@ -65,7 +65,7 @@ _NAME: Final = re.compile(r"(\d{6,9})\.pgtrace", re.ASCII)
 def segment_files(directory: Path) -> list[tuple[int, Path]]:
     """The segments in a directory, by number, oldest first. Raises the OSError of a directory that cannot be listed.
 
-    Files named as the recorder names them, each number once: `0000001.pgtrace` is none, nor is a pipe, on which a reader would wait.
+    Files named as the recorder names them, each number once: not `0000001.pgtrace`, and no pipe, on which a reader would wait.
     """
     with os.scandir(directory) as entries:
         named = [(number_of(entry.name), directory / entry.name) for entry in entries if entry.is_file()]
@@ -78,7 +78,7 @@ def name_of(number: int) -> str:
 
 
 def number_of(name: str) -> int:
-    """The segment that a file is, 0 where it is none."""
+    """The number of the segment that has this file name, 0 for any other name."""
     match = _NAME.fullmatch(name)
     number = int(match[1]) if match is not None else 0
     return number if name == name_of(number) else 0

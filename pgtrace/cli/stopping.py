@@ -1,8 +1,10 @@
-"""The signals that end a command without a screen: SIGTERM as a service is stopped, Ctrl-C as a person does it.
+"""The signals that end a command without a screen: SIGTERM as a service is stopped, Ctrl-C as a
+person does it.
 
-The first one sets an event, and the command ends in order. Its output may lead to a pipe that is full because nobody reads it: a write that waits for that
-would keep the command for ever, so one that has taken WAIT_S since the signal leads nowhere from then on. (The handler of an alarm changes the descriptor under
-it; the interrupted write is tried again, and is done.)
+The first one sets an event, and the command ends in order. Its output may lead to a pipe that is
+full because nobody reads it: a write that waits for that would keep the command for ever, so one
+that has taken WAIT_S since the signal leads nowhere from then on. (The handler of an alarm changes
+the descriptor under it; the interrupted write is tried again, and is done.)
 """
 
 from __future__ import annotations

@@ -1,19 +1,25 @@
-"""Whose a driver's connection is, and what follows from that, decided before anything is done for it.
+"""Whose a driver's connection is, and what follows from that, decided before anything is done for
+it.
 
-exposure.py says whom a listener serves; where that is not everybody, the kernel is asked about each connection, once, when it is accepted:
+exposure.py says whom a listener serves; where that is not everybody, the kernel is asked about each
+connection, once, when it is accepted:
 
 - An abstract Unix socket: SO_PEERCRED, the peer's user when it connected.
-- TCP: the other end is a socket of this host, which the kernel finds by the two addresses turned round (sockets.py), and whose user it knows. The
-  answer counts only if a process holds that socket and both ends are connected: the other one in the answer, our own one after it. While our own end
-  is connected the two addresses can belong to no other pair, so nobody can be taken for somebody who uses the same port next.
-- Everything else is somebody else's: another host's connection, another network namespace's, one whose addresses were translated on the way, one that
-  was closed before it was looked at, one the kernel does not answer for. So it fails closed.
+- TCP: the other end is a socket of this host, which the kernel finds by the two addresses turned
+  round (sockets.py), and whose user it knows. The answer counts only if a process holds that socket
+  and both ends are connected: the other one in the answer, our own one after it. While our own end
+  is connected the two addresses can belong to no other pair, so nobody can be taken for somebody
+  who uses the same port next.
+- Everything else is somebody else's: another host's connection, another network namespace's, one
+  whose addresses were translated on the way, one that was closed before it was looked at, one the
+  kernel does not answer for. So it fails closed.
 
-In a user namespace the users it does not have all appear as the overflow uid (user_namespaces(7)). Where pgtrace itself runs as that uid, its own
-connections cannot be told from theirs, and none counts as its own.
+In a user namespace the users it does not have all appear as the overflow uid (user_namespaces(7)).
+Where pgtrace itself runs as that uid, its own connections cannot be told from theirs, and none
+counts as its own.
 
-A listener that serves its own user alone is tried before it is opened, with a connection of ours: a system that gives no answer is found out then, not
-when a driver is refused. One look takes 8 us.
+A listener that serves its own user alone is tried before it is opened, with a connection of ours: a
+system that gives no answer is found out then, not when a driver is refused. One look takes 8 us.
 """
 
 from __future__ import annotations

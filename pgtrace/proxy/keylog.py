@@ -1,8 +1,11 @@
-"""The keys of TLS sessions in a file, as browsers, curl and libpq write them: Wireshark can then read what tcpdump sees.
+"""The keys of TLS sessions in a file, as browsers, curl and libpq write them: Wireshark can then
+read what tcpdump sees.
 
-Whoever reads the file can read every login that was recorded on the way. So it is made 0600, whatever the umask says. One that is there already and
-belongs to another user, or that others can read or write, is refused: OpenSSL would go on writing to it. A device has nothing to hide (/dev/null), a
-pipe is held to the same rules. The file that was looked at is the one that is written to, whatever takes its name in between.
+Whoever reads the file can read every login that was recorded on the way. So it is made 0600,
+whatever the umask says. One that is there already and belongs to another user, or that others can
+read or write, is refused: OpenSSL would go on writing to it. A device has nothing to hide
+(/dev/null), a pipe is held to the same rules. The file that was looked at is the one that is
+written to, whatever takes its name in between.
 """
 
 from __future__ import annotations

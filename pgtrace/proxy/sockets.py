@@ -1,11 +1,15 @@
 """What the kernel says of a TCP socket of this host: netlink, sock_diag(7), Linux alone.
 
-One question, one answer, about the one socket between two addresses; nothing is listed. The kernel answers within the call that asks (7 us measured), so nobody
-waits for it. (/proc/net/tcp says the same, for all sockets of the host in one text: looking up 300 connections in it took 70 ms of CPU, asking takes 7.)
+One question, one answer, about the one socket between two addresses; nothing is listed. The kernel
+answers within the call that asks (7 us measured), so nobody waits for it. (/proc/net/tcp says the
+same, for all sockets of the host in one text: looking up 300 connections in it took 70 ms of CPU,
+asking takes 7.)
 
 - The socket has to be in this network namespace. One in another is not found.
-- `uid` is the one the socket was made with, in terms of this user namespace; a user without a number here appears as the overflow uid.
-- `inode` is 0 for a socket that no process holds any more. Linux before 6.16 says uid 0 for one of those.
+- `uid` is the one the socket was made with, in terms of this user namespace; a user without a
+  number here appears as the overflow uid.
+- `inode` is 0 for a socket that no process holds any more. Linux before 6.16 says uid 0 for one of
+  those.
 - Where only a listener has the port, the kernel answers with that: its ports tell.
 """
 

@@ -21,7 +21,7 @@ import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="small pipes, and what a process does about signals, are told by Linux")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has small pipes, and says which signals a process catches")
 
 PIPE_BYTES = 4096
 """The smallest pipe there is."""

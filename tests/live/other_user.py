@@ -13,7 +13,8 @@ import pytest
 
 NOBODY = 65534
 needs_two_users = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="another user's process can be started by root, and Linux tells whose it is"
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="only root can start another user's process, and only Linux says whose a connection is",
 )
 
 

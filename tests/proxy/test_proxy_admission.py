@@ -191,7 +191,7 @@ def test_who_is_refused_never_reaches_the_server(tmp_path: Path, first: str, opt
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network")
 def test_a_socket_of_another_network_is_not_found() -> None:
-    """As a container has one: the same addresses there are none here."""
+    """As a container has one: the same addresses there belong to no socket here."""
     program = """
 import socket, subprocess, sys
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

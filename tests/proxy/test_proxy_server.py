@@ -89,7 +89,7 @@ def test_a_socket_that_took_our_place_is_left_alone(directory):
     assert path.read_text() == "another's"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who may connect is told by Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
 @pytest.mark.parametrize("listen", [Listen(("127.0.0.1",), 0), Listen(("::1",), 0), Listen((), 6433, "@pgtrace-test-own")])
 @pytest.mark.parametrize("dial_first", [False, True])
 def test_a_port_before_a_unix_socket_serves_its_own_user(tmp_path, listen, dial_first):
@@ -104,7 +104,7 @@ def test_a_port_before_a_unix_socket_serves_its_own_user(tmp_path, listen, dial_
         log_in(driver)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who may connect is told by Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a connection is")
 def test_a_system_that_does_not_tell_whose_a_connection_is_gets_no_port(monkeypatch):
     """As one without sock_diag, or with a user that cannot be told from others."""
     monkeypatch.setattr(admission.Owners, "is_ours", lambda *_: False)
