@@ -19,7 +19,7 @@ from pgtrace.capture.jsonl.cutting import Cutter, first_line
 from pgtrace.capture.jsonl.joining import JsonLines
 from pgtrace.capture.jsonl.spelling import read, spell
 from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import NEITHER, Close, Data, Elided, Fact, Gap, Made, Opaque, Open, Record, Resume, Rewrite
+from pgtrace.capture.record import NEITHER, Close, Data, Elided, Ended, Fact, Gap, Made, Opaque, Open, Pause, Record, Resume, Rewrite
 from pgtrace.capture.versions import VERSION, Header
 from pgtrace.errors import CaptureError
 from pgtrace.protocol import backend, frontend, registry, startup
@@ -119,7 +119,7 @@ def sessions(draw: st.DrawFn) -> list[Record]:
         number, side = key = draw(st.sampled_from([key for key, data in streams.items() if data]))
         size = draw(st.integers(1, len(streams[key])))
         data, streams[key] = streams[key][:size], streams[key][size:]
-        kind = draw(st.sampled_from(["data"] * 12 + ["made", "rewrite", "opaque", "elided", "gap", "resume", "close"]))
+        kind = draw(st.sampled_from(["data"] * 12 + ["made", "rewrite", "opaque", "elided", "gap", "resume", "ended", "pause", "close"]))
         if kind == "data":
             found.append(Data(time_ns, number, side, places[key], data))
         elif kind == "made" and side == BACKEND:
@@ -135,6 +135,11 @@ def sessions(draw: st.DrawFn) -> list[Record]:
                 Resume(time_ns, number, STARTUP, (places[number, 0], places[number, 1]), READY),
                 Data(time_ns, number, side, places[key], data),
             ]
+        elif kind == "ended":
+            found += [Data(time_ns, number, side, places[key], data), Ended(time_ns, number, draw(st.sampled_from([side, NEITHER])), "FIN")]
+        elif kind == "pause":
+            pause = Pause(time_ns, draw(st.sampled_from([0, number])), draw(st.sampled_from([side, NEITHER])), draw(st.booleans()), "disk")
+            found += [Data(time_ns, number, side, places[key], data), pause]
         elif kind == "close":
             found += [Data(time_ns, number, side, places[key], data), Close(time_ns, number, side, "RST")]
         else:
