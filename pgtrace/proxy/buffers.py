@@ -35,6 +35,8 @@ _NOTSENT_LOWAT: Final = 25 if _LINUX else 0x201
 _SIOCOUTQ: Final = 0x5411
 _RTT: Final = struct.Struct("=68xI").unpack_from
 """Where struct tcp_info of Linux has the round trip time, in us."""
+_TCP_CLOSE: Final = 7
+"""The state of Linux for a connection that is no more: while one side has not ended its direction, by a reset alone."""
 _LINGER_OFF: Final = struct.pack("ii", 1, 0)
 """Close with a reset."""
 _READ_BYTES: Final = 256 * 1024
@@ -63,6 +65,16 @@ def prepare(sock: Any) -> None:
 def undelivered_bytes(sock: Any) -> int:
     """Bytes written that the peer's kernel has not acknowledged; 0 where the system does not say."""
     return _queued(sock, _SIOCOUTQ) if _LINUX else 0
+
+
+def is_reset(sock: Any, *, is_tls: bool) -> bool:
+    """Whether the peer has reset a socket whose end was read before. The error is taken off it, but not with TLS, which has to find it to close at once."""
+    try:
+        if not is_tls:
+            return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return _LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:
+        return False
 
 
 def unread_bytes(sock: Any) -> int:

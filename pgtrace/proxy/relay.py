@@ -25,7 +25,6 @@ Nothing is ever injected here, and a session's failure ends that session alone.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from time import monotonic_ns
@@ -257,6 +256,8 @@ class Leg(Track, asyncio.Protocol):
 
     def discard(self, data: bytes) -> None:
         """The peer is gone: what still comes is answered as a closed socket answers it, with a reset."""
+        if self.side == BACKEND and (FRONTEND, False) in self.session.ends:
+            self.session.end(FRONTEND, RST)  # as the driver's kernel says it where the socket is still ours: it reached nobody
         if self.transport is not None and self.peer.lost:
             self.reset()
 
@@ -324,11 +325,9 @@ class Leg(Track, asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         if waiting or sock is None:
             return waiting  # TLS forgets its socket a moment before it says that the connection is lost
-        try:
-            is_reset = self.eof and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        except OSError:
-            return 0
-        if is_reset:  # nobody reads here any more, so nobody else would hear of it
+        if self.eof and buffers.is_reset(
+            sock, is_tls=is_tls(self.transport)
+        ):  # nobody reads here any more, so nobody else would hear of it
             self.note_loss(ConnectionResetError())
             return 0
         return buffers.undelivered_bytes(sock)

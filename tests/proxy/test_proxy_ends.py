@@ -178,6 +178,32 @@ def test_a_driver_that_says_it_in_tls() -> None:
         assert passed(wait_for_end(recorder)) == ["F", "F close_notify", "B", "B close_notify", "closed F FIN"]
 
 
+@pytest.mark.parametrize("says_so", [True, False], ids=["close_notify", "silent"])
+def test_a_driver_that_has_gone_in_tls(says_so: bool) -> None:
+    """With its goodbye, or killed: what comes later reaches nobody, and nothing waits for a dead driver."""
+    turns = Turns(lambda connection: connection.sendall(ANSWER))
+    with Scripted(turns.serve) as server, recording(server.upstream, tls=DriverTls("end")) as recorder, connect(recorder) as driver:
+        driver.sendall(SSL_REQUEST)
+        assert driver.recv(1) == b"S"
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        tls = Tls(driver, context)
+        tls.handshake(STARTUP)
+        assert tls.receive(len(READY)) == READY
+        tls.send(QUERY, ends=says_so)
+        assert turns.asked.wait(20)
+        driver.close()
+        wait_until(recorder, Ended)
+        began = time.monotonic()
+        turns.go.set()
+        said = passed(wait_for_end(recorder))
+        assert time.monotonic() - began < 2
+        assert said[0] == "F"
+        assert said[1] == ("F close_notify" if says_so else "F FIN")
+        assert "F RST" in said
+        assert said[-1] == "closed F FIN"
+
+
 @pytest.mark.parametrize("goes", ["close", "reset"])
 def test_times_behind_a_delay(goes: str) -> None:
     """The driver's end has the time at which it is read, the server's that at which the driver gets it."""
