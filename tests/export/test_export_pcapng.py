@@ -380,3 +380,9 @@ def test_fin_and_rst_stand_where_the_directions_ended(tmp_path: Path) -> None:
     assert b"closed by the server (FIN)" in data
     assert b"closed by pgtrace (FIN)" in data
     assert untimed(imported(data, tmp_path / "back")["totals"]) == untimed(counted(path)["totals"])
+    back, trace = read(tmp_path / "back"), read(path)
+    for number in (0, 1):  # of the others not every end was seen, or one was pgtrace's
+        assert back.connections[number].end == trace.connections[number].end
+        assert back.connections[number].ends == trace.connections[number].ends
+    back.close()
+    trace.close()

@@ -101,7 +101,7 @@ def seen_by_both(server: EmbeddedServer, tmp_path: Path, work: Any) -> list[tupl
     with Import(str(pcap), str(imported)) as importing:
         while importing.step():
             pass
-    return [read(capture)]
+    return [read(capture), read(imported)]
 
 
 def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path: Path) -> None:
@@ -131,6 +131,12 @@ def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path
         (statement,) = [one for one in stats.as_dict(trace)["statements"] if "pg_sleep" in one["sql"]]
         assert 1.0 * SECOND <= statement["wait_ns"]["max"] <= 1.1 * SECOND
         assert (statement["executions"], statement["rows"]) == (1, 1)
+    (recorded, one), (packets, other) = seen
+    for moment in ("ends", "closed"):
+        mine, its = (about["ends"][0]["time_ns"] if moment == "ends" else about["closed_ns"] for about in (one, other))
+        shift = packets.start_ns - recorded.start_ns
+        assert abs(mine - (its + shift)) < CLOSE_TO, moment
+    assert one["round_trips"] == other["round_trips"] == 2
 
 
 def test_a_driver_that_half_closes_and_reads_on(server: EmbeddedServer, tmp_path: Path) -> None:
