@@ -3,10 +3,11 @@
 LISTEN     `:6433` and `6433` are loopback only (127.0.0.1 and ::1), `*:6433` every interface, `host:port`, `[::1]:6433`, port 0 = pick one;
            `unix:/dir` and `/dir` make the socket `/dir/.s.PGSQL.6433`, libpq's naming, `/dir:port` another port; `unix:@name` and `@name` the same in
            Linux' abstract namespace.
-UPSTREAM   `db`, `db:5432`, `[::1]:5432`, a directory of sockets, `unix:/dir`, `@name`, or several of these with commas; `postgresql://...` as libpq reads it.
-           User, password and database of a URI are not ours: the driver authenticates end to end. Without an UPSTREAM the environment is read as
-           libpq reads it (conninfo.py), and localhost:5432 where nothing is said.
-TLS        sslmode, sslrootcert, sslcert, sslkey and sslnegotiation come from the URI, the service, the environment, in this order.
+UPSTREAM   `db`, `db:5432`, `[::1]:5432`, a directory of sockets, `unix:/dir`, `@name`, or several of these with commas;
+           `postgresql://...` or `host=...` as libpq reads it. User, password and database of an address are not ours: the driver authenticates end to
+           end. Without an UPSTREAM the environment is read as libpq reads it (services.py), and localhost:5432 where nothing is said.
+TLS        sslmode, sslrootcert and all else that protects the connection (`leg` in parameters.py) come from the URI, the service, the environment, in
+           this order. What cannot be put in force is refused by name.
 
 Hosts are tried in the order in which they are named, and of each all addresses of its name, until one takes the connection. Which of them is primary or
 standby (target_session_attrs) only the driver can find out, after it has authenticated; its own check goes on working on the one it was given.
@@ -25,10 +26,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from pgtrace import conninfo
-from pgtrace.conninfo import Address, Settings, several
+from pgtrace import conninfo, services
+from pgtrace.conninfo import Address
 from pgtrace.errors import AddressError
 from pgtrace.parameters import SSL_MODES, TLS_WORDS
+from pgtrace.services import Settings, several
 
 DEFAULT_LISTEN_PORT: Final = 6433
 DEFAULT_PORT: Final = 5432
@@ -200,9 +202,9 @@ def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wante
         )
     address = address.saying({**wanted, **address.everything})
     if address.hosts is None:
-        return _upstream(conninfo.settings(address, environ), environ)
+        return _upstream(services.settings(address, environ), environ)
     # Named outright: of the environment only how to encrypt counts.
-    settings = conninfo.settings(address, {name: value for name, value in environ.items() if name != "PGSERVICE"})
+    settings = services.settings(address, {name: value for name, value in environ.items() if name != "PGSERVICE"})
     for key in ("host", "hostaddr", "port"):
         settings.pop(key, None)
     hosts, ports = [], []
@@ -239,7 +241,7 @@ def _upstream(settings: Settings, environ: Mapping[str, str]) -> Upstream:
     lowest, highest = (_one_of(settings, key, TLS_VERSIONS, default) for key, default in TLS_BOUNDS)
     if highest and TLS_VERSIONS.index(lowest) > TLS_VERSIONS.index(highest):
         raise AddressError("", f"{settings.name('ssl_min_protocol_version')} is above {settings.name('ssl_max_protocol_version')}")
-    home = os.path.join(conninfo.home(environ), ".postgresql")
+    home = os.path.join(services.home(environ), ".postgresql")
     root = settings.get("sslrootcert") or _existing(os.path.join(home, "root.crt"))
     crl, crl_directory = settings.get("sslcrl") or None, settings.get("sslcrldir") or None
     if not crl and not crl_directory and root not in (None, "system"):

@@ -1,4 +1,4 @@
-"""Where libpq would connect: what an address, a connection service and the environment say, by libpq's rules.
+"""Addresses as they are typed, read and written: libpq's URLs and keywords, and what others make of them.
 
 An address is typed in one of these forms, and read() is the one place that sees it as it was typed:
 
@@ -9,38 +9,25 @@ An address is typed in one of these forms, and read() is the one place that sees
 What read() gives has the secrets apart, and no error repeats a value: a name of a parameter, a host that can be one, a place in the text, no more. A text that
 can be taken apart in two ways because a password in it is not percent-encoded is refused: otherwise a piece of the password would be looked up as a host.
 
-A setting is taken from the address, else from the service (`service=` there, else PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are
-lists with commas: hosts are tried in order, host names and addresses stand beside each other, and one port is for all.
+A URL is taken apart as libpq does it, not as RFC 3986 has it: several hosts, percent-encoded socket directories (`%2Frun`), an IPv6 address in brackets, what
+stands after `#` is no fragment. Parameters override what stands before the `?`. A parameter that libpq does not know is refused, as libpq does it. In a
+program's own URL it is for the program's driver, except other drivers' words for TLS, which become sslmode (parameters.py) or are refused.
 
-- A URL is taken apart as libpq does it, not as RFC 3986 has it: several hosts, percent-encoded socket directories (`%2Frun`), an IPv6 address in brackets, what
-  stands after `#` is no fragment. Parameters override what stands before the `?`. A parameter that libpq does not know is refused, as libpq does it. In a
-  program's own URL it is for the program's driver, except other drivers' words for TLS, which become sslmode (parameters.py) or are refused.
-- Service files are PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR. The first section of the name counts, and in it the first
-  line of a key; keys and `=` have no space between them.
-- An empty variable says nothing.
-
-target_session_attrs is the driver's business: whether a server is primary or standby is found out after authentication, which pgtrace takes no part in.
-
-Source: libpq 18, fe-connect.c (conninfo_uri_parse_options, conninfo_parse, parseServiceFile, conninfo_add_defaults, pqConnectOptions2); the tests ask libpq
-itself.
+Source: libpq 18, fe-connect.c (conninfo_uri_parse_options, conninfo_parse); the tests ask libpq itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace.errors import AddressError
-from pgtrace.parameters import LEG, NO_TLS_WORDS, PARAMETERS, PLACE, SECRETS, TLS_WORDS
+from pgtrace.parameters import LEG, NO_TLS_WORDS, PARAMETERS, SECRETS, TLS_WORDS
 
-VARIABLES: Final = {key: one.variable for key, one in PARAMETERS.items() if key in (PLACE | LEG) - {"service"} and one.variable}
-"""Settings that say where a server is and how to get there safely, and their variables."""
 SCHEMES: Final = ("postgresql://", "postgres://")
 DIALECTS: Final = ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb")
 """What may stand before `://` or, with the name of a driver, before `+`."""
@@ -49,7 +36,7 @@ _SCHEME: Final = re.compile(r"(jdbc:)?([a-z][a-z0-9.-]*)(?:\+[a-z0-9_.-]+)?://",
 _USER: Final = re.compile(r"([^@/:]*)(?::([^@/]*))?@")
 _HOST: Final = re.compile(r"(?:\[([^\]]*)\]|(?!\[)([^:/?,]*))(?::([^/?,]*))?(?=[,/?]|\Z)")
 _PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
-_BLANKS: Final = " \t\n\v\f\r"
+BLANKS: Final = " \t\n\v\f\r"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
 _HOSTS: Final = re.compile(
     r"(?:(?:unix:|(?=[/@]))[/@]?[^@=?&;#'\"\\,\s]*|[\w.:%\[\]-]*)(?:,(?:(?:unix:|(?=[/@]))[/@]?[^@=?&;#'\"\\,\s]*|[\w.:%\[\]-]*))*"
@@ -91,30 +78,12 @@ class Address:
         return dataclasses.replace(self, secrets=kept, cut=tuple(key for key in self.secrets if key not in LEG))
 
 
-class Settings(dict[str, str]):
-    """Settings by libpq's names, and for each the name under which it was said: of a parameter, or of a variable."""
-
-    def __init__(self, said: Mapping[str, str] = {}) -> None:
-        super().__init__(said)
-        self._variables: dict[str, str] = {}
-
-    def add(self, key: str, value: str, variable: str) -> None:
-        """What a variable says, where nobody has said it."""
-        if key not in self:
-            self[key] = value
-            self._variables[key] = variable
-
-    def name(self, key: str) -> str:
-        """What a user knows this setting by."""
-        return self._variables.get(key, key)
-
-
 def read(text: str, *, is_programs: bool = False) -> Address:
     """What an address says. Raises AddressError, with no value of the text in it.
 
     `is_programs`: it is a program's own, so what libpq does not know is its driver's.
     """
-    text = text.strip(_BLANKS)
+    text = text.strip(BLANKS)
     scheme = _SCHEME.match(text)
     if scheme is not None:
         found = _of_url(text[scheme.end() :], scheme[2], is_jdbc=scheme[1] is not None, is_programs=is_programs)
@@ -127,59 +96,6 @@ def read(text: str, *, is_programs: bool = False) -> Address:
     return found.saying(found.settings)
 
 
-def settings(address: Address | str | None, environ: Mapping[str, str]) -> Settings:
-    """Everything the address and its service say, and what VARIABLES say besides. Raises AddressError."""
-    if isinstance(address, str):
-        address = read(address)
-    found = Settings(address.everything if address is not None else {})
-    service = found.get("service", environ.get("PGSERVICE", ""))
-    if service:
-        for key, value in service_settings(service, environ).items():
-            found.setdefault(key, value)
-    for key, name in VARIABLES.items():
-        if environ.get(name):
-            found.add(key, environ[name], name)
-    if environ.get("PGREQUIRESSL", "").startswith("1"):
-        found.add("sslmode", "require", "PGREQUIRESSL")
-    if found.get("sslrootcert") == "system":
-        found.setdefault("sslmode", "verify-full")
-    return found
-
-
-def url_settings(url: str, *, is_programs: bool = False) -> dict[str, str]:
-    """What a URL itself says, secrets included. Raises AddressError."""
-    return read(url, is_programs=is_programs).everything
-
-
-def service_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the files say of a connection service, every key of it. Raises AddressError where none names it."""
-    files = [environ.get("PGSERVICEFILE") or os.path.join(home(environ), ".pg_service.conf")]
-    if environ.get("PGSYSCONFDIR"):
-        files.append(os.path.join(environ["PGSYSCONFDIR"], "pg_service.conf"))
-    for file in files:
-        try:
-            with open(file, encoding="utf-8", errors="surrogateescape") as lines:
-                text = lines.read()
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and file != environ.get("PGSERVICEFILE"):
-                continue
-            raise AddressError(service, f"the service file {file} cannot be read: {error.strerror}") from None
-        found = _section(service, file, text)
-        if found is not None:
-            return found
-    raise AddressError(service, f"no service of this name in {' or '.join(files)} (PGSERVICE, or service= in a URL)")
-
-
-def several(text: str) -> list[str]:
-    """The elements of a list with commas; none of an empty text."""
-    return text.split(",") if text else []
-
-
-def home(environ: Mapping[str, str]) -> str:
-    """The home directory."""
-    return environ.get("HOME") or os.path.expanduser("~")
-
-
 def keywords(said: Mapping[str, str]) -> str:
     """Settings in libpq's keyword form."""
     return " ".join(f"{key}={_quoted(value)}" for key, value in said.items())
@@ -189,7 +105,7 @@ def as_url(text: str, address: Address) -> str | None:
     """What was typed as a URL that libpq's drivers take; None for hosts alone, which have no user and no database."""
     if address.hosts is not None:
         return None
-    text = text.strip(_BLANKS)
+    text = text.strip(BLANKS)
     scheme = _SCHEME.match(text)
     return f"postgresql://{text[scheme.end() :]}" if scheme is not None and not scheme[1] else url(address.everything)
 
@@ -249,7 +165,7 @@ def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Addr
         elif is_programs or key in ("ssl", "sslaccept"):
             others[key] = value
         else:
-            raise _unknown(key, before, "in a URL")
+            raise unknown(key, before, "in a URL")
         before = key
     return Address(found, foreign=_foreign(found, others, is_jdbc=is_jdbc))
 
@@ -308,8 +224,8 @@ def _of_keywords(text: str) -> dict[str, str]:
     position, before = 0, ""
     while position < len(text):
         key, equals, rest = text[position:].partition("=")
-        key = key.strip(_BLANKS)
-        if not equals or any(blank in key for blank in _BLANKS):
+        key = key.strip(BLANKS)
+        if not equals or any(blank in key for blank in BLANKS):
             place = f" behind {before}" if before else ""
             raise AddressError(
                 "", f"a keyword and its value are written key=value, a value with blanks in it key='a b'; something else is{place}"
@@ -321,21 +237,21 @@ def _of_keywords(text: str) -> dict[str, str]:
         elif key in PARAMETERS:
             found[key] = value
         else:
-            raise _unknown(key, before, "in an address")
+            raise unknown(key, before, "in an address")
         before = key
     return found
 
 
 def _value(text: str, key: str) -> tuple[str, int]:
     """A value and the length of all it took, with the blanks around it."""
-    at = len(text) - len(text.lstrip(_BLANKS))
+    at = len(text) - len(text.lstrip(BLANKS))
     quoted = text[at : at + 1] == "'"
     at += quoted
     value = ""
     while at < len(text):
         character = text[at]
         at += 1
-        if (character == "'" and quoted) or (character in _BLANKS and not quoted):
+        if (character == "'" and quoted) or (character in BLANKS and not quoted):
             break
         if character == "\\":
             character, at = text[at : at + 1], at + 1
@@ -345,11 +261,11 @@ def _value(text: str, key: str) -> tuple[str, int]:
             place = key if key in PARAMETERS else "a keyword"
             raise AddressError("", f"the value of {place} begins with ' and has no ' at its end")
     rest = text[at:]
-    return value, min(len(text), at + len(rest) - len(rest.lstrip(_BLANKS)))
+    return value, min(len(text), at + len(rest) - len(rest.lstrip(BLANKS)))
 
 
 def _quoted(value: str) -> str:
-    if value and not any(character in value for character in _BLANKS + "'\\"):
+    if value and not any(character in value for character in BLANKS + "'\\"):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -358,43 +274,14 @@ def _of_requiressl(value: str) -> str:
     return "require" if value.startswith("1") else "prefer"
 
 
-def _unknown(key: str, before: str, where: str) -> AddressError:
+def unknown(key: str, before: str, where: str) -> AddressError:
     """The name of a parameter that there is not; not where it may be the rest of a secret that stands before it."""
     if before in SECRETS or not _NAME.fullmatch(key):
         behind = f" behind {before}" if before in PARAMETERS else ""
         return AddressError("", f"unknown parameter {where}{behind}; percent-encode what a value has of &, = and blanks, or quote it")
+    import difflib
+
     near = difflib.get_close_matches(key.lower(), PARAMETERS, 1)
     return AddressError(
         "", f"unknown parameter {key} {where}" + (f"; did you mean {near[0]}?" if near else ": libpq has none of this name, leave it out")
     )
-
-
-# Services.
-
-
-def _section(service: str, file: str, text: str) -> dict[str, str] | None:
-    """The first section of that name, None without one."""
-    found: dict[str, str] | None = None
-    before = ""
-    for number, line in _lines(text):
-        if line.startswith("["):
-            if found is not None:
-                break
-            if line.startswith(f"[{service}]"):
-                found = {}
-        elif found is not None:
-            key, equals, value = line.partition("=")
-            if not equals or key in ("service", "servicefile"):
-                raise AddressError(service, f"line {number} of the service file {file} is no setting")
-            if key not in PARAMETERS:
-                raise AddressError(service, f"{_unknown(key, before, f'in line {number} of the service file {file}').reason}")
-            found.setdefault(key, value)
-            before = key
-    return found
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip(_BLANKS)
-        if line and not line.startswith("#"):
-            yield number, line

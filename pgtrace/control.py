@@ -54,12 +54,12 @@ class Control:
             raise _error(ready)
         return ready
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], wait_s: float = ANSWER_S) -> dict[str, Any]:
         """The answer to a request. Raises RecorderError where the process is gone or does not answer."""
         with self._lock:
             self._requests += 1
             self._send(request | {"id": self._requests})
-            deadline = time.monotonic() + ANSWER_S
+            deadline = time.monotonic() + wait_s
             while True:
                 answer = self._read_line(deadline)
                 if answer.get("id") == self._requests:

@@ -25,12 +25,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from pgtrace.address import TLS_VERSIONS, Host, Upstream, parse_upstream
-from pgtrace.conninfo import DIALECTS, Address, home, keywords, read, service_settings
+from pgtrace.conninfo import DIALECTS, Address, keywords, read
 from pgtrace.errors import AddressError
 from pgtrace.parameters import LEG, PARAMETERS, PLACE, SSL_MODES, TLS_WORDS
+from pgtrace.services import home, service_settings
 
-INSISTING: Final = ("require", "verify-ca", "verify-full")
-"""sslmodes under which a driver refuses a plain connection."""
 PLACE_VARIABLES: Final = tuple(name for key in PLACE if (name := PARAMETERS[key].variable))
 _OTHERS_TLS: Final = frozenset({"ssl", "sslaccept", "requiressl"})
 """Words of other drivers, and an old one of libpq, that become sslmode."""
@@ -72,7 +71,8 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
     """
     addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
     typed: Mapping[str, str] = asked.settings if asked is not None else {}
-    wanted = {} if typed.get("sslmode") in ("disable", "allow", "prefer") else _wanted(addresses, environ)
+    service = {"PGSERVICE": Address({"service": environ["PGSERVICE"]})} if environ.get("PGSERVICE") else {}
+    wanted = {} if typed.get("sslmode") in ("disable", "allow", "prefer") else _wanted(addresses | service, environ)
     if "sslmode" not in typed:
         for name, address in addresses.items():
             if address.foreign:

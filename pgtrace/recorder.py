@@ -35,8 +35,9 @@ from pgtrace.address import (
     parse_upstream,
     socket_path,
 )
+from pgtrace.behind import DROP, WAIT, WORDS
 from pgtrace.certificates import KEY_FILE, DriverTls, issue
-from pgtrace.control import Control
+from pgtrace.control import ANSWER_S, Control
 from pgtrace.durations import duration_ns
 from pgtrace.environment import redirected_url, with_parts
 from pgtrace.errors import AddressError, AnyPath, OutputExists, RecorderError, UsageError
@@ -44,7 +45,10 @@ from pgtrace.exposure import Served, check_loop, exposure, named_identity
 from pgtrace.faults import Rule
 from pgtrace.temporary import PrivateDirectory, sweep
 
-STOP_S: Final = 15.0
+STOP_S: Final = 60.0
+"""How long a recorder may go on writing what it holds; it ends by itself where its disk takes nothing for some seconds."""
+WAITING_S: Final = 90.0
+"""How long an answer may take where traffic waits for the disk: 30 s without a byte, and what waits then."""
 REDACTIONS: Final = ("params", "rows", "literals", "all")
 """What can be blanked in a capture on request."""
 STARTUP_TIMEOUT_S: Final = 60.0
@@ -89,6 +93,7 @@ class Recorder:
         tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
         faults: Sequence[Rule] = (),
         dial_first: bool = False,
+        when_behind: str = DROP,
         redact: Collection[str] = (),
         max_row_bytes: int | None = None,
         startup_timeout_s: float = STARTUP_TIMEOUT_S,
@@ -98,9 +103,10 @@ class Recorder:
 
         `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
         `rtt_ns` the same as a number. `faults` are what faults.parse() makes of rules. `dial_first` connects to the upstream before a driver is answered, and
-        resets the driver where that fails. `redact` has words of REDACTIONS: what is blanked in the capture besides the protocol's own secrets; with
-        `max_row_bytes` the rows of each execution beyond that much are left out of it. A driver that has sent no whole start-up after
-        `startup_timeout_s` is closed. `url` is the URL whose user, password and database url() repeats;
+        resets the driver where that fails. `when_behind` is what gives where the disk of the capture is too slow: "drop" (traffic never waits, what does not
+        fit is a counted gap) or "wait" (traffic does, as long as the disk takes anything). `redact` has words of REDACTIONS: what is blanked in the
+        capture besides the protocol's own secrets; with `max_row_bytes` the rows of each execution beyond that much are left out of it. A driver that has
+        sent no whole start-up after `startup_timeout_s` is closed. `url` is the URL whose user, password and database url() repeats;
         without it those that `upstream` says, else those of libpq's variables. Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
@@ -124,6 +130,10 @@ class Recorder:
         self.tls = tls
         self.faults = tuple(faults)
         self.dial_first = dial_first
+        if when_behind not in WORDS:
+            raise UsageError(f"when_behind={when_behind!r}: {' or '.join(WORDS)}")
+        self.when_behind = when_behind
+        self._answer_s = WAITING_S if when_behind == WAIT else ANSWER_S
         self.authority: Path | None = None
         """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
         self.addresses: list[str] = []
@@ -182,6 +192,7 @@ class Recorder:
             "served": self.served,
             "tls": dataclasses.asdict(tls),
             "dial_first": self.dial_first,
+            "when_behind": self.when_behind,
             "faults": [dataclasses.asdict(rule) for rule in self.faults],
             "redact": self.redact,
             "row_bytes": self.max_row_bytes,
@@ -244,11 +255,11 @@ class Recorder:
 
     def begin_mark(self, name: str) -> int:
         """Begin a named interval here: everything that has reached the recorder comes before it. Its id in the capture."""
-        return int(self._running.ask({"do": "mark", "begin": True, "name": name})["mark"])
+        return int(self._running.ask({"do": "mark", "begin": True, "name": name}, self._answer_s)["mark"])
 
     def end_mark(self, name: str) -> None:
         """End the named interval begun last under this name."""
-        self._running.ask({"do": "mark", "begin": False, "name": name})
+        self._running.ask({"do": "mark", "begin": False, "name": name}, self._answer_s)
 
     @contextmanager
     def mark(self, name: str) -> Iterator[None]:
@@ -266,7 +277,7 @@ class Recorder:
 
     def flush(self) -> Flushed:
         """Have everything written that has reached the recorder."""
-        answer = self._running.ask({"do": "flush"})
+        answer = self._running.ask({"do": "flush"}, self._answer_s)
         return Flushed(int(answer["position"]), int(answer["time_ns"]), answer["write_error"])
 
     def stats(self) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg import pq
 
-from pgtrace import conninfo, parameters
+from pgtrace import conninfo, parameters, services
 from pgtrace.address import Upstream, parse_upstream
 from pgtrace.errors import AddressError
 
-PLACE = tuple(conninfo.VARIABLES)
+PLACE = tuple(services.VARIABLES)
 DEFAULTS = {"sslcertmode": "allow"} | {
     option.keyword.decode(): option.compiled.decode() for option in pq.Conninfo.get_defaults() if option.compiled is not None
 }
@@ -79,7 +79,7 @@ def libpqs_reading(url: str) -> dict[str, str] | None:
 def test_a_url_says_what_libpq_reads(url: str) -> None:
     expected = libpqs_reading(url)
     assert expected is not None
-    assert conninfo.url_settings(url) == expected
+    assert conninfo.read(url).everything == expected
 
 
 TWO_READINGS = ("IPv6", "two ways")
@@ -99,7 +99,7 @@ def test_any_url_is_read_as_libpq_reads_it_or_refused_where_libpq_does(rest: str
     url = f"postgresql://{rest.rstrip()}"
     expected = libpqs_reading(url)
     try:
-        found = conninfo.url_settings(url)
+        found = conninfo.read(url).everything
     except AddressError as error:
         assert expected is None or any(words in error.reason for words in TWO_READINGS)  # noqa: PT017
     else:
@@ -300,7 +300,7 @@ def test_url_service_and_environment_come_together_as_in_libpq(parts: dict[str, 
         url = "postgresql:///x?" + "&".join(f"{key}={value.replace(' ', '%20')}" for key, value in parts.items())
         expected = libpqs_connection(url, environ)
         try:
-            found = conninfo.settings(url, environ)
+            found = services.settings(url, environ)
             upstream = parse_upstream(url, environ)
         except AddressError as error:
             assert expected is None, (error, expected)  # noqa: PT017 - many go together in no way
@@ -323,9 +323,9 @@ def test_the_files_of_a_service(tmp_path: Path) -> None:
     system.write_text("[mine]\nport=2\n[ours]\nhost=127.0.0.1\nport=3\n")
     environ = {"HOME": str(tmp_path), "PGSYSCONFDIR": str(system.parent)}
     for service, port in (("mine", "1"), ("ours", "3")):
-        assert conninfo.settings(None, environ | {"PGSERVICE": service})["port"] == port
+        assert services.settings(None, environ | {"PGSERVICE": service})["port"] == port
         assert (libpqs_connection("", environ | {"PGSERVICE": service}) or {})["port"] == port
     for wrong in ({"PGSERVICE": "none"}, {"PGSERVICE": "ours", "PGSERVICEFILE": str(tmp_path / "missing")}):
         assert libpqs_connection("", environ | wrong) is None
         with pytest.raises(AddressError, match=f"'{wrong['PGSERVICE']}': (no service of this name|the service file .* cannot be read)"):
-            conninfo.settings(None, environ | wrong)
+            services.settings(None, environ | wrong)

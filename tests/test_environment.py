@@ -214,6 +214,14 @@ def test_what_a_programs_addresses_ask_for_is_in_force_where_upstream_does_not_s
     assert (found.host, found.sslmode, found.sslcrl) == expected
 
 
+def test_what_a_service_asks_for_is_in_force_before_another_upstream(tmp_path):
+    (tmp_path / "services").write_text("[shop]\nhost=db\nsslmode=verify-full\nsslcrl=/c\n")
+    environ = {"HOME": "/nowhere", "PGSERVICEFILE": str(tmp_path / "services"), "PGSERVICE": "shop", "PGSSLMODE": "prefer"}
+    for asked, host in ((None, "db"), (read("other"), "other"), (read("host=other"), "other")):
+        found = environment.upstream_of(asked, environ, ())
+        assert (found.host, found.sslmode, found.sslcrl) == (host, "verify-full", "/c")
+
+
 def test_parts_of_what_is_no_url():
     with pytest.raises(AddressError, match="no URL") as error:
         environment.with_parts("bob:secret@db", user="al")

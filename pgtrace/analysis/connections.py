@@ -125,7 +125,7 @@ class Connection(Observer):
         self.cancels: int | None = None
         """Index of the connection its CancelRequest aims at."""
         self.session: Session | None = Session(self, trace.reads)
-        self.statements: StatementTable | None = StatementTable()
+        self.statements: StatementTable | None = StatementTable(trace.statements_room)
         self.position = 0
         """Where its first record is."""
         self.parameters: tuple[tuple[str, str], ...] = ()
@@ -276,7 +276,7 @@ class Connection(Observer):
             session.go_on(time_ns, self._resting)
         else:
             session.resume(time_ns, Session(), (offset, offset))
-        self.statements = StatementTable()
+        self.statements = StatementTable(self._trace.statements_room)
         self._habits = Habits()
         self._habits.enough = True
         self._meanings, self.copies = Meanings(), Copies(self._trace.may_log)
@@ -531,6 +531,10 @@ class Connection(Observer):
         if self.statements is not None:
             self.statements.dropped(statement, how)
 
+    def forgot(self, statement: Statement) -> None:
+        if self.statements is not None:
+            self.statements.live([statement])
+
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         if not self._trace.may_log((kind, name) in self._meanings):
             return
@@ -694,6 +698,7 @@ class Connection(Observer):
             self.statements.live(session.statements.live.values())
             self._trace.keep_statements(identified.driver, self.statements)
         self._counters, self._kind, self._fatal = counters, kind, session.fatal
+        session.statements.let_go()
         self.session = self.statements = None
         self._forget()
         self._trace.retire(self, identified.driver, counters, before)

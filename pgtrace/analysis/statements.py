@@ -1,15 +1,19 @@
 """Statements: what was run, grouped by SQL, with what it cost.
 
 Each connection keeps its own table, because its driver may become known only later; tables of closed connections are merged per driver. The group is
-the SQL normalised by our own token scanner: literals out, white space folded. Of more groups than GROUPS_KEPT those of the fewest round trips are summed up
-as one, which says so; a table that is trimmed forgets what its statements remember of it.
+the SQL normalised by our own token scanner: literals out, white space folded. All tables of a trace share a Room: of more groups than GROUPS_KEPT, or with
+more text than TEXT_BYTES_KEPT, those of the fewest round trips are summed up as one in their table, which says so; a table that is trimmed forgets what its
+statements remember of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
+from sys import getsizeof
 from typing import Final
+from weakref import WeakSet
 
 from pgtrace import sqltext
 from pgtrace.session.events import Exchange, Execution, RoundTrip, Statement
@@ -18,7 +22,9 @@ from pgtrace.session.state import FUNCTION_CALL
 GROUPS_KEPT: Final = 100_000
 NAMES_KEPT: Final = 16
 LONGEST_SQL: Final = 16 * 1024
-_TRIMMED_AT: Final = GROUPS_KEPT + GROUPS_KEPT // 10
+TEXT_BYTES_KEPT: Final = 32 * 1024 * 1024
+_TRIMMED_AT: Final = 1.1
+"""How full a room may be, in what it keeps when it is trimmed."""
 SLICE: Final = 64
 """Groups between two breaks where work is done by slices."""
 _TEXTS_REMEMBERED: Final = 10_000
@@ -34,12 +40,18 @@ class Histogram:
     __slots__ = ("buckets", "count", "max", "total")
 
     def __init__(self) -> None:
-        self.buckets: dict[int, int] = {}
+        self.buckets = _NO_BUCKETS
+        """How many are in each; none while there is but one duration."""
         self.count = 0
         self.total = 0
         self.max = 0
 
     def add(self, value: int, times: int = 1) -> None:
+        if self.buckets is _NO_BUCKETS:
+            if not self.count and times == 1:
+                self.count, self.total, self.max = 1, value, value
+                return
+            self.buckets = {_bucket(self.max): self.count} if self.count else {}
         # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
         shift = value.bit_length() - 6
         shift = shift if shift > 0 else 0
@@ -50,8 +62,13 @@ class Histogram:
         self.max = value if value > self.max else self.max
 
     def merge(self, other: Histogram) -> None:
-        for bucket, count in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        if not self.count:
+            self.buckets = dict(other.buckets) if other.buckets else _NO_BUCKETS
+        elif other.count:
+            if self.buckets is _NO_BUCKETS:
+                self.buckets = {_bucket(self.max): self.count}
+            for bucket, count in (other.buckets or {_bucket(other.max): other.count}).items():
+                self.buckets[bucket] = self.buckets.get(bucket, 0) + count
         self.count += other.count
         self.total += other.total
         self.max = max(self.max, other.max)
@@ -60,8 +77,9 @@ class Histogram:
         """The value below which that part of all lies; 0 without values."""
         wanted = self.count * percent / 100
         seen = 0
-        for bucket in sorted(self.buckets):
-            seen += self.buckets[bucket]
+        buckets = self.buckets or {_bucket(self.max): self.count}
+        for bucket in sorted(buckets):
+            seen += buckets[bucket]
             if seen >= wanted:
                 shift, value = bucket >> 6, bucket & 63
                 return min(self.max, (value << shift) + (1 << shift >> 1))
@@ -69,6 +87,17 @@ class Histogram:
 
     def as_dict(self) -> dict[str, int]:
         return {"total": self.total, "p50": self.percentile(50), "p95": self.percentile(95), "max": self.max}
+
+
+_NO_BUCKETS: Final[dict[int, int]] = {}
+_NO_NAMES: Final[dict[str, None]] = {}
+_NO_ENDS: Final[dict[str, int]] = {}
+"""What most groups have: one for all of them, and never changed."""
+
+
+def _bucket(value: int) -> int:
+    shift = max(0, value.bit_length() - 6)
+    return (shift << 6) | (value >> shift)
 
 
 @dataclass(slots=True)
@@ -79,7 +108,7 @@ class Group:
     fingerprint: str
     number: int = 0
     """What labels of rows know the group by: the same for the same normalised text, in this process."""
-    names: dict[str, None] = field(default_factory=dict)
+    names: dict[str, None] = field(default_factory=lambda: _NO_NAMES)
     parses: int = 0
     reused: int = 0
     live: int = 0
@@ -91,18 +120,30 @@ class Group:
     values_text: int = 0
     values_binary: int = 0
     wait: Histogram = field(default_factory=Histogram)
-    ended: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=lambda: _NO_ENDS)
     """Named preparations that ended before their session, by what ended them: Close, or a command's tag."""
 
     def merge(self, other: Group) -> None:
         for name in other.names:
-            if len(self.names) < NAMES_KEPT:
-                self.names.setdefault(name)
+            self.named(name)
         for key in _SUMS:
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.wait.merge(other.wait)
         for how, times in other.ended.items():
-            self.ended[how] = self.ended.get(how, 0) + times
+            self.has_ended(how, times)
+
+    def named(self, name: str) -> None:
+        """It was prepared under that name."""
+        if self.names is _NO_NAMES:
+            self.names = {name: None}
+        elif len(self.names) < NAMES_KEPT:
+            self.names.setdefault(name)
+
+    def has_ended(self, how: str, times: int = 1) -> None:
+        """Named preparations of it ended."""
+        if self.ended is _NO_ENDS:
+            self.ended = {}
+        self.ended[how] = self.ended.get(how, 0) + times
 
     def as_dict(self, driver: str) -> dict[str, object]:
         """One element of `statements` in `stats --json`."""
@@ -147,10 +188,46 @@ def group_number(statement: Statement) -> int:
     return hash(_key(statement))
 
 
+class Room:
+    """What several tables may hold together."""
+
+    def __init__(self) -> None:
+        self.tables: WeakSet[StatementTable] = WeakSet()
+        self.groups = 0
+        self.text_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to trim."""
+        return self.groups >= _TRIMMED_AT * GROUPS_KEPT or self.text_bytes >= _TRIMMED_AT * TEXT_BYTES_KEPT
+
+    def trim(self) -> None:
+        """Keep the groups of most round trips, as many as there is room for; of each table the sum of all others."""
+        tables = list(self.tables)
+        for table in tables:
+            table.settle()
+        if self.groups <= GROUPS_KEPT and self.text_bytes <= TEXT_BYTES_KEPT:
+            return
+        found = [
+            (group.round_trips, place, key) for place, table in enumerate(tables) for key, group in table.groups.items() if key != OTHER
+        ]
+        found.sort(key=itemgetter(0), reverse=True)
+        room, kept = TEXT_BYTES_KEPT, 0
+        while kept < min(len(found), GROUPS_KEPT) and (room := room - getsizeof(found[kept][2])) >= 0:
+            kept += 1
+        dropped: dict[int, list[str]] = {}
+        for _, place, key in found[kept:]:
+            dropped.setdefault(place, []).append(key)
+        for place, keys in dropped.items():
+            tables[place].sum_up(keys)
+
+
 class StatementTable:
     """The groups of one connection, or of all closed connections of a driver."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = room or Room()
+        self.room.tables.add(self)
         self.groups: dict[str, Group] = {}
         self._by_text: dict[str, Group] = {}
         self._age = object()
@@ -168,7 +245,7 @@ class StatementTable:
 
     def knows(self, statement: Statement) -> bool:
         """Whether something was counted for it."""
-        return _text(statement) in self._by_text
+        return _text(statement) in self._by_text or _shortened(_key(statement)) in self.groups
 
     def _of(self, statement: Statement) -> Group:
         text = _text(statement)
@@ -178,14 +255,16 @@ class StatementTable:
                 self._by_text.clear()
             normalised = _key(statement)
             fingerprint = "" if statement.sql is None else sqltext.fingerprint(text)
-            group = self._by_text[text] = self._group(normalised, normalised, fingerprint)
+            group = self._group(_shortened(normalised), normalised, fingerprint)
+            if len(text) <= LONGEST_SQL:
+                self._by_text[text] = group
         return group
 
     def parsed(self, statement: Statement, times: int = 1) -> None:
         group = self.of(statement)
         group.parses += times
-        if statement.name and len(group.names) < NAMES_KEPT:
-            group.names.setdefault(statement.name)
+        if statement.name:
+            group.named(statement.name)
 
     def executed(self, execution: Execution) -> None:
         group = self.of(execution.statement)
@@ -208,13 +287,12 @@ class StatementTable:
         self.of(statement).reused += 1
 
     def dropped(self, statement: Statement, how: str) -> None:
-        ended = self.of(statement).ended
-        ended[how] = ended.get(how, 0) + 1
+        self.of(statement).has_ended(how)
 
     def round_trip(self, round_trip: RoundTrip) -> None:
         """Count a round trip for each group it carried a message of. No group is in anybody's hands here: the moment to trim."""
-        if len(self.groups) >= _TRIMMED_AT:
-            self.trim()
+        if self.room.is_full:
+            self.room.trim()
         self._round_trips(round_trip, 1)
 
     def repeated(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
@@ -290,24 +368,37 @@ class StatementTable:
             mine.merge(group)
             if not number % SLICE:
                 yield
-        if len(self.groups) >= _TRIMMED_AT:
-            self.trim()
+        if self.room.is_full:
+            self.room.trim()
+
+    def let_go(self) -> None:
+        """Give its room back: another one has its groups."""
+        self.room.tables.discard(self)
+        self.room.groups -= len(self.groups)
+        self.room.text_bytes -= sum(map(getsizeof, self.groups))
+        self.groups.clear()
+        self._by_text.clear()
 
     def _group(self, key: str, sql: str, fingerprint: str) -> Group:
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
+            self.room.groups += 1
+            self.room.text_bytes += getsizeof(key)
         return group
 
-    def trim(self) -> None:
-        """Keep the GROUPS_KEPT groups of most round trips, and the sum of all others."""
-        self.settle()
-        if len(self.groups) <= GROUPS_KEPT:
-            return
+    def sum_up(self, keys: Iterable[str]) -> None:
+        """Only the sum of these groups is kept."""
         other = self.groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
-        ordered = sorted(self.groups, key=lambda key: self.groups[key].round_trips, reverse=True)
-        for key in ordered[GROUPS_KEPT:]:
+        for key in keys:
             other.merge(self.groups.pop(key))
+            self.room.groups -= 1
+            self.room.text_bytes -= getsizeof(key)
         self.groups[OTHER] = other
         self._by_text.clear()
         self._age = object()
+
+
+def _shortened(key: str) -> str:
+    """What a group is kept by: of a long text its beginning, and what tells it from all others."""
+    return key if len(key) <= LONGEST_SQL else f"{key[:LONGEST_SQL]} {sqltext.fingerprint(key)}"

@@ -31,7 +31,7 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.gathered import Connections
 from pgtrace.analysis.marks import Interval, MarksOfFiles
 from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
-from pgtrace.analysis.statements import SLICE, Group, StatementTable
+from pgtrace.analysis.statements import SLICE, Group, Room, StatementTable
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import (
     FAULT,
@@ -173,6 +173,7 @@ class Trace:
         self.gaps = 0
         self.dropped_bytes = 0
         self._live: dict[int, Connection] = {}
+        self.statements_room = Room()
         self._kept_statements: dict[str, StatementTable] = {}
         self._retirements = 0
         """Connections whose statements were taken over."""
@@ -202,6 +203,8 @@ class Trace:
         for file, position, records in self._pending:
             changed = True
             self._take(file, position, records)
+            if self.reads.memory.names.crowded:
+                self._put_aside(None)
             unlooked += len(records)
             if unlooked < _BATCH:
                 continue
@@ -341,8 +344,9 @@ class Trace:
         for attempt in range(_ATTEMPTS):
             retired = self._retirements
             tables: dict[str, StatementTable] = {}
+            room = Room()
             for driver, add in self._statement_sources():
-                for _ in add(tables.setdefault(driver, StatementTable())):
+                for _ in add(tables.setdefault(driver, StatementTable(room))):
                     if attempt < _ATTEMPTS - 1:
                         yield None
                         if self._retirements != retired:
@@ -351,8 +355,7 @@ class Trace:
                     break
             else:
                 break
-        for table in tables.values():
-            table.trim()
+        room.trim()
         views: list[StatementView] = []
         for driver, table in tables.items():
             for group in table.groups.values():
@@ -370,11 +373,11 @@ class Trace:
     def statements_within(self, marks: Iterable[Interval]) -> list[StatementView]:
         """Statements of marks whose statements are counted, by round trips, most first."""
         tables: dict[str, StatementTable] = {}
+        room = Room()
         for mark in marks:
             for connection, table in mark.tables.items():
-                tables.setdefault(connection.driver, StatementTable()).merge(table)
-        for table in tables.values():
-            table.trim()
+                tables.setdefault(connection.driver, StatementTable(room)).merge(table)
+        room.trim()
         return _sorted([StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()])
 
     def details(self, place: int) -> Details:
@@ -436,7 +439,9 @@ class Trace:
 
     def keep_statements(self, driver: str, table: StatementTable) -> None:
         """Take over the statements of a closed connection."""
-        self._kept_statements.setdefault(_bounded(self._kept_statements, driver), StatementTable()).merge(table)
+        kept = self._kept_statements.setdefault(_bounded(self._kept_statements, driver), StatementTable(self.statements_room))
+        kept.merge(table)
+        table.let_go()
 
     def cancelled_by(self, body: bytes) -> Connection | None:
         """The connection a CancelRequest aims at."""
@@ -566,9 +571,12 @@ class Trace:
 
     def _bound_open(self, newest: Connection) -> None:
         """Put the quarter of the open connections aside that were silent for longest, where there are too many."""
-        if len(self._live) <= OPEN_KEPT:
-            return
-        longest = sorted(self._live.values(), key=lambda one: max(one.last_ns, one.opened_ns))[: OPEN_KEPT // 4]
+        if len(self._live) > OPEN_KEPT:
+            self._put_aside(newest)
+
+    def _put_aside(self, newest: Connection | None) -> None:
+        self.reads.memory.names.crowded = False
+        longest = sorted(self._live.values(), key=lambda one: max(one.last_ns, one.opened_ns))[: 1 + len(self._live) // 4]
         for connection in longest:
             if connection is not newest:
                 connection.put_aside(self.end_ns - self.start_ns)

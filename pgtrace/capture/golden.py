@@ -5,6 +5,7 @@ the text does not have is put in its place:
 
 - AuthenticationOk, which libpq never prints, before the first message that only a logged-in session gets;
 - the start-up of a connection that began before the text does: a Resume, and a ReadyForQuery that is not counted;
+- a row whose fields the text leaves out, because it is too long, is one that was elided; of any other such message the bytes are zeros, within a bound;
 - what regress mode blanked, as protocol/pqtrace/reading.py says; the process id in a cancel key is the connection's number, so that a CancelRequest finds
   its session again.
 
@@ -19,7 +20,7 @@ import time
 from typing import Final
 
 import pgtrace
-from pgtrace.capture.record import Close, Data, End, Fact, Open, Record, Resume
+from pgtrace.capture.record import Close, Data, Elided, End, Fact, Open, Record, Resume
 from pgtrace.capture.versions import VERSION, Header
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.protocol.authentication import AuthenticationOk
@@ -33,18 +34,27 @@ TITLE: Final = "# pgtrace golden"
 CLOSED: Final = "# closed without Terminate"
 _BEGINS: Final = re.compile(rb"# pgtrace golden |[FB]\t(?:\d+|NN)\t[A-Z]")
 _TITLE: Final = re.compile(rb"# pgtrace golden (\d{1,9})")
+_BLANK: Final = re.compile(rb"\n+")
 _SECTION: Final = re.compile(rb"# connections?(?: \d+)?: ([A-Za-z0-9][A-Za-z0-9_.+-]{0,39})")
 _CANCELS: Final = re.compile(rb", cancels connection (\d{1,6})\b")
 _STATUS: Final = re.compile(rb"begun before, in a (failed )?transaction")
 _READ_BYTES: Final = 64 * 1024
-_MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of text in which no whole message is found yet."""
+_MOST_BYTES: Final = 24 * 1024 * 1024
+"""Of text in which no whole message is found yet: the exporter writes the fields of 4 MiB, in at most four characters a byte."""
+_FEW_ZEROS: Final = 512
+_ZEROS: Final = tuple(bytes(_FEW_ZEROS << step) for step in range(7, -1, -1))
+"""Pieces of what the text does not have, the longest first; each is there once, however many records hold it."""
+_MOST_ZEROS: Final = 256 * 1024 * 1024
+"""Bytes of messages that the text does not have, beside 64 KiB of each."""
+_MOST_EARLY: Final = 1024 * 1024
+"""What is kept of what the backend said before the frontend is heard."""
 _MS: Final = 1_000_000
 _FIRST: Final = frozenset({"StartupMessage", "SSLRequest", "GSSENCRequest", "CancelRequest"})
 _LOGGED_IN: Final = frozenset({"ParameterStatus", "BackendKeyData", "ReadyForQuery"})
 _KEYS: Final = {"BackendKeyData": 5, "CancelRequest": 8}
 """Messages with a cancel key, and where in them it begins."""
 _REQUESTS: Final = frozenset({"SSLRequest", "GSSENCRequest"})
+_ROW: Final = "DataRow"
 _ENDS: Final = frozenset({"Terminate", "CancelRequest"})
 
 
@@ -61,6 +71,8 @@ class Golden:
         self.connections = 0
         self._path = path
         self._text = b""
+        self._tried = 0  # how much of it there was when no whole message was in it
+        self._zeros = 0
         self._lines = 0  # before what is left of the text
         self._now_ns = time.time_ns()
         self.header: Header | None = Header(VERSION, os.urandom(4), self._now_ns, self._now_ns, pgtrace.__version__, "")
@@ -78,7 +90,8 @@ class Golden:
     def feed(self, data: bytes) -> list[Record]:
         """The records that `data`, the next bytes of the file, makes. Raises CaptureError, NewerCapture."""
         self._text += data
-        self._take(final=False)
+        if len(self._text) >= 2 * self._tried or len(self._text) > _MOST_BYTES:
+            self._take(final=False)
         return self._taken()
 
     def finish(self, *, cut: bool = False) -> list[Record]:
@@ -108,23 +121,35 @@ class Golden:
         while at < len(text):
             end = text.find(b"\n", at) + 1
             if not end:
+                if len(text) - at > _MOST_BYTES:
+                    raise self._wrong(at, "is longer than any message of a golden")
                 break
-            if text.startswith((b"#", b"mismatched message length: ", b"\n"), at):
+            if blank := _BLANK.match(text, at):
+                end = blank.end()
+            elif text.startswith((b"#", b"mismatched message length: "), at):
                 self._comment(text[at:end])
             else:
                 try:
-                    side, name, data, end = reading.message(text, at)
+                    read = reading.message(text, at)
                 except reading.NoMessage as error:
                     if final or len(text) - at > _MOST_BYTES:
-                        line = self._lines + text.count(b"\n", 0, at) + 1
-                        raise CaptureError(self._path, f"line {line} is no message of libpq's trace: {error}") from None
+                        raise self._wrong(at, f"is no message of libpq's trace: {error}") from None
                     break
+                end = read.end
                 if end >= len(text) and not final:
                     break  # what follows could belong to it
-                self._message(side, name, data)
+                if read.missing > len(_ZEROS[0]):
+                    self._zeros += read.missing if read.name != _ROW else 0
+                    if self._zeros > _MOST_ZEROS:
+                        raise self._wrong(at, f"says that it has {read.missing} bytes, and they are not in the text")
+                self._message(read.side, read.name, read.data, read.missing)
             at = end
         self._lines += text.count(b"\n", 0, at)
         self._text = text[at:]
+        self._tried = len(self._text)
+
+    def _wrong(self, at: int, reason: str) -> CaptureError:
+        return CaptureError(self._path, f"line {self._lines + self._text.count(10, 0, at) + 1} {reason}")
 
     def _comment(self, line: bytes) -> None:
         if title := _TITLE.match(line):
@@ -140,14 +165,14 @@ class Golden:
         elif line.startswith(CLOSED.encode()):
             self._closed = True
 
-    def _message(self, side: int, name: str, data: bytes) -> None:
+    def _message(self, side: int, name: str, data: bytes, missing: int) -> None:
         if not self._open:
             self._begin_connection(name)
         if name in _KEYS:
             data = self._keyed(data, _KEYS[name], self.connections if side == BACKEND else self._cancels)
         if self._begun_before:  # nothing can be told before the frontend is heard: it goes into the first round trip
-            if side == BACKEND:
-                self._early += data
+            if side == BACKEND and len(self._early) + missing <= _MOST_EARLY:
+                self._early += data + bytes(missing)
                 return
             self._begun_before = False
         if side == BACKEND and self._logging_in and name in _LOGGED_IN | {"AuthenticationOk"}:
@@ -163,6 +188,21 @@ class Golden:
             if side == BACKEND and self._early:
                 data, self._early = self._early + data, b""
         self._read += data
+        if missing <= _FEW_ZEROS:
+            self._read += bytes(missing)
+        elif name == _ROW:
+            del self._read[-len(data) :]
+            self._flush(0)
+            size = len(data) + missing
+            self._records.append(Elided(self._now_ns, self.connections, side, self._offsets[side], 1, size, 0))
+            self._offsets[side] += size
+        else:
+            self._flush(0)
+            for piece in _ZEROS:
+                while missing >= len(piece):
+                    self._append(piece)
+                    missing -= len(piece)
+            self._read += bytes(missing)
 
     @staticmethod
     def _keyed(data: bytes, at: int, number: int) -> bytes:
@@ -201,7 +241,10 @@ class Golden:
         """What was collected is one read."""
         self._now_ns += ms * _MS
         if self._read:
-            side = self._side
-            self._records.append(Data(self._now_ns, self.connections, side, self._offsets[side], bytes(self._read)))
-            self._offsets[side] += len(self._read)
+            self._append(bytes(self._read))
             self._read.clear()
+
+    def _append(self, data: bytes) -> None:
+        side = self._side
+        self._records.append(Data(self._now_ns, self.connections, side, self._offsets[side], data))
+        self._offsets[side] += len(data)

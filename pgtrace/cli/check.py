@@ -43,13 +43,14 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Check budgets: what is counted may come to so much and no more. The exit code is 1 where one is not kept.
+    """Check budgets: what is counted may come to so much and no more. The exit code is 1 where one is not kept, and
+    where the capture is incomplete: its counts are lower bounds.
 
     Without --max and --config the budgets are those of [tool.pgtrace.budgets] in pyproject.toml, here or above.
     """
     from pgtrace.analysis.budgets import evaluate
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import count, read, warn_of_losses
+    from pgtrace.cli.reading import count, is_whole, read
     from pgtrace.report import budgets as report
     from pgtrace.report.encoding import as_json as encoded
 
@@ -66,5 +67,5 @@ def command(
         write(report.as_text(results, everything=verbose))
     else:
         write(report.FORMATS[form](results))
-    warn_of_losses(trace)
-    ctx.exit(0 if all(result.is_kept for result in results) else 1)
+    complete = is_whole(trace)
+    ctx.exit(0 if complete and all(result.is_kept for result in results) else 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pgtrace import behind
 from pgtrace.address import parse_listen
 from pgtrace.cli import options, output, recording
 
@@ -23,11 +24,20 @@ _LAST_ROUND_S = 10.0
 @click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
 @options.allow_others
 @options.recording
+@options.when_behind(behind.WAIT)
 @options.explaining
 @click.option("--no-tui", is_flag=True, help="Do the work once and print the table; so it is without a terminal.")
 @options.words("What the recorder had to say, at the end.")
 def command(
-    listen: str, allow_others: bool, write: Path | None, keep: int | None, rtt: int, no_tui: bool, quiet: bool, verbose: bool
+    listen: str,
+    allow_others: bool,
+    write: Path | None,
+    keep: int | None,
+    rtt: int,
+    when_behind: str,
+    no_tui: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """The same small work under several drivers, through pgtrace, on a throw-away PostgreSQL: live with a terminal, else a table."""
     from pgtrace.demo.scene import open_scene
@@ -43,6 +53,7 @@ def command(
         write=write,
         keep_bytes=keep,
         rtt_ns=rtt,
+        when_behind=when_behind,
         tls=options.driver_tls(),
         faults=options.faults(),
         on_progress=progress,

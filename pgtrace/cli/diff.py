@@ -25,12 +25,13 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {"-": {"fg": "red"}, "+": {"fg": "gr
 def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Compare what two captures do on the wire: in words, most costly first, then round trip by round trip.
 
-    Times, values, and the names that drivers give to statements are no difference. The exit code is 1 where there is one.
+    Times, values, and the names that drivers give to statements are no difference. The exit code is 1 where there is one, and where a capture
+    is incomplete.
     """
     from pgtrace.analysis.behaviour import STEPS_KEPT, Behaviour
     from pgtrace.analysis.diff import CONTEXT, compare
     from pgtrace.cli.output import styled, tell, write
-    from pgtrace.cli.reading import read_as, warn_of_losses
+    from pgtrace.cli.reading import is_whole, read_as
     from pgtrace.report import diff as report
     from pgtrace.report.encoding import as_json as encoded
 
@@ -44,8 +45,8 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     else:
         coloured = sys.stdout.isatty() and ctx.color is not False
         write(styled(text, **_STYLES.get(kind, {})) if coloured else text for kind, text in report.lines(compared, names))
+    whole = [is_whole(trace) for trace in read_both]
     for trace in read_both:
-        warn_of_losses(trace)
         if trace.is_cut:
             tell(f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same")
-    ctx.exit(0 if compared.same else 1)
+    ctx.exit(0 if compared.same and all(whole) else 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pgtrace import behind
 from pgtrace.address import Upstream
 from pgtrace.cli import options, output, recording
 from pgtrace.cli.stopping import Stop
@@ -22,6 +23,7 @@ _TURN_S = 0.1
 @click.argument("listen", required=False, metavar="[LISTEN]")
 @options.upstream
 @options.recording
+@options.when_behind(behind.DROP)
 @options.explaining
 @options.allow_others
 @click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before a driver is answered; reset the driver where that fails.")
@@ -35,6 +37,7 @@ def command(
     write: Path | None,
     keep: int | None,
     rtt: int,
+    when_behind: str,
     allow_others: bool,
     dial_first: bool,
     no_tui: bool,
@@ -56,6 +59,7 @@ def command(
             write=write,
             keep_bytes=keep,
             rtt_ns=rtt,
+            when_behind=when_behind,
             allow_others=allow_others,
             tls=tls,
             faults=options.faults(),

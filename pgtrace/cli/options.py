@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
+from pgtrace import behind
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
 from pgtrace.cli import output
@@ -189,6 +190,17 @@ def recording(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def when_behind(default: str) -> Callable[[F], F]:
+    """What gives where the recording cannot keep up."""
+    return click.option(
+        "--when-behind",
+        type=click.Choice(behind.WORDS),
+        default=default,
+        show_default=True,
+        help="Where the disk is too slow: `drop` what does not fit (a counted gap), or let the traffic `wait`.",
+    )
 
 
 def explaining(command: F) -> F:

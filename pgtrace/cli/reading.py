@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pgtrace import behind
 from pgtrace.analysis.trace import OPEN_KEPT, Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
@@ -115,6 +116,15 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
 def warn_of_undecided(selection: Selection) -> None:
     if selection.undecided:
         tell(f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept")
+
+
+def is_whole(trace: Trace) -> bool:
+    """Whether nothing is missing from a capture whose counts are relied on; what is, on stderr."""
+    if trace.gaps:
+        tell(f"pgtrace: {behind.gaps(trace.gaps, trace.dropped_bytes)}")
+    else:
+        warn_of_losses(trace)
+    return not trace.gaps
 
 
 def warn_of_losses(trace: Trace) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pgtrace import behind
 from pgtrace.address import Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output
 from pgtrace.conninfo import Address
@@ -103,18 +104,16 @@ def about_passwords(recorder: Recorder) -> list[str]:
     return ["a password written in SQL (CREATE ROLE ... PASSWORD '...') is recorded like all SQL; --redact literals blanks it"]
 
 
-def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> None:
-    """One line on stderr where the recorder could not record everything; with `verbose` all it had to say."""
+def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> bool:
+    """One line on stderr where the recorder could not record everything, and whether it could; with `verbose` all it had to say."""
     if verbose and recorder.log:
         output.tell(*recorder.log.rstrip().split("\n"))
     if not recorder.alive:
-        return
-    stats = recorder.stats()
-    if stats["lost_records"]:
-        reason = f" ({stats['write_error']})" if stats["write_error"] else ""
-        plural = "" if stats["lost_records"] == 1 else "s"
-        lost = f"{stats['lost_records']} record{plural} with {stats['lost_bytes']} bytes"
-        output.tell(f"pgtrace: {lost} could not be recorded{reason}; the traffic was not affected")
+        return False
+    lost = behind.what_was_lost(recorder.stats(), recorder.when_behind)
+    if lost:
+        output.tell(f"pgtrace: {lost}")
+    return not lost
 
 
 def written(write: Path | None, quiet: bool) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgtrace import environment, masking
+from pgtrace import behind, environment, masking
 from pgtrace.address import Upstream
 from pgtrace.cli import budgets, options, output, recording
 from pgtrace.conninfo import Address
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @options.allow_others
 @options.recording
+@options.when_behind(behind.WAIT)
 @click.option(
     "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
 )
@@ -60,6 +61,7 @@ def command(
     write: Path | None,
     keep: int | None,
     rtt: int,
+    when_behind: str,
     env_urls: tuple[str, ...],
     limits: tuple[str, ...],
     config: Path | None,
@@ -67,7 +69,8 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run a program against the proxy and print the summary on stderr. The exit code is the program's own, or 1 where it is 0 and a budget is not kept.
+    """Run a program against the proxy and print the summary on stderr. The exit code is the program's own, or 1 where that is 0
+    and a budget is not kept or something was not recorded.
 
     PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
     """
@@ -89,6 +92,7 @@ def command(
                 write=write,
                 keep_bytes=keep,
                 rtt_ns=rtt,
+                when_behind=when_behind,
                 allow_others=allow_others,
                 tls=driver_tls,
                 faults=options.faults(),
@@ -138,7 +142,7 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
 def _summary(
     recorder: Recorder, target: Upstream, title: str, took_s: float, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool
 ) -> bool:
-    """Print what it cost; whether every budget was kept."""
+    """Print what it cost; whether everything was recorded and every budget kept."""
     from pgtrace.analysis import refused_tls
     from pgtrace.analysis.budgets import evaluate
     from pgtrace.analysis.trace import Trace
@@ -169,5 +173,4 @@ def _summary(
     if not trace.connections:
         for line in environment.how_to_point(recorder.host, recorder.port, target):
             output.tell(f"pgtrace: {line}")
-    recording.say_what_was_lost(recorder, verbose=verbose)
-    return kept
+    return recording.say_what_was_lost(recorder, verbose=verbose) and kept

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgtrace.address import Listen, parse_upstream
+from pgtrace.behind import DROP
 from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
@@ -56,6 +57,7 @@ def open_scene(
     write: Path | None = None,
     keep_bytes: int | None = None,
     rtt_ns: int = 0,
+    when_behind: str = DROP,
     tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
     faults: Sequence[Rule] = (),
     redact: tuple[str, ...] = (),
@@ -80,6 +82,7 @@ def open_scene(
                 write=write,
                 keep_bytes=keep_bytes,
                 rtt_ns=rtt_ns,
+                when_behind=when_behind,
                 tls=tls,
                 faults=faults,
                 redact=redact,

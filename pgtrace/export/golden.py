@@ -46,7 +46,7 @@ from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
 
-WRITTEN_BYTES = 16 * 1024 * 1024
+WRITTEN_BYTES = 4 * 1024 * 1024
 """A longer message is written without its fields."""
 _LONGEST_HEADER = 5
 _COMPARED_LINES = 1_000

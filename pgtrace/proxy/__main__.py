@@ -24,6 +24,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.address import Listen, Upstream
+from pgtrace.behind import WAIT
 from pgtrace.capture.record import End, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S: Final = 0.001
 """How long the writer thread may keep the loop from a socket that is ready."""
 LAST_WRITE_S: Final = 5.0
-"""How long a stalled disk may keep the process from ending."""
+"""How long a disk that takes nothing may keep the process from ending."""
 
 
 class Process:
@@ -54,6 +55,7 @@ class Process:
         self.allow_others = bool(settings["allow_others"])
         self.served = Served(settings["served"])
         self.dial_first = bool(settings["dial_first"])
+        self.waits = settings.get("when_behind") == WAIT
         self.faults = [Rule(**rule) for rule in settings["faults"]]
         self.path = Path(settings["path"])
         self.keep_bytes: int | None = settings["keep_bytes"]
@@ -90,7 +92,7 @@ class Process:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
-        tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.warn(text))  # noqa: PLW0108 (the server comes later)
+        tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.warn(text), waits=self.waits)  # noqa: PLW0108 (the server comes later)
         server = Server(
             self.listen,
             self.upstream,
@@ -148,13 +150,14 @@ class Process:
         tape.add(End(monotonic_ns()))
         written: asyncio.Future[int] = loop.create_future()
         tape.flush(lambda position: None if written.cancelled() else written.set_result(position))
-        try:
-            position = await asyncio.wait_for(written, LAST_WRITE_S)
-        except TimeoutError:
-            answer({"error": "write", "reason": "the capture's disk does not answer"})
-        else:
+        before = -1
+        while not written.done() and before != (before := scribe.position):  # as long as the disk takes anything
+            await asyncio.wait([written], timeout=LAST_WRITE_S)
+        if written.done():
             scribe.finish(LAST_WRITE_S)
-            answer({"position": position, "write_error": scribe.error})
+            answer({"position": written.result(), "write_error": scribe.error})
+        else:
+            answer({"error": "write", "reason": "the capture's disk does not answer"})
         if self.temporary is not None and self._draining:
             shutil.rmtree(self.temporary, ignore_errors=True)
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.server import Server
-from pgtrace.proxy.tape import Tape
+from pgtrace.proxy.tape import TICK_S, Tape
 
 TURNS: Final = 2
 """Callbacks that pass before the loop has polled its sockets once more, whatever it was doing when the request came."""
@@ -59,18 +59,37 @@ class Control(asyncio.Protocol):
         match request["do"]:
             case "mark":
                 begin, name = bool(request["begin"]), str(request["name"])
-                _after_turns(loop, TURNS, lambda: answer({"mark": self._server.mark(begin, name), "time_ns": monotonic_ns()} | echo))
+                self._in_order(loop, lambda: answer({"mark": self._server.mark(begin, name), "time_ns": monotonic_ns()} | echo))
             case "set":
                 self._server.set_rtt(int(request["rtt_ns"]))
                 answer({"time_ns": monotonic_ns()} | echo)
             case "flush":
-                _after_turns(loop, TURNS, lambda: self._flush(echo))
+                self._in_order(loop, lambda: self._flush(echo))
             case "stats":
                 answer(self.stats() | echo)
             case "stop":
                 self._on_stop()
             case other:
                 raise ValueError(f"unknown request {other!r}")
+
+    def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+        """Act once what the kernel holds now has been read, of legs that wait for the disk too."""
+        pauses = self._tape.pauses
+        if not self._tape.waits:
+            _after_turns(loop, TURNS, action)
+            return
+        unread = pauses.unread()
+
+        def look() -> None:
+            unread[:] = [(leg, offset) for leg, offset in unread if not pauses.is_read(leg, offset)]
+            if unread and pauses.holding:
+                loop.call_later(TICK_S, look)
+            elif unread:
+                loop.call_soon(look)
+            else:
+                action()
+
+        _after_turns(loop, TURNS, look)
 
     def _flush(self, echo: dict[str, Any]) -> None:
         now = monotonic_ns()

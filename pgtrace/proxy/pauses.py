@@ -6,8 +6,8 @@ Two reasons, each of its own; a leg is read when neither holds:
 - DISK: the capture has no room and traffic waits for it (--when-behind wait). Then all legs pause together, for
   each of them would overdraw the room by a read of its own. Start-ups and cancels never wait: a leg whose start-up
   is not over is read, and its records have a reserve. Nor do ends: where one side of a session has ended, the other
-  is read on, and what finds no room is a counted gap; else a killed driver's backend would live until the disk has
-  caught up. A leg that is not read hears of no end, so the kernel is asked for them with every tick.
+  is read on, and what finds no room beyond a reserve is a counted gap; else a killed driver's backend would live until
+  the disk has caught up. A leg that is not read hears of no end, so the kernel is asked for them with every tick.
 
 Each pause is a record: of DISK both ends at once, of PEER what lasts longer than NOTED_NS, so that there are at most
 ten a second of a leg. Its begin has the time at which it began.
@@ -116,7 +116,7 @@ class Pauses:
             for descriptor, _ in self._ends.poll(0):
                 leg = self._watched[descriptor]
                 if leg.session.number in self.sessions:
-                    leg.session.let_go()
+                    leg.session.let_go(leg.side)
 
     def unread(self) -> list[tuple[Leg, int]]:
         """The legs that have bytes to be read, and how far their streams will stand then."""

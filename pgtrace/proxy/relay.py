@@ -52,7 +52,7 @@ LONG_POLL_S: Final = 0.05
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "ends", "faults", "frontend", "is_let_go", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("backend", "ended", "ends", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
 
     def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
         self.number = number
@@ -68,8 +68,6 @@ class Session:
         """Which side ended first, and how; None while both are there."""
         self.ends: set[tuple[int, bool]] = set()
         """What is recorded: sides, and whether it was a reset."""
-        self.is_let_go = False
-        """Whether it no longer waits for the disk: one side has ended."""
         self.on_done = on_done
 
     @property
@@ -107,13 +105,13 @@ class Session:
             self.on_done(self)
             del self.frontend.peer, self.backend.peer
 
-    def let_go(self) -> None:
-        """One side has ended: the other does not wait for the disk any more."""
-        if not self.is_let_go:
-            self.is_let_go = True
-            if self.tape.pauses.holding:
-                self.frontend.steer()
-                self.backend.steer()
+    def let_go(self, side: int) -> None:
+        """One side has ended: the other one does not wait for the disk any more, and neither does the driver's end, which is behind what it sent."""
+        for leg in (self.frontend, self.backend) if side == FRONTEND else (self.frontend,):
+            if not leg.is_let_go:
+                leg.is_let_go = True
+                if self.tape.pauses.holding:
+                    leg.steer()
 
     def close(self) -> None:
         """End both legs; what is written already is delivered."""
@@ -126,7 +124,7 @@ class Session:
 class Leg(Track, asyncio.Protocol):
     """One socket of a session. The other's bytes go out through `write`."""
 
-    __slots__ = ("delayed", "eof", "finished", "is_blocked", "is_over", "lost", "peer", "session", "transport", "write")
+    __slots__ = ("delayed", "eof", "finished", "is_blocked", "is_let_go", "is_over", "lost", "peer", "session", "transport", "write")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.number, session.tape)
@@ -140,6 +138,7 @@ class Leg(Track, asyncio.Protocol):
         self.is_over = False  # this socket is not read any more: it is about to be closed
         self.lost = False  # this socket is closed
         self.is_blocked = False  # this socket is not read: the peer's takes nothing
+        self.is_let_go = False  # this socket does not wait for the disk any more
         self.delayed: Delayed | None = None
 
     def attach(self, transport: asyncio.BaseTransport) -> None:
@@ -180,14 +179,15 @@ class Leg(Track, asyncio.Protocol):
     @property
     def is_held(self) -> bool:
         """Whether this socket is not read because the disk is waited for."""
-        return self.tape.pauses.holding and self.startup is None and not self.session.is_let_go
+        return self.tape.pauses.holding and self.startup is None and not self.is_let_go
 
     def wait_for_room(self) -> bool:
-        """There is no room for a read: whether the ones to come wait until there is."""
-        if self.session.is_let_go or not self.tape.hold():
+        """There is no room for a read: whether it may overdraw that, and the ones to come wait until there is. Of a session that ends none waits."""
+        if not self.tape.hold():
             return False
-        self.tape.pauses.watch(self)
-        self.steer()
+        if self.is_held:
+            self.tape.pauses.watch(self)
+            self.steer()
         return True
 
     def steer(self) -> None:
@@ -208,7 +208,7 @@ class Leg(Track, asyncio.Protocol):
     def eof_received(self) -> bool:
         self.eof = True
         self.session.end(self.side)
-        self.session.let_go()
+        self.session.let_go(self.side)
         if self.peer.eof or self.peer.lost:
             self.session.backend.leave()
             self.session.frontend.leave()
@@ -219,7 +219,7 @@ class Leg(Track, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lost:
             return
-        self.session.let_go()
+        self.session.let_go(self.side)
         if self.delayed is None and self.startup is None:
             for data in self.left(exc):
                 self.data_received(data)

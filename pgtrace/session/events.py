@@ -295,6 +295,9 @@ class Observer:
     def dropped(self, statement: Statement, how: str) -> None:
         """A named statement lives no more: by Close, or by the command of that tag."""
 
+    def forgot(self, statement: Statement) -> None:
+        """A named statement that is alive is no longer known: there are too many."""
+
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         """From here on the name of that kind, `S` or `P`, means this."""
 

@@ -102,6 +102,9 @@ class _Heard(Observer):
     def dropped(self, statement: Statement, how: str) -> None:
         self.observer.dropped(statement, how)
 
+    def forgot(self, statement: Statement) -> None:
+        self.observer.forgot(statement)
+
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         self.observer.named(kind, name, what)
 

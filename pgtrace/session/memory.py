@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from pgtrace import sqltext
 from pgtrace.protocol import heads
+from pgtrace.session.statements import Names
 
 REMEMBERED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of bodies remembered before everything is forgotten and learned anew."""
@@ -34,6 +35,8 @@ class Memory:
     """Decoded parts of bodies, by their bytes."""
 
     def __init__(self) -> None:
+        self.names = Names()
+        """What the sessions know of statements and portals."""
         self._bytes = 0
         self._queries: dict[bytes, list[str]] = {}
         self._parses: dict[bytes, tuple[str, str, tuple[int, ...]]] = {}

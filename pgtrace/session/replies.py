@@ -152,6 +152,7 @@ class Replies(Copying, Failures):
         elif item.kind == owed.DESCRIBE:
             if item.statement is not None:
                 item.statement.columns = body
+                self.statements.weigh(len(body))
             self._pop()
             self.round_trips.settle(time_ns)
 

@@ -55,7 +55,7 @@ class State:
         self._tally = Tally()
         self.framer = Framer()
         self.round_trips = RoundTrips(self.observer, self._tally)
-        self.statements = Statements(self.observer, self._tally)
+        self.statements = Statements(self.observer, self._tally, memory.names)
         self.bytes = [0, 0]
         """Bytes of each side so far, as they passed."""
         self.tls_refused = False

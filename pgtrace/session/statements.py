@@ -7,25 +7,65 @@ the server's view decides, plus what is still owed.
 SQL-level PREPARE, DEALLOCATE and DISCARD ALL come from command tags and the statement's own text. A transaction block begins with the tag BEGIN
 or START TRANSACTION outside one, and lasts until COMMIT, PREPARE TRANSACTION, a whole ROLLBACK (ROLLBACK TO has the same tag: the text tells), or a
 ReadyForQuery `I`.
+
+What sessions know of names is bounded (Names, which those of a reading share): beyond it the older half is forgotten. A forgotten statement still counts as
+alive; when it is bound again it is one prepared earlier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
+from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.session import owed
 from pgtrace.session.events import Observer, Portal, Statement, Tally
 
+NAMES_BYTES: Final = 40 * 1024 * 1024
+"""What all sessions of a reading may know of their statements and portals."""
+FORGOTTEN_KEPT: Final = 500_000
+"""Forgotten names of a session that are told from new ones."""
+_OVERHEAD: Final = 500
+"""Bytes that a name takes besides its texts, about."""
+
+
+class Names:
+    """How much the sessions of a reading know of statements and portals."""
+
+    __slots__ = ("bytes", "crowded")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.crowded = False
+        """Whether many sessions together know too much: somebody should put some of them aside."""
+
 
 class Statements:
     """Names and the transaction block of one session."""
 
-    __slots__ = ("_tally", "in_block", "live", "live_portals", "observer", "sending", "sending_portals", "suspended", "version")
+    __slots__ = (
+        "_bytes",
+        "_forgotten",
+        "_names",
+        "_tally",
+        "in_block",
+        "live",
+        "live_portals",
+        "observer",
+        "sending",
+        "sending_portals",
+        "suspended",
+        "version",
+    )
 
-    def __init__(self, observer: Observer, tally: Tally) -> None:
+    def __init__(self, observer: Observer, tally: Tally, names: Names) -> None:
         self.observer = observer
         self._tally = tally
+        self._names = names
+        self._bytes = 0
+        self._forgotten: set[int] = set()
+        """Hashes of names whose statements are alive, and no longer known."""
         self.live: dict[str, Statement] = {}
         self.live_portals: dict[str, Portal] = {}
         self.sending: dict[str, Statement] = {}
@@ -39,7 +79,53 @@ class Statements:
     @property
     def live_named(self) -> int:
         """Named statements alive."""
-        return len(self.live) - ("" in self.live)
+        return len(self.live) - ("" in self.live) + len(self._forgotten)
+
+    # What is known of them, and what has to be forgotten.
+
+    def weigh(self, size: int) -> None:
+        """So many bytes more are known."""
+        self._bytes += size
+        self._names.bytes += size
+        if self._names.bytes > NAMES_BYTES:
+            self._bound()
+
+    def let_go(self) -> None:
+        """Nobody asks any more."""
+        self._names.bytes -= self._bytes
+        self._bytes = 0
+
+    def _bound(self) -> None:
+        """What was added is not all still there; where it is too much, forget the older half."""
+        self._recount()
+        if self._names.bytes <= NAMES_BYTES * 3 // 4:
+            return
+        if self._bytes < NAMES_BYTES // 8:
+            self._names.crowded = True
+            return
+        for name in list(islice(self.live, len(self.live) // 2)):
+            statement = self.live.pop(name)
+            if name and len(self._forgotten) < FORGOTTEN_KEPT:
+                self._forgotten.add(hash(name))
+                self.observer.forgot(statement)
+        for known in (self.sending, self.live_portals, self.sending_portals):
+            for name in list(islice(known, len(known) // 2)):
+                del known[name]
+        self.suspended.intersection_update(self.live_portals)
+        self.version += 1
+        self._recount()
+
+    def _recount(self) -> None:
+        known = {id(one): one for one in (*self.live.values(), *self.sending.values())}
+        size = sum(_OVERHEAD + len(one.name) + len(one.sql or "") + len(one.columns) for one in known.values())
+        size += _OVERHEAD * len(self.live_portals) + sum(_OVERHEAD + len(name) for name in self.sending_portals)
+        self._names.bytes += size - self._bytes
+        self._bytes = size
+
+    def _remembered(self, name: str) -> None:
+        """A name means something that is known."""
+        if self._forgotten:
+            self._forgotten.discard(hash(name))
 
     # The driver's view: a message was sent.
 
@@ -51,6 +137,8 @@ class Statements:
             statement = self.sending[name] = Statement(name, sql, parameter_types)
             self.version += 1
             self.observer.named("S", name, statement)
+            if name:
+                self.weigh(_OVERHEAD + len(name) + len(sql))
         return statement
 
     def bind(self, portal_name: str, statement_name: str, result_formats: tuple[int, ...]) -> Portal:
@@ -61,6 +149,8 @@ class Statements:
         else:
             portal = self.sending_portals[portal_name] = Portal(portal_name, statement, result_formats)
             self.observer.named("P", portal_name, portal)
+            if portal_name:
+                self.weigh(2 * _OVERHEAD + len(portal_name))
         self.observer.bound(portal)
         return portal
 
@@ -70,6 +160,7 @@ class Statements:
         if statement is None:
             statement = self.sending[name] = self.live.get(name) or Statement(name, None)
             self.version += 1
+            self.weigh(_OVERHEAD + len(name))
         return statement
 
     def portal(self, name: str) -> Portal:
@@ -97,6 +188,7 @@ class Statements:
     def parsed(self, statement: Statement) -> None:
         if self.live.get(statement.name) is not statement:
             self.live[statement.name] = statement
+            self._remembered(statement.name)
             self.version += 1
 
     def bound(self, item: owed.Owed) -> None:
@@ -105,6 +197,7 @@ class Statements:
             return
         if item.name not in self.live:
             self.live[item.name] = statement
+            self._remembered(item.name)
             self.version += 1
         portal = self.sending_portals.get(item.portal)
         if portal is None or portal.statement is not statement or portal.result_formats != item.result_formats:
@@ -126,6 +219,7 @@ class Statements:
 
     def _drop(self, name: str, how: str) -> None:
         statement = self.live.pop(name, None)
+        self._remembered(name)
         if statement is not None and name:
             self.observer.dropped(statement, how)
 
@@ -166,6 +260,7 @@ class Statements:
             self.version += 1
             for name in list(self.live):
                 self._drop(name, tag)
+            self._forgotten.clear()
             self.sending.clear()
         elif tag == "DEALLOCATE":
             self.version += 1
@@ -177,4 +272,6 @@ class Statements:
             for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
                 made = Statement(name, statement.sql)
                 self.live[name] = self.sending[name] = made
+                self._remembered(name)
                 self.observer.named("S", name, made)
+                self.weigh(_OVERHEAD + len(name) + len(made.sql or ""))

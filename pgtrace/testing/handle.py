@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pgtrace import sanitise
+from pgtrace import behind, sanitise
 from pgtrace.analysis import details
 from pgtrace.analysis import filter as filters
 from pgtrace.analysis.budgets import Budget, check_counter
@@ -198,6 +198,7 @@ class TestTrace(Counted):
         """Fail where a window, or what a filter selects of it, does not keep its budgets."""
         if self.suite.saw_nothing and any(budget.limit for budget in budgets):
             pytest.fail(f"pgtrace: {SAW_NOTHING}", pytrace=False)
+        self._must_be_whole(window)
         counted = window.where(about) if about else window
         broken = explain.exceeded(counted.counters, budgets)
         if broken:
@@ -205,6 +206,7 @@ class TestTrace(Counted):
 
     def compare(self, window: LiveWindow, name: str) -> None:
         """Fail where a window does not behave as its golden does."""
+        self._must_be_whole(window)
         try:
             path, lines = self._compared(window, name)
         except (PgTraceError, details.NotKept) as error:
@@ -233,6 +235,12 @@ class TestTrace(Counted):
         """Fail with that text and where to look closer."""
         self.explained = True
         pytest.fail(sanitise.lines([*lines, "", *self._pointer(window)]), pytrace=False)
+
+    def _must_be_whole(self, window: LiveWindow) -> None:
+        """Fail where something of a window was not recorded: what is counted would be too little."""
+        if window.gaps:
+            lost = behind.what_was_lost(self.suite.recorder.stats(), self.suite.recorder.when_behind)
+            self.fail([f"pgtrace: {lost or behind.INCOMPLETE}"], window)
 
     def explanation(self) -> Shown:
         """What passed in the test, for one that failed for a reason of its own; nothing where nothing did, or where it has been said."""

@@ -36,12 +36,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--pgtrace-listen", metavar="LISTEN", help="Where drivers are led to: 127.0.0.1:0, for those without Unix sockets.")
     group.addoption("--pgtrace-allow-others", action="store_true", help="Let others connect where the server would take them for you.")
     group.addoption("--pgtrace-rtt", metavar="DURATION", help="Add network delay, half each way: 20ms.")
+    group.addoption(
+        "--pgtrace-when-behind",
+        choices=["drop", "wait"],
+        help="Where the disk is too slow: drop what does not fit, or let the traffic wait (the default).",
+    )
     group.addoption("--pgtrace-captures", metavar="DIR", help="Keep the captures there; without it only where a test failed.")
     group.addoption("--pgtrace-update", action="store_true", help="Write golden captures anew instead of comparing with them.")
     group.addoption("--pgtrace-costs", action="store_true", help="List what each test cost (-v does it too).")
     parser.addini("pgtrace_upstream", "PostgreSQL, as --pgtrace-upstream.")
     parser.addini("pgtrace_listen", "Where drivers are led to, as --pgtrace-listen.")
     parser.addini("pgtrace_rtt", "Network delay to add, as --pgtrace-rtt.")
+    parser.addini("pgtrace_when_behind", "drop or wait, as --pgtrace-when-behind.")
     parser.addini("pgtrace_env", "Variables with a connection URL that shall lead to pgtrace from the start: DATABASE_URL.", type="args")
 
 
@@ -184,6 +190,7 @@ def _settings(config: pytest.Config) -> Settings:
     said = config.known_args_namespace
     return Said(
         upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
+        when_behind=said.pgtrace_when_behind or config.getini("pgtrace_when_behind") or "wait",
         rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
         env=tuple(config.getini("pgtrace_env")),
         captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,

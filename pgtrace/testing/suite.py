@@ -27,6 +27,7 @@ from pgtrace.address import Upstream, parse_upstream
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.marks import Interval
 from pgtrace.analysis.trace import Trace
+from pgtrace.behind import WAIT
 from pgtrace.errors import MissingExtra, UsageError
 from pgtrace.probe import probe
 from pgtrace.recorder import DEFAULT_KEEP_BYTES, Recorder
@@ -44,6 +45,7 @@ class Settings:
     listen: str | None = None
     allow_others: bool = False
     rtt: str | None = None
+    when_behind: str = WAIT
     env: tuple[str, ...] = ()
     captures: Path | None = None
     """A directory that keeps every capture; without it one is kept only where a test failed."""
@@ -194,7 +196,14 @@ class Suite:
         else:
             write, keep_bytes = self.directory / "capture", DEFAULT_KEEP_BYTES
         return Recorder(
-            settings.listen, upstream, url=url, write=write, keep_bytes=keep_bytes, rtt=settings.rtt, allow_others=settings.allow_others
+            settings.listen,
+            upstream,
+            url=url,
+            write=write,
+            keep_bytes=keep_bytes,
+            rtt=settings.rtt,
+            when_behind=settings.when_behind,
+            allow_others=settings.allow_others,
         )
 
     def _upstream(self, opened: ExitStack) -> tuple[Upstream, str | None]:

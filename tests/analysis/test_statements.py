@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from playbook import MS, write
 
 from pgtrace.analysis import statements
-from pgtrace.analysis.statements import OTHER, Histogram, StatementTable
+from pgtrace.analysis.statements import OTHER, Histogram, Room, StatementTable
 from pgtrace.analysis.trace import Trace
 from pgtrace.session.events import Execution, RoundTrip, Statement
 
@@ -84,7 +84,7 @@ def test_percentiles_are_within_two_percent(values: list[int]) -> None:
 
 def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statements, "GROUPS_KEPT", 20)
-    monkeypatch.setattr(statements, "_TRIMMED_AT", 30)
+    monkeypatch.setattr(statements, "_TRIMMED_AT", 1.5)
     table = StatementTable()
     popular = [Statement("", f"SELECT a FROM popular_{number}") for number in range(10)]
     rounds = 200
@@ -96,7 +96,7 @@ def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyP
             round_trip.statements = [statement]
             table.round_trip(round_trip)
             assert len(table.groups) <= 31
-    table.trim()
+    table.room.trim()
     assert len(table.groups) == 21
     assert {table.of(statement).round_trips for statement in popular} == {rounds}
     total = len(popular) * rounds + rounds
@@ -104,3 +104,29 @@ def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyP
         assert sum(getattr(group, key) for group in table.groups.values()) == total
     assert table.groups[OTHER].rows == 2 * (rounds - 10)
     assert sum(group.wait.count for group in table.groups.values()) == total
+
+
+def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest of all tables are kept, by number and by the bytes of their texts."""
+    monkeypatch.setattr(statements, "GROUPS_KEPT", 20)
+    room = Room()
+    tables = [StatementTable(room) for _ in range(5)]
+    for number in range(50):
+        for place, table in enumerate(tables):
+            statement = Statement("", f"SELECT a{number} FROM t")
+            round_trip = RoundTrip(0, setup=False, offsets=(0, 0), status="I")
+            round_trip.statements = [statement]
+            for _ in range(50 if place == number % 5 and number < 10 else 1):
+                table.round_trip(round_trip)
+            assert sum(len(one.groups) for one in tables) <= 22 + len(tables) + 1
+    room.trim()
+    kept = [group for table in tables for group in table.groups.values()]
+    assert sum(group.round_trips for group in kept) == 10 * 50 + 240
+    assert sum(group.round_trips >= 49 for group in kept if group.sql != OTHER) == 10
+    monkeypatch.setattr(statements, "TEXT_BYTES_KEPT", 500)
+    room.trim()
+    assert room.text_bytes <= 500
+    assert sum(group.round_trips for table in tables for group in table.groups.values()) == 10 * 50 + 240
+    for table in tables:
+        table.let_go()
+    assert (room.groups, room.text_bytes) == (0, 0)

@@ -22,7 +22,7 @@ from conftest import Certificates, postgres_with_tls
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from pgtrace import conninfo
+from pgtrace import conninfo, services
 from pgtrace.address import Upstream, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import AddressError
@@ -151,7 +151,7 @@ def test_a_setting_is_in_force(
         (tmp_path / "services").write_text("[s]\n" + "".join(f"{key}={value}\n" for key, value in address.items()))
         text, environ = None, environ | {"PGSERVICEFILE": str(tmp_path / "services"), "PGSERVICE": "s"}
     elif way == "variables":
-        names = conninfo.VARIABLES
+        names = services.VARIABLES
         environ |= {names[key]: value for key, value in address.items() if key in names}
         rest = {key: value for key, value in address.items() if key not in names}
         text = conninfo.url(rest) if rest else None

@@ -25,6 +25,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from disks import bad_disk
 from traffic import peak_bytes, resident_bytes, until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
@@ -62,42 +63,12 @@ BEYOND_START = 64 * MIB
 KILLS = 300 if NIGHTLY else 50
 KILLS_AT_ONCE = 4
 CROWD = 2000
-BAD_DISK = """
-import errno, os, time
-_write = os.write
-_orders = {orders!r}
-def write(descriptor, data):
-    if descriptor > 2:
-        while (order := _read()) == "hang":
-            time.sleep(0.005)
-        if order:
-            if len(data) > 1:
-                _write(descriptor, data[: len(data) // 2])  # as a disk does: part of it, then the error
-            raise OSError(getattr(errno, order), os.strerror(getattr(errno, order)))
-    return _write(descriptor, data)
-def _read():
-    try:
-        with open(_orders) as file:
-            return file.read()
-    except OSError:
-        return ""
-os.write = write
-"""
 
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """What the disk of a recorder started from now on does: `hang`, `ENOSPC`, `EIO`, or nothing out of the ordinary."""
-    directory, orders = tmp_path / "disk", tmp_path / "disk" / "orders"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(BAD_DISK.format(orders=str(orders)))
-    monkeypatch.setenv("PYTHONPATH", str(directory))
-
-    def order(what: str) -> None:
-        (directory / "new").write_text(what)
-        (directory / "new").rename(orders)
-
-    return order
+    return bad_disk(tmp_path / "disk", monkeypatch)
 
 
 @pytest.mark.parametrize("fault", ["hang", "ENOSPC", "EIO"])

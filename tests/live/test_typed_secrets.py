@@ -46,7 +46,7 @@ SPELLINGS = [
     Spelling(f"postgresql://u:{ONE}?{TWO}@HOST:PORT/db", True),
     Spelling(f"postgresql://u:{ONE}#{TWO}@HOST:PORT/db", True),
     Spelling(f"postgresql://u:{ONE}@HOST:PORT,HOST:PORT/db", True),
-    Spelling(f"postgresql://u@HOST:PORT/db?sslpassword={ONE}&scram_client_key={TWO}", True),
+    Spelling(f"postgresql://u@HOST:PORT/db?sslpassword={ONE}&oauth_client_secret={TWO}", True),
     Spelling(f"host=HOST port=PORT user=u password={ONE}", True),
     Spelling(f"host=HOST port=PORT user=u password='{ONE} {TWO}'", True),
     Spelling(rf"host = HOST port = PORT password = '{ONE}\'{TWO}'dbname=db", True),

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,12 +133,40 @@ def _memory_bytes() -> int:
     return int(found[1]) * 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _work(state: mmap.mmap, place: int, first: int, step: int, end: int, seed: int, finds: Path, until: float) -> None:
+def contained(action: Callable[[Path], object], most_s: float = MOST_S) -> str:
+    """Do it in a process of its own, with an empty directory, the memory and the time that a reader has; what escaped it, or nothing."""
+    with tempfile.TemporaryDirectory(prefix="pgtrace-contained-") as directory:
+        told = Path(directory) / "told"
+        process = os.fork()
+        if process == 0:
+            text = "it ended"
+            try:
+                (scratch := Path(directory) / "scratch").mkdir()
+                _limit()
+                signal.setitimer(signal.ITIMER_REAL, most_s)
+                action(scratch)
+                text = ""
+            except BaseException as error:  # whatever it is
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                text = "".join(traceback.format_exception(error))
+            finally:
+                told.write_text(text, encoding="utf-8", errors="backslashreplace")
+                os._exit(0)
+        os.waitpid(process, 0)
+        return told.read_text(encoding="utf-8") if told.exists() else "it was killed"
+
+
+def _limit() -> None:
+    """The bounds of this process from here on."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+    signal.signal(signal.SIGALRM, _alarm)
+
+
+def _work(state: mmap.mmap, place: int, first: int, step: int, end: int, seed: int, finds: Path, until: float, kind: str) -> None:
     """A worker's life."""
     scratch = Path(tempfile.mkdtemp(prefix="pgtrace-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     tempfile.tempdir = str(scratch)
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    signal.signal(signal.SIGALRM, _alarm)
+    _limit()
     done, peak = 0, 0
     try:
         for number in range(first, end, step):
@@ -146,7 +174,7 @@ def _work(state: mmap.mmap, place: int, first: int, step: int, end: int, seed: i
             if now > until:
                 break
             _STATE.pack_into(state, place, number, now, done, peak)
-            mutant = reader_mutants.mutant(seed, number)
+            mutant = reader_mutants.mutant(seed, number, kind)
             signal.setitimer(signal.ITIMER_REAL, MOST_S)
             try:
                 read(mutant, scratch, number)
@@ -165,15 +193,15 @@ def _work(state: mmap.mmap, place: int, first: int, step: int, end: int, seed: i
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def run(count: int, *, seed: int, seconds: float, finds: Path, workers: int = 1, first: int = 0) -> Result:
+def run(count: int, *, seed: int, seconds: float, finds: Path, workers: int = 1, first: int = 0, kind: str = "") -> Result:
     """Read that many mutants, or as many as the time is enough for."""
     began = time.monotonic()
     until = began + seconds
     end = first + count
     result = Result()
     reader_mutants.captures(), reader_mutants.json_lines(), reader_mutants.goldens(), reader_mutants.packets(), _trace()
-    for kind in reader_mutants.registry.MESSAGES:
-        kind.parse(kind.EXAMPLE)
+    for message in reader_mutants.registry.MESSAGES:
+        message.parse(message.EXAMPLE)
     state = mmap.mmap(-1, _STATE.size * workers)
     running: dict[int, int] = {}  # process -> worker
 
@@ -184,7 +212,7 @@ def run(count: int, *, seed: int, seconds: float, finds: Path, workers: int = 1,
             try:
                 with open(os.devnull, "w") as nowhere:
                     os.dup2(nowhere.fileno(), 1)
-                _work(state, worker * _STATE.size, number, workers, end, seed, finds, until)
+                _work(state, worker * _STATE.size, number, workers, end, seed, finds, until, kind)
                 code = 0
             finally:
                 os._exit(code)
@@ -208,7 +236,7 @@ def run(count: int, *, seed: int, seconds: float, finds: Path, workers: int = 1,
             result.peak_bytes = max(result.peak_bytes, peak)
             if status or hangs:
                 what = "hang" if hangs else f"ended_{status}"
-                keep(reader_mutants.mutant(seed, number), finds, what, number, seed, what)
+                keep(reader_mutants.mutant(seed, number, kind), finds, what, number, seed, what)
                 result.inputs += 1
                 if number + workers < end and time.monotonic() < until:
                     _STATE.pack_into(state, worker * _STATE.size, number + workers, time.monotonic(), 0, 0)

@@ -437,8 +437,8 @@ KINDS: dict[str, Callable[[random.Random], dict[str, bytes]]] = {
 WEIGHTS = {"native": 30, "stream": 10, "segments": 8, "jsonl": 16, "golden": 14, "pcap": 14, "toml": 4, "filter": 4}
 
 
-def mutant(seed: int, number: int) -> Mutant:
-    """The mutant of that number in the run of that seed."""
+def mutant(seed: int, number: int, kind: str = "") -> Mutant:
+    """The mutant of that number in the run of that seed, of any kind or of that one."""
     rng = random.Random(f"{seed}:{number}")
-    (name,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    (name,) = (kind,) if kind else rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
     return Mutant(name, KINDS[name](rng))

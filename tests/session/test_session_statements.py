@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playbook import play
 
+from pgtrace.session import statements
+
 PREPARE_A = "F Parse a SELECT $1 | Sync\nB ParseComplete | ReadyForQuery I\n"
 PREPARE_B = "F Parse b SELECT 2 | Sync\nB ParseComplete | ReadyForQuery I\n"
 RUN_A = "F Bind - a params=1 | Execute - | Sync\nB BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I\n"
@@ -137,3 +139,20 @@ def test_errors_belong_to_the_statement_that_failed() -> None:
         + "F Query SELECT 1; SELECT 1/0; SELECT 3\nB CommandComplete SELECT 1 | ErrorResponse 22012 zero | ReadyForQuery I\n"
     )
     assert [statement and statement.sql for statement in heard.failures] == ["SELECT $1", "BAD", "SELECT 1/0"]
+
+
+def test_forgotten_statements_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more names than are kept the older half is forgotten: the number alive stays exact, and what is bound again is one prepared earlier."""
+    monkeypatch.setattr(statements, "NAMES_BYTES", 20_000)
+    script = "".join(f"F Parse s{number} SELECT a{number} FROM t | Sync\nB ParseComplete | ReadyForQuery I\n" for number in range(200))
+    session, _ = play(script)
+    assert session.statements.live_named == 200
+    assert len(session.statements.live) < 60
+    assert "s0" not in session.statements.live
+    bound = "F Bind - s0 | Execute - | Sync\nB BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\n"
+    session, _ = play(script + bound)
+    assert (session.statements.live["s0"].sql, session.statements.live_named) == (None, 200)
+    session, _ = play(script + bound + "F Close S s1 | Sync\nB CloseComplete | ReadyForQuery I\n")
+    assert session.statements.live_named == 199
+    session, _ = play(script + run("DISCARD ALL", "DISCARD ALL"))
+    assert session.statements.live_named == 0

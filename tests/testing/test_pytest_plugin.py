@@ -792,4 +792,4 @@ def test_the_page_has_every_option_and_setting(pytestconfig):
     pytest_plugin.pytest_addoption(parser)
     options = {name for group in parser._groups for option in group.options for name in option.names()}
     assert options == set(re.findall(r"(--pgtrace-[a-z-]+)", table)) >= {"--pgtrace-upstream"}
-    assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z]+)`", table)) - {"pgtrace_url", "pgtrace_postgres"}
+    assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z_]+)`", table)) - {"pgtrace_url", "pgtrace_postgres"}

@@ -123,7 +123,10 @@ class _Places(RowIndex):
 
 
 class _Statements(StatementTable):
-    """Statements of selected round trips. How many live at the end is none of theirs."""
+    """Statements of selected round trips. How many live at the end is none of theirs. On the shelf there are none: the connection has given them away."""
+
+    def __reduce__(self) -> tuple[type[_Statements], tuple[()]]:
+        return _Statements, ()
 
     def live(self, statements: Iterable[Statement]) -> None:
         pass
@@ -177,7 +180,7 @@ class _CountedConnection(Connection):
         """Whether a round trip of it is selected."""
         self.statements = None
         self._selected = False  # the round trip that is open, or was the last one
-        self._table = _Statements()
+        self._table = _Statements(trace.statements_room)
         self._sum = _Counts(Tally(), 0)
         self._before = _Counts(Tally(), 0)
         self._bytes = [0, 0]
@@ -269,7 +272,7 @@ class _CountedConnection(Connection):
     def _retire(self, now_ns: int) -> None:
         self.statements = self._table
         super()._retire(now_ns)
-        self._table, self._before = _Statements(), _Counts(Tally(), 0)
+        self._table, self._before = _Statements(self._trace.statements_room), _Counts(Tally(), 0)
 
     def _woken(self, time_ns: int, offset: int, side: int) -> Session | None:
         session = super()._woken(time_ns, offset, side)

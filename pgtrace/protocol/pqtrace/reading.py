@@ -5,21 +5,31 @@ its fields is one of its type and length, of zero bytes.
 
 The text has no escapes: a String may hold quotes and line ends, a value may hold the four characters \\x00. So the fields are tried from left to right, each
 String ending at the first quote that can end it, and another ending is tried where what follows makes no sense: the fields have to fill the length that the
-line says, and behind them begins another line of the trace. That decides nearly always; MOST_TRIES bounds it, since a file can be made to have many.
+line says, and behind them begins another line of the trace. That decides nearly always; tries and what they look at are bounded by the message's length,
+since a file can be made to have many.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from pgtrace.protocol import authentication, backend, codes, frontend
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import FIELD_NAMES
 from pgtrace.protocol.pqtrace import layouts
 
-MOST_TRIES: Final = 20_000
+TRIES: Final = 1_000
+BYTES_A_TRY: Final = 4
+"""How often fields may end elsewhere: that often, and once more for as many bytes of a message."""
+LOOKED_AT: Final = 1024 * 1024
+LOOKS: Final = 64
+"""Characters of text that the tries of one message may look at: as many, and each of its bytes as often."""
+_LONGEST: Final = 0x3FFFFFFF
+_LONGEST_UNTYPED: Final = 10_004
+"""What the protocol, and the server for what comes first, allow a length word to say."""
 HEAD: Final = re.compile(rb"([FB])\t(\d{1,10}|NN)\t([A-Za-z0-9 :]+)")
 """How a message begins."""
 _BOUNDARY: Final = re.compile(rb"\n(?:(?=[FB]\t(?:\d|NN)|#|mismatched message length: )|\Z)")
@@ -45,12 +55,28 @@ _CODES: Final = {
 _UNKNOWN: Final = re.compile(r"Unknown (?:message: ([0-9a-f]{2})|authentication message (-?\d{1,10}))")
 
 
+UNFILLED: Final = "its fields do not fill the length it says"
+
+
 class NoMessage(Exception):
     """The text at that place is no message of libpq's trace."""
 
 
-def message(text: bytes, start: int) -> tuple[int, str, bytes, int]:
-    """Side, name and bytes of the message whose line begins at `start`, and where the line behind it begins. Raises NoMessage."""
+class Read(NamedTuple):
+    """A message, as far as the text has it."""
+
+    side: int
+    name: str
+    data: bytes
+    """Its bytes, header included."""
+    missing: int
+    """Zero bytes that follow them: what the text has no fields for, or blanked at the message's end."""
+    end: int
+    """Where the line behind it begins."""
+
+
+def message(text: bytes, start: int) -> Read:
+    """The message whose line begins at `start`. Raises NoMessage."""
     head = HEAD.match(text, start)
     if head is None:
         raise NoMessage("no direction, length and name")
@@ -61,24 +87,24 @@ def message(text: bytes, start: int) -> tuple[int, str, bytes, int]:
     code, subtype = (0, -1) if untyped is not None else _code(side, name)
     if length is None and name not in layouts.WITHOUT_LENGTH:
         raise NoMessage(f"no length for {name}")
-    if length is not None and not (1 if untyped is not None else 4) <= length <= 0x3FFFFFFF:
+    if length is not None and not (1 if untyped is not None else 4) <= length <= (_LONGEST if untyped is None else _LONGEST_UNTYPED):
         raise NoMessage(f"a length of {length}")
     first = struct.pack(">i", subtype) if code == ord("R") else b""
     taken = 0 if untyped == "b" else 4  # the length word
     room = None if length is None else length - taken - len(first)
     if _BOUNDARY.match(text, head.end()):
-        end, body = head.end(), bytes(max(room or 0, 0))
+        end, body, missing = head.end(), b"", max(room or 0, 0)
     else:
         if not text.startswith(b"\t", head.end()):
             raise NoMessage(f"{name} is no name of a message")
         layout = untyped or layouts.LAYOUTS.get(name)
         if layout is None:
             raise NoMessage(f"{name} has no fields")
-        end, body = _Fields(text, room).read(layout, head.end() + 1)
+        end, body, missing = _Fields(text, room).read(layout, head.end() + 1)
     body = first + body
     kind = b"" if untyped is not None else bytes((code,))
-    size = struct.pack(">I", len(body) + 4) if taken else b""
-    return side, name, kind + size + body, end + 1
+    size = struct.pack(">I", len(body) + missing + 4) if taken else b""
+    return Read(side, name, kind + size + body, missing, end + 1)
 
 
 def _code(side: int, name: str) -> tuple[int, int]:
@@ -91,6 +117,16 @@ def _code(side: int, name: str) -> tuple[int, int]:
     return (int(unknown[1], 16), -1) if unknown[1] else (ord("R"), int(unknown[2]))
 
 
+class _Tried(NamedTuple):
+    """How far a value was gone through."""
+
+    escapes: int
+    """Escaped bytes it is taken to have."""
+    known: int
+    """What looks like an escaped byte up to `reached`."""
+    reached: int
+
+
 Rest = tuple[str, Any] | None
 """The fields still to be read, as a chain, so that a place to come back to keeps its own."""
 
@@ -101,11 +137,13 @@ class _Fields:
     def __init__(self, text: bytes, room: int | None) -> None:
         self._text = text
         self._room = room  # bytes of the body; None where the line does not say
-        self._tries = 0
-        self._later: list[tuple[int, int, bytes, Rest, Any, int]] = []  # kind of ending, how far it was tried, and the state before it
+        self._tries = TRIES + (room or 0) // BYTES_A_TRY
+        self._looks = LOOKED_AT + LOOKS * (room or 0)
+        self._missing = 0  # zero bytes at the end of the body
+        self._later: list[tuple[int, Any, str, Rest, Any, int]] = []  # kind of ending, how far it was tried, and the state before it
 
-    def read(self, layout: str, at: int) -> tuple[int, bytes]:
-        """Where the line ends, and the body. Raises NoMessage."""
+    def read(self, layout: str, at: int) -> tuple[int, bytes, int]:
+        """Where the line ends, the body, and how many zero bytes belong to it behind that. Raises NoMessage."""
         rest: Rest = None
         for part in reversed(layouts.PARTS.findall(layout)):
             rest = (part, rest)
@@ -114,7 +152,7 @@ class _Fields:
         while True:
             if rest is None:
                 if (self._room is None or size == self._room) and _BOUNDARY.match(self._text, at):
-                    return at, _joined(out)
+                    return at, _joined(self._text, out), self._missing
                 state = None
             else:
                 state = self._step(rest[0], rest[1], at, out, size)
@@ -186,17 +224,19 @@ class _Fields:
         begin = at + 2
         if not text.startswith(b' "', at):
             return None
-        end = text.find(b'"', max(begin, tried + 1))
+        last = rest is None and self._room is not None  # where it ends is known
+        end = text.find(b'"', max(begin, tried + 1) if not last else begin + (self._room or 0) - size - 1)
+        self._look(end - max(begin, tried))
         if end < 0 or (self._room is not None and size + end - begin + 1 > self._room):
             return None
-        self._later.append((0, end, b"", (str(at), rest), out, size))
+        self._later.append((0, end, "", (str(at), rest), out, size))
         if text[end + 1 : end + 2] not in (b" ", b"\n"):
             return None
         content = b"" if self._room is None and text[begin - 1 : end + 1] == _SUPPRESSED else text[begin:end]
         return end + 1, rest, (content + b"\0", out), size + end - begin + 1
 
-    def _value(self, part: str, at: int, rest: Rest, out: Any, size: int, escapes: int = 0) -> tuple[int, Rest, Any, int] | None:
-        """A value of `escapes` or more escaped bytes."""
+    def _value(self, part: str, at: int, rest: Rest, out: Any, size: int, tried: _Tried | None = None) -> tuple[int, Rest, Any, int] | None:
+        """A value; `tried` is how far it was gone through before."""
         text = self._text
         if part == "d":
             if self._room is None or not text.startswith(b" '", at):
@@ -215,50 +255,62 @@ class _Fields:
         if length < 0 or (self._room is not None and size + len(prefix) + length > self._room):
             return None
         total = size + len(prefix) + length
-        if part != "v" and not escapes and length != 4 and text.startswith(_BLANKED, begin - 1) and _BOUNDARY.match(text, begin + 5):
-            return begin + 5, rest, (prefix + bytes(length), out), total
+        if part != "v" and tried is None and length != 4 and text.startswith(_BLANKED, begin - 1) and _BOUNDARY.match(text, begin + 5):
+            self._missing = length
+            return begin + 5, rest, (prefix, out), total
+        escapes, known, reached = tried or _Tried(0, 0, begin)
+        spelled = _ESCAPE.finditer(text, reached)
+        following = next(spelled, None)
         while escapes <= length:
             end = begin + length + 3 * escapes
             if end >= len(text):
                 return None
             if text[end : end + 1] == b"'" and text[end + 1 : end + 2] in (b" ", b"\n"):
-                literal = len(_ESCAPE.findall(text, begin, end)) - escapes
+                self._look(max(0, end - reached))
+                while following is not None and following.end() <= end:
+                    known, reached, following = known + 1, following.end(), next(spelled, None)
+                literal = known - escapes
                 if literal >= 0:
-                    self._later.append((1, escapes + 1, part.encode(), (str(at), rest), out, size))
-                    return end + 1, rest, (prefix + _unescaped(text[begin:end], literal), out), total
+                    self._later.append((1, _Tried(escapes + 1, known, reached), part, (str(at), rest), out, size))
+                    return end + 1, rest, ((begin, end, literal), (prefix, out)), total
             escapes += 1
         return None
 
     def _again(self) -> tuple[int, Rest, Any, int] | None:
         """Go back to the latest field that can end elsewhere. Raises NoMessage."""
-        self._tries += 1
-        if not self._later or self._tries > MOST_TRIES:
-            raise NoMessage("its fields do not fill the length it says")
+        self._tries -= 1
+        if not self._later or self._tries < 0:
+            raise NoMessage(UNFILLED)
+        self._missing = 0
         kind, tried, part, place, out, size = self._later.pop()
         assert place is not None
         at, rest = int(place[0]), place[1]
         if kind == 0:
             return self._string(at, tried, rest, out, size)
-        return self._value(part.decode(), at, rest, out, size, tried)
+        return self._value(part, at, rest, out, size, tried)
+
+    def _look(self, size: int) -> None:
+        """Take note of text that is gone over. Raises NoMessage where it was gone over too often."""
+        self._looks -= size
+        if self._looks < 0:
+            raise NoMessage(UNFILLED)
 
 
-def _joined(out: Any) -> bytes:
+def _joined(text: bytes, out: Any) -> bytes:
+    """The pieces of a chain, latest first: bytes, or what is still to be taken from the text: begin, end, and how many escapes in it are none."""
     pieces = []
     while out is not None:
         piece, out = out
-        pieces.append(piece)
+        pieces.append(piece if isinstance(piece, bytes) else _unescaped(text[piece[0] : piece[1]], piece[2]))
     return b"".join(reversed(pieces))
 
 
 def _unescaped(text: bytes, literal: int) -> bytes:
     """The bytes of a printed value, of which the first `literal` that look like escapes are none."""
-    left = literal
-
-    def byte(found: re.Match[bytes]) -> bytes:
-        nonlocal left
-        if left:
-            left -= 1
-            return found[0]
-        return bytes((int(found[1], 16),))
-
-    return _ESCAPE.sub(byte, text)
+    data = bytearray()
+    at = 0
+    for found in islice(_ESCAPE.finditer(text), literal, None):
+        data += text[at : found.start()]
+        data.append(int(found[1], 16))
+        at = found.end()
+    return bytes(data + text[at:])

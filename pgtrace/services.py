@@ -1,0 +1,120 @@
+"""What an address, a connection service and the environment say together, by libpq's rules.
+
+A setting is taken from the address, else from the service (`service=` there, else PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are
+lists with commas: hosts are tried in order, host names and addresses stand beside each other, and one port is for all.
+
+- Service files are PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR. The first section of the name counts, and in it the first
+  line of a key; keys and `=` have no space between them. A key that libpq does not know is refused, as libpq does it.
+- An empty variable says nothing.
+
+target_session_attrs is the driver's business: whether a server is primary or standby is found out after authentication, which pgtrace takes no part in.
+
+Source: libpq 18, fe-connect.c (parseServiceFile, conninfo_add_defaults, pqConnectOptions2); the tests ask libpq itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pgtrace.conninfo import BLANKS, Address, read, unknown
+from pgtrace.errors import AddressError
+from pgtrace.parameters import LEG, PARAMETERS, PLACE
+
+VARIABLES: Final = {key: one.variable for key, one in PARAMETERS.items() if key in (PLACE | LEG) - {"service"} and one.variable}
+"""Settings that say where a server is and how to get there safely, and their variables."""
+
+
+class Settings(dict[str, str]):
+    """Settings by libpq's names, and for each the name under which it was said: of a parameter, or of a variable."""
+
+    def __init__(self, said: Mapping[str, str] = {}) -> None:
+        super().__init__(said)
+        self._variables: dict[str, str] = {}
+
+    def add(self, key: str, value: str, variable: str) -> None:
+        """What a variable says, where nobody has said it."""
+        if key not in self:
+            self[key] = value
+            self._variables[key] = variable
+
+    def name(self, key: str) -> str:
+        """What a user knows this setting by."""
+        return self._variables.get(key, key)
+
+
+def settings(address: Address | str | None, environ: Mapping[str, str]) -> Settings:
+    """Everything the address and its service say, and what VARIABLES say besides. Raises AddressError."""
+    if isinstance(address, str):
+        address = read(address)
+    found = Settings(address.everything if address is not None else {})
+    service = found.get("service", environ.get("PGSERVICE", ""))
+    if service:
+        for key, value in service_settings(service, environ).items():
+            found.setdefault(key, value)
+    for key, name in VARIABLES.items():
+        if environ.get(name):
+            found.add(key, environ[name], name)
+    if environ.get("PGREQUIRESSL", "").startswith("1"):
+        found.add("sslmode", "require", "PGREQUIRESSL")
+    if found.get("sslrootcert") == "system":
+        found.setdefault("sslmode", "verify-full")
+    return found
+
+
+def service_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the files say of a connection service, every key of it. Raises AddressError where none names it."""
+    files = [environ.get("PGSERVICEFILE") or os.path.join(home(environ), ".pg_service.conf")]
+    if environ.get("PGSYSCONFDIR"):
+        files.append(os.path.join(environ["PGSYSCONFDIR"], "pg_service.conf"))
+    for file in files:
+        try:
+            with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+                text = lines.read()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and file != environ.get("PGSERVICEFILE"):
+                continue
+            raise AddressError(service, f"the service file {file} cannot be read: {error.strerror}") from None
+        found = _section(service, file, text)
+        if found is not None:
+            return found
+    raise AddressError(service, f"no service of this name in {' or '.join(files)} (PGSERVICE, or service= in a URL)")
+
+
+def several(text: str) -> list[str]:
+    """The elements of a list with commas; none of an empty text."""
+    return text.split(",") if text else []
+
+
+def home(environ: Mapping[str, str]) -> str:
+    """The home directory."""
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
+def _section(service: str, file: str, text: str) -> dict[str, str] | None:
+    """The first section of that name, None without one."""
+    found: dict[str, str] | None = None
+    before = ""
+    for number, line in _lines(text):
+        if line.startswith("["):
+            if found is not None:
+                break
+            if line.startswith(f"[{service}]"):
+                found = {}
+        elif found is not None:
+            key, equals, value = line.partition("=")
+            if not equals or key in ("service", "servicefile"):
+                raise AddressError(service, f"line {number} of the service file {file} is no setting")
+            if key not in PARAMETERS:
+                raise AddressError(service, f"{unknown(key, before, f'in line {number} of the service file {file}').reason}")
+            found.setdefault(key, value)
+            before = key
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip(BLANKS)
+        if line and not line.startswith("#"):
+            yield number, line
