@@ -51,6 +51,8 @@ def command(
     """
     tls = options.driver_tls()
     stop = Stop() if no_tui or not output.has_screen() else None
+    if stop is not None:
+        ctx.call_on_close(stop.over)
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         Recorder(

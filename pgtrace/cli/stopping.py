@@ -38,6 +38,10 @@ class Stop(threading.Event):
         signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, WAIT_S, WAIT_S)
 
+    def over(self) -> None:
+        """The command has ended in order: nothing is written any more. An alarm that came while Python ends would kill the process."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def _look(self, *_: object) -> None:
         """Whether the write that was under way the last time still is."""
         now = output.writes()
