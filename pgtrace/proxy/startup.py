@@ -27,7 +27,8 @@ from time import monotonic_ns
 from typing import Final, Protocol, cast
 
 from pgtrace.address import Upstream
-from pgtrace.capture.record import FIN, NEITHER, OPENING, Fact
+from pgtrace.capture import record
+from pgtrace.capture.record import FIN, NEITHER, Fact
 from pgtrace.errors import UpstreamError
 from pgtrace.framing import NO_PACKET, TLS_HELLO, first_packet
 from pgtrace.protocol import codes
@@ -42,7 +43,7 @@ from pgtrace.proxy.narrow import Narrow
 from pgtrace.proxy.opening import UpstreamLeg
 from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
-from pgtrace.proxy.states import STATES, Countdown, State
+from pgtrace.proxy.states import ASKED, DEAF, ENCRYPTING, FIRST, HELD, OPENING, OVER, READING, Countdown, State
 from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
 
 PROTOCOL_3: Final = 3 << 16
@@ -82,7 +83,7 @@ class Reception(asyncio.Protocol):
         self.session: Session
         self._terms: Terms
         self._narrow = Narrow(self)
-        self._state = State.HELD
+        self._state = HELD
         self._unrecorded = b""  # read in a state that does not record
         self._unread = b""  # recorded, and no answer was given to it yet
         self._upstream: UpstreamLeg
@@ -103,18 +104,17 @@ class Reception(asyncio.Protocol):
         self._upstream = UpstreamLeg(self.session, self.server.upstream, self._terms.context, self.server.cancels, self.fact)
         self._clock = Countdown(self.session.loop, self.server.startup_timeout_s, self._too_slow)
         wait_s = self.session.faults.begin(self._ignore) if self.session.faults is not None else 0.0
-        if self._state is not State.HELD:  # a fault has struck
+        if self._state is not HELD:  # a fault has struck
             return
         if wait_s or self._dials_first:
             self._do(lambda: self._prepare(wait_s))
         else:
-            self._enter(State.READING)
+            self._enter(READING)
 
     def data_received(self, data: bytes) -> None:
-        rules = STATES[self._state]
-        if not rules.reads:
+        if not self._state.reads:
             self._pause()
-        if rules.records:
+        if self._state.records:
             self._take(data)
         else:
             self._unrecorded += data
@@ -123,13 +123,13 @@ class Reception(asyncio.Protocol):
         self._notice_refused_tls()
         self.session.frontend.eof = True
         self.session.end(FRONTEND)
-        if self._state in (State.HELD, State.READING, State.DEAF):
+        if self._state in (HELD, READING, DEAF):
             self._abandon()
         return not is_tls(self.session.frontend.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._notice_refused_tls()
-        self._enter(State.OVER)
+        self._enter(OVER)
         self._upstream.hang_up()
         backend = self.session.backend
         if backend.transport is None or backend.transport.is_closing():
@@ -145,7 +145,7 @@ class Reception(asyncio.Protocol):
     def _notice_refused_tls(self) -> None:
         """The driver leaves: say so where it did because of `N`."""
         refused = codes.SSL_REQUEST_CODE in self._answered and self._encrypted is None
-        if self._state is State.READING and refused and not self._unread and not self.session.frontend.eof:
+        if self._state is READING and refused and not self._unread and not self.session.frontend.eof:
             self.server.warn(f"a driver wanted TLS, was answered N and left: {_TLS_REMEDY}")
 
     # States.
@@ -156,15 +156,14 @@ class Reception(asyncio.Protocol):
         if self._work is not None and self._work is not asyncio.current_task():
             self._work.cancel()
         self._work = None
-        rules = STATES[state]
-        self._clock.run(rules.is_timed)
-        if state is State.OVER or self.session.frontend.lost:
+        self._clock.run(state.is_timed)
+        if state is OVER or self.session.frontend.lost:
             return
-        if rules.records and self._unrecorded:
+        if state.records and self._unrecorded:
             data, self._unrecorded = self._unrecorded, b""
             self._take(data)
         if self._state is state:
-            self._transport.resume_reading() if rules.reads else self._transport.pause_reading()
+            self._transport.resume_reading() if state.reads else self._transport.pause_reading()
 
     def _pause(self) -> None:
         """Read nothing more from the socket. In a handshake it is still the bare one: TLS has no other way to wait."""
@@ -186,8 +185,8 @@ class Reception(asyncio.Protocol):
         reason = f"no whole start-up within {self.server.startup_timeout_s:g} s"
         self.fact("refused", reason)
         self.server.warn(f"a driver was closed: {reason} (as the server's authentication_timeout has it; --startup-timeout changes it)")
-        encrypting = self._state is State.ENCRYPTING
-        self._enter(State.OVER)
+        encrypting = self._state is ENCRYPTING
+        self._enter(OVER)
         self.session.end(NEITHER)
         if encrypting:
             self._drop()
@@ -198,8 +197,8 @@ class Reception(asyncio.Protocol):
 
     def _ignore(self) -> None:
         """A fault: the driver is answered nothing more."""
-        if self._state is not State.OVER:
-            self._enter(State.DEAF)
+        if self._state is not OVER:
+            self._enter(DEAF)
 
     @property
     def _dials_first(self) -> bool:
@@ -214,21 +213,21 @@ class Reception(asyncio.Protocol):
                 await self._upstream.dial()
             except UpstreamError as error:  # as if nobody listened
                 self._tell(error)
-                self._enter(State.OVER)
+                self._enter(OVER)
                 self.session.backend.lost = True
                 self.session.begin_end(NEITHER, "pgtrace")
                 self.session.frontend.reset()
                 return
         await asyncio.sleep(max(0.0, until_s - self.session.loop.time()))
-        self._enter(State.READING)
+        self._enter(READING)
 
     # The untyped packets.
 
     def _take(self, data: bytes) -> None:
         """The next bytes of the driver."""
-        if self._state is not State.READING:
+        if self._state is not READING:
             self.session.frontend.record(data)
-            if self._state is not State.DEAF:
+            if self._state is not DEAF:
                 self._unread += data
             return
         packet = self._unread + data
@@ -266,11 +265,11 @@ class Reception(asyncio.Protocol):
             if code in self._answered:
                 self._refuse(refusals.second_request(code))
                 return
-            self._enter(State.ASKED)
+            self._enter(ASKED)
             self.session.loop.call_later(self.session.rtt_ns / 1e9, self._reply, code) if self.session.rtt_ns else self._reply(code)
             return
         if code in _NOT_OURS:
-            self.fact(OPENING, _NOT_OURS[code])
+            self.fact(record.OPENING, _NOT_OURS[code])
         upstream = self._upstream
         if code == TLS_HELLO and self._is_underway and upstream.opened is None:
             self._turn_away()
@@ -283,12 +282,12 @@ class Reception(asyncio.Protocol):
             self._forward(upstream.first)
             self._hand_over()
             return
-        self._enter(State.OPENING)
+        self._enter(OPENING)
         self._do(self._open)
 
     def _reply(self, request: int) -> None:
         """Answer a request for encryption."""
-        if self._state is not State.ASKED:
+        if self._state is not ASKED:
             return
         accepts = request == codes.SSL_REQUEST_CODE and self._ends_tls
         self._answered |= set(_ENCRYPTION) if accepts else {request}
@@ -300,11 +299,11 @@ class Reception(asyncio.Protocol):
         elif behind:
             self._refuse(refusals.unencrypted_data(request))
         else:
-            self._enter(State.READING)
+            self._enter(READING)
 
     def _encrypt(self, hello: bytes) -> None:
         """End the driver's TLS here; `hello` is what came of it already."""
-        self._enter(State.ENCRYPTING)
+        self._enter(ENCRYPTING)
         self._do(lambda: self._handshake(hello))
 
     async def _handshake(self, hello: bytes) -> None:
@@ -317,7 +316,7 @@ class Reception(asyncio.Protocol):
         except HandshakeError as error:
             self.fact("tls.frontend.error", str(error))
             self.server.warn(f"a driver's TLS handshake failed: {error}")
-            self._enter(State.OVER)
+            self._enter(OVER)
             self.session.end(FRONTEND, FIN)
             self._drop()
             return
@@ -326,7 +325,7 @@ class Reception(asyncio.Protocol):
         self.session.decrypted()
         for key, value in self._encrypted.facts.items():
             self.fact(key, value)
-        self._enter(State.READING)
+        self._enter(READING)
         if not self._encrypted.watch():
             cast(asyncio.Protocol, self._encrypted.transport.get_protocol()).eof_received()
 
@@ -369,7 +368,7 @@ class Reception(asyncio.Protocol):
         assert upstream.opened is not None
         self._forward(upstream.first)
         if upstream.opened.second_try or upstream.code == codes.SSL_REQUEST_CODE:
-            self._enter(State.FIRST)
+            self._enter(FIRST)
         else:
             self._hand_over()
 
@@ -378,10 +377,10 @@ class Reception(asyncio.Protocol):
         code = self._upstream.code
         if code == TLS_HELLO and not data:
             self.server.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
-        if self._state is not State.FIRST:
+        if self._state is not FIRST:
             return
         if code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
-            self._enter(State.READING)  # to the server the next packet is the first one; it is told apart here all the same
+            self._enter(READING)  # to the server the next packet is the first one; it is told apart here all the same
             return
         self._clock.stop()
         self._hand_over()
@@ -389,9 +388,9 @@ class Reception(asyncio.Protocol):
     def _hand_over(self) -> None:
         """From here on the driver's socket belongs to its leg."""
         leg = self.session.frontend
-        if self._state is State.OVER or leg.lost:
+        if self._state is OVER or leg.lost:
             return
-        self._enter(State.OVER)
+        self._enter(OVER)
         if self._unread:
             self._forward(self._unread)
             self._unread = b""
@@ -421,8 +420,8 @@ class Reception(asyncio.Protocol):
 
     def _try_again(self, refusal: bytes) -> None:
         """The server refused this kind of encryption: make libpq's second try, or pass the refusal on."""
-        if self._state is State.FIRST:
-            self._enter(State.OPENING)
+        if self._state is FIRST:
+            self._enter(OPENING)
             self._do(lambda: self._second_try(refusal))
 
     async def _second_try(self, refusal: bytes) -> None:
@@ -458,7 +457,7 @@ class Reception(asyncio.Protocol):
         code = self._upstream.code
         if code == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
             self._unread = self._upstream.first[len(SSL_REQUEST) :]
-            self._enter(State.ASKED)
+            self._enter(ASKED)
             self._reply(code)
         elif code in (TLS_HELLO, NO_PACKET, codes.CANCEL_REQUEST_CODE):
             self._turn_away()
@@ -478,7 +477,7 @@ class Reception(asyncio.Protocol):
         if self.session.frontend.eof:
             self._abandon()
             return
-        self._enter(State.DEAF)
+        self._enter(DEAF)
         self.session.loop.call_later(REFUSED_S, self._abandon)
 
     def _turn_away(self) -> None:
@@ -488,7 +487,7 @@ class Reception(asyncio.Protocol):
 
     def _abandon(self) -> None:
         """Close the driver's socket, behind what was written to it."""
-        self._enter(State.OVER)
+        self._enter(OVER)
         if self.session.backend.transport is None:
             self.session.backend.lost = True
         if not self.session.frontend.lost:

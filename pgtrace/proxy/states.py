@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
 
-class State(Enum):
-    """Where a beginning stands."""
+class State(NamedTuple):
+    """Where a beginning stands, and what goes for it there."""
 
-    HELD = auto()
-    """Nothing is answered yet: a fault delays it, or the upstream is dialled first."""
-    READING = auto()
-    """The next untyped packet is awaited."""
-    ASKED = auto()
-    """A request for encryption is there, and its answer waits for --rtt."""
-    ENCRYPTING = auto()
-    """The driver's TLS handshake is under way."""
-    OPENING = auto()
-    """The upstream leg is being opened."""
-    FIRST = auto()
-    """The server has what the driver sent first, and its first answer says how to go on."""
-    DEAF = auto()
-    """It is refused: what still comes is recorded and goes nowhere."""
-    OVER = auto()
-    """The sockets belong to their legs, or are gone."""
-
-
-class Rules(NamedTuple):
-    """What goes for one state."""
-
+    name: str
     reads: bool
     """The driver's socket is read by us. Elsewhere it is paused, and a read that was under way waits."""
     records: bool
@@ -40,16 +19,22 @@ class Rules(NamedTuple):
     """It is the driver (or, of FIRST, the server that has not accepted its TLS) who keeps the start-up waiting."""
 
 
-STATES: Final[dict[State, Rules]] = {
-    State.HELD: Rules(reads=False, records=False, is_timed=False),
-    State.READING: Rules(reads=True, records=True, is_timed=True),
-    State.ASKED: Rules(reads=False, records=False, is_timed=False),
-    State.ENCRYPTING: Rules(reads=False, records=False, is_timed=True),
-    State.OPENING: Rules(reads=False, records=True, is_timed=False),
-    State.FIRST: Rules(reads=False, records=True, is_timed=True),
-    State.DEAF: Rules(reads=True, records=True, is_timed=False),
-    State.OVER: Rules(reads=False, records=False, is_timed=False),
-}
+HELD: Final = State("held", reads=False, records=False, is_timed=False)
+"""Nothing is answered yet: a fault delays it, or the upstream is dialled first."""
+READING: Final = State("reading", reads=True, records=True, is_timed=True)
+"""The next untyped packet is awaited."""
+ASKED: Final = State("asked", reads=False, records=False, is_timed=False)
+"""A request for encryption is there, and its answer waits for --rtt."""
+ENCRYPTING: Final = State("encrypting", reads=False, records=False, is_timed=True)
+"""The driver's TLS handshake is under way."""
+OPENING: Final = State("opening", reads=False, records=True, is_timed=False)
+"""The upstream leg is being opened."""
+FIRST: Final = State("first", reads=False, records=True, is_timed=True)
+"""The server has what the driver sent first, and its first answer says how to go on."""
+DEAF: Final = State("deaf", reads=True, records=True, is_timed=False)
+"""It is refused: what still comes is recorded and goes nowhere."""
+OVER: Final = State("over", reads=False, records=False, is_timed=False)
+"""The sockets belong to their legs, or are gone."""
 
 
 class Countdown:
