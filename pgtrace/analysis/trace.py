@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pgtrace.analysis.blocks import Blocks
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.disk_waits import DiskWaits
 from pgtrace.analysis.gathered import Connections
 from pgtrace.analysis.marks import Interval, MarksOfFiles
-from pgtrace.analysis.rows import Entry, Kind, Label, RowIndex, Shape
+from pgtrace.analysis.rows import Entry, Kind, Label, Row, RowIndex, Shape
 from pgtrace.analysis.statements import SLICE, Group, Room, StatementTable
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import (
@@ -46,6 +47,7 @@ from pgtrace.capture.record import (
     Mark,
     Opaque,
     Open,
+    Pause,
     Record,
     Resume,
     Rewrite,
@@ -96,7 +98,7 @@ class StatementView:
 class _File:
     """One capture of the trace."""
 
-    __slots__ = ("blocks", "connections", "name", "number", "path", "reader", "shift_ns")
+    __slots__ = ("blocks", "connections", "disk_waits", "name", "number", "path", "reader", "shift_ns")
 
     def __init__(self, path: str, number: int, name: str) -> None:
         self.path = path
@@ -106,6 +108,7 @@ class _File:
         header = self.reader.header
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
+        self.disk_waits = DiskWaits()
         self.connections: dict[int, Connection] = {}
         """By number, those that are not on the shelf."""
 
@@ -500,6 +503,8 @@ class Trace:
             connection = self._connection(file, record.connection, position)
             connection.closed_by = {FRONTEND: "driver", BACKEND: "server"}.get(record.side, "pgtrace")
             connection.close(relative)
+        elif isinstance(record, Pause):
+            file.disk_waits.note(relative, record)
         elif isinstance(record, Ended):
             self._connection(file, record.connection, position).ended(record.side, record.how, relative)
         elif isinstance(record, Fact):
@@ -533,6 +538,16 @@ class Trace:
             connection = self._connection(file, record.connection, position)
             if connection.session is not None:
                 connection.session.elided(relative, record.messages, record.bytes, record.columns)
+
+    def waited_for_disk(self, row: Row) -> bool:
+        """Whether the traffic waited for the recorder's disk while that row was under way: its duration is not the server's alone."""
+        end_ns = None if row.duration_ns is None else row.opened_ns + row.duration_ns
+        return row.is_round_trip and self._files[self.connections[row.connection].file].disk_waits.during(row.opened_ns, end_ns)
+
+    @property
+    def disk_waits_ns(self) -> int:
+        """How long the traffic waited for the recorder's disk."""
+        return sum(file.disk_waits.waited_ns for file in self._files)
 
     def _gap(self, relative: int, position: int, file: _File, record: Gap) -> None:
         self.gaps += 1

@@ -18,11 +18,10 @@ from __future__ import annotations
 import os
 import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from pgtrace.capture.checksums import of_stretch
+from pgtrace.capture.checksums import crc32, of_stretch
 from pgtrace.capture.record import LATEST_NS, LONGEST, NEITHER, Gap, Record, may_concern
 from pgtrace.capture.versions import LONGEST_HEADER, READERS, Header, parse_header
 from pgtrace.errors import CaptureError
@@ -50,7 +49,7 @@ def encode_block(mark: bytes, first_ns: int, last_ns: int, parts: Sequence[bytes
     if length > LONGEST:
         raise ValueError(f"a block of {length} bytes is larger than the format's {LONGEST}")
     block = bytearray().join((_HEAD.pack(BLOCK + mark, 0, length, flags, first_ns, last_ns), *parts))
-    _CRC.pack_into(block, _COVERED - _CRC.size, zlib.crc32(memoryview(block)[_COVERED:]))
+    _CRC.pack_into(block, _COVERED - _CRC.size, crc32(memoryview(block)[_COVERED:]))
     return block
 
 
@@ -220,7 +219,7 @@ class BlockFile:
         stop = position + size
         if stop > len(data):
             return None, size
-        if zlib.crc32(memoryview(data)[position + _COVERED : stop]) != crc:
+        if crc32(memoryview(data)[position + _COVERED : stop]) != crc:
             return None, 0
         return Block(
             self.base + offset, first_ns, last_ns, data[position + HEAD_SIZE : stop], self._decode, carried=bool(flags & CARRIED)
@@ -291,7 +290,7 @@ class BlockFile:
                 if not ahead:
                     return known  # it was cut off meanwhile
                 taken = ahead[: place - here]
-                crc = zlib.crc32(taken, crc)
+                crc = crc32(taken, crc)
                 here, ahead = here + len(taken), ahead[len(taken) :]
             known[place] = crc
         return known

@@ -27,6 +27,8 @@ def round_trip_line(trace: Trace, row: Row) -> Shown:
     what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH] + (f" — {sanitise.text(row.label.end)}" if row.label.end else "")
     flags = ("✗" if shape.errors else " ") + ("=" if shape.reuses else "+" if shape.prepares else " ") + (shape.formats or " ")
     taken = "open" if row.duration_ns is None else f"{row.duration_ns / 1e6:.2f} ms" if row.is_round_trip else ""
+    if taken and trace.waited_for_disk(row):
+        taken += " (waited for the disk)"
     rows = f"{row.rows} row{'s' if row.rows > 1 else ''}" if row.rows else ""
     name = f"{trace.name_of(connection):<4} {connection.driver:<8}"
     numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken) if part)
@@ -77,6 +79,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "connection": connection.number if connection is not None else None,
             "time_ns": row.opened_ns,
             "duration_ns": row.duration_ns,
+            **({"waited_for_disk": True} if connection is not None and trace.waited_for_disk(row) else {}),
             "flight": row.shape.flight,
             "flight_cut": notation.is_cut(row.shape.flight),
             "sql": row.label.sql,

@@ -57,6 +57,7 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             "complete": trace.complete,
             "gaps": trace.gaps,
             "dropped_bytes": trace.dropped_bytes,
+            **({"disk_waits_ns": trace.disk_waits_ns} if trace.disk_waits_ns else {}),
             **({"put_aside": trace.put_aside} if trace.put_aside else {}),
         },
     )
@@ -124,6 +125,8 @@ def _about(trace: Trace, title: str, took_s: float) -> Shown:
     parts = [f"{took_s:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
         parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
+    if trace.disk_waits_ns:
+        parts.append(f"waited {trace.disk_waits_ns / 1e9:.1f} s for the disk of the capture, which times include")
     if trace.filter is not None:
         parts.append(f"filter: {trace.filter}")
     if not title and not trace.complete:

@@ -66,7 +66,8 @@ class InspectorTitle(LineWidget):
         left = " · ".join(part for part in parts if part.strip())
         right = [f"{lines.grouped(self.messages)} message{'' if self.messages == 1 else 's'}", "esc closes"]
         if row.is_round_trip:
-            right.insert(0, f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms")
+            waited = ", waited for the recorder's disk" if any(map(view.trace.waited_for_disk, item.rows)) else ""
+            right.insert(0, f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms{waited}")
         while len(right) > 1 and lines.cells(left) + lines.cells(" · ".join(right)) + _RULE_CELLS > width:
             right.pop()
         return [lines.rule(view.pen, width, left, " · ".join(right))]

@@ -122,7 +122,8 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
                 line.add(lines.milliseconds(first.first_ns), "dim", width, right=True)
         case "ms":
             if first.is_round_trip or first.shape.kind is Kind.CANCEL:
-                line.add(lines.milliseconds(view.item_end_ns(item) - item.opened_ns), "text", width, right=True)
+                text = lines.milliseconds(view.item_end_ns(item) - item.opened_ns)
+                line.add(("~" + text) if any(map(view.trace.waited_for_disk, item.rows)) else text, "text", width, right=True)
         case "bar":
             error = item.sum.errors
             for run, role in axis.bar(_parts(view, item, near, split=view.waterfall)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import select
 import socket
@@ -47,7 +48,8 @@ class Flood:
         self.ended: list[tuple[float, str]] = []
 
     def __call__(self, connection: socket.socket) -> None:
-        assert read_exactly(connection, len(STARTUP)) == STARTUP
+        if read_exactly(connection, len(STARTUP)) != STARTUP:
+            return  # somebody looked whether anybody is there
         connection.sendall(READY)
         try:
             if connection.recv(1) == b"?":
@@ -235,3 +237,84 @@ def test_the_two_reasons_to_pause_are_two(disk, tmp_path):
         until(lambda: recorder.stats()["connections"], lambda left: left == 0)
         recorder.flush()
         assert recorder.stats()["lost_bytes"] == 0
+
+
+QUERY = b"Q\0\0\0\x0dselect 1\0"
+ANSWERED = b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"
+
+
+def answer(connection: socket.socket) -> None:
+    """A server that answers one query with 100 MiB of rows and the next with nothing."""
+    read_exactly(connection, len(STARTUP))
+    connection.sendall(READY)
+    for blocks in (100, 0):
+        if read_exactly(connection, len(QUERY)) == QUERY:
+            for _ in range(blocks):
+                connection.sendall(BLOCK)
+            connection.sendall(ANSWERED)
+    connection.recv(1)
+
+
+def test_times_that_include_a_wait_are_marked(disk, tmp_path):
+    """In `show`, its JSON, `stats` and its JSON; one that was not under way then is not."""
+    path = tmp_path / "kept.pgtrace"
+    with Scripted(answer) as server, recording(server.upstream, write=path, when_behind="wait") as recorder, connect(recorder) as driver:
+        log_in(driver)
+        disk(SLOW)
+        driver.sendall(QUERY)
+        read_exactly(driver, 100 * len(BLOCK) + len(ANSWERED))
+        recorder.flush()
+        disk("")
+        driver.sendall(QUERY)
+        read_exactly(driver, len(ANSWERED))
+        driver.sendall(b"X\0\0\0\4")
+        driver.close()
+        until(lambda: recorder.stats()["connections"], lambda left: left == 0)
+
+    def told(*arguments: str) -> str:
+        return subprocess.run([sys.executable, "-m", "pgtrace", *arguments, str(path)], capture_output=True, text=True, check=True).stdout
+
+    lines = [line for line in told("show").splitlines() if "select 1" in line and " ms" in line]
+    assert [line.endswith("(waited for the disk)") for line in lines] == [True, False]
+    shown = [json.loads(line) for line in told("show", "--json").splitlines()]
+    assert [one.get("waited_for_disk", False) for one in shown if one["sql"] == "select 1"] == [True, False]
+    assert json.loads(told("stats", "--json"))["capture"]["disk_waits_ns"] > 0
+    assert "for the disk of the capture, which times include" in told("stats")
+
+
+CLIENT = """
+import os, pathlib, socket, sys
+sys.path.insert(0, sys.argv[1])
+from upstreams import log_in, read_exactly
+driver = socket.create_connection((os.environ["PGHOST"], int(os.environ["PGPORT"])))
+log_in(driver)
+pathlib.Path(sys.argv[2]).write_text("ENOSPC")
+driver.sendall(b"?")
+print(len(read_exactly(driver, int(sys.argv[3]))))
+"""
+
+
+def test_a_program_whose_traffic_was_not_recorded_ends_with_1(disk, tmp_path):
+    """Also where the program itself was fine and no budget was broken."""
+    size = str(100 * len(BLOCK))
+    with Scripted(Flood(100)) as server:
+        upstream = f"postgresql://127.0.0.1:{server.port}/?sslmode=disable"
+        program = [sys.executable, "-c", CLIENT, str(Path(__file__).parents[1] / "proxy"), str(tmp_path / "disk" / "orders"), size]
+        command = [sys.executable, "-m", "pgtrace", "run", "--upstream", upstream, "--", *program]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.stdout.strip(), ended.returncode) == (size, 1)
+    assert "pgtrace: incomplete: " in ended.stderr
+
+
+def test_check_and_diff_say_incomplete(disk, tmp_path):
+    path = tmp_path / "kept.pgtrace"
+    with Scripted(Flood(60)) as server, recording(server.upstream, write=path) as recorder, asked(recorder) as driver:
+        disk("hang")
+        read_exactly(driver, 60 * len(BLOCK))
+        disk("")
+        recorder.flush()
+        assert recorder.stats()["lost_bytes"] > 0
+    for arguments in (["check", "--max", "errors=0", str(path)], ["diff", str(path), str(path)]):
+        ended = subprocess.run([sys.executable, "-m", "pgtrace", *arguments], capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert "pgtrace: incomplete: " in ended.stderr
