@@ -399,11 +399,9 @@ class Connection(Observer):
     def under_way(self) -> int | None:
         """The place of the row that is still to be completed; None where nothing is owed and no message is cut."""
         session = self.session
-        if session is None:
+        if session is None or session.is_quiet:
             return None
-        current = session.round_trips.current or session.round_trips.undecided
-        if current is None and session.is_quiet:
-            return None
+        current = session.round_trips.current
         return current.note.place if current is not None else len(self._trace.rows)
 
     def counters(self, now_ns: int) -> Counters:
