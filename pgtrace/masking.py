@@ -20,8 +20,8 @@ from pgtrace.parameters import PARAMETERS
 
 MASK: Final = "***"
 _SECRET: Final = re.compile(r"pass(?!file|ive)|pwd|secret|token|scram_\w+_key|api_?key|credential", re.IGNORECASE)
-_LOGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*://[^:/@\s?]*:)(?!//).*@", re.IGNORECASE | re.DOTALL)
-_NAME: Final = r"(?P<name>(?:[\w.-]|%[0-9A-Fa-f]{2})+)"
+_LOGIN: Final = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^:/@\s?]*:(?!//)", re.IGNORECASE)
+_NAME: Final = r"(?<![\w.%-])(?P<name>(?:[\w.-]|%[0-9A-Fa-f]{2})+)"
 _EQUALS: Final = re.compile(rf"{_NAME}\s*=\s*")
 _COLON: Final = re.compile(rf"{_NAME}[\"']?\s*:\s*")
 _BLANK: Final = re.compile(r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]*)\s+(?!-)")
@@ -44,7 +44,7 @@ def arguments(words: Sequence[str]) -> list[str]:
 
 def argument(word: str) -> str:
     """One argument of a command, which may be a whole command line itself."""
-    word = _LOGIN.sub(rf"\1{MASK}@", word)
+    word = _without_password(word)
     first = _EQUALS.match(word)
     if first is not None and first["name"].lower() in PARAMETERS:
         return _masked(_EQUALS, word, _KEYWORD_VALUE)
@@ -55,7 +55,13 @@ def argument(word: str) -> str:
 
 def message(text: str) -> str:
     """A message that may repeat an argument."""
-    return _masked(_EQUALS, _LOGIN.sub(rf"\1{MASK}@", text))
+    return _masked(_EQUALS, _without_password(text))
+
+
+def _without_password(text: str) -> str:
+    """The text with all between the first user of a URL and the last `@` masked."""
+    login, end = _LOGIN.search(text), text.rfind("@")
+    return f"{text[: login.end()]}{MASK}{text[end:]}" if login is not None and login.end() <= end else text
 
 
 def _masked(names: re.Pattern[str], text: str, values: re.Pattern[str] = _VALUE) -> str:

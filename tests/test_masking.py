@@ -69,6 +69,14 @@ def test_a_password_that_is_written_as_libpq_wants_it_is_masked_whatever_is_in_i
     assert masking.arguments(["app", f"--password={password}"]) == ["app", "--password=***"]
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["a", "a://b:", "-", "%41", "a ", "x=", "password=", "'", "--token ", "@"])
+def test_a_long_argument_takes_no_longer_than_its_length(part: str) -> None:
+    word = part * (120_000 // len(part))
+    masking.arguments([word, f"host={word}", f"--password={word}"])
+    masking.message(word)
+
+
 def test_a_message_is_masked_and_its_words_stay() -> None:
     assert (
         masking.message(f"Got unexpected extra argument (postgresql://u:{ONE}@h/db)")
