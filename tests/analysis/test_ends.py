@@ -147,10 +147,11 @@ def test_counts_under_a_filter_are_those_without(opened: Opened, stack: ExitStac
     }
 
 
-def test_a_mark_does_not_get_the_waiting_of_a_driver_that_has_gone(opened: Opened) -> None:
+@pytest.mark.parametrize("leaves", ["c1 ends F FIN", "F Terminate", "c1 ends F RST", "c1 ends B FIN"])
+def test_a_mark_does_not_get_the_waiting_of_a_driver_that_has_gone(opened: Opened, leaves: str) -> None:
     """What it waited for before counts in the mark that was open then, and nothing in the ones after."""
     trace = opened(
-        "0 mark begin one\n" + ASK + "1010 c1 ends F FIN\n1020 mark end one\n1030 mark begin two\n2000 mark end two\n"
+        "0 mark begin one\n" + ASK + f"1010 {leaves}\n1020 mark end one\n1030 mark begin two\n2000 mark end two\n"
         "3000 mark begin three\n" + ANSWER + "4010.1 c1 ends F RST\n4011 c1 close F\n4020 mark end three"
     )
     waits = {name: counters.wait_ns for name, counters in trace.mark_counters().items()}
