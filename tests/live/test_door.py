@@ -166,3 +166,15 @@ def test_mapped_addresses_are_the_same_peers(server: EmbeddedServer) -> None:
         mapped = f"::ffff:127.0.0.1:{address.rpartition(':')[2]}"
         assert log_in(mapped, server.user, password=server.password) == "postgres, superuser true"
         assert as_nobody(lambda: log_in(mapped, server.user, password=server.password)) == FOR_OTHERS
+
+
+def test_a_refusal_comes_through_the_drivers_tls(server: EmbeddedServer) -> None:
+    """Whose a connection is has nothing to do with what is said on it."""
+    with listening("127.0.0.1:0", "--tls", "auto", "--upstream", f"{server.socket_directory}:{server.port}") as (address, _):
+        assert (
+            as_nobody(lambda: log_in(address, server.user, password=server.password, sslmode="require", sslcertmode="disable"))
+            == FOR_OTHERS
+        )
+        assert (
+            log_in(address, server.user, password=server.password, sslmode="require", sslcertmode="disable") == "postgres, superuser true"
+        )

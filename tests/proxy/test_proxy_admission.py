@@ -93,21 +93,28 @@ def test_an_end_that_is_gone_is_nobodys(end: Callable[[socket.socket], object]) 
 
 def test_whoever_uses_the_port_next_vouches_for_nobody() -> None:
     """A connection is made and left; then the same two addresses belong to somebody else, who is ours."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
-        stranger = socket.create_connection(address)
+    while not used_again():
+        pass  # another process took the port in between
+
+
+def used_again() -> bool:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as mine:
+        stranger = socket.create_connection(listener.getsockname())
         first, peer = listener.accept()
         reset(stranger)
-        with socket.socket() as mine:
+        with first:
             mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            mine.bind(peer)
-            mine.connect(address)
+            try:
+                mine.bind(peer)
+            except OSError:
+                return False
+            mine.connect(listener.getsockname())
             second, again = listener.accept()
-            assert again == peer
-            assert ours(second)
-            assert not ours(first, peer)
-            second.close()
-        first.close()
+            with second:
+                assert again == peer
+                assert ours(second)
+                assert not ours(first, peer)
+    return True
 
 
 def test_addresses_that_belong_to_no_connection() -> None:
