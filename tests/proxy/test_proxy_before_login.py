@@ -40,6 +40,7 @@ from pgtrace.errors import UsageError
 from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES
+from pgtrace.proxy.tape import ROOM_BYTES
 from pgtrace.recorder import Recorder
 
 LINUX: Final = sys.platform.startswith("linux")
@@ -118,6 +119,9 @@ SCENES: Final[dict[str, tuple[bytes, bytes, dict[str, Any]]]] = {
 def test_strangers_can_have_little_held(scene: str) -> None:
     first, then, options = SCENES[scene]
     each = BEFORE_LOGIN_BYTES + OF_A_CONNECTION + (OF_A_HANDSHAKE if "tls" in options else 0)
+    for_the_disk = (
+        ROOM_BYTES if "server" in scene else 0
+    )  # what passes is recorded, and may fill the tape, which is for all connections together
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(nobody_accepts()) if "dialled" in scene else stack.enter_context(asks_and_stops())
         recorder = stack.enter_context(recording(upstream, **options))
@@ -129,8 +133,7 @@ def test_strangers_can_have_little_held(scene: str) -> None:
         recorder.flush()
         if "never ends" not in scene:
             assert recorder.stats()["connections"] == STRANGERS
-        waiting = recorder.stats()["waiting_bytes"]
-        assert memory_bytes(recorder) - before - waiting < STRANGERS * each + (8 << 20)
+        assert memory_bytes(recorder) - before < STRANGERS * each + for_the_disk + (8 << 20)
 
 
 # Time.
