@@ -389,7 +389,8 @@ class StatementTable:
 
     def sum_up(self, keys: Iterable[str]) -> None:
         """Only the sum of these groups is kept."""
-        other = self.groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
+        other = self._group(OTHER, OTHER, "")
+        del self.groups[OTHER]  # it is the last one
         for key in keys:
             other.merge(self.groups.pop(key))
             self.room.groups -= 1
