@@ -36,11 +36,15 @@ if TYPE_CHECKING:
     from pgtrace.analysis.inside import Inside
     from pgtrace.analysis.trace import Trace
 
+FACTS_KEPT: Final = 64
+LONGEST_FACT: Final = 4096
 LEFT_KEPT: Final = 100
 """Statements that a closed connection is known to have left, those with the most Binds."""
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
 _COPY_DATA: Final = ord("d")
 _MAJOR: Final = re.compile(r"\d{1,4}")
+_FACT_BYTES: Final = 200
+_SHORT_SQL: Final = 512
 _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 
 
@@ -279,13 +283,16 @@ class Connection(Observer):
         self.statements = StatementTable(self._trace.statements_room)
         self._habits = Habits()
         self._habits.enough = True
-        self._meanings, self.copies = Meanings(), Copies(self._trace.may_log)
+        if self._meanings is _NO_MEANINGS:
+            self._meanings = Meanings()
+        self.copies = Copies(self._trace.may_log)
         self._trace.wake(self)
         return session
 
     def learn(self, key: str, value: str) -> None:
         """A fact about it."""
-        self.facts[key] = value
+        if self._trace.may_keep_fact(self, key, value):
+            self.facts[key] = value[:LONGEST_FACT]
         if key == "server":
             self.upstream = value
         elif key == DECRYPTED and self.session is not None:
@@ -295,6 +302,16 @@ class Connection(Observer):
         """Bytes of it are missing."""
         if self.session is not None:
             self.session.gap(time_ns)
+
+    @property
+    def facts_bytes(self) -> int:
+        """How much its facts take."""
+        return sum(len(key) + len(value) + _FACT_BYTES for key, value in self.facts.items())
+
+    @property
+    def meanings_weight(self) -> int:
+        """What its log of names takes of the trace's."""
+        return self._meanings.weight
 
     @property
     def has_open_row(self) -> bool:
@@ -534,8 +551,11 @@ class Connection(Observer):
             self.statements.live([statement])
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
-        if not self._trace.may_log((kind, name) in self._meanings):
+        statement = what.statement if isinstance(what, Portal) else what
+        weight = 1 + len(statement.sql or "") // _SHORT_SQL
+        if not self._trace.may_log((kind, name) in self._meanings, weight):
             return
+        self._meanings.weight += weight
         current = self.session.round_trips.current if self.session is not None else None
         self._meanings.note(kind, name, current.note.place if current is not None else len(self._trace.rows), what)
 
@@ -697,6 +717,7 @@ class Connection(Observer):
             self._trace.keep_statements(identified.driver, self.statements)
         self._counters, self._kind, self._fatal = counters, kind, session.fatal
         session.statements.let_go()
+        self._trace.facts_bytes -= self.facts_bytes
         self.session = self.statements = None
         self._forget()
         self._trace.retire(self, identified.driver, counters, before)

@@ -70,10 +70,12 @@ class Connections(Sequence["Connection"]):
                 self._keep(old)
                 yield old
 
-    def woken(self, connection: Connection) -> None:
-        """One that was put aside goes on: it is in memory again."""
+    def woken(self, connection: Connection) -> bool:
+        """One that was put aside goes on: it is in memory again. Whether it was on the shelf."""
+        was_shelved = connection.index not in self._here
         self._here[connection.index] = connection
         self._looked_at.pop(connection.index, None)
+        return was_shelved
 
     def numbered(self, file: int, number: int) -> Connection | None:
         """The one on the shelf that has this number in that file."""

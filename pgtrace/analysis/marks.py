@@ -5,14 +5,18 @@ belongs to the marks open at its moment: the difference between the sums at the 
 end. Marks nest, and marks of one name are summed.
 
 Statements are counted for a mark only where its name was in `watched` when it began: a table for each of a hundred thousand marks has no bound.
+
+Of more than OPEN_KEPT marks open at once the later ones are not counted, they are rows of the timeline alone; `uncounted` says how many. Of ended marks the
+latest ENDED_KEPT are there one by one; of older ones the sum by name, as long as there are no more than NAMES_KEPT names, then of all other names together.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.statements import StatementTable
@@ -20,6 +24,14 @@ from pgtrace.session.events import RoundTrip
 
 if TYPE_CHECKING:
     from pgtrace.analysis.connections import Connection
+
+OPEN_KEPT: Final = 256
+ENDED_KEPT: Final = 10_000
+NAMES_KEPT: Final = 20_000
+LONGEST_NAME: Final = 4096
+OTHER_MARKS: Final = "(other marks)"
+PLACES_KEPT: Final = 1_000_000
+"""Rows that are marks, of which it is known what was open behind them; of more, of the latest."""
 
 Sums = Callable[[int], Counters]
 """The sum over the connections of a file at a moment."""
@@ -121,13 +133,19 @@ class Marks:
         self.counting: tuple[Interval, ...] = ()
         """Those of the open ones whose statements are counted."""
         self.watched = watched
+        self.uncounted = 0
+        self.summed: dict[str, Counters] = {}
+        """What ended marks counted that are not there one by one any more, by name."""
         self._ended: dict[Key, Interval] = {}
-        self._places: list[int] = []  # of the rows that are marks, and the names open behind each
+        self._places = array("Q")  # of the rows that are marks, and the names open behind each
         self._names: list[tuple[str, ...]] = []
 
     def begin(self, name: str, key: Key, time_ns: int, place: int) -> None:
         """A mark begins; its row is at that place."""
-        self.open = (*self.open, Interval(name, key, self.sums(time_ns), place, watched=name in self.watched))
+        if len(self.open) >= OPEN_KEPT:
+            self.uncounted += 1
+            return
+        self.open = (*self.open, Interval(name[:LONGEST_NAME], key, self.sums(time_ns), place, watched=name in self.watched))
         self._changed(place)
 
     def end(self, key: Key, time_ns: int, place: int) -> None:
@@ -137,7 +155,22 @@ class Marks:
                 self.open = tuple(one for one in self.open if one is not mark)
                 mark.end(place, self.sums(time_ns))
                 self._ended[key] = mark
-        self._changed(place)
+                self._changed(place)
+                if len(self._ended) > ENDED_KEPT + len(self.watched):
+                    self._sum_up(next(iter(self._ended)))
+
+    def _sum_up(self, key: Key) -> None:
+        """Of the oldest one only what it counted stays, with others of its name."""
+        mark = self._ended.pop(key)
+        name = mark.name if mark.name in self.summed or len(self.summed) < NAMES_KEPT else OTHER_MARKS
+        sum_ = self.summed.get(name)
+        counters = mark.counters(Counters)
+        if sum_ is None:
+            self.summed[name] = counters
+        else:
+            live = sum_.statements_live
+            sum_.add(counters)
+            sum_.statements_live = live
 
     def names_at(self, place: int) -> tuple[str, ...]:
         """The marks that were open when the row at that place began."""
@@ -154,6 +187,9 @@ class Marks:
         return self._ended.get(key) or next((mark for mark in self.open if mark.key == key), None)
 
     def _changed(self, place: int) -> None:
+        if len(self._places) >= PLACES_KEPT:
+            half = len(self._places) // 2
+            del self._places[:half], self._names[:half]
         self._places.append(place)
         self._names.append(tuple(mark.name for mark in self.open))
         self.counting = tuple(mark for mark in self.open if mark.watched)
@@ -168,6 +204,11 @@ class MarksOfFiles:
         """Names of the marks whose statements are counted, from their next begin on."""
         self.files = [Marks(one, self.watched) for one in sums]
         self._file_at = file_at
+
+    @property
+    def uncounted(self) -> int:
+        """Marks that were too many open at once, and are not counted."""
+        return sum(marks.uncounted for marks in self.files)
 
     def names_at(self, place: int) -> tuple[str, ...]:
         """The marks that were open when the row at that place began."""
@@ -187,7 +228,21 @@ class MarksOfFiles:
         for marks in self.files:
             for mark in marks.intervals:
                 by_name.setdefault(mark.name, []).append(mark)
-        return {name: self.summed(marks, now_ns) for name, marks in by_name.items()}
+        found = {name: Counters() for marks in self.files for name in marks.summed}
+        for marks in self.files:
+            for name, counters in marks.summed.items():
+                found[name].add(counters)
+        for name, of_name in by_name.items():
+            if name not in found and len(found) >= NAMES_KEPT:
+                name = OTHER_MARKS
+            counters = self.summed(of_name, now_ns)
+            if name in found:
+                live = found[name].statements_live
+                found[name].add(counters)
+                found[name].statements_live = live
+            else:
+                found[name] = counters
+        return found
 
     def summed(self, marks: Iterable[Interval], now_ns: int) -> Counters:
         """Counters of several marks as one; statements alive are those of the first one."""

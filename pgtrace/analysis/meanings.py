@@ -14,9 +14,11 @@ from pgtrace.session.events import Portal, Statement
 class Meanings:
     """The names of one connection: of statements (`S`) and of portals (`P`)."""
 
-    __slots__ = ("_log",)
+    __slots__ = ("_log", "weight")
 
     def __init__(self) -> None:
+        self.weight = 0
+        """What it takes of the trace's, in units of a short statement."""
         self._log: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
 
     def __contains__(self, named: tuple[str, str]) -> bool:

@@ -374,6 +374,7 @@ class StatementTable:
     def let_go(self) -> None:
         """Give its room back: another one has its groups."""
         self.room.tables.discard(self)
+        self.groups.pop(OTHER, None)
         self.room.groups -= len(self.groups)
         self.room.text_bytes -= sum(map(getsizeof, self.groups))
         self.groups.clear()
@@ -383,14 +384,14 @@ class StatementTable:
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
-            self.room.groups += 1
-            self.room.text_bytes += getsizeof(key)
+            if key != OTHER:
+                self.room.groups += 1
+                self.room.text_bytes += getsizeof(key)
         return group
 
     def sum_up(self, keys: Iterable[str]) -> None:
         """Only the sum of these groups is kept."""
-        other = self._group(OTHER, OTHER, "")
-        del self.groups[OTHER]  # it is the last one
+        other = self.groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
         for key in keys:
             other.merge(self.groups.pop(key))
             self.room.groups -= 1

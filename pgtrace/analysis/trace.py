@@ -26,7 +26,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pgtrace.analysis.blocks import Blocks
-from pgtrace.analysis.connections import Connection
+from pgtrace.analysis.connections import FACTS_KEPT, LONGEST_FACT, Connection
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.disk_waits import DiskWaits
 from pgtrace.analysis.gathered import Connections
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 MEANINGS_KEPT: Final = 200_000
 """Changes of what a statement's or portal's name means that are remembered for the details of rows."""
+MEANINGS_WEIGHT: Final = 100_000
+"""What of them is in memory at once, in units of a short statement: those of connections on the shelf are there."""
 OPEN_KEPT: Final = 8192
 """Open connections that are read at once."""
 DRIVERS_KEPT: Final = 1000
@@ -72,6 +74,7 @@ OTHER_DRIVERS: Final = "(other drivers)"
 """What those beyond are summed up as: only a golden names a driver that pgtrace does not know."""
 KEYS_KEPT: Final = 20_000
 """Cancel keys in memory."""
+FACTS_BYTES_KEPT: Final = 16 * 1024 * 1024
 SETTINGS_KEPT: Final = 1000
 LONGEST_SETTING: Final = 4096
 _ATTEMPTS: Final = 3
@@ -164,6 +167,8 @@ class Trace:
         self._drivers: dict[str, tuple[int, Counters]] = {}
         """The same by driver, with their number."""
         self.put_aside = 0
+        self.facts_bytes = 0
+        """What the facts of open connections take."""
         self.keys: Shelved[bytes, int] = Shelved(self.shelf, KEYS_KEPT)
         """BackendKeyData as recorded -> index of its connection."""
         self.slots: dict[tuple[str, str], str] = {}
@@ -181,6 +186,8 @@ class Trace:
         self._retirements = 0
         """Connections whose statements were taken over."""
         self._meanings = 0
+        self.meanings_weight = 0
+        """Of those in memory, in units of a short statement."""
         self._shared: dict[Any, Any] = {}
         self._types: dict[tuple[int, str], DatabaseTypes] = {}
         self._ended_files: set[int] = set()
@@ -406,10 +413,23 @@ class Trace:
 
     # For connections.
 
-    def may_log(self, already: bool) -> bool:
-        """Whether one more meaning of a name may be remembered; the first of each name always may."""
+    def may_log(self, already: bool, weight: int = 1) -> bool:
+        """Whether one more meaning of a name may be remembered: the first of a name may as long as there is room for it in memory, others earlier not."""
         self._meanings += 1
-        return self.timeline and (not already or self._meanings <= MEANINGS_KEPT)
+        if not self.timeline or (already and self._meanings > MEANINGS_KEPT) or self.meanings_weight + weight > MEANINGS_WEIGHT:
+            return False
+        self.meanings_weight += weight
+        return True
+
+    def may_keep_fact(self, connection: Connection, key: str, value: str) -> bool:
+        """Whether a fact about it may be kept: so many of each connection, and so many bytes of all that are open."""
+        if connection.session is None or key in connection.facts:
+            return key in connection.facts
+        size = len(key) + min(len(value), LONGEST_FACT) + 200
+        if len(connection.facts) >= FACTS_KEPT or self.facts_bytes + size > FACTS_BYTES_KEPT or len(key) > LONGEST_SETTING:
+            return False
+        self.facts_bytes += size
+        return True
 
     def share(self, value: Any, instead: Any = None) -> Any:
         """The first of all equal values, so that it is kept once; or what came with it, for what cannot be a key. Nobody may change it."""
@@ -431,13 +451,15 @@ class Trace:
                 one.statements_live -= before.statements_live
         self._live.pop(connection.index, None)
         for old in self.connections.closed(connection):
+            self.meanings_weight -= old.meanings_weight
             self._files[old.file].connections.pop(old.number, None)
 
     def wake(self, connection: Connection) -> None:
         """One that was put aside goes on."""
         self._live[connection.index] = connection
         self._files[connection.file].connections[connection.number] = connection
-        self.connections.woken(connection)
+        if self.connections.woken(connection):
+            self.meanings_weight += connection.meanings_weight
         self._bound_open(connection)
 
     def keep_statements(self, driver: str, table: StatementTable) -> None:

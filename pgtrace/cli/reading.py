@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pgtrace import behind
+from pgtrace.analysis.marks import OPEN_KEPT as MARKS_KEPT
 from pgtrace.analysis.trace import OPEN_KEPT, Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
@@ -131,6 +132,8 @@ def warn_of_losses(trace: Trace) -> None:
     """What is missing from a capture, on stderr."""
     if trace.torn_bytes:
         tell(f"pgtrace: the capture ends in {trace.torn_bytes} bytes of half a block; everything before is complete")
+    if trace.marks.uncounted:
+        tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:
         tell(
             f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent for longest were read on as after a gap ({trace.put_aside} times)"

@@ -17,6 +17,7 @@ from pgtrace.session.owed import Owed
 from pgtrace.session.state import FUNCTION_CALL, NO_MESSAGES, STAND_INS, SUBTYPED, Handler
 
 _PORTALS_KEPT = 64
+_LONGEST_PARAMETER = 4096
 _COPY_DATA = ord("d")
 _NEEDS_ANSWER = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend has to answer."""
@@ -210,8 +211,8 @@ class Replies(Copying, Failures):
 
     def _parameter_status(self, time_ns: int, body: bytes) -> None:
         name, value = self._memory.parameter_status(body)
-        if name in self.parameters or len(self.parameters) < 1000:
-            self.parameters[name] = value
+        if name in self.parameters or (len(self.parameters) < 1000 and len(name) <= _LONGEST_PARAMETER):
+            self.parameters[name] = value[:_LONGEST_PARAMETER]
 
     def _backend_key_data(self, time_ns: int, body: bytes) -> None:
         self.key = body

@@ -38,6 +38,8 @@ STAND_INS = {
     codes.VERSION_2_ERROR: ord("E"),
 }
 """What stands in a flight for a code without a type byte."""
+MOST_OWED = 100_000
+"""Items that are owed at once."""
 _LOOKED_AT = 100
 """Items that are looked at for the message that a driver waits for."""
 NO_MESSAGES = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
@@ -204,7 +206,16 @@ class State:
             self.unreadable = True
         self.observer.alone(side, code, body, size, time_ns)
 
+    def _give_up(self, time_ns: int) -> None:
+        """Too much is owed to believe that it will be answered: what was open ends, marked, and the next ReadyForQuery puts things right."""
+        self.round_trips.lose(time_ns)
+        self._owed.clear()
+        self._unflushed.clear()
+        self._copying = None
+
     def _owe(self, kind: int, time_ns: int) -> Owed:
+        if len(self._owed) >= MOST_OWED:
+            self._give_up(time_ns)
         item = Owed(kind, time_ns)
         self._owed.append(item)
         return item

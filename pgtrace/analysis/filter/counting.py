@@ -50,7 +50,7 @@ class CountedTrace(Trace):
     def counted_connections(self) -> Sequence[Connection]:
         return _Chosen(self.connections, sorted(self.counted))
 
-    def may_log(self, already: bool) -> bool:
+    def may_log(self, already: bool, weight: int = 1) -> bool:
         return False
 
     def selects(self, connection: Connection, place: int, offsets: tuple[int, int]) -> bool:
