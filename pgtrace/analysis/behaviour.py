@@ -20,7 +20,7 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -102,9 +102,14 @@ class Behaviour(Trace):
     """Captures read for what was done, not for what it cost: conversations() after update(). It has no timeline."""
 
     def __init__(
-        self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = False, names: Iterable[str | os.PathLike[str]] | None = None
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        timeline: bool = False,
+        names: Iterable[str | os.PathLike[str]] | None = None,
+        still: Collection[str] = (),
     ) -> None:
-        super().__init__(paths, timeline=False, names=names)
+        super().__init__(paths, timeline=False, names=names, still=still)
         self.connection_type = _Watched
         self.steps: list[Step] = []
         """All different ones."""

@@ -6,8 +6,10 @@ read and decode its block again. Blocks that cannot hold anything of a connectio
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from pgtrace.capture.blocks import Block
@@ -25,13 +27,26 @@ Piece = tuple[int, int, int, bytes, int]
 
 
 class _Known:
-    __slots__ = ("ended", "following", "pieces", "size_bytes")
+    __slots__ = ("_ends", "ended", "following", "pieces", "size_bytes")
 
     def __init__(self, records: list[Record]) -> None:
         self.pieces = _by_connection(records)
         self.size_bytes = _BLOCK_BYTES + sum(_PIECE_BYTES + len(piece[3]) for pieces in self.pieces.values() for piece in pieces)
         self.ended = frozenset(record.connection for record in records if type(record) is Close)
         self.following: int | None = None
+        self._ends: dict[int, tuple[tuple[list[int], list[int]], ...]] = {}
+
+    def behind(self, connection: int, starts: tuple[int, int]) -> int:
+        """The place of the first piece of a connection that goes beyond these places in the two streams; their number where none does."""
+        pieces = self.pieces.get(connection, [])
+        ends = self._ends.get(connection)
+        if ends is None:
+            ends = self._ends[connection] = (([], []), ([], []))
+            for place, (_, side, offset, data, left_out) in enumerate(pieces):
+                ends[side][0].append(offset + len(data) + left_out)
+                ends[side][1].append(place)
+        found = [bisect_right(reached, start) for (reached, _), start in zip(ends, starts, strict=True)]
+        return min(places[at] if at < len(places) else len(pieces) for (_, places), at in zip(ends, found, strict=True))
 
 
 class Blocks:
@@ -42,9 +57,13 @@ class Blocks:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._kept_bytes = 0
 
-    def pieces(self, position: int, connection: int) -> Iterator[Piece]:
-        """What passed on a connection, from the block at that position to its end; nothing when it is no longer kept."""
+    def pieces(self, position: int, connection: int, starts: tuple[int, int]) -> Iterator[Piece]:
+        """What passed on a connection behind these places in its streams, from the block at that position to its end; nothing when it is no longer kept.
+
+        What stands before them is in that block alone: where a later one has nothing else, the places say something that cannot be, and this ends.
+        """
         place: int | None = position
+        first = True
         while place is not None:
             known = self._known.get(place)
             if known is None:
@@ -59,7 +78,12 @@ class Blocks:
                 place = block.position
                 known = self._known.get(place) or self._learn(block)
             self._known.move_to_end(place)
-            yield from known.pieces.get(connection, ())
+            found = known.pieces.get(connection, [])
+            at = known.behind(connection, starts)
+            if found and at == len(found) and not first:
+                return
+            first = False
+            yield from islice(found, at, None)
             if connection in known.ended:
                 return
             if known.following is None:

@@ -250,7 +250,11 @@ def _passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[
     position = connection.position if from_start else entry.position
     blocks, place_in_file, shift_ns = trace.blocks_at(position)
     shift_ns -= trace.start_ns + entry.opened_ns
-    for time_ns, side, offset, data, left_out in blocks.pieces(place_in_file, connection.number):
+    reached = [0, 0]
+    for time_ns, side, offset, data, left_out in blocks.pieces(place_in_file, connection.number, starts):
+        if offset < reached[side]:
+            raise NotKept  # a stream that goes back: what is looked for may never come
+        reached[side] = offset + len(data) + left_out
         if left_out and offset >= expected[side]:
             expected[side] += left_out
             offsets[side] += left_out

@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -103,11 +103,11 @@ class _File:
 
     __slots__ = ("blocks", "connections", "disk_waits", "name", "number", "path", "reader", "shift_ns")
 
-    def __init__(self, path: str, number: int, name: str) -> None:
+    def __init__(self, path: str, number: int, name: str, *, follow: bool) -> None:
         self.path = path
         self.name = name
         self.number = number
-        self.reader = CaptureReader(path)
+        self.reader = CaptureReader(path, follow=follow)
         header = self.reader.header
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
@@ -145,9 +145,15 @@ class Trace:
     """The text of the filter its counters are limited to; None where they count everything."""
 
     def __init__(
-        self, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        timeline: bool = True,
+        names: Iterable[str | os.PathLike[str]] | None = None,
+        still: Collection[str] = (),
     ) -> None:
-        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths.
+        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of the paths. Of the paths in `still`
+        what is there now is read, of the others also what comes later.
 
         Raises CaptureError, UsageError.
         """
@@ -156,7 +162,10 @@ class Trace:
         shown = files if names is None else [os.fspath(name) for name in names]
         if len(files) > MOST_FILES:
             raise UsageError(f"{len(files)} captures at once: at most {MOST_FILES} are read as one")
-        self._files = [_File(path, number, name) for number, (path, name) in enumerate(zip(files, shown, strict=True))]
+        self.still = frozenset(still)
+        self._files = [
+            _File(path, number, name, follow=path not in self.still) for number, (path, name) in enumerate(zip(files, shown, strict=True))
+        ]
         self.reads = Reads()
         self.rows = RowIndex()
         self.shelf = Shelf()
@@ -195,10 +204,15 @@ class Trace:
 
     @classmethod
     def open(
-        cls, paths: Iterable[str | os.PathLike[str]], *, timeline: bool = True, names: Iterable[str | os.PathLike[str]] | None = None
+        cls,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        timeline: bool = True,
+        names: Iterable[str | os.PathLike[str]] | None = None,
+        still: Collection[str] = (),
     ) -> Self:
         """The captures at these paths as one trace, nothing read yet. Raises CaptureError."""
-        return cls(paths, timeline=timeline, names=names)
+        return cls(paths, timeline=timeline, names=names, still=still)
 
     # Reading.
 

@@ -125,6 +125,8 @@ class BlockFile:
         """
         self.path = path
         self.base = base
+        self.end: int | None = None
+        """Where it ends for this reader, whatever is written behind that."""
         self._lock = threading.Lock()
         self._descriptor = -1
         self._torn = _Torn(-1, 0, 0, 0)
@@ -158,10 +160,11 @@ class BlockFile:
         self.close()
 
     def size(self) -> int:
-        """Bytes in the file at the moment. Raises CaptureError once it is closed."""
+        """Bytes in the file at the moment, up to its end for this reader. Raises CaptureError once it is closed."""
         try:
             with self._lock:
-                return os.fstat(self._descriptor).st_size
+                size = os.fstat(self._descriptor).st_size
+            return size if self.end is None else min(size, self.end)
         except OSError as error:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 

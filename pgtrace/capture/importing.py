@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture import versions
-from pgtrace.capture.inputs import STDIN, Input
+from pgtrace.capture.inputs import Input
 from pgtrace.capture.record import Record
 from pgtrace.capture.segments import SegmentWriter
 from pgtrace.capture.writer import CaptureWriter
@@ -37,9 +37,14 @@ class Converter(Protocol):
 
 
 def is_capture(path: str) -> bool:
-    """Whether a FILE can be read as it is: a capture, or a directory of segments. What cannot be opened is left to the reader, which says why."""
+    """Whether a FILE can be read as it is: a capture, or a directory of segments. What cannot be opened is left to the reader, which says why.
+
+    A pipe cannot: what is read of it is gone, so it is opened once, as a stream.
+    """
     if os.path.isdir(path):
         return True
+    if os.path.exists(path) and not os.path.isfile(path):
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(len(versions.MAGIC)) == versions.MAGIC
@@ -93,12 +98,12 @@ class Import:
         return records is not None
 
     @property
-    def is_stdin(self) -> bool:
-        """Whether it is read from standard input."""
-        return self._inputs[0].path == STDIN
+    def is_stream(self) -> bool:
+        """Whether it is standard input, or a pipe: what comes is all there is, and comes once."""
+        return self._inputs[0].is_stream
 
     def interrupt(self) -> None:
-        """Have standard input end soon."""
+        """Have a stream end soon."""
         self._inputs[0].interrupt()
 
     @property

@@ -3,7 +3,8 @@
 gzip, bzip2, xz and zstd are taken off on the way, whatever is inside; memory stays bounded however well it was compressed. A compressed file that ends early
 or is damaged gives what can be read of it and says so in `trouble`; so does one that takes more memory to unpack than xz -9 and zstd -19 ask for.
 
-Standard input is read as it comes. interrupt() ends it: what is on its way is still read, then it counts as ended. That is how Ctrl-C ends a live stream.
+A stream (standard input, a pipe with a name, `<(...)`) is read as it comes, once. interrupt() ends it: what is on its way is still read, then it counts as
+ended. That is how Ctrl-C ends a live stream. A file is read as far as it went when it was opened: one that grows as fast as it is read would have no end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import importlib
 import lzma
 import os
 import select
+import stat
 import sys
 import time
 import zlib
@@ -57,6 +59,10 @@ class Input:
         self._end_s: float | None = None  # when it ends, once it was interrupted
         try:
             self._descriptor = sys.stdin.fileno() if path == STDIN else os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            status = os.fstat(self._descriptor)
+            self.is_stream = path == STDIN or not stat.S_ISREG(status.st_mode)
+            """Whether more may come, and what was read cannot be read again."""
+            self._left = None if self.is_stream else status.st_size
             first = self._read()
             while 0 < len(first) < _FIRST_BYTES and (more := self._read()):
                 first += more
@@ -70,8 +76,7 @@ class Input:
     @property
     def size_bytes(self) -> int | None:
         """The file's size on disk; None where that is no end."""
-        status = os.fstat(self._descriptor)
-        return status.st_size if os.path.isfile(self.path) else None
+        return None if self._left is None else self.done_bytes + self._left
 
     def read(self) -> bytes:
         """The next bytes, decompressed; none at the end."""
@@ -82,10 +87,10 @@ class Input:
 
     def pauses(self) -> bool:
         """Whether it is a stream in which nothing has come for a moment."""
-        return self.size_bytes is None and self._given and not self._is_ready()
+        return self.is_stream and self._given and not self._is_ready()
 
     def interrupt(self) -> None:
-        """Have it end soon; for standard input only."""
+        """Have it end soon; for a stream only."""
         self._end_s = time.monotonic() + _LAST_S
 
     def close(self) -> None:
@@ -95,14 +100,16 @@ class Input:
         self._descriptor = -1
 
     def _read(self) -> bytes:
-        while self.path == STDIN and hasattr(select, "poll"):
+        while self.is_stream and hasattr(select, "poll"):
             ready = self._is_ready()
             if self._end_s is not None and (not ready or time.monotonic() > self._end_s):
                 return b""
             if ready:
                 break
-        data = os.read(self._descriptor, READ_BYTES)
+        data = os.read(self._descriptor, READ_BYTES if self._left is None else min(READ_BYTES, self._left))
         self.done_bytes += len(data)
+        if self._left is not None:
+            self._left -= len(data)
         return data
 
     def _is_ready(self) -> bool:

@@ -1,7 +1,8 @@
 """Reading a capture: a file or a directory of segments, finished or still growing, in order or at any block.
 
 read() gives what is there; an empty answer means the present end, and the same call later goes on from there. A live view, `stats` and a test
-differ only in how often they call it. Nothing that a file holds makes a reader raise once its header was accepted; what is missing is told instead:
+differ only in how often they call it; a command that is to end takes what was there when it began. Nothing that a file holds makes a reader raise once its
+header was accepted; what is missing is told instead:
 
 - `torn_bytes`: bytes at the end that are no whole block: the writer was killed in mid-write, or is writing now.
 - `damaged`: stretches in the middle that were skipped; each is a Gap record in its place.
@@ -33,11 +34,17 @@ _OFFSET: Final = (1 << SHIFT) - 1
 class CaptureReader:
     """A capture, read from its beginning (or from the oldest segment that is kept). One thread reads on; block() may be called from any."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the capture. Raises CaptureError, NewerCapture."""
+    def __init__(self, path: str | os.PathLike[str], *, follow: bool = True) -> None:
+        """Open the capture; without `follow` it ends where it ends now, however fast it grows. Raises CaptureError, NewerCapture."""
         self.path = os.fspath(path)
         self._directory = Path(self.path) if os.path.isdir(self.path) else None
+        self._ends: tuple[int, int] | None = None  # number and size of the last segment
+        if not follow and (segments := self._segments()):
+            number, latest = segments[-1]
+            self._ends = number, latest.stat().st_size if latest.exists() else 0
         self._number, self._file = self._open_first()
+        if not follow and self._directory is None:
+            self._file.end = self._file.size()
         self._offset = self._file.start
         self._before = 0  # bytes of the segments before this one
         self._last: Block | None = None
@@ -48,6 +55,14 @@ class CaptureReader:
         """Stretches that were skipped because no whole block stood there."""
         self.at_end = False
         """Whether the last read() came to the present end."""
+
+    def end_with(self, other: CaptureReader) -> None:
+        """End where another reader of the same capture ends."""
+        self._ends = other._ends
+        if self._directory is None:
+            self._file.end = other._file.end
+        elif self._ends is not None and self._number == self._ends[0]:
+            self._file.end = self._ends[1]
 
     @property
     def header(self) -> Header:
@@ -117,7 +132,7 @@ class CaptureReader:
         for later, path in self._segments():
             if later == number:
                 try:
-                    return BlockFile(os.fspath(path), number << SHIFT).at(offset)
+                    return self._segment(number, path).at(offset)
                 except (FileNotFoundError, CaptureError):
                     return None
         return None
@@ -131,7 +146,7 @@ class CaptureReader:
             return
         for one, path in files:
             try:
-                file = self._file if one == self._number or path is None else BlockFile(os.fspath(path), one << SHIFT)
+                file = self._file if one == self._number or path is None else self._segment(one, path)
             except (FileNotFoundError, CaptureError):
                 return
             place = file.start if continued else offset
@@ -188,9 +203,17 @@ class CaptureReader:
 
     def _segments(self) -> list[tuple[int, Path]]:
         try:
-            return segment_files(self._directory) if self._directory is not None else []
+            found = segment_files(self._directory) if self._directory is not None else []
         except OSError:
             return []
+        return found if self._ends is None else [(number, path) for number, path in found if number <= self._ends[0]]
+
+    def _segment(self, number: int, path: Path) -> BlockFile:
+        """Open a segment. Raises what BlockFile raises."""
+        file = BlockFile(os.fspath(path), number << SHIFT)
+        if self._ends is not None and number == self._ends[0]:
+            file.end = self._ends[1]
+        return file
 
     def _later(self) -> list[tuple[int, Path]]:
         return [(number, path) for number, path in self._segments() if number > self._number]
@@ -199,7 +222,7 @@ class CaptureReader:
         """The segment to go on with: the oldest later one that is there and whose header is written."""
         for number, path in self._later():
             try:
-                return number, BlockFile(os.fspath(path), number << SHIFT)
+                return number, self._segment(number, path)
             except (FileNotFoundError, CaptureError):
                 continue
         return None
@@ -214,7 +237,7 @@ class CaptureReader:
         try:
             for number, path in segment_files(self._directory):
                 try:
-                    return number, BlockFile(os.fspath(path), number << SHIFT)
+                    return number, self._segment(number, path)
                 except FileNotFoundError:
                     continue  # removed since the directory was listed
                 except NewerCapture:

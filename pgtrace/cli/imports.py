@@ -4,7 +4,8 @@
   imported first: only then can their times be put in one order.
 - Packet files that are pieces of one recording (pieces.py) are one FILE, with the name of the first.
 - A temporary capture is a directory only this user can enter, gone when the command ends.
-- Ctrl-C ends standard input, not the command: what came until then is what was asked for. The second Ctrl-C is the usual one.
+- Ctrl-C ends a stream (standard input, a pipe with a name, `<(...)`), not the command: what came until then is what was asked for. The second Ctrl-C is the
+  usual one.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Imports:
         return True
 
     @property
+    def captures(self) -> list[str]:
+        """The paths that are FILEs themselves."""
+        return [path for path, name in zip(self.paths, self.names, strict=True) if path == name]
+
+    @property
     def running(self) -> bool:
         """Whether something is still to be imported."""
         return bool(self._running)
@@ -89,7 +95,7 @@ class Imports:
 
 @contextmanager
 def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
-    """While this lasts, the first Ctrl-C ends standard input, with all that is on its way, once its import was told to what is yielded."""
+    """While this lasts, the first Ctrl-C ends what is a stream, with all that is on its way, once its import was told to what is yielded."""
     streams: list[Import] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -101,7 +107,7 @@ def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
             one.interrupt()
 
     def told(one: Import) -> None:
-        if one.is_stdin:
+        if one.is_stream:
             streams.append(one)
 
     if before is not signal.SIG_IGN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _STEP_S = 0.2
 _TURN_BYTES = 1024 * 1024
+_LOOK_AGAIN_S = 0.1
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
@@ -34,7 +36,7 @@ def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = Tru
         imports = Imports(tuple(files), begun)
         if len(imports.names) > 1:
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-        trace = kind.open(imports.paths, timeline=timeline, names=imports.names)
+        trace = kind.open(imports.paths, timeline=timeline, names=imports.names, still=imports.captures)
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.tell()
     return trace
@@ -59,9 +61,11 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
 
 
 def rows(
-    files: Iterable[Path], *, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
+    files: Iterable[Path], *, follow: bool = False, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
 ) -> Iterator[tuple[Trace, Iterable[int]]]:
     """The trace and the places of its rows, again and again while it is read: of files in their order, of standard input each when it is complete.
+
+    What files hold when it begins is all; with `follow` also what is recorded later, each row when it is complete, until the recordings have ended.
 
     `tell` is told how far the reading is. Raises CaptureError.
     """
@@ -70,8 +74,8 @@ def rows(
         imports = Imports(names, begun)
         if len(imports.names) > 1:
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-        trace = Trace.open(imports.paths, names=imports.names)
-        for places in _as_completed(imports, trace) if names == [STDIN] else _in_order(imports, trace):
+        trace = Trace.open(imports.paths, names=imports.names, still=() if follow else imports.captures)
+        for places in _as_completed(imports, trace, follow=follow) if follow or names == [STDIN] else _in_order(imports, trace):
             tell(_progress(imports, trace))
             yield trace, places
     imports.tell()
@@ -91,21 +95,27 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
     yield range(listed, len(trace.rows))
 
 
-def _as_completed(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
-    """Rows of standard input: what is complete does not wait for what stays open."""
+def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Iterable[int]]:
+    """Rows of what is still being recorded: what is complete does not wait for what stays open."""
     listed = 0
     unfinished: list[int] = []
     running = True
     while True:
-        trace.update()
+        grew = trace.update(budget_bytes=_TURN_BYTES)
+        last = not running and not grew
         places = [*unfinished, *range(listed, len(trace.rows))]
         listed = len(trace.rows)
-        unfinished = [place for place in places if running and trace.rows[place].is_open]
+        unfinished = [place for place in places if not last and trace.rows[place].is_open]
         still_open = set(unfinished)
         yield [place for place in places if place not in still_open]
-        if not running:
+        if last:
             break
+        if grew:
+            continue
         running = imports.step()  # this waits for more
+        if not running and follow and not trace.ended:
+            running = True
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def _progress(imports: Imports, trace: Trace) -> float | None:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 @click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
 @options.files
 @click.option("--hex", "with_hex", is_flag=True, help="The bytes of each message below it.")
+@click.option("--follow", is_flag=True, help="Go on with what is recorded later, until the recording ends or Ctrl-C.")
 @options.filtered
 @options.as_json
 @options.words("Every field of each message below it, and what each connection is known by.")
-def command(files: tuple[Path, ...], with_hex: bool, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(
+    files: tuple[Path, ...], with_hex: bool, follow: bool, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool
+) -> None:
     """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
     from pgtrace.cli.output import write
     from pgtrace.cli.progress import Waiting
@@ -32,7 +35,7 @@ def command(files: tuple[Path, ...], with_hex: bool, chosen: Filter | None, as_j
     lines: Iterator[Shown]
     introduced: set[int] | None = set() if verbose else None
     with Waiting("reading", quiet=quiet) as waiting:
-        for trace, listed in rows(files, quiet=quiet, tell=waiting.tell):
+        for trace, listed in rows(files, follow=follow, quiet=quiet, tell=waiting.tell):
             places = listed if chosen is None else select(trace, chosen, listed)
             if as_json:
                 lines = (encoded(about) for about in messages.rows_as_json(trace, places))

@@ -49,7 +49,7 @@ class Export:
 
     def write(self, file: NewFile) -> None:
         """Fill the file, in a thread. Raises PgTraceError."""
-        trace = Trace.open(self.captures, names=self.names)
+        trace = Trace.open(self.captures, names=self.names, still=self.captures)
         try:
             with file:
                 while trace.update():

@@ -38,7 +38,9 @@ class CountedTrace(Trace):
     """
 
     def __init__(self, selection: Selection) -> None:
-        super().__init__(selection.trace.paths, names=selection.trace.files)
+        super().__init__(selection.trace.paths, names=selection.trace.files, still=selection.trace.still)
+        for mine, first in zip(self._files, selection.trace._files, strict=True):
+            mine.reader.end_with(first.reader)
         self.connection_type = _CountedConnection
         self.filter = selection.text
         self.rows.close()

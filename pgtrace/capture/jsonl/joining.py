@@ -289,5 +289,11 @@ def _wire(side: int, line: Line) -> bytes:
     message = _converted({name: read(value) for name, value in fields.items()}, kind)
     try:
         return message.wire()
-    except (ConstructError, struct.error, ValueError) as error:
+    except (
+        ConstructError,
+        struct.error,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # a column's fields have no types to check against
         raise ValueError(f"{kind.NAME} cannot have such a field: {error}") from None
