@@ -362,8 +362,7 @@ async def test_ends_are_told_as_they_come(recording: Recording, drive: Drive) ->
         recording.answer(one, done("SELECT 1") + ready())
         recording.ends(one, 0, "RST")
         recording.close(one, terminate=False)
-        recording.flush()
-        await driven.settle()
+        await driven.arrived(recording)
         text = "\n".join(await driven.press("1"))
         assert "driver left while waiting for Query; the server worked on for 3" in text
         assert "closed by the driver (FIN) without Terminate" in text
