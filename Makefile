@@ -42,7 +42,7 @@ bench-watching: $(VENV)/.ok
 
 # What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9, two hours of mutated files.
 nightly: $(VENV)/.ok $(PG)
-	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 7200 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py
+	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 7200 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py tests/live/test_reader_crowds.py
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 10000 tests/readers/test_readers.py
 	$(MAKE) versions
 

@@ -1,0 +1,93 @@
+"""What a reader keeps of very many of one thing: anonymous memory within its bound, and what more of them add to it.
+
+With each commit the numbers are small and the reader's own bounds a fortieth: from a number at which they are in force to four times as many the peak may
+rise by GROWTH alone, which is for what is remembered of bodies. With PGTRACE_NIGHTLY set there are 300,000 of each, and the bound is 256 MiB. The
+captures are written by crowds.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import crowds
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+
+MIB = 1 << 20
+BOUND = 256 * MIB
+GROWTH = 8 * MIB
+NIGHTLY = "PGTRACE_NIGHTLY" in os.environ
+MANY = 300_000
+SMALLER = """
+from pgtrace.analysis import gathered, marks, statements, trace
+from pgtrace.session import state
+from pgtrace.session import statements as names
+gathered.CLOSED_KEPT, trace.OPEN_KEPT, trace.KEYS_KEPT, trace.DRIVERS_KEPT = 200, 200, 200, 100
+trace.MEANINGS_WEIGHT = trace.SETTINGS_KEPT = 300
+statements.GROUPS_KEPT, names.NAMES_BYTES, state.MOST_OWED = 500, 300_000, 500
+marks.OPEN_KEPT, marks.ENDED_KEPT, marks.NAMES_KEPT = 20, 200, 200
+"""
+"""Bounds at a fortieth of what they are: a capture of seconds reaches all of them."""
+READER = """
+import json, re, sys
+from pgtrace.cli import _run, root
+peak = 0
+def look():
+    return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
+from pgtrace.analysis.trace import Trace
+take = Trace._take
+def taken(self, *about):
+    global peak
+    take(self, *about)
+    peak = max(peak, look())
+Trace._take = taken
+code = _run(root, sys.argv[1:])
+print(json.dumps(max(peak, look())), file=sys.stderr)
+sys.exit(code)
+"""
+COMMANDS = {"stats": ("stats", "--json"), "show": ("show", "-q"), "check": ("check", "--max", "rows=0", "--by", "mark")}
+KINDS = (
+    "connections", "left_open", "applications", "drivers", "cancels", "prepared", "portals", "texts", "settings", "facts", "marks", "open_marks",
+    "unanswered_parses",
+)  # fmt: skip
+NOW = ("connections", "left_open", "drivers", "portals", "marks", "open_marks")
+"""The kinds of each commit: those of which one took most."""
+EACH = 2500
+FACTOR = 4
+
+
+def peak(path: Path, command: tuple[str, ...]) -> int:
+    """Bytes of anonymous memory at the most."""
+    reader = READER if NIGHTLY else SMALLER + READER
+    done = subprocess.run(
+        [sys.executable, "-c", reader, command[0], str(path), *command[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
+    found = re.search(rb"(\d+)\s*$", done.stderr)
+    assert done.returncode in (0, 1), done.stderr[-1000:]
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.timeout(3600 if NIGHTLY else 120)
+@pytest.mark.parametrize("kind", KINDS if NIGHTLY else NOW)
+def test_memory_by_kind(tmp_path: Path, kind: str) -> None:
+    commands = COMMANDS if NIGHTLY else {"stats": COMMANDS["stats"]}
+    for name, command in commands.items():
+        if NIGHTLY:
+            path = tmp_path / "many.pgtrace"
+            if not path.exists():
+                crowds.write(kind, MANY, path)
+            found = peak(path, command)
+            print(f"{name} of {MANY:,} {kind}: {found / MIB:.0f} MiB")
+            assert found <= BOUND
+        else:
+            for factor in (1, FACTOR):
+                crowds.write(kind, EACH * factor, tmp_path / f"{factor}.pgtrace")
+            small, large = (peak(tmp_path / f"{factor}.pgtrace", command) for factor in (1, FACTOR))
+            print(f"{name} of {EACH} {kind}: {small / MIB:.1f} MiB, of {FACTOR} times as many {large / MIB:.1f}")
+            assert large - small <= GROWTH
