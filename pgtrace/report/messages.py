@@ -79,7 +79,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "connection": connection.number if connection is not None else None,
             "time_ns": row.opened_ns,
             "duration_ns": row.duration_ns,
-            **({"waited_for_disk": True} if connection is not None and trace.waited_for_disk(row) else {}),
+            "waited_for_disk": connection is not None and trace.waited_for_disk(row),
             "flight": row.shape.flight,
             "flight_cut": notation.is_cut(row.shape.flight),
             "sql": row.label.sql,
