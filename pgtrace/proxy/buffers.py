@@ -84,6 +84,8 @@ def unread_bytes(sock: Any) -> int:
 
 def _queued(sock: Any, request: int) -> int:
     queued = array.array("i", [0])
+    if sock is None:  # TLS forgets its socket a moment before it says that the connection is lost
+        return 0
     try:
         fcntl.ioctl(sock.fileno(), request, queued)
     except OSError:
@@ -95,7 +97,7 @@ def left_in(sock: Any) -> Iterator[bytes]:
     """What a socket that was reset still holds: the kernel keeps what had arrived before."""
     size = 0
     try:
-        while size < LEFT_BYTES and (data := os.read(sock.fileno(), _READ_BYTES)):
+        while sock is not None and size < LEFT_BYTES and (data := os.read(sock.fileno(), _READ_BYTES)):
             size += len(data)
             yield data
     except OSError:

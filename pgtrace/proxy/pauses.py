@@ -75,7 +75,10 @@ class Pauses:
         self.holding = True
         self._tape.add(Pause(monotonic_ns(), 0, NEITHER, True, DISK))
         if _ENDS:
-            self._ends = select.epoll()
+            try:
+                self._ends = select.epoll()
+            except OSError:
+                self._ends = None  # no descriptor is left: ends are heard when reading goes on
         for session in self.sessions.values():
             for leg in (session.frontend, session.backend):
                 if leg.is_held:

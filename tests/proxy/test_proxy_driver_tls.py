@@ -546,6 +546,8 @@ class Forgotten(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    abort = close
+
 
 async def test_a_socket_that_is_gone_before_its_connection_is_said_to_be_lost() -> None:
     """The other leg ends in that moment: nothing is pending any more, and this one is closed."""
@@ -554,5 +556,9 @@ async def test_a_socket_that_is_gone_before_its_connection_is_said_to_be_lost() 
     gone = Forgotten()
     session.frontend.transport = gone
     session.frontend.close()
+    while not gone.closed:
+        await asyncio.sleep(0)
+    gone.closed = False
+    session.frontend.reset()
     while not gone.closed:
         await asyncio.sleep(0)
