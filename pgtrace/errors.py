@@ -43,14 +43,21 @@ class AddressError(UsageError):
         self.reason = reason
 
 
+_POINTED = 2_000
+"""Characters of a text that are shown."""
+
+
 class PointedError(UsageError):
     """A text in one of pgtrace's small languages that means nothing; it points at the place."""
 
     language: ClassVar[str]
 
     def __init__(self, text: str, position: int, length: int, reason: str) -> None:
-        shown = "".join(character if sanitise.text(character) == character else " " for character in text)
-        super().__init__(f"{self.language}: {reason}", f"    {shown}", f"    {' ' * position}{'^' * max(1, length)}")
+        first = max(0, position - _POINTED // 2)  # of a text that is longer than anybody types, what is around the place
+        shown = "".join(character if sanitise.text(character) == character else " " for character in text[first : first + _POINTED])
+        super().__init__(
+            f"{self.language}: {reason}", f"    {shown}", f"    {' ' * (position - first)}{'^' * max(1, min(length, _POINTED))}"
+        )
         self.text = text
         self.position = position
         """Character of `text` at which it goes wrong; its length where something is missing at the end."""
