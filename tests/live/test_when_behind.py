@@ -7,6 +7,7 @@ import json
 import random
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,9 +20,25 @@ from disks import bad_disk
 from traffic import until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import READY, STARTUP, Scripted, connect, log_in, of_kind, read_all, read_exactly, recording, records_in, reset, row, stream
+from upstreams import (
+    READY,
+    SSL_REQUEST,
+    STARTUP,
+    Scripted,
+    connect,
+    log_in,
+    of_kind,
+    read_all,
+    read_exactly,
+    recording,
+    records_in,
+    reset,
+    row,
+    stream,
+)
 
 from pgtrace.capture.record import DISK, NEITHER, Gap, Mark, Pause
+from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.tape import ROOM_BYTES
 from pgtrace.recorder import Recorder
@@ -124,6 +141,32 @@ def test_on_a_slow_disk_everything_is_recorded(busy, disk, tmp_path):
     assert [one.begin for one in pauses] == [True, False] * (len(pauses) // 2)
     assert len(pauses) > 2
     assert {(one.connection, one.side) for one in pauses} == {(0, NEITHER)}
+
+
+@pytest.mark.parametrize("options", [{"rtt_ns": 4_000_000}, {"tls": DriverTls("end")}, {"redact": ["rows"]}], ids=["rtt", "TLS", "redact"])
+def test_nothing_is_lost_behind_a_delay_within_tls_or_what_is_blanked(options, disk, tmp_path):
+    """What waits in a delayed session waits on, TLS has buffers of its own, and what is blanked goes another way to the disk."""
+    blocks = 60
+    path = tmp_path / "kept.pgtrace"
+    with Scripted(Flood(blocks)) as server, recording(server.upstream, write=path, when_behind="wait", **options) as recorder:
+        disk(SLOW)
+        with connect(recorder) as driver:
+            if recorder.authority is not None:
+                driver.sendall(SSL_REQUEST)
+                assert read_exactly(driver, 1) == b"S"
+                context = ssl.create_default_context(cafile=str(recorder.authority))
+                driver = context.wrap_socket(driver, server_hostname="localhost")
+            with driver:
+                log_in(driver)
+                driver.sendall(b"?")
+                assert len(read_exactly(driver, blocks * len(BLOCK))) == blocks * len(BLOCK)
+        until(lambda: recorder.stats()["connections"], lambda left: left == 0)
+        recorder.flush()
+        told = recorder.stats()
+        assert (told["lost_bytes"], told["lost_records"]) == (0, 0)
+    found = records_in(path)
+    assert of_kind(found, Gap) == []
+    assert len(disk_pauses(found)) > 0
 
 
 def test_all_pause_together_and_who_comes_does_not_wait(disk, tmp_path):
