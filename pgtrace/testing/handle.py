@@ -238,7 +238,7 @@ class TestTrace(Counted):
 
     def _must_be_whole(self, window: LiveWindow) -> None:
         """Fail where something of a window was not recorded: what is counted would be too little."""
-        if window.gaps:
+        if window.lost:
             lost = behind.what_was_lost(self.suite.recorder.stats(), self.suite.recorder.when_behind)
             self.fail([f"pgtrace: {lost or behind.INCOMPLETE}"], window)
 

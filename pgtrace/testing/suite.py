@@ -66,6 +66,8 @@ class LiveWindow(Window):
         self.ended = False
         self.complete = True
         """Whether the wire was quiet when it was counted."""
+        self._lost_before = suite.lost_records
+        self._lost = 0
 
     @property
     def intervals(self) -> Sequence[Interval]:
@@ -76,6 +78,15 @@ class LiveWindow(Window):
     def intervals_in(self, trace: Trace) -> Sequence[Interval]:
         mark = trace.marks.interval(self._key)
         return [mark] if mark is not None else []
+
+    @property
+    def lost(self) -> int:
+        """Records of its time that were not recorded, as the recorder counts them: what a failing disk refused may not be a gap of the capture yet."""
+        return self._lost if self.ended else self._suite.lost_records - self._lost_before
+
+    def end(self) -> None:
+        """It is over."""
+        self._lost, self.ended = self.lost, True
 
     @property
     def interval(self) -> Interval | None:
@@ -138,6 +149,11 @@ class Suite:
         """End everything; the capture stays where somebody was pointed to it."""
         self._opened.close()
 
+    @property
+    def lost_records(self) -> int:
+        """What the recorder could not record so far."""
+        return int(self.recorder.stats()["lost_records"])
+
     # Windows.
 
     def begin(self, name: str, kind: type[W]) -> W:
@@ -151,7 +167,7 @@ class Suite:
         self.recorder.end_mark(window.name)
         self.trace.read_until(self.recorder.flush().position)
         self.trace.marks.watched.discard(window.name)
-        window.ended = True
+        window.end()
 
     @contextmanager
     def window(self, name: str, kind: type[W]) -> Iterator[W]:

@@ -68,11 +68,6 @@ class Window(Counted):
         return [self.trace.rows[place] for place in self.places]
 
     @property
-    def gaps(self) -> int:
-        """How often something was not recorded in it."""
-        return sum(row.shape.kind is Kind.GAP for row in self.timeline) if self.trace.gaps else 0
-
-    @property
     def connections(self) -> list[Connection]:
         """The connections that did something in it, in the order of their first row."""
         seen = dict.fromkeys(row.connection for row in self.timeline if row.shape.kind is not Kind.MARK)

@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "live"))
+from disks import bad_disk
+
 from pgtrace import Capture
 from pgtrace.testing import pytest_plugin
 
@@ -793,3 +796,45 @@ def test_the_page_has_every_option_and_setting(pytestconfig):
     options = {name for group in parser._groups for option in group.options for name in option.names()}
     assert options == set(re.findall(r"(--pgtrace-[a-z-]+)", table)) >= {"--pgtrace-upstream"}
     assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z_]+)`", table)) - {"pgtrace_url", "pgtrace_postgres"}
+
+
+# What was not recorded.
+
+
+def test_budgets_and_goldens_of_what_was_not_recorded_fail(project, tmp_path, monkeypatch):
+    """Though nothing that was counted is too much: it is too little. A test before it, and one after, are as ever."""
+    order = bad_disk(tmp_path / "disk", monkeypatch)
+    order("")
+    orders = str(tmp_path / "disk" / "orders")
+    project.write(f"""
+import os, pathlib
+
+def disk(what):
+    pathlib.Path({orders!r}).write_text(what)
+
+@pytest.mark.pgtrace(errors=0)
+def test_before(connection):
+    lookup(connection, 1)
+
+@pytest.mark.pgtrace(errors=0)
+def test_budget(connection):
+    disk("ENOSPC")
+    connection.execute("select repeat('x', 100000)")
+
+def test_golden(pgtrace, connection):
+    disk("")
+    with pgtrace.record("looked up") as trace:
+        disk("ENOSPC")
+        lookup(connection, 1)
+    disk("")
+    trace.assert_matches()
+
+@pytest.mark.pgtrace(errors=0)
+def test_after(connection):
+    lookup(connection, 1)
+""")
+    result = project.run()
+    said = text(result)
+    assert said.count("pgtrace: incomplete: ") >= 2
+    assert "the disk of the capture failed or took nothing" in said
+    result.assert_outcomes(passed=2, failed=2)
