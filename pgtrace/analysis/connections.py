@@ -29,7 +29,8 @@ from pgtrace.capture.record import DECRYPTED
 from pgtrace.protocol import codes, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Rest, Session
-from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement
+from pgtrace.session.effects import UNKNOWN, Effect
+from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
 from pgtrace.sqltext.replication import created_slot
 
 if TYPE_CHECKING:
@@ -68,11 +69,55 @@ class Connection(Observer):
     """Whether it may be put on the shelf once it has closed."""
 
     __slots__ = (
-        "_application_name", "_began", "_closed_before", "_counters", "_end_row", "_fatal", "_habits", "_identity", "_kind",
-        "_latest", "_left", "_marks", "_meanings", "_resting", "_streamed", "_trace", "_unsettled",
-        "authentication", "backend_pid", "cancels", "client", "closed_by", "closed_ns", "copies", "ends", "facts", "file", "index", "joined",
-        "last_ns", "listener", "number", "opened_ns", "parameters", "position", "protocol", "protocol_requested", "sent_on", "server_version",
-        "session", "statements", "terminated", "tls_refused", "transaction_status", "unrecognized_options", "upstream", "was_put_aside",
+        "_application_name",
+        "_began",
+        "_closed_before",
+        "_counters",
+        "_end_row",
+        "_exchange",
+        "_fatal",
+        "_habits",
+        "_identity",
+        "_kind",
+        "_latest",
+        "_left",
+        "_marks",
+        "_meanings",
+        "_resting",
+        "_streamed",
+        "_taken",
+        "_trace",
+        "_unsettled",
+        "authentication",
+        "backend_pid",
+        "cancels",
+        "client",
+        "closed_by",
+        "closed_ns",
+        "copies",
+        "ends",
+        "facts",
+        "file",
+        "index",
+        "joined",
+        "last_ns",
+        "listener",
+        "number",
+        "opened_ns",
+        "parameters",
+        "position",
+        "protocol",
+        "protocol_requested",
+        "sent_on",
+        "server_version",
+        "session",
+        "statements",
+        "terminated",
+        "tls_refused",
+        "transaction_status",
+        "unrecognized_options",
+        "upstream",
+        "was_put_aside",
     )  # fmt: skip
 
     @classmethod
@@ -150,6 +195,10 @@ class Connection(Observer):
         self._began = [0, 0]
         """Of each side: where the record is in which its unfinished message, else its latest read, began."""
         self._closed_before: RoundTrip | None = None
+        self._taken: tuple[RoundTrip, Effect, int, int] | None = None
+        """The latest round trip whose counts were taken: what they are, its DataRows and its waiting time."""
+        self._exchange: Exchange | None = None
+        """The known exchange that is being told message by message."""
         self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
         self._habits = Habits()
         self._identity: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
@@ -432,6 +481,16 @@ class Connection(Observer):
             counters.add(self._counters)
         return counters
 
+    def counted_at(self, place: int) -> tuple[Tally, int] | None:
+        """What the open round trip at that place has counted so far, and how long it was waited for; None where it is not this one."""
+        session = self.session
+        current = session.round_trips.current if session is not None else None
+        return (
+            session.untaken(self._trace.duration_ns)
+            if session is not None and current is not None and current.note.place == place
+            else None
+        )
+
     def add_statements(self, table: StatementTable) -> Iterator[None]:
         """Add the statements of an open connection as they stand, with a break after each slice of the work."""
         if self.statements is None or self.session is None:
@@ -471,6 +530,8 @@ class Connection(Observer):
             mark.counted(round_trip)
 
     def closed(self, round_trip: RoundTrip) -> None:
+        if self._trace.counts_rows:
+            self._take(round_trip)
         note = round_trip.note
         if round_trip is self._closed_before:
             self._put(round_trip)
@@ -485,7 +546,9 @@ class Connection(Observer):
     def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
         trace = self._trace
         if self.statements is None or not self._habits.enough:
+            self._exchange = exchange
             super().repeated(exchange, repeat)
+            self._exchange = None
             return
         note: Note
         note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes = repeat
@@ -496,10 +559,13 @@ class Connection(Observer):
             mark.table(self).repeated_at_once(exchange, wait_ns, rows)
         if trace.timeline:
             if exchange.note is None:
-                exchange.note = self._look(exchange.round_trip)
-            label, shape, introspects = exchange.note
+                exchange.note = (*self._look(exchange.round_trip), trace.reads.effects.of_exchange(exchange).number)
+            label, shape, introspects, effect = exchange.note
             ms = (closed_ns - opened_ns) / 1e6
-            entry = Entry(note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes)
+            waited_ns = closed_ns - opened_ns if closed_ns > opened_ns else 0
+            entry = Entry(
+                note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes, waited_ns, effect
+            )
             trace.rows.put(note.place, entry)
             if introspects:
                 trace.types_of(self).passed(note.place)
@@ -577,6 +643,9 @@ class Connection(Observer):
         if code == codes.CANCEL_REQUEST:
             target = self._trace.cancelled_by(body)
             self.cancels = target.index if target is not None else None
+        session, effect = self.session, None
+        if self._trace.counts_rows and session is not None and session.round_trips.current is None:
+            effect = session.take()[0].number
         if code in _QUIET or not self._trace.timeline:
             return
         latest = self._latest
@@ -590,7 +659,7 @@ class Connection(Observer):
             self._trace.rows.grow(latest[2], side, size)
             return
         kind, letter, label = self._describe(side, code, body)
-        place = self._row(kind, letter, label, time_ns, side, size)
+        place = self._row(kind, letter, label, time_ns, side, size, effect)
         self._latest = (side, code, place)
         if streamed:
             self._streamed = 0
@@ -615,7 +684,19 @@ class Connection(Observer):
 
     # Rows.
 
-    def _row(self, kind: Kind, flight: str, label: Label, time_ns: int, side: int, size: int) -> int:
+    def _take(self, round_trip: RoundTrip) -> None:
+        """What a round trip has counted, up to now."""
+        session = self.session
+        if self._exchange is not None:
+            waited_ns = max(0, (round_trip.closed_ns or 0) - round_trip.opened_ns)
+            self._taken = round_trip, self._trace.reads.effects.of_exchange(self._exchange), round_trip.rows, waited_ns
+        elif session is not None:
+            taken = self._taken
+            late = taken is not None and taken[0] is round_trip
+            self._taken = (round_trip, *(session.take_more(*taken[1:]) if taken is not None and late else session.take()))
+
+    def _row(self, kind: Kind, flight: str, label: Label, time_ns: int, side: int, size: int, effect: int | None = None) -> int:
+        """A row that is no round trip; one that is about no message counts nothing."""
         trace = self._trace
         session = self.session
         offsets = session.offsets if session is not None else (0, 0)
@@ -633,6 +714,7 @@ class Connection(Observer):
                 duration_ms=0.0,
                 sent_bytes=size if side == FRONTEND else 0,
                 received_bytes=size if side == BACKEND else 0,
+                effect=trace.reads.effects.nothing.number if effect is None else effect,
             )
         )
 
@@ -654,6 +736,7 @@ class Connection(Observer):
         first = round_trip.first_answer_ns
         opened = round_trip.opened_ns
         label, shape, introspects = self._look(round_trip)
+        taken = self._taken if self._taken is not None and self._taken[0] is round_trip else None
         self._trace.rows.put(
             note.place,
             Entry(
@@ -668,6 +751,8 @@ class Connection(Observer):
                 first_ms=math.nan if first is None else (first - opened) / 1e6,
                 sent_bytes=round_trip.sent_bytes,
                 received_bytes=round_trip.received_bytes,
+                wait_ns=taken[3] if taken is not None else 0,
+                effect=taken[1].number if taken is not None else UNKNOWN,
             ),
         )
         if introspects and closed is not None:
@@ -730,7 +815,7 @@ class Connection(Observer):
             self._meanings = _NO_MEANINGS
         if not self.copies.is_logged:
             self.copies = _NO_COPIES
-        self._closed_before = self._latest = self._unsettled = None
+        self._closed_before = self._latest = self._unsettled = self._taken = None
         self._habits = _NO_HABITS
         self._identity = share(self._identity)
         self.authentication = share(("authentication", *self.authentication.items()), self.authentication)

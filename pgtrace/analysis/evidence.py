@@ -2,10 +2,11 @@
 
     ×12  BES → 2DCZ   SELECT name FROM items WHERE order_id = $1
 
-Asked only where a number is too large, so it looks at the rows of the timeline once more instead of keeping anything beside them. How much of a counter a row
-makes up follows from its flight, its rows, its bytes and its time; of a few counters (live statements, values by format) the row tells only that it has a
-part in them, and of `client_ns`, which is the time between round trips, nothing. Rows that are no round trips (a notification, a notice) count where the
-counter is about them.
+Asked only where a number is too large, so it looks at the rows of the timeline once more instead of keeping anything beside them. Each row has the number of
+what it counts (session/effects.py), so the amounts add up to the counter; rows that are no round trips (a notification, a notice) are among them. Live
+statements are no sum: the rows that prepare are told. `client_ns` is the time between round trips, of which no row makes up anything.
+
+Of a statement the rows are told that it has a part in: of a round trip about several statements all that it counts.
 """
 
 from __future__ import annotations
@@ -15,20 +16,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgtrace import sqltext
+from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.details import NotKept
 from pgtrace.analysis.filter.counting import CountedTrace
 from pgtrace.analysis.filter.facts import TOLD, Subject, sql_of
-from pgtrace.analysis.rows import Entry, Kind, Shape
-from pgtrace.protocol import codes
-from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.analysis.rows import Entry, Kind
+from pgtrace.session.events import Tally
 
 if TYPE_CHECKING:
     from pgtrace.analysis.trace import Trace
 
 GROUPS_KEPT: Final = 8
 """Groups that are told; the rest is summed up."""
-
-Amount = Callable[[Shape, Entry], int]
 
 
 @dataclass(slots=True)
@@ -58,14 +57,14 @@ def of(trace: Trace, counter: str, about: str = "capture", name: str = "") -> tu
 
 def summed(trace: Trace, counter: str, places: Iterable[int]) -> tuple[RoundTrips, ...]:
     """What makes a counter up among the rows at these places, most first; at most GROUPS_KEPT groups, and the sum of the rest."""
-    amount_of = amounts_of(counter)
+    amount_of = Amounts(trace, counter)
     found: dict[tuple[int, int], RoundTrips] = {}
     for place in places:
         entry = trace.rows.entry(place)
-        shape = trace.rows.shape_at(entry.shape)
-        amount = amount_of(shape, entry)
+        amount = amount_of(entry)
         if not amount:
             continue
+        shape = trace.rows.shape_at(entry.shape)
         group = found.get((entry.shape, entry.label))
         if group is None:
             label = trace.rows.label_at(entry.label)
@@ -121,93 +120,53 @@ def _about_statement(trace: Trace, fingerprint: str) -> Callable[[int], bool]:
     return belongs
 
 
-def amounts_of(counter: str) -> Amount:
-    """How much of a counter a row makes up."""
-    table, _, message = counter.partition(".")
-    if message:
-        return _messages(FRONTEND if table == "frontend_messages" else BACKEND, message)
-    return _AMOUNTS[counter]
+class Amounts:
+    """How much of a counter each row makes up: by what the row counts, exactly."""
+
+    def __init__(self, trace: Trace, counter: str) -> None:
+        self._trace = trace
+        self._counter = _OF_STATEMENTS.get(counter, counter)
+        self._table, _, self._message = self._counter.partition(".")
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def __call__(self, entry: Entry) -> int:
+        """Of that row; 0 where what it counts was not kept (session/effects.py), and while it is open."""
+        match self._counter:
+            case "frontend_bytes":
+                return entry.sent_bytes
+            case "backend_bytes":
+                return entry.received_bytes
+            case "wait_ns":
+                return entry.wait_ns
+            case "round_trips_alone":
+                shape = self._trace.rows.shape_at(entry.shape)
+                return int(shape.kind <= Kind.SETUP and shape.statements == 1)
+            case "client_ns":
+                return 0
+        found = self._known.get(entry.effect)
+        if found is None:
+            found = self._known[entry.effect] = self._look(entry.effect)
+        times, rows = found
+        return times if self._counter == "max_pipeline_depth" else entry.times * times + entry.rows * rows
+
+    def _look(self, number: int) -> tuple[int, int]:
+        """Of an effect: what it counts itself, and what for each of its DataRows."""
+        effect = self._trace.reads.effects[number]
+        if effect is None:
+            return 0, 0
+        amounts = []
+        for times, rows in ((1, 0), (0, 1)):
+            tally = Tally()
+            effect.add_to(tally, times, rows)
+            counters = Counters.of_session(tally, [0, 0], 0, (0, 0))
+            amounts.append(getattr(counters, self._table).get(self._message, 0) if self._message else getattr(counters, self._counter))
+        return amounts[0], amounts[1]
 
 
-def _messages(side: int, name: str) -> Amount:
-    letters = {code for code, known in codes.NAMES[side].items() if known == name and code < 256}
-    letters |= {ord("p")} if name in codes.RESPONSE_NAMES.values() and side == FRONTEND else set()
-    letters |= {ord("R")} if name in codes.AUTHENTICATION_NAMES.values() and side == BACKEND else set()
-    if not letters:  # what has no type byte is part of the start-up
-        return lambda shape, entry: int(shape.kind is Kind.SETUP)
-
-    def amount(shape: Shape, entry: Entry) -> int:
-        if letters == {ord("D")} and side == BACKEND:
-            return entry.rows
-        letter = chr(next(iter(letters)))
-        alone = shape.flight == (f"{letter} →" if side == FRONTEND else f"← {letter}")
-        return sum(map((shape.sent, shape.received)[side].count, letters)) + alone
-
-    return amount
-
-
-def _round_trip(kind: Kind) -> Amount:
-    return lambda shape, entry: int(shape.kind is kind)
-
-
-def _sent(letter: str) -> Amount:
-    return lambda shape, entry: shape.sent.count(ord(letter))
-
-
-def _begins_transaction(shape: Shape, entry: Entry) -> int:
-    return int(shape.status_before in ("", "I") and shape.status in ("T", "E"))
-
-
-def _values(format: str) -> Amount:
-    return lambda shape, entry: entry.rows if shape.formats in (format, "m") else 0
-
-
-def _named(shape: Shape, entry: Entry) -> int:
-    return shape.sent.count(ord("P")) if shape.prepares else 0
-
-
-def _took_ns(shape: Shape, entry: Entry) -> int:
-    return 0 if entry.is_open or shape.kind is not Kind.ROUND_TRIP else round(entry.duration_ms * 1e6)
-
-
-_AMOUNTS: Final[dict[str, Amount]] = {
-    "setup_round_trips": _round_trip(Kind.SETUP),
-    "round_trips": _round_trip(Kind.ROUND_TRIP),
-    "queries": _sent("Q"),
-    "syncs": _sent("S"),
-    "flushes": _sent("H"),
-    "executions": lambda shape, entry: shape.depth,
-    "pipelined_executions": lambda shape, entry: max(0, shape.depth - 1),
-    "max_pipeline_depth": lambda shape, entry: shape.depth,
-    "parses_named": _named,
-    "parses_unnamed": lambda shape, entry: 0 if shape.prepares else shape.sent.count(ord("P")),
-    "binds": _sent("B"),
-    "describes": _sent("D"),
-    "executes": _sent("E"),
-    "closes": _sent("C"),
-    "statements_live": _named,
-    "statements_reused": lambda shape, entry: shape.sent.count(ord("B")) if shape.reuses else 0,
-    "transactions": _begins_transaction,
-    "rows": lambda shape, entry: entry.rows,
-    "copy_in_messages": _sent("d"),
-    "copy_out_messages": lambda shape, entry: shape.received.count(ord("d")),
-    "copy_in_rows": _sent("d"),
-    "copy_out_rows": lambda shape, entry: shape.received.count(ord("d")),
-    "params_text": _sent("B"),
-    "params_binary": _sent("B"),
-    "values_text": _values("t"),
-    "values_binary": _values("b"),
-    "errors": lambda shape, entry: shape.errors,
-    "notices": _messages(BACKEND, "NoticeResponse"),
-    "notifications": _messages(BACKEND, "NotificationResponse"),
-    "frontend_bytes": lambda shape, entry: entry.sent_bytes,
-    "backend_bytes": lambda shape, entry: entry.received_bytes,
-    "wait_ns": _took_ns,
-    "client_ns": lambda shape, entry: 0,
-    # Of a statement.
-    "parses": _sent("P"),
-    "reused": lambda shape, entry: shape.sent.count(ord("B")) if shape.reuses else 0,
-    "live": _named,
-    "round_trips_alone": lambda shape, entry: int(shape.kind <= Kind.SETUP and shape.statements == 1),
+_OF_STATEMENTS: Final = {
+    "parses": "frontend_messages.Parse",
+    "reused": "statements_reused",
+    "live": "parses_named",
+    "statements_live": "parses_named",
 }
-"""By counter. A test holds it against the list of counters."""
+"""What of a row stands for a counter that rows do not have."""

@@ -3,9 +3,10 @@
 A row is a round trip, or one of the few other things that happen on a wire: a notification, a Terminate, a cancel, a mark, a gap. Rows stand in
 the order in which they began and never move; an open one is completed in place.
 
-An entry takes 64 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
+An entry takes 88 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
 once, in memory: the Shape (flight, depth, flags) and the Label (SQL, error). Both tables are bounded; what comes after the bound is shown
-without its flight or text, which the details, read from the capture on demand, still have.
+without its flight or text, which the details, read from the capture on demand, still have. What a row counts is an Effect (session/effects.py), of which it has
+the number.
 
 Row is what views see: built from an entry when somebody looks, thrown away afterwards.
 """
@@ -20,6 +21,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
+
+from pgtrace.session.effects import UNKNOWN
 
 SHAPES_KEPT: Final = 50_000
 LABELS_KEPT: Final = 100_000
@@ -37,10 +40,12 @@ FLIGHT_KEPT: Final = 4096
 NO_FLIGHT: Final = "…"
 """The flight of a shape that is not kept."""
 
-_ENTRY: Final = struct.Struct("=QqQQIIIIffII")
-_SIZE: Final = struct.Struct("=I")
-_SIZES_AT: Final = _ENTRY.size - 2 * _SIZE.size
+_ENTRY: Final = struct.Struct("=QqQQIIIIffQQQII")
+_SIZE: Final = struct.Struct("=Q")
+_TIMES: Final = struct.Struct("=I")
+_SIZES_AT: Final = 56
 """Where in an entry the bytes of each side are."""
+_TIMES_AT: Final = _ENTRY.size - _TIMES.size
 _WORDS: Final = _ENTRY.size // 4
 _LABEL_WORD, _DURATION_WORD = 9, 12
 """Where in an entry, in words of four bytes, label and duration are."""
@@ -170,6 +175,12 @@ class Entry:
     first_ms: float = math.nan
     sent_bytes: int = 0
     received_bytes: int = 0
+    wait_ns: int = 0
+    """How long it was waited for, of what `wait_ns` counts."""
+    effect: int = UNKNOWN
+    """The number of what it counts."""
+    times: int = 1
+    """How many messages alone it stands for: it counts that times what the effect says."""
 
     @property
     def is_open(self) -> bool:
@@ -222,10 +233,8 @@ class RowIndex:
 
     def entry(self, place: int) -> Entry:
         """The entry itself: what the details need to find the row's bytes again."""
-        position, opened, frontend, backend, connection, label, shape, rows, duration, first, sent, received = _ENTRY.unpack_from(
-            self._map, place * _ENTRY.size
-        )
-        return Entry(position, opened, (frontend, backend), connection, label, shape, rows, duration, first, sent, received)
+        position, opened, frontend, backend, *rest = _ENTRY.unpack_from(self._map, place * _ENTRY.size)
+        return Entry(position, opened, (frontend, backend), *rest)
 
     def reserve(self) -> int:
         """The place of a new row at the end, empty until put() fills it."""
@@ -258,8 +267,11 @@ class RowIndex:
             min(entry.rows, _MOST_UINT32),
             entry.duration_ms,
             entry.first_ms,
-            min(entry.sent_bytes, _MOST_UINT32),
-            min(entry.received_bytes, _MOST_UINT32),
+            entry.sent_bytes,
+            entry.received_bytes,
+            entry.wait_ns,
+            entry.effect,
+            min(entry.times, _MOST_UINT32),
         )
 
     def shape_at(self, number: int) -> Shape:
@@ -284,9 +296,11 @@ class RowIndex:
         return self._words("I", _LABEL_WORD, start, stop)
 
     def grow(self, place: int, side: int, size: int) -> None:
-        """Add bytes of that side to the row at that place."""
+        """Add another message alone of that side to the row at that place."""
         at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
-        _SIZE.pack_into(self._map, at, min(_SIZE.unpack_from(self._map, at)[0] + size, _MOST_UINT32))
+        _SIZE.pack_into(self._map, at, _SIZE.unpack_from(self._map, at)[0] + size)
+        at = place * _ENTRY.size + _TIMES_AT
+        _TIMES.pack_into(self._map, at, min(_TIMES.unpack_from(self._map, at)[0] + 1, _MOST_UINT32))
 
     def relabel(self, place: int, label: Label) -> None:
         """Give the row at that place another label."""

@@ -158,6 +158,8 @@ class Trace:
         Raises CaptureError, UsageError.
         """
         self.timeline = timeline
+        self.counts_rows = timeline
+        """Whether each row keeps what it counts."""
         files = [os.fspath(path) for path in paths]
         shown = files if names is None else [os.fspath(name) for name in names]
         if len(files) > MOST_FILES:
@@ -604,7 +606,8 @@ class Trace:
             return
         shape = self.rows.shape(Shape(kind, flight, uncertain=kind is Kind.GAP))
         label = self.rows.label(Label(text))
-        self.rows.append(Entry(position, relative, (0, 0), connection, label, shape, duration_ms=0.0))
+        nothing = self.reads.effects.nothing.number
+        self.rows.append(Entry(position, relative, (0, 0), connection, label, shape, duration_ms=0.0, effect=nothing))
 
     def _connection(self, file: _File, number: int, position: int) -> Connection:
         connection = self._numbered(file, number)

@@ -143,7 +143,7 @@ class Session(Exchanges):
     def tally(self) -> Tally:
         """The counts up to here."""
         self.settle()
-        return self._tally
+        return self.fold()
 
     @property
     def offsets(self) -> tuple[int, int]:
@@ -160,6 +160,11 @@ class Session(Exchanges):
         """Whether nothing is owed and no message is cut. A replication stream, which may never end, owes nothing."""
         idle = (not self._owed or self._copy_both) and self._held is None and self.round_trips.current is None
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
+
+    def untaken(self, time_ns: int) -> tuple[Tally, int]:
+        """What has been counted since the last row that was taken, for reading only, and how long it was waited for up to that moment."""
+        waited_ns = self.waited_ns(time_ns)[0]
+        return self._tally, waited_ns - self.round_trips.repeated_ns - self._waited_ns
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
         """After set-up, up to that moment or the driver's end: time with a flush point open, and the rest."""

@@ -172,11 +172,13 @@ class Exchange:
     """A round trip of one read that asked and one that answered, seen before: what is the same each time it happens."""
 
     __slots__ = (
-        "bound", "executions", "note", "parsed", "repeated_rows", "repeats", "reused", "round_trip", "values_binary", "values_text",
+        "bound", "executions", "note", "parsed", "repeated_rows", "repeats", "reused", "round_trip", "tally", "values_binary", "values_text",
     )  # fmt: skip
 
-    def __init__(self, round_trip: RoundTrip) -> None:
+    def __init__(self, round_trip: RoundTrip, tally: Tally) -> None:
         self.round_trip = round_trip
+        self.tally = tally
+        """What it counts, without rows and their values."""
         self.executions: list[Execution] = []
         self.bound: list[Portal] = []
         self.parsed: list[Statement] = []
@@ -231,6 +233,14 @@ class Tally:
         self.values_binary = 0
         self.copy_in_rows = 0
         self.copy_out_rows = 0
+
+    def clear(self) -> None:
+        """Begin at nothing again."""
+        for name in _SUMS:
+            setattr(self, name, 0)
+        self.max_pipeline_depth = 0
+        self.frontend.clear()
+        self.backend.clear()
 
     def copy(self) -> Tally:
         """The counts as they stand."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.effects import Effect
 from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
 from pgtrace.session.reads import Answered, Asked, Reads, answered_key
 from pgtrace.session.replies import Replies
@@ -44,13 +45,11 @@ Standing = dict[Asked, dict[Answered | None, "Known"]]
 class Known(Exchange):
     """What one known exchange does to the session as well."""
 
-    __slots__ = ("in_block", "rows", "status", "suspended", "tally", "uses")
+    __slots__ = ("in_block", "rows", "status", "suspended", "uses")
 
     def __init__(self, heard: _Heard, round_trip: RoundTrip, tally: Tally) -> None:
-        super().__init__(round_trip)
+        super().__init__(round_trip, tally)
         self.executions, self.bound, self.parsed, self.reused = heard.executions, heard.portals, heard.statements, heard.reuses
-        self.tally = tally
-        """The difference it makes, without rows and their values."""
         self.status = ""
         self.in_block = False
         self.suspended: frozenset[str] = frozenset()
@@ -138,6 +137,12 @@ class Exchanges(Sending, Replies):
         self._held: tuple[int, bytes, Asked, Standing, Any] | None = None
         """A known read that waits for its answer: time, bytes, meaning, where it was sent, and the note of its round trip."""
         self._learning: tuple[Place, Asked, _Heard, Tally] | None = None
+        self._total: Tally | None = None
+        """The counts of rows that were taken and of exchanges; None where nobody takes rows, and `_tally` has everything."""
+        self._uses: dict[Effect, list[int]] = {}
+        """Rows that were taken and are not in the total yet: how many, and with how many DataRows."""
+        self._waited_ns = 0
+        """What the rows that were taken waited."""
 
     def settle(self) -> None:
         """Run what is held back and fold the counts: from here on the session stands as its bytes say."""
@@ -146,14 +151,43 @@ class Exchanges(Sending, Replies):
         if self._learning is not None:
             self._stop_learning()
         self._standing = self._latest = None
-        self.fold()
+        self._fold_exchanges()
 
     def fold(self) -> Tally:
         """The counts of all that has been run. What is held back is not among it, and goes on being held back."""
-        for exchange in self._used:
-            self._fold(exchange)
-        self._used.clear()
-        return self._tally
+        self._fold_exchanges()
+        if self._total is None:
+            return self._tally
+        self._fold_rows(self._total)
+        sums = self._total.copy()
+        sums.add(self._tally, 1)
+        return sums
+
+    def take(self) -> tuple[Effect, int, int]:
+        """A row has ended: what has been counted since the one before is its effect, its DataRows, and how long it waited, in ns."""
+        if self._total is None:
+            self._total = Tally()
+        effect, rows = self._reads.effects.of(self._tally)
+        self._tally.clear()
+        use = self._uses.get(effect)
+        if use is None:
+            if len(self._uses) >= KNOWN:
+                self._fold_rows(self._total)
+            use = self._uses[effect] = [0, 0]
+        use[0] += 1
+        use[1] += rows
+        waited_ns = self.round_trips.settled_ns - self._waited_ns
+        self._waited_ns += waited_ns
+        return effect, rows, waited_ns
+
+    def take_more(self, effect: Effect, rows: int, waited_ns: int) -> tuple[Effect, int, int]:
+        """The row that was taken last goes on: what it took, and what has been counted since."""
+        effect.add_to(self._tally, 1, rows)
+        use = self._uses.setdefault(effect, [0, 0])
+        use[0] -= 1
+        use[1] -= rows
+        self._waited_ns -= waited_ns
+        return self.take()
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
         """One read of the frontend."""
@@ -323,7 +357,7 @@ class Exchanges(Sending, Replies):
         named = sum(1 for portal in heard.portals if portal.statement.name)
         if place[0] != self.statements.version or named != len(heard.reuses) or round_trip.errors or not round_trip.flush_points:
             return
-        exchange = Known(heard, round_trip, self._tally.since(before))
+        exchange = Known(heard, round_trip, self.fold().since(before))
         for execution in heard.executions:
             if execution.rows:
                 exchange.values_text = execution.values_text // execution.rows
@@ -338,12 +372,24 @@ class Exchanges(Sending, Replies):
         self._kept += 1
         self._known.setdefault(place, {}).setdefault(asked, {})[answered] = exchange
 
-    def _fold(self, exchange: Known) -> None:
-        self._tally.add(exchange.tally, exchange.uses)
-        if exchange.rows:
-            self._tally.backend[_ROW] += exchange.rows
-        self._tally.values_text += exchange.rows * exchange.values_text
-        self._tally.values_binary += exchange.rows * exchange.values_binary
-        for statement in exchange.reused:
-            statement.binds += exchange.uses
-        exchange.uses = exchange.rows = 0
+    def _fold_exchanges(self) -> None:
+        """Add up what known exchanges have counted."""
+        if not self._used:
+            return
+        tally = self._tally if self._total is None else self._total
+        for exchange in self._used:
+            tally.add(exchange.tally, exchange.uses)
+            if exchange.rows:
+                tally.backend[_ROW] += exchange.rows
+            tally.values_text += exchange.rows * exchange.values_text
+            tally.values_binary += exchange.rows * exchange.values_binary
+            for statement in exchange.reused:
+                statement.binds += exchange.uses
+            exchange.uses = exchange.rows = 0
+        self._used.clear()
+
+    def _fold_rows(self, total: Tally) -> None:
+        """Add up what the rows have counted that were taken."""
+        for effect, (times, rows) in self._uses.items():
+            effect.add_to(total, times, rows)
+        self._uses.clear()

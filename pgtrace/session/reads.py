@@ -15,6 +15,7 @@ import struct
 from typing import Final, TypeVar
 
 from pgtrace.framing import Frame
+from pgtrace.session.effects import Effects
 from pgtrace.session.memory import Memory
 
 LONGEST: Final = 64
@@ -64,6 +65,8 @@ class Reads:
     def __init__(self) -> None:
         self.memory = Memory()
         """What the bodies in them say."""
+        self.effects = Effects()
+        """What rows count."""
         self.asked: dict[Key | None, Asked] = {}
         self.answered: dict[Key | None, Answered] = {}
         self._bindless: set[bytes] = set()

@@ -130,19 +130,23 @@ class Replies(Copying, Failures):
             self.round_trips.settle(time_ns)
 
     def _parse_complete(self, time_ns: int, body: bytes) -> None:
-        item = self._pop_if(owed.PARSE, time_ns)
-        if item is not None and item.statement is not None:
-            self.statements.parsed(item.statement)
+        item = self._pop_if(owed.PARSE)
+        if item is not None:
+            if item.statement is not None:
+                self.statements.parsed(item.statement)
+            self.round_trips.settle(time_ns)
 
     def _bind_complete(self, time_ns: int, body: bytes) -> None:
-        item = self._pop_if(owed.BIND, time_ns)
+        item = self._pop_if(owed.BIND)
         if item is not None:
             self.statements.bound(item)
+            self.round_trips.settle(time_ns)
 
     def _close_complete(self, time_ns: int, body: bytes) -> None:
-        item = self._pop_if(owed.CLOSE, time_ns)
+        item = self._pop_if(owed.CLOSE)
         if item is not None:
             self.statements.closed(item.portal, item.name)
+            self.round_trips.settle(time_ns)
 
     def _row_description(self, time_ns: int, body: bytes) -> None:
         if not self._owed:
@@ -158,7 +162,8 @@ class Replies(Copying, Failures):
             self.round_trips.settle(time_ns)
 
     def _no_data(self, time_ns: int, body: bytes) -> None:
-        self._pop_if(owed.DESCRIBE, time_ns)
+        if self._pop_if(owed.DESCRIBE) is not None:
+            self.round_trips.settle(time_ns)
 
     def _parameter_description(self, time_ns: int, body: bytes) -> None:
         if self._owed and self._owed[0].kind == owed.DESCRIBE and self._owed[0].statement is not None:
@@ -200,14 +205,16 @@ class Replies(Copying, Failures):
         if self.authentication in _NEEDS_ANSWER:
             if self.asked < 0:
                 self.asked = self.authentication
-            self._pop_if(owed.STARTUP, time_ns)
+            if self._pop_if(owed.STARTUP) is not None:
+                self.round_trips.settle(time_ns)
 
     def _ssl_reply(self, time_ns: int, body: bytes) -> None:
         self.tls_refused = body == b"N"
         self._encryption_reply(time_ns, body)
 
     def _encryption_reply(self, time_ns: int, body: bytes) -> None:
-        self._pop_if(owed.ENCRYPTION, time_ns)
+        if self._pop_if(owed.ENCRYPTION) is not None:
+            self.round_trips.settle(time_ns)
 
     def _parameter_status(self, time_ns: int, body: bytes) -> None:
         name, value = self._memory.parameter_status(body)

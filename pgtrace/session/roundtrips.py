@@ -19,7 +19,8 @@ class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
     __slots__ = (
-        "_tally", "_waited_ns", "_waiting_since", "current", "departure", "last", "observer", "over_ns", "pending", "setup", "started_ns", "undecided",
+        "_tally", "_waiting_since", "current", "departure", "last", "observer", "over_ns", "pending", "repeated_ns", "settled_ns", "setup", "started_ns",
+        "undecided",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, tally: Tally) -> None:
@@ -38,7 +39,10 @@ class RoundTrips:
         self.setup = True
         self.started_ns: int | None = None
         """When set-up was over."""
-        self._waited_ns = 0
+        self.settled_ns = 0
+        """Time with a flush point open, known exchanges aside, up to the last moment at which the clock stopped."""
+        self.repeated_ns = 0
+        """The same of known exchanges."""
         self._waiting_since = 0
 
     def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> RoundTrip:
@@ -78,7 +82,7 @@ class RoundTrips:
     def repeated(self, sent_ns: int, time_ns: int) -> None:
         """There was a known exchange: sent at one moment, answered at another."""
         if time_ns > sent_ns:
-            self._waited_ns += time_ns - sent_ns
+            self.repeated_ns += time_ns - sent_ns
         self._waiting_since = time_ns
         self.last = None
 
@@ -147,7 +151,7 @@ class RoundTrips:
     def waited_ns(self, time_ns: int) -> int:
         """Time with a flush point open between the end of set-up and that moment."""
         runs = self.pending and self.started_ns is not None and self.departure is None
-        return self._waited_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
+        return self.settled_ns + self.repeated_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
 
     def _count(self, current: RoundTrip) -> None:
         if current.setup:
@@ -160,7 +164,7 @@ class RoundTrips:
 
     def _stop_clock(self, time_ns: int) -> None:
         if self.started_ns is not None and self.departure is None:
-            self._waited_ns += max(0, time_ns - self._waiting_since)
+            self.settled_ns += max(0, time_ns - self._waiting_since)
             self._waiting_since = time_ns
 
     def _answered(self, current: RoundTrip, time_ns: int) -> None:
@@ -196,7 +200,7 @@ class RoundTrips:
         assert stopped_ns is not None
         if departure.reached:
             if not current.setup and self.started_ns is not None:
-                self._waited_ns += max(0, stopped_ns - max(departure.at_ns, current.first_flush_ns))
+                self.settled_ns += max(0, stopped_ns - max(departure.at_ns, current.first_flush_ns))
             if self.over_ns is not None:
                 self.over_ns = max(self.over_ns, stopped_ns)
         else:

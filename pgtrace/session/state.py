@@ -112,12 +112,9 @@ class State:
                 self.round_trips.answered()
         return item
 
-    def _pop_if(self, kind: int, time_ns: int) -> Owed | None:
-        if self._owed and self._owed[0].kind == kind:
-            item = self._pop()
-            self.round_trips.settle(time_ns)
-            return item
-        return None
+    def _pop_if(self, kind: int) -> Owed | None:
+        """Answer the oldest item, if it is of that kind. Who calls settles the round trip, once everything that follows is counted."""
+        return self._pop() if self._owed and self._owed[0].kind == kind else None
 
     def _flush_point(self, item: Owed, time_ns: int) -> None:
         item.flush_point = True

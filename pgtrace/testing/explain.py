@@ -12,7 +12,7 @@ from typing import Final
 from pgtrace import sanitise
 from pgtrace.analysis.budgets import Budget, number
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.evidence import amounts_of
+from pgtrace.analysis.evidence import Amounts
 from pgtrace.testing.counted import Statement, shown_sql
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
@@ -50,10 +50,9 @@ def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[in
     rows = window.trace.rows
     found: set[int] = set()
     for budget in broken:
-        amount_of, sum_ = amounts_of(budget.counter), 0
+        amount_of, sum_ = Amounts(window.trace, budget.counter), 0
         for place in window.places:
-            entry = rows.entry(place)
-            amount = amount_of(rows.shape_at(entry.shape), entry)
+            amount = amount_of(rows.entry(place))
             sum_ += amount
             if amount and sum_ > budget.limit:
                 found.add(place + 1)

@@ -42,6 +42,7 @@ class CountedTrace(Trace):
         for mine, first in zip(self._files, selection.trace._files, strict=True):
             mine.reader.end_with(first.reader)
         self.connection_type = _CountedConnection
+        self.counts_rows = False
         self.filter = selection.text
         self.rows.close()
         self.rows = _Places()
