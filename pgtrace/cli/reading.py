@@ -18,6 +18,7 @@ from pgtrace.cli.progress import turns
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter import Filter, Selection
+    from pgtrace.analysis.filter.rowcounting import RowCounts
 
 _STEP_S = 0.2
 _TURN_BYTES = 1024 * 1024
@@ -47,6 +48,19 @@ def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]
     selection = chosen.over(trace)
     yield from filter(selection.holds, places)
     warn_of_undecided(selection)
+
+
+def count_rows(trace: Trace, chosen: Filter, *, quiet: bool = False) -> RowCounts | None:
+    """The totals of the round trips that a filter selects; None where only a second reading has them. Raises CaptureError, FilterError."""
+    from pgtrace.analysis.filter.rowcounting import RowCounts
+
+    selection = chosen.over(trace)
+    counted = RowCounts(selection)
+    turns(lambda: counted.update(_STEP_S), lambda: counted.progress, "counting", quiet=quiet)
+    if not counted.is_exact:
+        return None
+    warn_of_undecided(selection)
+    return counted
 
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:

@@ -28,12 +28,17 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly; --json gives every counter."""
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import count, read, warn_of_losses
+    from pgtrace.cli.reading import count, count_rows, read, warn_of_losses
     from pgtrace.report import stats
     from pgtrace.sanitise import EMPTY
 
     trace = read(files, timeline=chosen is not None, quiet=quiet)
     if chosen is not None:
+        selected = count_rows(trace, chosen, quiet=quiet) if by == "driver" and not as_json else None
+        if selected is not None:
+            write(stats.selected_as_text(trace, selected, with_messages=verbose))
+            warn_of_losses(trace)
+            return
         trace = count(trace, chosen, quiet=quiet)
     if as_json:
         write(stats.as_json(trace), end="")

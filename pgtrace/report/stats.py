@@ -12,12 +12,14 @@ from pgtrace import sanitise
 from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.counters import Counters
+from pgtrace.analysis.filter.rowcounting import RowCounts
 from pgtrace.analysis.trace import Trace
 from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
 
 SCHEMA = "pgtrace.stats/1"
+_FILTERED = "filtered"
 _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
 
 
@@ -74,12 +76,24 @@ def _indented(value: object, columns: int) -> Shown:
     return Shown(encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns))
 
 
+def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) -> list[Shown]:
+    """Lines of a table: the rows that a filter selects, all and by driver; then their messages by type."""
+    drivers = selected.drivers()
+    lines = [_about(trace, "", trace.duration_ns / 1e9, selected.text), EMPTY]
+    rows = [([_FILTERED, count(selected.connections)], selected.totals())]
+    rows += [([driver, count(number)], counters) for driver, number, counters in drivers]
+    lines += table(["driver", "conn", *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=frozenset({0}))
+    if with_messages:
+        lines += [EMPTY, *_messages({_FILTERED: selected.totals()} | {driver: counters for driver, _, counters in drivers})]
+    return lines
+
+
 def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> list[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement or mark.
 
     `title` stands for the names of the files, `took_s` for what they span.
     """
-    lines = [_about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s), EMPTY]
+    lines = [_about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter), EMPTY]
     if by == "statement":
         return lines + _statements(trace)
     everything = _everything(trace)
@@ -109,6 +123,10 @@ def messages(trace: Trace, by: str) -> list[Shown]:
     columns = trace.mark_counters()
     if by != "mark":
         columns = {_everything(trace): trace.totals()} | {driver: counters for driver, _, counters in trace.drivers()}
+    return _messages(columns)
+
+
+def _messages(columns: dict[str, Counters]) -> list[Shown]:
     lines = []
     for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
         names = sorted({name for counters in columns.values() for name in getattr(counters, key)})
@@ -117,18 +135,18 @@ def messages(trace: Trace, by: str) -> list[Shown]:
 
 
 def _everything(trace: Trace) -> str:
-    return "all" if trace.filter is None else "filtered"
+    return "all" if trace.filter is None else _FILTERED
 
 
-def _about(trace: Trace, title: str, took_s: float) -> Shown:
+def _about(trace: Trace, title: str, took_s: float, chosen: str | None) -> Shown:
     connections = len(trace.connections)
     parts = [f"{took_s:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
         parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
     if trace.disk_waits_ns:
         parts.append(f"waited {trace.disk_waits_ns / 1e9:.1f} s for the disk of the capture, which times include")
-    if trace.filter is not None:
-        parts.append(f"filter: {trace.filter}")
+    if chosen is not None:
+        parts.append(f"filter: {chosen}")
     if not title and not trace.complete:
         parts.append("not complete")
     return sanitise.line(f"{title or ', '.join(trace.files)}: {', '.join(parts)}")

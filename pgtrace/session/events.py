@@ -218,29 +218,17 @@ class Tally:
     def __init__(self) -> None:
         self.frontend: defaultdict[int, int] = defaultdict(int)
         self.backend: defaultdict[int, int] = defaultdict(int)
-        self.setup_round_trips = 0
-        self.round_trips = 0
-        self.executions = 0
-        self.pipelined_executions = 0
-        self.max_pipeline_depth = 0
-        self.parses_named = 0
-        self.parses_unnamed = 0
-        self.statements_reused = 0
-        self.transactions = 0
-        self.params_text = 0
-        self.params_binary = 0
-        self.values_text = 0
-        self.values_binary = 0
-        self.copy_in_rows = 0
-        self.copy_out_rows = 0
+        self.clear()
 
     def clear(self) -> None:
-        """Begin at nothing again."""
-        for name in _SUMS:
-            setattr(self, name, 0)
-        self.max_pipeline_depth = 0
+        """Begin at nothing. In one statement: it is done for each row."""
         self.frontend.clear()
         self.backend.clear()
+        self.setup_round_trips = self.round_trips = self.executions = self.pipelined_executions = self.max_pipeline_depth = (
+            self.parses_named
+        ) = self.parses_unnamed = self.statements_reused = self.transactions = self.params_text = self.params_binary = self.values_text = (
+            self.values_binary
+        ) = self.copy_in_rows = self.copy_out_rows = 0
 
     def copy(self) -> Tally:
         """The counts as they stand."""

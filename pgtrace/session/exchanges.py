@@ -364,6 +364,7 @@ class Exchanges(Sending, Replies):
                 exchange.values_binary = execution.values_binary // execution.rows
         exchange.tally.backend.pop(_ROW, None)
         exchange.tally.values_text = exchange.tally.values_binary = 0
+        exchange.tally.max_pipeline_depth = round_trip.depth if round_trip.flush_points else 0  # it is no sum
         exchange.status, exchange.in_block = self.status, self.statements.in_block
         exchange.suspended = frozenset(self.statements.suspended)
         if self._kept >= KNOWN:

@@ -1,8 +1,9 @@
-"""The counters of what matches the filter, added up by and by.
+"""The counters of what matches the filter, added up a few milliseconds a tick.
 
-They are those of `stats --filter`: exact sums over the selected round trips, which only a second reading of the captures has (analysis/filter/counting.py).
-Which rows are selected the listing knows already, so nothing is asked twice. A few milliseconds a tick are spent on it; until the first sums are complete
-there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took; until then they are lower bounds.
+They are those of `stats --filter`: exact sums over the selected round trips, from the index (analysis/filter/rowcounting.py) or, where that does not have all
+of them, from a second reading (analysis/filter/counting.py). Which rows are selected the listing knows already, so nothing is asked twice. Until the first
+sums are complete there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took; until then they are
+lower bounds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.filter import Selection, parse
 from pgtrace.analysis.filter.counting import CountedTrace
+from pgtrace.analysis.filter.rowcounting import RowCounts
 from pgtrace.errors import PgTraceError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Counted:
         self._of: tuple[str, int] = ("", 0)  # the filter and its turn: another one begins anew
         self._rows = -1  # rows there were when the latest sums were begun
         self._summed = 0  # rows that the latest sums are about
-        self._work: CountedTrace | None = None
+        self._work: RowCounts | CountedTrace | None = None
         self._took_s = 0.0
         self._next_s = 0.0
 
@@ -88,30 +90,38 @@ class Counted:
             if listing.behind or listing.rows == self._rows or now_s < self._next_s:
                 return changed
             self._rows, self._took_s = listing.rows, 0.0
-            try:
-                self._work = CountedTrace(_Listed(known[0], listing.trace, listing.all_places()))
-            except (PgTraceError, OSError):
-                return changed
+            places = listing.all_places()
+            self._work = RowCounts(_Listed(known[0], listing.trace, places), places)
         return self._go_on(self._work, now_s, budget_s) or changed
 
     def close(self) -> None:
         """Let go of what is being read."""
-        if self._work is not None:
+        if isinstance(self._work, CountedTrace):
             self._work.close()
-            self._work = None
+        self._work = None
 
-    def _go_on(self, work: CountedTrace, now_s: float, budget_s: float) -> bool:
+    def _go_on(self, work: RowCounts | CountedTrace, now_s: float, budget_s: float) -> bool:
         began = time.perf_counter()
         try:
             more = work.update(budget_s)
+            self._took_s += time.perf_counter() - began
+            if isinstance(work, RowCounts):
+                if more:
+                    return False
+                if not work.is_exact:
+                    places = self._listing.all_places()
+                    self._work = CountedTrace(_Listed(self._of[0], self._listing.trace, places))
+                    return False
+                connections = work.connections
+            else:
+                if more and len(work.rows) <= self._rows:  # of a capture that grows, only as far as the rows that are known
+                    return False
+                connections = len(work.counted_connections())
         except (PgTraceError, OSError):  # the beginning of the capture is no longer kept
             self.close()
             return False
-        self._took_s += time.perf_counter() - began
-        if more and len(work.rows) <= self._rows:  # of a capture that grows, only as far as the rows that are known
-            return False
-        drivers = {driver: (connections, counters) for driver, connections, counters in work.drivers()}
-        self._sums = Sums(len(work.counted_connections()), work.totals(), drivers)
+        drivers = {driver: (number, counters) for driver, number, counters in work.drivers()}
+        self._sums = Sums(connections, work.totals(), drivers)
         self._summed = self._rows
         self.close()
         self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)

@@ -322,8 +322,7 @@ async def test_totals_say_that_they_are_filtered_and_are_those_of_stats(shop: Re
         view = driven.app.view
         before = await driven.lines()
         await typed(driven, "/conn:2", rest=False)
-        lines = await driven.press("enter")
-        assert any("filtered" in line and "counting …" in line for line in lines[:4])
+        await driven.press("enter")
         while view.counted.sums is None:
             view.counted.advance(0.0)
         counted = CountedTrace(parse("conn:2").over(view.trace))
