@@ -1,9 +1,8 @@
-"""Counters of the round trips a filter selects, exactly.
+"""Counters of the round trips a filter selects, by statement, mark and connection: a second reading.
 
-Counters follow from the protocol state, which only the whole session has. So the captures are read a second time, every byte through the same machine, and
-each connection is told which of its round trips are selected. What a session has counted is looked at whenever a round trip, or a message alone, has
-ended: what came since the look before belongs to what has ended. Nothing is stored for it on the first reading, and whatever is counted can be counted
-under a filter: totals, drivers, connections, statements, marks.
+Totals and those of each driver are sums over the index (rowcounting.py). What one statement of a round trip counted only the session knows, so the captures
+are read a second time, every byte through the same machine, and each connection is told which of its round trips are selected. What a session has counted is
+looked at whenever a round trip, or a message alone, has ended: what came since the look before belongs to what has ended.
 
 What belongs to no round trip is not in these sums: messages and bytes between round trips, `client_ns`; nor is `statements_live`, which is no sum. The
 capture's own times, files and losses stay those of the whole.
