@@ -442,6 +442,9 @@ class Conversations:
             if self._by_numbers.get(number) is conversation:
                 del self._by_numbers[number]
         self._retire(names.keys, None, conversation.streams)
+        for stream in conversation.streams:  # a circle less: it is gone now and not when somebody looks for circles
+            stream.owner = None
+            del stream.peer, stream.take
 
     def _count(self, conversation: Conversation) -> None:
         """What is said about all of them."""
