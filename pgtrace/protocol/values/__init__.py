@@ -36,12 +36,13 @@ _BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
 
 
 def decode(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str:
-    """The display text of one value of that type. `format` is 0 for text and 1 for binary; `types` knows the types of its database. Never raises."""
+    """The display text of one value of that type, Unread where it is its bytes. `format` is 0 for text and 1 for binary; `types` knows the types of its
+    database. Never raises."""
     if data is None:
         return "NULL"
     shown = _text(oid, format, data, types)
     if isinstance(shown, Unread):
-        return str(shown)  # whoever shows it or writes it as JSON gets text like any other
+        return shown
     found = plain(oid, types)
     name = found.name if found is not None and found.oid in BUILTIN else ""
     if name in numbers.BARE and _NUMBER(shown):
