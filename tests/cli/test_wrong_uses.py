@@ -270,6 +270,6 @@ def test_listen_warns_and_goes_on(upstream, reason):
                 psycopg.connect(host="127.0.0.1", port=int(found[1]), user="me", connect_timeout=20)
             listening.send_signal(signal.SIGINT)
             assert listening.wait(20) == INTERRUPTED
-            assert one_line(listening.stderr.read()).endswith(f": {reason}")  # what the driver was told, once
+            assert reason in one_line(listening.stderr.read())  # what the driver was told, once
         finally:
             listening.kill()
