@@ -17,7 +17,7 @@ from pgtrace import shelf
 from pgtrace.analysis import drivers, layers, refused_tls, rowlook, security
 from pgtrace.analysis.copies import Copies
 from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.ends import UNDECIDED, End, told
+from pgtrace.analysis.ends import UNDECIDED, End, departed, told
 from pgtrace.analysis.habits import Habits
 from pgtrace.analysis.layers import Layer
 from pgtrace.analysis.marks import Interval
@@ -101,6 +101,7 @@ class Connection(Observer):
         "index",
         "joined",
         "last_ns",
+        "left_open",
         "listener",
         "number",
         "opened_ns",
@@ -161,6 +162,8 @@ class Connection(Observer):
         """`driver`, `server` or `pgtrace`: which side was first to end it."""
         self.ends: tuple[End, ...] = ()
         """The ends of its directions, in their order; none where nobody saw them."""
+        self.left_open = ""
+        """Of the latest round trip, if a side ended its direction while it was open, what became of it, in words."""
         self.sent_on = False
         """Whether the driver still sent something after the first of them."""
         self.terminated = False
@@ -533,6 +536,7 @@ class Connection(Observer):
         if self._trace.counts_rows:
             self._take(round_trip)
         note = round_trip.note
+        self.left_open = departed(round_trip)
         if round_trip is self._closed_before:
             self._put(round_trip)
             return

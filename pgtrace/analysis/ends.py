@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from pgtrace.capture.record import LOST, NEITHER, RST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.departure import Departure
+from pgtrace.session.events import RoundTrip
 
 SIDES: Final = {FRONTEND: "driver", BACKEND: "server", NEITHER: "pgtrace"}
 UNKNOWN: Final = "end time unknown"
@@ -51,12 +51,17 @@ def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool) -> 
     return f"{_verb(how)} by {_the(by)}{_in_brackets(how)}{without if how != RST else ''}{after}"
 
 
-def departed(departure: Departure) -> str:
-    """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came while a round trip was open."""
+def departed(round_trip: RoundTrip) -> str:
+    """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came while a round trip was open; empty without one."""
+    departure = round_trip.departure
+    if departure is None or not round_trip.flush_points:
+        return ""
     if departure.reached is None:
         return UNDECIDED
     if departure.reached:
         return f"{UNDECIDED} and read the answer"
+    if departure.unheard and departure.answered_ns is None:
+        return "sent after the server had closed; no answer came"
     waiting = f"while waiting for {departure.waits_for}" if departure.waits_for else "in the middle"
     if departure.side != FRONTEND:
         return f"{_verb(departure.how)} by {_the(SIDES.get(departure.side, 'pgtrace'))}{_in_brackets(departure.how)} {waiting}"

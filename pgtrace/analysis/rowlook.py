@@ -63,7 +63,7 @@ def label(round_trip: RoundTrip, who: Callable[[], str]) -> Label:
     if round_trip.setup and not texts:
         sql = _set_up(round_trip, who)
     groups = tuple(dict.fromkeys(map(group_number, round_trip.statements)))
-    end = ends.departed(round_trip.departure) if round_trip.departure is not None and round_trip.flush_points else ""
+    end = ends.departed(round_trip)
     if not round_trip.error:
         return Label(sql, groups=groups, end=end)
     told = fields.error_fields(round_trip.error)

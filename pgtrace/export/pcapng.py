@@ -14,8 +14,8 @@ What is made up, and what is missing:
 - What a gap lost, or was left out on request, are sequence numbers without packets. Opaque bytes, which passed and were not kept, are packets cut off behind
   their headers, as `tcpdump -s` cuts them: their size is told and nothing is invented.
 - Where pgtrace ended TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted, and behind an `S` nobody would read it as such.
-- A comment names driver, connection and number of the round trip on its first packet, as `show --filter 'rt = 7'` counts them; and says which bytes came from
-  pgtrace itself.
+- A comment names driver, connection and number of the round trip on its first packet, as `show --filter 'rt = 7'` counts them; says who left
+  while one was open, and by whom and how the connection was ended; and which bytes came from pgtrace itself.
 
 What tshark makes of it is compared in tests/live/test_tshark_oracle.py; packets.py has the sources of the format.
 """
@@ -208,7 +208,7 @@ class _Beginnings:
         waiting = self._waiting[connection.index]
         while waiting and rows.entry(waiting[0]).offsets[FRONTEND] < end:
             found.append(rows[waiting.popleft()])
-        return ", ".join(f"rt {row.number} {row.shape.flight}" for row in found)
+        return ", ".join(f"rt {row.number} {row.shape.flight}" + (f" ({row.label.end})" if row.label.end else "") for row in found)
 
 
 def _ends(connection: Connection, *, keep_port: bool) -> tuple[End, End]:

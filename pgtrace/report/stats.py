@@ -231,6 +231,7 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "cancels": target,
         "end": connection.end or None,
         "ends": [{"by": end.by, "how": end.how, "time_ns": end.time_ns} for end in connection.ends],
+        "left_open": connection.left_open or None,
         "closed_ns": connection.closed_ns,
         **connection.counters(trace.duration_ns).as_dict(),
     }

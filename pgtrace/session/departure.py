@@ -24,9 +24,9 @@ HELD: Final = 10_000
 class Departure:
     """One end, and the round trip that was open."""
 
-    __slots__ = ("answered_ns", "at_ns", "held", "how", "reached", "round_trip", "side", "waits_for")
+    __slots__ = ("answered_ns", "at_ns", "held", "how", "reached", "round_trip", "side", "unheard", "waits_for")
 
-    def __init__(self, round_trip: RoundTrip, at_ns: int, side: int, how: str, waits_for: str) -> None:
+    def __init__(self, round_trip: RoundTrip, at_ns: int, side: int, how: str, waits_for: str, *, unheard: bool) -> None:
         self.round_trip = round_trip
         self.at_ns = at_ns
         self.side = side
@@ -35,6 +35,8 @@ class Departure:
         """As capture/record.py names it, or TERMINATE."""
         self.waits_for = waits_for
         """The message whose answer was owed."""
+        self.unheard = unheard
+        """Whether the other side had ended before the round trip was opened: nothing could answer it."""
         self.answered_ns: int | None = None
         """When the last answer passed; None as long as one is missing."""
         self.reached: bool | None = None

@@ -19,8 +19,8 @@ class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
     __slots__ = (
-        "_tally", "_waiting_since", "current", "departure", "last", "observer", "over_ns", "pending", "repeated_ns", "settled_ns", "setup", "started_ns",
-        "undecided",
+        "_is_unheard", "_tally", "_waiting_since", "current", "departure", "last", "observer", "over_ns", "pending", "repeated_ns", "settled_ns", "setup",
+        "started_ns", "undecided",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, tally: Tally) -> None:
@@ -35,6 +35,8 @@ class RoundTrips:
         """The one that is answered, while it is not known whether its driver was still there."""
         self.over_ns: int | None = None
         """When the driver's part of the session was over, as far as that is known."""
+        self._is_unheard = False
+        """Whether the open round trip was sent after the session was over."""
         self.pending = 0
         self.setup = True
         self.started_ns: int | None = None
@@ -47,6 +49,7 @@ class RoundTrips:
 
     def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> RoundTrip:
         self.last = self.departure = None
+        self._is_unheard = self.over_ns is not None
         self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status, note=note)
         return opened
 
@@ -118,7 +121,7 @@ class RoundTrips:
             self.over_ns = time_ns
         if self.departure is None and self.current is not None:
             self._stop_clock(time_ns)
-            self.departure = self.current.departure = Departure(self.current, time_ns, side, how, waits_for)
+            self.departure = self.current.departure = Departure(self.current, time_ns, side, how, waits_for, unheard=self._is_unheard)
         if for_good and (self.undecided is None or side == FRONTEND):  # an answer that has come stays with a driver that was there
             self._decide(reached=False)
 

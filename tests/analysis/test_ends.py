@@ -73,6 +73,8 @@ def opened(tmp_path: Path, stack: ExitStack) -> Opened:
         (ASK + FATAL + "9000 c1 close B", "closed by the server after 25P03, end time unknown", ""),
         (ASK + ANSWER + "4011 c1 close F", "closed by the driver without Terminate, end time unknown", ""),
         (ASK + ANSWER + "4011 F Terminate\n4012 c1 close F", "closed by the driver, end time unknown", ""),
+        (FATAL + "4011 c1 ends B FIN\n9000 F Query SELECT 2\n9001 c1 ends F FIN\n9002 c1 close B", "closed by the server (FIN) after 25P03",
+         "sent after the server had closed; no answer came"),
         (ASK, "", ""),
     ],
 )  # fmt: skip
@@ -85,6 +87,7 @@ def test_by_whom_and_how(opened: Opened, script: str, end: str, row: str) -> Non
     assert (f"— {row}" in round_trip_line(trace, asked)) is bool(row)
     (about,) = stats.as_dict(trace)["connections"]
     assert about["end"] == (end or None)
+    assert about["left_open"] == (row or None)
     assert about["ends"] == [{"by": one.by, "how": one.how, "time_ns": one.time_ns} for one in connection.ends]
     closed = [one for one in trace.rows if one.shape.kind is Kind.CLOSED]
     assert [one.label.sql for one in closed] == ([end] if end and "F Terminate" not in script else [])
