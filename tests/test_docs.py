@@ -177,7 +177,7 @@ def test_every_column_of_a_table_is_defined(tmp_path: Path) -> None:
 
 def heads(trace: Trace, by: str) -> list[str]:
     """The column heads of `stats`."""
-    return re.split(r" {2,}", stats.as_text(trace, by)[2].strip())
+    return re.split(r" {2,}", list(stats.as_text(trace, by))[2].strip())
 
 
 def test_every_letter_stands_for_its_messages() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,5 +44,5 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     if as_json:
         write(stats.as_json(trace), end="")
     else:
-        write([*stats.as_text(trace, by), *([EMPTY, *stats.messages(trace, by)] if verbose else [])])
+        write(chain(stats.as_text(trace, by), [EMPTY, *stats.messages(trace, by)] if verbose else []))
     warn_of_losses(trace)

@@ -15,7 +15,7 @@ from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.filter.rowcounting import RowCounts
 from pgtrace.analysis.trace import Trace
 from pgtrace.report import about
-from pgtrace.report.table import NOTHING, count, ms, ratio, size, table
+from pgtrace.report.table import NOTHING, count, long_table, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
 
 SCHEMA = "pgtrace.stats/1"
@@ -88,34 +88,35 @@ def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) 
     return lines
 
 
-def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> list[Shown]:
+def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> Iterator[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement or mark.
 
-    `title` stands for the names of the files, `took_s` for what they span.
+    `title` stands for the names of the files, `took_s` for what they span. Of many connections never all are there at once.
     """
-    lines = [_about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter), EMPTY]
+    yield _about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter)
+    yield EMPTY
     if by == "statement":
-        return lines + _statements(trace)
-    everything = _everything(trace)
-    rows: list[tuple[list[str], Counters]] = [([everything, count(len(trace.counted_connections()))], trace.totals())]
-    head = [by, "conn"]
-    if by == "driver":
-        rows += [([driver, count(number)], counters) for driver, number, counters in trace.drivers()]
-    elif by == "mark":
-        rows = [([name, NOTHING], counters) for name, counters in trace.mark_counters().items()]
-        if not rows:
-            return [*lines, sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")]
-    else:
+        yield from _statements(trace)
+    elif by == "connection":
         head = [by, "driver", "layer", "process", "kind"]
-        rows = [([everything, "", "", "", ""], trace.totals())]
-        for connection in trace.counted_connections():
-            who = [connection.driver, connection.layer.name or NOTHING, about.process(connection) or NOTHING, connection.kind]
-            rows.append(([trace.name_of(connection), *who], connection.counters(trace.duration_ns)))
-    if by == "mark":
-        head, rows = [by], [(names[:1], counters) for names, counters in rows]
-    return lines + table(
-        [*head, *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=frozenset({0} if by != "connection" else range(5))
-    )
+        yield from long_table([*head, *_HEAD], _connections(trace), left=frozenset(range(len(head))))
+    elif by == "mark":
+        marks = trace.mark_counters()
+        if marks:
+            yield from table([by, *_HEAD], [[name, *_cells(counters)] for name, counters in marks.items()])
+        else:
+            yield sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")
+    else:
+        rows = [(_everything(trace), len(trace.counted_connections()), trace.totals()), *trace.drivers()]
+        yield from table([by, "conn", *_HEAD], [[name, count(number), *_cells(counters)] for name, number, counters in rows])
+
+
+def _connections(trace: Trace) -> Iterator[list[str]]:
+    """The rows of that table by connection."""
+    yield [_everything(trace), "", "", "", "", *_cells(trace.totals())]
+    for connection in trace.counted_connections():
+        who = [connection.driver, connection.layer.name or NOTHING, about.process(connection) or NOTHING, connection.kind]
+        yield [trace.name_of(connection), *who, *_cells(connection.counters(trace.duration_ns))]
 
 
 def messages(trace: Trace, by: str) -> list[Shown]:

@@ -1,11 +1,15 @@
 """Aligned columns of text: for terminals, pipes and logs, without colours or frames.
 
-Widths are terminal cells. Every cell goes through the sanitiser: nothing from the wire reaches a terminal as more than text.
+Widths are terminal cells. Every cell goes through the sanitiser: nothing from the wire reaches a terminal as more than text. How wide a column is shows only
+its last row, so the rows wait in a temporary file: a reader's memory does not grow with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final
 
 from rich.cells import cell_len
 
@@ -16,18 +20,29 @@ NOTHING = "·"
 """What a zero looks like: present, but quiet."""
 
 
+_IN_MEMORY_BYTES: Final = 1 << 20
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> list[Shown]:
     """Lines of a table; the columns of `left` are aligned to the left, all others, numbers, to the right."""
-    cells = [[sanitise.text(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(head))]
-    lines = []
-    for row in cells:
-        padded = []
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            space = " " * (width - cell_len(cell))
-            padded.append(cell + space if column in left else space + cell)
-        lines.append(sanitise.line("  ".join(padded).rstrip()))
-    return lines
+    return list(long_table(head, rows, left=left))
+
+
+def long_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> Iterator[Shown]:
+    """The same line by line, of any number of rows."""
+    widths = [0] * len(head)
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", newline="\n") as waiting:
+        for row in chain([head], rows):
+            cells = [sanitise.text(cell) for cell in row]  # no tab and no line break is left
+            widths = [max(width, cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
+            waiting.write("\t".join(cells) + "\n")
+        waiting.seek(0)
+        for line in waiting:
+            padded = []
+            for column, (cell, width) in enumerate(zip(line[:-1].split("\t"), widths, strict=True)):
+                space = " " * (width - cell_len(cell))
+                padded.append(cell + space if column in left else space + cell)
+            yield sanitise.line("  ".join(padded).rstrip())
 
 
 def count(number: int) -> str:

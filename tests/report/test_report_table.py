@@ -1,0 +1,41 @@
+"""Tables of any number of rows: the same lines, and memory that does not grow with them."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtrace.report.table import long_table, table
+
+MANY = 60_000
+BOUND = 4 << 20
+
+
+def rows(number: int) -> Iterator[list[str]]:
+    for one in range(number):
+        yield [f"a:{one}", "psycopg", "x" * 60, *map(str, range(one, one + 8))]
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    tracemalloc.start()
+    try:
+        printed = sum(1 for _ in long_table(["one"] * 11, rows(MANY)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert printed == MANY + 1
+    assert peak < BOUND, f"{peak} bytes"
+
+
+@given(st.lists(st.lists(st.text(), min_size=2, max_size=2)))
+def test_each_row_is_one_line_whatever_is_in_it(cells: list[list[str]]) -> None:
+    lines = table(["a", "b"], cells)
+    assert len(lines) == len(cells) + 1
+    assert not any("\n" in line or "\t" in line for line in lines)
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert table(["name", "n"], [["漢字", "1"], ["abcdef", "10"]]) == ["name     n", "漢字     1", "abcdef  10"]
