@@ -3,7 +3,7 @@
 For what is somebody else's: the arguments of a program that pgtrace runs, and command lines that make no sense. An address that pgtrace itself uses is read
 (conninfo.py), and its secrets never get as far as an output. Here nothing can be read for sure, so in doubt more is masked than has to be:
 
-- in a URL, what stands between the user's `:` and the last `@` of the argument;
+- in a URL, what stands between the user's `:` and the last `@` of the argument, also where it was taken for a path and its `//` became `/`;
 - behind a name that says it is secret, and `=` or `:`: `password=`, `PGPASSWORD=`, `--password=`, percent-encoded names too. In libpq's keyword form a
   value goes to the next keyword, so that a blank nobody quoted does not show the rest;
 - the argument behind an option of such a name, and behind psql's `-W`.
@@ -20,7 +20,7 @@ from pgtrace.parameters import PARAMETERS
 
 MASK: Final = "***"
 _SECRET: Final = re.compile(r"pass(?!file|ive)|pwd|secret|token|scram_\w+_key|api_?key|credential", re.IGNORECASE)
-_LOGIN: Final = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^:/@\s?]*:(?!//)", re.IGNORECASE)
+_LOGIN: Final = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*:/{1,3}[^:/@\s?]*:(?!//)", re.IGNORECASE)
 _NAME: Final = r"(?<![\w.%-])(?P<name>(?:[\w.-]|%[0-9A-Fa-f]{2})+)"
 _EQUALS: Final = re.compile(rf"{_NAME}\s*=\s*")
 _COLON: Final = re.compile(rf"{_NAME}[\"']?\s*:\s*")

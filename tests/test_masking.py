@@ -82,5 +82,7 @@ def test_a_message_is_masked_and_its_words_stay() -> None:
         masking.message(f"Got unexpected extra argument (postgresql://u:{ONE}@h/db)")
         == "Got unexpected extra argument (postgresql://u:***@h/db)"
     )
+    assert masking.message(f"postgresql:/u:{ONE}@h/db: no such file") == "postgresql:/u:***@h/db: no such file"
+    assert masking.message("unix:/run/a:5432: no such file") == "unix:/run/a:5432: no such file"
     assert masking.message(f"No such file: password={ONE}") == "No such file: password=***"
     assert masking.message("the password is wrong: type it again") == "the password is wrong: type it again"

@@ -78,7 +78,7 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PgTraceError as error:
-        shown = str(error) if isinstance(error, PointedError) else masking.message(str(error))
+        shown = _pointed(error) if isinstance(error, PointedError) else masking.message(str(error))
         output.tell(*f"pgtrace: {shown}".split("\n"))
         return error.exit_code
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -87,6 +87,12 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
     except OSError as error:
         output.lead_nowhere()
         about = error.filename or "stdout"
-        output.tell(f"pgtrace: {about}: {(error.strerror or str(error)).lower()}")
+        output.tell(f"pgtrace: {masking.message(str(about))}: {(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _pointed(error: PointedError) -> str:
+    """The error, pointing into its text only where nothing in it had to be masked: an address may have been typed in the wrong place."""
+    reason, text, place = (masking.message(line) for line in str(error).split("\n"))
+    return "\n".join((reason, text, place) if text in str(error) else (reason, text))

@@ -273,3 +273,15 @@ def test_listen_warns_and_goes_on(upstream, reason):
             assert reason in one_line(listening.stderr.read())  # what the driver was told, once
         finally:
             listening.kill()
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["show", "stats", "advise", "check --max rows=0", "diff x", "listen --fault", "listen --rtt", "show x --filter", "listen :0 --tls-cert", "stats --by"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "address", ["postgresql://u:Kb5wQz@h:5432/db", "postgresql://h/db?password=Kb5wQz", "host=h password=Kb5wQz", "--url=postgresql://u:Kb5wQz@h/db"]
+)  # fmt: skip
+def test_a_password_in_the_wrong_place_is_not_repeated(before: str, address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _run(root, [*before.split(), address]) in (USAGE, CAPTURE)
+    assert "Kb5wQz" not in "".join(capfd.readouterr())
