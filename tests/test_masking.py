@@ -36,7 +36,7 @@ UNTOUCHED = [
     ["pytest", "-k", "test_password", "tests/test_tokens.py"],
     ["psql", "--no-password", "db"],
     ["psql", "-c", "select passwd from users where name = 'x'"],
-    ["app", "--passfile", "/home/me/.pgpass", "passfile=/x"],
+    ["app", "--passfile", "/etc/pgpass", "passfile=/x"],
     ["curl", "http://localhost:8000/a?b=c"],
     ["psql", "postgresql://me@h:5432/db?sslmode=require"],
 ]

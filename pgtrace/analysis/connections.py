@@ -263,7 +263,7 @@ class Connection(Observer):
         self._retire(time_ns)
 
     def _notice_refused_tls(self, session: Session) -> None:
-        """It has ended: say in the row that stands for its beginning that its driver wanted TLS, if that is so."""
+        """It has ended: say in the row of its beginning that its driver wanted TLS, if that is so."""
         if self.tls_refused:
             return
         self.tls_refused = refused_tls.began_with(self, session)

@@ -4,9 +4,9 @@
 
 Asked only where a number is too large, so it looks at the rows of the timeline once more instead of keeping anything beside them. Each row has the number of
 what it counts (session/effects.py), so the amounts add up to the counter; rows that are no round trips (a notification, a notice) are among them. Live
-statements are no sum: the rows that prepare are told. `client_ns` is the time between round trips, of which no row makes up anything.
+statements are no sum: the rows that prepare are listed instead. `client_ns` is the time between round trips, so no row has a part in it.
 
-Of a statement the rows are told that it has a part in: of a round trip about several statements all that it counts.
+For a statement, every row it has a part in is listed, with all that the row counts: also where the row is about other statements too.
 """
 
 from __future__ import annotations
@@ -169,4 +169,4 @@ _OF_STATEMENTS: Final = {
     "live": "parses_named",
     "statements_live": "parses_named",
 }
-"""What of a row stands for a counter that rows do not have."""
+"""The counter of a row that comes closest to one that only statements have."""
