@@ -92,10 +92,18 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
 
 
 def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
-    """A line that says why the way to an upstream that was asked for is encrypted, where a program's address says it and nothing else does."""
-    if asked is None or "sslmode" in asked.settings or upstream.sslmode in ("disable", "allow", "prefer"):
+    """Lines about what a program's own addresses have to do with its upstream: one that leads elsewhere while nobody asked for another, and one that decides
+    how an upstream that was asked for is encrypted."""
+    addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
+    if asked is None:
+        return [
+            f"{name} leads to {own.display}, but PGHOST, PGPORT or PGSERVICE win: its program goes to {upstream.display}; --upstream decides"
+            for name, address in addresses.items()
+            if (own := parse_upstream(address, environ)).hosts != upstream.hosts
+        ]
+    if "sslmode" in asked.settings or upstream.sslmode in ("disable", "allow", "prefer"):
         return []
-    saying = [name for name in names if (found := program_address(environ.get(name, ""), name)) is not None and "sslmode" in found.settings]
+    saying = [name for name, address in addresses.items() if "sslmode" in address.settings]
     return (
         [f"{saying[0]} says sslmode={upstream.sslmode}, which holds for --upstream too; sslmode=disable in --upstream says otherwise"]
         if saying

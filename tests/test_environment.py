@@ -226,3 +226,22 @@ def test_parts_of_what_is_no_url():
     with pytest.raises(AddressError, match="no URL") as error:
         environment.with_parts("bob:secret@db", user="al")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"PGHOST": "a", "DATABASE_URL": "postgresql://u:secret@b:5433/x?schema=y"}, "DATABASE_URL leads to b:5433"),
+        ({"PGHOST": "a", "DATABASE_URL": "postgresql://u:secret@a/x"}, ""),
+        ({"PGPORT": "5433", "DATABASE_URL": "postgresql:///x"}, ""),
+        ({"DATABASE_URL": "postgresql://b/x"}, ""),
+        ({"PGHOST": "a", "DATABASE_URL": "sqlite:///x"}, ""),
+    ],
+)
+def test_an_address_that_leads_elsewhere_than_its_program_goes_is_reported(variables: dict[str, str], told: str) -> None:
+    """PGHOST wins over DATABASE_URL: a program that reads the one and is led by the other must not end up on another server in silence."""
+    upstream = environment.upstream_of(None, variables, ("DATABASE_URL",))
+    lines = environment.about_upstream(None, upstream, variables, ("DATABASE_URL",))
+    assert [line for line in lines if told] == lines
+    assert bool(lines) is bool(told)
+    assert all(told in line and "secret" not in line for line in lines)

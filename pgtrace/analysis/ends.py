@@ -67,7 +67,7 @@ def departed(round_trip: RoundTrip) -> str:
         return f"{_verb(departure.how)} by {_the(SIDES.get(departure.side, 'pgtrace'))}{_in_brackets(departure.how)} {waiting}"
     who = {RST: "reset by the driver", LOST: "the driver was lost"}.get(departure.how, "driver left")
     if departure.answered_ns is None:
-        return f"{who} {waiting}; no answer came"
+        return f"{who} {waiting}; {'the answer is not complete' if round_trip.received else 'no answer came'}"
     return f"{who} {waiting}; the server worked on for {_span(departure.answered_ns - departure.at_ns)}"
 
 

@@ -294,6 +294,11 @@ class Trace:
         return not (self.gaps or self._joined) and all(file.reader.complete for file in self._files)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether the beginning of a connection is not here."""
+        return self._joined
+
+    @property
     def redacted(self) -> bool:
         """Whether values were blanked while recording."""
         return any(value for (_, what), value in self.settings.items() if what == "redact")

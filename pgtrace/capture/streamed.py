@@ -68,7 +68,7 @@ class StreamedCapture:
     def notes(self) -> list[str]:
         """What is to be said about it."""
         torn = self._window.left_bytes if self._window is not None else 0
-        return [f"it ends in {torn} bytes of half a block; everything before is complete"] if torn else []
+        return [f"its last block is cut off, {torn} bytes of it are there; everything before it was read"] if torn else []
 
     def nothing_found(self) -> str:
         """A capture may well be without connections."""

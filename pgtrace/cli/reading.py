@@ -147,15 +147,21 @@ def is_whole(trace: Trace) -> bool:
     """Whether nothing is missing from a capture whose counts are relied on; what is, on stderr."""
     if trace.gaps:
         tell(f"pgtrace: {behind.gaps(trace.gaps, trace.dropped_bytes)}")
-    else:
-        warn_of_losses(trace)
-    return not trace.gaps
+        return False
+    warn_of_losses(trace)
+    if trace.complete:
+        return True
+    why = "the recording has no end" if not trace.torn_bytes else "its end is cut off"
+    if trace.is_joined:
+        why = "the beginning of a connection is missing"
+    tell(f"pgtrace: {behind.INCOMPLETE}: {why}, so counts are lower bounds")
+    return False
 
 
 def warn_of_losses(trace: Trace) -> None:
     """What is missing from a capture, on stderr."""
     if trace.torn_bytes:
-        tell(f"pgtrace: the capture ends in {trace.torn_bytes} bytes of half a block; everything before is complete")
+        tell(f"pgtrace: the last block of the capture is cut off, {trace.torn_bytes} bytes of it are there; everything before it was read")
     if trace.marks.uncounted:
         tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:

@@ -75,6 +75,8 @@ def command(
     PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
     """
     asked = budgets.of_options(limits, config)
+    if arguments[0].startswith("-"):
+        raise click.NoSuchOption(arguments[0])
     if shutil.which(arguments[0]) is None:  # before a server or a capture is made for it
         raise ProgramError(
             masking.argument(arguments[0]), "it is not executable" if os.path.exists(arguments[0]) else "there is no such program"

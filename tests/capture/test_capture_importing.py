@@ -331,7 +331,7 @@ def test_a_capture(tmp_path: Path) -> None:
 def test_a_capture_cut_off(tmp_path: Path) -> None:
     data = write(tmp_path / "script", SCRIPT).read_bytes()
     one = streamed(data[:-10], tmp_path)
-    assert "half a block" in one.notes()[0]
+    assert "its last block is cut off" in one.notes()[0]
     assert counted_capture(tmp_path / "out")["capture"]["complete"] is False
 
 

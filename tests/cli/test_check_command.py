@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -106,3 +107,32 @@ def test_every_format_tells_the_same_number(capture: Path, form: str) -> None:
     if form == "json":
         assert json.loads(found.stdout)["budgets"][0]["actual"] == 2
     assert "round_trips" in found.stdout
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["cut off", "no end", pytest.param("joined", marks=pytest.mark.skipif(not shutil.which("editcap"), reason="editcap is not installed"))],
+)
+def test_what_is_incomplete_keeps_no_budget(capture: Path, tmp_path: Path, what: str) -> None:
+    """Counts are lower bounds then: a capture cut off before its queries would keep every budget."""
+    if what == "cut off":
+        part = tmp_path / "cut.pgtrace"
+        part.write_bytes(capture.read_bytes()[:-60])
+    elif what == "no end":
+        part = write(tmp_path / "part.pgtrace", SCRIPT.strip().removesuffix("end"))
+    else:
+        packets = tmp_path / "all.pcapng"
+        assert pgtrace("export", "--to", "pcapng", capture, "-o", packets).returncode == 0
+        part = tmp_path / "middle.pcapng"
+        assert subprocess.run(["editcap", "-r", packets, part, "6-100"], check=False).returncode == 0
+    found = pgtrace("check", "--max", "round_trips=100", part)
+    assert found.returncode == 1
+    assert "pgtrace: incomplete: " in found.stderr
+    assert pgtrace("diff", part, part).returncode == 1
+
+
+def test_an_option_is_no_program(tmp_path: Path) -> None:
+    found = pgtrace("run", "--bogus", "--", "true")
+    assert found.returncode == 2
+    assert "--bogus" in found.stderr
+    assert "there is no such program" not in found.stderr

@@ -192,7 +192,11 @@ child.stdout.readline()
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(("--rtt", "20"), "pgtrace: 20 is 20 ms: write 20ms, or 20s for seconds\n"), (("--rtt", "20ms"), ""), (("--rtt", "20", "-q"), "")],
+    [
+        (("--rtt", "20"), "pgtrace: 20 is taken as 20 ms; write 20ms, or 20s for seconds\n"),
+        (("--rtt", "20ms"), ""),
+        (("--rtt", "20", "-q"), ""),
+    ],
 )
 def test_a_bare_duration_is_said_to_be_ms(role, options, said):
     found = run(*options, "--", sys.executable, "-c", WHO, environment=role["variables"])
