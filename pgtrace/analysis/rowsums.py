@@ -1,7 +1,7 @@
 """Counters of some rows, as sums over the index: each row has the number of what it counts (session/effects.py).
 
     sums = RowSums(trace)
-    for place in places: sums.add(place)
+    for place in places: sums.add(place, trace.rows.entry(place))
     sums.by_connection()
 
 One look at the index for each row; nothing is read again. What belongs to no row is not in these sums: `client_ns`, the
@@ -44,9 +44,8 @@ class RowSums:
         self._sums: dict[int, _Sum] = {}
         self.is_exact = True
 
-    def add(self, place: int) -> None:
-        """Add the row at that place."""
-        entry = self._trace.rows.entry(place)
+    def add(self, place: int, entry: Entry) -> None:
+        """Add the row at that place, whose entry this is."""
         found = self._sums.get(entry.connection)
         if found is None:
             found = self._sums[entry.connection] = _Sum()
@@ -84,10 +83,3 @@ class RowSums:
         if found.tally is not None:
             tally.add(found.tally, 1)
         return Counters.of_session(tally, [found.sent_bytes, found.received_bytes], 0, (found.wait_ns, 0))
-
-
-def counters_of(trace: Trace, place: int) -> Counters | None:
-    """The counters of one row; None where they were not kept."""
-    sums = RowSums(trace)
-    sums.add(place)
-    return next(iter(sums.by_connection().values())) if sums.is_exact else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pgtrace.analysis.counters import Counters
 from pgtrace.analysis.filter import Selection, parse
 from pgtrace.analysis.filter.counting import CountedTrace
+from pgtrace.analysis.filter.facts import Subject
 from pgtrace.analysis.filter.rowcounting import RowCounts
 from pgtrace.errors import PgTraceError
 
@@ -43,9 +44,9 @@ class _Listed(Selection):
         super().__init__(text, parse("").tree, trace)
         self._places = places
 
-    def holds(self, place: int) -> bool:
-        at = bisect_left(self._places, place)
-        return at < len(self._places) and self._places[at] == place
+    def _asked(self, subject: Subject) -> bool:
+        at = bisect_left(self._places, subject.place)
+        return at < len(self._places) and self._places[at] == subject.place
 
 
 class Counted:

@@ -31,7 +31,7 @@ def differences(trace: Trace) -> dict[str, tuple[object, object]]:
     """Counters that the rows do not add up to: of the whole, and of each connection."""
     sums = RowSums(trace)
     for place in range(len(trace.rows)):
-        sums.add(place)
+        sums.add(place, trace.rows.entry(place))
     assert sums.is_exact
     by_connection = sums.by_connection()
     total = Counters()
@@ -90,7 +90,7 @@ def test_what_is_not_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     whole = read(CAPTURES[0])
     sums = RowSums(trace)
     for place in range(len(trace.rows)):
-        sums.add(place)
+        sums.add(place, trace.rows.entry(place))
     assert not sums.is_exact
     assert trace.totals().round_trips > 10
     for one in (trace, whole):

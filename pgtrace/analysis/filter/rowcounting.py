@@ -72,7 +72,8 @@ class RowCounts:
     def _added(self, selection: Selection, places: Sequence[int]) -> Iterator[None]:
         """The work, with a break after each slice of it."""
         for self._seen, place in enumerate(places, 1):
-            if selection.selects(place):
-                self._sums.add(place)
+            entry = selection.selected(place)
+            if entry is not None:
+                self._sums.add(place, entry)
             if not self._seen % _SLICE:
                 yield

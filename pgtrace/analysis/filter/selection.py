@@ -18,6 +18,7 @@ from pgtrace.regex.automaton import TooCostly
 
 if TYPE_CHECKING:
     from pgtrace.analysis.filter.inside import Inside
+    from pgtrace.analysis.rows import Entry
     from pgtrace.analysis.trace import Trace
 
 _COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
@@ -52,12 +53,23 @@ class Selection:
 
     def selects(self, place: int) -> bool:
         """Whether the row at that place is a round trip and selected: what counters are summed over. Raises FilterError."""
-        entry = self.trace.rows.entry(place)
-        if self.trace.rows.shape_at(entry.shape).kind > Kind.SETUP:
-            return False
+        return self.selected(place) is not None
+
+    def selected(self, place: int) -> Entry | None:
+        """The entry of that row where it is a round trip and selected. Raises FilterError."""
+        subject = Subject(self.trace, place)
+        entry = subject.entry
+        if subject.shape.kind > Kind.SETUP or not self._may_count(entry):
+            return None
+        return entry if self._asked(subject) else None
+
+    def _may_count(self, entry: Entry) -> bool:
+        """Whether it is a round trip for sure: an open run may still end as none."""
+        if not entry.is_open:
+            return True
         session = self.trace.connections[entry.connection].session
-        current = session.round_trips.current if session is not None and entry.is_open else None
-        return (current is None or current.flush_points > 0) and self.holds(place)  # an open one may still end as none
+        current = session.round_trips.current if session is not None else None
+        return current is None or current.flush_points > 0
 
     def places(self) -> Iterator[int]:
         """The places of all selected rows, rising. Raises FilterError."""
