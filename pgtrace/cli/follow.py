@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 from pgtrace.analysis.trace import Trace
 from pgtrace.cli.output import tell, write
+from pgtrace.cli.stopping import Stop
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import round_trip_line
 
 _TURN_S = 0.1
 
 
-def follow(recorder: Recorder, stop: threading.Event) -> None:
+def follow(recorder: Recorder, stop: Stop) -> None:
     """Print each row once it is complete, until `stop` is set or the recorder has ended. A closed stdout ends the printing, not the recording."""
     trace = Trace.open([recorder.capture])
     printed = 0
@@ -46,6 +45,6 @@ def follow(recorder: Recorder, stop: threading.Event) -> None:
         stop.wait(_TURN_S)
 
 
-def _wait(stop: threading.Event, recorder: Recorder) -> None:
+def _wait(stop: Stop, recorder: Recorder) -> None:
     while not stop.wait(_TURN_S) and recorder.alive:
         pass

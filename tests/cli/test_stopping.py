@@ -139,3 +139,30 @@ def test_a_dumb_terminal_gets_lines(server: EmbeddedServer) -> None:
         [sys.executable, "-m", "pgtrace", "open", "x"], env=os.environ | {"TERM": "dumb"}, capture_output=True, text=True
     )
     assert (shown.returncode, "TERM=dumb" in shown.stderr) == (2, True)
+
+
+INTERRUPTED_AT = """
+import signal, sys
+from pgtrace.cli.stopping import Stop
+
+def step(frame, event, argument):
+    global steps
+    steps += 1
+    if steps == at:
+        signal.raise_signal(signal.SIGTERM)
+    return step
+
+for at in range(1, 60):
+    stop, steps = Stop(), 0
+    sys.settrace(step)
+    while not stop.wait(0.001):
+        pass
+    sys.settrace(None)
+    stop.over()
+    assert stop.is_set() and stop.exit_code == 0 and steps >= at
+"""
+
+
+def test_a_signal_between_any_two_steps_of_the_waiting_is_heard() -> None:
+    """The handler runs inside what it interrupts: one that needed a lock of it would wait for ever."""
+    subprocess.run([sys.executable, "-c", INTERRUPTED_AT], check=True, timeout=WITHIN_S)
