@@ -7,7 +7,8 @@
         print(capture)
 
 Several files are read as one. A file may be what the reading commands take: a capture, a directory of segments, a pcap or a golden; the latter two are
-imported into a private temporary capture first. A capture may still be growing: update() reads what has come since.
+imported into a private temporary capture first, and packet files that are pieces of one recording are one. A capture may still be growing: update() reads
+what has come since.
 
 The statements of a mark are counted on a second reading, when the mark is asked for: a reader keeps no statements for marks nobody asks about.
 """
@@ -29,6 +30,7 @@ from pgtrace.analysis.findings.kind import Finding
 from pgtrace.analysis.rows import Row
 from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import, is_capture
+from pgtrace.capture.pieces import recordings
 from pgtrace.errors import AnyPath, UsageError
 from pgtrace.report import stats
 from pgtrace.sanitise import Shown
@@ -51,14 +53,17 @@ class NoSuchMark(UsageError, LookupError):
 class Capture(Counted):
     """One or several captures, read; a context manager that closes them."""
 
-    def __init__(self, *paths: AnyPath, ports: Iterable[int] = (DEFAULT_PORT,)) -> None:
-        """Read what is there now. `ports` are those of servers, for connections in a pcap whose beginning is not in it. Raises CaptureError."""
+    def __init__(self, *paths: AnyPath, ports: Iterable[int] = (DEFAULT_PORT,), keylog: AnyPath | None = None) -> None:
+        """Read what is there now. `ports` are those of servers, for connections in a pcap whose beginning is not in it; `keylog` is a file of TLS secrets
+        for packets (SSLKEYLOGFILE). Raises CaptureError, MissingExtra."""
         if not paths:
             raise UsageError("a capture to read: Capture('checkout.pgtrace')")
         self._opened = ExitStack()
-        self._names = [os.fspath(path) for path in paths]
+        files = recordings([os.fspath(path) for path in paths])
+        self._names = [name for name, *_ in files]
+        secrets = os.fspath(keylog) if keylog is not None else None
         with ExitStack() as opened:
-            self._paths = [_readable(name, frozenset(ports), opened) for name in self._names]
+            self._paths = [_readable(name, beside, frozenset(ports), secrets, opened) for name, *beside in files]
             self.trace = self._trace()
             self._advice = Advice(self.trace)
             opened.callback(self.trace.close)
@@ -170,13 +175,13 @@ class Capture(Counted):
         self.close()
 
 
-def _readable(name: str, ports: frozenset[int], opened: ExitStack) -> str:
+def _readable(name: str, beside: list[str], ports: frozenset[int], keylog: str | None, opened: ExitStack) -> str:
     """The path of the capture, imported where it is none."""
     if is_capture(name):
         return name
     directory = opened.enter_context(PrivateDirectory())
     path = os.path.join(directory, "capture")
-    with Import(name, path, named=ports) as one:
+    with Import(name, path, named=ports, beside=beside, keylog=keylog) as one:
         while one.step():
             pass
     return path

@@ -24,6 +24,7 @@ from pgtrace.capture.tls.keylog import KeyLog
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError, MissingExtra
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.testing.capture import Capture
 
 SCRIPT = """
 0   F StartupMessage user=app database=shop
@@ -275,3 +276,20 @@ def test_a_client_hello_that_asks_for_postgresql_is_known_on_any_port(tmp_path: 
     hello = next(one.payload for one in TlsTalk(contexts(None), direct=True).talk.sent if one.payload)
     assert is_startup(hello) is True
     assert {is_startup(hello[:size]) for size in range(1, len(hello))} == {None}
+
+
+def test_the_python_api_takes_a_key_log_and_the_pieces_of_a_recording(tmp_path: Path) -> None:
+    keylog = tmp_path / "keys"
+    made = TlsTalk(contexts(keylog), Talk(mss=700)).all(TURNS).close()
+    frames = forge.frames(made.talk.sent)
+    middle = len(frames) // 2
+    paths = [tmp_path / "ring.pcap0", tmp_path / "ring.pcap1"]
+    for path, part in zip(paths, (frames[:middle], frames[middle:]), strict=True):
+        path.write_bytes(forge.pcap(part))
+    with Capture(*reversed(paths), keylog=keylog) as capture:
+        assert len(capture.connections) == 1
+        assert capture.connections[0].kind == "session"
+        assert capture.round_trips > 0
+        assert capture.complete
+    with Capture(*paths) as capture:
+        assert [one.kind for one in capture.connections] == ["opaque"]
