@@ -267,7 +267,7 @@ def _passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[
             begin = offsets[side]
             offsets[side] += size
             if code not in (codes.RESUMED, codes.UNDECODED):
-                yield side, code, body, size, begin, time_ns + shift_ns
+                yield side, code, body, size, begin, max(time_ns + shift_ns, 0)
         if expected[0] >= ends[0] and expected[1] >= ends[1]:
             return
     raise NotKept

@@ -178,6 +178,8 @@ class Trace:
         self._drivers: dict[str, tuple[int, Counters]] = {}
         """The same by driver, with their number."""
         self.put_aside = 0
+        self.times_back = 0
+        """Records that say an earlier time than one of their connection before them; each is taken for as late as that one."""
         self.facts_bytes = 0
         """What the facts of open connections take."""
         self.keys: Shelved[bytes, int] = Shelved(self.shelf, KEYS_KEPT)
@@ -526,14 +528,25 @@ class Trace:
                 time_ns, number, side, offset, data = record
                 time_ns += shift_ns
                 connection = connections.get(number) or self._connection(file, number, position)
-                connection.receive(side, time_ns - start_ns, data, offset, position)
+                relative = time_ns - start_ns
+                if relative < connection.last_ns:
+                    relative = self._not_back(connection)
+                connection.receive(side, relative, data, offset, position)
             else:
                 time_ns = record[0] + shift_ns
                 self._take_rare(time_ns - start_ns, position, file, record)
             end_ns = time_ns if time_ns > end_ns else end_ns
         self.end_ns = end_ns
 
+    def _not_back(self, connection: Connection) -> int:
+        """The time of a record whose own lies before what its connection has had already."""
+        self.times_back += 1
+        return connection.last_ns
+
     def _take_rare(self, relative: int, position: int, file: _File, record: Record) -> None:
+        known = file.connections.get(getattr(record, "connection", 0))
+        if known is not None and relative < known.last_ns:
+            relative = self._not_back(known)
         if isinstance(record, Open):
             connection = self._connection(file, record.connection, position)
             connection.listener, connection.upstream = record.listener, record.server or record.upstream

@@ -61,6 +61,7 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             "dropped_bytes": trace.dropped_bytes,
             **({"disk_waits_ns": trace.disk_waits_ns} if trace.disk_waits_ns else {}),
             **({"put_aside": trace.put_aside} if trace.put_aside else {}),
+            **({"times_back": trace.times_back} if trace.times_back else {}),
         },
     )
     yield "totals", trace.totals().as_dict()

@@ -42,7 +42,7 @@ def test_every_piece_of_a_connection(tmp_path_factory, numbers: list[list[int]],
         for _ in range(3):
             first = data.draw(st.integers(0, len(places) - 1))
             expected = [(*item[:1], *item[2:], 0) for flush in flushes[first:] for item in flush if item[1] == wanted]
-            assert list(blocks.pieces(places[first], wanted)) == expected
+            assert list(blocks.pieces(places[first], wanted, (5 * first, 0))) == expected
 
 
 def test_what_others_did_meanwhile_is_not_decoded(tmp_path: Path, monkeypatch) -> None:
@@ -54,6 +54,6 @@ def test_what_others_did_meanwhile_is_not_decoded(tmp_path: Path, monkeypatch) -
     with written(tmp_path / "a.pgtrace", mine) as reader:
         blocks = Blocks(reader)
         first, *_ = positions(reader)
-        assert [piece[3] for piece in blocks.pieces(first, 4)] == [b"Q", b"Z"]
+        assert [piece[3] for piece in blocks.pieces(first, 4, (0, 0))] == [b"Q", b"Z"]
     assert decoded == [1, 2]
     assert not Block(0, 0, 0, b"", lambda _payload, _first: []).may_concern(4)
