@@ -18,7 +18,7 @@ def what_was_lost(stats: dict[str, Any], when_behind: str) -> str:
         return ""
     plural = "" if stats["lost_records"] == 1 else "s"
     reason = f" ({stats['write_error']})" if stats["write_error"] else ""
-    if when_behind == WAIT:
+    if when_behind == WAIT or stats["write_error"]:
         remedy = "the disk of the capture failed or took nothing: look at it, or record to another one (-w)"
     else:
         remedy = "--when-behind wait slows the traffic instead"

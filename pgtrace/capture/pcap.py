@@ -131,7 +131,7 @@ class Pcap:
             self._follow(packets)
         self.header = self.header or _header(time.time_ns())
         self.conversations.finish()
-        if not (cut or any(piece.lost_bytes for piece in self.pieces)):
+        if not (cut or any(piece.lost_bytes for piece in self.pieces) or self._left_out):
             self._records.append(End(max(self._latest_ns, *(piece.ended_ns for piece in self.pieces))))
         return self._taken([])
 
@@ -172,11 +172,15 @@ class Pcap:
             notes.append(
                 f"the two directions of {found.apart} connections are up to {found.apart_ns / 1e6:.0f} ms apart: aligned by what they acknowledge"
             )
-        joined = sorted(port for port in self._ports if found.others[port])
-        if joined and self.connections:
-            options = " ".join(f"--port {port}" for port in joined)
+        if self._left_out:
+            options = " ".join(f"--port {port}" for port in self._left_out)
             notes.append(f"connections whose beginning is not in it were left out: {options} takes them in")
         return notes
+
+    @property
+    def _left_out(self) -> list[int]:
+        """Ports of servers of which there are connections without a beginning: what is not taken in is missing."""
+        return sorted(port for port in self._ports if self.conversations.others[port])
 
     def nothing_found(self) -> str:
         """Why there is no connection in it, in one line."""

@@ -311,8 +311,10 @@ def test_a_pool_on_a_port_nobody_named_is_told() -> None:
     pool = [forge.Sent(one.time_ns, *((("10.0.0.1", 40001), made.server) if one.destination[1] == 5432 else (made.server, ("10.0.0.1", 40001))),
             one.seq, one.ack, one.flags, one.payload) for one in made.sent]  # fmt: skip
     file = forge.pcap(forge.frames([*pool, *fresh.sent]))
-    _, pcap = converted(file)
+    found, pcap = converted(file)
     assert pcap.connections == 1
+    assert not any(isinstance(one, End) for one in found)  # what was left out is missing
+    assert any(isinstance(one, End) for one in converted(forge.pcap(forge.frames(fresh.sent)))[0])
     assert any("--port 6000" in note for note in pcap.notes())
     assert converted(file, {6000})[1].connections == 2
 

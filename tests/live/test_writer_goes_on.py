@@ -133,4 +133,4 @@ def test_the_command_says_what_was_lost(capsys):
         recorder.begin_mark(LONG)
         recorder.flush()
         say_what_was_lost(recorder)
-        assert capsys.readouterr().err.startswith("pgtrace: 1 record with 0 bytes could not be recorded")
+        assert capsys.readouterr().err.startswith("pgtrace: incomplete: 1 record with 0 bytes could not be recorded")
