@@ -271,7 +271,7 @@ class Connection(Observer):
             return
         place = self._latest[2] if self._latest is not None else self._closed_before.note.place if self._closed_before is not None else None
         if place is not None:
-            self._trace.rows.relabel(place, Label(f"{refused_tls.SAID[self.tls_refused]}: {refused_tls.REMEDY}"))
+            self._trace.rows.relabel(place, Label(refused_tls.told(self)))
 
     def ended(self, side: int, how: str, time_ns: int) -> None:
         """One of its directions has ended."""

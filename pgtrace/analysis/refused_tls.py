@@ -49,6 +49,11 @@ def began_with(connection: Connection, session: Session) -> str:
     return ""
 
 
+def told(connection: Connection) -> str:
+    """What became of its driver, with the remedy; empty where nobody wanted TLS in vain."""
+    return f"{SAID[connection.tls_refused]}: {REMEDY}" if connection.tls_refused else ""
+
+
 def came_back(trace: Trace, connection: Connection) -> bool:
     """Whether the same program, or at least one on the same host, connected without TLS right after."""
     until_ns = connection.last_ns + COMES_BACK_NS

@@ -10,7 +10,7 @@ import functools
 from datetime import datetime
 
 from pgtrace import sanitise, sqltext
-from pgtrace.analysis import notation
+from pgtrace.analysis import notation, refused_tls
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.rows import Kind, Row, Shape
 from pgtrace.tui import lines
@@ -79,6 +79,8 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
 
 def _set_up(item: Item, connection: Connection | None) -> str:
     parts = [f"{item.sum.number} set-up rt"]
+    if connection is not None and connection.tls_refused:
+        return refused_tls.told(connection)
     if connection is not None:
         connection.refresh()
         parts += [f"server {connection.server_version}"] if connection.server_version else []

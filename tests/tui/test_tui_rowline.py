@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
+import playbook
 import pytest
 from rich.cells import cell_len
 from wire_recording import Recording, done, error, message, parse, query, ready, string
 
+from pgtrace.analysis.trace import Trace
 from pgtrace.tui import rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import columns
 from pgtrace.tui.rowline import Surroundings
+from pgtrace.tui.source import Source
+from pgtrace.tui.theme import DARK, Pen
 from pgtrace.tui.view import View
 
 HOSTILE = [
@@ -129,3 +136,14 @@ def test_a_row_in_words_names_what_only_one_message_can_mean(view: View) -> None
     assert "Bind(__asyncpg_stmt_1__) Execute Sync → BindComplete DataRow CommandComplete ReadyForQuery(I)" in words
     assert any("BindComplete DataRow×20 CommandComplete" in text for text in words)
     assert any(text.startswith("Parse Bind Describe Execute ×5 Sync → …CommandComplete×2 ErrorResponse(23505)") for text in words)
+
+
+def test_a_fold_tells_that_tls_was_refused(tmp_path: Path) -> None:
+    trace = Trace.open([playbook.write(tmp_path / "refused.pgtrace", "F SSLRequest\nB SSLRequestReply N\nc1 ends F FIN\nc1 close F")])
+    with contextlib.closing(trace):
+        view = View(trace, Source(live=False, files=("refused.pgtrace",)), Pen(DARK))
+        view.tick(0.0)
+        text = shown(view, 160, 0)
+        assert "▸ SSL" in text
+        assert "wanted TLS, was answered N and left: --tls auto" in text
+        assert "wanted TLS, was answered" in shown(view, 80, 0)
