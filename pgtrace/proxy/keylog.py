@@ -4,12 +4,13 @@ read what tcpdump sees.
 Whoever reads the file can read every login that was recorded on the way. So it is made 0600,
 whatever the umask says. One that is there already and belongs to another user, or that others can
 read or write, is refused: OpenSSL would go on writing to it. A device has nothing to hide
-(/dev/null), a pipe is held to the same rules. The file that was looked at is the one that is
-written to, whatever takes its name in between.
+(/dev/null), a pipe is held to the same rules, and somebody has to be reading it: nothing waits for
+that. The file that was looked at is the one that is written to, whatever takes its name in between.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 import stat
@@ -24,7 +25,7 @@ def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
         return
     variable = "sslkeylogfile" if named else "SSLKEYLOGFILE"
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         try:
             if reason := _exposed(os.fstat(file)):
                 raise AddressError(path, f"{variable} {reason}")
@@ -32,6 +33,8 @@ def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
         finally:
             os.close(file)
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise AddressError(path, f"{variable} is a pipe that nobody reads: start its reader first") from None
         raise AddressError(path, f"{variable} cannot be written: {error.strerror or error}") from None
 
 

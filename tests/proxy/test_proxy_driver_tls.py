@@ -442,6 +442,14 @@ def test_keys_are_logged_where_others_cannot_read_them(
         assert path.read_text() == "before\n"
 
 
+@pytest.mark.timeout(15)
+def test_a_pipe_for_keys_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "keys", 0o600)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    with pytest.raises(AddressError, match="SSLKEYLOGFILE is a pipe that nobody reads"):
+        Recorder("127.0.0.1:0", Upstream((Host("127.0.0.1", 1),), sslmode="disable"), tls=AUTO).start()
+
+
 def test_keys_may_go_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", "/dev/null")
     with recording(Upstream((Host("db"),), sslmode="disable"), tls=AUTO):
