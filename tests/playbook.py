@@ -97,6 +97,13 @@ def _error(rest: str) -> Message:
     return backend.ErrorResponse((("S", severity), ("V", severity), ("C", code), ("M", text)))
 
 
+def _notice(rest: str) -> Message:
+    if not rest.startswith("WARNING "):
+        return backend.NoticeResponse((("S", "NOTICE"), ("C", "00000"), ("M", rest)))
+    severity, code, text = rest.split(maxsplit=2)
+    return backend.NoticeResponse((("S", severity), ("V", severity), ("C", code), ("M", text)))
+
+
 def _columns(rest: str) -> Message:
     columns = []
     for word in rest.split():
@@ -172,7 +179,7 @@ _BUILDERS: tuple[dict[str, Callable[[str], Message]], dict[str, Callable[[str], 
         "CommandComplete": lambda rest: backend.CommandComplete(rest),
         "EmptyQueryResponse": lambda rest: backend.EmptyQueryResponse(),
         "ErrorResponse": _error,
-        "NoticeResponse": lambda rest: backend.NoticeResponse((("S", "NOTICE"), ("C", "00000"), ("M", rest))),
+        "NoticeResponse": _notice,
         "ParseComplete": lambda rest: backend.ParseComplete(),
         "BindComplete": lambda rest: backend.BindComplete(),
         "CloseComplete": lambda rest: backend.CloseComplete(),

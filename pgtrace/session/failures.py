@@ -3,18 +3,29 @@
 In a simple Query the error ends the Query; ReadyForQuery still comes. In an extended query everything up to the next Sync is discarded: what was sent ahead
 leaves the queue with its flush points answered, what is sent later never enters it. An error while a Sync's ReadyForQuery is the next thing owed belongs
 to that Sync, and one with nothing owed to nobody. FATAL and PANIC answer everything.
+
+A backend that has to stop at once (an immediate shutdown, the crash of another one) says so in a NoticeResponse, 57P01 or 57P02, and answers nothing more.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from pgtrace.protocol import fields
 from pgtrace.session import owed
 from pgtrace.session.owed import Owed
 from pgtrace.session.state import FUNCTION_CALL, UNKNOWN_STATEMENT, State
 
+_STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate in (b"57P01", b"57P02")}
+
 
 class Failures(State):
-    """Errors of the backend."""
+    """Errors of the backend, and its last words."""
+
+    def _notice_response(self, _time_ns: int, body: bytes) -> None:
+        for text, sqlstate in _STOPS.items():
+            if text in body:
+                self.fatal = sqlstate
 
     def _error_response(self, time_ns: int, body: bytes) -> None:
         current = self.round_trips.current or (self.round_trips.last if self._owed else None)

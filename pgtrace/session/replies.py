@@ -241,6 +241,7 @@ class Replies(Copying, Failures):
         ord("n"): _no_data,
         ord("t"): _parameter_description,
         ord("E"): Failures._error_response,
+        ord("N"): Failures._notice_response,
         ord("G"): Copying._copy_in_response,
         ord("H"): Copying._copy_out_response,
         ord("W"): Copying._copy_both_response,

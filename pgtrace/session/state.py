@@ -83,7 +83,7 @@ class State:
         self.initial_response = b""
         """Body of the SASLInitialResponse: the mechanism, and of its payload the GS2 header."""
         self.fatal = ""
-        """SQLSTATE of the FATAL or PANIC error."""
+        """SQLSTATE of the FATAL or PANIC error, or of the notice of a backend that has to stop at once."""
         self.terminated = False
         self.is_closed = False
         self.unreadable = False

@@ -75,6 +75,10 @@ def opened(tmp_path: Path, stack: ExitStack) -> Opened:
         (ASK + ANSWER + "4011 F Terminate\n4012 c1 close F", "closed by the driver, end time unknown", ""),
         (FATAL + "4011 c1 ends B FIN\n9000 F Query SELECT 2\n9001 c1 ends F FIN\n9002 c1 close B", "closed by the server (FIN) after 25P03",
          "sent after the server had closed; no answer came"),
+        (ASK + "20 B NoticeResponse WARNING 57P02 terminating\n21 c1 ends B FIN\n22 c1 close B", "closed by the server (FIN) after 57P02",
+         "closed by the server (FIN) while waiting for Execute"),
+        (ASK + "20 B NoticeResponse WARNING 01000 unknown\n21 c1 ends B FIN\n22 c1 close B", "closed by the server (FIN)",
+         "closed by the server (FIN) while waiting for Execute"),
         (ASK, "", ""),
     ],
 )  # fmt: skip
