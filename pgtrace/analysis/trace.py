@@ -545,7 +545,7 @@ class Trace:
 
     def _take_rare(self, relative: int, position: int, file: _File, record: Record) -> None:
         known = file.connections.get(getattr(record, "connection", 0))
-        if known is not None and relative < known.last_ns:
+        if known is not None and relative < known.last_ns and not isinstance(record, Pause):  # which is written when it has lasted a while
             relative = self._not_back(known)
         if isinstance(record, Open):
             connection = self._connection(file, record.connection, position)

@@ -13,7 +13,7 @@ from wire_recording import done, int32, message, query, ready, startup
 
 from pgtrace.analysis import details
 from pgtrace.analysis.trace import Trace
-from pgtrace.capture.record import Close, Data, End, Ended, Mark, Open, Record
+from pgtrace.capture.record import PEER, Close, Data, End, Ended, Mark, Open, Pause, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
@@ -69,3 +69,16 @@ def check(trace: Trace, times: list[int]) -> None:
 def test_times_in_order_are_not_told(tmp_path: Path) -> None:
     with contextlib.closing(read(tmp_path / "a.pgtrace", list(range(10, 10 + NUMBER)))) as trace:
         assert trace.times_back == 0
+
+
+def test_a_pause_that_is_told_late_is_none_of_them(tmp_path: Path) -> None:
+    """It is written when it has lasted for a while, with the time at which it began."""
+    writer = CaptureWriter(tmp_path / "a.pgtrace")
+    found = records(list(range(10, 10 + NUMBER)))
+    found[6:6] = [Pause(13, 1, BACKEND, True, PEER), Pause(15, 1, BACKEND, False, PEER)]
+    writer.write(found)
+    writer.close()
+    with contextlib.closing(Trace([tmp_path / "a.pgtrace"])) as trace:
+        trace.update()
+        assert trace.times_back == 0
+        assert trace.totals().round_trips == 3
