@@ -2,9 +2,10 @@
 
     python tests/readers/reader_fuzz.py --count 250000 --minutes 60 --workers 2 --finds finds
 
-A worker takes each of its mutants in turn: writes it, reads it, asks two views of it (a stride of all of them). 256 MiB of anonymous memory are the most
-it gets, 10 s the most one input may take. Whatever ends a reader other than a PgTraceError is a find: the file is kept, one for each kind of fault and place.
-Where a worker is gone or does not answer, another one takes over behind the mutant it had.
+A worker takes each of its mutants in turn: writes it, reads it, asks two views of it (a stride of all of them). 256 MiB of
+anonymous memory are the most it gets (40 of them for the interpreter, whatever it was forked from), 10 s the most one input may
+take. Whatever ends a reader other than a PgTraceError is a find: the file is kept, one for each kind of fault and place. Where a
+worker is gone or does not answer, another one takes over behind the mutant it had.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from pgtrace.analysis.trace import Trace
 from pgtrace.errors import PgTraceError
 
 MOST_BYTES = 256 * 1024 * 1024
+OWN_BYTES = 40 * 1024 * 1024
+"""Of these, what an interpreter takes that has loaded the readers."""
 MOST_S = 10
 _LOST_S = 15.0
 _STATE = struct.Struct("=QdQQ")
@@ -128,9 +131,18 @@ def keep(mutant: reader_mutants.Mutant, finds: Path, what: str, number: int, see
     (finds / f"{name}.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+_inherited = [0]
+"""What this process had of its parent: a test run has more than a reader may take."""
+
+
 def _memory_bytes() -> int:
-    found = re.search(r"RssAnon:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _status_bytes("RssAnon") - _inherited[0] + OWN_BYTES
+
+
+def _status_bytes(name: str) -> int:
+    found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def contained(action: Callable[[Path], object], most_s: float = MOST_S) -> str:
@@ -158,7 +170,9 @@ def contained(action: Callable[[Path], object], most_s: float = MOST_S) -> str:
 
 def _limit() -> None:
     """The bounds of this process from here on."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+    most = _status_bytes("VmData") + MOST_BYTES - OWN_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    _inherited[0] = _status_bytes("RssAnon")
     signal.signal(signal.SIGALRM, _alarm)
 
 

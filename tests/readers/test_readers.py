@@ -36,8 +36,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is bound
 HOSTILE = Path(__file__).parent.parent / "data" / "hostile"
 FILES = sorted(HOSTILE.iterdir())
 NIGHTLY = bool(os.environ.get("PGTRACE_NIGHTLY"))
-COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (12_000, 120.0)
-EACH_KIND = 300
+COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (6_000, 40.0)
+EACH_KIND = 150
 HEADER = Header((1, 1), b"\1\2\3\4", 10**18, 10**9, "0.1.0", "here")
 STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
 READY = b"Z\0\0\0\5I"
