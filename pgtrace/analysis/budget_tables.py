@@ -19,11 +19,11 @@ key that is none of these is an error: a budget that is misspelt would never fai
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
+from pgtrace import toml
 from pgtrace.analysis.budgets import About, Budget, check_counter
 from pgtrace.errors import BudgetError
 
@@ -36,11 +36,9 @@ _EXACT: Final = "exact"
 def parse(text: str, path: str) -> list[Budget]:
     """The budgets of a TOML file's text; none where a pyproject.toml has no table of them. Raises BudgetError."""
     try:
-        table: Any = tomllib.loads(text)
-    except ValueError as error:  # tomllib's own are such, and int's of a number without end is
+        table: Any = toml.loads(text)
+    except ValueError as error:
         raise BudgetError(path, f"no TOML: {error}") from None
-    except RecursionError:
-        raise BudgetError(path, "no TOML that anybody could read: nested too deep") from None
     keys: tuple[str, ...] = ()
     if PurePath(path).name == PYPROJECT:
         keys = _BELOW

@@ -10,10 +10,11 @@ time in it, or the rule is refused with that text. The longest of the leftmost m
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from pgtrace import toml
 from pgtrace.errors import UsageError
 from pgtrace.regex.automaton import Pattern, TooCostly
 from pgtrace.regex.patterns import BadPattern
@@ -67,12 +68,14 @@ def configured(directory: str | os.PathLike[str]) -> tuple[Rule, ...]:
     for place in (start, *start.parents):
         path = place / SETTINGS
         try:
-            settings = tomllib.loads(path.read_text("utf-8"))
+            found: Any = toml.loads(path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"{path}: {error}") from None
-        found = settings.get("tool", {}).get("pgtrace", {}).get("golden", {}).get("rules", [])
+        for key in ("tool", "pgtrace", "golden", "rules"):
+            found = found.get(key, {}) if isinstance(found, dict) else {}
+        found = found or []
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
             raise UsageError(f"{path}: rules of [tool.pgtrace.golden] are a list of texts: ['s/REGEX/TEXT/']")
         return parse(found)
