@@ -169,7 +169,8 @@ class TestTrace(Counted):
 
     @contextmanager
     def record(self, label: str) -> Iterator[Recording]:
-        """A window around a block, under a name of its own: its numbers stay, and can be compared with a golden capture."""
+        """A window around a block, under a name of its own: its numbers stay, and can be compared with a golden capture. The test
+        fails at its end where something of it could not be recorded."""
         owner = self.suite.claim(label, self.test)
         if owner != self.test:
             pytest.fail(
@@ -180,6 +181,7 @@ class TestTrace(Counted):
             window.test = self
             self.windows.append(window)
             yield window
+        self._must_be_whole(window)
 
     @contextmanager
     def expect(self, *, filter: str = "", exact: bool = False, **limits: int) -> Iterator[LiveWindow]:

@@ -829,12 +829,21 @@ def test_golden(pgtrace, connection):
     disk("")
     trace.assert_matches()
 
+def test_assertion(pgtrace, connection):
+    with pgtrace.record("asserted") as trace:
+        disk("ENOSPC")
+        lookup(connection, 1)
+    assert trace.round_trips <= 50
+
+def test_disk_is_back():
+    disk("")
+
 @pytest.mark.pgtrace(errors=0)
 def test_after(connection):
     lookup(connection, 1)
 """)
     result = project.run()
     said = text(result)
-    assert said.count("pgtrace: incomplete: ") >= 2
+    assert said.count("pgtrace: incomplete: ") >= 3
     assert "the disk of the capture failed or took nothing" in said
-    result.assert_outcomes(passed=2, failed=2)
+    result.assert_outcomes(passed=3, failed=3)
