@@ -169,6 +169,7 @@ def warn_of_losses(trace: Trace) -> None:
             f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent for longest were read on as after a gap ({trace.put_aside} times)"
         )
     if trace.times_back:
-        tell(f"pgtrace: {trace.times_back} records say a time before the one before them and count as no earlier: durations are not exact")
+        records = "1 record says" if trace.times_back == 1 else f"{trace.times_back} records say"
+        tell(f"pgtrace: {records} a time before that of the one before and count as no earlier: durations are not exact")
     if trace.gaps:
         tell(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")
