@@ -44,6 +44,8 @@ LEFT_KEPT: Final = 100
 _MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
 _COPY_DATA: Final = ord("d")
 _MAJOR: Final = re.compile(r"\d{1,4}")
+_NEVER_NS: Final = -(1 << 62)
+"""Before all times: what came first in a capture may be another connection's, and later than what this one begins with."""
 _FACT_BYTES: Final = 200
 _SHORT_SQL: Final = 512
 _QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
@@ -170,7 +172,7 @@ class Connection(Observer):
         """Whether the driver said that it leaves."""
         self.tls_refused = ""
         """Of a driver that asked for TLS, got none and left: what it began with (refused_tls.py)."""
-        self.last_ns = 0
+        self.last_ns = _NEVER_NS
         self.joined = False
         """Whether its beginning is not in the capture."""
         self.facts: dict[str, str] = {}

@@ -82,3 +82,10 @@ def test_a_pause_that_is_told_late_is_none_of_them(tmp_path: Path) -> None:
         trace.update()
         assert trace.times_back == 0
         assert trace.totals().round_trips == 3
+
+
+def test_a_connection_may_begin_before_what_comes_first_in_the_capture(tmp_path: Path) -> None:
+    times = [500, *range(10, 10 + len(TURNS) + 1), *range(600, 600 + NUMBER - len(TURNS) - 2)]
+    with contextlib.closing(read(tmp_path / "a.pgtrace", times)) as trace:
+        assert trace.times_back == 0
+        assert trace.totals().wait_ns > 0
