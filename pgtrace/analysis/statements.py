@@ -354,6 +354,19 @@ class StatementTable:
             if statement.name:
                 self.of(statement).live += 1
 
+    def take(self, other: StatementTable) -> None:
+        """Take over all that another table of the same room has, which is empty then: a group that is in both counts twice for the room, and is trimmed twice."""
+        other.settle()
+        groups = list(other.groups.items())
+        other.let_go()
+        for key, group in groups:
+            mine = self.groups.get(key)
+            if mine is None:
+                mine = self._group(key, group.sql, group.fingerprint)
+            mine.merge(group)
+        if self.room.is_full:
+            self.room.trim()
+
     def merge(self, other: StatementTable) -> None:
         for _ in self.merge_by_slices(other):
             pass

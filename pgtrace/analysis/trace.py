@@ -488,8 +488,7 @@ class Trace:
     def keep_statements(self, driver: str, table: StatementTable) -> None:
         """Take over the statements of a closed connection."""
         kept = self._kept_statements.setdefault(_bounded(self._kept_statements, driver), StatementTable(self.statements_room))
-        kept.merge(table)
-        table.let_go()
+        kept.take(table)
 
     def cancelled_by(self, body: bytes) -> Connection | None:
         """The connection a CancelRequest aims at."""

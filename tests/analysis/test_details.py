@@ -37,7 +37,7 @@ def by_the_session(trace: Trace) -> tuple[dict[tuple[int, Place], Place], set[tu
         framer = Framer()
         offsets = [0, 0]
         blocks, position, _ = trace.blocks_at(connection.position)
-        for time_ns, side, _, data, left_out in blocks.pieces(position, connection.number):
+        for time_ns, side, _, data, left_out in blocks.pieces(position, connection.number, (0, 0)):
             assert not left_out
             for frame in framer.feed(side, data):
                 place = (side, offsets[side])

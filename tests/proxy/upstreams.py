@@ -52,8 +52,8 @@ class Scripted:
                 return
             self.accepted += 1
             thread = threading.Thread(target=self._one, args=(connection,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _one(self, connection: socket.socket) -> None:
         with connection:
