@@ -355,7 +355,7 @@ class StatementTable:
                 self.of(statement).live += 1
 
     def take(self, other: StatementTable) -> None:
-        """Take over all that another table of the same room has, which is empty then: a group that is in both counts twice for the room, and is trimmed twice."""
+        """Take over all that another table of the same room has, which is empty then: what is in both is trimmed twice."""
         other.settle()
         groups = list(other.groups.items())
         other.let_go()

@@ -201,7 +201,7 @@ child.stdout.readline()
 def test_a_bare_duration_is_said_to_be_ms(role, options, said):
     found = run(*options, "--", sys.executable, "-c", WHO, environment=role["variables"])
     assert found.returncode == 0
-    assert [line for line in found.stderr.splitlines(keepends=True) if " ms: " in line] == ([said] if said else [])
+    assert [line for line in found.stderr.splitlines(keepends=True) if " is taken as " in line] == ([said] if said else [])
 
 
 @pytest.mark.parametrize(("options", "host"), [((), "/"), (("--listen", "127.0.0.1:0"), "127.0.0.1"), (("--allow-others",), "127.0.0.1")])
