@@ -120,7 +120,7 @@ def test_a_session_through_a_tunnel(kind: str, spaces: tuple[str, str], tmp_path
         ip("-n", name, "addr", "add", f"10.9.0.{number + 1}/24", "dev", "tunnel")
         ip("-n", name, "link", "set", "tunnel", "up")
     packets = tmp_path / "wire.pcap"
-    dumping = ["tcpdump", "-i", "wire0", "-n", "-U", "--immediate-mode", "-w", "-"]
+    dumping = ["tcpdump", "-i", "wire0", "-n", "-U", "--immediate-mode", "-B", "65536", "-w", "-"]
     with packets.open("wb") as file, ended(subprocess.Popen(inside(spaces[0], *dumping), stdout=file, stderr=subprocess.PIPE)) as tcpdump:
         while b"listening on" not in tcpdump.stderr.readline():
             assert tcpdump.poll() is None

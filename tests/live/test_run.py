@@ -159,7 +159,8 @@ def test_a_wrong_budget_ends_it_before_the_program_starts(role, tmp_path):
 
 
 SLEEPS = (
-    "import psycopg; connection = psycopg.connect('', autocommit=True); print('in', flush=True); connection.execute('select pg_sleep(60)')"
+    "import psycopg, select; server = psycopg.connect('').pgconn; server.send_query(b'select pg_sleep(60)'); server.flush(); "
+    "print('in', flush=True); select.select([server.socket], [], [], 60)"
 )
 
 
