@@ -313,7 +313,8 @@ class Connection(Observer):
         if self.closed_ns is None and (not self.ends or self.ends[0].may_read):
             return UNDECIDED if self.ends else ""
         terminated = self.terminated if self.session is None else self.session.terminated
-        return told(self.ends, self.closed_by, self.fatal, silent=not terminated and self.kind in _SAY_GOODBYE)
+        silent = not terminated and self.kind in _SAY_GOODBYE
+        return told(self.ends, self.closed_by, self.fatal, silent=silent, asked=terminated and self._end_row is None)
 
     def put_aside(self, time_ns: int) -> None:
         """Too many are open: keep what it has counted and where it stands, and let go of the rest. Its next read wakes it."""

@@ -35,11 +35,14 @@ class End(NamedTuple):
         return self.side == FRONTEND and self.how not in (RST, LOST)
 
 
-def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool) -> str:
+def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
     """`closed by the server (FIN) after 25P03`; without a known end who closed it.
 
-    `fatal` is the SQLSTATE of the FATAL error that came before, if any; `silent` says that the driver sent no Terminate where it should have.
+    `fatal` is the SQLSTATE of the FATAL error that came before, if any; `silent` says that the driver sent no Terminate where it should have, `asked` that it
+    did before any end: then the server's own end is the answer to that.
     """
+    if asked and not fatal and ends and ends[0].side == BACKEND and ends[0].how not in (RST, LOST):
+        return "closed by the driver (Terminate)"
     after = f" after {fatal}" if fatal else ""
     by = ends[0].by if ends else closed_by
     without = " without Terminate" if silent and by == SIDES[FRONTEND] else ""

@@ -73,6 +73,7 @@ def opened(tmp_path: Path, stack: ExitStack) -> Opened:
         (ASK + FATAL + "9000 c1 close B", "closed by the server after 25P03, end time unknown", ""),
         (ASK + ANSWER + "4011 c1 close F", "closed by the driver without Terminate, end time unknown", ""),
         (ASK + ANSWER + "4011 F Terminate\n4012 c1 close F", "closed by the driver, end time unknown", ""),
+        (ASK + ANSWER + "4011 F Terminate\n4012 c1 ends B FIN\n4013 c1 close F", "closed by the driver (Terminate)", ""),
         (FATAL + "4011 c1 ends B FIN\n9000 F Query SELECT 2\n9001 c1 ends F FIN\n9002 c1 close B", "closed by the server (FIN) after 25P03",
          "sent after the server had closed; no answer came"),
         (ASK + "20 B NoticeResponse WARNING 57P02 terminating\n21 c1 ends B FIN\n22 c1 close B", "closed by the server (FIN) after 57P02",
@@ -170,3 +171,8 @@ def test_times_count_from_the_start_of_the_trace(opened: Opened) -> None:
     (connection,) = opened(GONE).connections
     assert connection.ended_ns == connection.ends[0].time_ns == 1000 * MS
     assert connection.closed_ns == 4001 * MS
+
+
+def test_a_terminate_that_comes_after_the_servers_end_ended_nothing(opened: Opened) -> None:
+    trace = opened(ASK + ANSWER + "4011 c1 ends B FIN\n4012 F Terminate\n4013 c1 close B")
+    assert trace.connections[0].end == "closed by the server (FIN)"

@@ -17,7 +17,6 @@ from pgtrace.analysis import security
 from pgtrace.analysis.connections import Connection
 from pgtrace.analysis.describe import counted
 from pgtrace.analysis.rows import Row
-from pgtrace.protocol.codes import FRONTEND
 from pgtrace.report import about
 from pgtrace.tui import lines, rates, rowtext
 from pgtrace.tui.copying import Offer, safe
@@ -230,7 +229,7 @@ class Connections(TablePane[Standing]):
         if connection.cancels is not None:
             return f"cancels {trace.name_of(trace.connections[connection.cancels])}", "text"
         if connection.closed_ns is not None:
-            if connection.terminated and (not connection.ends or connection.ends[0].side == FRONTEND):
+            if connection.terminated and (not connection.ends or connection.end.startswith("closed by the driver")):
                 return "closed by driver", "dim"
             if connection.ends:
                 return connection.end, "dim"
