@@ -25,12 +25,13 @@ _buffer: Final = memoryview(bytearray(READ_BYTES))
 class Narrow(asyncio.BufferedProtocol):
     """Between a socket and its protocol."""
 
-    __slots__ = ("_target", "_transport", "take")
+    __slots__ = ("_is_wide", "_target", "_transport", "take")
 
     def __init__(self, target: asyncio.Protocol) -> None:
         self._transport: asyncio.Transport
         self._target: Any
         self.take: Callable[[bytes], object]
+        self._is_wide = False
         self.target = target
 
     @property
@@ -41,6 +42,8 @@ class Narrow(asyncio.BufferedProtocol):
     @target.setter
     def target(self, target: Any) -> None:
         self._target = target
+        if self._is_wide and not self._transport.is_closing():  # the server spoke before its leg had the driver's socket
+            _change(self._transport, target)
         self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
 
     def stand_before(self, transport: asyncio.Transport) -> None:
@@ -50,6 +53,7 @@ class Narrow(asyncio.BufferedProtocol):
 
     def widen(self) -> None:
         """Login is over: let the target read the socket itself."""
+        self._is_wide = True
         if not self._transport.is_closing():
             _change(self._transport, self._target)
 
