@@ -180,7 +180,7 @@ class Entry:
     effect: int = UNKNOWN
     """The number of what it counts."""
     times: int = 1
-    """How many messages alone it stands for: it counts that times what the effect says."""
+    """How many messages the row holds: it counts its effect that many times."""
 
     @property
     def is_open(self) -> bool:

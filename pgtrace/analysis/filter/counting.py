@@ -1,7 +1,7 @@
 """Counters of the round trips a filter selects, by statement, mark and connection: a second reading.
 
 Totals and those of each driver are sums over the index (rowcounting.py). What one statement of a round trip counted only the session knows, so the captures
-are read a second time, every byte through the same machine, and each connection is told which of its round trips are selected. What a session has counted is
+are read a second time, every byte through the same machine, and each connection knows which of its round trips are selected. What a session has counted is
 looked at whenever a round trip, or a message alone, has ended: what came since the look before belongs to what has ended.
 
 What belongs to no round trip is not in these sums: messages and bytes between round trips, `client_ns`; nor is `statements_live`, which is no sum. The
@@ -125,7 +125,7 @@ class _Places(RowIndex):
 
 
 class _Statements(StatementTable):
-    """Statements of selected round trips. How many live at the end is none of theirs. On the shelf there are none: the connection has given them away."""
+    """Statements of selected round trips. They do not count how many live at the end. On the shelf there are none: the connection has given them away."""
 
     def __reduce__(self) -> tuple[type[_Statements], tuple[()]]:
         return _Statements, ()
