@@ -95,7 +95,7 @@ class Damage(Block):
 
 
 class _Head(NamedTuple):
-    """What may be the head of a block, by where it stands in the file."""
+    """A possible block head, located by its offset in the file."""
 
     start: int
     end: int
@@ -229,7 +229,7 @@ class BlockFile:
         ), size
 
     def _skip(self, offset: int, end: int) -> Damage | None:
-        """What stands for the bytes from `offset` to the next whole block before `end`; None while there is no whole block behind it."""
+        """The damage from `offset` to the next whole block before `end`; None until a whole block follows."""
         if (known := self._damage.get(offset)) is not None:
             return known
         torn = self._torn

@@ -30,7 +30,7 @@ _Table = tuple[list[int], list[int], list[int], list[int]]
 
 
 def of_stretch(before: int, whole: int, length: int) -> int:
-    """The CRC-32 of the last `length` bytes of something whose CRC is `whole`; `before` is the CRC of what stands in front of them."""
+    """The CRC-32 of the last `length` bytes of something whose CRC is `whole`; `before` is the CRC of the bytes before them."""
     step = 0
     while length:
         if length & 1:

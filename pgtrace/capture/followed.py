@@ -86,7 +86,7 @@ class Followed:
         self._append(Opaque(self.latest_ns, self._number, side, offset, size))
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
-        """A direction has ended. What else was sent that way reached nobody, so it is told once, and a reset perhaps behind a FIN."""
+        """A direction has ended. Anything sent that way later reached nobody: record the end once, plus a reset that follows a FIN."""
         self._let_go()
         self.latest_ns = max(self.latest_ns, time_ns)
         self._append(Ended(self.latest_ns, self._number, side, how))

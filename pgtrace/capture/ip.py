@@ -7,7 +7,7 @@ wire and are not in the file, because `tcpdump -s` cut the packet.
 - links.py says what a link layer or a tunnel carries. The addresses of a segment are the innermost ones; tunnels in tunnels are followed DEEPEST deep.
 - A payload's length is what the IP header says, so Ethernet's padding is none of it. Where it says 0 (large packets that the network card was to cut),
   it goes to the packet's end.
-- Of an IPv6 packet the extension headers are stepped over. Fragments wait for each other (fragments.py); one that was cut is none.
+- IPv6 extension headers are skipped. Fragments wait for each other (fragments.py); a truncated one is dropped.
 - Checksums are not looked at: in a capture made on the sending host they are not filled in yet.
 
 What is no TCP is counted and left out, tunnels that cannot be looked into by name. It never raises on any bytes. Sources: RFC 791, 8200, 9293.
