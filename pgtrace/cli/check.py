@@ -43,8 +43,8 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Check budgets: what is counted may come to so much and no more. The exit code is 1 where one is not kept, and
-    where the capture is incomplete: its counts are lower bounds.
+    """Check a capture against budgets: upper limits on counts. The exit code is 1 if a budget is exceeded, or if the
+    capture is incomplete, because its counts are then lower bounds.
 
     Without --max and --config the budgets are those of [tool.pgtrace.budgets] in pyproject.toml, here or above.
     """
