@@ -46,7 +46,7 @@ SHOWN = b"came back"
 
 ALONE = """
 import sys, time
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 started = time.process_time()
 trace = Trace.open(sys.argv[1:], timeline=False)
 while trace.update():

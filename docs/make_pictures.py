@@ -20,8 +20,8 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from pgtrace.address import parse_listen
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.scene import open_scene
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import DARK, LIGHT, Palette, Pen

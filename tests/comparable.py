@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.report import stats
+from pgtrace.trace.trace import Trace
 
 
 def comparable(trace: Trace) -> dict[str, Any]:

@@ -22,8 +22,8 @@ import pytest
 from pgtrace.demo.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.trace import Trace
     from pgtrace.recorder import Recorder
+    from pgtrace.trace.trace import Trace
 
 QUIET_WITHIN_S = 10.0
 """Longer than the product waits: a loaded test machine may be slow, and the tests are about what is counted."""
@@ -65,7 +65,7 @@ def recorder_before(server: EmbeddedServer, capture: Path, rtt_ns: int = 0) -> R
 
 @pytest.fixture
 def trace_of() -> Iterator[Callable[[Recorder], Trace]]:
-    from pgtrace.analysis.trace import Trace
+    from pgtrace.trace.trace import Trace
 
     with ExitStack() as opened:
 

@@ -19,9 +19,9 @@ from playbook import write
 from bench.growing import grow
 from bench.reading import Cost, Large, Shape, missed_bars, shapes_table, sizes_table
 from bench.traffic import PREPARED
-from pgtrace.analysis.trace import Trace
 from pgtrace.cli.reading import rows
 from pgtrace.report import stats
+from pgtrace.trace.trace import Trace
 
 TraceFunction = Callable[[FrameType, str, object], "TraceFunction"]
 CAPTURES = Path(__file__).parents[1] / "captures"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.analysis import drivers, layers
-from pgtrace.analysis.trace import Trace
 from pgtrace.export import golden
+from pgtrace.identify import drivers, layers
+from pgtrace.trace.trace import Trace
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))

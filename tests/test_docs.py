@@ -19,14 +19,14 @@ import playbook
 import pytest
 from session import test_sequences as letters
 
-from pgtrace.analysis.counters import KEYS
-from pgtrace.analysis.rows import Kind
-from pgtrace.analysis.statements import Group
-from pgtrace.analysis.trace import Trace
 from pgtrace.cli import COMMANDS, root
 from pgtrace.demo.workloads import VARIANTS
 from pgtrace.protocol import codes
 from pgtrace.report import messages, stats
+from pgtrace.trace.counters import KEYS
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.statements import Group
+from pgtrace.trace.trace import Trace
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

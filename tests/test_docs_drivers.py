@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.analysis import drivers, layers
-from pgtrace.analysis.trace import Trace
+from pgtrace.identify import drivers, layers
+from pgtrace.trace.trace import Trace
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "drivers.md").read_text(encoding="utf-8")

@@ -337,7 +337,7 @@ def test_what_the_process_imports():
         "pgtrace.protocol.frontend",
         "pgtrace.protocol.backend",
         "pgtrace.session",
-        "pgtrace.analysis",
+        "pgtrace.trace",
     }
     assert heavy & set(modules) == set()
 

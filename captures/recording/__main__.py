@@ -24,10 +24,10 @@ import psycopg
 
 from captures.recording.scenarios import SCENARIOS, SCHEMA, Play, Target, Unavailable
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.export import golden
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 
 DRIVERS = (
     "asyncpg", "psycopg", "psycopg2", "pg8000", "psql",

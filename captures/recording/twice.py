@@ -21,10 +21,10 @@ from captures.recording.__main__ import DRIVERS, LAYERS, RTT_NS, one_by_one, pla
 from captures.recording.packets import tcpdump
 from captures.recording.scenarios import SCHEMA, Play, Target, Unavailable
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 
 CLOSES_WITHIN_S: Final = 20.0
 _LOOK_AGAIN_S: Final = 0.01

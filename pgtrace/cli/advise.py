@@ -10,7 +10,7 @@ import click
 from pgtrace.cli import options
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.filter import Filter
+    from pgtrace.ask.filter import Filter
 
 
 @click.command("advise", epilog="Example: pgtrace advise checkout.pgtrace")
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="Only data and errors.")
 def command(files: tuple[Path, ...], chosen: Filter | None, as_json: bool, quiet: bool) -> None:
     """Find what costs round trips or fails: failures first, then the most costly, each with its evidence and the remedy in the driver's own settings."""
-    from pgtrace.analysis.advice import Advice
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import read, warn_of_losses, warn_of_undecided
+    from pgtrace.judge.advice import Advice
     from pgtrace.report import advice
     from pgtrace.report.encoding import as_json as encoded
 

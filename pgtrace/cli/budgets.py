@@ -11,7 +11,7 @@ from pgtrace.cli import options
 from pgtrace.errors import BudgetError
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.budgets import About, Budget
+    from pgtrace.ask.budgets import About, Budget
 
 
 def limits(command: options.F) -> options.F:
@@ -27,7 +27,7 @@ def limits(command: options.F) -> options.F:
 
 def of_options(limits: tuple[str, ...], config: Path | None, about: About = "capture") -> list[Budget]:
     """The budgets of `--max`, of the capture or of each of what they are about, and of `--config`. Raises BudgetError."""
-    from pgtrace.analysis.budgets import EACH, Budget
+    from pgtrace.ask.budgets import EACH, Budget
 
     named = "" if about == "capture" else EACH
     return [*(Budget.parse(text, about=about, name=named) for text in limits), *(_of_file(config) if config is not None else [])]
@@ -35,7 +35,7 @@ def of_options(limits: tuple[str, ...], config: Path | None, about: About = "cap
 
 def of_project() -> list[Budget]:
     """The budgets of the nearest pyproject.toml from here upwards; none where it has none. Raises BudgetError."""
-    from pgtrace.analysis.budget_tables import PYPROJECT
+    from pgtrace.ask.budget_tables import PYPROJECT
 
     here = Path.cwd()
     found = next((path for folder in (here, *here.parents) if (path := folder / PYPROJECT).is_file()), None)
@@ -43,7 +43,7 @@ def of_project() -> list[Budget]:
 
 
 def _of_file(path: Path) -> list[Budget]:
-    from pgtrace.analysis.budget_tables import parse
+    from pgtrace.ask.budget_tables import parse
 
     try:
         text = path.read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ import click
 from pgtrace.cli import budgets, options
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.budgets import About
-    from pgtrace.analysis.filter import Filter
+    from pgtrace.ask.budgets import About
+    from pgtrace.ask.filter import Filter
 
 _FORMATS = ("text", "json", "junit", "github", "markdown")
 
@@ -48,7 +48,7 @@ def command(
 
     Without --max and --config the budgets are those of [tool.pgtrace.budgets] in pyproject.toml, here or above.
     """
-    from pgtrace.analysis.budgets import evaluate
+    from pgtrace.ask.budgets import evaluate
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, is_whole, read
     from pgtrace.report import budgets as report

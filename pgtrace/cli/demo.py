@@ -71,9 +71,9 @@ def command(
 
 def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     """Do the work once, then print counters and messages per type for each variant."""
-    from pgtrace.analysis.trace import Trace
     from pgtrace.report import stats
     from pgtrace.sanitise import EMPTY
+    from pgtrace.trace.trace import Trace
 
     scene.play(on_progress=progress)
     trace = Trace.open([scene.recorder.capture], timeline=False)
@@ -83,7 +83,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
 
 def _as_screen(scene: Scene, write: Path | None) -> None:
     """Do the work over and over, slowly enough to watch, until the screen is left."""
-    from pgtrace.analysis.trace import Trace
+    from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import LOGIN, Source
 

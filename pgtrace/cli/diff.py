@@ -28,10 +28,10 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     Times, values, and the names that drivers give to statements are no difference. The exit code is 1 where there is one, and where a capture
     is incomplete.
     """
-    from pgtrace.analysis.behaviour import STEPS_KEPT, Behaviour
-    from pgtrace.analysis.diff import CONTEXT, compare
     from pgtrace.cli.output import styled, tell, write
     from pgtrace.cli.reading import is_whole, read_as
+    from pgtrace.compare.behaviour import STEPS_KEPT, Behaviour
+    from pgtrace.compare.diff import CONTEXT, compare
     from pgtrace.report import diff as report
     from pgtrace.report.encoding import as_json as encoded
 

@@ -12,7 +12,7 @@ from pgtrace.cli import options
 from pgtrace.export import FORMATS
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.filter import Filter
+    from pgtrace.ask.filter import Filter
 
 _OPTIONS = {"places": "filter", "rules": "normalise"}
 """What a parameter's option is called where it has another name."""

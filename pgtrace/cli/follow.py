@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.cli.output import tell, write
 from pgtrace.cli.stopping import Stop
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import round_trip_line
+from pgtrace.trace.trace import Trace
 
 _TURN_S = 0.1
 

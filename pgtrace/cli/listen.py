@@ -110,8 +110,8 @@ def _as_lines(
 
 
 def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
-    from pgtrace.analysis.trace import Trace
     from pgtrace.probe import probe
+    from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
     from pgtrace.tui.source import LOGIN, Source
 

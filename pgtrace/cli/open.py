@@ -11,8 +11,8 @@ from pgtrace.cli import options, output
 from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.trace import Trace
     from pgtrace.cli.streamed import Streamed
+    from pgtrace.trace.trace import Trace
 
 
 @click.command("open", epilog="Example: pgtrace open checkout.pgtrace")
@@ -23,11 +23,11 @@ def command(files: tuple[Path, ...]) -> None:
     import os
     import sys
 
-    from pgtrace.analysis.trace import Trace
     from pgtrace.capture.inputs import STDIN
     from pgtrace.cli.imports import Imports, ending_on_interrupt
     from pgtrace.cli.progress import turns
     from pgtrace.cli.streamed import imported_stdin
+    from pgtrace.trace.trace import Trace
 
     names = [os.fspath(file) for file in files]
     if output.is_dumb():

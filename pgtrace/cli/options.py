@@ -19,7 +19,7 @@ from pgtrace.errors import UsageError
 from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.filter import Filter
+    from pgtrace.ask.filter import Filter
     from pgtrace.conninfo import Address
     from pgtrace.faults import Rule
 
@@ -91,7 +91,7 @@ class Expression(click.ParamType["Filter"]):
     name = "filter"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Filter:
-        from pgtrace.analysis import filter
+        from pgtrace.ask import filter
 
         return filter.parse(value) if isinstance(value, str) else value
 

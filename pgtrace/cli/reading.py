@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pgtrace import behind
-from pgtrace.analysis.marks import OPEN_KEPT as MARKS_KEPT
-from pgtrace.analysis.trace import OPEN_KEPT, Trace
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.output import tell
 from pgtrace.cli.progress import turns
+from pgtrace.trace.marks import OPEN_KEPT as MARKS_KEPT
+from pgtrace.trace.trace import OPEN_KEPT, Trace
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.filter import Filter, Selection
-    from pgtrace.analysis.filter.rowcounting import RowCounts
+    from pgtrace.ask.filter import Filter, Selection
+    from pgtrace.ask.filter.rowcounting import RowCounts
 
 _STEP_S = 0.2
 _TURN_BYTES = 1024 * 1024
@@ -52,7 +52,7 @@ def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]
 
 def count_rows(trace: Trace, chosen: Filter, *, quiet: bool = False) -> RowCounts | None:
     """The totals of the round trips that a filter selects; None where only a second reading has them. Raises CaptureError, FilterError."""
-    from pgtrace.analysis.filter.rowcounting import RowCounts
+    from pgtrace.ask.filter.rowcounting import RowCounts
 
     selection = chosen.over(trace)
     counted = RowCounts(selection)
@@ -65,7 +65,7 @@ def count_rows(trace: Trace, chosen: Filter, *, quiet: bool = False) -> RowCount
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
     """The same captures, counting only the round trips that a filter selects. Raises CaptureError, FilterError."""
-    from pgtrace.analysis.filter.counting import CountedTrace
+    from pgtrace.ask.filter.counting import CountedTrace
 
     selection = chosen.over(trace)
     counted = CountedTrace(selection)

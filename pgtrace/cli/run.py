@@ -24,10 +24,10 @@ from pgtrace.recorder import Recorder
 from pgtrace.temporary import PrivateDirectory
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.budgets import Budget
+    from pgtrace.ask.budgets import Budget
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.budgets import Budget
+    from pgtrace.ask.budgets import Budget
 
 
 @click.command(
@@ -145,12 +145,12 @@ def _summary(
     recorder: Recorder, target: Upstream, title: str, took_s: float, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool
 ) -> bool:
     """Print what it cost; whether everything was recorded and every budget kept."""
-    from pgtrace.analysis import refused_tls
-    from pgtrace.analysis.budgets import evaluate
-    from pgtrace.analysis.trace import Trace
+    from pgtrace.ask.budgets import evaluate
     from pgtrace.report import budgets as report
     from pgtrace.report import stats
     from pgtrace.report.encoding import as_json as encoded
+    from pgtrace.trace import refused_tls
+    from pgtrace.trace.trace import Trace
 
     trace = Trace.open([recorder.capture], timeline=bool(asked))
     complete = recorder.quiet(trace)

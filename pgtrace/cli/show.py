@@ -11,7 +11,7 @@ import click
 from pgtrace.cli import options
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.filter import Filter
+    from pgtrace.ask.filter import Filter
     from pgtrace.sanitise import Shown
 
 

@@ -11,7 +11,7 @@ import click
 from pgtrace.cli import options
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.filter import Filter
+    from pgtrace.ask.filter import Filter
 
 
 @click.command("stats", epilog="Example: pgtrace stats --by statement checkout.pgtrace")

@@ -30,21 +30,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from pgtrace import sanitise
-from pgtrace.analysis import details
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.details import MessageView
-from pgtrace.analysis.drivers import DRAWN_NAMES
-from pgtrace.analysis.drivers.names import StableNames
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.golden import CLOSED, GOLDEN_VERSION, TITLE
 from pgtrace.errors import UsageError
 from pgtrace.export.normalising import Normaliser
 from pgtrace.export.rules import Rule
 from pgtrace.export.waiting import Waiting
+from pgtrace.identify.drivers import DRAWN_NAMES
+from pgtrace.identify.drivers.names import StableNames
+from pgtrace.inspect import details
+from pgtrace.inspect.details import MessageView
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.trace import Trace
 
 WRITTEN_BYTES = 4 * 1024 * 1024
 """A longer message is written without its fields."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import msgspec
 
 from pgtrace import sanitise
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.jsonl.cutting import Cutter, Line, first_line
 from pgtrace.errors import UsageError
 from pgtrace.export import Piece
+from pgtrace.trace.trace import Trace
 
 _AT_ONCE = 500
 

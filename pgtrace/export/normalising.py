@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Final
 
-from pgtrace.analysis.drivers.names import StableNames
 from pgtrace.export.rules import Rule
+from pgtrace.identify.drivers.names import StableNames
 from pgtrace.protocol.message import Message
 from pgtrace.protocol.pqtrace import layouts
 

@@ -30,14 +30,14 @@ from typing import Final
 import pgtrace
 from pgtrace import sanitise
 from pgtrace.address import DEFAULT_PORT
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.rows import Kind
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture import record as records
 from pgtrace.capture.record import LOST, NEITHER, Close, Data, Elided, Ended, Gap, Made, Opaque, Open, Rewrite
 from pgtrace.export import Piece, packets
 from pgtrace.export.packets import End
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
 
 SEGMENT_BYTES: Final = 65_000
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.export import Piece, golden
 from pgtrace.export.rules import Rule
+from pgtrace.trace.trace import Trace
 
 _LINES_AT_ONCE = 500
 _LINES_A_ROW = 8

@@ -1,4 +1,4 @@
-"""Regular expressions that are searched for in time linear in the text, whatever they are: for filters (analysis/filter/) and fault rules (faults.py).
+"""Regular expressions that are searched for in time linear in the text, whatever they are: for filters (ask/filter/) and fault rules (faults.py).
 
 patterns    the syntax: text in, a small tree out
 automaton   the search

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pgtrace import sanitise
-from pgtrace.analysis import security
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.ends import UNKNOWN
-from pgtrace.analysis.trace import Trace
 from pgtrace.sanitise import Shown
+from pgtrace.trace import security
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.ends import UNKNOWN
+from pgtrace.trace.trace import Trace
 
 
 def process(connection: Connection) -> str:

@@ -16,9 +16,9 @@ from typing import Any, Final
 from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
-from pgtrace.analysis.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
-from pgtrace.analysis.trace import Trace
+from pgtrace.judge.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
 from pgtrace.sanitise import EMPTY, Shown
+from pgtrace.trace.trace import Trace
 
 SCHEMA: Final = "pgtrace.advice/1"
 _WIDTH: Final = 100

@@ -13,8 +13,8 @@ from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from pgtrace import sanitise, sqltext
-from pgtrace.analysis.budgets import Result
-from pgtrace.analysis.evidence import RoundTrips
+from pgtrace.ask.budgets import Result
+from pgtrace.ask.evidence import RoundTrips
 from pgtrace.report.table import ms, size, table
 from pgtrace.sanitise import EMPTY, Shown
 

@@ -21,9 +21,9 @@ from typing import Any, Final
 from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
-from pgtrace.analysis.behaviour import ROUND_TRIP, SETUP, Conversation, Step
-from pgtrace.analysis.changes import Change
-from pgtrace.analysis.diff import Comparison, Fold, Hunk, Pair
+from pgtrace.compare.behaviour import ROUND_TRIP, SETUP, Conversation, Step
+from pgtrace.compare.changes import Change
+from pgtrace.compare.diff import Comparison, Fold, Hunk, Pair
 from pgtrace.sanitise import Shown
 
 SCHEMA: Final = "pgtrace.diff/1"

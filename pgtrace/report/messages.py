@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pgtrace import sanitise
-from pgtrace.analysis import notation
-from pgtrace.analysis.details import FieldView, MessageView
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.analysis.trace import Trace
+from pgtrace.describe import notation
+from pgtrace.inspect.details import FieldView, MessageView
 from pgtrace.report import about
 from pgtrace.sanitise import Shown
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.trace import Trace
 
 _ARGUMENT_WIDTH = 96
 _SQL_WIDTH = 100

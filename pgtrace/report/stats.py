@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from pgtrace import sanitise
-from pgtrace.analysis import security
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.filter.rowcounting import RowCounts
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, long_table, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
+from pgtrace.trace import security
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.trace import Trace
 
 SCHEMA = "pgtrace.stats/1"
 _FILTERED = "filtered"

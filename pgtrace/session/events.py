@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FLIGHT_MESSAGES_KEPT = 1 << 16
 """Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one. CUT stands for the rest."""
 
-# Bytes that stand in a flight for what has no type byte. analysis/notation.py spells them.
+# Bytes that stand in a flight for what has no type byte. describe/notation.py spells them.
 SKIPPED = 0x01
 STARTUP = 0x02
 SSL = 0x03

@@ -23,15 +23,11 @@ from typing import Any, Self
 
 from pgtrace import sanitise
 from pgtrace.address import DEFAULT_PORT
-from pgtrace.analysis.advice import Advice
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.findings.kind import Finding
-from pgtrace.analysis.rows import Row
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.pieces import recordings
 from pgtrace.errors import AnyPath, UsageError
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
 from pgtrace.report import stats
 from pgtrace.sanitise import Shown
 from pgtrace.temporary import PrivateDirectory
@@ -39,6 +35,10 @@ from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
 from pgtrace.testing.window import Window
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.rows import Row
+from pgtrace.trace.trace import Trace
 
 
 class NoSuchMark(UsageError, LookupError):

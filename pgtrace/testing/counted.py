@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pgtrace import sanitise, sqltext
-from pgtrace.analysis.counters import INTEGER_KEYS, KEYS, Counters
-from pgtrace.analysis.trace import StatementView
 from pgtrace.errors import UsageError
+from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
+from pgtrace.trace.trace import StatementView
 
 ANYTHING: Final = "..."
 """In a statement to look for: whatever stands there."""

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pgtrace import sanitise
-from pgtrace.analysis.budgets import Budget, number
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.evidence import Amounts
+from pgtrace.ask.budgets import Budget, number
+from pgtrace.ask.evidence import Amounts
 from pgtrace.testing.counted import Statement, shown_sql
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
 from pgtrace.testing.window import Window
+from pgtrace.trace.counters import Counters
 
 LINES_KEPT: Final = 60
 _MANY: Final = 3

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pgtrace.analysis.behaviour import Behaviour
-from pgtrace.analysis.diff import compare
 from pgtrace.capture.importing import Import
+from pgtrace.compare.behaviour import Behaviour
+from pgtrace.compare.diff import compare
 from pgtrace.errors import CaptureError, UsageError
 from pgtrace.export import golden, rules
 from pgtrace.report import diff as report

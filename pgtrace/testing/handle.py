@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 
 from pgtrace import behind, sanitise
-from pgtrace.analysis import details
-from pgtrace.analysis import filter as filters
-from pgtrace.analysis.budgets import Budget, check_counter
-from pgtrace.analysis.counters import Counters
+from pgtrace.ask import filter as filters
+from pgtrace.ask.budgets import Budget, check_counter
 from pgtrace.errors import PgTraceError, UsageError
+from pgtrace.inspect import details
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.testing import explain, golden
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import summary
 from pgtrace.testing.selected import Selected
 from pgtrace.testing.suite import LiveWindow, Suite, costs
+from pgtrace.trace.counters import Counters
 
 NOT_QUIET = "the wire was not quiet after 1 s: counted as it is"
 SAW_NOTHING = (

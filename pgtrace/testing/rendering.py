@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgtrace import sanitise
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.analysis.trace import Trace
 from pgtrace.testing.counted import shown_sql
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.trace import Trace
 
 _NOT_SHOWN = frozenset({Kind.MARK, Kind.RUN, Kind.CLOSED})
 

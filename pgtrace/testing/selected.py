@@ -2,7 +2,7 @@
 
     capture.where("driver:asyncpg and error").round_trips
 
-The language is docs/filter.md. Counters follow from the protocol state, so they are counted on a second reading of everything (analysis/filter/counting.py):
+The language is docs/filter.md. Counters follow from the protocol state, so they are counted on a second reading of everything (ask/filter/counting.py):
 a filter costs a reading, once, when it is asked.
 """
 
@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from pgtrace import sanitise
-from pgtrace.analysis import filter as filters
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.filter.counting import CountedTrace
-from pgtrace.analysis.marks import Interval
-from pgtrace.analysis.rows import Row
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask import filter as filters
+from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted
 from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.marks import Interval
+from pgtrace.trace.rows import Row
+from pgtrace.trace.trace import Trace
 
 
 class Selected(Counted):

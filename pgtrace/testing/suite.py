@@ -24,15 +24,15 @@ from typing import Any, Self, TypeVar
 
 from pgtrace import conninfo, environment
 from pgtrace.address import Upstream, parse_upstream
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.marks import Interval
-from pgtrace.analysis.trace import Trace
 from pgtrace.behind import WAIT
 from pgtrace.errors import MissingExtra, UsageError
 from pgtrace.probe import probe
 from pgtrace.recorder import DEFAULT_KEEP_BYTES, Recorder
 from pgtrace.temporary import PrivateDirectory
 from pgtrace.testing.window import Window
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.marks import Interval
+from pgtrace.trace.trace import Trace
 
 EMBEDDED = "embedded"
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pgtrace import sanitise
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.marks import Interval
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.analysis.trace import Trace
 from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.marks import Interval
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.trace import Trace
 
 
 class Window(Counted):

@@ -13,11 +13,11 @@ from typing import ClassVar
 
 from textual.app import SuspendNotSupported
 
-from pgtrace.analysis.details import NOT_KEPT, NotKept
-from pgtrace.analysis.executed import executed
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.export.newfile import NewFile
+from pgtrace.inspect.details import NOT_KEPT, NotKept
+from pgtrace.inspect.executed import executed
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import rows_as_text
 from pgtrace.tui import background, explaining, lines, pager, rowtext

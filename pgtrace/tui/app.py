@@ -22,7 +22,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.theme import Theme
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.keys import bindings
 from pgtrace.tui.remembered import Remembered, place
 from pgtrace.tui.savedfilters import SavedFilters

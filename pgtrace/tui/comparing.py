@@ -1,6 +1,6 @@
 """Two round trips side by side: their messages aligned, what differs bright.
 
-Messages are paired by side and type (analysis/align). A pair whose arguments are the same is dim; one whose arguments differ, and what only one of the two
+Messages are paired by side and type (compare/align.py). A pair whose arguments are the same is dim; one whose arguments differ, and what only one of the two
 has, is bright, with a sign between the halves: `~` differs, `<` only the left one, `>` only the right one.
 """
 
@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from textual.strip import Strip
 
 from pgtrace import sanitise
-from pgtrace.analysis.align import align
-from pgtrace.analysis.details import MessageView
+from pgtrace.compare.align import align
+from pgtrace.inspect.details import MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import rowtext
 from pgtrace.tui.lines import Line

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pgtrace import sanitise
-from pgtrace.analysis.executed import MOST, executed
-from pgtrace.analysis.literals import written
-from pgtrace.analysis.trace import Trace
 from pgtrace.errors import PgTraceError
 from pgtrace.export import golden
+from pgtrace.inspect.executed import MOST, executed
+from pgtrace.inspect.literals import written
 from pgtrace.report.messages import message_as_text, round_trip_line
 from pgtrace.temporary import PrivateDirectory
+from pgtrace.trace.trace import Trace
 from pgtrace.tui import rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.listing import Item

@@ -1,7 +1,7 @@
 """The counters of what matches the filter, added up a few milliseconds a tick.
 
-They are those of `stats --filter`: exact sums over the selected round trips, from the index (analysis/filter/rowcounting.py) or, where that does not have all
-of them, from a second reading (analysis/filter/counting.py). Which rows are selected the listing knows already, so nothing is asked twice. Until the first
+They are those of `stats --filter`: exact sums over the selected round trips, from the index (ask/filter/rowcounting.py) or, where that does not have all
+of them, from a second reading (ask/filter/counting.py). Which rows are selected the listing knows already, so nothing is asked twice. Until the first
 sums are complete there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took; until then they are
 lower bounds.
 """
@@ -13,15 +13,15 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.filter import Selection, parse
-from pgtrace.analysis.filter.counting import CountedTrace
-from pgtrace.analysis.filter.facts import Subject
-from pgtrace.analysis.filter.rowcounting import RowCounts
+from pgtrace.ask.filter import Selection, parse
+from pgtrace.ask.filter.counting import CountedTrace
+from pgtrace.ask.filter.facts import Subject
+from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.errors import PgTraceError
+from pgtrace.trace.counters import Counters
 
 if TYPE_CHECKING:
-    from pgtrace.analysis.trace import Trace
+    from pgtrace.trace.trace import Trace
     from pgtrace.tui.listing import Listing
 
 BUDGET_S: Final = 0.008

@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace import sqltext
-from pgtrace.analysis.executed import Executed
 from pgtrace.errors import MissingExtra, PgTraceError, UsageError
+from pgtrace.inspect.executed import Executed
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult

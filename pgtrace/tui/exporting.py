@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.export import FORMATS, Format
 from pgtrace.export.newfile import NewFile
+from pgtrace.trace.trace import Trace
 
 CAPTURE: Final = "pgtrace"
 _SUFFIXES: Final = {"pqtrace": "trace", "markdown": "md"}

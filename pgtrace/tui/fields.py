@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from textual.strip import Strip
 
-from pgtrace.analysis.details import FieldView, MessageView
+from pgtrace.inspect.details import FieldView, MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import hexdump, lines, rowtext
 from pgtrace.tui.lines import Line

@@ -1,7 +1,7 @@
 """Which rows match the filter: the one thing that says what the timeline shows.
 
 Whatever narrows the list, a key, a pane, a line typed, is a filter with its text, so it can be read, edited and taken back. The language and its answers
-are analysis/filter's. A row is asked when it comes and again until it is complete; only then is it known what it is. Where its messages alone would tell,
+are ask/filter's. A row is asked when it comes and again until it is complete; only then is it known what it is. Where its messages alone would tell,
 they are read a few at a time: asked() says None, and is to be asked again.
 
 Who a connection belongs to is found out after its first rows. news() tells the rows for which the answer may be another one then.
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
-from pgtrace.analysis import filter as language
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.details import NotKept
-from pgtrace.analysis.filter import inside
-from pgtrace.analysis.filter.completion import quoted
-from pgtrace.analysis.filter.inside import Inside
-from pgtrace.analysis.filter.tree import All, Any, Node, Not, TextTerm
-from pgtrace.analysis.statements import EARLIER, FUNCTION, OTHER, Group
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask import filter as language
+from pgtrace.ask.filter import messages as row_messages
+from pgtrace.ask.filter.completion import quoted
+from pgtrace.ask.filter.messages import Inside
+from pgtrace.ask.filter.tree import All, Any, Node, Not, TextTerm
 from pgtrace.errors import FilterError
+from pgtrace.inspect.details import NotKept
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, Group
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.entry import LONGEST
 
 _MESSAGES: Final = 256
@@ -131,7 +131,7 @@ class Filtering:
 
     def _read(self, place: int) -> bool | None:
         """Read on in the messages of a row; the answer at their end."""
-        messages, told = self._readings.pop(place) if place in self._readings else (inside.reading(self.trace, place), None)
+        messages, told = self._readings.pop(place) if place in self._readings else (row_messages.reading(self.trace, place), None)
         read = 0
         try:
             for told in islice(messages, _MESSAGES):  # noqa: B007 - the last one

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from pgtrace.analysis.filter import completion, parse
-from pgtrace.analysis.filter.completion import Occurring
-from pgtrace.analysis.filter.words import WORDS
+from pgtrace.ask.filter import completion, parse
+from pgtrace.ask.filter.completion import Occurring
+from pgtrace.ask.filter.words import WORDS
 from pgtrace.errors import FilterError
 from pgtrace.tui.prompt import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.savedfilters import SavedFilters, parted

@@ -1,6 +1,6 @@
 """Which rows belong together, found out once for each row: set-up, transactions, repeats.
 
-Set-up is all round trips of a connection before its first ReadyForQuery. A transaction is what analysis/transactions.py says it is. A repeat is a run of round
+Set-up is all round trips of a connection before its first ReadyForQuery. A transaction is what trace/transactions.py says it is. A repeat is a run of round
 trips of one connection with one flight that are about one statement, with nothing else on that connection between them, no error, no border of a
 transaction, and neither a mark nor a gap. Repeats may stand within a transaction; otherwise no row belongs to two groups.
 
@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pgtrace.analysis.rows import NO_FLIGHT, Kind, Row
-from pgtrace.analysis.transactions import OPEN, Standing
+from pgtrace.trace.rows import NO_FLIGHT, Kind, Row
+from pgtrace.trace.transactions import OPEN, Standing
 
 _NOWHERE: Final = -1
 

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.strip import Strip
 
-from pgtrace.analysis.rows import Kind
 from pgtrace.report import about
+from pgtrace.trace.rows import Kind
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.groups import Together

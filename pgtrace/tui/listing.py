@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pgtrace.analysis.rows import Row
-from pgtrace.analysis.trace import Trace
 from pgtrace.errors import FilterError
+from pgtrace.trace.rows import Row
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.filtering import Filtering
 from pgtrace.tui.folds import Folds
 from pgtrace.tui.groups import Groups, Together

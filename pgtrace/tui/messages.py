@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.analysis.details import MessageView, NotKept, scan
+from pgtrace.inspect.details import MessageView, NotKept, scan
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.keys import bindings

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
-from pgtrace.analysis.statements import Histogram
+from pgtrace.trace.statements import Histogram
 from pgtrace.tui.listing import Item, Listing
 from pgtrace.tui.prompt import Asking, Fault
 from pgtrace.tui.widgets import Hints

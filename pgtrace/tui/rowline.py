@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from textual.strip import Strip
 
-from pgtrace.analysis.rows import Kind
+from pgtrace.trace.rows import Kind
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.axis import IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.columns import Column

@@ -10,9 +10,10 @@ import functools
 from datetime import datetime
 
 from pgtrace import sanitise, sqltext
-from pgtrace.analysis import notation, refused_tls
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.rows import Kind, Row, Shape
+from pgtrace.describe import notation
+from pgtrace.trace import refused_tls
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Kind, Row, Shape
 from pgtrace.tui import lines
 from pgtrace.tui.groups import Together
 from pgtrace.tui.listing import Item

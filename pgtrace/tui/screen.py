@@ -12,8 +12,8 @@ from textual import events
 from textual.binding import BindingType
 from textual.timer import Timer
 
-from pgtrace.analysis.details import NOT_KEPT, NotKept
 from pgtrace.errors import PgTraceError
+from pgtrace.inspect.details import NOT_KEPT, NotKept
 from pgtrace.tui import copying, lines
 from pgtrace.tui.acting import Acting
 from pgtrace.tui.bands import TABLE_WIDTH

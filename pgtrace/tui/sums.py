@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.analysis.rows import Row, Shape
+from pgtrace.trace.rows import Row, Shape
 from pgtrace.tui.groups import Together
 
 MOST: Final = 2000

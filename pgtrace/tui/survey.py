@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.analysis.activity import Activity
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.analysis.sightings import Sightings
-from pgtrace.analysis.statements import Histogram
-from pgtrace.analysis.trace import Trace
-from pgtrace.analysis.transactions import Transactions
+from pgtrace.trace.activity import Activity
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.sightings import Sightings
+from pgtrace.trace.statements import Histogram
+from pgtrace.trace.trace import Trace
+from pgtrace.trace.transactions import Transactions
 
 FLIGHTS_KEPT: Final = 64
 """Different flights kept for one connection."""

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.analysis.rows import Kind, Row
+from pgtrace.trace.rows import Kind, Row
 from pgtrace.tui import moving, rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns

@@ -13,7 +13,7 @@ from typing import Final
 
 from textual.strip import Strip
 
-from pgtrace.analysis.counters import Counters
+from pgtrace.trace.counters import Counters
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.bands import DRIVER_LINES
 from pgtrace.tui.lines import Line

@@ -1,6 +1,6 @@
 """The way along what is related: `r` goes on from row to row and from message to message, `R` comes back the same way.
 
-What is related to what is analysis/related's to say. Coming from a finding, the rows of its evidence are gone through first, in their order. A row that the
+What is related to what is inspect/related.py's to say. Coming from a finding, the rows of its evidence are gone through first, in their order. A row that the
 filter hides is shown by taking the filter away; coming back, it is there again. The trail is bounded: the oldest steps are forgotten.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pgtrace.analysis import related
-from pgtrace.analysis.related import Related
+from pgtrace.inspect import related
+from pgtrace.inspect.related import Related
 from pgtrace.tui.layout import Layout
 
 _STEPS_KEPT: Final = 100

@@ -13,16 +13,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from pgtrace.analysis.advice import Advice
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.counters import Counters
-from pgtrace.analysis.drivers.evidence import UNKNOWN
-from pgtrace.analysis.filter.completion import Occurring
-from pgtrace.analysis.findings.kind import Finding
-from pgtrace.analysis.rows import Kind
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask.filter.completion import Occurring
 from pgtrace.errors import FilterError
+from pgtrace.identify.drivers.evidence import UNKNOWN
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
 from pgtrace.recorder import Recorder
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.counted import Counted
 from pgtrace.tui.listing import Item, Listing
 from pgtrace.tui.rates import Rates

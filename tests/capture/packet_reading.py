@@ -9,10 +9,10 @@ from typing import Any
 
 from comparable import comparable
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.pcap import Pcap
 from pgtrace.capture.record import Record
 from pgtrace.capture.writer import CaptureWriter
+from pgtrace.trace.trace import Trace
 
 SAMPLES = Path(__file__).parent.parent / "data" / "packets"
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.pcap"))

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from playbook import write
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.golden import Golden
 from pgtrace.capture.importing import Import
 from pgtrace.capture.record import End, Open, encode
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
+from pgtrace.trace.trace import Trace
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 ASYNCPG = Path(__file__).parents[2] / "captures" / "asyncpg"

@@ -12,7 +12,6 @@ from comparable import comparable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.contents import CHOICES
 from pgtrace.capture.hiding import ALL, Hiding
 from pgtrace.capture.reader import CaptureReader
@@ -21,6 +20,7 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.sqltext.blanking import Blanking
 from pgtrace.sqltext.scanner import scan
+from pgtrace.trace.trace import Trace
 
 KEY = b"the recorder's own"
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))

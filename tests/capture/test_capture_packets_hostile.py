@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from packet_forge import ACK, FIN, PSH, RST, SYN, Sent, Talk, talk_of
 from packet_reading import SAMPLES, converted
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture import conversations, order
 from pgtrace.capture.importing import Import
 from pgtrace.capture.pcap import Pcap
 from pgtrace.errors import PgTraceError
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.trace.trace import Trace
 
 HOSTILE = sorted((SAMPLES.parent / "hostile").glob("*.pcap*"))
 STARTUP = startup.StartupMessage(3 << 16, (("user", "app"),)).wire()

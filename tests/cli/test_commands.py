@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import pgtrace
-from pgtrace.analysis.counters import KEYS
 from pgtrace.cli import COMMANDS
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
+from pgtrace.trace.counters import KEYS
 
 LATER = ("compare", "replay")
 

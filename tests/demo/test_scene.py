@@ -7,10 +7,10 @@ import threading
 from contextlib import closing, contextmanager
 
 from pgtrace.address import parse_listen
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.scene import open_scene, run_variants
 from pgtrace.demo.workloads import VARIANTS
 from pgtrace.demo.workloads.common import Target
+from pgtrace.trace.trace import Trace
 
 NOWHERE = Target("127.0.0.1", 1, "nobody", "", "none")
 NAMES = [variant.name for variant in VARIANTS]

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from capture.packet_reading import counted
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.ip import SegmentReader, reversed_key
 from pgtrace.capture.packets import PacketReader
 from pgtrace.export.pcapng import export
+from pgtrace.trace.trace import Trace
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 NAMES = (

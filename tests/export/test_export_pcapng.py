@@ -10,8 +10,7 @@ import pytest
 from capture.packet_reading import converted
 from playbook import MONOTONIC_NS, MS, WALL_NS, write
 
-from pgtrace.analysis.filter import parse
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask.filter import parse
 from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, SegmentReader, ports, source
 from pgtrace.capture.packets import PacketReader
 from pgtrace.capture.record import NEITHER, Close, Data, End, Ended, Gap, Opaque, Open, Record, Resume
@@ -21,6 +20,7 @@ from pgtrace.export.pcapng import SEGMENT_BYTES, export
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.report import stats
+from pgtrace.trace.trace import Trace
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))

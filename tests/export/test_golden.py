@@ -9,10 +9,10 @@ import playbook
 import pytest
 from playbook import write
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.segments import SegmentWriter
 from pgtrace.errors import UsageError
 from pgtrace.export import golden, rules
+from pgtrace.trace.trace import Trace
 
 
 def text(tmp_path: Path, script: str, **options: object) -> str:

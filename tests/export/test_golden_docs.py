@@ -9,8 +9,8 @@ from pathlib import Path
 import playbook
 from test_docs import blocks
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.export import golden, rules
+from pgtrace.trace.trace import Trace
 
 PAGE = (Path(__file__).parents[2] / "docs" / "golden.md").read_text("utf-8")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import
 from pgtrace.export import golden
+from pgtrace.trace.trace import Trace
 
 DATA = Path(__file__).parents[1] / "data" / "libpq_pipeline"
 LAST_BEFORE = 'F\t35\tQuery\t "SET debug_parallel_query = off"'

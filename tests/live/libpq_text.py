@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.export import golden
+from pgtrace.trace.trace import Trace
 
 SECRETS = {
     "SASLInitialResponse",

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from pgtrace.analysis.copydata import RowsEnd
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.inspect.copy_reading import RowsEnd
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 
 OPTIONS = [
     "",

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.behaviour import Behaviour
-from pgtrace.analysis.diff import Comparison, compare
-from pgtrace.analysis.trace import Trace
+from pgtrace.compare.behaviour import Behaviour
+from pgtrace.compare.diff import Comparison, compare
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.report import diff as report
+from pgtrace.trace.trace import Trace
 
 Play = Callable[[str], object]
 SELECT = "select id, name from product where id = $1"

@@ -30,11 +30,11 @@ from test_live_faults import STARTUP, query
 from upstreams import SSL_REQUEST, Tls, read_exactly
 
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.trace import Trace
 from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.report.stats import as_dict
+from pgtrace.trace.trace import Trace
 
 END = DriverTls("end")
 LOGIN = {"user": "postgres", "dbname": "postgres", "host": "localhost"}

@@ -10,11 +10,11 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from pgtrace.analysis.executed import NO_BIND, Executed, executed
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import MissingExtra, PgTraceError
+from pgtrace.inspect.executed import NO_BIND, Executed, executed
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.explaining import CONSENT_S, HOW, RUNS, Unsure
 from pgtrace.tui.explaining import explain as _explain

@@ -14,9 +14,9 @@ import psycopg_pool
 import pytest
 from packet_recording import tcpdump
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 
 OLD, NEW = "select 1 as old where $1 = $1", "select 2 as new where $1 = $1"
 UNCOUNTED = {"statements_live", "max_pipeline_depth", "setup_round_trips"}

@@ -24,12 +24,12 @@ from traffic import until, until_ended
 from captures.recording.packets import tcpdump
 from captures.recording.scenarios import Unavailable
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.rows import Row
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.importing import Import
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
+from pgtrace.trace.rows import Row
+from pgtrace.trace.trace import Trace
 
 SECOND = 1_000_000_000
 CLOSE_TO = 10_000_000

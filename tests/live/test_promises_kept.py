@@ -47,13 +47,13 @@ from upstreams import (
 )
 
 from pgtrace.address import Host, Upstream
-from pgtrace.analysis.rows import Kind
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.record import Opaque
 from pgtrace.framing import LONGEST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 

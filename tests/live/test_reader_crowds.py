@@ -24,10 +24,13 @@ GROWTH = 8 * MIB
 NIGHTLY = "PGTRACE_NIGHTLY" in os.environ
 MANY = 300_000
 SMALLER = """
-from pgtrace.analysis import gathered, marks, statements, trace
+from pgtrace.trace import connections
+from pgtrace.trace import marks
+from pgtrace.trace import statements
+from pgtrace.trace import trace
 from pgtrace.session import state
 from pgtrace.session import statements as names
-gathered.CLOSED_KEPT, trace.OPEN_KEPT, trace.KEYS_KEPT, trace.DRIVERS_KEPT = 200, 200, 200, 100
+connections.CLOSED_KEPT, trace.OPEN_KEPT, trace.KEYS_KEPT, trace.DRIVERS_KEPT = 200, 200, 200, 100
 trace.MEANINGS_WEIGHT = trace.SETTINGS_KEPT = 300
 statements.GROUPS_KEPT, names.NAMES_BYTES, state.MOST_OWED = 500, 300_000, 500
 marks.OPEN_KEPT, marks.ENDED_KEPT, marks.NAMES_KEPT = 20, 200, 200
@@ -40,7 +43,7 @@ peak = 0
 ended = threading.Event()
 def look():
     return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 take = Trace._take
 def taken(self, *about):
     global peak

@@ -20,14 +20,14 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
-from pgtrace.analysis.details import MessageView
-from pgtrace.analysis.inside import Change
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.describe.copy_messages import Change
+from pgtrace.inspect.details import MessageView
 from pgtrace.protocol import replication
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.replication import Family, pgoutput, streaming
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 
 TraceOf = Callable[[Recorder], Trace]
 END = "select pg_logical_emit_message(true, 'end', '')"

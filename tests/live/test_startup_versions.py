@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.protocol import backend, frontend, startup
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
+from pgtrace.trace.trace import Trace
 
 GREASE = "_pq_.test_protocol_negotiation"
 TraceOf = Callable[[Recorder], Trace]

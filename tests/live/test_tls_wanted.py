@@ -10,11 +10,11 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from pgtrace.analysis import refused_tls
-from pgtrace.analysis.advice import Advice
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.judge.advice import Advice
 from pgtrace.recorder import Recorder
+from pgtrace.trace import refused_tls
+from pgtrace.trace.trace import Trace
 
 PGTRACE = [sys.executable, "-m", "pgtrace"]
 WAYS = {"by SSLRequest": "sslmode=require", "at once": "sslmode=require sslnegotiation=direct"}

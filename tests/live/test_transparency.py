@@ -19,7 +19,6 @@ import psycopg
 import pytest
 
 from pgtrace.address import parse_listen, parse_upstream
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Made, Rewrite
 from pgtrace.demo.scene import open_scene
@@ -30,6 +29,7 @@ from pgtrace.recorder import Recorder
 from pgtrace.session import reads as session_reads
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Execution, Observer, RoundTrip
+from pgtrace.trace.trace import Trace
 
 MIB = 1 << 20
 

@@ -24,7 +24,7 @@ import psycopg
 import pytest
 from traffic import children, free_port, until, until_ended
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 

@@ -16,12 +16,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
 from upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, records_in, row, stream
 
-from pgtrace.analysis.rows import Kind
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.record import LONGEST, Close, End, Gap, Mark, Open
 from pgtrace.cli.recording import say_what_was_lost
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
 
 FAULTY = """
 import importlib

@@ -148,7 +148,7 @@ NOT_DECODED = {
 
 
 def test_every_type_of_the_catalogue_is_read_or_explained(connection: psycopg.Connection) -> None:
-    """Types from OID 10000 on are this server's own: they are read once they were learned (tests/analysis/test_types.py)."""
+    """Types from OID 10000 on are this server's own: they are read once they were learned (tests/inspect/test_types.py)."""
     rows = connection.execute(
         "SELECT oid::int, typname, typtype::text, typelem::int, typcategory::text, typsend::oid <> 0 FROM pg_type WHERE oid < 10000"
     ).fetchall()

@@ -36,7 +36,6 @@ from upstreams import (
 )
 
 from pgtrace.address import Host, Listen, Upstream
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.record import Close, Data, Fact, Made, Opaque, Record
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import AddressError
@@ -46,6 +45,7 @@ from pgtrace.proxy.relay import Session
 from pgtrace.proxy.tape import Tape
 from pgtrace.recorder import Recorder
 from pgtrace.temporary import OWNER
+from pgtrace.trace.trace import Trace
 
 AUTO = DriverTls("end")
 PASS = DriverTls("pass")

@@ -31,8 +31,6 @@ from upstreams import (
     wait_for_end,
 )
 
-from pgtrace.analysis.rows import Kind
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.blocks import Block
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Fact, Record, Setting
@@ -40,6 +38,8 @@ from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import messages
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
 
 SYNC = b"S\0\0\0\4"
 PARSE = b"P\0\0\0\x10\0select 1\0\0\0"

@@ -9,10 +9,10 @@ import struct
 import pytest
 from upstreams import READY, STARTUP, Scripted, connect, read_all, read_exactly, recording, stream, wait_for_end
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.protocol.authentication import AuthenticationSASL, AuthenticationSASLContinue, SASLInitialResponse, SASLResponse
 from pgtrace.protocol.backend import ErrorResponse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.trace.trace import Trace
 
 TOKEN = b"eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.dG9rZW4"
 INITIAL = SASLInitialResponse("OAUTHBEARER", b"n,,\x01auth=Bearer " + TOKEN + b"\x01\x01").wire()

@@ -31,10 +31,10 @@ from pathlib import Path
 import reader_mutants
 import reader_views
 
-from pgtrace.analysis import budget_tables
-from pgtrace.analysis.filter import parse
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask import budget_tables
+from pgtrace.ask.filter import parse
 from pgtrace.errors import PgTraceError
+from pgtrace.trace.trace import Trace
 
 MOST_BYTES = 256 * 1024 * 1024
 OWN_BYTES = 40 * 1024 * 1024

@@ -12,22 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pgtrace.analysis import budgets
-from pgtrace.analysis.advice import Advice
-from pgtrace.analysis.behaviour import Behaviour
-from pgtrace.analysis.details import NotKept
-from pgtrace.analysis.diff import compare
-from pgtrace.analysis.executed import executed
-from pgtrace.analysis.filter import parse
-from pgtrace.analysis.filter.counting import CountedTrace
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask import budgets
+from pgtrace.ask.filter import parse
+from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.capture.importing import Import, is_capture
+from pgtrace.compare.behaviour import Behaviour
+from pgtrace.compare.diff import compare
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.export.golden import Order
+from pgtrace.inspect.details import NotKept
+from pgtrace.inspect.executed import executed
+from pgtrace.judge.advice import Advice
 from pgtrace.report import advice, diff, messages, stats
 from pgtrace.report import budgets as budget_report
 from pgtrace.report.encoding import as_json
+from pgtrace.trace.trace import Trace
 
 KEEP_BYTES = 64 * 1024 * 1024
 FILTERS = (

@@ -22,8 +22,8 @@ import reader_views
 from reader_fuzz import contained
 from reader_views import look, opened
 
-from pgtrace.analysis import budget_tables
-from pgtrace.analysis.filter import parse
+from pgtrace.ask import budget_tables
+from pgtrace.ask.filter import parse
 from pgtrace.capture.record import Close, Data, End, Open
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playbook import write
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.report import about
+from pgtrace.trace.trace import Trace
 
 LOGIN = """
 F  StartupMessage user=app

@@ -10,9 +10,9 @@ from pathlib import Path
 import playbook
 import pytest
 
-from pgtrace.analysis.budgets import Budget, Result, evaluate
-from pgtrace.analysis.trace import Trace
+from pgtrace.ask.budgets import Budget, Result, evaluate
 from pgtrace.report import budgets as report
+from pgtrace.trace.trace import Trace
 
 HOSTILE = 'SELECT "```", "<b>&]]>", "%0A::error::", "|" \x1b]0;t\x07 \x00 \x0b \ufffe \u202e'
 NAME = "a|`b``c<script>,: \x1b[31m%\ud800"

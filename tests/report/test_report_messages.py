@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playbook import write
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.report.encoding import as_json
 from pgtrace.report.messages import rows_as_json, rows_as_text
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
+from pgtrace.trace.trace import Trace
 
 TESTS = Path(__file__).parents[1]
 CAPTURES = sorted([*(TESTS.parent / "captures").glob("*/*.pgtrace"), TESTS / "data/unread_value.pgtrace"])

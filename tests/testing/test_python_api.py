@@ -13,10 +13,10 @@ import pytest
 
 import pgtrace
 from pgtrace import Capture, Recorder
-from pgtrace.analysis.counters import KEYS
 from pgtrace.errors import AddressError, CaptureError, FilterError, UsageError
 from pgtrace.report import stats
 from pgtrace.testing.counted import Statement
+from pgtrace.trace.counters import KEYS
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "captures"

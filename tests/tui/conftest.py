@@ -10,7 +10,7 @@ import pytest
 from driving import Drive, Driven
 from wire_recording import Recording, checkout
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import DARK, Palette, Pen

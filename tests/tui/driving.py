@@ -13,7 +13,7 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from wire_recording import Recording
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.source import Source
 from pgtrace.tui.theme import DARK, Palette, Pen

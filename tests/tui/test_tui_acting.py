@@ -14,9 +14,9 @@ import pytest
 from driving import Drive, Driven
 from wire_recording import Recording, done, query, ready
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.commands import COMMANDS, by_key, name_of
 from pgtrace.tui.keys import KEYS

@@ -11,8 +11,8 @@ from driving import Drive, Driven
 from rich.cells import cell_len
 from wire_recording import Recording, checkout, done, query, ready
 
-from pgtrace.analysis.filter import inside, parse
-from pgtrace.analysis.filter.counting import CountedTrace
+from pgtrace.ask.filter import inside, parse
+from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.tui.theme import MONO
 from pgtrace.tui.view import View
 

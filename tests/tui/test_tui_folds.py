@@ -23,8 +23,8 @@ from wire_recording import (
     string,
 )
 
-from pgtrace.analysis.rows import Kind, Row
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.folds import LEVELS, Folds
 from pgtrace.tui.groups import Groups, Together
 from pgtrace.tui.listing import Listing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from wire_recording import Recording, ready
 
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.rows import Kind
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Kind
 from pgtrace.tui.view import View
 
 

@@ -10,7 +10,7 @@ import pytest
 from driving import Drive, Driven
 from wire_recording import MS, Recording, done, query, ready
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 from pgtrace.tui import moving
 from pgtrace.tui.listing import Listing
 from pgtrace.tui.view import View

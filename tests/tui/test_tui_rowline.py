@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from wire_recording import Recording, done, error, message, parse, query, ready, string
 
-from pgtrace.analysis.trace import Trace
+from pgtrace.trace.trace import Trace
 from pgtrace.tui import rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import columns

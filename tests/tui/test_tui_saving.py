@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from wire_recording import MS, done, message, query, ready, startup
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.capture.record import Data, End, Open, Record
 from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.errors import OutputExists
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.saving import Saving
 
 

@@ -17,8 +17,8 @@ from hostile import HARM, hostile
 from terminal import Terminal, sequences
 from wire_recording import Recording
 
-from pgtrace.analysis.trace import Trace
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import NICE
 
 _POINTER = "\x1b]22;default\x07"

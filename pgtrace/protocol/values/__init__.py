@@ -15,7 +15,7 @@ bytea_output hex, extra_float_digits 1, lc_monetary C. Values in text format are
     numbers.py strings.py dates.py network.py geometry.py textsearch.py system.py extensions.py     scalars, one table each
     containers.py  arrays, records, ranges, multiranges
 
-Where the types of a database are learned is analysis/types.py. Layouts are those of the `*send` functions in PostgreSQL's src/backend/utils/adt.
+Where the types of a database are learned is inspect/types.py. Layouts are those of the `*send` functions in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations

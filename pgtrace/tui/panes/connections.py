@@ -13,11 +13,11 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from pgtrace.analysis import security
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.describe import counted
-from pgtrace.analysis.rows import Row
+from pgtrace.describe.arguments import counted
 from pgtrace.report import about
+from pgtrace.trace import security
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Row
 from pgtrace.tui import lines, rates, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_connection

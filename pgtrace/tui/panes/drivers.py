@@ -15,9 +15,9 @@ from typing import ClassVar, Final
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from pgtrace.analysis.connections import Connection
-from pgtrace.analysis.counters import Counters
 from pgtrace.report import about
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
 from pgtrace.tui import lines, rowtext, totals
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.filtering import of_driver

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from pgtrace.analysis.findings.kind import ROUND_TRIPS, Evidence, Finding
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Evidence, Finding
 from pgtrace.report import advice
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe

@@ -14,9 +14,9 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from pgtrace.analysis.describe import counted
-from pgtrace.analysis.statements import NAMES_KEPT, Group
-from pgtrace.analysis.trace import StatementView
+from pgtrace.describe.arguments import counted
+from pgtrace.trace.statements import NAMES_KEPT, Group
+from pgtrace.trace.trace import StatementView
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_driver, of_group

@@ -12,8 +12,8 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from pgtrace.analysis.describe import counted
-from pgtrace.analysis.transactions import LOST, UNSEEN, Transaction
+from pgtrace.describe.arguments import counted
+from pgtrace.trace.transactions import LOST, UNSEEN, Transaction
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_connection

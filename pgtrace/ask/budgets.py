@@ -1,0 +1,236 @@
+"""Budgets: a counter, what it may come to, and of what; and whether a trace keeps them.
+
+    budget = Budget.parse("round_trips=4", where="--max")
+    for result in evaluate(trace, [budget]):
+        result.is_kept, result.actual, result.evidence
+
+One implementation for `check`, `run --max` and the pytest plugin. The counters are those of docs/counting.md; of a statement those of `statements`. A
+message is a counter too: `frontend_messages.Parse`. What a budget is about:
+
+- the capture: all that was recorded, or all that a filter selects;
+- a driver, a mark, or a statement: one by name, or each that occurs (EACH). A statement is named by its SQL in any layout and with any values.
+
+A budget that checks nothing is not kept: a mark that does not occur is a test that did not run. Only a statement, or what a filter selects, may be
+absent under a limit of 0: not to be there is what such a budget asks.
+
+For what is not kept there is evidence: the round trips that make the number up (evidence.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from pgtrace import sqltext
+from pgtrace.ask import evidence
+from pgtrace.ask.evidence import RoundTrips
+from pgtrace.errors import BudgetError
+from pgtrace.protocol import codes
+from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
+from pgtrace.trace.statements import Group
+
+if TYPE_CHECKING:
+    from pgtrace.trace.trace import Trace
+
+About = Literal["capture", "driver", "mark", "statement"]
+ABOUT: Final[tuple[About, ...]] = ("capture", "driver", "mark", "statement")
+EACH: Final = "*"
+"""The name that stands for every driver, mark or statement that occurs and has no budget of its own for that counter."""
+STATEMENT_KEYS: Final = (
+    "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
+)  # fmt: skip
+"""What can be counted of a statement."""
+_MESSAGES: Final = {
+    table: sorted({*codes.NAMES[side].values(), *subtyped.values(), "Unknown"})
+    for side, (table, subtyped) in enumerate(
+        (("frontend_messages", codes.RESPONSE_NAMES), ("backend_messages", codes.AUTHENTICATION_NAMES))
+    )
+}
+_NAMES_TOLD: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a counter may come to: at most `limit`, or exactly that."""
+
+    counter: str
+    limit: int
+    exact: bool = False
+    about: About = "capture"
+    name: str = ""
+    """Of the driver, the mark or the statement; EACH for every one of them."""
+    where: str = "--max"
+    """Where it is written, for people."""
+
+    @classmethod
+    def parse(cls, text: str, *, about: About = "capture", name: str = "", where: str = "--max") -> Self:
+        """The budget of `COUNTER=N`. Raises BudgetError."""
+        counter, found, limit = text.partition("=")
+        counter, limit = counter.strip(), limit.strip()
+        if not found or not counter:
+            raise BudgetError(where, f"{text!r} is no budget: a counter, = and a number, as in round_trips=4")
+        check_counter(counter, about, where)
+        if not (limit.isascii() and limit.isdecimal()):
+            raise BudgetError(where, f"{limit!r} is no limit for {counter}: a whole number, 0 or more")
+        return cls(counter, int(limit), about=about, name=name, where=where)
+
+    @property
+    def allowed(self) -> str:
+        """`at most 4`, or `exactly 4`."""
+        return f"{'exactly' if self.exact else 'at most'} {self.limit}"
+
+    @property
+    def subject(self) -> str:
+        """`capture`, `mark test_checkout`."""
+        return f"{self.about} {self.name}".strip() if self.name != EACH else f"each {self.about}"
+
+    def allows(self, actual: int) -> bool:
+        """Whether it is kept by that number."""
+        return actual == self.limit if self.exact else actual <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one budget, for one capture, driver, mark or statement."""
+
+    budget: Budget
+    name: str
+    """What it was about by name, also where the budget is for each."""
+    actual: int | None
+    """The number, or None where there was nothing to count."""
+    occurring: tuple[str, ...] = ()
+    """Where there was nothing to count: names that do occur, the most like it first."""
+    evidence: tuple[RoundTrips, ...] = ()
+    """What makes the number up, most first; nothing for a budget that is kept."""
+
+    @property
+    def is_kept(self) -> bool:
+        return self.actual is not None and self.budget.allows(self.actual)
+
+    @property
+    def subject(self) -> str:
+        """`capture`, `mark test_checkout`."""
+        return f"{self.budget.about} {self.name}".strip()
+
+
+def check_counter(counter: str, about: About, where: str) -> None:
+    """Raises BudgetError, with the names most like it, where there is no such counter."""
+    known = STATEMENT_KEYS if about == "statement" else INTEGER_KEYS
+    if counter in known:
+        return
+    table, dot, message = counter.partition(".")
+    if about != "statement" and table in _MESSAGES:
+        if message in _MESSAGES[table]:
+            return
+        if not dot:
+            raise BudgetError(where, f"{table} is counted by message: {table}.{_MESSAGES[table][0]} and so on")
+        close = [f"{table}.{name}" for name in difflib.get_close_matches(message, _MESSAGES[table], 3, 0.4)]
+        raise BudgetError(where, f"{message!r} is no message of {table}{_or_rather(close)}")
+    every = [*known, *(f"{table}.{name}" for table in _MESSAGES for name in _MESSAGES[table])] if about != "statement" else known
+    elsewhere = ", it is none of a statement" if about == "statement" and counter in KEYS else ""
+    raise BudgetError(where, f"{counter!r} is no counter{elsewhere}{_or_rather(difflib.get_close_matches(counter, every, 3, 0.4))}")
+
+
+def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
+    """What became of the budgets, in their order. The trace is one with a timeline, or one that counts under a filter."""
+    asked = list(budgets)
+    counted = _Counted(trace)
+    results: list[Result] = []
+    for budget in asked:
+        own = {one.name for one in asked if one.about == budget.about and one.counter == budget.counter}
+        for name, actual in _numbers(counted, budget, own):
+            result = Result(budget, name, actual)
+            if actual is None:
+                result = Result(budget, name, None, counted.names_like(budget.about, name))
+            elif not result.is_kept:
+                result = Result(budget, name, actual, evidence=evidence.of(trace, budget.counter, budget.about, name))
+            results.append(result)
+    return results
+
+
+def number(counters: Counters | Group, counter: str) -> int:
+    """What a counter has come to."""
+    table, _, message = counter.partition(".")
+    found: int = getattr(counters, table).get(message, 0) if message else getattr(counters, table)
+    return found
+
+
+def _numbers(counted: _Counted, budget: Budget, own: set[str]) -> Iterator[tuple[str, int | None]]:
+    """(name, number) of everything a budget is about."""
+    if budget.about == "capture":
+        yield "", counted.number("capture", "", budget)
+    elif budget.name == EACH:
+        fingerprints = {sqltext.fingerprint(name) for name in own} if budget.about == "statement" else set()
+        names = [
+            name
+            for name in counted.names(budget.about)
+            if name not in own and (budget.about != "statement" or sqltext.fingerprint(name) not in fingerprints)
+        ]
+        for name in names:
+            yield name, counted.number(budget.about, name, budget)
+        if not names and own == {EACH}:
+            yield EACH, None
+    else:
+        yield budget.name, counted.number(budget.about, budget.name, budget)
+
+
+class _Counted:
+    """The counters of a trace by what a budget may be about, each asked for once."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._known: dict[About, dict[str, Counters | Group]] = {}
+
+    def names(self, about: About) -> list[str]:
+        """The names that occur; of statements their normalised SQL."""
+        groups = self._of(about)
+        return [group.sql for group in groups.values() if isinstance(group, Group)] if about == "statement" else list(groups)
+
+    def names_like(self, about: About, name: str) -> tuple[str, ...]:
+        """Names that occur, those like it first."""
+        names = self.names(about)
+        close = difflib.get_close_matches(name, names[:10_000], _NAMES_TOLD, 0.5)
+        return tuple(dict.fromkeys([*close, *names]))[:_NAMES_TOLD]
+
+    def number(self, about: About, name: str, budget: Budget) -> int | None:
+        """A counter of that driver, mark or statement; None where it does not occur and that is not what the budget asks."""
+        found = self._of(about).get(sqltext.fingerprint(name) if about == "statement" else name)
+        may_be_absent = about == "statement" or (about == "capture" and self._trace.filter is not None)
+        if found is None:
+            return 0 if may_be_absent and not budget.limit else None
+        return number(found, budget.counter)
+
+    def _of(self, about: About) -> dict[str, Counters | Group]:
+        if about not in self._known:
+            self._known[about] = dict(self._counted(about))
+        return self._known[about]
+
+    def _counted(self, about: About) -> Iterator[tuple[str, Counters | Group]]:
+        trace = self._trace
+        if about == "capture":
+            if trace.counted_connections():
+                yield "", trace.totals()
+        elif about == "driver":
+            yield from ((driver, counters) for driver, _, counters in trace.drivers())
+        elif about == "mark":
+            yield from trace.mark_counters().items()
+        else:
+            yield from _statements(trace).items()
+
+
+def _statements(trace: Trace) -> dict[str, Group]:
+    """The statements of all drivers together, by fingerprint; those without one by what stands for their SQL."""
+    found: dict[str, Group] = {}
+    for view in trace.statements():
+        group = view.group
+        key = group.fingerprint or sqltext.fingerprint(group.sql)
+        if key not in found:
+            found[key] = Group(group.sql, group.fingerprint)
+        found[key].merge(group)
+    return found
+
+
+def _or_rather(names: list[str]) -> str:
+    return f"; did you mean {', '.join(names)}?" if names else "; docs/counting.md has them all"

@@ -1,0 +1,164 @@
+"""What may be typed next in a filter: words, and values that occur, each with the number of round trips it would select.
+
+expected() says what the cursor is in: the beginning of a word, or the value behind one. Occurring knows the values: like every view of the rows it works in
+slices of time and looks at a row once, when it is complete. It counts how often each connection, shape and label occurs, of which there are few, and asks
+those for their values when somebody wants to see them. What the index does not tell (the second statement of a pipeline, which authentication message) is
+not offered; it can be typed all the same.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.ask.filter.facts import TOLD, types_of
+from pgtrace.ask.filter.words import WORDS, Kind, Word
+from pgtrace.trace.rows import Kind as RowKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pgtrace.trace.connection import Connection
+    from pgtrace.trace.rows import Shape
+    from pgtrace.trace.trace import Trace
+
+_SLICE: Final = 256
+_VALUE: Final = re.compile(r"""(?:^|[\s(])([A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$""")
+_WORD: Final = re.compile(r"[^\s()\"']*$")
+_PLAIN: Final = re.compile(r"[^\s()\"']+")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the cursor is in: text[start:cursor] is what has been typed of it."""
+
+    start: int
+    typed: str
+    word: Word | None
+    """The word whose value it is; None for a word itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something to put in the place of what was typed."""
+
+    text: str
+    round_trips: int | None
+    """How many it would select; None for a word."""
+    meaning: str = ""
+
+
+def expected(text: str, cursor: int) -> Expected:
+    """What is being typed at the cursor."""
+    before = text[:cursor]
+    value = _VALUE.search(before)
+    word = WORDS.get(value[1].lower()) if value is not None else None
+    if value is not None and word is not None:
+        return Expected(value.start(2), value[2].lstrip("\"'"), word)
+    typed = _WORD.search(before)
+    return Expected(typed.start(), typed[0], None) if typed is not None else Expected(cursor, "", None)
+
+
+def quoted(value: str) -> str:
+    """A value as it is written in a filter."""
+    return value if _PLAIN.fullmatch(value) else '"' + value.replace('"', '""') + '"'
+
+
+def words(typed: str) -> list[Choice]:
+    """The words that begin so, ready for a value."""
+    found = [word for word in WORDS.values() if word.name.startswith(typed.lower())]
+    return [
+        Choice(word.name if word.alone else f"{word.name} > " if word.kind is Kind.NUMBER else f"{word.name}:", None, word.meaning)
+        for word in found
+    ]
+
+
+class Occurring:
+    """The values that occur in the round trips of a trace, kept up to date."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._seen = 0
+        self._open: list[int] = []
+        self._connections: Counter[int] = Counter()
+        self._shapes: Counter[int] = Counter()
+        self._errors: Counter[int] = Counter()  # labels that tell one
+        self._marks: Counter[str] = Counter()
+
+    def sync(self, budget_s: float | None = None) -> None:
+        """Look at what is new or newly complete, for as long as the budget lasts."""
+        waiting, self._open = self._open, []
+        for place in waiting:
+            self._take(place)
+        until = None if budget_s is None else time.perf_counter() + budget_s
+        end = len(self.trace.rows)
+        while self._seen < end:
+            stop = min(end, self._seen + _SLICE)
+            for place in range(self._seen, stop):
+                self._take(place)
+            self._seen = stop
+            if until is not None and time.perf_counter() > until:
+                break
+
+    def values(self, word: Word, typed: str = "") -> list[Choice]:
+        """The values of a word that begin so, the most frequent first."""
+        found: Counter[str] = Counter()
+        if word.name in _OF_CONNECTION:
+            self._add(found, self._connections, lambda index: (_OF_CONNECTION[word.name](self.trace.connections[index]),))
+        elif word.name in _OF_SHAPE:
+            self._add(found, self._shapes, lambda number: _OF_SHAPE[word.name](self.trace.rows.shape_at(number)))
+        elif word.name == "conn":
+            self._add(found, self._connections, lambda index: (_number(self.trace.name_of(self.trace.connections[index])),))
+        elif word.name == "sqlstate":
+            self._add(found, self._errors, self._sqlstates)
+        elif word.name == "mark":
+            found = self._marks
+        begun = [(value, number) for value, number in found.most_common() if value.lower().startswith(typed.lower())]
+        return [Choice(quoted(value), number) for value, number in begun]
+
+    @staticmethod
+    def _add(found: Counter[str], counted: Counter[int], values: Callable[[int], Iterable[str]]) -> None:
+        for key, number in counted.items():
+            for value in values(key):
+                if value:
+                    found[value] += number
+
+    def _sqlstates(self, label: int) -> tuple[str, ...]:
+        told = TOLD.fullmatch(self.trace.rows.label_at(label).error)
+        return (told[1],) if told is not None else ()
+
+    def _take(self, place: int) -> None:
+        entry = self.trace.rows.entry(place)
+        shape = self.trace.rows.shape_at(entry.shape)
+        if shape.kind > RowKind.SETUP:
+            return
+        if entry.is_open:
+            self._open.append(place)
+            return
+        self._connections[entry.connection] += 1
+        self._shapes[entry.shape] += 1
+        if shape.errors:
+            self._errors[entry.label] += 1
+        self._marks.update(set(self.trace.marks.names_at(place)))
+
+
+def _number(name: str) -> str:
+    """`2`, or `c:2` in the third of several files."""
+    return name if ":" in name else name.removeprefix("c")
+
+
+_OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
+    "driver": lambda connection: connection.driver,
+    "user": lambda connection: connection.user,
+    "db": lambda connection: connection.database,
+    "app": lambda connection: connection.application_name,
+}
+_OF_SHAPE: Final[dict[str, Callable[[Shape], Iterable[str]]]] = {
+    "type": types_of,
+    "stmt": lambda shape: (shape.statement,),
+    "fmt": lambda shape: (shape.formats,),
+    "tx": lambda shape: (shape.status,),
+}

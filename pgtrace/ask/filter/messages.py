@@ -1,0 +1,95 @@
+"""What the messages of one row say, read from the capture: for the rows of which the index does not know everything.
+
+All statements, not only the first; all errors; the messages behind the first thousands; which authentication message a `p` or `R` is. Read once and in one
+pass, whatever the number of messages; what is kept is one of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.inspect import details
+from pgtrace.inspect.details import MessageView
+from pgtrace.protocol import fields, frontend
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.protocol.message import MalformedMessage
+
+if TYPE_CHECKING:
+    from pgtrace.trace.trace import Trace
+
+_QUERY: Final = ord("Q")
+_PARSE: Final = ord("P")
+_BIND: Final = ord("B")
+_DESCRIBES: Final = frozenset(b"DC")
+_ERROR: Final = ord("E")
+
+
+@dataclass(slots=True)
+class Inside:
+    """One of everything its messages say."""
+
+    types: set[str] = field(default_factory=set)
+    sql: set[str] = field(default_factory=set)
+    statements: set[str] = field(default_factory=set)
+    """Names of prepared statements."""
+    sqlstates: set[str] = field(default_factory=set)
+    errors: set[str] = field(default_factory=set)
+
+
+def read(trace: Trace, place: int) -> Inside:
+    """What the row at that place says. Raises details.NotKept."""
+    found = Inside()
+    for found in reading(trace, place):  # noqa: B007 - the last one
+        pass
+    return found
+
+
+def reading(trace: Trace, place: int) -> Iterator[Inside]:
+    """The same, message by message: whoever has little time reads on later. Raises details.NotKept."""
+    found = Inside()
+    for message in details.scan(trace, place):
+        yield found
+        found.types.add(message.name)
+        if message.side == FRONTEND:
+            _sent(found, message)
+        elif message.code == _ERROR:
+            told = fields.error_fields(message.body)
+            found.sqlstates.add(told.get("C", ""))
+            found.errors.add(told.get("M", "").strip())
+    found.statements.discard("")
+    yield found
+
+
+def _sent(found: Inside, message: MessageView) -> None:
+    letter, body = message.code, message.body
+    if letter == _QUERY:
+        found.sql.add(_text(body))
+    elif letter == _PARSE:
+        name, _, sql = body.partition(b"\0")
+        found.statements.add(_text(name))
+        found.sql.add(_text(sql))
+    else:
+        if letter == _BIND or letter in _DESCRIBES:
+            found.statements.add(_named(letter, body))
+        if message.statement is not None:
+            found.statements.add(message.statement.name)
+            if message.statement.sql is not None:
+                found.sql.add(message.statement.sql)
+
+
+def _named(letter: int, body: bytes) -> str:
+    """The statement whose name stands in a Bind, Describe or Close."""
+    try:
+        if letter == _BIND:
+            return frontend.bind_summary(body).statement
+        described = frontend.Describe.parse(body)
+    except MalformedMessage:
+        return ""
+    return described.name if described.kind == "S" else ""
+
+
+def _text(data: bytes) -> str:
+    """A string of the wire, whole or cut."""
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")

@@ -1,0 +1,133 @@
+"""The grammar of docs/filter.md: text in, a tree out, or an error that points at the place.
+
+`or` binds least, then `and`, which may be left out, then `not`. What is no operator and has none behind it is looked for in the SQL.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Final, NoReturn
+
+from pgtrace.ask.filter import values
+from pgtrace.ask.filter.scanner import Scanner, Token
+from pgtrace.ask.filter.tree import All, Any, Node, Not, NumberTerm, TextTerm
+from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, Kind, Word
+from pgtrace.errors import FilterError
+
+DEEPEST: Final = 40
+"""Parentheses within parentheses."""
+_SQL: Final = WORDS["sql"]
+
+
+def parse(text: str) -> Node:
+    """The tree of a filter; without a word one that always holds. Raises FilterError."""
+    return _Parser(text).whole()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._scanner = Scanner(text)
+        self._depth = 0
+        self._token = self._scanner.next()
+
+    def whole(self) -> Node:
+        if not self._token.kind:
+            return All(())
+        tree = self._any()
+        if self._token.kind:
+            self._wrong(self._token, "`)` without a `(` before it")
+        return tree
+
+    def _any(self) -> Node:
+        parts = [self._all()]
+        while self._takes("or"):
+            parts.append(self._all())
+        return parts[0] if len(parts) == 1 else Any(tuple(parts))
+
+    def _all(self) -> Node:
+        parts = [self._not()]
+        while self._takes("and") or not (self._token.kind in ("", ")") or self._is("or")):
+            parts.append(self._not())
+        return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def _not(self) -> Node:
+        negated = False
+        while self._takes("not"):
+            negated = not negated
+        part = self._one()
+        return Not(part) if negated else part
+
+    def _one(self) -> Node:
+        token = self._token
+        if token.kind == "(":
+            return self._group(token)
+        if token.kind == "word":
+            return self._term(token)
+        if not token.kind or token.kind == ")" or self._is(*OPERATORS):
+            self._wrong(token, "something to look for is missing here")
+        word = WORDS.get(token.text.lower()) if token.kind == "run" else None
+        self._advance()
+        if word is None:
+            return TextTerm(_SQL, values.contains(token.text), token.start, token.end)
+        if not word.alone:
+            self._wrong(token, f'`{word.name}` needs a value: {word.example}; as a part of SQL it is "{token.text}"')
+        return TextTerm(word, values.stands_alone(word), token.start, token.end)
+
+    def _group(self, opening: Token) -> Node:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            self._wrong(opening, f"more than {DEEPEST} parentheses within each other")
+        self._advance()
+        tree = self._any()
+        if self._token.kind != ")":
+            self._wrong(opening, "no `)` for this `(`")
+        self._advance()
+        self._depth -= 1
+        return tree
+
+    def _term(self, token: Token) -> Node:
+        name = token.text.lower()
+        word = WORDS.get(name)
+        if word is None:
+            near = get_close_matches(name, WORDS, 1)
+            meant = f"`{near[0]}` is one" if near else f"words are {' '.join(WORDS)}"
+            place = Token("run", token.text, token.start, token.start + len(token.text))
+            self._wrong(place, f"`{token.text}` is no word here, {meant}; as a part of SQL it stands between quotes")
+        operator = ":" if token.operator == "=" else token.operator
+        if operator not in COMPARED[word.kind]:
+            allowed = " ".join(f"`{one}`" for one in COMPARED[word.kind])
+            other = f"not {word.name}:..." if operator == "!=" else word.example
+            self._wrong(token, f"`{word.name}` goes with {allowed} and not with `{token.operator}`: {other}")
+        value = self._scanner.value()
+        if not value.kind:
+            hint = "; an expression with parentheses stands between quotes" if operator == "~" else ""
+            self._wrong(value, f"`{word.name}` needs a value: {word.example}{hint}")
+        try:
+            found = self._built(word, operator, value.text, token.start, value.end)
+        except values.BadValue as error:
+            start, end = (value.place(error.position), 0) if error.position else (value.start, value.end)
+            raise FilterError(self._text, start, end - start, error.reason) from None
+        self._advance()
+        return found
+
+    @staticmethod
+    def _built(word: Word, operator: str, value: str, start: int, end: int) -> Node:
+        if word.kind is Kind.NUMBER:
+            return NumberTerm(word, values.number(operator, value), start, end)
+        return TextTerm(word, values.text(word, operator, value), start, end)
+
+    def _is(self, *operators: str) -> bool:
+        return self._token.kind == "run" and self._token.text.lower() in operators
+
+    def _takes(self, operator: str) -> bool:
+        found = self._is(operator)
+        if found:
+            self._advance()
+        return found
+
+    def _advance(self) -> None:
+        self._token = self._scanner.next()
+
+    def _wrong(self, token: Token, reason: str) -> NoReturn:
+        raise FilterError(self._text, token.start, token.end - token.start, reason)

@@ -1,0 +1,79 @@
+"""Totals of the rows a filter selects, and those of each driver: sums over the index (trace/rowsums.py).
+
+Nothing is read again but for what the filter itself asks of the messages. Statements and marks under a filter need the
+whole session, as does every counter where a row's counts were not kept (`is_exact` is False then): counting.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pgtrace.ask.filter.selection import Selection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.rowsums import RowSums
+
+_SLICE: Final = 256
+
+
+class RowCounts:
+    """The sums over a selection, of the rows there are when it begins."""
+
+    def __init__(self, selection: Selection, places: Sequence[int] | None = None) -> None:
+        """`places` are those it may select, where they are known already."""
+        self.text = selection.text
+        self.rows = len(selection.trace.rows)
+        """How many rows it is about, selected or not."""
+        self._trace = selection.trace
+        self._sums = RowSums(selection.trace)
+        self._seen = 0
+        self._most = self.rows if places is None else len(places)
+        self._work = self._added(selection, range(self.rows) if places is None else places)
+
+    def update(self, budget_s: float | None = None) -> bool:
+        """Go on adding up, as far as the budget allows; whether there is more to do. Raises FilterError."""
+        until = None if budget_s is None else time.perf_counter() + budget_s
+        return any(until is not None and time.perf_counter() > until for _ in self._work)
+
+    @property
+    def progress(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        return self._seen / max(1, self._most)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the index has the counts of all of these rows."""
+        return self._sums.is_exact
+
+    @property
+    def connections(self) -> int:
+        """Of how many connections rows are selected."""
+        return len(self._sums.by_connection())
+
+    def totals(self) -> Counters:
+        """The counters of all of them."""
+        totals = Counters()
+        for counters in self._sums.by_connection().values():
+            totals.add(counters)
+        return totals
+
+    def drivers(self) -> list[tuple[str, int, Counters]]:
+        """(driver, connections, counters), most round trips first."""
+        found: dict[str, tuple[int, Counters]] = {}
+        for index, counters in self._sums.by_connection().items():
+            driver = self._trace.connections[index].driver
+            number, of_driver = found.setdefault(driver, (0, Counters()))
+            of_driver.add(counters)
+            found[driver] = number + 1, of_driver
+        ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
+        return [(driver, number, counters) for driver, (number, counters) in ordered]
+
+    def _added(self, selection: Selection, places: Sequence[int]) -> Iterator[None]:
+        """The work, with a break after each slice of it."""
+        for self._seen, place in enumerate(places, 1):
+            entry = selection.selected(place)
+            if entry is not None:
+                self._sums.add(place, entry)
+            if not self._seen % _SLICE:
+                yield

@@ -1,0 +1,129 @@
+"""What may stand behind an operator, made into a test of what a row says.
+
+A value is checked when the filter is read: a message no protocol has, a letter that means nothing or an expression that cannot be matched is an error at its
+place, not a filter that never holds.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.ask.filter.words import Kind, Word
+from pgtrace.protocol import codes
+from pgtrace.regex.automaton import Pattern
+from pgtrace.regex.patterns import BadPattern
+
+MESSAGES: Final = {
+    name.lower(): name
+    for names in (*codes.NAMES, codes.AUTHENTICATION_NAMES, codes.RESPONSE_NAMES)
+    for name in (*names.values(), "Unknown")
+    if name != "Authentication"
+}
+"""Names of messages by their lower case."""
+_COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
+    ":": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{1,16}")
+_CONNECTION: Final = re.compile(r"(?:([a-z]+):)?c?(\d{1,9})", re.IGNORECASE)
+
+
+class BadValue(Exception):
+    """A value its word cannot have. `position` counts characters of the value."""
+
+    def __init__(self, reason: str, position: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.position = position
+
+
+def number(comparison: str, value: str) -> Callable[[float], bool]:
+    """A comparison with that number. Raises BadValue."""
+    if not _NUMBER.fullmatch(value):
+        raise BadValue(f"`{value}` is no number")
+    compare, other = _COMPARISONS[comparison], float(value)
+    return lambda found: compare(found, other)
+
+
+def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
+    """A comparison with that text, as the word's kind has it. Raises BadValue."""
+    if comparison == "~":
+        return _matches(value)
+    if word.kind is Kind.TEXT:
+        return contains(value)
+    if word.kind is Kind.LETTER:
+        return _ends_in(_letter(word, value))
+    if word.kind is Kind.STATEMENT:
+        return _is_like(sqltext.normalise(value))
+    if word.kind is Kind.FINGERPRINT:
+        return _is_known_by(value.lower())
+    if word.kind is Kind.MESSAGE:
+        value = _message(value)
+    elif word.kind is Kind.CONNECTION:
+        value = _connection(value)
+    return lambda found: found == value
+
+
+def contains(value: str) -> Callable[[str], bool]:
+    """Some part of the text, in any letter case."""
+    folded = value.lower()
+    return lambda found: folded in found.lower()
+
+
+def stands_alone(word: Word) -> Callable[[str], bool]:
+    """What a word means without a value."""
+    if word.kind is Kind.LETTER:
+        return lambda found: "T" in found or "E" in found
+    return lambda found: True
+
+
+def _matches(value: str) -> Callable[[str], bool]:
+    try:
+        return Pattern(value).search
+    except BadPattern as error:
+        raise BadValue(error.reason, error.position) from None
+
+
+def _is_like(normalised: str) -> Callable[[str], bool]:
+    return lambda found: sqltext.normalise(found) == normalised
+
+
+def _is_known_by(beginning: str) -> Callable[[str], bool]:
+    if not _FINGERPRINT.fullmatch(beginning):
+        raise BadValue(f"`{beginning}` is no fingerprint: up to 16 digits and letters from a to f")
+    return lambda found: sqltext.fingerprint(found).startswith(beginning)
+
+
+def _ends_in(letter: str) -> Callable[[str], bool]:
+    return lambda found: found.endswith(letter)
+
+
+def _letter(word: Word, value: str) -> str:
+    for one in word.letters:
+        if value and one.lower().startswith(value.lower()):
+            return one[0]
+    raise BadValue(f"`{word.name}` is one of {', '.join(word.letters)}, or their first letters")
+
+
+def _message(value: str) -> str:
+    name = MESSAGES.get(value.lower())
+    if name is None:
+        near = get_close_matches(value.lower(), MESSAGES, 1, 0.5)
+        raise BadValue(f"no message is called `{value}`" + (f"; {MESSAGES[near[0]]} is one" if near else ""))
+    return name
+
+
+def _connection(value: str) -> str:
+    found = _CONNECTION.fullmatch(value)
+    if found is None:
+        raise BadValue(f"`{value}` is no connection: 2, or b:2 for the second of several files")
+    return f"{found[1].lower()}:{int(found[2])}" if found[1] else str(int(found[2]))

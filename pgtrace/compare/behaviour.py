@@ -1,0 +1,284 @@
+"""What the drivers of a capture did on the wire, step by step, without what differs each time it is done.
+
+A step is a round trip, or one of the messages that are none. Two steps are equal where the driver behaved the same: the same messages, about the same
+statements, with parameters and results in the same formats, prepared or not, with the same errors. No part of it are times, values, the numbers of rows, OIDs,
+process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py). A
+transaction shows in its BEGIN, not in every step that is inside.
+
+A notification comes when it comes, inside a round trip or between two: it is always a step of its own. A stream of CopyData, or of encrypted bytes, is one step
+in each direction.
+
+Nor does it matter in which form the behaviour was kept: AuthenticationOk, which libpq's own trace leaves out, and how many settings a server tells at start-up
+are no part of a step. A run of DataRow or CopyData is one message, as in every flight.
+
+The captures are read once, through the same session as everywhere. What is kept of a step is its number among all different ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pgtrace import sqltext
+from pgtrace.describe import notation
+from pgtrace.protocol import codes, fields
+from pgtrace.protocol.codes import BACKEND
+from pgtrace.session.events import Exchange, Execution, Observer, Repeat, RoundTrip, Statement
+from pgtrace.session.state import FUNCTION_CALL
+from pgtrace.trace.connection import Connection, Note
+from pgtrace.trace.rows import NO_FLIGHT
+from pgtrace.trace.trace import Trace
+
+SETUP: Final = "setup"
+ROUND_TRIP: Final = "round_trip"
+OTHER: Final = "other"
+"""What is no round trip: a run that nobody waited for, a message alone."""
+
+LONGEST_SQL: Final = 4_000
+"""Characters of a statement that are kept to tell it."""
+TEXTS_KEPT: Final = 32 * 1024 * 1024
+"""Characters of all statements together; those beyond are known by their fingerprint alone."""
+STEPS_KEPT: Final = 200_000
+"""Different steps that are told apart; those beyond are one of their kind."""
+EARLIER: Final = "(prepared earlier)"
+FUNCTION: Final = "(function call)"
+_FORMATS: Final = ("", "t", "b", "m")
+_AUTHENTICATION: Final = b"R"
+_SETTINGS: Final = re.compile(b"S{2,}")
+_NOTIFICATION: Final = ord("A")
+_STAND_INS: Final = {codes.OPAQUE: "encrypted bytes", codes.UNDECODED: "bytes that are not decoded"}
+_STREAMED: Final = frozenset({ord("d"), codes.OPAQUE, codes.UNDECODED})
+_UNSAID: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
+_ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
+
+
+class Part(NamedTuple):
+    """What a step does with one statement."""
+
+    statement: str
+    """Its fingerprint, or what stands for it."""
+    executions: int
+    parses: int
+    named: int
+    """Parses under a name."""
+    simple: bool
+    failed: bool
+
+
+class Step(NamedTuple):
+    """One round trip or message, as far as it is behaviour."""
+
+    kind: str
+    flight: str
+    parts: tuple[Part, ...] = ()
+    parameters: str = ""
+    """Format of the parameters: "t", "b", "m"ixed, or "" without any."""
+    results: str = ""
+    sqlstate: str = ""
+    """Of its first error."""
+
+    @property
+    def executions(self) -> int:
+        return sum(part.executions for part in self.parts)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The steps of one connection."""
+
+    name: str
+    driver: str
+    kind: str
+    steps: array[int] = field(default_factory=lambda: array("I"))
+    """Numbers of Behaviour.steps."""
+
+
+class Behaviour(Trace):
+    """Captures read for what was done, not for what it cost: conversations() after update(). It has no timeline."""
+
+    def __init__(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        timeline: bool = False,
+        names: Iterable[str | os.PathLike[str]] | None = None,
+        still: Collection[str] = (),
+    ) -> None:
+        super().__init__(paths, timeline=False, names=names, still=still)
+        self.connection_type = _Watched
+        self.steps: list[Step] = []
+        """All different ones."""
+        self.is_cut = False
+        """Whether there were more than STEPS_KEPT: they may differ where that is not seen."""
+        self.texts: dict[str, str] = {}
+        """Normalised SQL by fingerprint, as much as is kept."""
+        self.in_transaction: set[str] = set()
+        """Statements behind which a transaction was open."""
+        self._numbers: dict[Step, int] = {}
+        self._text_room = TEXTS_KEPT
+
+    def conversations(self) -> list[Conversation]:
+        """What each connection did so far, in the order in which they began."""
+        return [connection.conversation() for connection in self.connections if isinstance(connection, _Watched)]
+
+    def number(self, step: Step) -> int:
+        """The number of a step."""
+        found = self._numbers.get(step)
+        if found is None:
+            if len(self.steps) >= STEPS_KEPT and step.flight != NO_FLIGHT:
+                self.is_cut = True
+                return self.number(Step(step.kind, NO_FLIGHT))
+            found = self._numbers[step] = len(self.steps)
+            self.steps.append(step)
+        return found
+
+    def statement(self, statement: Statement) -> str:
+        """What a statement is known by."""
+        if statement.sql is None:
+            return FUNCTION if statement is FUNCTION_CALL else EARLIER
+        fingerprint = sqltext.fingerprint(statement.sql)
+        if self._text_room > 0 and fingerprint not in self.texts:
+            text = sqltext.normalise(statement.sql)[:LONGEST_SQL]
+            self._text_room -= len(text)
+            self.texts[fingerprint] = text
+        return fingerprint
+
+
+class _Watched(Connection):
+    """A connection that keeps its steps."""
+
+    is_shelved = False
+
+    _trace: Behaviour
+
+    def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
+        super().__init__(trace, index, file, number)
+        self.statements = None
+        self._steps = array("I")
+        self._executions: list[Execution] = []
+        self._parses: list[Statement] = []
+        self._failures: list[Statement] = []
+        self._parameters = (0, 0)  # text and binary, before the round trip that is open or was the last one
+        self._latest_trip: RoundTrip | None = None
+        self._latest_at = 0
+        self._notified = 0  # notifications in it that are steps already
+        self._stream: set[int] = set()  # steps of the stream that is passing
+
+    def conversation(self) -> Conversation:
+        """What it did; an open round trip as it stands."""
+        steps = array("I", self._steps)
+        if self.session is not None:
+            self.session.settle()
+            current = self.session.round_trips.current
+            if current is not None:
+                steps.append(self._step(current))
+        return Conversation(self._trace.name_of(self), self.driver, self.kind, steps)
+
+    # What the session tells.
+
+    def begins(self) -> Note:
+        self._executions, self._parses, self._failures = [], [], []
+        self._parameters = self._counted_parameters()
+        return super().begins()
+
+    def parsed(self, statement: Statement) -> None:
+        super().parsed(statement)
+        self._parses.append(statement)
+
+    def executed(self, execution: Execution) -> None:
+        super().executed(execution)
+        self._executions.append(execution)
+
+    def failed(self, statement: Statement | None) -> None:
+        super().failed(statement)
+        if statement is not None:
+            self._failures.append(statement)
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        super().closed(round_trip)
+        if round_trip is not self._latest_trip:
+            self._latest_trip, self._latest_at, self._notified = round_trip, len(self._steps), 0
+            self._steps.append(0)
+            self._stream.clear()
+        self._steps[self._latest_at] = self._step(round_trip)
+        for _ in range(round_trip.received.count(_NOTIFICATION) - self._notified):
+            self._steps.append(self._trace.number(_alone(BACKEND, _NOTIFICATION)))
+            self._notified += 1
+
+    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
+        if not self._habits.enough or exchange.note is None:
+            Observer.repeated(self, exchange, repeat)
+            exchange.note = self._steps[-1]
+            return
+        self._steps.append(exchange.note)
+        self._latest_trip = None
+        self._stream.clear()
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        super().alone(side, code, body, size, time_ns)
+        if code in _UNSAID:
+            return
+        number = self._trace.number(_alone(side, code, body))
+        if code not in _STREAMED:
+            self._stream.clear()
+        elif number in self._stream:
+            return
+        else:
+            self._stream.add(number)
+        self._steps.append(number)
+
+    def _counted_parameters(self) -> tuple[int, int]:
+        if self.session is None:
+            return 0, 0
+        tally = self.session.fold()
+        return tally.params_text, tally.params_binary
+
+    def _step(self, round_trip: RoundTrip) -> int:
+        sent, received = bytes(round_trip.sent), bytes(round_trip.received)
+        received = received.replace(bytes([_NOTIFICATION]), b"")
+        kind = SETUP if round_trip.setup else ROUND_TRIP
+        if not round_trip.flush_points:
+            kind = OTHER
+        if round_trip.setup:
+            received = _SETTINGS.sub(b"S", received)
+            if b"Z" in received:
+                received = received.replace(_AUTHENTICATION, b"")
+        text, binary = self._counted_parameters()
+        parameters = (text > self._parameters[0]) + 2 * (binary > self._parameters[1])
+        results = round_trip.formats or bool(round_trip.values_text) + 2 * bool(round_trip.values_binary)
+        return self._trace.number(
+            Step(
+                kind,
+                notation.flight(sent, received),
+                self._parts(round_trip),
+                _FORMATS[parameters],
+                _FORMATS[results],
+                fields.error_fields(round_trip.error).get("C", "") if round_trip.error else "",
+            )
+        )
+
+    def _parts(self, round_trip: RoundTrip) -> tuple[Part, ...]:
+        known = self._trace.statement
+        ran = Counter(known(execution.statement) for execution in self._executions if not execution.continues)
+        parsed = Counter(map(known, self._parses))
+        named = Counter(known(statement) for statement in self._parses if statement.name)
+        failed = set(map(known, self._failures))
+        simple: dict[str, bool] = {}
+        copying = [round_trip.copying] if round_trip.copying is not None else []
+        for statement in (*round_trip.statements, *copying, *(execution.statement for execution in self._executions)):
+            simple.setdefault(known(statement), statement.simple)
+        if round_trip.status in ("T", "E"):
+            self._trace.in_transaction.update(simple)
+        return tuple(Part(one, ran[one], parsed[one], named[one], is_simple, one in failed) for one, is_simple in simple.items())
+
+
+def _alone(side: int, code: int, body: bytes = b"") -> Step:
+    """The step that a message outside round trips is."""
+    name = _STAND_INS.get(code) or codes.message_name(side, code, codes.authentication_subtype(body))
+    sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
+    return Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate)

@@ -1,0 +1,121 @@
+"""What is known about a connection before its driver is, and what follows from it.
+
+Evidence is gathered from the wire alone: the start-up packet, names of statements and portals, the first SQL texts, how round trips look. Each driver's
+module reads it and says what speaks for that driver, in sentences a user can check; nothing speaking for any of them means `unknown`.
+
+What several modules ask is answered here:
+
+- is_libpq: libpq sends user, database, replication, options, application_name, client_encoding and then datestyle, timezone, geqo, in this order, and begins
+  with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js). In SCRAM its
+  user name is empty and its nonce 24 characters; others send `n=*` or the name, so the length of a message that is blanked tells them apart. It puts Bind or
+  Sync behind every Parse and Describe behind every Bind: who sends `PDS` or `BES` (pgx, pq) is not libpq, however the connection began.
+- has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as both psycopgs send them.
+- rewritten: one statement under several texts that differ in values outside quotes alone, so somebody writes values into the SQL. In quotes PDO, which
+  emulates prepared statements, writes all of them; by what is within quotes it is not told from others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.describe import notation
+
+UNKNOWN: Final = "unknown"
+_LIBPQ_ORDER: Final = (
+    "user", "database", "replication", "options", "application_name", "client_encoding", "datestyle", "timezone", "geqo",
+)  # fmt: skip
+_LIBPQ_SCRAM: Final = (0, 32, 53)
+"""Lengths of `n,,n=,r=` or `y,,n=,r=` and 24 characters, and with channel binding; 0: none was seen."""
+_QUOTED: Final = re.compile(r"'(?:[^']|'')*+'")
+LOOKED_AT: Final = 4_000
+"""Characters of an SQL text that are looked at."""
+_WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
+_BARE: Final = re.compile(r"(?:BEGIN|COMMIT|ROLLBACK)\Z|BEGIN (?:ISOLATION LEVEL|READ|DEFERRABLE|NOT DEFERRABLE)[A-Z ]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """A driver's name and the sentences it follows from; `unknown` and none."""
+
+    driver: str = UNKNOWN
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the first messages of a connection tell. All of it may be missing: a capture can begin anywhere."""
+
+    startup_parameters: tuple[tuple[str, str], ...] = ()
+    """Of the StartupMessage, in its order."""
+    first_codes: tuple[int, ...] = ()
+    """What the frontend sent during set-up, as in a flight: type bytes, and notation's SSL, GSS, START."""
+    statement_names: tuple[str, ...] = ()
+    portal_names: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+    """Distinct SQL texts of Query and Parse."""
+    flights: Mapping[str, int] = field(default_factory=dict)
+    """Round trips after set-up by flight."""
+    parameter_types: tuple[tuple[int, ...], ...] = ()
+    """Distinct lists of type OIDs that Parse named."""
+    application_name: str = ""
+    scram_bytes: int = 0
+    """Length of the first SCRAM message, gs2 header included, which is blanked in a capture; 0 where none was seen."""
+
+    @property
+    def sent(self) -> Counter[str]:
+        """What the driver sent in a round trip, by how often."""
+        counts: Counter[str] = Counter()
+        for flight, times in self.flights.items():
+            if not flight.startswith("← "):
+                counts[flight.partition(" → ")[0]] += times
+        return counts
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether any extended query was sent."""
+        return bool(
+            self.statement_names or self.portal_names or self.parameter_types or any("B" in sent or "P" in sent for sent in self.sent)
+        )
+
+    @property
+    def is_libpq(self) -> bool:
+        """Whether the connection began as libpq begins one."""
+        names = [name for name, _ in self.startup_parameters]
+        if names[:2] != ["user", "database"] or any(name not in _LIBPQ_ORDER for name in names):
+            return False
+        ordered = sorted(names, key=_LIBPQ_ORDER.index) == names
+        if self.scram_bytes not in _LIBPQ_SCRAM:
+            return False
+        asked = notation.SSL in self.first_codes or notation.GSS in self.first_codes
+        foreign = any(pair in sent for sent in self.sent for pair in ("PD", "BE"))
+        return ordered and (asked or "client_encoding" not in names) and not foreign
+
+    @property
+    def has_bare_transactions(self) -> bool:
+        """Whether transactions begin and end by commands in capitals without a semicolon."""
+        return any(_BARE.match(query) for query in self.queries)
+
+    @property
+    def begins_with_transaction(self) -> bool:
+        """Whether such a command is the first query: psycopg2 opens a transaction before whatever comes first."""
+        return bool(self.queries) and _BARE.match(self.queries[0]) is not None
+
+    def rewritten(self, *, quoted: bool = False) -> tuple[str, int]:
+        """The statement that came with most different values in its text, and in how many texts; those in quotes count only if `quoted`."""
+        texts: dict[str, set[str]] = {}
+        for query in self.queries:
+            head = query[:LOOKED_AT]
+            if "/*" not in head and sqltext.words(head, 1)[:1] in _WITH_VALUES:
+                texts.setdefault(sqltext.fingerprint(head), set()).add(head if quoted else _QUOTED.sub("''", head))
+        group = max(texts.values(), key=len, default=set())
+        return (sqltext.normalise(min(group)), len(group)) if group else ("", 0)
+
+
+def first(pattern: re.Pattern[str], texts: tuple[str, ...]) -> re.Match[str] | None:
+    """The first place in the beginnings of the texts that matches."""
+    return next((match for text in texts if (match := pattern.search(text[:LOOKED_AT]))), None)

@@ -1,0 +1,32 @@
+"""pg8000: a Flush behind every message and a Sync behind that.
+
+StartupMessage: user, database, then application_name or replication where asked for, as libpq orders them. A query with parameters, and COMMIT and ROLLBACK
+of the DB-API module, are three round trips, `PHS · DHS · BHEHS`, with an unnamed statement and no parameter formats; native prepare() is `PHDHS`, its
+statements `pg8000_statement_<n>`. A query without parameters is a Query; a transaction begins with `begin transaction` in lower case.
+
+Seen with pg8000 1.31.6, DB-API and native.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers.evidence import Evidence, first
+
+NAME: Final = "pg8000"
+_NAMES: Final = re.compile(r"\Apg8000_statement_\d+\Z")
+_FLIGHTS: Final = ("BHEHS", "PHS", "DHS", "PHDHS")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for pg8000."""
+    found: list[str] = []
+    if first(_NAMES, seen.statement_names) is not None:
+        found.append("statement names pg8000_statement_<n>")
+    flights = [flight for flight in _FLIGHTS if seen.sent[flight]]
+    if flights:
+        found.append(f"a Flush behind each message: {', '.join(flights)}")
+    if found and "begin transaction" in seen.queries:
+        found.append("begin transaction in lower case")
+    return tuple(found)

@@ -1,0 +1,50 @@
+"""pq, Go's lib/pq: two settings that it always sends, and every query parsed anew.
+
+StartupMessage: user, database, options and application_name where set, then client_encoding=UTF8 and datestyle=`ISO, MDY`, whatever was asked for.
+Until 1.10 all of it in any order, with extra_float_digits=2. libpq sends the two as well, with these values, if the environment says so; it asks for
+encryption first, as pq does with sslmode=require (its default) or prefer. So after an SSLRequest one of pq's own habits must be seen too:
+
+- a query is `PDS · BES` with an unnamed statement, each time; libpq never puts Describe behind Parse, nor Execute behind Bind;
+- prepared statements are called `1`, `2`, per connection, and closed by `CS`;
+- BEGIN says READ WRITE or READ ONLY; Ping is the Query `;`.
+
+With binary_parameters=yes a query is `PBDES`. COPY is by Query, `COPY "item" ("id", "name") FROM STDIN`. A Listener is a connection of Queries.
+
+Seen with pq 1.12 and 1.10.9, with binary_parameters and without.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.describe import notation
+from pgtrace.identify.drivers.evidence import Evidence, first
+
+NAME: Final = "pq"
+_ALWAYS: Final = (("client_encoding", "UTF8"), ("datestyle", "ISO, MDY"))
+_BEGIN: Final = re.compile(r"\ABEGIN(?: ISOLATION LEVEL [A-Z ]+)? READ (?:WRITE|ONLY)\Z")
+_NUMBER: Final = re.compile(r"\A\d+\Z")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for pq."""
+    if any(always not in seen.startup_parameters for always in _ALWAYS):
+        return ()
+    habits = _habits(seen)
+    if notation.SSL in seen.first_codes and not habits:
+        return ()
+    return ("client_encoding is UTF8 and datestyle is ISO, MDY", *habits)
+
+
+def _habits(seen: Evidence) -> list[str]:
+    found: list[str] = []
+    if seen.sent["PDS"] and seen.sent["BES"]:
+        found.append("Parse Describe Sync, then Bind Execute Sync")
+    if first(_NUMBER, seen.statement_names) is not None:
+        found.append("statement names 1, 2, ...")
+    if first(_BEGIN, seen.queries) is not None:
+        found.append("BEGIN with READ WRITE or READ ONLY")
+    if ";" in seen.queries:
+        found.append("Ping is the query ;")
+    return found

@@ -1,0 +1,27 @@
+"""psql: application_name, and the catalog queries of its backslash commands.
+
+libpq's start-up packet with application_name=psql (unless PGAPPNAME says otherwise; client_encoding only on a terminal). Simple queries as typed, with
+their semicolon; `\\bind` is an unnamed `PBDES`, `\\parse` a named statement, `\\gdesc` `PS · DS · Q`. What `\\d` and its kin ask has a form of its own.
+
+Seen with psql 15 and 18.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers.evidence import Evidence, first
+
+NAME: Final = "psql"
+_BACKSLASH: Final = re.compile(r'SELECT [a-z]+\.\w+ as "(?:Schema|Name)",\n  ')
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for psql."""
+    found: list[str] = []
+    if ("application_name", "psql") in seen.startup_parameters and seen.is_libpq:
+        found.append("application_name is psql, in libpq's start-up packet")
+    if first(_BACKSLASH, seen.queries) is not None:
+        found.append("catalog queries of backslash commands")
+    return tuple(found)

@@ -1,0 +1,31 @@
+"""psqlpy, Python's driver upon tokio-postgres: that one's start-up packet, with SQL of its own.
+
+What separates the two: a transaction ends in `COMMIT;` or `ROLLBACK;`, with a semicolon, where it began with `START TRANSACTION` without one; and
+`prepared=False` parses under a name, deallocates it by a Query `DEALLOCATE PREPARE s<n>`, and sends `CSPBDES`. A session that shows neither is told as
+tokio-postgres, which it is. Statements are kept: a query is `PDS · BES`, later `BES`. A connection ends without Terminate, mostly.
+
+Seen with psqlpy 0.13.1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.drivers.tokio_postgres import begins_with_encoding
+
+NAME: Final = "psqlpy"
+_DEALLOCATE: Final = re.compile(r"\ADEALLOCATE PREPARE s\d+\Z")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for psqlpy."""
+    if not begins_with_encoding(seen):
+        return ()
+    found: list[str] = []
+    if first(_DEALLOCATE, seen.queries) is not None:
+        found.append("DEALLOCATE PREPARE s<n> for each statement not to be kept")
+    if any(query.startswith("START TRANSACTION") for query in seen.queries) and {"COMMIT;", "ROLLBACK;"} & {*seen.queries}:
+        found.append("START TRANSACTION, then COMMIT or ROLLBACK with a semicolon")
+    return (*found, "tokio-postgres' start-up packet") if found else ()

@@ -1,0 +1,69 @@
+"""psycopg 3: libpq's start-up packet, and extended queries that carry the types of Python values.
+
+Certain:
+
+- statements, and savepoints in quotes, called `_pg3_<n>` (per connection; from the 6th execution, at once in executemany);
+- Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0 for str): other users of libpq send none;
+- a server-side cursor is DECLARE by `PBDES`, then `DS` to describe its portal;
+- TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
+- ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank before the time and a cast behind.
+
+Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon, and type OIDs that other users
+of libpq do not send. Where all parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID 0 for each.
+
+A statement without parameters is a simple Query. A session of such Queries alone is byte for byte psycopg2's (start-up, SCRAM nonce length, BEGIN,
+Terminate, COPY were compared): it stays unknown.
+
+Seen with psycopg 3.3.9, libpq 18.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers.evidence import Evidence, first
+
+NAME: Final = "psycopg"
+_STATEMENT: Final = re.compile(r"\A_pg3_\d+\Z")
+_SAVEPOINT: Final = re.compile(r'\A(?:SAVEPOINT|RELEASE|ROLLBACK TO) "_pg3_\d+"')
+_DECLARE: Final = re.compile(r'\ADECLARE ".*" (?:SCROLL |NO SCROLL )?CURSOR (?:WITH HOLD )?FOR ')
+_TYPE_INFO: Final = re.compile(r"typarray AS array_oid,\s+oid::regtype::text AS regtype")
+_CLIENT_CURSOR: Final = re.compile(
+    r"'\{[^']*\}'::int[248]\[\]|'-?\d+ days? -?\d+:\d\d:\d\d(?:\.\d+)?'::interval|'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"
+)
+_INT2: Final = 21
+_PYTHON_TYPES: Final = frozenset({20, 23, 701, 1082, 1083, 1114, 1184, 1186, 1700, 2950})
+"""int8 int4 float8 date time timestamp timestamptz interval numeric uuid."""
+_EXTENDED: Final = ("PBDES", "PBDE×", "PBDESH")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for psycopg 3."""
+    found: list[str] = []
+    if first(_STATEMENT, seen.statement_names) is not None:
+        found.append("statement names _pg3_<n>")
+    if first(_SAVEPOINT, seen.queries) is not None:
+        found.append('savepoint names "_pg3_<n>"')
+    if seen.is_libpq:
+        found += _habits(seen)
+    if found and seen.is_libpq:
+        found.append("libpq's start-up packet")
+    return tuple(found)
+
+
+def _habits(seen: Evidence) -> list[str]:
+    sent = seen.sent
+    found: list[str] = []
+    if any(_INT2 in types for types in seen.parameter_types):
+        found.append("Parse names the type of each value, int2 for small integers")
+    if sent["PBDES"] and sent["DS"] and first(_DECLARE, seen.queries) is not None:
+        found.append("cursors by DECLARE in an extended query, then Describe of the portal")
+    if first(_TYPE_INFO, seen.queries) is not None:
+        found.append("TypeInfo's query for types")
+    if first(_CLIENT_CURSOR, seen.queries) is not None:
+        found.append("values written into the SQL as ClientCursor writes them")
+    typed = any(_PYTHON_TYPES.intersection(types) for types in seen.parameter_types)
+    if typed and any(one.startswith(_EXTENDED) for one in sent) and seen.has_bare_transactions:
+        found.append("Parse Bind Describe Execute with the types of Python values for each query, unnamed; BEGIN without a semicolon")
+    return found

@@ -1,0 +1,56 @@
+"""psycopg2 (and aiopg upon it): libpq's start-up packet, simple queries only, values written into the SQL by the client.
+
+Certain, each a form that psycopg2 alone writes:
+
+- timestamps with a T and a cast, `'2026-01-02T03:04:05'::timestamp`, and `'1 days 0.000000 seconds'::interval`;
+- named cursors: `DECLARE "x" CURSOR WITHOUT HOLD FOR ...` (psycopg 3 has no WITHOUT HOLD);
+- copy_from and copy_to: `COPY "t" FROM stdin WITH DELIMITER AS ...`; the look-up of hstore's OID (SQLAlchemy's first query, and aiopg's in one line);
+- lists as `ARRAY[1,2]` in Django's bulk_create, where psycopg 3 writes `'{1,2}'::int2[]`;
+- set_session in autocommit: `SET default_transaction_isolation TO '...'`.
+
+Together, on libpq's start-up packet and without one extended query: one statement in at least three texts that differ in numbers alone, and either
+the first query of all is BEGIN, in capitals without a semicolon, or there are the tight rows of execute_values. psycopg 3 sends values as parameters, PDO
+that emulates prepared statements puts quotes around numbers too; only ClientCursor, PDO's integers bound as such, and SQL put together by hand, look the
+same where a transaction begins first, which is why the sentence says what was seen. Django sends such SQL through either: it sets client_encoding, and is
+left unknown, unless one of the forms above shows. A session that repeats no statement with other values is byte for byte psycopg 3's: unknown too.
+
+Seen with psycopg2 2.9.13, libpq 15.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.identify.drivers.evidence import Evidence, first
+
+NAME: Final = "psycopg2"
+AIOPG_LOOK_UP: Final = "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore';"
+"""aiopg's first query; aiopg has no other driver."""
+_FORMS: Final = (
+    (re.compile(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"), "timestamps written 'YYYY-MM-DDThh:mm:ss'::timestamp"),
+    (re.compile(r"'-?\d+ days -?\d+\.\d{6} seconds'::interval"), "intervals written '1 days 0.000000 seconds'::interval"),
+    (re.compile(r'\ADECLARE ".*" (?:SCROLL |NO SCROLL )?CURSOR WITHOUT HOLD FOR '), "named cursors declared WITHOUT HOLD"),
+    (re.compile(r"\ACOPY .* (?:FROM stdin|TO stdout) WITH DELIMITER AS '[^']*' NULL AS '"), "COPY ... WITH DELIMITER AS ... NULL AS of copy_from and copy_to"),
+    (re.compile(rf"\ASELECT t\.oid, \S+\nFROM pg_type t JOIN pg_namespace ns\n|\A{re.escape(AIOPG_LOOK_UP)}\Z"), "the look-up of a type's OID"),
+    (re.compile(r"\AINSERT INTO \"[^\"]+\" \([^)]*\) SELECT \* FROM UNNEST\(\(ARRAY\["), "lists written ARRAY[...] in Django's bulk insert"),
+    (re.compile(r"\ASET default_transaction_(?:isolation|read_only|deferrable) TO '"), "SET default_transaction_... of set_session"),
+)  # fmt: skip
+_TIGHT_ROWS: Final = re.compile(r"(?i:\bVALUES) \((?:[^(), ]++,)++[^(), ]++\),\(")
+_TEXTS: Final = 3
+_NOT_A_DRIVER: Final = ("psql", "pgbench", "pg_dump", "pg_restore", "pg_dumpall")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for psycopg2."""
+    if not seen.is_libpq or seen.is_extended or seen.application_name in _NOT_A_DRIVER:
+        return ()
+    found = [sentence for pattern, sentence in _FORMS if first(pattern, seen.queries) is not None]
+    statement, texts = seen.rewritten()
+    names = [name for name, _ in seen.startup_parameters]
+    tight = first(_TIGHT_ROWS, seen.queries) is not None
+    if texts >= _TEXTS and "client_encoding" not in names and (seen.begins_with_transaction or tight):
+        found.append(f"values written into the SQL: {texts} texts of {sqltext.shorten(statement, 40)}")
+        found.append("rows written as execute_values writes them" if tight else "BEGIN without a semicolon before any other query")
+    return (*found, "libpq's start-up packet, simple queries only") if found else ()

@@ -1,0 +1,47 @@
+"""tokio-postgres for Rust, and what is built upon it: client_encoding comes first in its start-up packet.
+
+StartupMessage: client_encoding=UTF8 (without quotes: those are asyncpg's), user, database, then options and application_name. No SSLRequest unless a TLS
+connector was given to it. Types it does not know are looked up in words of its own.
+
+Statements `s<n>`, portals `p<n>`, one counter for all, per process. A query given as text is `PDS · BES` and a Close that nobody waits for, `CS`, in front
+of what comes next or alone; a prepared one `BES`; query_typed `PBDES` without a name, whose Describe is of the statement. Futures polled together are one
+round trip: `BES×3`. Transactions are `START TRANSACTION` ... `COMMIT`; savepoints as given, or `sp_<depth>`.
+
+The `postgres` crate and deadpool-postgres are the same on the wire, and so is psqlpy but for what its module names.
+
+Seen with tokio-postgres 0.7.18, and inside psqlpy 0.13.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.drivers.names import DrawnNames
+
+NAME: Final = "tokio-postgres"
+DRAWN_NAMES: Final = DrawnNames(re.compile(r"[sp](\d+)"), distinct=False)
+"""The counter is the process's."""
+_NAMES: Final = re.compile(r"\As\d+\Z")
+_TYPE: Final = re.compile(r"\ASELECT t\.typname, t\.typtype, t\.typelem, r\.rngsubtype, t\.typbasetype, n\.nspname, t\.typrelid\n")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for tokio-postgres."""
+    found: list[str] = []
+    if begins_with_encoding(seen):
+        found.append("client_encoding is UTF8, before the user")
+    if first(_TYPE, seen.queries) is not None:
+        found.append("its query for a type")
+    if found and first(_NAMES, seen.statement_names) is not None:
+        found.append("statement names s<n>")
+    if found and "START TRANSACTION" in seen.queries:
+        found.append("START TRANSACTION, not BEGIN")
+    return tuple(found)
+
+
+def begins_with_encoding(seen: Evidence) -> bool:
+    """Whether the start-up packet is one of this family."""
+    names = [name for name, _ in seen.startup_parameters]
+    return seen.startup_parameters[:1] == (("client_encoding", "UTF8"),) and names[1:2] == ["user"]

@@ -1,0 +1,96 @@
+"""What a connection has shown of its driver so far: names, queries and flights, a few of each.
+
+drivers/ and layers/ say what it is evidence of. It is gathered until there is enough, since a driver can hardly be told by its ten thousandth round trip if the
+first two hundred did not tell it; a reading may then take round trips at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from pgtrace.describe import notation
+from pgtrace.identify.drivers import Evidence
+from pgtrace.session.events import Portal, RoundTrip, Statement
+
+KEPT: Final = 24
+"""Statement names, queries and the like that are looked at."""
+_ROUND_TRIPS: Final = 200
+
+
+def query_text(statements: Iterable[Statement]) -> str:
+    """The text of the simple Query that the statements came in, as far as it matters."""
+    return "; ".join(statement.sql or "" for statement in statements)
+
+
+class Habits:
+    """The evidence of one connection."""
+
+    __slots__ = ("_first_codes", "_flights", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_weighed", "enough")
+
+    def __init__(self) -> None:
+        self._first_codes: list[int] = []
+        self._statement_names: dict[str, None] = {}
+        self._portal_names: dict[str, None] = {}
+        self._queries: dict[str, None] = {}
+        self._parameter_types: dict[tuple[int, ...], None] = {}
+        self._flights: Counter[str] = Counter()
+        self._weighed: tuple[int, ...] = ()
+        self.enough = False
+        """Whether the driver has been told, as far as it can be."""
+
+    def parsed(self, statement: Statement) -> None:
+        """A Parse."""
+        if statement.name and len(self._statement_names) < KEPT:
+            self._statement_names.setdefault(statement.name)
+        if statement.sql is not None and len(self._queries) < KEPT:
+            self._queries.setdefault(statement.sql)
+        if len(self._parameter_types) < KEPT:
+            self._parameter_types.setdefault(statement.sent_types)
+
+    def bound(self, portal: Portal) -> None:
+        """A Bind."""
+        if portal.name and len(self._portal_names) < KEPT:
+            self._portal_names.setdefault(portal.name)
+
+    def set_up(self, round_trip: RoundTrip) -> bool:
+        """A round trip of the set-up is complete; whether it was of interest."""
+        if len(self._first_codes) >= KEPT:
+            return False
+        self._first_codes += round_trip.sent
+        return True
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        """Any other one is complete."""
+        simple = [statement for statement in round_trip.statements if statement.simple]
+        if simple and len(self._queries) < KEPT:
+            self._queries.setdefault(query_text(simple))
+        self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
+        self.enough = self._flights.total() >= _ROUND_TRIPS
+
+    def weighed_anew(self) -> bool:
+        """Whether there is more than at the last time of asking."""
+        weighed = (
+            self._flights.total(),
+            len(self._statement_names),
+            len(self._queries),
+            len(self._first_codes),
+            len(self._parameter_types),
+        )
+        more, self._weighed = weighed != self._weighed, weighed
+        return more
+
+    def evidence(self, startup_parameters: tuple[tuple[str, str], ...], application_name: str, scram_bytes: int) -> Evidence:
+        """All of it, beside what the start-up said."""
+        return Evidence(
+            startup_parameters=startup_parameters,
+            first_codes=tuple(self._first_codes),
+            statement_names=tuple(self._statement_names),
+            portal_names=tuple(self._portal_names),
+            queries=tuple(self._queries),
+            flights=self._flights,
+            parameter_types=tuple(self._parameter_types),
+            application_name=application_name,
+            scram_bytes=scram_bytes,
+        )

@@ -1,0 +1,55 @@
+"""SQLAlchemy: what an engine asks its first connection, and the way its compiler lays out SQL.
+
+Certain:
+
+- an engine's first connection is asked, in lower case, `select pg_catalog.version()`, `select current_schema()`, `show transaction isolation level` and
+  `show standard_conforming_strings`, within a transaction that is rolled back. Over psycopg and psycopg2 hstore's OID is looked up too;
+- the compiler begins FROM, WHERE and ORDER BY on lines of their own and leaves a blank at the end of the one before: `SELECT item.id, item.name \\nFROM item`;
+- an insert of many rows that returns their keys reads from `(VALUES ...) AS imp_sen(p0, p1, sen_counter)`.
+
+Together with one of these: over asyncpg, psycopg and pg8000 parameters carry their type in capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are no
+evidence, anybody may write them. The transaction's commands are the driver's.
+
+A connection that the pool opens later is not asked again, and is known by its SQL. text() is SQL written by hand. Over asyncpg others send what the compiler
+made (databases is told apart, GINO is not), with parameters of no type: there the layout counts with types alone.
+
+Seen with SQLAlchemy 2.1.9 over asyncpg, psycopg, psycopg2 and pg8000.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers import asyncpg
+from pgtrace.identify.drivers.evidence import Evidence, first
+
+NAME: Final = "sqlalchemy"
+_FIRST_CONNECTION: Final = frozenset({"select pg_catalog.version()", "select current_schema()", "show standard_conforming_strings"})
+_LAYOUT: Final = re.compile(r"\A(?:WITH|SELECT) [^\n]* \nFROM ")
+_TYPED: Final = re.compile(r"\$\d+::[A-Z]{3}")
+_MANY_VALUES: Final = " AS imp_sen("
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for SQLAlchemy."""
+    found: list[str] = []
+    if _FIRST_CONNECTION.issubset(seen.queries):
+        found.append("an engine's first connection: select pg_catalog.version(), select current_schema(), show standard_conforming_strings")
+    if is_compiled(seen) and (not asyncpg.starts(seen) or is_typed(seen)):
+        found.append("SQL laid out by its compiler: a blank before the line break, FROM on a line of its own")
+    if any(query.startswith("INSERT ") and _MANY_VALUES in query for query in seen.queries):
+        found.append("inserts of many rows from imp_sen(...)")
+    if found and is_typed(seen):
+        found.append("parameters with their type in capitals: $1::INTEGER")
+    return tuple(found)
+
+
+def is_compiled(seen: Evidence) -> bool:
+    """Whether SQLAlchemy's compiler wrote a query, whoever sent it."""
+    return first(_LAYOUT, seen.queries) is not None
+
+
+def is_typed(seen: Evidence) -> bool:
+    """Whether parameters carry their type as an engine of SQLAlchemy's writes it."""
+    return first(_TYPED, seen.queries) is not None

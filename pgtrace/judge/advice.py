@@ -1,0 +1,246 @@
+"""What there is to say about a trace: reads its rows once, after the trace has, and adds up what the watches of findings/ see.
+
+    advice = Advice(trace)
+    advice.update()
+    for finding in advice.findings(): ...
+
+Rows are taken in the order of the timeline, closed ones alone. A row that is still open waits, and the rows of its connection behind it wait with it; so each
+watch sees its connection's round trips in order, in a finished capture as in a growing one. Nothing here is asked while traffic is counted: `stats` does not
+pay for it.
+
+Bounded: watches exist for open connections only, notes of closed ones are added up by driver and subject, SUBJECTS_KEPT of them and one for the rest; of each
+row one byte is kept, the kind of finding it belongs to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pgtrace import sqltext
+from pgtrace.judge.findings import KINDS
+from pgtrace.judge.findings.kind import Finding, Kind, Note, Step, Watch
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Entry
+from pgtrace.trace.rows import Kind as RowKind
+
+if TYPE_CHECKING:
+    from pgtrace.trace.trace import Trace
+
+SUBJECTS_KEPT: Final = 5_000
+"""Notes of closed connections by driver and subject."""
+OPEN_SUBJECTS_KEPT: Final = 500
+"""Notes of one open connection."""
+LONGEST_KEY: Final = 2_000
+"""Characters of normalised SQL that stand for a statement; of a longer one its beginning, its end and its fingerprint."""
+OTHERS: Final = "(others)"
+"""The subject of what is beyond these bounds."""
+_KEYS_REMEMBERED: Final = 20_000
+_SLICE: Final = 256
+_NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
+_TERMINATE: Final = "X →"
+
+Key = tuple[str, str, str, str]
+"""Kind, driver, layer and subject."""
+
+
+class _Track:
+    """One open connection: its watches, its notes, its rows that wait."""
+
+    def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
+        self.trace = advice.trace
+        self.connection = connection
+        self.setup = 0
+        self.first = place
+        self.over = False
+        self.ended_ns: int | None = None
+        self.ends = False
+        self.waiting: deque[int] = deque()
+        self.notes: dict[tuple[str, str], Note] = {}
+        self._advice = advice
+        self.watches: list[Watch] = [kind.watch(self) for kind in KINDS]
+
+    def note(self, kind: Kind, subject: str = "") -> Note:
+        found = self.notes.get((kind.name, subject))
+        if found is None:
+            if len(self.notes) >= OPEN_SUBJECTS_KEPT:
+                subject = OTHERS
+            found = self.notes.setdefault((kind.name, subject), Note(subject, connections=[self.connection.index]))
+        return found
+
+    def row_of(self, place: int, kind: Kind) -> None:
+        self._advice.mark(place, kind)
+
+    def take(self, step: Step) -> None:
+        for watch in self.watches:
+            watch.row(step)
+
+    def end_at(self, place: int, time_ns: int, words: str) -> None:
+        """The session is over at that row."""
+        if self.ends:
+            return
+        self.ends = True
+        pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
+        self.ended_ns = None
+        for watch in self.watches:
+            watch.ended(place, pause_ns, words)
+
+    def lose(self) -> None:
+        self.ended_ns = None
+        for watch in self.watches:
+            watch.lost()
+
+    def settle(self) -> None:
+        for watch in self.watches:
+            watch.settle()
+
+
+class Advice:
+    """The findings of a trace."""
+
+    def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None) -> None:
+        """Nothing is read yet. `selects` says of a row's place whether it counts; a filter over a trace that reads on has to be made anew with it."""
+        self.trace = trace
+        self._selects = selects
+        self._seen = 0
+        self._tracks: dict[int, _Track] = {}
+        self._closed: dict[Key, Note] = {}
+        self._marked = bytearray()
+        self._keys: dict[int, str] = {}
+        self._open: set[int] = set()
+        """Connections with rows that wait."""
+
+    # Reading.
+
+    def update(self, budget_s: float | None = None) -> bool:
+        """Look at the rows that are new or newly closed, or at as many as fit the budget; whether all were."""
+        until = None if budget_s is None else time.perf_counter() + budget_s
+        for index in sorted(self._open):
+            if index in self._tracks:
+                self._go_on(self._tracks[index])
+        rows = self.trace.rows
+        while self._seen < len(rows):
+            stop = min(len(rows), self._seen + _SLICE)
+            self._marked.extend(bytes(stop - len(self._marked)))
+            for place in range(self._seen, stop):
+                self._row(place)
+            self._seen = stop
+            if until is not None and time.perf_counter() > until:
+                return self._seen == len(rows)
+        for track in [track for track in self._tracks.values() if track.connection.closed_ns is not None and not track.waiting]:
+            self._end(track)
+        return True
+
+    def _row(self, place: int) -> None:
+        entry = self.trace.rows.entry(place)
+        kind = self.trace.rows.shape_at(entry.shape).kind
+        if kind is RowKind.GAP:
+            for each in self._tracks.values():
+                each.lose()
+            return
+        if kind is RowKind.MARK or kind is RowKind.CANCEL:
+            return
+        track = self._tracks.get(entry.connection)
+        if track is None:
+            track = self._tracks[entry.connection] = _Track(self, self.trace.connections[entry.connection], place)
+        if kind is RowKind.OPAQUE:
+            return
+        if track.waiting or entry.is_open:
+            track.waiting.append(place)
+            self._open.add(entry.connection)
+        else:
+            self._take(track, place, entry)
+
+    def _go_on(self, track: _Track) -> None:
+        while track.waiting:
+            entry = self.trace.rows.entry(track.waiting[0])
+            if entry.is_open and track.connection.closed_ns is None:
+                return
+            self._take(track, track.waiting.popleft(), entry)
+        self._open.discard(track.connection.index)
+
+    def _take(self, track: _Track, place: int, entry: Entry) -> None:
+        rows = self.trace.rows
+        shape = rows.shape_at(entry.shape)
+        if shape.kind is RowKind.SETUP:
+            track.setup += 1
+        elif shape.kind is RowKind.CLOSED or shape.flight == _TERMINATE:
+            connection = track.connection
+            if shape.flight == _TERMINATE or connection.ends:
+                track.end_at(place, entry.opened_ns, "")
+            if shape.flight == _TERMINATE or (connection.closed_ns is not None and not connection.sent_on):
+                self._end(track)  # else its driver has not noticed, or did so by what it sent
+        elif shape.kind is RowKind.ASYNCHRONOUS:
+            fatal = track.connection.fatal
+            if fatal and rows.label_at(entry.label).error.startswith(fatal):
+                track.end_at(place, entry.opened_ns, fatal)
+        elif shape.uncertain or entry.is_open:
+            track.lose()
+        elif shape.kind is RowKind.ROUND_TRIP:
+            pause = None if track.ended_ns is None else max(0, entry.opened_ns - track.ended_ns)
+            key = self._key(entry.label) if shape.statements == 1 and entry.label else ""  # label 0: not kept
+            counts = self._selects is None or self._selects(place)
+            track.take(Step(place, entry, shape, rows.label_at(entry.label), key, pause, counts=counts))
+            track.ended_ns = entry.opened_ns + round(entry.duration_ms * 1e6)
+
+    def _key(self, label: int) -> str:
+        key = self._keys.get(label)
+        if key is None:
+            if len(self._keys) >= _KEYS_REMEMBERED:
+                self._keys.clear()
+            sql = self.trace.rows.label_at(label).sql
+            key = sqltext.normalise(sql)
+            if len(key) > LONGEST_KEY:
+                key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(sql)}"
+            self._keys[label] = key
+        return key
+
+    def _end(self, track: _Track) -> None:
+        track.over = True
+        track.settle()
+        self._tracks.pop(track.connection.index)
+        self._add(self._closed, track)
+
+    def _add(self, notes: dict[Key, Note], track: _Track) -> None:
+        if not track.notes:
+            return
+        driver, layer = track.connection.driver, track.connection.layer.name
+        for (kind, subject), note in track.notes.items():
+            key = (kind, driver, layer, subject)
+            if key not in notes and len(notes) >= SUBJECTS_KEPT:
+                key = (kind, driver, layer, OTHERS)
+            notes.setdefault(key, Note(key[-1])).add(note)
+
+    # Asking.
+
+    def findings(self) -> list[Finding]:
+        """What was found so far: failures first, then by cost in round trips, then the rest by their numbers."""
+        notes = self._sums()
+        kinds = {kind.name: kind for kind in KINDS}
+        found = [Finding(kinds[kind], driver, layer, note) for (kind, driver, layer, _), note in notes.items() if kinds[kind].told(note)]
+        order = {kind.name: number for number, kind in enumerate(KINDS)}
+        return sorted(found, key=lambda one: (not one.failed, -one.cost, order[one.name], -one.number, one.driver, one.note.subject))
+
+    def _sums(self) -> dict[Key, Note]:
+        sums: dict[Key, Note] = {}
+        for key, note in self._closed.items():
+            sums.setdefault(key, Note(key[-1])).add(note)
+        for track in self._tracks.values():
+            track.settle()
+            self._add(sums, track)
+        return sums
+
+    # The rows of findings.
+
+    def mark(self, place: int, kind: Kind) -> None:
+        """The row belongs to a finding of that kind; of several the kind that is listed first stays."""
+        number = _NUMBERS[kind.name]
+        if not self._marked[place] or number < self._marked[place]:
+            self._marked[place] = number
+
+    def kind_at(self, place: int) -> Kind | None:
+        """The kind of finding that a row belongs to; whether that is told, findings() says."""
+        number = self._marked[place] if place < len(self._marked) else 0
+        return KINDS[number - 1] if number else None

@@ -1,0 +1,68 @@
+"""aborted-transaction: statements sent into a transaction block that an error has aborted already; each fails with 25P02.
+
+Told by the SQLSTATE in a block whose status is E. The evidence begins with the error that aborted it. Each such round trip is spent for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch
+
+_ABORTED: Final = "25P02"
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._cause: Step | None = None
+        self._shown = False
+
+    def row(self, step: Step) -> None:
+        if step.shape.errors and step.sqlstate == _ABORTED and step.shape.status_before == "E":
+            if step.counts:
+                self._tell(step)
+        elif step.shape.errors and step.shape.status_before != "E":
+            self._cause, self._shown = step, False
+
+    def lost(self) -> None:
+        self._cause = None
+
+    def _tell(self, step: Step) -> None:
+        cause = self._cause.sqlstate if self._cause is not None else ""
+        note = self.seen.note(KIND, cause)
+        if self._cause is not None and not self._shown:
+            self._shown = True
+            note.show(self._cause.place, f"{cause} aborts the transaction")
+            self.seen.row_of(self._cause.place, KIND)
+        note.cost += 1
+        note.times += 1
+        note.show(step.place, "sent all the same: 25P02")
+        self.seen.row_of(step.place, KIND)
+
+
+def _what(note: Note) -> str:
+    cause = f"{note.subject} aborted it" if note.subject else "an error aborted it"
+    return f"{note.times} statement{'' if note.times == 1 else 's'} sent into a transaction after {cause}: 25P02"
+
+
+KIND: Final = Kind(
+    name="aborted-transaction",
+    unit=FAILED,
+    why="After an error a block accepts nothing but ROLLBACK, or ROLLBACK TO a savepoint: what is sent before fails, a round trip each.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    remedies={
+        "": "roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT",
+        "asyncpg": "leave `async with connection.transaction()` by the exception; a nested one is a savepoint",
+        "psycopg": "leave `with connection.transaction()` by the exception; a nested one is a savepoint",
+        "psycopg2": "connection.rollback() at the first error; or SAVEPOINT before a statement that may fail",
+        "pgjdbc": "connection.rollback() at the first error; or autosave=conservative",
+        "pdo_pgsql": "rollBack() before the PDOStatement ends: its DEALLOCATE is what fails here, and the statement stays in the session",
+        "pgx": "tx.Rollback() at the first error; a nested tx.Begin() is a savepoint",
+        "django": "atomic() around a statement that may fail is a savepoint; do not catch its error inside the block",
+        "sqlalchemy": "session.begin_nested() around a statement that may fail",
+    },
+)

@@ -1,0 +1,77 @@
+"""extra-describe: round trips that only parse or describe a statement which this connection has parsed before.
+
+Parse and Describe can travel with Bind and Execute, or be left out for a statement that is kept. Told by round trips that carry Parse or Describe and run
+nothing, directly before one that binds the same statement, for SQL text that the connection has prepared the same way before: the first time is how a driver
+fills its cache. Of statements with a name that are used once prepared-once tells.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+
+TIMES: Final = 2
+"""Beyond the first of each text."""
+_TEXTS_KEPT: Final = 5_000
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._known: set[int] = set()
+        self._before: list[Step] = []
+
+    def row(self, step: Step) -> None:
+        before, self._before = self._before, []
+        if before and step.entry.label != before[0].entry.label:
+            before = []
+        if step.only_prepares and not step.shape.statement and not step.shape.errors and step.key:
+            self._before = [*before, step][-3:]
+        elif before and step.shape.depth == 1 and step.sends("B"):
+            self._prepared(before, step)
+
+    def lost(self) -> None:
+        self._before = []
+
+    def _prepared(self, before: list[Step], step: Step) -> None:
+        text = step.entry.label
+        if text not in self._known:
+            if len(self._known) < _TEXTS_KEPT:
+                self._known.add(text)
+            return
+        counted = [one for one in before if one.counts]
+        if not counted:
+            return
+        note = self.seen.note(KIND, " · ".join(one.sent for one in (*before, step)))
+        note.times += 1
+        note.cost += len(counted)
+        for one in counted:
+            self.seen.row_of(one.place, KIND)
+            note.show(one.place, "runs nothing, and the connection has parsed this before")
+        note.show(step.place, "runs it")
+
+
+def _what(note: Note) -> str:
+    return f"{note.subject}: {note.times} times for SQL that the connection had parsed before"
+
+
+KIND: Final = Kind(
+    name="extra-describe",
+    unit=ROUND_TRIPS,
+    why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or types that are told, make it one round trip.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times >= TIMES,
+    remedies={
+        "": "keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together",
+        "asyncpg": "asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip",
+        "pg8000": "Connection.prepare() of pg8000.native keeps the statement; the DB-API cannot",
+        "postgres.js": "prepare: true, the default, keeps statements",
+        "pgx": "default_query_exec_mode=cache_statement, the default, or cache_describe behind a pooler: one round trip once known",
+        "pq": "binary_parameters=yes sends Parse, Bind and Execute together; db.Prepare() keeps the statement",
+        "sqlx": "query.persistent(true), the default, keeps the statement",
+        "tokio-postgres": "Client::prepare() once, or query_typed(): one round trip",
+        "sqlalchemy": "create_async_engine(url, connect_args={'statement_cache_size': 100}) over asyncpg, and its prepared_statement_cache_size left as it is",
+    },
+)

@@ -1,0 +1,93 @@
+"""begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a transaction by itself.
+
+Told by the transaction status: one round trip that only opens a block, one that runs a single statement in it, one that only ends it. TIMES of them on one
+connection are told. BEGIN that travels with the statement costs nothing, and is not seen here. An empty statement is a check, which pool-check tells.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+
+TIMES: Final = 3
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._block: list[Step] = []
+        self._executions = 0
+        self._found: list[list[Step]] = []
+        self._times = 0
+
+    def row(self, step: Step) -> None:
+        before, after = step.shape.status_before, step.shape.status
+        if before == "I" and after == "T" and step.shape.depth == 1 and not step.entry.rows:
+            self._block, self._executions = [step], 0
+        elif not self._block:
+            return
+        elif before == "T" and after == "T" and not step.shape.errors:
+            self._executions += step.shape.depth
+            if self._executions > 1:
+                self.lost()
+            elif step.shape.depth and step.sends("B") + step.sends("Q"):
+                self._block.append(step)
+        else:
+            block = [*self._block, step]
+            self.lost()
+            if (
+                before == "T"
+                and after == "I"
+                and step.shape.depth == 1
+                and not step.shape.errors
+                and len(block) == 3
+                and not block[1].is_empty
+            ):
+                self._tell(block)
+
+    def lost(self) -> None:
+        self._block, self._executions = [], 0
+
+    def _tell(self, block: list[Step]) -> None:
+        if not all(step.counts for step in block):
+            return
+        self._times += 1
+        self._found.append(block)
+        if self._times < TIMES:
+            return
+        note = self.seen.note(KIND)
+        for begin, statement, commit in self._found:
+            note.cost += 2
+            note.times += 1
+            for step, words in ((begin, "opens a block"), (statement, "the one statement"), (commit, "ends it")):
+                note.show(step.place, words)
+                self.seen.row_of(step.place, KIND)
+        self._found.clear()
+
+
+def _what(note: Note) -> str:
+    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and behind it"
+
+
+KIND: Final = Kind(
+    name="begin-commit",
+    unit=ROUND_TRIPS,
+    why="A single statement is atomic by itself; BEGIN and COMMIT around it are two round trips more.",
+    watch=_Watch,
+    what=_what,
+    remedies={
+        "": "autocommit for single statements",
+        "asyncpg": "no transaction() around a single statement: asyncpg commits it by itself",
+        "psycopg": "psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements",
+        "psycopg2": "connection.autocommit = True for single statements",
+        "pg8000": "connection.autocommit = True for single statements",
+        "pgjdbc": "setAutoCommit(true), the default; BEGIN travels with the first statement, COMMIT does not",
+        "pgx": "pool.Exec() or pool.Query() instead of Begin() for a single statement",
+        "pq": "db.Exec() or db.Query() instead of db.Begin() for a single statement",
+        "sqlalchemy": "create_engine(url, isolation_level='AUTOCOMMIT') for reads",
+        "django": "no ATOMIC_REQUESTS and no atomic() around a single statement",
+        "rails": "save outside transaction do; insert_all and update_all send one statement",
+        "hibernate": "read without a transaction, or several statements in one",
+    },
+)

@@ -1,0 +1,116 @@
+"""n+1: one statement run again and again, each time waiting for the answer, where once would do.
+
+Told by a run of round trips of one connection in which nothing else passes: each is about the same one statement (normalised SQL with a parameter or a literal
+in it), each runs it once. Round trips that only prepare it do not end the run. The run must stay in one transaction block, or its pauses short: the same
+statement once a second is a poll, not a loop. At REPEATS executions it is told; what it costs is every execution but the first.
+
+Only statements that could be one are looked at (their first word says so): FETCH takes a cursor's next rows, SET changes another setting.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+
+REPEATS: Final = 5
+"""Executions in a row that are a loop."""
+PAUSE_NS: Final = 50_000_000
+"""Outside a block, the application's pause between two of them that still is one."""
+_FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._key = ""
+        self._batches: dict[str, bool] = {}
+        self._run: list[Step] = []
+        self._executions = 0
+
+    def row(self, step: Step) -> None:
+        if step.key != self._key or not self._goes_on(step):
+            self.lost()
+            if self._is_one_of_many(step.key):
+                self._key = step.key
+            else:
+                return
+        if not step.shape.depth:
+            return
+        if step.shape.depth > 1 or step.shape.errors or not (step.sends("B") or step.sends("Q")):
+            self.lost()
+            return
+        self._executions += 1
+        if self._executions < REPEATS:
+            self._run.append(step)
+            return
+        for one in (*self._run, step):
+            self._tell(one, first=bool(self._run) and one is self._run[0])
+        self._run.clear()
+
+    def lost(self) -> None:
+        self._key, self._executions = "", 0
+        self._run.clear()
+
+    def _goes_on(self, step: Step) -> bool:
+        return step.pause_ns is not None and (step.shape.status_before == "T" or step.pause_ns <= PAUSE_NS)
+
+    def _is_one_of_many(self, key: str) -> bool:
+        known = self._batches.get(key)
+        if known is None:
+            if len(self._batches) > 1000:
+                self._batches.clear()
+            known = self._batches[key] = "$" in key and not _FIRST_WORDS.isdisjoint(sqltext.words(key, 1))
+        return known
+
+    def _tell(self, step: Step, *, first: bool) -> None:
+        if not step.counts:
+            return
+        note = self.seen.note(KIND, self._key)
+        self.seen.row_of(step.place, KIND)
+        if first:
+            note.amount += 1
+        else:
+            note.cost += 1
+        note.times += 1
+        note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
+
+
+def _what(note: Note) -> str:
+    loops = f" in {note.amount} loops" if note.amount > 1 else ""
+    return f"{shown(note)}: {note.times} times one after the other{loops}, each waiting for the answer"
+
+
+KIND: Final = Kind(
+    name="n+1",
+    unit=ROUND_TRIPS,
+    why="The same statement runs once for each value, and the application waits for each answer; one statement can ask for all of them.",
+    watch=_Watch,
+    what=_what,
+    remedies={
+        "": "ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline",
+        "asyncpg": "WHERE column = ANY($1) with a list to read; Connection.executemany() to write, all rows in one round trip",
+        "psycopg": "WHERE column = ANY(%s) with a list to read; Cursor.executemany() to write; or `with connection.pipeline():` around the loop",
+        "psycopg2": "WHERE column = ANY(%s) with a list to read; psycopg2.extras.execute_values() to write (executemany() waits for each row)",
+        "pg8000": "WHERE column = ANY(%s) with a list to read; INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)",
+        "pgjdbc": "WHERE column = ANY(?) with Connection.createArrayOf() to read; addBatch() and executeBatch() to write, reWriteBatchedInserts=true",
+        "r2dbc-postgresql": "WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write (Statement.add() waits for each row)",
+        "node-postgres": "WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write",
+        "postgres.js": "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one travel together",
+        "pgx": "WHERE column = ANY($1) with a slice to read; pgx.Batch with SendBatch(), or CopyFrom(), to write",
+        "pq": "WHERE column = ANY($1) with pq.Array() to read; pq.CopyIn() to write",
+        "tokio-postgres": "WHERE column = ANY($1) with a slice to read; futures polled together (join_all) travel together",
+        "psqlpy": "WHERE column = ANY($1) with a list to read; execute_many() to write",
+        "sqlx": "WHERE column = ANY($1) with a Vec to read; INSERT ... SELECT * FROM UNNEST($1, $2) to write",
+        "ruby-pg": "WHERE column = ANY($1) to read; PG::Connection#enter_pipeline_mode around the loop",
+        "pdo_pgsql": "one SELECT with IN (...) to read; INSERT with several rows to write",
+        "psql": "one statement for all values, or \\copy to write",
+        "sqlalchemy": "selectinload() or joinedload() for relations; session.execute(insert(Table), rows) to write",
+        "django": "select_related(), prefetch_related() or in_bulk() to read; bulk_create(), bulk_update() to write",
+        "tortoise": "prefetch_related() to read; bulk_create(), bulk_update() to write",
+        "hibernate": "JOIN FETCH or hibernate.default_batch_fetch_size to read; hibernate.jdbc.batch_size to write",
+        "rails": "includes() or preload() to read; insert_all to write",
+        "databases": "WHERE column = ANY(:values) to read; one INSERT with several rows to write (execute_many() waits for each row)",
+    },
+)

@@ -1,0 +1,52 @@
+"""pipeline-error: one statement of a pipeline fails, and the server discards those behind it up to the Sync.
+
+Told by an ErrorResponse in a round trip of several executions, and by what was skipped after it. What had run before it, in the same Sync and outside a
+block, is rolled back with it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.describe import notation
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch
+
+_ENDS: Final = frozenset(b"CIs")
+
+
+class _Watch(Watch):
+    def row(self, step: Step) -> None:
+        skipped = step.shape.received.count(notation.SKIP)
+        if not skipped or not step.shape.errors or not step.counts or step.shape.depth < 2:
+            return
+        before = step.shape.received.partition(b"E")[0]
+        failed = sum(byte in _ENDS for byte in before) + 1
+        note = self.seen.note(KIND, step.sqlstate)
+        note.times += 1
+        note.amount += skipped
+        note.words = note.words or f"{step.label.error[:100]}: execution {failed} of {step.shape.depth}"
+        note.show(step.place, f"execution {failed} of {step.shape.depth} fails, {skipped} skipped up to the Sync")
+        self.seen.row_of(step.place, KIND)
+
+
+def _what(note: Note) -> str:
+    return f"{note.words}; {note.amount} behind such errors skipped up to the Sync"
+
+
+KIND: Final = Kind(
+    name="pipeline-error",
+    unit=FAILED,
+    why="Behind an error the server discards everything up to the next Sync; outside a transaction block what ran before it, up to the Sync before, is undone.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    remedies={
+        "": "a Sync behind each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT",
+        "psycopg": "pipeline.sync() behind each statement that may fail alone; or INSERT ... ON CONFLICT",
+        "asyncpg": "execute() one by one for rows that may fail; or INSERT ... ON CONFLICT in executemany()",
+        "pgjdbc": "INSERT ... ON CONFLICT in the batch; BatchUpdateException.getUpdateCounts() tells what failed",
+        "pgx": "INSERT ... ON CONFLICT in the Batch; or a Batch for each statement that may fail alone",
+        "ruby-pg": "pipeline_sync behind each statement that may fail alone; or INSERT ... ON CONFLICT",
+    },
+)

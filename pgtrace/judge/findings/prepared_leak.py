@@ -1,0 +1,88 @@
+"""prepared-leak: named statements pile up in a session.
+
+Each takes memory in the server until it is closed or the session ends. How many are alive the session counts exactly (statements_live); which ones those are,
+rows tell in part: a Parse shows its name, a Close does not. So of the names that were prepared for one normalised SQL at least so many are alive as are left
+when all that was given up were theirs. ALIKE of them are told (their texts differ in a literal, or the driver never closes what it prepared), and so are
+more than MANY altogether, which is beyond the cache of any driver at its default.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
+
+ALIKE: Final = 10
+MANY: Final = 600
+"""pgx keeps 512, pgjdbc 256, asyncpg, psycopg and sqlx 100."""
+_TEXTS_KEPT: Final = 1_000
+_ROWS_KEPT: Final = 4
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._prepared = 0
+        self._settled = (0, 0)
+        self._by_text: dict[str, int] = {}
+        self._rows: dict[str, list[tuple[int, str]]] = {}
+
+    def row(self, step: Step) -> None:
+        if not step.shape.prepares or step.shape.statements != 1 or step.shape.errors or not step.key:
+            return
+        if step.key not in self._by_text and len(self._by_text) >= _TEXTS_KEPT:
+            return
+        self._prepared += 1
+        self._by_text[step.key] = self._by_text.get(step.key, 0) + 1
+        rows = self._rows.setdefault(step.key, [])
+        if step.counts and len(rows) < _ROWS_KEPT:
+            rows.append((step.place, step.shape.statement))
+
+    def settle(self) -> None:
+        live = self.seen.connection.statements_live
+        if live < ALIKE or self._settled == (self._prepared, live):
+            return
+        self._settled = self._prepared, live
+        given_up = max(0, self._prepared - live)
+        most = max(self._by_text.values(), default=0)
+        for key, prepared in self._by_text.items():
+            if prepared - given_up >= ALIKE or (live > MANY and prepared == most):
+                self._tell(key, max(1, prepared - given_up), live)
+
+    def _tell(self, key: str, alike: int, live: int) -> None:
+        if not self._rows[key]:
+            return
+        note = self.seen.note(KIND, key)
+        note.times, note.amount = alike, live
+        if not note.evidence:
+            for place, name in self._rows[key]:
+                note.show(place, f"prepares {name}")
+                self.seen.row_of(place, KIND)
+
+
+def _what(note: Note) -> str:
+    return f"{shown(note)}: alive under {note.times} names, of {note.amount} prepared statements alive"
+
+
+KIND: Final = Kind(
+    name="prepared-leak",
+    unit="live",
+    why="Prepared statements that are never used again stay in the server's memory until the session ends; behind a pooler that is for days.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.amount,
+    remedies={
+        "": "values as parameters, not in the text; and close what is prepared by hand",
+        "asyncpg": "values as parameters $1, not in the text; statement_cache_size and max_cacheable_statement_size bound what stays",
+        "psycopg": "values as parameters %s, not in the text; prepared_max=100 bounds what stays",
+        "pgjdbc": "values as parameters ?; close() the PreparedStatement; preparedStatementCacheQueries bounds what stays",
+        "pgx": "values as parameters $1; statement_cache_capacity bounds what stays; Conn.Deallocate() for what Prepare() made",
+        "sqlx": "bind() values; statement_cache_capacity(100), the default: with 0 nothing is ever closed",
+        "tokio-postgres": "a Statement is closed when its last clone is dropped: do not keep them all",
+        "node-postgres": "one name for one text: { name, text, values }; a statement with a name lives as long as its connection",
+        "postgres.js": "values as ${value}; prepare: false for texts that are put together",
+        "sqlalchemy": "bound parameters; over asyncpg prepared_statement_cache_size bounds what stays",
+        "rails": "bound values; statement_limit in database.yml bounds what stays",
+    },
+)

@@ -1,0 +1,119 @@
+"""prepared-once: statements that are prepared under a name of their own, run once and never again.
+
+Preparing pays when the statement is run again. Told by names: a round trip prepares a name and runs nothing, one Bind follows, and the next time the same SQL
+comes it is under another name. PREPARED_ONCE such names for one normalised SQL on one connection are told; with fewer a cache may just be filling. The cost is
+every such round trip but the first, and those which only give the name up again (a Close, a DEALLOCATE).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+
+PREPARED_ONCE: Final = 5
+_TEXTS_KEPT: Final = 1_000
+
+
+@dataclass(slots=True)
+class _Name:
+    name: str
+    uses: int = 0
+    given_up: Step | None = None
+
+
+@dataclass(slots=True)
+class _Text:
+    """Of one normalised SQL: its latest name, and the round trips spent on names that were used once."""
+
+    latest: _Name
+    once: int = 0
+    spent: list[Step] = field(default_factory=list)
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._names: dict[str, _Name] = {}
+        self._texts: dict[str, _Text] = {}
+        self._latest: _Name | None = None
+
+    def row(self, step: Step) -> None:
+        name = step.shape.statement
+        if step.only_closes:
+            self._gives_up(self._latest, step)  # the row does not say which
+        elif step.sends("Q") == 1 and step.label.sql[:10].upper() == "DEALLOCATE":
+            self._gives_up(self._names.get("".join(sqltext.identifiers(step.label.sql, 3)[-1:])), step)
+        elif name and step.sends("P") and step.only_prepares and not step.shape.errors and step.key:
+            self._prepares(name, step)
+        elif name and name in self._names and step.sends("B"):
+            self._names[name].uses += step.shape.depth
+
+    def lost(self) -> None:
+        self._names.clear()
+        self._texts.clear()
+        self._latest = None
+
+    def _gives_up(self, one: _Name | None, step: Step) -> None:
+        if one is not None:
+            one.given_up = step
+            self._names.pop(one.name, None)
+
+    def _prepares(self, name: str, step: Step) -> None:
+        if len(self._texts) >= _TEXTS_KEPT or len(self._names) >= _TEXTS_KEPT:
+            self.lost()
+        prepared = self._latest = self._names[name] = _Name(name)
+        text = self._texts.get(step.key)
+        if text is None:
+            self._texts[step.key] = _Text(prepared)
+            return
+        earlier, text.latest = text.latest, prepared
+        if earlier.uses <= 1:
+            self._names.pop(earlier.name if earlier.name != name else "", None)
+            self._once(text, earlier, step)
+
+    def _once(self, text: _Text, earlier: _Name, step: Step) -> None:
+        text.once += 1
+        text.spent += [spent for spent in (earlier.given_up, step) if spent is not None]
+        if text.once < PREPARED_ONCE - 1:
+            return
+        note = self.seen.note(KIND, step.key)
+        for spent in text.spent:
+            if not spent.counts:
+                continue
+            self.seen.row_of(spent.place, KIND)
+            note.cost += 1
+            note.times += spent.only_prepares
+            note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "gives it up")
+        text.spent.clear()
+
+
+def _what(note: Note) -> str:
+    return f"{shown(note)}: prepared {note.times + 1} times under new names, each run once"
+
+
+KIND: Final = Kind(
+    name="prepared-once",
+    unit=ROUND_TRIPS,
+    why="A statement that is run once pays a round trip to be prepared, and one more where it is given up, and gains nothing.",
+    watch=_Watch,
+    what=_what,
+    remedies={
+        "": "prepare once and keep the statement; or use the form of a query that prepares nothing; values as parameters, not in the text",
+        "asyncpg": "values as parameters $1, not in the text: then statement_cache_size=100, the default, finds the statement again",
+        "psycopg": "prepare=False, or prepare_threshold=None; values as parameters, not in the text",
+        "pdo_pgsql": "keep the PDOStatement and execute() it again; or PDO::ATTR_EMULATE_PREPARES => true, one Query",
+        "tokio-postgres": "Client::prepare() once and pass the Statement, or query_typed(); deadpool-postgres: prepare_cached()",
+        "psqlpy": "prepared=True, the default, keeps statements; values as parameters",
+        "sqlx": "values bound, not in the text; query.persistent(false) for what runs once",
+        "pgx": "default_query_exec_mode=cache_describe or exec prepares nothing; pgx.Conn.Prepare() once under a name; database/sql: keep the *sql.Stmt",
+        "pq": "db.Prepare() once and keep the *sql.Stmt",
+        "pgjdbc": "keep the PreparedStatement; values as parameters; prepareThreshold=5, the default, names nothing before the fifth run",
+        "postgres.js": "values as ${value}, not in sql.unsafe() text",
+        "ruby-pg": "exec_params prepares nothing; prepare once, exec_prepared often",
+        "rails": "bound values (where(id: value)), so that its cache of statements finds them again",
+        "sqlalchemy": "bound parameters instead of text with values in it",
+    },
+)

@@ -1,0 +1,67 @@
+"""split-unnamed: the unnamed statement is parsed in one round trip and bound in the next, with a ReadyForQuery(I) between them.
+
+There a pooler in transaction mode may give the server connection to another session, whose own unnamed Parse then is what the Bind meets: an error, or the
+wrong statement. Told by the status: inside a block, and behind a Flush, the connection is kept. On a direct connection nothing goes wrong, so this is no
+failure, and costs nothing by itself; what the second round trip costs, extra-describe tells.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
+
+TIMES: Final = 3
+"""Once or twice is no habit."""
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._parsed: Step | None = None
+
+    def row(self, step: Step) -> None:
+        parsed, self._parsed = self._parsed, None
+        if (
+            step.only_prepares
+            and step.sends("P")
+            and not step.shape.statement
+            and step.sends("S")
+            and step.shape.status == "I"
+            and step.key
+        ):
+            self._parsed = step
+        elif parsed is not None and step.only_prepares and not step.sends("P") and step.key == parsed.key:
+            self._parsed = parsed
+        elif parsed is not None and step.counts and step.sends("B") and not step.sends("P") and step.key == parsed.key:
+            note = self.seen.note(KIND, f"{parsed.sent} · {step.sent}")
+            note.times += 1
+            note.show(parsed.place, "Parse of the unnamed statement, then ReadyForQuery(I)")
+            note.show(step.place, step.label.error[:5] or "binds it")
+            self.seen.row_of(parsed.place, KIND)
+            self.seen.row_of(step.place, KIND)
+
+    def lost(self) -> None:
+        self._parsed = None
+
+
+def _what(note: Note) -> str:
+    return f"{note.subject}: the unnamed statement is bound one transaction after its Parse; behind a pooler another's may be bound"
+
+
+KIND: Final = Kind(
+    name="split-unnamed",
+    unit="at risk",
+    why="Behind a pooler in transaction mode another session's Parse can come between: the Bind fails, or runs the other's statement. Without one it is safe.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times >= TIMES,
+    number=lambda note: note.times,
+    remedies={
+        "": "behind a pooler: a form of a query that sends Parse, Bind and Execute together, or a transaction around it",
+        "pq": "binary_parameters=yes sends Parse, Bind and Execute together",
+        "pgx": "default_query_exec_mode=cache_describe or exec, not describe_exec",
+        "pg8000": "a transaction around the query (autocommit = False)",
+        "sqlx": "query.persistent(true) with PgBouncer 1.21 or later and max_prepared_statements > 0; or a transaction around the query",
+    },
+)

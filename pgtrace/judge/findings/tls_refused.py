@@ -1,0 +1,44 @@
+"""tls-refused: a driver that wants TLS, gets none and leaves.
+
+Told by connections that ended before a StartupMessage: after an SSLRequest that was answered `N`, or after a TLS handshake at once to which no byte came back.
+Not told where the same program connected without TLS right after: then it did not insist (trace/refused_tls.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch
+from pgtrace.trace import refused_tls
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._told = False
+
+    def settle(self) -> None:
+        how = self.seen.connection.tls_refused
+        if self._told or not how or refused_tls.came_back(self.seen.trace, self.seen.connection):
+            return
+        self._told = True
+        note = self.seen.note(KIND, how)
+        note.times += 1
+        note.show(self.seen.first, "no StartupMessage came")
+        self.seen.row_of(self.seen.first, KIND)
+
+
+def _what(note: Note) -> str:
+    return f"{'a connection' if note.times == 1 else f'{note.times} connections'}: {refused_tls.SAID.get(note.subject, 'wanted TLS and got none')}"
+
+
+KIND: Final = Kind(
+    name="tls-refused",
+    unit=FAILED,
+    why="Without --tls pgtrace does no TLS with the driver, and passes one that begins with it at once on to the server. A driver that insists does not go on.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    remedies={"": f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server"},
+)

@@ -1,0 +1,874 @@
+"""One connection of a trace: who it is, what it counted, and its rows in the timeline.
+
+A Connection listens to its session and writes what it hears into the row index and the tables. While the connection is open it holds the session; when
+it has closed only names and numbers remain, so a capture of a hundred thousand short connections stays small.
+
+What the names on it meant is in name_log.py, what it showed of its driver in habits.py, how its rows look in labels.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self
+
+from pgtrace import shelf
+from pgtrace.capture import peer
+from pgtrace.capture.record import DECRYPTED
+from pgtrace.identify import drivers, layers
+from pgtrace.identify.habits import Habits
+from pgtrace.identify.layers import Layer
+from pgtrace.protocol import codes, heads
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.connection import Rest, Session
+from pgtrace.session.effects import UNKNOWN, Effect
+from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
+from pgtrace.sqltext.replication import created_slot
+from pgtrace.trace import labels, refused_tls, security
+from pgtrace.trace.copy_log import Copies
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.ends import UNDECIDED, End, departed, told
+from pgtrace.trace.marks import Interval
+from pgtrace.trace.name_log import Meanings
+from pgtrace.trace.rows import RUN_KEPT, Entry, Kind, Label, Shape
+from pgtrace.trace.statements import StatementTable
+
+if TYPE_CHECKING:
+    from pgtrace.describe.copy_messages import Inside
+    from pgtrace.trace.trace import Trace
+
+FACTS_KEPT: Final = 64
+LONGEST_FACT: Final = 4096
+LEFT_KEPT: Final = 100
+"""Statements that a closed connection is known to have left, those with the most Binds."""
+_MERGED = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
+_COPY_DATA: Final = ord("d")
+_MAJOR: Final = re.compile(r"\d{1,4}")
+_NEVER_NS: Final = -(1 << 62)
+"""Before all times: what came first in a capture may be another connection's, and later than what this one begins with."""
+_FACT_BYTES: Final = 200
+_SHORT_SQL: Final = 512
+_QUIET = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
+
+
+class Note(NamedTuple):
+    """What a Connection remembers of an open round trip."""
+
+    place: int
+    position: int
+    marks: tuple[Interval, ...]
+
+
+_note: Final[Callable[..., Note]] = tuple.__new__
+
+
+class Connection(Observer):
+    """One connection: identity, counters, rows."""
+
+    is_counted = True
+    """Whether the trace's counters are about it."""
+    is_shelved: ClassVar[bool] = True
+    """Whether it may be put on the shelf once it has closed."""
+
+    __slots__ = (
+        "_application_name",
+        "_began",
+        "_closed_before",
+        "_counters",
+        "_end_row",
+        "_exchange",
+        "_fatal",
+        "_habits",
+        "_identity",
+        "_kind",
+        "_latest",
+        "_left",
+        "_marks",
+        "_meanings",
+        "_resting",
+        "_streamed",
+        "_taken",
+        "_trace",
+        "_unsettled",
+        "authentication",
+        "backend_pid",
+        "cancels",
+        "client",
+        "closed_by",
+        "closed_ns",
+        "copies",
+        "ends",
+        "facts",
+        "file",
+        "index",
+        "joined",
+        "last_ns",
+        "left_open",
+        "listener",
+        "number",
+        "opened_ns",
+        "parameters",
+        "position",
+        "protocol",
+        "protocol_requested",
+        "sent_on",
+        "server_version",
+        "session",
+        "statements",
+        "terminated",
+        "tls_refused",
+        "transaction_status",
+        "unrecognized_options",
+        "upstream",
+        "was_put_aside",
+    )  # fmt: skip
+
+    @classmethod
+    def restored(cls, trace: Trace, state: bytes) -> Self:
+        """One that was put on the shelf."""
+        self = cls.__new__(cls)
+        for name, value in (_EMPTY | shelf.loaded(state)).items():
+            setattr(self, name, value)
+        self._trace, self._marks = trace, trace.marks.files[self.file]
+        return self
+
+    def stored(self) -> bytes:
+        """What is left of it once it has closed, as it is put on the shelf."""
+        state = vars(self).copy() if hasattr(self, "__dict__") else {}
+        for name in Connection.__slots__:
+            value = getattr(self, name)
+            if name not in ("_trace", "_marks") and (name not in _EMPTY or value is not _EMPTY[name]):
+                state[name] = value
+        return shelf.stored(state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Connection) and (self.index, self._trace) == (other.index, other._trace)
+
+    def __hash__(self) -> int:
+        return self.index
+
+    def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
+        self._trace = trace
+        self._marks = trace.marks.files[file]
+        self.index = index
+        """Its place in Trace.connections."""
+        self.file = file
+        self.number = number
+        """1-based within its file."""
+        self.client = ""
+        self.upstream = ""
+        self.listener = ""
+        self.opened_ns = 0
+        self.closed_ns: int | None = None
+        self.closed_by = ""
+        """`driver`, `server` or `pgtrace`: which side was first to end it."""
+        self.ends: tuple[End, ...] = ()
+        """The ends of its directions, in their order; none where nobody saw them."""
+        self.left_open = ""
+        """Of the latest round trip, if a side ended its direction while it was open, what became of it, in words."""
+        self.sent_on = False
+        """Whether the driver still sent something after the first of them."""
+        self.terminated = False
+        """Whether the driver said that it leaves."""
+        self.tls_refused = ""
+        """Of a driver that asked for TLS, got none and left: what it began with (refused_tls.py)."""
+        self.last_ns = _NEVER_NS
+        self.joined = False
+        """Whether its beginning is not in the capture."""
+        self.facts: dict[str, str] = {}
+        self.cancels: int | None = None
+        """Index of the connection its CancelRequest aims at."""
+        self.session: Session | None = Session(self, trace.reads)
+        self.statements: StatementTable | None = StatementTable(trace.statements_room)
+        self.position = 0
+        """Where its first record is."""
+        self.parameters: tuple[tuple[str, str], ...] = ()
+        self.server_version = ""
+        self.backend_pid: int | None = None
+        self.protocol = ""
+        self.protocol_requested = ""
+        """The version its StartupMessage asked for; `protocol` is what the server made of it."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """Protocol options of its StartupMessage that the server did not know."""
+        self.transaction_status = ""
+        self.authentication: dict[str, str] = {}
+        """How its driver authenticated (security.py)."""
+        self._left: tuple[Statement, ...] = ()
+        self._counters: Counters | None = None
+        self._kind = self._fatal = ""
+        self._application_name = ""
+        self._began = [0, 0]
+        """Of each side: where the record is in which its unfinished message, else its latest read, began."""
+        self._closed_before: RoundTrip | None = None
+        self._taken: tuple[RoundTrip, Effect, int, int] | None = None
+        """The latest round trip whose counts were taken: what they are, its DataRows and its waiting time."""
+        self._exchange: Exchange | None = None
+        """The known exchange that is being told message by message."""
+        self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
+        self._habits = Habits()
+        self._identity: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
+        self.copies = Copies(trace.may_log)
+        """What its CopyData holds, at every row."""
+        self._resting: Rest | None = None
+        self.was_put_aside = False
+        """Whether it was silent while too many were open: some of it is not known any more."""
+        self._streamed = 0  # CopyData of a stream that have joined the latest row
+        self._end_row: tuple[int, int] | None = None
+        """The place of the row that says that it was ended, and how many bytes the driver had sent."""
+        self._unsettled: dict[Execution, list[StatementTable]] | None = None
+        """Executions whose waiting time is not known yet, and the tables that count them."""
+        self._meanings = Meanings()
+
+    # What comes in.
+
+    def receive(self, side: int, time_ns: int, data: bytes, offset: int, position: int) -> None:
+        """Bytes of one read, and where their record is in the capture."""
+        session = self.session or self._woken(time_ns, offset, side)
+        if session is None:
+            return
+        cut = session.framer.cut
+        if not cut[side]:
+            self._began[side] = position
+        session.receive(side, time_ns, data, offset)
+        if cut[side] and session.framer.unfinished_bytes(side) <= len(data):
+            self._began[side] = position
+        self.last_ns = time_ns
+
+    def resume(self, time_ns: int, sent: bytes, replies: bytes, offsets: tuple[int, int]) -> None:
+        """Read on in the middle: what start-up said is learned, nothing of it is counted."""
+        self.joined = True
+        earlier = Session()
+        earlier.receive(FRONTEND, time_ns, sent)
+        earlier.receive(BACKEND, time_ns, replies)
+        if self.session is not None:
+            self.session.resume(time_ns, earlier, offsets)
+        self._learn_key()
+
+    def close(self, time_ns: int) -> None:
+        """The connection has ended."""
+        session = self.session
+        if session is None:
+            if self.closed_ns is None:
+                self.closed_ns = self.last_ns = time_ns
+                self._relabel_end()
+                self._trace.connections.changed(self)
+            return
+        session.close(time_ns)
+        self.closed_ns = self.last_ns = time_ns
+        self.terminated = session.terminated
+        self._notice_refused_tls(session)
+        if self._end_row is not None:
+            self.sent_on = session.bytes[FRONTEND] != self._end_row[1]
+            self._relabel_end()
+        elif not session.terminated and session.startup and self._trace.timeline:
+            self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0)
+        self._retire(time_ns)
+
+    def _notice_refused_tls(self, session: Session) -> None:
+        """It has ended: say in the row of its beginning that its driver wanted TLS, if that is so."""
+        if self.tls_refused:
+            return
+        self.tls_refused = refused_tls.began_with(self, session)
+        if not self.tls_refused or not self._trace.timeline:
+            return
+        place = self._latest[2] if self._latest is not None else self._closed_before.note.place if self._closed_before is not None else None
+        if place is not None:
+            self._trace.rows.relabel(place, Label(refused_tls.told(self)))
+
+    def ended(self, side: int, how: str, time_ns: int) -> None:
+        """One of its directions has ended."""
+        session = self.session
+        if self.closed_ns is not None:
+            return
+        self.ends = (*self.ends, End(side, how, time_ns))
+        if session is not None:
+            session.ended(side, how, time_ns)
+            self._notice_refused_tls(session)
+        self.last_ns = time_ns
+        says_goodbye = session.startup and not session.terminated if session is not None else self.kind in _SAY_GOODBYE
+        if self._end_row is None and says_goodbye:
+            place = self._row(Kind.CLOSED, "", Label(self.end), time_ns, FRONTEND, 0) if self._trace.timeline else 0
+            self._end_row = (place, session.bytes[FRONTEND] if session is not None else 0)
+        if session is None:
+            self._trace.connections.changed(self)
+
+    def _relabel_end(self) -> None:
+        """Now it is known what became of it."""
+        if self._end_row is not None and self._trace.timeline:
+            self._trace.rows.relabel(self._end_row[0], Label(self.end))
+
+    @property
+    def fatal(self) -> str:
+        """SQLSTATE of the FATAL error that the server sent; empty without one."""
+        return self._fatal if self.session is None else self.session.fatal
+
+    @property
+    def ended_ns(self) -> int | None:
+        """When a side first ended it, where that is known; else when it had closed."""
+        return self.ends[0].time_ns if self.ends else self.closed_ns
+
+    @property
+    def end(self) -> str:
+        """By whom and how it was ended, in words; empty while it is open. A driver that ended its direction may still read until it has closed."""
+        if self.closed_ns is None and (not self.ends or self.ends[0].may_read):
+            return UNDECIDED if self.ends else ""
+        terminated = self.terminated if self.session is None else self.session.terminated
+        silent = not terminated and self.kind in _SAY_GOODBYE
+        return told(self.ends, self.closed_by, self.fatal, silent=silent, asked=terminated and self._end_row is None)
+
+    def put_aside(self, time_ns: int) -> None:
+        """Too many are open: keep what it has counted and where it stands, and let go of the rest. Its next read wakes it."""
+        if self.session is not None:
+            self.was_put_aside = True
+            self._resting = self.session.rest()
+            if self._resting is None:
+                self.gap(time_ns)
+            self._retire(time_ns)
+
+    def _woken(self, time_ns: int, offset: int, side: int) -> Session | None:
+        """The session of one that was put aside: where it stood still when nothing was owed, else as after a gap. Names are prepared earlier."""
+        if self.closed_ns is not None:
+            return None
+        self.session = session = Session(self, self._trace.reads)
+        session.parameters.update(server_version=self.server_version, application_name=self._application_name)
+        if self._resting is not None:
+            session.go_on(time_ns, self._resting)
+        else:
+            session.resume(time_ns, Session(), (offset, offset))
+        self.statements = StatementTable(self._trace.statements_room)
+        self._habits = Habits()
+        self._habits.enough = True
+        if self._meanings is _NO_MEANINGS:
+            self._meanings = Meanings()
+        self.copies = Copies(self._trace.may_log)
+        self._trace.wake(self)
+        return session
+
+    def learn(self, key: str, value: str) -> None:
+        """A fact about it."""
+        if self._trace.may_keep_fact(self, key, value):
+            self.facts[key] = value[:LONGEST_FACT]
+        if key == "server":
+            self.upstream = value
+        elif key == DECRYPTED and self.session is not None:
+            self.session.decrypted()
+
+    def gap(self, time_ns: int) -> None:
+        """Bytes of it are missing."""
+        if self.session is not None:
+            self.session.gap(time_ns)
+
+    @property
+    def facts_bytes(self) -> int:
+        """How much its facts take."""
+        return sum(len(key) + len(value) + _FACT_BYTES for key, value in self.facts.items())
+
+    @property
+    def meanings_weight(self) -> int:
+        """What its log of names takes of the trace's."""
+        return self._meanings.weight
+
+    @property
+    def has_open_row(self) -> bool:
+        """Whether a row of it is still to be completed."""
+        return self.session is not None and self.session.has_open_run
+
+    def draw_open(self) -> None:
+        """Write the open round trip into the index as it stands."""
+        session = self.session
+        if session is not None:
+            session.settle()
+        if session is not None and session.round_trips.current is not None:
+            self._put(session.round_trips.current)
+        elif session is not None and session.round_trips.undecided is not None:
+            self._put(session.round_trips.undecided)
+
+    # Who it is.
+
+    @property
+    def kind(self) -> str:
+        """`session`, `cancel`, `replication` or `opaque`."""
+        session = self.session
+        if session is None:
+            return self._kind
+        if session.cancel:
+            return "cancel"
+        if session.startup or session.round_trips.started_ns is not None:
+            return "replication" if dict(self.startup_parameters).get("replication", "false") not in _NO else "session"
+        return "opaque" if session.unreadable or session.is_closed else "session"
+
+    @property
+    def startup_parameters(self) -> tuple[tuple[str, str], ...]:
+        """The StartupMessage's names and values, in its order."""
+        if not self.parameters and self.session is not None and self.session.startup:
+            found = heads.startup(self.session.startup) or _version_2(self.session.startup)
+            if found is None:
+                return ()
+            version, self.parameters = found
+            self.protocol = self.protocol_requested = f"{version >> 16}.{version & 0xFFFF}"
+        return self.parameters
+
+    @property
+    def user(self) -> str:
+        return dict(self.startup_parameters).get("user", "")
+
+    @property
+    def database(self) -> str:
+        return dict(self.startup_parameters).get("database", self.user)
+
+    @property
+    def application_name(self) -> str:
+        if self.session is None:
+            return self._application_name
+        return self.session.parameters.get("application_name") or dict(self.startup_parameters).get("application_name", "")
+
+    @property
+    def driver(self) -> str:
+        """The client library, or `unknown`."""
+        return self._identify()[0].driver
+
+    @property
+    def driver_evidence(self) -> tuple[str, ...]:
+        return self._identify()[0].evidence
+
+    @property
+    def layer(self) -> Layer:
+        """What stands above the driver, with the evidence; layers.NONE where nothing shows."""
+        return self._identify()[1]
+
+    @property
+    def peer_process(self) -> peer.Process | None:
+        """The process at the driver's end, where the recorder ran on its host and found it."""
+        return peer.read(self.facts.get(peer.KEY))
+
+    @property
+    def statements_live(self) -> int:
+        """Named statements alive."""
+        before = self._counters.statements_live if self._counters is not None else 0
+        return before + (self.session.statements.live_named if self.session is not None else 0)
+
+    def named_statements(self) -> Iterable[Statement]:
+        """The named statements alive; of a closed connection none."""
+        return [one for one in self.session.statements.live.values() if one.name] if self.session is not None else ()
+
+    @property
+    def last_statements(self) -> Iterable[Statement]:
+        """The named statements alive; of a closed connection those that were alive when it ended, as far as the log of names has them."""
+        return self.named_statements() if self.session is not None else self._left
+
+    @property
+    def portals(self) -> Iterable[Portal]:
+        """The portals open now: they live until their transaction ends, so outside a block there is none."""
+        session = self.session
+        return session.statements.live_portals.values() if session is not None and session.status in ("T", "E") else ()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is owed and no message is cut."""
+        return self.session is None or self.session.is_quiet
+
+    @property
+    def under_way(self) -> int | None:
+        """The place of the row that is still to be completed; None where nothing is owed and no message is cut."""
+        session = self.session
+        if session is None or session.is_quiet:
+            return None
+        current = session.round_trips.current
+        return current.note.place if current is not None else len(self._trace.rows)
+
+    def counters(self, now_ns: int) -> Counters:
+        """Its counters; for an open one up to that moment."""
+        session = self.session
+        if session is None:
+            return self._counters or Counters()
+        session.settle()
+        counters = Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
+        if self._counters is not None:
+            counters.add(self._counters)
+        return counters
+
+    def counted_at(self, place: int) -> tuple[Tally, int] | None:
+        """What the open round trip at that place has counted so far, and how long it was waited for; None where it is not this one."""
+        session = self.session
+        current = session.round_trips.current if session is not None else None
+        return (
+            session.untaken(self._trace.duration_ns)
+            if session is not None and current is not None and current.note.place == place
+            else None
+        )
+
+    def add_statements(self, table: StatementTable) -> Iterator[None]:
+        """Add the statements of an open connection as they stand, with a break after each slice of the work."""
+        if self.statements is None or self.session is None:
+            return
+        self.session.settle()
+        yield from table.merge_by_slices(self.statements)
+        if self.session is None:
+            return
+        table.live(self.session.statements.live.values())
+        current = self.session.round_trips.current
+        if current is not None and current.flush_points:
+            table.round_trip(current)
+
+    def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
+        """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
+        return self._meanings.at(kind, name, place)
+
+    def named_at(self, name: str, place: int) -> list[int]:
+        """Places up to that one at which the name came to mean a statement, the latest first: those of its Parses, and of rows that brought it back."""
+        return self._meanings.places(name, place)
+
+    # What the session tells.
+
+    def begins(self) -> Note:
+        trace = self._trace
+        place = trace.rows.reserve() if trace.timeline else 0
+        position = self._began[FRONTEND]
+        if self.session is not None and self.session.framer.cut[BACKEND]:
+            position = min(position, self._began[BACKEND])
+        self._latest = None
+        if self.copies.now is not None:
+            self.copies.row_began(place)
+        return _note(Note, (place, position, self._marks.open))
+
+    def counted(self, round_trip: RoundTrip) -> None:
+        for mark in round_trip.note.marks:
+            mark.counted(round_trip)
+
+    def closed(self, round_trip: RoundTrip) -> None:
+        if self._trace.counts_rows:
+            self._take(round_trip)
+        note = round_trip.note
+        self.left_open = departed(round_trip)
+        if round_trip is self._closed_before:
+            self._put(round_trip)
+            return
+        self._closed_before = round_trip
+        self._put(round_trip)
+        for mark in note.marks:
+            mark.closed(round_trip, self)
+        if round_trip.flush_points and self.statements is not None:
+            self.statements.round_trip(round_trip)
+
+    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
+        trace = self._trace
+        if self.statements is None or not self._habits.enough:
+            self._exchange = exchange
+            super().repeated(exchange, repeat)
+            self._exchange = None
+            return
+        note: Note
+        note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes = repeat
+        for mark in note.marks:
+            mark.repeated(exchange.round_trip)
+        self.statements.repeated(exchange, wait_ns, rows)
+        for mark in self._marks.counting:
+            mark.table(self).repeated_at_once(exchange, wait_ns, rows)
+        if trace.timeline:
+            if exchange.note is None:
+                exchange.note = (*self._look(exchange.round_trip), trace.reads.effects.of_exchange(exchange).number)
+            label, shape, introspects, effect = exchange.note
+            ms = (closed_ns - opened_ns) / 1e6
+            waited_ns = closed_ns - opened_ns if closed_ns > opened_ns else 0
+            entry = Entry(
+                note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes, waited_ns, effect
+            )
+            trace.rows.put(note.place, entry)
+            if introspects:
+                trace.types_of(self).passed(note.place)
+
+    def executed(self, execution: Execution) -> None:
+        sql = execution.statement.sql
+        if sql is not None and sql[6:7] == "_" and not execution.failed and (created := created_slot(sql)) is not None:
+            self._trace.slots[self.upstream, created.slot] = created.plugin
+        if self.statements is not None:
+            tables = [self.statements, *(mark.table(self) for mark in self._marks.counting)]
+            for table in tables:
+                table.executed(execution)
+            if execution.wait_ns is None:
+                self._unsettled = self._unsettled or {}
+                self._unsettled[execution] = tables
+
+    def waited(self, execution: Execution) -> None:
+        for table in (self._unsettled or {}).pop(execution, ()):
+            table.waited(execution)
+
+    def failed(self, statement: Statement | None) -> None:
+        if statement is not None and self.statements is not None:
+            self.statements.failed(statement)
+            for mark in self._marks.counting:
+                mark.table(self).failed(statement)
+
+    def parsed(self, statement: Statement) -> None:
+        if self.statements is not None:
+            self.statements.parsed(statement)
+            for mark in self._marks.counting:
+                mark.table(self).parsed(statement)
+        self._habits.parsed(statement)
+
+    def bound(self, portal: Portal) -> None:
+        self._habits.bound(portal)
+
+    def reused(self, statement: Statement) -> None:
+        if self.statements is not None:
+            self.statements.reused(statement)
+            for mark in self._marks.counting:
+                mark.table(self).reused(statement)
+
+    def dropped(self, statement: Statement, how: str) -> None:
+        if self.statements is not None:
+            self.statements.dropped(statement, how)
+
+    def forgot(self, statement: Statement) -> None:
+        if self.statements is not None:
+            self.statements.live([statement])
+
+    def named(self, kind: str, name: str, what: Statement | Portal) -> None:
+        statement = what.statement if isinstance(what, Portal) else what
+        weight = 1 + len(statement.sql or "") // _SHORT_SQL
+        if not self._trace.may_log((kind, name) in self._meanings, weight):
+            return
+        self._meanings.weight += weight
+        current = self.session.round_trips.current if self.session is not None else None
+        self._meanings.note(kind, name, current.note.place if current is not None else len(self._trace.rows), what)
+
+    def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+        if not self._trace.timeline:
+            return
+        from pgtrace.describe.copy_contents import contents
+
+        version = self.session.parameters.get("server_version", "") if self.session is not None else ""
+        major = int(found[0]) if (found := _MAJOR.match(version)) else 0
+        sql = statement.sql if statement is not None else None
+        place = round_trip.note.place if round_trip is not None else len(self._trace.rows)
+        self.copies.began(place, contents(code, response, sql, major, lambda slot: self._trace.slots.get((self.upstream, slot))))
+
+    def copy_ended(self) -> None:
+        self.copies.ended(len(self._trace.rows) - 1)
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        if code == codes.CANCEL_REQUEST:
+            target = self._trace.cancelled_by(body)
+            self.cancels = target.index if target is not None else None
+        session, effect = self.session, None
+        if self._trace.counts_rows and session is not None and session.round_trips.current is None:
+            effect = session.take()[0].number
+        if code in _QUIET or not self._trace.timeline:
+            return
+        latest = self._latest
+        streamed = code == _COPY_DATA and self.copies.now is not None
+        self._streamed = self._streamed + 1 if streamed else 0
+        if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != RUN_KEPT:
+            if streamed:
+                self.copies.passed(side, body, latest[2])
+                if self.copies.tells_more(body):
+                    self._trace.rows.relabel(latest[2], self._describe(side, code, body)[2])
+            self._trace.rows.grow(latest[2], side, size)
+            return
+        kind, letter, label = self._describe(side, code, body)
+        place = self._row(kind, letter, label, time_ns, side, size, effect)
+        self._latest = (side, code, place)
+        if streamed:
+            self._streamed = 0
+            self.copies.row_began(place)
+            self.copies.passed(side, body, place)
+            self.copies.tells_more(body)
+
+    def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
+        if code == codes.CANCEL_REQUEST:
+            target = self._trace.connections[self.cancels] if self.cancels is not None else None
+            return Kind.CANCEL, "Cancel →", Label(f"cancels {self._trace.name_of(target)}" if target else "cancels a session not seen here")
+        return labels.alone(side, code, body, self._inside(side, body) if code == _COPY_DATA else None)
+
+    def _inside(self, side: int, body: bytes) -> Inside | None:
+        """What a CopyData that stands alone is, at this point of the reading."""
+        now, here = self.copies.now, len(self._trace.rows)
+        if now is None:
+            return None
+        from pgtrace.describe.copy_messages import message_inside
+
+        return message_inside(now, side, body, lambda oid: self.copies.relation_at(oid, here), in_stream=self.copies.in_stream)
+
+    # Rows.
+
+    def _take(self, round_trip: RoundTrip) -> None:
+        """What a round trip has counted, up to now."""
+        session = self.session
+        if self._exchange is not None:
+            waited_ns = max(0, (round_trip.closed_ns or 0) - round_trip.opened_ns)
+            self._taken = round_trip, self._trace.reads.effects.of_exchange(self._exchange), round_trip.rows, waited_ns
+        elif session is not None:
+            taken = self._taken
+            late = taken is not None and taken[0] is round_trip
+            self._taken = (round_trip, *(session.take_more(*taken[1:]) if taken is not None and late else session.take()))
+
+    def _row(self, kind: Kind, flight: str, label: Label, time_ns: int, side: int, size: int, effect: int | None = None) -> int:
+        """A row that is no round trip; one that is about no message counts nothing."""
+        trace = self._trace
+        session = self.session
+        offsets = session.offsets if session is not None else (0, 0)
+        offsets = (offsets[0] - (size if side == FRONTEND else 0), offsets[1] - (size if side == BACKEND else 0))
+        status = session.status if session is not None else ""
+        shape = Shape(kind, flight, errors=int(bool(label.error)), status_before=status, status=status)
+        return trace.rows.append(
+            Entry(
+                position=self._began[side],
+                opened_ns=time_ns,
+                offsets=offsets,
+                connection=self.index,
+                label=trace.rows.label(label),
+                shape=trace.rows.shape(shape),
+                duration_ms=0.0,
+                sent_bytes=size if side == FRONTEND else 0,
+                received_bytes=size if side == BACKEND else 0,
+                effect=trace.reads.effects.nothing.number if effect is None else effect,
+            )
+        )
+
+    def _put(self, round_trip: RoundTrip) -> None:
+        if self._trace.timeline:
+            self._draw(round_trip)
+        if round_trip.closed_ns is None:
+            return
+        if round_trip.setup:
+            if self._habits.set_up(round_trip):
+                self._learn_key()
+        elif not self._habits.enough:
+            self._habits.closed(round_trip)
+
+    def _draw(self, round_trip: RoundTrip) -> None:
+        """Write its row as it stands."""
+        note: Note = round_trip.note
+        closed = round_trip.closed_ns
+        first = round_trip.first_answer_ns
+        opened = round_trip.opened_ns
+        label, shape, introspects = self._look(round_trip)
+        taken = self._taken if self._taken is not None and self._taken[0] is round_trip else None
+        self._trace.rows.put(
+            note.place,
+            Entry(
+                position=note.position,
+                opened_ns=opened,
+                offsets=round_trip.offsets,
+                connection=self.index,
+                label=label,
+                shape=shape,
+                rows=round_trip.rows,
+                duration_ms=math.nan if closed is None else (closed - opened) / 1e6,
+                first_ms=math.nan if first is None else (first - opened) / 1e6,
+                sent_bytes=round_trip.sent_bytes,
+                received_bytes=round_trip.received_bytes,
+                wait_ns=taken[3] if taken is not None else 0,
+                effect=taken[1].number if taken is not None else UNKNOWN,
+            ),
+        )
+        if introspects and closed is not None:
+            self._trace.types_of(self).passed(note.place)
+
+    def _look(self, round_trip: RoundTrip) -> tuple[int, int, bool]:
+        """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
+        from pgtrace.describe import introspection
+
+        rows, label = self._trace.rows, labels.label(round_trip, lambda: f"user={self.user} database={self.database}")
+        return rows.label(label), rows.shape(labels.shape(round_trip)), bool(round_trip.rows) and introspection.TABLE in label.sql
+
+    # Identity.
+
+    def _identify(self) -> tuple[drivers.Identification, Layer]:
+        session = self.session
+        if session is not None and self._habits.weighed_anew():
+            scram_bytes = security.scram_bytes(session.initial_response)
+            seen = self._habits.evidence(self.startup_parameters, self.application_name, scram_bytes)
+            identified = drivers.identify(seen)
+            if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
+                identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
+            self._identity = identified, layers.layer_of(seen)
+        return self._identity
+
+    def _learn_key(self) -> None:
+        session = self.session
+        if session is None or not session.key or self.backend_pid is not None:
+            return
+        self.backend_pid = int.from_bytes(session.key[:4], "big")
+        self._trace.keys[session.key] = self.index
+
+    def _retire(self, now_ns: int) -> None:
+        """Keep names and numbers, let go of the rest."""
+        session = self.session
+        if session is None:
+            return
+        counters, before = self.counters(now_ns), self._counters
+        logged = (one for one in self.named_statements() if ("S", one.name) in self._meanings)
+        self._left = tuple(sorted(logged, key=lambda one: -one.binds)[:LEFT_KEPT])
+        kind, application_name, (identified, _) = self.kind, self.application_name, self._identify()
+        self.parameters = self.startup_parameters
+        self.refresh()
+        self._application_name = application_name
+        if self.statements is not None:
+            self.statements.live(session.statements.live.values())
+            self._trace.keep_statements(identified.driver, self.statements)
+        self._counters, self._kind, self._fatal = counters, kind, session.fatal
+        session.statements.let_go()
+        self._trace.facts_bytes -= self.facts_bytes
+        self.session = self.statements = None
+        self._forget()
+        self._trace.retire(self, identified.driver, counters, before)
+
+    def _forget(self) -> None:
+        """Let go of what only an open connection needs, and share what is the same in many."""
+        share = self._trace.share
+        self._meanings.let_go()
+        if not self._meanings:
+            self._meanings = _NO_MEANINGS
+        if not self.copies.is_logged:
+            self.copies = _NO_COPIES
+        self._closed_before = self._latest = self._unsettled = self._taken = None
+        self._habits = _NO_HABITS
+        self._identity = share(self._identity)
+        self.authentication = share(("authentication", *self.authentication.items()), self.authentication)
+        self.parameters, self.listener, self.upstream = share(self.parameters), share(self.listener), share(self.upstream)
+        self.server_version, self._application_name = share(self.server_version), share(self._application_name)
+        if self._counters is not None:
+            for name in ("frontend_messages", "backend_messages"):
+                messages: dict[str, int] = getattr(self._counters, name)
+                setattr(self._counters, name, share((name, *messages.items()), messages))
+
+    def refresh(self) -> None:
+        """Take over what the session has learned about itself."""
+        session = self.session
+        if session is None:
+            return
+        self.server_version = session.parameters.get("server_version", "")
+        self.transaction_status = session.status
+        if not self.was_put_aside:
+            self.authentication = security.authentication(session.asked, session.initial_response)
+        self._learn_key()
+        _ = self.startup_parameters
+        if session.negotiated is not None and self.protocol:
+            self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
+            self.unrecognized_options = session.unrecognized_options
+
+
+_SAY_GOODBYE: Final = frozenset({"session", "replication"})
+"""Kinds of connections that a driver ends with Terminate."""
+_NO_COPIES: Final = Copies(lambda _: False)
+_NO_HABITS: Final = Habits()
+_NO_MEANINGS: Final = Meanings()
+"""What closed connections have in place of their own."""
+_EMPTY: Final = {"copies": _NO_COPIES, "_habits": _NO_HABITS, "_meanings": _NO_MEANINGS}
+
+
+def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
+    """Version and parameters of a StartupMessage of protocol 2."""
+    from pgtrace.protocol import startup
+    from pgtrace.protocol.message import MalformedMessage
+
+    try:
+        message = startup.Version2StartupMessage.parse(body) if startup.is_version_2(body) else None
+    except MalformedMessage:
+        return None
+    return (message.protocol, message.parameters) if message is not None else None
+
+
+_NO = frozenset({"false", "off", "no", "0", "f", "n"})

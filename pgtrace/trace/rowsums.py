@@ -1,0 +1,85 @@
+"""Counters of some rows, as sums over the index: each row has the number of what it counts (session/effects.py).
+
+    sums = RowSums(trace)
+    for place in places: sums.add(place, trace.rows.entry(place))
+    sums.by_connection()
+
+One look at the index for each row; nothing is read again. What belongs to no row is not in these sums: `client_ns`, the
+time between round trips, and `statements_live`, which is no sum.
+
+`is_exact` is False where a row's counts were not kept, because there are too many different ones: then only a second
+reading has them (filter/counting.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgtrace.session.effects import UNKNOWN
+from pgtrace.session.events import Tally
+from pgtrace.trace.counters import Counters
+
+if TYPE_CHECKING:
+    from pgtrace.trace.rows import Entry
+    from pgtrace.trace.trace import Trace
+
+
+class _Sum:
+    """Of one connection: how many rows of each effect, with how many DataRows; bytes of each side and waiting time."""
+
+    __slots__ = ("effects", "received_bytes", "sent_bytes", "tally", "wait_ns")
+
+    def __init__(self) -> None:
+        self.effects: dict[int, list[int]] = {}
+        self.sent_bytes = self.received_bytes = self.wait_ns = 0
+        self.tally: Tally | None = None
+        """Of a row that is still open."""
+
+
+class RowSums:
+    """Rows of one trace, added up by connection."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._sums: dict[int, _Sum] = {}
+        self.is_exact = True
+
+    def add(self, place: int, entry: Entry) -> None:
+        """Add the row at that place, whose entry this is."""
+        found = self._sums.get(entry.connection)
+        if found is None:
+            found = self._sums[entry.connection] = _Sum()
+        found.sent_bytes += entry.sent_bytes
+        found.received_bytes += entry.received_bytes
+        found.wait_ns += entry.wait_ns
+        if entry.effect == UNKNOWN:
+            self._add_open(found, entry, place)
+            return
+        use = found.effects.get(entry.effect)
+        if use is None:
+            found.effects[entry.effect] = [entry.times, entry.rows]
+        else:
+            use[0] += entry.times
+            use[1] += entry.rows
+
+    def by_connection(self) -> dict[int, Counters]:
+        """Counters by the index of the connection, in the order in which they came."""
+        return {index: self._counters(found) for index, found in self._sums.items()}
+
+    def _add_open(self, found: _Sum, entry: Entry, place: int) -> None:
+        counted = self._trace.connections[entry.connection].counted_at(place) if entry.is_open else None
+        if counted is None:
+            self.is_exact = False
+        else:
+            found.tally = counted[0]
+            found.wait_ns += counted[1]
+
+    def _counters(self, found: _Sum) -> Counters:
+        tally = Tally()
+        for number, (times, rows) in found.effects.items():
+            effect = self._trace.reads.effects[number]
+            if effect is not None:
+                effect.add_to(tally, times, rows)
+        if found.tally is not None:
+            tally.add(found.tally, 1)
+        return Counters.of_session(tally, [found.sent_bytes, found.received_bytes], 0, (found.wait_ns, 0))

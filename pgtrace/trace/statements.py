@@ -1,0 +1,414 @@
+"""Statements: what was run, grouped by SQL, with what it cost.
+
+Each connection keeps its own table, because its driver may become known only later; tables of closed connections are merged per driver. The group is
+the SQL normalised by our own token scanner: literals out, white space folded. All tables of a trace share a Room: of more groups than GROUPS_KEPT, or with
+more text than TEXT_BYTES_KEPT, those of the fewest round trips are summed up as one in their table, which says so; a table that is trimmed forgets what its
+statements remember of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
+from sys import getsizeof
+from typing import Final
+from weakref import WeakSet
+
+from pgtrace import sqltext
+from pgtrace.session.events import Exchange, Execution, RoundTrip, Statement
+from pgtrace.session.state import FUNCTION_CALL
+
+GROUPS_KEPT: Final = 100_000
+NAMES_KEPT: Final = 16
+LONGEST_SQL: Final = 16 * 1024
+TEXT_BYTES_KEPT: Final = 32 * 1024 * 1024
+_TRIMMED_AT: Final = 1.1
+"""How full a room may be, in what it keeps when it is trimmed."""
+SLICE: Final = 64
+"""Groups between two breaks where work is done by slices."""
+_TEXTS_REMEMBERED: Final = 10_000
+OTHER: Final = "(other statements)"
+"""The SQL of the group that sums up those beyond the bound."""
+EARLIER: Final = "(prepared earlier)"
+FUNCTION: Final = "(function call)"
+
+
+class Histogram:
+    """Durations in ns: exact total and maximum, percentiles within about 2 %, whatever their number."""
+
+    __slots__ = ("buckets", "count", "max", "total")
+
+    def __init__(self) -> None:
+        self.buckets = _NO_BUCKETS
+        """How many are in each; none while there is but one duration."""
+        self.count = 0
+        self.total = 0
+        self.max = 0
+
+    def add(self, value: int, times: int = 1) -> None:
+        if self.buckets is _NO_BUCKETS:
+            if not self.count and times == 1:
+                self.count, self.total, self.max = 1, value, value
+                return
+            self.buckets = {_bucket(self.max): self.count} if self.count else {}
+        # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
+        shift = value.bit_length() - 6
+        shift = shift if shift > 0 else 0
+        bucket = (shift << 6) | (value >> shift)
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + times
+        self.count += times
+        self.total += times * value
+        self.max = value if value > self.max else self.max
+
+    def merge(self, other: Histogram) -> None:
+        if not self.count:
+            self.buckets = dict(other.buckets) if other.buckets else _NO_BUCKETS
+        elif other.count:
+            if self.buckets is _NO_BUCKETS:
+                self.buckets = {_bucket(self.max): self.count}
+            for bucket, count in (other.buckets or {_bucket(other.max): other.count}).items():
+                self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.count += other.count
+        self.total += other.total
+        self.max = max(self.max, other.max)
+
+    def percentile(self, percent: float) -> int:
+        """The value below which that part of all lies; 0 without values."""
+        wanted = self.count * percent / 100
+        seen = 0
+        buckets = self.buckets or {_bucket(self.max): self.count}
+        for bucket in sorted(buckets):
+            seen += buckets[bucket]
+            if seen >= wanted:
+                shift, value = bucket >> 6, bucket & 63
+                return min(self.max, (value << shift) + (1 << shift >> 1))
+        return self.max
+
+    def as_dict(self) -> dict[str, int]:
+        return {"total": self.total, "p50": self.percentile(50), "p95": self.percentile(95), "max": self.max}
+
+
+_NO_BUCKETS: Final[dict[int, int]] = {}
+_NO_NAMES: Final[dict[str, None]] = {}
+_NO_ENDS: Final[dict[str, int]] = {}
+"""What most groups have: one for all of them, and never changed."""
+
+
+def _bucket(value: int) -> int:
+    shift = max(0, value.bit_length() - 6)
+    return (shift << 6) | (value >> shift)
+
+
+@dataclass(slots=True)
+class Group:
+    """One statement text under one driver."""
+
+    sql: str
+    fingerprint: str
+    number: int = 0
+    """What labels of rows know the group by: the same for the same normalised text, in this process."""
+    names: dict[str, None] = field(default_factory=lambda: _NO_NAMES)
+    parses: int = 0
+    reused: int = 0
+    live: int = 0
+    executions: int = 0
+    round_trips: int = 0
+    round_trips_alone: int = 0
+    rows: int = 0
+    errors: int = 0
+    values_text: int = 0
+    values_binary: int = 0
+    wait: Histogram = field(default_factory=Histogram)
+    ended: dict[str, int] = field(default_factory=lambda: _NO_ENDS)
+    """Named preparations that ended before their session, by what ended them: Close, or a command's tag."""
+
+    def merge(self, other: Group) -> None:
+        for name in other.names:
+            self.named(name)
+        for key in _SUMS:
+            setattr(self, key, getattr(self, key) + getattr(other, key))
+        self.wait.merge(other.wait)
+        for how, times in other.ended.items():
+            self.has_ended(how, times)
+
+    def named(self, name: str) -> None:
+        """It was prepared under that name."""
+        if self.names is _NO_NAMES:
+            self.names = {name: None}
+        elif len(self.names) < NAMES_KEPT:
+            self.names.setdefault(name)
+
+    def has_ended(self, how: str, times: int = 1) -> None:
+        """Named preparations of it ended."""
+        if self.ended is _NO_ENDS:
+            self.ended = {}
+        self.ended[how] = self.ended.get(how, 0) + times
+
+    def as_dict(self, driver: str) -> dict[str, object]:
+        """One element of `statements` in `stats --json`."""
+        return {
+            "driver": driver,
+            "sql": self.sql,
+            "fingerprint": self.fingerprint,
+            "names": list(self.names),
+            **{
+                key: getattr(self, key)
+                for key in ("parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors")
+            },
+            "result_formats": {"text": self.values_text, "binary": self.values_binary},
+            "wait_ns": self.wait.as_dict(),
+        }
+
+
+_SUMS: Final = (
+    "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
+)  # fmt: skip
+
+
+def _text(statement: Statement) -> str:
+    if statement.sql is not None:
+        return statement.sql
+    return FUNCTION if statement is FUNCTION_CALL else f"{EARLIER} {statement.name}".rstrip()
+
+
+def _key(statement: Statement) -> str:
+    """What the groups of a table are told apart by."""
+    text = _text(statement)
+    return text if statement.sql is None else sqltext.normalise(text)
+
+
+def group_number(statement: Statement) -> int:
+    """The number of the group that a statement belongs to."""
+    return hash(_key(statement))
+
+
+class Room:
+    """What several tables may hold together."""
+
+    def __init__(self) -> None:
+        self.tables: WeakSet[StatementTable] = WeakSet()
+        self.groups = 0
+        self.text_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to trim."""
+        return self.groups >= _TRIMMED_AT * GROUPS_KEPT or self.text_bytes >= _TRIMMED_AT * TEXT_BYTES_KEPT
+
+    def trim(self) -> None:
+        """Keep the groups of most round trips, as many as there is room for; of each table the sum of all others."""
+        tables = list(self.tables)
+        for table in tables:
+            table.settle()
+        if self.groups <= GROUPS_KEPT and self.text_bytes <= TEXT_BYTES_KEPT:
+            return
+        found = [
+            (group.round_trips, place, key) for place, table in enumerate(tables) for key, group in table.groups.items() if key != OTHER
+        ]
+        found.sort(key=itemgetter(0), reverse=True)
+        room, kept = TEXT_BYTES_KEPT, 0
+        while kept < min(len(found), GROUPS_KEPT) and (room := room - getsizeof(found[kept][2])) >= 0:
+            kept += 1
+        dropped: dict[int, list[str]] = {}
+        for _, place, key in found[kept:]:
+            dropped.setdefault(place, []).append(key)
+        for place, keys in dropped.items():
+            tables[place].sum_up(keys)
+
+
+class StatementTable:
+    """The groups of one connection, or of all closed connections of a driver."""
+
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = room or Room()
+        self.room.tables.add(self)
+        self.groups: dict[str, Group] = {}
+        self._by_text: dict[str, Group] = {}
+        self._age = object()
+        """What a statement's note must be of: another one after each trim."""
+        self._repeated: list[Exchange] = []
+        """Those with repeats that are not in the sums yet: only their waiting times are."""
+
+    def of(self, statement: Statement) -> Group:
+        """The group a statement belongs to."""
+        note: tuple[object, Group] | None = statement.note
+        if note is None or note[0] is not self._age:
+            group = self._of(statement)
+            statement.note = note = (self._age, group)
+        return note[1]
+
+    def knows(self, statement: Statement) -> bool:
+        """Whether something was counted for it."""
+        return _text(statement) in self._by_text or _shortened(_key(statement)) in self.groups
+
+    def _of(self, statement: Statement) -> Group:
+        text = _text(statement)
+        group = self._by_text.get(text)
+        if group is None:
+            if len(self._by_text) >= _TEXTS_REMEMBERED:
+                self._by_text.clear()
+            normalised = _key(statement)
+            fingerprint = "" if statement.sql is None else sqltext.fingerprint(text)
+            group = self._group(_shortened(normalised), normalised, fingerprint)
+            if len(text) <= LONGEST_SQL:
+                self._by_text[text] = group
+        return group
+
+    def parsed(self, statement: Statement, times: int = 1) -> None:
+        group = self.of(statement)
+        group.parses += times
+        if statement.name:
+            group.named(statement.name)
+
+    def executed(self, execution: Execution) -> None:
+        group = self.of(execution.statement)
+        group.rows += execution.rows
+        group.values_text += execution.values_text
+        group.values_binary += execution.values_binary
+        if not execution.continues:
+            group.executions += 1
+        if execution.wait_ns is not None:
+            group.wait.add(execution.wait_ns)
+
+    def waited(self, execution: Execution) -> None:
+        """The waiting time of an execution that is counted already is known."""
+        self.of(execution.statement).wait.add(execution.wait_ns or 0)
+
+    def failed(self, statement: Statement) -> None:
+        self.of(statement).errors += 1
+
+    def reused(self, statement: Statement) -> None:
+        self.of(statement).reused += 1
+
+    def dropped(self, statement: Statement, how: str) -> None:
+        self.of(statement).has_ended(how)
+
+    def round_trip(self, round_trip: RoundTrip) -> None:
+        """Count a round trip for each group it carried a message of. No group is in anybody's hands here: the moment to trim."""
+        if self.room.is_full:
+            self.room.trim()
+        self._round_trips(round_trip, 1)
+
+    def repeated(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
+        """Count a known exchange that happened once more, with that many rows. All but the waiting time is the same: it is summed up later."""
+        if not exchange.repeats:
+            self._repeated.append(exchange)
+        exchange.repeats += 1
+        exchange.repeated_rows += rows
+        if exchange.executions:
+            self.of(exchange.executions[0].statement).wait.add(wait_ns)
+
+    def repeated_at_once(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
+        """The same in a table beside the connection's own, whose count the exchange keeps: summed up now."""
+        if exchange.executions:
+            self.of(exchange.executions[0].statement).wait.add(wait_ns)
+        self._sum_up(exchange, 1, rows)
+
+    def settle(self) -> None:
+        """Sum up what was repeated."""
+        for exchange in self._repeated:
+            times, rows = exchange.repeats, exchange.repeated_rows
+            exchange.repeats = exchange.repeated_rows = 0
+            self._sum_up(exchange, times, rows)
+        self._repeated.clear()
+
+    def _sum_up(self, exchange: Exchange, times: int, rows: int) -> None:
+        for statement in exchange.parsed:
+            self.parsed(statement, times)
+        for statement in exchange.reused:
+            self.of(statement).reused += times
+        for number, execution in enumerate(exchange.executions):
+            group = self.of(execution.statement)
+            if execution.rows:
+                group.rows += rows
+                group.values_text += rows * exchange.values_text
+                group.values_binary += rows * exchange.values_binary
+            if not execution.continues:
+                group.executions += times
+            if number:  # it ended with the one before
+                group.wait.add(0, times)
+        self._round_trips(exchange.round_trip, times)
+
+    def _round_trips(self, round_trip: RoundTrip, times: int) -> None:
+        statements = round_trip.statements
+        if len(statements) == 1:
+            group = self.of(statements[0])
+            group.round_trips += times
+            group.round_trips_alone += times
+            return
+        groups = {id(group): group for group in map(self.of, statements)}
+        for group in groups.values():
+            group.round_trips += times
+            if len(groups) == 1:
+                group.round_trips_alone += times
+
+    def live(self, statements: Iterable[Statement]) -> None:
+        """Named statements alive at the end."""
+        for statement in statements:
+            if statement.name:
+                self.of(statement).live += 1
+
+    def take(self, other: StatementTable) -> None:
+        """Take over all that another table of the same room has, which is empty then: what is in both is trimmed twice."""
+        other.settle()
+        groups = list(other.groups.items())
+        other.let_go()
+        for key, group in groups:
+            mine = self.groups.get(key)
+            if mine is None:
+                mine = self._group(key, group.sql, group.fingerprint)
+            mine.merge(group)
+        if self.room.is_full:
+            self.room.trim()
+
+    def merge(self, other: StatementTable) -> None:
+        for _ in self.merge_by_slices(other):
+            pass
+
+    def merge_by_slices(self, other: StatementTable) -> Iterator[None]:
+        """The same, with a break after each slice."""
+        other.settle()
+        for number, (key, group) in enumerate(list(other.groups.items())):
+            mine = self.groups.get(key)
+            if mine is None:
+                mine = self._group(key, group.sql, group.fingerprint)
+            mine.merge(group)
+            if not number % SLICE:
+                yield
+        if self.room.is_full:
+            self.room.trim()
+
+    def let_go(self) -> None:
+        """Give its room back: another one has its groups."""
+        self.room.tables.discard(self)
+        self.groups.pop(OTHER, None)
+        self.room.groups -= len(self.groups)
+        self.room.text_bytes -= sum(map(getsizeof, self.groups))
+        self.groups.clear()
+        self._by_text.clear()
+
+    def _group(self, key: str, sql: str, fingerprint: str) -> Group:
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
+            if key != OTHER:
+                self.room.groups += 1
+                self.room.text_bytes += getsizeof(key)
+        return group
+
+    def sum_up(self, keys: Iterable[str]) -> None:
+        """Only the sum of these groups is kept."""
+        other = self.groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
+        for key in keys:
+            other.merge(self.groups.pop(key))
+            self.room.groups -= 1
+            self.room.text_bytes -= getsizeof(key)
+        self.groups[OTHER] = other
+        self._by_text.clear()
+        self._age = object()
+
+
+def _shortened(key: str) -> str:
+    """What a group is kept by: of a long text its beginning, and what tells it from all others."""
+    return key if len(key) <= LONGEST_SQL else f"{key[:LONGEST_SQL]} {sqltext.fingerprint(key)}"

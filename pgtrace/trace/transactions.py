@@ -1,0 +1,214 @@
+"""Transactions: the round trips from the beginning of a block to its end as one, with the time in which nobody worked on it.
+
+Rows are taken once each, when they are complete, in the order of each connection. What a block is, the session says: the tags BEGIN and START TRANSACTION
+begin one, COMMIT, ROLLBACK and PREPARE TRANSACTION end it, and ReadyForQuery tells where one stands whose beginning or end was not seen. No SQL text is
+asked. A block that begins and ends in one round trip is a transaction of that round trip.
+
+Its duration runs from the opening of its first round trip to the end of its last, of an open one to the present. Idle is what of it lies between
+round trips: the server waits for the application, and holds what it has locked.
+
+Of those that have ended, the KEPT longest are kept. Idle time is part of the duration, so none that was let go was idle for longer than the shortest one kept
+took. Each keeps its flights and spans up to a bound; beyond it flights are not told, and neighbouring spans are drawn as one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Kind, Row, Shape
+
+KEPT: Final = 10_000
+"""Ended transactions that are kept: the longest."""
+FLIGHTS_KEPT: Final = 24
+SPANS_KEPT: Final = 96
+
+OPEN: Final = ""
+LOST: Final = "lost"
+"""The connection ended before the transaction did."""
+UNSEEN: Final = "not seen"
+"""The next round trip stood outside the block: its end is in a gap."""
+
+
+class Step(NamedTuple):
+    """What a complete round trip means for the block of its connection."""
+
+    lost: bool = False
+    """The block that stood had ended before it, unseen."""
+    belongs: bool = False
+    begins: bool = False
+    """It is the first of its block."""
+    end: str = OPEN
+    """The block ended in it: the command tag, or UNSEEN."""
+    again: bool = False
+    """The next block began behind the end."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where one connection stands: whether there is a block, and whether the latest ReadyForQuery said so."""
+
+    open: bool = False
+    inside: bool = False
+
+    def continues(self, shape: Shape) -> bool:
+        """Whether a round trip that is complete or not belongs to the block there is."""
+        return self.open and not (self.inside and shape.status_before == "I")
+
+    def take(self, shape: Shape) -> Step:
+        """The next complete round trip of the connection."""
+        lost = self.open and not self.continues(shape)
+        if lost:
+            self.open = self.inside = False
+        told = _is_told(shape)
+        stands = told and shape.status in _INSIDE
+        begins = not self.open
+        if begins and not (shape.block_began or shape.block_end or stands):
+            return Step(lost)
+        self.open = True
+        if shape.block_end:
+            self.open = self.inside = again = shape.block_began and stands
+            return Step(lost, True, begins, shape.block_end, again)
+        if told:
+            self.open = self.inside = stands
+        return Step(lost, True, begins, OPEN if self.open else UNSEEN)
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """One transaction block. Times are ns since the capture's start."""
+
+    connection: int
+    """Index into Trace.connections."""
+    first: int
+    """Place of its first row."""
+    opened_ns: int
+    began_seen: bool
+    """Whether its beginning is in the capture."""
+    last: int = 0
+    last_ns: int = 0
+    """When its latest round trip ended."""
+    end: str = OPEN
+    """The command tag that ended it, LOST, UNSEEN, or OPEN."""
+    failed: bool = False
+    """It stood in a failed block."""
+    round_trips: int = 0
+    executions: int = 0
+    errors: int = 0
+    served_ns: int = 0
+    """The sum of its round trips."""
+    flights: list[tuple[str, int]] = field(default_factory=list)
+    """What was sent, and how many times in a row."""
+    more_flights: bool = False
+    spans: array[int] = field(default_factory=lambda: array("Q"))
+    """Beginning and end of each round trip, one after the other."""
+    under_way_ns: int | None = None
+    """When its open round trip began."""
+    standing: Standing = field(default_factory=Standing)
+
+    @property
+    def is_open(self) -> bool:
+        return self.end == OPEN
+
+    def duration_ns(self, now_ns: int) -> int:
+        return max(0, (now_ns if self.is_open else self.last_ns) - self.opened_ns)
+
+    def idle_ns(self, now_ns: int) -> int:
+        """Time between its round trips; of an open one, up to the present."""
+        running = max(0, now_ns - self.under_way_ns) if self.under_way_ns is not None else 0
+        return max(0, self.duration_ns(now_ns) - self.served_ns - running)
+
+    def take(self, place: int, row: Row) -> None:
+        """One more round trip."""
+        end_ns = row.opened_ns + (row.duration_ns or 0)
+        self.last, self.last_ns = place, end_ns
+        self.round_trips += 1
+        self.executions += row.shape.executions
+        self.errors += row.shape.errors
+        self.failed |= row.shape.status == "E"
+        self.served_ns += row.duration_ns or 0
+        sent = row.shape.flight.partition(" → ")[0]
+        if self.flights and self.flights[-1][0] == sent and not self.more_flights:
+            self.flights[-1] = (sent, self.flights[-1][1] + 1)
+        elif len(self.flights) < FLIGHTS_KEPT:
+            self.flights.append((sent, 1))
+        else:
+            self.more_flights = True
+        if len(self.spans) >= 2 * SPANS_KEPT:
+            self.spans = array("Q", [time for pair in range(0, len(self.spans), 4) for time in (self.spans[pair], self.spans[pair + 3])])
+        self.spans.extend((row.opened_ns, end_ns))
+
+
+class Transactions:
+    """All transactions of a trace, as far as its rows were taken."""
+
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        """`connections` is the trace's own list, which grows."""
+        self._connections = connections
+        self._open: dict[int, Transaction] = {}
+        self._ended: list[Transaction] = []
+        self.begun = 0
+        """All there were, kept or not."""
+
+    def __iter__(self) -> Iterator[Transaction]:
+        yield from self._open.values()
+        yield from self._ended
+
+    @property
+    def let_go(self) -> int:
+        """How many are not kept."""
+        return self.begun - len(self._open) - len(self._ended)
+
+    def take(self, place: int, row: Row) -> None:
+        """A row that is complete; one that is no round trip after set-up is none of a transaction's."""
+        shape = row.shape
+        if shape.kind is not Kind.ROUND_TRIP:
+            return
+        current = self._open.get(row.connection)
+        standing = current.standing if current is not None else Standing()
+        step = standing.take(shape)
+        if current is not None and step.lost:
+            self._end(current, UNSEEN)
+        if not step.belongs:
+            return
+        if current is None or step.begins:
+            current = self._begin(place, row, standing, seen=shape.block_began or shape.status_before == "I")
+        current.take(place, row)
+        if step.end != OPEN:
+            self._end(current, step.end)
+        if step.again:
+            self._begin(place, row, standing, seen=True).take(place, row)
+
+    def settle(self, under_way: Mapping[int, int]) -> None:
+        """Which connections have a round trip under way, and since when; what stood open on a connection that has ended is lost."""
+        for current in list(self._open.values()):
+            connection = self._connections[current.connection]
+            current.under_way_ns = under_way.get(current.connection)
+            if connection.closed_ns is not None and connection.ended_ns is not None and current.under_way_ns is None:
+                current.last_ns = max(connection.ended_ns, current.last_ns)
+                self._end(current, LOST)
+
+    def _begin(self, place: int, row: Row, standing: Standing, *, seen: bool) -> Transaction:
+        begun = self._open[row.connection] = Transaction(row.connection, place, row.opened_ns, seen, standing=standing)
+        self.begun += 1
+        return begun
+
+    def _end(self, ended: Transaction, how: str) -> None:
+        ended.end = how
+        ended.under_way_ns = None
+        del self._open[ended.connection]
+        self._ended.append(ended)
+        if len(self._ended) >= 2 * KEPT:
+            self._ended.sort(key=lambda one: one.duration_ns(0), reverse=True)
+            del self._ended[KEPT:]
+
+
+_INSIDE: Final = ("T", "E")
+
+
+def _is_told(shape: Shape) -> bool:
+    """Whether its status is news: it ends in a ReadyForQuery, as far as its messages are kept."""
+    return shape.received[-1:] == b"Z" or len(shape.received) >= FLIGHT_KEPT or shape.flight == NO_FLIGHT

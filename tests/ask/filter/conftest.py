@@ -1,0 +1,33 @@
+"""Captures to filter: scripts written by the real writer (playbook.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from filter_shop import SHOP
+from playbook import write
+
+from pgtrace.trace.trace import Trace
+
+
+@pytest.fixture
+def read() -> Iterator[Callable[..., Trace]]:
+    """Captures as a trace, read to their ends."""
+    opened: list[Trace] = []
+
+    def read(*paths: Path) -> Trace:
+        opened.append(Trace.open(paths))
+        while opened[-1].update():
+            pass
+        return opened[-1]
+
+    yield read
+    for trace in opened:
+        trace.close()
+
+
+@pytest.fixture
+def shop(read: Callable[..., Trace], tmp_path: Path) -> Trace:
+    return read(write(tmp_path / "shop.pgtrace", SHOP, block_records=1000))

@@ -1,0 +1,548 @@
+"""Each kind of finding: told where it applies, with its exact cost and rows; silent next to it. And what every recorded scenario of every driver yields."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import playbook
+import pytest
+
+from pgtrace.ask import filter
+from pgtrace.capture.reader import CaptureReader
+from pgtrace.capture.record import Data, Record
+from pgtrace.capture.writer import CaptureWriter
+from pgtrace.identify.drivers import DRIVERS
+from pgtrace.identify.layers import LAYERS
+from pgtrace.judge import advice
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings import KINDS
+from pgtrace.judge.findings.kind import FAILED, Finding
+from pgtrace.report import advice as report
+from pgtrace.trace.trace import Trace
+
+ROOT = Path(__file__).parents[2]
+CAPTURES = ROOT / "captures"
+EXPECTED = Path(__file__).parents[1] / "data" / "findings.txt"
+
+Advised = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def advised(tmp_path: Path) -> Iterator[Advised]:
+    """The findings of a script."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+
+        def advise(*lines: str, selected: str | None = None) -> list[Finding]:
+            trace = Trace.open([playbook.write(tmp_path / f"{next(numbers)}.pgtrace", "\n".join(lines))])
+            stack.callback(trace.close)
+            trace.read_until(1 << 62)
+            found = Advice(trace, filter.parse(selected).over(trace).selects if selected else None)
+            assert found.update()
+            return found.findings()
+
+        yield advise
+
+
+def told(findings: list[Finding]) -> list[tuple[str, int]]:
+    return [(one.name, one.number) for one in findings]
+
+
+def places(finding: Finding) -> list[int]:
+    return [one.place for one in finding.evidence]
+
+
+def query(sql: str, tag: str = "SELECT 1", status: str = "I") -> str:
+    return f"F Query {sql}\nB CommandComplete {tag} | ReadyForQuery {status}"
+
+
+def prepare(name: str, sql: str, flush: str = "Flush") -> str:
+    ready = " | ReadyForQuery I" if flush == "Sync" else ""
+    return f"F Parse {name} {sql} | Describe S {name} | {flush}\nB ParseComplete | ParameterDescription 23 | RowDescription name:25{ready}"
+
+
+def bind(name: str, status: str = "I", parse: str = "") -> str:
+    parsed = ("F " + parse + " | ", "B ParseComplete | ") if parse else ("F ", "B ")
+    return f"{parsed[0]}Bind - {name} params=7 | Execute - | Sync\n{parsed[1]}BindComplete | DataRow tea | CommandComplete SELECT 1 | ReadyForQuery {status}"
+
+
+ITEM = "SELECT name FROM item WHERE id = $1"
+DONE = "F Terminate\nc1 close F\nend"
+
+
+BATCH = (
+    "F Bind - s1 params=7 | Execute - | Bind - s1 params=8 | Execute - | Sync\n"
+    "B BindComplete | CommandComplete SELECT 1 | BindComplete | CommandComplete SELECT 1 | ReadyForQuery I"
+)
+
+
+# n+1.
+
+
+def test_a_loop_costs_every_execution_but_the_first(advised: Advised) -> None:
+    [one] = advised(prepare("s1", ITEM), *[bind("s1")] * 12, DONE)
+    assert (one.name, one.cost, one.note.subject) == ("n+1", 11, ITEM)
+    assert places(one) == [2, 3, 4, 5]  # behind set-up and the Parse
+    assert "12 times" in one.what
+
+
+def test_a_loop_of_values_in_the_text_is_one_too(advised: Advised) -> None:
+    assert told(advised(*(query(f"SELECT name FROM item WHERE id = {number}") for number in range(5)), DONE)) == [("n+1", 4)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([prepare("s1", ITEM), *[bind("s1")] * 4], id="too few"),
+        pytest.param([prepare("s1", ITEM), *[bind("s1"), query("SELECT now()")] * 6], id="something between"),
+        pytest.param([query("SELECT 1 AS x FROM generate_series(x, x)")] * 1 + [query("SELECT now()")] * 9, id="no value in it"),
+        pytest.param([query(f"FETCH {number} FROM cursor_1", "FETCH 1") for number in range(9)], id="a cursor"),
+        pytest.param([query(f"SET work_mem = {number}", "SET") for number in range(9)], id="settings"),
+        pytest.param(
+            [prepare("s1", ITEM), *[BATCH] * 6],
+            id="batches",
+        ),
+        pytest.param([prepare("s1", ITEM), *(f"{1000 * n} {bind('s1')}" for n in range(1, 9))], id="a poll"),
+        pytest.param([prepare("s1", ITEM), *[bind("s1")] * 3, "gap 50", "F Sync\nB ReadyForQuery I", *[bind("s1")] * 3], id="a gap between"),
+    ],
+)  # fmt: skip
+def test_no_loop(advised: Advised, lines: list[str]) -> None:
+    assert "n+1" not in {one.name for one in advised(*lines, DONE)}
+
+
+def test_in_a_block_a_slow_loop_is_one(advised: Advised) -> None:
+    lines = [
+        prepare("s1", ITEM),
+        query("BEGIN", "BEGIN", "T"),
+        *(f"{1000 + 200 * n} {bind('s1', 'T')}" for n in range(6)),
+        query("COMMIT", "COMMIT"),
+    ]
+    assert told(advised(*lines, DONE)) == [("n+1", 5)]
+
+
+def test_a_pool_of_connections_has_one_finding(advised: Advised) -> None:
+    lines = [f"c{number} {line}" for number in (1, 2) for part in (prepare("s1", ITEM), *[bind("s1")] * 5) for line in part.splitlines()]
+    [one] = advised(*lines, "end")
+    assert (one.cost, one.note.connections, one.note.amount) == (8, [0, 1], 2)
+
+
+def test_a_filter_counts_what_it_selects(advised: Advised) -> None:
+    lines = [f"c{number} {line}" for number in (1, 2) for part in (prepare("s1", ITEM), *[bind("s1")] * 5) for line in part.splitlines()]
+    assert told(advised(*lines, "end", selected="conn:2")) == [("n+1", 4)]
+    assert told(advised(*lines, "end", selected="error")) == []
+
+
+# Preparing.
+
+
+def test_parse_and_describe_each_time(advised: Advised) -> None:
+    found = advised(*[prepare("-", ITEM, "Flush"), bind("-"), query("SELECT now()")] * 4, DONE)
+    [one] = found
+    assert (one.name, one.cost, one.note.subject) == ("extra-describe", 3, "PDH · BES")
+    assert one.evidence[0].words.startswith("runs nothing")
+
+
+def test_the_first_parse_of_each_text_is_how_a_cache_is_filled(advised: Advised) -> None:
+    lines = [part for n in range(6) for part in (prepare(f"s{n}", f"SELECT c{n} FROM item WHERE id = $1"), bind(f"s{n}"), bind(f"s{n}"))]
+    assert advised(*lines, DONE) == []
+
+
+def test_statements_that_are_prepared_and_run_once(advised: Advised) -> None:
+    lines = [part for n in range(6) for part in (prepare(f"s{n}", ITEM), bind(f"s{n}"), query(f"DEALLOCATE s{n}", "DEALLOCATE"))]
+    [one] = advised(*lines, DONE)
+    assert (one.name, one.cost) == ("prepared-once", 10)  # five further Parses and five of the DEALLOCATEs
+    assert "6 times" in one.what
+
+
+def test_two_texts_in_turn_are_two_findings(advised: Advised) -> None:
+    other = "SELECT price FROM item WHERE id = $1"
+    lines = [
+        part
+        for n in range(12)
+        for part in (prepare(f"s{n}", (ITEM, other)[n % 2]), bind(f"s{n}"), "F Close S s0 | Sync\nB CloseComplete | ReadyForQuery I")
+    ]
+    assert [(one.name, one.cost, one.note.subject) for one in advised(*lines, DONE)] == [
+        ("prepared-once", 10, ITEM),
+        ("prepared-once", 10, other),
+    ]
+
+
+def test_a_statement_that_is_used_again_is_not_prepared_once(advised: Advised) -> None:
+    lines = []
+    for n in range(8):
+        lines += [prepare(f"s{n}", ITEM), bind(f"s{n}"), query("SELECT now()"), bind(f"s{n}"), query(f"DEALLOCATE s{n}", "DEALLOCATE")]
+    assert advised(*lines, DONE) == []
+
+
+def test_statements_pile_up(advised: Advised) -> None:
+    lines = [
+        part
+        for n in range(12)
+        for part in (prepare(f"s{n}", f"SELECT name FROM item WHERE id = {n}"), bind(f"s{n}"), bind(f"s{n}"), query("SELECT now()"))
+    ]
+    [one] = advised(*lines, DONE)
+    assert (one.name, one.number, one.note.times) == ("prepared-leak", 12, 12)
+    assert one.cost == 0
+
+
+def test_statements_that_are_given_up_do_not_pile_up(advised: Advised) -> None:
+    lines = []
+    for n in range(12):
+        lines += [prepare(f"s{n}", f"SELECT name FROM item WHERE id = {n}"), *[bind(f"s{n}")] * 2, query(f"DEALLOCATE s{n}", "DEALLOCATE")]
+    assert "prepared-leak" not in {one.name for one in advised(*lines, DONE)}
+
+
+def test_the_same_text_parsed_for_each_execution(advised: Advised) -> None:
+    lines = [part for _ in range(9) for part in (bind("-", parse=f"Parse - {ITEM}"), query("SELECT now()"))]
+    assert told(advised(*lines, DONE)) == [("re-parse", 9)]
+
+
+def test_five_parses_before_the_driver_prepares_are_its_habit(advised: Advised) -> None:
+    lines = [part for _ in range(5) for part in (bind("-", parse=f"Parse - {ITEM}"), query("SELECT now()"))]
+    lines += [prepare("_pg3_0", ITEM, "Sync"), *[bind("_pg3_0"), query("SELECT now()")] * 9]
+    assert advised(*lines, DONE) == []
+
+
+# Failures.
+
+
+def test_a_pooler_lost_the_statement(advised: Advised) -> None:
+    failed = 'F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 prepared statement "s1" does not exist | ReadyForQuery I'
+    [one] = advised(prepare("s1", ITEM), bind("s1"), failed, DONE)
+    assert (one.name, one.number, one.failed) == ("pooler-26000", 1, True)
+    assert "a pooler moved the session" in one.what
+    assert places(one) == [1, 2, 3]
+    assert "max_prepared_statements" in one.remedies[0]
+
+
+def test_the_session_gave_the_statement_up_itself(advised: Advised) -> None:
+    failed = 'F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 prepared statement "s1" does not exist | ReadyForQuery I'
+    [one] = advised(prepare("s1", ITEM), bind("s1"), query("DISCARD ALL", "DISCARD ALL"), failed, DONE)
+    assert "by this session" in one.what
+    assert "pooler moved" not in one.what
+    assert places(one) == [1, 2, 3, 4]
+
+
+def test_a_pooler_has_the_name_already(advised: Advised) -> None:
+    failed = f'F Parse s1 {ITEM} | Describe S s1 | Sync\nB ErrorResponse 42P05 prepared statement "s1" already exists | ReadyForQuery I'
+    [one] = advised(failed, DONE)
+    assert one.name == "pooler-42P05"
+    assert "not by this session" in one.what
+    [one] = advised(prepare("s1", ITEM), failed, DONE)
+    assert "the session prepared it itself" in one.what
+
+
+def test_a_pipeline_that_fails(advised: Advised) -> None:
+    run = "Parse - INSERT INTO item VALUES ($1) | Bind - - params=7 | Execute -"
+    [one] = advised(
+        "F " + " | ".join([run] * 5) + " | Sync",
+        "B ParseComplete | BindComplete | CommandComplete INSERT 0 1 | ParseComplete | BindComplete | CommandComplete INSERT 0 1"
+        " | ParseComplete | BindComplete | ErrorResponse 23505 duplicate key | ReadyForQuery I",
+        DONE,
+    )  # fmt: skip
+    assert (one.name, one.kind.unit) == ("pipeline-error", FAILED)
+    assert one.what == "23505 duplicate key: execution 3 of 5; 2 behind such errors skipped up to the Sync"
+
+
+def test_statements_into_an_aborted_transaction(advised: Advised) -> None:
+    aborted = "F Query SELECT now()\nB ErrorResponse 25P02 current transaction is aborted | ReadyForQuery E"
+    failed = "F Query INSERT INTO item VALUES (1)\nB ErrorResponse 23505 duplicate key | ReadyForQuery E"
+    [one] = advised(query("BEGIN", "BEGIN", "T"), failed, aborted, aborted, query("ROLLBACK", "ROLLBACK"), DONE)
+    assert (one.name, one.number, one.cost) == ("aborted-transaction", 2, 2)
+    assert places(one) == [2, 3, 4]
+    assert advised(query("BEGIN", "BEGIN", "T"), failed, query("ROLLBACK", "ROLLBACK"), DONE) == []
+
+
+def test_an_unnamed_statement_that_is_bound_a_transaction_later(advised: Advised) -> None:
+    pairs = [part for n in range(3) for part in (prepare("-", f"SELECT c{n} FROM item WHERE id = $1", "Sync"), bind("-"))]
+    assert told(advised(*pairs, DONE)) == [("split-unnamed", 3)]
+
+
+@pytest.mark.parametrize("flush", ["Flush", "Sync"])
+def test_in_a_block_or_behind_a_flush_the_server_is_kept(advised: Advised, flush: str) -> None:
+    pairs = [
+        part
+        for n in range(5)
+        for part in (
+            prepare("-", f"SELECT c{n} FROM item WHERE id = $1", flush).replace("ReadyForQuery I", "ReadyForQuery T"),
+            bind("-", "T"),
+        )
+    ]
+    assert advised(query("BEGIN", "BEGIN", "T"), *pairs, query("COMMIT", "COMMIT"), DONE) == []
+
+
+# Around statements.
+
+
+RESET = (
+    "F Query SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;\n"
+    "B CommandComplete SELECT 1 | CommandComplete CLOSE CURSOR ALL | CommandComplete UNLISTEN | CommandComplete RESET | ReadyForQuery I"
+)
+CHECKS = [
+    pytest.param(RESET, id="reset"),
+    pytest.param("F Query \nB EmptyQueryResponse | ReadyForQuery I", id="empty"),
+    pytest.param("F Sync\nB ReadyForQuery I", id="Sync"),
+    pytest.param("F Query SELECT 1\nB RowDescription x:23 | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I", id="SELECT 1"),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_pool_that_asks_each_time(advised: Advised, check: str) -> None:
+    assert told(advised(*[query("SELECT now()"), check] * 4, DONE)) == [("pool-check", 4)]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_now_and_then_costs_little(advised: Advised, check: str) -> None:
+    assert advised(*[*[query("SELECT now()")] * 10, check] * 4, DONE) == []
+
+
+def test_a_ping_in_a_transaction_of_its_own(advised: Advised) -> None:
+    ping = [query("BEGIN;", "BEGIN", "T"), "F Parse - ; | Describe S - | Flush\nB ParseComplete | ParameterDescription | NoData"]
+    ping += ["F Bind - - | Execute - | Sync\nB BindComplete | EmptyQueryResponse | ReadyForQuery T", query("ROLLBACK;", "ROLLBACK")]
+    work = [query("BEGIN", "BEGIN", "T"), query("SELECT now()", status="T"), query("SELECT 2 AS x", status="T"), query("COMMIT", "COMMIT")]
+    [one] = advised(*[*ping, *work] * 3, DONE)
+    assert (one.name, one.cost) == ("pool-check", 12)
+    assert "an empty statement in a transaction of its own" in one.what
+    assert advised(*ping, *work * 9, *ping, *work * 9, DONE) == []
+
+
+def test_a_transaction_around_one_statement(advised: Advised) -> None:
+    begin, commit = query("BEGIN", "BEGIN", "T"), query("COMMIT", "COMMIT")
+    [one] = advised(*[begin, query("SELECT now()", status="T"), commit] * 3, DONE)
+    assert (one.name, one.cost) == ("begin-commit", 6)
+    assert advised(*[begin, *[query("SELECT now()", status="T")] * 2, commit] * 5, DONE) == []
+    assert advised(*[begin, query("SELECT now()", status="T"), commit] * 2, DONE) == []
+
+
+def test_an_idle_transaction(advised: Advised) -> None:
+    [one] = advised(
+        query("BEGIN", "BEGIN", "T"),
+        "5000 " + query("SELECT now()", status="T"),
+        query("SELECT 2 AS x", status="T"),
+        query("COMMIT", "COMMIT"),
+        DONE,
+    )
+    assert (one.name, one.number, one.cost) == ("idle-in-transaction", 5, 0)
+    assert advised(query("SELECT now()"), "5000 " + query("SELECT now()"), DONE) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "seconds", "words"),
+    [
+        ("5000 F Terminate\n5001 c1 close F", 5, ""),
+        ("5000 c1 ends F FIN\n5001 c1 close F", 5, ""),
+        ("5000 c1 ends B FIN\n9000 c1 close B", 5, ""),
+        ("400 B ErrorResponse FATAL 25P03 too long\n5000 " + query("SELECT 1") + "\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
+        ("400 B ErrorResponse FATAL 25P03 too long\n401 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
+        ("400 B ErrorResponse FATAL 57P01 shutdown\n401 c1 ends B FIN\n5001 c1 close B", None, ""),
+        ("400 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", None, ""),
+        ("5001 c1 close F", None, ""),
+    ],
+    ids=["Terminate", "FIN", "server's FIN", "timed out, 1.0", "timed out", "shut down", "soon", "end time unknown"],
+)  # fmt: skip
+def test_an_idle_transaction_ends_where_the_session_does(advised: Advised, end: str, seconds: float | None, words: str) -> None:
+    found = advised(query("BEGIN", "BEGIN", "T"), query("SELECT now()", status="T"), end, "end")
+    assert [(one.name, round(one.note.amount / 1e9, 1)) for one in found] == ([] if seconds is None else [("idle-in-transaction", seconds)])
+    for one in found:
+        assert [evidence.words for evidence in one.evidence] == [f"then {seconds:.1f} s without a message, status T", words]
+
+
+def test_connecting_for_each_query(advised: Advised) -> None:
+    def connections(many: int, queries: int) -> list[str]:
+        lines = [[*query("SELECT now()").splitlines()] * queries + ["F Terminate", "close F"] for _ in range(many)]
+        return [f"c{number} {line}" for number, part in enumerate(lines, 1) for line in part]
+
+    [one] = advised(*connections(6, 1), "end")
+    assert (one.name, one.cost, one.note.amount) == ("connect", 6, 6)
+    assert "6 connections for 6 round trips: connecting took 6 of 12" in one.what
+    assert advised(*connections(6, 4), "end") == []
+    assert advised(*connections(4, 1), "end") == []
+
+
+# All of them.
+
+
+def test_failures_come_first_then_cost(advised: Advised) -> None:
+    failed = 'F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 prepared statement "s1" does not exist | ReadyForQuery I'
+    lines = [prepare("s1", ITEM), *[query("SELECT now()"), CHECKS[2].values[0]] * 4, *[bind("s1")] * 9, failed, DONE]
+    assert told(advised(*lines)) == [("pooler-26000", 1), ("n+1", 8), ("pool-check", 4)]
+
+
+def test_a_growing_capture_has_the_same_findings(tmp_path: Path) -> None:
+    """Read piece by piece as it grows, each row waiting for its end, it finds what one reading of the whole finds."""
+    source = CAPTURES / "pg8000" / "ten_queries.pgtrace"
+    whole = Trace.open([source])
+    whole.read_until(1 << 62)
+    expected = Advice(whole)
+    expected.update()
+    data = source.read_bytes()
+    path = tmp_path / "growing.pgtrace"
+    path.write_bytes(data[:1000])
+    growing = Trace.open([path])
+    found = Advice(growing)
+    turns = 0
+    for size in range(1000, len(data) + 500, 500):
+        path.write_bytes(data[:size])
+        turns += growing.update()
+        found.update(budget_s=0.0)
+        found.findings()  # asking in between changes nothing
+    while not found.update():
+        pass
+    assert turns > 5
+    assert [(one.name, one.note) for one in found.findings()] == [(one.name, one.note) for one in expected.findings()]
+    whole.close()
+    growing.close()
+
+
+def test_rows_of_a_finding_are_marked(tmp_path: Path) -> None:
+    trace = Trace.open(
+        [playbook.write(tmp_path / "a.pgtrace", "\n".join([prepare("s1", ITEM), *[bind("s1")] * 6, query("SELECT now()"), DONE]))]
+    )
+    trace.read_until(1 << 62)
+    found = Advice(trace)
+    found.update()
+    kinds = [found.kind_at(place) for place in range(len(trace.rows))]
+    assert [kind.name if kind else "" for kind in kinds] == ["", "", *["n+1"] * 6, "", ""]
+    trace.close()
+
+
+def test_what_is_kept_is_bounded(advised: Advised, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "OPEN_SUBJECTS_KEPT", 3)
+    lines = [query(f"SELECT c{text} FROM item WHERE id = {n}") for text in range(9) for n in range(5)]
+    found = advised(*lines, DONE)
+    assert sum(one.cost for one in found) == 36
+    assert len(found) == 4
+    assert found[0].note.subject == advice.OTHERS
+
+
+def test_whatever_the_bytes_nothing_is_raised(tmp_path: Path) -> None:
+    """Real captures with bytes changed at random: there may be nonsense in them, but findings are found, and told."""
+    chance = random.Random(7)
+    for number, source in enumerate(
+        ["pg8000/ten_queries", "pdo_pgsql/failure", "sqlx/pool", "pgjdbc/pipeline", "asyncpg/pool", "rails+ruby-pg/one_query"] * 8
+    ):
+        reader = CaptureReader(CAPTURES / f"{source}.pgtrace")
+        path = tmp_path / f"{number}.pgtrace"
+        with CaptureWriter(path, header=reader.header) as writer:
+            while blocks := reader.read(1 << 20):
+                for block in blocks:
+                    writer.write([changed(one, chance) for one in block.records])
+        reader.close()
+        trace = Trace.open([path])
+        trace.read_until(1 << 62)
+        found = Advice(trace)
+        found.update()
+        list(report.lines(trace, found.findings()))
+        trace.close()
+
+
+def changed(one: Record, chance: random.Random) -> Record:
+    if not isinstance(one, Data) or chance.random() > 0.1:
+        return one
+    data = bytearray(one.data)
+    for _ in range(chance.randint(1, 3)):
+        data[chance.randrange(len(data))] = chance.choice(b"PBDESCQZTI\x00\x01\x04\xff")
+    return one._replace(data=bytes(data))
+
+
+def test_a_long_statement_is_told_apart_and_cut_short(advised: Advised) -> None:
+    long = "SELECT " + ", ".join(f"column_{n}" for n in range(1000)) + " FROM item WHERE id = "
+    found = advised(*(query(f"{long}{n}") for n in range(6)), *(query(f"{long}{n} + 1") for n in range(6)), DONE)
+    assert told(found) == [("n+1", 5), ("n+1", 5)]
+    assert all(len(one.what) < 300 for one in found)
+
+
+def test_every_kind_says_what_to_do() -> None:
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
+    for kind in KINDS:
+        assert kind.remedies[""], kind.name
+        assert kind.why.endswith("."), kind.name
+        assert set(kind.remedies) - {""} <= {name for name, _ in (*DRIVERS, *LAYERS)}, kind.name
+
+
+def test_each_kind_has_its_section() -> None:
+    """And the section's example shows it: tests/test_docs_console.py runs them."""
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
+    assert list(sections) == [kind.name for kind in KINDS]
+    for name, section in sections.items():
+        assert f"  {name}  " in section, name
+
+
+REFUSED = ("0 c1 F SSLRequest", "1 c1 raw B 4e")
+
+
+@pytest.mark.parametrize("how", [("2 c1 close F",), ("2 c1 ends F FIN",), ("2 c1 ends F FIN", "3 c1 ends B FIN", "3 c1 close F")])
+def test_tls_refused_by_request(advised: Advised, how: tuple[str, ...]) -> None:
+    (finding,) = advised(*REFUSED, *how)
+    assert (finding.name, finding.number, finding.failed, places(finding)) == ("tls-refused", 1, True, [0])
+    assert "--tls auto" in finding.remedies[0]
+    assert "sslmode=disable" in finding.remedies[0]
+
+
+def test_tls_refused_both_requests(advised: Advised) -> None:
+    assert told(advised("0 c1 F GSSENCRequest", "1 c1 raw B 4e", "2 c1 F SSLRequest", "3 c1 raw B 4e", "4 c1 close F")) == [
+        ("tls-refused", 1)
+    ]
+
+
+@pytest.mark.parametrize("fact", [("1 c1 fact opening TLS",), ()])
+def test_tls_refused_at_once(advised: Advised, fact: tuple[str, ...]) -> None:
+    (finding,) = advised("0 c1 opaque F 1548", *fact, "2 c1 opaque F 7", "3 c1 close B")
+    assert (finding.name, finding.number) == ("tls-refused", 1)
+    assert ("not PostgreSQL" in finding.what) is not bool(fact)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (*REFUSED, "2 c1 F StartupMessage user=app", "3 c1 B AuthenticationOk | ReadyForQuery I", "4 c1 F Terminate", "5 c1 close F"),
+        ("0 c1 F SSLRequest", "1 c1 close F"),  # it did not wait for the answer
+        ("0 c1 F GSSENCRequest", "1 c1 raw B 4e", "2 c1 close F"),
+        (*REFUSED, "60000 c1 close pgtrace"),  # it stayed, and said nothing
+        ("0 c1 F SSLRequest", "1 c1 raw B 53", "1 c1 fact tls.frontend TLSv1.3", "2 c1 close F"),
+        ("0 c1 opaque F 1548", "1 c1 opaque B 4000", "2 c1 close F"),  # TLS passed on
+        ("0 c1 opaque F 30", "0 c1 fact opening unknown", "1 c1 close B"),  # another protocol
+        ("0 c1 opaque F 1548", "0 c1 fact opening TLS", "1 c1 fact upstream.error refused", "1 c1 close pgtrace"),
+        (*REFUSED, "2 c1 close F", "3 c2 F StartupMessage user=app", "4 c2 B AuthenticationOk | ReadyForQuery I", "5 c2 close F"),
+    ],
+    ids=["goes on", "no answer", "GSS", "waits", "gets it", "passed on", "another protocol", "no upstream", "comes back"],
+)
+def test_no_tls_refused(advised: Advised, script: tuple[str, ...]) -> None:
+    assert "tls-refused" not in dict(told(advised(*script)))
+
+
+def test_tls_refused_and_another_program_later(advised: Advised) -> None:
+    late = ("9000 c2 F StartupMessage user=app", "9001 c2 B AuthenticationOk | ReadyForQuery I", "9002 c2 close F")
+    assert told(advised(*REFUSED, "2 c1 close F", *late)) == [("tls-refused", 1)]
+    other = (
+        "3 c1 fact peer.process 1",
+        "3 c2 F StartupMessage user=app",
+        "4 c2 B AuthenticationOk | ReadyForQuery I",
+        "5 c2 fact peer.process 2",
+    )
+    assert told(advised(*REFUSED, other[0], *other[1:], "6 c1 close F")) == [("tls-refused", 1)]
+
+
+def expectations() -> dict[str, str]:
+    return {line[:36].strip(): line[36:].strip() for line in EXPECTED.read_text().splitlines()}
+
+
+@pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*/*.pgtrace")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recorded_scenario(capture: Path) -> None:
+    """tests/data/findings.txt was checked by hand, line by line; every capture that is not in it is silent."""
+    trace = Trace.open([capture])
+    trace.read_until(1 << 62)
+    found = Advice(trace)
+    found.update()
+    told = ", ".join(f"{one.name} {one.number}" for one in found.findings())
+    assert told == expectations().get(f"{capture.parent.name}/{capture.stem}", "")
+    trace.close()
+
+
+def test_expectations_are_about_captures_that_exist() -> None:
+    assert expectations().keys() <= {f"{path.parent.name}/{path.stem}" for path in CAPTURES.glob("*/*.pgtrace")}

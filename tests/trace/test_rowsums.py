@@ -1,0 +1,97 @@
+"""The rows of a trace add up to its counters, each of them, on every capture and on generated sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from generated import STEPS, script
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playbook import write
+
+from pgtrace.ask import evidence
+from pgtrace.session import effects
+from pgtrace.trace.counters import INTEGER_KEYS, Counters
+from pgtrace.trace.rowsums import RowSums
+from pgtrace.trace.trace import Trace
+
+CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
+NO_SUMS = {"statements_live", "client_ns"}
+
+
+def read(path: Path) -> Trace:
+    trace = Trace.open([path])
+    while trace.update():
+        pass
+    return trace
+
+
+def differences(trace: Trace) -> dict[str, tuple[object, object]]:
+    """Counters that the rows do not add up to: of the whole, and of each connection."""
+    sums = RowSums(trace)
+    for place in range(len(trace.rows)):
+        sums.add(place, trace.rows.entry(place))
+    assert sums.is_exact
+    by_connection = sums.by_connection()
+    total = Counters()
+    for counters in by_connection.values():
+        total.add(counters)
+    pairs = [("total", total, trace.totals())]
+    pairs += [(str(one.index), by_connection.get(one.index, Counters()), one.counters(trace.duration_ns)) for one in trace.connections]
+    found: dict[str, tuple[object, object]] = {}
+    for name, mine, right in pairs:
+        for key in set(INTEGER_KEYS) - NO_SUMS:
+            if getattr(mine, key) != getattr(right, key):
+                found[f"{name}.{key}"] = getattr(mine, key), getattr(right, key)
+        for key in ("frontend_messages", "backend_messages"):
+            if getattr(mine, key) != getattr(right, key):
+                found[f"{name}.{key}"] = getattr(mine, key), getattr(right, key)
+    return found
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_rows_add_up_to_every_counter(path: Path) -> None:
+    trace = read(path)
+    assert differences(trace) == {}
+    trace.close()
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_evidence_of_a_budget_adds_up_to_its_counter(path: Path) -> None:
+    """Of the depth, which is no sum, the largest is the counter."""
+    trace = read(path)
+    totals = trace.totals()
+    messages = [f"{table}.{name}" for table in ("frontend_messages", "backend_messages") for name in getattr(totals, table)]
+    for counter in [*set(INTEGER_KEYS) - NO_SUMS, *messages]:
+        table, _, name = counter.partition(".")
+        right = getattr(totals, table)[name] if name else getattr(totals, counter)
+        groups = evidence.of(trace, counter)
+        if counter == "max_pipeline_depth":
+            assert max((group.amount // group.times for group in groups[: evidence.GROUPS_KEPT]), default=0) <= right
+        else:
+            assert sum(group.amount for group in groups) == right, counter
+    trace.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, len(STEPS) - 1), min_size=1, max_size=8), st.integers(1, 4), st.booleans())
+def test_so_they_do_in_generated_sessions(tmp_path_factory: pytest.TempPathFactory, steps: list[int], times: int, cut: bool) -> None:
+    lines = script(steps * times).splitlines()
+    lines = lines[:-1] if cut else lines  # the last round trip is open
+    trace = read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", "\n".join(lines) or "F Sync"))
+    assert differences(trace) == {}
+    trace.close()
+
+
+def test_what_is_not_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effects, "KEPT_BYTES", 2_000)
+    trace = read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
+    whole = read(CAPTURES[0])
+    sums = RowSums(trace)
+    for place in range(len(trace.rows)):
+        sums.add(place, trace.rows.entry(place))
+    assert not sums.is_exact
+    assert trace.totals().round_trips > 10
+    for one in (trace, whole):
+        one.close()

@@ -1,0 +1,132 @@
+"""Statements by SQL: what each of their fields counts, percentiles, and what happens beyond the bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playbook import MS, write
+
+from pgtrace.session.events import Execution, RoundTrip, Statement
+from pgtrace.trace import statements
+from pgtrace.trace.statements import OTHER, Histogram, Room, StatementTable
+from pgtrace.trace.trace import Trace
+
+
+def found(tmp_path: Path, script: str) -> dict[str, dict[str, object]]:
+    trace = Trace.open([write(tmp_path / "a.pgtrace", script)])
+    while trace.update():
+        pass
+    views = {view.group.sql: view.group.as_dict(view.driver) for view in trace.statements()}
+    trace.close()
+    return views
+
+
+def test_the_fields_of_a_prepared_statement(tmp_path: Path) -> None:
+    script = (
+        "0  F Parse s1 SELECT a FROM t WHERE id = $1 | Describe S s1 | Sync\n"
+        "1  B ParseComplete | ParameterDescription 23 | RowDescription a:23 | ReadyForQuery I\n"
+        "2  F Bind - s1 params=1 out=1 | Execute - | Sync\n"
+        "5  B BindComplete | DataRow 1 ×2 | CommandComplete SELECT 2 | ReadyForQuery I\n"
+        "6  F Bind - s1 params=1 out=0 | Execute - | Bind - s1 params=2 out=0 | Execute - | Sync\n"
+        "7  B BindComplete | DataRow 1 | CommandComplete SELECT 1 | BindComplete | ErrorResponse 22012 division by zero | ReadyForQuery I\n"
+        "end\n"
+    )
+    (statement,) = found(tmp_path, script).values()
+    assert statement | {"fingerprint": "", "wait_ns": {}} == {
+        "driver": "unknown",
+        "sql": "SELECT a FROM t WHERE id = $1",
+        "fingerprint": "",
+        "names": ["s1"],
+        "parses": 1,
+        "reused": 2,
+        "live": 1,
+        "executions": 3,
+        "round_trips": 3,
+        "round_trips_alone": 3,
+        "rows": 3,
+        "errors": 1,
+        "result_formats": {"text": 1, "binary": 2},
+        "wait_ns": {},
+    }
+    assert statement["wait_ns"]["total"] == (3 + 1 + 0) * MS  # type: ignore[index]
+
+
+def test_statements_that_differ_in_values_are_one(tmp_path: Path) -> None:
+    script = "".join(f"F Query SELECT {n}, 'x{n}'\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for n in range(3))
+    (statement,) = found(tmp_path, script + "end\n").values()
+    assert (statement["executions"], statement["round_trips_alone"]) == (3, 3)
+
+
+def test_a_shared_round_trip_counts_for_each_and_alone_for_none(tmp_path: Path) -> None:
+    script = (
+        "F Parse - SELECT 1 | Bind - - | Execute - | Parse - SELECT a FROM t | Bind - - | Execute - | Sync\n"
+        "B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete SELECT 1 | ReadyForQuery I\n"
+        "end\n"
+    )
+    shared = found(tmp_path, script).values()
+    assert [(one["round_trips"], one["round_trips_alone"], one["executions"]) for one in shared] == [(1, 0, 1)] * 2
+
+
+@given(st.lists(st.integers(0, 10**13), min_size=1))
+def test_percentiles_are_within_two_percent(values: list[int]) -> None:
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    assert (histogram.count, histogram.total, histogram.max) == (len(values), sum(values), max(values))
+    ordered = sorted(values)
+    for percent in (50, 95):
+        exact = ordered[max(0, -(-len(values) * percent // 100) - 1)]
+        assert abs(histogram.percentile(percent) - exact) <= exact * 0.02 + 1
+
+
+def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "GROUPS_KEPT", 20)
+    monkeypatch.setattr(statements, "_TRIMMED_AT", 1.5)
+    table = StatementTable()
+    popular = [Statement("", f"SELECT a FROM popular_{number}") for number in range(10)]
+    rounds = 200
+    for number in range(rounds):
+        for statement in [*popular, Statement("", f"SELECT a FROM rare_{number}")]:
+            table.parsed(statement)
+            table.executed(Execution(statement, 1000, 2, 2, 0, failed=False, continues=False))
+            round_trip = RoundTrip(0, setup=False, offsets=(0, 0), status="I")
+            round_trip.statements = [statement]
+            table.round_trip(round_trip)
+            assert len(table.groups) <= 31
+    table.room.trim()
+    assert len(table.groups) == 21
+    assert {table.of(statement).round_trips for statement in popular} == {rounds}
+    total = len(popular) * rounds + rounds
+    for key in ("parses", "executions", "round_trips"):
+        assert sum(getattr(group, key) for group in table.groups.values()) == total
+    assert table.groups[OTHER].rows == 2 * (rounds - 10)
+    assert sum(group.wait.count for group in table.groups.values()) == total
+
+
+def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest of all tables are kept, by number and by the bytes of their texts."""
+    monkeypatch.setattr(statements, "GROUPS_KEPT", 20)
+    room = Room()
+    tables = [StatementTable(room) for _ in range(5)]
+    for number in range(50):
+        for place, table in enumerate(tables):
+            statement = Statement("", f"SELECT a{number} FROM t")
+            round_trip = RoundTrip(0, setup=False, offsets=(0, 0), status="I")
+            round_trip.statements = [statement]
+            for _ in range(50 if place == number % 5 and number < 10 else 1):
+                table.round_trip(round_trip)
+            assert sum(len(one.groups) for one in tables) <= 22 + len(tables) + 1
+    room.trim()
+    kept = [group for table in tables for group in table.groups.values()]
+    assert sum(group.round_trips for group in kept) == 10 * 50 + 240
+    assert sum(group.round_trips >= 49 for group in kept if group.sql != OTHER) == 10
+    monkeypatch.setattr(statements, "TEXT_BYTES_KEPT", 500)
+    room.trim()
+    assert room.text_bytes <= 500
+    assert sum(group.round_trips for table in tables for group in table.groups.values()) == 10 * 50 + 240
+    for table in tables:
+        table.let_go()
+    assert (room.groups, room.text_bytes) == (0, 0)
