@@ -213,7 +213,7 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
         for side, code, body, size, offset, time_ns in _passed(trace, place):
             inside = offset >= entry.offsets[side]
             if inside and len(details.messages) >= MESSAGES_KEPT:
-                details.note = f"the first {MESSAGES_KEPT:,} messages".replace(",", " ")
+                details.note = f"the first {MESSAGES_KEPT:,} messages"
                 break
             walker.take(details.messages if inside else [], side, code, body, size, offset, time_ns)
     except NotKept:

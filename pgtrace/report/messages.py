@@ -10,12 +10,15 @@ from pgtrace.describe import notation
 from pgtrace.inspect.details import FieldView, MessageView
 from pgtrace.report import about
 from pgtrace.sanitise import Shown
+from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
 from pgtrace.trace.rows import Kind, Row
 from pgtrace.trace.trace import Trace
 
 _ARGUMENT_WIDTH = 96
 _SQL_WIDTH = 100
 _HEX_BYTES = 16
+_CUT = f"flight cut at {FLIGHT_MESSAGES_KEPT:,} messages"
+_NO_FLIGHT = "flight not kept"
 
 
 def round_trip_line(trace: Trace, row: Row) -> Shown:
@@ -29,9 +32,11 @@ def round_trip_line(trace: Trace, row: Row) -> Shown:
     taken = "open" if row.duration_ns is None else f"{row.duration_ns / 1e6:.2f} ms" if row.is_round_trip else ""
     if taken and trace.waited_for_disk(row):
         taken += " (waited for the disk)"
+    if notation.is_cut(shape.flight):
+        taken += f" ({_CUT})" if shape.sent or shape.received else f" ({_NO_FLIGHT})"
     rows = f"{row.rows} row{'s' if row.rows > 1 else ''}" if row.rows else ""
     name = f"{trace.name_of(connection):<4} {connection.driver:<8}"
-    numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken) if part)
+    numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken.strip()) if part)
     return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip())
 
 
@@ -103,6 +108,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             }
             for message in details.messages
         ]
+        about["note"] = details.note or None
         yield about
 
 

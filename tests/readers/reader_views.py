@@ -6,6 +6,7 @@ whatever else comes out is a fault. Text has to be text that UTF-8 can encode.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -60,7 +61,8 @@ def _show(trace: Trace) -> None:
 
 
 def _show_json(trace: Trace) -> None:
-    written(as_json(about) for about in messages.rows_as_json(trace, range(len(trace.rows))))
+    for about in messages.rows_as_json(trace, range(len(trace.rows))):
+        json.loads(as_json(about).encode())
 
 
 def _export(name: str, **options: Any) -> Callable[[Trace], None]:
