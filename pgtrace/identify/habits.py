@@ -12,11 +12,14 @@ from typing import Final
 
 from pgtrace.describe import notation
 from pgtrace.identify.drivers import Evidence
+from pgtrace.identify.drivers.evidence import LOOKED_AT
+from pgtrace.protocol import fields
 from pgtrace.session.events import Portal, RoundTrip, Statement
 
 KEPT: Final = 24
 """Statement names, queries and the like that are looked at."""
 _ROUND_TRIPS: Final = 200
+_COPY_FAIL: Final = ord("f")
 
 
 def query_text(statements: Iterable[Statement]) -> str:
@@ -27,7 +30,17 @@ def query_text(statements: Iterable[Statement]) -> str:
 class Habits:
     """The evidence of one connection."""
 
-    __slots__ = ("_first_codes", "_flights", "_parameter_types", "_portal_names", "_queries", "_statement_names", "_weighed", "enough")
+    __slots__ = (
+        "_copy_failures",
+        "_first_codes",
+        "_flights",
+        "_parameter_types",
+        "_portal_names",
+        "_queries",
+        "_statement_names",
+        "_weighed",
+        "enough",
+    )
 
     def __init__(self) -> None:
         self._first_codes: list[int] = []
@@ -36,6 +49,7 @@ class Habits:
         self._queries: dict[str, None] = {}
         self._parameter_types: dict[tuple[int, ...], None] = {}
         self._flights: Counter[str] = Counter()
+        self._copy_failures: dict[str, None] = {}
         self._weighed: tuple[int, ...] = ()
         self.enough = False
         """Whether the driver has been told, as far as it can be."""
@@ -66,6 +80,8 @@ class Habits:
         simple = [statement for statement in round_trip.statements if statement.simple]
         if simple and len(self._queries) < KEPT:
             self._queries.setdefault(query_text(simple))
+        if round_trip.error and _COPY_FAIL in round_trip.sent and len(self._copy_failures) < KEPT:
+            self._copy_failures.setdefault(fields.error_fields(round_trip.error).get("M", "")[:LOOKED_AT])
         self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
         self.enough = self._flights.total() >= _ROUND_TRIPS
 
@@ -77,11 +93,14 @@ class Habits:
             len(self._queries),
             len(self._first_codes),
             len(self._parameter_types),
+            len(self._copy_failures),
         )
         more, self._weighed = weighed != self._weighed, weighed
         return more
 
-    def evidence(self, startup_parameters: tuple[tuple[str, str], ...], application_name: str, scram_bytes: int) -> Evidence:
+    def evidence(
+        self, startup_parameters: tuple[tuple[str, str], ...], application_name: str, scram_bytes: int, *, is_encrypted: bool
+    ) -> Evidence:
         """All of it, beside what the start-up said."""
         return Evidence(
             startup_parameters=startup_parameters,
@@ -93,4 +112,6 @@ class Habits:
             parameter_types=tuple(self._parameter_types),
             application_name=application_name,
             scram_bytes=scram_bytes,
+            is_encrypted=is_encrypted,
+            copy_failures=tuple(self._copy_failures),
         )

@@ -779,7 +779,7 @@ class Connection(Observer):
         session = self.session
         if session is not None and self._habits.weighed_anew():
             scram_bytes = security.scram_bytes(session.initial_response)
-            seen = self._habits.evidence(self.startup_parameters, self.application_name, scram_bytes)
+            seen = self._habits.evidence(self.startup_parameters, self.application_name, scram_bytes, is_encrypted=DECRYPTED in self.facts)
             identified = drivers.identify(seen)
             if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
                 identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))

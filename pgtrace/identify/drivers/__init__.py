@@ -2,7 +2,8 @@
 
 One module for each driver: its habits in the header, NAME, and `evidence(seen)`, the sentences that speak for it, none where nothing does. The list below is
 the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here; one that
-draws the names of its statements has a line in DRAWN_NAMES too.
+draws the names of its statements has a line in DRAWN_NAMES too. A pooler, seen from the
+server's side, is in POOLERS.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pgtrace.identify.drivers import (
     node_postgres,
     pdo_pgsql,
     pg8000,
+    pgbouncer,
     pgjdbc,
     pgx,
     postgres_js,
@@ -31,7 +33,7 @@ from pgtrace.identify.drivers import (
 from pgtrace.identify.drivers.evidence import UNKNOWN, Evidence, Identification
 from pgtrace.identify.drivers.names import DrawnNames
 
-__all__ = ["DRAWN_NAMES", "DRIVERS", "UNKNOWN", "Evidence", "Identification", "identify"]
+__all__ = ["DRAWN_NAMES", "DRIVERS", "POOLERS", "UNKNOWN", "Evidence", "Identification", "identify"]
 
 DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
     (asyncpg.NAME, asyncpg.evidence),
@@ -51,18 +53,21 @@ DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = 
     (psycopg.NAME, psycopg.evidence),
     (psycopg2.NAME, psycopg2.evidence),
 )
+POOLERS: Final = ((pgbouncer.NAME, pgbouncer.evidence),)
+"""What connects to the server on behalf of drivers: asked first, because their messages pass through it."""
 DRAWN_NAMES: Final[dict[str, DrawnNames]] = {
     asyncpg.NAME: asyncpg.DRAWN_NAMES,
     postgres_js.NAME: postgres_js.DRAWN_NAMES,
     psqlpy.NAME: tokio_postgres.DRAWN_NAMES,
     tokio_postgres.NAME: tokio_postgres.DRAWN_NAMES,
+    pgbouncer.NAME: pgbouncer.DRAWN_NAMES,
 }
 """Of the drivers whose names of statements and portals differ from run to run: what these look like."""
 
 
 def identify(seen: Evidence) -> Identification:
     """The driver that something speaks for, with what does; `unknown` where nothing speaks for any."""
-    for name, evidence in DRIVERS:
+    for name, evidence in (*POOLERS, *DRIVERS):
         sentences = evidence(seen)
         if sentences:
             return Identification(name, sentences)

@@ -1,17 +1,24 @@
 """What is known about a connection before its driver is, and what follows from it.
 
-Evidence is gathered from the wire alone: the start-up packet, names of statements and portals, the first SQL texts, how round trips look. Each driver's
-module reads it and says what speaks for that driver, in sentences a user can check; nothing speaking for any of them means `unknown`.
+Evidence is gathered from the wire alone: the start-up packet, names of statements and portals, the first SQL texts,
+and what round trips look like. Each driver's module reads it and says what speaks for that driver, in sentences a
+user can check. Where nothing speaks for any of them, the driver is `unknown`.
 
 What several modules ask is answered here:
 
-- is_libpq: libpq sends user, database, replication, options, application_name, client_encoding and then datestyle, timezone, geqo, in this order, and begins
-  with SSLRequest (or GSSENCRequest) unless told not to. Without one, client_encoding makes it somebody else's packet (node pg, postgres.js). In SCRAM its
-  user name is empty and its nonce 24 characters; others send `n=*` or the name, so the length of a message that is blanked tells them apart. It puts Bind or
-  Sync behind every Parse and Describe behind every Bind: who sends `PDS` or `BES` (pgx, pq) is not libpq, however the connection began.
-- has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as both psycopgs send them.
-- rewritten: one statement under several texts that differ in values outside quotes alone, so somebody writes values into the SQL. In quotes PDO, which
-  emulates prepared statements, writes all of them; by what is within quotes it is not told from others.
+- has_libpq_packet: libpq sends user, database, replication, options, application_name, client_encoding, datestyle,
+  timezone and geqo, in this order. In SCRAM its user name is empty and its nonce has 24 characters; others send
+  `n=*` or the name. The message is blanked in a capture, so its length tells them apart. libpq puts Bind or Sync
+  behind every Parse and Describe behind every Bind: a driver that sends `PDS` or `BES` (pgx, pq) does not use it.
+- is_libpq: libpq begins with SSLRequest or GSSENCRequest unless told not to. Without one, a packet with
+  client_encoding is somebody else's (node pg, postgres.js).
+- is_surely_libpq: go-pg and Bun's pgdriver send the same packet without SSLRequest. It is libpq for sure where the
+  SCRAM message has its length, or where the driver asked for encryption, was refused and went on in plain text:
+  those two leave then.
+- has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as
+  both psycopgs send them.
+- rewritten: one statement under several texts that differ only in values outside quotes, so somebody writes values
+  into the SQL. PDO, which emulates prepared statements, writes all of them in quotes, and others do so too.
 """
 
 from __future__ import annotations
@@ -65,6 +72,10 @@ class Evidence:
     application_name: str = ""
     scram_bytes: int = 0
     """Length of the first SCRAM message, gs2 header included, which is blanked in a capture; 0 where none was seen."""
+    is_encrypted: bool = False
+    """Whether the driver's leg is encrypted."""
+    copy_failures: tuple[str, ...] = ()
+    """What the server said when a driver gave up a COPY; it repeats the text of CopyFail."""
 
     @property
     def sent(self) -> Counter[str]:
@@ -83,17 +94,29 @@ class Evidence:
         )
 
     @property
-    def is_libpq(self) -> bool:
-        """Whether the connection began as libpq begins one."""
+    def has_libpq_packet(self) -> bool:
+        """Whether the start-up packet could be libpq's, and nothing that came later could not."""
         names = [name for name, _ in self.startup_parameters]
         if names[:2] != ["user", "database"] or any(name not in _LIBPQ_ORDER for name in names):
             return False
-        ordered = sorted(names, key=_LIBPQ_ORDER.index) == names
-        if self.scram_bytes not in _LIBPQ_SCRAM:
-            return False
-        asked = notation.SSL in self.first_codes or notation.GSS in self.first_codes
         foreign = any(pair in sent for sent in self.sent for pair in ("PD", "BE"))
-        return ordered and (asked or "client_encoding" not in names) and not foreign
+        return sorted(names, key=_LIBPQ_ORDER.index) == names and self.scram_bytes in _LIBPQ_SCRAM and not foreign
+
+    @property
+    def asked_for_encryption(self) -> bool:
+        """Whether the connection began with SSLRequest or GSSENCRequest."""
+        return notation.SSL in self.first_codes or notation.GSS in self.first_codes
+
+    @property
+    def is_libpq(self) -> bool:
+        """Whether the connection began as libpq begins one."""
+        names = [name for name, _ in self.startup_parameters]
+        return self.has_libpq_packet and (self.asked_for_encryption or "client_encoding" not in names)
+
+    @property
+    def is_surely_libpq(self) -> bool:
+        """Whether nobody else is known to begin a connection like this."""
+        return self.is_libpq and (self.scram_bytes in _LIBPQ_SCRAM[1:] or (self.asked_for_encryption and not self.is_encrypted))
 
     @property
     def has_bare_transactions(self) -> bool:

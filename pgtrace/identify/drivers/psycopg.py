@@ -6,6 +6,7 @@ Certain:
 - Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0 for str): other users of libpq send none;
 - a server-side cursor is DECLARE by `PBDES`, then `DS` to describe its portal;
 - TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
+- a COPY that fails in the program ends with CopyFail `error from Python: RuntimeError - stop`, which the server repeats;
 - ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank before the time and a cast behind.
 
 Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon, and type OIDs that other users
@@ -32,6 +33,7 @@ _TYPE_INFO: Final = re.compile(r"typarray AS array_oid,\s+oid::regtype::text AS 
 _CLIENT_CURSOR: Final = re.compile(
     r"'\{[^']*\}'::int[248]\[\]|'-?\d+ days? -?\d+:\d\d:\d\d(?:\.\d+)?'::interval|'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"
 )
+_COPY_FAILED: Final = re.compile(r"\berror from Python: [\w.<>]+ - ")
 _INT2: Final = 21
 _PYTHON_TYPES: Final = frozenset({20, 23, 701, 1082, 1083, 1114, 1184, 1186, 1700, 2950})
 """int8 int4 float8 date time timestamp timestamptz interval numeric uuid."""
@@ -45,6 +47,8 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
         found.append("statement names _pg3_<n>")
     if first(_SAVEPOINT, seen.queries) is not None:
         found.append('savepoint names "_pg3_<n>"')
+    if first(_COPY_FAILED, seen.copy_failures) is not None:
+        found.append("a failed COPY ends with 'error from Python: ...'")
     if seen.is_libpq:
         found += _habits(seen)
     if found and seen.is_libpq:

@@ -8,11 +8,14 @@ Certain, each a form that psycopg2 alone writes:
 - lists as `ARRAY[1,2]` in Django's bulk_create, where psycopg 3 writes `'{1,2}'::int2[]`;
 - set_session in autocommit: `SET default_transaction_isolation TO '...'`.
 
-Together, on libpq's start-up packet and without one extended query: one statement in at least three texts that differ in numbers alone, and either
-the first query of all is BEGIN, in capitals without a semicolon, or there are the tight rows of execute_values. psycopg 3 sends values as parameters, PDO
-that emulates prepared statements puts quotes around numbers too; only ClientCursor, PDO's integers bound as such, and SQL put together by hand, look the
-same where a transaction begins first, which is why the sentence says what was seen. Django sends such SQL through either: it sets client_encoding, and is
-left unknown, unless one of the forms above shows. A session that repeats no statement with other values is byte for byte psycopg 3's: unknown too.
+Together, where it is libpq for sure and not one extended query was sent: one statement in at least three texts that
+differ only in numbers, and either the first query of all is BEGIN, in capitals without a semicolon, or there are the
+tight rows of execute_values. psycopg 3 sends values as parameters; PDO, which emulates prepared statements, puts
+numbers in quotes too. ClientCursor, PDO's integers bound as such, and SQL put together by hand look the same where a
+transaction begins first: the sentence therefore says what was seen. Django sends such SQL through either psycopg: it
+sets client_encoding, and stays unknown unless one of the forms above shows. go-pg and Bun's pgdriver write values into
+the SQL too, but they are not libpq (evidence.py). A session that repeats no statement with other values is byte for
+byte psycopg 3's, and stays unknown too.
 
 Seen with psycopg2 2.9.13, libpq 15.
 """
@@ -50,7 +53,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     statement, texts = seen.rewritten()
     names = [name for name, _ in seen.startup_parameters]
     tight = first(_TIGHT_ROWS, seen.queries) is not None
-    if texts >= _TEXTS and "client_encoding" not in names and (seen.begins_with_transaction or tight):
+    if texts >= _TEXTS and seen.is_surely_libpq and "client_encoding" not in names and (seen.begins_with_transaction or tight):
         found.append(f"values written into the SQL: {texts} texts of {sqltext.shorten(statement, 40)}")
         found.append("rows written as execute_values writes them" if tight else "BEGIN without a semicolon before any other query")
     return (*found, "libpq's start-up packet, simple queries only") if found else ()

@@ -88,6 +88,31 @@ RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname
         ("psycopg", libpq("select '2020-01-02 03:04:05+00:00'::timestamptz"), "values written into the SQL as ClientCursor writes them"),
         ("psycopg", libpq("select '{1,2}'::int2[]"), "values written into the SQL as ClientCursor writes them"),
         ("psycopg2", libpq("BEGIN", *POINTS, "COMMIT"), "values written into the SQL: 5 texts of select name from item where id = $1"),
+        (
+            "psycopg2",
+            libpq("BEGIN", *POINTS, "COMMIT", first_codes=WITHOUT_SSL, scram_bytes=32),
+            "values written into the SQL: 5 texts of select name from item where id = $1",
+        ),
+        (
+            "psycopg2",
+            libpq("BEGIN", *POINTS, "COMMIT", is_encrypted=True, scram_bytes=53),
+            "values written into the SQL: 5 texts of select name from item where id = $1",
+        ),
+        (
+            "psycopg",
+            libpq("copy t from stdin", copy_failures=("COPY from stdin failed: error from Python: Wrong.Inner - no",)),
+            "a failed COPY ends with 'error from Python: ...'",
+        ),
+        (
+            "psql",
+            Evidence(startup_parameters=(*USER, ("application_name", "psql"), ("client_encoding", "UTF8")), first_codes=WITHOUT_SSL),
+            "application_name is psql, in libpq's start-up packet",
+        ),
+        (
+            "pgbouncer",
+            Evidence(startup_parameters=USER[::-1], statement_names=("PGBOUNCER_12",)),
+            "the database before the user in the start-up packet",
+        ),
         ("psycopg2", libpq(*POINTS, "insert into t values (1,'a',NULL),(2,'b',NULL)"), "rows written as execute_values writes them"),
         ("psycopg2", libpq("select '2020-01-02T03:04:05'::timestamp"), "timestamps written 'YYYY-MM-DDThh:mm:ss'::timestamp"),
         ("psycopg2", libpq("select '1 days 0.000000 seconds'::interval"), "intervals written '1 days 0.000000 seconds'::interval"),
@@ -202,6 +227,8 @@ def test_identified(driver: str, seen: Evidence, sentence: str) -> None:
     [
         pytest.param(Evidence(), id="nothing seen"),
         pytest.param(libpq(*TRANSACTION, "select 1"), id="psycopg or psycopg2"),
+        pytest.param(libpq("BEGIN", *POINTS, "COMMIT", first_codes=WITHOUT_SSL), id="go-pg, or psycopg2 with sslmode=disable"),
+        pytest.param(libpq("BEGIN", *POINTS, "COMMIT", is_encrypted=True), id="Bun's pgdriver where TLS was accepted"),
         pytest.param(libpq(*POINTS), id="values in SQL, but nothing of psycopg2"),
         pytest.param(libpq("BEGIN", *POINTS[:2], "COMMIT"), id="two texts may be two queries"),
         pytest.param(libpq(*POINTS, *TRANSACTION), id="values in SQL, and a transaction later"),
@@ -243,4 +270,4 @@ def test_scram_tells_libpq_from_others_with_its_packet() -> None:
 
 def test_each_driver_is_listed_once() -> None:
     modules = {module.name for module in pkgutil.iter_modules(drivers.__path__)} - {"evidence", "names"}
-    assert sorted(name.replace("-", "_").replace(".", "_") for name, _ in drivers.DRIVERS) == sorted(modules)
+    assert sorted(name.replace("-", "_").replace(".", "_") for name, _ in (*drivers.POOLERS, *drivers.DRIVERS)) == sorted(modules)

@@ -1,0 +1,32 @@
+"""PgBouncer as a client of the server: the names it gives to prepared statements.
+
+Since 1.21 it prepares what its own clients have prepared under names of its own, `PGBOUNCER_<n>`, one counter for
+the process. A Describe comes without its Parse, `DH`, where another client had the statement prepared on this
+server connection. Its start-up packet has the database before the user.
+
+Without a prepared statement nothing here is certain, and what its client sends passes through: the driver behind
+it may be named then.
+
+Seen with PgBouncer 1.24 and 1.25.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.drivers.names import DrawnNames
+
+NAME: Final = "pgbouncer"
+DRAWN_NAMES: Final = DrawnNames(re.compile(r"PGBOUNCER_(\d+)"), distinct=True)
+"""The counter is the process's."""
+_STATEMENT: Final = re.compile(r"\APGBOUNCER_\d+\Z")
+
+
+def evidence(seen: Evidence) -> tuple[str, ...]:
+    """What speaks for PgBouncer."""
+    if first(_STATEMENT, seen.statement_names) is None:
+        return ()
+    reverse = [name for name, _ in seen.startup_parameters][:2] == ["database", "user"]
+    return ("statement names PGBOUNCER_<n>", *(("the database before the user in the start-up packet",) if reverse else ()))
