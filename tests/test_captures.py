@@ -50,8 +50,8 @@ def named(path: Path) -> str:
 
 def test_there_are_captures_of_every_driver_and_layer() -> None:
     names = {path.parent.name for path in FILES}
-    assert {name for name in names if "+" not in name} == {name for name, _ in drivers.DRIVERS}
-    assert {name.partition("+")[0] for name in names if "+" in name} == {name for name, _ in layers.LAYERS}
+    assert {name for name in names if "+" not in name} == {driver.name for driver in drivers.DRIVERS}
+    assert {name.partition("+")[0] for name in names if "+" in name} == {*layers.BY_NAME}
     for suffix in (".json", ".trace"):
         assert {path.with_suffix(suffix) for path in FILES} == set(CAPTURES.glob(f"*/*{suffix}"))
 

@@ -15,8 +15,8 @@ from pgtrace.trace.trace import Trace
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "drivers.md").read_text(encoding="utf-8")
 CAPTURES = ROOT / "captures"
-DRIVERS = [name for name, _ in drivers.DRIVERS]
-LAYERS = [name for name, _ in layers.LAYERS]
+DRIVERS = [driver.name for driver in drivers.DRIVERS]
+LAYERS = [*layers.BY_NAME]
 CODE = re.compile(r"`([^`\n]+)`")
 FLIGHT = re.compile(r"[PBDESHQCFdcf×0-9 ]*[PBDESHQCFdcf](?:×\d+)?[PBDESHQCFdcf×0-9 ]*")
 SCENARIOS = ("one_query", "ten_queries", "executemany")

@@ -35,7 +35,7 @@ from pgtrace.errors import UsageError
 from pgtrace.export.normalising import Normaliser
 from pgtrace.export.rules import Rule
 from pgtrace.export.waiting import Waiting
-from pgtrace.identify.drivers import DRAWN_NAMES
+from pgtrace.identify.drivers import BY_NAME
 from pgtrace.identify.drivers.names import StableNames
 from pgtrace.inspect import details
 from pgtrace.inspect.details import MessageView
@@ -177,7 +177,8 @@ class _ByOpening:
         return self._rows(self._places[index], self._normaliser(connection))
 
     def _normaliser(self, connection: Connection) -> Normaliser:
-        drawn = None if self._plain else DRAWN_NAMES.get(connection.driver)
+        driver = None if self._plain else BY_NAME.get(connection.driver)
+        drawn = driver.drawn_names if driver is not None else None
         return Normaliser(StableNames(drawn), self._rules)
 
     def _rows(self, places: Iterable[int], normaliser: Normaliser) -> Iterator[str]:

@@ -1,14 +1,13 @@
 """Which client library is at the other end, told from evidence on the wire.
 
-One module for each driver: its habits in the header, NAME, and `evidence(seen)`, the sentences that speak for it, none where nothing does. The list below is
-the order in which they are asked; a driver's module comes before those that could mistake it. A new driver is a module and a line here; one that
-draws the names of its statements has a line in DRAWN_NAMES too. A pooler, seen from the
-server's side, is in POOLERS.
+One module for each driver: its habits in the header, `evidence(seen)`, the sentences that speak for it, none where nothing does, its remedies for
+findings, and DRIVER, which holds all of that. The list below is the order in which they are asked; a driver's module comes before those that could
+mistake it. A new driver is a module and a line here. A pooler, seen from the server's side, is
+in POOLERS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from pgtrace.identify.drivers import (
@@ -30,45 +29,38 @@ from pgtrace.identify.drivers import (
     sqlx,
     tokio_postgres,
 )
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import UNKNOWN, Evidence, Identification
-from pgtrace.identify.drivers.names import DrawnNames
 
-__all__ = ["DRAWN_NAMES", "DRIVERS", "POOLERS", "UNKNOWN", "Evidence", "Identification", "identify"]
+__all__ = ["BY_NAME", "DRIVERS", "POOLERS", "UNKNOWN", "Evidence", "Identification", "identify"]
 
-DRIVERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
-    (asyncpg.NAME, asyncpg.evidence),
-    (pgjdbc.NAME, pgjdbc.evidence),
-    (r2dbc_postgresql.NAME, r2dbc_postgresql.evidence),
-    (postgres_js.NAME, postgres_js.evidence),
-    (node_postgres.NAME, node_postgres.evidence),
-    (psql.NAME, psql.evidence),
-    (ruby_pg.NAME, ruby_pg.evidence),
-    (pdo_pgsql.NAME, pdo_pgsql.evidence),
-    (pg8000.NAME, pg8000.evidence),
-    (sqlx.NAME, sqlx.evidence),
-    (psqlpy.NAME, psqlpy.evidence),
-    (tokio_postgres.NAME, tokio_postgres.evidence),
-    (pgx.NAME, pgx.evidence),
-    (pq.NAME, pq.evidence),
-    (psycopg.NAME, psycopg.evidence),
-    (psycopg2.NAME, psycopg2.evidence),
+DRIVERS: Final[tuple[Client, ...]] = (
+    asyncpg.DRIVER,
+    pgjdbc.DRIVER,
+    r2dbc_postgresql.DRIVER,
+    postgres_js.DRIVER,
+    node_postgres.DRIVER,
+    psql.DRIVER,
+    ruby_pg.DRIVER,
+    pdo_pgsql.DRIVER,
+    pg8000.DRIVER,
+    sqlx.DRIVER,
+    psqlpy.DRIVER,
+    tokio_postgres.DRIVER,
+    pgx.DRIVER,
+    pq.DRIVER,
+    psycopg.DRIVER,
+    psycopg2.DRIVER,
 )
-POOLERS: Final = ((pgbouncer.NAME, pgbouncer.evidence),)
+POOLERS: Final[tuple[Client, ...]] = (pgbouncer.POOLER,)
 """What connects to the server on behalf of drivers: asked first, because their messages pass through it."""
-DRAWN_NAMES: Final[dict[str, DrawnNames]] = {
-    asyncpg.NAME: asyncpg.DRAWN_NAMES,
-    postgres_js.NAME: postgres_js.DRAWN_NAMES,
-    psqlpy.NAME: tokio_postgres.DRAWN_NAMES,
-    tokio_postgres.NAME: tokio_postgres.DRAWN_NAMES,
-    pgbouncer.NAME: pgbouncer.DRAWN_NAMES,
-}
-"""Of the drivers whose names of statements and portals differ from run to run: what these look like."""
+BY_NAME: Final = {client.name: client for client in (*POOLERS, *DRIVERS)}
 
 
 def identify(seen: Evidence) -> Identification:
     """The driver that something speaks for, with what does; `unknown` where nothing speaks for any."""
-    for name, evidence in (*POOLERS, *DRIVERS):
-        sentences = evidence(seen)
+    for driver in (*POOLERS, *DRIVERS):
+        sentences = driver.evidence(seen)
         if sentences:
-            return Identification(name, sentences)
+            return Identification(driver.name, sentences)
     return Identification()

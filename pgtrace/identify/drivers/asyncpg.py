@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
 from pgtrace.identify.drivers.names import DrawnNames
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "asyncpg"
 _STARTUP: Final = ("client_encoding", "'utf-8'")
@@ -46,3 +48,36 @@ def starts(seen: Evidence) -> bool:
 def resets(seen: Evidence) -> bool:
     """Whether a pool of asyncpg's has reset the connection."""
     return starts(seen) and _RESET in seen.queries
+
+
+REMEDIES: Final = {
+    "pooler-26000": (
+        Remedy(
+            "asyncpg.connect(statement_cache_size=0), two round trips a query; or PgBouncer 1.21 or later with max_prepared_statements > 0"
+        ),
+    ),
+    "pooler-42P05": (
+        Remedy(
+            "asyncpg.connect(statement_cache_size=0), two round trips a query; or PgBouncer 1.21 or later with max_prepared_statements > 0"
+        ),
+    ),
+    "pipeline-error": (Remedy("execute() one by one for rows that may fail; or INSERT ... ON CONFLICT in executemany()"),),
+    "aborted-transaction": (Remedy("leave `async with connection.transaction()` by the exception; a nested one is a savepoint"),),
+    "n+1": (Remedy("WHERE column = ANY($1) with a list to read; Connection.executemany() to write, all rows in one round trip"),),
+    "extra-describe": (Remedy("asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip"),),
+    "prepared-once": (
+        Remedy("values as parameters $1, not in the text: then statement_cache_size=100, the default, finds the statement again"),
+    ),
+    "pool-check": (
+        Remedy(
+            "one `async with pool.acquire()` for a unit of work, not one for each query; create_pool(reset=...) takes another way to reset"
+        ),
+    ),
+    "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself"),),
+    "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process"),),
+    "prepared-leak": (
+        Remedy("values as parameters $1, not in the text; statement_cache_size and max_cacheable_statement_size bound what stays"),
+    ),
+    "re-parse": (Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)

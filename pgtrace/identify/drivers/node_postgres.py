@@ -17,7 +17,9 @@ import re
 from typing import Final
 
 from pgtrace.describe import notation
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "node-postgres"
 _ORDER: Final = (
@@ -52,3 +54,12 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 def _is_packet(names: list[str]) -> bool:
     known = all(name in _ORDER for name in names)
     return known and names[:2] == ["user", "database"] and sorted(names, key=_ORDER.index) == names
+
+
+REMEDIES: Final = {
+    "n+1": (Remedy("WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write"),),
+    "connect": (Remedy("new Pool() once, pool.query() instead of new Client() for each request"),),
+    "prepared-leak": (Remedy("one name for one text: { name, text, values }; a statement with a name lives as long as its connection"),),
+    "re-parse": (Remedy("client.query({name: '...', text, values}): a query with a name is parsed once on each connection"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

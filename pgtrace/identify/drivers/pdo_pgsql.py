@@ -18,7 +18,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "pdo_pgsql"
 _STATEMENT: Final = re.compile(r"\Apdo_stmt_[0-9a-f]{8}\Z")
@@ -37,3 +39,16 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
         found.append("statement names pdo_stmt_<n>")
     found += [sentence for pattern, sentence in _FORMS if first(pattern, seen.queries) is not None]
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("PDO::ATTR_EMULATE_PREPARES => true; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("PDO::ATTR_EMULATE_PREPARES => true; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "aborted-transaction": (
+        Remedy("rollBack() before the PDOStatement ends: its DEALLOCATE is what fails here, and the statement stays in the session"),
+    ),
+    "n+1": (Remedy("one SELECT with IN (...) to read; INSERT with several rows to write"),),
+    "prepared-once": (Remedy("keep the PDOStatement and execute() it again; or PDO::ATTR_EMULATE_PREPARES => true, one Query"),),
+    "connect": (Remedy("PDO::ATTR_PERSISTENT => true; or PgBouncer"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

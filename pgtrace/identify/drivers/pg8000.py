@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "pg8000"
 _NAMES: Final = re.compile(r"\Apg8000_statement_\d+\Z")
@@ -30,3 +32,16 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if found and "begin transaction" in seen.queries:
         found.append("begin transaction in lower case")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "n+1": (
+        Remedy("WHERE column = ANY(%s) with a list to read; INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)"),
+    ),
+    "extra-describe": (Remedy("Connection.prepare() of pg8000.native keeps the statement; the DB-API cannot"),),
+    "begin-commit": (Remedy("connection.autocommit = True for single statements"),),
+    "connect": (Remedy("SQLAlchemy's QueuePool over pg8000; or PgBouncer"),),
+    "idle-in-transaction": (Remedy("connection.autocommit = True, or commit() as soon as the statements are done"),),
+    "split-unnamed": (Remedy("a transaction around the query (autocommit = False)"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
 from pgtrace.identify.drivers.names import DrawnNames
 
@@ -30,3 +31,6 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
         return ()
     reverse = [name for name, _ in seen.startup_parameters][:2] == ["database", "user"]
     return ("statement names PGBOUNCER_<n>", *(("the database before the user in the start-up packet",) if reverse else ()))
+
+
+POOLER: Final = Client(NAME, evidence, drawn_names=DRAWN_NAMES)

@@ -16,7 +16,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "pgjdbc"
 _STARTUP: Final = (("client_encoding", "UTF8"), ("DateStyle", "ISO"))
@@ -46,3 +48,29 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if found and any(sent.startswith("QP") for sent in seen.sent):
         found.append("BEGIN sent ahead of the first statement")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("prepareThreshold=0 in the URL; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("prepareThreshold=0 in the URL; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the batch; BatchUpdateException.getUpdateCounts() tells what failed"),),
+    "aborted-transaction": (Remedy("connection.rollback() at the first error; or autosave=conservative"),),
+    "n+1": (
+        Remedy(
+            "WHERE column = ANY(?) with Connection.createArrayOf() to read; addBatch() and executeBatch() to write, reWriteBatchedInserts=true"
+        ),
+    ),
+    "prepared-once": (
+        Remedy("keep the PreparedStatement; values as parameters; prepareThreshold=5, the default, names nothing before the fifth run"),
+    ),
+    "pool-check": (Remedy("HikariCP: no connectionTestQuery; isValid() is asked only after aliveBypassWindowMs"),),
+    "begin-commit": (Remedy("setAutoCommit(true), the default; BEGIN travels with the first statement, COMMIT does not"),),
+    "connect": (Remedy("HikariCP or another DataSource that pools"),),
+    "prepared-leak": (Remedy("values as parameters ?; close() the PreparedStatement; preparedStatementCacheQueries bounds what stays"),),
+    "re-parse": (
+        Remedy(
+            "prepareThreshold=5, the default, prepares from the fifth execution of one PreparedStatement; preparedStatementCacheQueries=256 keeps them"
+        ),
+    ),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

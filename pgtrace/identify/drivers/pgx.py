@@ -23,7 +23,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import LOOKED_AT, Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "pgx"
 _NAMES: Final = re.compile(r"\A(?:(stmtcache|stmt)_[0-9a-f]{48}|stmtcache_\d+|lrupsc_\d+_\d+)\Z")
@@ -70,3 +72,41 @@ def _between_blanks(query: str) -> bool:
     if not all(head[start - 1 : start] == " " == head[end : end + 1] for start, end in places):
         return False
     return any(head[max(0, start - 2) : start] == "  " for start, _ in places)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (
+        Remedy(
+            "default_query_exec_mode=cache_describe, exec or simple_protocol; or PgBouncer 1.21 or later with max_prepared_statements > 0"
+        ),
+    ),
+    "pooler-42P05": (
+        Remedy(
+            "default_query_exec_mode=cache_describe, exec or simple_protocol; or PgBouncer 1.21 or later with max_prepared_statements > 0"
+        ),
+    ),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the Batch; or a Batch for each statement that may fail alone"),),
+    "aborted-transaction": (Remedy("tx.Rollback() at the first error; a nested tx.Begin() is a savepoint"),),
+    "n+1": (Remedy("WHERE column = ANY($1) with a slice to read; pgx.Batch with SendBatch(), or CopyFrom(), to write"),),
+    "extra-describe": (
+        Remedy("default_query_exec_mode=cache_statement, the default, or cache_describe behind a pooler: one round trip once known"),
+    ),
+    "prepared-once": (
+        Remedy(
+            "default_query_exec_mode=cache_describe or exec prepares nothing; pgx.Conn.Prepare() once under a name; database/sql: keep the *sql.Stmt"
+        ),
+    ),
+    "pool-check": (Remedy("pgxpool asks only what was idle for a second (ShouldPing); one Acquire() for a unit of work"),),
+    "begin-commit": (Remedy("pool.Exec() or pool.Query() instead of Begin() for a single statement"),),
+    "connect": (Remedy("pgxpool.New() once instead of pgx.Connect(); sslmode=disable where there is no TLS saves a connection each"),),
+    "prepared-leak": (
+        Remedy("values as parameters $1; statement_cache_capacity bounds what stays; Conn.Deallocate() for what Prepare() made"),
+    ),
+    "split-unnamed": (Remedy("default_query_exec_mode=cache_describe or exec, not describe_exec"),),
+    "re-parse": (
+        Remedy(
+            "default_query_exec_mode=cache_statement, the default, keeps statements; cache_describe parses each time, which a pooler may need"
+        ),
+    ),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

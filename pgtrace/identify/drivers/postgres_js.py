@@ -14,8 +14,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
 from pgtrace.identify.drivers.names import DrawnNames
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "postgres.js"
 _STARTUP: Final = ["user", "database", "client_encoding", "application_name"]
@@ -40,3 +42,20 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if packet and any(one.startswith(("PDB", "PDH")) for one in seen.sent):
         found.append("Describe before Bind")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("prepare: false; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("prepare: false; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "n+1": (
+        Remedy(
+            "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one travel together"
+        ),
+    ),
+    "extra-describe": (Remedy("prepare: true, the default, keeps statements"),),
+    "prepared-once": (Remedy("values as ${value}, not in sql.unsafe() text"),),
+    "connect": (Remedy("postgres() once for the whole process; idle_timeout and max_lifetime unset"),),
+    "prepared-leak": (Remedy("values as ${value}; prepare: false for texts that are put together"),),
+    "re-parse": (Remedy("prepare: true, the default, keeps statements"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)

@@ -19,7 +19,9 @@ import re
 from typing import Final
 
 from pgtrace.describe import notation
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "pq"
 _ALWAYS: Final = (("client_encoding", "UTF8"), ("datestyle", "ISO, MDY"))
@@ -48,3 +50,15 @@ def _habits(seen: Evidence) -> list[str]:
     if ";" in seen.queries:
         found.append("Ping is the query ;")
     return found
+
+
+REMEDIES: Final = {
+    "n+1": (Remedy("WHERE column = ANY($1) with pq.Array() to read; pq.CopyIn() to write"),),
+    "extra-describe": (Remedy("binary_parameters=yes sends Parse, Bind and Execute together; db.Prepare() keeps the statement"),),
+    "prepared-once": (Remedy("db.Prepare() once and keep the *sql.Stmt"),),
+    "begin-commit": (Remedy("db.Exec() or db.Query() instead of db.Begin() for a single statement"),),
+    "connect": (Remedy("one sql.DB for the whole process, with SetMaxIdleConns above the default of 2"),),
+    "split-unnamed": (Remedy("binary_parameters=yes sends Parse, Bind and Execute together"),),
+    "re-parse": (Remedy("db.Prepare() once and keep the *sql.Stmt"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "psql"
 _BACKSLASH: Final = re.compile(r'SELECT [a-z]+\.\w+ as "(?:Schema|Name)",\n  ')
@@ -26,3 +28,10 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if first(_BACKSLASH, seen.queries) is not None:
         found.append("catalog queries of backslash commands")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "n+1": (Remedy("one statement for all values, or \\copy to write"),),
+    "connect": (Remedy("several commands in one psql -c ... -c ..., or -f"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.drivers.tokio_postgres import begins_with_encoding
+from pgtrace.identify.drivers.tokio_postgres import DRAWN_NAMES, begins_with_encoding
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "psqlpy"
 _DEALLOCATE: Final = re.compile(r"\ADEALLOCATE PREPARE s\d+\Z")
@@ -29,3 +31,12 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if any(query.startswith("START TRANSACTION") for query in seen.queries) and {"COMMIT;", "ROLLBACK;"} & {*seen.queries}:
         found.append("START TRANSACTION, then COMMIT or ROLLBACK with a semicolon")
     return (*found, "tokio-postgres' start-up packet") if found else ()
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "n+1": (Remedy("WHERE column = ANY($1) with a list to read; execute_many() to write"),),
+    "prepared-once": (Remedy("prepared=True, the default, keeps statements; values as parameters"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)

@@ -23,7 +23,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "psycopg"
 _STATEMENT: Final = re.compile(r"\A_pg3_\d+\Z")
@@ -71,3 +73,36 @@ def _habits(seen: Evidence) -> list[str]:
     if typed and any(one.startswith(_EXTENDED) for one in sent) and seen.has_bare_transactions:
         found.append("Parse Bind Describe Execute with the types of Python values for each query, unnamed; BEGIN without a semicolon")
     return found
+
+
+REMEDIES: Final = {
+    "pooler-26000": (
+        Remedy(
+            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once; or PgBouncer 1.21 or later with max_prepared_statements > 0"
+        ),
+    ),
+    "pooler-42P05": (
+        Remedy(
+            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once; or PgBouncer 1.21 or later with max_prepared_statements > 0"
+        ),
+    ),
+    "pipeline-error": (Remedy("pipeline.sync() behind each statement that may fail alone; or INSERT ... ON CONFLICT"),),
+    "aborted-transaction": (Remedy("leave `with connection.transaction()` by the exception; a nested one is a savepoint"),),
+    "n+1": (
+        Remedy(
+            "WHERE column = ANY(%s) with a list to read; Cursor.executemany() to write; or `with connection.pipeline():` around the loop"
+        ),
+    ),
+    "prepared-once": (Remedy("prepare=False, or prepare_threshold=None; values as parameters, not in the text"),),
+    "pool-check": (Remedy("ConnectionPool(check=None), the default; one `with pool.connection()` for a unit of work"),),
+    "begin-commit": (Remedy("psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements"),),
+    "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process"),),
+    "prepared-leak": (Remedy("values as parameters %s, not in the text; prepared_max=100 bounds what stays"),),
+    "idle-in-transaction": (
+        Remedy(
+            "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()"
+        ),
+    ),
+    "re-parse": (Remedy("prepare=True, or prepare_threshold=5, the default; None prepares nothing, which a pooler may need"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -26,7 +26,9 @@ import re
 from typing import Final
 
 from pgtrace import sqltext
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "psycopg2"
 AIOPG_LOOK_UP: Final = "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore';"
@@ -57,3 +59,17 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
         found.append(f"values written into the SQL: {texts} texts of {sqltext.shorten(statement, 40)}")
         found.append("rows written as execute_values writes them" if tight else "BEGIN without a semicolon before any other query")
     return (*found, "libpq's start-up packet, simple queries only") if found else ()
+
+
+REMEDIES: Final = {
+    "aborted-transaction": (Remedy("connection.rollback() at the first error; or SAVEPOINT before a statement that may fail"),),
+    "n+1": (
+        Remedy("WHERE column = ANY(%s) with a list to read; psycopg2.extras.execute_values() to write (executemany() waits for each row)"),
+    ),
+    "begin-commit": (Remedy("connection.autocommit = True for single statements"),),
+    "connect": (Remedy("psycopg2.pool.ThreadedConnectionPool; or PgBouncer"),),
+    "idle-in-transaction": (
+        Remedy("connection.autocommit = True, or commit() as soon as the statements are done: the first SELECT opens a block"),
+    ),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "r2dbc-postgresql"
 _STARTUP: Final = ["user", "database", "application_name", "client_encoding", "DateStyle", "extra_float_digits", "TimeZone"]
@@ -31,3 +33,15 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if found and first(_PORTAL, seen.portal_names) is not None:
         found.append("portal names B_<n>")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("preparedStatementCacheQueries=0; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("preparedStatementCacheQueries=0; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "n+1": (
+        Remedy("WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write (Statement.add() waits for each row)"),
+    ),
+    "connect": (Remedy("r2dbc-pool"),),
+    "re-parse": (Remedy("preparedStatementCacheQueries=-1, the default, keeps statements"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

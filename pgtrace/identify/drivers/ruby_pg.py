@@ -18,7 +18,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "ruby-pg"
 _PROGRAM: Final = re.compile(r"\A-e\Z|\.rb\Z|(?:\A|/)(?:irb|rails|rake|rspec)\Z")
@@ -41,3 +43,15 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if first(_ACTIVE_RECORD, seen.queries) is not None:
         found.append("ActiveRecord's query of types")
     return (*found, "libpq's start-up packet") if found else ()
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("exec_params instead of prepare; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("exec_params instead of prepare; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pipeline-error": (Remedy("pipeline_sync behind each statement that may fail alone; or INSERT ... ON CONFLICT"),),
+    "n+1": (Remedy("WHERE column = ANY($1) to read; PG::Connection#enter_pipeline_mode around the loop"),),
+    "prepared-once": (Remedy("exec_params prepares nothing; prepare once, exec_prepared often"),),
+    "connect": (Remedy("connection_pool; or PgBouncer"),),
+    "re-parse": (Remedy("prepare once, exec_prepared often"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "sqlx"
 _SETTINGS: Final = (("DateStyle", "ISO, MDY"), ("client_encoding", "UTF8"), ("TimeZone", "UTC"))
@@ -36,3 +38,25 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if found and seen.sent["BECS"]:
         found.append("Bind Execute Close Sync")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (
+        Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap"),
+    ),
+    "pooler-42P05": (
+        Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap"),
+    ),
+    "n+1": (Remedy("WHERE column = ANY($1) with a Vec to read; INSERT ... SELECT * FROM UNNEST($1, $2) to write"),),
+    "extra-describe": (Remedy("query.persistent(true), the default, keeps the statement"),),
+    "prepared-once": (Remedy("values bound, not in the text; query.persistent(false) for what runs once"),),
+    "pool-check": (
+        Remedy("PoolOptions::test_before_acquire(false) saves one of the two; one transaction or acquire() for a unit of work"),
+    ),
+    "connect": (Remedy("one PgPool for the whole process"),),
+    "prepared-leak": (Remedy("bind() values; statement_cache_capacity(100), the default: with 0 nothing is ever closed"),),
+    "split-unnamed": (
+        Remedy("query.persistent(true) with PgBouncer 1.21 or later and max_prepared_statements > 0; or a transaction around the query"),
+    ),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES)

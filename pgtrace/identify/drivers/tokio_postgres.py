@@ -17,8 +17,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
 from pgtrace.identify.drivers.names import DrawnNames
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "tokio-postgres"
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"[sp](\d+)"), distinct=False)
@@ -45,3 +47,16 @@ def begins_with_encoding(seen: Evidence) -> bool:
     """Whether the start-up packet is one of this family."""
     names = [name for name, _ in seen.startup_parameters]
     return seen.startup_parameters[:1] == (("client_encoding", "UTF8"),) and names[1:2] == ["user"]
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("query_typed(), which prepares nothing; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-42P05": (Remedy("query_typed(), which prepares nothing; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "n+1": (Remedy("WHERE column = ANY($1) with a slice to read; futures polled together (join_all) travel together"),),
+    "extra-describe": (Remedy("Client::prepare() once, or query_typed(): one round trip"),),
+    "prepared-once": (Remedy("Client::prepare() once and pass the Statement, or query_typed(); deadpool-postgres: prepare_cached()"),),
+    "connect": (Remedy("deadpool-postgres or bb8"),),
+    "prepared-leak": (Remedy("a Statement is closed when its last clone is dropped: do not keep them all"),),
+    "re-parse": (Remedy("Client::prepare() once and pass the Statement"),),
+}
+DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)

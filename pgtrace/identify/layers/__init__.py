@@ -1,22 +1,22 @@
 """What stands between the application and its driver, an ORM or a query builder, told from evidence on the wire.
 
 A layer is named apart from the driver: the driver decides how a query travels, the layer which queries there are. It has the shape of `drivers`: one module
-for each layer, its habits in the header with the versions they were seen with, NAME, and `evidence(seen)`, the sentences that speak for it, none where
-nothing does. Nothing speaking for any of them means that there is none, or none that shows: SQL written by hand through a layer is SQL written by hand.
+for each layer, its habits in the header with the versions they were seen with, `evidence(seen)`, its remedies for findings, and LAYER, which holds all
+of that. Nothing speaking for any of them means that there is none, or none that shows: SQL written by hand through a layer is SQL written by hand.
 
 The list below is the order in which they are asked; a layer that builds on another comes before it. A new layer is a module and a line here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence
 from pgtrace.identify.layers import aiopg, databases, django, hibernate, rails, sqlalchemy, tortoise
 
-__all__ = ["LAYERS", "NONE", "Layer", "layer_of"]
+__all__ = ["BY_NAME", "LAYERS", "NONE", "Layer", "layer_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,22 @@ class Layer:
 
 
 NONE: Final = Layer()
-LAYERS: Final[tuple[tuple[str, Callable[[Evidence], tuple[str, ...]]], ...]] = (
-    (databases.NAME, databases.evidence),
-    (sqlalchemy.NAME, sqlalchemy.evidence),
-    (rails.NAME, rails.evidence),
-    (django.NAME, django.evidence),
-    (hibernate.NAME, hibernate.evidence),
-    (tortoise.NAME, tortoise.evidence),
-    (aiopg.NAME, aiopg.evidence),
+LAYERS: Final[tuple[Client, ...]] = (
+    databases.LAYER,
+    sqlalchemy.LAYER,
+    rails.LAYER,
+    django.LAYER,
+    hibernate.LAYER,
+    tortoise.LAYER,
+    aiopg.LAYER,
 )
+BY_NAME: Final = {layer.name: layer for layer in LAYERS}
 
 
 def layer_of(seen: Evidence) -> Layer:
     """The layer that something speaks for, with what does; NONE where nothing speaks for any."""
-    for name, evidence in LAYERS:
-        sentences = evidence(seen)
+    for layer in LAYERS:
+        sentences = layer.evidence(seen)
         if sentences:
-            return Layer(name, sentences)
+            return Layer(layer.name, sentences)
     return NONE

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence
 from pgtrace.identify.drivers.psycopg2 import AIOPG_LOOK_UP
 
@@ -20,3 +21,6 @@ NAME: Final = "aiopg"
 def evidence(seen: Evidence) -> tuple[str, ...]:
     """What speaks for aiopg."""
     return ("its look-up of hstore's OID, in one line",) if seen.is_libpq and AIOPG_LOOK_UP in seen.queries else ()
+
+
+LAYER: Final = Client(NAME, evidence)

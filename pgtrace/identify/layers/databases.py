@@ -17,8 +17,10 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.drivers import asyncpg
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence
 from pgtrace.identify.layers import sqlalchemy
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "databases"
 
@@ -28,3 +30,10 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if not asyncpg.resets(seen) or not sqlalchemy.is_compiled(seen) or sqlalchemy.is_typed(seen):
         return ()
     return ("SQL laid out by SQLAlchemy's compiler, parameters without types", "the reset of asyncpg's pool, which is not SQLAlchemy's own")
+
+
+REMEDIES: Final = {
+    "n+1": (Remedy("WHERE column = ANY(:values) to read; one INSERT with several rows to write (execute_many() waits for each row)"),),
+    "pool-check": (Remedy("`async with database.connection()` or database.transaction() around a unit of work: the reset comes once"),),
+}
+LAYER: Final = Client(NAME, evidence, REMEDIES)

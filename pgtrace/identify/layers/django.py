@@ -20,7 +20,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "django"
 _FORMS: Final = (
@@ -48,3 +50,16 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if found and encoded:
         found.append("client_encoding=UTF8 in libpq's start-up packet")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("no server_side_binding; DISABLE_SERVER_SIDE_CURSORS"),),
+    "pooler-42P05": (Remedy("no server_side_binding; DISABLE_SERVER_SIDE_CURSORS"),),
+    "aborted-transaction": (Remedy("atomic() around a statement that may fail is a savepoint; do not catch its error inside the block"),),
+    "n+1": (Remedy("select_related(), prefetch_related() or in_bulk() to read; bulk_create(), bulk_update() to write"),),
+    "begin-commit": (Remedy("no ATOMIC_REQUESTS and no atomic() around a single statement"),),
+    "connect": (Remedy("CONN_MAX_AGE above 0, or OPTIONS: {'pool': True}: the default connects for each request"),),
+    "idle-in-transaction": (Remedy("no ATOMIC_REQUESTS for views that wait for others; atomic() only around the statements"),),
+    "re-parse": (Remedy("OPTIONS: {'server_side_binding': True} and prepare_threshold"),),
+}
+LAYER: Final = Client(NAME, evidence, REMEDIES)

@@ -14,7 +14,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "hibernate"
 _ALIASES: Final = re.compile(r"\Aselect (?:distinct )?([a-z]+\d+_\d+)\.\w[^\n]* from [\w.]+ \1(?: |\Z)")
@@ -23,3 +25,10 @@ _ALIASES: Final = re.compile(r"\Aselect (?:distinct )?([a-z]+\d+_\d+)\.\w[^\n]* 
 def evidence(seen: Evidence) -> tuple[str, ...]:
     """What speaks for Hibernate."""
     return ("aliases like i1_0, in select i1_0.id,... from item i1_0",) if first(_ALIASES, seen.queries) is not None else ()
+
+
+REMEDIES: Final = {
+    "n+1": (Remedy("JOIN FETCH or hibernate.default_batch_fetch_size to read; hibernate.jdbc.batch_size to write"),),
+    "begin-commit": (Remedy("read without a transaction, or several statements in one"),),
+}
+LAYER: Final = Client(NAME, evidence, REMEDIES)

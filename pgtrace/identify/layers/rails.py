@@ -17,7 +17,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "rails"
 _SETTINGS: Final = frozenset(
@@ -40,3 +42,15 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     if found and first(_STATEMENT, seen.statement_names) is not None:
         found.append("statement names a<n>")
     return tuple(found)
+
+
+REMEDIES: Final = {
+    "pooler-26000": (Remedy("prepared_statements: false in database.yml"),),
+    "pooler-42P05": (Remedy("prepared_statements: false in database.yml"),),
+    "n+1": (Remedy("includes() or preload() to read; insert_all to write"),),
+    "prepared-once": (Remedy("bound values (where(id: value)), so that its cache of statements finds them again"),),
+    "begin-commit": (Remedy("save outside transaction do; insert_all and update_all send one statement"),),
+    "prepared-leak": (Remedy("bound values; statement_limit in database.yml bounds what stays"),),
+    "re-parse": (Remedy("prepared_statements: true in database.yml, the default"),),
+}
+LAYER: Final = Client(NAME, evidence, REMEDIES)

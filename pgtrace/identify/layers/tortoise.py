@@ -18,7 +18,9 @@ import re
 from typing import Final
 
 from pgtrace.identify.drivers import asyncpg
+from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
+from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "tortoise"
 _TIGHT: Final = re.compile(
@@ -40,3 +42,10 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     else:
         return ()
     return ('SQL as PyPika writes it: "id","name" and "id"=$1', pool)
+
+
+REMEDIES: Final = {
+    "n+1": (Remedy("prefetch_related() to read; bulk_create(), bulk_update() to write"),),
+    "pool-check": (Remedy("in_transaction() around a unit of work: the pool is asked once"),),
+}
+LAYER: Final = Client(NAME, evidence, REMEDIES)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch
 
 _ABORTED: Final = "25P02"
@@ -54,15 +55,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies={
-        "": "roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT",
-        "asyncpg": "leave `async with connection.transaction()` by the exception; a nested one is a savepoint",
-        "psycopg": "leave `with connection.transaction()` by the exception; a nested one is a savepoint",
-        "psycopg2": "connection.rollback() at the first error; or SAVEPOINT before a statement that may fail",
-        "pgjdbc": "connection.rollback() at the first error; or autosave=conservative",
-        "pdo_pgsql": "rollBack() before the PDOStatement ends: its DEALLOCATE is what fails here, and the statement stays in the session",
-        "pgx": "tx.Rollback() at the first error; a nested tx.Begin() is a savepoint",
-        "django": "atomic() around a statement that may fail is a savepoint; do not catch its error inside the block",
-        "sqlalchemy": "session.begin_nested() around a statement that may fail",
-    },
+    remedies=(Remedy("roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT"),),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 FEW: Final = 3
@@ -47,24 +48,5 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
-    remedies={
-        "": "a pool of connections that live, in the application or in front of the server",
-        "asyncpg": "asyncpg.create_pool(), and one pool for the whole process",
-        "psycopg": "psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process",
-        "psycopg2": "psycopg2.pool.ThreadedConnectionPool; or PgBouncer",
-        "pg8000": "SQLAlchemy's QueuePool over pg8000; or PgBouncer",
-        "node-postgres": "new Pool() once, pool.query() instead of new Client() for each request",
-        "postgres.js": "postgres() once for the whole process; idle_timeout and max_lifetime unset",
-        "pgjdbc": "HikariCP or another DataSource that pools",
-        "r2dbc-postgresql": "r2dbc-pool",
-        "pgx": "pgxpool.New() once instead of pgx.Connect(); sslmode=disable where there is no TLS saves a connection each",
-        "pq": "one sql.DB for the whole process, with SetMaxIdleConns above the default of 2",
-        "tokio-postgres": "deadpool-postgres or bb8",
-        "sqlx": "one PgPool for the whole process",
-        "pdo_pgsql": "PDO::ATTR_PERSISTENT => true; or PgBouncer",
-        "ruby-pg": "connection_pool; or PgBouncer",
-        "django": "CONN_MAX_AGE above 0, or OPTIONS: {'pool': True}: the default connects for each request",
-        "sqlalchemy": "QueuePool, the default, instead of NullPool; one engine for the whole process",
-        "psql": "several commands in one psql -c ... -c ..., or -f",
-    },
+    remedies=(Remedy("a pool of connections that live, in the application or in front of the server"),),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 2
@@ -63,15 +64,5 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= TIMES,
-    remedies={
-        "": "keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together",
-        "asyncpg": "asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip",
-        "pg8000": "Connection.prepare() of pg8000.native keeps the statement; the DB-API cannot",
-        "postgres.js": "prepare: true, the default, keeps statements",
-        "pgx": "default_query_exec_mode=cache_statement, the default, or cache_describe behind a pooler: one round trip once known",
-        "pq": "binary_parameters=yes sends Parse, Bind and Execute together; db.Prepare() keeps the statement",
-        "sqlx": "query.persistent(true), the default, keeps the statement",
-        "tokio-postgres": "Client::prepare() once, or query_typed(): one round trip",
-        "sqlalchemy": "create_async_engine(url, connect_args={'statement_cache_size': 100}) over asyncpg, and its prepared_statement_cache_size left as it is",
-    },
+    remedies=(Remedy("keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together"),),
 )

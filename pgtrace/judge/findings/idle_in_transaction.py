@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
 
 IDLE_NS: Final = 1_000_000_000
@@ -59,12 +60,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: max(1, round(note.amount / 1e9)),
-    remedies={
-        "": "do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server bounds it",
-        "psycopg": "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()",
-        "psycopg2": "connection.autocommit = True, or commit() as soon as the statements are done: the first SELECT opens a block",
-        "pg8000": "connection.autocommit = True, or commit() as soon as the statements are done",
-        "sqlalchemy": "commit or close the session before slow work: its first SELECT opens a transaction",
-        "django": "no ATOMIC_REQUESTS for views that wait for others; atomic() only around the statements",
-    },
+    remedies=(Remedy("do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server bounds it"),),
 )

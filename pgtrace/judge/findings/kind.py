@@ -12,11 +12,13 @@ so a watch asks `shape.statements` before it uses the SQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace import sqltext
+from pgtrace.identify import drivers, layers
+from pgtrace.identify.remedies import Remedy
 from pgtrace.trace.rows import Entry, Label, Shape
 
 if TYPE_CHECKING:
@@ -180,8 +182,8 @@ class Kind:
     """What its number counts: ROUND_TRIPS, FAILED, or something that costs none."""
     why: str
     """Why it costs or fails, a sentence or two."""
-    remedies: Mapping[str, str]
-    """By layer or driver; "" for any other."""
+    remedies: tuple[Remedy, ...]
+    """For drivers and layers that have none of their own (identify/)."""
     watch: Callable[[Seen], Watch]
     what: Callable[[Note], str]
     """What happened, in one line."""
@@ -228,5 +230,6 @@ class Finding:
     @property
     def remedies(self) -> tuple[str, ...]:
         """In the words of the layer and of the driver; general ones where neither has its own."""
-        found = [self.kind.remedies[name] for name in (self.layer, self.driver) if name and name in self.kind.remedies]
-        return tuple(found) or (self.kind.remedies[""],)
+        clients = (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver))
+        found = [remedy.text for client in clients if client is not None for remedy in client.remedies.get(self.name, ())]
+        return tuple(found) or tuple(remedy.text for remedy in self.kind.remedies)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
@@ -76,18 +77,5 @@ KIND: Final = Kind(
     why="A single statement is atomic by itself; BEGIN and COMMIT around it are two round trips more.",
     watch=_Watch,
     what=_what,
-    remedies={
-        "": "autocommit for single statements",
-        "asyncpg": "no transaction() around a single statement: asyncpg commits it by itself",
-        "psycopg": "psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements",
-        "psycopg2": "connection.autocommit = True for single statements",
-        "pg8000": "connection.autocommit = True for single statements",
-        "pgjdbc": "setAutoCommit(true), the default; BEGIN travels with the first statement, COMMIT does not",
-        "pgx": "pool.Exec() or pool.Query() instead of Begin() for a single statement",
-        "pq": "db.Exec() or db.Query() instead of db.Begin() for a single statement",
-        "sqlalchemy": "create_engine(url, isolation_level='AUTOCOMMIT') for reads",
-        "django": "no ATOMIC_REQUESTS and no atomic() around a single statement",
-        "rails": "save outside transaction do; insert_all and update_all send one statement",
-        "hibernate": "read without a transaction, or several statements in one",
-    },
+    remedies=(Remedy("autocommit for single statements"),),
 )

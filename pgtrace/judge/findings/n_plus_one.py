@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace import sqltext
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 
 REPEATS: Final = 5
@@ -88,29 +89,7 @@ KIND: Final = Kind(
     why="The same statement runs once for each value, and the application waits for each answer; one statement can ask for all of them.",
     watch=_Watch,
     what=_what,
-    remedies={
-        "": "ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline",
-        "asyncpg": "WHERE column = ANY($1) with a list to read; Connection.executemany() to write, all rows in one round trip",
-        "psycopg": "WHERE column = ANY(%s) with a list to read; Cursor.executemany() to write; or `with connection.pipeline():` around the loop",
-        "psycopg2": "WHERE column = ANY(%s) with a list to read; psycopg2.extras.execute_values() to write (executemany() waits for each row)",
-        "pg8000": "WHERE column = ANY(%s) with a list to read; INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)",
-        "pgjdbc": "WHERE column = ANY(?) with Connection.createArrayOf() to read; addBatch() and executeBatch() to write, reWriteBatchedInserts=true",
-        "r2dbc-postgresql": "WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write (Statement.add() waits for each row)",
-        "node-postgres": "WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write",
-        "postgres.js": "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one travel together",
-        "pgx": "WHERE column = ANY($1) with a slice to read; pgx.Batch with SendBatch(), or CopyFrom(), to write",
-        "pq": "WHERE column = ANY($1) with pq.Array() to read; pq.CopyIn() to write",
-        "tokio-postgres": "WHERE column = ANY($1) with a slice to read; futures polled together (join_all) travel together",
-        "psqlpy": "WHERE column = ANY($1) with a list to read; execute_many() to write",
-        "sqlx": "WHERE column = ANY($1) with a Vec to read; INSERT ... SELECT * FROM UNNEST($1, $2) to write",
-        "ruby-pg": "WHERE column = ANY($1) to read; PG::Connection#enter_pipeline_mode around the loop",
-        "pdo_pgsql": "one SELECT with IN (...) to read; INSERT with several rows to write",
-        "psql": "one statement for all values, or \\copy to write",
-        "sqlalchemy": "selectinload() or joinedload() for relations; session.execute(insert(Table), rows) to write",
-        "django": "select_related(), prefetch_related() or in_bulk() to read; bulk_create(), bulk_update() to write",
-        "tortoise": "prefetch_related() to read; bulk_create(), bulk_update() to write",
-        "hibernate": "JOIN FETCH or hibernate.default_batch_fetch_size to read; hibernate.jdbc.batch_size to write",
-        "rails": "includes() or preload() to read; insert_all to write",
-        "databases": "WHERE column = ANY(:values) to read; one INSERT with several rows to write (execute_many() waits for each row)",
-    },
+    remedies=(
+        Remedy("ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline"),
+    ),
 )

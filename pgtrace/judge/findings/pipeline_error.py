@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.describe import notation
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch
 
 _ENDS: Final = frozenset(b"CIs")
@@ -41,12 +42,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies={
-        "": "a Sync behind each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT",
-        "psycopg": "pipeline.sync() behind each statement that may fail alone; or INSERT ... ON CONFLICT",
-        "asyncpg": "execute() one by one for rows that may fail; or INSERT ... ON CONFLICT in executemany()",
-        "pgjdbc": "INSERT ... ON CONFLICT in the batch; BatchUpdateException.getUpdateCounts() tells what failed",
-        "pgx": "INSERT ... ON CONFLICT in the Batch; or a Batch for each statement that may fail alone",
-        "ruby-pg": "pipeline_sync behind each statement that may fail alone; or INSERT ... ON CONFLICT",
-    },
+    remedies=(Remedy("a Sync behind each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
 )

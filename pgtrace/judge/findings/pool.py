@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
@@ -98,15 +99,5 @@ KIND: Final = Kind(
     why="The pool asks or resets the connection each time it is taken or given back: hold a connection for a unit of work, not for a statement.",
     watch=_Watch,
     what=_what,
-    remedies={
-        "": "hold one connection for a unit of work; let the pool check a connection that was idle, not each time",
-        "asyncpg": "one `async with pool.acquire()` for a unit of work, not one for each query; create_pool(reset=...) takes another way to reset",
-        "psycopg": "ConnectionPool(check=None), the default; one `with pool.connection()` for a unit of work",
-        "sqlx": "PoolOptions::test_before_acquire(false) saves one of the two; one transaction or acquire() for a unit of work",
-        "pgjdbc": "HikariCP: no connectionTestQuery; isValid() is asked only after aliveBypassWindowMs",
-        "pgx": "pgxpool asks only what was idle for a second (ShouldPing); one Acquire() for a unit of work",
-        "databases": "`async with database.connection()` or database.transaction() around a unit of work: the reset comes once",
-        "tortoise": "in_transaction() around a unit of work: the pool is asked once",
-        "sqlalchemy": "pool_pre_ping=False with pool_recycle; one session for a unit of work",
-    },
+    remedies=(Remedy("hold one connection for a unit of work; let the pool check a connection that was idle, not each time"),),
 )

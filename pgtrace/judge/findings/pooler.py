@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch
 
 _NAMES_KEPT: Final = 5_000
@@ -91,23 +92,7 @@ def _taken(note: Note) -> str:
     return f"{note.words}: {why}"
 
 
-_REMEDIES: Final = {
-    "": "PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing",
-    "asyncpg": "asyncpg.connect(statement_cache_size=0), two round trips a query; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "psycopg": "psycopg.connect(prepare_threshold=None), not 0, which prepares at once; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "pgjdbc": "prepareThreshold=0 in the URL; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "pgx": "default_query_exec_mode=cache_describe, exec or simple_protocol; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "sqlx": "PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap",
-    "tokio-postgres": "query_typed(), which prepares nothing; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "psqlpy": "prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "postgres.js": "prepare: false; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "pdo_pgsql": "PDO::ATTR_EMULATE_PREPARES => true; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "r2dbc-postgresql": "preparedStatementCacheQueries=0; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "ruby-pg": "exec_params instead of prepare; or PgBouncer 1.21 or later with max_prepared_statements > 0",
-    "sqlalchemy": "over asyncpg connect_args={'statement_cache_size': 0} and prepared_statement_cache_size=0, with prepared_statement_name_func",
-    "django": "no server_side_binding; DISABLE_SERVER_SIDE_CURSORS",
-    "rails": "prepared_statements: false in database.yml",
-}
+_REMEDIES: Final = (Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing"),)
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
     unit=FAILED,

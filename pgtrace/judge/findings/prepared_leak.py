@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
 
 ALIKE: Final = 10
@@ -72,17 +73,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
-    remedies={
-        "": "values as parameters, not in the text; and close what is prepared by hand",
-        "asyncpg": "values as parameters $1, not in the text; statement_cache_size and max_cacheable_statement_size bound what stays",
-        "psycopg": "values as parameters %s, not in the text; prepared_max=100 bounds what stays",
-        "pgjdbc": "values as parameters ?; close() the PreparedStatement; preparedStatementCacheQueries bounds what stays",
-        "pgx": "values as parameters $1; statement_cache_capacity bounds what stays; Conn.Deallocate() for what Prepare() made",
-        "sqlx": "bind() values; statement_cache_capacity(100), the default: with 0 nothing is ever closed",
-        "tokio-postgres": "a Statement is closed when its last clone is dropped: do not keep them all",
-        "node-postgres": "one name for one text: { name, text, values }; a statement with a name lives as long as its connection",
-        "postgres.js": "values as ${value}; prepare: false for texts that are put together",
-        "sqlalchemy": "bound parameters; over asyncpg prepared_statement_cache_size bounds what stays",
-        "rails": "bound values; statement_limit in database.yml bounds what stays",
-    },
+    remedies=(Remedy("values as parameters, not in the text; and close what is prepared by hand"),),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace import sqltext
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 
 PREPARED_ONCE: Final = 5
@@ -100,20 +101,9 @@ KIND: Final = Kind(
     why="A statement that is run once pays a round trip to be prepared, and one more where it is given up, and gains nothing.",
     watch=_Watch,
     what=_what,
-    remedies={
-        "": "prepare once and keep the statement; or use the form of a query that prepares nothing; values as parameters, not in the text",
-        "asyncpg": "values as parameters $1, not in the text: then statement_cache_size=100, the default, finds the statement again",
-        "psycopg": "prepare=False, or prepare_threshold=None; values as parameters, not in the text",
-        "pdo_pgsql": "keep the PDOStatement and execute() it again; or PDO::ATTR_EMULATE_PREPARES => true, one Query",
-        "tokio-postgres": "Client::prepare() once and pass the Statement, or query_typed(); deadpool-postgres: prepare_cached()",
-        "psqlpy": "prepared=True, the default, keeps statements; values as parameters",
-        "sqlx": "values bound, not in the text; query.persistent(false) for what runs once",
-        "pgx": "default_query_exec_mode=cache_describe or exec prepares nothing; pgx.Conn.Prepare() once under a name; database/sql: keep the *sql.Stmt",
-        "pq": "db.Prepare() once and keep the *sql.Stmt",
-        "pgjdbc": "keep the PreparedStatement; values as parameters; prepareThreshold=5, the default, names nothing before the fifth run",
-        "postgres.js": "values as ${value}, not in sql.unsafe() text",
-        "ruby-pg": "exec_params prepares nothing; prepare once, exec_prepared often",
-        "rails": "bound values (where(id: value)), so that its cache of statements finds them again",
-        "sqlalchemy": "bound parameters instead of text with values in it",
-    },
+    remedies=(
+        Remedy(
+            "prepare once and keep the statement; or use the form of a query that prepares nothing; values as parameters, not in the text"
+        ),
+    ),
 )

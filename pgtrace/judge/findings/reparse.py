@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
 
 REPARSES: Final = 8
@@ -60,19 +61,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies={
-        "": "prepare the statement once and keep it, where the pooler allows it",
-        "asyncpg": "asyncpg.connect(statement_cache_size=100), the default, keeps statements",
-        "psycopg": "prepare=True, or prepare_threshold=5, the default; None prepares nothing, which a pooler may need",
-        "pgjdbc": "prepareThreshold=5, the default, prepares from the fifth execution of one PreparedStatement; preparedStatementCacheQueries=256 keeps them",
-        "node-postgres": "client.query({name: '...', text, values}): a query with a name is parsed once on each connection",
-        "postgres.js": "prepare: true, the default, keeps statements",
-        "pgx": "default_query_exec_mode=cache_statement, the default, keeps statements; cache_describe parses each time, which a pooler may need",
-        "pq": "db.Prepare() once and keep the *sql.Stmt",
-        "r2dbc-postgresql": "preparedStatementCacheQueries=-1, the default, keeps statements",
-        "ruby-pg": "prepare once, exec_prepared often",
-        "rails": "prepared_statements: true in database.yml, the default",
-        "tokio-postgres": "Client::prepare() once and pass the Statement",
-        "django": "OPTIONS: {'server_side_binding': True} and prepare_threshold",
-    },
+    remedies=(Remedy("prepare the statement once and keep it, where the pooler allows it"),),
 )

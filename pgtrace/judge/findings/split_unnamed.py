@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
@@ -57,11 +58,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times >= TIMES,
     number=lambda note: note.times,
-    remedies={
-        "": "behind a pooler: a form of a query that sends Parse, Bind and Execute together, or a transaction around it",
-        "pq": "binary_parameters=yes sends Parse, Bind and Execute together",
-        "pgx": "default_query_exec_mode=cache_describe or exec, not describe_exec",
-        "pg8000": "a transaction around the query (autocommit = False)",
-        "sqlx": "query.persistent(true) with PgBouncer 1.21 or later and max_prepared_statements > 0; or a transaction around the query",
-    },
+    remedies=(Remedy("behind a pooler: a form of a query that sends Parse, Bind and Execute together, or a transaction around it"),),
 )

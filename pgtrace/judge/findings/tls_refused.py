@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch
 from pgtrace.trace import refused_tls
 
@@ -40,5 +41,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies={"": f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server"},
+    remedies=(Remedy(f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server"),),
 )
