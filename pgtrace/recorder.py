@@ -43,6 +43,7 @@ from pgtrace.environment import redirected_url, with_parts
 from pgtrace.errors import AddressError, AnyPath, OutputExists, RecorderError, UsageError
 from pgtrace.exposure import Served, check_loop, exposure, named_identity
 from pgtrace.faults import Rule
+from pgtrace.last import CAPTURE
 from pgtrace.temporary import PrivateDirectory, sweep
 
 STOP_S: Final = 60.0
@@ -98,6 +99,7 @@ class Recorder:
         max_row_bytes: int | None = None,
         startup_timeout_s: float = STARTUP_TIMEOUT_S,
         url: str | None = None,
+        directory: PrivateDirectory | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
@@ -107,7 +109,8 @@ class Recorder:
         fit is a counted gap) or "wait" (traffic does, as long as the disk takes anything). `redact` has words of REDACTIONS: what is blanked in the
         capture besides the protocol's own secrets; with `max_row_bytes` the rows of each execution beyond that much are left out of it. A driver that has
         sent no whole start-up after `startup_timeout_s` is closed. `url` is the URL whose user, password and database url() repeats;
-        without it those that `upstream` says, else those of libpq's variables. Raises AddressError, UsageError.
+        without it those that `upstream` says, else those of libpq's variables. `directory` is where a temporary capture is made; stop()
+        removes it. Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
             raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
@@ -143,7 +146,7 @@ class Recorder:
         """How many connections fit into the files the recorder may have open; None where there is no such limit."""
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
-        self._temporary: PrivateDirectory | None = None
+        self._temporary = directory
         self._certificates: PrivateDirectory | None = None
         self._socket_directory: PrivateDirectory | None = None
         self._capture = self._write
@@ -172,8 +175,8 @@ class Recorder:
             raise OutputExists(self._write)
         sweep()
         if self._write is None:
-            self._temporary = PrivateDirectory()
-            self._capture = Path(self._temporary.path) / "capture"
+            self._temporary = self._temporary or PrivateDirectory()
+            self._capture = Path(self._temporary.path) / CAPTURE
         self._launch()
 
     def _launch(self) -> None:
@@ -298,14 +301,26 @@ class Recorder:
                 return False
             time.sleep(0.005)
 
-    def stop(self) -> None:
-        """Close every session, end the capture and the process, and remove a temporary capture. Stopping twice is fine."""
-        self._end(STOP_S)
+    def stop(self, keep_as: Path | None = None) -> None:
+        """Close every session, end the capture and the process, and remove a temporary capture. Stopping twice is fine.
 
-    def _end(self, wait_s: float) -> None:
+        With `keep_as` the directory of a temporary capture is moved there, beside where it is, in place of what is there. Raises OSError then.
+        """
+        self._stop_process(STOP_S)
+        try:
+            if keep_as is not None and self._temporary is not None:
+                self._temporary.keep_as(str(keep_as))
+                self._capture, self._temporary = keep_as / CAPTURE, None
+        finally:
+            self._end(0)
+
+    def _stop_process(self, wait_s: float) -> None:
         control, self._control = self._control, None
         if control is not None:
             control.end(wait_s)
+
+    def _end(self, wait_s: float) -> None:
+        self._stop_process(wait_s)
         for directory in (self._temporary, self._certificates, self._socket_directory):
             if directory is not None:
                 directory.remove()

@@ -32,6 +32,7 @@ if sys.platform != "win32":
 
 PREFIX: Final = "pgtrace-"
 OWNER: Final = ".owner"
+_BEFORE: Final = ".before"
 SHORT: Final = "/tmp"  # noqa: S108 (made by mkdtemp)
 """Where a directory is made if its path is too long elsewhere."""
 LONGEST_SOCKET_PATH: Final = 103
@@ -41,11 +42,16 @@ LONGEST_SOCKET_PATH: Final = 103
 class PrivateDirectory:
     """One of them; a context manager that gives its path."""
 
-    def __init__(self, kind: str = "", *, holds: str = "") -> None:
-        """Make it. `kind` becomes part of its name; `holds` is the longest name of a Unix socket in it, its path leaves room for that."""
+    def __init__(self, kind: str = "", *, holds: str = "", parent: str | None = None) -> None:
+        """Make it. `kind` becomes part of its name; `holds` is the longest name of a Unix socket in it, its path leaves room for that.
+
+        `parent` is another directory to make it in, which only this user may write to. Raises OSError.
+        """
         sweep()
+        if parent is not None:
+            sweep_in(parent)
         prefix = f"{PREFIX}{kind}-" if kind else PREFIX
-        self.path = tempfile.mkdtemp(prefix=prefix)
+        self.path = tempfile.mkdtemp(prefix=prefix, dir=parent)
         if holds and len(os.fsencode(os.path.join(self.path, holds))) > LONGEST_SOCKET_PATH:
             os.rmdir(self.path)
             self.path = tempfile.mkdtemp(prefix=prefix, dir=SHORT)
@@ -61,6 +67,15 @@ class PrivateDirectory:
         if self._lock is not None:
             os.unlink(os.path.join(self.path, OWNER))
             self._let_go()
+
+    def keep_as(self, path: str) -> None:
+        """It stays under another name beside it, in place of what has that name. Raises OSError."""
+        if os.path.lexists(path):
+            os.rename(path, os.path.join(self.path, _BEFORE))
+        os.rename(self.path, path)
+        self.path = path
+        self.keep()
+        shutil.rmtree(os.path.join(path, _BEFORE), ignore_errors=True)
 
     def remove(self) -> None:
         """Remove it with all that is in it. Twice is fine."""
@@ -102,12 +117,17 @@ def sweep() -> None:
         return
     _swept.add(os.getpid())
     for parent in {tempfile.gettempdir(), SHORT}:
-        try:
-            left = [entry.path for entry in os.scandir(parent) if entry.name.startswith(PREFIX)]
-        except OSError:
-            continue
-        for path in left:
-            _remove_if_dead(path)
+        sweep_in(parent)
+
+
+def sweep_in(parent: str) -> None:
+    """The same in one directory."""
+    try:
+        left = [entry.path for entry in os.scandir(parent) if entry.name.startswith(PREFIX)]
+    except OSError:
+        return
+    for path in left:
+        _remove_if_dead(path)
 
 
 def _remove_if_dead(path: str) -> None:

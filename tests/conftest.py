@@ -11,6 +11,8 @@ What needs TLS is in live/conftest.py.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,6 +38,12 @@ def pytest_configure() -> None:
     """Drivers and pgtrace read PG* variables of their own accord; the tests must not depend on the user's."""
     for name in [name for name in os.environ if name.startswith("PG") and not name.startswith("PGTRACE")]:
         del os.environ[name]
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="tests-of-pgtrace-")  # what `run` keeps is not the user's
+
+
+def pytest_unconfigure() -> None:
+    """What the tests' own runs kept goes."""
+    shutil.rmtree(os.environ.pop("XDG_STATE_HOME"), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,17 @@ def test_what_is_to_stay_stays() -> None:
     directory.remove()
 
 
+def test_one_that_stays_takes_the_place_of_another(here: Path) -> None:
+    for content in ("first", "second"):
+        directory = PrivateDirectory("run", parent=str(here))
+        (Path(directory.path) / "capture").write_text(content)
+        directory.keep_as(str(here / "last"))
+        start_again()
+        assert [entry.name for entry in here.iterdir()] == ["last"]
+        assert [entry.name for entry in (here / "last").iterdir()] == ["capture"]
+        assert (here / "last" / "capture").read_text() == content
+
+
 @pytest.mark.parametrize(
     "kind", ["without an owner", "a link", "a file", "an owner that is a link", "an owner that is a socket", "another name"]
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
-from pgtrace import behind
+from pgtrace import behind, last
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
 from pgtrace.cli import output
@@ -282,8 +282,27 @@ def upstream(command: F) -> F:
 
 
 def files(command: F) -> F:
-    """One or several captures, packet captures or `-`."""
-    return click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")(importing(command))
+    """One or several captures, packet captures or `-`; or `--last`, the latest run."""
+    latest = click.option(
+        "--last",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_keep_in_context,
+        help="Read the latest `pgtrace run` instead of a FILE.",
+    )
+    argument = click.argument("files", nargs=-1, type=FILE, metavar="FILE...", callback=_files_or_last)
+    return argument(latest(importing(command)))
+
+
+def _files_or_last(ctx: click.Context, parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not in_context("last", False):
+        if not value and not ctx.resilient_parsing:
+            raise click.MissingParameter(ctx=ctx, param=parameter)
+        return value
+    if value:
+        raise click.UsageError("--last takes no FILE: it reads the latest run")
+    return (last.capture(),)
 
 
 def importing(command: F) -> F:

@@ -6,15 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from pgtrace import behind, environment, masking
+from pgtrace import behind, environment, last, masking
 from pgtrace.address import Upstream
 from pgtrace.cli import budgets, options, output, recording
 from pgtrace.conninfo import Address
@@ -26,8 +27,8 @@ from pgtrace.temporary import PrivateDirectory
 if TYPE_CHECKING:
     from pgtrace.ask.budgets import Budget
 
-if TYPE_CHECKING:
-    from pgtrace.ask.budgets import Budget
+
+_LONGEST_ARGUMENT: Final = 60
 
 
 @click.command(
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
 )
 @budgets.limits
+@click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; without -w it is kept until the next run.")
 @options.as_json
 @options.words("Messages per type as well, and what the recorder had to say.")
 @click.pass_context
@@ -65,11 +67,12 @@ def command(
     env_urls: tuple[str, ...],
     limits: tuple[str, ...],
     config: Path | None,
+    no_last: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run a program against the proxy and print the summary on stderr. The exit code is the program's own, or 1 where that is 0
+    """Run a program against the proxy. The summary on stderr ends with what costs most. The exit code is the program's own, or 1 where that is 0
     and a budget is not kept or something was not recorded.
 
     PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
@@ -86,6 +89,7 @@ def command(
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
+        kept_in = last.directory() if write is None and not no_last else None
         with (
             PrivateDirectory() as private,
             Recorder(
@@ -98,6 +102,7 @@ def command(
                 allow_others=allow_others,
                 tls=driver_tls,
                 faults=options.faults(),
+                directory=kept_in,
                 **options.left_out(),
             ) as recorder,
         ):
@@ -111,10 +116,18 @@ def command(
             environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
             began_s = time.monotonic()
             code = _run(arguments, variables)
-            title, took_s = " ".join(masking.arguments(arguments)), time.monotonic() - began_s
+            title, took_s = _title(arguments), time.monotonic() - began_s
             kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
+            latest = _keep(recorder, kept_in is not None)
+    if latest and not quiet:
+        output.tell("pgtrace: look at it with: pgtrace open --last, pgtrace advise --last")
     recording.written(write, quiet)
     ctx.exit(code or (0 if kept else 1))
+
+
+def _title(arguments: tuple[str, ...]) -> str:
+    """The command line as a heading: a program given as one argument shows its beginning."""
+    return " ".join(textwrap.shorten(one, _LONGEST_ARGUMENT, placeholder="...") for one in masking.arguments(arguments))
 
 
 def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
@@ -126,6 +139,18 @@ def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
     with _signals_go_to(child):
         code = child.wait()
     return 128 - code if code < 0 else code
+
+
+def _keep(recorder: Recorder, wanted: bool) -> bool:
+    """Keep the capture for `--last`, where that is wanted and possible."""
+    if not wanted:
+        return False
+    try:
+        recorder.stop(keep_as=last.place())
+    except OSError as error:
+        output.tell(f"pgtrace: the capture is not kept: {error.strerror}")
+        return False
+    return True
 
 
 @contextmanager
@@ -146,19 +171,23 @@ def _summary(
 ) -> bool:
     """Print what it cost; whether everything was recorded and every budget kept."""
     from pgtrace.ask.budgets import evaluate
+    from pgtrace.judge.advice import Advice
+    from pgtrace.report import answer, stats
     from pgtrace.report import budgets as report
-    from pgtrace.report import stats
     from pgtrace.report.encoding import as_json as encoded
     from pgtrace.trace import refused_tls
     from pgtrace.trace.trace import Trace
 
-    trace = Trace.open([recorder.capture], timeline=bool(asked))
+    trace = Trace.open([recorder.capture], timeline=bool(asked) or not (as_json or quiet))
     complete = recorder.quiet(trace)
     if as_json:
         output.write([encoded(stats.as_dict(trace), indent=2)])
     elif not quiet:
         output.tell("")
         output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
+        advice = Advice(trace)
+        advice.update()
+        output.tell(*answer.lines(trace, advice.findings()))
         output.tell(*(f"pgtrace: {line}" for line in refused_tls.lines(trace)))
         if not complete:
             output.tell("pgtrace: the wire was not quiet after 1 s; counted as it is")

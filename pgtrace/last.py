@@ -1,0 +1,50 @@
+"""The capture of the latest `run` without -w, kept until the next one: what `--last` reads.
+
+It lies in `$XDG_STATE_HOME/pgtrace/last`, 0700. While it is recorded it is a directory beside that place with an
+owner's lock (temporary.py), so a run that is killed leaves nothing behind, and two runs at once do not meet: the one
+that ends last is the latest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from platformdirs import user_state_path
+
+from pgtrace.errors import UsageError
+from pgtrace.temporary import PrivateDirectory
+
+CAPTURE: Final = "capture"
+"""Its name in such a directory."""
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def directory() -> PrivateDirectory | None:
+    """Where to record; None where nothing can be kept: the place is not writable, or others may write to it."""
+    home = user_state_path("pgtrace", appauthor=False)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = os.lstat(home)
+        if not stat.S_ISDIR(found.st_mode) or (os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & _OTHERS_MAY_WRITE)):
+            return None
+        return PrivateDirectory("run", parent=str(home))
+    except OSError:
+        return None
+
+
+def place() -> Path:
+    """Where the latest is kept."""
+    return user_state_path("pgtrace", appauthor=False) / "last"
+
+
+def capture() -> Path:
+    """The latest. Raises UsageError where there is none."""
+    found = place() / CAPTURE
+    if not found.exists():
+        raise UsageError(
+            "no run has been kept yet: `pgtrace run -- CMD` keeps its capture until the next run, unless -w or --no-last is given"
+        )
+    return found

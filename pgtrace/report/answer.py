@@ -1,0 +1,63 @@
+"""What a summary ends with: the findings that cost most, what could be avoided, and the costliest statements.
+
+findings  avoidable: up to 29 of 31 round trips
+  29 round trips  n+1  asyncpg  select name from item where id = $1: 10 times one after the other, ...
+
+costliest statements  wait ms  round trips  exec  driver
+  ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pgtrace import sanitise, sqltext
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Finding
+from pgtrace.report import advice
+from pgtrace.report.table import count, ms, table
+from pgtrace.sanitise import EMPTY, Shown
+from pgtrace.trace.trace import Trace
+
+NAMED: Final = 3
+"""Findings and statements that are named."""
+_SQL_WIDTH: Final = 60
+_WHAT_WIDTH: Final = 100
+
+
+def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
+    """The findings, most costly first, and the statements that were waited for longest; nothing without round trips."""
+    if not trace.totals().round_trips:
+        return
+    yield EMPTY
+    yield sanitise.line(_heading(trace, findings))
+    for finding in findings[:NAMED]:
+        yield sanitise.line(
+            f"  {advice.cost(finding)}  {finding.name}  {advice.who(finding)}  {sqltext.shorten(advice.what(finding), _WHAT_WIDTH)}"
+        )
+    if len(findings) > NAMED:
+        yield sanitise.line(f"  and {len(findings) - NAMED} more")
+    views = sorted(trace.statements(), key=lambda view: -view.group.wait.total)[:NAMED]
+    if not views:
+        return
+    yield EMPTY
+    rows = [
+        [
+            sqltext.shorten(view.group.sql, _SQL_WIDTH),
+            view.driver,
+            count(view.group.executions),
+            count(view.group.round_trips),
+            ms(view.group.wait.total),
+        ]
+        for view in views
+    ]
+    yield from table(["costliest statements", "driver", "exec", "round trips", "wait ms"], rows, left=frozenset({0, 1}))
+
+
+def _heading(trace: Trace, findings: Sequence[Finding]) -> str:
+    round_trips = trace.totals().round_trips
+    avoidable = min(round_trips, sum(finding.cost for finding in findings if finding.kind.unit == ROUND_TRIPS and not finding.failed))
+    words = advice.summary(trace, findings)
+    if not avoidable:
+        return words
+    return f"{words.partition(';')[0]}; up to {avoidable} of {round_trips} round trips can be avoided"
