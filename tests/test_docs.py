@@ -213,8 +213,10 @@ LINES = sorted(set(command_lines()))
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.page} {line.text}")
-def test_a_command_line_is_one(line: Line) -> None:
-    """As click takes it apart; nothing is executed."""
+def test_a_command_line_is_one(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As click takes it apart; nothing is executed. A run was kept before."""
+    (tmp_path / "pgtrace" / "last" / "capture").mkdir(parents=True)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with click.Context(root, info_name="pgtrace") as context:
         try:
             name, command, rest = root.resolve_command(context, shlex.split(line.text)[1:])
