@@ -31,6 +31,7 @@ from pgtrace.errors import PgTraceError
 from pgtrace.exposure import Served
 from pgtrace.faults import Rule
 from pgtrace.proxy.control import Control, answer
+from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.scribe import Scribe, Writer
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
@@ -90,9 +91,9 @@ class Process:
     async def run(self) -> None:
         """Record until told to stop, or until nobody is left."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError(context["message"])))
+        loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
-        tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.warn(text), waits=self.waits)  # noqa: PLW0108 (the server comes later)
+        tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.log.warn(text), waits=self.waits)  # noqa: PLW0108 (the server comes later)
         server = Server(
             self.listen,
             self.upstream,
@@ -107,7 +108,7 @@ class Process:
         )
         await server.start()
         try:
-            scribe = Scribe(self.writer(), self.hiding(tape), server.warn)
+            scribe = Scribe(self.writer(), self.hiding(tape), server.log.warn)
         except BaseException:
             server.stop_listening()
             raise
@@ -118,19 +119,29 @@ class Process:
         loop.add_signal_handler(signal.SIGTERM, drain)
         for ignored in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT):
             signal.signal(ignored, signal.SIG_IGN)
-        self._tick(loop, tape)
+        self._tick(loop, tape, server.sessions.pauses)
         gc.collect()
         gc.freeze()
-        answer({"ready": True, "addresses": server.addresses, "port": server.port, "fits": server.fits, "capture": str(self.path)})
+        listener = server.listener
+        answer(
+            {
+                "ready": True,
+                "addresses": listener.addresses,
+                "port": listener.port,
+                "fits": server.sessions.fits,
+                "capture": str(self.path),
+            }
+        )
         await self._stopped.wait()
         server.stop_listening()
-        server.close_sessions()
+        server.sessions.close()
         await asyncio.sleep(0)
         await self._end(loop, tape, scribe)
 
-    def _tick(self, loop: asyncio.AbstractEventLoop, tape: Tape) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop, tape: Tape, pauses: Pauses) -> None:
+        pauses.turn()
         tape.turn()
-        loop.call_later(TICK_S, self._tick, loop, tape)
+        loop.call_later(TICK_S, self._tick, loop, tape, pauses)
 
     def _drain(self, server: Server) -> None:
         """Nobody gives orders any more: end with the last session."""
@@ -142,7 +153,7 @@ class Process:
         self._last = asyncio.get_running_loop().create_task(self._wait_for_last(server))
 
     async def _wait_for_last(self, server: Server) -> None:
-        await server.idle.wait()
+        await server.sessions.idle.wait()
         self._stopped.set()
 
     async def _end(self, loop: asyncio.AbstractEventLoop, tape: Tape, scribe: Scribe) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
+from pgtrace.capture.record import Mark
 from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
@@ -41,6 +42,7 @@ class Control(asyncio.Protocol):
         self._on_stop = on_stop
         self._on_lost = on_lost
         self._partial = b""
+        self._marks = Marks(tape)
 
     def data_received(self, data: bytes) -> None:
         *lines, self._partial = (self._partial + data).split(b"\n")
@@ -59,9 +61,9 @@ class Control(asyncio.Protocol):
         match request["do"]:
             case "mark":
                 begin, name = bool(request["begin"]), str(request["name"])
-                self._in_order(loop, lambda: answer({"mark": self._server.mark(begin, name), "time_ns": monotonic_ns()} | echo))
+                self._in_order(loop, lambda: answer({"mark": self._marks.mark(begin, name), "time_ns": monotonic_ns()} | echo))
             case "set":
-                self._server.set_rtt(int(request["rtt_ns"]))
+                self._server.sessions.set_rtt(int(request["rtt_ns"]))
                 answer({"time_ns": monotonic_ns()} | echo)
             case "flush":
                 self._in_order(loop, lambda: self._flush(echo))
@@ -74,7 +76,7 @@ class Control(asyncio.Protocol):
 
     def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
         """Act once what the kernel holds now has been read, of legs that wait for the disk too."""
-        pauses = self._tape.pauses
+        pauses = self._server.sessions.pauses
         if not self._tape.waits:
             _after_turns(loop, TURNS, action)
             return
@@ -82,7 +84,7 @@ class Control(asyncio.Protocol):
 
         def look() -> None:
             unread[:] = [(leg, offset) for leg, offset in unread if not pauses.is_read(leg, offset)]
-            if unread and pauses.holding:
+            if unread and self._tape.holding:
                 loop.call_later(TICK_S, look)
             elif unread:
                 loop.call_soon(look)
@@ -102,18 +104,39 @@ class Control(asyncio.Protocol):
 
     def stats(self) -> dict[str, Any]:
         """What the recorder knows of itself."""
-        server = self._server
+        sessions, log = self._server.sessions, self._server.log
         return {
-            "connections": len(server.sessions),
-            "drivers": sum(not (session.frontend.eof or session.frontend.lost) for session in server.sessions.values()),
-            "accepted": server.accepted,
-            "failures": server.failures,
+            "connections": len(sessions.running),
+            "drivers": sessions.drivers,
+            "accepted": sessions.accepted,
+            "failures": log.failures,
             "lost_bytes": self._tape.lost_bytes + self._scribe.lost_bytes,
             "lost_records": self._tape.lost_records + self._scribe.lost_records,
             "waiting_bytes": self._tape.waiting_bytes,
             "write_error": self._scribe.error,
-            "upstream_error": server.upstream_error,
+            "upstream_error": log.upstream_error,
         }
+
+
+class Marks:
+    """The named intervals of a capture."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._count = 0
+        self._open: dict[str, list[int]] = {}
+
+    def mark(self, begin: bool, name: str) -> int:
+        """Begin or end an interval here and return its id. Ending one that is not open ends nothing and returns 0."""
+        if begin:
+            self._count += 1
+            self._open.setdefault(name, []).append(self._count)
+            number = self._count
+        else:
+            number = self._open[name].pop() if self._open.get(name) else 0
+        if number:
+            self._tape.add(Mark(monotonic_ns(), begin, name, number))
+        return number
 
 
 def answer(line: dict[str, Any]) -> None:

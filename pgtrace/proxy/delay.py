@@ -21,13 +21,15 @@ from typing import Any, Final
 
 from pgtrace.faults import Rule
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy.faults import Faults
 from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES, PIECES
+from pgtrace.proxy.pauses import Line
 from pgtrace.proxy.relay import Leg, is_tls
 
 WAITING_BYTES: Final = 256 * 1024
 
 
-class Delayed(asyncio.Protocol):
+class Delayed(Line):
     """The line between one socket and its protocol."""
 
     __slots__ = (
@@ -44,29 +46,32 @@ class Delayed(asyncio.Protocol):
         "_leg",
         "_size",
         "_stopped",
+        "_target",
         "_waiting",
-        "target",
     )
 
-    def __init__(self, leg: Leg, target: asyncio.Protocol, *, is_narrow: bool = False) -> None:
+    def __init__(self, leg: Leg, target: asyncio.Protocol, faults: Faults | None = None, *, is_narrow: bool = False) -> None:
         """`is_narrow` where nobody has logged in: until widen()."""
-        self.target = target
-        """The protocol whose turn it is; it changes when the start-up phase ends."""
+        self._target = target
         self._leg = leg
         self._waiting: deque[tuple[int, Callable[[Any], Any], Any]] = deque()
         self._bytes = 0
         self._due_ns = 0
         self._held = False  # what waits is not handed on: the disk is waited for
         self._is_narrow = is_narrow
-        self._faults = leg.session.faults
-        self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if self._faults is None else self._faults.paces[leg.side]
+        self._faults = faults
+        self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if faults is None else faults.paces[leg.side]
         self._at = 0  # bytes of the first that waits which have gone on
         self._free_ns = 0  # the next piece goes on then
         self._doomed = False  # a fault waits to strike here: nothing behind it will pass
         self._stopped = False  # a fault has struck
 
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        """Pass on to this protocol from now on: the start-up phase is over."""
+        self._target = protocol
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.target.connection_made(transport)
+        self._target.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._leg.side == FRONTEND:
@@ -82,7 +87,7 @@ class Delayed(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._leg.side == FRONTEND:
             self._leg.session.end(FRONTEND)
-        self._end(lambda _: self.target.eof_received(), None)
+        self._end(lambda _: self._target.eof_received(), None)
         return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,10 +101,10 @@ class Delayed(asyncio.Protocol):
         self._end(self._lose, exc)
 
     def pause_writing(self) -> None:
-        self.target.pause_writing()
+        self._target.pause_writing()
 
     def resume_writing(self) -> None:
-        self.target.resume_writing()
+        self._target.resume_writing()
 
     def widen(self) -> None:
         """Login is over."""
@@ -160,11 +165,11 @@ class Delayed(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         self._bytes -= len(data)
-        self.target.data_received(data)
+        self._target.data_received(data)
         self.steer()
 
     def _lose(self, exc: Exception | None) -> None:
-        self.target.connection_lost(exc)  # whoever is the target by then
+        self._target.connection_lost(exc)  # whoever is the target by then
 
     def steer(self) -> None:
         """Read, or do not; hand on what waits, or do not."""
@@ -227,3 +232,11 @@ class Delayed(asyncio.Protocol):
             if is_piece and self._waiting:
                 self._wait(self._free_ns)
                 return
+
+
+def before(protocol: asyncio.Protocol, leg: Leg, faults: Faults | None, *, is_narrow: bool = False) -> asyncio.Protocol:
+    """What reads the socket of `leg` for `protocol`: a Delayed where something delays the session, else the protocol itself."""
+    if not leg.session.rtt_ns and faults is None:
+        return protocol
+    leg.delayed = line = Delayed(leg, protocol, faults, is_narrow=is_narrow)
+    return line

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pgtrace.address import Upstream
 from pgtrace.framing import TLS_HELLO
 from pgtrace.protocol import codes
+from pgtrace.proxy import delay
 from pgtrace.proxy.cancel import CancelKeys
-from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.faults import Faults
 from pgtrace.proxy.greeting import Greeting, Heard
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
@@ -28,6 +29,7 @@ class UpstreamLeg:
         upstream: Upstream,
         context: ssl.SSLContext | None,
         cancels: CancelKeys,
+        faults: Faults | None,
         fact: Callable[[str, str], None],
     ) -> None:
         """Nothing is done yet. `context` is what it is encrypted with; `fact` records one."""
@@ -40,6 +42,7 @@ class UpstreamLeg:
         self._upstream = upstream
         self._context = context
         self._cancels = cancels
+        self._faults = faults
         self._fact = fact
         self._dialled: Dialled | None = None
 
@@ -61,10 +64,10 @@ class UpstreamLeg:
     async def open_again(self, heard: Heard, certificate: bytes | None) -> None:
         """The server refused before authentication: try the other kind of encryption. Raises UpstreamError."""
         assert self.opened is not None
-        first, faults = self.opened, self._session.faults
+        first = self.opened
         self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
-        if faults is not None:
-            faults.start_anew()
+        if self._faults is not None:
+            self._faults.start_anew()
         self._adopt(await self._open(heard, certificate, first.endpoint, not first.encrypted))
 
     async def _open(self, heard: Heard, certificate: bytes | None, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
@@ -73,10 +76,7 @@ class UpstreamLeg:
 
         def greet() -> asyncio.Protocol:
             greetings.append(Greeting(backend, self.first, heard))
-            if not self._session.is_delayed:
-                return greetings[-1]
-            backend.delayed = Delayed(backend, greetings[-1])
-            return backend.delayed
+            return delay.before(greetings[-1], backend, self._faults)
 
         dialled, self._dialled = self._dialled, None
         opened = await open_leg(self._upstream, self._context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)

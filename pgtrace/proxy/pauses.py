@@ -1,31 +1,35 @@
-"""Which legs are not read, and why.
+"""Which sockets are not read, and why.
 
-Two reasons, each of its own; a leg is read when neither holds:
+There are two reasons, and a socket is read when neither holds:
 
-- PEER: its peer's socket takes nothing, so what is read could not be handed on. Leg.is_blocked.
-- DISK: the capture has no room and traffic waits for it (--when-behind wait). Then all legs pause together, for
-  each of them would overdraw the room by a read of its own. Start-ups and cancels never wait: a leg whose start-up
-  is not over is read, and its records have a reserve. Nor do ends: where one side of a session has ended, the other
-  is read on, and what finds no room beyond a reserve is a counted gap; else a killed driver's backend would live until
-  the disk has caught up. A leg that is not read hears of no end, so the kernel is asked for them with every tick.
+- PEER: its peer's socket takes nothing, so nothing could be forwarded. Reader.is_blocked.
+- DISK: the capture has no room and traffic waits for it (--when-behind wait). Then all sockets
+  pause together, because each would otherwise overdraw the room by one more read.
 
-Each pause is a record: of DISK both ends at once, of PEER what lasts longer than NOTED_NS, so that there are at most
-ten a second of a leg. Its begin has the time at which it began.
+The disk never delays a start-up or a cancel: a socket whose start-up is not over is read, and its
+records have a reserve. It does not delay ends either. Once one side of a session has ended, the
+other is still read; what exceeds the reserve is a counted gap. Otherwise the backend of a killed
+driver would live until the disk has caught up. A socket that is not read does not report its end,
+so Pauses asks the kernel for ends at every tick.
+
+Every pause is recorded. A DISK pause is recorded when it begins and when it ends. A PEER pause is
+recorded only once it has lasted NOTED_NS, so a socket has at most ten of them a second; the record
+carries the time at which the pause began.
 """
 
 from __future__ import annotations
 
+import asyncio
 import select
-from collections.abc import Mapping
+from abc import abstractmethod
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from pgtrace.capture.record import DISK, NEITHER, PEER, Pause
+from pgtrace.capture.record import PEER, Pause
+from pgtrace.protocol.codes import FRONTEND
 from pgtrace.proxy import buffers
-
-if TYPE_CHECKING:
-    from pgtrace.proxy.relay import Leg, Session
-    from pgtrace.proxy.tape import Tape
+from pgtrace.proxy.tape import Tape
+from pgtrace.proxy.track import Track
 
 NOTED_NS: Final = 100_000_000
 """How long a peer takes nothing before that is worth a record."""
@@ -34,105 +38,204 @@ _ENDS: Final = (
 )
 
 
-class Pauses:
-    """The legs that are not read."""
+class Line(asyncio.Protocol):
+    """What stands between a socket and its reader and passes everything on later (delay.py)."""
 
-    __slots__ = ("_blocked", "_ends", "_noted", "_tape", "_watched", "holding", "sessions")
+    __slots__ = ()
+
+    @abstractmethod
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        """Pass on to this protocol from now on."""
+
+    @abstractmethod
+    def steer(self) -> None:
+        """Read the socket and pass on what waits, or pause either of them."""
+
+    @abstractmethod
+    def forward(self, data: bytes) -> None:
+        """Send this to the peer in its turn; it is recorded already."""
+
+    @abstractmethod
+    def widen(self) -> None:
+        """Login is over: more may wait here."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """A fault ends the connection: pass on what came before it, then nothing but the end."""
+
+
+class Reader(Track):
+    """One socket of a session, as far as it is read."""
+
+    __slots__ = ("delayed", "eof", "is_blocked", "is_let_go", "is_over", "lost", "pauses", "peer", "transport")
+
+    def __init__(self, number: int, pauses: Pauses) -> None:
+        super().__init__(number, pauses.tape)
+        self.pauses = pauses
+        self.peer: Reader
+        self.transport: asyncio.Transport | None = None
+        self.delayed: Line | None = None
+        """Reads this socket in our place, where its bytes are delayed."""
+        self.eof = False  # this socket will send nothing more
+        self.is_over = False  # we read this socket no more: it is about to be closed
+        self.lost = False  # this socket is closed
+        self.is_blocked = False  # the peer's socket takes nothing
+        self.is_let_go = False  # this socket no longer waits for the disk
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether more may come."""
+        return self.transport is not None and not (self.lost or self.eof or self.is_over)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this socket is not read because traffic waits for the disk."""
+        return self.tape.holding and self.startup is None and not self.is_let_go
+
+    def steer(self) -> None:
+        """Read this socket, or pause it."""
+        if self.delayed is not None:
+            self.delayed.steer()
+        elif self.transport is not None and self.can_be_read:
+            if self.is_blocked or self.is_held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def block(self) -> None:
+        """The peer cannot be written to: stop reading."""
+        self.is_blocked = True
+        self.pauses.block(self)
+        self.steer()
+
+    def unblock(self) -> None:
+        """The peer can be written to again."""
+        self.is_blocked = False
+        self.pauses.unblock(self)
+        self.steer()
+
+    def wait_for_room(self) -> bool:
+        """The tape has no room for a read. Let it overdraw the room and hold back the next ones, where traffic waits for the disk."""
+        if not self.tape.hold():
+            return False
+        if self.is_held:
+            self.pauses.watch(self)
+            self.steer()
+        return True
+
+    def let_go(self) -> None:
+        """This socket has ended: its peer no longer waits for the disk. Nor does a driver's own end, which comes behind its bytes."""
+        for one in (self, self.peer) if self.side == FRONTEND else (self.peer,):
+            if not one.is_let_go:
+                one.is_let_go = True
+                if self.tape.holding:
+                    one.steer()
+
+
+class Pauses:
+    """The sockets of all sessions, and which of them are not read."""
+
+    __slots__ = ("_blocked", "_ends", "_noted", "_readers", "_watched", "tape")
 
     def __init__(self, tape: Tape) -> None:
-        self.holding = False
-        """Whether the disk is waited for."""
-        self.sessions: Mapping[int, Session] = {}
-        """Everybody; set by the server."""
-        self._tape = tape
-        self._blocked: dict[Leg, int] = {}  # since when
-        self._noted: set[Leg] = set()
-        self._ends: Any = None  # asks the kernel for the ends of legs that are held
-        self._watched: dict[int, Leg] = {}
+        self.tape = tape
+        tape.on_holding = self._disk
+        self._readers: dict[Reader, None] = {}
+        self._blocked: dict[Reader, int] = {}  # since when
+        self._noted: set[Reader] = set()
+        self._ends: Any = None  # asks the kernel for the ends of sockets that are held
+        self._watched: dict[int, Reader] = {}
+
+    def add(self, *readers: Reader) -> None:
+        """A session has begun."""
+        self._readers.update(dict.fromkeys(readers))
+
+    def remove(self, *readers: Reader) -> None:
+        """A session is over."""
+        for reader in readers:
+            self._readers.pop(reader, None)
 
     # A peer that takes nothing.
 
-    def block(self, leg: Leg) -> None:
+    def block(self, reader: Reader) -> None:
         """Its peer takes nothing."""
-        self._blocked.setdefault(leg, monotonic_ns())
+        self._blocked.setdefault(reader, monotonic_ns())
 
-    def unblock(self, leg: Leg) -> None:
+    def unblock(self, reader: Reader) -> None:
         """Its peer takes bytes again."""
-        self._blocked.pop(leg, None)
-        if leg in self._noted:
-            self._noted.discard(leg)
-            self._tape.add(Pause(monotonic_ns(), leg.number, leg.side, False, PEER))
+        self._blocked.pop(reader, None)
+        if reader in self._noted:
+            self._noted.discard(reader)
+            self.tape.add(Pause(monotonic_ns(), reader.number, reader.side, False, PEER))
 
-    def forget(self, leg: Leg) -> None:
-        """The leg is gone, and its pause with it."""
-        self._blocked.pop(leg, None)
-        self._noted.discard(leg)
+    def forget(self, reader: Reader) -> None:
+        """The socket is gone, and its pause with it."""
+        self._blocked.pop(reader, None)
+        self._noted.discard(reader)
 
     # The disk.
 
-    def hold(self) -> None:
-        """Stop reading: there is no room."""
-        self.holding = True
-        self._tape.add(Pause(monotonic_ns(), 0, NEITHER, True, DISK))
+    def _disk(self) -> None:
+        """The tape has begun to hold traffic back, or has stopped."""
+        if self.tape.holding:
+            self._hold()
+        else:
+            self._release()
+
+    def _hold(self) -> None:
         if _ENDS:
             try:
                 self._ends = select.epoll()
             except OSError:
-                self._ends = None  # no descriptor is left: ends are heard when reading goes on
-        for session in self.sessions.values():
-            for leg in (session.frontend, session.backend):
-                if leg.is_held:
-                    self.watch(leg)
-                    leg.steer()
+                self._ends = None  # no descriptor is left: ends are noticed when reading goes on
+        for reader in self._readers:
+            if reader.is_held:
+                self.watch(reader)
+                reader.steer()
 
-    def watch(self, leg: Leg) -> None:
-        """Hear of the end of a leg that is held."""
-        sock = leg.transport.get_extra_info("socket") if leg.transport is not None else None
+    def watch(self, reader: Reader) -> None:
+        """Notice the end of a socket that is held."""
+        sock = reader.transport.get_extra_info("socket") if reader.transport is not None else None
         if sock is not None and self._ends is not None and sock.fileno() not in self._watched:
             try:
                 self._ends.register(sock.fileno(), _ENDS)
             except OSError:
                 return
-            self._watched[sock.fileno()] = leg
+            self._watched[sock.fileno()] = reader
 
-    def release(self) -> None:
-        """Read on."""
-        self.holding = False
-        self._tape.add(Pause(monotonic_ns(), 0, NEITHER, False, DISK))
+    def _release(self) -> None:
         if self._ends is not None:
             self._ends.close()
             self._ends = None
         self._watched.clear()
-        for session in list(self.sessions.values()):
-            for leg in (session.frontend, session.backend):
-                if leg.startup is None:
-                    leg.steer()
+        for reader in list(self._readers):
+            if reader.startup is None:
+                reader.steer()
 
     def turn(self) -> None:
-        """Called with every tick."""
+        """Called at every tick."""
         now = monotonic_ns()
-        for leg, since_ns in self._blocked.items():
-            if now - since_ns >= NOTED_NS and leg not in self._noted:
-                self._noted.add(leg)
-                self._tape.add(Pause(since_ns, leg.number, leg.side, True, PEER))
+        for reader, since_ns in self._blocked.items():
+            if now - since_ns >= NOTED_NS and reader not in self._noted:
+                self._noted.add(reader)
+                self.tape.add(Pause(since_ns, reader.number, reader.side, True, PEER))
         if self._ends is not None:
             for descriptor, _ in self._ends.poll(0):
-                leg = self._watched[descriptor]
-                if leg.session.number in self.sessions:
-                    leg.session.let_go(leg.side)
+                reader = self._watched[descriptor]
+                if reader in self._readers:
+                    reader.let_go()
 
-    def unread(self) -> list[tuple[Leg, int]]:
-        """The legs that have bytes to be read, and how far their streams will stand then."""
-        found: list[tuple[Leg, int]] = []
-        for session in self.sessions.values():
-            for leg in (session.frontend, session.backend):
-                sock = None if leg.transport is None or leg.lost or leg.eof else leg.transport.get_extra_info("socket")
-                if sock is not None and (size := buffers.unread_bytes(sock)):
-                    found.append((leg, leg.offset + size))
+    def unread(self) -> list[tuple[Reader, int]]:
+        """The sockets that have bytes to be read, and how far their streams will be once those are read."""
+        found: list[tuple[Reader, int]] = []
+        for reader in self._readers:
+            sock = None if reader.transport is None or reader.lost or reader.eof else reader.transport.get_extra_info("socket")
+            if sock is not None and (size := buffers.unread_bytes(sock)):
+                found.append((reader, reader.offset + size))
         return found
 
-    def is_read(self, leg: Leg, offset: int) -> bool:
-        """Whether a leg has been read so far; one that cannot be, because of its peer, counts as read."""
-        if leg.lost or leg.eof or leg.is_blocked or leg.offset >= offset or leg.transport is None:
+    def is_read(self, reader: Reader, offset: int) -> bool:
+        """Whether a socket has been read up to `offset`. One that cannot be read because of its peer counts as read."""
+        if reader.lost or reader.eof or reader.is_blocked or reader.offset >= offset or reader.transport is None:
             return True
-        return not buffers.unread_bytes(leg.transport.get_extra_info("socket"))
+        return not buffers.unread_bytes(reader.transport.get_extra_info("socket"))

@@ -28,17 +28,14 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from pgtrace.capture.record import CLOSE_NOTIFY, DATA, DATA_FIXED, DATA_HEAD, FIN, LOST, NEITHER, RST, Close, Ended
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import buffers
-from pgtrace.proxy.tape import ITEM_BYTES, Tape
-from pgtrace.proxy.track import Startup, Track
-
-if TYPE_CHECKING:
-    from pgtrace.proxy.delay import Delayed
-    from pgtrace.proxy.faults import Faults
+from pgtrace.proxy.pauses import Pauses, Reader
+from pgtrace.proxy.tape import ITEM_BYTES
+from pgtrace.proxy.track import Startup
 
 pack: Final = DATA_HEAD.pack
 TAKEN_S: Final = 0.45
@@ -52,28 +49,24 @@ LONG_POLL_S: Final = 0.05
 class Session:
     """One driver's connection: its number, its two legs and how it ended."""
 
-    __slots__ = ("backend", "ended", "ends", "faults", "frontend", "loop", "number", "on_done", "rtt_ns", "tape")
+    __slots__ = ("at_end", "backend", "ended", "ends", "frontend", "loop", "number", "rtt_ns", "tape")
 
-    def __init__(self, number: int, tape: Tape, loop: asyncio.AbstractEventLoop, rtt_ns: int, on_done: Callable[[Session], None]) -> None:
+    def __init__(self, number: int, pauses: Pauses, loop: asyncio.AbstractEventLoop, rtt_ns: int) -> None:
         self.number = number
-        self.tape = tape
+        self.tape = pauses.tape
         self.loop = loop
         self.rtt_ns = rtt_ns
-        self.faults: Faults | None = None
-        self.frontend = DriverLeg(self)
-        self.backend = ServerLeg(self)
+        self.frontend = DriverLeg(self, pauses)
+        self.backend = ServerLeg(self, pauses)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
-        Startup((self.frontend, self.backend), tape.key, self.report)
+        pauses.add(self.frontend, self.backend)
+        Startup((self.frontend, self.backend), self.tape.key, self.report)
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.ends: set[tuple[int, bool]] = set()
         """What is recorded: sides, and whether it was a reset."""
-        self.on_done = on_done
-
-    @property
-    def is_delayed(self) -> bool:
-        """Whether its bytes pass a Delayed, each way."""
-        return bool(self.rtt_ns) or self.faults is not None
+        self.at_end: list[Callable[[], object]] = []
+        """What to do when both legs are gone."""
 
     def begin_end(self, side: int, how: str) -> None:
         """Remember what ends the session, if this is the first to do so."""
@@ -102,16 +95,10 @@ class Session:
         if self.frontend.lost and self.backend.lost:
             side, how = self.ended or (NEITHER, "pgtrace")
             self.tape.add(Close(monotonic_ns(), self.number, side, how))
-            self.on_done(self)
+            self.frontend.pauses.remove(self.frontend, self.backend)
+            for action in self.at_end:
+                action()
             del self.frontend.peer, self.backend.peer
-
-    def let_go(self, side: int) -> None:
-        """One side has ended: the other one does not wait for the disk any more, and neither does the driver's end, which is behind what it sent."""
-        for leg in (self.frontend, self.backend) if side == FRONTEND else (self.frontend,):
-            if not leg.is_let_go:
-                leg.is_let_go = True
-                if self.tape.pauses.holding:
-                    leg.steer()
 
     def close(self) -> None:
         """End both legs; what is written already is delivered."""
@@ -121,25 +108,19 @@ class Session:
                 leg.transport.close()
 
 
-class Leg(Track, asyncio.Protocol):
+class Leg(Reader, asyncio.Protocol):
     """One socket of a session. The other's bytes go out through `write`."""
 
-    __slots__ = ("delayed", "eof", "finished", "is_blocked", "is_let_go", "is_over", "lost", "peer", "session", "transport", "write")
+    __slots__ = ("finished", "session", "write")
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session.number, session.tape)
+    peer: Leg
+
+    def __init__(self, session: Session, pauses: Pauses) -> None:
+        super().__init__(session.number, pauses)
         self.session = session
-        self.transport: asyncio.Transport | None = None
-        self.peer: Leg
         self.write: Callable[[bytes], None] = self.discard
         """Sends bytes read here to the peer; discard() where there is no peer (any more)."""
-        self.eof = False  # this socket will send nothing more
         self.finished = False  # the end was passed on to this socket
-        self.is_over = False  # this socket is not read any more: it is about to be closed
-        self.lost = False  # this socket is closed
-        self.is_blocked = False  # this socket is not read: the peer's takes nothing
-        self.is_let_go = False  # this socket does not wait for the disk any more
-        self.delayed: Delayed | None = None
 
     def attach(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket: the peer writes to it from now on."""
@@ -154,7 +135,7 @@ class Leg(Track, asyncio.Protocol):
     def use(self, protocol: asyncio.Protocol) -> None:
         """Let `protocol` have what this socket reads, behind the delay where there is one."""
         if self.delayed is not None:
-            self.delayed.target = protocol
+            self.delayed.set_protocol(protocol)
         elif self.transport is not None and not self.lost:
             self.transport.set_protocol(protocol)
 
@@ -164,51 +145,10 @@ class Leg(Track, asyncio.Protocol):
     def resume_writing(self) -> None:
         self.peer.unblock()
 
-    def block(self) -> None:
-        """The peer cannot be written to: stop reading."""
-        self.is_blocked = True
-        self.tape.pauses.block(self)
-        self.steer()
-
-    def unblock(self) -> None:
-        """The peer can be written to again."""
-        self.is_blocked = False
-        self.tape.pauses.unblock(self)
-        self.steer()
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this socket is not read because the disk is waited for."""
-        return self.tape.pauses.holding and self.startup is None and not self.is_let_go
-
-    def wait_for_room(self) -> bool:
-        """There is no room for a read: whether it may overdraw that, and the ones to come wait until there is. Of a session that ends none waits."""
-        if not self.tape.hold():
-            return False
-        if self.is_held:
-            self.tape.pauses.watch(self)
-            self.steer()
-        return True
-
-    def steer(self) -> None:
-        """Read, or do not: see pauses.py."""
-        if self.delayed is not None:
-            self.delayed.steer()
-        elif self.transport is not None and self.can_be_read:
-            if self.is_blocked or self.is_held:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
-
-    @property
-    def can_be_read(self) -> bool:
-        """Whether more may come."""
-        return self.transport is not None and not (self.lost or self.eof or self.is_over)
-
     def eof_received(self) -> bool:
         self.eof = True
         self.session.end(self.side)
-        self.session.let_go(self.side)
+        self.let_go()
         if self.peer.eof or self.peer.lost:
             self.session.backend.leave()
             self.session.frontend.leave()
@@ -219,12 +159,12 @@ class Leg(Track, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lost:
             return
-        self.session.let_go(self.side)
+        self.let_go()
         if self.delayed is None and self.startup is None:
             for data in self.left(exc):
                 self.data_received(data)
         self.lost = True
-        self.tape.pauses.forget(self)
+        self.pauses.forget(self)
         self.peer.write = self.peer.discard
         self.note_loss(exc)
         if not self.peer.lost and self.peer.transport is not None:

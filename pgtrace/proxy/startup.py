@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from pgtrace.address import Upstream
 from pgtrace.capture import record
@@ -33,16 +34,18 @@ from pgtrace.errors import UpstreamError
 from pgtrace.framing import NO_PACKET, TLS_HELLO, first_packet
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.proxy import refusals
+from pgtrace.proxy import delay, refusals
 from pgtrace.proxy.admission import Door, Terms
-from pgtrace.proxy.cancel import CancelKeys
-from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.book import Book
 from pgtrace.proxy.encryption import Encrypted, HandshakeError, end_tls
+from pgtrace.proxy.faults import Faults
 from pgtrace.proxy.greeting import Heard
+from pgtrace.proxy.log import Log
 from pgtrace.proxy.narrow import Narrow
 from pgtrace.proxy.opening import UpstreamLeg
 from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
+from pgtrace.proxy.sessions import Sessions
 from pgtrace.proxy.states import ASKED, DEAF, ENCRYPTING, FIRST, HELD, OPENING, OVER, READING, Countdown, State
 from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
 
@@ -55,33 +58,30 @@ _NOT_OURS: Final = {TLS_HELLO: "TLS", NO_PACKET: "unknown"}
 """The fact about a driver that opens with something else than a start-up packet."""
 
 
-class Service(Protocol):
-    """What a session's beginning asks of the server it belongs to."""
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How drivers are served; the same for all of them."""
 
     upstream: Upstream
     door: Door
+    sessions: Sessions
+    log: Log
     passes_tls: bool
     driver_side: DriverSide | None
+    """Where TLS ends here."""
     dials_first: bool
     startup_timeout_s: float
-    cancels: CancelKeys
-
-    @property
-    def is_full(self) -> bool: ...
-
-    def open_session(self, transport: asyncio.BaseTransport) -> Session: ...
-    def upstream_failed(self, error: UpstreamError) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def failed(self, error: BaseException) -> None: ...
+    faults: Book | None
 
 
 class Reception(asyncio.Protocol):
     """The driver's socket until there is an upstream to talk to."""
 
-    def __init__(self, server: Service) -> None:
-        self.server = server
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self.session: Session
         self._terms: Terms
+        self._faults: Faults | None = None
         self._narrow = Narrow(self)
         self._state = HELD
         self._unrecorded = b""  # read in a state that does not record
@@ -95,15 +95,19 @@ class Reception(asyncio.Protocol):
     # The socket.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.session = self.server.open_session(transport)
-        self._terms = self.server.door.terms(transport)
+        service = self._service
+        self.session = service.sessions.open(transport)
+        if service.faults is not None:
+            self._faults = Faults(service.faults, self.session)
+            self.session.at_end.append(self._faults.cancel)
+        self._terms = service.door.terms(transport)
         if self._terms.refusal is not None:
             self.fact("refused", self._terms.refusal.message)
         self.session.frontend.attach(transport)
         self._narrow.stand_before(self._transport)
-        self._upstream = UpstreamLeg(self.session, self.server.upstream, self._terms.context, self.server.cancels, self.fact)
-        self._clock = Countdown(self.session.loop, self.server.startup_timeout_s, self._too_slow)
-        wait_s = self.session.faults.begin(self._ignore) if self.session.faults is not None else 0.0
+        self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.sessions.cancels, self._faults, self.fact)
+        self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
+        wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0
         if self._state is not HELD:  # a fault has struck
             return
         if wait_s or self._dials_first:
@@ -146,7 +150,7 @@ class Reception(asyncio.Protocol):
         """The driver leaves: say so where it did because of `N`."""
         refused = codes.SSL_REQUEST_CODE in self._answered and self._encrypted is None
         if self._state is READING and refused and not self._unread and not self.session.frontend.eof:
-            self.server.warn(f"a driver wanted TLS, was answered N and left: {_TLS_REMEDY}")
+            self._service.log.warn(f"a driver wanted TLS, was answered N and left: {_TLS_REMEDY}")
 
     # States.
 
@@ -177,14 +181,16 @@ class Reception(asyncio.Protocol):
         try:
             await work()
         except Exception as error:  # one session's trouble is never another's
-            self.server.failed(error)
+            self._service.log.failed(error)
             self.session.close()
 
     def _too_slow(self) -> None:
         """Close as the server does it, without a word."""
-        reason = f"no whole start-up within {self.server.startup_timeout_s:g} s"
+        reason = f"no whole start-up within {self._service.startup_timeout_s:g} s"
         self.fact("refused", reason)
-        self.server.warn(f"a driver was closed: {reason} (as the server's authentication_timeout has it; --startup-timeout changes it)")
+        self._service.log.warn(
+            f"a driver was closed: {reason} (as the server's authentication_timeout has it; --startup-timeout changes it)"
+        )
         encrypting = self._state is ENCRYPTING
         self._enter(OVER)
         self.session.end(NEITHER)
@@ -203,7 +209,7 @@ class Reception(asyncio.Protocol):
     @property
     def _dials_first(self) -> bool:
         """Whether the upstream is to take the connection before the driver is answered."""
-        return self.server.dials_first and self._terms.refusal is None
+        return self._service.dials_first and self._terms.refusal is None
 
     async def _prepare(self, wait_s: float) -> None:
         """What the driver has to wait for before it is answered anything."""
@@ -246,7 +252,7 @@ class Reception(asyncio.Protocol):
     @property
     def _ends_tls(self) -> bool:
         """Whether TLS is still to end here."""
-        return self.server.driver_side is not None and self._encrypted is None
+        return self._service.driver_side is not None and self._encrypted is None
 
     @property
     def _is_underway(self) -> bool:
@@ -255,7 +261,7 @@ class Reception(asyncio.Protocol):
 
     def _answers(self, code: int) -> bool:
         """Whether that is a request for encryption which the server does not get."""
-        passes = code == codes.SSL_REQUEST_CODE and self.server.passes_tls and code not in self._answered
+        passes = code == codes.SSL_REQUEST_CODE and self._service.passes_tls and code not in self._answered
         return code in _ENCRYPTION and not passes
 
     def _decide(self, code: int) -> None:
@@ -307,15 +313,15 @@ class Reception(asyncio.Protocol):
         self._do(lambda: self._handshake(hello))
 
     async def _handshake(self, hello: bytes) -> None:
-        assert self.server.driver_side is not None
-        bare, timeout_s = self._transport, self.server.startup_timeout_s
+        assert self._service.driver_side is not None
+        bare, timeout_s = self._transport, self._service.startup_timeout_s
         try:
             self._encrypted = await end_tls(
-                bare, self._narrow, self, self.server.driver_side, hello, timeout_s, at_once=codes.SSL_REQUEST_CODE not in self._answered
+                bare, self._narrow, self, self._service.driver_side, hello, timeout_s, at_once=codes.SSL_REQUEST_CODE not in self._answered
             )
         except HandshakeError as error:
             self.fact("tls.frontend.error", str(error))
-            self.server.warn(f"a driver's TLS handshake failed: {error}")
+            self._service.log.warn(f"a driver's TLS handshake failed: {error}")
             self._enter(OVER)
             self.session.end(FRONTEND, FIN)
             self._drop()
@@ -336,7 +342,7 @@ class Reception(asyncio.Protocol):
         if self._terms.refusal is not None:
             self._no_upstream(self._terms.refusal)
             return
-        if self._upstream.code != codes.CANCEL_REQUEST_CODE and self.server.is_full:
+        if self._upstream.code != codes.CANCEL_REQUEST_CODE and self._service.sessions.is_full:
             self.fact("refused", refusals.FULL.message)
             self._no_upstream(refusals.FULL)
             return
@@ -344,7 +350,7 @@ class Reception(asyncio.Protocol):
             await self._upstream.open(self._heard, self._certificate)
         except UpstreamError as error:
             self._tell(error)
-            hosts = self.server.upstream.hosts
+            hosts = self._service.upstream.hosts
             where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
             self._no_upstream(refusals.no_upstream(error.upstream, where))
         else:
@@ -359,7 +365,7 @@ class Reception(asyncio.Protocol):
     @property
     def _certificate(self) -> bytes | None:
         """What the driver sees, None where its leg is plain."""
-        side = self.server.driver_side
+        side = self._service.driver_side
         return side.certificate if side is not None and self._encrypted is not None else None
 
     def _send_first(self) -> None:
@@ -376,7 +382,7 @@ class Reception(asyncio.Protocol):
         """The server has answered what the driver sent first, or ended."""
         code = self._upstream.code
         if code == TLS_HELLO and not data:
-            self.server.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
+            self._service.log.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
         if self._state is not FIRST:
             return
         if code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
@@ -416,7 +422,7 @@ class Reception(asyncio.Protocol):
 
     def _binds(self) -> None:
         self.fact("channel_binding", CHANNEL_BINDING)
-        self.server.warn(CHANNEL_BINDING)
+        self._service.log.warn(CHANNEL_BINDING)
 
     def _try_again(self, refusal: bytes) -> None:
         """The server refused this kind of encryption: make libpq's second try, or pass the refusal on."""
@@ -440,8 +446,8 @@ class Reception(asyncio.Protocol):
     def _forward(self, data: bytes) -> None:
         """Send on what is on the tape already, behind the delay where there is one."""
         leg = self.session.frontend
-        if self.session.is_delayed and leg.delayed is None:
-            leg.delayed = Delayed(leg, leg, is_narrow=True)
+        if leg.delayed is None:
+            delay.before(leg, leg, self._faults, is_narrow=True)
         if leg.delayed is not None:
             leg.delayed.forward(data)
         else:
@@ -450,7 +456,7 @@ class Reception(asyncio.Protocol):
     # Ends.
 
     def _tell(self, error: UpstreamError) -> None:
-        self.server.upstream_failed(error)
+        self._service.log.upstream_failed(error)
         self.fact("upstream.error", f"{error.upstream}: {error.reason}")
 
     def _no_upstream(self, refusal: Refusal) -> None:

@@ -19,8 +19,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from pgtrace.capture.record import Gap, Record, Unwritable, encode, gap_of
-from pgtrace.proxy.pauses import Pauses
+from pgtrace.capture.record import DISK, NEITHER, Gap, Pause, Record, Unwritable, encode, gap_of
 
 if TYPE_CHECKING:
     from pgtrace.proxy.scribe import Scribe
@@ -55,12 +54,13 @@ class Tape:
         "_position",
         "_writing",
         "append",
+        "holding",
         "key",
         "lost_bytes",
         "lost_records",
         "notes",
+        "on_holding",
         "parts",
-        "pauses",
         "refused",
         "report",
         "room",
@@ -78,7 +78,10 @@ class Tape:
         self.key = key
         self.report = report
         self.waits = waits
-        self.pauses = Pauses(self)
+        self.holding = False
+        """Whether traffic waits for the disk now."""
+        self.on_holding: Callable[[], object] = lambda: None
+        """Called when `holding` has changed: pauses.py stops reading, or reads on."""
         self.parts: list[bytes] = []
         """Two for each record: capture/record.py, encode_parts()."""
         self.append: Callable[[bytes], None] = self.parts.append
@@ -115,8 +118,8 @@ class Tape:
         if self.scribe.error is not None:
             self._drop(self.scribe.error)
             return False
-        if not self.pauses.holding:
-            self.pauses.hold()
+        if not self.holding:
+            self._set_holding(True)
         return True
 
     def lose(self, connection: int, side: int, size: int) -> None:
@@ -159,7 +162,6 @@ class Tape:
 
     def turn(self) -> None:
         """Hand the writer what is there, unless it is still busy; see whether it moves: the timer calls this."""
-        self.pauses.turn()
         if self.waits:
             self._watch()
         if not self._writing:
@@ -172,7 +174,7 @@ class Tape:
         now = monotonic_ns()
         if not self._writing or self.scribe.position != self._position:
             self._position, self._moved_ns = self.scribe.position, now
-        if self.pauses.holding and (self.scribe.error is not None or now - self._moved_ns > HANGING_S * 1e9):
+        if self.holding and (self.scribe.error is not None or now - self._moved_ns > HANGING_S * 1e9):
             self._drop(self.scribe.error or f"it has taken nothing for {HANGING_S:.0f} s")
 
     def _drop(self, reason: str) -> None:
@@ -180,8 +182,13 @@ class Tape:
         if not self._dropping:
             self._dropping = True
             self.report(f"traffic does not wait for the disk ({reason}): what passes now may not be recorded")
-        if self.pauses.holding:
-            self.pauses.release()
+        if self.holding:
+            self._set_holding(False)
+
+    def _set_holding(self, holding: bool) -> None:
+        self.holding = holding
+        self.add(Pause(monotonic_ns(), 0, NEITHER, holding, DISK))
+        self.on_holding()
 
     def _seal(self) -> None:
         """Hand the writer what is there, and begin the next batch."""
@@ -209,8 +216,8 @@ class Tape:
         self._grant()
         if not self._writing and self.scribe.error is None:
             self._dropping = False
-        if self.pauses.holding and self._free + self.room >= ROOM_BYTES // 2:
-            self.pauses.release()
+        if self.holding and self._free + self.room >= ROOM_BYTES // 2:
+            self._set_holding(False)
         for answer in answers:
             answer(position)
 

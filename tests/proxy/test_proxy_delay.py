@@ -9,6 +9,7 @@ import pytest
 
 from pgtrace.proxy import delay as delay_module
 from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.tape import Tape
 
@@ -46,7 +47,7 @@ class Transport(asyncio.Transport):
 
 @pytest.fixture
 async def session():
-    made = Session(1, Tape(lambda *_: None, b"key"), asyncio.get_running_loop(), 20_000_000, lambda _: None)
+    made = Session(1, Pauses(Tape(lambda *_: None, b"key")), asyncio.get_running_loop(), 20_000_000)
     for leg in (made.frontend, made.backend):
         leg.startup = None
         leg.attach(Transport())

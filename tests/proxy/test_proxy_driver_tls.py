@@ -41,6 +41,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.errors import AddressError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
+from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.tape import Tape
 from pgtrace.recorder import Recorder
@@ -560,7 +561,7 @@ class Forgotten(asyncio.Transport):
 async def test_a_socket_that_is_gone_before_its_connection_is_said_to_be_lost() -> None:
     """The other leg ends in that moment: nothing is pending any more, and this one is closed."""
     loop = asyncio.get_running_loop()
-    session = Session(1, Tape(loop.call_soon_threadsafe, b"key"), loop, 0, lambda _: None)
+    session = Session(1, Pauses(Tape(loop.call_soon_threadsafe, b"key")), loop, 0)
     gone = Forgotten()
     session.frontend.transport = gone
     session.frontend.close()

@@ -232,13 +232,14 @@ def test_latency_keeps_the_order_and_is_one_way_where_that_is_said() -> None:
 def test_two_runs_are_delayed_alike() -> None:
     from pgtrace.proxy.book import Book
     from pgtrace.proxy.faults import Faults
+    from pgtrace.proxy.pauses import Pauses
     from pgtrace.proxy.relay import Session
     from pgtrace.proxy.tape import Tape
 
     rule = parse("delay 30ms~20ms")
     runs = []
     for _ in range(2):
-        session = Session(3, Tape(lambda *_: None, b""), None, 0, lambda _: None)  # type: ignore[arg-type]
+        session = Session(3, Pauses(Tape(lambda *_: None, b"")), None, 0)  # type: ignore[arg-type]
         faults = Faults(Book([rule], print), session)
         runs.append([faults.latency(FRONTEND) for _ in range(100)])
     assert runs[0] == runs[1]

@@ -17,6 +17,7 @@ from pgtrace.capture.record import Data, Open, Resume
 from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.tape import Tape
@@ -25,7 +26,7 @@ from pgtrace.proxy.tape import Tape
 @pytest.fixture
 async def session():
     """Logged in; what it sends is collected by a list."""
-    made = Session(1, Tape(lambda *_: None, b"key"), asyncio.get_running_loop(), 0, lambda _: None)
+    made = Session(1, Pauses(Tape(lambda *_: None, b"key")), asyncio.get_running_loop(), 0)
     made.tape.add(Open(1, 1, "listener", "upstream", "client", "", 1))
     made.frontend.data_received(STARTUP)
     made.backend.data_received(READY)

@@ -14,6 +14,7 @@ from pgtrace.capture.record import Close, Data, Fact, Gap, Mark, Opaque, Open, R
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import tape as tape_module
+from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.tape import Tape
@@ -56,6 +57,7 @@ class Loop:
         self.disk = Disk(path)
         self.tape = Tape(self._call_soon, b"key")
         self.tape.scribe = Scribe(self.disk)
+        self._pauses = Pauses(self.tape)
         self._sessions: dict[int, Session] = {}
         self._calls: list[Callable[[], None]] = []
         self._called = threading.Semaphore(0)
@@ -79,7 +81,7 @@ class Loop:
     def leg(self, side: int, connection: int = 1) -> Leg:
         """One direction of a session; there is nobody to write to."""
         if connection not in self._sessions:
-            self._sessions[connection] = Session(connection, self.tape, None, 0, lambda _: None)  # type: ignore[arg-type]
+            self._sessions[connection] = Session(connection, self._pauses, None, 0)  # type: ignore[arg-type]
         session = self._sessions[connection]
         return session.frontend if side == FRONTEND else session.backend
 

@@ -1,0 +1,130 @@
+"""The sessions that run now: their numbers, how many fit, and what can be changed while they run.
+
+A session takes two descriptors. When they run out but for a reserve, new drivers are refused (startup.py). Beyond the reserve
+libuv accepts and closes, so that nobody waits and nothing spins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import time
+from time import monotonic_ns
+from typing import Final
+
+from pgtrace.capture import peer as peer_fact
+from pgtrace.capture.record import Fact, Open, Setting
+from pgtrace.proxy.cancel import CancelKeys
+from pgtrace.proxy.delay import Delayed
+from pgtrace.proxy.greeting import Greeting
+from pgtrace.proxy.narrow import Narrow
+from pgtrace.proxy.pauses import Pauses
+from pgtrace.proxy.peers import Found, Peers
+from pgtrace.proxy.relay import Leg, Session
+from pgtrace.proxy.tape import Tape
+from pgtrace.proxy.upstream import Endpoint
+
+RESERVED_FILES: Final = 48
+"""Descriptors no session gets, or a quarter where there are few: for cancels, for drivers that are refused, for the capture and
+the resolver."""
+
+
+class Sessions:
+    """Everybody who is connected."""
+
+    def __init__(self, tape: Tape, upstream: str, rtt_ns: int) -> None:
+        """`upstream` is its address as captures show it."""
+        self.running: dict[int, Session] = {}
+        self.accepted = 0
+        self.idle = asyncio.Event()
+        """Set while there is no session."""
+        self.idle.set()
+        self.pauses = Pauses(tape)
+        self.cancels = CancelKeys()
+        self._tape = tape
+        self._upstream = upstream
+        self._rtt_ns = rtt_ns
+        self._loop = asyncio.get_running_loop()
+        self._own_files = 0
+        self._peers = Peers(lambda found: self._loop.call_soon_threadsafe(self._peers_found, found))
+
+    def begin(self) -> None:
+        """The listener is open: what descriptors there are now are the recorder's own."""
+        self._own_files = len(os.listdir("/dev/fd"))
+        if self._rtt_ns:
+            self._tape.add(Setting(monotonic_ns(), "rtt", str(self._rtt_ns)))
+
+    def open(self, transport: asyncio.BaseTransport) -> Session:
+        """Number a driver that has just connected."""
+        self.accepted += 1
+        session = Session(self.accepted, self.pauses, self._loop, self._rtt_ns)
+        session.at_end.append(lambda: self._over(session.number))
+        self.running[session.number] = session
+        self.idle.clear()
+        sock = transport.get_extra_info("socket")
+        own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        listener = Endpoint(sock.family, own).display
+        client = Endpoint(sock.family, peer).display if peer else "unix:"
+        self._tape.add(Open(monotonic_ns(), session.number, listener, self._upstream, client, "", time.time_ns()))
+        self._peers.ask(session.number, sock, peer, own)
+        return session
+
+    def ask_no_more(self) -> None:
+        """No new drivers will come."""
+        self._peers.stop()
+
+    def close(self) -> None:
+        """End every session."""
+        for session in list(self.running.values()):
+            session.close()
+
+    @property
+    def fits(self) -> int | None:
+        """How many sessions there are descriptors for, two each, but for a reserve; None where there is no limit."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit == resource.RLIM_INFINITY:
+            return None
+        return max(0, (limit - self._own_files - min(RESERVED_FILES, limit // 4)) // 2)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the sessions, the one that asks included, have used up the descriptors."""
+        fits = self.fits
+        return fits is not None and len(self.running) > fits
+
+    @property
+    def drivers(self) -> int:
+        """How many drivers have not ended."""
+        return sum(not (session.frontend.eof or session.frontend.lost) for session in self.running.values())
+
+    def set_rtt(self, rtt_ns: int) -> None:
+        """Delay every session from now on, those that run included."""
+        self._rtt_ns = rtt_ns
+        self._tape.add(Setting(monotonic_ns(), "rtt", str(rtt_ns)))
+        for session in self.running.values():
+            session.rtt_ns = rtt_ns
+            for leg in (session.frontend, session.backend):
+                if rtt_ns and leg.delayed is None and leg.transport is not None and not leg.lost:
+                    _delay(leg, leg.transport)
+
+    def _over(self, number: int) -> None:
+        self.cancels.forget(number)
+        self.running.pop(number, None)
+        if not self.running:
+            self.idle.set()
+
+    def _peers_found(self, found: Found) -> None:
+        for number, process in found:
+            if number in self.running:
+                self._tape.add(Fact(monotonic_ns(), number, peer_fact.KEY, process.text))
+
+
+def _delay(leg: Leg, transport: asyncio.Transport) -> None:
+    """Put a line before a leg that runs without one. A session with faults has had one on each leg from the start."""
+    protocol = transport.get_protocol()
+    if isinstance(protocol, Narrow) and isinstance(protocol.target, Leg):
+        leg.delayed = protocol.target = Delayed(leg, leg, is_narrow=True)
+    elif isinstance(protocol, Leg | Greeting):
+        leg.delayed = line = Delayed(leg, protocol)
+        transport.set_protocol(line)
