@@ -340,7 +340,7 @@ class Plain(Session):
     """The plain machine alone, without the short cut of known exchanges."""
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
-        self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+        self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
         self._backend(time_ns, self.framer.feed(BACKEND, data))

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 FLIGHT_MESSAGES_KEPT = 1 << 16
 """Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one. CUT stands for the rest."""
 
+FAILURES_KEPT = 64
+"""Of one round trip."""
+TAGS_KEPT = 8
+LONGEST_HASHED = 64 * 1024
+
 # Bytes that stand in a flight for what has no type byte. describe/notation.py spells them.
 SKIPPED = 0x01
 STARTUP = 0x02
@@ -27,10 +32,25 @@ CANCEL = 0x05
 CUT = 0x06
 
 
+class Failure(NamedTuple):
+    """An ErrorResponse, in what does not depend on the server's language."""
+
+    sqlstate: str
+    severity: str = "ERROR"
+    routine: str = ""
+    """The function of the server that raised it."""
+    is_postgres: bool = True
+    """Whether it has the fields that PostgreSQL always sends: a pooler's own errors lack some."""
+    asked: str = ""
+    """The message that it answers; empty where nothing was asked."""
+    name: str = ""
+    """The prepared statement or portal which that message is about."""
+
+
 class Statement:
     """A prepared statement, or the SQL of a simple Query."""
 
-    __slots__ = ("binds", "columns", "name", "note", "parameter_types", "sent_types", "simple", "sql")
+    __slots__ = ("accepted", "binds", "columns", "name", "note", "parameter_types", "sent_types", "simple", "sql")
 
     def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
         self.name = name
@@ -44,6 +64,8 @@ class Statement:
         """Body of the RowDescription that answered a Describe of it, or empty."""
         self.binds = 0
         """BindCompletes so far."""
+        self.accepted = False
+        """Whether ParseComplete came."""
         self.simple = simple
         self.note: Any = None
 
@@ -92,11 +114,11 @@ class RoundTrip:
     """A run of frontend messages during which no moment came at which everything was answered."""
 
     __slots__ = (
-        "block_began", "block_end", "closed_ns", "copying", "departure", "depth", "error", "errors", "executions", "first_answer_ns",
-        "first_flush_ns", "flush_points", "formats", "note", "offsets", "opened_ns", "owed_before", "prepares", "received", "received_bytes",
+        "block_began", "block_end", "closed_ns", "copying", "departure", "depth", "error", "errors", "executions", "failures",
+        "first_answer_ns", "first_flush_ns", "flush_points", "formats", "note", "offsets", "opened_ns", "owed_before", "prepares", "received", "received_bytes",
         "reuses", "rows", "sent",
         "sent_bytes", "setup", "statements", "status",
-        "status_before", "uncertain", "values_binary", "values_text",
+        "status_before", "tags", "uncertain", "values", "values_binary", "values_text", "warnings",
     )  # fmt: skip
 
     def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
@@ -129,6 +151,14 @@ class RoundTrip:
         self.errors = 0
         self.error: bytes = b""
         """Body of the first ErrorResponse in it."""
+        self.failures: tuple[Failure, ...] = ()
+        """Its ErrorResponses, the first FAILURES_KEPT."""
+        self.tags: tuple[str, ...] = ()
+        """Command tags without their numbers, of equal ones in a row one, the first TAGS_KEPT."""
+        self.warnings: tuple[str, ...] = ()
+        """SQLSTATEs of the warnings in it, each once."""
+        self.values = 0
+        """A hash of what the driver sent: two round trips of a connection that have the same asked the same, with the same values. 0 where nobody knows."""
         self.statements: list[Statement] = []
         """Distinct statements it carries a message of, in order."""
         self.copying: Statement | None = None
@@ -151,11 +181,17 @@ class RoundTrip:
         if times > room and self.received[-1:] != bytes([CUT]):
             self.received.append(CUT)
 
+    def asked(self, data: bytes) -> None:
+        """The driver has sent that as well."""
+        if len(data) <= LONGEST_HASHED:
+            self.values = hash((self.values, data)) if self.values else hash(data)
+
     def become(self, template: RoundTrip, exchange: Exchange, repeat: Repeat) -> None:
         """Be what `template` was: all sent at one moment, all answered at another."""
         self.first_flush_ns = repeat.opened_ns
         self.first_answer_ns = self.closed_ns = repeat.closed_ns
         self.sent_bytes, self.received_bytes, self.rows = repeat.sent_bytes, repeat.received_bytes, repeat.rows
+        self.values = repeat.values
         self.values_text = repeat.rows * exchange.values_text
         self.values_binary = repeat.rows * exchange.values_binary
         for name in _ALIKE:
@@ -164,6 +200,7 @@ class RoundTrip:
 
 _ALIKE = (
     "flush_points", "depth", "executions", "block_began", "block_end", "sent", "received", "statements", "formats", "prepares", "reuses", "status",
+    "tags",
 )  # fmt: skip
 """What is the same each time an exchange happens."""
 
@@ -204,6 +241,8 @@ class Repeat(NamedTuple):
     rows: int
     sent_bytes: int
     received_bytes: int
+    values: int
+    """RoundTrip.values."""
 
 
 class Tally:

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from pgtrace.framing import Frame
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.effects import Effect
-from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
+from pgtrace.session.events import LONGEST_HASHED, Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
 from pgtrace.session.reads import Answered, Asked, Reads, answered_key
 from pgtrace.session.replies import Replies
 from pgtrace.session.sending import Sending
@@ -202,7 +203,7 @@ class Exchanges(Sending, Replies):
             self.settle()
         self._standing = self._latest = None
         if not data or not self._is_idle():
-            self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+            self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
         else:
             self._take_from_idle(time_ns, data)
 
@@ -216,7 +217,7 @@ class Exchanges(Sending, Replies):
             frames = framer.feed(FRONTEND, data)
             asked = self._reads.learn_asked(key, frames) if not framer.cut[FRONTEND] else None
             if asked is None:
-                self._frontend(time_ns, frames)
+                self._ask(time_ns, data, frames)
                 return
         place = self._place()
         standing = self._known.get(place, {})
@@ -225,7 +226,13 @@ class Exchanges(Sending, Replies):
         elif frames is None:
             self._held = (time_ns, data, asked, standing, self.observer.begins())
             return
-        self._frontend(time_ns, framer.feed(FRONTEND, data) if frames is None else frames)
+        self._ask(time_ns, data, framer.feed(FRONTEND, data) if frames is None else frames)
+
+    def _ask(self, time_ns: int, data: bytes, frames: list[Frame]) -> None:
+        """Run a read of the frontend."""
+        self._frontend(time_ns, frames)
+        if self.round_trips.current is not None:
+            self.round_trips.current.asked(data)
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
         """One read of the backend."""
@@ -288,7 +295,7 @@ class Exchanges(Sending, Replies):
         time_ns, data, _, _, note = self._held
         self._held = None
         self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
-        self._frontend(time_ns, self.framer.feed(FRONTEND, data))
+        self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
 
     def _apply(self, exchange: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
         """What is held back was answered as before."""
@@ -312,8 +319,9 @@ class Exchanges(Sending, Replies):
         offsets[FRONTEND] = frontend + sent_bytes
         offsets[BACKEND] = backend + received_bytes
         wait_ns = time_ns - started_ns if time_ns > started_ns else 0
+        values = hash(data) if sent_bytes <= LONGEST_HASHED else 0
         self.observer.repeated(
-            exchange, _new(Repeat, (note, sent_ns, time_ns, wait_ns, (frontend, backend), rows, sent_bytes, received_bytes))
+            exchange, _new(Repeat, (note, sent_ns, time_ns, wait_ns, (frontend, backend), rows, sent_bytes, received_bytes, values))
         )
 
     def _change(self, exchange: Known) -> None:

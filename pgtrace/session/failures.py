@@ -13,16 +13,43 @@ from typing import Final
 
 from pgtrace.protocol import fields
 from pgtrace.session import owed
+from pgtrace.session.events import FAILURES_KEPT, Failure
 from pgtrace.session.owed import Owed
 from pgtrace.session.state import FUNCTION_CALL, UNKNOWN_STATEMENT, State
 
+_ALWAYS: Final = "VFLR"
+"""Fields of every error of PostgreSQL's, since 9.6."""
+_WARNING: Final = b"\0VWARNING\0"
 _STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate in (b"57P01", b"57P02")}
+
+
+def failure(body: bytes, item: Owed | None) -> Failure:
+    """What an ErrorResponse says that answers that item, or none."""
+    said = fields.error_fields(body)
+    severity = said.get("V", said.get("S", ""))
+    name = ""
+    if item is not None:
+        named = item.kind in (owed.PARSE, owed.BIND) and item.statement is not None
+        name = item.statement.name if named and item.statement is not None else item.name or item.portal
+    return Failure(
+        said.get("C", "")[:5],
+        severity[:10],
+        said.get("R", "")[:100],
+        is_postgres=all(letter in said for letter in _ALWAYS),
+        asked=owed.NAMES[item.kind] if item is not None else "",
+        name=name[:200],
+    )
 
 
 class Failures(State):
     """Errors of the backend, and its last words."""
 
     def _notice_response(self, _time_ns: int, body: bytes) -> None:
+        current = self.round_trips.current
+        if current is not None and _WARNING in body:
+            sqlstate = fields.error_fields(body).get("C", "")[:5]
+            if sqlstate not in current.warnings and len(current.warnings) < FAILURES_KEPT:
+                current.warnings += (sqlstate,)
         for text, sqlstate in _STOPS.items():
             if text in body:
                 self.fatal = sqlstate
@@ -32,6 +59,8 @@ class Failures(State):
         if current is not None:
             current.errors += 1
             current.error = current.error or body
+            if len(current.failures) < FAILURES_KEPT:
+                current.failures += (failure(body, self._owed[0] if self._owed else None),)
         severity = fields.error_fields(body)
         if severity.get("V", severity.get("S", "")) in ("FATAL", "PANIC"):
             self.fatal = severity.get("C", "")[:5]

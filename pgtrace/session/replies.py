@@ -108,6 +108,13 @@ class Replies(Copying, Failures):
             return
         if body:
             tag = self._memory.tag(body)
+            current = self.round_trips.current or self.round_trips.last
+            if (
+                current is not None
+                and (short := tag.rstrip("0123456789 ")) not in current.tags[-1:]
+                and len(current.tags) < events.TAGS_KEPT
+            ):
+                current.tags += (short,)
             in_block = self.statements.in_block
             self.statements.completed(tag, statement)
             if in_block is not self.statements.in_block and self.round_trips.current is not None:

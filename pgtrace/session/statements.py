@@ -186,6 +186,7 @@ class Statements:
     # The server's view: a reply came.
 
     def parsed(self, statement: Statement) -> None:
+        statement.accepted = True
         if self.live.get(statement.name) is not statement:
             self.live[statement.name] = statement
             self._remembered(statement.name)

@@ -30,7 +30,7 @@ from pgtrace.trace.copy_log import Copies
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.ends import UNDECIDED, End, departed, told
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.name_log import Meanings
+from pgtrace.trace.name_log import Dropped, Meanings
 from pgtrace.trace.rows import RUN_KEPT, Entry, Kind, Label, Shape
 from pgtrace.trace.statements import StatementTable
 
@@ -519,6 +519,10 @@ class Connection(Observer):
         """Places up to that one at which the name came to mean a statement, the latest first: those of its Parses, and of rows that brought it back."""
         return self._meanings.places(name, place)
 
+    def fate(self, name: str, place: int) -> tuple[int, Statement | Dropped] | None:
+        """What became of a statement's name before the row at that place: the row of its latest Parse, or of what dropped it. None where neither was seen."""
+        return self._meanings.fate(name, place)
+
     # What the session tells.
 
     def begins(self) -> Note:
@@ -559,7 +563,7 @@ class Connection(Observer):
             self._exchange = None
             return
         note: Note
-        note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes = repeat
+        note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes, values = repeat
         for mark in note.marks:
             mark.repeated(exchange.round_trip)
         self.statements.repeated(exchange, wait_ns, rows)
@@ -572,8 +576,9 @@ class Connection(Observer):
             ms = (closed_ns - opened_ns) / 1e6
             waited_ns = closed_ns - opened_ns if closed_ns > opened_ns else 0
             entry = Entry(
-                note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes, waited_ns, effect
-            )
+                note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes, waited_ns, effect,
+                1, values,
+            )  # fmt: skip
             trace.rows.put(note.place, entry)
             if introspects:
                 trace.types_of(self).passed(note.place)
@@ -619,6 +624,7 @@ class Connection(Observer):
     def dropped(self, statement: Statement, how: str) -> None:
         if self.statements is not None:
             self.statements.dropped(statement, how)
+        self._log("S", statement.name, Dropped(how), 1)
 
     def forgot(self, statement: Statement) -> None:
         if self.statements is not None:
@@ -626,7 +632,9 @@ class Connection(Observer):
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         statement = what.statement if isinstance(what, Portal) else what
-        weight = 1 + len(statement.sql or "") // _SHORT_SQL
+        self._log(kind, name, what, 1 + len(statement.sql or "") // _SHORT_SQL)
+
+    def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int) -> None:
         if not self._trace.may_log((kind, name) in self._meanings, weight):
             return
         self._meanings.weight += weight
@@ -761,6 +769,7 @@ class Connection(Observer):
                 received_bytes=round_trip.received_bytes,
                 wait_ns=taken[3] if taken is not None else 0,
                 effect=taken[1].number if taken is not None else UNKNOWN,
+                values=round_trip.values,
             ),
         )
         if introspects and closed is not None:

@@ -10,6 +10,7 @@ from pgtrace.identify.habits import query_text
 from pgtrace.protocol import codes, fields
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session.events import RoundTrip, Statement
+from pgtrace.session.failures import failure
 from pgtrace.trace import ends
 from pgtrace.trace.rows import FLIGHT_KEPT, Kind, Label, Shape, prepared_earlier
 from pgtrace.trace.statements import group_number
@@ -48,6 +49,8 @@ def shape(round_trip: RoundTrip) -> Shape:
         block_began=round_trip.block_began,
         block_end=round_trip.block_end,
         owed_before=round_trip.owed_before,
+        tags=round_trip.tags,
+        warnings=round_trip.warnings,
     )
 
 
@@ -69,7 +72,7 @@ def label(round_trip: RoundTrip, who: Callable[[], str]) -> Label:
     if not round_trip.error:
         return Label(sql, groups=groups, end=end)
     told = fields.error_fields(round_trip.error)
-    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups, end)
+    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups, end, round_trip.failures)
 
 
 def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kind, str, Label]:
@@ -85,7 +88,11 @@ def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kin
     if side == FRONTEND:
         return Kind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
     letter = "E" if code == codes.VERSION_2_ERROR else chr(code)
-    return Kind.ASYNCHRONOUS, f"← {letter}", Label(name, text) if code in _ERRORS else Label(f"{name} {text}".strip())
+    return (
+        Kind.ASYNCHRONOUS,
+        f"← {letter}",
+        Label(name, text, failures=(failure(body, None),)) if code in _ERRORS else Label(f"{name} {text}".strip()),
+    )
 
 
 def _statements(round_trip: RoundTrip) -> Sequence[Statement]:

@@ -6,9 +6,17 @@ to mean something else since. How much is logged in all is the trace's decision.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
 
 from pgtrace.session.events import Portal, Statement
+
+
+class Dropped(NamedTuple):
+    """From here on the name means nothing: the session gave the statement up."""
+
+    how: str
+    """`Close`, or the tag of the command."""
 
 
 class Meanings:
@@ -19,7 +27,7 @@ class Meanings:
     def __init__(self) -> None:
         self.weight = 0
         """What it takes of the trace's, in units of a short statement."""
-        self._log: dict[tuple[str, str], tuple[list[int], list[Statement | Portal]]] = {}
+        self._log: dict[tuple[str, str], tuple[list[int], list[Statement | Portal | Dropped]]] = {}
 
     def __contains__(self, named: tuple[str, str]) -> bool:
         return named in self._log
@@ -27,25 +35,37 @@ class Meanings:
     def __bool__(self) -> bool:
         return bool(self._log)
 
-    def note(self, kind: str, name: str, place: int, what: Statement | Portal) -> None:
+    def note(self, kind: str, name: str, place: int, what: Statement | Portal | Dropped) -> None:
         """From the row at that place on the name means that."""
         places, meanings = self._log.setdefault((kind, name), ([], []))
         places.append(place)
         meanings.append(what)
 
     def at(self, kind: str, name: str, place: int) -> Statement | Portal | None:
-        """What the name meant when the row at that place began."""
+        """What the name meant when the row at that place began; of one that was dropped, what it meant before."""
         places, meanings = self._log.get((kind, name), ([], []))
-        found = bisect_right(places, place)
-        return meanings[found - 1] if found else None
+        for number in range(bisect_right(places, place) - 1, -1, -1):
+            if not isinstance(meaning := meanings[number], Dropped):
+                return meaning
+        return None
+
+    def fate(self, name: str, place: int) -> tuple[int, Statement | Dropped] | None:
+        """What the log says last of a statement's name before the row at that place, and at which row."""
+        places, meanings = self._log.get(("S", name), ([], []))
+        found = bisect_left(places, place) - 1
+        if found < 0:
+            return None
+        meaning = meanings[found]
+        return None if isinstance(meaning, Portal) else (places[found], meaning)
 
     def places(self, name: str, place: int) -> list[int]:
         """Places up to that one at which the name came to mean a statement, the latest first."""
-        places, _ = self._log.get(("S", name), ([], []))
-        return places[: bisect_right(places, place)][::-1]
+        places, meanings = self._log.get(("S", name), ([], []))
+        return [at for at, one in zip(places[: bisect_right(places, place)], meanings, strict=False) if not isinstance(one, Dropped)][::-1]
 
     def let_go(self) -> None:
         """Nobody counts these statements any more."""
         for _, meanings in self._log.values():
             for meaning in meanings:
-                (meaning.statement if isinstance(meaning, Portal) else meaning).note = None
+                if not isinstance(meaning, Dropped):
+                    (meaning.statement if isinstance(meaning, Portal) else meaning).note = None

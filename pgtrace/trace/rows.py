@@ -3,7 +3,7 @@
 A row is a round trip, or one of the few other things that happen on a wire: a notification, a Terminate, a cancel, a mark, a gap. Rows stand in
 the order in which they began and never move; an open one is completed in place.
 
-An entry takes 88 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
+An entry takes 96 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
 once, in memory: the Shape (flight, depth, flags) and the Label (SQL, error). Both tables are bounded; what comes after the bound is shown
 without its flight or text, which the details, read from the capture on demand, still have. What a row counts is an Effect (session/effects.py), of which it has
 the number.
@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pgtrace.session.effects import UNKNOWN
+from pgtrace.session.events import Failure
 
 SHAPES_KEPT: Final = 50_000
 LABELS_KEPT: Final = 100_000
@@ -40,18 +41,20 @@ FLIGHT_KEPT: Final = 4096
 NO_FLIGHT: Final = "…"
 """The flight of a shape that is not kept."""
 
-_ENTRY: Final = struct.Struct("=QqQQIIIIffQQQII")
+_ENTRY: Final = struct.Struct("=QqQQIIIIffQQQIIQ")
 _SIZE: Final = struct.Struct("=Q")
 _TIMES: Final = struct.Struct("=I")
 _SIZES_AT: Final = 56
 """Where in an entry the bytes of each side are."""
-_TIMES_AT: Final = _ENTRY.size - _TIMES.size
+_TIMES_AT: Final = _ENTRY.size - _SIZE.size - _TIMES.size
 _WORDS: Final = _ENTRY.size // 4
 _LABEL_WORD, _DURATION_WORD = 9, 12
 """Where in an entry, in words of four bytes, label and duration are."""
 _NUMBER_BYTES: Final = 40
+_FAILURE_BYTES: Final = 200
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
+_MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class Kind(enum.IntEnum):
@@ -111,6 +114,10 @@ class Shape:
     """The command tag that ended a transaction block in it."""
     owed_before: bytes = b""
     """What was still owed when it began: RoundTrip.owed_before."""
+    tags: tuple[str, ...] = ()
+    """Its command tags without numbers, of equal ones in a row one: RoundTrip.tags."""
+    warnings: tuple[str, ...] = ()
+    """SQLSTATEs of its warnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ class Label:
     """Numbers of the groups of its statements (statements.py), the first GROUPS_KEPT."""
     end: str = ""
     """Of a round trip that was open when a side ended its direction: what became of it (ends.py)."""
+    failures: tuple[Failure, ...] = ()
+    """Its ErrorResponses, the first few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,8 @@ class Entry:
     """The number of what it counts."""
     times: int = 1
     """How many messages the row holds: it counts its effect that many times."""
+    values: int = 0
+    """RoundTrip.values, without its sign."""
 
     @property
     def is_open(self) -> bool:
@@ -272,6 +283,7 @@ class RowIndex:
             entry.wait_ns,
             entry.effect,
             min(entry.times, _MOST_UINT32),
+            entry.values & _MOST_UINT64,
         )
 
     def shape_at(self, number: int) -> Shape:
@@ -324,8 +336,9 @@ class RowIndex:
         """The number of a label."""
         number = self._label_numbers.get(label)
         if number is None:
-            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL], label.groups[:GROUPS_KEPT], label.end)
+            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL], label.groups[:GROUPS_KEPT], label.end, label.failures)
             size = len(label.sql) + len(label.error) + len(label.end) + _NUMBER_BYTES * len(label.groups)
+            size += sum(_FAILURE_BYTES + len(one.routine) + len(one.name) for one in label.failures)
             if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
                 return 0
             self._label_bytes += size
