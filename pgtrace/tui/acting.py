@@ -21,16 +21,16 @@ from pgtrace.inspect.executed import executed
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import rows_as_text
 from pgtrace.tui import background, explaining, lines, pager, rowtext
+from pgtrace.tui.asking import Asking, Choice, Choices, Fault
 from pgtrace.tui.background import Finished
 from pgtrace.tui.comparing import Comparison
 from pgtrace.tui.exporting import CAPTURE, Export, format_of, suffix
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.layout import Layout
 from pgtrace.tui.moving import AskedMoment
-from pgtrace.tui.prompt import Asking, Choice, Choices, Fault
 from pgtrace.tui.saving import Saving
 from pgtrace.tui.sheet import Page, TextPage
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints
 
 
 class Acting(Layout):

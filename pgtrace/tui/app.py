@@ -79,9 +79,9 @@ class PgTraceApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _: self.main.paint())
         self.set_interval(TICK_S, self.tick)
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Here keys arrive in order, whichever area they came through; the bindings are next."""
-        self.main.before_bindings(event)
+        await self.main.before_bindings(event)
 
     def on_paste(self, event: events.Paste) -> None:
         """Like the keys."""

@@ -17,11 +17,10 @@ from pgtrace.durations import duration_ns
 from pgtrace.errors import UsageError
 from pgtrace.export import FORMATS
 from pgtrace.tui.acting import Acting
+from pgtrace.tui.asking import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.exporting import CAPTURE
-from pgtrace.tui.keys import KEYS, Key
-from pgtrace.tui.prompt import NO_CHOICES, Asking, Choice, Choices, Fault
+from pgtrace.tui.keys import KEYS, Hints, Key
 from pgtrace.tui.theme import THEMES
-from pgtrace.tui.widgets import Hints
 
 Run = Callable[[Acting, str], str]
 """Takes the argument; gives why it cannot be, in words."""

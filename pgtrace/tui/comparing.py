@@ -16,9 +16,9 @@ from pgtrace.compare.align import align
 from pgtrace.inspect.details import MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import rowtext
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.theme import Pen
-from pgtrace.tui.widgets import Hints
 
 _NAME_CELLS: Final = 21
 _NARROW: Final = 50

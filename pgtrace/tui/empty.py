@@ -15,9 +15,10 @@ from textual.strip import Strip
 from pgtrace import sanitise
 from pgtrace.tui import rowtext
 from pgtrace.tui.bands import SMALLEST
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line, cells
 from pgtrace.tui.source import Source
-from pgtrace.tui.widgets import Hints, LineWidget
+from pgtrace.tui.widgets import LineWidget
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to connect when a recorder listens on all interfaces
 

@@ -1,21 +1,32 @@
-"""One line of text that is being typed: its characters, where the cursor is, and what the editing keys do to them. Without a terminal.
+"""The editing half of a line that is typed: Textual's `Input`, with its keys.
 
-The cursor moves by what is seen as one character: a letter with its accents, a wide one. What is typed or pasted is what can be seen: a line break or a
-tab becomes a blank, anything that a terminal would obey or that nobody sees is left out. A text that is set, an earlier one or a value that occurred, is
-kept as it is.
+Three things differ from the library's. The cursor moves and deletes by what is seen as one character: a letter with its accents, a wide
+one. What is typed or pasted is what can be seen: a line break or a tab becomes a blank; what a terminal would obey, or nobody sees, is left
+out. And a word is what blanks surround, as for a shell's ctrl-w, so that `ms > 10` has three. A text that is set, an earlier one or a value
+from the capture, is kept as it is: whoever draws it makes it safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from bisect import bisect_left
 from typing import Final
 
 from rich.cells import split_graphemes
+from textual.binding import Binding
+from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from pgtrace import sanitise
 
 LONGEST: Final = 4096
 """Characters; what is typed beyond is dropped."""
+_BLANKS: Final = str.maketrans(dict.fromkeys("\t\n\r\v\f", " "))
+
+EDITING: Final[dict[str, str]] = {
+    key: binding.action for binding in Input.BINDINGS if isinstance(binding, Binding) for key in binding.key.split(",")
+} | {"ctrl+b": "cursor_left", "ctrl+f": "cursor_right"}
+"""The action of each editing key, by the toolkit's names: those of the library, and the shells' two it does not have."""
 
 
 def characters(text: str) -> list[tuple[int, int]]:
@@ -25,89 +36,35 @@ def characters(text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end, _ in split_graphemes(text)[0]]
 
 
-class Entry:
-    """A text and a cursor in it."""
+class Entry(Input, can_focus=False):
+    """A text and a cursor in it. It never has the focus: somebody hands it its keys."""
 
-    def __init__(self, text: str = "") -> None:
-        self.text = text
-        self.cursor = len(text)
+    _WORD_START = re.compile(r"(?<=\s)\S")
 
-    def set(self, text: str, cursor: int | None = None) -> None:
-        """Another text, with the cursor at its end or where told."""
-        self.text = text[:LONGEST]
-        self.cursor = len(self.text) if cursor is None else min(cursor, len(self.text))
+    def write(self, text: str, cursor: int | None = None) -> None:
+        """Show another text, with the cursor at its end or at the place given."""
+        self.value = text[:LONGEST]
+        self.cursor_position = len(self.value) if cursor is None else cursor
 
-    def insert(self, text: str) -> None:
-        """Type a text at the cursor."""
-        text = "".join(one for one in text.translate(_BLANKS) if sanitise.text(one) == one)[: max(0, LONGEST - len(self.text))]
-        self.set(self.text[: self.cursor] + text + self.text[self.cursor :], self.cursor + len(text))
+    def replace(self, text: str, start: int, end: int) -> None:
+        """Put what can be seen of a text in place of some characters, as much as there is room for."""
+        start, end = sorted((max(0, start), min(len(self.value), end)))
+        seen = "".join(one for one in text.translate(_BLANKS) if sanitise.text(one) == one)
+        super().replace(seen[: max(0, LONGEST - len(self.value) + end - start)], start, end)
 
-    def left(self) -> None:
-        self.cursor = max((start for start, _ in characters(self.text) if start < self.cursor), default=0)
+    def delete(self, start: int, end: int) -> None:
+        """Remove what lies between two places, each character whole."""
+        start, end = sorted((start, end))
+        super().delete(self._edge(start, forwards=False), self._edge(end, forwards=True))
 
-    def right(self) -> None:
-        self.cursor = min((end for _, end in characters(self.text) if end > self.cursor), default=len(self.text))
+    def validate_selection(self, selection: Selection) -> Selection:
+        """Keep the cursor out of the middle of a character: a step moves it over the whole of one."""
+        start, end = super().validate_selection(selection)
+        forwards = end > self.cursor_position
+        return Selection(self._edge(start, forwards=forwards), self._edge(end, forwards=forwards))
 
-    def home(self) -> None:
-        self.cursor = 0
-
-    def end(self) -> None:
-        self.cursor = len(self.text)
-
-    def word_left(self) -> None:
-        """To the beginning of a word, the one under the cursor or the one before."""
-        before = self.text[: self.cursor].rstrip()
-        self.cursor = max(before.rfind(blank) + 1 for blank in _SPACE)
-
-    def word_right(self) -> None:
-        """Behind a word."""
-        while self.cursor < len(self.text) and self.text[self.cursor] in _SPACE:
-            self.cursor += 1
-        while self.cursor < len(self.text) and self.text[self.cursor] not in _SPACE:
-            self.cursor += 1
-
-    def backspace(self) -> None:
-        self._kill(self.left)
-
-    def delete(self) -> None:
-        self._kill(self.right)
-
-    def kill_word(self) -> None:
-        self._kill(self.word_left)
-
-    def kill_to_beginning(self) -> None:
-        self._kill(self.home)
-
-    def kill_to_end(self) -> None:
-        self._kill(self.end)
-
-    def _kill(self, move: Callable[[], None]) -> None:
-        """Remove what a move passes over."""
-        before = self.cursor
-        move()
-        start, end = sorted((before, self.cursor))
-        self.set(self.text[:start] + self.text[end:], start)
-
-
-_SPACE: Final = " \t\n"
-_BLANKS: Final = str.maketrans(dict.fromkeys("\t\n\r\v\f", " "))
-
-EDITING: Final[dict[str, Callable[[Entry], None]]] = {
-    "left": Entry.left,
-    "ctrl+b": Entry.left,
-    "right": Entry.right,
-    "ctrl+f": Entry.right,
-    "home": Entry.home,
-    "ctrl+a": Entry.home,
-    "end": Entry.end,
-    "ctrl+e": Entry.end,
-    "ctrl+left": Entry.word_left,
-    "ctrl+right": Entry.word_right,
-    "backspace": Entry.backspace,
-    "delete": Entry.delete,
-    "ctrl+d": Entry.delete,
-    "ctrl+w": Entry.kill_word,
-    "ctrl+u": Entry.kill_to_beginning,
-    "ctrl+k": Entry.kill_to_end,
-}
-"""What the keys do, by the toolkit's names of them; shells have taught them."""
+    def _edge(self, place: int, *, forwards: bool) -> int:
+        """Where the character at a place ends or begins; the place itself where it is between two."""
+        edges = [*(start for start, _ in characters(self.value)), len(self.value)]
+        after = min(bisect_left(edges, place), len(edges) - 1)
+        return edges[after if forwards or edges[after] <= place else max(0, after - 1)]

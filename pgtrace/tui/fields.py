@@ -15,9 +15,10 @@ from textual.strip import Strip
 from pgtrace.inspect.details import FieldView, MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import hexdump, lines, rowtext
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, ListWidget
+from pgtrace.tui.widgets import ListWidget
 
 BESIDE: Final = 124
 _HEX_LEAST: Final = 4

@@ -14,9 +14,9 @@ from pgtrace.ask.filter import completion, parse
 from pgtrace.ask.filter.completion import Occurring
 from pgtrace.ask.filter.words import WORDS
 from pgtrace.errors import FilterError
-from pgtrace.tui.prompt import NO_CHOICES, Asking, Choice, Choices, Fault
+from pgtrace.tui.asking import NO_CHOICES, Asking, Choice, Choices, Fault
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.savedfilters import SavedFilters, parted
-from pgtrace.tui.widgets import Hints
 
 RESTS_S: Final = 0.08
 """How long after a key the list narrows."""

@@ -11,9 +11,10 @@ from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace.tui.copying import Offer
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line, cells
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, LineWidget
+from pgtrace.tui.widgets import LineWidget
 
 NOTICE_S: Final = 5.0
 """How long a notice stays, and a question waits for its second key."""

@@ -14,10 +14,10 @@ from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace.tui import rowtext
-from pgtrace.tui.keys import told
+from pgtrace.tui.keys import Hints, told
 from pgtrace.tui.lines import Line, blank
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, ListWidget
+from pgtrace.tui.widgets import ListWidget
 
 _COLUMNS: Final = tuple((column, told(column)) for column in ("move", "look", "do"))
 _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (

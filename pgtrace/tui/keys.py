@@ -12,6 +12,9 @@ from typing import Final
 
 from textual.binding import Binding, BindingType
 
+Hints = tuple[tuple[str, str], ...]
+"""Keys and what they do, for the footer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

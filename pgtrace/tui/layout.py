@@ -15,13 +15,14 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
+from pgtrace.tui.asking import Asking
 from pgtrace.tui.bands import bands
 from pgtrace.tui.empty import Empty, TooSmall
 from pgtrace.tui.folds import LEVELS
 from pgtrace.tui.footer import CopyMenu, Footer
 from pgtrace.tui.help import Help
 from pgtrace.tui.inspector import Inspector
-from pgtrace.tui.prompt import Asking, Prompt
+from pgtrace.tui.prompt import Prompt
 from pgtrace.tui.remembered import Remembered
 from pgtrace.tui.rowtext import TIMES
 from pgtrace.tui.sheet import Sheet

@@ -16,11 +16,11 @@ from textual.strip import Strip
 from pgtrace.inspect.details import MessageView, NotKept, scan
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui import lines, rowtext
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.keys import Hints, bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, ListWidget
+from pgtrace.tui.widgets import ListWidget
 
 LONGEST: Final = 200
 """Messages that are all listed; of more, runs are joined."""

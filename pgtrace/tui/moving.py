@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from pgtrace.trace.statements import Histogram
+from pgtrace.tui.asking import Asking, Fault
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.listing import Item, Listing
-from pgtrace.tui.prompt import Asking, Fault
-from pgtrace.tui.widgets import Hints
 
 STRETCH: Final = 16_384
 """Entries that are looked through at once."""

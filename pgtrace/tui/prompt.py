@@ -1,31 +1,35 @@
 """The footer's place while something is asked for: a line of text, above it what may be put in, and what is wrong with it.
 
-Who asks is an Asking: it has the label, is told of every change, says what could be typed next, and takes the text or says what is wrong. All of that happens
-within the key that leads to it, so keys typed ahead go where they belong: `/users`, enter and `n` in one burst are three things in a row.
+Whoever asks is an Asking: it has the label, hears of every change, says what could be typed next, and takes the text or says what is
+wrong. All of that happens within the key that leads to it, so keys typed ahead go where they belong: `/users`, enter and `n` in one burst
+are three things in a row. That is why the prompt never has the focus: while it is open the screen hands it every key
+(MainScreen.before_bindings), and the area that has the focus keeps it.
 
-While it is open every key is its own (MainScreen.before_bindings). The prompt has no focus: an area that had it keeps it, and has it again afterwards.
+The text is edited as Textual's `Input` does (entry.py), and drawn here, because what it shows may come from the wire and the library would
+draw that as it is.
 
-`tab` puts in what is marked among the choices; again, the next one in its place, unless more is to be typed behind it. `ctrl-n ctrl-p` mark another
-one. `↑ ↓` go through the history and come back to what was being typed.
+`tab` puts in the marked choice; again, the next one in its place, unless more is to be typed behind it. `ctrl-n ctrl-p` mark another one.
+`↑ ↓` go through the history and come back to what was being typed.
 """
 
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from textual import events
+from textual.geometry import Offset
 from textual.strip import Strip
 
 from pgtrace import sanitise
 from pgtrace.tui import rowtext
+from pgtrace.tui.asking import NO_CHOICES, Asking, Choice, Fault
 from pgtrace.tui.entry import EDITING, Entry, characters
 from pgtrace.tui.lines import Line, blank, cells
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import RIGHT_BUTTON, Hints, LineWidget
+from pgtrace.tui.widgets import RIGHT_BUTTON, LineWidget
 
 _LEAST_CHOICE_CELLS: Final = 12
 
@@ -39,66 +43,12 @@ class _Seen(NamedTuple):
     drawn: str
 
 
-class Choice(NamedTuple):
-    """Something that may be put in."""
-
-    text: str
-    aside: str = ""
-    """What it means, or how often it occurs."""
-    opens: bool = False
-    """More is typed behind it: the next `tab` completes that."""
-
-
-class Choices(NamedTuple):
-    """What may stand in the place of text[start:cursor]."""
-
-    start: int
-    choices: Sequence[Choice]
-
-
-class Fault(NamedTuple):
-    """What is wrong with the characters from `start` to `end`."""
-
-    start: int
-    end: int
-    reason: str
-
-
-NO_CHOICES: Final = Choices(0, ())
-
-
-class Asking(ABC):
-    """Somebody who wants a line of text."""
-
-    label: str = ""
-    room: int = 0
-    """Lines above the text that are kept for choices and for what is wrong."""
-    history: Sequence[str] = ()
-    """Earlier texts, the latest last."""
-    HINTS: ClassVar[Hints] = (("enter", "done"), ("esc", "back"))
-
-    def changed(self, text: str, cursor: int) -> None:  # noqa: B027 (only who narrows while one types wants it)
-        """The text is this now."""
-
-    def choices(self, text: str, cursor: int) -> Choices:
-        """What may be put in at the cursor."""
-        return NO_CHOICES
-
-    @abstractmethod
-    def accepted(self, text: str) -> Fault | None:
-        """Take the text: the prompt closes. Or say what is wrong: it stays."""
-
-    def dismissed(self) -> None:  # noqa: B027 (only who has changed something wants it)
-        """Nothing is wanted after all; the prompt has closed."""
-
-
-class Prompt(LineWidget):
+class Prompt(LineWidget, Entry):
     """The line, while somebody asks for one."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.asking: Asking | None = None
-        self.entry = Entry()
         self.fault: Fault | None = None
         self._offered = NO_CHOICES
         self._marked = 0
@@ -115,7 +65,7 @@ class Prompt(LineWidget):
     def open(self, asking: Asking, text: str = "") -> None:
         """Begin to ask."""
         self.asking = asking
-        self.entry.set(text)
+        self.write(text)
         self.fault = None
         self._recalled, self._draft, self._first = None, text, 0
         self._look()
@@ -139,12 +89,12 @@ class Prompt(LineWidget):
     def look_again(self) -> None:
         """There may be other choices now."""
         if self.asking is not None and self._cycle is None:
-            self._offered = self.asking.choices(self.entry.text, self.entry.cursor)
+            self._offered = self.asking.choices(self.value, self.cursor_position)
             self._marked = max(0, min(self._marked, len(self._offered.choices) - 1))
             self.redraw()
 
-    def key(self, event: events.Key) -> None:
-        """A key, whatever it is."""
+    async def key(self, event: events.Key) -> None:
+        """Take a key, whatever it is."""
         if self.asking is None:
             return
         match event.key:
@@ -165,21 +115,32 @@ class Prompt(LineWidget):
             case "down":
                 self._recall(1)
             case key if key in EDITING:
-                before = self.entry.text
-                EDITING[key](self.entry)
+                before = self.value
+                await self.run_action(EDITING[key])
                 self._edited(before)
             case _ if event.character is not None and event.is_printable:
                 self.paste(event.character)
 
     def paste(self, text: str) -> None:
-        """Text at the cursor."""
-        before = self.entry.text
-        self.entry.insert(text)
+        """Put text at the cursor, in place of what is selected."""
+        before = self.value
+        self.replace(text, *self.selection)
         self._edited(before)
 
     def build(self, width: int, height: int) -> list[Strip]:
+        self.app.cursor_position = self.cursor_screen_offset
         above = self._above(width, height - 1) if height > 1 else []
         return [*above, self._line(width, alone=height <= 1)]
+
+    @property
+    def cursor_screen_offset(self) -> Offset:
+        """Where the terminal's own cursor is, for an input method to open there."""
+        cell = next((one.cell for one in self._in_sight(self.size.width) if one.start == self.cursor_position), 0)
+        return Offset(self.region.x + cell, self.region.y + max(0, self.size.height - 1))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """The library would look for the character where it would have drawn it."""
+        event.prevent_default()
 
     async def on_click(self, event: events.Click) -> None:
         """A click on a choice puts it in, one on the text moves the cursor there."""
@@ -187,7 +148,7 @@ class Prompt(LineWidget):
             return
         event.stop()
         if event.y == self.size.height - 1:
-            self.entry.cursor = next((one.start for one in reversed(self._seen) if one.cell <= event.x), self.entry.cursor)
+            self.cursor_position = next((one.start for one in reversed(self._seen) if one.cell <= event.x), self.cursor_position)
             self._look()
             return
         index = self._top(self._choice_lines(self.size.height - 1)) + event.y
@@ -199,7 +160,7 @@ class Prompt(LineWidget):
         return self._cycle[1] if self._cycle is not None else self._offered.choices
 
     def _accept(self, asking: Asking) -> None:
-        self.fault = asking.accepted(self.entry.text)
+        self.fault = asking.accepted(self.value)
         if self.fault is None:
             if self.asking is asking:
                 self.asking = None
@@ -208,9 +169,9 @@ class Prompt(LineWidget):
 
     def _edited(self, before: str) -> None:
         """The text or the cursor is another one, by hand."""
-        if self.entry.text != before:
-            self._recalled, self._draft = None, self.entry.text
-        self._look(changed=self.entry.text != before)
+        if self.value != before:
+            self._recalled, self._draft = None, self.value
+        self._look(changed=self.value != before)
 
     def _look(self, *, changed: bool = False) -> None:
         self._cycle, self._marked = None, 0
@@ -222,7 +183,7 @@ class Prompt(LineWidget):
         if changed:
             self.fault = None
             if self.asking is not None:
-                self.asking.changed(self.entry.text, self.entry.cursor)
+                self.asking.changed(self.value, self.cursor_position)
 
     def _recall(self, step: int) -> None:
         """Another text of the history; behind its end is what was being typed."""
@@ -230,7 +191,7 @@ class Prompt(LineWidget):
         place = (len(history) if self._recalled is None else self._recalled) + step
         if 0 <= place <= len(history):
             self._recalled = place if place < len(history) else None
-            self.entry.set(history[place] if place < len(history) else self._draft)
+            self.write(history[place] if place < len(history) else self._draft)
             self._look(changed=True)
 
     def _mark(self, step: int) -> None:
@@ -245,9 +206,9 @@ class Prompt(LineWidget):
 
     def _put(self, index: int) -> None:
         start, shown = self._cycle or self._offered
-        choice, entry = shown[index], self.entry
-        entry.set(entry.text[:start] + choice.text + entry.text[entry.cursor :], start + len(choice.text))
-        self._draft, self._recalled = entry.text, None
+        choice = shown[index]
+        self.write(self.value[:start] + choice.text + self.value[self.cursor_position :], start + len(choice.text))
+        self._draft, self._recalled = self.value, None
         if choice.opens or len(shown) == 1:
             self._look(changed=True)
             return
@@ -293,10 +254,12 @@ class Prompt(LineWidget):
         """Label, text and cursor; at the right what is wrong, where no line above is kept for it, or the keys, where there is room."""
         pen, fault = self.view.pen, self.fault
         self._seen = self._in_sight(width)
+        first, last = sorted(self.selection)
         line = Line(pen, width).add(f" {self._label}", "you").add("…" if self._seen[0].start else " ", "faint", 1)
         for one in self._seen:
             wrong = fault is not None and fault.start <= one.start < max(fault.end, fault.start + 1)
-            line.add(one.drawn, "caret" if one.start == self.entry.cursor else "wrong" if wrong else "text")
+            selected = first <= one.start < last
+            line.add(one.drawn, "caret" if one.start == self.cursor_position else "inverted" if selected else "wrong" if wrong else "text")
         if alone and fault is not None:
             return line.add("  ").add(rowtext.plain(fault.reason, line.room), "error").strip()
         hints = self.asking.HINTS if self.asking is not None else ()
@@ -313,13 +276,13 @@ class Prompt(LineWidget):
 
     def _in_sight(self, width: int) -> list[_Seen]:
         """The characters in sight, the blank behind the text included: as many as fit, the cursor's among them."""
-        pen, text = self.view.pen, self.entry.text
+        pen, text = self.view.pen, self.value
         spans = [*characters(text), (len(text), len(text))]
         drawn = [pen.text(sanitise.text(text[start:end])) or " " for start, end in spans]
         starts = [0, *itertools.accumulate(map(cells, drawn))]
         before = cells(pen.text(self._label)) + 2
         room = max(4, width - before - 1)
-        at = bisect_left(spans, (self.entry.cursor, 0))
+        at = bisect_left(spans, (self.cursor_position, 0))
         # The window moves as little as it has to, and leaves no room at the right while something is scrolled out at the left.
         first = min(self._first, at, bisect_left(starts, starts[-1] - room))
         self._first = first = max(first, bisect_left(starts, starts[at + 1] - room))

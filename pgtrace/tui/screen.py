@@ -88,12 +88,12 @@ class MainScreen(Acting):
                 return self.view.growing or self.view.paused
         return True
 
-    def before_bindings(self, event: events.Key) -> None:
+    async def before_bindings(self, event: events.Key) -> None:
         """Every key, before it does something: a question or an open menu takes it, and one without use here says so."""
         if self.prompt.asking is not None:
             event.prevent_default()
             self.footer.forget()
-            self.prompt.key(event)
+            await self.prompt.key(event)
             if self.prompt.asking is None:
                 self.lay_out()
         elif self.copy_menu.display:

@@ -12,10 +12,11 @@ from textual.strip import Strip
 
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.theme import Pen
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Hints, ListWidget
+from pgtrace.tui.widgets import ListWidget
 
 
 class Page(Protocol):

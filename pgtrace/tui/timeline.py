@@ -19,12 +19,12 @@ from pgtrace.tui import moving, rowline, rowtext
 from pgtrace.tui.axis import Axis
 from pgtrace.tui.columns import Column, columns
 from pgtrace.tui.groups import Together
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.keys import Hints, bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
 from pgtrace.tui.rowline import Surroundings
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import RIGHT_BUTTON, Hints, ListWidget
+from pgtrace.tui.widgets import RIGHT_BUTTON, ListWidget
 
 MOST_ZOOM_NS = 1000
 """What the axis spans at the least."""

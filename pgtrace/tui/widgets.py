@@ -18,12 +18,10 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.keys import Hints, bindings
 from pgtrace.tui.lines import blank
 from pgtrace.tui.view import View
 
-Hints = tuple[tuple[str, str], ...]
-"""Keys and what they do, for the footer."""
 SIDEWAYS: Final = 16
 """Characters that one step sideways scrolls."""
 WHEEL: Final = 3

@@ -12,6 +12,8 @@ from pathlib import Path
 WITHIN_S = 20.0
 TELLS = "pgtrace ended with "
 THERE = shutil.which("tmux") is not None
+_ELSEWHERE = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
+"""What the terminal of the test run says of itself; readline, imported in a worker of the run, sets the last two."""
 
 
 class Multiplexer:
@@ -51,13 +53,21 @@ class Multiplexer:
             time.sleep(0.02)
         return shown.splitlines()
 
+    def wait_for_last(self, beginning: str) -> list[str]:
+        """The screen, once its last line begins so."""
+        until_s = time.monotonic() + WITHIN_S
+        while not (lines := self.shown().splitlines() or [""])[-1].startswith(beginning):
+            assert time.monotonic() < until_s, f"{beginning!r} did not come: {lines[-1]!r}"
+            time.sleep(0.02)
+        return lines
+
     def ended(self) -> int:
         """The exit code of pgtrace, which the shell around it tells on the screen that was there before."""
         told = next(line for line in self.wait_for(TELLS) if TELLS in line)
         return int(told.removeprefix(TELLS))
 
     def _tmux(self, *command: str) -> str:
-        environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")}
+        environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
         environment |= {"LC_ALL": "C.UTF-8", "XDG_STATE_HOME": self._directory}
         done = subprocess.run(["tmux", "-S", self._socket, *command], env=environment, capture_output=True, text=True, check=True)
         return done.stdout

@@ -80,7 +80,7 @@ async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer
         assert "press again to quit" in (await driven.press("q"))[-1]
         assert driven.app.is_running
         await driven.press("e")
-        assert driven.main.prompt.entry.text.endswith(".pgtrace")
+        assert driven.main.prompt.value.endswith(".pgtrace")
         await typed(driven, str(path))
         saving = driven.main.saving
         assert saving is not None
@@ -140,10 +140,10 @@ async def test_what_is_shown_is_exported_in_the_format_of_its_name(shop: Recordi
     shop.end()
     async with drive(shop) as driven:
         await driven.press("n", "c", "e")
-        text = driven.main.prompt.entry.text
+        text = driven.main.prompt.value
         shown = await driven.press("tab", "tab")
         assert "; 6 of 25 rows" in "\n".join(shown)
-        assert driven.main.prompt.entry.text == text.removesuffix(".jsonl") + ".pcapng"
+        assert driven.main.prompt.value == text.removesuffix(".jsonl") + ".pcapng"
         path = here / "shop.trace"
         await typed(driven, str(path))
         await until(driven, lambda: not driven.main._exports)
@@ -206,9 +206,9 @@ async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
         await driven.press("n", ":")
         listed = "\n".join(await typed(driven, "fo", "tab"))
         assert "fold-level" in listed
-        assert driven.main.prompt.entry.text == "fold"
+        assert driven.main.prompt.value == "fold"
         await driven.press("tab")
-        assert driven.main.prompt.entry.text == "fold-level"
+        assert driven.main.prompt.value == "fold-level"
         await driven.press("enter")
         assert driven.app.view.listing.fold == "repeats"
         await driven.press(":")
@@ -229,7 +229,7 @@ async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
         assert item is not None
         assert driven.app.view.listing[driven.main.timeline.cursor - 1].opened_ns < 3_000_000 <= item.opened_ns
         await driven.press(":", "up")
-        assert driven.main.prompt.entry.text == "goto 0.003"
+        assert driven.main.prompt.value == "goto 0.003"
         assert "a time is 12.5" in "\n".join(await typed(driven, "goto there"))
         await typed(driven, "theme light")
         assert driven.app.view.pen.palette.name == "light"

@@ -11,7 +11,7 @@ from driving import Drive, Driven
 from rich.cells import cell_len
 from wire_recording import Recording, checkout, done, query, ready
 
-from pgtrace.ask.filter import inside, parse
+from pgtrace.ask.filter import messages, parse
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.tui.theme import MONO
 from pgtrace.tui.view import View
@@ -255,14 +255,14 @@ def test_a_row_is_read_a_few_messages_at_a_time(recording: Recording, view_of: o
     view: View = view_of(recording)  # type: ignore[operator]
     view.trace.update()
     read = [0]
-    reading = inside.reading
+    reading = messages.reading
 
     def counted(trace: object, place: int) -> object:
         for told in reading(trace, place):  # type: ignore[arg-type]
             read[0] += 1
             yield told
 
-    monkeypatch.setattr(inside, "reading", counted)
+    monkeypatch.setattr(messages, "reading", counted)
     view.listing.choose("t1499")
     slices = 0
     while view.listing.behind:

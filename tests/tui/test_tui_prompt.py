@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import pytest
 from driving import Drive, Driven
+from multiplexer import THERE, Multiplexer
 from rich.cells import cell_len
 from textual import events
 from wire_recording import Recording
 
-from pgtrace.tui.entry import EDITING, LONGEST, Entry
-from pgtrace.tui.prompt import Asking, Choice, Choices, Fault
+from pgtrace.tui.asking import Asking, Choice, Choices, Fault
+from pgtrace.tui.entry import EDITING, LONGEST, characters
 from pgtrace.tui.theme import MONO
-
-
-def edited(text: str, *keys: str, cursor: int | None = None) -> tuple[str, int]:
-    entry = Entry()
-    entry.set(text, cursor)
-    for key in keys:
-        EDITING[key](entry)
-    return entry.text, entry.cursor
-
-
-def test_keys_edit_as_in_a_shell() -> None:
-    assert edited("ab", "left") == ("ab", 1)
-    assert edited("ab", "left", "left", "left", "right") == ("ab", 1)
-    assert edited("ab", "right", "ctrl+b", "ctrl+f") == ("ab", 2)
-    assert edited("abc", "ctrl+a") == ("abc", 0) == edited("abc", "home")
-    assert edited("abc", "home", "end") == ("abc", 3) == edited("abc", "home", "ctrl+e")
-    assert edited("abc", "backspace") == ("ab", 2)
-    assert edited("abc", "home", "backspace") == ("abc", 0)
-    assert edited("abc", "home", "delete", "ctrl+d") == ("c", 0)
-    assert edited("abc", "delete") == ("abc", 3)
-    assert edited("one two  ", "ctrl+w") == ("one ", 4)
-    assert edited("one two", "ctrl+w", "ctrl+w", "ctrl+w") == ("", 0)
-    assert edited("one two", "ctrl+u", cursor=4) == ("two", 0)
-    assert edited("one two", "ctrl+k", cursor=3) == ("one", 3)
-    assert edited("one two", "ctrl+left", "ctrl+left") == ("one two", 0)
-    assert edited("one two", "ctrl+right", "ctrl+right", cursor=0) == ("one two", 7)
-
-
-def test_what_is_seen_as_one_character_is_one() -> None:
-    accented, wide = "e\u0301", "界"
-    assert edited(accented + wide, "left") == (accented + wide, 2)
-    assert edited(accented + wide, "left", "left") == (accented + wide, 0)
-    assert edited(accented + wide, "home", "right") == (accented + wide, 2)
-    assert edited(accented + wide, "left", "backspace") == (wide, 0)
-    assert edited(accented + wide, "home", "delete") == (wide, 0)
-
-
-def test_nothing_that_a_terminal_obeys_can_be_typed() -> None:
-    entry = Entry("ad")
-    entry.cursor = 1
-    entry.insert("b\n\tc\x1b]52;\x9b\u202e\u200b\udcff")
-    assert entry.text == "ab  c]52;d"
-    assert entry.cursor == len(entry.text) - 1
-    entry.insert("x" * LONGEST)
-    assert len(entry.text) == LONGEST
 
 
 class Colour(Asking):
@@ -101,6 +60,90 @@ async def typed(driven: Driven, text: str) -> list[str]:
 def at_cursor(driven: Driven, role: str = "caret") -> str:
     style = driven.app.view.pen.style(role)
     return "".join(segment.text for segment in driven.app.screen._compositor.render_strips()[-1] if segment.style == style)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "left"),
+    [
+        ("ab", ("left",), "a|b"),
+        ("ab", ("left", "left", "left", "right"), "a|b"),
+        ("ab", ("right", "ctrl+b", "ctrl+f"), "ab|"),
+        ("abc", ("ctrl+a",), "|abc"),
+        ("abc", ("home",), "|abc"),
+        ("abc", ("home", "end"), "abc|"),
+        ("abc", ("home", "ctrl+e"), "abc|"),
+        ("abc", ("backspace",), "ab|"),
+        ("abc", ("home", "backspace"), "|abc"),
+        ("abc", ("home", "delete", "ctrl+d"), "|c"),
+        ("abc", ("delete",), "abc|"),
+        ("one two  ", ("ctrl+w",), "one |"),
+        ("ms > 10", ("ctrl+w",), "ms > |"),
+        ("ms > 10", ("ctrl+w", "ctrl+w"), "ms |"),
+        ("driver:a-b", ("ctrl+w",), "|"),
+        ("one two", ("ctrl+w", "ctrl+w", "ctrl+w"), "|"),
+        ("one two", (*["left"] * 3, "ctrl+u"), "|two"),
+        ("one two", (*["left"] * 4, "ctrl+k"), "one|"),
+        ("one two", ("ctrl+left", "ctrl+left"), "|one two"),
+        ("one two", ("home", "ctrl+right"), "one |two"),
+        ("one two", ("home", "ctrl+right", "ctrl+right"), "one two|"),
+        ("abc", ("shift+left", "shift+left", "x"), "ax|"),
+        ("abc", ("shift+home", "delete"), "|"),
+        # What is seen as one character is one: a letter with its accent, a wide one.
+        ("e\u0301界", ("left",), "e\u0301|界"),
+        ("e\u0301界", ("left", "left"), "|e\u0301界"),
+        ("e\u0301界", ("home", "right"), "e\u0301|界"),
+        ("e\u0301界", ("left", "backspace"), "|界"),
+        ("e\u0301界", ("home", "delete"), "|界"),
+        ("e\u0301界", ("home", "shift+right", "delete"), "|界"),
+        ("界界 e\u0301e\u0301", ("ctrl+w",), "界界 |"),
+    ],
+)
+async def test_keys_edit_as_in_a_shell(shop: Recording, drive: Drive, text: str, keys: tuple[str, ...], left: str) -> None:
+    async with drive(shop) as driven:
+        await asked(driven, text=text)
+        await driven.press(*keys)
+        prompt = driven.main.prompt
+        assert prompt.value[: prompt.cursor_position] + "|" + prompt.value[prompt.cursor_position :] == left
+
+
+async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Recording, drive: Drive) -> None:
+    """Whatever is pressed in whatever order, the cursor is between two characters as they are seen, and what is not a key of the line stays one of ours."""
+    made = random.Random(14)
+    pressed = [*sorted({*EDITING} - {"enter"}), "a", "界", "\u0301", "space"]
+    async with drive(shop) as driven:
+        asking = await asked(driven, text="one e\u0301界\U0001f468\u200d\U0001f469 two")
+        for _ in range(60):
+            await driven.press(*made.choices(pressed, k=5))
+            prompt = driven.main.prompt
+            edges = {0, len(prompt.value), *(start for start, _ in characters(prompt.value))}
+            assert set(prompt.selection) <= edges, (prompt.value, prompt.selection)
+            assert driven.main.prompt.asking is asking
+            assert at_cursor(driven)
+
+
+async def test_nothing_that_a_terminal_obeys_can_be_typed(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await asked(driven, text="ad")
+        await driven.press("left")
+        prompt = driven.main.prompt
+        prompt.paste("b\n\tc\x1b]52;\x9b\u202e\u200b\udcff")
+        assert prompt.value == "ab  c]52;d"
+        assert prompt.cursor_position == len(prompt.value) - 1
+        driven.app.copy_to_clipboard("\x1b[2Jx")
+        await driven.press("ctrl+v")
+        assert prompt.value == "ab  c]52;[2Jxd"
+        prompt.paste("x" * LONGEST)
+        assert len(prompt.value) == LONGEST
+
+
+async def test_the_terminals_own_cursor_is_where_one_types(shop: Recording, drive: Drive) -> None:
+    """An input method opens its window there."""
+    async with drive(shop, (80, 24)) as driven:
+        await asked(driven, room=4, text="界b")
+        await driven.lines()
+        assert driven.app.cursor_position == (len(" colour 界b") + 1, 23)
+        await driven.press("left")
+        assert driven.app.cursor_position == (len(" colour 界") + 1, 23)
 
 
 async def test_it_takes_the_footers_place_and_every_key(shop: Recording, drive: Drive) -> None:
@@ -226,3 +269,33 @@ async def test_any_text_fills_its_line_and_the_cursor_is_in_sight(
                 assert at_cursor(driven), keys
                 assert "\x1b" not in "".join(lines)
                 assert not ascii_only or "".join(lines).isascii()
+
+
+@pytest.mark.skipif(not THERE, reason="needs tmux")
+def test_in_tmux(shop: Recording, tmp_path: Path) -> None:
+    """The keys as a real terminal sends them: editing, completion, history, what is wrong, and the step back."""
+    shop.end()
+    with Multiplexer(tmp_path, "open", str(shop.path), size=(80, 24)) as window:
+
+        def typed_line(*keys: str, shows: str) -> list[str]:
+            window.press(*keys)
+            return window.wait_for_last(f" / {shows}  ")
+
+        window.wait_for("1 Time")
+        typed_line("/", *"dept", "Space", *">1", "C-w", "C-w", "C-w", shows="")
+        typed_line(*"onn:9", "C-a", "c", "C-e", "BSpace", "2", shows="conn:2")
+        typed_line("C-Left", "Right", "C-f", "C-b", "C-d", "C-k", "C-u", *"conn:2", shows="conn:2")
+        typed_line("Space", *"dept>1", shows="conn:2 dept>1")
+        window.press("Enter")
+        window.wait_for("`dept` is no word here")
+        typed_line("C-w", *"dr", "Tab", "Tab", shows="conn:2 driver:asyncpg")
+        typed_line("C-w", shows="conn:2")
+        window.press("Enter")
+        window.wait_for("y copy")
+        window.press("Escape")
+        window.wait_for("fold set-up")
+        typed_line("/", "Up", shows="conn:2")
+        window.press("Escape")
+        window.wait_for("y copy")
+        window.press("q")
+        assert window.ended() == 0

@@ -21,10 +21,10 @@ from pgtrace.trace.counters import Counters
 from pgtrace.tui import lines, rowtext, totals
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.filtering import of_driver
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.keys import Hints, bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Chosen, Hints, ListWidget
+from pgtrace.tui.widgets import Chosen, ListWidget
 
 _FLIGHTS: Final = 4
 _NAME_CELLS: Final = 14

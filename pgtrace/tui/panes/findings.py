@@ -17,10 +17,10 @@ from pgtrace.report import advice
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_connection
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.keys import Hints, bindings
 from pgtrace.tui.lines import Line, blank, rule
 from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Chosen, Hints, ListWidget
+from pgtrace.tui.widgets import Chosen, ListWidget
 
 _TITLE_CELLS: Final = 11
 _COST_CELLS: Final = 18

@@ -20,10 +20,9 @@ from pgtrace.trace.trace import StatementView
 from pgtrace.tui import lines, rowtext
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_driver, of_group
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.keys import Hints, bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
-from pgtrace.tui.widgets import Hints
 
 _BAR_CELLS = 8
 _AND = ", "
