@@ -32,9 +32,9 @@ from pgtrace.exposure import Served
 from pgtrace.faults import Rule
 from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.pauses import Pauses
-from pgtrace.proxy.scribe import Scribe, Writer
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
+from pgtrace.proxy.writer_thread import Scribe, Writer
 
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding

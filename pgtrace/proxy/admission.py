@@ -6,7 +6,7 @@ connection, once, when it is accepted:
 
 - An abstract Unix socket: SO_PEERCRED, the peer's user when it connected.
 - TCP: the other end is a socket of this host, which the kernel finds by the two addresses turned
-  round (sockets.py), and whose user it knows. The answer counts only if a process holds that socket
+  round (sock_diag.py), and whose user it knows. The answer counts only if a process holds that socket
   and both ends are connected: the other one in the answer, our own one after it. While our own end
   is connected the two addresses can belong to no other pair, so nobody can be taken for somebody
   who uses the same port next.
@@ -36,7 +36,7 @@ from pgtrace.address import Upstream
 from pgtrace.errors import ListenError
 from pgtrace.exposure import Served
 from pgtrace.proxy.refusals import NOT_YOURS, Refusal
-from pgtrace.proxy.sockets import Kernel
+from pgtrace.proxy.sock_diag import Kernel
 from pgtrace.proxy.tls import upstream_context, without_certificate
 
 _CREDENTIALS: Final = struct.Struct("iII")

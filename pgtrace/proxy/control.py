@@ -24,9 +24,9 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from pgtrace.capture.record import Mark
-from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
+from pgtrace.proxy.writer_thread import Scribe
 
 TURNS: Final = 2
 """Callbacks that pass before the loop has polled its sockets once more, whatever it was doing when the request came."""

@@ -7,7 +7,7 @@ server's when they are handed on: a capture is the driver's side of the wire.
 With --rtt every byte waits half of the round trip. Fault rules (faults.py) say for each read what else waits, in which pieces it goes on, and where the
 connection is to end: that too takes its place in the order. Each piece goes on in a turn of the event loop of its own, else the loop would join them again.
 
-What waits is bounded: above WAITING_BYTES the socket is no longer read, as with a narrow window on a long line. Before login it is much less (narrow.py).
+What waits is bounded: above WAITING_BYTES the socket is no longer read, as with a narrow window on a long line. Before login it is much less (small_reads.py).
 Once a session is delayed it stays so, also when the delay is set back to nothing: a line never overtakes itself.
 """
 
@@ -22,9 +22,9 @@ from typing import Any, Final
 from pgtrace.faults import Rule
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.faults import Faults
-from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES, PIECES
 from pgtrace.proxy.pauses import Line
 from pgtrace.proxy.relay import Leg, is_tls
+from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES, PIECES
 
 WAITING_BYTES: Final = 256 * 1024
 

@@ -27,7 +27,7 @@ from pgtrace.faults import ALWAYS, AT_A_MESSAGE, EITHER, Rule
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.proxy.book import Book
+from pgtrace.proxy.fault_rules import Book
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.replies import Replies
 

@@ -27,9 +27,9 @@ from typing import Any, Final
 
 from pgtrace.capture.record import PEER, Pause
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.proxy import buffers
+from pgtrace.proxy import kernel
+from pgtrace.proxy.direction import Track
 from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.track import Track
 
 NOTED_NS: Final = 100_000_000
 """How long a peer takes nothing before that is worth a record."""
@@ -230,7 +230,7 @@ class Pauses:
         found: list[tuple[Reader, int]] = []
         for reader in self._readers:
             sock = None if reader.transport is None or reader.lost or reader.eof else reader.transport.get_extra_info("socket")
-            if sock is not None and (size := buffers.unread_bytes(sock)):
+            if sock is not None and (size := kernel.unread_bytes(sock)):
                 found.append((reader, reader.offset + size))
         return found
 
@@ -238,4 +238,4 @@ class Pauses:
         """Whether a socket has been read up to `offset`. One that cannot be read because of its peer counts as read."""
         if reader.lost or reader.eof or reader.is_blocked or reader.offset >= offset or reader.transport is None:
             return True
-        return not buffers.unread_bytes(reader.transport.get_extra_info("socket"))
+        return not kernel.unread_bytes(reader.transport.get_extra_info("socket"))

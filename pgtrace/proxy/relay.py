@@ -9,7 +9,7 @@ What that costs is measured by bench/, and why it is done so is told in docs/for
   so a peer that does not read costs one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
 - Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. On a TLS leg it is
   TLS's own end of one direction (close_notify), once everything is written: no transport offers that, so _close_notify() asks the TLS object. How a
-  driver's is heard: encryption.py.
+  driver's is heard: driver_tls.py.
 - Reset: passed on as a reset (SO_LINGER 0) once the other side's kernel has taken what came before, or takes nothing
   more of it. A server that takes nothing for TAKEN_S is reset with bytes on offer: its driver is gone. A driver is so
   only where it has sent bytes that nobody will read, so a slow one gets everything.
@@ -32,10 +32,10 @@ from typing import Final, cast
 
 from pgtrace.capture.record import CLOSE_NOTIFY, DATA, DATA_FIXED, DATA_HEAD, FIN, LOST, NEITHER, RST, Close, Ended
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.proxy import buffers
+from pgtrace.proxy import kernel
+from pgtrace.proxy.direction import Startup
 from pgtrace.proxy.pauses import Pauses, Reader
 from pgtrace.proxy.tape import ITEM_BYTES
-from pgtrace.proxy.track import Startup
 
 pack: Final = DATA_HEAD.pack
 TAKEN_S: Final = 0.45
@@ -130,7 +130,7 @@ class Leg(Reader, asyncio.Protocol):
         else:
             self.transport.set_write_buffer_limits(0)
         self.peer.write = self.transport.write
-        buffers.prepare(transport.get_extra_info("socket"))
+        kernel.prepare(transport.get_extra_info("socket"))
 
     def use(self, protocol: asyncio.Protocol) -> None:
         """Let `protocol` have what this socket reads, behind the delay where there is one."""
@@ -179,7 +179,7 @@ class Leg(Reader, asyncio.Protocol):
     def left(self, exc: Exception | None) -> Iterator[bytes]:
         """What had arrived before a reset and has not been read, because this socket was not read, or because a write heard of the reset first."""
         if isinstance(exc, ConnectionError) and self.transport is not None and not is_tls(self.transport):
-            yield from buffers.left_in(self.transport.get_extra_info("socket"))
+            yield from kernel.left_in(self.transport.get_extra_info("socket"))
 
     def note_loss(self, exc: Exception | None) -> None:
         """Record the end that a lost socket is; of the server's, a reset is recorded when it is passed on."""
@@ -265,19 +265,17 @@ class Leg(Reader, asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         if waiting or sock is None:
             return waiting  # TLS forgets its socket a moment before it says that the connection is lost
-        if self.eof and buffers.is_reset(
-            sock, is_tls=is_tls(self.transport)
-        ):  # nobody reads here any more, so nobody else would hear of it
+        if self.eof and kernel.is_reset(sock, is_tls=is_tls(self.transport)):  # nobody reads here any more, so nobody else would hear of it
             self.note_loss(ConnectionResetError())
             return 0
-        return buffers.undelivered_bytes(sock)
+        return kernel.undelivered_bytes(sock)
 
     def _abort(self) -> None:
         if self.transport is None:
             return
         if self.side == FRONTEND:
             self.session.end(NEITHER if self.session.ended == (NEITHER, "pgtrace") else BACKEND, RST)
-        buffers.reset_at_close(self.transport.get_extra_info("socket"))
+        kernel.reset_at_close(self.transport.get_extra_info("socket"))
         self.transport.abort()
 
     def _close_notify(self) -> None:
@@ -310,7 +308,7 @@ class DriverLeg(Leg):
         return (
             super()._takes_nothing_more(waited_s)
             and self.transport is not None
-            and bool(buffers.unread_bytes(self.transport.get_extra_info("socket")))
+            and bool(kernel.unread_bytes(self.transport.get_extra_info("socket")))
         )
 
     def data_received(self, data: bytes) -> None:

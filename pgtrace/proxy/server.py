@@ -13,7 +13,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.exposure import Served
 from pgtrace.faults import Rule
 from pgtrace.proxy.admission import Door
-from pgtrace.proxy.book import Book
+from pgtrace.proxy.fault_rules import Book
 from pgtrace.proxy.listening import BACKLOG, Listener
 from pgtrace.proxy.log import Log
 from pgtrace.proxy.sessions import Sessions

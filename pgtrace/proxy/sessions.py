@@ -15,13 +15,13 @@ from typing import Final
 
 from pgtrace.capture import peer as peer_fact
 from pgtrace.capture.record import Fact, Open, Setting
-from pgtrace.proxy.cancel import CancelKeys
+from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.delay import Delayed
-from pgtrace.proxy.greeting import Greeting
-from pgtrace.proxy.narrow import Narrow
+from pgtrace.proxy.driver_processes import Found, Peers
+from pgtrace.proxy.login import Greeting
 from pgtrace.proxy.pauses import Pauses
-from pgtrace.proxy.peers import Found, Peers
 from pgtrace.proxy.relay import Leg, Session
+from pgtrace.proxy.small_reads import Narrow
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.upstream import Endpoint
 

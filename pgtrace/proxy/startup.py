@@ -1,7 +1,7 @@
 """A session's beginning, the driver's side: from its first byte until there is an upstream to talk to. What a session begins with is all that is handled
-in the path; the upstream's side is greeting.py. The rules are PostgreSQL's own (backend_startup.c), so that a driver is answered as the server would do it.
+in the path; the upstream's side is login.py. The rules are PostgreSQL's own (backend_startup.c), so that a driver is answered as the server would do it.
 
-- SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (encryption.py). Each is
+- SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (driver_tls.py). Each is
   answered once; after that its code is a protocol version nobody has, and refused as one. Plain bytes that came together with one are refused, as the server
   does it (CVE-2021-23214). Where TLS is to be passed, the server gets the SSLRequest.
 - A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
@@ -12,11 +12,13 @@ in the path; the upstream's side is greeting.py. The rules are PostgreSQL's own 
   before anything is answered, or the driver is reset. Once a byte of the server was forwarded nothing of ours is ever sent.
 - Until the start-up is whole it is the driver who keeps everybody waiting: after `startup_timeout_s` it is closed without a word, as the server does it after
   authentication_timeout. From there on the server watches the time itself, however long a login takes.
-- Until the login is over at most BEFORE_LOGIN_BYTES of the driver's are held (narrow.py): a start-up packet is shorter, and behind one nothing is read
+- Until the login is over at most BEFORE_LOGIN_BYTES of the driver's are held (small_reads.py): a start-up packet is shorter, and behind one nothing is read
   before it can be forwarded.
 
-The states are a table (states.py), and what they do is here; the upstream leg is opening.py. One task at a time works for a state, and whoever leaves the state
-ends it. When both sockets belong to their legs (relay.py), nothing is left here but the Narrow, which goes when the login is over.
+The states are a table (startup_states.py), and what they do is here; the upstream leg is
+upstream_leg.py. One task at a time works for a state, and whoever leaves the state ends it. When
+both sockets belong to their legs (relay.py), nothing is left here but the Narrow, which goes when
+the login is over.
 """
 
 from __future__ import annotations
@@ -36,18 +38,18 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import delay, refusals
 from pgtrace.proxy.admission import Door, Terms
-from pgtrace.proxy.book import Book
-from pgtrace.proxy.encryption import Encrypted, HandshakeError, end_tls
+from pgtrace.proxy.driver_tls import Encrypted, HandshakeError, end_tls
+from pgtrace.proxy.fault_rules import Book
 from pgtrace.proxy.faults import Faults
-from pgtrace.proxy.greeting import Heard
 from pgtrace.proxy.log import Log
-from pgtrace.proxy.narrow import Narrow
-from pgtrace.proxy.opening import UpstreamLeg
+from pgtrace.proxy.login import Heard
 from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
 from pgtrace.proxy.sessions import Sessions
-from pgtrace.proxy.states import ASKED, DEAF, ENCRYPTING, FIRST, HELD, OPENING, OVER, READING, Countdown, State
+from pgtrace.proxy.small_reads import Narrow
+from pgtrace.proxy.startup_states import ASKED, DEAF, ENCRYPTING, FIRST, HELD, OPENING, OVER, READING, Countdown, State
 from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
+from pgtrace.proxy.upstream_leg import UpstreamLeg
 
 PROTOCOL_3: Final = 3 << 16
 REFUSED_S: Final = 5.0

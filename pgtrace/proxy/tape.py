@@ -9,8 +9,9 @@ The loop appends, a thread writes. Between them stand three rules:
 - A batch leaves every TICK_S, so kill -9 loses less than 250 ms, and when it holds BATCH_BYTES. Its room comes back when it is written: ROOM_BYTES bounds
   what waits and what is being written, together.
 
-What the thread does with a batch, and what becomes of what cannot be written: scribe.py. A record that the format cannot hold (a mark whose name takes 17 MiB)
-is refused here, where it is encoded: it is counted in a Gap, and said.
+What the thread does with a batch, and what becomes of what cannot be written: writer_thread.py. A
+record that the format cannot hold (a mark whose name takes 17 MiB) is refused here, where it is
+encoded: it is counted in a Gap, and said.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pgtrace.capture.record import DISK, NEITHER, Gap, Pause, Record, Unwritable, encode, gap_of
 
 if TYPE_CHECKING:
-    from pgtrace.proxy.scribe import Scribe
+    from pgtrace.proxy.writer_thread import Scribe
 
 ROOM_BYTES: Final = 32 * 1024 * 1024
 """Bytes that may wait for the disk, objects included."""

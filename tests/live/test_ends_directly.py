@@ -28,7 +28,7 @@ from pgtrace.address import Host, Upstream
 from pgtrace.capture.record import PEER, Pause
 from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.proxy.buffers import undelivered_bytes, unread_bytes
+from pgtrace.proxy.kernel import undelivered_bytes, unread_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what the kernel still has to send is known on Linux only")
 

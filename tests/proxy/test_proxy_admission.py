@@ -38,7 +38,7 @@ from pgtrace.capture.record import Fact
 from pgtrace.certificates import DriverTls
 from pgtrace.proxy.admission import Owners
 from pgtrace.proxy.refusals import NOT_YOURS
-from pgtrace.proxy.sockets import Kernel
+from pgtrace.proxy.sock_diag import Kernel
 from pgtrace.recorder import Recorder
 
 LOOPBACKS = [

@@ -39,7 +39,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.errors import UsageError
 from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND
-from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES
+from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES
 from pgtrace.proxy.tape import ROOM_BYTES
 from pgtrace.recorder import Recorder
 

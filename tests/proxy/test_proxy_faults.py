@@ -230,7 +230,7 @@ def test_latency_keeps_the_order_and_is_one_way_where_that_is_said() -> None:
 
 
 def test_two_runs_are_delayed_alike() -> None:
-    from pgtrace.proxy.book import Book
+    from pgtrace.proxy.fault_rules import Book
     from pgtrace.proxy.faults import Faults
     from pgtrace.proxy.pauses import Pauses
     from pgtrace.proxy.relay import Session

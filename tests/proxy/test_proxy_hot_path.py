@@ -19,8 +19,8 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
-from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.tape import Tape
+from pgtrace.proxy.writer_thread import Scribe
 
 
 @pytest.fixture

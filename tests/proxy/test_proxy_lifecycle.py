@@ -46,7 +46,7 @@ from pgtrace.capture.record import Close, End, Fact, Made
 from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.buffers import KEEPALIVE_IDLE_S
+from pgtrace.proxy.kernel import KEEPALIVE_IDLE_S
 from pgtrace.recorder import Recorder
 
 LINUX = sys.platform.startswith("linux")

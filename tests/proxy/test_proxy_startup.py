@@ -28,7 +28,7 @@ from pgtrace.capture import peer
 from pgtrace.capture.record import NEITHER, Close, Data, Fact, Made, Opaque, Open
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.cancel import CancelKeys
+from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.upstream import Endpoint
 
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"

@@ -16,8 +16,8 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import tape as tape_module
 from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
-from pgtrace.proxy.scribe import Scribe
 from pgtrace.proxy.tape import Tape
+from pgtrace.proxy.writer_thread import Scribe
 
 
 class Disk:

@@ -1,8 +1,10 @@
 """A session's beginning, the upstream's side: reads along until the first ReadyForQuery, and forwards.
 
-For BackendKeyData, by which a CancelRequest finds its upstream (cancel.py); on an encrypted leg for the offer of SCRAM-SHA-256-PLUS, which a driver on a plain
-leg must not see and one behind another certificate cannot use (tls.py). What the server says first decides what becomes of the driver's socket: a refusal
-before authentication starts libpq's second try without (prefer) or with (allow) TLS.
+For BackendKeyData, by which a CancelRequest finds its upstream (cancel_keys.py); on an encrypted
+leg for the offer of SCRAM-SHA-256-PLUS, which a driver on a plain leg must not see and one behind
+another certificate cannot use (tls.py). What the server says first decides what becomes of the
+driver's socket: a refusal before authentication starts libpq's second try without (prefer) or with
+(allow) TLS.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The event loop's own start_tls() does it, with the transport's socket and the sa
 
 - A driver that begins with TLS at once, or does not wait for the answer to its SSLRequest, has sent its ClientHello already; `hello` is given to the loop's
   TLS protocol as if it had been read there. Plain bytes in its place make a handshake fail: nobody gets them (CVE-2021-23214).
-- Before login a socket is read a little at a time (narrow.py), TLS included; and a handshake longer than BEFORE_LOGIN_BYTES is none.
+- Before login a socket is read a little at a time (small_reads.py), TLS included; and a handshake longer than BEFORE_LOGIN_BYTES is none.
 - A close_notify ends the driver's direction alone (RFC 8446, 6.1), and PostgreSQL still answers what it was asked. The loop would end both: HalfClosing
   keeps it from reading the end, and tells the protocol above. The FIN that may come right behind it would end both as well: the socket is not read any more.
 
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 from pgtrace.capture.record import DECRYPTED
-from pgtrace.proxy.narrow import BEFORE_LOGIN_BYTES, Narrow, give
+from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES, Narrow, give
 from pgtrace.proxy.tls import ALPN, DriverSide, Ending, server_name
 from pgtrace.proxy.upstream import reason
 

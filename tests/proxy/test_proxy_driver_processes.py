@@ -16,8 +16,8 @@ from upstreams import READY, STARTUP, Scripted, connect, echo, of_kind, read_exa
 from pgtrace.address import Listen
 from pgtrace.capture.peer import KEY, Process, read
 from pgtrace.capture.record import Fact
-from pgtrace.proxy import peers
-from pgtrace.proxy.peers import Peer, Peers, look, peer_of
+from pgtrace.proxy import driver_processes
+from pgtrace.proxy.driver_processes import Peer, Peers, look, peer_of
 from pgtrace.recorder import Recorder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found on Linux alone")
@@ -132,7 +132,7 @@ def test_another_hosts_process_is_not_looked_for():
 
 
 def test_what_waits_is_bounded(monkeypatch):
-    monkeypatch.setattr(peers, "WAITING", 3)
+    monkeypatch.setattr(driver_processes, "WAITING", 3)
     monkeypatch.setattr(Peers, "_run", lambda self: None)
     asked = Peers(lambda found: None)
     with socket.socket() as sock:

@@ -1,6 +1,6 @@
 """The upstream leg of one session: dialled before the driver is answered or behind its start-up, opened, and tried a second time where libpq would.
 
-What was found out on the way is recorded as facts. The sockets' protocols and what they say: greeting.py.
+What was found out on the way is recorded as facts. The sockets' protocols and what they say: login.py.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pgtrace.address import Upstream
 from pgtrace.framing import TLS_HELLO
 from pgtrace.protocol import codes
 from pgtrace.proxy import delay
-from pgtrace.proxy.cancel import CancelKeys
+from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.faults import Faults
-from pgtrace.proxy.greeting import Greeting, Heard
+from pgtrace.proxy.login import Greeting, Heard
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
 

@@ -2,7 +2,7 @@
 
 The loop's part is one append to a queue, for a Unix socket after one getsockopt(SO_PEERCRED). The rest is the thread's, on Linux; elsewhere nobody is asked.
 
-- TCP: the kernel is asked (sockets.py) for the socket whose addresses are the connection's turned round, which is the driver's own end, and says
+- TCP: the kernel is asked (sock_diag.py) for the socket whose addresses are the connection's turned round, which is the driver's own end, and says
   its inode; the process that has `socket:[inode]` among its /proc/<pid>/fd is the one. Only addresses of this host are looked for, and only processes whose
   descriptors may be read: those of the recorder's user, or all for root. An inherited descriptor belongs to the youngest process that has it.
 - All that wait are looked for at once: processes found before, then all others from the youngest, until nobody is missing. So a thousand connections of one
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pgtrace.capture.peer import Process
-from pgtrace.proxy.sockets import Kernel
+from pgtrace.proxy.sock_diag import Kernel
 
 WAITING: Final = 1000
 LINKS: Final = 20_000
