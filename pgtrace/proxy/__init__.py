@@ -1,18 +1,41 @@
-"""The recorder process: the only sockets of pgtrace.
+"""The recorder process, which owns the only sockets of pgtrace.
 
-    __main__   the process: configuration, event loop, signals, the end
-    control    requests and answers on the inherited pipes, marks
-    server     listening: listening has the sockets, sessions those who are connected, log what is said on stderr
-    startup    the driver until there is an upstream; states: its table; refusals: what is answered; encryption: the driver's TLS; narrow: little at a time
-    opening    the upstream leg on its way; greeting: the upstream until the first ReadyForQuery
-    upstream   a socket to an address; tls: its encryption; cancel: which upstream a CancelRequest belongs to
-    relay      the hot path: both legs of a session, back-pressure, half-close, resets
-    pauses     which legs are not read, and why
-    track      one direction on its way to the tape: its offset, its secrets
-    delay      --rtt, and the line in which faults strike
-    faults     --fault: what rules do to one connection; book: the rules there are; replies: which message a reply answers
-    tape       what passed, bounded, on its way to the writer thread
+Bytes are forwarded first, then recorded. Nothing here knows what a message after start-up means.
+Nobody imports this package: recorder.py starts it as a process. Each part below imports only the
+parts under it; a contract in pyproject.toml lists every module.
 
-Bytes are forwarded first, then recorded. Nothing here knows what a message after start-up means; nothing imports this but by starting the process
-(pgtrace/recorder.py).
+    __main__           the process: configuration, event loop, signals, the end
+    control            requests and answers on the inherited pipes; marks
+
+    server             accepts drivers
+    listening          the sockets it listens on
+    sessions           the sessions that run, and what can change while they do
+    log                what is printed on stderr, each text once
+
+    startup            a driver's socket until there is an upstream to talk to
+    startup_states     the table of states it runs on
+    admission          whose a connection is, and what it gets
+    driver_processes   which process is at the driver's end
+    refusals           the errors we send ourselves
+    driver_tls         the driver's TLS handshake
+    small_reads        little at a time until login is over
+
+    upstream_leg       the upstream leg of one session, from an address to an open socket
+    upstream           a connection to the first address that answers
+    login              the upstream's socket until the first ReadyForQuery
+    cancel_keys        which upstream a CancelRequest belongs to
+    tls, keylog        TLS settings of both legs; the keys, where somebody wants them
+
+    delay              --rtt, and the line in which faults strike
+    faults             --fault: what rules do to one connection
+    fault_rules        the rules, and which of them are used up
+    replies            which message a reply answers
+
+    relay              the hot path: two legs, half-close, resets
+    pauses             which sockets are not read, and why
+    direction          one direction on its way to the tape: its offset, its secrets
+    tape               what passed, bounded, on its way to the writer thread
+    writer_thread      writes it
+    kernel             what the kernel knows about a socket
+    sock_diag          what it knows about other processes' sockets
 """

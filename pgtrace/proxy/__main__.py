@@ -34,7 +34,7 @@ from pgtrace.proxy.control import Control, answer
 from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
-from pgtrace.proxy.writer_thread import Scribe, Writer
+from pgtrace.proxy.writer_thread import Writer, WriterThread
 
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding
@@ -67,7 +67,7 @@ class Process:
         self._draining = False
         self._stopped: asyncio.Event
 
-    def writer(self) -> Writer:
+    def capture(self) -> Writer:
         """The capture, created now."""
         if self.keep_bytes is None:
             from pgtrace.capture.writer import CaptureWriter
@@ -108,13 +108,13 @@ class Process:
         )
         await server.start()
         try:
-            scribe = Scribe(self.writer(), self.hiding(tape), server.log.warn)
+            writer = WriterThread(self.capture(), self.hiding(tape), server.log.warn)
         except BaseException:
             server.stop_listening()
             raise
-        tape.scribe = scribe
+        tape.writer = writer
         drain = lambda: self._drain(server)  # noqa: E731
-        control = Control(server, tape, scribe, on_stop=self._stopped.set, on_lost=drain)
+        control = Control(server, tape, writer, on_stop=self._stopped.set, on_lost=drain)
         await loop.connect_read_pipe(lambda: control, sys.stdin)
         loop.add_signal_handler(signal.SIGTERM, drain)
         for ignored in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT):
@@ -136,7 +136,7 @@ class Process:
         server.stop_listening()
         server.sessions.close()
         await asyncio.sleep(0)
-        await self._end(loop, tape, scribe)
+        await self._end(loop, tape, writer)
 
     def _tick(self, loop: asyncio.AbstractEventLoop, tape: Tape, pauses: Pauses) -> None:
         pauses.turn()
@@ -156,17 +156,17 @@ class Process:
         await server.sessions.idle.wait()
         self._stopped.set()
 
-    async def _end(self, loop: asyncio.AbstractEventLoop, tape: Tape, scribe: Scribe) -> None:
+    async def _end(self, loop: asyncio.AbstractEventLoop, tape: Tape, writer: WriterThread) -> None:
         """Write what is there, as far as the disk takes it."""
         tape.add(End(monotonic_ns()))
         written: asyncio.Future[int] = loop.create_future()
         tape.flush(lambda position: None if written.cancelled() else written.set_result(position))
         before = -1
-        while not written.done() and before != (before := scribe.position):  # as long as the disk takes anything
+        while not written.done() and before != (before := writer.position):  # as long as the disk takes anything
             await asyncio.wait([written], timeout=LAST_WRITE_S)
         if written.done():
-            scribe.finish(LAST_WRITE_S)
-            answer({"position": written.result(), "write_error": scribe.error})
+            writer.finish(LAST_WRITE_S)
+            answer({"position": written.result(), "write_error": writer.error})
         else:
             answer({"error": "write", "reason": "the capture's disk does not answer"})
         if self.temporary is not None and self._draining:

@@ -36,7 +36,7 @@ from pgtrace.address import Upstream
 from pgtrace.errors import ListenError
 from pgtrace.exposure import Served
 from pgtrace.proxy.refusals import NOT_YOURS, Refusal
-from pgtrace.proxy.sock_diag import Kernel
+from pgtrace.proxy.sock_diag import SockDiag
 from pgtrace.proxy.tls import upstream_context, without_certificate
 
 _CREDENTIALS: Final = struct.Struct("iII")
@@ -56,7 +56,7 @@ class Terms(NamedTuple):
     """Why it is not served at all; it gets that to read."""
 
 
-class Door:
+class Admission:
     """Which terms a driver of this listener gets."""
 
     def __init__(self, served: Served, upstream: Upstream) -> None:
@@ -100,7 +100,7 @@ class Owners:
 
     def __init__(self) -> None:
         self._uid = os.geteuid()
-        self._kernel = Kernel()
+        self._kernel = SockDiag()
         self._can_tell = not is_shared(self._uid, _read("/proc/sys/kernel/overflowuid"), _read("/proc/self/uid_map"))
 
     def is_ours(self, sock: Any, peer: Any, own: Any) -> bool:

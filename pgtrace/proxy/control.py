@@ -26,7 +26,7 @@ from typing import Any, Final
 from pgtrace.capture.record import Mark
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
-from pgtrace.proxy.writer_thread import Scribe
+from pgtrace.proxy.writer_thread import WriterThread
 
 TURNS: Final = 2
 """Callbacks that pass before the loop has polled its sockets once more, whatever it was doing when the request came."""
@@ -35,10 +35,12 @@ TURNS: Final = 2
 class Control(asyncio.Protocol):
     """The reading end of the control pipe."""
 
-    def __init__(self, server: Server, tape: Tape, scribe: Scribe, *, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, server: Server, tape: Tape, writer: WriterThread, *, on_stop: Callable[[], None], on_lost: Callable[[], None]
+    ) -> None:
         self._server = server
         self._tape = tape
-        self._scribe = scribe
+        self._writer = writer
         self._on_stop = on_stop
         self._on_lost = on_lost
         self._partial = b""
@@ -100,7 +102,7 @@ class Control(asyncio.Protocol):
     def _failure(self) -> str | None:
         """What is wrong with the recording, or was since the flush before."""
         refused, self._tape.refused = self._tape.refused, None
-        return self._scribe.take_failure() or refused
+        return self._writer.take_failure() or refused
 
     def stats(self) -> dict[str, Any]:
         """What the recorder knows of itself."""
@@ -110,10 +112,10 @@ class Control(asyncio.Protocol):
             "drivers": sessions.drivers,
             "accepted": sessions.accepted,
             "failures": log.failures,
-            "lost_bytes": self._tape.lost_bytes + self._scribe.lost_bytes,
-            "lost_records": self._tape.lost_records + self._scribe.lost_records,
+            "lost_bytes": self._tape.lost_bytes + self._writer.lost_bytes,
+            "lost_records": self._tape.lost_records + self._writer.lost_records,
             "waiting_bytes": self._tape.waiting_bytes,
-            "write_error": self._scribe.error,
+            "write_error": self._writer.error,
             "upstream_error": log.upstream_error,
         }
 

@@ -34,6 +34,7 @@ class Delayed(Line):
 
     __slots__ = (
         "_at",
+        "_before_login",
         "_byte_ns",
         "_bytes",
         "_doomed",
@@ -42,7 +43,6 @@ class Delayed(Line):
         "_free_ns",
         "_gap_ns",
         "_held",
-        "_is_narrow",
         "_leg",
         "_size",
         "_stopped",
@@ -50,15 +50,15 @@ class Delayed(Line):
         "_waiting",
     )
 
-    def __init__(self, leg: Leg, target: asyncio.Protocol, faults: Faults | None = None, *, is_narrow: bool = False) -> None:
-        """`is_narrow` where nobody has logged in: until widen()."""
+    def __init__(self, leg: Leg, target: asyncio.Protocol, faults: Faults | None = None, *, before_login: bool = False) -> None:
+        """`before_login` where nobody has logged in: until logged_in()."""
         self._target = target
         self._leg = leg
         self._waiting: deque[tuple[int, Callable[[Any], Any], Any]] = deque()
         self._bytes = 0
         self._due_ns = 0
         self._held = False  # what waits is not handed on: the disk is waited for
-        self._is_narrow = is_narrow
+        self._before_login = before_login
         self._faults = faults
         self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if faults is None else faults.paces[leg.side]
         self._at = 0  # bytes of the first that waits which have gone on
@@ -106,9 +106,9 @@ class Delayed(Line):
     def resume_writing(self) -> None:
         self._target.resume_writing()
 
-    def widen(self) -> None:
+    def logged_in(self) -> None:
         """Login is over."""
-        self._is_narrow = False
+        self._before_login = False
         self.steer()
 
     def stop(self) -> None:
@@ -179,7 +179,7 @@ class Delayed(Line):
             self._wait(monotonic_ns())
         if leg.transport is None or not leg.can_be_read:
             return
-        if leg.is_blocked or leg.is_held or self._bytes > WAITING_BYTES or (self._is_narrow and self._holds_enough):
+        if leg.is_blocked or leg.is_held or self._bytes > WAITING_BYTES or (self._before_login and self._holds_enough):
             leg.transport.pause_reading()
         else:
             leg.transport.resume_reading()
@@ -234,9 +234,9 @@ class Delayed(Line):
                 return
 
 
-def before(protocol: asyncio.Protocol, leg: Leg, faults: Faults | None, *, is_narrow: bool = False) -> asyncio.Protocol:
+def before(protocol: asyncio.Protocol, leg: Leg, faults: Faults | None, *, before_login: bool = False) -> asyncio.Protocol:
     """What reads the socket of `leg` for `protocol`: a Delayed where something delays the session, else the protocol itself."""
     if not leg.session.rtt_ns and faults is None:
         return protocol
-    leg.delayed = line = Delayed(leg, protocol, faults, is_narrow=is_narrow)
+    leg.delayed = line = Delayed(leg, protocol, faults, before_login=before_login)
     return line

@@ -17,19 +17,19 @@ from pgtrace.capture.redact import Redactor
 from pgtrace.proxy.tape import ITEM_BYTES, Tape
 
 
-class Startup:
+class StartupRedaction:
     """What both directions of a session share until its start-up is over."""
 
-    __slots__ = ("_failed", "_redactor", "_report", "_tracks")
+    __slots__ = ("_directions", "_failed", "_redactor", "_report")
 
-    def __init__(self, tracks: Sequence[Track], key: bytes, report: Callable[[Exception], None]) -> None:
+    def __init__(self, directions: Sequence[Direction], key: bytes, report: Callable[[Exception], None]) -> None:
         """`report` is told of a defect."""
         self._redactor = Redactor(key)
-        self._tracks = tracks
+        self._directions = directions
         self._report = report
         self._failed = False
-        for track in tracks:
-            track.startup = self
+        for direction in directions:
+            direction.redaction = self
 
     def blanked(self, side: int, data: bytes) -> bytes | None:
         """What may be stored of the next bytes of `side`; None where they must not be."""
@@ -42,8 +42,8 @@ class Startup:
             self._report(error)
             return None
         if self._redactor.done:
-            for track in self._tracks:
-                track.startup = None
+            for direction in self._directions:
+                direction.redaction = None
         return found
 
     def decrypted(self) -> None:
@@ -51,10 +51,10 @@ class Startup:
         self._redactor.decrypted()
 
 
-class Track:
+class Direction:
     """One direction, and what is recorded of it."""
 
-    __slots__ = ("number", "offset", "side", "startup", "tape")
+    __slots__ = ("number", "offset", "redaction", "side", "tape")
 
     side: int
 
@@ -62,7 +62,7 @@ class Track:
         self.number = number
         self.tape = tape
         self.offset = 0
-        self.startup: Startup | None = None
+        self.redaction: StartupRedaction | None = None
 
     def record(self, data: bytes) -> None:
         """Put a read on the tape, with the time of now."""
@@ -73,11 +73,11 @@ class Track:
         size = len(data)
         offset = self._advance(size)
         tape = self.tape
-        startup = self.startup
-        blanked = startup.blanked(self.side, data) if startup is not None else data
+        redaction = self.redaction
+        blanked = redaction.blanked(self.side, data) if redaction is not None else data
         if blanked is None:
             tape.add(Opaque(time_ns, self.number, self.side, offset, size))
-        elif startup is not None:
+        elif redaction is not None:
             tape.add(Data(time_ns, self.number, self.side, offset, blanked))
         elif tape.has_room() or self.wait_for_room():
             tape.room -= size + ITEM_BYTES
@@ -101,8 +101,8 @@ class Track:
         self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data))
 
     def _own(self, data: bytes) -> int:
-        if self.startup is not None:
-            self.startup.blanked(self.side, data)
+        if self.redaction is not None:
+            self.redaction.blanked(self.side, data)
         return self._advance(len(data))
 
     def _advance(self, size: int) -> int:

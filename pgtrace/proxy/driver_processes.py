@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pgtrace.capture.peer import Process
-from pgtrace.proxy.sock_diag import Kernel
+from pgtrace.proxy.sock_diag import SockDiag
 
 WAITING: Final = 1000
 LINKS: Final = 20_000
@@ -41,7 +41,7 @@ _CREDENTIALS: Final = struct.Struct("iII")
 _NAME_BYTES: Final = 256
 
 
-class Peer(NamedTuple):
+class DriverSocket(NamedTuple):
     """A driver's socket, as the recorder's end of it tells."""
 
     connection: int
@@ -54,20 +54,20 @@ class Peer(NamedTuple):
 Found = list[tuple[int, Process]]
 
 
-class Peers:
+class DriverProcesses:
     """The thread, and the queue before it."""
 
     def __init__(self, found: Callable[[Found], object]) -> None:
         """`found` is called in the thread, with connections and their processes; RuntimeError there ends it (the loop is closed)."""
         self._found = found
-        self._waiting: queue.SimpleQueue[Peer | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[DriverSocket | None] = queue.SimpleQueue()
         self._stopped = False
         if sys.platform == "linux":
             threading.Thread(target=self._run, name="peers", daemon=True).start()
 
     def ask(self, connection: int, sock: Any, peer: Any, own: Any) -> None:
         """Have a driver's process looked for. Never waits; asks nobody where there is nothing to be found."""
-        found = peer_of(connection, sock, peer, own)
+        found = driver_socket(connection, sock, peer, own)
         if found is not None and self._waiting.qsize() < WAITING:
             self._waiting.put(found)
 
@@ -95,19 +95,19 @@ class Peers:
             time.sleep(max(REST_S, REST_SHARE * (time.monotonic() - began)))
 
 
-def peer_of(connection: int, sock: Any, peer: Any, own: Any) -> Peer | None:
+def driver_socket(connection: int, sock: Any, peer: Any, own: Any) -> DriverSocket | None:
     """What is known of the driver's end without looking; None where it is not on this host, or cannot be told on this system."""
     if sys.platform != "linux":
         return None
     if sock.family == socket.AF_UNIX:
         pid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[0]
-        return Peer(connection, pid, None) if pid else None
+        return DriverSocket(connection, pid, None) if pid else None
     if not peer or not (peer[0] == own[0] or peer[0].startswith("127.")):
         return None
-    return Peer(connection, 0, (peer[:2], own[:2]))
+    return DriverSocket(connection, 0, (peer[:2], own[:2]))
 
 
-def look(peers: Sequence[Peer], known: Iterable[int]) -> Found:
+def look(peers: Sequence[DriverSocket], known: Iterable[int]) -> Found:
     """The processes of these sockets, as far as they can be seen; `known` are asked first. OSError where the system gives no answer."""
     pids = {peer.connection: peer.pid for peer in peers if peer.ends is None}
     inodes = _inodes(peers) if len(pids) < len(peers) else {}
@@ -116,9 +116,9 @@ def look(peers: Sequence[Peer], known: Iterable[int]) -> Found:
     return [(connection, named[pid]) for connection, pid in pids.items() if pid in named]
 
 
-def _inodes(peers: Sequence[Peer]) -> dict[str, int]:
+def _inodes(peers: Sequence[DriverSocket]) -> dict[str, int]:
     """The inodes of the TCP sockets, with their connections."""
-    with Kernel() as kernel:
+    with SockDiag() as kernel:
         found = {peer.connection: kernel.tcp_socket(*peer.ends) for peer in peers if peer.ends is not None}
     return {str(one.inode): connection for connection, one in found.items() if one is not None and one.inode}
 

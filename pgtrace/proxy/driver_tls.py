@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 from pgtrace.capture.record import DECRYPTED
-from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES, Narrow, give
+from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES, SmallReads, give
 from pgtrace.proxy.tls import ALPN, DriverSide, Ending, server_name
 from pgtrace.proxy.upstream import reason
 
@@ -75,7 +75,7 @@ class Encrypted(NamedTuple):
 
 async def end_tls(
     transport: asyncio.Transport,
-    narrow: Narrow,
+    small_reads: SmallReads,
     protocol: asyncio.Protocol,
     side: DriverSide,
     hello: bytes,
@@ -83,7 +83,7 @@ async def end_tls(
     *,
     at_once: bool,
 ) -> Encrypted:
-    """End the driver's TLS on its socket, read by `narrow`; `hello` is what came of it already, and it began `at_once` where no SSLRequest came before.
+    """End the driver's TLS on its socket, read by `small_reads`; `hello` is what came of it already, and it began `at_once` where no SSLRequest came before.
 
     Raises HandshakeError.
     """
@@ -104,9 +104,9 @@ async def end_tls(
             else:
                 transport.abort()
 
-        narrow.target = tls_protocol
-        narrow.take = take
-        narrow.stand_before(transport)
+        small_reads.target = tls_protocol
+        small_reads.take = take
+        small_reads.stand_before(transport)
         loop.call_soon(take, b"")  # the next read can come before it, and has the hello with it then
 
     transport.pause_reading()

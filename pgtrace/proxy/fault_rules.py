@@ -8,7 +8,7 @@ from pgtrace.faults import Rule
 from pgtrace.regex.automaton import Pattern, TooCostly
 
 
-class Book:
+class FaultRules:
     """The rules of a recorder, and which of them are used up."""
 
     def __init__(self, rules: Iterable[Rule], warn: Callable[[str], None]) -> None:

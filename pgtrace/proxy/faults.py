@@ -27,7 +27,7 @@ from pgtrace.faults import ALWAYS, AT_A_MESSAGE, EITHER, Rule
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.proxy.fault_rules import Book
+from pgtrace.proxy.fault_rules import FaultRules
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.replies import Replies
 
@@ -57,19 +57,19 @@ class _Flow:
 class Faults:
     """The rules at work on one connection."""
 
-    def __init__(self, book: Book, session: Session) -> None:
-        self._book = book
+    def __init__(self, rules: FaultRules, session: Session) -> None:
+        self._rules = rules
         self._session = session
         self._chance = random.Random(session.number)  # noqa: S311 (no secret)
         self._over = False
         self._ignore: Callable[[], None]
-        rules = book.rules
-        self._at_messages = tuple(rule for rule in rules if rule.moment in AT_A_MESSAGE)
+        every = rules.rules
+        self._at_messages = tuple(rule for rule in every if rule.moment in AT_A_MESSAGE)
         self._bodies = frozenset((rule.side, rule.code) for rule in self._at_messages if rule.pattern)
-        self._after_bytes = tuple(rule for rule in rules if rule.moment == "bytes")
+        self._after_bytes = tuple(rule for rule in every if rule.moment == "bytes")
         self.start_anew()
         self._timers: list[asyncio.TimerHandle] = []
-        always = [rule for rule in rules if rule.moment == ALWAYS]
+        always = [rule for rule in every if rule.moment == ALWAYS]
         for rule in always:
             self._note(rule)
         self._delays = tuple([rule for rule in always if rule.action == "delay" and rule.side in (side, EITHER)] for side in (0, 1))
@@ -80,10 +80,10 @@ class Faults:
         """The driver has connected: seconds to leave it waiting. Where a rule strikes, `ignore` has the start-up phase answer nothing more."""
         self._ignore = ignore
         wait_s = 0.0
-        for rule in self._book.rules:
+        for rule in self._rules.rules:
             if rule.moment == "time":
                 self._timers.append(self._session.loop.call_later(rule.threshold / 1e9, self._strike_if_unspent, rule))
-            elif rule.moment == "connect" and self._book.spend(rule):
+            elif rule.moment == "connect" and self._rules.spend(rule):
                 if rule.action == "delay":
                     wait_s += self.hold(rule) / 1e9
                 else:
@@ -132,7 +132,7 @@ class Faults:
         if flow.ended:
             return 0
         flow.ended = True
-        rules = [rule for rule in self._book.rules if rule.moment == "end" and rule.side in (side, EITHER)]
+        rules = [rule for rule in self._rules.rules if rule.moment == "end" and rule.side in (side, EITHER)]
         return sum(self.hold(rule) for rule in rules)
 
     def strike(self, rule: Rule) -> None:
@@ -150,7 +150,7 @@ class Faults:
             self._timers.append(self._session.loop.call_later(rule.amount / 1e9, self._end, "close"))
 
     def _strike_if_unspent(self, rule: Rule) -> None:
-        if self._book.spend(rule):
+        if self._rules.spend(rule):
             self.strike(rule)
 
     def _end(self, how: str) -> None:
@@ -222,16 +222,16 @@ class Faults:
             ends: tuple[Rule, ...] = ()
         else:
             begins, ends = self._replies.received(code)
-        before = [rule for rule in (*now, *begins) if rule.moment == "before" and self._book.spend(rule)]
+        before = [rule for rule in (*now, *begins) if rule.moment == "before" and self._rules.spend(rule)]
         steps += before
-        flow.after = tuple(rule for rule in (*now, *ends) if rule.moment == "after" and self._book.spend(rule))
-        flow.cutting = next((rule for rule in now if rule.moment == "inside" and self._book.spend(rule)), None)
+        flow.after = tuple(rule for rule in (*now, *ends) if rule.moment == "after" and self._rules.spend(rule))
+        flow.cutting = next((rule for rule in now if rule.moment == "inside" and self._rules.spend(rule)), None)
         length = int.from_bytes(flow.held[:4], "big") if code > 255 else 1 + int.from_bytes(flow.held[1:5], "big")
         flow.cut_at = max(1, length // 2)
 
     def _is_it(self, rule: Rule, body: bytes) -> bool:
         """Whether a message of the rule's type is the one that is meant."""
-        if not self._book.found(rule, body):
+        if not self._rules.found(rule, body):
             return False
         self._seen[rule] = self._seen.get(rule, 0) + 1
         return rule.number in (0, self._seen[rule])
@@ -255,7 +255,7 @@ class Faults:
             if rule.side in (side, EITHER):
                 passed = sum(flow.passed for one, flow in enumerate(self._flows) if rule.side in (one, EITHER))
                 place = rule.threshold - passed
-                if 0 <= place <= len(data) and self._seen.setdefault(rule, 0) == 0 and self._book.spend(rule):
+                if 0 <= place <= len(data) and self._seen.setdefault(rule, 0) == 0 and self._rules.spend(rule):
                     self._seen[rule] = 1
                     places.append((place, rule))
         steps: list[Step] = []

@@ -21,7 +21,7 @@ from pgtrace.proxy.tls import PLUS, ChannelBindingFilter
 from pgtrace.proxy.upstream import Opened
 
 
-class Heard(NamedTuple):
+class LoginEvents(NamedTuple):
     """What to call when the server has said something."""
 
     again: Callable[[bytes], None]
@@ -36,13 +36,13 @@ class Heard(NamedTuple):
     """The login is over, or nothing more of it can be read."""
 
 
-class Greeting(asyncio.Protocol):
+class Login(asyncio.Protocol):
     """The upstream's socket until the first ReadyForQuery."""
 
-    def __init__(self, leg: Leg, first: bytes, heard: Heard) -> None:
+    def __init__(self, leg: Leg, first: bytes, events: LoginEvents) -> None:
         """`first` is what the upstream gets first."""
         self._leg = leg
-        self._heard = heard
+        self._events = events
         self._framer = Framer(kept_bytes=512)
         self._framer.feed(FRONTEND, first)
         self._filter: ChannelBindingFilter | None = None
@@ -71,7 +71,7 @@ class Greeting(asyncio.Protocol):
             self._abandoned = True
             if self._leg.transport is not None:
                 self._leg.transport.abort()
-            self._heard.again(data)
+            self._events.again(data)
             return
         self._settle(data)
         over = False
@@ -84,13 +84,13 @@ class Greeting(asyncio.Protocol):
             for code, body, _ in self._framer.feed(BACKEND, sent):
                 if self._binds and code == ord("R") and PLUS in body:
                     self._binds = False
-                    self._heard.binds()
+                    self._events.binds()
                 if code == ord("K"):
-                    self._heard.key(body)
+                    self._events.key(body)
                 over = over or code in (ord("Z"), codes.OPAQUE)
         if over:
             self._leg.use(self._leg)
-            self._heard.logged_in()
+            self._events.logged_in()
 
     def eof_received(self) -> bool:
         if self._abandoned:
@@ -113,4 +113,4 @@ class Greeting(asyncio.Protocol):
         self._second_try = False
         if not self._is_settled:
             self._is_settled = True
-            self._heard.settled(data)
+            self._events.settled(data)

@@ -28,7 +28,7 @@ from typing import Any, Final
 from pgtrace.capture.record import PEER, Pause
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.proxy import kernel
-from pgtrace.proxy.direction import Track
+from pgtrace.proxy.direction import Direction
 from pgtrace.proxy.tape import Tape
 
 NOTED_NS: Final = 100_000_000
@@ -56,7 +56,7 @@ class Line(asyncio.Protocol):
         """Send this to the peer in its turn; it is recorded already."""
 
     @abstractmethod
-    def widen(self) -> None:
+    def logged_in(self) -> None:
         """Login is over: more may wait here."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Line(asyncio.Protocol):
         """A fault ends the connection: pass on what came before it, then nothing but the end."""
 
 
-class Reader(Track):
+class Reader(Direction):
     """One socket of a session, as far as it is read."""
 
     __slots__ = ("delayed", "eof", "is_blocked", "is_let_go", "is_over", "lost", "pauses", "peer", "transport")
@@ -90,7 +90,7 @@ class Reader(Track):
     @property
     def is_held(self) -> bool:
         """Whether this socket is not read because traffic waits for the disk."""
-        return self.tape.holding and self.startup is None and not self.is_let_go
+        return self.tape.holding and self.redaction is None and not self.is_let_go
 
     def steer(self) -> None:
         """Read this socket, or pause it."""
@@ -209,7 +209,7 @@ class Pauses:
             self._ends = None
         self._watched.clear()
         for reader in list(self._readers):
-            if reader.startup is None:
+            if reader.redaction is None:
                 reader.steer()
 
     def turn(self) -> None:

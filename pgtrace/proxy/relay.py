@@ -33,7 +33,7 @@ from typing import Final, cast
 from pgtrace.capture.record import CLOSE_NOTIFY, DATA, DATA_FIXED, DATA_HEAD, FIN, LOST, NEITHER, RST, Close, Ended
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import kernel
-from pgtrace.proxy.direction import Startup
+from pgtrace.proxy.direction import StartupRedaction
 from pgtrace.proxy.pauses import Pauses, Reader
 from pgtrace.proxy.tape import ITEM_BYTES
 
@@ -60,7 +60,7 @@ class Session:
         self.backend = ServerLeg(self, pauses)
         self.frontend.peer, self.backend.peer = self.backend, self.frontend
         pauses.add(self.frontend, self.backend)
-        Startup((self.frontend, self.backend), self.tape.key, self.report)
+        StartupRedaction((self.frontend, self.backend), self.tape.key, self.report)
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.ends: set[tuple[int, bool]] = set()
@@ -87,8 +87,8 @@ class Session:
 
     def decrypted(self) -> None:
         """pgtrace ended the driver's TLS: what comes from here on is plain."""
-        if self.frontend.startup is not None:
-            self.frontend.startup.decrypted()
+        if self.frontend.redaction is not None:
+            self.frontend.redaction.decrypted()
 
     def lost(self) -> None:
         """A leg is gone for good: when both are, so is the session."""
@@ -160,7 +160,7 @@ class Leg(Reader, asyncio.Protocol):
         if self.lost:
             return
         self.let_go()
-        if self.delayed is None and self.startup is None:
+        if self.delayed is None and self.redaction is None:
             for data in self.left(exc):
                 self.data_received(data)
         self.lost = True
@@ -315,7 +315,7 @@ class DriverLeg(Leg):
         now = monotonic_ns()
         self.write(data)
         tape = self.tape
-        if self.startup is None and tape.room > 0:
+        if self.redaction is None and tape.room > 0:
             size = len(data)
             offset = self.offset
             self.offset = offset + size
@@ -336,7 +336,7 @@ class ServerLeg(Leg):
     def data_received(self, data: bytes) -> None:
         self.write(data)
         tape = self.tape
-        if self.startup is None and tape.room > 0:
+        if self.redaction is None and tape.room > 0:
             size = len(data)
             offset = self.offset
             self.offset = offset + size

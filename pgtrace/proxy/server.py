@@ -12,12 +12,12 @@ from pgtrace.capture.record import Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.exposure import Served
 from pgtrace.faults import Rule
-from pgtrace.proxy.admission import Door
-from pgtrace.proxy.fault_rules import Book
+from pgtrace.proxy.admission import Admission
+from pgtrace.proxy.fault_rules import FaultRules
 from pgtrace.proxy.listening import BACKLOG, Listener
 from pgtrace.proxy.log import Log
 from pgtrace.proxy.sessions import Sessions
-from pgtrace.proxy.startup import Reception, Service
+from pgtrace.proxy.startup import Service, Startup
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.tls import DriverSide
 
@@ -41,19 +41,19 @@ class Server:
     ) -> None:
         """AddressError where the TLS settings of either leg cannot be used."""
         self.log = Log()
-        self._door = Door(served, upstream)
+        self._admission = Admission(served, upstream)
         driver_side = DriverSide(tls) if tls.mode == "end" else None
         self.sessions = Sessions(tape, upstream.display, rtt_ns)
         self._service = Service(
             upstream,
-            self._door,
+            self._admission,
             self.sessions,
             self.log,
             passes_tls=tls.mode == "pass",
             driver_side=driver_side,
             dials_first=dial_first,
             startup_timeout_s=startup_timeout_s,
-            faults=Book(faults, self.log.warn) if faults else None,
+            faults=FaultRules(faults, self.log.warn) if faults else None,
         )
         self._listen = listen
         self._allow_others = allow_others
@@ -66,13 +66,13 @@ class Server:
         loop = asyncio.get_running_loop()
         self.listener = Listener(self._listen, allow_others=self._allow_others)
         try:
-            self._door.open(self._listen.display, self.listener.hosts)
+            self._admission.open(self._listen.display, self.listener.hosts)
         except BaseException:
             self.listener.close()
             raise
         for sock in self.listener.sockets:
             listen = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await listen(lambda: Reception(self._service), sock=sock, backlog=BACKLOG))
+            self._servers.append(await listen(lambda: Startup(self._service), sock=sock, backlog=BACKLOG))
         self.sessions.begin()
         if self._service.faults is not None:
             self._tape.add(Setting(monotonic_ns(), "faults", "\n".join(rule.text for rule in self._service.faults.rules)))
@@ -83,5 +83,5 @@ class Server:
             server.close()
         self._servers = []
         self.sessions.ask_no_more()
-        self._door.close()
+        self._admission.close()
         self.listener.remove()

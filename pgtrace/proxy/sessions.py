@@ -17,11 +17,11 @@ from pgtrace.capture import peer as peer_fact
 from pgtrace.capture.record import Fact, Open, Setting
 from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.delay import Delayed
-from pgtrace.proxy.driver_processes import Found, Peers
-from pgtrace.proxy.login import Greeting
+from pgtrace.proxy.driver_processes import DriverProcesses, Found
+from pgtrace.proxy.login import Login
 from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
-from pgtrace.proxy.small_reads import Narrow
+from pgtrace.proxy.small_reads import SmallReads
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.upstream import Endpoint
 
@@ -47,7 +47,7 @@ class Sessions:
         self._rtt_ns = rtt_ns
         self._loop = asyncio.get_running_loop()
         self._own_files = 0
-        self._peers = Peers(lambda found: self._loop.call_soon_threadsafe(self._peers_found, found))
+        self._processes = DriverProcesses(lambda found: self._loop.call_soon_threadsafe(self._processes_found, found))
 
     def begin(self) -> None:
         """The listener is open: what descriptors there are now are the recorder's own."""
@@ -67,12 +67,12 @@ class Sessions:
         listener = Endpoint(sock.family, own).display
         client = Endpoint(sock.family, peer).display if peer else "unix:"
         self._tape.add(Open(monotonic_ns(), session.number, listener, self._upstream, client, "", time.time_ns()))
-        self._peers.ask(session.number, sock, peer, own)
+        self._processes.ask(session.number, sock, peer, own)
         return session
 
     def ask_no_more(self) -> None:
         """No new drivers will come."""
-        self._peers.stop()
+        self._processes.stop()
 
     def close(self) -> None:
         """End every session."""
@@ -114,7 +114,7 @@ class Sessions:
         if not self.running:
             self.idle.set()
 
-    def _peers_found(self, found: Found) -> None:
+    def _processes_found(self, found: Found) -> None:
         for number, process in found:
             if number in self.running:
                 self._tape.add(Fact(monotonic_ns(), number, peer_fact.KEY, process.text))
@@ -123,8 +123,8 @@ class Sessions:
 def _delay(leg: Leg, transport: asyncio.Transport) -> None:
     """Put a line before a leg that runs without one. A session with faults has had one on each leg from the start."""
     protocol = transport.get_protocol()
-    if isinstance(protocol, Narrow) and isinstance(protocol.target, Leg):
-        leg.delayed = protocol.target = Delayed(leg, leg, is_narrow=True)
-    elif isinstance(protocol, Leg | Greeting):
+    if isinstance(protocol, SmallReads) and isinstance(protocol.target, Leg):
+        leg.delayed = protocol.target = Delayed(leg, leg, before_login=True)
+    elif isinstance(protocol, Leg | Login):
         leg.delayed = line = Delayed(leg, protocol)
         transport.set_protocol(line)

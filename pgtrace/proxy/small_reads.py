@@ -1,10 +1,13 @@
-"""Reading little at a time, as long as nobody has logged in.
+"""Reading little at a time until somebody has logged in.
 
-The loop reads up to 256,000 bytes at once. Before login that much of a stranger's bytes for each connection is more than a recorder may hold, and a socket
-cannot be paused in the middle of a read. So a Narrow stands between the driver's socket and whoever reads it, and takes READ_BYTES at most: into one buffer
-for all sockets, because a read is handed on before the next one begins. What is not read stays in the kernel, and the driver's own sending stops there.
+The loop reads up to 256,000 bytes at once. Before login that is more than the recorder may hold of each
+stranger, and a socket cannot be paused in the middle of a read. So SmallReads stands between the
+driver's socket and whoever reads it, and takes READ_BYTES at most. All sockets share one buffer,
+because each read is passed on before the next one begins. What is not read stays in the kernel, and
+the driver has to stop sending.
 
-Who reads behind it changes (the start-up, TLS, the leg), the Narrow stays until widen(). It costs a copy and a call for each read, which is why it goes.
+Who reads behind it changes (the start-up, TLS, the leg); SmallReads stays until logged_in(). It costs
+a copy and a call for each read, so it does not stay longer.
 """
 
 from __future__ import annotations
@@ -22,16 +25,16 @@ PIECES: Final = 64
 _buffer: Final = memoryview(bytearray(READ_BYTES))
 
 
-class Narrow(asyncio.BufferedProtocol):
+class SmallReads(asyncio.BufferedProtocol):
     """Between a socket and its protocol."""
 
-    __slots__ = ("_is_wide", "_target", "_transport", "take")
+    __slots__ = ("_is_logged_in", "_target", "_transport", "take")
 
     def __init__(self, target: asyncio.Protocol) -> None:
         self._transport: asyncio.Transport
         self._target: Any
         self.take: Callable[[bytes], object]
-        self._is_wide = False
+        self._is_logged_in = False
         self.target = target
 
     @property
@@ -42,7 +45,7 @@ class Narrow(asyncio.BufferedProtocol):
     @target.setter
     def target(self, target: Any) -> None:
         self._target = target
-        if self._is_wide and not self._transport.is_closing():  # the server spoke before its leg had the driver's socket
+        if self._is_logged_in and not self._transport.is_closing():  # the server spoke before its leg had the driver's socket
             _change(self._transport, target)
         self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
 
@@ -51,9 +54,9 @@ class Narrow(asyncio.BufferedProtocol):
         self._transport = transport
         _change(transport, self)
 
-    def widen(self) -> None:
+    def logged_in(self) -> None:
         """Login is over: let the target read the socket itself."""
-        self._is_wide = True
+        self._is_logged_in = True
         if not self._transport.is_closing():
             _change(self._transport, self._target)
 

@@ -49,7 +49,7 @@ class TcpSocket(NamedTuple):
     """As in tcp(7): 1 is ESTABLISHED."""
 
 
-class Kernel:
+class SockDiag:
     """The netlink socket to ask through; a context manager. OSError where this system has none."""
 
     def __init__(self) -> None:

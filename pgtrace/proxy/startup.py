@@ -17,7 +17,7 @@ in the path; the upstream's side is login.py. The rules are PostgreSQL's own (ba
 
 The states are a table (startup_states.py), and what they do is here; the upstream leg is
 upstream_leg.py. One task at a time works for a state, and whoever leaves the state ends it. When
-both sockets belong to their legs (relay.py), nothing is left here but the Narrow, which goes when
+both sockets belong to their legs (relay.py), nothing is left here but the SmallReads, which goes when
 the login is over.
 """
 
@@ -37,16 +37,16 @@ from pgtrace.framing import NO_PACKET, TLS_HELLO, first_packet
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import delay, refusals
-from pgtrace.proxy.admission import Door, Terms
+from pgtrace.proxy.admission import Admission, Terms
 from pgtrace.proxy.driver_tls import Encrypted, HandshakeError, end_tls
-from pgtrace.proxy.fault_rules import Book
+from pgtrace.proxy.fault_rules import FaultRules
 from pgtrace.proxy.faults import Faults
 from pgtrace.proxy.log import Log
-from pgtrace.proxy.login import Heard
+from pgtrace.proxy.login import LoginEvents
 from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
 from pgtrace.proxy.sessions import Sessions
-from pgtrace.proxy.small_reads import Narrow
+from pgtrace.proxy.small_reads import SmallReads
 from pgtrace.proxy.startup_states import ASKED, DEAF, ENCRYPTING, FIRST, HELD, OPENING, OVER, READING, Countdown, State
 from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
 from pgtrace.proxy.upstream_leg import UpstreamLeg
@@ -65,7 +65,7 @@ class Service:
     """How drivers are served; the same for all of them."""
 
     upstream: Upstream
-    door: Door
+    admission: Admission
     sessions: Sessions
     log: Log
     passes_tls: bool
@@ -73,10 +73,10 @@ class Service:
     """Where TLS ends here."""
     dials_first: bool
     startup_timeout_s: float
-    faults: Book | None
+    faults: FaultRules | None
 
 
-class Reception(asyncio.Protocol):
+class Startup(asyncio.Protocol):
     """The driver's socket until there is an upstream to talk to."""
 
     def __init__(self, service: Service) -> None:
@@ -84,7 +84,7 @@ class Reception(asyncio.Protocol):
         self.session: Session
         self._terms: Terms
         self._faults: Faults | None = None
-        self._narrow = Narrow(self)
+        self._small_reads = SmallReads(self)
         self._state = HELD
         self._unrecorded = b""  # read in a state that does not record
         self._unread = b""  # recorded, and no answer was given to it yet
@@ -102,11 +102,11 @@ class Reception(asyncio.Protocol):
         if service.faults is not None:
             self._faults = Faults(service.faults, self.session)
             self.session.at_end.append(self._faults.cancel)
-        self._terms = service.door.terms(transport)
+        self._terms = service.admission.terms(transport)
         if self._terms.refusal is not None:
             self.fact("refused", self._terms.refusal.message)
         self.session.frontend.attach(transport)
-        self._narrow.stand_before(self._transport)
+        self._small_reads.stand_before(self._transport)
         self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.sessions.cancels, self._faults, self.fact)
         self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
         wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0
@@ -319,7 +319,13 @@ class Reception(asyncio.Protocol):
         bare, timeout_s = self._transport, self._service.startup_timeout_s
         try:
             self._encrypted = await end_tls(
-                bare, self._narrow, self, self._service.driver_side, hello, timeout_s, at_once=codes.SSL_REQUEST_CODE not in self._answered
+                bare,
+                self._small_reads,
+                self,
+                self._service.driver_side,
+                hello,
+                timeout_s,
+                at_once=codes.SSL_REQUEST_CODE not in self._answered,
             )
         except HandshakeError as error:
             self.fact("tls.frontend.error", str(error))
@@ -349,7 +355,7 @@ class Reception(asyncio.Protocol):
             self._no_upstream(refusals.FULL)
             return
         try:
-            await self._upstream.open(self._heard, self._certificate)
+            await self._upstream.open(self._events, self._certificate)
         except UpstreamError as error:
             self._tell(error)
             hosts = self._service.upstream.hosts
@@ -359,8 +365,8 @@ class Reception(asyncio.Protocol):
             self._send_first()
 
     @property
-    def _heard(self) -> Heard:
-        return Heard(
+    def _events(self) -> LoginEvents:
+        return LoginEvents(
             again=self._try_again, settled=self._settled, key=self._upstream.remember, binds=self._binds, logged_in=self._logged_in
         )
 
@@ -404,7 +410,7 @@ class Reception(asyncio.Protocol):
             self._unread = b""
         target = leg.delayed or leg
         if self._encrypted is None:
-            self._narrow.target = target
+            self._small_reads.target = target
         else:
             self._encrypted.transport.set_protocol(target)
         if leg.eof:
@@ -416,9 +422,9 @@ class Reception(asyncio.Protocol):
         """Nobody who speaks now is a stranger: read as much at a time as the loop can."""
         leg = self.session.frontend
         if leg.delayed is not None:
-            leg.delayed.widen()
+            leg.delayed.logged_in()
         if not leg.lost:
-            self._narrow.widen()
+            self._small_reads.logged_in()
             if self._encrypted is not None:
                 self._encrypted.transport.set_read_buffer_limits()  # type: ignore[attr-defined]
 
@@ -435,7 +441,7 @@ class Reception(asyncio.Protocol):
     async def _second_try(self, refusal: bytes) -> None:
         session = self.session
         try:
-            await self._upstream.open_again(self._heard, self._certificate)
+            await self._upstream.open_again(self._events, self._certificate)
         except UpstreamError:
             session.backend.lost = True
             session.backend.write(refusal)
@@ -449,7 +455,7 @@ class Reception(asyncio.Protocol):
         """Send on what is on the tape already, behind the delay where there is one."""
         leg = self.session.frontend
         if leg.delayed is None:
-            delay.before(leg, leg, self._faults, is_narrow=True)
+            delay.before(leg, leg, self._faults, before_login=True)
         if leg.delayed is not None:
             leg.delayed.forward(data)
         else:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pgtrace.capture.record import DISK, NEITHER, Gap, Pause, Record, Unwritable, encode, gap_of
 
 if TYPE_CHECKING:
-    from pgtrace.proxy.writer_thread import Scribe
+    from pgtrace.proxy.writer_thread import WriterThread
 
 ROOM_BYTES: Final = 32 * 1024 * 1024
 """Bytes that may wait for the disk, objects included."""
@@ -65,8 +65,8 @@ class Tape:
         "refused",
         "report",
         "room",
-        "scribe",
         "waits",
+        "writer",
     )
 
     def __init__(
@@ -94,7 +94,7 @@ class Tape:
         self.lost_records = 0
         self.refused: str | None = None
         """Why the last record that the format cannot hold was refused, until a flush has answered with it."""
-        self.scribe: Scribe
+        self.writer: WriterThread
         """Who writes; set before the first turn."""
         self._free = ROOM_BYTES - BATCH_BYTES
         self._granted = BATCH_BYTES  # what the batch that is being filled may take of ROOM_BYTES
@@ -116,8 +116,8 @@ class Tape:
         """There is no room: have nothing more read until there is. False where traffic does not wait, and where the room is overdrawn already."""
         if not self.waits or self._dropping or self.room < -OVERDRAWN_BYTES:
             return False
-        if self.scribe.error is not None:
-            self._drop(self.scribe.error)
+        if self.writer.error is not None:
+            self._drop(self.writer.error)
             return False
         if not self.holding:
             self._set_holding(True)
@@ -173,10 +173,10 @@ class Tape:
     def _watch(self) -> None:
         """Traffic waits for a disk that is slow, not for one that fails or hangs."""
         now = monotonic_ns()
-        if not self._writing or self.scribe.position != self._position:
-            self._position, self._moved_ns = self.scribe.position, now
-        if self.holding and (self.scribe.error is not None or now - self._moved_ns > HANGING_S * 1e9):
-            self._drop(self.scribe.error or f"it has taken nothing for {HANGING_S:.0f} s")
+        if not self._writing or self.writer.position != self._position:
+            self._position, self._moved_ns = self.writer.position, now
+        if self.holding and (self.writer.error is not None or now - self._moved_ns > HANGING_S * 1e9):
+            self._drop(self.writer.error or f"it has taken nothing for {HANGING_S:.0f} s")
 
     def _drop(self, reason: str) -> None:
         """Let traffic go on without the disk, until that has taken what waits for it."""
@@ -200,7 +200,7 @@ class Tape:
         self._free += self.room
         self._granted = self.room = 0
         self._grant()
-        self.scribe.submit(parts, notes, lambda position: self._call_soon(self._written, cost, answers, position))
+        self.writer.submit(parts, notes, lambda position: self._call_soon(self._written, cost, answers, position))
 
     def _grant(self) -> None:
         """Give the batch that is being filled as much as a batch may take, or what there is."""
@@ -215,7 +215,7 @@ class Tape:
         self._writing -= 1
         self._free += cost
         self._grant()
-        if not self._writing and self.scribe.error is None:
+        if not self._writing and self.writer.error is None:
             self._dropping = False
         if self.holding and self._free + self.room >= ROOM_BYTES // 2:
             self._set_holding(False)

@@ -15,7 +15,7 @@ from pgtrace.protocol import codes
 from pgtrace.proxy import delay
 from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.faults import Faults
-from pgtrace.proxy.login import Greeting, Heard
+from pgtrace.proxy.login import Login, LoginEvents
 from pgtrace.proxy.relay import Session
 from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
 
@@ -55,32 +55,32 @@ class UpstreamLeg:
         if self._dialled is not None:
             self._dialled[0].close()
 
-    async def open(self, heard: Heard, certificate: bytes | None) -> None:
+    async def open(self, events: LoginEvents, certificate: bytes | None) -> None:
         """Open it for the driver's first bytes, which are sent by whoever asked. `certificate` is what the driver sees. Raises UpstreamError."""
         encrypted = False if self.code in (TLS_HELLO, codes.SSL_REQUEST_CODE) else None
         endpoint = self._cancels.find(self.first) if self.code == codes.CANCEL_REQUEST_CODE else None
-        self._adopt(await self._open(heard, certificate, endpoint, encrypted))
+        self._adopt(await self._open(events, certificate, endpoint, encrypted))
 
-    async def open_again(self, heard: Heard, certificate: bytes | None) -> None:
+    async def open_again(self, events: LoginEvents, certificate: bytes | None) -> None:
         """The server refused before authentication: try the other kind of encryption. Raises UpstreamError."""
         assert self.opened is not None
         first = self.opened
         self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
         if self._faults is not None:
             self._faults.start_anew()
-        self._adopt(await self._open(heard, certificate, first.endpoint, not first.encrypted))
+        self._adopt(await self._open(events, certificate, first.endpoint, not first.encrypted))
 
-    async def _open(self, heard: Heard, certificate: bytes | None, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
+    async def _open(self, events: LoginEvents, certificate: bytes | None, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
         backend = self._session.backend
-        greetings: list[Greeting] = []
+        logins: list[Login] = []
 
-        def greet() -> asyncio.Protocol:
-            greetings.append(Greeting(backend, self.first, heard))
-            return delay.before(greetings[-1], backend, self._faults)
+        def log_in() -> asyncio.Protocol:
+            logins.append(Login(backend, self.first, events))
+            return delay.before(logins[-1], backend, self._faults)
 
         dialled, self._dialled = self._dialled, None
-        opened = await open_leg(self._upstream, self._context, greet, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
-        greetings[-1].opened(opened, certificate)
+        opened = await open_leg(self._upstream, self._context, log_in, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
+        logins[-1].opened(opened, certificate)
         return opened
 
     def _adopt(self, opened: Opened) -> None:

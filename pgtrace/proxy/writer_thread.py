@@ -44,7 +44,7 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-class Scribe:
+class WriterThread:
     """The thread and what it knows of its failures."""
 
     def __init__(self, writer: Writer, hiding: Hiding | None = None, report: Callable[[str], None] = lambda _: None) -> None:

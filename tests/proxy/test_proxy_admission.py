@@ -38,7 +38,7 @@ from pgtrace.capture.record import Fact
 from pgtrace.certificates import DriverTls
 from pgtrace.proxy.admission import Owners
 from pgtrace.proxy.refusals import NOT_YOURS
-from pgtrace.proxy.sock_diag import Kernel
+from pgtrace.proxy.sock_diag import SockDiag
 from pgtrace.recorder import Recorder
 
 LOOPBACKS = [
@@ -118,7 +118,7 @@ def used_again() -> bool:
 
 
 def test_addresses_that_belong_to_no_connection() -> None:
-    with pair() as (driver, accepted), Kernel() as kernel:
+    with pair() as (driver, accepted), SockDiag() as kernel:
         near, far = driver.getsockname(), accepted.getsockname()
         assert kernel.tcp_socket(near, far) is not None
         assert kernel.tcp_socket(far, ("127.0.0.1", 1)) is None
@@ -129,7 +129,7 @@ def test_addresses_that_belong_to_no_connection() -> None:
 
 def test_a_late_answer_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's answers carry the number of their question."""
-    with pair() as (driver, accepted), Kernel() as kernel:
+    with pair() as (driver, accepted), SockDiag() as kernel:
         near, far = driver.getsockname(), accepted.getsockname()
         with monkeypatch.context() as patch:
             patch.setattr(kernel, "_netlink", _Mute(kernel._netlink))
@@ -214,7 +214,7 @@ sys.stdin.read()
         )
     except FileNotFoundError:
         pytest.skip("no unshare")
-    with process, Kernel() as kernel:
+    with process, SockDiag() as kernel:
         assert process.stdout is not None
         words = process.stdout.readline().split()
         if not words:

@@ -49,7 +49,7 @@ class Transport(asyncio.Transport):
 async def session():
     made = Session(1, Pauses(Tape(lambda *_: None, b"key")), asyncio.get_running_loop(), 20_000_000)
     for leg in (made.frontend, made.backend):
-        leg.startup = None
+        leg.redaction = None
         leg.attach(Transport())
         leg.delayed = Delayed(leg, leg)
     return made

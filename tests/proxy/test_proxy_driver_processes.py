@@ -17,7 +17,7 @@ from pgtrace.address import Listen
 from pgtrace.capture.peer import KEY, Process, read
 from pgtrace.capture.record import Fact
 from pgtrace.proxy import driver_processes
-from pgtrace.proxy.driver_processes import Peer, Peers, look, peer_of
+from pgtrace.proxy.driver_processes import DriverProcesses, DriverSocket, driver_socket, look
 from pgtrace.recorder import Recorder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found on Linux alone")
@@ -119,22 +119,26 @@ def test_a_socket_nobody_has_any_more_is_not_found():
         with socket.create_connection(listener.getsockname()) as sock:
             accepted, peer = listener.accept()
             ends = (peer, accepted.getsockname())
-            assert [(connection, process.pid) for connection, process in look([Peer(1, 0, ends)], [os.getpid()])] == [(1, os.getpid())]
+            assert [(connection, process.pid) for connection, process in look([DriverSocket(1, 0, ends)], [os.getpid()])] == [
+                (1, os.getpid())
+            ]
             accepted.close()
         assert sock.fileno() == -1
-        assert look([Peer(1, 0, ends)], [os.getpid()]) == []
+        assert look([DriverSocket(1, 0, ends)], [os.getpid()]) == []
 
 
 def test_another_hosts_process_is_not_looked_for():
     with socket.socket() as sock:
-        assert peer_of(1, sock, ("192.0.2.7", 4000), ("192.0.2.1", 6433)) is None
-        assert peer_of(1, sock, ("192.0.2.1", 4000), ("192.0.2.1", 6433)) == Peer(1, 0, (("192.0.2.1", 4000), ("192.0.2.1", 6433)))
+        assert driver_socket(1, sock, ("192.0.2.7", 4000), ("192.0.2.1", 6433)) is None
+        assert driver_socket(1, sock, ("192.0.2.1", 4000), ("192.0.2.1", 6433)) == DriverSocket(
+            1, 0, (("192.0.2.1", 4000), ("192.0.2.1", 6433))
+        )
 
 
 def test_what_waits_is_bounded(monkeypatch):
     monkeypatch.setattr(driver_processes, "WAITING", 3)
-    monkeypatch.setattr(Peers, "_run", lambda self: None)
-    asked = Peers(lambda found: None)
+    monkeypatch.setattr(DriverProcesses, "_run", lambda self: None)
+    asked = DriverProcesses(lambda found: None)
     with socket.socket() as sock:
         for number in range(10):
             asked.ask(number, sock, ("127.0.0.1", 4000 + number), ("127.0.0.1", 6433))

@@ -230,7 +230,7 @@ def test_latency_keeps_the_order_and_is_one_way_where_that_is_said() -> None:
 
 
 def test_two_runs_are_delayed_alike() -> None:
-    from pgtrace.proxy.fault_rules import Book
+    from pgtrace.proxy.fault_rules import FaultRules
     from pgtrace.proxy.faults import Faults
     from pgtrace.proxy.pauses import Pauses
     from pgtrace.proxy.relay import Session
@@ -240,7 +240,7 @@ def test_two_runs_are_delayed_alike() -> None:
     runs = []
     for _ in range(2):
         session = Session(3, Pauses(Tape(lambda *_: None, b"")), None, 0)  # type: ignore[arg-type]
-        faults = Faults(Book([rule], print), session)
+        faults = Faults(FaultRules([rule], print), session)
         runs.append([faults.latency(FRONTEND) for _ in range(100)])
     assert runs[0] == runs[1]
     assert min(runs[0]) >= 10_000_000

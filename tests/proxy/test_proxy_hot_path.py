@@ -20,7 +20,7 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.writer_thread import Scribe
+from pgtrace.proxy.writer_thread import WriterThread
 
 
 @pytest.fixture
@@ -89,10 +89,10 @@ def recorded(session: Session, reads: int) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", [CaptureWriter, lambda path: SegmentWriter(path, 1 << 30)], ids=["file", "segments"])
 def test_the_writer_runs_no_line_for_a_single_read(session, kind, tmp_path):
-    scribe = Scribe(kind(tmp_path / "written"))
+    writer = WriterThread(kind(tmp_path / "written"))
     few, many = (recorded(session, reads) for reads in (10, 3000))
-    cost = [lines(lambda parts=parts: scribe._write(parts, [])) for parts in (few, few, many)]
-    assert scribe.finish(30)
+    cost = [lines(lambda parts=parts: writer._write(parts, [])) for parts in (few, few, many)]
+    assert writer.finish(30)
     assert 0 < cost[1] == cost[2]
 
 
@@ -112,9 +112,9 @@ async def test_a_new_segment_knows_where_both_streams_stand(session, tmp_path: P
 
 async def test_what_was_appended_is_what_was_read(session, tmp_path: Path):
     path = tmp_path / "written"
-    scribe = Scribe(CaptureWriter(path))
-    scribe._write(recorded(session, 5), [])
-    assert scribe.finish(30)
+    writer = WriterThread(CaptureWriter(path))
+    writer._write(recorded(session, 5), [])
+    assert writer.finish(30)
     found = of_kind(records_in(path), Data)
     assert [(record.connection, record.side, record.data) for record in found] == [
         (1, BACKEND if number % 2 else FRONTEND, b"x" * 100) for number in range(5)

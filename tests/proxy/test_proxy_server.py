@@ -108,7 +108,7 @@ def test_a_port_before_a_unix_socket_serves_its_own_user(tmp_path, listen, dial_
 def test_a_system_that_does_not_tell_whose_a_connection_is_gets_no_port(monkeypatch):
     """As one without sock_diag, or with a user that cannot be told from others."""
     monkeypatch.setattr(admission.Owners, "is_ours", lambda *_: False)
-    door = admission.Door(Served.OWN, Upstream((Host("/run", unix="/run"),)))
+    door = admission.Admission(Served.OWN, Upstream((Host("/run", unix="/run"),)))
     with (
         contextlib.closing(door),
         pytest.raises(ListenError, match=r"cannot listen on :6433: this system does not say whose a connection is: .*--allow-others"),

@@ -17,7 +17,7 @@ from pgtrace.proxy import tape as tape_module
 from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.writer_thread import Scribe
+from pgtrace.proxy.writer_thread import WriterThread
 
 
 class Disk:
@@ -50,13 +50,13 @@ class Disk:
 
 
 class Loop:
-    """A tape, its scribe and a disk; call_soon runs at once, in the writer's thread, while the test waits."""
+    """A tape, its writer and a disk; call_soon runs at once, in the writer's thread, while the test waits."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.disk = Disk(path)
         self.tape = Tape(self._call_soon, b"key")
-        self.tape.scribe = Scribe(self.disk)
+        self.tape.writer = WriterThread(self.disk)
         self._pauses = Pauses(self.tape)
         self._sessions: dict[int, Session] = {}
         self._calls: list[Callable[[], None]] = []
@@ -99,7 +99,7 @@ def loop(tmp_path):
     made = Loop(tmp_path / "tape.pgtrace")
     yield made
     made.disk.go_on.set()
-    assert made.tape.scribe.finish(30)
+    assert made.tape.writer.finish(30)
     assert made.disk.closed
 
 
@@ -192,14 +192,14 @@ def test_a_full_disk_loses_bytes_and_keeps_connections(loop):
     loop.read(BACKEND, b"lost")
     loop.tape.add(Fact(2, 1, "key", "value"))
     loop.flush()
-    assert loop.tape.scribe.error == "No space left on device"
+    assert loop.tape.writer.error == "No space left on device"
     loop.read(FRONTEND, b"more")
     loop.tape.add(Close(3, 1, FRONTEND, "FIN"))
     loop.flush()
-    assert loop.tape.scribe.lost_bytes == len(STARTUP) + len(READY) + 8
+    assert loop.tape.writer.lost_bytes == len(STARTUP) + len(READY) + 8
     loop.disk.full = False
     loop.flush()
-    assert loop.tape.scribe.error is None
+    assert loop.tape.writer.error is None
     found = records_in(loop.path)
     assert [type(record).__name__ for record in found] == ["Open", "Fact", "Close", "Gap", "Gap"]
     assert {(gap.side, gap.bytes) for gap in of_kind(found, Gap)} == {(FRONTEND, len(STARTUP) + 4), (BACKEND, len(READY) + 4)}
