@@ -20,7 +20,7 @@ from pgtrace.inspect.details import NOT_KEPT, NotKept
 from pgtrace.inspect.executed import executed
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import rows_as_text
-from pgtrace.tui import background, explaining, lines, pager, rowtext
+from pgtrace.tui import background, explaining, figures, pager, rowtext
 from pgtrace.tui.asking import Asking, Choice, Choices, Fault
 from pgtrace.tui.background import Finished
 from pgtrace.tui.comparing import Comparison
@@ -109,7 +109,7 @@ class Acting(Layout):
 
         def done(_: None) -> None:
             self._exports.remove(export)
-            what = f"{lines.grouped(len(places or ()))} rows" if export.selects else "everything"
+            what = f"{figures.grouped(len(places or ()))} rows" if export.selects else "everything"
             self.footer.say(f"{what} written to {export.path}")
 
         def refused(reason: str) -> None:

@@ -23,7 +23,7 @@ from textual.binding import BindingType
 from textual.theme import Theme
 
 from pgtrace.trace.trace import Trace
-from pgtrace.tui.keys import bindings
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.remembered import Remembered, place
 from pgtrace.tui.savedfilters import SavedFilters
 from pgtrace.tui.screen import MainScreen

@@ -8,6 +8,9 @@ from typing import ClassVar, Final, NamedTuple
 
 from pgtrace.tui.keys import Hints
 
+LONGEST: Final = 4096
+"""Characters of a line; what is typed beyond is dropped."""
+
 
 class Choice(NamedTuple):
     """Something that may be put in."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pgtrace.tui import lines
+from pgtrace.tui import figures
 
 IDLE_SHARE: Final = 0.1
 """Idle time above this share of the span is cut."""
@@ -104,6 +104,6 @@ class Axis:
 
     def head(self) -> str:
         """The axis' ends: `0     +17.64 ms`; where it does not begin with the rows in sight, the second at which it does."""
-        start = lines.seconds(self.start_ns) if self.zoomed else "0"
-        end = f"+{lines.milliseconds(self.span_ns)} ms"
+        start = figures.seconds(self.start_ns) if self.zoomed else "0"
+        end = f"+{figures.milliseconds(self.span_ns)} ms"
         return start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)

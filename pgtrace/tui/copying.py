@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 from pgtrace import sanitise
 from pgtrace.errors import PgTraceError
 from pgtrace.export import golden
+from pgtrace.inspect.details import FieldView, MessageView
 from pgtrace.inspect.executed import MOST, executed
 from pgtrace.inspect.literals import written
 from pgtrace.report.messages import message_as_text, round_trip_line
 from pgtrace.temporary import PrivateDirectory
 from pgtrace.trace.trace import Trace
 from pgtrace.tui import rowtext
-from pgtrace.tui.fields import Fields
 from pgtrace.tui.listing import Item
 from pgtrace.tui.view import View
 
@@ -57,20 +57,12 @@ def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
     return found
 
 
-def of_message(shown: Fields, *, field_chosen: bool) -> list[Offer]:
-    """The message in the inspector: as text, the value of its selected field, and bytes of the field or of all of it."""
-    message, field, raw = shown.message, shown.field, shown.raw
-    if message is None:
-        return []
+def of_message(message: MessageView, field: FieldView | None, value: Callable[[FieldView], str], chosen: bytes) -> list[Offer]:
+    """The message in the inspector: as text, the value of a field as it is shown, and the bytes that are chosen."""
     found = [Offer("m", "message", lambda: "\n".join(message_as_text(message)))]
     if field is None:
         return found
-    chosen = raw[field.start : field.end] if field_chosen else raw
-    return [
-        *found,
-        Offer("v", "value", lambda: safe(shown.value(field))),
-        Offer("h", "hex", chosen.hex),
-    ]
+    return [*found, Offer("v", "value", lambda: safe(value(field))), Offer("h", "hex", chosen.hex)]
 
 
 def _with_parameters(trace: Trace, item: Item, execution: int) -> str:

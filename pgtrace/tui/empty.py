@@ -13,10 +13,10 @@ from urllib.parse import quote
 from textual.strip import Strip
 
 from pgtrace import sanitise
-from pgtrace.tui import rowtext
+from pgtrace.tui import cells, rowtext
 from pgtrace.tui.bands import SMALLEST
 from pgtrace.tui.keys import Hints
-from pgtrace.tui.lines import Line, cells
+from pgtrace.tui.lines import Line
 from pgtrace.tui.source import Source
 from pgtrace.tui.widgets import LineWidget
 
@@ -74,7 +74,7 @@ class Empty(LineWidget, can_focus=True):
                 said += [("", "text"), *((line, "dim") for line in textwrap.wrap(sanitise.text(note), width - 4))]
         else:
             said.append(("nothing in this capture" if view.trace.ended else "nothing in this capture yet", "dim"))
-        longest = max(cells(text) for text, _ in said)
+        longest = max(cells.width(text) for text, _ in said)
         left = max(0, min(width // 8, (width - longest) // 2))
         above = max(0, (height - len(said)) // 2 - 1)
         drawn = [Line(view.pen, width).strip() for _ in range(above)]

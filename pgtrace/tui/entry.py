@@ -18,9 +18,8 @@ from textual.widgets import Input
 from textual.widgets.input import Selection
 
 from pgtrace import sanitise
+from pgtrace.tui.asking import LONGEST
 
-LONGEST: Final = 4096
-"""Characters; what is typed beyond is dropped."""
 _BLANKS: Final = str.maketrans(dict.fromkeys("\t\n\r\v\f", " "))
 
 EDITING: Final[dict[str, str]] = {

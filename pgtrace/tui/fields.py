@@ -14,7 +14,8 @@ from textual.strip import Strip
 
 from pgtrace.inspect.details import FieldView, MessageView
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.tui import hexdump, lines, rowtext
+from pgtrace.tui import cells, figures, hexdump, lines, rowtext
+from pgtrace.tui.copying import Offer, of_message
 from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
@@ -62,7 +63,7 @@ class Fields(ListWidget):
         self.message = message
         self.fields = message.fields() if message else []
         self.raw = message.raw if message else b""
-        longest = max((lines.cells(field.name) + 2 * field.depth for field in self.fields), default=0)
+        longest = max((cells.width(field.name) + 2 * field.depth for field in self.fields), default=0)
         self._names = max(_NAME_CELLS[0], min(longest, _NAME_CELLS[1]))
         if not same:
             self.top = self.sideways = 0
@@ -81,6 +82,14 @@ class Fields(ListWidget):
     def value(self, field: FieldView) -> str:
         """What a field holds, by its type or as bytes."""
         return "".join(_PRINTABLE[byte] for byte in self.raw[field.start : field.end]) if self.view.raw else field.value
+
+    def offers(self) -> list[Offer]:
+        """What of the message can be copied: its field, while somebody is among the fields, or all of it."""
+        if self.message is None:
+            return []
+        field = self.field
+        chosen = self.raw[field.start : field.end] if field is not None and self.has_focus else self.raw
+        return of_message(self.message, field, self.value, chosen)
 
     @property
     def page_lines(self) -> int:
@@ -121,10 +130,10 @@ class Fields(ListWidget):
         line.add("▌" if selected else " ", "you" if self.has_focus else "dim")
         line.add("  " * field.depth + rowtext.plain(field.name, self._names), "dim", self._names).add(" ")
         kind = rowtext.plain(self._kind(field), 20)
-        room = max(4, line.room - lines.cells(kind) - 2)
+        room = max(4, line.room - cells.width(kind) - 2)
         role = "attention" if field.name == "malformed" else "strong" if selected else "text"
         line.add(rowtext.plain(self.value(field), room, self.sideways if selected else 0), role, room)
-        return line.to(width - lines.cells(kind) - 1).add(kind, "dim").strip()
+        return line.to(width - cells.width(kind) - 1).add(kind, "dim").strip()
 
     def _kind(self, field: FieldView) -> str:
         """The letter of a field that has one, what format codes mean, else the type on the wire."""
@@ -140,7 +149,7 @@ class Fields(ListWidget):
         if message is None:
             return Line(pen, width).strip()
         side = "frontend" if message.side == FRONTEND else "backend"
-        place = f"offset {lines.grouped(message.offset)}  {lines.grouped(message.size)} bytes"
+        place = f"offset {figures.grouped(message.offset)}  {figures.grouped(message.size)} bytes"
         if self.narrow:
             return lines.rule(pen, width, f"{message.name}  {side}  {place}")
         line = Line(pen, width).add(" ").add(message.name, "strong").add("  ").add(side, side).add("  ")
@@ -158,7 +167,7 @@ class Fields(ListWidget):
         numbers = range(first, min(total, first + height))
         drawn = [hexdump.hex_line(self.view.pen, width, self.raw, number, message.offset, marked) for number in numbers]
         if len(self.raw) < message.size and len(drawn) < height:
-            missing = lines.grouped(message.size - len(self.raw))
+            missing = figures.grouped(message.size - len(self.raw))
             drawn.append(Line(self.view.pen, width).add(f"        … {missing} bytes more", "dim").strip())
         return drawn
 

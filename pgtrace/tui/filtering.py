@@ -23,7 +23,7 @@ from pgtrace.inspect.details import NotKept
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, Group
 from pgtrace.trace.trace import Trace
-from pgtrace.tui.entry import LONGEST
+from pgtrace.tui.asking import LONGEST
 
 _MESSAGES: Final = 256
 """Messages read in one go."""

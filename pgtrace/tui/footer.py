@@ -10,9 +10,10 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
+from pgtrace.tui import cells
 from pgtrace.tui.copying import Offer
 from pgtrace.tui.keys import Hints
-from pgtrace.tui.lines import Line, cells
+from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import LineWidget
 
@@ -63,13 +64,13 @@ class Footer(LineWidget):
         tail = pen.text(f"{text} " if text else "")
         line = Line(pen, width).add(" ")
         if self.notice:
-            if cells(pen.text(self.notice)) + 2 + cells(tail) > width:
+            if cells.width(pen.text(self.notice)) + 2 + cells.width(tail) > width:
                 tail = ""
-            line.add(self.notice, "attention", max(0, width - 2 - cells(tail)))
+            line.add(self.notice, "attention", max(0, width - 2 - cells.width(tail)))
         else:
-            for key, meaning in _that_fit(self.keys, width - line.used - cells(tail)):
+            for key, meaning in _that_fit(self.keys, width - line.used - cells.width(tail)):
                 line.add(key, "you").add(f" {meaning}  ", "dim")
-        return [line.to(width - cells(tail)).add(tail, role).strip()]
+        return [line.to(width - cells.width(tail)).add(tail, role).strip()]
 
 
 def _that_fit(hints: Hints, width: int) -> list[tuple[str, str]]:

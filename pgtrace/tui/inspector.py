@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from pgtrace.report import about
 from pgtrace.trace.rows import Kind
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import cells, figures, lines, rowtext
 from pgtrace.tui.fields import Fields
 from pgtrace.tui.groups import Together
 from pgtrace.tui.listing import Item
@@ -40,7 +40,7 @@ class InspectorTitle(LineWidget):
             return [lines.rule(view.pen, width, "nothing selected", "esc closes")]
         row = item.row
         what = (
-            f"{_FOLDS[item.sum.kind]}, {lines.grouped(item.sum.number)} round trips"
+            f"{_FOLDS[item.sum.kind]}, {figures.grouped(item.sum.number)} round trips"
             + (f", the first {len(item.places)} of them here" if item.sum.number > len(item.places) else "")
             if item.folded
             else f"round trip {row.number}"
@@ -64,11 +64,11 @@ class InspectorTitle(LineWidget):
         if connection is not None:
             parts.append(rowtext.plain(about.process(connection), 24))
         left = " · ".join(part for part in parts if part.strip())
-        right = [f"{lines.grouped(self.messages)} message{'' if self.messages == 1 else 's'}", "esc closes"]
+        right = [f"{figures.grouped(self.messages)} message{'' if self.messages == 1 else 's'}", "esc closes"]
         if row.is_round_trip:
             waited = ", waited for the recorder's disk" if any(map(view.trace.waited_for_disk, item.rows)) else ""
-            right.insert(0, f"{lines.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms{waited}")
-        while len(right) > 1 and lines.cells(left) + lines.cells(" · ".join(right)) + _RULE_CELLS > width:
+            right.insert(0, f"{figures.milliseconds(view.item_end_ns(item) - item.opened_ns)} ms{waited}")
+        while len(right) > 1 and cells.width(left) + cells.width(" · ".join(right)) + _RULE_CELLS > width:
             right.pop()
         return [lines.rule(view.pen, width, left, " · ".join(right))]
 

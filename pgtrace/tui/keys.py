@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from textual.binding import Binding, BindingType
-
 Hints = tuple[tuple[str, str], ...]
 """Keys and what they do, for the footer."""
 
@@ -102,11 +100,6 @@ KEYS: Final = (
     Key("app", "ctrl+c", "leave", first=True, name="quit"),
     Key("app", "ctrl+z", "suspend_process", "ctrl-z", "suspend", "do", first=True),
 )
-
-
-def bindings(owner: str) -> list[BindingType]:
-    """The bindings of one owner."""
-    return [Binding(key.keys, key.action, show=False, priority=key.first) for key in KEYS if key.owner == owner]
 
 
 def told(column: str) -> list[tuple[str, str]]:

@@ -8,39 +8,12 @@ The numbers of the screen are written here too: counts and bytes in five cells, 
 
 from __future__ import annotations
 
-from rich.cells import cell_len, split_text
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
+from pgtrace.tui import cells
 from pgtrace.tui.theme import Pen
-
-
-def cells(text: str) -> int:
-    """How many cells the text takes."""
-    return len(text) if text.isascii() else cell_len(text)
-
-
-def cut(text: str, width: int, ellipsis: str = "…") -> str:
-    """The text in at most `width` cells; where it does not fit, its end becomes the ellipsis."""
-    if width <= 0:
-        return ""
-    longest = 4 * width + 8
-    whole = len(text) <= longest
-    text = text[:longest]
-    if whole and cells(text) <= width:
-        return text
-    room = width - len(ellipsis)
-    if room < 0:
-        return ellipsis[:width]
-    if text.isascii():
-        return text[:room] + ellipsis
-    return split_text(text, room)[0].rstrip("\u200d") + ellipsis if cells(text) > room else text + ellipsis
-
-
-def pad(text: str, width: int, *, right: bool = False) -> str:
-    """The text with blanks up to `width` cells, behind it or, with `right`, before it."""
-    blanks = " " * (width - cells(text))
-    return blanks + text if right else text + blanks
 
 
 class Line:
@@ -72,8 +45,8 @@ class Line:
         room = self.width - self.used
         most = room if width is None or width > room else width
         if taken > most:
-            text = cut(text, most, pen.ellipsis)
-            taken = cells(text)
+            text = cells.cut(text, most, pen.ellipsis)
+            taken = cells.width(text)
         if width is not None and taken < most:
             text = " " * (most - taken) + text if right else text + " " * (most - taken)
             taken = most
@@ -111,59 +84,10 @@ def rule(pen: Pen, width: int, left: str, right: str = "") -> Strip:
     line = Line(pen, width)
     line.add("── ", "faint").add(left, "dim").add(" ")
     tail = f" {right} ─" if right else ""
-    gap = line.room - cells(pen.text(tail))
+    gap = line.room - cells.width(pen.text(tail))
     if gap < 1:
         return line.add("─" * line.room, "faint").strip()
     line.add("─" * gap, "faint")
     if right:
         line.add(f" {right} ", "dim").add("─", "faint")
     return line.strip()
-
-
-def count(number: int) -> str:
-    """A count or a number of bytes in at most five cells: 959, 9.2k, 18k, 1.2M; a dot for none."""
-    if number < 1000:
-        return str(number) if number else "·"
-    value = float(number)
-    for unit in "kMGT":
-        value /= 1000
-        if value < 9.95:
-            return f"{value:.1f}{unit}"
-        if value < 999.5:
-            return f"{value:.0f}{unit}"
-    return f"{value / 1000:.0f}P"
-
-
-def whole(number: int) -> str:
-    """A count written out while it fits seven cells, then shortened; a dot for none."""
-    return count(number) if not number or number >= 10_000_000 else str(number)
-
-
-def grouped(number: int) -> str:
-    """A number in groups of three."""
-    return f"{number:,}".replace(",", " ")
-
-
-def milliseconds(duration_ns: int) -> str:
-    """Always ms, two decimals; none from 1000 ms."""
-    ms = duration_ns / 1e6
-    return f"{ms:.2f}" if ms < 999.995 else f"{ms:.0f}"
-
-
-def seconds(time_ns: int) -> str:
-    """Seconds to a tenth of a millisecond, with fewer decimals where eight cells do not hold them."""
-    value = time_ns / 1e9
-    return f"{value:.4f}" if value < 999 else f"{value:.2f}" if value < 99_999 else f"{value:.0f}"
-
-
-def span(duration_ns: int) -> str:
-    """A duration for people: 850 ms, 12.4 s, 2m14s, 3h05m."""
-    total = duration_ns / 1e9
-    if total < 1:
-        return f"{duration_ns / 1e6:.0f} ms"
-    if total < 60:
-        return f"{total:.1f} s"
-    minutes, rest = divmod(int(total), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"

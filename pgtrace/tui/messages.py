@@ -15,8 +15,9 @@ from textual.strip import Strip
 
 from pgtrace.inspect.details import MessageView, NotKept, scan
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.tui import lines, rowtext
-from pgtrace.tui.keys import Hints, bindings
+from pgtrace.tui import figures, rowtext
+from pgtrace.tui.bound import bindings
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
 from pgtrace.tui.view import View
@@ -120,14 +121,14 @@ class Messages(ListWidget):
         failed = message.name == "ErrorResponse"
         end = width - 8
         passed = sum(one.count for one in self.messages[number : number + run])
-        name = message.name if passed == 1 else f"{message.name} ×{lines.grouped(passed)}"
+        name = message.name if passed == 1 else f"{message.name} ×{figures.grouped(passed)}"
         name_cells = 21 if width >= _ARGUMENT_COLUMN else len(name)
         line.add(name, "error" if failed else "dim" if message.skipped else "text", min(name_cells, end - line.used))
         argument = "skipped by the server" if message.skipped else message.argument if passed == 1 else ""
         if argument and end - line.used > 2:
             line.add(" ")
             line.add(rowtext.plain(argument, end - line.used, self.sideways), "error" if failed else "dim", end - line.used)
-        return line.to(end).add(lines.count(sum(one.size for one in self.messages[number : number + run])), "dim", 7, right=True).strip()
+        return line.to(end).add(figures.count(sum(one.size for one in self.messages[number : number + run])), "dim", 7, right=True).strip()
 
     def build(self, width: int, height: int) -> list[Strip]:
         drawn = super().build(width, height)

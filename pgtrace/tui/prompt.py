@@ -24,10 +24,10 @@ from textual.geometry import Offset
 from textual.strip import Strip
 
 from pgtrace import sanitise
-from pgtrace.tui import rowtext
+from pgtrace.tui import cells, rowtext
 from pgtrace.tui.asking import NO_CHOICES, Asking, Choice, Fault
 from pgtrace.tui.entry import EDITING, Entry, characters
-from pgtrace.tui.lines import Line, blank, cells
+from pgtrace.tui.lines import Line, blank
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import RIGHT_BUTTON, LineWidget
 
@@ -230,15 +230,15 @@ class Prompt(LineWidget, Entry):
         visible = [
             (index, shown[index], rowtext.plain(shown[index].text, width // 2)) for index in range(top, min(len(shown), top + lines))
         ]
-        column = max((cells(text) for _, _, text in visible), default=0)
+        column = max((cells.width(text) for _, _, text in visible), default=0)
         drawn = []
         for index, choice, text in visible:
             line = Line(pen, width, "selected" if index == self._marked else "background").add("   ")
             line.add(text, "you", max(column, _LEAST_CHOICE_CELLS) + 2).add(rowtext.plain(choice.aside, max(0, line.room - 1)), "dim")
             more = len(shown) - index - 1
             tail = f"+ {more} more " if more and index == top + lines - 1 else ""
-            if tail and line.room > cells(tail):
-                line.to(width - cells(tail)).add(tail, "dim")
+            if tail and line.room > cells.width(tail):
+                line.to(width - cells.width(tail)).add(tail, "dim")
             drawn.append(line.strip())
         drawn += [blank(pen, width)] * (lines - len(drawn))
         return [*drawn, self._wrong(self.fault, width)] if self.fault is not None else drawn
@@ -248,7 +248,7 @@ class Prompt(LineWidget, Entry):
         pen, seen = self.view.pen, self._in_sight(width)
         reason = rowtext.plain(fault.reason, width - 2)
         at = next((one.cell for one in seen if one.end > fault.start), seen[-1].cell)
-        return Line(pen, width).to(max(1, min(at, width - 1 - cells(pen.text(reason))))).add(reason, "error").strip()
+        return Line(pen, width).to(max(1, min(at, width - 1 - cells.width(pen.text(reason))))).add(reason, "error").strip()
 
     def _line(self, width: int, *, alone: bool) -> Strip:
         """Label, text and cursor; at the right what is wrong, where no line above is kept for it, or the keys, where there is room."""
@@ -263,7 +263,7 @@ class Prompt(LineWidget, Entry):
         if alone and fault is not None:
             return line.add("  ").add(rowtext.plain(fault.reason, line.room), "error").strip()
         hints = self.asking.HINTS if self.asking is not None else ()
-        wide = sum(cells(pen.text(key)) + cells(pen.text(meaning)) + 3 for key, meaning in hints)
+        wide = sum(cells.width(pen.text(key)) + cells.width(pen.text(meaning)) + 3 for key, meaning in hints)
         if wide < line.room:
             line.to(width - wide)
             for key, meaning in hints:
@@ -279,8 +279,8 @@ class Prompt(LineWidget, Entry):
         pen, text = self.view.pen, self.value
         spans = [*characters(text), (len(text), len(text))]
         drawn = [pen.text(sanitise.text(text[start:end])) or " " for start, end in spans]
-        starts = [0, *itertools.accumulate(map(cells, drawn))]
-        before = cells(pen.text(self._label)) + 2
+        starts = [0, *itertools.accumulate(map(cells.width, drawn))]
+        before = cells.width(pen.text(self._label)) + 2
         room = max(4, width - before - 1)
         at = bisect_left(spans, (self.cursor_position, 0))
         # The window moves as little as it has to, and leaves no room at the right while something is scrolled out at the left.

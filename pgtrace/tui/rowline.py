@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from textual.strip import Strip
 
 from pgtrace.trace.rows import Kind
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import figures, rowtext
 from pgtrace.tui.axis import IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.columns import Column
 from pgtrace.tui.groups import Together
@@ -111,18 +111,18 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             for run, role in rowtext.marks(item, found=any(map(view.is_found, item.places, (row.connection for row in item.rows)))):
                 line.add(run, role)
         case "rows":
-            text = lines.count(item.sum.rows) if item.sum.rows else ""
+            text = figures.count(item.sum.rows) if item.sum.rows else ""
             line.add(("≥" + text) if item.sum.uncertain or item.sum.partial else text, "text", width, right=True)
         case "sent" | "recv" | "bytes":
             sent = item.sum.sent_bytes if column.name != "recv" else 0
             received = item.sum.received_bytes if column.name != "sent" else 0
-            line.add(lines.count(sent + received) if sent + received else "", "dim", width, right=True)
+            line.add(figures.count(sent + received) if sent + received else "", "dim", width, right=True)
         case "first":
             if first.is_round_trip and first.first_ns is not None:
-                line.add(lines.milliseconds(first.first_ns), "dim", width, right=True)
+                line.add(figures.milliseconds(first.first_ns), "dim", width, right=True)
         case "ms":
             if first.is_round_trip or first.shape.kind is Kind.CANCEL:
-                text = lines.milliseconds(view.item_end_ns(item) - item.opened_ns)
+                text = figures.milliseconds(view.item_end_ns(item) - item.opened_ns)
                 line.add(("~" + text) if any(map(view.trace.waited_for_disk, item.rows)) else text, "text", width, right=True)
         case "bar":
             error = item.sum.errors

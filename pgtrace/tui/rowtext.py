@@ -14,7 +14,7 @@ from pgtrace.describe import notation
 from pgtrace.trace import refused_tls
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Kind, Row, Shape
-from pgtrace.tui import lines
+from pgtrace.tui import cells, figures
 from pgtrace.tui.groups import Together
 from pgtrace.tui.listing import Item
 from pgtrace.tui.theme import Pen
@@ -32,7 +32,7 @@ _BOTH_CELLS = 50
 @functools.lru_cache(maxsize=2048)
 def sql(text: str, width: int) -> str:
     """SQL in `width` cells: its lists are shortened first, then its end."""
-    return lines.cut(sanitise.text(sqltext.shorten(text, width, lines.cells)), width)
+    return cells.cut(sanitise.text(sqltext.shorten(text, width, cells.width)), width)
 
 
 def plain(text: str, width: int, start: int = 0) -> str:
@@ -44,7 +44,7 @@ def plain(text: str, width: int, start: int = 0) -> str:
 
 @functools.lru_cache(maxsize=512)
 def _plain(text: str, width: int) -> str:
-    return lines.cut(sanitise.text(text), width)
+    return cells.cut(sanitise.text(text), width)
 
 
 @functools.lru_cache(maxsize=512)
@@ -60,7 +60,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     together, failed = item.sum.kind, item.sum.failed
     if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS and together is not Together.TRANSACTION:
         text = plain(failed.label.error, width)
-        room = width - lines.cells(text) - 2
+        room = width - cells.width(text) - 2
         if width >= _BOTH_CELLS and room > 20 and failed.label.sql:
             text += "  " + sql(failed.label.sql, room)
         return text, True
@@ -71,7 +71,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     row = item.row
     if row.label.end and not item.folded:
         text = plain(row.label.end, width)
-        room = width - lines.cells(text) - 2
+        room = width - cells.width(text) - 2
         return f"{text}  {sql(row.label.sql, room)}" if room > 20 and row.label.sql else text, False
     if row.is_round_trip or row.shape.kind is Kind.RUN:
         return sql(row.label.sql, width), False
@@ -111,17 +111,17 @@ def flights(item: Item) -> str:
 def flight(item: Item, pen: Pen, width: int) -> str:
     """The flight in `width` cells; a fold is the list of what its rows sent, or says how often there was one."""
     if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
-        return lines.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
+        return cells.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
     if item.folded:
         times = pen.text(f"▸ {item.sum.number} × ")
-        return lines.cut(times + pen.text(notation.fit(item.row.shape.flight, width - lines.cells(times))), width, pen.ellipsis)
+        return cells.cut(times + pen.text(notation.fit(item.row.shape.flight, width - cells.width(times))), width, pen.ellipsis)
     text = item.row.shape.flight
     if item.row.is_open and not text.endswith("…"):
         text += " …" if "→" in text else " → …"
     fitted = notation.fit(text, width)
     if pen.ascii_only:
         fitted = pen.text(notation.fit(pen.text(text), width - 1))
-    return lines.cut(fitted, width, pen.ellipsis)
+    return cells.cut(fitted, width, pen.ellipsis)
 
 
 def flight_runs(text: str, pen: Pen) -> list[tuple[str, str]]:
@@ -185,9 +185,9 @@ def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | Non
         moment = datetime.fromtimestamp((start_ns + opened_ns) / 1e9)
         return f"{moment:%M:%S}.{moment.microsecond // 1000:03d}"
     if mode == "time":
-        return lines.seconds(opened_ns) + " "
+        return figures.seconds(opened_ns) + " "
     before = above_ns if mode == "above" else same_ns
-    return ("" if before is None else "+" + lines.seconds(opened_ns - before)) + " "
+    return ("" if before is None else "+" + figures.seconds(opened_ns - before)) + " "
 
 
 def _sent_in_words(shape: Shape, times: int) -> str:
@@ -217,14 +217,14 @@ def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
     """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
     if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
         text = " · ".join(_sent_in_words(shape, times) for _, times, shape in item.sum.flights) + (" …" if item.sum.more_flights else "")
-        return [(lines.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), "dim")]
+        return [(cells.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), "dim")]
     row = item.row
     if not row.is_round_trip:
         return [(plain(row.label.error or row.label.sql, width), "dim")]
     text = plain(in_words(row), 4 * width)
     if item.folded:
         text = f"{item.sum.number} × ({text})"
-    sent, found, received = lines.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
+    sent, found, received = cells.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
     before, error, after = received.partition("ErrorResponse")
     state, _, rest = after.partition(" ")
     return [(sent, "frontend"), (found, "faint"), (before, "backend"), (error + state, "error"), (f" {rest}" if rest else "", "backend")]

@@ -14,16 +14,16 @@ from textual.timer import Timer
 
 from pgtrace.errors import PgTraceError
 from pgtrace.inspect.details import NOT_KEPT, NotKept
-from pgtrace.tui import copying, lines
+from pgtrace.tui import copying, figures
 from pgtrace.tui.acting import Acting
 from pgtrace.tui.bands import TABLE_WIDTH
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.commands import CommandLine
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.empty import instructions
 from pgtrace.tui.filtering import is_only, of_connection, of_driver
 from pgtrace.tui.filterline import RESTS_S, FilterLine
 from pgtrace.tui.footer import CopyMenu
-from pgtrace.tui.keys import bindings
 from pgtrace.tui.moving import AskedMoment, slow_ns
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.remembered import Remembered
@@ -217,7 +217,7 @@ class MainScreen(Acting):
     def action_slow(self, direction: int) -> None:
         """Go to the next or previous slow round trip."""
         least_ns = slow_ns(self.view.survey.durations)
-        slow = f"{lines.milliseconds(least_ns)} ms or more"
+        slow = f"{figures.milliseconds(least_ns)} ms or more"
         if self.timeline.go_to_slow(direction, least_ns):
             self._arrived = self.timeline.place
             self.footer.say(f"slow: {slow}")
@@ -287,7 +287,7 @@ class MainScreen(Acting):
             return []
         if self.sheet.display:
             return self.sheet.offers()
-        item, fields = self.timeline.item, self.inspector.fields
+        item = self.timeline.item
         if item is None:
             commands = instructions(self.view.source)
             return [copying.Offer("", "how to connect", lambda: "\n".join(commands))] if commands and self.empty.display else []
@@ -295,7 +295,7 @@ class MainScreen(Acting):
             return copying.of_row(self.view, item)
         message = self.inspector.messages.message
         offers = copying.of_row(self.view, item, message.execution if message is not None else 0)
-        return offers + copying.of_message(fields, field_chosen=fields.has_focus)
+        return offers + self.inspector.fields.offers()
 
     def _turn(self) -> None:
         """The user wants to see something else: what was said last is history."""

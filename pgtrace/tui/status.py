@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual import events
 from textual.strip import Strip
 
-from pgtrace.tui import lines, rowtext
-from pgtrace.tui.lines import Line, cells
+from pgtrace.tui import cells, figures, rowtext
+from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import LineWidget
 
@@ -18,7 +18,7 @@ _TITLE_LEAST = 8
 def state(view: View) -> tuple[str, str]:
     """What the source is doing, and its role."""
     trace = view.trace
-    length = lines.span(view.now_ns)
+    length = figures.span(view.now_ns)
     if view.paused:
         return f"❚❚ paused  {view.waiting} new" if view.waiting else "❚❚ paused", "attention"
     if view.growing:
@@ -55,7 +55,7 @@ class Status(LineWidget):
 
         wide = width > 90
         line = Line(view.pen, width).add(" ").add("pgtrace", "you").add("  " if wide else " ")
-        states = sum(cells(view.pen.text(text)) + 2 for text, _ in told)
+        states = sum(cells.width(view.pen.text(text)) + 2 for text, _ in told)
         line.add(rowtext.plain(view.source.title, max(_TITLE_LEAST, line.room - states - len(rate) - 2))).add(" " if wide else "")
         for text, role in told:
             line.add("  ").add(text, role)

@@ -23,10 +23,10 @@ from textual.message import Message
 from textual.strip import Strip
 
 from pgtrace import sanitise
-from pgtrace.tui import lines
+from pgtrace.tui import cells, figures, lines
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.columns import Column
 from pgtrace.tui.copying import Offer
-from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line, blank
 from pgtrace.tui.theme import Pen
 from pgtrace.tui.view import View
@@ -269,7 +269,7 @@ class TablePane(ListWidget, Generic[T]):
                 mark = "▴" if self.reversed != field.rising else "▾"
             wide = column.width + (field.right and len(title) + len(mark) > column.width)  # the gap before it has room for the mark
             line.to(column.end - wide if field.right else column.start)
-            line.add(lines.cut(title, wide - len(mark)) + mark, "dim", wide, right=field.right)
+            line.add(cells.cut(title, wide - len(mark)) + mark, "dim", wide, right=field.right)
         return [line.strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
@@ -284,7 +284,7 @@ class TablePane(ListWidget, Generic[T]):
                 continue
             end = column.end
             for text, role in runs:
-                line.add(text, role, min(lines.cells(text), max(0, end - line.used)))
+                line.add(text, role, min(cells.width(text), max(0, end - line.used)))
         return line.strip()
 
     # Keys.
@@ -350,8 +350,8 @@ def _first_of(keyed: tuple[Any, int]) -> Any:
 
 def number(value: int, width: int, role: str = "text") -> Runs:
     """A count, written out where it fits; a faint dot for none."""
-    text = lines.whole(value)
-    return [(text if len(text) <= width else lines.count(value), role if value else "faint")]
+    text = figures.whole(value)
+    return [(text if len(text) <= width else figures.count(value), role if value else "faint")]
 
 
 def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
@@ -365,6 +365,6 @@ def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
 def wrapped(pen: Pen, width: int, text: str, role: str = "text", most: int = 100) -> Iterator[Strip]:
     """Text from the wire in full, its white space folded, as many lines as it takes."""
     whole = sanitise.text(" ".join(text[:_LONGEST].split()))
-    room = width - 2 if lines.cells(whole) == len(whole) else (width - 2) // 2  # no character takes more than two cells
+    room = width - 2 if cells.width(whole) == len(whole) else (width - 2) // 2  # no character takes more than two cells
     parts = textwrap.wrap(whole, max(20, room), max_lines=most, placeholder=f" {pen.ellipsis}") or [""]
     yield from (Line(pen, width).add(f" {part}", role).strip() for part in parts)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from textual import events
 from textual.strip import Strip
 
-from pgtrace.tui import rowtext
-from pgtrace.tui.lines import Line, cells, cut
+from pgtrace.tui import cells, rowtext
+from pgtrace.tui.lines import Line
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.findings import Findings
@@ -48,7 +48,7 @@ def shown(view: View, room: int, *, followed: bool = True) -> tuple[str, str]:
         return (f"fold {listing.fold}" if len(listing) and listing.fold != "none" else ""), "dim"
     left = f"  {listing.matching} of {listing.rows}" if followed else "  in pane 1"
     text = rowtext.plain(listing.filtering.text, max(0, room - len(left) - 2))
-    return cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention" if followed else "dim"
+    return cells.cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention" if followed else "dim"
 
 
 class Tabs(LineWidget):
@@ -69,9 +69,9 @@ class Tabs(LineWidget):
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
         text, role = shown(self.view, line.room - 2, followed=self.active == "timeline")
-        self._filter = width - cells(text) - 1 if text.startswith("/") else width
-        if cells(text) + 1 < line.room:
-            line.to(width - cells(text) - 1).add(text, role)
+        self._filter = width - cells.width(text) - 1 if text.startswith("/") else width
+        if cells.width(text) + 1 < line.room:
+            line.to(width - cells.width(text) - 1).add(text, role)
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:

@@ -17,9 +17,10 @@ from textual.strip import Strip
 from pgtrace.trace.rows import Kind, Row
 from pgtrace.tui import moving, rowline, rowtext
 from pgtrace.tui.axis import Axis
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.columns import Column, columns
 from pgtrace.tui.groups import Together
-from pgtrace.tui.keys import Hints, bindings
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.listing import Item
 from pgtrace.tui.rowline import Surroundings

@@ -14,7 +14,7 @@ from typing import Final
 from textual.strip import Strip
 
 from pgtrace.trace.counters import Counters
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import figures, rowtext
 from pgtrace.tui.bands import DRIVER_LINES
 from pgtrace.tui.lines import Line
 from pgtrace.tui.widgets import LineWidget
@@ -33,19 +33,19 @@ def ratio(counters: Counters) -> str:
 
 
 _TABLE: Final[tuple[tuple[str, int, str, Cell], ...]] = (
-    ("conn", 5, "text", lambda connections, _: lines.whole(connections)),
-    ("set-up", 7, "text", lambda _, c: lines.whole(c.setup_round_trips)),
-    ("round trips", 12, "strong", lambda _, c: lines.whole(c.round_trips)),
-    ("exec", 8, "text", lambda _, c: lines.whole(c.executions)),
+    ("conn", 5, "text", lambda connections, _: figures.whole(connections)),
+    ("set-up", 7, "text", lambda _, c: figures.whole(c.setup_round_trips)),
+    ("round trips", 12, "strong", lambda _, c: figures.whole(c.round_trips)),
+    ("exec", 8, "text", lambda _, c: figures.whole(c.executions)),
     ("rt/ex", 6, "strong", lambda _, c: ratio(c)),
-    ("pipelined", 10, "text", lambda _, c: lines.whole(c.pipelined_executions)),
-    ("prepared", 9, "text", lambda _, c: lines.whole(c.parses_named)),
-    ("reused", 8, "text", lambda _, c: lines.whole(c.statements_reused)),
-    ("errors", 7, "error", lambda _, c: lines.whole(c.errors)),
-    ("rows", 6, "text", lambda _, c: lines.count(c.rows)),
-    ("sent", 6, "dim", lambda _, c: lines.count(c.frontend_bytes)),
-    ("recv", 6, "dim", lambda _, c: lines.count(c.backend_bytes)),
-    ("wait ms", 10, "text", lambda _, c: lines.milliseconds(c.wait_ns) if c.wait_ns else "·"),
+    ("pipelined", 10, "text", lambda _, c: figures.whole(c.pipelined_executions)),
+    ("prepared", 9, "text", lambda _, c: figures.whole(c.parses_named)),
+    ("reused", 8, "text", lambda _, c: figures.whole(c.statements_reused)),
+    ("errors", 7, "error", lambda _, c: figures.whole(c.errors)),
+    ("rows", 6, "text", lambda _, c: figures.count(c.rows)),
+    ("sent", 6, "dim", lambda _, c: figures.count(c.frontend_bytes)),
+    ("recv", 6, "dim", lambda _, c: figures.count(c.backend_bytes)),
+    ("wait ms", 10, "text", lambda _, c: figures.milliseconds(c.wait_ns) if c.wait_ns else "·"),
 )
 
 

@@ -18,7 +18,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from pgtrace.tui.keys import Hints, bindings
+from pgtrace.tui.bound import bindings
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import blank
 from pgtrace.tui.view import View
 

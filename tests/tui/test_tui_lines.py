@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pgtrace.tui import lines
-from pgtrace.tui.lines import Line, cells, cut, pad
+from pgtrace.tui import cells, figures, lines
+from pgtrace.tui.lines import Line
 from pgtrace.tui.theme import DARK, Pen
 
 TEXTS = st.text(alphabet=st.sampled_from("ab Z漢字🙂e\u0301→…é─│"), max_size=40)
@@ -16,9 +16,9 @@ TEXTS = st.text(alphabet=st.sampled_from("ab Z漢字🙂e\u0301→…é─│"),
 
 @given(TEXTS, st.integers(1, 30))
 def test_cut_fits_and_keeps_what_fits(text: str, width: int) -> None:
-    short = cut(text, width)
-    assert cells(short) <= width
-    if cells(text) <= width:
+    short = cells.cut(text, width)
+    assert cells.width(short) <= width
+    if cells.width(text) <= width:
         assert short == text
 
 
@@ -35,18 +35,18 @@ def test_a_line_is_filled_exactly(pieces: list[tuple[str, int | None, bool]], wi
 
 
 def test_a_wide_character_is_never_split() -> None:
-    assert cells(cut("漢字漢字", 6)) <= 6
-    assert cut("漢字", 3) == "漢…"
+    assert cells.width(cells.cut("漢字漢字", 6)) <= 6
+    assert cells.cut("漢字", 3) == "漢…"
 
 
 def test_a_very_long_text_is_cut_without_being_measured() -> None:
-    assert cut("x" * 1_000_000, 10) == "xxxxxxxxx…"
-    assert cut("e" + "\u0301" * 10_000, 5).startswith("e")
+    assert cells.cut("x" * 1_000_000, 10) == "xxxxxxxxx…"
+    assert cells.cut("e" + "\u0301" * 10_000, 5).startswith("e")
 
 
 def test_pad_counts_cells() -> None:
-    assert pad("漢", 4) == "漢  "
-    assert pad("漢", 4, right=True) == "  漢"
+    assert cells.pad("漢", 4) == "漢  "
+    assert cells.pad("漢", 4, right=True) == "  漢"
 
 
 def test_to_never_goes_back() -> None:
@@ -68,23 +68,23 @@ def test_to_never_goes_back() -> None:
     ],
 )
 def test_counts_take_five_cells_at_most(number: int, text: str) -> None:
-    assert lines.count(number) == text
+    assert figures.count(number) == text
     assert len(text) <= 5
 
 
 @given(st.integers(0, 1 << 62))
 def test_no_count_is_wider_than_five_cells(number: int) -> None:
-    assert len(lines.count(number)) <= 5
+    assert len(figures.count(number)) <= 5
 
 
 @pytest.mark.parametrize(("ns", "text"), [(0, "0.00"), (394_000, "0.39"), (999_990_000, "999.99"), (1_234_567_890, "1235")])
 def test_milliseconds_have_two_decimals_below_a_thousand(ns: int, text: str) -> None:
-    assert lines.milliseconds(ns) == text
+    assert figures.milliseconds(ns) == text
 
 
 @pytest.mark.parametrize(("ns", "text"), [(36_800_000, "0.0368"), (12_345_678_900, "12.3457"), (4_000_000_000_000, "4000.00")])
 def test_seconds_fit_eight_cells(ns: int, text: str) -> None:
-    assert lines.seconds(ns) == text
+    assert figures.seconds(ns) == text
     assert len(text) <= 8
 
 
@@ -92,7 +92,7 @@ def test_seconds_fit_eight_cells(ns: int, text: str) -> None:
     ("ns", "text"), [(41_000_000, "41 ms"), (12_400_000_000, "12.4 s"), (134_000_000_000, "2m14s"), (11_100_000_000_000, "3h05m")]
 )
 def test_spans_for_people(ns: int, text: str) -> None:
-    assert lines.span(ns) == text
+    assert figures.span(ns) == text
 
 
 def test_a_rule_has_its_note_at_the_right_or_leaves_it_out() -> None:

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from textual import events
 from wire_recording import Recording
 
-from pgtrace.tui.asking import Asking, Choice, Choices, Fault
-from pgtrace.tui.entry import EDITING, LONGEST, characters
+from pgtrace.tui.asking import LONGEST, Asking, Choice, Choices, Fault
+from pgtrace.tui.entry import EDITING, characters
 from pgtrace.tui.theme import MONO
 
 

@@ -18,10 +18,10 @@ from pgtrace.report import about
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Row
-from pgtrace.tui import lines, rates, rowtext
+from pgtrace.tui import cells, figures, rates, rowtext
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_connection
-from pgtrace.tui.keys import bindings
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number
 
 _IDLE_TOO_LONG_NS = 1_000_000_000
@@ -103,7 +103,7 @@ class Connections(TablePane[Standing]):
         Field("err", 3, lambda p, s, w: number(s.errors, w, "error"), key=lambda p, s: s.errors),
         Field("in tx", 7, lambda p, s, w: _since(s.in_transaction_ns), rank=7, key=lambda p, s: s.in_transaction_ns),
         Field("age", 7, lambda p, s, w: _since(s.age_ns), rank=6, key=lambda p, s: s.age_ns),
-        Field("last", 9, lambda p, s, w: _words(lines.seconds(s.last_ns)), rank=9, key=lambda p, s: s.last_ns),
+        Field("last", 9, lambda p, s, w: _words(figures.seconds(s.last_ns)), rank=9, key=lambda p, s: s.last_ns),
         Field("activity", 12, lambda p, s, w: [(rates.blocks(p.activity(s, w), " "), "bar")], rank=4, right=False),
     )
     SORTS = ("cn", "rt", "live", "err", "set-up", "age", "in tx", "last")
@@ -188,17 +188,17 @@ class Connections(TablePane[Standing]):
             name = rowtext.plain(rowtext.statement_name(statement.name, item.driver), 14)
             reused = f"  reused {max(0, statement.binds - 1)}"
             sql = rowtext.sql(statement.sql or "prepared earlier", max(10, width - 28 - len(reused)))
-            yield labelled(pen, width, "", (lines.pad(name, 15), "dim"), (sql, "text"), (reused, "dim"))
+            yield labelled(pen, width, "", (cells.pad(name, 15), "dim"), (sql, "text"), (reused, "dim"))
 
     def _cancels(self, connection: Connection, line: Callable[..., Strip]) -> Iterator[Strip]:
         trace = self.view.trace
         if connection.cancels is not None:
             yield line(
-                "cancels", (f"{trace.name_of(trace.connections[connection.cancels])} at {lines.seconds(connection.opened_ns)}", "text")
+                "cancels", (f"{trace.name_of(trace.connections[connection.cancels])} at {figures.seconds(connection.opened_ns)}", "text")
             )
         by = [one for one in trace.connections if one.cancels == connection.index]
         if by:
-            told = "  ".join(f"{trace.name_of(one)} at {lines.seconds(one.opened_ns)}" for one in by[:8])
+            told = "  ".join(f"{trace.name_of(one)} at {figures.seconds(one.opened_ns)}" for one in by[:8])
             yield line("cancelled", (f"{counted(len(by), 'time')}, by {told}", "text"))
 
     def _standing(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> Standing:
@@ -240,9 +240,9 @@ class Connections(TablePane[Standing]):
             return "opaque", "dim"
         now_ns = self.view.now_ns
         if under_way is not None:
-            return f"waits {lines.span(max(0, now_ns - under_way.opened_ns))}", "strong"
+            return f"waits {figures.span(max(0, now_ns - under_way.opened_ns))}", "strong"
         quiet_ns = max(0, now_ns - connection.last_ns)
-        idle = lines.span(quiet_ns)
+        idle = figures.span(quiet_ns)
         if connection.transaction_status == "E":
             return f"failed transaction {idle}", "error"
         if connection.transaction_status == "T":
@@ -251,24 +251,27 @@ class Connections(TablePane[Standing]):
 
 
 def _since(duration_ns: int) -> Runs:
-    return [(lines.span(duration_ns), "dim")] if duration_ns else [("·", "faint")]
+    return [(figures.span(duration_ns), "dim")] if duration_ns else [("·", "faint")]
 
 
 def _life(item: Standing) -> Runs:
     """When it began and ended, and who ended it."""
     connection = item.connection
     began = "joined" if connection.joined else "opened"
-    runs = [(f"{began} {lines.seconds(connection.opened_ns)}", "text")]
+    runs = [(f"{began} {figures.seconds(connection.opened_ns)}", "text")]
     if connection.closed_ns is not None:
         runs.append(
-            (f"   {item.state.partition(',')[0] if connection.cancels is None else 'closed'} {lines.seconds(connection.closed_ns)}", "text")
+            (
+                f"   {item.state.partition(',')[0] if connection.cancels is None else 'closed'} {figures.seconds(connection.closed_ns)}",
+                "text",
+            )
         )
         if connection.kind == "session" and connection.cancels is None:
             runs.append((" with Terminate" if connection.terminated else " without Terminate", "dim"))
     elif connection.ends:
         runs.append((f"   {connection.end}", "text"))
     runs += [(f"   {end}", "dim") for end in about.ends(connection)]
-    return [*runs, (f"   {lines.span(item.age_ns)}", "dim")]
+    return [*runs, (f"   {figures.span(item.age_ns)}", "dim")]
 
 
 def _login(connection: Connection) -> str:

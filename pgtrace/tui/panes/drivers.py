@@ -18,10 +18,11 @@ from textual.strip import Strip
 from pgtrace.report import about
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
-from pgtrace.tui import lines, rowtext, totals
+from pgtrace.tui import cells, figures, rowtext, totals
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.definitions import DEFINITIONS
 from pgtrace.tui.filtering import of_driver
-from pgtrace.tui.keys import Hints, bindings
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Chosen, ListWidget
@@ -209,7 +210,7 @@ class Drivers(ListWidget):
                 cells = tuple(self._cell(counter, driver.counters) for driver in drivers)
                 entries.append(_Entry(counter.title, cells, "error" if counter.title == "errors" else "text", filter=counter.filter))
                 if counter.title == "executions":
-                    entries.append(_Entry("wait ms", tuple(lines.milliseconds(d.counters.wait_ns) for d in drivers)))
+                    entries.append(_Entry("wait ms", tuple(figures.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
         flights = [self.view.survey.flights(driver.driver, _FLIGHTS) for driver in drivers]
         entries.append(_Entry("how it runs a query (most frequent flights)"))
@@ -229,12 +230,12 @@ class Drivers(ListWidget):
             return "·"
         if self.per_execution and counter.per_execution:
             return " / ".join(_share(value, counters.executions) for value in values)
-        return " / ".join(lines.count(value) if counter.sizes else str(value) for value in values)
+        return " / ".join(figures.count(value) if counter.sizes else str(value) for value in values)
 
     def _flight(self, flight: str, times: int) -> str:
         """A flight and how often it was sent, in the width of a cell: the number is never cut off."""
         often = f" ×{times}"
-        return lines.cut(flight, self._sizes(self.size.width)[1] - 2 - len(often)) + often
+        return cells.cut(flight, self._sizes(self.size.width)[1] - 2 - len(often)) + often
 
     def _columns(self, texts: list[list[str]], role: str) -> list[_Entry]:
         """Lists of different lengths as lines of a table."""
@@ -253,4 +254,4 @@ class Drivers(ListWidget):
 def _share(value: int, executions: int) -> str:
     """How much for each execution: three digits that matter."""
     share = value / executions if executions else 0.0
-    return "·" if not executions else f"{share:.2f}" if share < 10 else lines.count(round(share))
+    return "·" if not executions else f"{share:.2f}" if share < 10 else figures.count(round(share))

@@ -14,10 +14,11 @@ from textual.strip import Strip
 
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Evidence, Finding
 from pgtrace.report import advice
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import figures, rowtext
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_connection
-from pgtrace.tui.keys import Hints, bindings
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line, blank, rule
 from pgtrace.tui.view import View
 from pgtrace.tui.widgets import Chosen, ListWidget
@@ -89,7 +90,7 @@ class Findings(ListWidget):
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         finding = self.view.snapshot.findings[index]
         line = Line(self.view.pen, width, "selected" if selected else "background").add("▌" if selected else " ", "you")
-        line.add("✗" if finding.failed else lines.count(finding.number), "error" if finding.failed else "strong", 5, right=True)
+        line.add("✗" if finding.failed else figures.count(finding.number), "error" if finding.failed else "strong", 5, right=True)
         line.add(f" {_unit(finding)}", "dim", _COST_CELLS - 5).add(finding.name, "text", _NAME_CELLS)
         if width >= _NARROW:
             line.add(rowtext.plain(finding.driver, _DRIVER_CELLS), "dim", _DRIVER_CELLS + 1)
@@ -134,7 +135,7 @@ class Findings(ListWidget):
         row = self.view.trace.rows[evidence.place]
         pen = self.view.pen
         line = Line(pen, width).add(f" {title}", "dim", _TITLE_CELLS)
-        line.add(lines.seconds(row.opened_ns), "dim", 8, right=True).add("  ")
+        line.add(figures.seconds(row.opened_ns), "dim", 8, right=True).add("  ")
         line.add(self.view.connection_name(row.connection), "text", self.view.connection_cells).add("  ")
         flight = rowtext.flight(self.view.listing.item(evidence.place), pen, _FLIGHT_CELLS)
         start = line.used

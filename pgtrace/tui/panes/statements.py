@@ -17,10 +17,11 @@ from textual.strip import Strip
 from pgtrace.describe.arguments import counted
 from pgtrace.trace.statements import NAMES_KEPT, Group
 from pgtrace.trace.trace import StatementView
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import figures, rowtext
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_driver, of_group
-from pgtrace.tui.keys import Hints, bindings
+from pgtrace.tui.keys import Hints
 from pgtrace.tui.lines import Line
 from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
 
@@ -48,7 +49,7 @@ def _bar(pane: Statements, view: StatementView, width: int) -> Runs:
 
 
 def _ms(duration_ns: int, role: str = "text") -> Runs:
-    return [(lines.milliseconds(duration_ns), role)] if duration_ns else [("·", "faint")]
+    return [(figures.milliseconds(duration_ns), role)] if duration_ns else [("·", "faint")]
 
 
 def _drivers(view: StatementView) -> str:
@@ -77,7 +78,7 @@ class Statements(TablePane[StatementView]):
         Field(
             "rows",
             5,
-            lambda p, v, w: [(lines.count(v.group.rows), "text" if v.group.rows else "faint")],
+            lambda p, v, w: [(figures.count(v.group.rows), "text" if v.group.rows else "faint")],
             rank=5,
             key=lambda p, v: v.group.rows,
         ),
@@ -193,7 +194,7 @@ class Statements(TablePane[StatementView]):
         if seen is not None:
             where = " ".join(view.connection_name(connection) for connection in sorted(seen.connections)[:_SEEN_ON])
             more = len(seen.connections) - _SEEN_ON
-            when = f"   first {lines.seconds(seen.first_ns)}  last {lines.seconds(seen.last_ns)}"
+            when = f"   first {figures.seconds(seen.first_ns)}  last {figures.seconds(seen.last_ns)}"
             yield labelled(pen, width, "seen on", (where + (f" + {more} more" if more > 0 else ""), "text"), (when, "dim"))
         kinds = {"t": "text", "b": "binary", "m": f"{group.values_binary} values binary, {group.values_text} text"}
         yield labelled(
@@ -210,7 +211,7 @@ class Statements(TablePane[StatementView]):
         wait = item.group.wait
         if not wait.count:
             return ""
-        return "   ms p50 {}  p95 {}  max {}".format(*map(lines.milliseconds, (wait.percentile(50), wait.percentile(95), wait.max)))
+        return "   ms p50 {}  p95 {}  max {}".format(*map(figures.milliseconds, (wait.percentile(50), wait.percentile(95), wait.max)))
 
     def _prepared(self, item: StatementView) -> Runs:
         """How often, under which names, and who ended them."""

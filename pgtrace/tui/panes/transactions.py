@@ -14,10 +14,10 @@ from textual.strip import Strip
 
 from pgtrace.describe.arguments import counted
 from pgtrace.trace.transactions import LOST, UNSEEN, Transaction
-from pgtrace.tui import lines, rowtext
+from pgtrace.tui import figures, rowtext
+from pgtrace.tui.bound import bindings
 from pgtrace.tui.copying import Offer, safe
 from pgtrace.tui.filtering import of_connection
-from pgtrace.tui.keys import bindings
 from pgtrace.tui.lines import Line
 from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number, wrapped
 from pgtrace.tui.theme import Pen
@@ -68,7 +68,7 @@ class Transactions(TablePane[Transaction]):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("transactions")
     FIELDS = (
-        Field("time", 9, lambda p, t, w: [(lines.seconds(t.opened_ns), "dim")], gap=0, key=lambda p, t: t.opened_ns),
+        Field("time", 9, lambda p, t, w: [(figures.seconds(t.opened_ns), "dim")], gap=0, key=lambda p, t: t.opened_ns),
         Field("cn", 3, lambda p, t, w: [(p.view.connection_name(t.connection), "text")], right=False),
         Field("driver", 8, lambda p, t, w: [(rowtext.plain(p.view.driver(t.connection), w), "dim")], rank=2, right=False),
         Field("rt", 4, lambda p, t, w: number(t.round_trips, w, "strong"), key=lambda p, t: t.round_trips),
@@ -76,8 +76,8 @@ class Transactions(TablePane[Transaction]):
         Field("err", 3, lambda p, t, w: number(t.errors, w, "error"), rank=1, key=lambda p, t: t.errors),
         Field("flights", 0, lambda p, t, w: [(rowtext.plain(_flights(t), w), "frontend")], right=False),
         Field("end", 8, lambda p, t, w: [_end(t)], right=False),
-        Field("ms", 8, lambda p, t, w: [(lines.milliseconds(t.duration_ns(p.now_ns)), "text")], key=lambda p, t: t.duration_ns(p.now_ns)),
-        Field("idle", 8, lambda p, t, w: [(lines.milliseconds(t.idle_ns(p.now_ns)), "text")], key=lambda p, t: t.idle_ns(p.now_ns)),
+        Field("ms", 8, lambda p, t, w: [(figures.milliseconds(t.duration_ns(p.now_ns)), "text")], key=lambda p, t: t.duration_ns(p.now_ns)),
+        Field("idle", 8, lambda p, t, w: [(figures.milliseconds(t.idle_ns(p.now_ns)), "text")], key=lambda p, t: t.idle_ns(p.now_ns)),
         Field("idle %", 6, lambda p, t, w: [(f"{100 * _share(p, t):.0f}%", "dim")], rank=3, key=_share),
         Field("bar", 20, lambda p, t, w: bar(t, p.now_ns, p.longest_ns, w), rank=4, right=False, title="0 ms"),
     )
@@ -117,7 +117,7 @@ class Transactions(TablePane[Transaction]):
 
     def note(self) -> str:
         let_go = self.view.survey.transactions.let_go
-        return f"{lines.grouped(let_go)} shorter ones are not kept" if let_go else ""
+        return f"{figures.grouped(let_go)} shorter ones are not kept" if let_go else ""
 
     def title(self, item: Transaction) -> str:
         return f"transaction · {self.view.connection_name(item.connection)} {rowtext.plain(self.view.driver(item.connection), 20)}"
@@ -126,7 +126,7 @@ class Transactions(TablePane[Transaction]):
         pen, now_ns = self.view.pen, self.now_ns
         parts = [counted(item.round_trips, "round trip"), counted(item.executions, "execution"), counted(item.errors, "error")]
         yield labelled(pen, width, "cost", (", ".join(parts), "text"))
-        duration, idle = (lines.milliseconds(time_ns) for time_ns in (item.duration_ns(now_ns), item.idle_ns(now_ns)))
+        duration, idle = (figures.milliseconds(time_ns) for time_ns in (item.duration_ns(now_ns), item.idle_ns(now_ns)))
         yield labelled(pen, width, "time", (f"{duration} ms, {idle} of them idle", "text"), ("   " + _idle_in_words(self, item), "dim"))
         text, role = _end(item)
         aside = "" if item.began_seen else "   its beginning is not in the capture"

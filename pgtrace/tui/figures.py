@@ -1,0 +1,53 @@
+"""Numbers as the screen writes them: counts and bytes in five cells, milliseconds with two decimals, seconds to a tenth of a
+millisecond."""
+
+from __future__ import annotations
+
+
+def count(number: int) -> str:
+    """A count or a number of bytes in at most five cells: 959, 9.2k, 18k, 1.2M; a dot for none."""
+    if number < 1000:
+        return str(number) if number else "·"
+    value = float(number)
+    for unit in "kMGT":
+        value /= 1000
+        if value < 9.95:
+            return f"{value:.1f}{unit}"
+        if value < 999.5:
+            return f"{value:.0f}{unit}"
+    return f"{value / 1000:.0f}P"
+
+
+def whole(number: int) -> str:
+    """A count written out while it fits seven cells, then shortened; a dot for none."""
+    return count(number) if not number or number >= 10_000_000 else str(number)
+
+
+def grouped(number: int) -> str:
+    """A number in groups of three."""
+    return f"{number:,}".replace(",", " ")
+
+
+def milliseconds(duration_ns: int) -> str:
+    """Always ms, two decimals; none from 1000 ms."""
+    ms = duration_ns / 1e6
+    return f"{ms:.2f}" if ms < 999.995 else f"{ms:.0f}"
+
+
+def seconds(time_ns: int) -> str:
+    """Seconds to a tenth of a millisecond, with fewer decimals where eight cells do not hold them."""
+    value = time_ns / 1e9
+    return f"{value:.4f}" if value < 999 else f"{value:.2f}" if value < 99_999 else f"{value:.0f}"
+
+
+def span(duration_ns: int) -> str:
+    """A duration for people: 850 ms, 12.4 s, 2m14s, 3h05m."""
+    total = duration_ns / 1e9
+    if total < 1:
+        return f"{duration_ns / 1e6:.0f} ms"
+    if total < 60:
+        return f"{total:.1f} s"
+    minutes, rest = divmod(int(total), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"
