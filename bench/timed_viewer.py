@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pgtrace.cli import main
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.view import View
+from pgtrace.tui.model.view import View
 
 
 def run(capture: str, log: Path) -> None:

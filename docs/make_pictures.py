@@ -23,9 +23,9 @@ from pgtrace.address import parse_listen
 from pgtrace.demo.scene import open_scene
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import DARK, LIGHT, Palette, Pen
-from pgtrace.tui.view import View
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import DARK, LIGHT, Palette, Pen
+from pgtrace.tui.model.view import View
 
 PICTURES_DIRECTORY = Path(__file__).parent / "pictures"
 SIZE = (120, 36)

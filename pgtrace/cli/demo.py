@@ -85,7 +85,7 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
     """Do the work over and over, slowly enough to watch, until the screen is left."""
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
-    from pgtrace.tui.source import LOGIN, Source
+    from pgtrace.tui.model.source import LOGIN, Source
 
     stop = threading.Event()
     failures: list[Exception] = []

@@ -113,7 +113,7 @@ def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str]
     from pgtrace.probe import probe
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
-    from pgtrace.tui.source import LOGIN, Source
+    from pgtrace.tui.model.source import LOGIN, Source
 
     warning = ""
     try:

@@ -49,7 +49,7 @@ def command(files: tuple[Path, ...]) -> None:
 
 def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None:
     from pgtrace.tui.app import run_app
-    from pgtrace.tui.source import Source
+    from pgtrace.tui.model.source import Source
 
     source = Source(files=tuple(names), live=True, temporary=stream is not None, **options.explained_on())
     run_app(trace, source=source, recorder=stream)

@@ -23,14 +23,14 @@ from textual.binding import BindingType
 from textual.theme import Theme
 
 from pgtrace.trace.trace import Trace
-from pgtrace.tui.bound import bindings
-from pgtrace.tui.remembered import Remembered, place
-from pgtrace.tui.savedfilters import SavedFilters
+from pgtrace.tui.model.remembered import Remembered, place
+from pgtrace.tui.model.savedfilters import SavedFilters
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import ANSI, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
+from pgtrace.tui.model.view import TICK_S, View
 from pgtrace.tui.screen import MainScreen
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import ANSI, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
-from pgtrace.tui.view import TICK_S, View
-from pgtrace.tui.widgets import LineWidget
+from pgtrace.tui.widgets.base import LineWidget
+from pgtrace.tui.widgets.bound import bindings
 
 NICE: Final = 10
 """How much less right to the processors the screen has than the traffic."""

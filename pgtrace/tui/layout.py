@@ -15,25 +15,25 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
-from pgtrace.tui.asking import Asking
-from pgtrace.tui.bands import bands
-from pgtrace.tui.empty import Empty, TooSmall
-from pgtrace.tui.folds import LEVELS
-from pgtrace.tui.footer import CopyMenu, Footer
-from pgtrace.tui.help import Help
-from pgtrace.tui.inspector import Inspector
-from pgtrace.tui.prompt import Prompt
-from pgtrace.tui.remembered import Remembered
-from pgtrace.tui.rowtext import TIMES
-from pgtrace.tui.sheet import Sheet
-from pgtrace.tui.spelled import Spelled
-from pgtrace.tui.status import Status
-from pgtrace.tui.tables import FIRST_BUDGET_S, TablePane
-from pgtrace.tui.tabs import PANES, Tabs
-from pgtrace.tui.timeline import Timeline
-from pgtrace.tui.totals import Totals
-from pgtrace.tui.view import View
-from pgtrace.tui.widgets import LineWidget, ListWidget
+from pgtrace.tui.model.asking import Asking
+from pgtrace.tui.model.bands import bands
+from pgtrace.tui.model.folds import LEVELS
+from pgtrace.tui.model.remembered import Remembered
+from pgtrace.tui.model.rowtext import TIMES
+from pgtrace.tui.model.view import View
+from pgtrace.tui.panes.tabs import PANES, Tabs
+from pgtrace.tui.panes.timeline import Timeline
+from pgtrace.tui.widgets.base import LineWidget, ListWidget
+from pgtrace.tui.widgets.empty import Empty, TooSmall
+from pgtrace.tui.widgets.footer import CopyMenu, Footer
+from pgtrace.tui.widgets.help import Help
+from pgtrace.tui.widgets.inspector import Inspector
+from pgtrace.tui.widgets.prompt import Prompt
+from pgtrace.tui.widgets.sheet import Sheet
+from pgtrace.tui.widgets.spelled import Spelled
+from pgtrace.tui.widgets.status import Status
+from pgtrace.tui.widgets.table import FIRST_BUDGET_S, TablePane
+from pgtrace.tui.widgets.totals import Totals
 
 
 class Layout(Screen[None]):

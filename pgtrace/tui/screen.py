@@ -14,25 +14,25 @@ from textual.timer import Timer
 
 from pgtrace.errors import PgTraceError
 from pgtrace.inspect.details import NOT_KEPT, NotKept
-from pgtrace.tui import copying, figures
-from pgtrace.tui.acting import Acting
-from pgtrace.tui.bands import TABLE_WIDTH
-from pgtrace.tui.bound import bindings
-from pgtrace.tui.commands import CommandLine
-from pgtrace.tui.definitions import DEFINITIONS
-from pgtrace.tui.empty import instructions
-from pgtrace.tui.filtering import is_only, of_connection, of_driver
-from pgtrace.tui.filterline import RESTS_S, FilterLine
-from pgtrace.tui.footer import CopyMenu
-from pgtrace.tui.moving import AskedMoment, slow_ns
+from pgtrace.tui.actions.acting import Acting
+from pgtrace.tui.actions.commands import CommandLine
+from pgtrace.tui.actions.trail import Trail
+from pgtrace.tui.model import copying, figures
+from pgtrace.tui.model.bands import TABLE_WIDTH
+from pgtrace.tui.model.definitions import DEFINITIONS
+from pgtrace.tui.model.filtering import is_only, of_connection, of_driver
+from pgtrace.tui.model.filterline import RESTS_S, FilterLine
+from pgtrace.tui.model.moving import AskedMoment, slow_ns
+from pgtrace.tui.model.remembered import Remembered
+from pgtrace.tui.model.savedfilters import SavedFilters
+from pgtrace.tui.model.view import View
 from pgtrace.tui.panes.findings import Findings
-from pgtrace.tui.remembered import Remembered
-from pgtrace.tui.savedfilters import SavedFilters
-from pgtrace.tui.tables import TablePane
-from pgtrace.tui.tabs import PANES
-from pgtrace.tui.trail import Trail
-from pgtrace.tui.view import View
-from pgtrace.tui.widgets import RIGHT_BUTTON, Chosen
+from pgtrace.tui.panes.tabs import PANES
+from pgtrace.tui.widgets.base import RIGHT_BUTTON, Chosen
+from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.empty import instructions
+from pgtrace.tui.widgets.footer import CopyMenu
+from pgtrace.tui.widgets.table import TablePane
 
 _TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page", "compare", "explain"})
 _STEPS_KEPT = 100

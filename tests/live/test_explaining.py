@@ -15,12 +15,12 @@ from pgtrace.errors import MissingExtra, PgTraceError
 from pgtrace.inspect.executed import NO_BIND, Executed, executed
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
+from pgtrace.tui.actions.explaining import CONSENT_S, HOW, RUNS, Unsure
+from pgtrace.tui.actions.explaining import explain as _explain
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.explaining import CONSENT_S, HOW, RUNS, Unsure
-from pgtrace.tui.explaining import explain as _explain
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import Pen
-from pgtrace.tui.view import View
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import Pen
+from pgtrace.tui.model.view import View
 
 INT4, TEXT = 23, 25
 

@@ -12,9 +12,9 @@ from wire_recording import Recording, checkout
 
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import DARK, Palette, Pen
-from pgtrace.tui.view import View
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import DARK, Palette, Pen
+from pgtrace.tui.model.view import View
 
 
 @pytest.fixture

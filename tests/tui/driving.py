@@ -15,9 +15,9 @@ from wire_recording import Recording
 
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import DARK, Palette, Pen
-from pgtrace.tui.view import View
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import DARK, Palette, Pen
+from pgtrace.tui.model.view import View
 
 _TURNS: Final = 10
 """Turns of the loop in which nothing was left: what a message leads to is posted within one."""

@@ -17,12 +17,12 @@ from wire_recording import Recording, done, query, ready
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
+from pgtrace.tui.actions.commands import COMMANDS, by_key, name_of
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.commands import COMMANDS, by_key, name_of
-from pgtrace.tui.keys import KEYS
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import Pen
-from pgtrace.tui.view import View
+from pgtrace.tui.model.keys import KEYS
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import Pen
+from pgtrace.tui.model.view import View
 
 WITHIN_S = 20.0
 

@@ -7,7 +7,7 @@ from driving import Drive
 from rich.cells import cell_len
 from wire_recording import Recording, bind, checkout, done, error, int8, query, ready
 
-from pgtrace.tui.theme import MONO
+from pgtrace.tui.model.theme import MONO
 
 
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.tui.axis import IDLE, RECEIVING, WAITING, Axis, Part
+from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
 
 MS = 1_000_000
 

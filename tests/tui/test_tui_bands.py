@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgtrace.tui.bands import LIST_MINIMUM, bands
+from pgtrace.tui.model.bands import LIST_MINIMUM, bands
 
 
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (110, 20), (120, 40), (160, 45), (200, 60), (240, 80)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgtrace.tui.columns import SQL_MINIMUM, columns
+from pgtrace.tui.model.columns import SQL_MINIMUM, columns
 
 WIDTHS = range(60, 241)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from driving import Drive, Driven
 from wire_recording import BOUND, EXECUTE, SYNC, Recording, bind, done, query, ready
 
-from pgtrace.tui.copying import safe
+from pgtrace.tui.model.copying import safe
 
 
 def file_of(driven: Driven) -> Path:

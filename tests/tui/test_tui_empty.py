@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from pgtrace.tui.empty import instructions
-from pgtrace.tui.source import Source
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.widgets.empty import instructions
 
 LOGIN = (("PGUSER", "app"), ("PGPASSWORD", "p@ss w'rd"), ("PGDATABASE", "shop"))
 

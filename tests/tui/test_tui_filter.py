@@ -13,8 +13,8 @@ from wire_recording import Recording, checkout, done, query, ready
 
 from pgtrace.ask.filter import messages, parse
 from pgtrace.ask.filter.counting import CountedTrace
-from pgtrace.tui.theme import MONO
-from pgtrace.tui.view import View
+from pgtrace.tui.model.theme import MONO
+from pgtrace.tui.model.view import View
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 

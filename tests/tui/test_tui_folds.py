@@ -25,11 +25,11 @@ from wire_recording import (
 
 from pgtrace.trace.rows import Kind, Row
 from pgtrace.trace.trace import Trace
-from pgtrace.tui.folds import LEVELS, Folds
-from pgtrace.tui.groups import Groups, Together
-from pgtrace.tui.listing import Listing
-from pgtrace.tui.sums import MEMBERS_KEPT, MOST
-from pgtrace.tui.view import View
+from pgtrace.tui.model.folds import LEVELS, Folds
+from pgtrace.tui.model.groups import Groups, Together
+from pgtrace.tui.model.listing import Listing
+from pgtrace.tui.model.sums import MEMBERS_KEPT, MOST
+from pgtrace.tui.model.view import View
 
 Lines = list[tuple[Together, tuple[int, ...]]]
 _CONNECTIONS = 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgtrace.tui.hexdump import hex_line, line_count
-from pgtrace.tui.theme import DARK, Pen
+from pgtrace.tui.model.theme import DARK, Pen
+from pgtrace.tui.widgets.hexdump import hex_line, line_count
 
 DATA = b"E\0\0\0\x82SERROR\0C23505\0M"
 

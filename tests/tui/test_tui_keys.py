@@ -10,19 +10,19 @@ from textual.binding import Binding
 from wire_recording import Recording
 
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.help import Help
-from pgtrace.tui.keys import KEYS
-from pgtrace.tui.messages import Messages
+from pgtrace.tui.model.keys import KEYS
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.panes.statements import Statements
+from pgtrace.tui.panes.tabs import PANES
+from pgtrace.tui.panes.timeline import Timeline
 from pgtrace.tui.panes.transactions import Transactions
 from pgtrace.tui.screen import MainScreen
-from pgtrace.tui.tables import TablePane
-from pgtrace.tui.tabs import PANES
-from pgtrace.tui.timeline import Timeline
-from pgtrace.tui.widgets import ListWidget
+from pgtrace.tui.widgets.base import ListWidget
+from pgtrace.tui.widgets.help import Help
+from pgtrace.tui.widgets.messages import Messages
+from pgtrace.tui.widgets.table import TablePane
 
 OWNERS = {
     "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,

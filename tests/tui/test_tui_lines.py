@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pgtrace.tui import cells, figures, lines
-from pgtrace.tui.lines import Line
-from pgtrace.tui.theme import DARK, Pen
+from pgtrace.tui.model import cells, figures
+from pgtrace.tui.model.theme import DARK, Pen
+from pgtrace.tui.widgets import lines
+from pgtrace.tui.widgets.lines import Line
 
 TEXTS = st.text(alphabet=st.sampled_from("ab Z漢字🙂e\u0301→…é─│"), max_size=40)
 

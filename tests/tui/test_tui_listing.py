@@ -7,7 +7,7 @@ from wire_recording import Recording, ready
 
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Kind
-from pgtrace.tui.view import View
+from pgtrace.tui.model.view import View
 
 
 def kinds(view: View) -> list[Kind]:

@@ -11,9 +11,9 @@ from driving import Drive, Driven
 from wire_recording import MS, Recording, done, query, ready
 
 from pgtrace.trace.trace import Trace
-from pgtrace.tui import moving
-from pgtrace.tui.listing import Listing
-from pgtrace.tui.view import View
+from pgtrace.tui.model import moving
+from pgtrace.tui.model.listing import Listing
+from pgtrace.tui.model.view import View
 
 START_NS = round(datetime(2026, 11, 27, 10, 21, 7).timestamp() * 1e9) + 250_000_000
 

@@ -13,12 +13,12 @@ from driving import Drive
 from rich.cells import cell_len
 from wire_recording import EXECUTE, FLUSH, PARSED, SYNC, Recording, bind, checkout, describe, done, error, int8, parse, query, ready, row
 
-from pgtrace.tui.copying import safe
+from pgtrace.tui.model.copying import safe
+from pgtrace.tui.model.view import View
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
-from pgtrace.tui.tables import Field, TablePane, fit
-from pgtrace.tui.view import View
+from pgtrace.tui.widgets.table import Field, TablePane, fit
 
 HOSTILE = "\x1b]0;owned\x07\u202e[bold]"
 PANES: dict[str, type[TablePane[Any]]] = {"2": Statements, "3": Connections, "5": Transactions}

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from textual import events
 from wire_recording import Recording
 
-from pgtrace.tui.asking import LONGEST, Asking, Choice, Choices, Fault
-from pgtrace.tui.entry import EDITING, characters
-from pgtrace.tui.theme import MONO
+from pgtrace.tui.model.asking import LONGEST, Asking, Choice, Choices, Fault
+from pgtrace.tui.model.theme import MONO
+from pgtrace.tui.widgets.entry import EDITING, characters
 
 
 class Colour(Asking):

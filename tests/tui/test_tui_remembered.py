@@ -13,14 +13,14 @@ from rich.color import ColorType
 from wire_recording import Recording
 
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.definitions import DEFINITIONS
+from pgtrace.tui.model.definitions import DEFINITIONS
+from pgtrace.tui.model.remembered import Remembered, place
+from pgtrace.tui.model.theme import ANSI, DARK, LIGHT, MONO, THEMES, choose_palette
+from pgtrace.tui.model.view import View
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
-from pgtrace.tui.remembered import Remembered, place
-from pgtrace.tui.theme import ANSI, DARK, LIGHT, MONO, THEMES, choose_palette
-from pgtrace.tui.view import View
 
 ViewOf = Callable[..., View]
 

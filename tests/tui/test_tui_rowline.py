@@ -11,13 +11,14 @@ from rich.cells import cell_len
 from wire_recording import Recording, done, error, message, parse, query, ready, string
 
 from pgtrace.trace.trace import Trace
-from pgtrace.tui import rowline, rowtext
-from pgtrace.tui.axis import Axis
-from pgtrace.tui.columns import columns
-from pgtrace.tui.rowline import Surroundings
-from pgtrace.tui.source import Source
-from pgtrace.tui.theme import DARK, Pen
-from pgtrace.tui.view import View
+from pgtrace.tui.model import rowtext
+from pgtrace.tui.model.axis import Axis
+from pgtrace.tui.model.columns import columns
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import DARK, Pen
+from pgtrace.tui.model.view import View
+from pgtrace.tui.panes import rowline
+from pgtrace.tui.panes.rowline import Surroundings
 
 HOSTILE = [
     "SELECT '\x1b]0;title\x07', '\x1b[2J'",

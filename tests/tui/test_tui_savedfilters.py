@@ -12,9 +12,9 @@ from terminal import Terminal
 from wire_recording import Recording
 
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.remembered import LONGEST, Remembered
-from pgtrace.tui.savedfilters import SavedFilters, parted
-from pgtrace.tui.view import View
+from pgtrace.tui.model.remembered import LONGEST, Remembered
+from pgtrace.tui.model.savedfilters import SavedFilters, parted
+from pgtrace.tui.model.view import View
 
 
 def test_a_name_stands_behind_its_filter() -> None:

@@ -11,7 +11,7 @@ from pgtrace.capture.record import Data, End, Open, Record
 from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.errors import OutputExists
 from pgtrace.trace.trace import Trace
-from pgtrace.tui.saving import Saving
+from pgtrace.tui.actions.saving import Saving
 
 
 class Session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wire_recording import Recording, done, error, query, ready
 
-from pgtrace.tui.view import View
+from pgtrace.tui.model.view import View
 
 
 def test_problems_are_errors_and_gaps(view: View, shop: Recording) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.style import Style
 
-from pgtrace.tui.theme import ANSI, DARK, GROUNDS, LIGHT, MONO, ROLES, Palette, Pen, choose_palette, only_ascii
+from pgtrace.tui.model.theme import ANSI, DARK, GROUNDS, LIGHT, MONO, ROLES, Palette, Pen, choose_palette, only_ascii
 
 GLYPHS = "▌→←●■▪▸▾▴▼✗╭│╰┊━─╸╺╾╌┄╱▁▂▃▄▅▆▇█×·…≥↵❚"
 

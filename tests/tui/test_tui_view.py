@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from wire_recording import Recording
 
-from pgtrace.tui.view import View
+from pgtrace.tui.model.view import View
 
 
 def test_the_end_of_reading_is_drawn(shop: Recording, view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where reading took all the time there was, the tick that finds nothing more has a state to show: it is no longer reading."""
-    monkeypatch.setattr("pgtrace.tui.view.READ_BUDGET_S", 0.0)
+    monkeypatch.setattr("pgtrace.tui.model.view.READ_BUDGET_S", 0.0)
     shop.end()
     view = view_of(shop)
     assert view.tick(0.0)

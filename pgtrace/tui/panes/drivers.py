@@ -18,14 +18,15 @@ from textual.strip import Strip
 from pgtrace.report import about
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
-from pgtrace.tui import cells, figures, rowtext, totals
-from pgtrace.tui.bound import bindings
-from pgtrace.tui.definitions import DEFINITIONS
-from pgtrace.tui.filtering import of_driver
-from pgtrace.tui.keys import Hints
-from pgtrace.tui.lines import Line
-from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Chosen, ListWidget
+from pgtrace.tui.model import cells, figures, rowtext
+from pgtrace.tui.model.definitions import DEFINITIONS
+from pgtrace.tui.model.filtering import of_driver
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.model.view import View
+from pgtrace.tui.widgets import totals
+from pgtrace.tui.widgets.base import Chosen, ListWidget
+from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.lines import Line
 
 _FLIGHTS: Final = 4
 _NAME_CELLS: Final = 14

@@ -14,14 +14,14 @@ from textual.strip import Strip
 
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Evidence, Finding
 from pgtrace.report import advice
-from pgtrace.tui import figures, rowtext
-from pgtrace.tui.bound import bindings
-from pgtrace.tui.copying import Offer, safe
-from pgtrace.tui.filtering import of_connection
-from pgtrace.tui.keys import Hints
-from pgtrace.tui.lines import Line, blank, rule
-from pgtrace.tui.view import View
-from pgtrace.tui.widgets import Chosen, ListWidget
+from pgtrace.tui.model import figures, rowtext
+from pgtrace.tui.model.copying import Offer, safe
+from pgtrace.tui.model.filtering import of_connection
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.model.view import View
+from pgtrace.tui.widgets.base import Chosen, ListWidget
+from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.lines import Line, blank, rule
 
 _TITLE_CELLS: Final = 11
 _COST_CELLS: Final = 18

@@ -17,13 +17,13 @@ from textual.strip import Strip
 from pgtrace.describe.arguments import counted
 from pgtrace.trace.statements import NAMES_KEPT, Group
 from pgtrace.trace.trace import StatementView
-from pgtrace.tui import figures, rowtext
-from pgtrace.tui.bound import bindings
-from pgtrace.tui.copying import Offer, safe
-from pgtrace.tui.filtering import of_driver, of_group
-from pgtrace.tui.keys import Hints
-from pgtrace.tui.lines import Line
-from pgtrace.tui.tables import SLICE, Field, Runs, TablePane, labelled, number, wrapped
+from pgtrace.tui.model import figures, rowtext
+from pgtrace.tui.model.copying import Offer, safe
+from pgtrace.tui.model.filtering import of_driver, of_group
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.lines import Line
+from pgtrace.tui.widgets.table import SLICE, Field, Runs, TablePane, labelled, number, wrapped
 
 _BAR_CELLS = 8
 _AND = ", "

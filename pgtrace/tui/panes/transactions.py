@@ -14,14 +14,14 @@ from textual.strip import Strip
 
 from pgtrace.describe.arguments import counted
 from pgtrace.trace.transactions import LOST, UNSEEN, Transaction
-from pgtrace.tui import figures, rowtext
-from pgtrace.tui.bound import bindings
-from pgtrace.tui.copying import Offer, safe
-from pgtrace.tui.filtering import of_connection
-from pgtrace.tui.lines import Line
-from pgtrace.tui.tables import Field, Runs, TablePane, labelled, number, wrapped
-from pgtrace.tui.theme import Pen
-from pgtrace.tui.widgets import Chosen
+from pgtrace.tui.model import figures, rowtext
+from pgtrace.tui.model.copying import Offer, safe
+from pgtrace.tui.model.filtering import of_connection
+from pgtrace.tui.model.theme import Pen
+from pgtrace.tui.widgets.base import Chosen
+from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.lines import Line
+from pgtrace.tui.widgets.table import Field, Runs, TablePane, labelled, number, wrapped
 
 
 def _flights(item: Transaction) -> str:

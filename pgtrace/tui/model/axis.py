@@ -1,0 +1,109 @@
+"""The time axis of the rows in sight: where a bar begins and ends, in half cells.
+
+The axis runs from the first opening to the last end among the rows. Idle time longer than a tenth of it is cut out and drawn as one cell, so a
+pause does not flatten everything else; there can be nine cuts at most. A bar is never shorter than half a cell. Zoomed, the axis is the window that was asked
+for, without cuts, and what lies outside is not drawn.
+
+A bar is made of parts: until the first answer came `━`, until the last one `─`, and the driver's own time before it `┄`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pgtrace.tui.model import figures
+
+IDLE_SHARE: Final = 0.1
+"""Idle time above this share of the span is cut."""
+
+Part = tuple[int, int, int]
+"""A piece of a bar: from, to, and what passed there."""
+WAITING: Final = 1
+RECEIVING: Final = 2
+IDLE: Final = 3
+"""Nobody worked on the server: the driver's own time."""
+_GLYPHS: Final = {
+    (0, 0): " ", (1, 1): "━", (1, 0): "╸", (0, 1): "╺",
+    (2, 2): "─", (2, 0): "╴", (0, 2): "╶", (1, 2): "╾", (2, 1): "╼",
+}  # fmt: skip
+
+
+class Axis:
+    """A scale from nanoseconds to half cells."""
+
+    def __init__(self, spans: Sequence[tuple[int, int]], width: int, window: tuple[int, int] | None = None) -> None:
+        """`window` is what it shows instead of all of the spans, idle time and all."""
+        self.width = width
+        self.zoomed = window is not None
+        spans = [window] if window is not None else spans
+        self.start_ns = min((start for start, _ in spans), default=0)
+        self.span_ns = max((end for _, end in spans), default=0) - self.start_ns
+        busy = self._busy(spans)
+        halves = 2 * width
+        scale = max(2.0, halves - 3.0 * (len(busy) - 1)) / max(1, sum(end - start for start, end in busy))
+        self.cuts: list[int] = []
+        """Cells that stand for idle time."""
+        self._pieces: list[tuple[int, int, float, float]] = []  # from, to, first half cell, half cells per ns
+        position = 0.0
+        for number, (start, end) in enumerate(busy):
+            if number:
+                cell = min(width - 1, int(-(-position // 2)))
+                self.cuts.append(cell)
+                position = 2.0 * (cell + 1)
+            self._pieces.append((start, end, position, scale))
+            position += (end - start) * scale
+
+    def _busy(self, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        longest_idle = self.span_ns * IDLE_SHARE
+        busy: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if busy and start - busy[-1][1] <= longest_idle:
+                busy[-1] = (busy[-1][0], max(busy[-1][1], end))
+            else:
+                busy.append((start, end))
+        return busy
+
+    def half(self, time_ns: int) -> float:
+        """Where a moment stands."""
+        at = 0.0
+        for start, end, position, scale in self._pieces:
+            if time_ns < start:
+                break
+            at = position + (min(time_ns, end) - start) * scale
+        return at
+
+    def time_at(self, cell: int) -> int:
+        """The moment that stands at the beginning of a cell."""
+        half = 2.0 * cell
+        for start, end, position, scale in self._pieces:
+            if half <= position + (end - start) * scale:
+                return start + max(0, round((half - position) / scale))
+        return self.start_ns + self.span_ns
+
+    def bar(self, parts: Sequence[Part]) -> list[tuple[str, str]]:
+        """The cells of one row as (text, role) runs: role `bar` for the bar, `faint` for idle time, exactly `width` cells. Later parts cover earlier ones."""
+        halves = bytearray(2 * self.width)
+        for start_ns, end_ns, what in parts:
+            if self.zoomed and (end_ns < self.start_ns or start_ns > self.start_ns + self.span_ns):
+                continue
+            first = min(2 * self.width - 1, int(self.half(start_ns)))
+            last = min(2 * self.width, max(first + (what == WAITING), round(self.half(end_ns))))
+            halves[first:last] = bytes([what]) * (last - first)
+        runs: list[tuple[str, str]] = []
+        for cell in range(self.width):
+            left, right = halves[2 * cell], halves[2 * cell + 1]
+            glyph, role = _GLYPHS[left % IDLE, right % IDLE], "bar"
+            if glyph == " ":
+                glyph, role = ("┄" if left or right else "╌" if cell in self.cuts else " "), "faint"
+            if runs and runs[-1][1] == role:
+                runs[-1] = (runs[-1][0] + glyph, role)
+            else:
+                runs.append((glyph, role))
+        return runs
+
+    def head(self) -> str:
+        """The axis' ends: `0     +17.64 ms`; where it does not begin with the rows in sight, the second at which it does."""
+        start = figures.seconds(self.start_ns) if self.zoomed else "0"
+        end = f"+{figures.milliseconds(self.span_ns)} ms"
+        return start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)

@@ -1,0 +1,113 @@
+"""What `y` can copy, and where it goes.
+
+A copy goes to the terminal's clipboard (OSC 52), and since a terminal may refuse that without a word, always to a file too, in a private directory that lives
+as long as the screen. Text from the wire is made safe like everything that is shown, but keeps its line breaks and tabs: it is pasted into shells.
+
+A text is made when it is asked for. One that cannot be made raises PgTraceError, which the footer tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pgtrace import sanitise
+from pgtrace.errors import PgTraceError
+from pgtrace.export import golden
+from pgtrace.inspect.details import FieldView, MessageView
+from pgtrace.inspect.executed import MOST, executed
+from pgtrace.inspect.literals import written
+from pgtrace.report.messages import message_as_text, round_trip_line
+from pgtrace.temporary import PrivateDirectory
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.model import rowtext
+from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.view import View
+
+COPIED_BYTES: Final = 4 * 1024 * 1024
+"""Of a row that is written out."""
+
+
+class Offer(NamedTuple):
+    """Something that can be copied."""
+
+    key: str
+    name: str
+    text: Callable[[], str]
+
+
+def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
+    """A line of the timeline; of its statements only the one of that execution, where it is given."""
+    trace, row = view.trace, item.row
+    flight = "\n".join(rowtext.in_words(one) for one in item.rows)
+    found = [Offer("r", "row", lambda: "\n".join(round_trip_line(trace, one) for one in item.rows))]
+    if row.is_round_trip:
+        found.append(Offer("f", "flight in words", lambda: safe(flight)))
+        if row.label.sql and not item.folded:
+            found.append(Offer("s", "SQL", lambda: safe(row.label.sql)))
+            if b"B" in row.shape.sent:
+                found.append(Offer("p", "SQL with parameters", lambda: _with_parameters(trace, item, execution)))
+        found.append(Offer("t", "PQtrace text", lambda: _pqtrace(trace, item)))
+    if row.label.error:
+        found.append(Offer("e", "error", lambda: safe(row.label.error)))
+    remedies = view.remedies(item.place, row.connection)
+    if remedies:
+        found.append(Offer("d", "remedy", lambda: safe("\n".join(remedies))))
+    return found
+
+
+def of_message(message: MessageView, field: FieldView | None, value: Callable[[FieldView], str], chosen: bytes) -> list[Offer]:
+    """The message in the inspector: as text, the value of a field as it is shown, and the bytes that are chosen."""
+    found = [Offer("m", "message", lambda: "\n".join(message_as_text(message)))]
+    if field is None:
+        return found
+    return [*found, Offer("v", "value", lambda: safe(value(field))), Offer("h", "hex", chosen.hex)]
+
+
+def _with_parameters(trace: Trace, item: Item, execution: int) -> str:
+    """What was run, one statement below the other."""
+    _check_size(item)
+    types = trace.types_of(trace.connections[item.row.connection])
+    statements = [one for one in executed(trace, item.place, execution or None) if one.sql is not None]
+    if not statements:
+        raise PgTraceError("its statement was prepared before the capture began: its SQL is not known")
+    more = f"\n-- the first {MOST}" if len(statements) == MOST else ""
+    return safe("\n".join(written(one, types) for one in statements) + more)
+
+
+def _pqtrace(trace: Trace, item: Item) -> str:
+    """As libpq writes it into its trace."""
+    _check_size(item)
+    return safe(golden.text(trace, places=item.places, plain=True, everything=True).rstrip("\n"))
+
+
+def _check_size(item: Item) -> None:
+    if sum(row.sent_bytes + row.received_bytes for row in item.rows) > COPIED_BYTES:
+        raise PgTraceError("that is too much to be copied: `e` exports it")
+
+
+def safe(text: str) -> str:
+    """Text from the wire without anything that a terminal would obey."""
+    return "\t".join(sanitise.text(part, "\n") for part in text.replace("\r\n", "\n").split("\t"))
+
+
+class CopyFile:
+    """The file that holds the latest copy."""
+
+    def __init__(self) -> None:
+        self._directory: PrivateDirectory | None = None
+
+    def write(self, text: str) -> Path:
+        """Its path; raises OSError."""
+        if self._directory is None:
+            self._directory = PrivateDirectory()
+        path = Path(self._directory.path, "copied")
+        path.write_text(text + "\n", encoding="utf-8")
+        return path
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._directory is not None:
+            self._directory.remove()
+            self._directory = None

@@ -1,0 +1,129 @@
+"""The counters of what matches the filter, added up a few milliseconds a tick.
+
+They are those of `stats --filter`: exact sums over the selected round trips, from the index (ask/filter/rowcounting.py) or, where that does not have all
+of them, from a second reading (ask/filter/counting.py). Which rows are selected the listing knows already, so nothing is asked twice. Until the first
+sums are complete there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took; until then they are
+lower bounds.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pgtrace.ask.filter import Selection, parse
+from pgtrace.ask.filter.counting import CountedTrace
+from pgtrace.ask.filter.facts import Subject
+from pgtrace.ask.filter.rowcounting import RowCounts
+from pgtrace.errors import PgTraceError
+from pgtrace.trace.counters import Counters
+
+if TYPE_CHECKING:
+    from pgtrace.trace.trace import Trace
+    from pgtrace.tui.model.listing import Listing
+
+BUDGET_S: Final = 0.008
+_AGAIN_S: Final = 1.0
+
+
+class Sums(NamedTuple):
+    """What the filter selects, added up."""
+
+    connections: int
+    totals: Counters
+    drivers: dict[str, tuple[int, Counters]]
+    """Connections and counters by driver."""
+
+
+class _Listed(Selection):
+    """The selection of which a listing knows the rows."""
+
+    def __init__(self, text: str, trace: Trace, places: array[int]) -> None:
+        super().__init__(text, parse("").tree, trace)
+        self._places = places
+
+    def _asked(self, subject: Subject) -> bool:
+        at = bisect_left(self._places, subject.place)
+        return at < len(self._places) and self._places[at] == subject.place
+
+
+class Counted:
+    """The sums over what a listing selects, kept up to date."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._sums: Sums | None = None
+        self._listing = listing
+        self._of: tuple[str, int] = ("", 0)  # the filter and its turn: another one begins anew
+        self._rows = -1  # rows there were when the latest sums were begun
+        self._summed = 0  # rows that the latest sums are about
+        self._work: RowCounts | CountedTrace | None = None
+        self._took_s = 0.0
+        self._next_s = 0.0
+
+    @property
+    def sums(self) -> Sums | None:
+        """Those of the filter in force; None until they are complete."""
+        return self._sums if self._of == self._in_force else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether rows have come that the sums do not count yet."""
+        return self.sums is not None and self._summed < self._listing.rows
+
+    @property
+    def _in_force(self) -> tuple[str, int]:
+        return self._listing.filtering.text, self._listing.filtering.turn
+
+    def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
+        """Go on adding up; whether there are new sums, or none any more."""
+        listing = self._listing
+        known = self._in_force
+        changed = False
+        if known != self._of:
+            self._of, self._rows, self._next_s = known, -1, 0.0
+            self.close()
+            changed, self._sums = self._sums is not None, None
+        if listing.filtering.everything:
+            return changed
+        if self._work is None:
+            if listing.behind or listing.rows == self._rows or now_s < self._next_s:
+                return changed
+            self._rows, self._took_s = listing.rows, 0.0
+            places = listing.all_places()
+            self._work = RowCounts(_Listed(known[0], listing.trace, places), places)
+        return self._go_on(self._work, now_s, budget_s) or changed
+
+    def close(self) -> None:
+        """Let go of what is being read."""
+        if isinstance(self._work, CountedTrace):
+            self._work.close()
+        self._work = None
+
+    def _go_on(self, work: RowCounts | CountedTrace, now_s: float, budget_s: float) -> bool:
+        began = time.perf_counter()
+        try:
+            more = work.update(budget_s)
+            self._took_s += time.perf_counter() - began
+            if isinstance(work, RowCounts):
+                if more:
+                    return False
+                if not work.is_exact:
+                    places = self._listing.all_places()
+                    self._work = CountedTrace(_Listed(self._of[0], self._listing.trace, places))
+                    return False
+                connections = work.connections
+            else:
+                if more and len(work.rows) <= self._rows:  # of a capture that grows, only as far as the rows that are known
+                    return False
+                connections = len(work.counted_connections())
+        except (PgTraceError, OSError):  # the beginning of the capture is no longer kept
+            self.close()
+            return False
+        drivers = {driver: (number, counters) for driver, number, counters in work.drivers()}
+        self._sums = Sums(connections, work.totals(), drivers)
+        self._summed = self._rows
+        self.close()
+        self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)
+        return True

@@ -1,0 +1,159 @@
+"""Which rows match the filter: the one thing that says what the timeline shows.
+
+Whatever narrows the list, a key, a pane, a line typed, is a filter with its text, so it can be read, edited and taken back. The language and its answers
+are ask/filter's. A row is asked when it comes and again until it is complete; only then is it known what it is. Where its messages alone would tell,
+they are read a few at a time: asked() says None, and is to be asked again.
+
+Who a connection belongs to is found out after its first rows. news() tells the rows for which the answer may be another one then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from pgtrace.ask import filter as language
+from pgtrace.ask.filter import messages as row_messages
+from pgtrace.ask.filter.completion import quoted
+from pgtrace.ask.filter.messages import Inside
+from pgtrace.ask.filter.tree import All, Any, Node, Not, TextTerm
+from pgtrace.errors import FilterError
+from pgtrace.inspect.details import NotKept
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, Group
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.model.asking import LONGEST
+
+_MESSAGES: Final = 256
+"""Messages read in one go."""
+
+
+def of_connection(name: str) -> str:
+    """The filter on a connection of that name: `c2`, `b:3`."""
+    return f"conn:{name if ':' in name else name.removeprefix('c')}"
+
+
+def of_driver(name: str) -> str:
+    """The filter on a driver."""
+    return f"driver:{quoted(name)}"
+
+
+def is_only(text: str, word: str) -> bool:
+    """Whether a filter is one word with its value and nothing else."""
+    return text.startswith(word) and isinstance(language.parse(text).tree, TextTerm)
+
+
+def of_group(group: Group) -> str:
+    """The filter on a statement of the table; nothing for the sum of those that are not told apart."""
+    if group.sql == OTHER:
+        return ""
+    if group.fingerprint:
+        text = f"like:{quoted(group.sql)}"
+        return text if len(text) < LONGEST // 2 else f"fingerprint:{group.fingerprint}"
+    name = group.sql.removeprefix(EARLIER).strip()
+    return "type:FunctionCall" if group.sql == FUNCTION else f"stmt:{quoted(name)}" if name else ""
+
+
+class Filtering:
+    """The filter that is in force, over a trace that goes on."""
+
+    def __init__(self, trace: Trace, driver: Callable[[int], str]) -> None:
+        """`driver` tells the driver of a connection, at little cost."""
+        self.trace = trace
+        self.text = ""
+        self.turn = 0
+        """Another one whenever a filter is chosen."""
+        self._driver = driver
+        self._filter = language.parse("")
+        self._selection = self._filter.over(trace)
+        self._readings: dict[int, tuple[Iterator[Inside], Inside | None]] = {}  # rows of which the messages are being read
+        self._asks_who = False
+        self._known: dict[int, tuple[int, tuple[str, ...]]] = {}  # open connections: their first row asked, and who they were
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is filtered."""
+        return not self.text
+
+    def choose(self, text: str) -> None:
+        """Another filter. Raises FilterError where it means nothing; then the one before stays."""
+        text = text.strip()
+        self._filter = language.parse(text)
+        self.text = text
+        self.turn += 1
+        self._asks_who = bool(_WHO & _words(self._filter.tree))
+        self.begin()
+
+    def begin(self) -> None:
+        """All rows will be asked anew."""
+        self._selection = self._filter.over(self.trace)
+        self._known.clear()
+        self._readings.clear()
+
+    def asked(self, place: int) -> bool | None:
+        """Whether a row matches, as far as is known; None while its messages are being read.
+
+        Raises FilterError where an expression takes too long on what it meets; then nothing is filtered any more.
+        """
+        if self.everything:
+            return True
+        entry = self.trace.rows.entry(place)
+        if self._asks_who and entry.connection < len(self.trace.connections) and entry.connection not in self._known:
+            connection = self.trace.connections[entry.connection]
+            if connection.closed_ns is None:
+                self._known[entry.connection] = (place, self._who(connection))
+        try:
+            found = self._selection.asked(place)
+            if found is None:
+                return False if entry.is_open else self._read(place)
+        except FilterError:
+            self.choose("")
+            raise
+        return found
+
+    def news(self) -> Iterator[int]:
+        """Places of rows asked before, of connections of which something else is known now."""
+        changed: dict[int, int] = {}
+        for index, (first, who) in list(self._known.items()):
+            connection = self.trace.connections[index]
+            now = self._who(connection)
+            if now != who:
+                changed[index] = first
+                self._known[index] = (first, now)
+            elif connection.closed_ns is not None:
+                del self._known[index]
+        if not changed:
+            return iter(())
+        self._selection = self._filter.over(self.trace)
+        entry = self.trace.rows.entry
+        return (place for place in range(min(changed.values()), len(self.trace.rows)) if entry(place).connection in changed)
+
+    def _read(self, place: int) -> bool | None:
+        """Read on in the messages of a row; the answer at their end."""
+        messages, told = self._readings.pop(place) if place in self._readings else (row_messages.reading(self.trace, place), None)
+        read = 0
+        try:
+            for told in islice(messages, _MESSAGES):  # noqa: B007 - the last one
+                read += 1
+        except NotKept:
+            return self._selection.lost()
+        if read == _MESSAGES:
+            self._readings[place] = (messages, told)
+            return None
+        return self._selection.asked(place, told)
+
+    def _who(self, connection: Connection) -> tuple[str, ...]:
+        return (self._driver(connection.index), connection.user, connection.database, connection.application_name)
+
+
+_WHO: Final = frozenset({"driver", "user", "db", "app"})
+
+
+def _words(node: Node) -> set[str]:
+    """The words a filter asks."""
+    if isinstance(node, Not):
+        return _words(node.part)
+    if isinstance(node, (All, Any)):
+        return {word for part in node.parts for word in _words(part)}
+    return {node.word.name}

@@ -1,0 +1,117 @@
+"""`/`: the filter as it is typed, above it what may come next.
+
+The list narrows while one types, once the keys have rested for a moment. A text that means nothing leaves the list as it is and is underlined where it
+is wrong. A word that is still being typed, for as long as there is something to complete it with, neither narrows nor is wrong. Words come with the values
+that occur, values with the numbers of their round trips. `@name` behind a filter gives it a name, alone it stands for the filter of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from pgtrace.ask.filter import completion, parse
+from pgtrace.ask.filter.completion import Occurring
+from pgtrace.ask.filter.words import WORDS
+from pgtrace.errors import FilterError
+from pgtrace.tui.model.asking import NO_CHOICES, Asking, Choice, Choices, Fault
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.model.savedfilters import SavedFilters, parted
+
+RESTS_S: Final = 0.08
+"""How long after a key the list narrows."""
+_ROOM: Final = 4
+_VALUES_TOLD: Final = 4
+
+
+class FilterLine(Asking):
+    """Asks for a filter."""
+
+    label = "/"
+    room = _ROOM
+    HINTS: ClassVar[Hints] = (("tab", "complete"), ("enter", "keep"), ("esc", "restore"))
+
+    def __init__(
+        self,
+        occurring: Occurring,
+        filters: SavedFilters,
+        before: str,
+        narrow: Callable[[str], None],
+        soon: Callable[[], None],
+        complain: Callable[[Fault | None], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """`before` is the filter that is in force; narrow() puts another one there, soon() calls look() when the keys have rested."""
+        self.history = filters.history
+        self._filters = filters
+        self._say = say
+        self.before = before
+        self._occurring = occurring
+        self._in_force = before
+        self._text = before
+        self._refused: str | None = None
+        self._narrow = narrow
+        self._soon = soon
+        self._complain = complain
+
+    def changed(self, text: str, cursor: int) -> None:
+        self._text = text
+        self._soon()
+
+    def look(self) -> None:
+        """Narrow the list to what has been typed, or say what is wrong with it."""
+        text, name = parted(self._text)
+        if self._text == self._refused or (name and not text):
+            return
+        start, offered = self.choices(text, len(text))
+        if offered and all(choice.text != text[start:] for choice in offered):
+            self._taken(text[:start])
+            self._complain(None)
+        else:
+            self._complain(self._taken(text))
+
+    def accepted(self, text: str) -> Fault | None:
+        wanted, name = parted(text)
+        if name and not wanted:
+            wanted = self._filters.named.get(name, "")
+            if not wanted:
+                return Fault(0, len(text), f"no filter is called @{name}: a filter with @{name} behind it is called so from then on")
+            name = ""
+        fault = self._taken(wanted)
+        self._refused = text if fault is not None else None
+        if fault is None:
+            self._filters.note(wanted.strip())
+            if name:
+                self._say(self._filters.save(name, wanted.strip()) or f"@{name} is this filter from now on")
+        return fault
+
+    def dismissed(self) -> None:
+        self._taken(self.before)
+
+    def choices(self, text: str, cursor: int) -> Choices:
+        found = completion.expected(text, cursor)
+        if found.typed.startswith("@") and not text[: found.start].strip():
+            named = sorted(self._filters.named.items())
+            return Choices(found.start, [Choice(kept, f"@{name}") for name, kept in named if name.startswith(found.typed[1:])])
+        if found.word is not None:
+            values = self._occurring.values(found.word, found.typed)
+            if [choice.text for choice in values] == [found.typed]:
+                return NO_CHOICES
+            return Choices(found.start, [Choice(choice.text, str(choice.round_trips)) for choice in values])
+        return Choices(found.start, [self._word(choice) for choice in completion.words(found.typed) if choice.text != found.typed])
+
+    def _word(self, choice: completion.Choice) -> Choice:
+        word = WORDS[choice.text.rstrip(" >:")]
+        values = " ".join(one.text for one in self._occurring.values(word)[:_VALUES_TOLD])
+        return Choice(choice.text, values or choice.meaning, opens=not word.alone)
+
+    def _taken(self, text: str) -> Fault | None:
+        """Put a filter in force, or say what is wrong with it."""
+        try:
+            parse(text)
+        except FilterError as error:
+            return Fault(error.position, error.position + error.length, error.reason)
+        if text.strip() != self._in_force:
+            self._in_force = text.strip()
+            self._narrow(text)
+        return None

@@ -1,0 +1,147 @@
+"""Which lines the rows that are listed have: one each, or one for all of a group that is folded.
+
+A level folds groups of its kind and of those before it; a single group can be folded or unfolded against the level. A fold stands where its first listed row
+stands. Of a row that belongs to repeats within a transaction the transaction counts first.
+
+Lines are made in the order of the rows, `upto` says how far; rows that come and go before that are given and lose lines at once. Another level makes them anew
+from the beginning, a single fold from its first row on, as many in one go as there is time for.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from pgtrace.tui.model.groups import Groups, Together
+
+LEVELS: Final = ("none", "set-up", "repeats", "transactions")
+
+
+class Folds:
+    """The lines, by index: each the place of its first row."""
+
+    def __init__(self, groups: Groups, listed: Callable[[int], bool], level: str) -> None:
+        """`listed` says whether a row is listed."""
+        self.level = level
+        self.lines = array("I")
+        self.upto = -1
+        """Listed rows up to this place have their lines."""
+        self._groups = groups
+        self._listed = listed
+        self._blocks_against: set[int] = set()
+        self._runs_against: set[int] = set()
+        self._stand_ins: dict[int, int] = {}  # of folded groups whose first row is not listed: that, and the first listed
+
+    def begin(self) -> None:
+        """Nothing is listed yet."""
+        self._back_to(0)
+
+    def next_level(self) -> None:
+        """Another level, for all groups."""
+        self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
+        self._blocks_against.clear()
+        self._runs_against.clear()
+        self._back_to(0)
+
+    def foldable(self, place: int) -> Together:
+        """What folds or unfolds where a line begins with this row: the group that is folded, or the smallest there is."""
+        groups = self._groups
+        folded = self.folded(place)
+        if folded is not Together.NOTHING:
+            return folded
+        for kind in (Together.REPEAT, Together.SETUP, Together.TRANSACTION):
+            if groups.has_more(place, kind):
+                return kind
+        return Together.NOTHING
+
+    def toggle(self, place: int) -> bool:
+        """Fold or unfold the group there; False where there is none."""
+        kind = self.foldable(place)
+        if kind is Together.NOTHING:
+            return False
+        firsts, against = (
+            (self._groups.runs, self._runs_against) if kind is Together.REPEAT else (self._groups.blocks, self._blocks_against)
+        )
+        against ^= {firsts[place]}
+        self._back_to(firsts[place])
+        return True
+
+    def folded(self, place: int) -> Together:
+        """What kind of group hides this row behind its first one, or would if it had more rows."""
+        groups, level = self._groups, LEVELS.index(self.level)
+        kind = groups.kinds[place]
+        if kind and (level >= kind) != (groups.blocks[place] in self._blocks_against) and groups.has_more(place, Together(kind)):
+            return Together(kind)
+        if groups.has_more(place, Together.REPEAT) and (level >= Together.REPEAT) != (groups.runs[place] in self._runs_against):
+            return Together.REPEAT
+        return Together.NOTHING
+
+    def head(self, place: int) -> int:
+        """The first row of the group that hides this row, itself where none does."""
+        groups, level = self._groups, LEVELS.index(self.level)
+        kind, block = groups.kinds[place], groups.blocks[place]
+        if kind and (level >= kind) != (block in self._blocks_against):
+            return block
+        run = groups.runs[place]
+        return run if (level >= Together.REPEAT) != (run in self._runs_against) else place
+
+    def line_of(self, place: int) -> int:
+        """The first row of the line that shows a listed row."""
+        head = self.head(place)
+        return head if head == place or self._listed(head) else self._stand_ins.get(head, place)
+
+    def index(self, place: int) -> int:
+        """The line that begins with that row, or the nearest before it; 0 where there is none."""
+        return max(0, bisect_right(self.lines, place) - 1)
+
+    def go_on(self, places: Iterable[int]) -> None:
+        """The next listed rows, rising, all behind `upto`."""
+        head, listed, append, stand_ins = self.head, self._listed, self.lines.append, self._stand_ins
+        place = self.upto
+        for place in places:
+            first = head(place)
+            if first == place or (not listed(first) and stand_ins.setdefault(first, place) == place):
+                append(place)
+        self.upto = place
+
+    def add(self, place: int) -> None:
+        """A row before `upto` is listed now, or belongs to another group."""
+        head = self.head(place)
+        standing = self._stand_ins.get(head)
+        if head == place:
+            self._stand_ins.pop(head, None)
+        elif self._listed(head) or (standing is not None and standing < place):
+            return
+        else:
+            self._stand_ins[head] = place
+        if standing is not None:
+            self._pop(standing)
+        at = bisect_left(self.lines, place)
+        if at == len(self.lines) or self.lines[at] != place:
+            self.lines.insert(at, place)
+
+    def remove(self, place: int, head: int) -> None:
+        """A row before `upto` is not listed any more, or not in the group that begins at `head`; the others of a fold stay."""
+        if not self._pop(place):
+            return
+        self._stand_ins.pop(head, None)
+        kind = self.folded(place)
+        if kind is not Together.NOTHING:
+            heir = next((one for one in self._groups.members(place, kind) if one != place and one <= self.upto and self._listed(one)), None)
+            if heir is not None:
+                self.add(heir)
+
+    def _pop(self, place: int) -> bool:
+        at = bisect_left(self.lines, place)
+        found = at < len(self.lines) and self.lines[at] == place
+        if found:
+            self.lines.pop(at)
+        return found
+
+    def _back_to(self, place: int) -> None:
+        """Lines from that row on are to be made anew."""
+        del self.lines[bisect_left(self.lines, place) :]
+        self._stand_ins = {head: first for head, first in self._stand_ins.items() if first < place}
+        self.upto = min(self.upto, place - 1)

@@ -1,0 +1,230 @@
+"""The texts of one row: what stands in its columns, cut to their widths, before any colour.
+
+Everything here that comes from the wire has been through sanitise.text. Texts that cost something are remembered: the same SQL is drawn again
+and again.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime
+
+from pgtrace import sanitise, sqltext
+from pgtrace.describe import notation
+from pgtrace.trace import refused_tls
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Kind, Row, Shape
+from pgtrace.tui.model import cells, figures
+from pgtrace.tui.model.groups import Together
+from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.theme import Pen
+
+TIMES = ("time", "clock", "above", "same cn")
+"""What the time column can say: since the start, wall clock, since the row above, since the same connection's row before."""
+_LONGEST_LINE = 1 << 20
+_CHARACTERS_A_CELL = 4
+"""Characters looked at for one cell: combining ones take none."""
+_COMMANDS_TOLD = 6
+_BOTH_CELLS = 50
+"""A column of this width, which a screen of 160 cells has, tells an error and its SQL."""
+
+
+@functools.lru_cache(maxsize=2048)
+def sql(text: str, width: int) -> str:
+    """SQL in `width` cells: its lists are shortened first, then its end."""
+    return cells.cut(sanitise.text(sqltext.shorten(text, width, cells.width)), width)
+
+
+def plain(text: str, width: int, start: int = 0) -> str:
+    """Any other text from the wire in `width` cells, from a character on: what is scrolled out at the left is an ellipsis."""
+    if start:
+        text = "…" + text[start:] if start < len(text) else ""
+    return _plain(text[: _CHARACTERS_A_CELL * width + 1], width)
+
+
+@functools.lru_cache(maxsize=512)
+def _plain(text: str, width: int) -> str:
+    return cells.cut(sanitise.text(text), width)
+
+
+@functools.lru_cache(maxsize=512)
+def further(text: str, start: int, width: int) -> str:
+    """SQL from a character on, its lists not shortened."""
+    return plain(sqltext.shorten(text, _LONGEST_LINE), width, start)
+
+
+def words(item: Item, connection: Connection | None, width: int, sideways: int = 0) -> tuple[str, bool]:
+    """The SQL column without its colour: the text from a character on, and whether it tells an error."""
+    if sideways and not item.folded:
+        return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
+    together, failed = item.sum.kind, item.sum.failed
+    if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS and together is not Together.TRANSACTION:
+        text = plain(failed.label.error, width)
+        room = width - cells.width(text) - 2
+        if width >= _BOTH_CELLS and room > 20 and failed.label.sql:
+            text += "  " + sql(failed.label.sql, room)
+        return text, True
+    if together is Together.SETUP:
+        return plain(_set_up(item, connection), width), False
+    if together is Together.TRANSACTION:
+        return plain(_transaction(item, connection), width), False
+    row = item.row
+    if row.label.end and not item.folded:
+        text = plain(row.label.end, width)
+        room = width - cells.width(text) - 2
+        return f"{text}  {sql(row.label.sql, room)}" if room > 20 and row.label.sql else text, False
+    if row.is_round_trip or row.shape.kind is Kind.RUN:
+        return sql(row.label.sql, width), False
+    return plain(row.label.error or row.label.sql, width), bool(row.shape.errors)
+
+
+def _set_up(item: Item, connection: Connection | None) -> str:
+    parts = [f"{item.sum.number} set-up rt"]
+    if connection is not None and connection.tls_refused:
+        return refused_tls.told(connection)
+    if connection is not None:
+        connection.refresh()
+        parts += [f"server {connection.server_version}"] if connection.server_version else []
+        parts += [f"pid {connection.backend_pid}"] if connection.backend_pid else []
+    return ", ".join(parts)
+
+
+def _transaction(item: Item, connection: Connection | None) -> str:
+    """What was in it, and how it ended where that was no COMMIT."""
+    together = item.sum
+    commands = together.commands.most_common(_COMMANDS_TOLD)
+    told = " ".join(command if times == 1 else f"{command}×{times}" for command, times in commands)
+    if len(together.commands) > _COMMANDS_TOLD:
+        told += " …"
+    end = "" if together.ended == "COMMIT" else together.ended
+    if item.is_open:
+        end = "lost" if connection is not None and connection.closed_ns is not None else "open"
+    return f"{together.number} rt{': ' if told else ''}{told}{f' — {end}' if end else ''}"
+
+
+def flights(item: Item) -> str:
+    """What the rows of a fold sent, one after the other."""
+    told = [sent if times == 1 else f"({sent})×{times}" if " " in sent else f"{sent}×{times}" for sent, times, _ in item.sum.flights]
+    return " · ".join(told) + (" …" if item.sum.more_flights else "")
+
+
+def flight(item: Item, pen: Pen, width: int) -> str:
+    """The flight in `width` cells; a fold is the list of what its rows sent, or says how often there was one."""
+    if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
+        return cells.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
+    if item.folded:
+        times = pen.text(f"▸ {item.sum.number} × ")
+        return cells.cut(times + pen.text(notation.fit(item.row.shape.flight, width - cells.width(times))), width, pen.ellipsis)
+    text = item.row.shape.flight
+    if item.row.is_open and not text.endswith("…"):
+        text += " …" if "→" in text else " → …"
+    fitted = notation.fit(text, width)
+    if pen.ascii_only:
+        fitted = pen.text(notation.fit(pen.text(text), width - 1))
+    return cells.cut(fitted, width, pen.ellipsis)
+
+
+def flight_runs(text: str, pen: Pen) -> list[tuple[str, str]]:
+    """A flight as (text, role) runs: what went out, the arrow, what came back with its errors."""
+    arrow, back = pen.text("→"), pen.text("←")
+    if text.startswith(back):
+        return [(back, "faint"), *_received(text[len(back) :])]
+    sent, found, received = text.partition(arrow)
+    if text.startswith("opaque"):
+        return [(text, "dim")]
+    fold = text.startswith(pen.text("▸ "))
+    if fold and found:  # repeats
+        cut = text.index(pen.text("×")) + 2
+        return [(text[:cut], "text"), (text[cut : len(sent)], "frontend"), (found, "faint"), *_received(received)]
+    if fold:
+        return [(text[:2], "dim"), (text[2:], "frontend")]
+    return [(sent, "frontend"), (found, "faint"), *_received(received)]
+
+
+def _received(text: str) -> list[tuple[str, str]]:
+    runs = []
+    while text:
+        before, error, text = text.partition("E")
+        runs += [(before, "backend"), (error, "error")]
+    return runs
+
+
+def rail(row: Row) -> tuple[str, str]:
+    """The transaction's rail, from ReadyForQuery, and its role."""
+    before, after = row.shape.status_before, row.shape.status
+    if after == "E" or (before == "E" and not after):
+        return "┊", "attention"
+    if before in ("I", "") and after == "T":
+        return ("╭" if before == "I" else "│"), "dim"
+    if before in ("T", "E") and after == "I":
+        return "╰", "dim"
+    return ("│", "dim") if before == "T" else (" ", "dim")
+
+
+def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
+    """The three cells `!+f` as (text, role) runs: an error, a finding or an end, a statement prepared or used again, the formats."""
+    together = item.sum
+    statement = "+" if together.prepares else "=" if together.reuses else " "
+    formats = together.formats
+    return [
+        ("✗", "error") if together.errors else ("!" if found or item.row.label.end else " ", "attention"),
+        (statement, "text"),
+        (formats if len(formats) < 2 else "m", "dim"),
+    ]
+
+
+def statement_name(name: str, driver: str) -> str:
+    """A prepared statement's name without the driver's own prefix: `__asyncpg_stmt_3__` is `stmt_3`."""
+    bare = name.strip("_")
+    return bare.removeprefix(f"{driver}_") if bare.startswith(f"{driver}_") else name
+
+
+def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | None, start_ns: int) -> str:
+    """The time column in nine cells."""
+    if mode == "clock":
+        moment = datetime.fromtimestamp((start_ns + opened_ns) / 1e9)
+        return f"{moment:%M:%S}.{moment.microsecond // 1000:03d}"
+    if mode == "time":
+        return figures.seconds(opened_ns) + " "
+    before = above_ns if mode == "above" else same_ns
+    return ("" if before is None else "+" + figures.seconds(opened_ns - before)) + " "
+
+
+def _sent_in_words(shape: Shape, times: int) -> str:
+    """What was sent, with the statement's name where only one message can have it."""
+    text = notation.spell(shape.sent, b"")
+    if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:
+        word = "Parse" if b"P" in shape.sent else "Bind"
+        text = text.replace(word, f"{word}({shape.statement})", 1)
+    return text if times == 1 else f"{times} × ({text})" if " " in text else f"{times} × {text}"
+
+
+def in_words(row: Row) -> str:
+    """The flight spelled out; where only one message can be meant, it has the rows that came and the statement's name."""
+    shape = row.shape
+    text = notation.spell(shape.sent, shape.received, tuple(row.label.error.split()[:1]), shape.status)
+    if row.is_open:
+        text += " …" if shape.received else " → …"
+    if row.rows > 1 and shape.received.count(b"D") == 1:
+        text = text.replace("DataRow", f"DataRow×{row.rows}", 1)
+    if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:
+        word = "Parse" if b"P" in shape.sent else "Bind"
+        text = text.replace(word, f"{word}({shape.statement})", 1)
+    return text
+
+
+def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
+    """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
+    if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
+        text = " · ".join(_sent_in_words(shape, times) for _, times, shape in item.sum.flights) + (" …" if item.sum.more_flights else "")
+        return [(cells.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), "dim")]
+    row = item.row
+    if not row.is_round_trip:
+        return [(plain(row.label.error or row.label.sql, width), "dim")]
+    text = plain(in_words(row), 4 * width)
+    if item.folded:
+        text = f"{item.sum.number} × ({text})"
+    sent, found, received = cells.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
+    before, error, after = received.partition("ErrorResponse")
+    state, _, rest = after.partition(" ")
+    return [(sent, "frontend"), (found, "faint"), (before, "backend"), (error + state, "error"), (f" {rest}" if rest else "", "backend")]

@@ -1,0 +1,108 @@
+"""What the rows of one line are together: a row's own numbers, or the sums of a fold.
+
+A fold is added up when it is looked at, MOST rows in one go, and goes on where it stopped: a transaction of a million rows does not stop the screen.
+While it is not at its end, its numbers are lower bounds. Its flights are told in order, repeats as one, up to a bound.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.trace.rows import Row, Shape
+from pgtrace.tui.model.groups import Together
+
+MOST: Final = 2000
+"""Rows added up at one look."""
+MEMBERS_KEPT: Final = 64
+"""Rows of a fold that are looked at one by one."""
+FLIGHTS_KEPT: Final = 24
+SPANS_KEPT: Final = 64
+
+
+@dataclass(slots=True)
+class Sum:
+    """Of one row, or of several of one connection."""
+
+    kind: Together = Together.NOTHING
+    upto: int = -1
+    """The last complete row that is in it."""
+    number: int = 0
+    places: list[int] = field(default_factory=list)
+    """The first ones."""
+    members: list[Row] = field(default_factory=list)
+    rows: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    served_ns: int = 0
+    end_ns: int | None = 0
+    """Since the start of the capture; None while a row is open."""
+    errors: int = 0
+    failed: Row | None = None
+    """The first row with an error."""
+    prepares: bool = False
+    reuses: bool = False
+    formats: str = ""
+    uncertain: bool = False
+    """Its numbers are lower bounds."""
+    flights: list[tuple[str, int, Shape]] = field(default_factory=list)
+    """What was sent, how many times in a row, and the first of these."""
+    more_flights: bool = False
+    commands: Counter[str] = field(default_factory=Counter)
+    """First words of the SQL of its round trips, without those that begin or end the transaction."""
+    ended: str = ""
+    """The command tag that ended the transaction."""
+    spans: list[tuple[int, int | None]] = field(default_factory=list)
+    """When its round trips began and ended; beyond a bound neighbours are one."""
+    partial: bool = False
+    """Not all rows were added up."""
+
+    def copied(self) -> Sum:
+        """The same, to be added to for a moment."""
+        one = copy.copy(self)
+        one.places, one.members, one.flights, one.spans = self.places[:], self.members[:], self.flights[:], self.spans[:]
+        one.commands = self.commands.copy()
+        return one
+
+    def take(self, place: int, row: Row) -> None:
+        """One more row."""
+        shape = row.shape
+        end_ns = None if row.duration_ns is None else row.opened_ns + row.duration_ns
+        self.upto = place
+        self.number += 1
+        if len(self.places) < MEMBERS_KEPT:
+            self.places.append(place)
+            self.members.append(row)
+        self.rows += row.rows
+        self.sent_bytes += row.sent_bytes
+        self.received_bytes += row.received_bytes
+        self.served_ns += row.duration_ns or 0
+        self.end_ns = end_ns
+        self.errors += shape.errors
+        if row.label.error and self.failed is None:
+            self.failed = row
+        self.prepares |= shape.prepares
+        self.reuses |= shape.reuses
+        self.formats = "".join(sorted({*self.formats, *shape.formats})) if shape.formats not in self.formats else self.formats
+        self.uncertain |= shape.uncertain
+        if self.kind is Together.NOTHING:
+            self.spans.append((row.opened_ns, end_ns))
+            return
+        sent = shape.flight.partition(" → ")[0]
+        if self.flights and self.flights[-1][0] == sent and not self.more_flights:
+            self.flights[-1] = (sent, self.flights[-1][1] + 1, self.flights[-1][2])
+        elif len(self.flights) < FLIGHTS_KEPT:
+            self.flights.append((sent, 1, shape))
+        else:
+            self.more_flights = True
+        if len(self.spans) >= SPANS_KEPT:
+            self.spans = [(left[0], right[1]) for left, right in zip(self.spans[::2], self.spans[1::2], strict=True)]
+        self.spans.append((row.opened_ns, end_ns))
+        if self.kind is Together.TRANSACTION:
+            self.ended = shape.block_end
+            if not (shape.block_began or shape.block_end) or shape.statements > 1:
+                command = next(iter(sqltext.words(row.label.sql, 1)), "")
+                self.commands[command] += bool(command)

@@ -1,0 +1,315 @@
+"""What the screen shows at the moment, apart from any widget: the trace read so far, the listing, the totals, whether it moves.
+
+tick() is called ten times a second. It reads what is there within its budget, brings listing and survey up to date, and takes one snapshot of the
+totals, which every widget draws from, so all of them show the same moment. While paused the trace is still read, so that the number of rows that
+wait can be told, but neither listing nor snapshot changes.
+
+After a redraw that took longer than SLOW_REDRAW_S the next ones come four times a second.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from pgtrace.ask.filter.completion import Occurring
+from pgtrace.errors import FilterError
+from pgtrace.identify.drivers.evidence import UNKNOWN
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
+from pgtrace.recorder import Recorder
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.model.counted import Counted
+from pgtrace.tui.model.listing import Item, Listing
+from pgtrace.tui.model.rates import Rates
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.survey import Survey
+from pgtrace.tui.model.theme import Pen
+
+TICK_S: Final = 0.1
+SLOW_TICK_S: Final = 0.25
+SLOW_REDRAW_S: Final = 0.05
+GROWING_S: Final = 3.0
+"""A file without an end record counts as live while it has grown within this time."""
+READ_BUDGET_S: Final = 0.03
+CATCH_UP_BUDGET_S: Final = 0.07
+"""Spent on reading in a tick while the trace is far behind the file."""
+LIST_BUDGET_S: Final = 0.04
+ADVISE_BUDGET_S: Final = 0.02
+COMPLETE_BUDGET_S: Final = 0.005
+FINDINGS_AGAIN_S: Final = 1.0
+"""How long findings are good for: they are added up over all open connections."""
+DRIVERS_AGAIN_S: Final = 0.5
+"""How long what was found out about drivers is good for: telling them takes a look at every open connection."""
+MANY_CONNECTIONS: Final = 200
+"""Above this, the drivers' sums are made that seldom too: they go over all connections."""
+UNTOLD_S: Final = 2.0
+"""How long an unknown driver has no line of its own: most are told apart after a few messages."""
+BEAT_S: Final = 0.5
+"""How often the screen is drawn while nothing happens: the clock goes on."""
+
+
+class DriverTotals(NamedTuple):
+    """One driver of the trace."""
+
+    driver: str
+    connections: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The numbers of one moment."""
+
+    totals: Counters
+    drivers: tuple[DriverTotals, ...]
+    connections: int
+    duration_ns: int
+    gaps: int
+    findings: tuple[Finding, ...] = ()
+    """Failures first, then by cost; at most a second old."""
+
+
+@dataclass(slots=True)
+class View:
+    """The state that all widgets share."""
+
+    trace: Trace
+    source: Source
+    pen: Pen
+    recorder: Any = None
+    """The handle on what writes the capture that is shown, a recorder or an import of standard input; asked only whether it is alive."""
+    marked: str = ""
+    """The mark that was begun here and is open."""
+    paused: bool = False
+    times: str = "time"
+    waterfall: bool = False
+    """Whether bars have the room of rows and bytes, and are split."""
+    raw: bool = False
+    """Values as the bytes that passed, not as their types say."""
+    snapshot: Snapshot = field(init=False)
+    listing: Listing = field(init=False)
+    survey: Survey = field(init=False)
+    counted: Counted = field(init=False)
+    """The sums over what matches the filter."""
+    occurring: Occurring = field(init=False)
+    """What the filter line completes with."""
+    given_up: FilterError | None = None
+    """A filter that took too long on what it met: it is no longer in force, and somebody should say so."""
+    advice: Advice = field(init=False)
+    rates: Rates = field(init=False)
+    now_ns: int = 0
+    """Since the capture's start: where open round trips end for now."""
+    waiting: int = 0
+    """Rows that came while paused."""
+    catching_up: bool = False
+    """Whether the latest reading ended because its time was over."""
+    loaded: bool = False
+    """Whether everything that was there at first has been read."""
+    growing: bool = False
+    """Whether more is coming: a recording that has not ended, a file that has grown lately."""
+    unfinished: bool = False
+    """Whether a fold in sight is not added up yet."""
+    _grew_s: float = -GROWING_S
+    _drawn_s: float = 0.0
+    _next_draw_s: float = 0.0
+    _stale: bool = False
+    _drivers: dict[int, str] = field(default_factory=dict)
+    _drivers_until_s: float = 0.0
+    _drivers_stale: bool = True
+
+    _untold_s: float | None = None
+    _advised: bool = True
+    """Whether the advice has seen all rows."""
+    _advice_stale: bool = True
+    _findings_until_s: float = 0.0
+    _found: frozenset[tuple[str, str]] = frozenset()
+    """Kind and driver of the findings that are shown."""
+
+    def __post_init__(self) -> None:
+        self.listing = Listing(self.trace, self.driver)
+        self.survey = Survey(self.trace, self.driver)
+        self.counted = Counted(self.listing)
+        self.occurring = Occurring(self.trace)
+        self.advice = Advice(self.trace)
+        self.rates = Rates()
+        self._take(0.0)
+
+    def tick(self, now_s: float) -> bool:
+        """Read on; whether anything is to be drawn now."""
+        trace = self.trace
+        if now_s >= self._drivers_until_s and not self.paused:
+            self._drivers.clear()
+            self._drivers_stale = True
+            self._drivers_until_s = now_s + DRIVERS_AGAIN_S
+        budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
+        started = time.perf_counter()
+        changed = trace.update(budget_s=budget)
+        caught_up = not changed or time.perf_counter() - started < budget
+        if changed and self.loaded:
+            self._grew_s = now_s
+        changed |= caught_up == self.catching_up
+        self.catching_up = not caught_up
+        self.loaded |= caught_up
+        written = bool(self.source.listener) or (self.recorder is not None and self.recorder.alive)
+        recent = written or now_s - self._grew_s < GROWING_S
+        growing = self.source.live and not trace.ended and recent
+        changed |= growing != self.growing
+        self.growing = growing
+        if not self.paused or self.listing.behind:  # a filter or fold may be another one while the screen stands still
+            changed |= self.sync()
+        changed |= self.counted.advance(now_s)
+        self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
+        if not self._stale or now_s < self._next_draw_s:
+            return False
+        self._stale = self.unfinished = False
+        self._drawn_s = now_s
+        self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
+        if growing:
+            self.rates.note(now_s, trace.totals().round_trips)
+        if self.paused:
+            self.waiting = len(trace.rows) - self.listing.rows
+            return True
+        self._take(now_s)
+        wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
+        self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
+        return True
+
+    def redrawn(self, now_s: float, took_s: float) -> None:
+        """A redraw took so long: when the next one may come."""
+        if took_s > SLOW_REDRAW_S:
+            self._next_draw_s = now_s + SLOW_TICK_S
+
+    def sync(self) -> bool:
+        """Bring listing, survey and advice up to the trace, or to the moment of the pause; whether there is something new to show."""
+        changed = False
+        if not self.paused:
+            self.survey.sync(LIST_BUDGET_S)
+            before, self._advised = self._advised, self.advice.update(ADVISE_BUDGET_S)
+            changed = not (before and self._advised)
+            self.occurring.sync(COMPLETE_BUDGET_S)
+        try:
+            changed |= self.listing.sync(LIST_BUDGET_S)
+        except FilterError as error:
+            self.given_up, changed = error, True
+        self._advice_stale |= changed
+        return changed
+
+    def pause(self) -> None:
+        """Freeze the screen, or let it go on."""
+        self.paused = not self.paused
+        self.waiting = 0
+        if self.paused:
+            self.listing.freeze(self.survey.open)
+        else:
+            self.listing.thaw()
+            self._next_draw_s = 0.0
+
+    @property
+    def behind_s(self) -> float:
+        """How old the latest thing read is while there is more to read than time; else 0."""
+        if not self.catching_up or not self.growing:
+            return 0.0
+        return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
+
+    @property
+    def rtt_ns(self) -> int:
+        """The network delay that is added at the moment."""
+        return self.recorder.rtt_ns if isinstance(self.recorder, Recorder) else 0
+
+    @property
+    def single_driver(self) -> bool:
+        """Whether the whole capture has one driver: then no row needs to say which."""
+        return len(self.snapshot.drivers) < 2
+
+    @property
+    def all_name(self) -> str:
+        """What the sum over everything is called: the driver's name where there is but one."""
+        drivers = self.snapshot.drivers
+        alone = len(drivers) == 1 and drivers[0].connections == self.snapshot.connections
+        return drivers[0].driver if alone and drivers[0].driver != UNKNOWN else "all"
+
+    @property
+    def upstream_refused(self) -> str:
+        """What the latest connection attempt was told when the server could not be reached, or nothing."""
+        place = len(self.trace.rows) - 1
+        while place >= 0 and self.trace.rows[place].shape.kind is Kind.CLOSED:
+            place -= 1
+        error = self.trace.rows[place].label.error if place >= 0 else ""
+        return error.removeprefix("57P03").strip() if error.startswith("57P03 pgtrace:") else ""
+
+    def is_found(self, place: int, connection: int) -> bool:
+        """Whether a row belongs to a finding that is told."""
+        kind = self.advice.kind_at(place)
+        return kind is not None and (kind.name, self.driver(connection)) in self._found
+
+    def remedies(self, place: int, connection: int) -> list[str]:
+        """What helps against the finding that a row belongs to; nothing where it belongs to none."""
+        kind, driver = self.advice.kind_at(place), self.driver(connection)
+        found = [one.remedies for one in self.snapshot.findings if kind is not None and (one.name, one.driver) == (kind.name, driver)]
+        return list(found[0]) if found else []
+
+    def problems(self) -> list[int]:
+        """Places of errors and gaps, and of the first row of each finding, rising."""
+        return sorted({*self.survey.problems, *(finding.evidence[0].place for finding in self.snapshot.findings if finding.evidence)})
+
+    def connection(self, number: int) -> Connection | None:
+        """The connection of a row; None for rows that belong to none, such as marks."""
+        connections = self.trace.connections
+        return connections[number] if 0 <= number < len(connections) else None
+
+    def driver(self, number: int) -> str:
+        """The driver of a connection, at most half a second old."""
+        driver = self._drivers.get(number)
+        if driver is None:
+            connection = self.connection(number)
+            driver = self._drivers[number] = connection.driver if connection else ""
+        return driver
+
+    def connection_name(self, number: int) -> str:
+        """`c2`, or with the file's letter when several are shown."""
+        connection = self.connection(number)
+        return self.trace.name_of(connection) if connection else ""
+
+    @property
+    def connection_cells(self) -> int:
+        """The cells of the longest connection name, so that columns seldom change."""
+        return max(2, len(self.connection_name(len(self.trace.connections) - 1)))
+
+    def item_end_ns(self, item: Item) -> int:
+        """When the row ended, or the present while it is open."""
+        end = item.end_ns
+        return max(self.now_ns, item.opened_ns) if end is None else end
+
+    def _take(self, now_s: float) -> None:
+        trace = self.trace
+        if self._drivers_stale or len(trace.connections) <= MANY_CONNECTIONS:
+            drivers = self._tell_drivers(now_s)
+            self._drivers_stale = False
+        else:
+            drivers = self.snapshot.drivers
+        self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings(now_s))
+
+    def _findings(self, now_s: float) -> tuple[Finding, ...]:
+        """What was found, at most a second old."""
+        if not self._advice_stale or (self.growing and now_s < self._findings_until_s):
+            return self.snapshot.findings if self._findings_until_s else ()
+        self._advice_stale, self._findings_until_s = False, now_s + FINDINGS_AGAIN_S
+        findings = tuple(self.advice.findings())
+        self._found = frozenset((finding.name, finding.driver) for finding in findings)
+        return findings
+
+    def _tell_drivers(self, now_s: float) -> tuple[DriverTotals, ...]:
+        """The drivers' sums; those of connections that may be told apart in a moment are left out, so that no line comes and goes."""
+        drivers = tuple(DriverTotals(*driver) for driver in self.trace.drivers())
+        known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
+        if known == drivers:
+            self._untold_s = None
+        elif self._untold_s is None:
+            self._untold_s = now_s
+        untold = self.growing and self._untold_s is not None and now_s - self._untold_s < UNTOLD_S
+        return known if untold and known else drivers

@@ -1,0 +1,159 @@
+"""One row of the timeline as one line of the screen.
+
+What the line says comes from rowtext, where it stands from columns, how it looks from the pen. A mark and a gap take the whole line; a row that
+is no round trip has no duration. The same SQL as in the connection's row before is dim: what changes stands out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from pgtrace.trace.rows import Kind
+from pgtrace.tui.model import figures, rowtext
+from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
+from pgtrace.tui.model.columns import Column
+from pgtrace.tui.model.groups import Together
+from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.view import View
+from pgtrace.tui.widgets.lines import Line
+
+_HEADS = {
+    "cn": "cn",
+    "driver": "driver",
+    "flight": "sent → came back",
+    "sql": "SQL",
+    "statement": "statement",
+    "marks": "!+f",
+    "rows": "rows",
+    "sent": "sent",
+    "recv": "recv",
+    "bytes": "bytes",
+    "first": "first",
+    "ms": "ms",
+}
+_RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a line needs to know of the list it stands in, above all of the lines above it."""
+
+    above_ns: int | None = None
+    same_ns: int | None = None
+    same_end_ns: int | None = None
+    same_sql: str = ""
+    sideways: int = 0
+    """Characters of SQL that are scrolled out at the left."""
+
+
+def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Strip:
+    """The columns' heads."""
+    line = Line(view.pen, width, "head")
+    for column in columns:
+        line.to(column.start)
+        if column.name == "time":
+            line.add(view.times + ("" if view.times == "clock" else " "), "dim", column.width, right=True)
+        elif column.name == "bar":
+            line.add(axis.head(), "dim", column.width)
+        else:
+            line.add(_HEADS.get(column.name, ""), "dim", column.width, right=column.name in _RIGHT)
+    return line.strip()
+
+
+def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: Axis, near: Surroundings, *, selected: bool) -> Strip:
+    """One line of the list."""
+    dims = view.listing.dims and not view.listing.filtering.everything
+    matches = not dims or view.listing.matches(item)
+    line = Line(view.pen, width, "selected" if selected else "background", only="" if matches else "dim")
+    line.add("▌" if selected else "/" if dims and matches else " ", "you")
+    kind = item.row.shape.kind
+    if kind is Kind.MARK:
+        return _mark(line, item)
+    if kind is Kind.GAP:
+        return _gap(line, view, item, columns, near)
+    dim = item.sum.kind is Together.SETUP or kind in (Kind.OPAQUE, Kind.UNDECODED)
+    for column in columns[1:]:
+        line.to(column.start)
+        _cell(line, view, item, column, axis, near, dim=dim)
+    return line.strip()
+
+
+def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: Surroundings, *, dim: bool) -> None:
+    first, width = item.row, column.width
+    connection = view.connection(first.connection)
+    match column.name:
+        case "time":
+            text = rowtext.row_time(view.times, item.opened_ns, near.above_ns, near.same_ns, view.trace.start_ns)
+            line.add(text, "dim", width, right=True)
+        case "cn":
+            line.add(view.connection_name(first.connection), "text", width)
+        case "rail":
+            if item.sum.kind is Together.TRANSACTION:
+                line.add("▪", "dim", width)
+            elif first.is_round_trip and item.sum.kind is not Together.SETUP:
+                line.add(*rowtext.rail(first), width)
+        case "driver":
+            line.add(rowtext.plain(view.driver(first.connection), width), "dim", width)
+        case "flight":
+            text = rowtext.flight(item, view.pen, width)
+            for run, role in [(text, "dim")] if dim else rowtext.flight_runs(text, view.pen):
+                line.add(run, role)
+        case "sql":
+            text, failed = rowtext.words(item, connection, width, near.sideways)
+            repeated = item.sum.kind is not Together.TRANSACTION and bool(first.label.sql) and first.label.sql == near.same_sql
+            line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
+        case "statement":
+            if first.shape.statement:
+                line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
+        case "marks":
+            for run, role in rowtext.marks(item, found=any(map(view.is_found, item.places, (row.connection for row in item.rows)))):
+                line.add(run, role)
+        case "rows":
+            text = figures.count(item.sum.rows) if item.sum.rows else ""
+            line.add(("≥" + text) if item.sum.uncertain or item.sum.partial else text, "text", width, right=True)
+        case "sent" | "recv" | "bytes":
+            sent = item.sum.sent_bytes if column.name != "recv" else 0
+            received = item.sum.received_bytes if column.name != "sent" else 0
+            line.add(figures.count(sent + received) if sent + received else "", "dim", width, right=True)
+        case "first":
+            if first.is_round_trip and first.first_ns is not None:
+                line.add(figures.milliseconds(first.first_ns), "dim", width, right=True)
+        case "ms":
+            if first.is_round_trip or first.shape.kind is Kind.CANCEL:
+                text = figures.milliseconds(view.item_end_ns(item) - item.opened_ns)
+                line.add(("~" + text) if any(map(view.trace.waited_for_disk, item.rows)) else text, "text", width, right=True)
+        case "bar":
+            error = item.sum.errors
+            for run, role in axis.bar(_parts(view, item, near, split=view.waterfall)):
+                line.add(run, "error" if error and role == "bar" else role)
+        case _:
+            pass
+
+
+def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:
+    """The pieces of a bar. Split, it tells waiting from receiving, and the driver's own time since its connection's row before."""
+    if not item.row.is_round_trip:
+        return [(item.opened_ns, item.opened_ns, WAITING)]
+    end_ns = view.item_end_ns(item)
+    before = near.same_end_ns
+    parts: list[Part] = [(before, item.opened_ns, IDLE)] if split and before is not None else []
+    if item.folded:
+        parts.append((item.opened_ns, end_ns, IDLE))
+        return parts + [(begun, end_ns if ended is None else ended, WAITING) for begun, ended in item.sum.spans]
+    first_ns = item.row.first_ns
+    if split and first_ns is not None:
+        return [*parts, (item.opened_ns + first_ns, end_ns, RECEIVING), (item.opened_ns, item.opened_ns + first_ns, WAITING)]
+    return [*parts, (item.opened_ns, end_ns, WAITING)]
+
+
+def _mark(line: Line, item: Item) -> Strip:
+    line.add(" ── ", "faint").add(rowtext.plain(item.row.label.sql, line.room - 4), "dim").add(" ")
+    return line.add("─" * line.room, "faint").strip()
+
+
+def _gap(line: Line, view: View, item: Item, columns: tuple[Column, ...], near: Surroundings) -> Strip:
+    text = rowtext.row_time(view.times, item.opened_ns, near.above_ns, near.same_ns, view.trace.start_ns)
+    line.add(text, "attention", columns[1].width, right=True).add(" ╱╱ ", "attention")
+    return line.add(rowtext.plain(item.row.label.sql, line.room), "attention").strip()

@@ -1,0 +1,101 @@
+"""Two round trips side by side: their messages aligned, what differs bright.
+
+Messages are paired by side and type (compare/align.py). A pair whose arguments are the same is dim; one whose arguments differ, and what only one of the two
+has, is bright, with a sign between the halves: `~` differs, `<` only the left one, `>` only the right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from textual.strip import Strip
+
+from pgtrace import sanitise
+from pgtrace.compare.align import align
+from pgtrace.inspect.details import MessageView
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.tui.model import rowtext
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.model.theme import Pen
+from pgtrace.tui.widgets.lines import Line
+
+_NAME_CELLS: Final = 21
+_NARROW: Final = 50
+_SIZE_CELLS: Final = 6
+
+
+class Told(NamedTuple):
+    """A message in short."""
+
+    side: int
+    name: str
+    argument: str
+    size: int
+
+    @classmethod
+    def of(cls, message: MessageView) -> Told:
+        name = message.name if message.count == 1 else f"{message.name} ×{message.count}"
+        return cls(message.side, name, "skipped by the server" if message.skipped else message.argument, message.size)
+
+
+class Comparison:
+    """The page of two round trips."""
+
+    more: Hints = ()
+    name = "comparison"
+
+    def __init__(self, titles: tuple[str, str], first: Sequence[MessageView], second: Sequence[MessageView]) -> None:
+        self.title = f"{titles[0]}  beside  {titles[1]}"
+        numbers: dict[tuple[int, int, bool], int] = {}
+
+        def keys(messages: Sequence[MessageView]) -> list[int]:
+            return [numbers.setdefault((one.side, one.code, one.skipped), len(numbers)) for one in messages]
+
+        self._lines: list[tuple[Told | None, Told | None]] = []
+        left = right = 0
+        for one, other in [*align(keys(first), keys(second)), (len(first), len(second))]:
+            self._lines += [(Told.of(message), None) for message in first[left:one]]
+            self._lines += [(None, Told.of(message)) for message in second[right:other]]
+            if one < len(first) and other < len(second):
+                self._lines.append((Told.of(first[one]), Told.of(second[other])))
+            left, right = one + 1, other + 1
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def line(self, pen: Pen, index: int, width: int, sideways: int, *, selected: bool) -> Strip:
+        left, right = self._lines[index]
+        half = (width - 5) // 2
+        line = Line(pen, width, "selected" if selected else "background").add("▌" if selected else " ", "you")
+        sign = _sign(left, right)
+        _add(line, left, half, sideways, same=not sign)
+        line.to(1 + half).add(f" {sign or '│'} ", "attention" if sign else "faint")
+        _add(line, right, width - 4 - half, sideways, same=not sign)
+        return line.strip()
+
+    def text(self) -> str:
+        return "\n".join([self.title, *(f"{_sign(*pair) or ' '} {_words(pair[0]):<70} {_words(pair[1])}".rstrip() for pair in self._lines)])
+
+
+def _sign(left: Told | None, right: Told | None) -> str:
+    if left is None or right is None:
+        return ">" if left is None else "<"
+    return "" if (left.name, left.argument) == (right.name, right.argument) else "~"
+
+
+def _words(told: Told | None) -> str:
+    return "" if told is None else f"{'FB'[told.side]} {told.name} {sanitise.text(told.argument)}"
+
+
+def _add(line: Line, told: Told | None, width: int, sideways: int, *, same: bool) -> None:
+    if told is None:
+        return
+    end = line.used + width
+    line.add("F→" if told.side == FRONTEND else "B←", "frontend" if told.side == FRONTEND else "backend").add(" ")
+    failed = told.name == "ErrorResponse"
+    line.add(told.name, "error" if failed else "dim" if same else "text", _NAME_CELLS if width >= _NARROW else None).add(" ")
+    room = end - line.used - _SIZE_CELLS
+    if room > 2:
+        line.add(rowtext.plain(told.argument, room, sideways), "dim" if same else "strong", room)
+        line.add(str(told.size), "dim", _SIZE_CELLS, right=True)

@@ -1,0 +1,88 @@
+"""What stands in place of the rows: where to point a driver while nothing has come yet, ready to be copied; or that the screen is too small.
+
+What is not known is left out: user and database are then the driver's own defaults, as they would be without pgtrace.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from typing import ClassVar
+from urllib.parse import quote
+
+from textual.strip import Strip
+
+from pgtrace import sanitise
+from pgtrace.tui.model import cells, rowtext
+from pgtrace.tui.model.bands import SMALLEST
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.widgets.base import LineWidget
+from pgtrace.tui.widgets.lines import Line
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to connect when a recorder listens on all interfaces
+
+
+def instructions(source: Source) -> list[str]:
+    """Lines for a shell: environment variables, a URL, and psql, for the first address; none where nobody listens."""
+    if not source.addresses:
+        return []
+    known = dict(source.environment)
+    user, password, database = (known.get(name, "") for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))
+    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+    place, _, port = source.addresses[0].rpartition(":")
+    place = _ANYWHERE.get(place, place)
+    if place == "unix":
+        host, _, name = port.rpartition("/")
+        port = name.rpartition(".")[2]
+        url = f"postgresql://{login}{'@' if login else ''}/{quote(database, safe='')}?host={quote(host)}&port={port}"
+        exports = [f"PGHOST={shlex.quote(host)}", f"PGPORT={port}"]
+    else:
+        host = place.strip("[]")
+        url = f"postgresql://{login}{'@' if login else ''}{place}:{port}/{quote(database, safe='')}"
+        exports = [f"PGHOST={host}", f"PGPORT={port}", "PGSSLMODE=disable"]
+    psql = ["psql", "-h", host, "-p", port, *(["-U", user] if user else []), *([database] if database else [])]
+    return [
+        f"export {' '.join(exports)}",
+        *([f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in known.items())}"] if known else []),
+        f"export DATABASE_URL={shlex.quote(url)}",
+        shlex.join(psql),
+    ]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines: what cannot be read whole cannot be typed."""
+    return [text[start : start + width] for start in range(0, len(text), width)]
+
+
+class Empty(LineWidget, can_focus=True):
+    """The body without rows."""
+
+    HINTS: ClassVar[Hints] = (("y", "copy"), ("1 - 6", "panes"), ("q", "quit"), ("?", "help"))
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        view, source = self.view, self.view.source
+        said: list[tuple[str, str]] = []
+        if source.warning:
+            said += [(rowtext.plain(source.warning, width), "error"), ("", "text")]
+        commands = instructions(source)
+        if commands:
+            said.append(("Point a driver here:", "strong"))
+            said += [(f"  {part}", "text") for command in commands for part in _wrapped(sanitise.text(command), width - 4)]
+            said += [(f"  also on {address}", "dim") for address in source.addresses[1:]]
+            for note in source.notes:
+                said += [("", "text"), *((line, "dim") for line in textwrap.wrap(sanitise.text(note), width - 4))]
+        else:
+            said.append(("nothing in this capture" if view.trace.ended else "nothing in this capture yet", "dim"))
+        longest = max(cells.width(text) for text, _ in said)
+        left = max(0, min(width // 8, (width - longest) // 2))
+        above = max(0, (height - len(said)) // 2 - 1)
+        drawn = [Line(view.pen, width).strip() for _ in range(above)]
+        return drawn + [Line(view.pen, width).to(left).add(text, role).strip() for text, role in said]
+
+
+class TooSmall(LineWidget):
+    """What a screen below the smallest size shows."""
+
+    def build(self, width: int, height: int) -> list[Strip]:
+        return [Line(self.view.pen, width).add(f"needs {SMALLEST[0]}x{SMALLEST[1]}", "attention").strip()]
