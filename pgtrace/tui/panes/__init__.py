@@ -1,1 +1,1 @@
-"""Panes of the terminal interface, one module each."""
+"""The panes, one module each, and the line that names them (tabs.py, where a new one is listed)."""

@@ -1,0 +1,4 @@
+"""The areas of the screen. Each draws itself line by line (base.py, lines.py) from the state in model/, and knows no other area.
+
+table.py is what the panes with columns have in common; prompt.py is the line that asks.
+"""
