@@ -6,6 +6,7 @@ from pgtrace.cli.output import tell, write
 from pgtrace.cli.stopping import Stop
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import round_trip_line
+from pgtrace.trace.feed import Completed, Feed
 from pgtrace.trace.trace import Trace
 
 _TURN_S = 0.1
@@ -14,8 +15,7 @@ _TURN_S = 0.1
 def follow(recorder: Recorder, stop: Stop) -> None:
     """Print each row once it is complete, until `stop` is set or the recorder has ended. A closed stdout ends the printing, not the recording."""
     trace = Trace.open([recorder.capture])
-    printed = 0
-    open_rows: list[int] = []
+    completed = Completed(Feed(trace))
     told = 0
     while True:
         last = stop.is_set() or not recorder.alive
@@ -23,16 +23,7 @@ def follow(recorder: Recorder, stop: Stop) -> None:
             trace.read_until(recorder.flush().position)
         else:
             trace.update()
-        candidates = [*open_rows, *range(printed, len(trace.rows))]
-        printed = len(trace.rows)
-        open_rows = []
-        lines = []
-        for place in candidates:
-            row = trace.rows[place]
-            if row.is_open and not last:
-                open_rows.append(place)
-            else:
-                lines.append(round_trip_line(trace, row))
+        lines = [round_trip_line(trace, trace.rows[place]) for place in completed.places(with_open=last)]
         said, end, _ = recorder.log[told:].rpartition("\n")
         if end:
             tell(*said.split("\n"))

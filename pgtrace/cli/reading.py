@@ -13,6 +13,7 @@ from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.output import tell
 from pgtrace.cli.progress import turns
+from pgtrace.trace.feed import Completed, Feed
 from pgtrace.trace.marks import OPEN_KEPT as MARKS_KEPT
 from pgtrace.trace.trace import OPEN_KEPT, Trace
 
@@ -100,28 +101,24 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
 
     Turns are measured in bytes, so that the same file gives the same lines.
     """
+    feed = Feed(trace)
     listed = before = 0
     while imports.step() | trace.update(budget_bytes=_TURN_BYTES):
-        first, ready, before = listed, before, len(trace.rows)
-        while listed < ready and not trace.rows.entry(listed).is_open:
-            listed += 1
+        feed.advance()
+        first, ready, before = listed, before, feed.seen
+        listed = max(listed, min([ready, *feed.open[:1]]))
         yield range(first, listed)
     yield range(listed, len(trace.rows))
 
 
 def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Iterable[int]]:
     """Rows of what is still being recorded: what is complete does not wait for what stays open."""
-    listed = 0
-    unfinished: list[int] = []
+    completed = Completed(Feed(trace))
     running = True
     while True:
         grew = trace.update(budget_bytes=_TURN_BYTES)
         last = not running and not grew
-        places = [*unfinished, *range(listed, len(trace.rows))]
-        listed = len(trace.rows)
-        unfinished = [place for place in places if not last and trace.rows[place].is_open]
-        still_open = set(unfinished)
-        yield [place for place in places if place not in still_open]
+        yield completed.places(with_open=last)
         if last:
             break
         if grew:

@@ -14,16 +14,17 @@ row one byte is kept, the kind of finding it belongs to.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
+from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from pgtrace import sqltext
 from pgtrace.judge.findings import KINDS
 from pgtrace.judge.findings.kind import Finding, Kind, Note, Step, Watch
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Entry
+from pgtrace.trace.feed import Feed, Subscriber
+from pgtrace.trace.rows import Columns, Entry, Shape
 from pgtrace.trace.rows import Kind as RowKind
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ LONGEST_KEY: Final = 2_000
 OTHERS: Final = "(others)"
 """The subject of what is beyond these bounds."""
 _KEYS_REMEMBERED: Final = 20_000
-_SLICE: Final = 256
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
 
@@ -97,74 +97,101 @@ class _Track:
             watch.settle()
 
 
-class Advice:
+class Advice(Subscriber):
     """The findings of a trace."""
 
-    def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None) -> None:
-        """Nothing is read yet. `selects` says of a row's place whether it counts; a filter over a trace that reads on has to be made anew with it."""
+    def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None) -> None:
+        """Nothing is read yet. `selects` says of a row's place whether it counts; a filter over a trace that reads on has to be made anew with it. `feed` is
+        the one that others look at as well; without it there is one of its own.
+        """
         self.trace = trace
         self._selects = selects
-        self._seen = 0
+        self._feed = feed or Feed(trace)
         self._tracks: dict[int, _Track] = {}
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
         self._keys: dict[int, str] = {}
         self._open: set[int] = set()
         """Connections with rows that wait."""
+        self._feed.subscribe(self)
 
     # Reading.
 
     def update(self, budget_s: float | None = None) -> bool:
         """Look at the rows that are new or newly closed, or at as many as fit the budget; whether all were."""
-        until = None if budget_s is None else time.perf_counter() + budget_s
+        return self._feed.advance(budget_s)
+
+    def take(self, rows: Columns) -> None:
+        self._marked.extend(bytes(len(rows)))
+        shape_at, tracks = rows.index.shape_at, self._tracks
+        for place, connection, number, label, opened_ns, ms, count, values in zip(
+            rows.places,
+            rows.connections,
+            rows.shapes,
+            rows.labels,
+            rows.opened_ns,
+            rows.durations_ms,
+            rows.rows,
+            rows.values,
+            strict=True,
+        ):
+            shape = shape_at(number)
+            kind = shape.kind
+            if kind is RowKind.GAP:
+                for each in tracks.values():
+                    self._take_gap(each, place)
+                continue
+            if kind is RowKind.MARK or kind is RowKind.CANCEL:
+                continue
+            track = tracks.get(connection)
+            if track is None:
+                track = tracks[connection] = _Track(self, self.trace.connections[connection], place)
+            if kind is RowKind.OPAQUE:
+                continue
+            if track.waiting or isnan(ms):
+                track.waiting.append(place)
+                self._open.add(connection)
+            elif kind is RowKind.ROUND_TRIP and not shape.uncertain:
+                self._take_round_trip(track, place, shape, label, opened_ns, ms, count, values)
+            else:
+                self._take(track, place, self.trace.rows.entry(place))
+
+    def settle(self, *, is_all: bool) -> None:
         for index in sorted(self._open):
             if index in self._tracks:
-                self._go_on(self._tracks[index])
-        rows = self.trace.rows
-        while self._seen < len(rows):
-            stop = min(len(rows), self._seen + _SLICE)
-            self._marked.extend(bytes(stop - len(self._marked)))
-            for place in range(self._seen, stop):
-                self._row(place)
-            self._seen = stop
-            if until is not None and time.perf_counter() > until:
-                return self._seen == len(rows)
-        for track in [track for track in self._tracks.values() if track.connection.closed_ns is not None and not track.waiting]:
-            self._end(track)
-        return True
+                self._go_on(index)
+        if is_all:
+            for track in [track for track in self._tracks.values() if track.connection.closed_ns is not None and not track.waiting]:
+                self._end(track)
 
-    def _row(self, place: int) -> None:
-        entry = self.trace.rows.entry(place)
-        kind = self.trace.rows.shape_at(entry.shape).kind
-        if kind is RowKind.GAP:
-            for each in self._tracks.values():
-                each.lose()
-            return
-        if kind is RowKind.MARK or kind is RowKind.CANCEL:
-            return
-        track = self._tracks.get(entry.connection)
-        if track is None:
-            track = self._tracks[entry.connection] = _Track(self, self.trace.connections[entry.connection], place)
-        if kind is RowKind.OPAQUE:
-            return
-        if track.waiting or entry.is_open:
+    def _take_gap(self, track: _Track, place: int) -> None:
+        if track.waiting:
             track.waiting.append(place)
-            self._open.add(entry.connection)
         else:
-            self._take(track, place, entry)
+            track.lose()
 
-    def _go_on(self, track: _Track) -> None:
-        while track.waiting:
-            entry = self.trace.rows.entry(track.waiting[0])
-            if entry.is_open and track.connection.closed_ns is None:
+    def _go_on(self, index: int) -> None:
+        """Take the rows of a connection that wait, up to the next one that is still open."""
+        waiting = self._tracks[index].waiting
+        while waiting:
+            place = waiting[0]
+            entry = self.trace.rows.entry(place)
+            if entry.is_open and self.trace.connections[index].closed_ns is None:
                 return
-            self._take(track, track.waiting.popleft(), entry)
-        self._open.discard(track.connection.index)
+            waiting.popleft()
+            track = self._tracks.get(index)
+            if track is None:  # one of them ended it
+                track = self._tracks[index] = _Track(self, self.trace.connections[index], place)
+                track.waiting = waiting
+            self._take(track, place, entry)
+        self._open.discard(index)
 
     def _take(self, track: _Track, place: int, entry: Entry) -> None:
         rows = self.trace.rows
         shape = rows.shape_at(entry.shape)
-        if shape.kind is RowKind.SETUP:
+        if shape.kind is RowKind.GAP:
+            track.lose()
+        elif shape.kind is RowKind.SETUP:
             track.setup += 1
         elif shape.kind is RowKind.CLOSED or shape.flight == _TERMINATE:
             connection = track.connection
@@ -179,22 +206,29 @@ class Advice:
         elif shape.uncertain or entry.is_open:
             track.lose()
         elif shape.kind is RowKind.ROUND_TRIP:
-            pause = None if track.ended_ns is None else max(0, entry.opened_ns - track.ended_ns)
-            key = self._key(entry.label) if shape.statements == 1 and entry.label else ""  # label 0: not kept
-            counts = self._selects is None or self._selects(place)
-            track.take(Step(place, entry, shape, rows.label_at(entry.label), key, pause, counts=counts))
-            track.ended_ns = entry.opened_ns + round(entry.duration_ms * 1e6)
+            self._take_round_trip(track, place, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values)
+
+    def _take_round_trip(
+        self, track: _Track, place: int, shape: Shape, label: int, opened_ns: int, duration_ms: float, rows: int, values: int
+    ) -> None:
+        ended_ns = track.ended_ns
+        pause_ns = None if ended_ns is None else max(0, opened_ns - ended_ns)
+        key = ""
+        if label and shape.statements == 1:  # label 0: not kept
+            key = self._keys.get(label) or self._key(label)
+        counts = self._selects is None or self._selects(place)
+        track.take(Step(place, shape, label, rows, values, self.trace.rows.label_at(label), key, pause_ns, counts=counts))
+        track.ended_ns = opened_ns + round(duration_ms * 1e6)
 
     def _key(self, label: int) -> str:
-        key = self._keys.get(label)
-        if key is None:
-            if len(self._keys) >= _KEYS_REMEMBERED:
-                self._keys.clear()
-            sql = self.trace.rows.label_at(label).sql
-            key = sqltext.normalise(sql)
-            if len(key) > LONGEST_KEY:
-                key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(sql)}"
-            self._keys[label] = key
+        """What tells the statement of a label from others, made for the first time."""
+        if len(self._keys) >= _KEYS_REMEMBERED:
+            self._keys.clear()
+        sql = self.trace.rows.label_at(label).sql
+        key = sqltext.normalise(sql)
+        if len(key) > LONGEST_KEY:
+            key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(sql)}"
+        self._keys[label] = key
         return key
 
     def _end(self, track: _Track) -> None:

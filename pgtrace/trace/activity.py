@@ -6,27 +6,38 @@ round trip is looked at twice.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Final
+
+from pgtrace.trace.feed import CompleteRows
+from pgtrace.trace.rows import Columns
 
 SLICES: Final = 64
 _FIRST_NS: Final = 1_000_000
 """How long a slice is at first."""
 
 
-class Activity:
+class Activity(CompleteRows):
     """Round trips by connection and slice of time."""
 
     def __init__(self) -> None:
         self._slice_ns = _FIRST_NS
         self._counts: dict[int, dict[int, int]] = defaultdict(dict)
 
-    def take(self, connection: int, opened_ns: int) -> None:
-        """A round trip that began then."""
-        while opened_ns >= SLICES * self._slice_ns:
+    def completed(self, rows: Columns) -> None:
+        rows = rows.round_trips
+        if rows:
+            self.add(rows.connections, rows.opened_ns)
+
+    def add(self, connections: Sequence[int], opened_ns: Sequence[int]) -> None:
+        """Round trips: of each its connection, and when it began."""
+        while max(opened_ns) >= SLICES * self._slice_ns:
             self._double()
-        own, place = self._counts[connection], opened_ns // self._slice_ns
-        own[place] = own.get(place, 0) + 1
+        slice_ns = self._slice_ns
+        for (connection, place), number in Counter(zip(connections, [opened // slice_ns for opened in opened_ns], strict=True)).items():
+            own = self._counts[connection]
+            own[place] = own.get(place, 0) + number
 
     def of(self, connection: int, until_ns: int, parts: int) -> list[int]:
         """A connection's round trips in that many equal parts of the time from the start to that moment."""

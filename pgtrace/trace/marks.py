@@ -178,6 +178,11 @@ class Marks:
         return self._names[found - 1] if found else ()
 
     @property
+    def any(self) -> bool:
+        """Whether there has been one."""
+        return bool(self._places)
+
+    @property
     def intervals(self) -> tuple[Interval, ...]:
         """All of them, in the order of their ends, the open ones last."""
         return (*self._ended.values(), *self.open)
@@ -213,6 +218,11 @@ class MarksOfFiles:
     def names_at(self, place: int) -> tuple[str, ...]:
         """The marks that were open when the row at that place began."""
         return self.files[self._file_at(place)].names_at(place)
+
+    @property
+    def any(self) -> bool:
+        """Whether there has been a mark."""
+        return any(marks.any for marks in self.files)
 
     def intervals(self, name: str) -> list[Interval]:
         """The marks of that name, file by file, in the order of their ends, the open ones last."""

@@ -18,8 +18,10 @@ import math
 import mmap
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, Final, Literal
 
 from pgtrace.session.effects import UNKNOWN
@@ -47,9 +49,21 @@ _TIMES: Final = struct.Struct("=I")
 _SIZES_AT: Final = 56
 """Where in an entry the bytes of each side are."""
 _TIMES_AT: Final = _ENTRY.size - _SIZE.size - _TIMES.size
-_WORDS: Final = _ENTRY.size // 4
-_LABEL_WORD, _DURATION_WORD = 9, 12
-"""Where in an entry, in words of four bytes, label and duration are."""
+_COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
+    "opened_ns": ("q", 8),
+    "connections": ("I", 32),
+    "labels": ("I", 36),
+    "shapes": ("I", 40),
+    "rows": ("I", 44),
+    "durations_ms": ("f", 48),
+    "sent_bytes": ("Q", 56),
+    "received_bytes": ("Q", 64),
+    "wait_ns": ("Q", 72),
+    "effects": ("I", 80),
+    "times": ("I", 84),
+    "values": ("Q", 88),
+}
+"""What of many entries can be read at once: its type, and where in an entry it is."""
 _NUMBER_BYTES: Final = 40
 _FAILURE_BYTES: Final = 200
 _FIRST_ENTRIES: Final = 4096
@@ -119,6 +133,11 @@ class Shape:
     warnings: tuple[str, ...] = ()
     """SQLSTATEs of its warnings."""
 
+    @property
+    def is_problem(self) -> bool:
+        """Whether every row that looks so is one."""
+        return bool(self.errors) or self.kind is Kind.GAP
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -166,7 +185,7 @@ class Row:
     @property
     def is_problem(self) -> bool:
         """Whether `n` should stop here: an error, a gap, or an end while an answer was owed."""
-        return bool(self.shape.errors) or self.shape.kind is Kind.GAP or bool(self.label.end)
+        return self.shape.is_problem or bool(self.label.end)
 
 
 @dataclass(slots=True)
@@ -201,6 +220,126 @@ class Entry:
 def prepared_earlier(name: str) -> str:
     """What stands in the place of SQL that was not seen."""
     return f"{name or 'statement'}, prepared earlier"
+
+
+class Columns:
+    """Some rows of an index, column by column: each field of all of them is decoded at once, when it is first asked for.
+
+    It is good until the trace reads on.
+    """
+
+    __slots__ = ("_alike", "_known", "_mask", "_of", "index", "places")
+
+    def __init__(self, index: RowIndex, places: Sequence[int], of: Columns | None = None, mask: Sequence[int] = ()) -> None:
+        """Of other columns `of` those that `mask` selects, where these are given."""
+        self.index = index
+        self.places = places
+        self._of = of
+        self._mask = mask
+        self._known: dict[str, list[Any]] = {}
+        self._alike: Counter[tuple[int, int, int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def where(self, mask: Sequence[int]) -> Columns:
+        """Those of the rows for which the mask is not 0."""
+        return Columns(self.index, list(compress(self.places, mask)), self, mask)
+
+    @property
+    def alike(self) -> Counter[tuple[int, int, int]]:
+        """How many rows there are of each connection, shape and label, in the order in which these first occur: most rows are like others."""
+        if self._alike is None:
+            self._alike = Counter(self.keys)
+        return self._alike
+
+    @property
+    def keys(self) -> list[tuple[int, int, int]]:
+        """Connection, shape and label of each row."""
+        found = self._known.get("keys")
+        if found is None:
+            found = self._known["keys"] = list(zip(self.connections, self.shapes, self.labels, strict=True))
+        return found
+
+    @property
+    def round_trips(self) -> Columns:
+        """Those of the rows that are round trips, set-up included."""
+        shape_at, shapes = self.index.shape_at, self.shapes
+        others = {number for number in set(shapes) if shape_at(number).kind > Kind.SETUP}
+        return self.where([number not in others for number in shapes]) if others else self
+
+    @property
+    def complete(self) -> Columns:
+        """Those of the rows that are not open."""
+        return self.where([not math.isnan(duration) for duration in self.durations_ms]) if self.any_open else self
+
+    @property
+    def any_open(self) -> bool:
+        """Whether a row of them is open: their sum is NaN then."""
+        return math.isnan(sum(self.durations_ms))
+
+    @property
+    def open(self) -> list[int]:
+        """The places of those that are open."""
+        if not self.any_open:
+            return []
+        return [place for place, duration in zip(self.places, self.durations_ms, strict=True) if math.isnan(duration)]
+
+    @property
+    def opened_ns(self) -> list[int]:
+        return self._column("opened_ns")
+
+    @property
+    def connections(self) -> list[int]:
+        return self._column("connections")
+
+    @property
+    def labels(self) -> list[int]:
+        return self._column("labels")
+
+    @property
+    def shapes(self) -> list[int]:
+        return self._column("shapes")
+
+    @property
+    def rows(self) -> list[int]:
+        return self._column("rows")
+
+    @property
+    def durations_ms(self) -> list[float]:
+        """NaN while a row is open."""
+        return self._column("durations_ms")
+
+    @property
+    def sent_bytes(self) -> list[int]:
+        return self._column("sent_bytes")
+
+    @property
+    def received_bytes(self) -> list[int]:
+        return self._column("received_bytes")
+
+    @property
+    def wait_ns(self) -> list[int]:
+        return self._column("wait_ns")
+
+    @property
+    def effects(self) -> list[int]:
+        return self._column("effects")
+
+    @property
+    def times(self) -> list[int]:
+        return self._column("times")
+
+    @property
+    def values(self) -> list[int]:
+        return self._column("values")
+
+    def _column(self, name: str) -> list[Any]:
+        found = self._known.get(name)
+        if found is None:
+            found = self.index.column(name, self.places) if self._of is None else list(compress(self._of._column(name), self._mask))
+            self._known[name] = found
+        return found
 
 
 class RowIndex:
@@ -299,13 +438,19 @@ class RowIndex:
         """The labels, by number."""
         return self._labels
 
-    def durations_ms(self, start: int, stop: int) -> list[float]:
-        """The durations of the rows at these places; NaN while one is open."""
-        return self._words("f", _DURATION_WORD, start, stop)
+    def columns(self, start: int, stop: int) -> Columns:
+        """The rows at these places, column by column."""
+        return Columns(self, range(start, min(stop, self._count)))
 
-    def labels(self, start: int, stop: int) -> list[int]:
-        """The numbers of the labels of the rows at these places."""
-        return self._words("I", _LABEL_WORD, start, stop)
+    def column(self, name: str, places: Sequence[int]) -> list[Any]:
+        """One field of the entries at these places."""
+        form, at = _COLUMNS[name]
+        if isinstance(places, range):
+            with memoryview(self._map) as whole, whole[places.start * _ENTRY.size : places.stop * _ENTRY.size].cast(form) as fields:
+                size = struct.calcsize(form)
+                return fields[at // size :: _ENTRY.size // size].tolist()
+        unpack, whole_map = struct.Struct(f"={form}").unpack_from, self._map
+        return [unpack(whole_map, place * _ENTRY.size + at)[0] for place in places]
 
     def grow(self, place: int, side: int, size: int) -> None:
         """Add another message alone of that side to the row at that place."""
@@ -350,10 +495,6 @@ class RowIndex:
         """Give the temporary file back."""
         self._map.close()
         self._file.close()
-
-    def _words(self, form: Literal["f", "I"], word: int, start: int, stop: int) -> list[Any]:
-        with memoryview(self._map) as whole, whole[start * _ENTRY.size : min(stop, self._count) * _ENTRY.size].cast(form) as words:
-            return list(words[word::_WORDS])
 
     def _mapped(self, entries: int) -> mmap.mmap:
         self._file.truncate(entries * _ENTRY.size)

@@ -1,7 +1,7 @@
 """Where each statement was seen, and in which company of messages: its flights, its connections, its first and last round trip.
 
-Rows are taken once each, when they are complete. Counted are round trips after and during set-up, as the statements' own counters count them. The number
-of (connection, statement) pairs that are kept is bounded, and so are the flights of each: what comes beyond is not told, and `complete` says so.
+Complete round trips are counted, set-up included, as the statements' own counters count them. The number of (connection, statement) pairs that are kept is
+bounded, and so are the flights of each: what comes beyond is left out, and `complete` says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgtrace.trace.rows import Row
+from pgtrace.trace.feed import CompleteRows
+from pgtrace.trace.rows import Columns
 
 PAIRS_KEPT: Final = 100_000
 FLIGHTS_KEPT: Final = 16
@@ -28,7 +29,7 @@ class Sighting:
     """Indexes into Trace.connections."""
 
 
-class Sightings:
+class Sightings(CompleteRows):
     """All of them, as far as they are kept."""
 
     def __init__(self) -> None:
@@ -37,25 +38,37 @@ class Sightings:
         self.complete = True
         """Whether everything was kept."""
 
-    def take(self, row: Row) -> None:
-        """A row that is complete."""
-        if not row.is_round_trip:
-            return
-        for group in row.label.groups:
-            by_connection = self._seen.setdefault(group, {})
-            seen = by_connection.get(row.connection)
-            if seen is None:
-                if self._pairs >= PAIRS_KEPT:
-                    self.complete = False
-                    if not by_connection:
-                        del self._seen[group]
+    def completed(self, rows: Columns) -> None:
+        rows = rows.round_trips
+        latest = dict(zip(rows.keys, rows.opened_ns, strict=True))
+        for key, number in rows.alike.items():
+            connection, shape, label = key
+            groups = rows.index.label_at(label).groups
+            if not groups:
+                continue
+            sent = rows.index.shape_at(shape).flight.partition(" → ")[0]
+            for group in groups:
+                seen = self._sighting(group, connection, rows, key)
+                if seen is None:
                     continue
-                self._pairs += 1
-                seen = by_connection[row.connection] = Sighting(row.opened_ns)
-            seen.last_ns = row.opened_ns
-            sent = row.shape.flight.partition(" → ")[0]
-            if sent in seen.flights or len(seen.flights) < FLIGHTS_KEPT:
-                seen.flights[sent] += 1
+                seen.last_ns = max(seen.last_ns, latest[key])
+                if sent in seen.flights or len(seen.flights) < FLIGHTS_KEPT:
+                    seen.flights[sent] += number
+
+    def _sighting(self, group: int, connection: int, rows: Columns, key: tuple[int, int, int]) -> Sighting | None:
+        """The one of a statement on a connection, begun by the first of these rows that has that key; None where there is no room for another one."""
+        by_connection = self._seen.setdefault(group, {})
+        seen = by_connection.get(connection)
+        if seen is not None:
+            return seen
+        if self._pairs >= PAIRS_KEPT:
+            self.complete = False
+            if not by_connection:
+                del self._seen[group]
+            return None
+        self._pairs += 1
+        seen = by_connection[connection] = Sighting(rows.opened_ns[rows.keys.index(key)])
+        return seen
 
     def of(self, group: int, concerns: Callable[[int], bool]) -> Sighting | None:
         """A statement on those connections that are concerned; None where it was not seen there."""

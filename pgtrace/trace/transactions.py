@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Kind, Row, Shape
+from pgtrace.trace.feed import CompleteRows
+from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Columns, Kind, Shape
 
 KEPT: Final = 10_000
 """Ended transactions that are kept: the longest."""
@@ -66,7 +67,7 @@ class Standing:
         told = _is_told(shape)
         stands = told and shape.status in _INSIDE
         begins = not self.open
-        if begins and not (shape.block_began or shape.block_end or stands):
+        if begins and not touches_block(shape):
             return Step(lost)
         self.open = True
         if shape.block_end:
@@ -121,16 +122,16 @@ class Transaction:
         running = max(0, now_ns - self.under_way_ns) if self.under_way_ns is not None else 0
         return max(0, self.duration_ns(now_ns) - self.served_ns - running)
 
-    def take(self, place: int, row: Row) -> None:
+    def take(self, place: int, shape: Shape, opened_ns: int, duration_ns: int) -> None:
         """One more round trip."""
-        end_ns = row.opened_ns + (row.duration_ns or 0)
+        end_ns = opened_ns + duration_ns
         self.last, self.last_ns = place, end_ns
         self.round_trips += 1
-        self.executions += row.shape.executions
-        self.errors += row.shape.errors
-        self.failed |= row.shape.status == "E"
-        self.served_ns += row.duration_ns or 0
-        sent = row.shape.flight.partition(" → ")[0]
+        self.executions += shape.executions
+        self.errors += shape.errors
+        self.failed |= shape.status == "E"
+        self.served_ns += duration_ns
+        sent = shape.flight.partition(" → ")[0]
         if self.flights and self.flights[-1][0] == sent and not self.more_flights:
             self.flights[-1] = (sent, self.flights[-1][1] + 1)
         elif len(self.flights) < FLIGHTS_KEPT:
@@ -139,10 +140,10 @@ class Transaction:
             self.more_flights = True
         if len(self.spans) >= 2 * SPANS_KEPT:
             self.spans = array("Q", [time for pair in range(0, len(self.spans), 4) for time in (self.spans[pair], self.spans[pair + 3])])
-        self.spans.extend((row.opened_ns, end_ns))
+        self.spans.extend((opened_ns, end_ns))
 
 
-class Transactions:
+class Transactions(CompleteRows):
     """All transactions of a trace, as far as its rows were taken."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
@@ -162,12 +163,22 @@ class Transactions:
         """How many are not kept."""
         return self.begun - len(self._open) - len(self._ended)
 
-    def take(self, place: int, row: Row) -> None:
-        """A row that is complete; one that is no round trip after set-up is none of a transaction's."""
-        shape = row.shape
-        if shape.kind is not Kind.ROUND_TRIP:
+    def completed(self, rows: Columns) -> None:
+        shape_at, shapes = rows.index.shape_at, rows.shapes
+        of_blocks = {number for number in set(shapes) if shape_at(number).kind is Kind.ROUND_TRIP and touches_block(shape_at(number))}
+        if not of_blocks and self._open.keys().isdisjoint(rows.connections):
             return
-        current = self._open.get(row.connection)
+        for place, connection, number, opened_ns, ms in zip(
+            rows.places, rows.connections, shapes, rows.opened_ns, rows.durations_ms, strict=True
+        ):
+            if number in of_blocks or connection in self._open:
+                shape = shape_at(number)
+                if shape.kind is Kind.ROUND_TRIP:
+                    self._take(place, connection, shape, opened_ns, round(ms * 1e6))
+
+    def _take(self, place: int, connection: int, shape: Shape, opened_ns: int, duration_ns: int) -> None:
+        """A round trip after set-up."""
+        current = self._open.get(connection)
         standing = current.standing if current is not None else Standing()
         step = standing.take(shape)
         if current is not None and step.lost:
@@ -175,14 +186,15 @@ class Transactions:
         if not step.belongs:
             return
         if current is None or step.begins:
-            current = self._begin(place, row, standing, seen=shape.block_began or shape.status_before == "I")
-        current.take(place, row)
+            seen = shape.block_began or shape.status_before == "I"
+            current = self._begin(Transaction(connection, place, opened_ns, seen, standing=standing))
+        current.take(place, shape, opened_ns, duration_ns)
         if step.end != OPEN:
             self._end(current, step.end)
         if step.again:
-            self._begin(place, row, standing, seen=True).take(place, row)
+            self._begin(Transaction(connection, place, opened_ns, True, standing=standing)).take(place, shape, opened_ns, duration_ns)
 
-    def settle(self, under_way: Mapping[int, int]) -> None:
+    def stand(self, under_way: Mapping[int, int]) -> None:
         """Which connections have a round trip under way, and since when; what stood open on a connection that has ended is lost."""
         for current in list(self._open.values()):
             connection = self._connections[current.connection]
@@ -191,8 +203,8 @@ class Transactions:
                 current.last_ns = max(connection.ended_ns, current.last_ns)
                 self._end(current, LOST)
 
-    def _begin(self, place: int, row: Row, standing: Standing, *, seen: bool) -> Transaction:
-        begun = self._open[row.connection] = Transaction(row.connection, place, row.opened_ns, seen, standing=standing)
+    def _begin(self, begun: Transaction) -> Transaction:
+        self._open[begun.connection] = begun
         self.begun += 1
         return begun
 
@@ -207,6 +219,11 @@ class Transactions:
 
 
 _INSIDE: Final = ("T", "E")
+
+
+def touches_block(shape: Shape) -> bool:
+    """Whether a round trip that has it changes anything where no block is open."""
+    return shape.block_began or bool(shape.block_end) or (_is_told(shape) and shape.status in _INSIDE)
 
 
 def _is_told(shape: Shape) -> bool:

@@ -13,7 +13,7 @@ def test_none_is_lost_and_none_moves_by_more_than_a_part(taken: list[tuple[int, 
     activity = Activity()
     until = max((time for _, time in taken), default=0) + SLICES * 1_000_000
     for connection, time in taken:
-        activity.take(connection, time)
+        activity.add([connection], [time])
     for connection in range(4):
         times = [time for own, time in taken if own == connection]
         found = activity.of(connection, until, parts)
@@ -26,7 +26,7 @@ def test_none_is_lost_and_none_moves_by_more_than_a_part(taken: list[tuple[int, 
 def test_it_does_not_grow_with_time() -> None:
     activity = Activity()
     for second in range(5_000):
-        activity.take(1, second * 1_000_000_000)
+        activity.add([1], [second * 1_000_000_000])
     assert len(activity._counts[1]) <= SLICES
     found = activity.of(1, 5_000 * 10**9, 10)
     assert sum(found) == 5_000

@@ -10,6 +10,7 @@ import playbook
 import pytest
 
 from pgtrace.trace import sightings
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.sightings import Sightings
 from pgtrace.trace.trace import StatementView, Trace
 
@@ -30,8 +31,9 @@ def read(tmp_path: Path, text: str) -> tuple[Sightings, dict[str, StatementView]
     with closing(Trace.open([playbook.write(tmp_path / f"{len(os.listdir(tmp_path))}.pgtrace", text)])) as trace:
         trace.update()
         found = Sightings()
-        for row in trace.rows:
-            found.take(row)
+        feed = Feed(trace)
+        feed.subscribe(found)
+        feed.advance()
         return found, {view.group.sql: view for view in trace.statements()}
 
 

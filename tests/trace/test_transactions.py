@@ -10,6 +10,7 @@ import playbook
 import pytest
 
 from pgtrace.trace import transactions
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import LOST, OPEN, UNSEEN, Transaction, Transactions
 
@@ -33,10 +34,10 @@ def read(tmp_path: Path, text: str) -> tuple[Transactions, Trace]:
     with closing(Trace.open([playbook.write(tmp_path / f"{len(os.listdir(tmp_path))}.pgtrace", text)])) as trace:
         trace.update()
         found = Transactions(trace.connections)
-        for place, row in enumerate(trace.rows):
-            if not row.is_open:
-                found.take(place, row)
-        found.settle({row.connection: row.opened_ns for row in trace.rows if row.is_open})
+        feed = Feed(trace)
+        feed.subscribe(found)
+        feed.advance()
+        found.stand({row.connection: row.opened_ns for row in trace.rows if row.is_open})
         return found, trace
 
 

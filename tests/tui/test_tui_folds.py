@@ -23,6 +23,7 @@ from wire_recording import (
     string,
 )
 
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.rows import Kind, Row
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.folds import LEVELS, Folds
@@ -133,7 +134,7 @@ def shown(listing: Listing) -> Lines:
 
 
 def listed_alone(trace: Trace, text: str) -> list[int]:
-    plain = Listing(trace, lambda number: "", "none")
+    plain = Listing(Feed(trace), lambda number: "", "none")
     plain.choose(text)
     while plain.sync() or plain.behind:
         pass
@@ -162,7 +163,7 @@ def test_lines_are_those_of_all_rows_from_scratch(steps: list[tuple[str, int]]) 
         driven = Driven(Path(directory, "folds.pgtrace"))
         driven.flush()
         trace = Trace.open([driven.recording.path])
-        listing = Listing(trace, lambda number: "")
+        listing = Listing(Feed(trace), lambda number: "")
         toggled: set[tuple[Together, int]] = set()
         for what, number in [*steps, ("sync", 0)]:
             if what == "level":
@@ -207,8 +208,7 @@ def test_rows_that_come_and_go_leave_the_lines_of_what_is_listed(deeds: list[tup
             while trace.update():
                 pass
             groups = Groups()
-            for place, each in enumerate(trace.rows):
-                groups.take(place, each)
+            groups.take(trace.rows.columns(0, len(trace.rows)))
         driven.recording.writer.close()
     listed = set(data.draw(st.sets(st.integers(0, len(groups) - 1))))
     level = data.draw(st.sampled_from(LEVELS))

@@ -10,6 +10,7 @@ import pytest
 from driving import Drive, Driven
 from wire_recording import MS, Recording, done, query, ready
 
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model import moving
 from pgtrace.tui.model.listing import Listing
@@ -59,7 +60,7 @@ def test_every_slow_one_and_every_same_one_in_order(recording: Recording, monkey
     many(recording, 3000)
     trace = Trace.open([recording.path])
     trace.update()
-    listing = Listing(trace, lambda _: "psycopg")
+    listing = Listing(Feed(trace), lambda _: "psycopg")
     listing.sync()
 
     def walked(step: Callable[[int], int | None], place: int | None) -> list[int]:

@@ -13,7 +13,7 @@ def test_problems_are_errors_and_gaps(view: View, shop: Recording) -> None:
     shop.gap(1, 4096)
     shop.flush()
     view.trace.update()
-    view.survey.sync()
+    view.feed.advance()
     assert view.survey.problems[1:] == [len(rows) - 1]
 
 
@@ -23,14 +23,14 @@ def test_a_row_counts_when_it_is_complete(recording: Recording, view_of: object)
     recording.flush()
     view = view_of(recording)  # type: ignore[operator]
     view.trace.update()
-    view.survey.sync()
+    view.feed.advance()
     assert view.survey.problems == []
     assert view.survey.flights(view.driver(0)) == []
     recording.answer(connection, error("XX000", "boom") + ready())
     recording.flush()
     view.trace.update()
-    view.survey.sync()
-    view.survey.sync()
+    view.feed.advance()
+    view.feed.advance()
     assert view.survey.problems == [len(view.trace.rows) - 1]
     assert view.survey.flights(view.driver(0)) == [("Q", 1)]
 
@@ -48,7 +48,7 @@ def test_around_a_place(recording: Recording, view_of: object) -> None:
     recording.flush()
     view = view_of(recording)  # type: ignore[operator]
     view.trace.update()
-    view.survey.sync()
+    view.feed.advance()
     first, second, third = view.survey.problems
     assert view.survey.after(first) == [second, third]
     assert view.survey.before(third) == [second, first]

@@ -1,31 +1,28 @@
 """What may be typed next in a filter: words, and values that occur, each with the number of round trips it would select.
 
-expected() says what the cursor is in: the beginning of a word, or the value behind one. Occurring knows the values: like every view of the rows it works in
-slices of time and looks at a row once, when it is complete. It counts how often each connection, shape and label occurs, of which there are few, and asks
-those for their values when somebody wants to see them. What the index does not tell (the second statement of a pipeline, which authentication message) is
-not offered; it can be typed all the same.
+expected() says what the cursor is in: the beginning of a word, or the value behind one. Occurring knows the values: it counts how often each connection, shape
+and label occurs among complete round trips, of which there are few, and asks those for their values when somebody wants to see them. What the index does not
+tell (the second statement of a pipeline, which authentication message) is not offered; it can be typed all the same.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.ask.filter.facts import TOLD, types_of
 from pgtrace.ask.filter.words import WORDS, Kind, Word
-from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.trace.feed import CompleteRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pgtrace.trace.connection import Connection
-    from pgtrace.trace.rows import Shape
+    from pgtrace.trace.rows import Columns, Shape
     from pgtrace.trace.trace import Trace
 
-_SLICE: Final = 256
 _VALUE: Final = re.compile(r"""(?:^|[\s(])([A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$""")
 _WORD: Final = re.compile(r"[^\s()\"']*$")
 _PLAIN: Final = re.compile(r"[^\s()\"']+")
@@ -76,32 +73,26 @@ def words(typed: str) -> list[Choice]:
     ]
 
 
-class Occurring:
-    """The values that occur in the round trips of a trace, kept up to date."""
+class Occurring(CompleteRows):
+    """The values that occur in the round trips of a trace, as far as they were fed to it."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self._seen = 0
-        self._open: list[int] = []
         self._connections: Counter[int] = Counter()
         self._shapes: Counter[int] = Counter()
         self._errors: Counter[int] = Counter()  # labels that tell one
         self._marks: Counter[str] = Counter()
 
-    def sync(self, budget_s: float | None = None) -> None:
-        """Look at what is new or newly complete, for as long as the budget lasts."""
-        waiting, self._open = self._open, []
-        for place in waiting:
-            self._take(place)
-        until = None if budget_s is None else time.perf_counter() + budget_s
-        end = len(self.trace.rows)
-        while self._seen < end:
-            stop = min(end, self._seen + _SLICE)
-            for place in range(self._seen, stop):
-                self._take(place)
-            self._seen = stop
-            if until is not None and time.perf_counter() > until:
-                break
+    def completed(self, rows: Columns) -> None:
+        rows = rows.round_trips
+        for (connection, shape, label), number in rows.alike.items():
+            self._connections[connection] += number
+            self._shapes[shape] += number
+            if rows.index.shape_at(shape).errors:
+                self._errors[label] += number
+        if self.trace.marks.any:
+            for place in rows.places:
+                self._marks.update(set(self.trace.marks.names_at(place)))
 
     def values(self, word: Word, typed: str = "") -> list[Choice]:
         """The values of a word that begin so, the most frequent first."""
@@ -129,20 +120,6 @@ class Occurring:
     def _sqlstates(self, label: int) -> tuple[str, ...]:
         told = TOLD.fullmatch(self.trace.rows.label_at(label).error)
         return (told[1],) if told is not None else ()
-
-    def _take(self, place: int) -> None:
-        entry = self.trace.rows.entry(place)
-        shape = self.trace.rows.shape_at(entry.shape)
-        if shape.kind > RowKind.SETUP:
-            return
-        if entry.is_open:
-            self._open.append(place)
-            return
-        self._connections[entry.connection] += 1
-        self._shapes[entry.shape] += 1
-        if shape.errors:
-            self._errors[entry.label] += 1
-        self._marks.update(set(self.trace.marks.names_at(place)))
 
 
 def _number(name: str) -> str:

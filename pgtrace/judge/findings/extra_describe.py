@@ -25,7 +25,7 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         before, self._before = self._before, []
-        if before and step.entry.label != before[0].entry.label:
+        if before and step.text != before[0].text:
             before = []
         if step.only_prepares and not step.shape.statement and not step.shape.errors and step.key:
             self._before = [*before, step][-3:]
@@ -36,7 +36,7 @@ class _Watch(Watch):
         self._before = []
 
     def _prepared(self, before: list[Step], step: Step) -> None:
-        text = step.entry.label
+        text = step.text
         if text not in self._known:
             if len(self._known) < _TEXTS_KEPT:
                 self._known.add(text)

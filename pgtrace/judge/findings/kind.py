@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pgtrace import sqltext
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import Remedy
-from pgtrace.trace.rows import Entry, Label, Shape
+from pgtrace.trace.rows import Label, Shape
 
 if TYPE_CHECKING:
     from pgtrace.trace.connection import Connection
@@ -38,12 +38,19 @@ SUBJECT_CHARACTERS: Final = 160
 class Step:
     """One closed round trip after set-up, as a watch is told of it."""
 
-    __slots__ = ("counts", "entry", "key", "label", "pause_ns", "place", "shape")
+    __slots__ = ("counts", "key", "label", "pause_ns", "place", "rows", "shape", "text", "values")
 
-    def __init__(self, place: int, entry: Entry, shape: Shape, label: Label, key: str, pause_ns: int | None, *, counts: bool) -> None:
+    def __init__(
+        self, place: int, shape: Shape, text: int, rows: int, values: int, label: Label, key: str, pause_ns: int | None, *, counts: bool
+    ) -> None:
         self.place = place
-        self.entry = entry
         self.shape = shape
+        self.text = text
+        """The number of its label: what tells one text from another."""
+        self.rows = rows
+        """Its DataRow messages."""
+        self.values = values
+        """A hash of what the driver sent, as the index has it."""
         self.label = label
         self.key = key
         """Its SQL, normalised; empty where it is about several statements or none."""

@@ -24,7 +24,7 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         before, after = step.shape.status_before, step.shape.status
-        if before == "I" and after == "T" and step.shape.depth == 1 and not step.entry.rows:
+        if before == "I" and after == "T" and step.shape.depth == 1 and not step.rows:
             self._block, self._executions = [step], 0
         elif not self._block:
             return

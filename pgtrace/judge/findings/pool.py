@@ -54,7 +54,7 @@ class _Watch(Watch):
         if shape.errors or shape.depth > 1 or (shape.depth == 0 and not step.only_prepares):
             return False
         if not block:
-            return shape.status_before == "I" and shape.status == "T" and not step.entry.rows and shape.depth == 1
+            return shape.status_before == "I" and shape.status == "T" and not step.rows and shape.depth == 1
         if step.is_empty or step.only_prepares:
             return shape.status == "T" and not any(one.is_empty for one in block)
         return shape.status == "I" and block[-1].is_empty
@@ -86,7 +86,7 @@ class _Watch(Watch):
             return "an empty Query"
         if step.label.sql.lstrip().startswith(_RESETS):
             return "the session is set back"
-        return "SELECT 1" if step.key in _CHECKS and step.entry.rows == 1 else ""
+        return "SELECT 1" if step.key in _CHECKS and step.rows == 1 else ""
 
 
 def _what(note: Note) -> str:

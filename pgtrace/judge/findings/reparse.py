@@ -25,7 +25,7 @@ class _Watch(Watch):
     def row(self, step: Step) -> None:
         if not step.key or step.shape.depth != 1 or not step.sends("B"):
             return
-        text = step.entry.label
+        text = step.text
         if not step.sends("P"):
             self._runs[text] = None
             return

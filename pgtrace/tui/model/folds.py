@@ -98,6 +98,10 @@ class Folds:
 
     def go_on(self, places: Iterable[int]) -> None:
         """The next listed rows, rising, all behind `upto`."""
+        if isinstance(places, range) and self._folds_none(places):
+            self.lines.extend(places)
+            self.upto = places[-1]
+            return
         head, listed, append, stand_ins = self.head, self._listed, self.lines.append, self._stand_ins
         place = self.upto
         for place in places:
@@ -132,6 +136,13 @@ class Folds:
             heir = next((one for one in self._groups.members(place, kind) if one != place and one <= self.upto and self._listed(one)), None)
             if heir is not None:
                 self.add(heir)
+
+    def _folds_none(self, places: range) -> bool:
+        """Whether each of these rows, all of them listed, has a line of its own because nothing that could be a group of theirs is folded."""
+        level = LEVELS.index(self.level)
+        if not places or level >= Together.REPEAT or self._blocks_against or self._runs_against:
+            return False
+        return level < Together.SETUP or Together.SETUP not in self._groups.kinds[places.start : places.stop]
 
     def _pop(self, place: int) -> bool:
         at = bisect_left(self.lines, place)

@@ -13,12 +13,14 @@ A row that is open belongs to the set-up or the transaction that stands, but to 
 from __future__ import annotations
 
 import enum
+import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pgtrace.trace.rows import NO_FLIGHT, Kind, Row
+from pgtrace.trace.feed import Subscriber
+from pgtrace.trace.rows import NO_FLIGHT, Columns, Kind, RowIndex, Shape
 from pgtrace.trace.transactions import OPEN, Standing
 
 _NOWHERE: Final = -1
@@ -43,6 +45,8 @@ class _Track:
     standing: Standing = field(default_factory=Standing)
     repeat: tuple[Any, ...] | None = None
     """What the next row has to be for one more repeat, and where the run began."""
+    alike: tuple[int, int, int] | None = None
+    """Connection, shape and label of a row that would be one more repeat and change nothing else: the last two were so, and left the block as it is."""
     run: int = _NOWHERE
     last: int = _NOWHERE
     before: int = _NOWHERE
@@ -50,7 +54,7 @@ class _Track:
     """Marks and gaps before the last one."""
 
 
-class Groups:
+class Groups(Subscriber):
     """The groups of all rows that were taken."""
 
     def __init__(self) -> None:
@@ -67,33 +71,47 @@ class Groups:
     def __len__(self) -> int:
         return len(self.blocks)
 
-    def take(self, place: int, row: Row) -> None:
-        """The next row; an open one has to be completed later."""
-        self.blocks.append(place)
-        self.runs.append(place)
-        self.kinds.append(Together.NOTHING)
-        self._following.append(0)
-        kind = row.shape.kind
-        if kind is Kind.MARK or kind is Kind.GAP:
-            self._breaks += 1
-            return
-        track = self._tracks.get(row.connection)
-        if track is None:
-            track = self._tracks[row.connection] = _Track()
-        if kind > Kind.SETUP:
-            track.repeat = None
-            return
-        track.before, track.last, track.breaks = track.last, place, self._breaks
-        if track.before != _NOWHERE:
-            self._following[track.before] = place
-        if row.is_open:
-            self._stand(place, track, row)
-        else:
-            self._settle(place, track, row)
+    def take(self, rows: Columns) -> None:
+        start, stop = len(self.blocks), len(self.blocks) + len(rows)
+        self.blocks.extend(range(start, stop))
+        self.runs.extend(range(start, stop))
+        self.kinds.extend(bytes(len(rows)))
+        self._following.extend(bytes(len(rows)))
+        following, tracks, shape_at = self._following, self._tracks, rows.index.shape_at
+        for place, key, ms in zip(rows.places, rows.keys, rows.durations_ms, strict=True):
+            connection, shape_number, _ = key
+            track = tracks.get(connection)
+            if track is not None and key == track.alike and track.breaks == self._breaks and ms >= 0:  # not NaN, open
+                following[track.last] = place
+                track.before, track.last = track.last, place
+                self.runs[place] = track.run
+                if track.block != _NOWHERE:
+                    self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
+                continue
+            shape = shape_at(shape_number)
+            if shape.kind is Kind.MARK or shape.kind is Kind.GAP:
+                self._breaks += 1
+                continue
+            if track is None:
+                track = tracks[connection] = _Track()
+            track.alike = None
+            if shape.kind > Kind.SETUP:
+                track.repeat = None
+                continue
+            track.before, track.last, track.breaks = track.last, place, self._breaks
+            if track.before != _NOWHERE:
+                following[track.before] = place
+            if math.isnan(ms):
+                self._stand(place, track, shape)
+            else:
+                self._settle(place, track, shape, rows.index, key)
 
-    def complete(self, place: int, row: Row) -> None:
-        """A row that was open when it was taken. It is the latest round trip of its connection."""
-        self._settle(place, self._tracks[row.connection], row)
+    def completed(self, rows: Columns) -> None:
+        """Each is the latest round trip of its connection."""
+        for place, key in zip(rows.places, rows.keys, strict=True):
+            track = self._tracks[key[0]]
+            track.alike = None
+            self._settle(place, track, rows.index.shape_at(key[1]), rows.index, key)
 
     def is_open(self, place: int, connection: int) -> bool:
         """Whether the transaction that a row belongs to still stands."""
@@ -117,17 +135,16 @@ class Groups:
             if not place or firsts[place] != first:
                 return
 
-    def _stand(self, place: int, track: _Track, row: Row) -> None:
-        if row.shape.kind is Kind.SETUP:
+    def _stand(self, place: int, track: _Track, shape: Shape) -> None:
+        if shape.kind is Kind.SETUP:
             track.setup = place if track.setup == _NOWHERE else track.setup
             self.blocks[place], self.kinds[place] = track.setup, Together.SETUP
-        elif track.block != _NOWHERE and track.standing.continues(row.shape):
+        elif track.block != _NOWHERE and track.standing.continues(shape):
             self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
 
-    def _settle(self, place: int, track: _Track, row: Row) -> None:
-        shape = row.shape
+    def _settle(self, place: int, track: _Track, shape: Shape, index: RowIndex, key: tuple[int, int, int]) -> None:
         if shape.kind is Kind.SETUP:
-            self._stand(place, track, row)
+            self._stand(place, track, shape)
             return
         self.blocks[place], self.kinds[place] = place, Together.NOTHING
         if shape.kind is not Kind.ROUND_TRIP:  # it turned out to be none
@@ -136,6 +153,7 @@ class Groups:
             if track.before != _NOWHERE:
                 self._following[track.before] = 0
             return
+        was = track.standing.open, track.standing.inside
         step = track.standing.take(shape)
         if step.lost:
             track.block = _NOWHERE
@@ -146,7 +164,10 @@ class Groups:
                 track.block = _NOWHERE
         repeat = None
         if not shape.errors and shape.statements == 1 and not shape.uncertain and shape.flight != NO_FLIGHT:
-            repeat = (shape.flight, row.label.groups, track.breaks, self.blocks[place] if step.belongs else _NOWHERE)
+            block = self.blocks[place] if step.belongs else _NOWHERE
+            repeat = (shape.flight, index.label_at(key[2]).groups, track.breaks, block)
         if repeat is None or repeat != track.repeat:
             track.repeat, track.run = repeat, place
+        elif was == (track.standing.open, track.standing.inside):
+            track.alike = key
         self.runs[place] = track.run

@@ -25,15 +25,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgtrace.errors import FilterError
-from pgtrace.trace.rows import Row
-from pgtrace.trace.trace import Trace
+from pgtrace.trace.feed import Feed, Subscriber
+from pgtrace.trace.rows import Columns, Row
 from pgtrace.tui.model.filtering import Filtering
 from pgtrace.tui.model.folds import Folds
 from pgtrace.tui.model.groups import Groups, Together
 from pgtrace.tui.model.sums import MOST, Sum
 
-_SLICE: Final = 256
-"""Rows listed between two looks at the clock."""
 _LOOKED: Final = 32
 """Rows asked whether they match between two looks at the clock."""
 _FOLDED: Final = 8192
@@ -80,12 +78,13 @@ class Item:
         return bool(self.sum.errors) or self.row.is_problem
 
 
-class Listing:
+class Listing(Subscriber):
     """The lines of the timeline, by index."""
 
-    def __init__(self, trace: Trace, driver: Callable[[int], str], fold: str = "set-up") -> None:
+    def __init__(self, feed: Feed, driver: Callable[[int], str], fold: str = "set-up") -> None:
         """`driver` tells the driver of a connection."""
-        self.trace = trace
+        self.trace = trace = feed.trace
+        self._feed = feed
         self.filtering = Filtering(trace, driver)
         self.groups = Groups()
         self.folds = Folds(self.groups, self._lists, fold)
@@ -95,11 +94,11 @@ class Listing:
         self._matching = array("Q")  # rows that match, while something is filtered
         self._waiting: list[int] = []  # rows to ask again: open, or their messages are being read
         self._again: Iterator[int] = iter(())  # rows to ask again because their connection is known better
-        self._open: list[int] = []  # rows whose group is not known before they are complete
         self._sums: OrderedDict[tuple[int, Together], Sum] = OrderedDict()  # of folds looked at lately
         self._changes = 0
         self._end: int | None = None  # while frozen: rows there are
         self._then_open: dict[int, Row] = {}  # while frozen: rows as they were
+        feed.subscribe(self)
 
     def __len__(self) -> int:
         return len(self.folds.lines)
@@ -213,8 +212,9 @@ class Listing:
         """Look at rows that are new, for as long as the budget lasts; whether the listing changed. Raises FilterError: then everything is listed."""
         until = None if budget_s is None else time.perf_counter() + budget_s
         before, seen, upto = self._changes, self._seen, self.folds.upto
+        if self._end is None:
+            self._feed.advance(budget_s)
         try:
-            self._complete()
             self._look_again(until)
             self._look_on(until)
             self._fold_on(until)
@@ -223,20 +223,15 @@ class Listing:
             raise
         return self._changes != before or self._seen > seen or self.folds.upto > upto
 
-    def _complete(self) -> None:
-        """Find the groups of rows that were open."""
-        if self._end is not None:
-            return
-        waiting, self._open = self._open, []
-        for place in waiting:
-            row = self.trace.rows[place]
-            if row.is_open:
-                self._open.append(place)
-                continue
-            before = self.folds.head(place)
-            self.groups.complete(place, row)
-            if place <= self.folds.upto and self.folds.head(place) != before and self._lists(place):
-                self.folds.remove(place, before)
+    def take(self, rows: Columns) -> None:
+        self.groups.take(rows)
+
+    def completed(self, rows: Columns) -> None:
+        before = [self.folds.head(place) for place in rows.places]
+        self.groups.completed(rows)
+        for place, head in zip(rows.places, before, strict=True):
+            if place <= self.folds.upto and self.folds.head(place) != head and self._lists(place):
+                self.folds.remove(place, head)
                 self.folds.add(place)
                 self._changed()
 
@@ -258,22 +253,16 @@ class Listing:
                 return
 
     def _look_on(self, until: float | None) -> None:
-        """At new rows, and first of all at the groups they belong to."""
-        rows, groups, everything = self.trace.rows, self.groups, self.filtering.everything
-        while self._seen < self.rows:
-            stop = min(self.rows, self._seen + (_SLICE if everything else _LOOKED))
-            for place in range(max(self._seen, len(groups)), stop):
-                row = rows[place]
-                groups.take(place, row)
-                if row.is_open:
-                    self._open.append(place)
-            if everything:
-                self._seen = stop
-            else:
-                for place in range(self._seen, stop):
-                    if not self._ask(place, known=False):
-                        break
-                    self._seen = place + 1
+        """At rows whose groups are known by now."""
+        end = self._feed.seen if self._end is None else self._end
+        if self.filtering.everything:
+            self._seen = end
+            return
+        while self._seen < end:
+            for place in range(self._seen, min(end, self._seen + _LOOKED)):
+                if not self._ask(place, known=False):
+                    break
+                self._seen = place + 1
             if until is not None and time.perf_counter() > until:
                 return
 

@@ -38,7 +38,7 @@ def next_slow(listing: Listing, item: Item, direction: int, least_ns: int) -> in
     least_ms = _as_stored(least_ns / 1e6)
 
     def places(start: int, stop: int) -> list[int]:
-        return [start + number for number, took_ms in enumerate(rows.durations_ms(start, stop)) if took_ms >= least_ms]
+        return [start + number for number, took_ms in enumerate(rows.columns(start, stop).durations_ms) if took_ms >= least_ms]
 
     return _first(listing, item, direction, places, lambda place: rows[place].is_round_trip)
 
@@ -50,7 +50,7 @@ def next_same(listing: Listing, item: Item, direction: int) -> int | None:
     labels = {number for number, label in enumerate(rows.all_labels) if not groups.isdisjoint(label.groups)}
 
     def places(start: int, stop: int) -> list[int]:
-        return [start + number for number, label in enumerate(rows.labels(start, stop)) if label in labels]
+        return [start + number for number, label in enumerate(rows.columns(start, stop).labels) if label in labels]
 
     return _first(listing, item, direction, places, lambda _: True)
 

@@ -1,65 +1,78 @@
-"""What the screen wants to know about all rows and no counter tells: where the problems are, each driver's most frequent flights, transactions, and where
+"""What the screen wants to know about all rows that no counter says: where the problems are, each driver's most frequent flights, transactions, and where
 each statement was seen.
 
-Every row is looked at when it is complete, once; rows still open are kept aside and looked at again. Like a listing it works in slices of time.
-The flights kept for one connection are bounded; rarer ones beyond the bound are not told.
+The flights kept for one connection are bounded; rarer ones beyond the bound are left out.
 """
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from pgtrace.trace.activity import Activity
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.feed import CompleteRows, Feed
+from pgtrace.trace.rows import Columns, Kind
 from pgtrace.trace.sightings import Sightings
 from pgtrace.trace.statements import Histogram
-from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transactions
 
 FLIGHTS_KEPT: Final = 64
 """Different flights kept for one connection."""
-_SLICE: Final = 256
 
 
-class Survey:
+class Survey(CompleteRows):
     """Problems and flights, kept up to date."""
 
-    def __init__(self, trace: Trace, driver: Callable[[int], str]) -> None:
+    def __init__(self, feed: Feed, driver: Callable[[int], str]) -> None:
         """`driver` tells the driver of a connection."""
-        self.trace = trace
+        self._feed = feed
         self._driver = driver
         self.problems: list[int] = []
         """Places of errors and gaps, rising."""
-        self.transactions = Transactions(trace.connections)
+        self.transactions = Transactions(feed.trace.connections)
         self.sightings = Sightings()
         self.activity = Activity()
         self.durations = Histogram()
         """Of round trips behind set-up."""
         self._flights: dict[int, Counter[str]] = {}
-        self.open: list[int] = []
-        """Places of rows that are not complete."""
-        self._seen = 0
+        for subscriber in (self.transactions, self.sightings, self.activity, self):
+            feed.subscribe(subscriber)
 
-    def sync(self, budget_s: float | None = None) -> None:
-        """Look at what is new or newly complete."""
-        rows = self.trace.rows
-        waiting, self.open = self.open, []
-        for place in waiting:
-            self._take(place, rows[place])
-        until = None if budget_s is None else time.perf_counter() + budget_s
-        end = len(rows)
-        while self._seen < end:
-            stop = min(end, self._seen + _SLICE)
-            for place in range(self._seen, stop):
-                self._take(place, rows[place])
-            self._seen = stop
-            if until is not None and time.perf_counter() > until:
-                break
-        self.transactions.settle({row.connection: row.opened_ns for row in map(rows.__getitem__, self.open)})
+    @property
+    def open(self) -> list[int]:
+        """Places of rows that are not complete."""
+        return self._feed.open
+
+    def completed(self, rows: Columns) -> None:
+        index = rows.index
+        problems: set[tuple[int, int, int]] = set()
+        others: set[int] = set()
+        for key, number in rows.alike.items():
+            connection, shape_number, label = key
+            shape = index.shape_at(shape_number)
+            if shape.is_problem or index.label_at(label).end:
+                problems.add(key)
+            if shape.kind is not Kind.ROUND_TRIP:
+                others.add(shape_number)
+                continue
+            flights = self._flights.setdefault(connection, Counter())
+            sent = shape.flight.partition(" → ")[0]
+            if sent in flights or len(flights) < FLIGHTS_KEPT:
+                flights[sent] += number
+        if problems:
+            for place, key in zip(rows.places, rows.keys, strict=True):
+                if key in problems:
+                    insort(self.problems, place)
+        after_setup = rows.where([number not in others for number in rows.shapes]) if others else rows
+        self.durations.add_all([round(ms * 1e6) for ms in after_setup.durations_ms])
+
+    def settle(self, *, is_all: bool) -> None:
+        if not is_all:
+            return  # what a connection that has ended did last may be among the rows to come
+        entries = map(self._feed.trace.rows.entry, self._feed.open)
+        self.transactions.stand({entry.connection: entry.opened_ns for entry in entries})
 
     def after(self, place: int) -> list[int]:
         """Problems behind a place, nearest first."""
@@ -76,20 +89,3 @@ class Survey:
             if self._driver(number) == driver:
                 total.update(flights)
         return total.most_common(most)
-
-    def _take(self, place: int, row: Row) -> None:
-        if row.is_open:
-            self.open.append(place)
-            return
-        if row.is_problem:
-            insort(self.problems, place)
-        self.transactions.take(place, row)
-        self.sightings.take(row)
-        if row.is_round_trip:
-            self.activity.take(row.connection, row.opened_ns)
-        if row.shape.kind is Kind.ROUND_TRIP:
-            self.durations.add(row.duration_ns or 0)
-            flights = self._flights.setdefault(row.connection, Counter())
-            sent = row.shape.flight.partition(" → ")[0]
-            if sent in flights or len(flights) < FLIGHTS_KEPT:
-                flights[sent] += 1

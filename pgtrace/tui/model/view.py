@@ -21,6 +21,7 @@ from pgtrace.judge.findings.kind import Finding
 from pgtrace.recorder import Recorder
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.counted import Counted
@@ -38,9 +39,8 @@ GROWING_S: Final = 3.0
 READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
+FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
-ADVISE_BUDGET_S: Final = 0.02
-COMPLETE_BUDGET_S: Final = 0.005
 FINDINGS_AGAIN_S: Final = 1.0
 """How long findings are good for: they are added up over all open connections."""
 DRIVERS_AGAIN_S: Final = 0.5
@@ -92,6 +92,7 @@ class View:
     raw: bool = False
     """Values as the bytes that passed, not as their types say."""
     snapshot: Snapshot = field(init=False)
+    feed: Feed = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
     counted: Counted = field(init=False)
@@ -123,19 +124,21 @@ class View:
     _drivers_stale: bool = True
 
     _untold_s: float | None = None
-    _advised: bool = True
-    """Whether the advice has seen all rows."""
+    _fed: bool = True
+    """Whether all rows have been handed out."""
     _advice_stale: bool = True
     _findings_until_s: float = 0.0
     _found: frozenset[tuple[str, str]] = frozenset()
     """Kind and driver of the findings that are shown."""
 
     def __post_init__(self) -> None:
-        self.listing = Listing(self.trace, self.driver)
-        self.survey = Survey(self.trace, self.driver)
-        self.counted = Counted(self.listing)
+        self.feed = Feed(self.trace)
+        self.survey = Survey(self.feed, self.driver)
+        self.advice = Advice(self.trace, feed=self.feed)
         self.occurring = Occurring(self.trace)
-        self.advice = Advice(self.trace)
+        self.feed.subscribe(self.occurring)
+        self.listing = Listing(self.feed, self.driver)
+        self.counted = Counted(self.listing)
         self.rates = Rates()
         self._take(0.0)
 
@@ -188,10 +191,8 @@ class View:
         """Bring listing, survey and advice up to the trace, or to the moment of the pause; whether there is something new to show."""
         changed = False
         if not self.paused:
-            self.survey.sync(LIST_BUDGET_S)
-            before, self._advised = self._advised, self.advice.update(ADVISE_BUDGET_S)
-            changed = not (before and self._advised)
-            self.occurring.sync(COMPLETE_BUDGET_S)
+            before, self._fed = self._fed, self.feed.advance(FEED_BUDGET_S)
+            changed = not (before and self._fed)
         try:
             changed |= self.listing.sync(LIST_BUDGET_S)
         except FilterError as error:

@@ -7,7 +7,16 @@ import pytest
 from pgtrace.ask.filter import completion, parse
 from pgtrace.ask.filter.completion import Occurring
 from pgtrace.ask.filter.words import WORDS
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
+
+
+def fed(trace: Trace) -> Occurring:
+    occurring = Occurring(trace)
+    feed = Feed(trace)
+    feed.subscribe(occurring)
+    feed.advance()
+    return occurring
 
 
 @pytest.mark.parametrize(
@@ -37,8 +46,7 @@ def test_words_are_ready_for_their_value() -> None:
 
 
 def test_values_that_occur_with_their_numbers(shop: Trace) -> None:
-    occurring = Occurring(shop)
-    occurring.sync()
+    occurring = fed(shop)
     found = {name: [(choice.text, choice.round_trips) for choice in occurring.values(word)] for name, word in WORDS.items()}
     assert sorted(found["driver"]) == [("asyncpg", 4), ("unknown", 4)]
     assert sorted(found["conn"]) == [("1", 4), ("2", 4)]
@@ -52,8 +60,7 @@ def test_values_that_occur_with_their_numbers(shop: Trace) -> None:
 
 def test_each_value_selects_what_it_says(shop: Trace) -> None:
     """Of what is complete: the last row is still open."""
-    occurring = Occurring(shop)
-    occurring.sync()
+    occurring = fed(shop)
     offered = 0
     for word in WORDS.values():
         for choice in occurring.values(word):
@@ -63,14 +70,6 @@ def test_each_value_selects_what_it_says(shop: Trace) -> None:
             ), choice
             offered += 1
     assert offered > 30
-
-
-def test_slices_of_time_come_to_the_same(shop: Trace) -> None:
-    at_once, in_slices = Occurring(shop), Occurring(shop)
-    at_once.sync()
-    for _ in range(3):
-        in_slices.sync(0.0)
-    assert [at_once.values(word) for word in WORDS.values()] == [in_slices.values(word) for word in WORDS.values()]
 
 
 @pytest.mark.parametrize("value", ["plain", "two words", "it's", 'say "x"', "a(b)", "__x__"])
