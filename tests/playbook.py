@@ -20,8 +20,11 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pgtrace.capture import record
 from pgtrace.capture.record import Record
@@ -32,7 +35,9 @@ from pgtrace.protocol import backend, frontend, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import Message
 from pgtrace.session.connection import Session
-from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
+from pgtrace.session.effects import Counts, Effect, Tally
+from pgtrace.session.events import Exchange, Observer, Passage
+from pgtrace.session.statements import Portal, Statement
 
 MS = 1_000_000
 """ns in a millisecond."""
@@ -296,44 +301,154 @@ def _parts(items: Iterable[Record], size: int) -> Iterator[list[Record]]:
         yield part
 
 
+@dataclass(frozen=True)
+class RoundTrip:
+    """A round trip as it was told."""
+
+    exchange: Exchange
+    passage: Passage
+
+    def __getattr__(self, name: str) -> Any:
+        for one in (self.passage, self.exchange, self.exchange.effect):
+            if hasattr(one, name):
+                return getattr(one, name)
+        raise AttributeError(name)
+
+
+class Ran(NamedTuple):
+    """What a round trip ran of one statement, most often one execution."""
+
+    statement: Statement
+    executions: int
+    rows: int
+    values_text: int
+    values_binary: int
+    failed: bool
+
+    @property
+    def continues(self) -> bool:
+        return not self.executions
+
+
+def said(exchange: Exchange, passage: Passage) -> dict[str, object]:
+    """All that is said of a round trip but its waits, as values that compare."""
+    effect, tally = exchange.effect, Tally()
+    effect.counts.add_to(tally, 1, passage.rows)
+    values: dict[str, object] = {name: getattr(effect, name) for name in Effect.__slots__ if name not in ("counts", "note")}
+    values |= {f"counted {name}": value if isinstance(value := getattr(tally, name), int) else dict(value) for name in Tally.__slots__}
+    values |= {name: value for name, value in passage._asdict().items() if name not in ("departure", "note", "replaces")}
+    if passage.departure is not None:
+        gone = passage.departure
+        values["departure"] = (gone.at_ns, gone.side, gone.how, gone.waits_for, gone.unheard, gone.answered_ns, gone.reached)
+    values["parts"] = sorted(
+        (
+            repr(part.statement.sql), part.statement.name, part.is_carried, part.parses, part.executions, part.ended, part.reused, part.errors,
+            part.dropped, part.forgotten, exchange.returned(part, passage),
+        )
+        for part in exchange.parts
+    )  # fmt: skip
+    values["statements"] = [statement.sql for statement in exchange.statements]
+    values["portals"] = [(portal.name, portal.statement.sql, portal.result_formats) for portal in exchange.portals]
+    values["first, copying, error"] = tuple(one and one.sql for one in (exchange.first, exchange.copying)), exchange.error
+    return values
+
+
 class Heard(Observer):
     """What a session said, in lists."""
 
     def __init__(self) -> None:
         self.round_trips: list[RoundTrip] = []
-        self.executions: list[Execution] = []
-        self.failures: list[Statement | None] = []
-        self.parses: list[Statement] = []
-        self.binds: list[Portal] = []
+        self.waits: list[tuple[Statement, int]] = []
         self.others: list[int] = []
 
-    def closed(self, round_trip: RoundTrip) -> None:
-        if round_trip not in self.round_trips:
-            self.round_trips.append(round_trip)
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        told = RoundTrip(exchange, passage)
+        if passage.replaces is None:
+            self.round_trips.append(told)
+        else:
+            before = next(place for place, one in enumerate(self.round_trips) if one.exchange is passage.replaces[0])
+            self.round_trips[before] = told
 
-    def executed(self, execution: Execution) -> None:
-        self.executions.append(execution)
+    def waited(self, statement: Statement, wait_ns: int) -> None:
+        self.waits.append((statement, wait_ns))
 
-    def failed(self, statement: Statement | None) -> None:
-        self.failures.append(statement)
-
-    def parsed(self, statement: Statement) -> None:
-        self.parses.append(statement)
-
-    def bound(self, portal: Portal) -> None:
-        self.binds.append(portal)
-
-    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
         self.others.append(code)
+
+    @property
+    def executions(self) -> list[Ran]:
+        """What ran, by round trip and statement."""
+        return [
+            Ran(part.statement, part.executions, *one.exchange.returned(part, one.passage), failed=bool(part.errors))
+            for one in self.round_trips
+            for part in one.exchange.parts
+            if part.ended
+        ]
+
+    @property
+    def failures(self) -> list[Statement | None]:
+        """The statement of each error, then None for each that belongs to none."""
+        found = [part.statement for one in self.round_trips for part in one.exchange.parts for _ in range(part.errors)]
+        errors = sum(one.exchange.effect.errors for one in self.round_trips) + self.others.count(ord("E"))
+        return [*found, *[None] * (errors - len(found))]
 
     @property
     def ran(self) -> list[str | None]:
         """The SQL of every execution, in order; a continued portal's is no new one."""
-        return [execution.statement.sql for execution in self.executions if not execution.continues]
+        return [one.statement.sql for one in self.executions for _ in range(one.executions)]
 
     @property
     def waits_ms(self) -> list[float]:
-        return [execution.wait_ns / MS for execution in self.executions]
+        """What was waited for, then 0 for each execution that ended with the one before."""
+        at_once = sum(part.at_once for one in self.round_trips for part in one.exchange.parts)
+        return [*(wait_ns / MS for _, wait_ns in self.waits), *[0.0] * at_once]
+
+
+class Listing(Observer):
+    """All that a session says, as values that compare: of each round trip the last word, all waits together, what names meant when a run began."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.round_trips: list[dict[str, object]] = []
+        self.waits: Counter[tuple[str | None, int]] = Counter()
+        self.others: list[tuple[object, ...]] = []
+        self.names: dict[tuple[str, str], str | None] = {}
+        self.meanings: list[dict[tuple[str, str], str | None]] = []
+        self._places: dict[int, int] = {}
+
+    def begins(self) -> int:
+        self.begun += 1
+        self.meanings.append(dict(self.names))
+        return self.begun
+
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        if passage.note not in self._places:
+            self._places[passage.note] = len(self.round_trips)
+            self.round_trips.append({})
+        self.round_trips[self._places[passage.note]] = said(exchange, passage) | {"note": passage.note}
+        for (told, _), times in (((exchange, passage), 1), *([(passage.replaces, -1)] if passage.replaces is not None else [])):
+            for part in told.parts:
+                self.waits[part.statement.sql, 0] += times * part.at_once
+
+    def waited(self, statement: Statement, wait_ns: int) -> None:
+        self.waits[statement.sql, wait_ns] += 1
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
+        self.others.append((side, code, body, size, time_ns, counts is None))
+
+    def named(self, kind: str, name: str, what: Statement | Portal) -> None:
+        self.names[kind, name] = (what.statement if isinstance(what, Portal) else what).sql
+
+    def copy_began(self, note: object, code: int, response: bytes, statement: Statement | None) -> None:
+        self.others.append(("copy", note, code, response, statement and statement.sql))
+
+    def copy_ended(self) -> None:
+        self.others.append(("copied",))
+
+    @property
+    def all(self) -> tuple[object, ...]:
+        """Everything, to compare."""
+        return self.begun, self.round_trips, +self.waits, self.others, self.meanings
 
 
 class Plain(Session):

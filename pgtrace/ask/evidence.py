@@ -19,7 +19,7 @@ from pgtrace import sqltext
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.ask.filter.facts import TOLD, Subject, sql_of
 from pgtrace.inspect.details import NotKept
-from pgtrace.session.events import Tally
+from pgtrace.session.effects import Tally
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rows import Entry, Kind
 
@@ -151,13 +151,13 @@ class Amounts:
 
     def _look(self, number: int) -> tuple[int, int]:
         """Of an effect: what it counts itself, and what for each of its DataRows."""
-        effect = self._trace.reads.effects[number]
-        if effect is None:
+        counts = self._trace.reads.effects[number]
+        if counts is None:
             return 0, 0
         amounts = []
         for times, rows in ((1, 0), (0, 1)):
             tally = Tally()
-            effect.add_to(tally, times, rows)
+            counts.add_to(tally, times, rows)
             counters = Counters.of_session(tally, [0, 0], 0, (0, 0))
             amounts.append(getattr(counters, self._table).get(self._message, 0) if self._message else getattr(counters, self._counter))
         return amounts[0], amounts[1]

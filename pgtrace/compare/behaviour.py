@@ -28,9 +28,10 @@ from pgtrace import sqltext
 from pgtrace.describe import notation
 from pgtrace.protocol import codes, fields
 from pgtrace.protocol.codes import BACKEND
-from pgtrace.session.events import Exchange, Execution, Observer, Repeat, RoundTrip, Statement
-from pgtrace.session.state import FUNCTION_CALL
-from pgtrace.trace.connection import Connection, Note
+from pgtrace.session.effects import Counts
+from pgtrace.session.events import Exchange, Passage
+from pgtrace.session.statements import FUNCTION_CALL, Statement
+from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import NO_FLIGHT
 from pgtrace.trace.trace import Trace
 
@@ -45,6 +46,8 @@ TEXTS_KEPT: Final = 32 * 1024 * 1024
 """Characters of all statements together; those beyond are known by their fingerprint alone."""
 STEPS_KEPT: Final = 200_000
 """Different steps that are told apart; those beyond are one of their kind."""
+KNOWN: Final = 1_000
+"""Steps of what happens again that are remembered for one connection."""
 EARLIER: Final = "(prepared earlier)"
 FUNCTION: Final = "(function call)"
 _FORMATS: Final = ("", "t", "b", "m")
@@ -160,12 +163,8 @@ class _Watched(Connection):
         super().__init__(trace, index, file, number)
         self.statements = None
         self._steps = array("I")
-        self._executions: list[Execution] = []
-        self._parses: list[Statement] = []
-        self._failures: list[Statement] = []
-        self._parameters = (0, 0)  # text and binary, before the round trip that is open or was the last one
-        self._latest_trip: RoundTrip | None = None
-        self._latest_at = 0
+        self._known: dict[Exchange, int] = {}  # steps of what happens again
+        self._latest_at = 0  # the place of the latest round trip
         self._notified = 0  # notifications in it that are steps already
         self._stream: set[int] = set()  # steps of the stream that is passing
 
@@ -173,54 +172,34 @@ class _Watched(Connection):
         """What it did; an open round trip as it stands."""
         steps = array("I", self._steps)
         if self.session is not None:
-            self.session.settle()
-            current = self.session.round_trips.current
-            if current is not None:
-                steps.append(self._step(current))
+            standing = self.session.open_as_it_stands()
+            if standing is not None:
+                steps.append(self._step(standing[0]))
         return Conversation(self._trace.name_of(self), self.driver, self.kind, steps)
 
     # What the session tells.
 
-    def begins(self) -> Note:
-        self._executions, self._parses, self._failures = [], [], []
-        self._parameters = self._counted_parameters()
-        return super().begins()
-
-    def parsed(self, statement: Statement) -> None:
-        super().parsed(statement)
-        self._parses.append(statement)
-
-    def executed(self, execution: Execution) -> None:
-        super().executed(execution)
-        self._executions.append(execution)
-
-    def failed(self, statement: Statement | None) -> None:
-        super().failed(statement)
-        if statement is not None:
-            self._failures.append(statement)
-
-    def closed(self, round_trip: RoundTrip) -> None:
-        super().closed(round_trip)
-        if round_trip is not self._latest_trip:
-            self._latest_trip, self._latest_at, self._notified = round_trip, len(self._steps), 0
-            self._steps.append(0)
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        super().happened(exchange, passage)
+        number = self._known.get(exchange)
+        if number is None:
+            number = self._step(exchange)
+            if exchange.rows_differ:
+                if len(self._known) >= KNOWN:
+                    self._known.clear()
+                self._known[exchange] = number
+        if passage.replaces is None:
+            self._latest_at, self._notified = len(self._steps), 0
+            self._steps.append(number)
             self._stream.clear()
-        self._steps[self._latest_at] = self._step(round_trip)
-        for _ in range(round_trip.received.count(_NOTIFICATION) - self._notified):
+        else:
+            self._steps[self._latest_at] = number
+        for _ in range(exchange.effect.received.count(_NOTIFICATION) - self._notified):
             self._steps.append(self._trace.number(_alone(BACKEND, _NOTIFICATION)))
             self._notified += 1
 
-    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
-        if not self._habits.enough or exchange.note is None:
-            Observer.repeated(self, exchange, repeat)
-            exchange.note = self._steps[-1]
-            return
-        self._steps.append(exchange.note)
-        self._latest_trip = None
-        self._stream.clear()
-
-    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
-        super().alone(side, code, body, size, time_ns)
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
+        super().alone(side, code, body, size, time_ns, counts)
         if code in _UNSAID:
             return
         number = self._trace.number(_alone(side, code, body))
@@ -232,47 +211,48 @@ class _Watched(Connection):
             self._stream.add(number)
         self._steps.append(number)
 
-    def _counted_parameters(self) -> tuple[int, int]:
-        if self.session is None:
-            return 0, 0
-        tally = self.session.fold()
-        return tally.params_text, tally.params_binary
-
-    def _step(self, round_trip: RoundTrip) -> int:
-        sent, received = bytes(round_trip.sent), bytes(round_trip.received)
-        received = received.replace(bytes([_NOTIFICATION]), b"")
-        kind = SETUP if round_trip.setup else ROUND_TRIP
-        if not round_trip.flush_points:
+    def _step(self, exchange: Exchange) -> int:
+        effect = exchange.effect
+        sent, received = effect.sent, effect.received.replace(bytes([_NOTIFICATION]), b"")
+        kind = SETUP if effect.setup else ROUND_TRIP
+        if not effect.is_round_trip:
             kind = OTHER
-        if round_trip.setup:
+        if effect.setup:
             received = _SETTINGS.sub(b"S", received)
             if b"Z" in received:
                 received = received.replace(_AUTHENTICATION, b"")
-        text, binary = self._counted_parameters()
-        parameters = (text > self._parameters[0]) + 2 * (binary > self._parameters[1])
-        results = round_trip.formats or bool(round_trip.values_text) + 2 * bool(round_trip.values_binary)
+        text, binary = effect.counts.parameters
         return self._trace.number(
             Step(
                 kind,
                 notation.flight(sent, received),
-                self._parts(round_trip),
-                _FORMATS[parameters],
-                _FORMATS[results],
-                fields.error_fields(round_trip.error).get("C", "") if round_trip.error else "",
+                self._parts(exchange),
+                _FORMATS[bool(text) + 2 * bool(binary)],
+                _FORMATS[effect.formats],
+                fields.error_fields(exchange.error).get("C", "") if exchange.error else "",
             )
         )
 
-    def _parts(self, round_trip: RoundTrip) -> tuple[Part, ...]:
+    def _parts(self, exchange: Exchange) -> tuple[Part, ...]:
         known = self._trace.statement
-        ran = Counter(known(execution.statement) for execution in self._executions if not execution.continues)
-        parsed = Counter(map(known, self._parses))
-        named = Counter(known(statement) for statement in self._parses if statement.name)
-        failed = set(map(known, self._failures))
+        ran: Counter[str] = Counter()
+        parsed: Counter[str] = Counter()
+        named: Counter[str] = Counter()
+        failed: set[str] = set()
         simple: dict[str, bool] = {}
-        copying = [round_trip.copying] if round_trip.copying is not None else []
-        for statement in (*round_trip.statements, *copying, *(execution.statement for execution in self._executions)):
+        copying = [exchange.copying] if exchange.copying is not None else []
+        for statement in (*exchange.statements, *copying):
             simple.setdefault(known(statement), statement.simple)
-        if round_trip.status in ("T", "E"):
+        for part in exchange.parts:
+            one = known(part.statement)
+            ran[one] += part.executions
+            parsed[one] += part.parses
+            named[one] += part.parses if part.statement.name else 0
+            if part.errors:
+                failed.add(one)
+            if part.ended:
+                simple.setdefault(one, part.statement.simple)
+        if exchange.effect.status in ("T", "E"):
             self._trace.in_transaction.update(simple)
         return tuple(Part(one, ran[one], parsed[one], named[one], is_simple, one in failed) for one, is_simple in simple.items())
 

@@ -14,7 +14,9 @@ from pgtrace.describe import notation
 from pgtrace.identify.drivers import Evidence
 from pgtrace.identify.drivers.evidence import LOOKED_AT
 from pgtrace.protocol import fields
-from pgtrace.session.events import Portal, RoundTrip, Statement
+from pgtrace.session.effects import Effect
+from pgtrace.session.events import Exchange
+from pgtrace.session.statements import Portal, Statement
 
 KEPT: Final = 24
 """Statement names, queries and the like that are looked at."""
@@ -68,21 +70,30 @@ class Habits:
         if portal.name and len(self._portal_names) < KEPT:
             self._portal_names.setdefault(portal.name)
 
-    def set_up(self, round_trip: RoundTrip) -> bool:
+    def named(self, exchange: Exchange) -> None:
+        """The names and texts in a round trip."""
+        for part in exchange.parts:
+            if part.parses:
+                self.parsed(part.statement)
+        for portal in exchange.portals:
+            self.bound(portal)
+
+    def set_up(self, effect: Effect) -> bool:
         """A round trip of the set-up is complete; whether it was of interest."""
         if len(self._first_codes) >= KEPT:
             return False
-        self._first_codes += round_trip.sent
+        self._first_codes += effect.sent
         return True
 
-    def closed(self, round_trip: RoundTrip) -> None:
+    def closed(self, exchange: Exchange) -> None:
         """Any other one is complete."""
-        simple = [statement for statement in round_trip.statements if statement.simple]
+        effect = exchange.effect
+        simple = [statement for statement in exchange.statements if statement.simple]
         if simple and len(self._queries) < KEPT:
             self._queries.setdefault(query_text(simple))
-        if round_trip.error and _COPY_FAIL in round_trip.sent and len(self._copy_failures) < KEPT:
-            self._copy_failures.setdefault(fields.error_fields(round_trip.error).get("M", "")[:LOOKED_AT])
-        self._flights[notation.flight(bytes(round_trip.sent), bytes(round_trip.received))] += 1
+        if exchange.error and _COPY_FAIL in effect.sent and len(self._copy_failures) < KEPT:
+            self._copy_failures.setdefault(fields.error_fields(exchange.error).get("M", "")[:LOOKED_AT])
+        self._flights[notation.flight(effect.sent, effect.received)] += 1
         self.enough = self._flights.total() >= _ROUND_TRIPS
 
     def weighed_anew(self) -> bool:

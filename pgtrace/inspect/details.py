@@ -23,8 +23,8 @@ from pgtrace.protocol import answers, backend, codes, registry, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.session import owed
-from pgtrace.session.events import Portal, Statement
 from pgtrace.session.owed import Owed
+from pgtrace.session.statements import Portal, Statement
 from pgtrace.session.watched import Watched
 from pgtrace.trace.rows import RUN_KEPT, Kind
 
@@ -349,17 +349,17 @@ class _Walker:
 
     def _about(self, view: MessageView) -> list[tuple[str, str]]:
         """The names that a message uses, `S`tatement or `P`ortal, the one that it is about first."""
-        memory, body = self._machine.memory, view.body
+        bodies, body = self._machine.bodies, view.body
         match view.code:
             case 0x50:
-                return [("S", memory.parse(body)[0])]
+                return [("S", bodies.parse(body)[0])]
             case 0x42:
-                portal, statement, *_ = memory.bind(body)
+                portal, statement, *_ = bodies.bind(body)
                 return [("P", portal), ("S", statement)]
             case 0x44 | 0x43:
-                return [memory.kind_and_name(body)]
+                return [bodies.kind_and_name(body)]
             case 0x45:
-                return [("P", memory.portal(body))]
+                return [("P", bodies.portal(body))]
         return []
 
     def _look_up(self, kind: str, name: str) -> None:

@@ -17,7 +17,7 @@ from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.message import MalformedMessage
 
 if TYPE_CHECKING:
-    from pgtrace.session.events import Statement
+    from pgtrace.session.statements import Statement
     from pgtrace.trace.trace import Trace
 
 LONGEST_BYTES: Final = 16 * 1024 * 1024

@@ -1,37 +1,61 @@
-"""One connection's state: what each side may mean next, what is owed, and what just happened.
+"""One connection: bytes go in, in the order in which they passed, and an Observer hears what they did.
 
-Bytes go in, in the order in which they passed, and an Observer hears of round trips, executions and statements. The machine never raises on any
-bytes: what does not fit is counted and shown, and the next ReadyForQuery puts the queue right again.
+The Machine (machine.py) has the rules. In front of it stands what it need not be asked again: drivers repeat themselves,
+one read that asks, one that answers all of it, nothing owed before or after. What such a pair of reads does depends on
+nothing but where the session is (a Place) and what the two reads mean without the values in them (cache.py). So the
+second time a read is sent from a place, what the machine makes of it is remembered: the Exchange it has told, and the
+place it leads to. When it is answered in the same way again, the same Exchange is told, with a Passage of its own. A
+known read is not even cut into frames.
 
-How it works. Each frontend message that will be answered becomes an item of the queue of what is owed (owed.py); each backend message answers the
-oldest item, or none. Around the queue stand:
-
-- the round trips (roundtrips.py): items that are flush points keep the open one open;
-- the names (statements.py): which SQL a Bind or Execute is about;
-- skipping: after an ErrorResponse in an extended query the backend discards everything up to the next Sync; what was sent ahead leaves the queue
-  with its flush points answered, what is sent later never enters it;
-- copy mode, which is the backend's. `_copying` is the item whose CopyInResponse was seen and whose data has not ended. What was sent ahead waits in
-  the queue as COPY_DATA or COPY_END until the reply to what precedes it decides; Sync and Flush read in copy mode are taken back.
-
-It knows no files, sockets or drivers. Source of the rules: PostgreSQL manual, "Message Flow", "Pipelining", "COPY Operations"; measured edges are
-worked examples in the tests.
+There is one definition of the rules, the machine's, and it takes over whenever anything differs: a read that was held
+back until its answer came is simply run. What cache.py does not know (COPY, errors, notices, authentication), and what
+is long, is never remembered.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pgtrace.capture.record import CLOSE_NOTIFY, FIN
-from pgtrace.framing import Framer
+from pgtrace.framing import Frame, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.events import Observer, Tally
-from pgtrace.session.exchanges import Exchanges
-from pgtrace.session.reads import Reads
+from pgtrace.session.cache import Answered, Asked, Reads, answered_key
+from pgtrace.session.effects import Tally
+from pgtrace.session.events import Exchange, Observer, Passage
+from pgtrace.session.machine import Machine
+from pgtrace.session.roundtrips import LONGEST_HASHED
+from pgtrace.session.statements import Statement
 
-_DATA_ROW = ord("D")
-_MAY_READ_ON = (FIN, CLOSE_NOTIFY)
+KNOWN: Final = 1_000
+"""Exchanges and frontend reads remembered for one session before all is forgotten."""
+SUSPENDED_KNOWN: Final = 64
+"""Suspended portals of a place from which exchanges are remembered: with more of them, each would cost as many steps."""
+PORTALS_KNOWN: Final = 64
+"""Portals that a remembered exchange binds."""
+_DATA_ROW: Final = ord("D")
+_MAY_READ_ON: Final = (FIN, CLOSE_NOTIFY)
 """How a driver may end its direction and still read."""
+
+Place = tuple[int, str, bool, frozenset[str] | None]
+"""Where an exchange begins: version of the session's names, transaction status, open block, suspended portals."""
+_NOWHERE: Final[Place] = (-1, "", False, None)
+"""A place of which nothing is remembered."""
+
+
+class Known(NamedTuple):
+    """What is remembered: what happened, and where it led."""
+
+    exchange: Exchange
+    status: str
+    in_block: bool
+    suspended: frozenset[str]
+    reused: tuple[Statement, ...]
+    """The statements of its BindCompletes."""
+
+
+Standing = dict[Asked, dict[Answered | None, Known]]
+"""What is known to happen from one place."""
 
 
 class Rest(NamedTuple):
@@ -43,12 +67,27 @@ class Rest(NamedTuple):
     offsets: tuple[int, int]
 
 
-class Session(Exchanges):
-    """The state machine of one connection."""
+class Session(Machine):
+    """The state machine of one connection, and what it remembers."""
 
     def __init__(self, observer: Observer | None = None, reads: Reads | None = None) -> None:
         """`reads` is shared by the sessions of a capture."""
-        super().__init__(observer, reads)
+        self._reads = reads or Reads()
+        super().__init__(observer, self._reads)
+        self._known: dict[Place, Standing] = {}
+        self._kept = 0
+        """Exchanges in all of it."""
+        self._seen: set[tuple[Place, Asked]] = set()
+        self._standing: Standing | None = None
+        """Where the session stands, as long as nothing but known exchanges happens: idle, and this is known from here."""
+        self._latest: Known | None = None
+        """The exchange that led there."""
+        self._held: tuple[int, bytes, Asked, Standing, Any] | None = None
+        """A known read that waits for its answer: time, bytes, meaning, where it was sent, and the note of its round trip."""
+        self._learning: tuple[Place, Asked] | None = None
+        """A read that was sent, of which it will be remembered what it does."""
+
+    # Bytes.
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
         """The next bytes of that side, as one read brought them. `offset`: their place in the stream, for after a gap."""
@@ -67,7 +106,7 @@ class Session(Exchanges):
         self.bytes[side] += length
         self._offsets[side] += length
         self.unreadable = True
-        self.observer.alone(side, codes.OPAQUE, b"", length, time_ns)
+        self.observer.alone(side, codes.OPAQUE, b"", length, time_ns, None)
 
     def elided(self, time_ns: int, messages: int, size: int, columns: int) -> None:
         """Rows that passed and were left out of the capture: `messages` DataRows with `columns` columns together. They count."""
@@ -139,11 +178,13 @@ class Session(Exchanges):
         self.settle()
         self._leaves(time_ns, side, how, for_good=side != FRONTEND or how not in _MAY_READ_ON)
 
+    # What it says.
+
     @property
     def tally(self) -> Tally:
         """The counts up to here."""
         self.settle()
-        return self.fold()
+        return self.round_trips.sum()
 
     @property
     def offsets(self) -> tuple[int, int]:
@@ -161,10 +202,25 @@ class Session(Exchanges):
         idle = (not self._owed or self._copy_both) and self._held is None and self.round_trips.current is None
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
-    def untaken(self, time_ns: int) -> tuple[Tally, int]:
-        """What has been counted since the last row that was taken, for reading only, and how long it was waited for up to that moment."""
-        waited_ns = self.waited_ns(time_ns)[0]
-        return self._tally, waited_ns - self.round_trips.repeated_ns - self._waited_ns
+    @property
+    def open_note(self) -> Any:
+        """The note of the round trip that is open; None without one."""
+        if self._held is not None:
+            return self._held[4]
+        current = self.round_trips.current
+        return current.note if current is not None else None
+
+    def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
+        """What there is of the open round trip, if there is one."""
+        self.settle()
+        return self.round_trips.open_as_it_stands()
+
+    def untold(self, time_ns: int) -> tuple[Tally, int]:
+        """What has been counted since something was told, for reading only, and how long it was waited for up to that moment."""
+        self.settle()
+        if self.round_trips.over_ns is not None:
+            time_ns = min(time_ns, self.round_trips.over_ns)
+        return self._tally, self.round_trips.untold_ns(time_ns) if self.round_trips.started_ns is not None else 0
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
         """After set-up, up to that moment or the driver's end: time with a flush point open, and the rest."""
@@ -176,3 +232,176 @@ class Session(Exchanges):
             return 0, 0
         waited = self.round_trips.waited_ns(time_ns)
         return waited, max(0, time_ns - started - waited)
+
+    # What is known already.
+
+    def settle(self) -> None:
+        """Run what is held back: from here on the session stands as its bytes say."""
+        if self._held is not None:
+            self._run_held()
+        self._learning = self._standing = self._latest = None
+
+    def _take_frontend(self, time_ns: int, data: bytes) -> None:
+        """One read of the frontend."""
+        standing = self._standing
+        if standing is not None:
+            asked = self._reads.asked.get(self._reads.asked_key(data))
+            if asked in standing:
+                self._standing = None
+                self._held = (time_ns, data, asked, standing, self.observer.begins())
+                return
+        self.settle()
+        if not data or not self._is_idle():
+            self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
+        else:
+            self._take_from_idle(time_ns, data)
+
+    def _take_from_idle(self, time_ns: int, data: bytes) -> None:
+        """A read of the frontend that may begin an exchange."""
+        framer = self.framer
+        key = self._reads.asked_key(data)
+        asked = self._reads.asked.get(key)
+        frames = None
+        if asked is None:
+            frames = framer.feed(FRONTEND, data)
+            asked = self._reads.learn_asked(key, frames) if not framer.cut[FRONTEND] else None
+            if asked is None:
+                self._ask(time_ns, data, frames)
+                return
+        place = self._place()
+        standing = self._known.get(place, {})
+        if asked not in standing:
+            self._notice(place, asked)
+        elif frames is None:
+            self._held = (time_ns, data, asked, standing, self.observer.begins())
+            return
+        self._ask(time_ns, data, framer.feed(FRONTEND, data) if frames is None else frames)
+
+    def _ask(self, time_ns: int, data: bytes, frames: list[Frame]) -> None:
+        """Run a read of the frontend."""
+        self._frontend(time_ns, frames)
+        if self.round_trips.current is not None:
+            self.round_trips.current.asked(data)
+
+    def _take_backend(self, time_ns: int, data: bytes) -> None:
+        """One read of the backend."""
+        held = self._held
+        if held is None and self._learning is None:
+            self._standing = self._latest = None
+            self._backend(time_ns, self.framer.feed(BACKEND, data))
+            return
+        key, rows = answered_key(data)
+        answered = self._reads.answered.get(key)
+        frames = None
+        if answered is None:
+            frames = self.framer.feed(BACKEND, data)
+            if not self.framer.cut[BACKEND]:
+                answered, rows = self._reads.learn_answered(key, frames)
+        if held is not None:
+            exchange = held[3][held[2]].get(answered)
+            if exchange is not None:
+                self._apply(exchange, held, time_ns, len(data), rows)
+                return
+            if answered is not None:
+                self._learning = self._place(), held[2]
+            self._run_held()
+        self._backend(time_ns, self.framer.feed(BACKEND, data) if frames is None else frames)
+        if self._learning is not None:
+            self._learn(answered)
+
+    def _place(self) -> Place:
+        """Where the session stands now."""
+        statements = self.statements
+        suspended = statements.suspended
+        if len(suspended) > SUSPENDED_KNOWN:
+            return _NOWHERE
+        return statements.version, self.status, statements.in_block, frozenset(suspended) if suspended else None
+
+    def _notice(self, place: Place, asked: Asked) -> None:
+        """Something is asked that is not known from here: what is asked the second time is learned."""
+        if place is _NOWHERE:
+            return
+        if (place, asked) in self._seen:
+            if asked.is_self_contained:
+                self._learning = place, asked
+        else:
+            if len(self._seen) >= KNOWN:
+                self._seen.clear()
+            self._seen.add((place, asked))
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is owed or undecided, and both sides stand at the beginning of a message."""
+        if self._owed or self.round_trips.current is not None or self.round_trips.setup or self._skipping or self._copy_told:
+            return False
+        if self.round_trips.undecided is not None:
+            return False
+        return self.framer.at_message
+
+    def _run_held(self) -> None:
+        """The plain machine takes over: what is held back was sent, and not known after all."""
+        if self._held is None:
+            return
+        time_ns, data, _, _, note = self._held
+        self._held = None
+        self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
+        self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
+
+    def _apply(self, known: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
+        """What is held back was answered as before."""
+        sent_ns, data, _, standing, note = held
+        if known is self._latest:  # the same again: it leaves everything as it is
+            self._standing = standing
+        else:
+            self._change(known)
+        self._held = None
+        exchange = known.exchange
+        for statement in known.reused:
+            statement.binds += 1
+        if exchange.first is not None:
+            started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
+            self._last_end_ns = time_ns
+            self.observer.waited(exchange.first, time_ns - started_ns if time_ns > started_ns else 0)
+        frontend, backend = offsets = self._offsets[0], self._offsets[1]
+        sent_bytes = len(data)
+        values = hash(data) if sent_bytes <= LONGEST_HASHED else 0
+        self._offsets[FRONTEND] = frontend + sent_bytes
+        self._offsets[BACKEND] = backend + received_bytes
+        self.round_trips.repeat(exchange, note, sent_ns, time_ns, offsets, rows, (sent_bytes, received_bytes), values)
+
+    def _change(self, known: Known) -> None:
+        """Stand where an exchange leads."""
+        statements = self.statements
+        for portal in known.exchange.portals:
+            name = portal.name
+            if statements.sending_portals.get(name) is not portal:
+                self.observer.named("P", name, portal)
+                statements.sending_portals[name] = portal
+            statements.live_portals[name] = portal
+        if statements.suspended or known.suspended:
+            statements.suspended = set(known.suspended)
+        statements.in_block = known.in_block
+        self.status = known.status
+        self._standing = self._known.get(self._place())
+        self._latest = known
+
+    def _learn(self, answered: Answered | None) -> None:
+        """Remember what the machine just did, if doing it again would be the same."""
+        if self._learning is None:
+            return
+        place, asked = self._learning
+        self._learning = None
+        run = self.round_trips.last
+        if answered is None or run is None or run.told is None or self._owed or self.round_trips.current is not None:
+            return
+        exchange, passage = run.told
+        reused = tuple(part.statement for part in exchange.parts for _ in range(part.reused))
+        if place[0] != self.statements.version or run.bound != len(reused) or run.errors or not run.flush_points:
+            return
+        if passage.departure is not None or len(exchange.portals) > PORTALS_KNOWN:
+            return
+        if self._kept >= KNOWN:
+            self._known.clear()
+            self._kept = 0
+        self._kept += 1
+        known = Known(exchange.again(), self.status, self.statements.in_block, frozenset(self.statements.suspended), reused)
+        self._known.setdefault(place, {}).setdefault(asked, {})[answered] = known

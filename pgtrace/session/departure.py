@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.session.events import Execution, RoundTrip
+from pgtrace.session.statements import Statement
 
 TERMINATE: Final = "Terminate"
 """How a driver's direction ended, where it was its own word and no end of the stream has been seen."""
@@ -22,12 +22,11 @@ HELD: Final = 10_000
 
 
 class Departure:
-    """One end, and the round trip that was open."""
+    """One end that came while a round trip was open."""
 
-    __slots__ = ("answered_ns", "at_ns", "held", "how", "reached", "round_trip", "side", "unheard", "waits_for")
+    __slots__ = ("answered_ns", "at_ns", "held", "how", "reached", "side", "unheard", "waits_for")
 
-    def __init__(self, round_trip: RoundTrip, at_ns: int, side: int, how: str, waits_for: str, *, unheard: bool) -> None:
-        self.round_trip = round_trip
+    def __init__(self, at_ns: int, side: int, how: str, waits_for: str, *, unheard: bool) -> None:
         self.at_ns = at_ns
         self.side = side
         """Who ended it; NEITHER is pgtrace."""
@@ -41,8 +40,8 @@ class Departure:
         """When the last answer passed; None as long as one is missing."""
         self.reached: bool | None = None
         """Whether that answer reached the driver; None until it is decided."""
-        self.held: list[tuple[Execution, int, int]] = []
-        """Executions that ended since, each with its start and its end."""
+        self.held: list[tuple[Statement, int, int]] = []
+        """Executions that ended since: the statement, start and end of each."""
 
     @property
     def is_drivers(self) -> bool:

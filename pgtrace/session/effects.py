@@ -1,41 +1,90 @@
-"""What one row counts, exactly: each distinct set of counts once, however many rows share it.
+"""What a round trip did, as far as any session can do the same: its flight, flags and exact counts.
 
-A session counts into one Tally while a row is under way, and take()s it when the row has ended: what has been counted
-since the row before belongs to this one. Drivers repeat themselves, so a few hundred Effects stand for millions of
-rows, and sums over rows are sums over Effects.
+A session counts into one Tally while a round trip is open. When it closes, the Tally becomes Counts and, with the
+flight and the flags, an Effect. Equal ones are one object: drivers repeat themselves, so a few hundred stand for
+millions of round trips, and sums over round trips are sums over Counts.
 
 Rows of a result differ from one execution to the next while nothing else does. So where each DataRow has as many
-values as the others, DataRow and its values are left out of the counts, and an Effect says how many values one of
-them has; how many there were is the row's own number.
+values as the others, DataRow and its values are left out of the Counts, which say how many values one row has; the
+number of rows belongs to the passage.
 
-Bounded: beyond KEPT_BYTES an Effect is not remembered, and its number is UNKNOWN. It still adds up; who has the number
-alone cannot know what it counts.
+Bounded: beyond COUNTS_BYTES Counts are not remembered, and their number is UNKNOWN. They still add up, but the number
+alone no longer says what they are. Beyond LOOK_BYTES, and for long flights, an Effect is not remembered either.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
-from pgtrace.session.events import Exchange, Tally
-
-KEPT_BYTES: Final = 32 * 1024 * 1024
+COUNTS_BYTES: Final = 24 * 1024 * 1024
+LOOK_BYTES: Final = 8 * 1024 * 1024
+LONGEST_LOOK: Final = 1024
+"""Messages of a flight that is remembered."""
 UNKNOWN: Final = 0
-"""The number of what is not remembered."""
+"""The number of Counts that are not remembered."""
+SUBTYPED: Final = 1000
+"""Tally keys of Authentication and of `p`: SUBTYPED times (subtype + 1), plus the type byte."""
 _ROW: Final = ord("D")
 _OVERHEAD_BYTES: Final = 400
 _ITEM_BYTES: Final = 100
 """What one entry of a table takes, its numbers included."""
+
+
+class Tally:
+    """Counts that need the protocol state. Message counts are by code; Authentication and `p` by code and subtype."""
+
+    __slots__ = (
+        "backend", "copy_in_rows", "copy_out_rows",
+        "executions", "frontend", "max_pipeline_depth", "params_binary", "params_text", "parses_named", "parses_unnamed",
+        "pipelined_executions", "round_trips", "setup_round_trips", "statements_reused", "transactions", "values_binary", "values_text",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.frontend: defaultdict[int, int] = defaultdict(int)
+        self.backend: defaultdict[int, int] = defaultdict(int)
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin at nothing. In one statement: it is done for each round trip."""
+        self.frontend.clear()
+        self.backend.clear()
+        self.setup_round_trips = self.round_trips = self.executions = self.pipelined_executions = self.max_pipeline_depth = (
+            self.parses_named
+        ) = self.parses_unnamed = self.statements_reused = self.transactions = self.params_text = self.params_binary = self.values_text = (
+            self.values_binary
+        ) = self.copy_in_rows = self.copy_out_rows = 0
+
+    def copy(self) -> Tally:
+        """The counts as they are now."""
+        other = Tally()
+        other.add(self, 1)
+        return other
+
+    def add(self, other: Tally, times: int) -> None:
+        """Add `other` that many times; the depth becomes the larger one."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+        for mine, its in ((self.frontend, other.frontend), (self.backend, other.backend)):
+            for key, count in its.items():
+                if count:
+                    mine[key] += times * count
+        self.max_pipeline_depth = max(self.max_pipeline_depth, other.max_pipeline_depth)
+
+
+_SUMS: Final = tuple(name for name in Tally.__slots__ if name not in ("frontend", "backend", "max_pipeline_depth"))
 _NAMES: Final = tuple(name for name in Tally.__slots__ if name not in ("frontend", "backend", "values_text", "values_binary"))
 _NUMBERS: Final = attrgetter(*_NAMES)
 _SUMMED: Final = tuple((place, name) for place, name in enumerate(_NAMES) if name != "max_pipeline_depth")
 _DEPTH: Final = _NAMES.index("max_pipeline_depth")
+_PARAMS: Final = _NAMES.index("params_text"), _NAMES.index("params_binary")
 
 _Counts = tuple[tuple[int, ...], tuple[int, int], int, tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 
-class Effect:
-    """The counts of a row. Immutable, and shared."""
+class Counts:
+    """What one round trip, or one message alone, counts. Immutable, and shared."""
 
     __slots__ = ("_counts", "number")
 
@@ -44,8 +93,13 @@ class Effect:
         self.number = number
         """By which Effects knows it, or UNKNOWN."""
 
+    @property
+    def parameters(self) -> tuple[int, int]:
+        """Parameters in text and in binary."""
+        return self._counts[0][_PARAMS[0]], self._counts[0][_PARAMS[1]]
+
     def add_to(self, tally: Tally, times: int, rows: int) -> None:
-        """Add what so many rows of the timeline count that had so many DataRows together."""
+        """Add what so many round trips count that had so many DataRows together."""
         numbers, (text, binary), exact, frontend, backend = self._counts
         for place, name in _SUMMED:
             if numbers[place]:
@@ -62,51 +116,125 @@ class Effect:
         tally.values_binary += values * binary
 
 
+Look = tuple[
+    bytes, bytes, bool, bool, int, int, int, bool, bool, int, str, str, bool, str, bool, bytes, tuple[str, ...], tuple[str, ...]
+]  # fmt: skip
+"""Of an Effect: its attributes from `sent` on, in their order."""
+
+
+class Effect:
+    """What a round trip did. Immutable, and shared."""
+
+    __slots__ = (
+        "block_began", "block_end", "counts", "depth", "errors", "executions", "formats", "is_round_trip", "note", "owed_before", "prepares",
+        "received", "reuses", "sent", "setup", "status", "status_before", "tags", "uncertain", "warnings",
+    )  # fmt: skip
+
+    sent: bytes
+    """One byte for each frontend message, a run of CopyData as one; events.py has those of what has no type byte."""
+    received: bytes
+    """The same of the backend's; a run of DataRow is one, too."""
+    setup: bool
+    """It opened before the first ReadyForQuery."""
+    is_round_trip: bool
+    """It has a flush point. Without one nobody waited for it: it is a run of messages and no round trip."""
+    depth: int
+    executions: int
+    errors: int
+    prepares: bool
+    """It carries the Parse of a named statement."""
+    reuses: bool
+    """It carries a Bind of a named statement beyond the first."""
+    formats: int
+    """Formats of its results: 1 for text, 2 for binary, 3 for both, 0 without results."""
+    status_before: str
+    status: str
+    """The transaction status after it, from its latest ReadyForQuery."""
+    block_began: bool
+    """A transaction block began in it."""
+    block_end: str
+    """The command tag that ended a transaction block in it."""
+    uncertain: bool
+    """Bytes are missing inside it."""
+    owed_before: bytes
+    """What was still owed when it opened (owed.before()): of what a Flush left, or of a COPY."""
+    tags: tuple[str, ...]
+    """Command tags without their numbers, of equal ones in a row one, the first few."""
+    warnings: tuple[str, ...]
+    """SQLSTATEs of the warnings in it, each once."""
+
+    def __init__(self, counts: Counts, look: Look) -> None:
+        self.counts = counts
+        (
+            self.sent, self.received, self.setup, self.is_round_trip, self.depth, self.executions, self.errors, self.prepares, self.reuses,
+            self.formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
+            self.tags, self.warnings,
+        ) = look  # fmt: skip
+        self.note: Any = None
+        """For the observer."""
+
+
 class Effects:
     """Those of one reading."""
 
     def __init__(self) -> None:
-        self._known: dict[_Counts, Effect] = {}
-        self._by_number: list[Effect | None] = [None]
-        self._bytes = 0
-        self.nothing = self.of(Tally())[0]
+        self._counts: dict[_Counts, Counts] = {}
+        self._by_number: list[Counts | None] = [None]
+        self._counts_bytes = 0
+        self._effects: dict[tuple[Counts, Look], Effect] = {}
+        self._look_bytes = 0
+        self.nothing = self.counts(Tally())[0]
         """Of a row that is about no message."""
 
-    def __getitem__(self, number: int) -> Effect | None:
-        """The effect of that number; None for UNKNOWN."""
+    def __getitem__(self, number: int) -> Counts | None:
+        """The Counts of that number; None for UNKNOWN."""
         return self._by_number[number]
 
-    def of(self, tally: Tally) -> tuple[Effect, int]:
+    def counts(self, tally: Tally) -> tuple[Counts, int]:
         """What has been counted, and the DataRows among it."""
-        backend = tally.backend
-        rows = backend.pop(_ROW, 0)
-        text, binary = tally.values_text, tally.values_binary
-        exact = 0
-        if text or binary:
-            if rows and not text % rows and not binary % rows:
-                text, binary = text // rows, binary // rows
-            else:
-                exact = 1
-        counts = (_NUMBERS(tally), (text, binary), exact, tuple(tally.frontend.items()), tuple(backend.items()))
-        return self._known.get(counts) or self._new(counts), rows
+        key, rows = _counted(tally)
+        return self._counts.get(key) or self._new_counts(key), rows
 
-    def of_exchange(self, exchange: Exchange) -> Effect:
-        """What a known exchange counts each time, its rows aside."""
-        tally = exchange.tally
-        counts = (
-            _NUMBERS(tally),
-            (exchange.values_text, exchange.values_binary),
-            0,
-            tuple(tally.frontend.items()),
-            tuple(tally.backend.items()),
-        )
-        return self._known.get(counts) or self._new(counts)
+    def of(self, counts: Counts, look: Look) -> Effect:
+        """The effect of those counts that looks like that."""
+        return self._effects.get((counts, look)) or self._new_effect(counts, look)
 
-    def _new(self, counts: _Counts) -> Effect:
-        size = _OVERHEAD_BYTES + _ITEM_BYTES * (len(counts[3]) + len(counts[4]))
-        if self._bytes + size > KEPT_BYTES:
-            return Effect(counts, UNKNOWN)
-        self._bytes += size
-        effect = self._known[counts] = Effect(counts, len(self._by_number))
-        self._by_number.append(effect)
+    def _new_counts(self, key: _Counts) -> Counts:
+        size = _OVERHEAD_BYTES + _ITEM_BYTES * (len(key[3]) + len(key[4]))
+        if self._counts_bytes + size > COUNTS_BYTES:
+            return Counts(key, UNKNOWN)
+        self._counts_bytes += size
+        counts = self._counts[key] = Counts(key, len(self._by_number))
+        self._by_number.append(counts)
+        return counts
+
+    def _new_effect(self, counts: Counts, look: Look) -> Effect:
+        effect = Effect(counts, look)
+        length = len(effect.sent) + len(effect.received) + len(effect.owed_before)
+        size = _OVERHEAD_BYTES + length
+        if length <= LONGEST_LOOK and self._look_bytes + size <= LOOK_BYTES:
+            self._look_bytes += size
+            self._effects[counts, look] = effect
         return effect
+
+
+def as_counted(tally: Tally) -> tuple[Counts, int]:
+    """What has been counted so far, and the DataRows among it: of something that is still open, and not remembered."""
+    key, rows = _counted(tally)
+    return Counts(key, UNKNOWN), rows
+
+
+def _counted(tally: Tally) -> tuple[_Counts, int]:
+    backend = tally.backend
+    rows = backend.get(_ROW, 0)
+    replies = tuple(backend.items())
+    if rows:
+        replies = tuple(one for one in replies if one[0] != _ROW)
+    text, binary = tally.values_text, tally.values_binary
+    exact = 0
+    if text or binary:
+        if rows and not text % rows and not binary % rows:
+            text, binary = text // rows, binary // rows
+        else:
+            exact = 1
+    return (_NUMBERS(tally), (text, binary), exact, tuple(tally.frontend.items()), replies), rows

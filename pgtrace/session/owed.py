@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from pgtrace.session.events import Statement
+from pgtrace.session.statements import Statement
 
 STARTUP = 0
 """A StartupMessage or an authentication response: answered by the next request that needs an answer, or by ReadyForQuery."""

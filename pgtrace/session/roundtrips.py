@@ -1,37 +1,154 @@
-"""When a round trip opens, when it closes, and how long the driver waited.
+"""When a round trip opens, when it closes, how long the driver waited, and telling the observer of it.
 
-The rules are those of the glossary. A run opens with the first frontend message sent while none is open. Each flush point it carries has to be
-answered; when none is pending any more, and there was one, the run is a round trip and closes. `withdraw` takes back a Sync or Flush that turned
-out to be swallowed by copy mode. The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on. Where one side ends its
-direction meanwhile, departure.py has the rules.
+The rules are those of the glossary. A run opens with the first frontend message sent while none is open. Each flush
+point it carries has to be answered; when none is pending any more, and there was one, the run is a round trip and
+closes. `withdraw` takes back a Sync or Flush that turned out to be swallowed by copy mode. The clock of `wait_ns` runs
+while a flush point is pending, from the end of set-up on. Where one side ends its direction meanwhile, departure.py has
+the rules.
+
+When a run has closed it is told: what has been counted since the one before becomes its Counts. Sums over the session
+are sums over those.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
+from typing import Any, Final
 
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session.departure import TERMINATE, Departure
-from pgtrace.session.events import Observer, RoundTrip, Tally
+from pgtrace.session.effects import Counts, Effect, Effects, Look, Tally, as_counted
+from pgtrace.session.events import CUT, FLIGHT_MESSAGES_KEPT, SKIPPED, Exchange, Observer, Part, Passage
+from pgtrace.session.failures import Failure
+from pgtrace.session.statements import Portal, Statement
+
+LONGEST_HASHED: Final = 64 * 1024
+"""Bytes of a read that Passage.values is about."""
+PORTALS_TOLD: Final = 64
+"""Portals of one round trip that are told."""
+_USES: Final = 1_000
+"""Different Counts of a session before they are added up."""
+
+
+class Run:
+    """A run of frontend messages during which no moment came at which everything was answered: a round trip, if anybody waits for it."""
+
+    __slots__ = (
+        "block_began", "block_end", "bound", "closed_ns", "copying", "departure", "depth", "error",
+        "errors", "executions", "failures", "first", "first_answer_ns", "first_flush_ns",
+        "flush_points", "formats", "is_frozen", "note", "offsets", "opened_ns", "owed_before",
+        "parts", "portals", "prepares", "received", "received_bytes", "reuses", "rows", "sent",
+        "sent_bytes", "setup", "status", "status_before", "tags", "told", "uncertain", "values",
+        "values_binary", "values_text", "waited_ns", "warnings",
+    )  # fmt: skip
+
+    def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
+        self.opened_ns = opened_ns
+        self.setup = setup
+        self.offsets = offsets
+        self.status_before = self.status = status
+        self.note = note
+        self.first_flush_ns = self.flush_points = self.depth = self.executions = self.sent_bytes = self.received_bytes = self.rows = (
+            self.values_text
+        ) = self.values_binary = self.errors = self.formats = self.bound = self.waited_ns = self.values = 0
+        self.tags: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        self.failures: tuple[Failure, ...] = ()
+        self.first_answer_ns: int | None = None
+        self.closed_ns: int | None = None
+        self.departure: Departure | None = None
+        self.first: Statement | None = None
+        self.copying: Statement | None = None
+        self.told: tuple[Exchange, Passage] | None = None
+        self.block_began = self.prepares = self.reuses = self.uncertain = self.is_frozen = False
+        self.block_end = ""
+        self.owed_before = self.error = b""
+        self.sent = bytearray()
+        self.received = bytearray()
+        self.parts: dict[Statement, Part] = {}
+        self.portals: dict[str, Portal] = {}
+
+    # What most of it is: events.py. bound: Binds of named statements. values_text, values_binary: of the executions that ended in it.
+    # is_frozen: it was told as it is, so what comes late goes to a copy.
+
+    def part(self, statement: Statement) -> Part:
+        """What it does with a statement."""
+        found = self.parts.get(statement)
+        if found is None:
+            found = self.parts[statement] = Part(statement)
+        return found
+
+    def carries(self, statement: Statement) -> None:
+        """It has a message of that statement."""
+        found = self.parts.get(statement)
+        if found is None:
+            found = self.parts[statement] = Part(statement)
+        found.is_carried = True
+
+    def skips(self, times: int) -> None:
+        """The backend discarded so many executions."""
+        room = max(0, FLIGHT_MESSAGES_KEPT - len(self.received))
+        self.received += bytes([SKIPPED]) * min(times, room)
+        if times > room and self.received[-1:] != bytes([CUT]):
+            self.received.append(CUT)
+
+    def asked(self, data: bytes) -> None:
+        """The driver has sent that as well."""
+        if len(data) <= LONGEST_HASHED:
+            self.values = hash((self.values, data)) if self.values else hash(data)
+
+    def look(self) -> Look:
+        """The flight and the flags as they are now."""
+        formats = self.formats or (1 if self.values_text else 0) | (2 if self.values_binary else 0)
+        return (
+            bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
+            self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
+            self.tags, self.warnings,
+        )  # fmt: skip
+
+    def exchange(self, effect: Effect) -> Exchange:
+        """What happened in it so far."""
+        parts = tuple(self.parts.values())
+        return Exchange(
+            effect, parts, tuple(self.portals.values()), first=self.first, copying=self.copying, error=self.error, failures=self.failures
+        )
+
+    def passage(self) -> Passage:
+        """Its times and sizes so far."""
+        return Passage(
+            self.note, self.opened_ns, self.first_flush_ns, self.first_answer_ns, self.closed_ns, self.waited_ns, self.offsets, self.rows,
+            self.sent_bytes, self.received_bytes, self.values, self.departure, self.told,
+        )  # fmt: skip
 
 
 class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
     __slots__ = (
-        "_is_unheard", "_tally", "_waiting_since", "current", "departure", "last", "observer", "over_ns", "pending", "repeated_ns", "settled_ns", "setup",
-        "started_ns", "undecided",
+        "_departed", "_is_unheard", "_told_ns", "_total", "_uses", "_waiting_since", "current", "departure", "effects", "last", "late", "observer",
+        "over_ns", "pending", "reading", "settled_ns", "setup", "started_ns", "tally", "undecided",
     )  # fmt: skip
 
-    def __init__(self, observer: Observer, tally: Tally) -> None:
+    def __init__(self, observer: Observer, effects: Effects) -> None:
         self.observer = observer
-        self._tally = tally
-        self.current: RoundTrip | None = None
-        self.last: RoundTrip | None = None
+        self.effects = effects
+        self.tally = Tally()
+        """What has been counted since something was told."""
+        self._total = Tally()
+        self._uses: dict[Counts, list[int]] = {}
+        """What was told and is not in the total yet: how often, and with how many DataRows."""
+        self.current: Run | None = None
+        self.last: Run | None = None
         """The latest closed one, while nothing was sent since: a late reply still belongs to it."""
+        self.late: Run | None = None
+        """The last one, if something late came that was not told yet."""
+        self.reading: Run | None = None
+        """The last one, while a late message of it is read."""
         self.departure: Departure | None = None
         """The end that came while the latest round trip was open."""
-        self.undecided: RoundTrip | None = None
+        self._departed: Run | None = None
+        """That round trip."""
+        self.undecided: Run | None = None
         """The one that is answered, while it is not known whether its driver was still there."""
         self.over_ns: int | None = None
         """When the driver's part of the session was over, as far as that is known."""
@@ -42,15 +159,15 @@ class RoundTrips:
         self.started_ns: int | None = None
         """When set-up was over."""
         self.settled_ns = 0
-        """Time with a flush point open, known exchanges aside, up to the last moment at which the clock stopped."""
-        self.repeated_ns = 0
-        """The same of known exchanges."""
+        """Time with a flush point open, up to the last moment at which the clock stopped."""
+        self._told_ns = 0
+        """What of it was told."""
         self._waiting_since = 0
 
-    def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> RoundTrip:
+    def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> Run:
         self.last = self.departure = None
         self._is_unheard = self.over_ns is not None
-        self.current = opened = RoundTrip(time_ns, setup=self.setup, offsets=offsets, status=status, note=note)
+        self.current = opened = Run(time_ns, setup=self.setup, offsets=offsets, status=status, note=note)
         return opened
 
     def flush_point(self, time_ns: int) -> None:
@@ -82,12 +199,49 @@ class RoundTrips:
             self._stop_clock(time_ns)
             self._answered(current, time_ns)
 
-    def repeated(self, sent_ns: int, time_ns: int) -> None:
-        """There was a known exchange: sent at one moment, answered at another."""
-        if time_ns > sent_ns:
-            self.repeated_ns += time_ns - sent_ns
-        self._waiting_since = time_ns
+    @property
+    def inside(self) -> Run | None:
+        """The round trip that the message which is read is part of: the open one, or the last one, where it comes late."""
+        return self.current or self.reading
+
+    def about(self) -> Run | None:
+        """The round trip that a reply is about: the open one, or the last one, which is told again then."""
+        if self.current is not None or self.last is None:
+            return self.current
+        if self.last.is_frozen:
+            self.last.is_frozen = False
+            self.last.parts = {statement: copy(part) for statement, part in self.last.parts.items()}
+        self.late = self.last
+        return self.last
+
+    def tell_late(self) -> None:
+        """Tell what came late."""
+        late, self.late, self.reading = self.late, None, None
+        if late is not None:
+            self._tell(late)
+
+    def repeat(
+        self,
+        exchange: Exchange,
+        note: Any,
+        sent_ns: int,
+        time_ns: int,
+        offsets: tuple[int, int],
+        rows: int,
+        sizes: tuple[int, int],
+        values: int,
+    ) -> None:
+        """What is known happened again: all sent at one moment, all answered at another."""
         self.last = None
+        self._waiting_since = time_ns
+        waited_ns = time_ns - sent_ns if time_ns > sent_ns else 0
+        self.settled_ns += waited_ns
+        self._told_ns += waited_ns
+        uses = self._uses
+        use = uses.get(exchange.effect.counts) or self._use(exchange.effect.counts)
+        use[0] += 1
+        use[1] += rows
+        self.observer.happened(exchange, Passage(note, sent_ns, sent_ns, time_ns, time_ns, waited_ns, offsets, rows, *sizes, values))
 
     def count_answered_run(self, time_ns: int) -> None:
         """The open run carried copy data, and an ErrorResponse answered it: it counts although it has no flush point."""
@@ -103,14 +257,13 @@ class RoundTrips:
 
     def over(self, time_ns: int) -> None:
         """The connection has ended: that answers everything, and what is open without a flush point ends as none."""
-        departure = self.departure
         if self.undecided is not None:
             self._decide(reached=True)
-        elif departure is not None and self.current is departure.round_trip:
+        elif self.departure is not None and self.current is self._departed:
             self._decide(reached=False)
             self.pending = 0
             self.current, self.last = None, self.current
-            self._settle_departure(departure)
+            self._settle_departure(self.departure)
         self.end(time_ns)
         if self.current is not None:
             self._close(self.current, time_ns)
@@ -121,17 +274,18 @@ class RoundTrips:
             self.over_ns = time_ns
         if self.departure is None and self.current is not None:
             self._stop_clock(time_ns)
-            self.departure = self.current.departure = Departure(self.current, time_ns, side, how, waits_for, unheard=self._is_unheard)
+            self.departure = self.current.departure = Departure(time_ns, side, how, waits_for, unheard=self._is_unheard)
+            self._departed = self.current
         if for_good and (self.undecided is None or side == FRONTEND):  # an answer that has come stays with a driver that was there
             self._decide(reached=False)
 
     def stays(self) -> None:
         """The driver sends on, so it was there."""
-        departure = self.departure
-        if departure is None or departure.reached is not None:
+        departure, departed = self.departure, self._departed
+        if departure is None or departed is None or departure.reached is not None:
             return
         self._decide(reached=True)
-        self.over_ns = self.departure = departure.round_trip.departure = None
+        self.over_ns = self.departure = departed.departure = self._departed = None
 
     def lose(self, time_ns: int) -> None:
         """Bytes are missing from here on: what was open ends, marked. Of what was answered nothing more is heard."""
@@ -154,23 +308,91 @@ class RoundTrips:
     def waited_ns(self, time_ns: int) -> int:
         """Time with a flush point open between the end of set-up and that moment."""
         runs = self.pending and self.started_ns is not None and self.departure is None
-        return self.settled_ns + self.repeated_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
+        return self.settled_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
 
-    def _count(self, current: RoundTrip) -> None:
+    def untold_ns(self, time_ns: int) -> int:
+        """What of it was not told yet."""
+        return self.waited_ns(time_ns) - self._told_ns
+
+    def waited(self, statement: Statement, started_ns: int, ended_ns: int) -> bool:
+        """An execution was waited for; whether nobody waited, because its answer came with another one."""
+        departure = self.departure
+        wait_ns = max(0, ended_ns - started_ns) if departure is None else departure.wait_ns(started_ns, ended_ns)
+        if wait_ns:
+            self.observer.waited(statement, wait_ns)
+        elif wait_ns is None and departure is not None:
+            departure.held.append((statement, started_ns, ended_ns))
+        return wait_ns == 0
+
+    # Sums.
+
+    def take(self) -> tuple[Counts, int]:
+        """What has been counted since something was told, and the DataRows among it."""
+        counts, rows = self.effects.counts(self.tally)
+        self.tally.clear()
+        use = self._uses.get(counts) or self._use(counts)
+        use[0] += 1
+        use[1] += rows
+        return counts, rows
+
+    def sum(self) -> Tally:
+        """All that has been counted."""
+        sums = Tally()
+        for counts, (times, rows) in self._uses.items():
+            counts.add_to(sums, times, rows)
+        sums.add(self._total, 1)
+        sums.add(self.tally, 1)
+        return sums
+
+    def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
+        """What there is of the open round trip, if there is one."""
+        if self.current is None:
+            return None
+        effect = Effect(as_counted(self.tally)[0], self.current.look())
+        return self.current.exchange(effect), self.current.passage()
+
+    def _use(self, counts: Counts) -> list[int]:
+        if len(self._uses) >= _USES:
+            for one, (times, rows) in self._uses.items():
+                one.add_to(self._total, times, rows)
+            self._uses.clear()
+        use = self._uses[counts] = [0, 0]
+        return use
+
+    # Telling.
+
+    def _tell(self, run: Run) -> None:
+        if run.told is not None:
+            exchange, passage = run.told
+            counts = exchange.effect.counts
+            counts.add_to(self.tally, 1, passage.rows)
+            use = self._uses.get(counts) or self._use(counts)
+            use[0] -= 1
+            use[1] -= passage.rows
+            run.told = exchange, passage._replace(replaces=None)
+        run.waited_ns += self.settled_ns - self._told_ns
+        self._told_ns = self.settled_ns
+        exchange = run.exchange(self.effects.of(self.take()[0], run.look()))
+        passage = run.passage()
+        run.told = exchange, passage
+        run.is_frozen = True
+        self.observer.happened(exchange, passage)
+
+    def _count(self, current: Run) -> None:
+        tally = self.tally
         if current.setup:
-            self._tally.setup_round_trips += 1
+            tally.setup_round_trips += 1
         else:
-            self._tally.round_trips += 1
-        self._tally.pipelined_executions += max(0, current.depth - 1)
-        self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
-        self.observer.counted(current)
+            tally.round_trips += 1
+        tally.pipelined_executions += max(0, current.depth - 1)
+        tally.max_pipeline_depth = max(tally.max_pipeline_depth, current.depth)
 
     def _stop_clock(self, time_ns: int) -> None:
         if self.started_ns is not None and self.departure is None:
             self.settled_ns += max(0, time_ns - self._waiting_since)
             self._waiting_since = time_ns
 
-    def _answered(self, current: RoundTrip, time_ns: int) -> None:
+    def _answered(self, current: Run, time_ns: int) -> None:
         departure = self.departure
         if departure is None:
             self._close(current, time_ns)
@@ -179,7 +401,7 @@ class RoundTrips:
         self.current = None
         self.last = self.undecided = current
         if departure.reached is None:
-            self.observer.closed(current)
+            self._tell(current)
         else:
             self._settle_departure(departure)
 
@@ -189,17 +411,17 @@ class RoundTrips:
         if departure is None or departure.reached is not None:
             return
         departure.reached = reached
-        for execution, started_ns, ended_ns in departure.held:
-            execution.wait_ns = departure.wait_ns(started_ns, ended_ns)
-            self.observer.waited(execution)
+        for statement, started_ns, ended_ns in departure.held:
+            self.observer.waited(statement, departure.wait_ns(started_ns, ended_ns) or 0)
         departure.held.clear()
         if self.undecided is not None:
             self._settle_departure(departure)
 
     def _settle_departure(self, departure: Departure) -> None:
         """Close the round trip at the moment at which its waiting stopped."""
-        current, self.undecided = departure.round_trip, None
+        current, self.undecided = self._departed, None
         stopped_ns = departure.stopped_ns
+        assert current is not None
         assert stopped_ns is not None
         if departure.reached:
             if not current.setup and self.started_ns is not None:
@@ -211,10 +433,10 @@ class RoundTrips:
             if current.first_answer_ns is not None and current.first_answer_ns > stopped_ns:
                 current.first_answer_ns = None
         current.closed_ns = stopped_ns
-        self.observer.closed(current)
+        self._tell(current)
 
-    def _close(self, current: RoundTrip, time_ns: int) -> None:
+    def _close(self, current: Run, time_ns: int) -> None:
         current.closed_ns = time_ns
         self.current = None
         self.last = current
-        self.observer.closed(current)
+        self._tell(current)

@@ -1,278 +1,45 @@
-"""Which prepared statement or portal a name means, and whether a transaction block is open.
-
-Names are kept twice. `live` is the server's view: it changes when the reply arrives (ParseComplete, BindComplete, CloseComplete, a command tag).
-`sending` is the driver's: it changes when the message is sent, and says what a Bind in flight is about before anything came back. After an error
-the server's view decides, plus what is still owed.
-
-SQL-level PREPARE, DEALLOCATE and DISCARD ALL come from command tags and the statement's own text. A transaction block begins with the tag BEGIN
-or START TRANSACTION outside one, and lasts until COMMIT, PREPARE TRANSACTION, a whole ROLLBACK (ROLLBACK TO has the same tag: the text tells), or a
-ReadyForQuery `I`.
-
-What sessions know of names is bounded (Names, which those of a reading share): beyond it the older half is forgotten. A forgotten statement still counts as
-alive; when it is bound again it is one prepared earlier.
-"""
+"""Prepared statements and portals, as a session knows them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
-from typing import Final
-
-from pgtrace import sqltext
-from pgtrace.session import owed
-from pgtrace.session.events import Observer, Portal, Statement, Tally
-
-NAMES_BYTES: Final = 40 * 1024 * 1024
-"""What all sessions of a reading may know of their statements and portals."""
-FORGOTTEN_KEPT: Final = 500_000
-"""Forgotten names of a session that are told from new ones."""
-_OVERHEAD: Final = 500
-"""Bytes that a name takes besides its texts, about."""
+from typing import Any, Final
 
 
-class Names:
-    """How much the sessions of a reading know of statements and portals."""
+class Statement:
+    """A prepared statement, or the SQL of a simple Query."""
 
-    __slots__ = ("bytes", "crowded")
+    __slots__ = ("accepted", "binds", "columns", "name", "note", "parameter_types", "sent_types", "simple", "sql")
 
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.crowded = False
-        """Whether many sessions together know too much: somebody should put some of them aside."""
+    def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
+        self.name = name
+        self.sql = sql
+        """None: prepared earlier, its Parse was not seen."""
+        self.sent_types = parameter_types
+        """Type OIDs of Parse."""
+        self.parameter_types = parameter_types
+        """Type OIDs of ParameterDescription once it came, of Parse before."""
+        self.columns = b""
+        """Body of the RowDescription that answered a Describe of it, or empty."""
+        self.binds = 0
+        """BindCompletes so far."""
+        self.accepted = False
+        """Whether ParseComplete came."""
+        self.simple = simple
+        self.note: Any = None
+        """For the observer."""
 
 
-class Statements:
-    """Names and the transaction block of one session."""
+class Portal:
+    """What Bind makes."""
 
-    __slots__ = (
-        "_bytes",
-        "_forgotten",
-        "_names",
-        "_tally",
-        "in_block",
-        "live",
-        "live_portals",
-        "observer",
-        "sending",
-        "sending_portals",
-        "suspended",
-        "version",
-    )
+    __slots__ = ("name", "result_formats", "statement")
 
-    def __init__(self, observer: Observer, tally: Tally, names: Names) -> None:
-        self.observer = observer
-        self._tally = tally
-        self._names = names
-        self._bytes = 0
-        self._forgotten: set[int] = set()
-        """Hashes of names whose statements are alive, and no longer known."""
-        self.live: dict[str, Statement] = {}
-        self.live_portals: dict[str, Portal] = {}
-        self.sending: dict[str, Statement] = {}
-        self.sending_portals: dict[str, Portal] = {}
-        self.suspended: set[str] = set()
-        """Portals whose last Execute ended in PortalSuspended."""
-        self.in_block = False
-        self.version = 0
-        """Changes whenever the name of a statement comes to mean something else."""
+    def __init__(self, name: str, statement: Statement, result_formats: tuple[int, ...]) -> None:
+        self.name = name
+        self.statement = statement
+        self.result_formats = result_formats
 
-    @property
-    def live_named(self) -> int:
-        """Named statements alive."""
-        return len(self.live) - ("" in self.live) + len(self._forgotten)
 
-    # What is known of them, and what has to be forgotten.
-
-    def weigh(self, size: int) -> None:
-        """So many bytes more are known."""
-        self._bytes += size
-        self._names.bytes += size
-        if self._names.bytes > NAMES_BYTES:
-            self._bound()
-
-    def let_go(self) -> None:
-        """Nobody asks any more."""
-        self._names.bytes -= self._bytes
-        self._bytes = 0
-
-    def _bound(self) -> None:
-        """What was added is not all still there; where it is too much, forget the older half."""
-        self._recount()
-        if self._names.bytes <= NAMES_BYTES * 3 // 4:
-            return
-        if self._bytes < NAMES_BYTES // 8:
-            self._names.crowded = True
-            return
-        for name in list(islice(self.live, len(self.live) // 2)):
-            statement = self.live.pop(name)
-            if name and len(self._forgotten) < FORGOTTEN_KEPT:
-                self._forgotten.add(hash(name))
-                self.observer.forgot(statement)
-        for known in (self.sending, self.live_portals, self.sending_portals):
-            for name in list(islice(known, len(known) // 2)):
-                del known[name]
-        self.suspended.intersection_update(self.live_portals)
-        self.version += 1
-        self._recount()
-
-    def _recount(self) -> None:
-        known = {id(one): one for one in (*self.live.values(), *self.sending.values())}
-        size = sum(_OVERHEAD + len(one.name) + len(one.sql or "") + len(one.columns) for one in known.values())
-        size += _OVERHEAD * len(self.live_portals) + sum(_OVERHEAD + len(name) for name in self.sending_portals)
-        self._names.bytes += size - self._bytes
-        self._bytes = size
-
-    def _remembered(self, name: str) -> None:
-        """A name means something that is known."""
-        if self._forgotten:
-            self._forgotten.discard(hash(name))
-
-    # The driver's view: a message was sent.
-
-    def parse(self, name: str, sql: str, parameter_types: tuple[int, ...]) -> Statement:
-        known = self.sending.get(name)
-        if known is not None and known.sql == sql and known.sent_types == parameter_types and not name:
-            statement = known  # the unnamed statement once more: what is known of its columns stays true
-        else:
-            statement = self.sending[name] = Statement(name, sql, parameter_types)
-            self.version += 1
-            self.observer.named("S", name, statement)
-            if name:
-                self.weigh(_OVERHEAD + len(name) + len(sql))
-        return statement
-
-    def bind(self, portal_name: str, statement_name: str, result_formats: tuple[int, ...]) -> Portal:
-        known = self.sending_portals.get(portal_name)
-        statement = self.statement(statement_name)
-        if known is not None and known.statement is statement and known.result_formats == result_formats:
-            portal = known
-        else:
-            portal = self.sending_portals[portal_name] = Portal(portal_name, statement, result_formats)
-            self.observer.named("P", portal_name, portal)
-            if portal_name:
-                self.weigh(2 * _OVERHEAD + len(portal_name))
-        self.observer.bound(portal)
-        return portal
-
-    def statement(self, name: str) -> Statement:
-        """The statement the driver means; one whose Parse was not seen is made up without SQL."""
-        statement = self.sending.get(name)
-        if statement is None:
-            statement = self.sending[name] = self.live.get(name) or Statement(name, None)
-            self.version += 1
-            self.weigh(_OVERHEAD + len(name))
-        return statement
-
-    def portal(self, name: str) -> Portal:
-        """The portal the driver means, or one without SQL."""
-        portal = self.sending_portals.get(name)
-        if portal is None:
-            portal = self.sending_portals[name] = Portal(name, Statement("", None), ())
-        return portal
-
-    def close(self, kind: str, name: str) -> None:
-        if kind == "S":
-            self.sending.pop(name, None)
-        else:
-            self.sending_portals.pop(name, None)
-
-    def lose(self) -> None:
-        """Bytes are missing: named statements are taken to live on, the unnamed one and portals are not."""
-        self.live.pop("", None)
-        self.live_portals.clear()
-        self.suspended.clear()
-        self.restore(())
-
-    # The server's view: a reply came.
-
-    def parsed(self, statement: Statement) -> None:
-        statement.accepted = True
-        if self.live.get(statement.name) is not statement:
-            self.live[statement.name] = statement
-            self._remembered(statement.name)
-            self.version += 1
-
-    def bound(self, item: owed.Owed) -> None:
-        statement = self.live.get(item.name) or item.statement
-        if statement is None:
-            return
-        if item.name not in self.live:
-            self.live[item.name] = statement
-            self._remembered(item.name)
-            self.version += 1
-        portal = self.sending_portals.get(item.portal)
-        if portal is None or portal.statement is not statement or portal.result_formats != item.result_formats:
-            portal = Portal(item.portal, statement, item.result_formats)
-        self.live_portals[item.portal] = portal
-        self.suspended.discard(item.portal)
-        statement.binds += 1
-        if statement.name and statement.binds > 1:
-            self._tally.statements_reused += 1
-            self.observer.reused(statement)
-
-    def closed(self, kind: str, name: str) -> None:
-        self.version += 1
-        if kind == "S":
-            self._drop(name, "Close")
-        else:
-            self.live_portals.pop(name, None)
-            self.suspended.discard(name)
-
-    def _drop(self, name: str, how: str) -> None:
-        statement = self.live.pop(name, None)
-        self._remembered(name)
-        if statement is not None and name:
-            self.observer.dropped(statement, how)
-
-    def failed(self, dropped: Iterable[owed.Owed], still_owed: Iterable[owed.Owed]) -> None:
-        """An error discarded messages."""
-        if not any(item.kind in (owed.PARSE, owed.BIND, owed.CLOSE) for item in dropped):
-            return
-        self.restore(still_owed)
-
-    def restore(self, still_owed: Iterable[owed.Owed]) -> None:
-        """The driver's view is the server's again, plus what is still owed."""
-        self.version += 1
-        for name, statement in self.live.items():
-            if self.sending.get(name) is not statement:
-                self.observer.named("S", name, statement)
-        self.sending = dict(self.live)
-        self.sending_portals = dict(self.live_portals)
-        for item in still_owed:
-            if item.kind == owed.PARSE and item.statement is not None:
-                self.sending[item.statement.name] = item.statement
-            elif item.kind == owed.BIND and item.statement is not None:
-                self.sending_portals[item.portal] = Portal(item.portal, item.statement, item.result_formats)
-            elif item.kind == owed.CLOSE:
-                self.close(item.portal, item.name)
-
-    def completed(self, tag: str, statement: Statement) -> None:
-        """A command tag: transaction blocks, and statements made or dropped by SQL."""
-        if tag in ("BEGIN", "START TRANSACTION"):
-            if not self.in_block:
-                self.in_block = True
-                self._tally.transactions += 1
-        elif tag in ("COMMIT", "PREPARE TRANSACTION"):
-            self.in_block = False
-        elif tag == "ROLLBACK":
-            if "TO" not in sqltext.words(statement.sql or "", 3):
-                self.in_block = False
-        elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
-            self.version += 1
-            for name in list(self.live):
-                self._drop(name, tag)
-            self._forgotten.clear()
-            self.sending.clear()
-        elif tag == "DEALLOCATE":
-            self.version += 1
-            for name in sqltext.identifiers(statement.sql or "", 3)[1:][-1:]:  # DEALLOCATE [PREPARE] name
-                self._drop(name, tag)
-                self.sending.pop(name, None)
-        elif tag == "PREPARE":
-            self.version += 1
-            for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
-                made = Statement(name, statement.sql)
-                self.live[name] = self.sending[name] = made
-                self._remembered(name)
-                self.observer.named("S", name, made)
-                self.weigh(_OVERHEAD + len(name) + len(made.sql or ""))
+UNKNOWN_STATEMENT: Final = Statement("", None)
+FUNCTION_CALL: Final = Statement("", None)
+"""What a FunctionCall runs: it has no SQL."""

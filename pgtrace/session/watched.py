@@ -15,30 +15,29 @@ from typing import Any, Generic, TypeVar
 from pgtrace.framing import Frame
 from pgtrace.protocol import answers
 from pgtrace.session import owed
-from pgtrace.session.memory import Memory
+from pgtrace.session.bodies import Bodies
+from pgtrace.session.cache import Reads
+from pgtrace.session.machine import NO_MESSAGES, Machine
 from pgtrace.session.owed import Owed
-from pgtrace.session.replies import Replies
-from pgtrace.session.sending import Sending
-from pgtrace.session.state import NO_MESSAGES
 
 _READY, _COPY_DATA = b"Zd"
 M = TypeVar("M")
 
 
-class Watched(Sending, Replies, Generic[M]):
+class Watched(Machine, Generic[M]):
     """One connection from its beginning, or from a round trip on. `M` is what the watcher has for a message."""
 
     def __init__(self, before: bytes = b"", offsets: tuple[int, int] = (0, 0)) -> None:
         """`before` and `offsets` are those of the round trip to begin with."""
-        super().__init__(None, Memory())
+        super().__init__(None, Reads())
         queue, self._copying, self._skipping, self._copy_both = owed.restored(before)
         self._owed.extend(queue)
         self._offsets = list(offsets)
 
     @property
-    def memory(self) -> Memory:
+    def bodies(self) -> Bodies:
         """What bodies say."""
-        return self._memory
+        return self._bodies
 
     @property
     def due(self) -> Owed | None:

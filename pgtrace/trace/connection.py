@@ -22,8 +22,9 @@ from pgtrace.identify.layers import Layer
 from pgtrace.protocol import codes, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Rest, Session
-from pgtrace.session.effects import UNKNOWN, Effect
-from pgtrace.session.events import Exchange, Execution, Observer, Portal, Repeat, RoundTrip, Statement, Tally
+from pgtrace.session.effects import Counts, Effect, Tally
+from pgtrace.session.events import Exchange, Observer, Passage
+from pgtrace.session.statements import Portal, Statement
 from pgtrace.sqltext.replication import created_slot
 from pgtrace.trace import labels, refused_tls, security
 from pgtrace.trace.copy_log import Copies
@@ -61,6 +62,10 @@ class Note(NamedTuple):
 
 
 _note: Final[Callable[..., Note]] = tuple.__new__
+_SEEN: Final = (0, 0, False)
+"""What stands in an exchange that was seen, where there is no timeline."""
+_SHAPES_KEPT: Final = 256
+"""Shapes that are remembered with one effect: they differ in the name of the statement."""
 
 
 class Connection(Observer):
@@ -74,23 +79,20 @@ class Connection(Observer):
     __slots__ = (
         "_application_name",
         "_began",
-        "_closed_before",
         "_counters",
         "_end_row",
-        "_exchange",
         "_fatal",
         "_habits",
         "_identity",
         "_kind",
+        "_last_place",
         "_latest",
         "_left",
         "_marks",
         "_meanings",
         "_resting",
         "_streamed",
-        "_taken",
         "_trace",
-        "_unsettled",
         "authentication",
         "backend_pid",
         "cancels",
@@ -200,11 +202,8 @@ class Connection(Observer):
         self._application_name = ""
         self._began = [0, 0]
         """Of each side: where the record is in which its unfinished message, else its latest read, began."""
-        self._closed_before: RoundTrip | None = None
-        self._taken: tuple[RoundTrip, Effect, int, int] | None = None
-        """The latest round trip whose counts were taken: what they are, its DataRows and its waiting time."""
-        self._exchange: Exchange | None = None
-        """The known exchange that is being told message by message."""
+        self._last_place: int | None = None
+        """The place of the row that was completed last."""
         self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
         self._habits = Habits()
         self._identity: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
@@ -216,8 +215,6 @@ class Connection(Observer):
         self._streamed = 0  # CopyData of a stream that have joined the latest row
         self._end_row: tuple[int, int] | None = None
         """The place of the row that says that it was ended, and how many bytes the driver had sent."""
-        self._unsettled: dict[Execution, list[StatementTable]] | None = None
-        """Executions whose waiting time is not known yet, and the tables that count them."""
         self._meanings = Meanings()
 
     # What comes in.
@@ -272,7 +269,7 @@ class Connection(Observer):
         self.tls_refused = refused_tls.began_with(self, session)
         if not self.tls_refused or not self._trace.timeline:
             return
-        place = self._latest[2] if self._latest is not None else self._closed_before.note.place if self._closed_before is not None else None
+        place = self._latest[2] if self._latest is not None else self._last_place
         if place is not None:
             self._trace.rows.relabel(place, Label(refused_tls.told(self)))
 
@@ -376,13 +373,15 @@ class Connection(Observer):
 
     def draw_open(self) -> None:
         """Write the open round trip into the index as it stands."""
-        session = self.session
-        if session is not None:
-            session.settle()
-        if session is not None and session.round_trips.current is not None:
-            self._put(session.round_trips.current)
-        elif session is not None and session.round_trips.undecided is not None:
-            self._put(session.round_trips.undecided)
+        standing = self.session.open_as_it_stands() if self.session is not None else None
+        if standing is not None and self._trace.timeline:
+            self._draw(*standing)
+
+    @property
+    def open_effect(self) -> Effect | None:
+        """What the open round trip did so far."""
+        standing = self.session.open_as_it_stands() if self.session is not None else None
+        return standing[0].effect if standing is not None else None
 
     # Who it is.
 
@@ -474,16 +473,16 @@ class Connection(Observer):
         session = self.session
         if session is None or session.is_quiet:
             return None
-        current = session.round_trips.current
-        return current.note.place if current is not None else len(self._trace.rows)
+        note: Note | None = session.open_note
+        return note.place if note is not None else len(self._trace.rows)
 
     def counters(self, now_ns: int) -> Counters:
         """Its counters; for an open one up to that moment."""
         session = self.session
         if session is None:
             return self._counters or Counters()
-        session.settle()
-        counters = Counters.of_session(session.tally, session.bytes, session.statements.live_named, session.waited_ns(now_ns))
+        tally, waited = session.tally, session.waited_ns(now_ns)
+        counters = Counters.of_session(tally, session.bytes, session.statements.live_named, waited)
         if self._counters is not None:
             counters.add(self._counters)
         return counters
@@ -491,25 +490,22 @@ class Connection(Observer):
     def counted_at(self, place: int) -> tuple[Tally, int] | None:
         """What the open round trip at that place has counted so far, and how long it was waited for; None where it is not this one."""
         session = self.session
-        current = session.round_trips.current if session is not None else None
-        return (
-            session.untaken(self._trace.duration_ns)
-            if session is not None and current is not None and current.note.place == place
-            else None
-        )
+        note: Note | None = session.open_note if session is not None else None
+        return session.untold(self._trace.duration_ns) if session is not None and note is not None and note.place == place else None
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
         """Add the statements of an open connection as they stand, with a break after each slice of the work."""
         if self.statements is None or self.session is None:
             return
-        self.session.settle()
         yield from table.merge_by_slices(self.statements)
         if self.session is None:
             return
+        standing = self.session.open_as_it_stands()
         table.live(self.session.statements.live.values())
-        current = self.session.round_trips.current
-        if current is not None and current.flush_points:
-            table.round_trip(current)
+        if standing is not None:
+            table.count(*standing)
+            if standing[0].effect.is_round_trip:
+                table.round_trip(standing[0])
 
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
         """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
@@ -534,114 +530,78 @@ class Connection(Observer):
         self._latest = None
         if self.copies.now is not None:
             self.copies.row_began(place)
+        for mark in self._marks.open:
+            mark.opened(self.index)
         return _note(Note, (place, position, self._marks.open))
 
-    def counted(self, round_trip: RoundTrip) -> None:
-        for mark in round_trip.note.marks:
-            mark.counted(round_trip)
-
-    def closed(self, round_trip: RoundTrip) -> None:
-        if self._trace.counts_rows:
-            self._take(round_trip)
-        note = round_trip.note
-        self.left_open = departed(round_trip)
-        if round_trip is self._closed_before:
-            self._put(round_trip)
-            return
-        self._closed_before = round_trip
-        self._put(round_trip)
-        for mark in note.marks:
-            mark.closed(round_trip, self)
-        if round_trip.flush_points and self.statements is not None:
-            self.statements.round_trip(round_trip)
-
-    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
-        trace = self._trace
-        if self.statements is None or not self._habits.enough:
-            self._exchange = exchange
-            super().repeated(exchange, repeat)
-            self._exchange = None
-            return
-        note: Note
-        note, opened_ns, closed_ns, wait_ns, offsets, rows, sent_bytes, received_bytes, values = repeat
-        for mark in note.marks:
-            mark.repeated(exchange.round_trip)
-        self.statements.repeated(exchange, wait_ns, rows)
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        note: Note = passage.note
+        replaces = passage.replaces
+        self.left_open = departed(exchange.effect, passage) if passage.departure is not None else ""
+        self._last_place = note.place
+        if exchange.note is None:
+            self._habits.named(exchange)
+            self._notice(exchange, passage)
+        if self._trace.timeline:
+            self._draw(exchange, passage)
+        elif exchange.note is None:
+            exchange.note = _SEEN
+        if passage.closed_ns is not None and (exchange.effect.setup or not self._habits.enough):
+            self._learn(exchange)
         for mark in self._marks.counting:
-            mark.table(self).repeated_at_once(exchange, wait_ns, rows)
-        if trace.timeline:
-            if exchange.note is None:
-                exchange.note = (*self._look(exchange.round_trip), trace.reads.effects.of_exchange(exchange).number)
-            label, shape, introspects, effect = exchange.note
-            ms = (closed_ns - opened_ns) / 1e6
-            waited_ns = closed_ns - opened_ns if closed_ns > opened_ns else 0
-            entry = Entry(
-                note.position, opened_ns, offsets, self.index, label, shape, rows, ms, ms, sent_bytes, received_bytes, waited_ns, effect,
-                1, values,
-            )  # fmt: skip
-            trace.rows.put(note.place, entry)
-            if introspects:
-                trace.types_of(self).passed(note.place)
+            mark.table(self).count(exchange, passage)
+            if replaces is not None:
+                mark.table(self).count(*replaces, times=-1)
+        statements = self.statements
+        if statements is not None:
+            statements.count(exchange, passage)
+            if replaces is not None:
+                statements.count(*replaces, times=-1)
+        if replaces is not None:
+            return
+        for mark in note.marks:
+            mark.happened(exchange, self)
+        if statements is not None and exchange.effect.is_round_trip:
+            statements.round_trip(exchange)
 
-    def executed(self, execution: Execution) -> None:
-        sql = execution.statement.sql
-        if sql is not None and sql[6:7] == "_" and not execution.failed and (created := created_slot(sql)) is not None:
-            self._trace.slots[self.upstream, created.slot] = created.plugin
+    def _learn(self, exchange: Exchange) -> None:
+        """Who it is shows in what it does."""
+        if not exchange.effect.setup:
+            self._habits.closed(exchange)
+        elif self._habits.set_up(exchange.effect):
+            self._learn_key()
+
+    def _notice(self, exchange: Exchange, passage: Passage) -> None:
+        """Whether statements were dropped, or a replication slot was created."""
+        before = passage.replaces[0].parts if passage.replaces is not None else ()
+        dropped_before = {part.statement for part in before if part.dropped}
+        for part in exchange.parts:
+            statement = part.statement
+            if part.dropped and statement not in dropped_before:
+                self._log("S", statement.name, Dropped(part.dropped), 1, passage.note.place)
+            sql = statement.sql
+            if sql is not None and sql[6:7] == "_" and part.ended and not part.errors and (created := created_slot(sql)) is not None:
+                self._trace.slots[self.upstream, created.slot] = created.plugin
+
+    def waited(self, statement: Statement, wait_ns: int) -> None:
         if self.statements is not None:
-            tables = [self.statements, *(mark.table(self) for mark in self._marks.counting)]
-            for table in tables:
-                table.executed(execution)
-            if execution.wait_ns is None:
-                self._unsettled = self._unsettled or {}
-                self._unsettled[execution] = tables
-
-    def waited(self, execution: Execution) -> None:
-        for table in (self._unsettled or {}).pop(execution, ()):
-            table.waited(execution)
-
-    def failed(self, statement: Statement | None) -> None:
-        if statement is not None and self.statements is not None:
-            self.statements.failed(statement)
+            self.statements.waited(statement, wait_ns)
             for mark in self._marks.counting:
-                mark.table(self).failed(statement)
-
-    def parsed(self, statement: Statement) -> None:
-        if self.statements is not None:
-            self.statements.parsed(statement)
-            for mark in self._marks.counting:
-                mark.table(self).parsed(statement)
-        self._habits.parsed(statement)
-
-    def bound(self, portal: Portal) -> None:
-        self._habits.bound(portal)
-
-    def reused(self, statement: Statement) -> None:
-        if self.statements is not None:
-            self.statements.reused(statement)
-            for mark in self._marks.counting:
-                mark.table(self).reused(statement)
-
-    def dropped(self, statement: Statement, how: str) -> None:
-        if self.statements is not None:
-            self.statements.dropped(statement, how)
-        self._log("S", statement.name, Dropped(how), 1)
-
-    def forgot(self, statement: Statement) -> None:
-        if self.statements is not None:
-            self.statements.live([statement])
+                mark.table(self).waited(statement, wait_ns)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         statement = what.statement if isinstance(what, Portal) else what
-        self._log(kind, name, what, 1 + len(statement.sql or "") // _SHORT_SQL)
+        note: Note | None = self.session.open_note if self.session is not None else None
+        place = note.place if note is not None else len(self._trace.rows)
+        self._log(kind, name, what, 1 + len(statement.sql or "") // _SHORT_SQL, place)
 
-    def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int) -> None:
+    def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int, place: int) -> None:
         if not self._trace.may_log((kind, name) in self._meanings, weight):
             return
         self._meanings.weight += weight
-        current = self.session.round_trips.current if self.session is not None else None
-        self._meanings.note(kind, name, current.note.place if current is not None else len(self._trace.rows), what)
+        self._meanings.note(kind, name, place, what)
 
-    def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+    def copy_began(self, note: Note | None, code: int, response: bytes, statement: Statement | None) -> None:
         if not self._trace.timeline:
             return
         from pgtrace.describe.copy_contents import contents
@@ -649,19 +609,16 @@ class Connection(Observer):
         version = self.session.parameters.get("server_version", "") if self.session is not None else ""
         major = int(found[0]) if (found := _MAJOR.match(version)) else 0
         sql = statement.sql if statement is not None else None
-        place = round_trip.note.place if round_trip is not None else len(self._trace.rows)
+        place = note.place if note is not None else len(self._trace.rows)
         self.copies.began(place, contents(code, response, sql, major, lambda slot: self._trace.slots.get((self.upstream, slot))))
 
     def copy_ended(self) -> None:
         self.copies.ended(len(self._trace.rows) - 1)
 
-    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
         if code == codes.CANCEL_REQUEST:
             target = self._trace.cancelled_by(body)
             self.cancels = target.index if target is not None else None
-        session, effect = self.session, None
-        if self._trace.counts_rows and session is not None and session.round_trips.current is None:
-            effect = session.take()[0].number
         if code in _QUIET or not self._trace.timeline:
             return
         latest = self._latest
@@ -675,7 +632,7 @@ class Connection(Observer):
             self._trace.rows.grow(latest[2], side, size)
             return
         kind, letter, label = self._describe(side, code, body)
-        place = self._row(kind, letter, label, time_ns, side, size, effect)
+        place = self._row(kind, letter, label, time_ns, side, size, counts)
         self._latest = (side, code, place)
         if streamed:
             self._streamed = 0
@@ -700,18 +657,7 @@ class Connection(Observer):
 
     # Rows.
 
-    def _take(self, round_trip: RoundTrip) -> None:
-        """What a round trip has counted, up to now."""
-        session = self.session
-        if self._exchange is not None:
-            waited_ns = max(0, (round_trip.closed_ns or 0) - round_trip.opened_ns)
-            self._taken = round_trip, self._trace.reads.effects.of_exchange(self._exchange), round_trip.rows, waited_ns
-        elif session is not None:
-            taken = self._taken
-            late = taken is not None and taken[0] is round_trip
-            self._taken = (round_trip, *(session.take_more(*taken[1:]) if taken is not None and late else session.take()))
-
-    def _row(self, kind: Kind, flight: str, label: Label, time_ns: int, side: int, size: int, effect: int | None = None) -> int:
+    def _row(self, kind: Kind, flight: str, label: Label, time_ns: int, side: int, size: int, counts: Counts | None = None) -> int:
         """A row that is no round trip; one that is about no message counts nothing."""
         trace = self._trace
         session = self.session
@@ -730,57 +676,58 @@ class Connection(Observer):
                 duration_ms=0.0,
                 sent_bytes=size if side == FRONTEND else 0,
                 received_bytes=size if side == BACKEND else 0,
-                effect=trace.reads.effects.nothing.number if effect is None else effect,
+                effect=(trace.reads.effects.nothing if counts is None else counts).number,
             )
         )
 
-    def _put(self, round_trip: RoundTrip) -> None:
-        if self._trace.timeline:
-            self._draw(round_trip)
-        if round_trip.closed_ns is None:
-            return
-        if round_trip.setup:
-            if self._habits.set_up(round_trip):
-                self._learn_key()
-        elif not self._habits.enough:
-            self._habits.closed(round_trip)
-
-    def _draw(self, round_trip: RoundTrip) -> None:
+    def _draw(self, exchange: Exchange, passage: Passage) -> None:
         """Write its row as it stands."""
-        note: Note = round_trip.note
-        closed = round_trip.closed_ns
-        first = round_trip.first_answer_ns
-        opened = round_trip.opened_ns
-        label, shape, introspects = self._look(round_trip)
-        taken = self._taken if self._taken is not None and self._taken[0] is round_trip else None
+        if exchange.note is None:
+            exchange.note = self._look(exchange, passage)
+        label, shape, introspects = exchange.note
+        note, opened_ns, _, first_ns, closed_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, *_ = passage
         self._trace.rows.put(
             note.place,
             Entry(
-                position=note.position,
-                opened_ns=opened,
-                offsets=round_trip.offsets,
-                connection=self.index,
-                label=label,
-                shape=shape,
-                rows=round_trip.rows,
-                duration_ms=math.nan if closed is None else (closed - opened) / 1e6,
-                first_ms=math.nan if first is None else (first - opened) / 1e6,
-                sent_bytes=round_trip.sent_bytes,
-                received_bytes=round_trip.received_bytes,
-                wait_ns=taken[3] if taken is not None else 0,
-                effect=taken[1].number if taken is not None else UNKNOWN,
-                values=round_trip.values,
+                note.position,
+                opened_ns,
+                offsets,
+                self.index,
+                label,
+                shape,
+                rows,
+                math.nan if closed_ns is None else (closed_ns - opened_ns) / 1e6,
+                math.nan if first_ns is None else (first_ns - opened_ns) / 1e6,
+                sent_bytes,
+                received_bytes,
+                waited_ns,
+                exchange.effect.counts.number,
+                1,
+                values,
             ),
         )
-        if introspects and closed is not None:
+        if introspects and rows and closed_ns is not None:
             self._trace.types_of(self).passed(note.place)
 
-    def _look(self, round_trip: RoundTrip) -> tuple[int, int, bool]:
+    def _look(self, exchange: Exchange, passage: Passage) -> tuple[int, int, bool]:
         """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
         from pgtrace.describe import introspection
 
-        rows, label = self._trace.rows, labels.label(round_trip, lambda: f"user={self.user} database={self.database}")
-        return rows.label(label), rows.shape(labels.shape(round_trip)), bool(round_trip.rows) and introspection.TABLE in label.sql
+        rows, label = self._trace.rows, labels.label(exchange, passage, lambda: f"user={self.user} database={self.database}")
+        return rows.label(label), self._shape(exchange, passage), introspection.TABLE in label.sql
+
+    def _shape(self, exchange: Exchange, passage: Passage) -> int:
+        """The number of its shape."""
+        about = labels.about(exchange)
+        key = about[0].name if about else "", min(len(about), 2), passage.closed_ns is None
+        effect = exchange.effect
+        shapes: dict[tuple[str, int, bool], int] = effect.note
+        if shapes is None or len(shapes) >= _SHAPES_KEPT:
+            shapes = effect.note = {}
+        found = shapes.get(key)
+        if found is None:
+            found = shapes[key] = self._trace.rows.shape(labels.shape(exchange, passage))
+        return found
 
     # Identity.
 
@@ -832,7 +779,7 @@ class Connection(Observer):
             self._meanings = _NO_MEANINGS
         if not self.copies.is_logged:
             self.copies = _NO_COPIES
-        self._closed_before = self._latest = self._unsettled = self._taken = None
+        self._latest = None
         self._habits = _NO_HABITS
         self._identity = share(self._identity)
         self.authentication = share(("authentication", *self.authentication.items()), self.authentication)

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Self
 
 from pgtrace.protocol import codes
-from pgtrace.session.events import Tally
-from pgtrace.session.state import SUBTYPED
+from pgtrace.session.effects import SUBTYPED, Tally
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from pgtrace.capture.record import LOST, NEITHER, RST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.events import RoundTrip
+from pgtrace.session.effects import Effect
+from pgtrace.session.events import Passage
 
 SIDES: Final = {FRONTEND: "driver", BACKEND: "server", NEITHER: "pgtrace"}
 UNKNOWN: Final = "end time unknown"
@@ -54,10 +55,10 @@ def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool, ask
     return f"{_verb(how)} by {_the(by)}{_in_brackets(how)}{without if how != RST else ''}{after}"
 
 
-def departed(round_trip: RoundTrip) -> str:
+def departed(effect: Effect, passage: Passage) -> str:
     """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came while a round trip was open; empty without one."""
-    departure = round_trip.departure
-    if departure is None or not round_trip.flush_points:
+    departure = passage.departure
+    if departure is None or not effect.is_round_trip:
         return ""
     if departure.reached is None:
         return UNDECIDED
@@ -70,7 +71,7 @@ def departed(round_trip: RoundTrip) -> str:
         return f"{_verb(departure.how)} by {_the(SIDES.get(departure.side, 'pgtrace'))}{_in_brackets(departure.how)} {waiting}"
     who = {RST: "reset by the driver", LOST: "the driver was lost"}.get(departure.how, "driver left")
     if departure.answered_ns is None:
-        return f"{who} {waiting}; {'the answer is not complete' if round_trip.received else 'no answer came'}"
+        return f"{who} {waiting}; {'the answer is not complete' if effect.received else 'no answer came'}"
     return f"{who} {waiting}; the server worked on for {_span(departure.answered_ns - departure.at_ns)}"
 
 

@@ -9,8 +9,10 @@ from pgtrace.describe import notation
 from pgtrace.identify.habits import query_text
 from pgtrace.protocol import codes, fields
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.session.events import RoundTrip, Statement
+from pgtrace.session.effects import Effect
+from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.failures import failure
+from pgtrace.session.statements import Statement
 from pgtrace.trace import ends
 from pgtrace.trace.rows import FLIGHT_KEPT, Kind, Label, Shape, prepared_earlier
 from pgtrace.trace.statements import group_number
@@ -22,57 +24,56 @@ _LABELLED_STATEMENTS: Final = 3
 _ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
 
 
-def shape(round_trip: RoundTrip) -> Shape:
+def shape(exchange: Exchange, passage: Passage) -> Shape:
     """The shape of a round trip as it stands."""
-    sent, received = bytes(round_trip.sent), bytes(round_trip.received)
-    kind = Kind.SETUP if round_trip.setup else Kind.ROUND_TRIP
-    if not round_trip.flush_points and round_trip.closed_ns is not None:
+    effect = exchange.effect
+    kind = Kind.SETUP if effect.setup else Kind.ROUND_TRIP
+    if not effect.is_round_trip and passage.closed_ns is not None:
         kind = Kind.RUN
-    formats = round_trip.formats or (1 if round_trip.values_text else 0) | (2 if round_trip.values_binary else 0)
-    statements = _statements(round_trip)
+    statements = about(exchange)
     return Shape(
         kind=kind,
-        flight=notation.flight(sent, received),
-        sent=sent[:FLIGHT_KEPT],
-        received=received[:FLIGHT_KEPT],
-        depth=round_trip.depth,
-        errors=round_trip.errors,
-        prepares=round_trip.prepares,
-        reuses=round_trip.reuses,
-        formats=("", "t", "b", "m")[formats],
-        status_before=round_trip.status_before,
-        status=round_trip.status,
+        flight=notation.flight(effect.sent, effect.received),
+        sent=effect.sent[:FLIGHT_KEPT],
+        received=effect.received[:FLIGHT_KEPT],
+        depth=effect.depth,
+        errors=effect.errors,
+        prepares=effect.prepares,
+        reuses=effect.reuses,
+        formats=("", "t", "b", "m")[effect.formats],
+        status_before=effect.status_before,
+        status=effect.status,
         statement=statements[0].name if statements else "",
         statements=min(len(statements), 2),
-        uncertain=round_trip.uncertain,
-        executions=round_trip.executions,
-        block_began=round_trip.block_began,
-        block_end=round_trip.block_end,
-        owed_before=round_trip.owed_before,
-        tags=round_trip.tags,
-        warnings=round_trip.warnings,
+        uncertain=effect.uncertain,
+        executions=effect.executions,
+        block_began=effect.block_began,
+        block_end=effect.block_end,
+        owed_before=effect.owed_before,
+        tags=effect.tags,
+        warnings=effect.warnings,
     )
 
 
-def label(round_trip: RoundTrip, who: Callable[[], str]) -> Label:
+def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label:
     """The texts of a round trip as it stands; `who` says whose start-up it is."""
     texts: list[str] = []
-    for statement in _statements(round_trip):
+    for statement in about(exchange):
         text = statement.sql if statement.sql is not None else prepared_earlier(statement.name)
         if text not in texts:
             texts.append(text)
-    if round_trip.statements and round_trip.statements[0].simple:
-        sql = query_text(round_trip.statements)
+    if exchange.statements and exchange.statements[0].simple:
+        sql = query_text(exchange.statements)
     else:
         sql = " · ".join(texts[:_LABELLED_STATEMENTS]) + (" · …" if len(texts) > _LABELLED_STATEMENTS else "")
-    if round_trip.setup and not texts:
-        sql = _set_up(round_trip, who)
-    groups = tuple(dict.fromkeys(map(group_number, round_trip.statements)))
-    end = ends.departed(round_trip)
-    if not round_trip.error:
+    if exchange.effect.setup and not texts:
+        sql = _set_up(exchange.effect, who)
+    groups = tuple(dict.fromkeys(map(group_number, exchange.statements)))
+    end = ends.departed(exchange.effect, passage)
+    if not exchange.error:
         return Label(sql, groups=groups, end=end)
-    told = fields.error_fields(round_trip.error)
-    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups, end, round_trip.failures)
+    told = fields.error_fields(exchange.error)
+    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups, end, exchange.failures)
 
 
 def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kind, str, Label]:
@@ -95,14 +96,14 @@ def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kin
     )
 
 
-def _statements(round_trip: RoundTrip) -> Sequence[Statement]:
-    """What it is about: of a COPY that only goes on, the one that began it."""
-    return round_trip.statements or ([round_trip.copying] if round_trip.copying is not None else [])
+def about(exchange: Exchange) -> Sequence[Statement]:
+    """The statements that a round trip is about: of a COPY that only goes on, the one that began it."""
+    return exchange.statements or ([exchange.copying] if exchange.copying is not None else [])
 
 
-def _set_up(round_trip: RoundTrip, who: Callable[[], str]) -> str:
-    if notation.START in round_trip.sent:
+def _set_up(effect: Effect, who: Callable[[], str]) -> str:
+    if notation.START in effect.sent:
         return f"StartupMessage {who()}"
-    if notation.SSL in round_trip.sent or notation.GSS in round_trip.sent:
+    if notation.SSL in effect.sent or notation.GSS in effect.sent:
         return "encryption requested"
     return "authentication"

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.session.events import RoundTrip
+from pgtrace.session.effects import Effect
+from pgtrace.session.events import Exchange
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.statements import StatementTable
 
@@ -35,6 +36,8 @@ PLACES_KEPT: Final = 1_000_000
 
 Sums = Callable[[int], Counters]
 """The sum over the connections of a file at a moment."""
+Standing = Callable[[int], Effect | None]
+"""The open round trip of the connection of that index, as it stands."""
 Key = tuple[int, int]
 """Number of the capture's file, and the mark's id in it."""
 
@@ -58,23 +61,20 @@ class Interval:
         self._before = before
         self._between: Counters | None = None
         self._closed = Counters()
-        self._open: set[RoundTrip] = set()
+        self._open: set[int] = set()
+        """Indexes of the connections whose open round trip opened inside it."""
 
-    def counted(self, round_trip: RoundTrip) -> None:
-        """A round trip that opened inside it."""
-        self._open.add(round_trip)
+    def opened(self, connection: int) -> None:
+        """A run of messages begins, on the connection of that index."""
+        self._open.add(connection)
 
-    def closed(self, round_trip: RoundTrip, connection: Connection) -> None:
-        """It may have been none."""
-        if round_trip in self._open:
-            self._open.remove(round_trip)
-            _count(self._closed, round_trip)
+    def happened(self, exchange: Exchange, connection: Connection) -> None:
+        """What opened inside it has closed. It may have been no round trip."""
+        self._open.discard(connection.index)
+        if exchange.effect.is_round_trip:
+            _count(self._closed, exchange.effect)
             if self.watched:
-                self.table(connection).round_trip(round_trip)
-
-    def repeated(self, round_trip: RoundTrip) -> None:
-        """One that opened and closed inside it, like this one."""
-        _count(self._closed, round_trip)
+                self.table(connection).round_trip(exchange)
 
     def table(self, connection: Connection) -> StatementTable:
         """Its statements on that connection."""
@@ -96,7 +96,7 @@ class Interval:
         self.watched = False
         self.tables.clear()
 
-    def counters(self, sums: Callable[[], Counters]) -> Counters:
+    def counters(self, sums: Callable[[], Counters], standing: Standing) -> Counters:
         """What it counted, up to the moment of `sums` where it is open. Round trips that opened inside it and are still open count as they stand."""
         counters = Counters()
         if self._between is not None:
@@ -107,28 +107,31 @@ class Interval:
             counters.add(now)
         by_opening = Counters()
         by_opening.add(self._closed)
-        for round_trip in self._open:
-            _count(by_opening, round_trip)
+        for connection in self._open:
+            effect = standing(connection)
+            if effect is not None and effect.is_round_trip:
+                _count(by_opening, effect)
         for key in _BY_OPENING:
             setattr(counters, key, getattr(by_opening, key))
         return counters
 
 
-def _count(counters: Counters, round_trip: RoundTrip) -> None:
-    if round_trip.setup:
+def _count(counters: Counters, effect: Effect) -> None:
+    if effect.setup:
         counters.setup_round_trips += 1
     else:
         counters.round_trips += 1
-    counters.pipelined_executions += max(0, round_trip.depth - 1)
-    counters.max_pipeline_depth = max(counters.max_pipeline_depth, round_trip.depth)
+    counters.pipelined_executions += max(0, effect.depth - 1)
+    counters.max_pipeline_depth = max(counters.max_pipeline_depth, effect.depth)
 
 
 class Marks:
     """The marks of one capture file."""
 
-    def __init__(self, sums: Sums, watched: set[str]) -> None:
+    def __init__(self, sums: Sums, standing: Standing, watched: set[str]) -> None:
         """`sums` are over the connections of that file; a mark is about what its own recorder saw."""
         self.sums = sums
+        self.standing = standing
         self.open: tuple[Interval, ...] = ()
         self.counting: tuple[Interval, ...] = ()
         """Those of the open ones whose statements are counted."""
@@ -164,7 +167,7 @@ class Marks:
         mark = self._ended.pop(key)
         name = mark.name if mark.name in self.summed or len(self.summed) < NAMES_KEPT else OTHER_MARKS
         sum_ = self.summed.get(name)
-        counters = mark.counters(Counters)
+        counters = mark.counters(Counters, self.standing)
         if sum_ is None:
             self.summed[name] = counters
         else:
@@ -203,11 +206,11 @@ class Marks:
 class MarksOfFiles:
     """The marks of a trace, whose files have each their own."""
 
-    def __init__(self, sums: Sequence[Sums], file_at: Callable[[int], int]) -> None:
+    def __init__(self, sums: Sequence[Sums], standing: Standing, file_at: Callable[[int], int]) -> None:
         """Of each file its sums; `file_at` tells the file of the row at a place."""
         self.watched: set[str] = set()
         """Names of the marks whose statements are counted, from their next begin on."""
-        self.files = [Marks(one, self.watched) for one in sums]
+        self.files = [Marks(one, standing, self.watched) for one in sums]
         self._file_at = file_at
 
     @property
@@ -258,7 +261,7 @@ class MarksOfFiles:
         """Counters of several marks as one; statements alive are those of the first one."""
         total = Counters()
         for number, mark in enumerate(marks):
-            counters = mark.counters(partial(self.files[mark.key[0]].sums, now_ns))
+            counters = mark.counters(partial(self.files[mark.key[0]].sums, now_ns), self.files[mark.key[0]].standing)
             live = total.statements_live if number else counters.statements_live
             total.add(counters)
             total.statements_live = live

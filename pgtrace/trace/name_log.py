@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-from pgtrace.session.events import Portal, Statement
+from pgtrace.session.statements import Portal, Statement
 
 
 class Dropped(NamedTuple):

@@ -25,7 +25,7 @@ from itertools import compress
 from typing import Any, Final, Literal
 
 from pgtrace.session.effects import UNKNOWN
-from pgtrace.session.events import Failure
+from pgtrace.session.failures import Failure
 
 SHAPES_KEPT: Final = 50_000
 LABELS_KEPT: Final = 100_000
@@ -127,9 +127,9 @@ class Shape:
     block_end: str = ""
     """The command tag that ended a transaction block in it."""
     owed_before: bytes = b""
-    """What was still owed when it began: RoundTrip.owed_before."""
+    """What was still owed when it began: Effect.owed_before."""
     tags: tuple[str, ...] = ()
-    """Its command tags without numbers, of equal ones in a row one: RoundTrip.tags."""
+    """Its command tags without numbers, of equal ones in a row one: Effect.tags."""
     warnings: tuple[str, ...] = ()
     """SQLSTATEs of its warnings."""
 
@@ -210,7 +210,7 @@ class Entry:
     times: int = 1
     """How many messages the row holds: it counts its effect that many times."""
     values: int = 0
-    """RoundTrip.values, without its sign."""
+    """Passage.values, without its sign."""
 
     @property
     def is_open(self) -> bool:

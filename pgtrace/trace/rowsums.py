@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgtrace.session.effects import UNKNOWN
-from pgtrace.session.events import Tally
+from pgtrace.session.effects import UNKNOWN, Tally
 from pgtrace.trace.counters import Counters
 
 if TYPE_CHECKING:
@@ -77,9 +76,9 @@ class RowSums:
     def _counters(self, found: _Sum) -> Counters:
         tally = Tally()
         for number, (times, rows) in found.effects.items():
-            effect = self._trace.reads.effects[number]
-            if effect is not None:
-                effect.add_to(tally, times, rows)
+            counts = self._trace.reads.effects[number]
+            if counts is not None:
+                counts.add_to(tally, times, rows)
         if found.tally is not None:
             tally.add(found.tally, 1)
         return Counters.of_session(tally, [found.sent_bytes, found.received_bytes], 0, (found.wait_ns, 0))

@@ -17,8 +17,8 @@ from typing import Final
 from weakref import WeakSet
 
 from pgtrace import sqltext
-from pgtrace.session.events import Exchange, Execution, RoundTrip, Statement
-from pgtrace.session.state import FUNCTION_CALL
+from pgtrace.session.events import Exchange, Passage
+from pgtrace.session.statements import FUNCTION_CALL, Statement
 
 GROUPS_KEPT: Final = 100_000
 NAMES_KEPT: Final = 16
@@ -211,8 +211,6 @@ class Room:
     def trim(self) -> None:
         """Keep the groups of most round trips, as many as there is room for; of each table the sum of all others."""
         tables = list(self.tables)
-        for table in tables:
-            table.settle()
         if self.groups <= GROUPS_KEPT and self.text_bytes <= TEXT_BYTES_KEPT:
             return
         found = [
@@ -239,8 +237,6 @@ class StatementTable:
         self._by_text: dict[str, Group] = {}
         self._age = object()
         """What a statement's note must be of: another one after each trim."""
-        self._repeated: list[Exchange] = []
-        """Those with repeats that are not in the sums yet: only their waiting times are."""
 
     def of(self, statement: Statement) -> Group:
         """The group a statement belongs to."""
@@ -267,83 +263,39 @@ class StatementTable:
                 self._by_text[text] = group
         return group
 
-    def parsed(self, statement: Statement, times: int = 1) -> None:
-        group = self.of(statement)
-        group.parses += times
-        if statement.name:
-            group.named(statement.name)
+    def waited(self, statement: Statement, wait_ns: int) -> None:
+        """An execution was waited for."""
+        self.of(statement).wait.add(wait_ns)
 
-    def executed(self, execution: Execution) -> None:
-        group = self.of(execution.statement)
-        group.rows += execution.rows
-        group.values_text += execution.values_text
-        group.values_binary += execution.values_binary
-        if not execution.continues:
-            group.executions += 1
-        if execution.wait_ns is not None:
-            group.wait.add(execution.wait_ns)
-
-    def waited(self, execution: Execution) -> None:
-        """The waiting time of an execution that is counted already is known."""
-        self.of(execution.statement).wait.add(execution.wait_ns or 0)
-
-    def failed(self, statement: Statement) -> None:
-        self.of(statement).errors += 1
-
-    def reused(self, statement: Statement) -> None:
-        self.of(statement).reused += 1
-
-    def dropped(self, statement: Statement, how: str) -> None:
-        self.of(statement).has_ended(how)
-
-    def round_trip(self, round_trip: RoundTrip) -> None:
-        """Count a round trip for each group it carried a message of. No group is in anybody's hands here: the moment to trim."""
+    def count(self, exchange: Exchange, passage: Passage, times: int = 1) -> None:
+        """What a round trip did with each statement. No group is in anybody's hands here: the moment to trim."""
         if self.room.is_full:
             self.room.trim()
-        self._round_trips(round_trip, 1)
+        for part in exchange.parts:
+            statement = part.statement
+            group = self.of(statement)
+            if part.parses:
+                group.parses += times * part.parses
+                if statement.name:
+                    group.named(statement.name)
+            if part.ended:
+                group.executions += times * part.executions
+                rows, text, binary = exchange.returned(part, passage)
+                group.rows += times * rows
+                group.values_text += times * text
+                group.values_binary += times * binary
+                if part.at_once:
+                    group.wait.add(0, times * part.at_once)
+            group.reused += times * part.reused
+            group.errors += times * part.errors
+            if part.dropped:
+                group.has_ended(part.dropped, times)
+            if part.forgotten:
+                group.live += times
 
-    def repeated(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
-        """Count a known exchange that happened once more, with that many rows. All but the waiting time is the same: it is summed up later."""
-        if not exchange.repeats:
-            self._repeated.append(exchange)
-        exchange.repeats += 1
-        exchange.repeated_rows += rows
-        if exchange.executions:
-            self.of(exchange.executions[0].statement).wait.add(wait_ns)
-
-    def repeated_at_once(self, exchange: Exchange, wait_ns: int, rows: int) -> None:
-        """The same in a table beside the connection's own, whose count the exchange keeps: summed up now."""
-        if exchange.executions:
-            self.of(exchange.executions[0].statement).wait.add(wait_ns)
-        self._sum_up(exchange, 1, rows)
-
-    def settle(self) -> None:
-        """Sum up what was repeated."""
-        for exchange in self._repeated:
-            times, rows = exchange.repeats, exchange.repeated_rows
-            exchange.repeats = exchange.repeated_rows = 0
-            self._sum_up(exchange, times, rows)
-        self._repeated.clear()
-
-    def _sum_up(self, exchange: Exchange, times: int, rows: int) -> None:
-        for statement in exchange.parsed:
-            self.parsed(statement, times)
-        for statement in exchange.reused:
-            self.of(statement).reused += times
-        for number, execution in enumerate(exchange.executions):
-            group = self.of(execution.statement)
-            if execution.rows:
-                group.rows += rows
-                group.values_text += rows * exchange.values_text
-                group.values_binary += rows * exchange.values_binary
-            if not execution.continues:
-                group.executions += times
-            if number:  # it ended with the one before
-                group.wait.add(0, times)
-        self._round_trips(exchange.round_trip, times)
-
-    def _round_trips(self, round_trip: RoundTrip, times: int) -> None:
-        statements = round_trip.statements
+    def round_trip(self, exchange: Exchange, times: int = 1) -> None:
+        """Count a round trip for each group it carried a message of."""
+        statements = exchange.statements
         if len(statements) == 1:
             group = self.of(statements[0])
             group.round_trips += times
@@ -363,7 +315,6 @@ class StatementTable:
 
     def take(self, other: StatementTable) -> None:
         """Take over all that another table of the same room has, which is empty then: what is in both is trimmed twice."""
-        other.settle()
         groups = list(other.groups.items())
         other.let_go()
         for key, group in groups:
@@ -380,7 +331,6 @@ class StatementTable:
 
     def merge_by_slices(self, other: StatementTable) -> Iterator[None]:
         """The same, with a break after each slice."""
-        other.settle()
         for number, (key, group) in enumerate(list(other.groups.items())):
             mine = self.groups.get(key)
             if mine is None:

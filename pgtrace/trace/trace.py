@@ -48,7 +48,8 @@ from pgtrace.capture.record import (
 from pgtrace.capture.versions import Header
 from pgtrace.errors import UsageError
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.reads import Reads
+from pgtrace.session.cache import Reads
+from pgtrace.session.effects import Effect
 from pgtrace.shelf import Shelf, Shelved
 from pgtrace.trace.blocks import Blocks
 from pgtrace.trace.connection import FACTS_KEPT, LONGEST_FACT, Connection
@@ -158,8 +159,6 @@ class Trace:
         Raises CaptureError, UsageError.
         """
         self.timeline = timeline
-        self.counts_rows = timeline
-        """Whether each row keeps what it counts."""
         files = [os.fspath(path) for path in paths]
         shown = files if names is None else [os.fspath(name) for name in names]
         if len(files) > MOST_FILES:
@@ -172,7 +171,7 @@ class Trace:
         self.rows = RowIndex()
         self.shelf = Shelf()
         self.connections = Connections(self, self.shelf)
-        self.marks = MarksOfFiles([partial(self._sums, file=number) for number in range(len(self._files))], self._file_at)
+        self.marks = MarksOfFiles([partial(self._sums, file=number) for number in range(len(self._files))], self._standing, self._file_at)
         self.retired = [Counters() for _ in self._files]
         """Sum over connections that have closed or were put aside."""
         self._drivers: dict[str, tuple[int, Counters]] = {}
@@ -231,7 +230,7 @@ class Trace:
         for file, position, records in self._pending:
             changed = True
             self._take(file, position, records)
-            if self.reads.memory.names.crowded:
+            if self.reads.room.crowded:
                 self._put_aside(None)
             unlooked += len(records)
             if unlooked < _BATCH:
@@ -495,6 +494,10 @@ class Trace:
         index = self.keys.get(body[4:])
         return self.connections[index] if index is not None else None
 
+    def _standing(self, index: int) -> Effect | None:
+        """The open round trip of a connection as it stands."""
+        return self.connections[index].open_effect
+
     def _sums(self, time_ns: int, file: int | None = None) -> Counters:
         """The sum of all counters, or of those of one file, at that moment; live statements are those of the open connections."""
         sums = Counters()
@@ -646,7 +649,7 @@ class Trace:
             self._put_aside(newest)
 
     def _put_aside(self, newest: Connection | None) -> None:
-        self.reads.memory.names.crowded = False
+        self.reads.room.crowded = False
         longest = sorted(self._live.values(), key=lambda one: max(one.last_ns, one.opened_ns))[: 1 + len(self._live) // 4]
         for connection in longest:
             if connection is not newest:

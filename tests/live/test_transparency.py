@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from playbook import Listing
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.capture.reader import CaptureReader
@@ -26,9 +27,8 @@ from pgtrace.framing import LONGEST_STARTUP
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
-from pgtrace.session import reads as session_reads
+from pgtrace.session import cache as session_reads
 from pgtrace.session.connection import Session
-from pgtrace.session.events import Execution, Observer, RoundTrip
 from pgtrace.trace.trace import Trace
 
 MIB = 1 << 20
@@ -202,24 +202,6 @@ def test_20000_mutated_messages_pass_unchanged(tmp_path):
 # Cuts.
 
 
-class Listing(Observer):
-    """All that a session tells, in comparable form."""
-
-    def __init__(self) -> None:
-        self.round_trips: dict[int, RoundTrip] = {}
-        self.events: list[tuple[object, ...]] = []
-
-    def closed(self, round_trip: RoundTrip) -> None:
-        self.round_trips[id(round_trip)] = round_trip
-
-    def executed(self, execution: Execution) -> None:
-        about = (execution.wait_ns, execution.rows, execution.values_text, execution.values_binary, execution.failed, execution.continues)
-        self.events.append(("executed", execution.statement.sql, *about))
-
-    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
-        self.events.append(("alone", side, code, size, time_ns))
-
-
 Reads = list[tuple[int, int, bytes]]
 """(time, side, bytes) of one connection."""
 
@@ -231,15 +213,8 @@ def heard(reads: Reads, known: session_reads.Reads) -> tuple[object, ...]:
     for time_ns, side, data in reads:
         session.receive(side, time_ns, data)
     session.close(reads[-1][0])
-    trips = [
-        tuple(bytes(value) if isinstance(value, bytearray) else value for value in values)
-        for values in (
-            [getattr(trip, name) for name in RoundTrip.__slots__ if name not in ("copying", "note", "statements")]
-            for trip in listing.round_trips.values()
-        )
-    ]
     tally = {name: getattr(session.tally, name) for name in session.tally.__slots__}
-    return trips, listing.events, tally, tuple(session.bytes), dict(session.parameters)
+    return listing.all, tally, tuple(session.bytes), dict(session.parameters)
 
 
 def recorded_sessions(capture: Path) -> list[Reads]:

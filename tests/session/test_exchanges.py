@@ -7,52 +7,16 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import Plain
+from playbook import Listing, Plain
 from test_robustness import recorded
 from test_sequences import SEQUENCES, message
 
 from pgtrace.framing import Frame
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session import reads
+from pgtrace.session import cache
 from pgtrace.session.connection import Session
-from pgtrace.session.events import Execution, Observer, Portal, RoundTrip, Statement
 
 Reads = list[tuple[int, bytes]]
-
-
-class Listing(Observer):
-    """Everything a session tells, as comparable values."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[object, ...]] = []
-
-    def begins(self) -> int:
-        self.events.append(("begins",))
-        return len(self.events)
-
-    def closed(self, round_trip: RoundTrip) -> None:
-        fields = [
-            getattr(round_trip, name) for name in RoundTrip.__slots__ if name not in ("note", "statements", "copying", "sent", "received")
-        ]
-        fields.append(round_trip.copying and round_trip.copying.sql)
-        sqls = [statement.sql for statement in round_trip.statements]
-        self.events.append(("closed", fields, bytes(round_trip.sent), bytes(round_trip.received), sqls))
-
-    def executed(self, execution: Execution) -> None:
-        fields = [getattr(execution, name) for name in Execution.__slots__ if name != "statement"]
-        self.events.append(("executed", execution.statement.sql, fields))
-
-    def failed(self, statement: Statement | None) -> None:
-        self.events.append(("failed", statement.sql if statement else None))
-
-    def parsed(self, statement: Statement) -> None:
-        self.events.append(("parsed", statement.name, statement.sql))
-
-    def bound(self, portal: Portal) -> None:
-        self.events.append(("bound", portal.name, portal.statement.sql, portal.result_formats))
-
-    def reused(self, statement: Statement) -> None:
-        self.events.append(("reused", statement.name, statement.sql))
 
 
 def bind(statement: str, value: bytes, *, portal: str = "", results: int = 0) -> bytes:
@@ -112,8 +76,7 @@ def heard(session: Session, listing: Listing, reads: Reads) -> tuple[object, obj
     counts = [dict(value) if isinstance(value := getattr(tally, name), dict) else value for name in tally.__slots__]
     names = {name: statement.sql for name, statement in session.statements.live.items()}
     state = (names, session.status, session.statements.in_block, session.statements.suspended, session.offsets, session.is_quiet)
-    listing.events.sort(key=lambda event: event[0])  # the order within each kind is what matters
-    return listing.events, [counts, session.waited_ns(10**9)], state
+    return listing.all, [counts, session.waited_ns(10**9)], state
 
 
 @settings(max_examples=300, deadline=None)
@@ -176,12 +139,12 @@ def test_of_a_long_read_no_more_messages_are_looked_at_than_can_be_learned(
         looked += 1
         return unpack(data, position)
 
-    unpack = reads._HEADER
-    monkeypatch.setattr(reads, "_HEADER", header)
+    unpack = cache._HEADER
+    monkeypatch.setattr(cache, "_HEADER", header)
     data = (bind("s1", b"7") + message("E", b"\0\0\0\0\0")) * binds + message("S")
-    known = reads.Reads()
+    known = cache.Reads()
     for _ in range(2):
         looked = 0
         assert (known.asked_key(data) is not None) is is_known
-        assert looked <= reads.LONGEST + 1
+        assert looked <= cache.LONGEST + 1
     assert known.asked_key(data) == known.asked_key(data.replace(b"7", b"8"))

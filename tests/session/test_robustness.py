@@ -12,7 +12,8 @@ from test_sequences import SEQUENCES, STARTUP, play
 from pgtrace.protocol import registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
-from pgtrace.session.events import Execution, Observer, RoundTrip
+from pgtrace.session.effects import Counts
+from pgtrace.session.events import Exchange, Observer, Passage
 
 
 class Listing(Observer):
@@ -21,13 +22,12 @@ class Listing(Observer):
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def closed(self, round_trip: RoundTrip) -> None:
-        self.events.append(f"closed {bytes(round_trip.sent)!r} {bytes(round_trip.received)!r} {round_trip.flush_points} {round_trip.depth}")
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        effect = exchange.effect
+        parts = sorted((str(part.statement.sql), part.executions, part.errors, exchange.returned(part, passage)) for part in exchange.parts)
+        self.events.append(f"closed {effect.sent!r} {effect.received!r} {effect.is_round_trip} {effect.depth} {parts}")
 
-    def executed(self, execution: Execution) -> None:
-        self.events.append(f"executed {execution.statement.sql} {execution.rows} {execution.failed}")
-
-    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
         self.events.append(f"alone {side} {code} {size}")
 
 

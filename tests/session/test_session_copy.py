@@ -7,7 +7,7 @@ from playbook import Heard, play, records
 
 from pgtrace.capture.record import Data
 from pgtrace.session.connection import Session
-from pgtrace.session.events import RoundTrip, Statement
+from pgtrace.session.statements import Statement
 
 
 def test_copy_in_by_query_is_one_execution_of_two_round_trips() -> None:
@@ -122,7 +122,7 @@ def test_copy_data_in_a_round_trip_of_its_own_tells_its_statement(asked: str, ha
     _, heard = play(f"F {asked}\nB {handed_over}\nF CopyData 1 | {end}\nB CommandComplete COPY 1 | ReadyForQuery I\n")
     first, second = heard.round_trips[1:]
     assert first.copying is None
-    assert second.statements == []
+    assert second.statements == ()
     assert second.copying is not None
     assert second.copying.sql == "COPY t FROM STDIN"
 
@@ -199,7 +199,7 @@ def test_the_observer_hears_when_copying_begins_and_ends() -> None:
     heard = []
 
     class Listener(Heard):
-        def copy_began(self, round_trip: RoundTrip | None, code: int, response: bytes, statement: Statement | None) -> None:
+        def copy_began(self, note: object, code: int, response: bytes, statement: Statement | None) -> None:
             heard.append((chr(code), statement and statement.sql))
 
         def copy_ended(self) -> None:

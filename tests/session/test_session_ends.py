@@ -13,7 +13,7 @@ from pgtrace.capture.record import CLOSE_NOTIFY, FIN, LOST, NEITHER, RST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.departure import TERMINATE
-from pgtrace.session.events import Execution, RoundTrip
+from pgtrace.session.events import Exchange, Passage
 
 ASK = "10 F Parse - SELECT pg_sleep(4) | Bind - - | Describe P - | Execute - | Sync\n"
 SIMPLE = "10 F Query SELECT pg_sleep(4)\n"
@@ -74,13 +74,14 @@ def test_nothing_is_said_before_it_is_known() -> None:
     """Answered, and its driver may be there or not: no time of it, and no waiting beyond the driver's end."""
     session, heard = play(ASK + "1010 c1 ends F FIN\n" + ANSWER)
     assert heard.round_trips[-1].closed_ns is None
-    assert [one.wait_ns for one in heard.executions] == [None]
+    assert len(heard.executions) == 1
+    assert heard.waits_ms == []
     assert session.tally.executions == session.tally.round_trips == 1
     assert session.waited_ns(4020 * MS)[0] == 1000 * MS
     assert session.has_open_run
     assert session.is_quiet
     session.close(4030 * MS)
-    assert [one.wait_ns for one in heard.executions] == [4000 * MS]
+    assert heard.waits_ms == [4000]
     assert session.waited_ns(4030 * MS)[0] == 4000 * MS
 
 
@@ -115,7 +116,7 @@ def test_bytes_that_are_missing_behind_the_answer() -> None:
     """What is lost may have been a reset: the answer stays the end."""
     session, heard = play(ASK + "1010 c1 ends F FIN\n" + ANSWER + "4010.1 c1 gap 100\n4011 c1 ends F RST\n4012 c1 close F")
     assert heard.round_trips[-1].closed_ns == 4010 * MS
-    assert [one.wait_ns for one in heard.executions] == [4000 * MS]
+    assert heard.waits_ms == [4000]
     assert not session.has_open_run
 
 
@@ -123,30 +124,24 @@ def test_bytes_that_are_missing_behind_the_answer() -> None:
 
 
 class Told(Listing):
-    """What a session says in the end: of a round trip and an execution the last word, for both may become known late."""
+    """What a session says in the end: of each round trip the last word, what it counted and its times."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last: dict[int, tuple[object, ...]] = {}
-        self.kept: list[object] = []
+        self.last: dict[object, tuple[object, list[object]]] = {}
 
-    def closed(self, round_trip: RoundTrip) -> None:
-        counted = [
-            getattr(round_trip, name) for name in ("flush_points", "depth", "executions", "rows", "errors", "sent_bytes", "received_bytes")
-        ]
-        times = [round_trip.opened_ns, round_trip.first_answer_ns, round_trip.closed_ns]
-        self._say(round_trip, ("closed", bytes(round_trip.sent), bytes(round_trip.received), counted), times)
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        super().happened(exchange, passage)
+        effect = exchange.effect
+        counted = (effect.sent, effect.received, effect.is_round_trip, effect.depth, effect.executions, effect.errors)
+        parts = sorted((str(part.statement.sql), part.ended, part.errors, exchange.returned(part, passage)) for part in exchange.parts)
+        sizes = passage.rows, passage.sent_bytes, passage.received_bytes
+        self.last[passage.note] = (counted, parts, sizes), [passage.opened_ns, passage.first_answer_ns, passage.closed_ns]
 
-    def executed(self, execution: Execution) -> None:
-        self._say(execution, ("executed", execution.statement.sql, execution.rows, execution.failed), [execution.wait_ns])
-
-    def waited(self, execution: Execution) -> None:
-        self.executed(execution)
-
-    def _say(self, what: object, counts: tuple[object, ...], times: list[object]) -> None:
-        if id(what) not in self.last:
-            self.kept.append(what)  # so that no other has its id
-        self.last[id(what)] = (counts, times)
+    @property
+    def ended(self) -> int:
+        """Executions that ended."""
+        return sum(part[1] for (_, parts, _), _ in self.last.values() for part in parts)  # type: ignore[misc, has-type]
 
 
 End = tuple[int, str]
@@ -181,7 +176,8 @@ def told(session: Session, heard: Told, events: list[Event], *, counts_only: boo
     if counts_only:
         return tally, [counts for counts, _ in said], before, session.offsets
     assert all(None not in times[-1:] for _, times in said)
-    return tally, said, before, session.offsets, session.waited_ns((len(events) + 3) * 1000)
+    assert heard.waits.total() == heard.ended
+    return tally, said, +heard.waits, before, session.offsets, session.waited_ns((len(events) + 3) * 1000)
 
 
 @st.composite
@@ -210,7 +206,7 @@ def test_the_short_cut_says_the_same(events: list[Event]) -> None:
 @example([*STEPS[0], STEPS[3][0], (BACKEND, FIN), STEPS[3][0]])
 def test_counts_are_those_of_the_same_session_without_ends(events: list[Event]) -> None:
     with_ends, without = Told(), Told()
-    tally, said, quiet, offsets, _ = told(Session(with_ends), with_ends, events)
+    tally, said, _, quiet, offsets, _ = told(Session(with_ends), with_ends, events)
     assert isinstance(said, list)
     assert (tally, [counts for counts, _ in said], quiet, offsets) == told(Session(without), without, events, counts_only=True)
 

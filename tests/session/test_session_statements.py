@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playbook import play
 
-from pgtrace.session import statements
+from pgtrace.session import names
 
 PREPARE_A = "F Parse a SELECT $1 | Sync\nB ParseComplete | ReadyForQuery I\n"
 PREPARE_B = "F Parse b SELECT 2 | Sync\nB ParseComplete | ReadyForQuery I\n"
@@ -143,7 +143,7 @@ def test_errors_belong_to_the_statement_that_failed() -> None:
 
 def test_forgotten_statements_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more names than are kept the older half is forgotten: the number alive stays exact, and what is bound again is one prepared earlier."""
-    monkeypatch.setattr(statements, "NAMES_BYTES", 20_000)
+    monkeypatch.setattr(names, "NAMES_BYTES", 20_000)
     script = "".join(f"F Parse s{number} SELECT a{number} FROM t | Sync\nB ParseComplete | ReadyForQuery I\n" for number in range(200))
     session, _ = play(script)
     assert session.statements.live_named == 200

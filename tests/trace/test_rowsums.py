@@ -85,7 +85,7 @@ def test_so_they_do_in_generated_sessions(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_what_is_not_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effects, "KEPT_BYTES", 2_000)
+    monkeypatch.setattr(effects, "COUNTS_BYTES", 2_000)
     trace = read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
     whole = read(CAPTURES[0])
     sums = RowSums(trace)

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playbook import MS, write
 
-from pgtrace.session.events import Execution, RoundTrip, Statement
+from pgtrace.session.effects import Effects, Tally
+from pgtrace.session.events import Exchange, Part, Passage
+from pgtrace.session.roundtrips import Run
+from pgtrace.session.statements import Statement
 from pgtrace.trace import statements
 from pgtrace.trace.statements import OTHER, Histogram, Room, StatementTable
 from pgtrace.trace.trace import Trace
@@ -82,6 +85,17 @@ def test_percentiles_are_within_two_percent(values: list[int]) -> None:
         assert abs(histogram.percentile(percent) - exact) <= exact * 0.02 + 1
 
 
+def ran(statement: Statement) -> tuple[Exchange, Passage]:
+    """A round trip that prepared and ran a statement of two rows."""
+    run = Run(0, setup=False, offsets=(0, 0), status="I")
+    run.carries(statement)
+    part: Part = run.part(statement)
+    part.parses = part.executions = part.ended = 1
+    part.rows = part.values_text = run.rows = 2
+    effects = Effects()
+    return run.exchange(effects.of(effects.counts(Tally())[0], run.look())), run.passage()
+
+
 def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statements, "GROUPS_KEPT", 20)
     monkeypatch.setattr(statements, "_TRIMMED_AT", 1.5)
@@ -90,11 +104,10 @@ def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyP
     rounds = 200
     for number in range(rounds):
         for statement in [*popular, Statement("", f"SELECT a FROM rare_{number}")]:
-            table.parsed(statement)
-            table.executed(Execution(statement, 1000, 2, 2, 0, failed=False, continues=False))
-            round_trip = RoundTrip(0, setup=False, offsets=(0, 0), status="I")
-            round_trip.statements = [statement]
-            table.round_trip(round_trip)
+            table.waited(statement, 1000)
+            exchange, passage = ran(statement)
+            table.count(exchange, passage)
+            table.round_trip(exchange)
             assert len(table.groups) <= 31
     table.room.trim()
     assert len(table.groups) == 21
@@ -114,10 +127,10 @@ def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         for place, table in enumerate(tables):
             statement = Statement("", f"SELECT a{number} FROM t")
-            round_trip = RoundTrip(0, setup=False, offsets=(0, 0), status="I")
-            round_trip.statements = [statement]
+            exchange, passage = ran(statement)
             for _ in range(50 if place == number % 5 and number < 10 else 1):
-                table.round_trip(round_trip)
+                table.count(exchange, passage)
+                table.round_trip(exchange)
             assert sum(len(one.groups) for one in tables) <= 22 + len(tables) + 1
     room.trim()
     kept = [group for table in tables for group in table.groups.values()]

@@ -9,7 +9,8 @@ from pathlib import Path
 import playbook
 import pytest
 
-from pgtrace.session.events import Failure, Statement
+from pgtrace.session.failures import Failure
+from pgtrace.session.statements import Statement
 from pgtrace.trace.name_log import Dropped
 from pgtrace.trace.trace import Trace
 

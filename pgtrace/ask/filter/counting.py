@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from operator import add, attrgetter, sub
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, overload
 
 from pgtrace.ask.filter.selection import Selection
 from pgtrace.errors import CaptureError
 from pgtrace.session.connection import Session
-from pgtrace.session.events import Exchange, Repeat, RoundTrip, Statement, Tally
+from pgtrace.session.effects import Counts, Tally
+from pgtrace.session.events import Exchange, Passage
+from pgtrace.session.statements import Statement
 from pgtrace.trace.connection import Connection, Note
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rows import Entry, Label, RowIndex, Shape
@@ -41,7 +42,6 @@ class CountedTrace(Trace):
         for mine, first in zip(self._files, selection.trace._files, strict=True):
             mine.reader.end_with(first.reader)
         self.connection_type = _CountedConnection
-        self.counts_rows = False
         self.filter = selection.text
         self.rows.close()
         self.rows = _Places()
@@ -134,43 +134,6 @@ class _Statements(StatementTable):
         pass
 
 
-class _Counts:
-    """What a session has counted at some moment, quick to take and to subtract."""
-
-    __slots__ = ("numbers", "tables", "wait_ns")
-
-    def __init__(self, tally: Tally, wait_ns: int) -> None:
-        self.numbers: tuple[int, ...] = _NUMBERS(tally)
-        self.tables: list[dict[int, int]] = [dict(table) for table in _TABLES(tally)]
-        self.wait_ns = wait_ns
-
-    def add(self, now: _Counts, before: _Counts) -> None:
-        """Add what has been counted between two moments."""
-        self.numbers = tuple(map(add, self.numbers, map(sub, now.numbers, before.numbers)))
-        self.wait_ns += now.wait_ns - before.wait_ns
-        for mine, later, earlier in zip(self.tables, now.tables, before.tables, strict=True):
-            for key, count in later.items():
-                new = count - earlier.get(key, 0)
-                if new:
-                    mine[key] = mine.get(key, 0) + new
-
-    def tally(self, max_pipeline_depth: int) -> Tally:
-        tally = Tally()
-        for name, number in zip(_NUMBER_NAMES, self.numbers, strict=True):
-            setattr(tally, name, number)
-        for mine, counts in zip(_TABLES(tally), self.tables, strict=True):
-            mine.update(counts)
-        tally.max_pipeline_depth = max_pipeline_depth
-        return tally
-
-
-_TABLE_NAMES: Final = ("frontend", "backend")
-_NUMBER_NAMES: Final = tuple(name for name in Tally.__slots__ if name not in (*_TABLE_NAMES, "max_pipeline_depth"))
-_NUMBERS: Final = attrgetter(*_NUMBER_NAMES)
-_TABLES: Final = attrgetter(*_TABLE_NAMES)
-_NOTHING: Final = _Counts(Tally(), 0)
-
-
 class _CountedConnection(Connection):
     """A connection that counts its selected round trips."""
 
@@ -183,11 +146,9 @@ class _CountedConnection(Connection):
         self.statements = None
         self._selected = False  # the round trip that is open, or was the last one
         self._table = _Statements(trace.statements_room)
-        self._sum = _Counts(Tally(), 0)
-        self._before = _Counts(Tally(), 0)
-        self._bytes = [0, 0]
-        self._bytes_counted = (0, 0)  # of the round trip that was the last one
-        self._depth = 0
+        self._uses: dict[Counts, list[int]] = {}  # selected round trips: how many of these Counts, with how many DataRows
+        self._sizes = [0, 0]
+        self._waited_ns = 0
         self._habits.enough = True  # who it is was found out on the first reading
 
     @property
@@ -198,27 +159,27 @@ class _CountedConnection(Connection):
         session = self.session
         if session is None:
             return self._counters or Counters()
-        session.settle()
-        counts, sizes, depth = _Counts(Tally(), 0), list(self._bytes), self._depth
-        counts.add(self._sum, _NOTHING)
-        current = session.round_trips.current
-        if current is not None and self._selected:
-            counts.add(_Counts(session.fold(), session.round_trips.waited_ns(now_ns)), self._before)
-            sizes[0] += current.sent_bytes
-            sizes[1] += current.received_bytes
-            depth = max(depth, current.depth)
-        return Counters.of_session(counts.tally(depth), sizes, 0, (counts.wait_ns, 0))
+        tally, sizes, waited_ns = Tally(), list(self._sizes), self._waited_ns
+        for counts, (times, rows) in self._uses.items():
+            counts.add_to(tally, times, rows)
+        standing = session.open_as_it_stands()
+        if standing is not None and self._selected:
+            exchange, passage = standing
+            exchange.effect.counts.add_to(tally, 1, passage.rows)
+            sizes[0] += passage.sent_bytes
+            sizes[1] += passage.received_bytes
+            waited_ns += session.untold(now_ns)[1]
+        return Counters.of_session(tally, sizes, 0, (waited_ns, 0))
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
         if self.session is None:
             return
-        self.session.settle()
         yield from table.merge_by_slices(self._table)
-        if self.session is None:
-            return
-        current = self.session.round_trips.current
-        if current is not None and self._selected:
-            table.round_trip(current)
+        standing = self.session.open_as_it_stands() if self.session is not None else None
+        if standing is not None and self._selected:
+            table.count(*standing)
+            if standing[0].effect.is_round_trip:
+                table.round_trip(standing[0])
 
     # What the session tells.
 
@@ -230,40 +191,31 @@ class _CountedConnection(Connection):
             self.is_counted = True
             self._trace.counted.append(self.index)
         self.statements = self._table if self._selected else None
-        self._bytes_counted = (0, 0)
         return note if self._selected else note._replace(marks=())
 
-    def closed(self, round_trip: RoundTrip) -> None:
-        super().closed(round_trip)
-        self._count(round_trip.depth, round_trip.sent_bytes - self._bytes_counted[0], round_trip.received_bytes - self._bytes_counted[1])
-        self._bytes_counted = (round_trip.sent_bytes, round_trip.received_bytes)
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        if not self._selected:
+            if exchange.effect.setup:
+                self._learn_key()
+            return
+        super().happened(exchange, passage)
+        self._add(exchange, passage, 1)
+        if passage.replaces is not None:
+            self._add(*passage.replaces, -1)
 
-    def repeated(self, exchange: Exchange, repeat: Repeat) -> None:
-        if self._selected:
-            super().repeated(exchange, repeat)
-        self._count(exchange.round_trip.depth, repeat.sent_bytes, repeat.received_bytes)
+    def _add(self, exchange: Exchange, passage: Passage, times: int) -> None:
+        use = self._uses.setdefault(exchange.effect.counts, [0, 0])
+        use[0] += times
+        use[1] += times * passage.rows
+        self._sizes[0] += times * passage.sent_bytes
+        self._sizes[1] += times * passage.received_bytes
+        self._waited_ns += times * passage.waited_ns
 
-    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
-        super().alone(side, code, body, size, time_ns)
-        if self.session is not None and self.session.round_trips.current is None:
-            self._look_back()
+    def _draw(self, exchange: Exchange, passage: Passage) -> None:
+        """The rows are those of the first reading."""
 
-    def _count(self, depth: int, sent_bytes: int, received_bytes: int) -> None:
-        """A round trip, or a late part of it, has ended."""
-        before = self._before
-        self._look_back()
-        if self._selected:
-            self._sum.add(self._before, before)
-            self._bytes[0] += sent_bytes
-            self._bytes[1] += received_bytes
-            self._depth = max(self._depth, depth)
-
-    def _look_back(self) -> None:
-        if self.session is not None:
-            self._before = _Counts(self.session.fold(), self.session.round_trips.waited_ns(0))
-
-    def _put(self, round_trip: RoundTrip) -> None:
-        if round_trip.setup:
+    def _learn(self, exchange: Exchange) -> None:
+        if exchange.effect.setup:
             self._learn_key()
 
     def _identify(self) -> tuple[Identification, Layer]:
@@ -274,7 +226,7 @@ class _CountedConnection(Connection):
     def _retire(self, now_ns: int) -> None:
         self.statements = self._table
         super()._retire(now_ns)
-        self._table, self._before = _Statements(self._trace.statements_room), _Counts(Tally(), 0)
+        self._table, self._uses = _Statements(self._trace.statements_room), {}
 
     def _woken(self, time_ns: int, offset: int, side: int) -> Session | None:
         session = super()._woken(time_ns, offset, side)

@@ -1,7 +1,7 @@
 """What bodies say, remembered: drivers send the same few bodies over and over.
 
 The session asks for the parts it needs (names, formats, SQL, tags) and gets them as plain values. Each body is decoded once by its declared layout and
-remembered under its own bytes, within a bound; a Memory can serve all sessions of a capture. Of a Bind the head is remembered (names and parameter
+remembered under its own bytes, within a bound; one can serve all sessions of a capture. Of a Bind the head is remembered (names and parameter
 formats; the same for every execution of a statement) and the values behind it are stepped over, never copied.
 
 A malformed body gives neutral values: no name, no SQL, text formats. The session goes on; views show the message as malformed.
@@ -15,7 +15,6 @@ from typing import Final, TypeVar
 
 from pgtrace import sqltext
 from pgtrace.protocol import heads
-from pgtrace.session.statements import Names
 
 REMEMBERED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of bodies remembered before everything is forgotten and learned anew."""
@@ -31,12 +30,10 @@ Bound = tuple[str, str, int, int, tuple[int, ...]]
 """Of a Bind: portal, statement, text and binary parameters, result formats."""
 
 
-class Memory:
+class Bodies:
     """Decoded parts of bodies, by their bytes."""
 
     def __init__(self) -> None:
-        self.names = Names()
-        """What the sessions know of statements and portals."""
         self._bytes = 0
         self._queries: dict[bytes, list[str]] = {}
         self._parses: dict[bytes, tuple[str, str, tuple[int, ...]]] = {}

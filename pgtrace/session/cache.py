@@ -15,8 +15,9 @@ import struct
 from typing import Final, TypeVar
 
 from pgtrace.framing import Frame
+from pgtrace.session.bodies import Bodies
 from pgtrace.session.effects import Effects
-from pgtrace.session.memory import Memory
+from pgtrace.session.names import Room
 
 LONGEST: Final = 64
 """Messages of one read that are looked at; deep pipelines are the plain machine's."""
@@ -63,10 +64,12 @@ class Reads:
     """Meanings of reads, by their bytes and by their frames. One serves all sessions of a capture."""
 
     def __init__(self) -> None:
-        self.memory = Memory()
+        self.bodies = Bodies()
         """What the bodies in them say."""
+        self.room = Room()
+        """How much the sessions may know of statements and portals."""
         self.effects = Effects()
-        """What rows count."""
+        """What their round trips did."""
         self.asked: dict[Key | None, Asked] = {}
         self.answered: dict[Key | None, Answered] = {}
         self._bindless: set[bytes] = set()
@@ -118,7 +121,7 @@ class Reads:
         size = 0
         for code, body, _ in frames:
             if code == _BIND:
-                parts.append(self.memory.bind(body))
+                parts.append(self.bodies.bind(body))
             elif code in _FRONTEND:
                 parts += (code, body)
                 size += len(body)
@@ -170,11 +173,11 @@ class Reads:
         bound: set[str] = set()
         for code, body, _ in frames:
             if code == _BIND:
-                bound.add(self.memory.bind(body)[0])
-            elif code == _EXECUTE and self.memory.portal(body) not in bound:
+                bound.add(self.bodies.bind(body)[0])
+            elif code == _EXECUTE and self.bodies.portal(body) not in bound:
                 return False
             elif code in _NAMED:
-                kind, name = self.memory.kind_and_name(body)
+                kind, name = self.bodies.kind_and_name(body)
                 if kind == "P" and name not in bound:
                     return False
         return True

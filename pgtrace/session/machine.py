@@ -1,0 +1,891 @@
+"""The state machine of one connection: what each side may mean next, what is owed, and what just happened. No I/O.
+
+Each frontend message that will be answered becomes an item of the queue of what is owed (owed.py); each backend message
+answers the oldest item, or none. Around the queue stand:
+
+- the round trips (roundtrips.py): items that are flush points keep the open one open;
+- the names (names.py): which SQL a Bind or Execute is about;
+- skipping: after an ErrorResponse in an extended query the backend discards everything up to the next Sync;
+- copy mode.
+
+The machine never raises on any bytes: what does not fit is counted and shown, and the next ReadyForQuery puts the queue
+right again. It knows no files, sockets or drivers. Source of the rules: PostgreSQL manual, "Message Flow",
+"Pipelining", "COPY Operations"; measured edges are worked examples in the tests.
+
+Errors. In a simple Query the error ends the Query; ReadyForQuery still comes. In an extended query everything up to the
+next Sync is discarded: what was sent ahead leaves the queue with its flush points answered, what is sent later never
+enters it. An error while a Sync's ReadyForQuery is the next thing owed belongs to that Sync, and one with nothing owed
+to nobody. FATAL and PANIC answer everything. A backend that has to stop at once (an immediate shutdown, the crash of
+another one) says so in a NoticeResponse, 57P01 or 57P02, and answers nothing more.
+
+Copy mode is the backend's, at the moment it reads a message. `_copying` is the item whose CopyInResponse was seen and
+whose data has not ended; what the driver sent ahead waits in the queue as COPY_DATA or COPY_END until the reply to what
+precedes it decides. CopyInResponse and CopyBothResponse hand the turn to the frontend: what led to them is answered, and
+Sync and Flush that the backend reads before the next CopyDone or CopyFail are swallowed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from pgtrace.framing import Frame, Framer
+from pgtrace.protocol import codes, fields
+from pgtrace.protocol.answers import ASYNCHRONOUS
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session import events, owed
+from pgtrace.session.cache import Reads
+from pgtrace.session.departure import TERMINATE
+from pgtrace.session.effects import SUBTYPED
+from pgtrace.session.events import Observer
+from pgtrace.session.failures import FAILURES_KEPT, failure
+from pgtrace.session.names import Names
+from pgtrace.session.owed import Owed
+from pgtrace.session.roundtrips import PORTALS_TOLD, RoundTrips, Run
+from pgtrace.session.statements import FUNCTION_CALL, UNKNOWN_STATEMENT, Statement
+from pgtrace.sqltext.replication import is_answered_in_parts
+
+Handler = Callable[[Any, int, bytes], None]
+"""What is done with a message: the session, its time and its body."""
+
+STAND_INS: Final = {
+    codes.STARTUP_MESSAGE: events.STARTUP,
+    codes.SSL_REQUEST: events.SSL,
+    codes.GSSENC_REQUEST: events.GSS,
+    codes.CANCEL_REQUEST: events.CANCEL,
+    codes.VERSION_2_ERROR: ord("E"),
+}
+"""What stands in a flight for a code without a type byte."""
+MOST_OWED: Final = 100_000
+"""Items that are owed at once."""
+NO_MESSAGES: Final = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
+_LOOKED_AT: Final = 100
+"""Items that are looked at for the message that a driver waits for."""
+_PORTALS_KEPT: Final = 64
+_LONGEST_PARAMETER: Final = 4096
+_LONGEST_COUNT: Final = 19
+_COPY_DATA: Final = ord("d")
+_NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
+"""Authentication requests that the frontend has to answer."""
+_IN, _OUT, _BOTH = b"GHW"
+_TAGS_KEPT: Final = 8
+_WARNING: Final = b"\0VWARNING\0"
+_STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate in (b"57P01", b"57P02")}
+
+
+class Machine:
+    """The state of one connection, and what each message does to it."""
+
+    def __init__(self, observer: Observer | None, reads: Reads) -> None:
+        self.observer = observer or Observer()
+        self.framer = Framer()
+        self.round_trips = RoundTrips(self.observer, reads.effects)
+        self.statements = Names(self.observer, self.round_trips, reads.room)
+        self._tally = self.round_trips.tally
+        self.bytes = [0, 0]
+        """Bytes of each side so far, as they passed."""
+        self.tls_refused = False
+        """The latest SSLRequest was answered `N`."""
+        self.startup: bytes = b""
+        """Body of the StartupMessage."""
+        self.cancel: bytes = b""
+        """Body of the CancelRequest."""
+        self.key: bytes = b""
+        """Body of BackendKeyData: process id and (in a capture hashed) secret key."""
+        self.parameters: dict[str, str] = {}
+        """The latest ParameterStatus of each name."""
+        self.negotiated: int | None = None
+        """The protocol version of NegotiateProtocolVersion."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """The protocol options that NegotiateProtocolVersion says the server does not know."""
+        self.status = ""
+        """Transaction status of the latest ReadyForQuery."""
+        self.authentication = -1
+        """Subtype of the latest Authentication message."""
+        self.asked = -1
+        """Subtype of the first Authentication message that needed an answer."""
+        self.initial_response = b""
+        """Body of the SASLInitialResponse: the mechanism, and of its payload the GS2 header."""
+        self.fatal = ""
+        """SQLSTATE of the FATAL or PANIC error, or of the notice of a backend that has to stop at once."""
+        self.terminated = False
+        self.is_closed = False
+        self.unreadable = False
+        """Some of its bytes are encrypted or not PostgreSQL."""
+        self._bodies = reads.bodies
+        self._offsets = [0, 0]
+        self._owed: deque[Owed] = deque()
+        self._unflushed: list[Owed] = []
+        self._skipping = False
+        self._copying: Owed | None = None
+        self._copy_both = False
+        self._copy_told = False
+        """The observer was told of a COPY that is not over."""
+        self._last_end_ns = 0
+
+    def _pop(self) -> Owed:
+        """Answer the oldest item, and what needs no reply of its own behind it."""
+        queue = self._owed
+        item = queue.popleft()
+        if item.flush_point:
+            self.round_trips.answered()
+        while queue and queue[0].kind in (owed.FLUSH, owed.COPY_DATA, owed.COPY_END):
+            if queue.popleft().flush_point:
+                self.round_trips.answered()
+        return item
+
+    def _pop_if(self, kind: int) -> Owed | None:
+        """Answer the oldest item, if it is of that kind. Who calls settles the round trip, once everything that follows is counted."""
+        return self._pop() if self._owed and self._owed[0].kind == kind else None
+
+    def _flush_point(self, item: Owed, time_ns: int) -> None:
+        item.flush_point = True
+        self.round_trips.flush_point(time_ns)
+        for execute in self._unflushed:
+            execute.flushed_ns = time_ns
+        self._unflushed.clear()
+
+    def _leaves(self, time_ns: int, side: int, how: str, *, for_good: bool = False) -> None:
+        """That side ends its direction."""
+        first = [*islice(self._owed, _LOOKED_AT)]
+        oldest = next((item for item in first if item.kind in owed.RUNS_SOMETHING), first[0] if first else None)
+        self.round_trips.ends(time_ns, side, how, owed.NAMES[oldest.kind] if oldest is not None else "", for_good=for_good)
+
+    def _may_copy(self) -> bool:
+        """Whether something owed could still be answered by CopyInResponse."""
+        return not self._skipping and any(item.kind in (owed.QUERY, owed.EXECUTE) and not item.copying for item in self._owed)
+
+    def _discarded(self, runs: bool = False) -> bool:
+        """Whether the backend will throw the message away, because an error came before it."""
+        if self._skipping and runs and self.round_trips.current is not None:
+            self.round_trips.current.skips(1)
+        return self._skipping
+
+    def _executed(self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False) -> None:
+        """An execution ended; `item` goes on for the rest of a simple Query."""
+        started = max(item.flushed_ns if item.flushed_ns is not None else item.sent_ns, self._last_end_ns)
+        self._last_end_ns = time_ns
+        rows, columns = item.rows, item.columns
+        item.rows = 0
+        item.columns = None
+        if not continues:
+            self._tally.executions += 1
+        inside = self.round_trips.inside
+        run = self.round_trips.about()
+        if run is None:
+            return
+        part = run.part(statement)
+        part.ended += 1
+        if not continues:
+            part.executions += 1
+            run.executions += run is inside
+        if failed:
+            part.errors += 1
+        if rows and columns is not None:
+            text, binary = columns[0] * rows, columns[1] * rows
+            part.rows += rows
+            part.values_text += text
+            part.values_binary += binary
+            if run is inside:
+                run.values_text += text
+                run.values_binary += binary
+        if run.first is None:
+            run.first = statement
+        if self.round_trips.waited(statement, started, time_ns):
+            part.at_once += 1
+
+    def _failed(self, statement: Statement | None) -> None:
+        """An ErrorResponse belongs to that statement, which was not executed."""
+        if statement is not None and (run := self.round_trips.about()) is not None:
+            run.part(statement).errors += 1
+
+    def _next_part(self, item: Owed) -> tuple[Statement, bool]:
+        """The statement of a simple Query that is answered now, and whether it has been answered before: some replication commands are, in parts."""
+        if item.parts:
+            item.statement = item.parts.pop(0)
+            return item.statement, False
+        if item.statement is not None and item.statement.sql is not None and is_answered_in_parts(item.statement.sql):
+            return item.statement, True
+        return UNKNOWN_STATEMENT, False
+
+    def _continues(self, item: Owed) -> bool:
+        """Whether it goes on with a suspended portal."""
+        return item.kind == owed.EXECUTE and item.portal in self.statements.suspended
+
+    def _portal_statement(self, name: str) -> Statement:
+        portal = self.statements.live_portals.get(name)
+        return portal.statement if portal is not None else self.statements.portal(name).statement
+
+    def _alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        self._offsets[side] += size
+        if side == BACKEND:
+            self._tally.backend[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            handler = _ANSWERS.get(code)
+            if handler is not None:
+                handler(self, time_ns, body)
+        elif code == 0x58:
+            self.terminated = True
+        elif code == codes.CANCEL_REQUEST:
+            self.cancel = body
+        counts, _ = self.round_trips.take()
+        if self.round_trips.late is not None:
+            self.round_trips.tell_late()
+        self.observer.alone(side, code, body, size, time_ns, counts)
+
+    def _no_message(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
+        self._offsets[side] += size
+        if code == codes.RESUMED:
+            self.status = body.decode("ascii")
+            self.statements.in_block = self.status in ("T", "E")
+            if self.round_trips.started_ns is None:
+                self.round_trips.setup_over(time_ns)
+            return
+        if code == codes.OPAQUE:
+            self.unreadable = True
+        self.observer.alone(side, code, body, size, time_ns, None)
+
+    def _give_up(self, time_ns: int) -> None:
+        """Too much is owed to believe that it will be answered: what was open ends, marked, and the next ReadyForQuery puts things right."""
+        self.round_trips.lose(time_ns)
+        self._owed.clear()
+        self._unflushed.clear()
+        self._copying = None
+
+    def _owe(self, kind: int, time_ns: int) -> Owed:
+        if len(self._owed) >= MOST_OWED:
+            self._give_up(time_ns)
+        item = Owed(kind, time_ns)
+        self._owed.append(item)
+        return item
+
+    # What the driver sends: what each of its messages makes the backend owe.
+
+    def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
+        counts = self._tally.frontend
+        round_trips = self.round_trips
+        for code, body, size in frames:
+            if code in NO_MESSAGES:
+                self._no_message(FRONTEND, code, body, size, time_ns)
+                continue
+            if round_trips.departure is not None:
+                round_trips.stays()
+            counts[code if code != 0x70 else 0x70 + SUBTYPED * (self.authentication + 1)] += 1
+            current = round_trips.current
+            if current is None:
+                if self._opens_none(code):
+                    self._alone(FRONTEND, code, body, size, time_ns)
+                    continue
+                current = round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, self.observer.begins())
+                if self._copying is not None:
+                    current.copying = self._copied(self._copying)
+                elif self._copy_both and self._owed:
+                    current.copying = self._copied(self._owed[0])
+                if self._owed or self._skipping:
+                    current.owed_before = owed.before(self._owed, self._copying, skipping=self._skipping, copy_both=self._copy_both)
+            self._offsets[FRONTEND] += size
+            current.sent_bytes += size
+            sent = current.sent
+            letter = code if code < 256 else STAND_INS[code]
+            if letter != 0x64 or sent[-1:] != b"d":
+                if len(sent) < events.FLIGHT_MESSAGES_KEPT:
+                    sent.append(letter)
+                elif len(sent) == events.FLIGHT_MESSAGES_KEPT:
+                    sent.append(events.CUT)
+            handler = _ASKS.get(code)
+            if handler is not None:
+                handler(self, time_ns, body)
+            elif code == 0x58:
+                self.terminated = True
+                if round_trips.pending:
+                    self._leaves(time_ns, FRONTEND, TERMINATE)
+
+    def _opens_none(self, code: int) -> bool:
+        if code in (0x64, 0x63, 0x66):  # CopyData, CopyDone, CopyFail
+            if self._copy_both:
+                return code == 0x64
+            return self._copying is None and not self._may_copy()
+        return code in (0x58, codes.CANCEL_REQUEST)
+
+    def _carries(self, statement: Statement) -> None:
+        if self.round_trips.current is not None:
+            self.round_trips.current.carries(statement)
+
+    def _deepen(self) -> None:
+        current = self.round_trips.current
+        if current is None:
+            return
+        current.depth += 1
+        if current.flush_points:  # a round trip already; before, the run may still end as none
+            self._tally.pipelined_executions += current.depth > 1
+            self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
+
+    def _query(self, time_ns: int, body: bytes) -> None:
+        self._deepen()
+        parts = [Statement("", sql, simple=True) for sql in self._bodies.query(body)]
+        for part in parts:
+            self._carries(part)
+        if self._discarded(runs=True):
+            return
+        item = self._owe(owed.QUERY, time_ns)
+        item.parts = parts
+        item.flushed_ns = time_ns
+        self._flush_point(item, time_ns)
+
+    def _function_call(self, time_ns: int, body: bytes) -> None:
+        self._deepen()
+        text, binary = self._bodies.function_formats(body)
+        self._tally.params_text += text
+        self._tally.params_binary += binary
+        if self._discarded(runs=True):
+            return
+        item = self._owe(owed.FUNCTION, time_ns)
+        item.flushed_ns = time_ns
+        self._flush_point(item, time_ns)
+
+    def _parse(self, time_ns: int, body: bytes) -> None:
+        name, sql, types = self._bodies.parse(body)
+        if name:
+            self._tally.parses_named += 1
+        else:
+            self._tally.parses_unnamed += 1
+        current = self.round_trips.current
+        if current is not None and name:
+            current.prepares = True
+        statement = self.statements.parse(name, sql, types)
+        self._carries(statement)
+        if current is not None:
+            current.parts[statement].parses += 1
+        if not self._discarded():
+            self._owe(owed.PARSE, time_ns).statement = statement
+
+    def _bind(self, time_ns: int, body: bytes) -> None:
+        portal_name, name, text, binary, result_formats = self._bodies.bind(body)
+        self._tally.params_text += text
+        self._tally.params_binary += binary
+        portal = self.statements.bind(portal_name, name, result_formats)
+        statement = portal.statement
+        current = self.round_trips.current
+        if current is not None:
+            current.carries(statement)
+            if portal_name not in current.portals or len(current.portals) <= PORTALS_TOLD:
+                current.portals[portal_name] = portal
+            current.formats |= _format_bits(result_formats)
+            if name:
+                current.bound += 1
+                if statement.binds or statement.sql is None:
+                    current.reuses = True
+        if self._discarded():
+            return
+        item = self._owe(owed.BIND, time_ns)
+        item.name, item.portal, item.statement, item.result_formats = name, portal_name, statement, result_formats
+
+    def _describe(self, time_ns: int, body: bytes) -> None:
+        kind, name = self._bodies.kind_and_name(body)
+        statement = self.statements.statement(name) if kind == "S" else self.statements.portal(name).statement
+        self._carries(statement)
+        if self._discarded():
+            return
+        item = self._owe(owed.DESCRIBE, time_ns)
+        item.name, item.portal, item.statement = name, kind, statement
+
+    def _execute(self, time_ns: int, body: bytes) -> None:
+        self._deepen()
+        name = self._bodies.portal(body)
+        self._carries(self.statements.portal(name).statement)
+        if self._discarded(runs=True):
+            return
+        item = self._owe(owed.EXECUTE, time_ns)
+        item.portal = name
+        self._unflushed.append(item)
+
+    def _close(self, time_ns: int, body: bytes) -> None:
+        kind, name = self._bodies.kind_and_name(body)
+        self.statements.close(kind, name)
+        if self._discarded():
+            return
+        item = self._owe(owed.CLOSE, time_ns)
+        item.name, item.portal = name, kind
+
+    def _sync(self, time_ns: int, body: bytes) -> None:
+        if self._copying is not None:
+            return
+        if self._skipping:
+            self._skipping = False
+            self.statements.restore(self._owed)
+        self._flush_point(self._owe(owed.SYNC, time_ns), time_ns)
+
+    def _flush(self, time_ns: int, body: bytes) -> None:
+        if self._copying is None and self._owed and not self._discarded():
+            self._flush_point(self._owe(owed.FLUSH, time_ns), time_ns)
+
+    def _authentication_response(self, time_ns: int, body: bytes) -> None:
+        if self.authentication == codes.AUTH_SASL and not self.initial_response:
+            self.initial_response = body
+        self._flush_point(self._owe(owed.STARTUP, time_ns), time_ns)
+
+    def _startup_message(self, time_ns: int, body: bytes) -> None:
+        self.startup = body
+        self._flush_point(self._owe(owed.STARTUP, time_ns), time_ns)
+
+    def _encryption_request(self, time_ns: int, body: bytes) -> None:
+        self._flush_point(self._owe(owed.ENCRYPTION, time_ns), time_ns)
+
+    # What the server answers: which item of the queue each of its messages answers.
+
+    def _backend(self, time_ns: int, frames: list[Frame]) -> None:
+        counts = self._tally.backend
+        handlers = _ANSWERS
+        round_trips = self.round_trips
+        queue = self._owed
+        for code, body, size in frames:
+            if code in NO_MESSAGES:
+                self._no_message(BACKEND, code, body, size, time_ns)
+                continue
+            current = round_trips.current
+            late = current is None
+            if current is None:
+                current = self._late(code)
+                if current is None:
+                    self._alone(BACKEND, code, body, size, time_ns)
+                    continue
+            elif current.first_answer_ns is None:
+                current.first_answer_ns = time_ns
+            self._offsets[BACKEND] += size
+            current.received_bytes += size
+            received = current.received
+            if code == 0x44:  # DataRow
+                counts[code] += 1
+                current.rows += 1
+                if received[-1:] != b"D" and len(received) < events.FLIGHT_MESSAGES_KEPT:
+                    received.append(code)
+                if queue:
+                    self._data_rows(queue[0], 1, int.from_bytes(body[:2], "big"))
+                continue
+            letter = code if code < 256 else STAND_INS.get(code) or body[0]
+            if letter != 0x64 or received[-1:] != b"d":
+                if len(received) < events.FLIGHT_MESSAGES_KEPT:
+                    received.append(letter)
+                elif len(received) == events.FLIGHT_MESSAGES_KEPT:
+                    received.append(events.CUT)
+            counts[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            handler = handlers.get(code)
+            if handler is not None:
+                handler(self, time_ns, body)
+            if late:
+                round_trips.tell_late()
+
+    def _late(self, code: int) -> Run | None:
+        """The closed round trip whose reply this still is, if any: what directly follows a CopyInResponse or an error that closed it."""
+        last = self.round_trips.last
+        if last is None or not self._owed or code in ASYNCHRONOUS or (self._copy_both and code == _COPY_DATA):
+            return None
+        if self._offsets[BACKEND] != last.offsets[BACKEND] + last.received_bytes:
+            return None
+        self.round_trips.reading = self.round_trips.about()
+        return last
+
+    def _data_rows(self, item: Owed, messages: int, columns: int) -> None:
+        """So many DataRows, each with so many columns."""
+        item.rows += messages
+        if item.columns is None:
+            formats: tuple[int, ...] = ()  # a Query whose RowDescription was not seen: text
+            if item.kind == owed.EXECUTE:
+                portal = self.statements.live_portals.get(item.portal)
+                formats = portal.result_formats if portal is not None else ()
+            binary = sum(1 for one in formats if one) if len(formats) > 1 else (columns if formats and formats[0] else 0)
+            item.columns = (max(0, columns - binary), binary)
+        text, binary = item.columns
+        self._tally.values_text += text * messages
+        self._tally.values_binary += binary * messages
+
+    def _command_complete(self, time_ns: int, body: bytes) -> None:
+        if not self._owed:
+            return
+        item = self._owed[0]
+        if item.kind == owed.EXECUTE:
+            statement = self._portal_statement(item.portal)
+            if self._copying is item:
+                self._copying = None
+            self._executed(item, statement, time_ns, continues=self._continues(item))
+            self.statements.suspended.discard(item.portal)
+        elif item.kind == owed.QUERY:
+            statement, continues = self._next_part(item)
+            if self._copying is item:
+                self._copying = None
+            self._executed(item, statement, time_ns, continues=continues)
+        else:
+            return
+        if body:
+            tag = self._bodies.tag(body)
+            inside = self.round_trips.inside
+            if inside is not None and (short := tag.rstrip("0123456789 ")) not in inside.tags[-1:] and len(inside.tags) < _TAGS_KEPT:
+                inside.tags += (short,)
+            in_block = self.statements.in_block
+            self.statements.completed(tag, statement)
+            if in_block is not self.statements.in_block and self.round_trips.current is not None:
+                if in_block:
+                    self.round_trips.current.block_end = tag
+                else:
+                    self.round_trips.current.block_began = True
+            if item.copy_mode:
+                self._count_copied(item, tag)
+        if item.kind == owed.EXECUTE:
+            self._pop()
+            self.round_trips.settle(time_ns)
+
+    def _portal_suspended(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind == owed.EXECUTE:
+            item = self._owed[0]
+            self._executed(item, self._portal_statement(item.portal), time_ns, continues=self._continues(item))
+            self.statements.suspended.add(item.portal)
+            self._pop()
+            self.round_trips.settle(time_ns)
+
+    def _parse_complete(self, time_ns: int, body: bytes) -> None:
+        item = self._pop_if(owed.PARSE)
+        if item is not None:
+            if item.statement is not None:
+                self.statements.parsed(item.statement)
+            self.round_trips.settle(time_ns)
+
+    def _bind_complete(self, time_ns: int, body: bytes) -> None:
+        item = self._pop_if(owed.BIND)
+        if item is not None:
+            self.statements.bound(item)
+            self.round_trips.settle(time_ns)
+
+    def _close_complete(self, time_ns: int, body: bytes) -> None:
+        item = self._pop_if(owed.CLOSE)
+        if item is not None:
+            self.statements.closed(item.portal, item.name)
+            self.round_trips.settle(time_ns)
+
+    def _row_description(self, time_ns: int, body: bytes) -> None:
+        if not self._owed:
+            return
+        item = self._owed[0]
+        if item.kind == owed.QUERY:
+            item.columns = self._bodies.column_formats(body)
+        elif item.kind == owed.DESCRIBE:
+            if item.statement is not None:
+                item.statement.columns = body
+                self.statements.weigh(len(body))
+            self._pop()
+            self.round_trips.settle(time_ns)
+
+    def _no_data(self, time_ns: int, body: bytes) -> None:
+        if self._pop_if(owed.DESCRIBE) is not None:
+            self.round_trips.settle(time_ns)
+
+    def _parameter_description(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind == owed.DESCRIBE and self._owed[0].statement is not None:
+            self._owed[0].statement.parameter_types = self._bodies.parameter_types(body)
+
+    def _function_call_response(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind == owed.FUNCTION:
+            self._executed(self._owed[0], FUNCTION_CALL, time_ns)
+
+    def _ready_for_query(self, time_ns: int, body: bytes) -> None:
+        round_trips = self.round_trips
+        if round_trips.setup:
+            round_trips.setup_over(time_ns)
+        self.status = chr(body[0]) if body and body[0] in b"ITE" else ""
+        if self.status == "I":
+            self.statements.in_block = False
+        if round_trips.current is not None:
+            round_trips.current.status = self.status
+        elif round_trips.last is not None:
+            round_trips.last.status = self.status
+        if any(item.kind in owed.ANSWERED_BY_READY for item in self._owed):
+            self._copy_both = False
+            self._copy_ended()
+            while True:
+                item = self._pop()
+                if item is self._copying:
+                    self._copying = None
+                round_trips.answered(item.copy_flush_points)
+                if item.kind in owed.ANSWERED_BY_READY:
+                    break
+        round_trips.settle(time_ns)
+        if not self._owed and self.status == "I" and len(self.statements.live_portals) > _PORTALS_KEPT:
+            self.statements.live_portals.clear()
+            self.statements.sending_portals.clear()
+            self.statements.suspended.clear()
+
+    def _authentication(self, time_ns: int, body: bytes) -> None:
+        self.authentication = codes.authentication_subtype(body)
+        if self.authentication in _NEEDS_ANSWER:
+            if self.asked < 0:
+                self.asked = self.authentication
+            if self._pop_if(owed.STARTUP) is not None:
+                self.round_trips.settle(time_ns)
+
+    def _ssl_reply(self, time_ns: int, body: bytes) -> None:
+        self.tls_refused = body == b"N"
+        self._encryption_reply(time_ns, body)
+
+    def _encryption_reply(self, time_ns: int, body: bytes) -> None:
+        if self._pop_if(owed.ENCRYPTION) is not None:
+            self.round_trips.settle(time_ns)
+
+    def _parameter_status(self, time_ns: int, body: bytes) -> None:
+        name, value = self._bodies.parameter_status(body)
+        if name in self.parameters or (len(self.parameters) < 1000 and len(name) <= _LONGEST_PARAMETER):
+            self.parameters[name] = value[:_LONGEST_PARAMETER]
+
+    def _backend_key_data(self, time_ns: int, body: bytes) -> None:
+        self.key = body
+
+    def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
+        self.negotiated, self.unrecognized_options = self._bodies.negotiated(body)
+        if self.negotiated >> 16 == 0:  # the minor version alone, as the manual has it; PostgreSQL sends both
+            self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16
+
+    # Errors, and the backend's last words.
+
+    def _notice_response(self, _time_ns: int, body: bytes) -> None:
+        inside = self.round_trips.inside
+        if inside is not None and _WARNING in body:
+            sqlstate = fields.error_fields(body).get("C", "")[:5]
+            if sqlstate not in inside.warnings and len(inside.warnings) < FAILURES_KEPT:
+                inside.warnings += (sqlstate,)
+        for text, sqlstate in _STOPS.items():
+            if text in body:
+                self.fatal = sqlstate
+
+    def _error_response(self, time_ns: int, body: bytes) -> None:
+        inside = self.round_trips.inside
+        if inside is not None:
+            inside.errors += 1
+            inside.error = inside.error or body
+            if len(inside.failures) < FAILURES_KEPT:
+                inside.failures += (failure(body, self._owed[0] if self._owed else None),)
+        severity = fields.error_fields(body)
+        if severity.get("V", severity.get("S", "")) in ("FATAL", "PANIC"):
+            self.fatal = severity.get("C", "")[:5]
+            self._fatal(time_ns)
+            return
+        if not self._owed:
+            return
+        item = self._owed[0]
+        if item.kind == owed.QUERY:
+            self._failed_query(item, time_ns)
+        elif item.kind == owed.FUNCTION:
+            self._executed(item, FUNCTION_CALL, time_ns, failed=True)
+        elif item.kind in (owed.STARTUP, owed.ENCRYPTION):
+            self._pop()
+            self.round_trips.settle(time_ns)
+        elif item.kind != owed.SYNC:
+            self._failed_extended(item, time_ns)
+
+    def _fatal(self, time_ns: int) -> None:
+        """It answers everything; the connection is about to end."""
+        statement = None
+        if self._owed and self._owed[0].kind in owed.RUNS_SOMETHING:
+            item = self._owed[0]
+            if item.kind == owed.EXECUTE:
+                statement = self._portal_statement(item.portal)
+            elif item.kind == owed.QUERY:
+                statement = item.parts[0] if item.parts else UNKNOWN_STATEMENT
+            self._executed(item, statement or FUNCTION_CALL, time_ns, failed=True, continues=self._continues(item))
+        self._owed.clear()
+        self._copying = None
+        self.round_trips.end(time_ns)
+
+    def _failed_query(self, item: Owed, time_ns: int) -> None:
+        statement, continues = self._next_part(item)
+        item.parts = []
+        self._executed(item, statement, time_ns, failed=True, continues=continues)
+        item.copying = False
+        if self._copying is item:
+            self._copying = None
+            self.round_trips.count_answered_run(time_ns)
+
+    def _failed_extended(self, item: Owed, time_ns: int) -> None:
+        """The backend discards what follows, up to the next Sync."""
+        queue = self._owed
+        statement = item.statement
+        if item.kind == owed.EXECUTE:
+            statement = self._portal_statement(item.portal)
+            self._executed(item, statement, time_ns, failed=True, continues=self._continues(item))
+            self.statements.suspended.discard(item.portal)
+        else:
+            self._failed(statement)
+        dropped: list[Owed] = []
+        while queue and queue[0].kind != owed.SYNC:
+            dropped.append(queue.popleft())
+            if dropped[-1].flush_point:
+                self.round_trips.answered(1 + dropped[-1].copy_flush_points)
+        self._skipping = not queue
+        skipped = sum(1 for one in dropped if one.kind in owed.RUNS_SOMETHING) - 1
+        current = self.round_trips.current
+        if current is not None and skipped > 0:
+            current.skips(skipped)
+        self.statements.failed(dropped, queue)
+        if item.copying:
+            self._copying = None
+            if not queue:
+                self.round_trips.count_answered_run(time_ns)
+        self.round_trips.settle(time_ns)
+
+    def _version_2_error(self, time_ns: int, body: bytes) -> None:
+        if self.round_trips.current is not None:
+            self.round_trips.current.errors += 1
+            self.round_trips.current.error = b"M" + body.strip(b"\n\0") + b"\0\0"
+        self._owed.clear()
+        self.round_trips.end(time_ns)
+
+    # COPY in, out and both ways.
+
+    def _copy_data(self, time_ns: int, body: bytes) -> None:
+        if self._copying is None and self._may_copy() and self._owed[-1].kind != owed.COPY_DATA:
+            self._owe(owed.COPY_DATA, time_ns)
+
+    def _copy_end(self, time_ns: int, body: bytes) -> None:
+        if self._copy_both and self._owed:
+            self._copy_both = False
+            self._end_simple_copy(self._owed[0], time_ns)
+        elif self._copying is not None:
+            item, self._copying = self._copying, None
+            if item.kind == owed.QUERY:
+                self._end_simple_copy(item, time_ns)
+        elif self._may_copy():
+            self._owe(owed.COPY_END, time_ns)
+
+    def _copied(self, item: Owed) -> Statement | None:
+        """The statement that copies."""
+        if item.kind == owed.EXECUTE:
+            return self._portal_statement(item.portal)
+        return item.parts[0] if item.parts else item.statement
+
+    def _copy_began(self, item: Owed, code: int, body: bytes) -> None:
+        item.copy_mode = code
+        self._copy_told = True
+        run = self.round_trips.current or self.round_trips.last
+        self.observer.copy_began(run.note if run is not None else None, code, body, self._copied(item))
+
+    def _copy_ended(self) -> None:
+        if self._copy_told:
+            self._copy_told = False
+            self.observer.copy_ended()
+
+    def _count_copied(self, item: Owed, tag: str) -> None:
+        """The server's own count of the rows that were copied: of the tag, for data that passed here."""
+        mode, item.copy_mode = item.copy_mode, 0
+        word, _, count = tag.partition(" ")
+        if word != "COPY" or len(count) > _LONGEST_COUNT or not (count.isascii() and count.isdigit()):
+            return
+        if mode == _IN:
+            self._tally.copy_in_rows += int(count)
+        elif mode == _OUT:
+            self._tally.copy_out_rows += int(count)
+
+    def _end_simple_copy(self, item: Owed, time_ns: int) -> None:
+        item.copy_flush_points += 1
+        item.flushed_ns = time_ns
+        self.round_trips.flush_point(time_ns)
+
+    def _copy_in_response(self, time_ns: int, body: bytes) -> None:
+        if not self._owed or self._owed[0].kind not in (owed.QUERY, owed.EXECUTE):
+            return
+        queue = self._owed
+        item = queue[0]
+        self._copy_began(item, _IN, body)
+        item.copying = True
+        self._hand_over(item)
+        ended: Owed | None = None
+        while len(queue) > 1 and queue[1].kind in (owed.COPY_DATA, owed.COPY_END, owed.SYNC, owed.FLUSH):
+            ahead = queue[1]
+            del queue[1]
+            if ahead.kind in (owed.SYNC, owed.FLUSH):
+                self.round_trips.withdraw()
+            elif ahead.kind == owed.COPY_END:
+                ended = ahead
+                break
+        if ended is None:
+            self._copying = item
+        elif item.kind == owed.QUERY:
+            self._end_simple_copy(item, ended.sent_ns)
+        self.round_trips.settle(time_ns)
+
+    def _hand_over(self, item: Owed) -> None:
+        """The turn goes to the frontend: what led to it is answered. An Execute answered by it is a flush point."""
+        if item.kind == owed.EXECUTE:
+            self.round_trips.flush_point(item.sent_ns)
+            self.round_trips.answered()
+            item.flushed_ns = item.flushed_ns or item.sent_ns
+            if item not in self._unflushed:  # the flush point behind the data is still to come, unless all was sent ahead
+                self._unflushed.append(item)
+        elif item.flush_point:
+            item.flush_point = False
+            self.round_trips.answered()
+        self.round_trips.answered(item.copy_flush_points)
+        item.copy_flush_points = 0
+
+    def _copy_out_response(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind in (owed.QUERY, owed.EXECUTE):
+            self._copy_began(self._owed[0], _OUT, body)
+
+    def _copy_both_response(self, time_ns: int, body: bytes) -> None:
+        if self._owed and self._owed[0].kind in (owed.QUERY, owed.EXECUTE):
+            self._copy_began(self._owed[0], _BOTH, body)
+            self._copy_both = True
+            self._hand_over(self._owed[0])
+            self.round_trips.settle(time_ns)
+
+
+def _format_bits(formats: tuple[int, ...]) -> int:
+    """1 for text, 2 for binary, 3 for both."""
+    bits = 0
+    for one in formats or (0,):
+        bits |= 2 if one else 1
+    return bits
+
+
+_ASKS: Final[Mapping[int, Handler]] = {
+    ord("Q"): Machine._query,
+    ord("P"): Machine._parse,
+    ord("B"): Machine._bind,
+    ord("D"): Machine._describe,
+    ord("E"): Machine._execute,
+    ord("C"): Machine._close,
+    ord("S"): Machine._sync,
+    ord("H"): Machine._flush,
+    ord("F"): Machine._function_call,
+    ord("d"): Machine._copy_data,
+    ord("c"): Machine._copy_end,
+    ord("f"): Machine._copy_end,
+    ord("p"): Machine._authentication_response,
+    codes.STARTUP_MESSAGE: Machine._startup_message,
+    codes.SSL_REQUEST: Machine._encryption_request,
+    codes.GSSENC_REQUEST: Machine._encryption_request,
+}
+"""What the driver sends, by code."""
+_ANSWERS: Final[Mapping[int, Handler]] = {
+    ord("Z"): Machine._ready_for_query,
+    ord("C"): Machine._command_complete,
+    ord("I"): Machine._command_complete,
+    ord("s"): Machine._portal_suspended,
+    ord("1"): Machine._parse_complete,
+    ord("2"): Machine._bind_complete,
+    ord("3"): Machine._close_complete,
+    ord("T"): Machine._row_description,
+    ord("n"): Machine._no_data,
+    ord("t"): Machine._parameter_description,
+    ord("E"): Machine._error_response,
+    ord("N"): Machine._notice_response,
+    ord("G"): Machine._copy_in_response,
+    ord("H"): Machine._copy_out_response,
+    ord("W"): Machine._copy_both_response,
+    ord("V"): Machine._function_call_response,
+    ord("R"): Machine._authentication,
+    ord("S"): Machine._parameter_status,
+    ord("K"): Machine._backend_key_data,
+    ord("v"): Machine._negotiate_protocol_version,
+    codes.SSL_REPLY: Machine._ssl_reply,
+    codes.GSSENC_REPLY: Machine._encryption_reply,
+    codes.VERSION_2_ERROR: Machine._version_2_error,
+}
+"""What the server answers, by code."""
