@@ -20,13 +20,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
-from pgtrace import conninfo
+from pgtrace import callsites, conninfo
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
     Listen,
@@ -100,6 +100,7 @@ class Recorder:
         startup_timeout_s: float = STARTUP_TIMEOUT_S,
         url: str | None = None,
         directory: PrivateDirectory | None = None,
+        call_sites: bool = False,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
 
@@ -110,7 +111,8 @@ class Recorder:
         capture besides the protocol's own secrets; with `max_row_bytes` the rows of each execution beyond that much are left out of it. A driver that has
         sent no whole start-up after `startup_timeout_s` is closed. `url` is the URL whose user, password and database url() repeats;
         without it those that `upstream` says, else those of libpq's variables. `directory` is where a temporary capture is made; stop()
-        removes it. Raises AddressError, UsageError.
+        removes it. With `call_sites` the capture has the lines of code that a Python program notes, once it runs with
+        call_site_variables(). Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
             raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
@@ -147,6 +149,8 @@ class Recorder:
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary = directory
+        self._wants_call_sites = call_sites
+        self._call_sites: PrivateDirectory | None = None
         self._certificates: PrivateDirectory | None = None
         self._socket_directory: PrivateDirectory | None = None
         self._capture = self._write
@@ -181,7 +185,9 @@ class Recorder:
 
     def _launch(self) -> None:
         tls = self._with_certificate()
-        owned = (self._temporary, self._certificates, self._socket_directory)
+        if self._wants_call_sites:
+            self._call_sites = PrivateDirectory("sites")
+        owned = (self._temporary, self._certificates, self._socket_directory, self._call_sites)
         # It may outlive this process, until its last session has ended: its directories are its own too.
         control = self._control = Control([lock for directory in owned if directory is not None for lock in directory.locks])
         settings = {
@@ -190,6 +196,7 @@ class Recorder:
             "path": os.path.abspath(self.capture),
             "keep_bytes": self._keep_bytes,
             "temporary": self._temporary.path if self._temporary is not None else None,
+            "call_sites": self._call_sites.path if self._call_sites is not None else None,
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
             "served": self.served,
@@ -240,6 +247,17 @@ class Recorder:
         if self._capture is None:
             raise RecorderError("the recorder has not been started")
         return self._capture
+
+    def call_site_variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The variables of that environment with which a Python program notes the lines of code that send statements; none where that was not asked for."""
+        if self._call_sites is None:
+            return {}
+        return callsites.variables(self._call_sites.path, environment)
+
+    @property
+    def noting_processes(self) -> int:
+        """Processes that have noted a line of code so far."""
+        return len(callsites.processes(self._call_sites.path)) if self._call_sites is not None else 0
 
     @property
     def pid(self) -> int:
@@ -321,10 +339,10 @@ class Recorder:
 
     def _end(self, wait_s: float) -> None:
         self._stop_process(wait_s)
-        for directory in (self._temporary, self._certificates, self._socket_directory):
+        for directory in (self._temporary, self._certificates, self._socket_directory, self._call_sites):
             if directory is not None:
                 directory.remove()
-        self._temporary = self._certificates = self._socket_directory = None
+        self._temporary = self._certificates = self._socket_directory = self._call_sites = None
 
     @property
     def _running(self) -> Control:

@@ -207,13 +207,28 @@ class Resume(NamedTuple):
     replies: bytes = b""
 
 
+class CallSite(NamedTuple):
+    """A line of the program was about to send a statement (callsites/notes.py); it stands before what was sent."""
+
+    time_ns: int
+    backend_pid: int
+    port: int
+    sequence: int
+    crc: int
+    length: int
+    flags: int
+    file: str
+    line: int
+    function: str
+
+
 class End(NamedTuple):
     """The recorder stopped in good order: nothing comes after this."""
 
     time_ns: int
 
 
-Record = Data | Open | Close | Fact | Opaque | Made | Rewrite | Elided | Gap | Mark | Setting | Resume | End | Ended | Pause
+Record = Data | Open | Close | Fact | Opaque | Made | Rewrite | Elided | Gap | Mark | Setting | Resume | End | Ended | Pause | CallSite
 
 LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     1: (Data, "QIBQr"),
@@ -231,6 +246,7 @@ LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     13: (End, "Q"),
     14: (Ended, "QIBs"),
     15: (Pause, "QIB?s"),
+    16: (CallSite, "QIIQIIIsIs"),
 }
 """Kind byte -> class and fields: Q, I, B integers of 8, 4, 1 bytes; ? a byte 0 or 1; s text and y bytes behind a length of 4 bytes; p two Q; r the rest."""
 

@@ -7,7 +7,7 @@ that travelled through PostgreSQL inside another one would look like blocks ther
 - The major version changes when an older reader would misread the file. A reader refuses a newer major version by name, and keeps every older one for
   ever: READERS has one function each, and tests/data one sample.
 - The minor version changes when something is added that an older reader can leave out: a record kind, a field at a record's end, a header field. 1.1 added
-  Ended and Pause.
+  Ended, Pause and CallSite.
 
 The layout, byte by byte, is in docs/captures.md.
 """

@@ -51,6 +51,7 @@ _LONGEST_ARGUMENT: Final = 60
 )
 @budgets.limits
 @click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; without -w it is kept until the next run.")
+@click.option("--call-sites", is_flag=True, help="Note which line of a Python program sends each statement.")
 @options.as_json
 @options.words("Messages per type as well, and what the recorder had to say.")
 @click.pass_context
@@ -68,6 +69,7 @@ def command(
     limits: tuple[str, ...],
     config: Path | None,
     no_last: bool,
+    call_sites: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -103,6 +105,7 @@ def command(
                 tls=driver_tls,
                 faults=options.faults(),
                 directory=kept_in,
+                call_sites=call_sites,
                 **options.left_out(),
             ) as recorder,
         ):
@@ -113,11 +116,16 @@ def command(
                 output.tell(f"pgtrace: {line}")
             tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
+            variables |= recorder.call_site_variables(variables)
             environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
             began_s = time.monotonic()
             code = _run(arguments, variables)
             title, took_s = _title(arguments), time.monotonic() - began_s
             kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
+            if call_sites and not recorder.noting_processes and not quiet:
+                output.tell(
+                    "pgtrace: no process noted call sites: no Python driver that is known was imported, or Python runs with -I, -E or -S"
+                )
             latest = _keep(recorder, kept_in is not None)
     if latest and not quiet:
         output.tell("pgtrace: look at it with: pgtrace open --last, pgtrace advise --last")

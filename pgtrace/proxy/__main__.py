@@ -38,6 +38,7 @@ from pgtrace.proxy.writer_thread import Writer, WriterThread
 
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding
+    from pgtrace.proxy.callsites import CallSites
 
 SWITCH_INTERVAL_S: Final = 0.001
 """How long the writer thread may keep the loop from a socket that is ready."""
@@ -61,6 +62,7 @@ class Process:
         self.path = Path(settings["path"])
         self.keep_bytes: int | None = settings["keep_bytes"]
         self.temporary: str | None = settings["temporary"]
+        self.call_sites_in: str | None = settings["call_sites"]
         self.redact: list[str] = settings["redact"]
         self.startup_timeout_s = float(settings["startup_timeout_s"])
         self.row_bytes: int | None = settings["row_bytes"]
@@ -88,6 +90,14 @@ class Process:
         tape.add(Setting(monotonic_ns(), "max_row_bytes", "" if self.row_bytes is None else str(self.row_bytes)))
         return hiding
 
+    def call_sites(self) -> CallSites | None:
+        """Where the program notes its lines of code; None where it does not."""
+        if self.call_sites_in is None:
+            return None
+        from pgtrace.proxy.callsites import CallSites
+
+        return CallSites(self.call_sites_in)
+
     async def run(self) -> None:
         """Record until told to stop, or until nobody is left."""
         loop = asyncio.get_running_loop()
@@ -108,7 +118,7 @@ class Process:
         )
         await server.start()
         try:
-            writer = WriterThread(self.capture(), self.hiding(tape), server.log.warn)
+            writer = WriterThread(self.capture(), self.hiding(tape), server.log.warn, self.call_sites())
         except BaseException:
             server.stop_listening()
             raise

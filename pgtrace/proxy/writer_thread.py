@@ -24,6 +24,7 @@ from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Made, Opaque, Rec
 
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding
+    from pgtrace.proxy.callsites import CallSites
 
 KEPT_RECORDS: Final = 10_000
 """Records other than data that are kept for a failing disk."""
@@ -47,7 +48,13 @@ class Writer(Protocol):
 class WriterThread:
     """The thread and what it knows of its failures."""
 
-    def __init__(self, writer: Writer, hiding: Hiding | None = None, report: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        hiding: Hiding | None = None,
+        report: Callable[[str], None] = lambda _: None,
+        call_sites: CallSites | None = None,
+    ) -> None:
         """`report` is called in the thread."""
         self.error: str | None = None
         """Why the last write failed, or why bytes are not written at all; None while all is well."""
@@ -58,6 +65,7 @@ class WriterThread:
         """What could not be written."""
         self._writer = writer
         self._hiding = hiding
+        self._call_sites = call_sites
         self._report = report
         self._defect: str | None = None  # of the hiding
         self._kept: list[Record] = []
@@ -113,8 +121,11 @@ class WriterThread:
         self._left = parts
         if self._hiding is not None:
             parts, notes = self._hidden(self._hiding, parts)
-        if late := self._late():
-            parts, notes = encode_parts(late) + parts, late + notes
+        before = self._late()
+        if self._call_sites is not None:
+            before += self._call_sites.read()
+        if before:
+            parts, notes = encode_parts(before) + parts, before + notes
         self._left, self._kept, self._lost = parts, [], {}
         if self._store(parts, notes):
             self.error = self._defect

@@ -1,0 +1,673 @@
+"""Notes which line of the program asked for a statement, in the program's own process.
+
+The hooks are the last Python calls before the wire, below the public methods of asyncpg, psycopg, psycopg2 and
+pg8000: the text that goes to the server is known there, and one call is one execution. Nothing on the wire changes.
+
+A note is 32 bytes in a mapped file of this process, in the directory that PGTRACE_CALL_SITES names; the recorder
+reads it from there, and it survives the end of the process. notes.py of pgtrace has the layout. The places in the
+source are numbered, and written as lines of a text file beside it. Nothing is made before the first note.
+
+The place is the innermost frame of the application: not of a driver, an ORM, a framework, the standard library or
+generated code. Installed code that is none of these comes second. The search ends at the border of a task: the
+coroutine that the event loop runs. Where a library made that task, the place that asked for it was noted then, in a
+context variable that the task copied. Below SQLAlchemy's greenlet_spawn the greenlet's own frames come first.
+
+It runs on Python 3.8 and later and imports nothing of pgtrace. Whatever fails here must not fail the program.
+"""
+
+import os
+import sys
+
+SLOT_BYTES = 32
+SLOTS = 32768
+MOST_FILES = 256
+MOST_SITES = 100000
+WHOLE = 0xFFFFFFFF
+BATCH = 1
+PREPARE = 2
+
+_SKIP, _APPLICATION, _INSTALLED, _GREENLET = range(4)
+_ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
+_RESUMED = _ASYNC | 0x20 | 0x100  # CO_GENERATOR, CO_ITERABLE_COROUTINE
+_LAYERS = frozenset(
+    """
+    _pgtrace_callsites aiopg alembic anyio apscheduler asgiref asyncpg celery channels click
+    concurrent databases django django_filters dramatiq factory fastapi flask flask_sqlalchemy
+    gevent gino graphene greenlet gunicorn huey hypercorn hypothesis litestar opentelemetry ormar
+    peewee pg8000 piccolo pluggy pony psycopg psycopg2 psycopg_binary psycopg_c psycopg_pool
+    pydantic pypika pytest _pytest pytest_asyncio quart rest_framework rq sanic scramp sentry_sdk
+    sqlalchemy sqlmodel starlette strawberry tenacity tortoise trio typer uvicorn uvloop werkzeug
+    wrapt xdist
+    """.split()
+)
+"""Top-level names of drivers, ORMs and frameworks: none of their frames is the application's."""
+_TYPED = ("<stdin>", "<console>")
+
+_getframe = sys._getframe
+_kinds = {}
+"""By the id of a code object, which is quicker than its hash; _codes keeps it alive."""
+_codes = []
+_where = None
+_outer = None
+_lock = None
+_file = None
+_modules = {}
+
+
+class _File:
+    """The mapped file that is being filled, and its sites."""
+
+    def __init__(self, generation):
+        import mmap
+        from itertools import count
+
+        self.pid = os.getpid()
+        self.generation = generation
+        name = "%d-%x-%d" % (self.pid, _modules["time"].monotonic_ns(), generation)
+        path = os.path.join(_where, name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path + ".new", flags, 0o600)
+        try:
+            os.ftruncate(descriptor, SLOT_BYTES * SLOTS)
+            self.map = mmap.mmap(descriptor, SLOT_BYTES * SLOTS)
+        finally:
+            os.close(descriptor)
+        self.sites = os.open(path + ".sites", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
+        os.rename(path + ".new", path + ".notes")
+        self.next = count().__next__
+        self.full = False
+        self.known = {}
+        self.codes = []
+
+    def site(self, place):
+        """The number of a place in the source; 0 beyond MOST_SITES."""
+        code, line = place
+        with _lock:
+            number = self.known.get((id(code), line))
+            if number is None:
+                if len(self.known) >= MOST_SITES:
+                    return 0
+                number = len(self.known) + 1
+                self.codes.append(code)
+                function = getattr(code, "co_qualname", code.co_name)
+                fields = (str(number), str(line), _shown(code.co_filename), function)
+                text = "\t".join(field.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for field in fields)
+                os.write(self.sites, text.encode("utf-8", "surrogateescape") + b"\n")
+                self.known[id(code), line] = number
+        return number
+
+    def close(self):
+        os.close(self.sites)
+
+
+def _shown(path):
+    """A path below the working directory as one relative to it."""
+    path = os.path.abspath(path) if not path.startswith("<") else path
+    here = _modules["here"] + os.sep
+    return path[len(here) :] if path.startswith(here) else path
+
+
+def _current():
+    """The file to write to; None where there can be none."""
+    global _file, _where
+    with _lock:
+        known = _file
+        if known is not None and known.pid == os.getpid() and not known.full:
+            return known
+        try:
+            forked = known is not None and known.pid != os.getpid()
+            generation = 0 if known is None or forked else known.generation + 1
+            if generation >= MOST_FILES:
+                _where = None
+                return None
+            made = _File(generation)
+            if known is not None and not forked:
+                known.close()
+            _file = made
+        except Exception:
+            _where = None
+            return None
+    return _file
+
+
+def note(key, text, flags=0, length=WHOLE):
+    """A statement is about to be sent. `key` is port and backend pid; `text` bytes or str, of which `length` bytes are compared."""
+    if _where is None:
+        return
+    try:
+        place = _place(2)
+        known = _file
+        if known is None or known.pid != os.getpid():
+            known = _current()
+            if known is None:
+                return
+        slot = known.next()
+        if slot >= SLOTS:
+            known.full = True
+            known = _current()
+            if known is None:
+                return
+            slot = known.next()
+        if place is None:
+            number = 0
+        else:
+            number = known.known.get((id(place[0]), place[1]))
+            if number is None:
+                number = known.site(place)
+        if not isinstance(text, bytes):
+            text = text.encode("utf-8", "surrogateescape")
+        _modules["pack_into"](
+            known.map,
+            slot * SLOT_BYTES,
+            _modules["monotonic_ns"](),
+            _modules["crc32"](text),
+            length,
+            number,
+            key[1],
+            key[0],
+            flags,
+            slot + 1,
+        )
+    except Exception:  # noqa: S110 (the program comes first)
+        pass
+
+
+def _place(depth):
+    """The code and the line of the application that is running; None where there is none."""
+    frame = _getframe(depth + 1)
+    second = None
+    while frame is not None:
+        code = frame.f_code
+        kind = _kinds.get(id(code))
+        if kind is None:
+            kind = _kind(code, frame)
+        if kind == _APPLICATION:
+            return code, frame.f_lineno
+        if kind == _INSTALLED and second is None:
+            second = code, frame.f_lineno
+        elif kind == _GREENLET:
+            inner = _of_greenlet(frame)
+            if inner is not None:
+                return inner
+        back = frame.f_back
+        if code.co_flags & _ASYNC and (back is None or not back.f_code.co_flags & _RESUMED):
+            break
+        frame = back
+    return _outer.get() or second
+
+
+def _of_greenlet(frame):
+    """The same in the greenlet that SQLAlchemy runs from that frame."""
+    inner = getattr(frame.f_locals.get("context"), "gr_frame", None)
+    while inner is not None:
+        code = inner.f_code
+        kind = _kinds.get(id(code))
+        if kind is None:
+            kind = _kind(code, inner)
+        if kind == _APPLICATION:
+            return code, inner.f_lineno
+        inner = inner.f_back
+    return None
+
+
+def _kind(code, frame):
+    if len(_codes) >= MOST_SITES:
+        _kinds.clear()
+        _codes.clear()
+    name = frame.f_globals.get("__name__") or ""
+    _codes.append(code)
+    kind = _kinds[id(code)] = _kind_of(code.co_filename, name, code.co_name)
+    return kind
+
+
+def _kind_of(path, module, function):
+    top = module.partition(".")[0]
+    if top in _LAYERS:
+        return _GREENLET if function == "greenlet_spawn" and top == "sqlalchemy" else _SKIP
+    if path.startswith("<"):
+        typed = path in _TYPED or path.startswith("<ipython-input") or (path == "<string>" and module == "__main__")
+        return _APPLICATION if typed else _SKIP
+    path = os.path.abspath(path)
+    parts = path.replace("\\", "/").split("/")
+    if "site-packages" in parts or "dist-packages" in parts:
+        return _INSTALLED
+    if path.startswith(_modules["standard"]):
+        return _SKIP
+    return _APPLICATION
+
+
+def _named(place):
+    """Whether the code of that coroutine is a library's, so that the frames of its task will not name the application."""
+    code = getattr(place, "cr_code", None) or getattr(place, "gi_code", None)
+    if code is None:
+        return False
+    kind = _kinds.get(id(code))
+    if kind is None:
+        frame = getattr(place, "cr_frame", None) or getattr(place, "gi_frame", None)
+        if frame is None:
+            return False
+        kind = _kind(code, frame)
+    return kind != _APPLICATION
+
+
+# Who is watched.
+
+
+def _begin():
+    """What notes need, imported when the first driver is."""
+    global _where, _outer, _lock
+    if _lock is not None:
+        return
+    import struct
+    import threading
+    import time
+    import zlib
+    from contextvars import ContextVar
+
+    _modules["time"] = time
+    _modules["monotonic_ns"] = time.monotonic_ns
+    _modules["crc32"] = zlib.crc32
+    _modules["pack_into"] = struct.Struct("<QIIIIHHI").pack_into
+    _modules["standard"] = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+    _modules["here"] = os.getcwd()
+    _outer = ContextVar("pgtrace_call_site", default=None)
+    _where = os.environ.get("PGTRACE_CALL_SITES") or None
+    _lock = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
+
+
+def _forked():
+    global _file, _lock
+    import threading
+
+    _lock = threading.Lock()
+    _file = None
+
+
+def _replace(owner, name, make):
+    original = getattr(owner, name, None)
+    if original is not None and not getattr(original, "_pgtrace", False):
+        hook = make(original)
+        hook._pgtrace = True
+        setattr(owner, name, hook)
+
+
+def _port(descriptor):
+    """The local port of a connected socket; 0 for a Unix socket."""
+    import socket
+
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as one:
+            name = one.getsockname()
+    except OSError:
+        return 0
+    return name[1] if isinstance(name, tuple) and len(name) > 1 else 0
+
+
+def _tasks(owner):
+    def make(create_task):
+        def hook(self, coro, *arguments, **named):
+            try:
+                place = _place(1) if _where is not None and _named(coro) else None
+            except Exception:
+                place = None
+            if place is None:
+                return create_task(self, coro, *arguments, **named)
+            token = _outer.set(place)
+            try:
+                return create_task(self, coro, *arguments, **named)
+            finally:
+                _outer.reset(token)
+
+        return hook
+
+    _replace(owner, "create_task", make)
+
+
+def _base_events(module):
+    _begin()
+    _tasks(module.BaseEventLoop)
+
+
+def _uvloop(module):
+    _begin()
+    _tasks(module.Loop)
+
+
+def _asgiref(module):
+    _begin()
+
+    def make(call):
+        async def hook(self, *arguments, **named):
+            token = _outer.set(_place(1) or _outer.get())
+            try:
+                return await call(self, *arguments, **named)
+            finally:
+                _outer.reset(token)
+
+        return hook
+
+    _replace(module.SyncToAsync, "__call__", make)
+
+
+def _asyncpg(module):
+    _begin()
+
+    def key(protocol):
+        try:
+            return protocol._pgtrace_key
+        except AttributeError:
+            name = protocol.transport.get_extra_info("sockname") if getattr(protocol, "transport", None) else None
+            if name is None:
+                one = protocol._pgtrace_transport.get_extra_info("socket")
+                name = one.getsockname() if one is not None else None
+            port = name[1] if isinstance(name, tuple) and len(name) > 1 else 0
+            protocol._pgtrace_key = found = (port, protocol.get_server_pid() or 0)
+            return found
+
+    def connected(made):
+        def hook(self, transport):
+            self._pgtrace_transport = transport
+            return made(self, transport)
+
+        return hook
+
+    def by_state(flags):
+        def make(original):
+            def hook(self, state, *arguments, **named):
+                note(key(self), state.query, flags)
+                return original(self, state, *arguments, **named)
+
+            return hook
+
+        return make
+
+    def query(original):
+        def hook(self, query, *arguments, **named):
+            note(key(self), query)
+            return original(self, query, *arguments, **named)
+
+        return hook
+
+    def prepare(original):
+        def hook(self, name, query, *arguments, **named):
+            note(key(self), query, PREPARE)
+            return original(self, name, query, *arguments, **named)
+
+        return hook
+
+    def copied(original):
+        def hook(self, statement, *arguments, **named):
+            note(key(self), statement)
+            return original(self, statement, *arguments, **named)
+
+        return hook
+
+    owner = module.Protocol
+    _replace(owner, "connection_made", connected)
+    _replace(owner, "query", query)
+    _replace(owner, "prepare", prepare)
+    _replace(owner, "bind_execute", by_state(0))
+    _replace(owner, "bind_execute_many", by_state(BATCH))
+    _replace(owner, "execute", by_state(0))
+    _replace(owner, "bind", by_state(PREPARE))
+    _replace(owner, "copy_in", copied)
+    _replace(owner, "copy_out", copied)
+
+
+def _psycopg_key(connection):
+    try:
+        return connection._pgtrace_key
+    except AttributeError:
+        inner = connection.pgconn
+        connection._pgtrace_key = found = (_port(inner.socket), inner.backend_pid)
+        return found
+
+
+def _sends_query(original):
+    def hook(self, query, *arguments, **named):
+        note(_psycopg_key(self._conn), query.query)
+        return original(self, query, *arguments, **named)
+
+    return hook
+
+
+def _psycopg_cursor(module):
+    _begin()
+
+    def sends_prepared(flags):
+        def make(original):
+            def hook(self, name, query, *arguments, **named):
+                note(_psycopg_key(self._conn), query.query, flags)
+                return original(self, name, query, *arguments, **named)
+
+            return hook
+
+        return make
+
+    _replace(module.BaseCursor, "_execute_send", _sends_query)
+    _replace(module.BaseCursor, "_send_query_prepared", sends_prepared(0))
+    _replace(module.BaseCursor, "_send_prepare", sends_prepared(PREPARE))
+
+
+def _psycopg_client_cursor(module):
+    _begin()
+    _replace(module.ClientCursorMixin, "_execute_send", _sends_query)
+
+
+def _psycopg_connection(module):
+    _begin()
+
+    def make(original):
+        def hook(self, command, *arguments, **named):
+            text = command
+            try:
+                if not isinstance(command, (bytes, str)):
+                    text = command.as_bytes(self)
+                note(_psycopg_key(self), text)
+            except Exception:  # noqa: S110 (psycopg itself says what is wrong)
+                pass
+            return original(self, command, *arguments, **named)
+
+        return hook
+
+    _replace(module.BaseConnection, "_exec_command", make)
+
+
+def _psycopg2(module):
+    _begin()
+    from psycopg2 import extensions
+
+    classes = {}
+
+    def literal(text):
+        """The bytes of a template before its first value, and how many they are."""
+        if isinstance(text, str):
+            text = text.encode("utf-8", "surrogateescape")
+        whole, percent, _ = text.partition(b"%")
+        return whole, (len(whole) if percent else WHOLE)
+
+    def noted(cursor, text, has_values, flags=0):
+        try:
+            connection = cursor.connection
+            key = connection.__dict__.get("_pgtrace_key")
+            if key is None:
+                key = connection._pgtrace_key = (_port(connection.fileno()), connection.info.backend_pid)
+            if not isinstance(text, (bytes, str)):
+                text = text.as_string(cursor)
+            if has_values:
+                text, length = literal(text)
+                note(key, text, flags, length)
+            else:
+                note(key, text, flags)
+        except Exception:  # noqa: S110 (psycopg2 itself says what is wrong)
+            pass
+
+    def cursor_class(base):
+        class Cursor(base):
+            def execute(self, query, vars=None):
+                noted(self, query, vars is not None)
+                return super().execute(query, vars)
+
+            def executemany(self, query, vars_list):
+                noted(self, query, True, BATCH)
+                return super().executemany(query, vars_list)
+
+            def callproc(self, procname, *arguments):
+                noted(self, "SELECT * FROM %s(" % procname, True)
+                return super().callproc(procname, *arguments)
+
+            def copy_expert(self, sql, *arguments, **named):
+                noted(self, sql, False)
+                return super().copy_expert(sql, *arguments, **named)
+
+        return _alike(Cursor, base)
+
+    def connection_class(base):
+        class Connection(base):
+            def cursor(self, *arguments, **named):
+                arguments = list(arguments)
+                given = arguments[1] if len(arguments) > 1 else named.get("cursor_factory")
+                factory = given or self.cursor_factory or extensions.cursor
+                if isinstance(factory, type):
+                    if len(arguments) > 1:
+                        arguments[1] = subclass(factory, cursor_class)
+                    else:
+                        named["cursor_factory"] = subclass(factory, cursor_class)
+                return super().cursor(*arguments, **named)
+
+            def commit(self):
+                noted(_OfConnection(self), "COMMIT", False)
+                return super().commit()
+
+            def rollback(self):
+                noted(_OfConnection(self), "ROLLBACK", False)
+                return super().rollback()
+
+        return _alike(Connection, base)
+
+    def subclass(base, make):
+        found = classes.get(base)
+        if found is None:
+            found = base if base in classes.values() else make(base)
+            classes[base] = found
+        return found
+
+    def make(original):
+        def hook(dsn, connection_factory=None, *arguments, **named):
+            factory = connection_factory or extensions.connection
+            if isinstance(factory, type):
+                connection_factory = subclass(factory, connection_class)
+            return original(dsn, connection_factory, *arguments, **named)
+
+        return hook
+
+    _replace(module, "_connect", make)
+
+
+class _OfConnection:
+    """What stands for a cursor where a connection itself sends."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+
+def _alike(made, base):
+    """A subclass that says of itself what its base says."""
+    made.__name__, made.__qualname__, made.__module__, made.__doc__ = base.__name__, base.__qualname__, base.__module__, base.__doc__
+    return made
+
+
+def _pg8000(module):
+    _begin()
+
+    def key(connection):
+        try:
+            return connection._pgtrace_key
+        except AttributeError:
+            data = connection._backend_key_data or b"\0" * 4
+            connection._pgtrace_key = found = (_port(connection._usock.fileno()), int.from_bytes(data[:4], "big"))
+            return found
+
+    def sends(flags):
+        def make(original):
+            def hook(self, statement, *arguments, **named):
+                note(key(self), statement, flags)
+                return original(self, statement, *arguments, **named)
+
+            return hook
+
+        return make
+
+    def executes_named(original):
+        def hook(self, name, params, columns, input_funcs, statement, *arguments, **named):
+            note(key(self), statement)
+            return original(self, name, params, columns, input_funcs, statement, *arguments, **named)
+
+        return hook
+
+    owner = module.CoreConnection
+    _replace(owner, "execute_simple", sends(0))
+    _replace(owner, "execute_unnamed", sends(0))
+    _replace(owner, "prepare_statement", sends(PREPARE))
+    _replace(owner, "execute_named", executes_named)
+
+
+_WATCHED = {
+    "asyncio.base_events": _base_events,
+    "uvloop": _uvloop,
+    "asgiref.sync": _asgiref,
+    "asyncpg.protocol.protocol": _asyncpg,
+    "psycopg._cursor_base": _psycopg_cursor,
+    "psycopg.client_cursor": _psycopg_client_cursor,
+    "psycopg._connection_base": _psycopg_connection,
+    "psycopg2": _psycopg2,
+    "pg8000.core": _pg8000,
+}
+
+
+class _Finder:
+    """Finds nothing itself: has a driver watched once it is imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        hook = _WATCHED.get(name)
+        if hook is None:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self and hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    self._after(spec.loader, hook)
+                    return spec
+        return None
+
+    def _after(self, loader, hook):
+        run = getattr(loader, "exec_module", None)
+        if run is None:
+            return
+
+        def exec_module(module):
+            run(module)
+            _watched(hook, module)
+
+        try:
+            loader.exec_module = exec_module
+        except AttributeError:
+            pass
+
+
+def _watched(hook, module):
+    try:
+        hook(module)
+    except Exception:  # noqa: S110 (a version that looks different is not watched)
+        pass
+
+
+def watch():
+    """Watch the drivers that are imported, and those that will be."""
+    sys.meta_path.insert(0, _Finder())
+    for name, hook in _WATCHED.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            _watched(hook, module)

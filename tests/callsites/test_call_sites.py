@@ -1,0 +1,79 @@
+"""The line of code of each statement, with real drivers: every statement says its own line, and the notes have to agree."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pgtrace.callsites import variables
+from pgtrace.callsites.notes import WHOLE, Notes, Site
+from pgtrace.demo.embedded import EmbeddedServer
+
+PROGRAM = Path(__file__).parent / "program.py"
+SHAPES = [
+    "asyncpg", "asyncpg_pool", "psycopg", "psycopg_async", "psycopg2", "pg8000", "threads", "sqlalchemy", "sqlalchemy_async", "fork",
+    "uvloop asyncpg_pool", "uvloop psycopg_async", "uvloop sqlalchemy_async",
+]  # fmt: skip
+LINE = re.compile(rb"'line (\d+)'")
+
+
+def environment(server: EmbeddedServer, directory: Path) -> dict[str, str]:
+    given = {**os.environ, **server.environment()}
+    return given | variables(str(directory), given)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_statement_has_its_line(server: EmbeddedServer, tmp_path: Path, shape: str) -> None:
+    tmp_path.chmod(0o700)
+    seen = subprocess.run(
+        [sys.executable, str(PROGRAM), shape], env=environment(server, tmp_path), capture_output=True, check=False, timeout=60
+    )
+    assert seen.returncode == 0, seen.stderr.decode()
+    source = PROGRAM.read_text().splitlines()
+    texts = {}
+    for number, line in enumerate(source, 1):
+        for found in re.finditer(r"here\((?:\"(.*?)\")?\)", line):
+            for text in possible((found[1] or "select {}").format(f"'line {number}'")):
+                texts[zlib.crc32(text)] = number
+    notes = Notes(str(tmp_path))
+    right = 0
+    wrong: Counter[tuple[int, Site | None]] = Counter()
+    for note in notes.read():
+        expected = texts.get(note.crc)
+        if expected is not None and (note.site is None or (Path(note.site.file).name, note.site.line) != ("program.py", expected)):
+            wrong[expected, note.site] += 1
+        right += expected is not None
+    notes.close()
+    assert right >= 9
+    assert not wrong
+
+
+def possible(text: str) -> list[bytes]:
+    """The statement as a driver may send it."""
+    if "%" in text:
+        literal = text.partition("%")[0]
+        numbered = re.sub(r"%(?:\(\w+\))?s", "$1", text)
+        return [literal.encode(), numbered.encode(), text.replace("%s", "'x'").encode(), text.replace("%s", "$1").encode()]
+    return [
+        text.encode(),
+        f"SELECT {text}".encode(),
+        f'DECLARE "named" CURSOR WITHOUT HOLD FOR {text}'.encode(),
+        f'DECLARE "c" CURSOR FOR {text}'.encode(),
+    ]
+
+
+def test_notes_survive_a_kill(server: EmbeddedServer, tmp_path: Path) -> None:
+    program = "import psycopg, os, signal; c = psycopg.connect(''); c.execute('select 1'); os.kill(os.getpid(), signal.SIGKILL)"
+    seen = subprocess.run([sys.executable, "-c", program], env=environment(server, tmp_path), check=False, timeout=30)
+    assert seen.returncode == -signal.SIGKILL
+    found = Notes(str(tmp_path)).read()
+    assert [(note.crc, note.length) for note in found] == [(zlib.crc32(text), WHOLE) for text in (b"BEGIN", b"select 1")]
+    assert {note.site.line for note in found if note.site} == {1}

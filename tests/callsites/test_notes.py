@@ -1,0 +1,91 @@
+"""Notes are read as they were made, whatever else is in their directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtrace.callsites import PROGRAM
+from pgtrace.callsites.notes import SLOT, WHOLE, Notes, Site
+
+ODD = "fi\tle\\x\ny.py"
+
+
+def written(directory: Path, name: str, slots: bytes, sites: bytes = b"") -> None:
+    (directory / f"{name}.notes").write_bytes(slots)
+    (directory / f"{name}.sites").write_bytes(sites)
+
+
+def slot(number: int, time_ns: int = 5, site: int = 1) -> bytes:
+    return SLOT.pack(time_ns, zlib.crc32(b"select 1"), WHOLE, site, 4711, 40112, 0, number)
+
+
+def test_new_notes_are_read_once_and_half_a_note_later(tmp_path: Path) -> None:
+    written(tmp_path, "7-a-0", slot(1, 9) + bytes(SLOT.size * 3), b"1\t41\tapp/orders.py\tlist_orders\n")
+    notes = Notes(str(tmp_path))
+    (first,) = notes.read()
+    assert (first.time_ns, first.backend_pid, first.port, first.site) == (9, 4711, 40112, Site("app/orders.py", 41, "list_orders"))
+    assert notes.read() == []
+    whole = slot(1, 9) + slot(2, 3, 2)
+    written(tmp_path, "7-a-0", whole[:-4] + bytes(4) + bytes(SLOT.size), b"1\t41\tapp/orders.py\tlist_orders\n")
+    assert notes.read() == []
+    with (tmp_path / "7-a-0.notes").open("r+b") as file:
+        file.write(whole)
+    with (tmp_path / "7-a-0.sites").open("ab") as file:
+        file.write(b"2\t7\tfi\\tle\\\\x\\ny.py\tf\n")
+    (second,) = notes.read()
+    assert second.site == Site(ODD, 7, "f")
+    assert notes.processes == {7}
+    notes.close()
+
+
+@given(slots=st.binary(max_size=200), sites=st.binary(max_size=200))
+def test_whatever_is_there_is_read_without_an_error(tmp_path_factory: pytest.TempPathFactory, slots: bytes, sites: bytes) -> None:
+    directory = tmp_path_factory.mktemp("notes")
+    written(directory, "7-a-0", slots + slot(1) + slots, sites)
+    written(directory, "8-a-0", slot(1) + slots, sites)
+    notes = Notes(str(directory))
+    found = notes.read()
+    assert any(note.backend_pid == 4711 for note in found)
+    notes.close()
+
+
+def test_what_is_no_file_of_ours_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(slot(1))
+    notes_in = tmp_path / "notes"
+    notes_in.mkdir()
+    (notes_in / "7-a-0.notes").symlink_to(elsewhere)
+    os.mkfifo(notes_in / "8-a-0.notes")
+    (notes_in / "9-a-0.notes").mkdir()
+    (notes_in / "x.notes").write_bytes(slot(1))
+    notes = Notes(str(notes_in))
+    assert notes.read() == []
+    assert Notes(str(tmp_path / "nowhere")).read() == []
+
+
+@pytest.mark.parametrize("hidden", ["PYTHONPATH", "site-packages"])
+def test_the_sitecustomize_that_is_hidden_runs(tmp_path: Path, hidden: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.hidden_ran = True\n")
+    path = os.pathsep.join([str(PROGRAM), *([str(tmp_path)] if hidden == "PYTHONPATH" else [])])
+    program = "import sys; print(getattr(sys, 'hidden_ran', False), 'pgtrace' in sys.modules)"
+    if hidden == "site-packages":
+        program = f"import site; site.addsitedir({str(tmp_path)!r}); import sys; sys.hidden_ran = True; " + program
+    found = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["True", "False"]
+
+
+def test_a_program_that_cannot_note_runs_all_the_same(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM), "PGTRACE_CALL_SITES": str(tmp_path / "nowhere")}
+    program = "import sys, asyncpg, psycopg, psycopg2, pg8000; from _pgtrace_callsites import note; note((1, 2), 'select 1'); print('ran')"
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("ran\n", "")
