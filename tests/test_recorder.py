@@ -362,6 +362,7 @@ def test_a_closed_stdout_is_harmless():
         "faults": [],
         "dial_first": False,
         "startup_timeout_s": 60.0,
+        "call_sites": None,
     }
     reading, writing = os.pipe()
     process = subprocess.Popen(

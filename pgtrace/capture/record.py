@@ -246,7 +246,7 @@ LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     13: (End, "Q"),
     14: (Ended, "QIBs"),
     15: (Pause, "QIB?s"),
-    16: (CallSite, "QIIQIIIsIs"),
+    16: (CallSite, "QIIQIQIsIs"),
 }
 """Kind byte -> class and fields: Q, I, B integers of 8, 4, 1 bytes; ? a byte 0 or 1; s text and y bytes behind a length of 4 bytes; p two Q; r the rest."""
 

@@ -7,7 +7,7 @@ that travelled through PostgreSQL inside another one would look like blocks ther
 - The major version changes when an older reader would misread the file. A reader refuses a newer major version by name, and keeps every older one for
   ever: READERS has one function each, and tests/data one sample.
 - The minor version changes when something is added that an older reader can leave out: a record kind, a field at a record's end, a header field. 1.1 added
-  Ended, Pause and CallSite.
+  Ended and Pause, 1.2 CallSite.
 
 The layout, byte by byte, is in docs/captures.md.
 """
@@ -28,7 +28,7 @@ from pgtrace.capture import record
 from pgtrace.capture.record import Record
 from pgtrace.errors import CaptureError, NewerCapture
 
-VERSION: Final = (1, 1)
+VERSION: Final = (1, 2)
 """Major and minor version of what this pgtrace writes."""
 
 READERS: Final[dict[int, Callable[[bytes, int], list[Record]]]] = {1: record.decode_all}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import capture_sample_v1
 import capture_sample_v1_1
+import capture_sample_v1_2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from pgtrace.capture.record import (
 )
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
-RECORDS = [*capture_sample_v1.RECORDS, *capture_sample_v1_1.RECORDS]
+RECORDS = [*capture_sample_v1.RECORDS, *capture_sample_v1_1.RECORDS, *capture_sample_v1_2.RECORDS]
 
 
 def test_every_kind_has_a_sample() -> None:
