@@ -1,8 +1,9 @@
 """The terminal interface.
 
     app.py       reads on ten times a second, has the screen drawn, and ends
-    screen.py    the one screen: what its keys, clicks and messages lead to
-    actions/     what keys and commands do beyond looking
+    screen.py    the one screen: who does what its keys, clicks and messages ask for
+    actions/     what is done: filter, go, copy, save, mark, explain, compare
+    areas.py     which areas are on display, and which has the focus
     panes/       the timeline and the tables
     widgets/     the areas around them, and what all of them are made of
     model/       what is shown, without a terminal

@@ -64,8 +64,8 @@ class PgTraceApp(App[None]):
         self._wear(view.pen.palette)
         self._loaded = loaded
         self.main = MainScreen(view)
-        self.main.restore(self.remembered)
-        self.main.filters = SavedFilters(filters or Remembered())
+        self.main.areas.restore(self.remembered)
+        self.main.narrowing.filters = SavedFilters(filters or Remembered())
 
     def get_default_screen(self) -> MainScreen:
         return self.main
@@ -89,9 +89,9 @@ class PgTraceApp(App[None]):
 
     def tick(self) -> None:
         """Read on and redraw what changed."""
-        self.main.footer.tick()
-        self.main.tell_progress()
-        self.main.advance(time.monotonic())
+        self.main.areas.footer.tick()
+        self.main.files.tell_progress()
+        self.main.areas.advance(time.monotonic())
         if self.view.loaded and self._loaded is not None:
             self._loaded()
             self._loaded = None
@@ -102,8 +102,8 @@ class PgTraceApp(App[None]):
 
     def action_leave(self) -> None:
         """Quit; ask first where that throws a recording away."""
-        footer = self.main.footer
-        if self.view.source.unsaved and not self.main.saved and len(self.view.trace.rows) and footer.notice != _NOT_SAVED:
+        footer = self.main.areas.footer
+        if self.view.source.unsaved and not self.main.files.saved and len(self.view.trace.rows) and footer.notice != _NOT_SAVED:
             footer.say(_NOT_SAVED)
         else:
             self.exit()
@@ -116,7 +116,7 @@ class PgTraceApp(App[None]):
         self.remembered.put("theme", name)
         for widget in self.main.query(LineWidget):
             widget.redraw()
-        self.main.footer.say(f"theme {name}")
+        self.main.areas.footer.say(f"theme {name}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether there is a theme to choose: NO_COLOR leaves none."""
@@ -125,7 +125,7 @@ class PgTraceApp(App[None]):
     def on_unmount(self) -> None:
         """Remember how the screen was left."""
         self.view.counted.close()
-        self.main.remember(self.remembered)
+        self.main.areas.remember(self.remembered)
         self.remembered.save()
 
     def _wear(self, palette: Palette) -> None:
@@ -138,7 +138,7 @@ class PgTraceApp(App[None]):
     def _hang_up(self) -> None:
         """Leave nothing behind, then die as if nobody had listened."""
         self.on_unmount()
-        self.main.copied.close()
+        self.main.clipboard.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
 
@@ -158,6 +158,6 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
         View(trace, source, pen, recorder), loaded=gc.freeze, remembered=remembered, filters=Remembered(place(os.environ, "filters.json"))
     )
     app.run()
-    app.main.finish()
+    app.main.files.finish()
     if app.return_code:
         sys.exit(app.return_code)

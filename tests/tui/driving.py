@@ -30,6 +30,7 @@ class Driven:
     def __init__(self, app: PgTraceApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.main = app.main
+        self.areas = app.main.areas
         self.pilot = pilot
 
     async def press(self, *keys: str) -> list[str]:

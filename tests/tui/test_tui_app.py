@@ -70,7 +70,7 @@ async def test_a_listed_key_does_something(shop: Recording, drive: Drive) -> Non
         for keys in ((), ("g",), ("n",), ("c",), ("enter",), ("tab",), ("2",), ("3",), ("4",), ("5",), ("question_mark",)):
             hint = (await driven.press(*keys))[-1]
             assert "? help" in hint or keys == ("question_mark",)
-            for key, _ in driven.main.footer.keys:
+            for key, _ in driven.areas.footer.keys:
                 for single in {
                     "tab": ["tab"],
                     "esc": ["escape"],
@@ -165,12 +165,12 @@ async def test_at_80x24_the_inspector_has_the_body(shop: Recording, drive: Drive
 async def test_esc_is_one_step_back_and_never_quits(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.press("c", "enter", "tab")
-        assert driven.app.focused is driven.main.inspector.fields
+        assert driven.app.focused is driven.areas.inspector.fields
         await driven.press("escape")
-        assert driven.app.focused is driven.main.inspector.messages
+        assert driven.app.focused is driven.areas.inspector.messages
         await driven.press("escape")
-        assert not driven.main.inspector.display
-        assert driven.app.focused is driven.main.timeline
+        assert not driven.areas.inspector.display
+        assert driven.app.focused is driven.areas.timeline
         assert "/ conn:1" in await driven.text()
         await driven.press("escape")
         assert "/ conn:1" not in await driven.text()
@@ -202,16 +202,16 @@ async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) ->
 async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.press("n")
-        place = driven.main.timeline.place
+        place = driven.areas.timeline.place
         for level in ("repeats", "transactions"):
             assert f"fold {level}" in (await driven.press("X"))[6]
-            assert driven.main.timeline.place in driven.main.timeline.item.places
+            assert driven.areas.timeline.place in driven.areas.timeline.item.places
         lines = await driven.press("X")
-        assert driven.main.timeline.place == place
+        assert driven.areas.timeline.place == place
         assert "fold" not in lines[6]
         assert any("encryption requested" in line for line in lines)
         await driven.press("X")
-        assert driven.main.timeline.place == place
+        assert driven.areas.timeline.place == place
         lines = await driven.press("g", "x")
         assert sum("set-up rt" in line for line in lines) == 2
 
@@ -236,10 +236,10 @@ async def test_drivers_side_by_side(shop: Recording, drive: Drive) -> None:
         lines = await driven.press("a")
         assert "per execution" in lines[4]
         await driven.press("l", "l", "enter")
-        assert driven.main.pane == "timeline"
+        assert driven.areas.pane == "timeline"
         assert driven.app.view.listing.filtering.text == f"driver:{driven.app.view.snapshot.drivers[2].driver}"
         await driven.press("escape")
-        assert driven.main.pane == "drivers"
+        assert driven.areas.pane == "drivers"
         assert driven.app.view.listing.filtering.everything
 
 
@@ -279,23 +279,23 @@ async def test_following_and_not_following(recording: Recording, drive: Drive) -
         lines = await driven.lines()
         assert lines[-1].rstrip().endswith("follow")
         assert lines[0].startswith(" pgtrace  :6433 → db:5432   ● live")
-        assert driven.main.timeline.cursor == driven.main.timeline.count() - 1
+        assert driven.areas.timeline.cursor == driven.areas.timeline.count() - 1
         recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
-        assert driven.main.timeline.cursor == driven.main.timeline.count() - 1 == 19
+        assert driven.areas.timeline.cursor == driven.areas.timeline.count() - 1 == 19
         await driven.press("k")
-        assert not driven.main.timeline.following
-        place, line = driven.main.timeline.place, driven.main.timeline.cursor - driven.main.timeline.top
+        assert not driven.areas.timeline.following
+        place, line = driven.areas.timeline.place, driven.areas.timeline.cursor - driven.areas.timeline.top
         for _ in range(30):
             recording.trip(1, query("SELECT 2"), done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
-        assert driven.main.timeline.place == place
-        assert driven.main.timeline.cursor - driven.main.timeline.top == line
+        assert driven.areas.timeline.place == place
+        assert driven.areas.timeline.cursor - driven.areas.timeline.top == line
         assert "19/50" in lines[-1]
         assert "▼ " in lines[-1]
         assert "new  G" in lines[-1]
         lines = await driven.press("G")
-        assert driven.main.timeline.following
+        assert driven.areas.timeline.following
         assert lines[-1].rstrip().endswith("follow")
 
 
@@ -329,7 +329,7 @@ async def test_pause_freezes_the_screen_and_counts_what_waits(shop: Recording, d
         assert " of 25" in (await driven.press("g"))[6]
         await driven.press("escape", "space")
         driven.app.tick()
-        assert driven.main.timeline.count() == 31
+        assert driven.areas.timeline.count() == 31
 
 
 async def test_what_was_open_stays_open_while_paused(recording: Recording, drive: Drive) -> None:
@@ -372,7 +372,7 @@ async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: D
         text = "\n".join(await driven.arrived(recording))
         assert "Point a driver here:" not in text
         assert "set-up rt" in text
-        assert driven.app.focused is driven.main.timeline
+        assert driven.app.focused is driven.areas.timeline
 
 
 async def test_an_upstream_that_refuses_is_told(recording: Recording, drive: Drive) -> None:
@@ -438,7 +438,7 @@ async def test_long_runs_are_one_line_until_opened(recording: Recording, drive: 
         text = "\n".join(await driven.press("j", "enter"))
         assert "DataRow ×300" in text
         await driven.press("j", "enter")
-        assert driven.main.inspector.messages.count() > 100
+        assert driven.areas.inspector.messages.count() > 100
 
 
 async def test_without_colour_nothing_has_one(shop: Recording, drive: Drive) -> None:
@@ -502,7 +502,7 @@ async def test_a_recorder_that_died_is_told(shop: Recording, drive: Drive) -> No
 async def test_a_cursor_moved_while_loading_stays(shop: Recording, drive: Drive) -> None:
     shop.end()
     async with drive(shop, live=True, listener="", files=("shop.pgtrace",)) as driven:
-        timeline = driven.main.timeline
+        timeline = driven.areas.timeline
         timeline._fresh = True
         await driven.press("n")
         place = timeline.place

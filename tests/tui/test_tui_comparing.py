@@ -25,7 +25,7 @@ async def test_messages_are_aligned_and_what_differs_is_marked(
         await driven.press("n", "k")
         assert "= on another row" in (await driven.press("="))[-1]
         lines = await driven.press("j", "=")
-        sheet = driven.main.sheet
+        sheet = driven.areas.sheet
         assert driven.app.focused is sheet
         assert all(strip.cell_length == size[0] for strip in sheet._lines)
         drawn = [strip.text for strip in sheet._lines]
@@ -47,7 +47,7 @@ async def test_messages_are_aligned_and_what_differs_is_marked(
         assert "> " in driven.app.clipboard
         await driven.press("escape")
         assert not sheet.display
-        assert driven.app.focused is driven.main.timeline
+        assert driven.app.focused is driven.areas.timeline
 
 
 async def test_the_same_row_again_is_not_picked_any_more(recording: Recording, drive: Drive) -> None:
@@ -55,6 +55,6 @@ async def test_the_same_row_again_is_not_picked_any_more(recording: Recording, d
     async with drive(recording) as driven:
         assert "not picked any more" in (await driven.press("=", "="))[-1]
         await driven.press("=", "j", "=")
-        assert driven.main.sheet.display
+        assert driven.areas.sheet.display
         await driven.press("escape", "2")
         assert "= has no use here" in (await driven.press("="))[-1]

@@ -11,7 +11,7 @@ from pgtrace.tui.model.copying import safe
 
 
 def file_of(driven: Driven) -> Path:
-    return Path(driven.main.footer.notice.rpartition(" ")[2])
+    return Path(driven.areas.footer.notice.rpartition(" ")[2])
 
 
 async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Drive) -> None:
@@ -25,7 +25,7 @@ async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Driv
         path = file_of(driven)
         assert path.read_text() == driven.app.clipboard + "\n"
         assert path.parent.stat().st_mode & 0o777 == 0o700
-        assert driven.app.focused is driven.main.timeline
+        assert driven.app.focused is driven.areas.timeline
         await driven.press("y", "f")
         assert driven.app.clipboard.startswith("Parse(__asyncpg_stmt_1__) Describe Flush → ParseComplete ParameterDescription")
         await driven.press("y", "r")
@@ -43,7 +43,7 @@ async def test_in_the_inspector_there_are_values_and_bytes_too(shop: Recording, 
         assert whole.startswith("42000000")
         await driven.press("tab", "j", "j", "j", "j", "j", "y", "v")
         assert driven.app.clipboard == "707"
-        assert driven.app.focused is driven.main.inspector.fields
+        assert driven.app.focused is driven.areas.inspector.fields
         await driven.press("y", "h")
         assert driven.app.clipboard == "00000008" + "00000000000002c3"
         assert driven.app.clipboard in whole
@@ -98,7 +98,7 @@ async def test_a_long_menu_takes_two_lines(shop: Recording, drive: Drive) -> Non
         assert [line.split()[0] for line in menu] == ["copy", "e"]
         await driven.pilot.click("#copy-menu", offset=(menu[1].index("hex"), 1))
         assert driven.app.clipboard.startswith("45")
-        assert not driven.main.copy_menu.display
+        assert not driven.areas.copy_menu.display
         await driven.press("y")
         await driven.pilot.click("#copy-menu", offset=(menu[1].index("nothing"), 1))
         assert driven.app.clipboard.startswith("45")

@@ -33,7 +33,7 @@ async def typed(driven: Driven, text: str, *, rest: bool = True) -> list[str]:
     names = {" ": "space", "/": "slash", "\\": "backslash"}
     lines = await driven.press(*(names.get(one, one) for one in text))
     if rest:
-        driven.main.look()
+        driven.main.narrowing.look()
         view = driven.app.view
         while view.counted.sums is None and not view.listing.filtering.everything:
             view.counted.advance(0.0)
@@ -50,7 +50,7 @@ async def test_the_list_narrows_when_the_keys_rest(shop: Recording, drive: Drive
     async with drive(shop) as driven:
         rows = len(driven.app.view.trace.rows)
         await typed(driven, "/conn:2", rest=False)
-        assert driven.main.footer.display is False
+        assert driven.areas.footer.display is False
         for _ in range(200):
             if not driven.app.view.listing.filtering.everything:
                 break
@@ -118,7 +118,7 @@ async def test_a_wrong_filter_keeps_the_last_good_list(shop: Recording, drive: D
         at = lines[-1].index("dept")
         assert lines[-2][at:].startswith("`dept` is no word here, `depth` is one")
         await driven.press("enter")
-        assert driven.main.prompt.asking is not None
+        assert driven.areas.prompt.asking is not None
         assert "conn:2" in tabs(await driven.lines())
         await driven.press("escape")
         assert driven.app.view.listing.filtering.everything
@@ -141,7 +141,7 @@ async def test_tab_completes_words_then_values_that_occur(shop: Recording, drive
         assert {"asyncpg", "psycopg"} <= set(lines[-5].split())
         lines = await driven.press("tab")
         assert lines[-1].startswith(" / driver: ")
-        choices = driven.main.prompt._shown
+        choices = driven.areas.prompt._shown
         numbers = {choice.text: int(choice.aside) for choice in choices}
         await driven.press("tab", "enter")
         first = choices[0].text
@@ -198,13 +198,13 @@ async def test_dimmed_rows_stay_and_n_walks_the_matches(shop: Recording, drive: 
         assert tabs(lines).endswith(f"{len(matching)} of {len(everything)}")
         walked = []
         while "no further match" not in (await driven.press("n"))[-1]:
-            walked.append(driven.main.timeline.place)
+            walked.append(driven.areas.timeline.place)
         assert walked == matching
         await driven.press("N")
-        assert driven.main.timeline.place == matching[-2]
+        assert driven.areas.timeline.place == matching[-2]
         await driven.press("backslash")
         assert shown(driven) == matching
-        assert view.trace.rows[driven.main.timeline.place].label.sql.count("users")
+        assert view.trace.rows[driven.areas.timeline.place].label.sql.count("users")
 
 
 async def test_nothing_matches_and_says_so(shop: Recording, drive: Drive) -> None:
@@ -383,9 +383,9 @@ async def test_a_pane_leads_to_a_match_though_the_others_are_listed_too(shop: Re
         await driven.press("n", "c", "\\", "escape", "g", "3", "G", "enter")
         listing = driven.app.view.listing
         assert listing.dims
-        assert driven.main.timeline.cursor > 0
-        assert driven.main.timeline.item is not None
-        assert listing.matches(driven.main.timeline.item)
+        assert driven.areas.timeline.cursor > 0
+        assert driven.areas.timeline.item is not None
+        assert listing.matches(driven.areas.timeline.item)
 
 
 def test_while_paused_a_filter_looks_at_all_rows_there_were(recording: Recording, view_of: object) -> None:

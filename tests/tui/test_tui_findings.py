@@ -35,15 +35,15 @@ async def test_the_screen(size: tuple[int, int]) -> None:
 async def test_enter_goes_to_the_evidence_and_esc_comes_back() -> None:
     async with findings((120, 40)) as driven:
         await driven.press("6", "j", "j")
-        chosen = driven.main.panes["findings"].finding
+        chosen = driven.areas.panes["findings"].finding
         assert chosen is not None
         await driven.press("enter")
-        assert driven.main.pane == "timeline"
-        assert driven.main.timeline.place == chosen.evidence[0].place
+        assert driven.areas.pane == "timeline"
+        assert driven.areas.timeline.place == chosen.evidence[0].place
         assert driven.app.view.listing.filtering.text == f"conn:{driven.app.view.connection_name(chosen.note.connections[0])}"
         await driven.press("escape")
-        assert driven.main.pane == "findings"
-        assert driven.main.panes["findings"].finding == chosen
+        assert driven.areas.pane == "findings"
+        assert driven.areas.panes["findings"].finding == chosen
 
 
 async def test_y_copies_the_remedy() -> None:
@@ -63,11 +63,11 @@ async def test_rows_of_a_finding_have_a_sign_and_n_goes_from_finding_to_finding(
         found = []
         for _ in firsts:
             await driven.press("n")
-            found.append(driven.main.timeline.place)
+            found.append(driven.areas.timeline.place)
         assert found == firsts
         assert (await driven.press("n"))[-1].startswith(" no further problem")
         await driven.press("N")
-        assert driven.main.timeline.place == firsts[-2]
+        assert driven.areas.timeline.place == firsts[-2]
 
 
 async def test_what_was_found_grows_with_the_capture(recording: Recording, drive: object) -> None:

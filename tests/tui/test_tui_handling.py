@@ -102,7 +102,7 @@ async def test_sizes_that_change_all_the_time(shop: Recording, drive: Drive) -> 
     chance = random.Random(4)
     async with drive(shop, live=True) as driven:
         await driven.press("N", "enter")
-        place = driven.main.timeline.place
+        place = driven.areas.timeline.place
         for key in ("escape", "2", "3", "4", "5", "6", "question_mark", "1", "enter"):
             await driven.press(key)
             for _ in range(6):
@@ -112,7 +112,7 @@ async def test_sizes_that_change_all_the_time(shop: Recording, drive: Drive) -> 
             assert len(lines) == height
             assert {cell_len(line) for line in lines} == {width}
             assert lines[-1].strip()
-        assert driven.main.timeline.place == place
+        assert driven.areas.timeline.place == place
         for size in ((10, 3), (59, 12), (60, 11), (1, 1)):
             await driven.pilot.resize_terminal(*size)
             await driven.lines()

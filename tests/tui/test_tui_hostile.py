@@ -35,7 +35,7 @@ async def safe(driven: Driven, *keys: str) -> str:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_every_pane_and_every_item_of_it(captured: Path, size: tuple[int, int]) -> None:
     async with opened([captured], size) as driven:
-        panes = driven.main.panes
+        panes = driven.areas.panes
         for key, pane in zip("123456", panes, strict=True):
             await safe(driven, key, "g")
             seen = panes[pane].count()
@@ -45,7 +45,7 @@ async def test_every_pane_and_every_item_of_it(captured: Path, size: tuple[int, 
             await safe(driven, "l", "l")
             await safe(driven, "h", "h", "question_mark")
             await safe(driven, "escape", "y")
-            for offer in driven.main.copy_menu.offers if driven.main.copy_menu.display else ():
+            for offer in driven.areas.copy_menu.offers if driven.areas.copy_menu.display else ():
                 assert "\x1b" not in offer.text()
                 assert "\u202e" not in offer.text()
             await safe(driven, "escape")
@@ -56,22 +56,22 @@ async def test_every_message_and_every_field(captured: Path, size: tuple[int, in
     async with opened([captured], size) as driven:
         await safe(driven, "X", "g", "enter")
         main, fields = driven.main, 0
-        for _ in range(main.timeline.count()):
-            messages = main.inspector.messages
+        for _ in range(main.areas.timeline.count()):
+            messages = main.areas.inspector.messages
             for _ in range(messages.count()):
-                count = main.inspector.fields.count()
+                count = main.areas.inspector.fields.count()
                 fields += count
-                main.set_focus(main.inspector.fields)
-                main.inspector.fields.go(count - 1)
+                main.set_focus(main.areas.inspector.fields)
+                main.areas.inspector.fields.go(count - 1)
                 await safe(driven, "u")
                 await safe(driven, "u", "l")
-                main.set_focus(main.inspector.messages)
+                main.set_focus(main.areas.inspector.messages)
                 messages.action_move(1)
             await safe(driven, "r")
             await safe(driven, "escape", "R")
-            main.inspecting = True
-            main.timeline.action_move(1)
-            main.lay_out()
+            main.areas.inspecting = True
+            main.areas.timeline.action_move(1)
+            main.areas.lay_out()
         assert fields > 200
 
 
@@ -80,12 +80,12 @@ async def test_a_line_of_ten_megabytes_is_drawn_in_no_time(captured: Path) -> No
     async with opened([captured], (120, 40)) as driven:
         await driven.press("n", "n", "n", "n")
         place = next(place for place, one in enumerate(driven.app.view.trace.rows) if one.label.sql.startswith("SELECT 'xxxxxxxx"))
-        driven.main.timeline.go_to_place(place)
+        driven.areas.timeline.go_to_place(place)
         await safe(driven, "enter", "tab", "j")
         for _ in range(30):
             await safe(driven, "l")
-        field = driven.main.inspector.fields.field
+        field = driven.areas.inspector.fields.field
         assert field is not None
         assert field.value.startswith("SELECT 'xxxx")
-        assert "9 738 " in driven.main.inspector.fields.fields[-1].value
-        assert driven.main.inspector.fields.fields[-1].name == "cut"
+        assert "9 738 " in driven.areas.inspector.fields.fields[-1].value
+        assert driven.areas.inspector.fields.fields[-1].name == "cut"

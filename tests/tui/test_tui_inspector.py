@@ -16,7 +16,7 @@ ROWS = 20_000
 
 
 def at_cursor(driven: Driven) -> str:
-    told = driven.main.inspector.messages.message
+    told = driven.areas.inspector.messages.message
     return told.name if told is not None else ""
 
 
@@ -35,7 +35,7 @@ async def test_a_long_run_opens_window_by_window_to_its_end(long: Recording, dri
         text = "\n".join(await driven.press("j", "enter"))
         assert "DataRow ×20 000" in text
         assert "20 003 messages" in text
-        messages = driven.main.inspector.messages
+        messages = driven.areas.inspector.messages
         assert messages.count() == 4
         await driven.press("j")
         for opened_now in range(1, ROWS // 1000):
@@ -65,7 +65,7 @@ async def test_h_l_scroll_a_long_value_and_its_bytes(recording: Recording, drive
         assert not any("Q····SELECT" in line for line in lines)
         assert any("▌query              …003800390040" in line for line in lines)
         await driven.press(*["h"] * 10)
-        assert driven.main.inspector.fields.sideways == 0
+        assert driven.areas.inspector.fields.sideways == 0
 
 
 async def test_what_was_blanked_is_told_as_such(recording: Recording, drive: Drive) -> None:
@@ -123,11 +123,11 @@ async def test_r_goes_from_the_error_to_its_bind_and_on_to_the_parse_and_R_back(
 async def test_r_from_the_timeline_opens_the_inspector_and_R_closes_it() -> None:
     async with capture("tests/data/findings/pipeline_error.pgtrace") as driven:
         await driven.press("n", "r")
-        assert driven.main.inspecting
+        assert driven.areas.inspecting
         assert at_cursor(driven) == "Bind"
         await driven.press("R")
-        assert not driven.main.inspecting
-        assert driven.app.focused is driven.main.timeline
+        assert not driven.areas.inspecting
+        assert driven.app.focused is driven.areas.timeline
 
 
 async def test_r_goes_through_the_evidence_of_a_finding() -> None:
@@ -135,26 +135,26 @@ async def test_r_goes_through_the_evidence_of_a_finding() -> None:
     async with capture("tests/data/findings/pooler_26000.pgtrace") as driven:
         await driven.press("6", "r")
         finding = driven.app.view.snapshot.findings[0]
-        seen = [driven.main.timeline.place]
+        seen = [driven.areas.timeline.place]
         for _ in finding.evidence[1:]:
             await driven.press("r")
-            seen.append(driven.main.timeline.place)
+            seen.append(driven.areas.timeline.place)
         assert seen == [evidence.place for evidence in finding.evidence]
-        assert "26000" in driven.main.timeline.item.row.label.error  # type: ignore[union-attr]
+        assert "26000" in driven.areas.timeline.item.row.label.error  # type: ignore[union-attr]
         for _ in seen:
             await driven.press("R")
-        assert driven.main.pane == "findings"
+        assert driven.areas.pane == "findings"
 
 
 async def test_r_goes_from_a_cancel_to_its_victim_and_back() -> None:
     async with capture("captures/asyncpg/cancel.pgtrace") as driven:
         await driven.press("n")
-        victim = driven.main.timeline.place
+        victim = driven.areas.timeline.place
         lines = await driven.press("r")
         assert any(line.startswith("▌") and "Cancel →" in line for line in lines)
         assert "the cancel" in lines[-1]
         await driven.press("r")
-        assert driven.main.timeline.place == victim
+        assert driven.areas.timeline.place == victim
 
 
 async def test_a_row_that_the_filter_hides_is_shown_and_R_brings_the_filter_back() -> None:

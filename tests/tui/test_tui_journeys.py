@@ -99,7 +99,7 @@ async def test_the_round_trips_of_a_cell() -> None:
     """`4`, down to a counter, `enter`: those round trips, by a filter that can be read; each counter's is understood."""
     async with opened([FINDINGS / "pipeline_error.pgtrace", *BOTH]) as driven:
         await driven.press("4")
-        drivers = driven.main.panes["drivers"]
+        drivers = driven.areas.panes["drivers"]
         seen = {}
         for place in range(drivers.count()):
             drivers.go(place)
@@ -108,7 +108,7 @@ async def test_the_round_trips_of_a_cell() -> None:
             listing = driven.app.view.listing
             seen[title] = listing.filtering.text, listing.matching
             await driven.press("escape")
-            assert driven.main.pane == "drivers"
+            assert driven.areas.pane == "drivers"
         names = {driver.driver: driver.counters for driver in driven.app.view.snapshot.drivers}
         first = names[seen["Query"][0].split()[0].removeprefix("driver:")]
         assert seen["round trips"][1] >= first.round_trips

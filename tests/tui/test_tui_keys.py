@@ -67,7 +67,7 @@ def test_each_pane_has_its_key() -> None:
 async def test_the_help_lists_every_key(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
         await driven.press("question_mark")
-        shown = driven.main.help_screen
+        shown = driven.areas.help_screen
         assert isinstance(shown, Help)
         text = "\n".join(strip.text for strip in shown._text)
         for key in KEYS:

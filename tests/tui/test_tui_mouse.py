@@ -8,7 +8,7 @@ from wire_recording import Recording
 
 
 async def wheel(driven: Driven, kind: type[events.MouseEvent], *, shift: bool = False) -> None:
-    timeline = driven.main.timeline
+    timeline = driven.areas.timeline
     timeline.post_message(kind(timeline, 30, 5, 0, 0, 0, shift, False, False, 30, 12))
     await driven.pilot.pause()
 
@@ -16,16 +16,16 @@ async def wheel(driven: Driven, kind: type[events.MouseEvent], *, shift: bool = 
 async def test_a_click_selects_and_a_double_click_inspects(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.pilot.click("#timeline", offset=(30, 5))
-        assert driven.main.timeline.cursor == 4
+        assert driven.areas.timeline.cursor == 4
         await driven.pilot.click("#timeline", offset=(30, 5), times=2)
-        assert driven.main.inspecting
+        assert driven.areas.inspecting
         await driven.pilot.click("#tabs", offset=(52, 0))
-        assert driven.main.pane == "drivers"
+        assert driven.areas.pane == "drivers"
 
 
 async def test_a_click_on_a_connection_shows_it_alone(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        assert driven.main.timeline._columns(120)[2].name == "cn"
+        assert driven.areas.timeline._columns(120)[2].name == "cn"
         await driven.pilot.click("#timeline", offset=(11, 6))
         assert "/ conn:1  " in (await driven.lines())[6]
         await driven.pilot.click("#timeline", offset=(12, 2))
@@ -37,30 +37,30 @@ async def test_a_click_on_a_mark_is_a_click_on_a_row(shop: Recording, drive: Dri
         row = next(number for number, line in enumerate(await driven.lines()) if "── test_profile ─" in line) - 7
         await driven.pilot.click("#timeline", offset=(11, row))
         assert driven.app.view.listing.filtering.everything
-        assert driven.main.timeline.cursor == row - 1
+        assert driven.areas.timeline.cursor == row - 1
 
 
 async def test_a_click_on_a_fold_unfolds_it(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        column = next(column.start for column in driven.main.timeline._columns(120) if column.name == "flight")
+        column = next(column.start for column in driven.areas.timeline._columns(120) if column.name == "flight")
         assert (await driven.lines())[8][column] == "▸"
         await driven.pilot.click("#timeline", offset=(column, 1))
         assert "▸" not in (await driven.lines())[8]
-        assert driven.main.timeline.cursor == 0
+        assert driven.areas.timeline.cursor == 0
 
 
 async def test_the_right_button_is_one_step_back(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.press("j", "enter")
-        cursor = driven.main.timeline.cursor
+        cursor = driven.areas.timeline.cursor
         await driven.pilot.click("#timeline", offset=(30, 5), button=3)
-        assert not driven.main.inspecting
-        assert driven.main.timeline.cursor == cursor
+        assert not driven.areas.inspecting
+        assert driven.areas.timeline.cursor == cursor
 
 
 async def test_the_wheel_moves_and_with_shift_it_goes_sideways(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        timeline = driven.main.timeline
+        timeline = driven.areas.timeline
         await wheel(driven, events.MouseScrollDown)
         assert (timeline.cursor, timeline.sideways) == (3, 0)
         await wheel(driven, events.MouseScrollUp)

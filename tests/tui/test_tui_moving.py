@@ -91,7 +91,7 @@ def test_every_slow_one_and_every_same_one_in_order(recording: Recording, monkey
 async def test_the_keys(recording: Recording, drive: Drive) -> None:
     many(recording, 300)
     async with drive(recording) as driven:
-        view, timeline = driven.app.view, driven.main.timeline
+        view, timeline = driven.app.view, driven.areas.timeline
 
         def sql() -> str:
             assert timeline.item is not None
@@ -130,7 +130,7 @@ async def test_slow_keys_say_what_slow_is(recording: Recording, drive: Drive) ->
     recording.flush()
     async with drive(recording) as driven:
         await loaded(driven, driven.app.view)
-        timeline = driven.main.timeline
+        timeline = driven.areas.timeline
         slow_ms = moving.slow_ns(driven.app.view.survey.durations) / MS
         assert 0.78 < slow_ms < 0.82  # one in twenty are the two, so twice as long as most decides
         assert f"slow: {slow_ms:.2f} ms or more" in "\n".join(await driven.press("g", ">"))

@@ -75,20 +75,20 @@ async def test_which_statement_costs_most_round_trips(busy: Recording, drive: Dr
         assert under_cursor(lines).split()[1] == "12"
         assert "SELECT … FROM items WHERE id IN" in under_cursor(lines)
         lines = await driven.press("enter")
-        assert driven.main.pane == "timeline"
+        assert driven.areas.pane == "timeline"
         assert driven.app.view.listing.matching == 12
         tabs = next(line for line in lines if line.startswith(" 1 Timeline"))
         assert "/ driver:asyncpg l" in tabs
         assert tabs.rstrip().endswith(f"12 of {len(driven.app.view.trace.rows)}")
         await driven.press("escape")
-        assert driven.main.pane == "statements"
+        assert driven.areas.pane == "statements"
         assert driven.app.view.listing.filtering.everything
 
 
 async def test_each_statement_has_the_round_trips_it_counts(busy: Recording, drive: Drive) -> None:
     async with drive(busy) as driven:
         await driven.press("2")
-        statements = driven.main.panes["statements"]
+        statements = driven.areas.panes["statements"]
         assert isinstance(statements, Statements)
         seen = set()
         for item in list(statements.items):
@@ -108,7 +108,7 @@ async def test_which_connection_leaks_prepared_statements(busy: Recording, drive
         assert under_cursor(lines).split()[0] == "▌c4"
         assert " 12 live, 0 reused, 12 in all" in "\n".join(lines)
         lines = await driven.press("c")
-        assert driven.main.pane == "timeline"
+        assert driven.areas.pane == "timeline"
         assert "/ conn:4" in "\n".join(lines[3:8])
 
 
@@ -122,12 +122,12 @@ async def test_the_longest_and_the_idlest_transaction(busy: Recording, drive: Dr
         assert any("ROLLBACK" in line and "c2" in line for line in rows)
         assert any("COMMIT" in line and "c3" in line for line in rows)
         await driven.press("j", "enter")
-        chosen = driven.main.panes["transactions"]
+        chosen = driven.areas.panes["transactions"]
         assert isinstance(chosen, Transactions)
         assert chosen.item is not None
         assert driven.app.view.listing.matching == chosen.item.round_trips + (chosen.item.end == "lost")
         await driven.press("escape")
-        assert driven.main.pane == "transactions"
+        assert driven.areas.pane == "transactions"
         lines = await driven.press("s")
         assert "idle▾" in lines[4]
 
@@ -139,7 +139,7 @@ async def test_sorting_goes_round_and_turns(busy: Recording, drive: Drive) -> No
             for name in (*pane.SORTS[1:], pane.SORTS[0]):
                 head = (await driven.press("s"))[4]
                 assert f"{name}▾" in head or f"{name}▴" in head, name
-            shown = driven.main.panes[driven.main.pane]
+            shown = driven.areas.panes[driven.areas.pane]
             assert isinstance(shown, TablePane)
             before = list(shown.items)
             await driven.press("S")
@@ -154,7 +154,7 @@ async def test_the_cursor_stays_on_its_item(recording: Recording, drive: Drive) 
     recording.flush()
     async with drive(recording, live=True) as driven:
         await driven.press("2", "j", "j")
-        pane = driven.main.panes["statements"]
+        pane = driven.areas.panes["statements"]
         assert isinstance(pane, Statements)
         assert pane.item is not None
         chosen, cursor = pane.identity(pane.item), pane.cursor
@@ -213,7 +213,7 @@ async def test_paused_panes_stand_still(recording: Recording, drive: Drive) -> N
         before = await driven.press("2", "space")
         recording.trip(1, query("SELECT more"), done("SELECT 1") + ready())
         await driven.arrived(recording)
-        pane = driven.main.panes["statements"]
+        pane = driven.areas.panes["statements"]
         assert isinstance(pane, Statements)
         assert not pane.advance(1e9, 1.0)
         assert (await driven.lines())[4:-1] == before[4:-1]

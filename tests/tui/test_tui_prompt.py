@@ -48,7 +48,7 @@ class Colour(Asking):
 
 async def asked(driven: Driven, room: int = 0, text: str = "") -> Colour:
     asking = Colour(room)
-    driven.main.ask(asking, text)
+    driven.areas.ask(asking, text)
     await driven.settle()
     return asking
 
@@ -102,7 +102,7 @@ async def test_keys_edit_as_in_a_shell(shop: Recording, drive: Drive, text: str,
     async with drive(shop) as driven:
         await asked(driven, text=text)
         await driven.press(*keys)
-        prompt = driven.main.prompt
+        prompt = driven.areas.prompt
         assert prompt.value[: prompt.cursor_position] + "|" + prompt.value[prompt.cursor_position :] == left
 
 
@@ -114,10 +114,10 @@ async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Re
         asking = await asked(driven, text="one e\u0301界\U0001f468\u200d\U0001f469 two")
         for _ in range(60):
             await driven.press(*made.choices(pressed, k=5))
-            prompt = driven.main.prompt
+            prompt = driven.areas.prompt
             edges = {0, len(prompt.value), *(start for start, _ in characters(prompt.value))}
             assert set(prompt.selection) <= edges, (prompt.value, prompt.selection)
-            assert driven.main.prompt.asking is asking
+            assert driven.areas.prompt.asking is asking
             assert at_cursor(driven)
 
 
@@ -125,7 +125,7 @@ async def test_nothing_that_a_terminal_obeys_can_be_typed(shop: Recording, drive
     async with drive(shop) as driven:
         await asked(driven, text="ad")
         await driven.press("left")
-        prompt = driven.main.prompt
+        prompt = driven.areas.prompt
         prompt.paste("b\n\tc\x1b]52;\x9b\u202e\u200b\udcff")
         assert prompt.value == "ab  c]52;d"
         assert prompt.cursor_position == len(prompt.value) - 1
@@ -160,7 +160,7 @@ async def test_it_takes_the_footers_place_and_every_key(shop: Recording, drive: 
         assert at_cursor(driven) == "?"
         assert await driven.press("escape") == before
         assert asking.told[-1] == "nothing"
-        assert driven.app.focused is driven.main.timeline
+        assert driven.app.focused is driven.areas.timeline
 
 
 async def test_keys_typed_ahead_go_where_they_belong(shop: Recording, drive: Drive) -> None:
@@ -170,8 +170,8 @@ async def test_keys_typed_ahead_go_where_they_belong(shop: Recording, drive: Dri
             driven.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await driven.settle()
         assert asking.told[-1] == "took red"
-        assert driven.main.prompt.asking is None
-        assert driven.main.timeline.cursor == 1
+        assert driven.areas.prompt.asking is None
+        assert driven.areas.timeline.cursor == 1
 
 
 async def test_what_is_wrong_is_underlined_and_said(shop: Recording, drive: Drive) -> None:
@@ -239,7 +239,7 @@ async def test_paste_and_clicks(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         driven.app.post_message(events.Paste("j"))
         await driven.settle()
-        assert driven.main.timeline.cursor == 0
+        assert driven.areas.timeline.cursor == 0
         asking = await asked(driven)
         driven.app.post_message(events.Paste("two\nlines\x1b[2J"))
         await driven.lines()
@@ -250,7 +250,7 @@ async def test_paste_and_clicks(shop: Recording, drive: Drive) -> None:
         await driven.pilot.click("#timeline", button=3)
         await driven.settle()
         assert asking.told[-1] == "nothing"
-        assert driven.main.footer.display
+        assert driven.areas.footer.display
 
 
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40)])
@@ -265,7 +265,7 @@ async def test_any_text_fills_its_line_and_the_cursor_is_in_sight(
             lines = await driven.press(*keys)
             assert len(lines) == size[1]
             assert {cell_len(line) for line in lines} == {size[0]}
-            if driven.main.prompt.asking is not None:
+            if driven.areas.prompt.asking is not None:
                 assert at_cursor(driven), keys
                 assert "\x1b" not in "".join(lines)
                 assert not ascii_only or "".join(lines).isascii()

@@ -126,7 +126,7 @@ async def test_the_screen_is_as_it_was_left(shop: Recording, view_of: ViewOf, tm
         driven = Driven(app, pilot)
         lines = await driven.lines()
         assert any("idle %" in line for line in lines)
-        assert driven.app.focused is driven.main.panes["transactions"]
+        assert driven.app.focused is driven.areas.panes["transactions"]
         lines = await driven.press("1")
         assert lines[3].startswith(" 1 Timeline"), "no driver rows"
         assert lines[4].split()[0] == "above"
@@ -139,7 +139,7 @@ async def test_each_column_that_can_be_looked_at_is_defined(shop: Recording, dri
         assert set(DEFINITIONS[name]) == set(pane.SORTS), name
     async with drive(shop) as driven:
         await driven.press("4")
-        drivers = driven.main.panes["drivers"]
+        drivers = driven.areas.panes["drivers"]
         assert isinstance(drivers, Drivers)
         titles = {entry.title for entry in drivers._entries if entry.cells and entry.title}
         assert set(DEFINITIONS["drivers"]) == titles

@@ -112,7 +112,7 @@ async def test_what_is_in_the_file_is_only_text(shop: Recording, view_of: Callab
             text = "".join(await driven.press(*keys))
             assert not any(one in text for one in "\x1b\x07\x9b\u202e"), keys
         assert r"\x1b]0;x" in text
-        assert list(app.main.filters.named) == ["evil"]
+        assert list(app.main.narrowing.filters.named) == ["evil"]
 
 
 def test_a_journey_on_a_terminal(shop: Recording, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def orders(recording: Recording) -> Recording:
 
 
 def axis(driven: Driven) -> tuple[int, int]:
-    shown = driven.main.timeline._axis
+    shown = driven.areas.timeline._axis
     return shown.start_ns, shown.start_ns + shown.span_ns
 
 
@@ -106,7 +106,7 @@ async def test_w_gives_the_bar_the_room_of_rows_and_bytes_and_takes_it_back(orde
 async def test_z_sets_the_axis_to_the_row_and_Z_back(orders: Recording, drive: Drive) -> None:
     async with drive(orders) as driven:
         await driven.press("w", "g", "j", "j", "j")
-        whole, item = axis(driven), driven.main.timeline.item
+        whole, item = axis(driven), driven.areas.timeline.item
         assert item is not None
         await driven.press("z")
         assert axis(driven) == (item.opened_ns, item.end_ns)
@@ -130,7 +130,7 @@ async def test_plus_and_minus_zoom_around_the_row_and_h_l_move_along(orders: Rec
         assert axis(driven)[0] - before[0] == pytest.approx((end - start) / 4, rel=0.01)
         await driven.press("h")
         assert axis(driven) == before
-        assert driven.main.timeline.sideways == 0
+        assert driven.areas.timeline.sideways == 0
 
 
 async def test_without_a_waterfall_nothing_zooms(orders: Recording, drive: Drive) -> None:
@@ -140,13 +140,13 @@ async def test_without_a_waterfall_nothing_zooms(orders: Recording, drive: Drive
             await driven.press(key)
             assert axis(driven) == before
         await driven.press("l")
-        assert driven.main.timeline.sideways
+        assert driven.areas.timeline.sideways
 
 
 async def test_a_drag_on_the_axis_is_the_axis(orders: Recording, drive: Drive) -> None:
     async with drive(orders) as driven:
         await driven.press("w")
-        timeline = driven.main.timeline
+        timeline = driven.areas.timeline
         bar = next(column for column in timeline._columns(timeline.size.width) if column.name == "bar")
         begun, ended = (timeline._axis.time_at(cell) for cell in (4, 12))
         for kind, cell in ((events.MouseDown, 12), (events.MouseUp, 4)):
@@ -175,6 +175,6 @@ async def test_x_unfolds_what_is_folded_and_folds_it_again(orders: Recording, dr
         assert "▸ Q · PDH · BES×12 · Q" in selected(lines)
         lines = await driven.press("x")
         assert any("▸ 12 × BES → 2DCZ" in line for line in lines)
-        place = driven.main.timeline.place
+        place = driven.areas.timeline.place
         assert "▸ Q · PDH · BES×12 · Q" in selected(await driven.press("x"))
-        assert driven.main.timeline.place == place
+        assert driven.areas.timeline.place == place

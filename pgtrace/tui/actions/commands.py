@@ -1,29 +1,22 @@
 """`:`, any command by name: what the keys do, and what takes an argument.
 
-A key's command has the name of its action (`fold-level`), or the one the table of keys gives it. It does what the key would do now, where the focus is, and
-has no use where the key has none. What takes an argument is a line of COMMANDS.
+A key's command has the name of its action (`fold-level`), or the one the table of keys gives it. It does what the key would do now, where
+the focus is, and has no use where the key has none. A command with an argument is listed by whoever carries it out.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from textual.actions import parse
 from textual.dom import DOMNode
+from textual.screen import Screen
 
-from pgtrace.durations import duration_ns
-from pgtrace.errors import UsageError
-from pgtrace.export import FORMATS
-from pgtrace.tui.actions.acting import Acting
-from pgtrace.tui.actions.exporting import CAPTURE
 from pgtrace.tui.model.asking import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.model.keys import KEYS, Hints, Key
 from pgtrace.tui.model.theme import THEMES
-
-Run = Callable[[Acting, str], str]
-"""Takes the argument; gives why it cannot be, in words."""
 
 
 class Command(NamedTuple):
@@ -33,42 +26,24 @@ class Command(NamedTuple):
     argument: str
     """As the help shows it."""
     meaning: str
-    run: Run
+    run: Callable[[str], str]
+    """Takes the argument; says in words why it cannot be done, or nothing."""
     words: Callable[[], Iterable[str]] = tuple
     """What the argument may begin with."""
 
 
-def _rtt(screen: Acting, text: str) -> str:
-    try:
-        return screen.set_rtt(duration_ns(text))
-    except UsageError as error:
-        return str(error)
+def theme_command(screen: Screen[None]) -> Command:
+    """`theme NAME`, which is the application's."""
 
+    def theme(text: str) -> str:
+        if text not in THEMES:
+            return f"no theme is called {text!r}: {', '.join(THEMES)}"
+        if not screen.app.check_action("theme", ()):
+            return "NO_COLOR leaves no theme to choose"
+        screen.call_next(screen.run_action, f"app.theme('{text}')")
+        return ""
 
-def _export(screen: Acting, text: str) -> str:
-    name, _, path = text.partition(" ")
-    if name not in FORMATS:
-        return f"no format is called {name!r}: {', '.join(FORMATS)}"
-    return screen.save_as(path.strip(), name) if path.strip() else "export FORMAT PATH: a path is missing"
-
-
-def _theme(screen: Acting, text: str) -> str:
-    if text not in THEMES:
-        return f"no theme is called {text!r}: {', '.join(THEMES)}"
-    if not screen.app.check_action("theme", ()):
-        return "NO_COLOR leaves no theme to choose"
-    screen.call_next(screen.run_action, f"app.theme('{text}')")
-    return ""
-
-
-COMMANDS: Final = (
-    Command("rtt", "DURATION", "network delay of every session from here on", _rtt),
-    Command("mark", "NAME", "begin a mark", lambda screen, text: screen.begin_mark(text)),
-    Command("save", "PATH", "save the recording", lambda screen, text: screen.save_as(text, CAPTURE)),
-    Command("export", "FORMAT PATH", "write what is shown", _export, lambda: FORMATS),
-    Command("goto", "TIME", "12.5 since the start, +1.5 from here, 10:21:07", lambda screen, text: screen.go_to_moment(text)),
-    Command("theme", "NAME", "colours", _theme, lambda: THEMES),
-)
+    return Command("theme", "NAME", "colours", theme, lambda: THEMES)
 
 
 def name_of(key: Key) -> str:
@@ -92,24 +67,27 @@ class CommandLine(Asking):
     room = 8
     HINTS: ClassVar[Hints] = (("tab", "complete"), ("enter", "do"), ("esc", "back"))
 
-    def __init__(self, screen: Acting, history: list[str]) -> None:
+    def __init__(self, commands: Sequence[Command], screen: Screen[None], history: list[str]) -> None:
+        self.history = self._own = history
+        self._commands = {one.name: one for one in commands}
         self._screen = screen
-        self.history = history
-        self._own = history
 
     def choices(self, text: str, cursor: int) -> Choices:
         word, blank, argument = text[:cursor].lstrip().partition(" ")
         start = cursor - len(argument) if blank else cursor - len(word)
         if blank:
-            command = next((one for one in COMMANDS if one.name == word), None)
+            command = self._commands.get(word)
             words = command.words() if command is not None else ()
             return Choices(
                 start, [Choice(one, opens=command is not None and " " in command.argument) for one in words if one.startswith(argument)]
             )
-        found = [Choice(f"{one.name} ", f"{one.argument}  {one.meaning}", opens=True) for one in COMMANDS if one.name.startswith(word)]
-        taken = {one.name for one in COMMANDS}
+        found = [
+            Choice(f"{one.name} ", f"{one.argument}  {one.meaning}", opens=True)
+            for one in self._commands.values()
+            if one.name.startswith(word)
+        ]
         for name, keys in by_key().items():
-            if name.startswith(word) and name not in taken:
+            if name.startswith(word) and name not in self._commands:
                 told = next((key for key in keys if key.meaning), keys[0])
                 found.append(Choice(name, "  ".join(part for part in (told.shown, told.meaning) if part)))
         return Choices(start, sorted(found)) if found else NO_CHOICES
@@ -119,12 +97,10 @@ class CommandLine(Asking):
         begin = len(text) - len(text.lstrip())
         if not word:
             return None
-        command = next((one for one in COMMANDS if one.name == word), None)
+        command = self._commands.get(word)
         keys = by_key().get(word, [])
         if command is not None and (argument.strip() or not keys):
-            reason = (
-                command.run(self._screen, argument.strip()) if argument.strip() else f"{word} {command.argument}: an argument is missing"
-            )
+            reason = command.run(argument.strip()) if argument.strip() else f"{word} {command.argument}: an argument is missing"
             where = (begin + len(word) + 1, len(text)) if argument.strip() else (begin, begin + len(word))
         elif not keys:
             reason, where = f"no command is called {word!r}", (begin, begin + len(word))
@@ -139,7 +115,7 @@ class CommandLine(Asking):
         return None
 
 
-def _press(screen: Acting, keys: list[Key]) -> bool:
+def _press(screen: Screen[None], keys: list[Key]) -> bool:
     """Do what one of the keys would do now; whether one has a use."""
     nodes: list[DOMNode] = [*(screen.focused.ancestors_with_self if screen.focused is not None else [screen, screen.app])]
     for key in keys:

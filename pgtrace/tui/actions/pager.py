@@ -12,9 +12,33 @@ import subprocess
 from collections.abc import Iterable
 from typing import Final
 
+from textual.app import SuspendNotSupported
+
 from pgtrace.errors import PgTraceError
+from pgtrace.report.messages import rows_as_text
+from pgtrace.tui.areas import Areas
 
 DEFAULT: Final = "less -R"
+
+
+def show_row(areas: Areas) -> None:
+    """Have the pager show the row under the cursor."""
+    item = areas.timeline.item
+    if item is None:
+        return
+    pen = areas.view.pen
+    text = (pen.text(line) for line in rows_as_text(areas.view.trace, item.places, with_hex=True))
+    refused = ""
+    try:
+        with areas.screen.app.suspend():
+            try:
+                page(text)
+            except PgTraceError as error:  # the toolkit takes the screen back at the end of the block alone
+                refused = str(error)
+    except SuspendNotSupported:
+        refused = "this terminal cannot be given away"
+    if refused:
+        areas.screen.call_later(areas.say, refused)  # behind what was under way when the screen was given away
 
 
 def page(lines: Iterable[str]) -> None:

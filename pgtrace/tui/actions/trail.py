@@ -13,7 +13,7 @@ from typing import Final
 
 from pgtrace.inspect import related
 from pgtrace.inspect.related import Related
-from pgtrace.tui.layout import Layout
+from pgtrace.tui.areas import Areas
 
 _STEPS_KEPT: Final = 100
 
@@ -32,9 +32,9 @@ class _Step:
 class Trail:
     """Steps on and back, over a screen."""
 
-    def __init__(self, screen: Layout, choose: Callable[[str], None]) -> None:
+    def __init__(self, areas: Areas, choose: Callable[[str], None]) -> None:
         """`choose` puts another filter in force."""
-        self._screen = screen
+        self._areas = areas
         self._choose = choose
         self._steps: deque[_Step] = deque(maxlen=_STEPS_KEPT)
         self._evidence: tuple[int, ...] = ()
@@ -50,51 +50,51 @@ class Trail:
 
     def on(self) -> str:
         """Go to what is related to the cursor's row or message; in words, what that is, or that there is nothing."""
-        screen = self._screen
+        areas = self._areas
         found = self._found()
         if found is None:
             return "nothing is related to this"
-        timeline = screen.timeline
-        message = screen.inspector.messages.message if screen.inspecting else None
+        timeline = areas.timeline
+        message = areas.inspector.messages.message if areas.inspecting else None
         at = (message.side, message.offset) if message is not None else None
-        self._steps.append(_Step("timeline", timeline.place, screen.view.listing.filtering.text, screen.inspecting, at))
-        hidden = not screen.view.listing.shows(found.place)
+        self._steps.append(_Step("timeline", timeline.place, areas.view.listing.filtering.text, areas.inspecting, at))
+        hidden = not areas.view.listing.shows(found.place)
         if hidden:
             self._choose("")
-        self._stand(found.place, found.message, inspecting=screen.inspecting or found.message is not None)
+        self._stand(found.place, found.message, inspecting=areas.inspecting or found.message is not None)
         return found.words + (" (esc hid it: all rows are shown)" if hidden else "")
 
     def back(self) -> None:
         """Go back one step."""
-        screen, step = self._screen, self._steps.pop()
-        if step.pane != screen.pane or step.filter != screen.view.listing.filtering.text:
-            screen.pane = step.pane
+        areas, step = self._areas, self._steps.pop()
+        if step.pane != areas.pane or step.filter != areas.view.listing.filtering.text:
+            areas.pane = step.pane
             self._choose(step.filter)
         if step.pane == "timeline":
             self._stand(step.place, step.message, inspecting=step.inspecting)
 
     def _found(self) -> Related | None:
-        screen = self._screen
-        trace, place = screen.view.trace, screen.timeline.place
-        message = screen.inspector.messages.message if screen.inspecting else None
-        if place in self._evidence[:-1] and not screen.inspecting:
+        areas = self._areas
+        trace, place = areas.view.trace, areas.timeline.place
+        message = areas.inspector.messages.message if areas.inspecting else None
+        if place in self._evidence[:-1] and not areas.inspecting:
             return Related(self._evidence[self._evidence.index(place) + 1], "the next row of the finding")
         found = None
         if message is not None:
-            item = screen.timeline.item
+            item = areas.timeline.item
             places = item.places if item is not None else (place,)
-            found = related.of_message(trace, places[0], message, screen.inspector.messages.messages)
-        found = found or related.of_row(trace, place, screen.view.survey.transactions)
+            found = related.of_message(trace, places[0], message, areas.inspector.messages.messages)
+        found = found or related.of_row(trace, place, areas.view.survey.transactions)
         here = (message.side, message.offset) if message is not None else None
         return None if found is not None and (found.place, found.message) == (place, here) else found
 
     def _stand(self, place: int, message: tuple[int, int] | None, *, inspecting: bool) -> None:
-        screen = self._screen
-        screen.inspecting = inspecting
-        screen.timeline.go_to_place(place)
-        screen.lay_out()
+        areas = self._areas
+        areas.inspecting = inspecting
+        areas.timeline.go_to_place(place)
+        areas.lay_out()
         if inspecting:
-            screen.inspector.show(screen.timeline.item)
+            areas.inspector.show(areas.timeline.item)
             if message is not None:
-                screen.inspector.messages.go_to(*message)
-            screen.set_focus(screen.inspector.messages)
+                areas.inspector.messages.go_to(*message)
+            areas.screen.set_focus(areas.inspector.messages)

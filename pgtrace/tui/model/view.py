@@ -218,6 +218,11 @@ class View:
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
 
     @property
+    def live_recorder(self) -> Recorder | None:
+        """What records, as long as it does; an import of standard input takes no orders."""
+        return self.recorder if isinstance(self.recorder, Recorder) and self.recorder.alive else None
+
+    @property
     def rtt_ns(self) -> int:
         """The network delay that is added at the moment."""
         return self.recorder.rtt_ns if isinstance(self.recorder, Recorder) else 0

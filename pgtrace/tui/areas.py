@@ -1,20 +1,20 @@
-"""What is on the screen: its widgets, and how it shares its lines out among them.
+"""The areas of the screen: all its widgets, which of them are on display, and which one has the focus.
 
-What is shown is View's, how many lines each band gets is bands', what a widget draws is its own. Here is decided which widgets are on display and which of
-them has the focus, from the pane that is chosen and what is open: the inspector, the help, a question.
+What is shown is View's to say, how many lines each band gets is decided in bands.py, and each widget draws itself. Here it follows from the
+pane that is chosen, and from what is open (the inspector, the help, a page, a question), what is on display.
 """
 
 from __future__ import annotations
 
 import time
 
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
+from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.asking import Asking
 from pgtrace.tui.model.bands import bands
 from pgtrace.tui.model.folds import LEVELS
@@ -29,19 +29,19 @@ from pgtrace.tui.widgets.footer import CopyMenu, Footer
 from pgtrace.tui.widgets.help import Help
 from pgtrace.tui.widgets.inspector import Inspector
 from pgtrace.tui.widgets.prompt import Prompt
-from pgtrace.tui.widgets.sheet import Sheet
+from pgtrace.tui.widgets.sheet import Page, Sheet
 from pgtrace.tui.widgets.spelled import Spelled
 from pgtrace.tui.widgets.status import Status
 from pgtrace.tui.widgets.table import FIRST_BUDGET_S, TablePane
 from pgtrace.tui.widgets.totals import Totals
 
 
-class Layout(Screen[None]):
-    """The screen without its keys."""
+class Areas:
+    """The widgets of one screen, and what is open."""
 
-    def __init__(self, view: View) -> None:
-        super().__init__()
+    def __init__(self, view: View, screen: Screen[None]) -> None:
         self.view = view
+        self.screen = screen
         self.status = Status(view, id="status")
         self.totals = Totals(view, id="totals")
         self.tabs = Tabs(view, id="tabs")
@@ -56,24 +56,26 @@ class Layout(Screen[None]):
         self.footer = Footer(view, id="footer")
         self.copy_menu = CopyMenu(view, id="copy-menu")
         self.prompt = Prompt(view, id="prompt")
+        self.body = Container(*self.panes.values(), self.empty, self.help_screen, id="body")
         self.pane = "timeline"
         self.inspecting = False
         self.helping = False
-        self._area: Widget | None = None
+        self.size: Size | None = None
+        """The screen's, once it is known."""
+        self._focused: Widget | None = None
         """The area that had the focus last, also while the terminal's window has lost it."""
-        self._room: Size | None = None
         self._laid_out: tuple[object, ...] | None = None
+        self._place_told = -1
+        """The place of the row that the footer's notice is about."""
 
     def compose(self) -> ComposeResult:
+        """All widgets, from top to bottom."""
         yield TooSmall(self.view, id="too-small")
         with Container(id="all"):
             yield self.status
             yield self.totals
             yield self.tabs
-            with Container(id="body"):
-                yield from self.panes.values()
-                yield self.empty
-                yield self.help_screen
+            yield self.body
             yield self.spelled
             yield self.inspector
             yield self.sheet
@@ -81,20 +83,82 @@ class Layout(Screen[None]):
             yield self.copy_menu
             yield self.prompt
 
-    def on_mount(self) -> None:
-        """Begin with what is there."""
+    def begin(self) -> None:
+        """Show what is there."""
         self.copy_menu.display = False
         self.view.tick(time.monotonic())
         self.lay_out()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Share the lines out anew."""
-        self._room = event.size
+    @property
+    def width(self) -> int:
+        """The screen's, in cells."""
+        return (self.size or self.screen.app.size).width
+
+    # What is open.
+
+    def turn(self) -> None:
+        """The user wants to see something else: take back what the footer said, and lay everything out anew."""
+        self.footer.forget()
         self.lay_out()
+
+    def show_pane(self, name: str) -> None:
+        """Show another pane."""
+        self.pane, self.helping = name, False
+        self.turn()
+
+    def inspect(self) -> None:
+        """Open the inspector on the row under the cursor."""
+        if self.timeline.item is None:
+            return
+        self.timeline.unfollow()
+        self.inspecting = True
+        self.inspector.forget()
+        self.turn()
+        self.screen.set_focus(self.inspector.messages)
+
+    def close_inspector(self) -> None:
+        """Inspect nothing any more."""
+        self.inspecting = False
+        self.inspector.forget()
+
+    def read(self, page: Page | None) -> None:
+        """Show a page in the inspector's place, or none."""
+        self.sheet.show(page)
+        self.lay_out()
+        if self.sheet.display:
+            self.screen.set_focus(self.sheet)
+
+    def ask(self, asking: Asking, text: str = "") -> None:
+        """Ask for a line of text in the footer's place."""
+        self.prompt.open(asking, text)
+        self.lay_out()
+        self.prompt.redraw()
+
+    def say(self, notice: str) -> None:
+        """Say something in the footer."""
+        self.footer.say(notice)
+
+    def refuse(self, reason: str) -> None:
+        """Say why something cannot be, in words that came from elsewhere."""
+        self.footer.say(rowtext.plain(reason, max(1, self.width - 2)))
+
+    def say_of_row(self, notice: str) -> None:
+        """Say something about the row under the cursor: it stays while the cursor does."""
+        self.footer.say(notice)
+        self._place_told = self.timeline.place
+
+    def cursor_moved(self) -> None:
+        """Another row of the timeline: spell it, inspect it."""
+        if self.timeline.place != self._place_told:
+            self.footer.forget()
+        self.follow_cursor()
+        self.draw_footer()
+
+    # Layout.
 
     def lay_out(self) -> None:
         """Decide what is on display and how high it is."""
-        width, height = self._room or self.app.size
+        width, height = self.size or self.screen.app.size
         timeline = self.pane == "timeline" and not self.helping
         drivers, empty = self._content()
         asked = 1 + self.prompt.room(height) if self.prompt.asking is not None else 0
@@ -103,7 +167,7 @@ class Layout(Screen[None]):
         if state != self._laid_out:
             self._laid_out = state
             shares = bands(width, height, drivers, timeline=timeline, inspector=(self.inspecting or reading) and not empty)
-            self.set_class(not shares.fits, "-too-small")
+            self.screen.set_class(not shares.fits, "-too-small")
             self.totals.narrow = self.tabs.narrow = shares.narrow
             self.tabs.active = self.pane
             self.totals.follows_filter = self.pane == "timeline"
@@ -111,7 +175,7 @@ class Layout(Screen[None]):
             if shares.inspector:
                 self.inspector.share_out(width, shares.inspector, alone=shares.inspector_alone)
             listed = timeline and not shares.inspector_alone
-            self.query_one("#body").display = not shares.inspector_alone
+            self.body.display = not shares.inspector_alone
             for name, pane in self.panes.items():
                 pane.display = name == self.pane and not self.helping and (pane is not self.timeline or (listed and not empty))
             self.empty.display = listed and empty
@@ -142,14 +206,8 @@ class Layout(Screen[None]):
                 pane.redraw()
         self.draw_footer()
 
-    def ask(self, asking: Asking, text: str = "") -> None:
-        """Ask for a line of text in the footer's place."""
-        self.prompt.open(asking, text)
-        self.lay_out()
-        self.prompt.redraw()
-
     def advance(self, now_s: float) -> None:
-        """Give the pane that is on display time for what it counts by and by."""
+        """Give the pane that is on display time for its table."""
         pane = self.panes[self.pane]
         if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
             pane.redraw()
@@ -172,27 +230,15 @@ class Layout(Screen[None]):
         ):
             remembered.put(name, value)
 
-    def paint(self) -> None:
-        """Everything anew: the terminal may have lost it."""
-        for widget in self.query(LineWidget):
-            widget.refresh()
-
-    def on_table_pane_stands(self) -> None:
-        """The footer tells where the cursor is."""
-        self.draw_footer()
-
-    def on_help_written(self) -> None:
-        """The footer tells whether the help scrolls."""
-        self.draw_footer()
-
-    def on_descendant_focus(self) -> None:
+    def focus_moved(self) -> None:
         """The footer's keys are those of the focused area, and cursors show where the focus is."""
-        self._area = self.focused
+        self._focused = self.screen.focused
         for widget in (self.inspector.messages, self.inspector.fields):
             widget.redraw()
         self.draw_footer()
 
     def follow_cursor(self) -> None:
+        """Spell and inspect the row under the cursor."""
         item = self.timeline.item
         self.spelled.item = item
         self.spelled.redraw()
@@ -200,7 +246,8 @@ class Layout(Screen[None]):
             self.inspector.show(item)
 
     def draw_footer(self) -> None:
-        self.footer.keys = self._area.hints() if isinstance(self._area, LineWidget) else ()
+        """The keys of the focused area, and where the list is."""
+        self.footer.keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
         pane = self.panes[self.pane]
         self.footer.position = pane.position if not self.helping and isinstance(pane, (Timeline, TablePane)) else ("", "dim")
         self.footer.redraw()
@@ -213,17 +260,19 @@ class Layout(Screen[None]):
 
     def _focus_something(self) -> None:
         """Keep the focus on an area that is on display."""
-        if self.focused is not None and all(node.display for node in self.focused.ancestors_with_self if isinstance(node, Widget)):
+        if self.screen.focused is not None and all(
+            node.display for node in self.screen.focused.ancestors_with_self if isinstance(node, Widget)
+        ):
             return
         if self.helping:
-            self.set_focus(self.help_screen)
+            self.screen.set_focus(self.help_screen)
         elif self.pane != "timeline":
-            self.set_focus(self.panes[self.pane])
+            self.screen.set_focus(self.panes[self.pane])
         elif self.sheet.display:
-            self.set_focus(self.sheet)
+            self.screen.set_focus(self.sheet)
         elif self.inspecting and self.inspector.display:
-            self.set_focus(self.inspector.messages)
+            self.screen.set_focus(self.inspector.messages)
         elif self.empty.display:
-            self.set_focus(self.empty)
+            self.screen.set_focus(self.empty)
         else:
-            self.set_focus(self.timeline)
+            self.screen.set_focus(self.timeline)

@@ -1,0 +1,68 @@
+"""Where the timeline's cursor goes by a key: to problems, slow round trips, the same statement, a moment, or what is related."""
+
+from __future__ import annotations
+
+from pgtrace.tui.actions.commands import Command
+from pgtrace.tui.actions.trail import Trail
+from pgtrace.tui.areas import Areas
+from pgtrace.tui.model import figures
+from pgtrace.tui.model.moving import AskedMoment, slow_ns
+
+
+class Going:
+    """Moves the cursor of the timeline, or says that there is nothing to go to."""
+
+    def __init__(self, areas: Areas, trail: Trail) -> None:
+        self._areas = areas
+        self._trail = trail
+        self.commands = (Command("goto", "TIME", "12.5 since the start, +1.5 from here, 10:21:07", self.moment),)
+
+    def problem(self, direction: int) -> None:
+        """To the next or previous error or gap, or to the first row of a finding; while what does not match is dim, to what matches."""
+        timeline = self._areas.timeline
+        if not timeline.go_to_problem(direction):
+            so_far = "" if self._areas.view.loaded else " so far"
+            what = "match" if timeline.walks_matches else "problem"
+            self._areas.say(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")
+
+    def slow(self, direction: int) -> None:
+        """To the next or previous slow round trip."""
+        least_ns = slow_ns(self._areas.view.survey.durations)
+        slow = f"{figures.milliseconds(least_ns)} ms or more"
+        if self._areas.timeline.go_to_slow(direction, least_ns):
+            self._areas.say_of_row(f"slow: {slow}")
+        else:
+            self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of {slow}")
+
+    def same(self, direction: int) -> None:
+        """To the next or previous row of the same statement."""
+        if not self._areas.timeline.go_to_same(direction):
+            self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of this statement")
+
+    def ask_time(self) -> None:
+        """Ask for a moment, and go there."""
+        asking = self._asked()
+        if asking is not None:
+            self._areas.ask(asking)
+
+    def moment(self, text: str) -> str:
+        """To the row that began at that moment; in words, why not."""
+        asking = self._asked()
+        if asking is None:
+            return "there is no row"
+        fault = asking.accepted(text)
+        if fault is None:
+            self._areas.pane = "timeline"
+        return fault.reason if fault is not None else ""
+
+    def related(self) -> None:
+        """To what the row or message has to do with; from a finding, to its evidence."""
+        areas = self._areas
+        if areas.pane == "findings":
+            areas.panes[areas.pane].open()
+        else:
+            areas.say_of_row(self._trail.on())
+
+    def _asked(self) -> AskedMoment | None:
+        item = self._areas.timeline.item
+        return None if item is None else AskedMoment(item.opened_ns, self._areas.view.trace.start_ns, self._areas.timeline.go_to_time)

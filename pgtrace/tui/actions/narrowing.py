@@ -1,0 +1,101 @@
+"""Filters in force one after the other, typed, chosen by a key, or chosen in a pane; `esc` goes back through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.timer import Timer
+
+from pgtrace.tui.areas import Areas
+from pgtrace.tui.model.filtering import is_only, of_connection, of_driver
+from pgtrace.tui.model.filterline import RESTS_S, FilterLine
+from pgtrace.tui.model.remembered import Remembered
+from pgtrace.tui.model.savedfilters import SavedFilters
+
+_STEPS_KEPT = 100
+
+
+class Narrowing:
+    """Puts filters in force, and takes them back."""
+
+    def __init__(self, areas: Areas) -> None:
+        self.filters = SavedFilters(Remembered())
+        self._areas = areas
+        self._steps: list[tuple[str, str]] = []
+        """Pane and filter before each filter that is in force: what esc goes back to."""
+        self._rests: Timer | None = None
+
+    def ask(self) -> None:
+        """Ask for a filter; the one that is in force can be edited."""
+        areas = self._areas
+        areas.pane, areas.helping = "timeline", False
+        if areas.inspecting and not areas.body.display:
+            areas.close_inspector()
+        text = areas.view.listing.filtering.text
+        areas.ask(FilterLine(areas.view.occurring, self.filters, text, self._typed, self._soon, areas.prompt.complain, areas.say), text)
+
+    def narrow(self, text: str) -> None:
+        """Go to the timeline, which shows what matches this; esc comes back."""
+        areas = self._areas
+        self._step(areas.pane, areas.view.listing.filtering.text)
+        areas.pane = "timeline"
+        self.choose(text)
+
+    def widen(self) -> None:
+        """Go back one filter."""
+        self._areas.pane, text = self._steps.pop() if self._steps else (self._areas.pane, "")
+        self.choose(text)
+
+    def choose(self, text: str) -> None:
+        """Put a filter in force."""
+        listing = self._areas.view.listing
+        listing.choose(text)
+        if listing.filtering.everything:
+            self._steps.clear()
+        self._areas.view.sync()
+        self._areas.turn()
+
+    def only_connection(self) -> None:
+        """Only the connection of the row under the cursor; again: off."""
+        self._only("conn:", lambda connection: of_connection(self._areas.view.connection_name(connection)))
+
+    def only_driver(self) -> None:
+        """Only its driver; again: off."""
+        self._only("driver:", lambda connection: of_driver(self._areas.view.driver(connection)))
+
+    def look(self) -> None:
+        """Narrow the list to the filter as it has been typed so far."""
+        if isinstance(self._areas.prompt.asking, FilterLine):
+            self._areas.prompt.asking.look()
+
+    def tell_given_up(self) -> None:
+        """Say that a filter took too long and is no longer in force."""
+        given_up, self._areas.view.given_up = self._areas.view.given_up, None
+        if given_up is not None:
+            self._steps.clear()
+            self._areas.say(f"the filter is off: {given_up.reason}")
+
+    def _only(self, word: str, filter_of: Callable[[int], str]) -> None:
+        connection = self._areas.timeline.connection
+        if is_only(self._areas.view.listing.filtering.text, word):
+            self.widen()
+        elif connection is not None:
+            self.narrow(filter_of(connection))
+
+    def _typed(self, text: str) -> None:
+        """Put a filter in force while it is typed: one step from where typing began, and none where it ends there."""
+        asking = self._areas.prompt.asking
+        if isinstance(asking, FilterLine) and self._areas.view.listing.filtering.text == asking.before:
+            self._step("timeline", asking.before)
+        if self._steps and self._steps[-1] == ("timeline", text.strip()):
+            self._steps.pop()
+        self.choose(text)
+
+    def _soon(self) -> None:
+        """Look at what is typed when the keys have rested."""
+        if self._rests is not None:
+            self._rests.stop()
+        self._rests = self._areas.screen.set_timer(RESTS_S, self.look)
+
+    def _step(self, pane: str, text: str) -> None:
+        self._steps = [*self._steps[1 - _STEPS_KEPT :], (pane, text)]

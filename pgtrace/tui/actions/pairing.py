@@ -1,0 +1,36 @@
+"""`=`: pick a row, then show it beside another one."""
+
+from __future__ import annotations
+
+from pgtrace.tui.areas import Areas
+from pgtrace.tui.widgets.comparison import Comparison
+
+
+class Pairing:
+    """Two rows side by side."""
+
+    def __init__(self, areas: Areas) -> None:
+        self._areas = areas
+        self._picked: int | None = None
+
+    def pick(self) -> None:
+        """Pick the row under the cursor, or show it beside the one that was picked."""
+        areas = self._areas
+        item = areas.timeline.item
+        if item is None:
+            return
+        if not any(row.sent_bytes or row.received_bytes for row in item.rows):
+            areas.say("there are no messages here to compare")
+            return
+        if self._picked is None or self._picked == item.place:
+            self._picked = item.place if self._picked is None else None
+            areas.say("picked: = on another row shows both side by side" if self._picked is not None else "not picked any more")
+            return
+        picked, self._picked = self._picked, None
+        view, listing = areas.view, areas.view.listing
+        first = listing[listing.index(picked)] if listing.shows(picked) else listing.item(picked)
+        messages = [[message for place in one.places for message in view.trace.details(place).messages] for one in (first, item)]
+        titles = [
+            f"#{one.row.number} {view.connection_name(one.row.connection)} {view.driver(one.row.connection)}" for one in (first, item)
+        ]
+        areas.read(Comparison((titles[0], titles[1]), *messages))

@@ -1,0 +1,79 @@
+"""`E`: the plan of the statement under the cursor, and, with it on display, the plan of running it (explaining.py)."""
+
+from __future__ import annotations
+
+import time
+
+from pgtrace.inspect.details import NOT_KEPT, NotKept
+from pgtrace.inspect.executed import executed
+from pgtrace.tui.actions import background, explaining
+from pgtrace.tui.areas import Areas
+from pgtrace.tui.model import rowtext
+from pgtrace.tui.widgets.sheet import Page, TextPage
+
+
+class Plans:
+    """Has statements explained. What could do harm is asked first: the same key, on the same statement and soon, says yes."""
+
+    def __init__(self, areas: Areas) -> None:
+        self._areas = areas
+        self._explained: tuple[tuple[int, int], Page] | None = None  # a row and execution, and the page with their plan
+        self._question: tuple[tuple[int, int], float] | None = None  # what is asked about, and until when (monotonic)
+
+    def explain(self) -> None:
+        """Explain the statement under the cursor, or run the one whose plan is on display."""
+        areas = self._areas
+        source, item = areas.view.source, areas.timeline.item
+        if not source.explain_dsn:
+            areas.say(explaining.HOW)
+            return
+        if item is None:
+            return
+        message = areas.inspector.messages.message if areas.inspecting and not areas.sheet.display else None
+        explained, page = self._explained or (None, None)
+        analyze = explained is not None and areas.sheet.page is page
+        place, execution = what = (
+            explained if explained is not None and analyze else (item.place, message.execution if message is not None else 0)
+        )
+        sure = self._says_yes(what)
+        if analyze and not sure:
+            self._ask(what, explaining.RUNS)
+            return
+        try:
+            statements = [one for one in executed(areas.view.trace, place, execution or None) if one.sql is not None]
+        except NotKept:
+            areas.say(NOT_KEPT)
+            return
+        if not statements:
+            areas.say("there is no statement here whose SQL is known")
+            return
+        one = statements[0]
+        areas.say("EXPLAIN ANALYZE is running" if analyze else "EXPLAIN is running")
+
+        def work() -> list[str] | explaining.Unsure:
+            try:
+                return explaining.explain(source.explain_dsn, one, analyze=analyze, sure=sure or source.throwaway)
+            except explaining.Unsure as question:
+                return question
+
+        def done(plan: list[str] | explaining.Unsure) -> None:
+            if isinstance(plan, explaining.Unsure):
+                self._ask(what, rowtext.plain(str(plan), max(1, areas.width - 2)))
+                return
+            more = f" · execution {one.execution} of several" if len(statements) > 1 else ""
+            name = "EXPLAIN ANALYZE" if analyze else "EXPLAIN" if one.parameters is not None else "EXPLAIN for any parameters"
+            shown = TextPage(f"{name}{more} · {rowtext.plain(one.sql or '', 80)}", "plan", plan, (("E", "run it: ANALYZE"),))
+            self._explained = (place, one.execution), shown
+            areas.footer.forget()
+            areas.read(shown)
+
+        background.begin(areas.screen, work, done, areas.refuse)
+
+    def _ask(self, what: tuple[int, int], question: str) -> None:
+        self._question = what, time.monotonic() + explaining.CONSENT_S
+        self._areas.say(question)
+
+    def _says_yes(self, what: tuple[int, int]) -> bool:
+        """Whether this key answers the question that was asked about it; a question is asked once."""
+        question, self._question = self._question, None
+        return question is not None and question[0] == what and time.monotonic() <= question[1]
