@@ -13,9 +13,10 @@ from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.output import tell
 from pgtrace.cli.progress import turns
+from pgtrace.trace.connections import OPEN_KEPT
 from pgtrace.trace.feed import Completed, Feed
 from pgtrace.trace.marks import OPEN_KEPT as MARKS_KEPT
-from pgtrace.trace.trace import OPEN_KEPT, Trace
+from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter, Selection
@@ -101,9 +102,12 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
 
     Turns are measured in bytes, so that the same file gives the same lines.
     """
+    from pgtrace.inspect import types
+
     feed = Feed(trace)
     listed = before = 0
     while imports.step() | trace.update(budget_bytes=_TURN_BYTES):
+        types.read_ahead(trace)
         feed.advance()
         first, ready, before = listed, before, feed.seen
         listed = max(listed, min([ready, *feed.open[:1]]))
@@ -113,10 +117,13 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
 
 def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Iterable[int]]:
     """Rows of what is still being recorded: what is complete does not wait for what stays open."""
+    from pgtrace.inspect import types
+
     completed = Completed(Feed(trace))
     running = True
     while True:
         grew = trace.update(budget_bytes=_TURN_BYTES)
+        types.read_ahead(trace)
         last = not running and not grew
         yield completed.places(with_open=last)
         if last:

@@ -183,7 +183,7 @@ def _summary(
     from pgtrace.report import answer, stats
     from pgtrace.report import budgets as report
     from pgtrace.report.encoding import as_json as encoded
-    from pgtrace.trace import refused_tls
+    from pgtrace.trace import reconnects
     from pgtrace.trace.trace import Trace
 
     trace = Trace.open([recorder.capture], timeline=bool(asked) or not (as_json or quiet))
@@ -196,7 +196,7 @@ def _summary(
         advice = Advice(trace)
         advice.update()
         output.tell(*answer.lines(trace, advice.findings()))
-        output.tell(*(f"pgtrace: {line}" for line in refused_tls.lines(trace)))
+        output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
             output.tell("pgtrace: the wire was not quiet after 1 s; counted as it is")
     left = recorder.stats()["drivers"] if recorder.alive else 0

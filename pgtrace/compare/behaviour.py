@@ -31,7 +31,11 @@ from pgtrace.protocol.codes import BACKEND
 from pgtrace.session.effects import Counts
 from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.statements import FUNCTION_CALL, Statement
-from pgtrace.trace.connection import Connection
+from pgtrace.trace.copy_log import CopyLog
+from pgtrace.trace.identity import Identity
+from pgtrace.trace.ledger import Ledger
+from pgtrace.trace.name_log import NameLog
+from pgtrace.trace.observer import ConnectionObserver
 from pgtrace.trace.rows import NO_FLIGHT
 from pgtrace.trace.trace import Trace
 
@@ -112,8 +116,7 @@ class Behaviour(Trace):
         names: Iterable[str | os.PathLike[str]] | None = None,
         still: Collection[str] = (),
     ) -> None:
-        super().__init__(paths, timeline=False, names=names, still=still)
-        self.connection_type = _Watched
+        super().__init__(paths, timeline=False, names=names, still=still, observer=self._observe)
         self.steps: list[Step] = []
         """All different ones."""
         self.is_cut = False
@@ -122,12 +125,22 @@ class Behaviour(Trace):
         """Normalised SQL by fingerprint, as much as is kept."""
         self.in_transaction: set[str] = set()
         """Statements behind which a transaction was open."""
+        self._done: list[_Done] = []
+        """By index of the connection."""
         self._numbers: dict[Step, int] = {}
         self._text_room = TEXTS_KEPT
 
     def conversations(self) -> list[Conversation]:
-        """What each connection did so far, in the order in which they began."""
-        return [connection.conversation() for connection in self.connections if isinstance(connection, _Watched)]
+        """What each connection did so far, in the order in which they began; an open round trip as it stands."""
+        return [
+            Conversation(one.name, one.driver, one.kind, done.as_it_stands())
+            for one, done in zip(self.connections, self._done, strict=True)
+        ]
+
+    def _observe(self, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> ConnectionObserver:
+        if who.index == len(self._done):
+            self._done.append(_Done())
+        return _StepObserver(self, self._done[who.index], ledger, who, began, names, copies)
 
     def number(self, step: Step) -> int:
         """The number of a step."""
@@ -152,32 +165,46 @@ class Behaviour(Trace):
         return fingerprint
 
 
-class _Watched(Connection):
-    """A connection that keeps its steps."""
+class _Done:
+    """What one connection has done."""
 
-    is_shelved = False
+    __slots__ = ("observer", "steps")
 
-    _trace: Behaviour
+    def __init__(self) -> None:
+        self.steps = array("I")
+        self.observer: _StepObserver | None = None
+        """Who hears its session, while that lasts."""
 
-    def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
-        super().__init__(trace, index, file, number)
+    def as_it_stands(self) -> array[int]:
+        """Its steps, and the round trip that is open."""
+        open_step = self.observer.open_step() if self.observer is not None else None
+        return array("I", [*self.steps, *([open_step] if open_step is not None else [])])
+
+
+class _StepObserver(ConnectionObserver):
+    """Keeps the steps of one session."""
+
+    __slots__ = ("_known", "_latest_at", "_notified", "_steps", "_stream", "_trace")
+
+    def __init__(
+        self, trace: Behaviour, done: _Done, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog
+    ) -> None:
+        super().__init__(ledger, who, began, names, copies)
+        done.observer = self
         self.statements = None
-        self._steps = array("I")
+        self._trace = trace
+        self._steps = done.steps
         self._known: dict[Exchange, int] = {}  # steps of what happens again
         self._latest_at = 0  # the place of the latest round trip
         self._notified = 0  # notifications in it that are steps already
         self._stream: set[int] = set()  # steps of the stream that is passing
 
-    def conversation(self) -> Conversation:
-        """What it did; an open round trip as it stands."""
-        steps = array("I", self._steps)
-        if self.session is not None:
-            standing = self.session.open_as_it_stands()
-            if standing is not None:
-                steps.append(self._step(standing[0]))
-        return Conversation(self._trace.name_of(self), self.driver, self.kind, steps)
+    def open_step(self) -> int | None:
+        """The step of the round trip that is open, as it is now."""
+        standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
+        return self._step(standing[0]) if standing is not None else None
 
-    # What the session tells.
+    # What the session reports.
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
         super().happened(exchange, passage)

@@ -38,7 +38,7 @@ from pgtrace.export.waiting import Waiting
 from pgtrace.identify.drivers import BY_NAME
 from pgtrace.identify.drivers.names import StableNames
 from pgtrace.inspect import details
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing

@@ -1,5 +1,5 @@
 """Which driver a connection belongs to, and which layer above it, from evidence on the wire.
 
 - drivers/: one file for each driver; layers/: one for each ORM or wrapper.
-- habits.py: what a connection has shown so far, for both to look at.
+- collector.py: gathers the evidence of one connection, for both to look at.
 """

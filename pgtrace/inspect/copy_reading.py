@@ -17,7 +17,7 @@ from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.copy_rows import Rows
 from pgtrace.protocol.primitives import Field
 from pgtrace.protocol.replication import pgoutput
-from pgtrace.trace.copy_log import Copies
+from pgtrace.trace.copy_log import CopyLog
 
 _HEADER_BYTES: Final = 5
 
@@ -58,7 +58,7 @@ class RowsEnd(Inside):
 class CopyReading:
     """What is inside the CopyData of the row at one place."""
 
-    def __init__(self, copies: Copies, place: int) -> None:
+    def __init__(self, copies: CopyLog, place: int) -> None:
         self._copies = copies
         self._place = place
         self._contents, self._to_come = copies.contents_at(place)

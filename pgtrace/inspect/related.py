@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect import details
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import frontend
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.message import MalformedMessage
@@ -44,7 +45,7 @@ def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Rel
         return _victim(trace, place)
     if row.shape.errors and row.is_round_trip:
         found = _canceller(trace, place) if row.label.error.startswith(_CANCELLED) else None
-        messages = trace.details(place).messages if found is None else []
+        messages = details.read(trace, place).messages if found is None else []
         failed = next((message for message in messages if message.name == "ErrorResponse"), None)
         return found or (of_message(trace, place, failed, messages) if failed is not None else None)
     if row.shape.kind is Kind.ROUND_TRIP and not row.shape.sent.count(b"P") and any(letter in row.shape.sent for letter in b"BD"):
@@ -124,7 +125,7 @@ def _parse(trace: Trace, place: int, name: str, connection: int | None = None) -
         row = trace.rows[one]
         if b"P" not in row.shape.sent or (row.shape.statement != name and row.shape.statements < 2):
             continue
-        made = next((message for message in trace.details(one).messages if _prepares(message, name)), None)
+        made = next((message for message in details.read(trace, one).messages if _prepares(message, name)), None)
         if made is not None:
             return _at(one, made, "its Parse")
     return None

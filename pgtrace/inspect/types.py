@@ -1,60 +1,71 @@
 """The types of a database, as far as introspection queries that passed told them.
 
-While a trace is read, each round trip that returned rows and whose SQL mentions pg_type is noted by its place, nothing else: that is all it costs. What it
-said is read from the capture when a value of an unknown type is looked at, one noted round trip after the other until the type is known; and one in each
-update of the trace, so that it is not lost where a capture keeps only its end.
+While a trace is read, the place of each round trip is noted that returned rows and whose SQL mentions pg_type
+(trace/introspections.py). What it said is read from the capture when a value of an unknown type is looked at, one
+noted round trip after the other until the type is known. Who follows a capture that keeps only its end reads ahead
+after each update of the trace, so that nothing is lost.
 
-What was learned anywhere in a capture holds for all of it, since drivers ask once for each process and not for each connection; told again, the later one
-holds. It holds for one database of one file: OIDs mean something else in the next.
+Where a type is told twice, the later telling holds.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pgtrace.describe import introspection
-from pgtrace.inspect import details
+from pgtrace.inspect.message import MessageView
+from pgtrace.inspect.walk import NotKept, Walker, passed
 from pgtrace.protocol import backend, frontend, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.values import Kind, Type
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.introspections import Introspected
+from pgtrace.trace.trace import Trace
 
-if TYPE_CHECKING:
-    from pgtrace.inspect.details import MessageView
-    from pgtrace.trace.trace import Trace
-
-UNREAD_KEPT: Final = 200
-"""Noted round trips that wait to be read; of more, the latest."""
 LEARNED_KEPT: Final = 20_000
 """Types of one database that are remembered."""
 ROWS_READ: Final = 4_000
 """Rows of one introspection that are looked at."""
+MESSAGES_READ: Final = 5_000
+"""Messages of one introspection that are looked at."""
 _OIDS: Final = frozenset({20, 23, 26})
 """int8, int4 and oid: what drivers send an OID as."""
+
+
+def of(trace: Trace, connection: Connection) -> DatabaseTypes:
+    """The types of a connection's database."""
+    return DatabaseTypes(trace, trace.introspections.of(connection.file, connection.database))
+
+
+def of_row(trace: Trace, place: int) -> DatabaseTypes:
+    """The types of the database that the row at that place is about."""
+    return of(trace, trace.connections[trace.rows.entry(place).connection])
+
+
+def read_ahead(trace: Trace) -> None:
+    """Read one round trip more of each database, before its bytes are gone."""
+    for introspected in trace.introspections:
+        DatabaseTypes(trace, introspected).read_one()
 
 
 class DatabaseTypes:
     """What is known about the types of one database, beyond those every PostgreSQL has."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, introspected: Introspected) -> None:
         self._trace = trace
-        self._known: dict[int, Type] = {}
-        self._unread: deque[int] = deque(maxlen=UNREAD_KEPT)
+        self._learned = introspected.learned
+        self._unread = introspected.unread
 
     def get(self, oid: int, /) -> Type | None:
         """The type of that OID, if it was told."""
-        while oid not in self._known and self._unread:
+        while oid not in self._learned and self._unread:
             self.read_one()
-        return self._known.get(oid)
-
-    def passed(self, place: int) -> None:
-        """The row at that place may tell about types."""
-        self._unread.append(place)
+        return self._learned.get(oid)
 
     def read_one(self) -> None:
-        """Read the oldest row that is noted, if any."""
+        """Read the oldest row that was noted, if any."""
         if not self._unread:
             return
         place = self._unread.popleft()
@@ -62,7 +73,7 @@ class DatabaseTypes:
         binds: dict[int, MessageView] = {}
         columns: tuple[backend.Column, ...] = ()
         roles: dict[str, int] = {}
-        for view in details.read(self._trace, place, run_kept=ROWS_READ).messages:
+        for view in self._messages(place):
             if view.side == FRONTEND and view.code == ord("B"):
                 binds[view.execution] = view
             elif view.side == BACKEND and view.code == ord("D"):
@@ -71,14 +82,28 @@ class DatabaseTypes:
                 if roles:
                     self._learn(_told(view, roles, binds), f"learned from #{row.number}")
 
+    def _messages(self, place: int) -> list[MessageView]:
+        """The messages of that row, as far as they are kept."""
+        views: list[MessageView] = []
+        walker = Walker(self._trace, place, ROWS_READ, values.NONE)
+        starts = self._trace.rows.entry(place).offsets
+        try:
+            for side, code, body, size, offset, time_ns in passed(self._trace, place):
+                if len(views) >= MESSAGES_READ:
+                    break
+                walker.take(views if offset >= starts[side] else [], side, code, body, size, offset, time_ns)
+        except NotKept:
+            pass
+        return views
+
     def _learn(self, told: dict[str, str | None], evidence: str) -> None:
         for one in introspection.types(told):
-            before = self._known.get(one.oid)
-            if one.oid in values.BUILTIN or (before is None and len(self._known) >= LEARNED_KEPT):
+            before = self._learned.get(one.oid)
+            if one.oid in values.BUILTIN or (before is None and len(self._learned) >= LEARNED_KEPT):
                 continue
             known = one if before is None else _both(before, one)
             if known != before:
-                self._known[one.oid] = replace(known, evidence=evidence)
+                self._learned[one.oid] = replace(known, evidence=evidence)
 
 
 def _both(before: Type, now: Type) -> Type:

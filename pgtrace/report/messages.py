@@ -7,7 +7,8 @@ from typing import Any
 
 from pgtrace import sanitise
 from pgtrace.describe import notation
-from pgtrace.inspect.details import FieldView, MessageView
+from pgtrace.inspect import details
+from pgtrace.inspect.message import FieldView, MessageView
 from pgtrace.report import about
 from pgtrace.sanitise import Shown
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
@@ -55,13 +56,13 @@ def rows_as_text(
             yield from known
             introduced.update([row.connection] if known else [])
         yield round_trip_line(trace, row)
-        details = trace.details(place)
-        for message in details.messages:
+        found = details.read(trace, place)
+        for message in found.messages:
             yield from message_as_text(message, with_fields=with_fields)
             if with_hex:
                 yield from _hex(message)
-        if details.note:
-            yield sanitise.line(f"            ({details.note})")
+        if found.note:
+            yield sanitise.line(f"            ({found.note})")
 
 
 def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterator[Shown]:
@@ -91,7 +92,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "error": row.label.error or None,
             "end": row.label.end or None,
         }
-        details = trace.details(place)
+        found = details.read(trace, place)
         about["messages"] = [
             {
                 "side": "FB"[message.side],
@@ -106,9 +107,9 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
                 "rows": message.inside.rows if message.inside is not None else None,
                 "fields": [_field_as_json(field) for field in message.fields()],
             }
-            for message in details.messages
+            for message in found.messages
         ]
-        about["note"] = details.note or None
+        about["note"] = found.note or None
         yield about
 
 

@@ -26,6 +26,7 @@ from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.pieces import recordings
 from pgtrace.errors import AnyPath, UsageError
+from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings.kind import Finding
 from pgtrace.report import stats
@@ -75,6 +76,7 @@ class Capture(Counted):
         changed = self.trace.update()
         while self.trace.update():
             pass
+        types.read_ahead(self.trace)
         return changed
 
     def read_until(self, position: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from pgtrace import sanitise, sqltext
 from pgtrace.errors import UsageError
 from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
-from pgtrace.trace.trace import StatementView
+from pgtrace.trace.totals import StatementView
 
 ANYTHING: Final = "..."
 """In a statement to look for: whatever stands there."""

@@ -1,30 +1,42 @@
 """The connections of a trace, by index: the open ones and the latest that have closed in memory, all others on the shelf.
 
 One from the shelf is made again each time somebody asks for it, equal to the one before; it is there to be read.
+
+Of more than OPEN_KEPT open connections those that were silent for longest are put aside: what they counted is kept,
+and when one goes on, it is read on as after a gap. `put_aside` says how often that was.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, overload
+from typing import Final, overload
 
-from pgtrace.shelf import Shelf, number_key
+from pgtrace.shelf import number_key
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.files import CaptureFile, CaptureFiles
+from pgtrace.trace.ledger import Ledger
+from pgtrace.trace.observer import ObserverType
+from pgtrace.trace.statements import StatementTable
+from pgtrace.trace.totals import Totals
 
-if TYPE_CHECKING:
-    from pgtrace.trace.connection import Connection
-    from pgtrace.trace.trace import Trace
-
+OPEN_KEPT: Final = 8192
+"""Open connections that are read at once."""
 CLOSED_KEPT: Final = 20_000
 """Closed connections in memory."""
 _LOOKED_AT: Final = 64
 
 
-class Connections(Sequence["Connection"]):
+class Connections(Sequence[Connection]):
     """All of them, in the order in which they began."""
 
-    def __init__(self, trace: Trace, shelf: Shelf) -> None:
-        self._trace = trace
+    def __init__(self, ledger: Ledger, files: CaptureFiles, totals: Totals, observer: ObserverType) -> None:
+        self._ledger = ledger
+        self._files = files
+        self._totals = totals
+        self._observer = observer
+        shelf = ledger.shelf
         self._shelf = shelf
         self._room, self._numbers = shelf.room(), shelf.room()
         self._count = 0
@@ -32,6 +44,8 @@ class Connections(Sequence["Connection"]):
         self._closed: deque[int] = deque()
         self._looked_at: dict[int, Connection] = {}
         self._shelved = 0
+        self.put_aside = 0
+        """How many times a connection was put aside."""
 
     def __len__(self) -> int:
         return self._count
@@ -54,38 +68,70 @@ class Connections(Sequence["Connection"]):
         for index in range(self._count):
             yield self[index]
 
-    def append(self, connection: Connection) -> None:
-        """One more."""
-        self._here[connection.index] = connection
-        self._count += 1
+    def numbered(self, file: CaptureFile, number: int) -> Connection | None:
+        """The one that has this number in that file, if there is any yet."""
+        found = file.connections.get(number)
+        if found is not None or not self._shelved:
+            return found
+        index = self._shelf.get(self._numbers, number_key(file.number << 32 | number))
+        return self[int.from_bytes(index, "big")] if index is not None else None
 
-    def closed(self, connection: Connection) -> Iterator[Connection]:
-        """It has closed; those that go on the shelf for it."""
+    def begun(self, file: CaptureFile, number: int, position: int) -> Connection:
+        """The one that has this number in that file; a new one where there is none, whose first record is at that position."""
+        connection = self.numbered(file, number)
+        if connection is None:
+            connection = Connection(self._ledger, self, self._observer, self._count, file.number, number)
+            connection.position = position
+            self._here[connection.index] = connection
+            self._count += 1
+            file.connections[number] = connection
+            self._totals.open[connection.index] = connection
+            self._bound_open(connection)
+        return connection
+
+    def let_go(self, newest: Connection | None = None) -> None:
+        """Put the quarter of the open connections aside that were silent for longest, but not the `newest`."""
+        open_ = self._totals.open
+        self._ledger.reads.room.crowded = False
+        longest = sorted(open_.values(), key=lambda one: max(one.last_ns, one.opened_ns))[: 1 + len(open_) // 4]
+        for connection in longest:
+            if connection is not newest:
+                connection.put_aside(self._ledger.duration_ns)
+                self.put_aside += 1
+
+    # What a connection says.
+
+    def woken(self, connection: Connection) -> None:
+        """It was put aside and goes on: it is in memory again."""
+        self._totals.open[connection.index] = connection
+        self._files[connection.file].connections[connection.number] = connection
+        if connection.index not in self._here:
+            self._ledger.log_weight += connection.log_weight
+        self._here[connection.index] = connection
+        self._looked_at.pop(connection.index, None)
+        self._bound_open(connection)
+
+    def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
+        """It has closed or is put aside: take over what it has counted, and put older ones on the shelf."""
+        self._totals.retired(connection, counters, before, statements)
         self._closed.append(connection.index)
         while len(self._closed) > CLOSED_KEPT:
             index = self._closed.popleft()
             old = self._here.get(index)
-            if old is not None and old.session is None and old.is_shelved:
+            if old is not None and old.session is None:
                 del self._here[index]
                 self._keep(old)
-                yield old
-
-    def woken(self, connection: Connection) -> bool:
-        """One that was put aside goes on: it is in memory again. Whether it was on the shelf."""
-        was_shelved = connection.index not in self._here
-        self._here[connection.index] = connection
-        self._looked_at.pop(connection.index, None)
-        return was_shelved
-
-    def numbered(self, file: int, number: int) -> Connection | None:
-        """The one on the shelf that has this number in that file."""
-        found = self._shelf.get(self._numbers, number_key(file << 32 | number)) if self._shelved else None
-        return self[int.from_bytes(found, "big")] if found is not None else None
+                self._ledger.log_weight -= old.log_weight
+                self._files[old.file].connections.pop(old.number, None)
 
     def changed(self, connection: Connection) -> None:
         """Something more is known of one that has closed."""
         if connection.index not in self._here:
             self._keep(connection)
+
+    def _bound_open(self, newest: Connection) -> None:
+        if len(self._totals.open) > OPEN_KEPT:
+            self.let_go(newest)
 
     def _keep(self, connection: Connection) -> None:
         self._shelf.put(self._room, number_key(connection.index), connection.stored())
@@ -99,7 +145,7 @@ class Connections(Sequence["Connection"]):
             state = self._shelf.get(self._room, number_key(index)) if 0 <= index < self._count else None
             if state is None:
                 raise IndexError(index)
-            found = self._trace.connection_type.restored(self._trace, state)
+            found = Connection.restored(self._ledger, self, self._observer, state)
             if len(self._looked_at) >= _LOOKED_AT:
                 self._looked_at.clear()
             self._looked_at[index] = found

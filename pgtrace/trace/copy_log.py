@@ -58,7 +58,7 @@ class _Log(Generic[T]):
         return self.values[bisect_left(self.places, place) : bisect_left(self.places, place + 1)]
 
 
-class Copies:
+class CopyLog:
     """The log of one connection. `may_log` says whether one more entry may be kept; the end of what is kept always is."""
 
     def __init__(self, may_log: Callable[[bool], bool]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.describe import notation
-from pgtrace.identify.habits import query_text
+from pgtrace.identify.collector import query_text
 from pgtrace.protocol import codes, fields
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session.effects import Effect

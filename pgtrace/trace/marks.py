@@ -16,15 +16,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from pgtrace.session.effects import Effect
 from pgtrace.session.events import Exchange
+from pgtrace.session.statements import Statement
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.statements import StatementTable
-
-if TYPE_CHECKING:
-    from pgtrace.trace.connection import Connection
 
 OPEN_KEPT: Final = 256
 ENDED_KEPT: Final = 10_000
@@ -42,6 +40,19 @@ Key = tuple[int, int]
 """Number of the capture's file, and the mark's id in it."""
 
 
+class Preparer(Protocol):
+    """A connection, as far as a mark knows it."""
+
+    index: int
+
+    @property
+    def driver(self) -> str: ...
+
+    def named_statements(self) -> Iterable[Statement]:
+        """Those alive now."""
+        ...
+
+
 class Interval:
     """One interval with a name, from its begin to its end."""
 
@@ -56,7 +67,7 @@ class Interval:
         """The place of the row that says that it ends; None while it is open."""
         self.watched = watched
         """Whether its statements are counted."""
-        self.tables: dict[Connection, StatementTable] = {}
+        self.tables: dict[Preparer, StatementTable] = {}
         """Its statements by connection."""
         self._before = before
         self._between: Counters | None = None
@@ -68,7 +79,7 @@ class Interval:
         """A run of messages begins, on the connection of that index."""
         self._open.add(connection)
 
-    def happened(self, exchange: Exchange, connection: Connection) -> None:
+    def happened(self, exchange: Exchange, connection: Preparer) -> None:
         """What opened inside it has closed. It may have been no round trip."""
         self._open.discard(connection.index)
         if exchange.effect.is_round_trip:
@@ -76,7 +87,7 @@ class Interval:
             if self.watched:
                 self.table(connection).round_trip(exchange)
 
-    def table(self, connection: Connection) -> StatementTable:
+    def table(self, connection: Preparer) -> StatementTable:
         """Its statements on that connection."""
         found = self.tables.get(connection)
         if found is None:

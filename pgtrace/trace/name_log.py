@@ -19,7 +19,7 @@ class Dropped(NamedTuple):
     """`Close`, or the tag of the command."""
 
 
-class Meanings:
+class NameLog:
     """The names of one connection: of statements (`S`) and of portals (`P`)."""
 
     __slots__ = ("_log", "weight")

@@ -134,7 +134,7 @@ def test_what_a_reply_answers(tmp_path: Path, lines: str, said: list[str]) -> No
         f"{message.name} {message.answers.name if message.answers is not None else None}"
         for place in range(len(trace.rows))
         if trace.rows[place].shape.kind is Kind.ROUND_TRIP
-        for message in trace.details(place).messages
+        for message in details.read(trace, place).messages
         if message.side == codes.BACKEND
     ]
     assert found == said

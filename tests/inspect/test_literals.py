@@ -8,6 +8,7 @@ import pytest
 from psycopg import pq
 
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.inspect import types
 from pgtrace.inspect.executed import NO_BIND, REDACTED, Executed, executed
 from pgtrace.inspect.literals import literal, type_name, written
 from pgtrace.protocol.values import Kind, Type
@@ -57,7 +58,7 @@ def test_every_value_comes_back_as_it_was(
     for place, row in enumerate(trace.rows):
         if row.label.sql == "SELECT $1":
             (one,) = executed(trace, place)
-            text = written(one, trace.types_of(trace.connections[row.connection]))
+            text = written(one, types.of(trace, trace.connections[row.connection]))
             assert text.startswith("SELECT ")
             assert text.isprintable()
             found.append(only(direct.exec_(text.encode())))

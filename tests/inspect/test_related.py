@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.inspect import related
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect import details, related
+from pgtrace.inspect.message import MessageView
 from pgtrace.inspect.related import Related
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
@@ -49,7 +49,7 @@ def find(trace: Trace, text: str) -> int:
 
 def message_at(trace: Trace, found: Related | None) -> MessageView:
     assert found is not None
-    return next(one for one in trace.details(found.place).messages if (one.side, one.offset) == found.message)
+    return next(one for one in details.read(trace, found.place).messages if (one.side, one.offset) == found.message)
 
 
 def test_an_error_is_about_the_bind_that_failed_and_that_about_its_parse(read: Callable[[str], Trace]) -> None:
@@ -57,7 +57,7 @@ def test_an_error_is_about_the_bind_that_failed_and_that_about_its_parse(read: C
     place = find(trace, "23505")
     bind = message_at(trace, row_of(trace, place))
     assert (bind.name, bind.execution, bind.skipped) == ("Bind", 3, False)
-    messages = trace.details(place).messages
+    messages = details.read(trace, place).messages
     parse = message_at(trace, related.of_message(trace, place, next(one for one in messages if one.offset == bind.offset), messages))
     assert (parse.name, parse.execution) == ("Parse", 3)
 
@@ -65,7 +65,7 @@ def test_an_error_is_about_the_bind_that_failed_and_that_about_its_parse(read: C
 def test_a_reply_is_about_what_it_answers(read: Callable[[str], Trace]) -> None:
     trace = read("tests/data/findings/pipeline_error.pgtrace")
     place = find(trace, "23505")
-    messages = trace.details(place).messages
+    messages = details.read(trace, place).messages
     told = {}
     for one in messages:
         asked = related.of_message(trace, place, one, messages) if one.side else None
@@ -82,7 +82,7 @@ def test_a_bind_is_about_the_parse_in_an_earlier_round_trip(read: Callable[[str]
     failed = find(trace, "26000")
     bind = message_at(trace, row_of(trace, failed))
     assert bind.name == "Bind"
-    messages = trace.details(failed).messages
+    messages = details.read(trace, failed).messages
     found = related.of_message(trace, failed, next(one for one in messages if one.name == "Bind"), messages)
     assert found is not None
     assert found.place == find(trace, "PDH → 1tT")

@@ -15,7 +15,8 @@ from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import RangeInfo
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.inspect.details import FieldView
+from pgtrace.inspect import details, types
+from pgtrace.inspect.message import FieldView
 from pgtrace.protocol import values
 from pgtrace.recorder import Recorder
 from pgtrace.report import messages
@@ -64,7 +65,7 @@ def printed(server: EmbeddedServer, database: str) -> dict[str, str]:
 
 def shown(trace: Trace, sql: str, name: str = "DataRow") -> list[list[FieldView]]:
     """The values of every message of that name in the rows of a statement."""
-    found = [trace.details(place).messages for place, row in enumerate(trace.rows) if row.label.sql == sql]
+    found = [details.read(trace, place).messages for place, row in enumerate(trace.rows) if row.label.sql == sql]
     return [[field for field in message.fields() if field.depth] for messages in found for message in messages if message.name == name]
 
 
@@ -99,7 +100,9 @@ async def test_asyncpg(
     assert (parameter.value, parameter.wire_type) == ("'sad'", "mood binary")
     assert [field.value for field in shown(trace, "SELECT $1::mood")[0]] == ["'sad'"]
     place = next(place for place, one in enumerate(trace.rows) if one.label.sql == "SELECT $1::mood")
-    about = [message.argument for message in trace.details(place).messages if message.name in ("ParameterDescription", "RowDescription")]
+    about = [
+        message.argument for message in details.read(trace, place).messages if message.name in ("ParameterDescription", "RowDescription")
+    ]
     assert about == ["mood", "mood mood"]
 
 
@@ -143,11 +146,11 @@ def test_an_introspection_that_is_repeated_is_learned_from_each_time(
         for name in ("mood", "hstore", "vector", "cents", "person", "prices", "price_lists"):
             found += connection.execute(sql, [name], prepare=True).fetchall()
     trace = trace_of(proxy)
-    types = trace.types_of(trace.connections[0])
+    known = types.of(trace, trace.connections[0])
     assert len(found) == 7
     for oid, name, array in found:
-        assert values.type_name(oid, types) == name
-        assert values.type_name(array, types) == f"{name}[]"
+        assert values.type_name(oid, known) == name
+        assert values.type_name(array, known) == f"{name}[]"
 
 
 def test_types_hold_for_their_database_alone(
@@ -160,7 +163,7 @@ def test_types_hold_for_their_database_alone(
                 assert info is not None
                 oid = info.oid
     trace = trace_of(proxy)
-    known = {connection.database: trace.types_of(connection) for connection in trace.connections}
+    known = {connection.database: types.of(trace, connection) for connection in trace.connections}
     mood = known[database].get(oid)
     assert mood is not None
     assert (mood.name, mood.kind) == ("mood", values.Kind.ENUM)
@@ -204,11 +207,11 @@ def test_every_type_of_a_database_is_read_once_it_was_told(
     for sql, texts in printed.items():
         assert texts
         assert [row[0].value for row in shown(trace, sql)] == [literal(text) for text in texts] * 2, sql
-    types = trace.types_of(trace.connections[0])
+    known = types.of(trace, trace.connections[0])
     rows = shown(trace, told)
     assert len(rows) < sent, "details keep fewer rows than are learned from"
-    known = [types.get(oid) or values.BUILTIN.get(oid) for oid in range(20_000)]
-    assert sum(one is not None and one.kind is not values.Kind.UNKNOWN for one in known) >= sent
+    found = [known.get(oid) or values.BUILTIN.get(oid) for oid in range(20_000)]
+    assert sum(one is not None and one.kind is not values.Kind.UNKNOWN for one in found) >= sent
 
 
 def test_names_from_the_wire_are_shown_escaped(

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.inspect import details
 from pgtrace.inspect.copy_reading import RowsEnd
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
@@ -43,7 +44,7 @@ def connection(server: EmbeddedServer, proxy: Recorder) -> Iterator[psycopg.Conn
 
 def totals(trace: Trace) -> list[int]:
     """The rows each CopyDone ends, by the data before it."""
-    messages = [message for place in range(len(trace.rows)) for message in trace.details(place).messages]
+    messages = [message for place in range(len(trace.rows)) for message in details.read(trace, place).messages]
     return [message.inside.total for message in messages if isinstance(message.inside, RowsEnd)]
 
 

@@ -25,13 +25,15 @@ NIGHTLY = "PGTRACE_NIGHTLY" in os.environ
 MANY = 300_000
 SMALLER = """
 from pgtrace.trace import connections
+from pgtrace.trace import intake
+from pgtrace.trace import ledger
 from pgtrace.trace import marks
 from pgtrace.trace import statements
-from pgtrace.trace import trace
+from pgtrace.trace import totals
 from pgtrace.session import state
 from pgtrace.session import statements as names
-connections.CLOSED_KEPT, trace.OPEN_KEPT, trace.KEYS_KEPT, trace.DRIVERS_KEPT = 200, 200, 200, 100
-trace.MEANINGS_WEIGHT = trace.SETTINGS_KEPT = 300
+connections.CLOSED_KEPT, connections.OPEN_KEPT, ledger.KEYS_KEPT, totals.DRIVERS_KEPT = 200, 200, 200, 100
+ledger.LOG_WEIGHT_KEPT = intake.SETTINGS_KEPT = 300
 statements.GROUPS_KEPT, names.NAMES_BYTES, state.MOST_OWED = 500, 300_000, 500
 marks.OPEN_KEPT, marks.ENDED_KEPT, marks.NAMES_KEPT = 20, 200, 200
 """
@@ -43,13 +45,13 @@ peak = 0
 ended = threading.Event()
 def look():
     return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
-from pgtrace.trace.trace import Trace
-take = Trace._take
+from pgtrace.trace.intake import Intake
+take = Intake.take
 def taken(self, *about):
     global peak
     take(self, *about)
     peak = max(peak, look())
-Trace._take = taken
+Intake.take = taken
 def watch():
     global peak
     while not ended.wait(0.01):

@@ -22,7 +22,8 @@ import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.describe.copy_messages import Change
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect import details
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import replication
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.replication import Family, pgoutput, streaming
@@ -74,7 +75,7 @@ def stream(server: EmbeddedServer, proxy: Recorder, database: psycopg.Connection
 
 def copy_data(trace: Trace, side: int) -> list[MessageView]:
     """Every CopyData of a side, over all rows."""
-    messages = [message for place in range(len(trace.rows)) for message in trace.details(place).messages]
+    messages = [message for place in range(len(trace.rows)) for message in details.read(trace, place).messages]
     return [message for message in messages if message.code == ord("d") and message.side == side]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.inspect import details
 from pgtrace.protocol import backend, frontend, startup
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.recorder import Recorder
@@ -59,7 +60,7 @@ def test_a_greased_start_up_is_negotiated_down(trusting: Recorder, trace_of: Tra
     assert connection["unrecognized_options"] == [GREASE]
     assert connection["startup_parameters"] == {"user": "trust_role", "database": "postgres", GREASE: ""}
     assert (connection["kind"], connection["setup_round_trips"], connection["round_trips"]) == ("session", 1, 1)
-    first = trace.details(0).messages
+    first = details.read(trace, 0).messages
     assert first[0].argument == f"3.9999 user=trust_role database=postgres {GREASE}="
     assert (first[1].name, first[1].argument) == ("NegotiateProtocolVersion", f"3.2, without {GREASE}")
     key = next(message for message in first if message.name == "BackendKeyData")
@@ -83,7 +84,7 @@ def test_protocol_2_is_refused_in_its_own_words(proxy: Recorder, trace_of: Trace
     assert connection["startup_parameters"] == {"user": "app", "database": "postgres", "options": "-c geqo=off"}
     assert (connection["kind"], connection["setup_round_trips"], connection["errors"]) == ("session", 1, 1)
     assert connection["backend_messages"] == {"ErrorResponse": 1}
-    sent, refused = trace.details(0).messages
+    sent, refused = details.read(trace, 0).messages
     assert (sent.name, sent.argument) == ("StartupMessage", "2.0 user=app database=postgres options=-c geqo=off")
     assert [field.name for field in sent.fields()] == ["length", "protocol", "database", "user", "options", "unused", "tty"]
     assert (refused.side, refused.name, refused.size) == (BACKEND, "ErrorResponse", len(received))

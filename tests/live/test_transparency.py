@@ -24,6 +24,7 @@ from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Made, Rewrite
 from pgtrace.demo.scene import open_scene
 from pgtrace.framing import LONGEST_STARTUP
+from pgtrace.inspect import details
 from pgtrace.protocol import codes, registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
@@ -195,7 +196,7 @@ def test_20000_mutated_messages_pass_unchanged(tmp_path):
         assert (len(trace.connections), trace.gaps, trace.complete) == (len(conversations), 0, True)
         assert counted.frontend_bytes == sum(len(sent) for sent, _ in conversations)
         assert counted.backend_bytes == sum(len(replied) for _, replied in conversations)
-        shown = sum(len(message.fields()) for place in range(len(trace.rows)) for message in trace.details(place).messages)
+        shown = sum(len(message.fields()) for place in range(len(trace.rows)) for message in details.read(trace, place).messages)
     print(f"{count} mutants of {len(registry.MESSAGES)} message types on {len(conversations)} connections; {shown} fields shown")
 
 

@@ -35,6 +35,7 @@ from pgtrace.capture.blocks import Block
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Close, Data, Fact, Record, Setting
 from pgtrace.faults import parse
+from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import messages
@@ -476,7 +477,7 @@ def test_a_strike_is_a_row_of_its_connection() -> None:
             assert line.split()[1] == "c1"
             assert "  fault: close before Sync  " in line
             assert [
-                message for row in range(len(rows)) if rows[row].shape.kind is Kind.FAULT for message in trace.details(row).messages
+                message for row in range(len(rows)) if rows[row].shape.kind is Kind.FAULT for message in details.read(trace, row).messages
             ] == []
 
 

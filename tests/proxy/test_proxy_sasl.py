@@ -9,6 +9,7 @@ import struct
 import pytest
 from upstreams import READY, STARTUP, Scripted, connect, read_all, read_exactly, recording, stream, wait_for_end
 
+from pgtrace.inspect import details
 from pgtrace.protocol.authentication import AuthenticationSASL, AuthenticationSASLContinue, SASLInitialResponse, SASLResponse
 from pgtrace.protocol.backend import ErrorResponse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -62,7 +63,7 @@ def test_a_token_reaches_the_server_and_no_capture(takes: bool, piece: int) -> N
         trace = Trace.open([recorder.capture])
         while trace.update():
             pass
-        told = [(message.name, message.argument) for place in range(len(trace.rows)) for message in trace.details(place).messages]
+        told = [(message.name, message.argument) for place in range(len(trace.rows)) for message in details.read(trace, place).messages]
         counted = trace.totals()
         trace.close()
     assert serve.heard == INITIAL + (b"" if takes else KVSEP)

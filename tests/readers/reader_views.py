@@ -22,6 +22,7 @@ from pgtrace.compare.diff import compare
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.export.golden import Order
+from pgtrace.inspect import details
 from pgtrace.inspect.details import NotKept
 from pgtrace.inspect.executed import executed
 from pgtrace.judge.advice import Advice
@@ -113,7 +114,7 @@ def _screen(trace: Trace) -> None:
             executed(trace, place)
         except NotKept:
             pass
-        for message in trace.details(place).messages:
+        for message in details.read(trace, place).messages:
             _ = message.argument, message.fields(), message.raw
 
 

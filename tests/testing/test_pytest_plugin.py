@@ -422,7 +422,7 @@ def test_its_own(pgtrace, shared, number):
     other = sum(one.executions for one in trace.statements if "pool" in one.sql or one.sql == "select $1")
     assert trace.executions == mine.executions + other
     place = list(trace.places)
-    details = [trace.trace.details(one) for one, row in zip(place, trace.timeline) if "mine" in row.label.sql]
+    details = [details.read(trace.trace, one) for one, row in zip(place, trace.timeline) if "mine" in row.label.sql]
     values = {field.value for one in details for message in one.messages if message.name == "Bind"
               for field in message.fields() if field.depth}
     assert values == {f"'value {number}'"}

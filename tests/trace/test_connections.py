@@ -15,7 +15,7 @@ from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.capture.record import Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.report import stats
-from pgtrace.trace import connections, trace
+from pgtrace.trace import connections, ledger
 from pgtrace.trace.trace import Trace
 
 NUMBER = 60
@@ -52,7 +52,7 @@ def read(path: Path) -> Trace:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CLOSED_KEPT", 5)
-    monkeypatch.setattr(trace, "KEYS_KEPT", 5)
+    monkeypatch.setattr(ledger, "KEYS_KEPT", 5)
 
 
 @pytest.mark.parametrize("name", ["connections", "applications", "cancels", "marked_connections", "drivers"])
@@ -60,7 +60,7 @@ def test_the_shelf_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = written(tmp_path, name)
     plain = "".join(stats.as_json(read(path)))
     monkeypatch.setattr(connections, "CLOSED_KEPT", 5)
-    monkeypatch.setattr(trace, "KEYS_KEPT", 5)
+    monkeypatch.setattr(ledger, "KEYS_KEPT", 5)
     assert "".join(stats.as_json(read(path))) == plain
 
 
@@ -102,7 +102,7 @@ def test_connections_put_aside_while_they_are_idle_lose_no_count(tmp_path: Path,
     with CaptureWriter(path) as writer:
         writer.write(interleaved(NUMBER))
     plain = json.loads("".join(stats.as_json(read(path))))
-    monkeypatch.setattr(trace, "OPEN_KEPT", 8)
+    monkeypatch.setattr(connections, "OPEN_KEPT", 8)
     monkeypatch.setattr(connections, "CLOSED_KEPT", 5)
     found = read(path)
     assert found.put_aside > NUMBER
@@ -119,7 +119,7 @@ def test_connections_put_aside_while_they_are_idle_lose_no_count(tmp_path: Path,
 
 
 def test_at_most_so_many_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace, "OPEN_KEPT", 8)
+    monkeypatch.setattr(connections, "OPEN_KEPT", 8)
     path = written(tmp_path, "left_open")
     found = opened(path)
     while found.update(budget_bytes=1):

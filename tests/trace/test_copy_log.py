@@ -10,13 +10,15 @@ import pytest
 from playbook import write
 
 from pgtrace.describe.copy_contents import COPY_BOTH, COPY_IN, COPY_OUT, Contents, contents
-from pgtrace.inspect.details import RUN_KEPT, MessageView
+from pgtrace.inspect import details
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import backend, frontend
 from pgtrace.protocol.copy_binary import SIGNATURE, BinaryRows
 from pgtrace.protocol.copy_rows import CsvRows, TextRows
 from pgtrace.protocol.message import Message
 from pgtrace.protocol.replication import Family, Moment, TupleValue, WalPosition, pgoutput, streaming
 from pgtrace.report.messages import rows_as_json
+from pgtrace.trace.rows import RUN_KEPT
 from pgtrace.trace.trace import Trace
 
 TEXT, BINARY = b"\0\0\0", b"\1\0\0"
@@ -63,7 +65,7 @@ def insert(number: int) -> pgoutput.Insert:
 def copied(trace: Trace, place: int | None = None) -> list[MessageView]:
     """CopyData and CopyDone of a row, or of all rows."""
     places = range(len(trace.rows)) if place is None else (place,)
-    return [message for one in places for message in trace.details(one).messages if message.name in ("CopyData", "CopyDone")]
+    return [message for one in places for message in details.read(trace, one).messages if message.name in ("CopyData", "CopyDone")]
 
 
 def arguments(trace: Trace) -> list[str]:
@@ -209,7 +211,7 @@ def test_what_is_stray_after_a_stream_is_nobody_s(opened: Open) -> None:
         + "F CopyDone\nB CopyDone | CommandComplete COPY 0 | CommandComplete X | ReadyForQuery I\n"
         + sent("F", STATUS.wire())
     )
-    assert opened(script + "F Terminate\n").details(3).messages[0].inside is None
+    assert details.read(opened(script + "F Terminate\n"), 3).messages[0].inside is None
     lost = opened(START.format("") + "gap 100\n" + sent("B", STATUS.wire()))
     assert all(message.inside is None for message in copied(lost))
 

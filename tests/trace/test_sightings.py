@@ -12,7 +12,8 @@ import pytest
 from pgtrace.trace import sightings
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.sightings import Sightings
-from pgtrace.trace.trace import StatementView, Trace
+from pgtrace.trace.totals import StatementView
+from pgtrace.trace.trace import Trace
 
 TRIP = "F Parse s1 {sql} | Describe S s1 | Flush", "B ParseComplete | ParameterDescription | NoData"
 SCRIPT = """

@@ -9,6 +9,7 @@ import pytest
 from playbook import MS, WALL_NS, Plain, wire, write
 
 from pgtrace.identify import drivers
+from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.trace import connection
@@ -204,7 +205,7 @@ def test_a_connection_that_is_not_postgresql_is_opaque(read: Read, tmp_path: Pat
 @pytest.mark.parametrize("place", [1, 2])
 def test_details_are_read_from_the_capture_again(read: Read, tmp_path: Path, place: int) -> None:
     trace = read(write(tmp_path / "a.pgtrace", PDHS + BES + "end\n", block_records=1))
-    messages = trace.details(place).messages
+    messages = details.read(trace, place).messages
     names = [message.name for message in messages]
     if place == 1:
         assert names == ["Parse", "Describe", "Sync", "ParseComplete", "ParameterDescription", "RowDescription", "ReadyForQuery"]
@@ -236,8 +237,8 @@ def test_a_message_of_several_reads_is_found_again(read: Read, tmp_path: Path) -
             writer.write([record.Data(number, 1, side, offsets[side], data)])
             offsets[side] += len(data)
     trace = read(path)
-    assert [message.name for message in trace.details(1).messages] == ["Query", "CommandComplete", "ReadyForQuery"]
-    assert trace.details(1).messages[0].size == len(query)
+    assert [message.name for message in details.read(trace, 1).messages] == ["Query", "CommandComplete", "ReadyForQuery"]
+    assert details.read(trace, 1).messages[0].size == len(query)
 
 
 @pytest.mark.parametrize("timeline", [True, False])

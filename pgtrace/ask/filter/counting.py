@@ -10,25 +10,26 @@ capture's own times, files and losses stay those of the whole.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from pgtrace.ask.filter.selection import Selection
 from pgtrace.errors import CaptureError
-from pgtrace.session.connection import Session
+from pgtrace.identify.collector import EvidenceCollector
 from pgtrace.session.effects import Counts, Tally
 from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.statements import Statement
-from pgtrace.trace.connection import Connection, Note
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.identity import Identity
+from pgtrace.trace.ledger import Ledger
+from pgtrace.trace.name_log import NameLog
+from pgtrace.trace.observer import ConnectionObserver
 from pgtrace.trace.rows import Entry, Label, RowIndex, Shape
 from pgtrace.trace.statements import StatementTable
+from pgtrace.trace.timeline import Note
 from pgtrace.trace.trace import Trace
-
-if TYPE_CHECKING:
-    from pgtrace.identify.drivers import Identification
-    from pgtrace.identify.layers import Layer
 
 
 class CountedTrace(Trace):
@@ -38,24 +39,26 @@ class CountedTrace(Trace):
     """
 
     def __init__(self, selection: Selection) -> None:
-        super().__init__(selection.trace.paths, names=selection.trace.files, still=selection.trace.still)
-        for mine, first in zip(self._files, selection.trace._files, strict=True):
-            mine.reader.end_with(first.reader)
-        self.connection_type = _CountedConnection
+        first = selection.trace
+        super().__init__(first.paths, names=first.files, still=first.still, observer=self._observe, rows=_Places())
+        self._files.end_with(first._files)
         self.filter = selection.text
-        self.rows.close()
-        self.rows = _Places()
         self.selection = selection
-        self.counted = array("I")
-        """Indexes of the connections of which a round trip is selected."""
+        self._counted = bytearray()
+        """1 for each connection of which a round trip is selected."""
+
+    def is_counted(self, connection: Connection) -> bool:
+        return connection.index < len(self._counted) and bool(self._counted[connection.index])
+
+    def count(self, connection: Identity) -> None:
+        """A round trip of it is selected."""
+        self._counted.extend(bytes(max(0, connection.index + 1 - len(self._counted))))
+        self._counted[connection.index] = 1
 
     def counted_connections(self) -> Sequence[Connection]:
-        return _Chosen(self.connections, sorted(self.counted))
+        return _Chosen(self.connections, [index for index, counted in enumerate(self._counted) if counted])
 
-    def may_log(self, already: bool, weight: int = 1) -> bool:
-        return False
-
-    def selects(self, connection: Connection, place: int, offsets: tuple[int, int]) -> bool:
+    def selects(self, connection: Identity, place: int, offsets: tuple[int, int]) -> bool:
         """Whether the round trip that begins there is selected."""
         first = self.selection.trace
         if place >= len(first.rows):
@@ -65,6 +68,12 @@ class CountedTrace(Trace):
         if (known.file, known.number, entry.offsets) != (connection.file, connection.number, offsets):
             raise CaptureError(self.files[connection.file], "it has changed since it was first read: its beginning is no longer kept")
         return self.selection.selects(place)
+
+    def _observe(self, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> ConnectionObserver:
+        first = self.selection.trace.connections
+        if who.index < len(first):
+            who.is_same_as(first[who.index])
+        return _SelectedObserver(self, ledger, who, began, names, copies)
 
 
 class _Chosen(Sequence[Connection]):
@@ -125,40 +134,36 @@ class _Places(RowIndex):
 
 
 class _Statements(StatementTable):
-    """Statements of selected round trips. They do not count how many live at the end. On the shelf there are none: the connection has given them away."""
-
-    def __reduce__(self) -> tuple[type[_Statements], tuple[()]]:
-        return _Statements, ()
+    """Statements of selected round trips. They do not count how many live at the end."""
 
     def live(self, statements: Iterable[Statement]) -> None:
         pass
 
 
-class _CountedConnection(Connection):
-    """A connection that counts its selected round trips."""
+class _SelectedObserver(ConnectionObserver):
+    """Counts the selected round trips of one session. It numbers the rows, and writes none."""
 
-    _trace: CountedTrace
+    __slots__ = ("_selected", "_sizes", "_table", "_trace", "_uses", "_waited_ns")
 
-    def __init__(self, trace: Trace, index: int, file: int, number: int) -> None:
-        super().__init__(trace, index, file, number)
-        self.is_counted = False
-        """Whether a round trip of it is selected."""
+    def __init__(self, trace: CountedTrace, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> None:
+        super().__init__(ledger, who, began, names, copies)
+        who.evidence = EvidenceCollector(enough=True)  # who it is was found out on the first reading
+        self._trace = trace
         self.statements = None
         self._selected = False  # the round trip that is open, or was the last one
-        self._table = _Statements(trace.statements_room)
+        self._table = _Statements(ledger.statements_room)
         self._uses: dict[Counts, list[int]] = {}  # selected round trips: how many of these Counts, with how many DataRows
         self._sizes = [0, 0]
         self._waited_ns = 0
-        self._habits.enough = True  # who it is was found out on the first reading
 
     @property
     def statements_live(self) -> int:
         return 0
 
     def counters(self, now_ns: int) -> Counters:
-        session = self.session
+        session = self.who.session
         if session is None:
-            return self._counters or Counters()
+            return Counters()
         tally, sizes, waited_ns = Tally(), list(self._sizes), self._waited_ns
         for counts, (times, rows) in self._uses.items():
             counts.add_to(tally, times, rows)
@@ -172,31 +177,34 @@ class _CountedConnection(Connection):
         return Counters.of_session(tally, sizes, 0, (waited_ns, 0))
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
-        if self.session is None:
+        session = self.who.session
+        if session is None:
             return
         yield from table.merge_by_slices(self._table)
-        standing = self.session.open_as_it_stands() if self.session is not None else None
+        standing = session.open_as_it_stands() if self.who.session is session else None
         if standing is not None and self._selected:
             table.count(*standing)
             if standing[0].effect.is_round_trip:
                 table.round_trip(standing[0])
 
-    # What the session tells.
+    def given_away(self) -> StatementTable:
+        return self._table
+
+    # What the session reports.
 
     def begins(self) -> Note:
         note = super().begins()
-        offsets = self.session.offsets if self.session is not None else (0, 0)
-        self._selected = self._trace.selects(self, note.place, offsets)
-        if self._selected and not self.is_counted:
-            self.is_counted = True
-            self._trace.counted.append(self.index)
+        offsets = self.who.session.offsets if self.who.session is not None else (0, 0)
+        self._selected = self._trace.selects(self.who, note.place, offsets)
+        if self._selected:
+            self._trace.count(self.who)
         self.statements = self._table if self._selected else None
         return note if self._selected else note._replace(marks=())
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
         if not self._selected:
             if exchange.effect.setup:
-                self._learn_key()
+                self.who.learn_key()
             return
         super().happened(exchange, passage)
         self._add(exchange, passage, 1)
@@ -211,24 +219,6 @@ class _CountedConnection(Connection):
         self._sizes[1] += times * passage.received_bytes
         self._waited_ns += times * passage.waited_ns
 
-    def _draw(self, exchange: Exchange, passage: Passage) -> None:
-        """The rows are those of the first reading."""
-
     def _learn(self, exchange: Exchange) -> None:
         if exchange.effect.setup:
-            self._learn_key()
-
-    def _identify(self) -> tuple[Identification, Layer]:
-        """Who it is was found out on the first reading."""
-        first = self._trace.selection.trace.connections
-        return first[self.index]._identify() if self.index < len(first) else super()._identify()
-
-    def _retire(self, now_ns: int) -> None:
-        self.statements = self._table
-        super()._retire(now_ns)
-        self._table, self._uses = _Statements(self._trace.statements_room), {}
-
-    def _woken(self, time_ns: int, offset: int, side: int) -> Session | None:
-        session = super()._woken(time_ns, offset, side)
-        self.statements = None
-        return session
+            self.who.learn_key()

@@ -19,8 +19,8 @@ from pgtrace.ask.filter.messages import Inside
 from pgtrace.describe import arguments, notation
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.trace.files import letters
 from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Kind, Shape, prepared_earlier
-from pgtrace.trace.trace import letters
 
 if TYPE_CHECKING:
     from pgtrace.trace.connection import Connection

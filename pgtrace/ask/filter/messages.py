@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.inspect import details
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import fields, frontend
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.message import MalformedMessage

@@ -1,7 +1,7 @@
 """tls-refused: a driver that wants TLS, gets none and leaves.
 
 Told by connections that ended before a StartupMessage: after an SSLRequest that was answered `N`, or after a TLS handshake at once to which no byte came back.
-Not told where the same program connected without TLS right after: then it did not insist (trace/refused_tls.py).
+Not told where the same program connected without TLS right after: then it did not insist (trace/reconnects.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch
-from pgtrace.trace import refused_tls
+from pgtrace.trace import reconnects, refused_tls
 
 
 class _Watch(Watch):
@@ -20,7 +20,7 @@ class _Watch(Watch):
 
     def settle(self) -> None:
         how = self.seen.connection.tls_refused
-        if self._told or not how or refused_tls.came_back(self.seen.trace, self.seen.connection):
+        if self._told or not how or reconnects.came_back(self.seen.trace, self.seen.connection):
             return
         self._told = True
         note = self.seen.note(KIND, how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgtrace.inspect import details
 from pgtrace.tui.areas import Areas
 from pgtrace.tui.widgets.comparison import Comparison
 
@@ -29,7 +30,7 @@ class Pairing:
         picked, self._picked = self._picked, None
         view, listing = areas.view, areas.view.listing
         first = listing[listing.index(picked)] if listing.shows(picked) else listing.item(picked)
-        messages = [[message for place in one.places for message in view.trace.details(place).messages] for one in (first, item)]
+        messages = [[message for place in one.places for message in details.read(view.trace, place).messages] for one in (first, item)]
         titles = [
             f"#{one.row.number} {view.connection_name(one.row.connection)} {view.driver(one.row.connection)}" for one in (first, item)
         ]

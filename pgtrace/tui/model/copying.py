@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 from pgtrace import sanitise
 from pgtrace.errors import PgTraceError
 from pgtrace.export import golden
-from pgtrace.inspect.details import FieldView, MessageView
+from pgtrace.inspect import types
 from pgtrace.inspect.executed import MOST, executed
 from pgtrace.inspect.literals import written
+from pgtrace.inspect.message import FieldView, MessageView
 from pgtrace.report.messages import message_as_text, round_trip_line
 from pgtrace.temporary import PrivateDirectory
 from pgtrace.trace.trace import Trace
@@ -68,12 +69,12 @@ def of_message(message: MessageView, field: FieldView | None, value: Callable[[F
 def _with_parameters(trace: Trace, item: Item, execution: int) -> str:
     """What was run, one statement below the other."""
     _check_size(item)
-    types = trace.types_of(trace.connections[item.row.connection])
+    known = types.of(trace, trace.connections[item.row.connection])
     statements = [one for one in executed(trace, item.place, execution or None) if one.sql is not None]
     if not statements:
         raise PgTraceError("its statement was prepared before the capture began: its SQL is not known")
     more = f"\n-- the first {MOST}" if len(statements) == MOST else ""
-    return safe("\n".join(written(one, types) for one in statements) + more)
+    return safe("\n".join(written(one, known) for one in statements) + more)
 
 
 def _pqtrace(trace: Trace, item: Item) -> str:

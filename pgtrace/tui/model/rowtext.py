@@ -81,7 +81,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
 def _set_up(item: Item, connection: Connection | None) -> str:
     parts = [f"{item.sum.number} set-up rt"]
     if connection is not None and connection.tls_refused:
-        return refused_tls.told(connection)
+        return refused_tls.in_words(connection.tls_refused)
     if connection is not None:
         connection.refresh()
         parts += [f"server {connection.server_version}"] if connection.server_version else []

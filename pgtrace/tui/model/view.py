@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from pgtrace.ask.filter.completion import Occurring
 from pgtrace.errors import FilterError
 from pgtrace.identify.drivers.evidence import UNKNOWN
+from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings.kind import Finding
 from pgtrace.recorder import Recorder
@@ -152,6 +153,8 @@ class View:
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
         changed = trace.update(budget_s=budget)
+        if changed:
+            types.read_ahead(trace)
         caught_up = not changed or time.perf_counter() - started < budget
         if changed and self.loaded:
             self._grew_s = now_s

@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from pgtrace.describe.arguments import counted
 from pgtrace.trace.statements import NAMES_KEPT, Group
-from pgtrace.trace.trace import StatementView
+from pgtrace.trace.totals import StatementView
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.copying import Offer, safe
 from pgtrace.tui.model.filtering import of_driver, of_group

@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from pgtrace import sanitise
 from pgtrace.compare.align import align
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.keys import Hints

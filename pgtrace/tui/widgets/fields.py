@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from textual.strip import Strip
 
-from pgtrace.inspect.details import FieldView, MessageView
+from pgtrace.inspect.message import FieldView, MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui.model import cells, figures, rowtext
 from pgtrace.tui.model.copying import Offer, of_message

@@ -13,7 +13,9 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.inspect.details import MessageView, NotKept, scan
+from pgtrace.inspect import details
+from pgtrace.inspect.details import NotKept, scan
+from pgtrace.inspect.message import MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.keys import Hints
@@ -61,11 +63,11 @@ class Messages(ListWidget):
         """List the messages of a line of the timeline, with the cursor on its ErrorResponse if there is one."""
         self.messages, self._places, self._shift, self.note = [], [], [], ""
         for place, row in zip(item.places, item.rows, strict=True) if item else ():
-            details = self.view.trace.details(place)
-            self.note = details.note or self.note
-            self.messages += details.messages
-            self._places += [place] * len(details.messages)
-            self._shift += [row.opened_ns - item.opened_ns if item else 0] * len(details.messages)
+            found = details.read(self.view.trace, place)
+            self.note = found.note or self.note
+            self.messages += found.messages
+            self._places += [place] * len(found.messages)
+            self._shift += [row.opened_ns - item.opened_ns if item else 0] * len(found.messages)
         if item is not None and not self.messages and not self.note:
             self.note = item.row.label.sql
         self._deeper = any(message.execution > 1 for message in self.messages)

@@ -13,7 +13,7 @@ from playbook import WALL_NS, write
 from pgtrace.ask.filter import FilterError, parse
 from pgtrace.ask.filter.words import WORDS
 from pgtrace.inspect import details
-from pgtrace.inspect.details import MessageView
+from pgtrace.inspect.message import MessageView
 from pgtrace.trace import rows
 from pgtrace.trace.trace import Trace
 

@@ -1,7 +1,8 @@
 """What a connection has shown of its driver so far: names, queries and flights, a few of each.
 
-drivers/ and layers/ say what it is evidence of. It is gathered until there is enough, since a driver can hardly be told by its ten thousandth round trip if the
-first two hundred did not tell it; a reading may then take round trips at once.
+drivers/ and layers/ say what it is evidence of. A collector stops when it has enough: a driver can hardly be told by
+its ten thousandth round trip if the first two hundred did not tell it. From then on a reading may take repeated round
+trips in one step.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def query_text(statements: Iterable[Statement]) -> str:
     return "; ".join(statement.sql or "" for statement in statements)
 
 
-class Habits:
+class EvidenceCollector:
     """The evidence of one connection."""
 
     __slots__ = (
@@ -44,7 +45,7 @@ class Habits:
         "enough",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, enough: bool = False) -> None:
         self._first_codes: list[int] = []
         self._statement_names: dict[str, None] = {}
         self._portal_names: dict[str, None] = {}
@@ -53,8 +54,8 @@ class Habits:
         self._flights: Counter[str] = Counter()
         self._copy_failures: dict[str, None] = {}
         self._weighed: tuple[int, ...] = ()
-        self.enough = False
-        """Whether the driver has been told, as far as it can be."""
+        self.enough = enough
+        """Whether more would tell nothing new."""
 
     def parsed(self, statement: Statement) -> None:
         """A Parse."""
@@ -96,8 +97,8 @@ class Habits:
         self._flights[notation.flight(effect.sent, effect.received)] += 1
         self.enough = self._flights.total() >= _ROUND_TRIPS
 
-    def weighed_anew(self) -> bool:
-        """Whether there is more than at the last time of asking."""
+    def has_more(self) -> bool:
+        """Whether there is more than when this was last asked."""
         weighed = (
             self._flights.total(),
             len(self._statement_names),

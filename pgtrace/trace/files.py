@@ -1,0 +1,161 @@
+"""The captures of a trace: how they are read as one, in the order of their times.
+
+Several files share one time axis by wall clock. A position in a trace is the number of the file above FILE_SHIFT and
+the reader's position below.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from operator import itemgetter
+from typing import Final
+
+from pgtrace.capture.reader import CaptureReader
+from pgtrace.capture.record import Record
+from pgtrace.capture.versions import Header
+from pgtrace.errors import UsageError
+from pgtrace.trace.blocks import Blocks
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.disk_waits import DiskWaits
+
+FILE_SHIFT: Final = 56
+MOST_FILES: Final = 1 << (64 - FILE_SHIFT)
+BATCH: Final = 256
+"""Records between two looks at the clock."""
+_READ_BYTES: Final = 1024 * 1024
+_POSITION: Final = (1 << FILE_SHIFT) - 1
+
+
+class CaptureFile:
+    """One capture of the trace."""
+
+    __slots__ = ("blocks", "connections", "disk_waits", "name", "number", "path", "reader", "shift_ns")
+
+    def __init__(self, path: str, number: int, name: str, *, follow: bool) -> None:
+        self.path = path
+        self.name = name
+        self.number = number
+        self.reader = CaptureReader(path, follow=follow)
+        header = self.reader.header
+        self.shift_ns = header.wall_ns - header.monotonic_ns
+        self.blocks = Blocks(self.reader)
+        self.disk_waits = DiskWaits()
+        self.connections: dict[int, Connection] = {}
+        """By number, those that are not on the shelf."""
+
+    def batches(self, reader: CaptureReader, end: int | None = None) -> Iterator[Batch]:
+        """Everything that a reader of it finds now, or finds before the position `end`, some records at a time."""
+        number = self.number << FILE_SHIFT
+        while blocks := reader.read(_READ_BYTES):
+            for block in blocks:
+                if end is not None and block.position >= end:
+                    return
+                records = block.records
+                for start in range(0, len(records), BATCH):
+                    yield self, number | block.position, records[start : start + BATCH]
+
+    def records(self, reader: CaptureReader, end: int | None = None) -> Iterator[tuple[int, Batch]]:
+        """The same, each with its time."""
+        for file, position, records in self.batches(reader, end):
+            for record in records:
+                yield record[0] + self.shift_ns, (file, position, [record])
+
+
+Batch = tuple[CaptureFile, int, list[Record]]
+"""Records of one block of a file, and the block's position."""
+
+
+class CaptureFiles:
+    """The captures of one trace, in the order in which they were given."""
+
+    def __init__(
+        self, paths: Iterable[str | os.PathLike[str]], names: Iterable[str | os.PathLike[str]] | None, still: Collection[str]
+    ) -> None:
+        """Raises CaptureError, UsageError."""
+        files = [os.fspath(path) for path in paths]
+        shown = files if names is None else [os.fspath(name) for name in names]
+        if len(files) > MOST_FILES:
+            raise UsageError(f"{len(files)} captures at once: at most {MOST_FILES} are read as one")
+        self.still = frozenset(still)
+        self._files = [
+            CaptureFile(path, number, name, follow=path not in self.still)
+            for number, (path, name) in enumerate(zip(files, shown, strict=True))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, number: int) -> CaptureFile:
+        return self._files[number]
+
+    def __iter__(self) -> Iterator[CaptureFile]:
+        return iter(self._files)
+
+    @property
+    def read_bytes(self) -> int:
+        return sum(file.reader.read_bytes for file in self._files)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.reader.size_bytes for file in self._files)
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes at the ends of the files that are no whole block."""
+        return sum(file.reader.torn_bytes for file in self._files)
+
+    @property
+    def headers(self) -> list[Header]:
+        """How the captures begin."""
+        return [file.reader.header for file in self._files]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them were read to the end of a finished recording."""
+        return all(file.reader.complete for file in self._files)
+
+    def name_of(self, file: int, number: int) -> str:
+        """The name of a connection: `c2`, or `b:2` for the second of several files."""
+        return f"c{number}" if len(self._files) == 1 else f"{letters(file)}:{number}"
+
+    def batches(self) -> Iterator[Batch]:
+        """Everything that is there now, in the order of the times."""
+        if len(self._files) == 1:
+            return self._files[0].batches(self._files[0].reader)
+        return map(itemgetter(1), heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0)))
+
+    def again(self) -> Iterator[tuple[int, CaptureFile, Record]]:
+        """Everything that was read, once more and in the same order, with its time."""
+        with ExitStack() as opened:
+            readers = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
+            streams = [file.records(reader, file.reader.position) for file, reader in readers]
+            for time_ns, (file, _, (record,)) in heapq.merge(*streams, key=itemgetter(0)):
+                yield time_ns, file, record
+
+    def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
+        """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
+        file = self._files[position >> FILE_SHIFT]
+        return file.blocks, position & _POSITION, file.shift_ns
+
+    def end_with(self, other: CaptureFiles) -> None:
+        """Read no further than another reading of the same captures has."""
+        for mine, its in zip(self._files, other._files, strict=True):
+            mine.reader.end_with(its.reader)
+
+    def close(self) -> None:
+        """Close them."""
+        for file in self._files:
+            file.reader.close()
+
+
+def letters(number: int) -> str:
+    """The name of a file by its number from 0: a, b, ... z, aa, ab ..."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(97 + rest) + text
+    return text

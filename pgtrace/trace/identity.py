@@ -1,0 +1,230 @@
+"""Who a connection is: its start-up, its server, its driver and the layer above it.
+
+While the connection is open most of this is the session's and is read from there. When it closes, what was learned
+is taken over, since the session goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pgtrace.capture import peer
+from pgtrace.capture.record import DECRYPTED
+from pgtrace.identify import drivers, layers
+from pgtrace.identify.collector import EvidenceCollector
+from pgtrace.identify.layers import Layer
+from pgtrace.protocol import heads
+from pgtrace.session.connection import Session
+from pgtrace.session.statements import Statement
+from pgtrace.trace import security
+from pgtrace.trace.ledger import Ledger
+
+_NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
+NOTHING_COLLECTED: Final = EvidenceCollector()
+"""What a closed connection has in place of its own evidence."""
+
+
+class Identity:
+    """Who one connection is."""
+
+    __slots__ = (
+        "_application_name",
+        "_identified",
+        "_kind",
+        "_ledger",
+        "_same_as",
+        "authentication",
+        "backend_pid",
+        "cancels",
+        "client",
+        "evidence",
+        "facts",
+        "file",
+        "index",
+        "listener",
+        "number",
+        "parameters",
+        "protocol",
+        "protocol_requested",
+        "server_version",
+        "session",
+        "transaction_status",
+        "unrecognized_options",
+        "upstream",
+        "was_put_aside",
+    )  # fmt: skip
+
+    def __init__(self, ledger: Ledger, index: int, file: int, number: int) -> None:
+        self._ledger = ledger
+        self.index = index
+        """Its place in Trace.connections."""
+        self.file = file
+        self.number = number
+        """1-based within its file."""
+        self.client = ""
+        self.upstream = ""
+        self.listener = ""
+        self.facts: dict[str, str] = {}
+        self.session: Session | None = None
+        """None where it has closed, or is put aside."""
+        self.evidence = NOTHING_COLLECTED
+        self.was_put_aside = False
+        """Whether it was silent while too many were open: some of it is not known any more."""
+        self.parameters: tuple[tuple[str, str], ...] = ()
+        self.server_version = ""
+        self.backend_pid: int | None = None
+        self.protocol = ""
+        self.protocol_requested = ""
+        """The version its StartupMessage asked for; `protocol` is what the server made of it."""
+        self.unrecognized_options: tuple[str, ...] = ()
+        """Protocol options of its StartupMessage that the server did not know."""
+        self.transaction_status = ""
+        self.cancels: int | None = None
+        """Index of the connection that its CancelRequest aims at."""
+        self.authentication: dict[str, str] = {}
+        """How its driver authenticated (security.py)."""
+        self._kind = ""
+        self._application_name = ""
+        self._identified: tuple[drivers.Identification, Layer] = (drivers.Identification(), layers.NONE)
+        self._same_as: Identity | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and (self.index, self._ledger) == (other.index, other._ledger)
+
+    def __hash__(self) -> int:
+        return self.index
+
+    @property
+    def name(self) -> str:
+        """`c2`, or `b:2` for the second of several files."""
+        return self._ledger.name_of(self.file, self.number)
+
+    @property
+    def kind(self) -> str:
+        """`session`, `cancel`, `replication` or `opaque`."""
+        session = self.session
+        if session is None:
+            return self._kind
+        if session.cancel:
+            return "cancel"
+        if session.startup or session.round_trips.started_ns is not None:
+            return "replication" if dict(self.startup_parameters).get("replication", "false") not in _NO else "session"
+        return "opaque" if session.unreadable or session.is_closed else "session"
+
+    @property
+    def startup_parameters(self) -> tuple[tuple[str, str], ...]:
+        """The StartupMessage's names and values, in its order."""
+        if not self.parameters and self.session is not None and self.session.startup:
+            found = heads.startup(self.session.startup) or _version_2(self.session.startup)
+            if found is None:
+                return ()
+            version, self.parameters = found
+            self.protocol = self.protocol_requested = f"{version >> 16}.{version & 0xFFFF}"
+        return self.parameters
+
+    @property
+    def user(self) -> str:
+        return dict(self.startup_parameters).get("user", "")
+
+    @property
+    def database(self) -> str:
+        return dict(self.startup_parameters).get("database", self.user)
+
+    @property
+    def application_name(self) -> str:
+        if self.session is None:
+            return self._application_name
+        return self.session.parameters.get("application_name") or dict(self.startup_parameters).get("application_name", "")
+
+    @property
+    def driver(self) -> str:
+        """The client library, or `unknown`."""
+        return self._identify()[0].driver
+
+    @property
+    def driver_evidence(self) -> tuple[str, ...]:
+        return self._identify()[0].evidence
+
+    @property
+    def layer(self) -> Layer:
+        """What stands above the driver, with the evidence; layers.NONE where nothing shows."""
+        return self._identify()[1]
+
+    @property
+    def peer_process(self) -> peer.Process | None:
+        """The process at the driver's end, where the recorder ran on its host and found it."""
+        return peer.read(self.facts.get(peer.KEY))
+
+    def named_statements(self) -> Iterable[Statement]:
+        """The named statements alive; none of a closed connection."""
+        return [one for one in self.session.statements.live.values() if one.name] if self.session is not None else ()
+
+    def is_same_as(self, other: Identity) -> None:
+        """Another reading of the same capture says who this is."""
+        self._same_as = other
+
+    def learn_key(self) -> None:
+        """Take over the cancel key, once the server has given one."""
+        session = self.session
+        if session is None or not session.key or self.backend_pid is not None:
+            return
+        self.backend_pid = int.from_bytes(session.key[:4], "big")
+        self._ledger.keys[session.key] = self.index, self.file, self.number
+
+    def refresh(self) -> None:
+        """Take over what the session has learned about itself."""
+        session = self.session
+        if session is None:
+            return
+        self.server_version = session.parameters.get("server_version", "")
+        self.transaction_status = session.status
+        if not self.was_put_aside:
+            self.authentication = security.authentication(session.asked, session.initial_response)
+        self.learn_key()
+        _ = self.startup_parameters
+        if session.negotiated is not None and self.protocol:
+            self.protocol = f"{session.negotiated >> 16}.{session.negotiated & 0xFFFF}"
+            self.unrecognized_options = session.unrecognized_options
+
+    def _settle(self) -> None:
+        """The session is about to go: take over what only it knows."""
+        self._kind, application_name = self.kind, self.application_name
+        self.parameters = self.startup_parameters
+        self.refresh()
+        self._application_name = application_name
+        self._identified, self._same_as = self._identify(), None
+        self.evidence = NOTHING_COLLECTED
+
+    def _share(self) -> None:
+        """Keep once what is the same in many."""
+        share = self._ledger.share
+        self._identified = share(self._identified)
+        self.authentication = share(("authentication", *self.authentication.items()), self.authentication)
+        self.parameters, self.listener, self.upstream = share(self.parameters), share(self.listener), share(self.upstream)
+        self.server_version, self._application_name = share(self.server_version), share(self._application_name)
+
+    def _identify(self) -> tuple[drivers.Identification, Layer]:
+        if self._same_as is not None:
+            return self._same_as._identify()
+        session = self.session
+        if session is not None and self.evidence.has_more():
+            scram_bytes = security.scram_bytes(session.initial_response)
+            seen = self.evidence.evidence(self.startup_parameters, self.application_name, scram_bytes, is_encrypted=DECRYPTED in self.facts)
+            identified = drivers.identify(seen)
+            if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
+                identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
+            self._identified = identified, layers.layer_of(seen)
+        return self._identified
+
+
+def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
+    """Version and parameters of a StartupMessage of protocol 2."""
+    from pgtrace.protocol import startup
+    from pgtrace.protocol.message import MalformedMessage
+
+    try:
+        message = startup.Version2StartupMessage.parse(body) if startup.is_version_2(body) else None
+    except MalformedMessage:
+        return None
+    return (message.protocol, message.parameters) if message is not None else None

@@ -1,0 +1,193 @@
+"""What a connection hears from its session: the one place where a session's reports become rows, counts and evidence.
+
+Each report goes to whoever needs it: the timeline (timeline.py), the statement tables of the connection and of the
+marks whose statements are counted (statements.py, marks.py), the evidence of the driver, and the log of names.
+
+Another reading of a capture, which counts something else, gives its trace another observer (Trace's `observer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pgtrace.protocol import codes
+from pgtrace.session.effects import Counts, Effect
+from pgtrace.session.events import Exchange, Observer, Passage
+from pgtrace.session.statements import Portal, Statement
+from pgtrace.sqltext.replication import created_slot
+from pgtrace.trace.copy_log import CopyLog
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.ends import departed
+from pgtrace.trace.identity import Identity
+from pgtrace.trace.ledger import Ledger
+from pgtrace.trace.marks import Marks
+from pgtrace.trace.name_log import Dropped, NameLog
+from pgtrace.trace.statements import StatementTable
+from pgtrace.trace.timeline import Note, Timeline
+
+_SHORT_SQL: Final = 512
+_SEEN: Final = (0, 0, False)
+"""What an exchange that was seen has in place of its row, where there is no timeline."""
+
+
+class ConnectionObserver(Observer):
+    """Hears one session, as long as that lasts."""
+
+    __slots__ = ("_draws", "_last_place", "_ledger", "_marks", "left_open", "names", "statements", "timeline", "who")
+
+    def __init__(self, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> None:
+        self.who = who
+        self.names = names
+        self.statements: StatementTable | None = StatementTable(ledger.statements_room)
+        self.timeline = Timeline(ledger, who, began, copies)
+        self.left_open = ""
+        """Of the latest round trip, if a side ended its direction while it was open: what became of it, in words."""
+        self._draws = ledger.draws
+        self._ledger = ledger
+        self._marks: Marks = ledger.marks.files[who.file]
+        self._last_place: int | None = None
+        """The place of the row that was completed last."""
+
+    # What others ask of it.
+
+    @property
+    def statements_live(self) -> int:
+        """Named statements alive."""
+        return self.who.session.statements.live_named if self.who.session is not None else 0
+
+    @property
+    def latest_place(self) -> int | None:
+        """The place of the latest row, as far as one is known."""
+        alone = self.timeline.latest_alone
+        return alone if alone is not None else self._last_place
+
+    @property
+    def open_effect(self) -> Effect | None:
+        """What the open round trip did so far."""
+        standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
+        return standing[0].effect if standing is not None else None
+
+    def counters(self, now_ns: int) -> Counters:
+        """What the session has counted, up to that moment."""
+        session = self.who.session
+        if session is None:
+            return Counters()
+        tally, waited = session.tally, session.waited_ns(now_ns)
+        return Counters.of_session(tally, session.bytes, session.statements.live_named, waited)
+
+    def add_statements(self, table: StatementTable) -> Iterator[None]:
+        """Add its statements to a table as they are now, with a break after each slice of the work."""
+        session = self.who.session
+        if self.statements is None or session is None:
+            return
+        yield from table.merge_by_slices(self.statements)
+        if self.who.session is not session:
+            return
+        standing = session.open_as_it_stands()
+        table.live(session.statements.live.values())
+        if standing is not None:
+            table.count(*standing)
+            if standing[0].effect.is_round_trip:
+                table.round_trip(standing[0])
+
+    def given_away(self) -> StatementTable | None:
+        """The table of its statements: the connection has ended, and somebody else keeps it."""
+        if self.statements is not None and self.who.session is not None:
+            self.statements.live(self.who.session.statements.live.values())
+        return self.statements
+
+    def draw_open(self) -> None:
+        """Write the round trip that is open into the timeline, as it is now."""
+        standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
+        if standing is not None and self._draws:
+            self.timeline.draw(*standing)
+
+    # What the session reports.
+
+    def begins(self) -> Note:
+        return self.timeline.begins()
+
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        note: Note = passage.note
+        replaces, who = passage.replaces, self.who
+        self.left_open = departed(exchange.effect, passage) if passage.departure is not None else ""
+        self._last_place = note.place
+        if exchange.note is None:
+            who.evidence.named(exchange)
+            self._notice(exchange, passage)
+        if self._draws:
+            self.timeline.draw(exchange, passage)
+        elif exchange.note is None:
+            exchange.note = _SEEN
+        if passage.closed_ns is not None and (exchange.effect.setup or not who.evidence.enough):
+            self._learn(exchange)
+        for mark in self._marks.counting:
+            mark.table(who).count(exchange, passage)
+            if replaces is not None:
+                mark.table(who).count(*replaces, times=-1)
+        statements = self.statements
+        if statements is not None:
+            statements.count(exchange, passage)
+            if replaces is not None:
+                statements.count(*replaces, times=-1)
+        if replaces is not None:
+            return
+        for mark in note.marks:
+            mark.happened(exchange, who)
+        if statements is not None and exchange.effect.is_round_trip:
+            statements.round_trip(exchange)
+
+    def waited(self, statement: Statement, wait_ns: int) -> None:
+        if self.statements is not None:
+            self.statements.waited(statement, wait_ns)
+            for mark in self._marks.counting:
+                mark.table(self.who).waited(statement, wait_ns)
+
+    def named(self, kind: str, name: str, what: Statement | Portal) -> None:
+        statement = what.statement if isinstance(what, Portal) else what
+        note: Note | None = self.who.session.open_note if self.who.session is not None else None
+        place = note.place if note is not None else len(self._ledger.rows)
+        self._log(kind, name, what, 1 + len(statement.sql or "") // _SHORT_SQL, place)
+
+    def copy_began(self, note: Note | None, code: int, response: bytes, statement: Statement | None) -> None:
+        self.timeline.copy_began(note, code, response, statement)
+
+    def copy_ended(self) -> None:
+        self.timeline.copy_ended()
+
+    def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
+        if code == codes.CANCEL_REQUEST:
+            target = self._ledger.keys.get(body[4:])
+            self.who.cancels = target[0] if target is not None else None
+        self.timeline.alone(side, code, body, size, time_ns, counts)
+
+    def _learn(self, exchange: Exchange) -> None:
+        """Who the driver is shows in what it does."""
+        evidence = self.who.evidence
+        if not exchange.effect.setup:
+            evidence.closed(exchange)
+        elif evidence.set_up(exchange.effect):
+            self.who.learn_key()
+
+    def _notice(self, exchange: Exchange, passage: Passage) -> None:
+        """Whether statements were dropped, or a replication slot was created."""
+        before = passage.replaces[0].parts if passage.replaces is not None else ()
+        dropped_before = {part.statement for part in before if part.dropped}
+        for part in exchange.parts:
+            statement = part.statement
+            if part.dropped and statement not in dropped_before:
+                self._log("S", statement.name, Dropped(part.dropped), 1, passage.note.place)
+            sql = statement.sql
+            if sql is not None and sql[6:7] == "_" and part.ended and not part.errors and (created := created_slot(sql)) is not None:
+                self._ledger.slots[self.who.upstream, created.slot] = created.plugin
+
+    def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int, place: int) -> None:
+        """From the row at that place on a name means something else."""
+        if self._ledger.may_log((kind, name) in self.names, weight):
+            self.names.weight += weight
+            self.names.note(kind, name, place, what)
+
+
+ObserverType = Callable[[Ledger, Identity, list[int], NameLog, CopyLog], ConnectionObserver]
+"""What makes the observer of a connection."""

@@ -1,0 +1,38 @@
+"""Drivers that were refused TLS (refused_tls.py): whether they came back without it, and what to say where not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from pgtrace.capture import peer
+from pgtrace.trace import refused_tls
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.trace import Trace
+
+COMES_BACK_NS: Final = 1_000_000_000
+LOOKED_AT: Final = 8
+"""Connections after it that are looked at."""
+
+
+def came_back(trace: Trace, connection: Connection) -> bool:
+    """Whether the same program, or at least one on the same host, connected without TLS right after."""
+    until_ns = connection.last_ns + COMES_BACK_NS
+    for other in trace.connections[connection.index + 1 : connection.index + 1 + LOOKED_AT]:
+        if other.opened_ns > until_ns:
+            return False
+        if other.file == connection.file and other.startup_parameters and _who(other) == _who(connection):
+            return True
+    return False
+
+
+def lines(trace: Trace) -> list[str]:
+    """A line with the remedy for each way in which drivers asked for TLS, got none, left and did not come back."""
+    counted = Counter(one.tls_refused for one in trace.connections if one.tls_refused and not came_back(trace, one))
+    return [
+        f"{number} {'connection' if number == 1 else 'connections'} {refused_tls.in_words(how)}" for how, number in sorted(counted.items())
+    ]
+
+
+def _who(connection: Connection) -> tuple[str, str]:
+    return connection.client.rpartition(":")[0], connection.facts.get(peer.KEY, "")

@@ -1,0 +1,167 @@
+"""What a trace has counted: sums over its connections, by file, by driver and by statement.
+
+What a connection counted is taken over when it closes or is put aside; the open ones are asked. The number of drivers
+is bounded, since a golden may name any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.ledger import Ledger
+from pgtrace.trace.marks import Interval
+from pgtrace.trace.statements import SLICE, Group, Room, StatementTable
+
+DRIVERS_KEPT: Final = 1000
+OTHER_DRIVERS: Final = "(other drivers)"
+"""What those beyond are summed up as: only a golden names a driver that pgtrace does not know."""
+_ATTEMPTS: Final = 3
+"""How often statements are gathered anew because a connection has ended meanwhile; the last time in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementView:
+    """One statement under one driver."""
+
+    driver: str
+    group: Group
+
+
+class Totals:
+    """The sums over the connections of one trace."""
+
+    def __init__(self, ledger: Ledger, files: int, is_counted: Callable[[Connection], bool]) -> None:
+        """`is_counted` says whether the drivers' sums are about a connection."""
+        self._ledger = ledger
+        self._is_counted = is_counted
+        self.open: dict[int, Connection] = {}
+        """Connections that are open and not put aside, by index."""
+        self._retired = [Counters() for _ in range(files)]
+        """By file, the sum over connections that have closed or were put aside."""
+        self._drivers: dict[str, tuple[int, Counters]] = {}
+        """The same by driver, with their number."""
+        self._statements: dict[str, StatementTable] = {}
+        self._retirements = 0
+        """Connections whose statements were taken over."""
+
+    def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
+        """Take over what a connection has counted that has closed or is put aside; `before` was taken over earlier."""
+        self._retirements += 1
+        if statements is not None:
+            name = _bounded(self._statements, connection.driver)
+            self._statements.setdefault(name, StatementTable(self._ledger.statements_room)).take(statements)
+        sums = [self._retired[connection.file]]
+        if self._is_counted(connection):
+            number, of_driver = _driver_in(self._drivers, connection.driver)
+            self._drivers[_bounded(self._drivers, connection.driver)] = (number + (before is None), of_driver)
+            sums.append(of_driver)
+        for one in sums:
+            one.add(counters)
+            if before is not None:
+                one.subtract(before)
+                one.statements_live -= before.statements_live
+        self.open.pop(connection.index, None)
+
+    def at(self, time_ns: int, file: int | None = None) -> Counters:
+        """The sum of all counters, or of those of one file, at that moment; live statements are those of the open connections."""
+        sums = Counters()
+        for retired in self._retired if file is None else [self._retired[file]]:
+            sums.add(retired)
+        sums.statements_live = 0
+        for connection in self.open.values():
+            if file is None or connection.file == file:
+                sums.add(connection.counters(time_ns))
+        return sums
+
+    def all(self, time_ns: int) -> Counters:
+        """The counters of everything, at that moment."""
+        totals = self.at(time_ns)
+        totals.statements_live = sum(retired.statements_live for retired in self._retired)
+        totals.statements_live += sum(connection.statements_live for connection in self.open.values())
+        return totals
+
+    def drivers(self, time_ns: int) -> list[tuple[str, int, Counters]]:
+        """(driver, connections, counters), most round trips first."""
+        found: dict[str, tuple[int, Counters]] = {}
+        for driver, (number, counters) in self._drivers.items():
+            copied = Counters()
+            copied.add(counters)
+            found[driver] = number, copied
+        for connection in self.open.values():
+            if self._is_counted(connection):
+                number, counters = _driver_in(found, connection.driver)
+                counters.add(connection.counters(time_ns))
+                found[_bounded(found, connection.driver)] = (number + (not connection.was_put_aside), counters)
+        ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
+        return [(driver, count, counters) for driver, (count, counters) in ordered]
+
+    def statements(self) -> list[StatementView]:
+        """Statements by round trips, most first."""
+        views: list[StatementView] = []
+        for gathered in self.statements_by_slices():
+            views = gathered if gathered is not None else views
+        return _sorted(views)
+
+    def statements_by_slices(self) -> Iterator[list[StatementView] | None]:
+        """Statements in no order at the end, and None after each slice of the work: whoever has little time at once may read on in between.
+
+        Where a connection ends meanwhile, its statements have moved, and the work begins anew; where that happens again and again, it is done in one go.
+        """
+        for attempt in range(_ATTEMPTS):
+            retired = self._retirements
+            tables: dict[str, StatementTable] = {}
+            room = Room()
+            for driver, add in self._statement_sources():
+                for _ in add(tables.setdefault(driver, StatementTable(room))):
+                    if attempt < _ATTEMPTS - 1:
+                        yield None
+                        if self._retirements != retired:
+                            break
+                if self._retirements != retired:
+                    break
+            else:
+                break
+        room.trim()
+        views: list[StatementView] = []
+        for driver, table in tables.items():
+            for group in table.groups.values():
+                views.append(StatementView(driver, group))
+                if not len(views) % SLICE:
+                    yield None
+        yield views
+
+    def _statement_sources(self) -> list[tuple[str, Callable[[StatementTable], Iterable[None]]]]:
+        """Drivers, and what adds statements of theirs to a table, a slice at a time."""
+        kept = [(driver, partial(StatementTable.merge_by_slices, other=table)) for driver, table in self._statements.items()]
+        live = [(connection.driver, connection.add_statements) for connection in self.open.values()]
+        return [*kept, *live]
+
+
+def statements_within(marks: Iterable[Interval]) -> list[StatementView]:
+    """Statements of marks whose statements are counted, by round trips, most first."""
+    tables: dict[str, StatementTable] = {}
+    room = Room()
+    for mark in marks:
+        for connection, table in mark.tables.items():
+            tables.setdefault(connection.driver, StatementTable(room)).merge(table)
+    room.trim()
+    return _sorted([StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()])
+
+
+def _bounded(kept: Mapping[str, object], driver: str) -> str:
+    """The name under which something of a driver is kept."""
+    return driver if driver in kept or len(kept) < DRIVERS_KEPT else OTHER_DRIVERS
+
+
+def _driver_in(kept: Mapping[str, tuple[int, Counters]], driver: str) -> tuple[int, Counters]:
+    """What is counted of a driver so far."""
+    return kept.get(_bounded(kept, driver)) or (0, Counters())
+
+
+def _sorted(views: list[StatementView]) -> list[StatementView]:
+    return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
