@@ -10,6 +10,7 @@ import pytest
 from pgtrace.inspect import details, related
 from pgtrace.inspect.message import MessageView
 from pgtrace.inspect.related import Related
+from pgtrace.trace.feed import Feed
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transactions
@@ -35,9 +36,9 @@ def read() -> Iterator[Callable[[str], Trace]]:
 
 def row_of(trace: Trace, place: int) -> Related | None:
     transactions = Transactions(trace.connections)
-    for number, row in enumerate(trace.rows):
-        if not row.is_open:
-            transactions.take(number, row)
+    feed = Feed(trace)
+    feed.subscribe(transactions)
+    feed.advance()
     return related.of_row(trace, place, transactions)
 
 
