@@ -21,10 +21,6 @@ from pgtrace.sqltext.replication import start_replication
 COPY_IN: Final = ord("G")
 COPY_OUT: Final = ord("H")
 COPY_BOTH: Final = ord("W")
-INSIDE_XLOGDATA: Final = 25
-"""Where the data of an XLogData begins."""
-XID_BYTES: Final = 4
-"""The transaction id before the body of some messages of a streamed transaction."""
 _FIRST_WITHOUT_MARKER: Final = 18
 """From this PostgreSQL on a line of `\\.` is data in CSV."""
 

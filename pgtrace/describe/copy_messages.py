@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from pgtrace.describe import arguments
-from pgtrace.describe.copy_contents import INSIDE_XLOGDATA, XID_BYTES, Contents
+from pgtrace.describe.copy_contents import Contents
 from pgtrace.protocol import replication, values
+from pgtrace.protocol.heads import INSIDE_XLOGDATA, XID_BYTES
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.primitives import Field
 from pgtrace.protocol.replication import SubMessage, TupleValue, base_backup, pgoutput, streaming

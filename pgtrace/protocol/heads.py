@@ -10,6 +10,10 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+INSIDE_XLOGDATA: Final = 25
+"""Where the data of an XLogData begins."""
+XID_BYTES: Final = 4
+"""The transaction id before the body of some messages of a streamed transaction."""
 _UINT16: Final = struct.Struct(">H").unpack_from
 _FORMAT: Final = struct.Struct(">h").unpack_from
 _COLUMN_BYTES: Final = 18

@@ -6,10 +6,9 @@ The JSON is the contract (`pgtrace.stats/1`): keys may be added, none changes. T
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgtrace import sanitise
-from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, long_table, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
@@ -17,6 +16,9 @@ from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from pgtrace.ask.filter.rowcounting import RowCounts
 
 SCHEMA = "pgtrace.stats/1"
 _FILTERED = "filtered"

@@ -19,8 +19,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from pgtrace.describe.copy_contents import INSIDE_XLOGDATA, XID_BYTES
 from pgtrace.protocol.codes import BACKEND
+from pgtrace.protocol.heads import INSIDE_XLOGDATA, XID_BYTES
 
 if TYPE_CHECKING:
     from pgtrace.describe.copy_contents import Contents

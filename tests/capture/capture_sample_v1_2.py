@@ -1,6 +1,6 @@
 """The kept sample of capture version 1.2: what it holds beyond version 1.1, and how tests/data/v1.2.pgtrace was written.
 
-    python tests/capture/capture_sample_v1_2.py tests/data/v1.2.pgtrace
+python tests/capture/capture_sample_v1_2.py tests/data/v1.2.pgtrace
 """
 
 from __future__ import annotations

@@ -78,6 +78,13 @@ def test_help_loads_no_heavy_module() -> None:
     assert found.stdout.splitlines()[-1] == "[]"
 
 
+def test_stats_load_no_message_class(capture: Path) -> None:
+    """The classes cost more to import than a small capture to read."""
+    code = f"import sys, pgtrace.cli as c; c._run(c.root, ['stats', {str(capture)!r}]); print('construct' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "False"
+
+
 def test_stats_as_json_has_the_contracts_keys(capture: Path) -> None:
     found = pgtrace_command("stats", "--json", str(capture))
     assert found.returncode == 0
