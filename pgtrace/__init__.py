@@ -1,6 +1,7 @@
-"""pgtrace: a wire tracer for PostgreSQL. This module imports nothing heavy on purpose.
+"""pgtrace: a wire tracer for PostgreSQL. This module deliberately imports nothing heavy.
 
-`from pgtrace import Capture, Recorder` is the Python API (docs/python.md); each is loaded when it is asked for.
+`from pgtrace import Capture, Recorder` is the Python API (docs/python.md); each is loaded when it
+is first used.
 """
 
 from __future__ import annotations

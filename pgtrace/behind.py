@@ -1,4 +1,5 @@
-"""--when-behind: what gives where the recording cannot keep up with the traffic, and what to do where something was lost."""
+"""--when-behind: what to do when recording cannot keep up with the traffic, and the remedy if
+something was lost."""
 
 from __future__ import annotations
 
@@ -7,25 +8,26 @@ from typing import Any, Final
 DROP: Final = "drop"
 """Traffic never waits; what cannot be recorded is a counted gap."""
 WAIT: Final = "wait"
-"""Traffic waits for the disk, as long as that takes anything."""
+"""Traffic waits for the disk, unless the disk accepts nothing at all."""
 WORDS: Final = (DROP, WAIT)
 INCOMPLETE: Final = "incomplete"
 
 
 def what_was_lost(stats: dict[str, Any], when_behind: str) -> str:
-    """One line about what a recorder (its stats()) could not record, with the remedy; empty where it recorded everything."""
+    """One line about what a recorder (its stats()) could not record, with the remedy; empty if it
+    recorded everything."""
     if not stats["lost_records"]:
         return ""
     plural = "" if stats["lost_records"] == 1 else "s"
     reason = f" ({stats['write_error']})" if stats["write_error"] else ""
     if when_behind == WAIT or stats["write_error"]:
-        remedy = "the disk of the capture failed or took nothing: look at it, or record to another one (-w)"
+        remedy = "the capture's disk failed or accepted nothing: check it, or record to another one (-w)"
     else:
-        remedy = "--when-behind wait slows the traffic instead"
+        remedy = "--when-behind wait slows the traffic down instead"
     return f"{INCOMPLETE}: {stats['lost_records']} record{plural} with {stats['lost_bytes']} bytes could not be recorded{reason}; {remedy}"
 
 
 def gaps(count: int, size: int) -> str:
-    """One line about a capture with gaps, for whoever relies on its counts."""
+    """One line about a capture with gaps, for those who rely on its counts."""
     plural = "" if count == 1 else "s"
     return f"{INCOMPLETE}: {count} gap{plural}, {size} bytes were not recorded, so counts are lower bounds; record again with --when-behind wait"

@@ -1,11 +1,13 @@
-"""The driver's TLS: what the listener does with it, and a certificate for it where there is none.
+"""The driver's TLS: what the listener does with it, and a certificate for it if there is none.
 
 - `refuse`: an SSLRequest is answered `N`. The driver's leg is plain.
-- `end`: pgtrace ends TLS itself with a certificate and its key; what is recorded is the decrypted stream.
+- `end`: pgtrace ends TLS itself with a certificate and its key. The decrypted stream is recorded.
 - `pass`: TLS goes to the server untouched, and is opaque.
 
-issue() makes a certificate for localhost and the listener's names, signed by an authority that exists for this one signature: its key is never written and
-gone when the function returns. So whoever trusts the authority's certificate trusts this one leaf and nothing anybody could make later.
+issue() makes a certificate for localhost and the listener's names. An authority that exists only
+for this one signature signs it: its key is never written, and is gone when the function returns. So
+whoever trusts the authority's certificate trusts this one leaf, and nothing that could be made
+later.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class DriverTls:
     mode: str = "refuse"
     """`refuse`, `end` or `pass`."""
     certificate: str = ""
-    """With `end`: a PEM file with the leaf and what leads to its authority. Empty: one is to be made."""
+    """With `end`: a PEM file with the leaf and its chain. Empty: one is to be made."""
     key: str = ""
     """Its key."""
 
@@ -46,7 +48,8 @@ class Issued:
 
 
 def issue(directory: Path, names: Iterable[str]) -> Issued:
-    """Make a leaf for these host names and addresses in `directory`, which only this user can enter. Raises MissingExtra."""
+    """Make a leaf for these host names and addresses in `directory`, which only this user can
+    enter. Raises MissingExtra."""
     try:
         import trustme
     except ImportError:

@@ -15,11 +15,11 @@ def duration_ns(text: str) -> int:
     """What a duration is in ns. Raises UsageError."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no duration: 20ms, 0.5s, 300us")
+        raise UsageError(f"{text!r} is not a duration such as 20ms, 0.5s or 300us")
     return round(float(found[1]) * _NS[found[2]])
 
 
 def has_unit(text: str) -> bool:
-    """Whether a duration says what it is in."""
+    """Whether a duration has a unit."""
     found = _DURATION.fullmatch(text.strip())
     return found is not None and found[2] != ""

@@ -1,11 +1,13 @@
-"""Everything pgtrace refuses, as one family that carries its fields and knows its exit code.
+"""Everything that pgtrace refuses, as one family of errors with their fields and exit codes.
 
-- `str(error)` is the one line the user reads: what is wrong, then the remedy.
-- `exit_code` is what the command line ends with: 2 for a wrong use, 3 for a network that cannot be had, 4 for a capture that cannot be read, 127 for a
-  program that cannot be started.
-- What arrives on the wire is never an exception: a malformed message is an event, and the traffic goes on. These are for what the user asked for.
+- `str(error)` is the one line that you read: what is wrong, then the remedy.
+- `exit_code` is that of the command line: 2 for a usage error, 3 for a network failure, 4 for a
+  capture that cannot be read, 127 for a program that cannot be started.
+- What arrives on the wire is never an exception: a malformed message is an event, and the traffic
+  goes on. These errors are about what the user asked for.
 
-Names, paths and texts of others are in these lines, so each passes the sanitiser here: whoever shows an error shows it as it is.
+These lines contain names, paths and texts from others, so each passes the sanitiser here. An error
+can be shown as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ AnyPath = str | os.PathLike[str]
 
 
 class PgTraceError(Exception):
-    """Anything pgtrace says no to."""
+    """The base of all errors."""
 
     exit_code: ClassVar[int] = 1
 
@@ -28,45 +30,48 @@ class PgTraceError(Exception):
 
 
 class UsageError(PgTraceError):
-    """What was asked for makes no sense."""
+    """The request makes no sense."""
 
     exit_code = 2
 
 
 class AddressError(UsageError):
-    """A LISTEN or UPSTREAM that cannot be understood, or must not be used."""
+    """A LISTEN or UPSTREAM that is not valid, or must not be used."""
 
     def __init__(self, text: str, reason: str) -> None:
-        """`text` is the part of it that may be shown: never a value that could be a secret. Empty where there is none."""
+        """`text` is the part of it that may be shown: never a value that could be a secret. Empty
+        if there is none."""
         super().__init__(f"{text!r}: {reason}" if text else reason)
         self.text = text
         self.reason = reason
 
 
 _POINTED = 2_000
-"""Characters of a text that are shown."""
+"""The most characters of a text that are shown."""
 
 
 class PointedError(UsageError):
-    """A text in one of pgtrace's small languages that means nothing; it points at the place."""
+    """A text in one of pgtrace's small languages that is not valid. It points at the place."""
 
     language: ClassVar[str]
 
     def __init__(self, text: str, position: int, length: int, reason: str) -> None:
-        first = max(0, position - _POINTED // 2)  # of a text that is longer than anybody types, what is around the place
+        # of a text longer than anyone types, show what is around the place
+        first = max(0, position - _POINTED // 2)
         shown = "".join(character if sanitise.text(character) == character else " " for character in text[first : first + _POINTED])
         super().__init__(
             f"{self.language}: {reason}", f"    {shown}", f"    {' ' * (position - first)}{'^' * max(1, min(length, _POINTED))}"
         )
         self.text = text
         self.position = position
-        """Character of `text` at which it goes wrong; its length where something is missing at the end."""
+        """The character of `text` where it goes wrong; its length if something is missing at the
+        end."""
         self.length = length
         self.reason = reason
 
 
 class BudgetError(UsageError):
-    """A budget that means nothing: an unknown counter, a limit that is no number."""
+    """A budget that is not valid: an unknown counter, or a limit that is not a number."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")
@@ -76,19 +81,19 @@ class BudgetError(UsageError):
 
 
 class FilterError(PointedError):
-    """A filter that means nothing, or that cannot be applied."""
+    """A filter that is not valid, or cannot be applied."""
 
     language = "filter"
 
 
 class FaultError(PointedError):
-    """A fault rule that means nothing."""
+    """A fault rule that is not valid."""
 
     language = "fault"
 
 
 class OutputExists(PgTraceError):
-    """The file to be written is there already; nothing is overwritten."""
+    """The output file exists already; nothing is overwritten."""
 
     exit_code = 2
 
@@ -98,7 +103,7 @@ class OutputExists(PgTraceError):
 
 
 class ProgramError(PgTraceError):
-    """A program that is to be run cannot be started; the exit code is the one shells have for it."""
+    """A program cannot be started. The exit code is the one that shells use for it."""
 
     exit_code = 127
 
@@ -120,7 +125,7 @@ class MissingExtra(PgTraceError):
 
 
 class ListenError(PgTraceError):
-    """The address to listen on cannot be had."""
+    """Listening on the address failed."""
 
     exit_code = 3
 
@@ -153,7 +158,7 @@ class CaptureError(PgTraceError):
 
 
 class NewerCapture(CaptureError):
-    """A capture of a major version this pgtrace does not know."""
+    """A capture of a major version that this pgtrace does not know."""
 
     def __init__(self, path: AnyPath, version: int, known: int) -> None:
         super().__init__(path, f"capture version {version} was written by a newer pgtrace (this one reads up to {known}): upgrade pgtrace")

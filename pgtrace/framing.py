@@ -1,20 +1,26 @@
 """Where one message ends and the next begins, in both directions of one connection.
 
-The bytes of each side go in as they were read, in any pieces; frames come out, the same ones however the pieces were cut. A frame is the tuple
-`(code, body, size)`: the code of protocol/codes.py, the body without type byte and length, and the bytes it took on the wire, header included.
-Frames are plain tuples because a reading of a large capture makes a million of them.
+The bytes of each side go in as they were read, cut anywhere. Frames come out, the same ones however
+the pieces were cut. A frame is the plain tuple `(code, body, size)`: the code of protocol/codes.py,
+the body without type byte and length, and the bytes it took on the wire, header included. It is
+plain because reading a large capture makes a million of them.
 
 Rules:
 
-- Only type byte and length are read, never a body. A body longer than KEPT_BYTES is cut there (`size` tells): a 1 GiB row is counted, never collected.
-- The frontend begins with untyped packets. A StartupMessage ends that phase. SSLRequest and GSSENCRequest are answered by one raw byte; in that
-  slot, and only there, `S`, `N` and `G` are not messages. After `S` or `G` everything is encrypted: OPAQUE, unless decrypted() says that these
-  bytes are the plain stream. A first byte 0x16 is a TLS handshake at once.
-- An `E` where the backend has not been heard yet and whose length makes no sense is the unframed error text of protocol 2.0. What a frontend sends
-  behind a StartupMessage of another major version than 3 is OPAQUE; protocol 2.0 has no lengths, so of its backend that error is all that is read.
-- A length below 4 or above 1 GiB, or a first packet that is none of PostgreSQL's, makes that direction OPAQUE for good.
-- After gap(), or in a stream joined late, both sides resume together: when a backend read ends in a whole ReadyForQuery and the next frontend
-  read is a chain of whole messages of known types. Until then everything is UNDECODED. RESUMED tells where sense returned.
+- Only type byte and length are read, never a body. A body longer than KEPT_BYTES is cut there
+  (`size` shows it): a 1 GiB row is counted, never collected.
+- The frontend begins with untyped packets. A StartupMessage ends that phase. SSLRequest and
+  GSSENCRequest are answered by one raw byte; only there, `S`, `N` and `G` are not messages. After
+  `S` or `G` everything is encrypted: OPAQUE, unless decrypted() says that these bytes are the plain
+  stream. A first byte 0x16 is a TLS handshake at once.
+- An `E` before any other backend message, with an impossible length, is the unframed error text of
+  protocol 2.0. What a frontend sends after a StartupMessage of another major version than 3 is
+  OPAQUE. Protocol 2.0 has no lengths, so that error is all that can be read of its backend.
+- A length below 4 or above 1 GiB, or a first packet that is not PostgreSQL's, makes that direction
+  OPAQUE for good.
+- After gap(), or in a stream joined late, both sides resume together: when a backend read ends in a
+  whole ReadyForQuery and the next frontend read is a chain of whole messages of known types. Until
+  then everything is UNDECODED. RESUMED marks the place.
 
 Sources: PostgreSQL manual, "Message Flow" and "Message Formats"; CVE-2021-23222 for the reply slot.
 """
@@ -28,21 +34,21 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 Frame = tuple[int, bytes, int]
-"""(code, body, size): see the module's first lines."""
+"""(code, body, size): see the module's docstring."""
 
 KEPT_BYTES: Final = 256 * 1024
-"""Bytes of a body that are handed on; the rest is counted in `size`."""
+"""The most bytes of a body that are passed on; the rest is counted in `size`."""
 LONGEST: Final = 0x3FFFFFFF
-"""The protocol's bound on a message's length word."""
+"""The protocol's limit for a message's length word."""
 LONGEST_STARTUP: Final = 10_004
-"""The server's bound on a start-up packet, length word included."""
+"""The server's limit for a start-up packet, length word included."""
 LONGEST_ERROR: Final = 30_000
-"""libpq's bound on an error before authentication; a longer one is text of protocol 2.0."""
+"""libpq's limit for an error before authentication; a longer one is text of protocol 2.0."""
 
 TLS_HELLO: Final = -1
 """first_packet(): a TLS handshake that begins at once."""
 NO_PACKET: Final = -2
-"""first_packet(): none of PostgreSQL's."""
+"""first_packet(): not one of PostgreSQL's."""
 _TLS_HANDSHAKE: Final = 0x16
 _HEADER: Final = struct.Struct(">BI").unpack_from
 _STARTUP: Final = struct.Struct(">II").unpack_from
@@ -55,14 +61,14 @@ _UNTYPED_CODES: Final = {
 
 
 def first_packet(data: bytes | bytearray) -> tuple[int, int] | None:
-    """What stands at the beginning of an untyped stream, as a server decides it: its request code or protocol version, or TLS_HELLO or NO_PACKET, and how many
-    bytes it takes; None where more must come first.
-    """
+    """What is at the beginning of an untyped stream, by the server's rules: its request code or
+    protocol version, or TLS_HELLO or NO_PACKET, and how many bytes it takes; None if more must come
+    first."""
     if not data:
         return None
     if data[0] == _TLS_HANDSHAKE:
         return TLS_HELLO, len(data)
-    if any(data[:2]):  # no start-up packet is as long as that
+    if any(data[:2]):  # no start-up packet is that long
         return NO_PACKET, len(data)
     if len(data) < 4:
         return None
@@ -80,11 +86,11 @@ class _Typed:
     def __init__(self, kept_bytes: int) -> None:
         self.kept_bytes = kept_bytes
         self.head = b""  # fewer than five bytes of a header
-        self.remaining = 0  # bytes still to come of the message below
+        self.remaining = 0  # bytes left of the message
         self.code = 0
         self.size = 0
         self.body = bytearray()
-        self.lost = False  # a length that cannot be: nothing behind it can be found again
+        self.lost = False  # an impossible length: nothing after it can be found again
 
     def feed(self, data: bytes) -> list[Frame]:
         frames: list[Frame] = []
@@ -134,7 +140,7 @@ class _Typed:
 
     @property
     def unfinished_bytes(self) -> int:
-        """Bytes of a message that has not ended yet, as far as they have come."""
+        """Bytes so far of a message that has not ended yet."""
         return len(self.head) if self.head else (self.size - self.remaining if self.remaining else 0)
 
 
@@ -163,14 +169,15 @@ class Framer:
         self._untyped = True  # the frontend has not sent its StartupMessage yet
         self._buffered = b""  # a start-up packet that has not ended yet
         self._replies: list[int] = []  # one-byte replies owed, oldest first
-        self._heard = False  # a typed message of the backend was seen
+        self._heard = False  # a typed backend message was seen
         self._opaque = [False, False]
-        self._unframed = False  # protocol 2.0 is spoken: all that can be read of the backend is its error
+        self._unframed = False  # the protocol is 2.0: only the backend's error can be read
         self.seeking = False
         """Whether the place in the stream is lost at the moment."""
         self._ready = b""
         self.cut = [False, False]
-        """Of each side: whether a message has begun and not ended. The same as unfinished(), without a call."""
+        """For each side, whether a message has begun and not ended. The same as unfinished(),
+        without a call."""
 
     def feed(self, side: int, data: bytes) -> list[Frame]:
         """The frames that `data`, the next bytes of `side`, completes."""
@@ -205,7 +212,7 @@ class Framer:
         return framer
 
     def gap(self) -> None:
-        """Bytes are missing from here, in either direction: look for a place to resume."""
+        """Bytes are missing here, in either direction: look for a place to resume."""
         self._frontend = _Typed(self._kept)
         self._backend = _Typed(self._kept)
         self._untyped = False
@@ -219,7 +226,7 @@ class Framer:
         self._ready = b""
 
     def decrypted(self) -> None:
-        """What follows `S` is the decrypted stream: whoever recorded it ended TLS itself."""
+        """What follows `S` is the plain stream, because the recorder ended TLS itself."""
         self._opaque = [False, False]
 
     def is_opaque(self, side: int) -> bool:
@@ -228,7 +235,8 @@ class Framer:
 
     @property
     def at_message(self) -> bool:
-        """Whether both sides stand at the beginning of a typed message, as far as start-up is over."""
+        """Whether both sides are at the beginning of a typed message, as far as start-up is
+        over."""
         return not (self.seeking or self.cut[0] or self.cut[1] or self._opaque[0] or self._opaque[1])
 
     @property
@@ -241,12 +249,13 @@ class Framer:
         return (self._frontend, self._backend)[side].unfinished or (side == FRONTEND and bool(self._buffered))
 
     def begun(self, side: int) -> int:
-        """The code of that side's typed message that has begun and not ended; 0 where there is none, or its header has not come yet."""
+        """The code of that side's unfinished typed message; 0 if there is none, or its header has
+        not come yet."""
         typed = (self._frontend, self._backend)[side]
         return typed.code if typed.remaining else 0
 
     def unfinished_bytes(self, side: int) -> int:
-        """Bytes fed that belong to a message which has not ended."""
+        """Bytes fed so far of a message that has not ended."""
         if side == FRONTEND and self._buffered:
             return len(self._buffered)
         return (self._frontend, self._backend)[side].unfinished_bytes
@@ -314,7 +323,7 @@ class Framer:
         return frames
 
     def _version_2_error(self, text: bytes) -> list[Frame]:
-        """The error once its zero byte has come, as far as there is one within the length of any error."""
+        """The error once its zero byte has come, if it comes within the length of any error."""
         end = text.find(0, 0, LONGEST_ERROR) + 1 or LONGEST_ERROR
         if end > len(text):
             self._backend.head = text

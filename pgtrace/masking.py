@@ -1,12 +1,16 @@
 """Command lines as they may be shown: secrets in them become `***`.
 
-For what is somebody else's: the arguments of a program that pgtrace runs, and command lines that make no sense. An address that pgtrace itself uses is read
-(conninfo.py), and its secrets never get as far as an output. Here nothing can be read for sure, so in doubt more is masked than has to be:
+This is for text that is not pgtrace's: the arguments of a program that it runs, and command lines
+that make no sense. An address that pgtrace itself uses is parsed (conninfo.py), and its secrets
+never reach an output. Here nothing can be parsed for certain, so in doubt more is masked than
+necessary:
 
-- in a URL, what stands between the user's `:` and the last `@` of the argument, also where it was taken for a path and its `//` became `/`;
-- behind a name that says it is secret, and `=` or `:`: `password=`, `PGPASSWORD=`, `--password=`, percent-encoded names too. In libpq's keyword form a
-  value goes to the next keyword, so that a blank nobody quoted does not show the rest;
-- the argument behind an option of such a name, and behind psql's `-W`.
+- In a URL, everything between the user's `:` and the last `@` of the argument, even if the shell
+  took it for a path and its `//` became `/`.
+- After a name that says it is secret, and `=` or `:`: `password=`, `PGPASSWORD=`, `--password=`,
+  also percent-encoded. In libpq's keyword form a value goes up to the next keyword, so that an
+  unquoted blank does not show the rest.
+- The argument after an option with such a name, and after psql's `-W`.
 """
 
 from __future__ import annotations
@@ -59,13 +63,14 @@ def message(text: str) -> str:
 
 
 def _without_password(text: str) -> str:
-    """The text with all between the first user of a URL and the last `@` masked."""
+    """The text with everything between the first user of a URL and the last `@` masked."""
     login, end = _LOGIN.search(text), text.rfind("@")
     return f"{text[: login.end()]}{MASK}{text[end:]}" if login is not None and login.end() <= end else text
 
 
 def _masked(names: re.Pattern[str], text: str, values: re.Pattern[str] = _VALUE) -> str:
-    """The text with the value behind each name that says it is secret masked; a value may hold what looks like a name, and a name what looks like a value."""
+    """The text with the value after each secret name masked. A value may contain what looks like a
+    name, and a name what looks like a value."""
     shown, at = "", 0
     while (found := names.search(text, at)) is not None:
         shown += text[at : found.end()]

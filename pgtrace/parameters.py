@@ -1,14 +1,17 @@
-"""libpq's connection parameters: the variable of each, and whose business it is when pgtrace stands between a program and its server.
+"""libpq's connection parameters: the variable of each, and who uses it when pgtrace is between a
+program and its server.
 
-    place    where the server is: read for the upstream, and what `pgtrace run` replaces in a program's environment
-    leg      how the connection to the server is made and protected: in force on the upstream leg, or refused by name
-    driver   between the program and the server, through whatever stands between them: the program keeps it
+    place    where the server is: read for the upstream; `pgtrace run` replaces it in a program's environment
+    leg      how the connection to the server is made and protected: used on the upstream leg, or refused by name
+    driver   between the program and the server, through whatever is in between: the program keeps it
     none     has no effect here
 
-docs/tls.md has a line for each. The list is libpq 18's, and the tests compare it with the libpq that is installed: a parameter that is new there fails them.
+docs/tls.md has a line for each. The list is that of libpq 18. The tests compare it with the
+installed libpq, and fail for a new parameter.
 
-Other programs have words of their own for TLS in a URL. TLS_WORDS gives the sslmode that is the nearest to each and no weaker; libpq's own words keep libpq's
-meaning, and `ssl=true` has the one that libpq gives it, `require`.
+Other programs have their own words for TLS in a URL. TLS_WORDS gives the nearest sslmode for each
+that is no weaker. libpq's own words keep libpq's meaning, and `ssl=true` means `require`, as in
+libpq.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ TLS_WORDS: Final = {
     "no-verify": "require",
     **{mode: mode for mode in SSL_MODES},
 }
-"""What other drivers' `ssl=` and `sslmode=` mean in libpq's words. node-postgres' no-verify encrypts and trusts any certificate, as `require` does."""
+"""The meaning of other drivers' `ssl=` and `sslmode=` in libpq's words. node-postgres' no-verify
+encrypts and trusts any certificate, as `require` does."""
 NO_TLS_WORDS: Final = ("", "false", "0", "off", "no", "none")
 """Words that ask for nothing."""
 

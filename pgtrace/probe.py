@@ -1,4 +1,4 @@
-"""Whether anybody answers where the upstream is said to be: asked once, before a program is started that would only fail."""
+"""Whether the upstream answers: checked once, before a program is started that would only fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ PROBE_S: Final = 5.0
 
 
 def probe(upstream: Upstream) -> None:
-    """Try one TCP (or Unix) connection to each host until one answers; UpstreamError with the system's reasons where none does."""
+    """Try one TCP (or Unix) connection to each host until one answers. Raises UpstreamError with
+    the system's reasons if none does."""
     reasons: dict[str, None] = {}
     for host in upstream.hosts:
         try:

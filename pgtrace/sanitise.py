@@ -1,20 +1,26 @@
 """Text from the wire, made safe to show: every view, report and log line passes it through here.
 
-A terminal obeys escape sequences wherever they come from: a value in a row can set the window's title, write the clipboard, or reorder what is read
-(terminals and toolkits pass them through). What is shown is therefore never interpreted: each character that is no visible character of its own becomes its
-escape, `\\x1b`, `\\x9b`, `\\u202e`. These are
+A terminal obeys escape sequences wherever they come from: a value in a row can set the window's
+title, write the clipboard, or reorder what you read (terminals and toolkits pass them through). So
+nothing that is shown is interpreted: each character that is not visible becomes its escape,
+`\\x1b`, `\\x9b`, `\\u202e`. These are
 
-- C0 and C1 controls and DEL; the line break is `↵`, or kept for a caller who lays lines out;
-- bidirectional controls, line and paragraph separators, and what takes no space or cannot be seen: zero-width characters, fillers, variation selectors, tags;
-- surrogates: a byte that was no UTF-8 (surrogateescape) shows as that byte, `\\xff`, any other as `\\ud800`;
-- what Unicode leaves without meaning: noncharacters.
+- C0 and C1 controls and DEL; a line break becomes `↵`, or is kept for callers that lay lines out;
+- bidirectional controls, line and paragraph separators, and characters without width or shape:
+  zero-width characters, fillers, variation selectors, tags;
+- surrogates: a byte that was not UTF-8 (surrogateescape) shows as that byte, `\\xff`, any other as
+  `\\ud800`;
+- noncharacters.
 
-A log of continuous integration obeys lines of plain text: `::error::` at the start of one (GitHub Actions), `##[error]`, `##vso[...]` anywhere (GitHub Actions,
-Azure Pipelines, TeamCity). `line` escapes the character that makes it a command; it is what a command's stdout and stderr, an error and a test's failure take.
+The log of a CI system obeys lines of plain text: `::error::` at the start of one (GitHub Actions),
+`##[error]`, `##vso[...]` anywhere (GitHub Actions, Azure Pipelines, TeamCity). `line` escapes the
+character that makes it a command. Use it for a command's stdout and stderr, for errors and for the
+failures of tests.
 
-Markup is the sink's business (Content objects, not markup strings; HTML and Markdown escape once more).
+Markup is up to the sink (Content objects, not markup strings; HTML and Markdown escape once more).
 
-`Shown` is the type of what has been through here. The lowest layer: it imports nothing of pgtrace.
+`Shown` is the type of text that has passed. This is the lowest layer: it imports nothing of
+pgtrace.
 """
 
 from __future__ import annotations
@@ -33,22 +39,22 @@ _UNSAFE: Final = re.compile(
 
 
 _COMMAND: Final = re.compile(r"^\s*:(?=:[A-Za-z])|##(?=\w*\[)")
-"""What makes a line a command of the log it is in, up to the character that is escaped."""
+"""What makes a line a command for a log, up to the character that is escaped."""
 
 Shown = NewType("Shown", str)
-"""Text that can be shown: a terminal, a log or a reader takes it as text alone."""
+"""Text that can be shown: a terminal, a log or a reader takes it only as text."""
 EMPTY: Final = Shown("")
 
 
 def text(s: str, newline: str = "↵") -> Shown:
-    """The text with everything that is not to be shown as it is escaped; line breaks become `newline`."""
+    """The text with everything unsafe escaped; line breaks become `newline`."""
     if s.isascii() and s.isprintable():
         return Shown(s)
     return Shown(_UNSAFE.sub(lambda match: newline if match.group() == "\n" else _escaped(match.group()), s))
 
 
 def line(s: str) -> Shown:
-    """The text as one whole line of an output, where it is no command to the log it ends up in."""
+    """The text as one whole line of output, which no log takes for a command."""
     shown = text(s)
     if "##" in shown or "::" in shown:
         return Shown(_COMMAND.sub(lambda match: match.group()[:-1] + f"\\x{ord(match.group()[-1]):02x}", shown))
@@ -56,24 +62,25 @@ def line(s: str) -> Shown:
 
 
 def lines(given: Iterable[str]) -> Shown:
-    """Such lines, one below the other."""
+    """Several such lines."""
     return Shown("\n".join(map(line, given)))
 
 
 def json(encoded: str) -> Shown:
-    """JSON text with the same values, where nothing is obeyed by a terminal or a log: what is not to be shown becomes JSON's own escape."""
+    """JSON text with the same values, which no terminal or log obeys: unsafe characters become JSON
+    escapes."""
     if encoded.isascii() and "\x7f" not in encoded and "##" not in encoded:
         return Shown(encoded)
     return Shown(_JSON.sub(lambda match: "".join(f"\\u{unit:04x}" for unit in _utf_16(match.group())), encoded))
 
 
 def commands(s: str) -> bool:
-    """Whether a log of continuous integration would obey a line of this text as it stands."""
+    """Whether a CI log would obey a line of this text as it is."""
     return any(_COMMAND.search(one) for one in _BREAK.split(s))
 
 
 _JSON: Final = re.compile(rf"(?!\n){_UNSAFE.pattern}|#(?=#\w*\[)")
-"""Line breaks are JSON's own: within a string they are escaped already."""
+"""Without line breaks: JSON has already escaped those inside strings."""
 _BREAK: Final = re.compile("[\r\n]")
 
 

@@ -1,10 +1,11 @@
-"""What a reader has to keep and memory has no room for: objects by key, in a private temporary database on disk.
+"""Objects that do not fit into memory, by key, in a private temporary database on disk.
 
-A reader's memory is bounded whatever a capture holds, and its numbers stay exact. So what is seldom asked for again, and there may be any number of, is put
-here beyond a bound: closed connections, cancel keys, marks. SQLite keeps the file: it has no name, is gone with the process, and its cache is small.
+A reader's memory is bounded whatever a capture holds, and its numbers stay exact. So beyond a
+bound, what is rarely needed and may be numerous is put here: closed connections, cancel keys,
+marks. SQLite keeps the file, which has no name and is gone with the process. Its cache is small.
 
-A value is pickled: it was made by this process, and nobody else can write to the file. What refers to something that lives on is the caller's to leave out.
-The lowest layer: it imports nothing of pgtrace.
+A value is pickled. This process made it, and nobody else can write to the file. The caller must
+leave out references to live objects. This is the lowest layer: it imports nothing of pgtrace.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ class Shelf:
         self._rooms = 0
 
     def room(self) -> int:
-        """A room of one's own."""
+        """A new, separate room."""
         self._rooms += 1
         return self._rooms
 
     def put(self, room: int, key: bytes, value: bytes) -> None:
-        """Keep it, in the place of what had that key."""
+        """Store the value, replacing the one with that key."""
         self._opened().execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (room, key, value))
 
     def get(self, room: int, key: bytes) -> bytes | None:
-        """What has that key."""
+        """The value with that key."""
         if self._database is None:
             return None
         found = self._database.execute("SELECT value FROM kept WHERE room = ? AND key = ?", (room, key)).fetchone()
         return found[0] if found is not None else None
 
     def before(self, room: int, key: bytes) -> bytes | None:
-        """What has the greatest key below that one."""
+        """The value with the greatest key below that one."""
         if self._database is None:
             return None
         query = "SELECT value FROM kept WHERE room = ? AND key < ? ORDER BY key DESC LIMIT 1"
@@ -55,20 +56,20 @@ class Shelf:
         return found[0] if found is not None else None
 
     def values(self, room: int) -> Iterator[bytes]:
-        """All of a room, in the order of their keys."""
+        """All values of a room, in the order of their keys."""
         if self._database is not None:
             for (value,) in self._database.execute("SELECT value FROM kept WHERE room = ? ORDER BY key", (room,)):
                 yield value
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._database is not None:
             self._database.close()
             self._database = None
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            import sqlite3  # most captures need none
+            import sqlite3  # most captures do not need it
 
             self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             for pragma in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "synchronous = OFF", "temp_store = FILE"):
@@ -78,7 +79,7 @@ class Shelf:
 
 
 class Shelved(Generic[K, V]):
-    """A dictionary of which the latest are in memory, and more of them on the shelf."""
+    """A dictionary with the latest entries in memory, and the rest on the shelf."""
 
     def __init__(self, shelf: Shelf, most: int) -> None:
         self._shelf = shelf
@@ -105,7 +106,7 @@ class Shelved(Generic[K, V]):
 
 
 def number_key(number: int) -> bytes:
-    """A key that is in order with others of its kind."""
+    """A key that sorts by number."""
     return number.to_bytes(8, "big")
 
 
@@ -115,4 +116,4 @@ def stored(value: object) -> bytes:
 
 
 loaded: Final[Callable[[bytes], Any]] = pickle.loads
-"""The value of such bytes."""
+"""The value from its bytes."""

@@ -1,20 +1,19 @@
-"""Temporary directories that only this user can enter, and the end of those whose owner died.
+"""Temporary directories that only this user can enter, and the removal of those whose owner died.
 
-Each is `pgtrace-...` in the system's temporary directory, 0700, and is removed by whoever made it.
-A process that is killed cannot do that. So each has a file `.owner` on which its owner holds a lock
-(flock(2)) for as long as it lives; the kernel lets go of it in every end of a process, and hands it
-on to a child that inherits the descriptor. sweep(), once in each process that starts a recorder or
-makes such a directory, removes those of this user whose lock is free.
+Each is `pgtrace-...` in the system's temporary directory, 0700, and its maker removes it. A process
+that is killed cannot do that. So each has a file `.owner`, on which its owner holds a lock
+(flock(2)) as long as it lives. The kernel releases the lock however a process ends, and passes it
+on to a child that inherits the descriptor. sweep() removes those of this user whose lock is free.
+It runs once in each process that starts a recorder or makes such a directory.
 
-- A directory without `.owner` is left alone: somebody else's, an older version's, or one that was
-  meant to stay (keep()).
-- The file gets its name when it is locked already: nobody finds an owner that does not hold its
-  lock yet.
-- The temporary directory may be anybody's to write to. Only real directories of this user count,
-  `.owner` is opened without following links.
+- A directory without `.owner` is left alone: it is somebody else's, an older version's, or one that
+  was meant to stay (keep()).
+- The file gets its name when it is already locked, so nobody finds an owner without its lock.
+- Anyone may be able to write to the temporary directory. Only real directories of this user count,
+  and `.owner` is opened without following links.
 
-No pid is compared: one may be used again, and says nothing across containers that share a
-directory. On Windows there is no such lock, and nothing is swept.
+No pid is compared: pids are reused, and mean nothing across containers that share a directory.
+Windows has no such lock, and nothing is swept there.
 """
 
 from __future__ import annotations
@@ -34,18 +33,20 @@ PREFIX: Final = "pgtrace-"
 OWNER: Final = ".owner"
 _BEFORE: Final = ".before"
 SHORT: Final = "/tmp"  # noqa: S108 (made by mkdtemp)
-"""Where a directory is made if its path is too long elsewhere."""
+"""Where to make a directory if its path is too long elsewhere."""
 LONGEST_SOCKET_PATH: Final = 103
-"""Bytes a Unix socket's path may have on every system (107 on Linux)."""
+"""The longest path in bytes of a Unix socket that works on every system (107 on Linux)."""
 
 
 class PrivateDirectory:
-    """One of them; a context manager that gives its path."""
+    """Such a directory; a context manager that gives its path."""
 
     def __init__(self, kind: str = "", *, holds: str = "", parent: str | None = None) -> None:
-        """Make it. `kind` becomes part of its name; `holds` is the longest name of a Unix socket in it, its path leaves room for that.
+        """Make it. `kind` becomes part of its name. `holds` is the longest name of a Unix socket in
+        it, for which its path leaves room.
 
-        `parent` is another directory to make it in, which only this user may write to. Raises OSError.
+        `parent` is another directory to make it in, which only this user may write to. Raises
+        OSError.
         """
         sweep()
         if parent is not None:
@@ -59,11 +60,11 @@ class PrivateDirectory:
 
     @property
     def locks(self) -> tuple[int, ...]:
-        """The descriptor that owns it, for a child that is to own it too (`pass_fds`)."""
+        """The descriptor that owns it, for a child that should own it too (`pass_fds`)."""
         return () if self._lock is None else (self._lock,)
 
     def keep(self) -> None:
-        """It stays where it is when its owner ends."""
+        """Keep it when its owner ends."""
         if self._lock is not None:
             os.unlink(os.path.join(self.path, OWNER))
             self._let_go()
@@ -90,7 +91,7 @@ class PrivateDirectory:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(f"{path}.new", path)
-        except OSError:  # a file system without locks: nobody will take it for a dead one's
+        except OSError:  # a file system without locks: nobody will take it for one whose owner died
             os.close(lock)
             os.unlink(f"{path}.new")
             return None
@@ -112,7 +113,7 @@ _swept: set[int] = set()
 
 
 def sweep() -> None:
-    """Remove what processes of this user that are gone have left behind; once in a process."""
+    """Remove what this user's processes left when they died; once per process."""
     if sys.platform == "win32" or os.getpid() in _swept:
         return
     _swept.add(os.getpid())
@@ -144,7 +145,7 @@ def _remove_if_dead(path: str) -> None:
         if stat.S_ISREG(os.fstat(lock).st_mode):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
-    except OSError:  # somebody holds it
+    except OSError:  # its owner lives
         pass
     finally:
         os.close(lock)

@@ -1,7 +1,8 @@
-"""TOML text, read within bounds: for settings that lie beside what is looked at, and may be anybody's.
+"""TOML text, read within bounds, since settings beside what you look at may come from anyone.
 
-tomllib goes down into arrays by recursion, keeps a flag for each prefix of a dotted key (the square of its length: 20,000 parts took 1.5 GB), and lets through
-int()'s own error. Nobody nests that deep, so a key of more parts is refused before it is read.
+tomllib descends into arrays by recursion, keeps a flag for each prefix of a dotted key (the square
+of its length: 20,000 parts took 1.5 GB), and lets int()'s own error through. Nobody nests that
+deep, so a key with more parts is refused before it is read.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ def loads(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _has_long_key(text: str) -> bool:
-    """Whether a line may hold such a key; only lines with that many dots are looked into."""
+    """Whether a line may hold such a key; only lines with that many dots are looked at."""
     return any(line.count(".") >= _MOST_PARTS and _TOO_LONG.search(line) for line in text.split("\n"))

@@ -10,7 +10,7 @@ from pgtrace.behind import DROP, WAIT, what_was_lost
 @pytest.mark.parametrize(
     ("when_behind", "write_error", "remedy"),
     [
-        (DROP, None, "--when-behind wait slows the traffic instead"),
+        (DROP, None, "--when-behind wait slows the traffic down instead"),
         (DROP, "No space left on device", "record to another one"),
         (WAIT, None, "record to another one"),
         (WAIT, "No space left on device", "record to another one"),

@@ -1,16 +1,20 @@
-"""Blocks: what one flush writes, and how they are found again in a file that may be torn, damaged or still growing.
+"""Blocks: what one flush writes, and how to find it again in a file that is torn, damaged or
+growing.
 
-A block is the file's own magic, a CRC-32, a length, flags, the times of its first and last record, and the records. The magic is BLOCK plus the mark
-of the file's header. The CRC covers all that follows it, so a flipped bit anywhere in a block is seen, its length included.
+A block is the file's own magic, a CRC-32, a length, flags, the times of its first and last record,
+and the records. The magic is BLOCK plus the mark of the file's header. The CRC covers everything
+after it, so it catches a flipped bit anywhere in a block, the length included.
 
-One rule answers both "torn or not yet written?" and "damaged?": bytes that are no whole block are skipped once a whole block is found behind them, and
-surface there as one Gap record; with no whole block behind them they are the file's torn tail, so far. Nothing is believed about a length that no
-CRC vouches for, and nothing larger than LONGEST is ever allocated.
+One rule answers both "torn, or not written yet?" and "damaged?". Bytes that are not a whole block
+are skipped once a whole block is found after them, and are reported there as one Gap record. With
+no whole block after them they are, so far, the file's torn tail. No length is trusted before its
+CRC has been checked, and nothing larger than LONGEST is ever allocated.
 
-The search is linear in the bytes it goes over, whatever they are: heads of blocks that are none may overlap as they like, for the CRC of each stretch follows
-from those of a single reading (checksums.py). What was searched in vain is searched again only when half as much again has come, or nothing more does.
+The search takes time linear in the bytes it covers, even when false block heads overlap: the CRC of
+each stretch follows from those of a single pass (checksums.py). A stretch that was searched in vain
+is searched again only when it has grown by half, or when nothing more will come.
 
-This module knows files by descriptor and offset; which files there are is reader.py's business.
+This module knows files by descriptor and offset. Which files there are is up to reader.py.
 """
 
 from __future__ import annotations
@@ -29,16 +33,18 @@ from pgtrace.errors import CaptureError
 BLOCK: Final = b"PGTB"
 """The first four bytes of a block; the file's mark follows."""
 CARRIED: Final = 1
-"""Flag of a block that repeats what an earlier segment said; whoever read that one leaves it out."""
-_HEAD: Final = struct.Struct(">8sIIIQQ")  # magic and mark, CRC-32, length of the records, flags, first and last time
+"""Flag of a block that repeats what an earlier segment said. A reader that has read that segment
+leaves it out."""
+# magic and mark, CRC-32, length of the records, flags, first and last time
+_HEAD: Final = struct.Struct(">8sIIIQQ")
 _CRC: Final = struct.Struct(">I")
-_COVERED: Final = 12  # where the bytes begin that the CRC covers
+_COVERED: Final = 12  # where the bytes covered by the CRC begin
 _SEARCHED: Final = 1024 * 1024
 _DAMAGE_KEPT: Final = 1000
-"""Damaged stretches whose ends are remembered."""
+"""How many damaged stretches are remembered with their ends."""
 
 Decoder = Callable[[bytes, int], list[Record]]
-"""What turns a block's bytes and its first time into records."""
+"""Turns a block's bytes and its first time into records."""
 
 HEAD_SIZE: Final = _HEAD.size
 
@@ -54,7 +60,7 @@ def encode_block(mark: bytes, first_ns: int, last_ns: int, parts: Sequence[bytes
 
 
 class Block:
-    """One block of a capture; its records are decoded when they are first asked for."""
+    """One block of a capture. Its records are decoded when they are first asked for."""
 
     __slots__ = ("_decode", "_payload", "_records", "carried", "first_ns", "last_ns", "position")
 
@@ -76,16 +82,18 @@ class Block:
         return self._records
 
     def copied(self, mark: bytes) -> bytearray:
-        """The block as it stands in a file of that mark, while its records have not been asked for."""
+        """The block as it would be in a file with that mark. Only before its records have been
+        asked for."""
         return encode_block(mark, self.first_ns, self.last_ns, [self._payload], CARRIED if self.carried else 0)
 
     def may_concern(self, connection: int) -> bool:
-        """Whether a record of that connection may be in it; costs a tenth of decoding them."""
+        """Whether it may hold a record of that connection. Costs a tenth of decoding the
+        records."""
         return self._records is not None or may_concern(self._payload, connection)
 
 
 class Damage(Block):
-    """What stands for `size` bytes of a file that cannot be read: one Gap."""
+    """One Gap in place of `size` bytes of a file that cannot be read."""
 
     __slots__ = ("size",)
 
@@ -108,15 +116,16 @@ class _Torn(NamedTuple):
 
     offset: int
     position: int
-    """What stands before it begins no block."""
+    """Nothing before this offset begins a block."""
     searched: int
-    """How far the file went when it was searched."""
+    """The size of the file when it was searched."""
     seen: int
-    """How far it went at the latest look."""
+    """The size of the file when it was last looked at."""
 
 
 class BlockFile:
-    """One capture file, opened: its header, and its blocks by offset. Safe to use from several threads."""
+    """One capture file, opened: its header, and its blocks by offset. Safe to use from several
+    threads."""
 
     def __init__(self, path: str, base: int = 0) -> None:
         """Open `path`; `base` is added to offsets to make positions.
@@ -126,7 +135,7 @@ class BlockFile:
         self.path = path
         self.base = base
         self.end: int | None = None
-        """Where it ends for this reader, whatever is written behind that."""
+        """Where this reader stops, whatever is written after it."""
         self._lock = threading.Lock()
         self._descriptor = -1
         self._torn = _Torn(-1, 0, 0, 0)
@@ -150,7 +159,7 @@ class BlockFile:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -160,7 +169,8 @@ class BlockFile:
         self.close()
 
     def size(self) -> int:
-        """Bytes in the file at the moment, up to its end for this reader. Raises CaptureError once it is closed."""
+        """The size of the file now, up to where this reader stops. Raises CaptureError once it is
+        closed."""
         try:
             with self._lock:
                 size = os.fstat(self._descriptor).st_size
@@ -169,7 +179,8 @@ class BlockFile:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """The `size` bytes from `offset`, or as many as there are. Raises CaptureError where the disk does not give them."""
+        """`size` bytes from `offset`, or as many as there are. Raises CaptureError if the disk
+        cannot read them."""
         try:
             with self._lock:
                 os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -181,9 +192,11 @@ class BlockFile:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def scan(self, offset: int, max_bytes: int) -> tuple[list[Block], int]:
-        """The whole blocks from `offset` on, about `max_bytes` of them and at least one where there is one; and the offset behind them.
+        """The whole blocks from `offset`, about `max_bytes` of them and at least one if there is
+        one, and the offset after them.
 
-        What is written meanwhile does not count: a block that is torn now may be whole in the next moment, with another one behind it.
+        What is written during the call does not count: a block that is torn now may be whole a
+        moment later, with another one after it.
         """
         end = self.size()
         blocks: list[Block] = []
@@ -207,12 +220,14 @@ class BlockFile:
         return blocks, offset + position
 
     def at(self, offset: int) -> Block | None:
-        """The block at `offset`, or the Gap over what is damaged there; None where nothing whole follows."""
+        """The block at `offset`, or the Gap over the damage there; None if no whole block
+        follows."""
         blocks, _ = self.scan(offset, HEAD_SIZE)
         return blocks[0] if blocks else None
 
     def _block(self, data: bytes, position: int, offset: int) -> tuple[Block | None, int]:
-        """The block in `data` at `position`, and its size; with no block, the size that has to be there to tell (0: it never will be one)."""
+        """The block in `data` at `position`, and its size. If there is no block: None and the size
+        needed to tell, or 0 if it can never be one."""
         if len(data) - position < HEAD_SIZE:
             return None, HEAD_SIZE
         sync, crc, length, flags, first_ns, last_ns = _HEAD.unpack_from(data, position)
@@ -229,7 +244,8 @@ class BlockFile:
         ), size
 
     def _skip(self, offset: int, end: int) -> Damage | None:
-        """The damage from `offset` to the next whole block before `end`; None until a whole block follows."""
+        """The damage from `offset` to the next whole block before `end`; None until a whole block
+        follows."""
         if (known := self._damage.get(offset)) is not None:
             return known
         torn = self._torn
@@ -249,7 +265,8 @@ class BlockFile:
         return damage
 
     def _search(self, position: int, end: int) -> tuple[_Head | None, int]:
-        """The head of the first whole block from `position` on; and where one may begin that is not there to its end yet."""
+        """The head of the first whole block from `position` on, and where an incomplete one may
+        begin."""
         begun = -1
         while end - position >= HEAD_SIZE:
             data = self.read_at(position, min(_SEARCHED, end - position))
@@ -273,7 +290,8 @@ class BlockFile:
         return heads
 
     def _first_whole(self, heads: list[_Head]) -> _Head | None:
-        """The first of these whose CRC is right. The file is read once, from the first of them to the end of the last."""
+        """The first of these whose CRC is right. Reads the file once, from the first head to the
+        end of the last."""
         known = self._checksums(sorted({place for head in heads for place in (head.start + _COVERED, head.end)}))
         for head in heads:
             before, whole = known.get(head.start + _COVERED), known.get(head.end)
@@ -282,7 +300,8 @@ class BlockFile:
         return None
 
     def _checksums(self, places: Iterable[int]) -> dict[int, int]:
-        """The CRC-32 of the file from the first of these places, which are in order, up to each of them."""
+        """The CRC-32 of the file from the first of these places to each of them. The places are in
+        order."""
         known: dict[int, int] = {}
         here, crc = -1, 0
         ahead = memoryview(b"")
@@ -291,7 +310,7 @@ class BlockFile:
             while here < place:
                 ahead = ahead or memoryview(self.read_at(here, _SEARCHED))
                 if not ahead:
-                    return known  # it was cut off meanwhile
+                    return known  # the file was cut off meanwhile
                 taken = ahead[: place - here]
                 crc = crc32(taken, crc)
                 here, ahead = here + len(taken), ahead[len(taken) :]

@@ -1,10 +1,13 @@
-"""CRC-32, as zlib and gzip have it: of bytes, and of any stretch of a file from those of its beginnings.
+"""CRC-32, as zlib and gzip define it: of bytes, and of any stretch of a file from the CRCs of its
+prefixes.
 
-ISA-L computes it with the processor's own instructions, in a tenth of zlib's time and less (docs/forwarding.md), so the writer's thread is done the
-sooner. Where there is no wheel of it zlib does.
+ISA-L uses the processor's own instructions and takes a tenth of zlib's time or less
+(docs/forwarding.md), which the writer's thread saves. Where there is no ISA-L wheel, zlib does it.
 
-Many stretches that overlap cost no more than one reading. The CRC of A and B together is that of A, moved on by the length of B, xor that of B. To move on
-by 2^k bytes is a linear map of 32 bits; a length is a sum of such steps. zlib's crc32_combine does the same, and Python has no way to call it.
+Many overlapping stretches cost no more than one pass. The CRC of A followed by B is the CRC of A,
+moved on by the length of B, xor the CRC of B. Moving on by 2^k bytes is a linear map of 32 bits,
+and any length is a sum of such steps. zlib's crc32_combine does the same, but Python cannot call
+it.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ __all__ = ["crc32", "of_stretch"]
 
 _POLYNOMIAL: Final = 0xEDB88320
 _BIT: Final = -3
-"""The step of one bit."""
+"""The step of a single bit."""
 _Table = tuple[list[int], list[int], list[int], list[int]]
-"""A linear map of 32 bits, by bytes: what each byte of the number adds to the result."""
+"""A linear map of 32 bits, by bytes: what each byte of the number contributes to the result."""
 
 
 def of_stretch(before: int, whole: int, length: int) -> int:
-    """The CRC-32 of the last `length` bytes of something whose CRC is `whole`; `before` is the CRC of the bytes before them."""
+    """The CRC-32 of the last `length` bytes of data whose CRC is `whole`. `before` is the CRC of
+    the bytes before them."""
     step = 0
     while length:
         if length & 1:
@@ -43,7 +47,7 @@ def of_stretch(before: int, whole: int, length: int) -> int:
 
 @cache
 def _moved(step: int) -> _Table:
-    """What 2^step bytes make of the CRC of what stands before them."""
+    """How 2^step bytes change the CRC of what comes before them."""
     columns = _columns(step)
     first, second, third, fourth = ([_times(columns[place : place + 8], byte) for byte in range(256)] for place in (0, 8, 16, 24))
     return first, second, third, fourth
@@ -51,7 +55,8 @@ def _moved(step: int) -> _Table:
 
 @cache
 def _columns(step: int) -> list[int]:
-    """The same map as what each bit becomes; below 0 for the eighth, the quarter and the half of a byte."""
+    """The same map, by the image of each bit. Steps below 0 are an eighth, a quarter and a half of
+    a byte."""
     if step == _BIT:
         return [_POLYNOMIAL, *(1 << place for place in range(31))]
     half = _columns(step - 1)

@@ -6,15 +6,17 @@
 | DataRow, FunctionCallResponse | | values | | number of columns, lengths, NULLs |
 | CopyData | | everything | | |
 | Query, Parse | | | literals, numbers, comments in the SQL | the tokens (sqltext/blanking.py), names, types |
-| ErrorResponse, NoticeResponse | texts | texts | texts | severity, SQLSTATE, position, names of objects, place in the source |
+| ErrorResponse, NoticeResponse | texts | texts | texts | severity, SQLSTATE, position, object names, source location |
 | NotificationResponse | payload | payload | payload | process id, channel |
 | CopyFail | reason | reason | reason | |
 
-The texts of errors quote values of all three ("invalid input syntax for type integer: ...", "Key (email)=(...) already exists", "parameter $1 = ..."), and what
-is notified comes from a literal or a parameter: they are blanked whatever was chosen.
+The texts of errors can quote values of all three kinds ("invalid input syntax for type integer:
+...", "Key (email)=(...) already exists", "parameter $1 = ..."), and a notification's payload comes
+from a literal or a parameter. So they are blanked whichever kind you choose.
 
-Each message is walked by a plan, a generator that says what comes next and gets what was read of it; it goes on wherever a read was cut, holds no values,
-and takes any bytes. What a plan does not expect behind its end is blanked.
+A plan is a generator that says what comes next in a message and receives what was read of it. It
+can stop wherever a read was cut, holds no values, and accepts any bytes. Bytes after the end of the
+plan are blanked.
 """
 
 from __future__ import annotations
@@ -30,31 +32,35 @@ from pgtrace.sqltext.blanking import Blanking
 CHOICES: Final = ("params", "rows", "literals")
 
 Plan = Generator[tuple[int, int], bytes, None]
-"""(what, how much) of it; what was read comes back, of KEEP and TEXT (its first TEXT_KEPT bytes) alone."""
+"""Yields (what, length). Receives what was read, for KEEP and TEXT (its first TEXT_KEPT bytes)
+only."""
 
 KEEP, SKIP, TEXT, HIDDEN_TEXT, SQL, VALUES = range(6)
-"""Bytes to keep and know, bytes to keep, a text up to its zero byte: kept, hidden, as SQL; values behind their lengths."""
+"""Bytes to keep and know; bytes to keep; a text up to its zero byte: kept, hidden, or as SQL;
+values after their lengths."""
 TEXT_KEPT: Final = 64
 ERROR_FIELDS_KEPT: Final = frozenset(b"SVCPpstcdnFLR")
 _UNSAFE_ENCODINGS: Final = frozenset(
     {"BIG5", "GB18030", "GBK", "JOHAB", "MSKANJI", "SHIFTJIS", "SHIFTJIS2004", "SJIS", "UHC", "WIN932", "WIN936", "WIN949", "WIN950",
      "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
 )  # fmt: skip
-"""Those that only clients have: the second byte of a character may be a backslash."""
+"""Encodings that only clients use: the second byte of a character may be a backslash."""
 SQL_REMEMBERED: Final = 4096
-"""The longest text that is remembered blanked: drivers send the same ones over and over."""
+"""The longest text whose blanked form is remembered. Drivers send the same texts again and again.
+"""
 _LENGTH: Final = struct.Struct(">i").unpack_from
 _STARS: Final = b"*" * 4096
 
 
 class Contents:
-    """The covers of one connection's messages: what redact.Redactor asks for those that are none of its own."""
+    """How to cover one connection's messages. redact.Redactor asks it about messages that are not
+    its own."""
 
     __slots__ = ("_escaping", "_foreign", "_plans")
 
     def __init__(self, chosen: frozenset[str]) -> None:
-        self._foreign = False  # quotes may be parts of characters
-        self._escaping = False  # backslashes escape in every string
+        self._foreign = False  # a quote may be part of a character
+        self._escaping = False  # a backslash escapes in every string
         plans: dict[tuple[int, int], Callable[[], Plan]] = {
             (FRONTEND, ord("f")): _hidden_text,
             (BACKEND, ord("E")): _error,
@@ -75,7 +81,7 @@ class Contents:
         self._plans = plans
 
     def cover(self, side: int, code: int) -> Walk | None:
-        """How to cover the message that begins; None: it is kept."""
+        """How to cover the message that begins; None to keep it as it is."""
         plan = self._plans.get((side, code))
         return Walk(plan()) if plan is not None else None
 
@@ -146,16 +152,16 @@ def _function_call() -> Plan:
 
 
 class Walk:
-    """One message on its way through a plan, piece by piece."""
+    """One message, fed to a plan piece by piece."""
 
     __slots__ = ("_blanking", "_count", "_got", "_left", "_plan", "_what")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._blanking: Blanking | None = None
-        self._what = -1  # of the plan; below 0 behind its end
-        self._left = 0  # bytes of it to come, of VALUES those of the present one
-        self._count = 0  # values to come behind it
+        self._what = -1  # the plan's current step; below 0 after its end
+        self._left = 0  # bytes left of the step; for VALUES, of the current value
+        self._count = 0  # values left after it
         self._got = b""  # what was read of it
         self._next(None)
 
@@ -200,10 +206,10 @@ class Walk:
         return self._blanking.cover(piece)
 
     def _values(self, covered: bytearray, position: int, end: int) -> int:
-        """Blank values from here on; the position behind them, or the end."""
+        """Blank values from here on. Returns the position after them, or the end."""
         count, left = self._count, self._left
         while position < end:
-            if count and not left and not self._got and position + 4 <= end:  # nearly always
+            if count and not left and not self._got and position + 4 <= end:  # nearly always true
                 (left,) = _LENGTH(covered, position)
                 left = max(0, left)
                 position += 4
@@ -232,7 +238,7 @@ class Walk:
         return position
 
     def _next(self, answer: bytes | None) -> None:
-        """Go on to what comes next and is not empty."""
+        """Go on to the next step that is not empty."""
         while True:
             try:
                 what, much = self._plan.send(answer) if answer is not None else next(self._plan)

@@ -1,23 +1,30 @@
 """Which conversation a TCP segment belongs to, and which of its sides is the server.
 
-A conversation begins as a newcomer. It is known once both sides' first sequence numbers are (SYN and SYN-ACK tell them, or the ACK behind that) and, for a
-port that was not named as a server's, once the first bytes are those of a PostgreSQL driver. Packets may stand in any order, so what comes meanwhile is kept,
-up to NEWCOMER_SEGMENTS and PATIENCE_NS (NEWCOMER_MOST and APART_NS while the client has not begun); then what there is has to do:
+A conversation begins as a newcomer. It is identified once the first sequence numbers of both sides
+are known (from SYN and SYN-ACK, or from the ACK that follows). On a port that was not named as a
+server's, its first bytes must also be those of a PostgreSQL driver. Packets may be in any order, so
+segments are kept meanwhile, up to NEWCOMER_SEGMENTS and PATIENCE_NS (NEWCOMER_MOST and APART_NS
+while the client has not begun). Then the newcomer is judged by what there is:
 
-1. A SYN, SYN-ACK or a start-up packet tells the sides. Its beginning was seen.
-2. Else a named port does. The conversation was joined in the middle.
-3. Else it is none of ours. Its packets are counted by port, so that it can be said what the file holds.
+1. A SYN, a SYN-ACK or a start-up packet identifies the sides. The beginning was seen.
+2. Otherwise a named port does. The conversation was joined in the middle.
+3. Otherwise it is not ours. Its packets are counted by port, so that we can say what the file
+   holds.
 
-The same addresses and ports may serve again: a SYN with another sequence number, a start-up packet where none can be, or a number further away than
-any window reaches begin a new conversation.
+The same addresses and ports may be used again. A SYN with another sequence number, a start-up
+packet where there cannot be one, or a number outside any window begins a new conversation.
 
-And the same conversation may be there under other addresses, where they were translated on the way: it goes on at the same time, with the same sequence
-numbers: those of both sides' beginnings, 64 bits, or those and the bytes of an early segment where that was not seen. Such a twin's packets are taken for the
-first one's, so its bytes come out once. Packets that came twice under the same addresses are no more than repeats to TCP; both are counted.
+A conversation may also appear a second time under translated addresses, at the same time and with
+the same sequence numbers: the initial ones of both sides (64 bits), or, if those were not seen, the
+numbers and bytes of an early segment. The packets of such a twin are added to the first
+conversation, so its bytes come out once. Packets that appear twice under the same addresses are
+plain repeats to TCP. Both kinds are counted.
 
-All is bounded: newcomers, those that go on, those that ended (kept for packets that come late), and what all of them hold.
+Everything is bounded: newcomers, live conversations, past ones (kept for late packets), and the
+bytes that all of them hold.
 
-feed() has one way for the segment that is next in its stream, which nearly all are, and another for everything else.
+feed() has a short path for the next segment of a stream, which nearly every segment is, and a long
+one for the rest.
 """
 
 from __future__ import annotations
@@ -34,39 +41,42 @@ from pgtrace.capture.tcp import APART_NS, HALF, PATIENCE_NS, WINDOW, WRAP, Conve
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 NEWCOMER_SEGMENTS: Final = 16
-"""Segments with payload after which a newcomer is judged by what there is."""
+"""After so many segments with payload, a newcomer is judged by what there is."""
 NEWCOMER_MOST: Final = 1024
-"""The same where it is known who is the client, and nothing of it is there yet."""
+"""The same limit when the client is known but nothing of it has been seen yet."""
 NEWCOMERS: Final = 4096
 NEWCOMERS_BYTES: Final = 16 * 1024 * 1024
 LIVE: Final = 32_768
 PAST: Final = 16_384
 HELD_BYTES: Final = 40 * 1024 * 1024
-"""What all conversations may hold together."""
+"""The most bytes that all conversations may hold together."""
 SWEEP_NS: Final = 1_000_000_000
 _LOOKED_AT: Final = 64
 _TWINS_LISTED: Final = 3
 _MOST_KEYS: Final = 16
-"""Addresses of one conversation that are believed, two a twin."""
+"""The most addresses of one conversation; a twin takes two."""
 _Numbers = tuple[int, ...]
 """Sequence numbers that only one conversation has."""
 _REQUESTS_BYTES: Final = 16
-"""What a driver may have asked for, SSL and GSS encryption, before its StartupMessage: that does not begin anew."""
+"""The longest requests a driver may send before its StartupMessage, for SSL and GSS encryption. A
+StartupMessage within that does not begin a new conversation."""
 _CONTROL: Final = FIN | SYN | RST | ACK
 
 
 class Opener(Protocol):
-    """Who wants the conversations."""
+    """Receives the conversations."""
 
     def is_startup(self, payload: bytes) -> bool | None:
-        """Whether these bytes can only be the first of a driver's; None while they are too few to tell."""
+        """Whether these bytes can only be the first of a driver; None if there are too few to
+        tell."""
 
     def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Receiver:
-        """A conversation; `seen` says whether its beginning was."""
+        """Begin a conversation. `seen` says whether its beginning was seen."""
 
 
 class _Newcomer:
-    """A conversation of which too little is known. Its two directions are 0 and 1 as they were met."""
+    """A conversation that is not identified yet. Its two directions are 0 and 1, in the order they
+    were met."""
 
     __slots__ = ("begun", "client", "early", "early_bytes", "keys", "met_ns", "packets", "starts", "streams")
 
@@ -79,14 +89,14 @@ class _Newcomer:
         self.client: int | None = None
         """The direction that comes from the client."""
         self.begun = [False, False]
-        """Whether something is there of that direction."""
+        """Whether any bytes of that direction have been seen."""
         self.early: list[tuple[int, Segment]] = []
         self.early_bytes = 0
         self.packets = 0
 
     @property
     def server_port(self) -> int:
-        """Its server's port; of two the smaller, while that is not known."""
+        """The server's port; the smaller of the two while that is not known."""
         source_port, destination_port = ports(self.keys[0])
         if self.client is None:
             return min(source_port, destination_port)
@@ -96,7 +106,7 @@ class _Newcomer:
         return [segment for where, segment in self.early if where == direction]
 
     def first_bytes(self, direction: int) -> bytes:
-        """The bytes with which that direction begins, as far as they are there without a hole."""
+        """The first bytes of that direction, as far as they are there without a hole."""
         start = self.starts[direction]
         found = b""
         if start is not None:
@@ -108,17 +118,17 @@ class _Newcomer:
 
 
 class _Names:
-    """What one of ours is known by."""
+    """How one of our conversations is recognised."""
 
     __slots__ = ("keys", "numbers")
 
     def __init__(self, keys: tuple[bytes, bytes], numbers: Sequence[_Numbers]) -> None:
-        self.keys = [*keys]  # of the frontend and the backend; those of twins behind them
+        self.keys = [*keys]  # of the frontend and the backend; then those of twins
         self.numbers = [*numbers]
 
 
 class _Past:
-    """A conversation that has ended, or is none of ours."""
+    """A conversation that has ended, or is not ours."""
 
     __slots__ = ("_spans", "keys", "port")
 
@@ -128,7 +138,7 @@ class _Past:
         self._spans = [(stream.start, stream.next) for stream in streams or ()]
 
     def held(self, number: int) -> bool:
-        """Whether that sequence number was in it."""
+        """Whether that sequence number was part of it."""
         return any(distance(number, start) >= 0 >= distance(number, end) for start, end in self._spans)
 
 
@@ -136,18 +146,19 @@ class Conversations:
     """All conversations of one capture."""
 
     def __init__(self, opener: Opener, named: Container[int]) -> None:
-        """`named` are the ports that are servers' even where no start-up packet was seen."""
+        """`named` are ports that belong to servers even if no start-up packet was seen."""
         self.others: Counter[int] = Counter()
-        """Packets of conversations that are none of ours, by port."""
+        """Packets of conversations that are not ours, by port."""
         self.twins: list[tuple[str, str]] = []
-        """Of conversations that were there under two pairs of addresses: the servers, the first that was met and the other one; some of them."""
+        """Servers of conversations seen under two pairs of addresses: the one met first, and the
+        other. Only some are kept."""
         self.twin_count = 0
         self.repeated = 0
-        """Packets that were there once more, under the same addresses or other ones."""
+        """Packets that appear more than once, under the same addresses or others."""
         self.segments = 0
         """All segments so far."""
         self.apart = 0
-        """Conversations whose directions were apart in time, and the most that was."""
+        """Conversations whose two directions were apart in time, and the largest distance."""
         self.apart_ns = 0
         self._by_numbers: dict[_Numbers, Conversation] = {}
         self._opener = opener
@@ -195,16 +206,16 @@ class Conversations:
             self._judge(next(iter(self._newcomers)))
         for conversation in list(self._live):
             self._change(conversation, conversation.finish)
-        for conversation in self._live:  # that go on beyond the end
+        for conversation in self._live:  # that continue after the end of the capture
             self._count(conversation)
 
     def _other(self, stream: Stream | None, segment: Segment) -> None:
-        """Everything but the next segment of a stream."""
+        """Any segment but the next one of a stream."""
         time_ns, key, seq, _, flags, payload, missing = segment
         if stream is None:
             if not (payload or missing or flags & SYN):
-                return  # it tells nothing
-            if key == reversed_key(key):  # sent by a port to itself: it has no two sides
+                return  # carries no information
+            if key == reversed_key(key):  # a port that talks to itself has no two sides
                 self.others[ports(key)[0]] += 1
                 return
             stream = self._meet(time_ns, key)
@@ -228,7 +239,7 @@ class Conversations:
     # Newcomers.
 
     def _meet(self, time_ns: int, key: bytes) -> Stream:
-        """Begin a conversation; the stream of the segment that is its first."""
+        """Begin a conversation and return the stream of its first segment."""
         newcomer = _Newcomer(time_ns, key)
         for name, stream in zip(newcomer.keys, newcomer.streams, strict=True):
             self._streams[name] = stream
@@ -256,7 +267,8 @@ class Conversations:
                 newcomer.starts[other] = ack
             segment = (time_ns, key, start, ack, flags & ~SYN, payload, missing)
         elif flags & ACK and this == newcomer.client and newcomer.starts[other] is None and seq == newcomer.starts[this]:
-            newcomer.starts[other] = ack  # the SYN-ACK is missing; who is at its first byte has been told nothing else yet
+            # the SYN-ACK is missing: the sender is still at its first byte
+            newcomer.starts[other] = ack
         if flags & RST and not newcomer.early:
             self._drop(newcomer)
             return
@@ -277,7 +289,8 @@ class Conversations:
             self._judge(next(iter(self._newcomers)))
 
     def _is_due(self, newcomer: _Newcomer, now_ns: int) -> bool:
-        """Whether enough of it is there to judge it. Where the client has not begun yet, its clock may be behind."""
+        """Whether enough of it is there to judge it. While the client has not begun, its clock may
+        be behind."""
         count = len(newcomer.early)
         if count < NEWCOMER_SEGMENTS or count >= NEWCOMER_MOST:
             return count >= NEWCOMER_MOST
@@ -288,7 +301,7 @@ class Conversations:
         return self._opener.is_startup(newcomer.first_bytes(newcomer.client)) if newcomer.client is not None else None
 
     def _judge(self, newcomer: _Newcomer) -> None:
-        """Nothing more will be learned about it: what is it?"""
+        """Nothing more will be learned about it: decide what it is."""
         if not newcomer.early:
             self._drop(newcomer)
             return
@@ -314,7 +327,7 @@ class Conversations:
         self._drop(newcomer)
 
     def _look_for_startup(self, newcomer: _Newcomer) -> None:
-        """No SYN was seen: the first start-up packet tells sides and numbers."""
+        """No SYN was seen: the first start-up packet identifies sides and numbers."""
         for direction in (0, 1):
             if found := self._startups(newcomer, direction):
                 first = min(found, key=lambda segment: distance(segment[2], found[0][2]))
@@ -323,18 +336,20 @@ class Conversations:
                 return
 
     def _startups(self, newcomer: _Newcomer, direction: int) -> list[Segment]:
-        """The start-up packets of that direction; before the first of them something may be missing."""
+        """The start-up packets of that direction. Something may be missing before the first of
+        them."""
         return [segment for segment in newcomer.payloads(direction) if self._opener.is_startup(segment[5])]
 
     def _first_number(self, newcomer: _Newcomer, direction: int, *, seen: bool) -> int:
-        """The sequence number that direction begins with: of a conversation seen from its beginning, the first that the other side expected."""
+        """The initial sequence number of that direction. If the beginning was seen: the first
+        number the other side expected."""
         sent = [segment[2] for segment in newcomer.payloads(direction)]
         confirmed = [segment[3] for segment in newcomer.payloads(1 - direction) if segment[4] & ACK]
         numbers = sent + confirmed if seen else sent or confirmed
         return min(numbers, key=lambda number: distance(number, numbers[0])) if numbers else 0
 
     def _admit(self, newcomer: _Newcomer, *, seen: bool) -> None:
-        """It is one of ours."""
+        """Accept it as one of ours."""
         client = newcomer.client or 0
         keys = newcomer.keys if client == 0 else newcomer.keys[::-1]
         starts = (newcomer.starts[client] or 0, newcomer.starts[1 - client] or 0)
@@ -351,19 +366,21 @@ class Conversations:
             self._by_numbers |= dict.fromkeys(numbers, conversation)
             self._drop(newcomer, forget=False)
         for place, (_, segment) in enumerate(early):
-            # What belongs to yet another conversation may begin it, but for the first: so each has fewer to begin with than the one before.
+            # What belongs to another conversation may begin that one, except the first segment. So
+            # each has fewer segments to begin with than the one before.
             stream = self._streams.get(segment[1])
             if place or stream is None or not self._begins_anew(stream, segment):
                 self._other(stream, segment)
         self._bound_live()
 
     def _is_twin(self, conversation: Conversation, keys: tuple[bytes, bytes]) -> bool:
-        """Whether one with the same numbers can be the same: translation gives an address at least, and what is there already is no twin."""
+        """Whether a conversation with the same numbers can be the same one. Translation changes at
+        least one address, and a repeat under known addresses is not a twin."""
         names = self._live[conversation]
         return len(names.keys) < _MOST_KEYS and all(addresses(known) != addresses(keys[FRONTEND]) for known in names.keys[::2])
 
     def _join(self, twin: Conversation, keys: tuple[bytes, bytes], numbers: list[_Numbers]) -> None:
-        """From here on the packets between these addresses are the twin's."""
+        """From here on, the packets between these addresses belong to the twin."""
         names = self._live[twin]
         self._streams[keys[FRONTEND]], self._streams[keys[BACKEND]] = twin.streams
         names.keys += keys
@@ -374,14 +391,14 @@ class Conversations:
             self.twins.append((source(names.keys[BACKEND]), source(keys[BACKEND])))
 
     def _numbers(self, newcomer: _Newcomer, client: int, starts: tuple[int, int], *, seen: bool) -> list[_Numbers]:
-        """What no other conversation has, but the same one under other addresses."""
+        """Numbers that no other conversation has, except the same one under other addresses."""
         segments: list[_Numbers] = [
             ((side - client) % 2, seq, ack, hash(payload)) for side, (_, _, seq, ack, _, payload, _) in newcomer.early if payload
         ]
         return [starts] if seen else segments
 
     def _drop(self, newcomer: _Newcomer, *, forget: bool = True) -> None:
-        """It is none any more."""
+        """Remove it from the newcomers."""
         self._newcomers.pop(newcomer, None)
         self._newcomers_bytes -= newcomer.early_bytes
         newcomer.early_bytes = 0
@@ -394,7 +411,7 @@ class Conversations:
     # Those that are ours.
 
     def _begins_anew(self, stream: Stream, segment: Segment) -> bool:
-        """Whether the segment is of another conversation between the same ports."""
+        """Whether the segment belongs to a new conversation between the same ports."""
         _, _, seq, _, flags, payload, _ = segment
         if flags & SYN:
             return (seq + 1) & WRAP != stream.start
@@ -429,7 +446,7 @@ class Conversations:
             self._waiting.pop(conversation, None)
 
     def _give_up(self, conversation: Conversation, time_ns: int) -> None:
-        """It has ended, though nobody saw how."""
+        """It has ended, although its end was not seen."""
         self._change(conversation, partial(conversation.abandon, time_ns))
 
     def _end(self, conversation: Conversation) -> None:
@@ -442,19 +459,20 @@ class Conversations:
             if self._by_numbers.get(number) is conversation:
                 del self._by_numbers[number]
         self._retire(names.keys, None, conversation.streams)
-        for stream in conversation.streams:  # a circle less: it is gone now and not when somebody looks for circles
+        for stream in conversation.streams:  # break the reference cycle, so that it is freed now
             stream.owner = None
             del stream.peer, stream.take
 
     def _count(self, conversation: Conversation) -> None:
-        """What is said about all of them."""
+        """Add it to the totals."""
         self.repeated += conversation.repeats
         if conversation.apart_ns:
             self.apart += 1
             self.apart_ns = max(self.apart_ns, abs(conversation.apart_ns))
 
     def _bound_live(self) -> None:
-        """Too many: of some, give up the one that was silent for longest. The next time others are looked at."""
+        """If there are too many: look at a few and give up the one that was silent longest. The
+        next call looks at others."""
         if len(self._live) <= LIVE:
             return
         some = list(islice(self._live, _LOOKED_AT))
@@ -481,7 +499,7 @@ class Conversations:
                 del self._streams[key]
 
     def _sweep(self, now_ns: int) -> None:
-        """Let time pass for those that wait."""
+        """Advance the clock for those that wait."""
         self._now_ns = now_ns
         for conversation in list(self._waiting):
             self._change(conversation, partial(conversation.sweep, now_ns))
@@ -492,7 +510,7 @@ class Conversations:
 
 
 def _past_streams(past: _Past) -> tuple[Stream, Stream]:
-    """Its two directions, for those who look them up."""
+    """Its two directions, as streams to look up."""
     streams = (Stream(past, FRONTEND), Stream(past, BACKEND))
     streams[0].peer, streams[1].peer = streams[1], streams[0]
     return streams

@@ -1,15 +1,21 @@
-"""One connection of a pcap: its bytes become records, one Data a packet, with the packet's time and nothing secret in it.
+"""One connection of a pcap: its bytes become records, one Data per packet, with the packet's time
+and without secrets.
 
-It is in one of four states:
+A connection is in one of these states:
 
-- STARTING, where its beginning was seen: everything goes through a Redactor until start-up is over, as in the recorder.
-- JOINED, where it was not, and behind every loss: it may be in the middle of a start-up. All bytes are covered until a packet of the backend ends in a
-  ReadyForQuery (of that packet too, but for this message): a start-up ends in the first one. Then the reader can resume as soon as a frontend packet is a chain
-  of whole messages (framing.py says how). A message that takes several packets would never be one, so the first that follows a ReadyForQuery is put
-  together into one record.
-- PLAIN after that. OPAQUE for good, where bytes cannot be framed during start-up or are encrypted.
+- STARTING, if its beginning was seen. Everything goes through a Redactor until start-up is over, as
+  in the recorder.
+- JOINED, if it was not, and after every loss: it may be in the middle of a start-up. All bytes are
+  covered until a packet of the backend ends in a ReadyForQuery, because a start-up ends with its
+  first one; that packet is covered too, except for the ReadyForQuery. After that the reader can
+  resume as soon as a frontend packet is a chain of whole messages (framing.py says how). A message
+  in several packets would never be one, so the first message after a ReadyForQuery is joined into
+  one record.
+- PLAIN after that.
+- OPAQUE for good, if bytes cannot be framed during start-up or are encrypted.
 
-A connection that was joined in the middle begins with an empty Resume: nothing of a set-up is counted, and nothing is called lost. Times never go back.
+A connection that was joined in the middle begins with an empty Resume, so that no set-up is counted
+and nothing is reported as lost. Times never go back.
 """
 
 from __future__ import annotations
@@ -25,24 +31,26 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 JOINED_BYTES: Final = 1024 * 1024
-"""The longest first message that is put together."""
+"""The longest first message that is joined into one record."""
 _READY: Final = re.compile(rb"Z\x00\x00\x00\x05[ITE]\Z")
 _READY_BYTES: Final = 6
 _new: Callable[..., Data] = tuple.__new__
 
 
 class Followed:
-    """A connection on its way into the capture."""
+    """A connection that is being written to the capture."""
 
     __slots__ = ("_append", "_joined", "_number", "_opaque", "_redactor", "latest_ns")
 
     def __init__(self, number: int, append: Callable[[Record], None], key: bytes, time_ns: int, *, seen: bool) -> None:
-        """`append` takes the records; `key` is the Redactor's; `seen` says whether its beginning was."""
+        """`append` takes the records. `key` is the Redactor's. `seen` says whether the beginning
+        was seen."""
         self._number = number
         self._append = append
         self.latest_ns = time_ns
         """The time of its latest record."""
-        self._opaque = False  # a loss behind bytes that cannot be framed: neither side's can be, any more
+        # bytes were lost after bytes that cannot be framed: neither side can be framed any more
+        self._opaque = False
         self._redactor = Redactor(key) if seen else None
         self._joined = None if seen else _Joined()
         if not seen:
@@ -62,7 +70,7 @@ class Followed:
             self._append(_new(Data, (time_ns, self._number, side, offset, data)))
 
     def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
-        """Bytes of a side are missing. Where they would not have been kept but counted, they are counted all the same."""
+        """Bytes of a side are missing. If they would only have been counted, they still are."""
         self.latest_ns = max(self.latest_ns, time_ns)
         if self._opaque or (self._redactor is not None and self._redactor.is_lost(side)):
             self._append(Opaque(self.latest_ns, self._number, side, offset, size))
@@ -75,18 +83,19 @@ class Followed:
             self._redactor, self._joined = None, _Joined()
 
     def fact(self, key: str, value: str) -> None:
-        """Something is known about the connection. With DECRYPTED what follows is the plain stream."""
+        """Add a fact about the connection. After DECRYPTED, what follows is the plain stream."""
         if key == DECRYPTED and self._redactor is not None:
             self._redactor.decrypted()
         self._append(Fact(self.latest_ns, self._number, key, value))
 
     def opaque(self, side: int, offset: int, size: int) -> None:
-        """So many bytes passed that are only counted."""
+        """Bytes that passed and are only counted."""
         self._let_go()
         self._append(Opaque(self.latest_ns, self._number, side, offset, size))
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
-        """A direction has ended. Anything sent that way later reached nobody: record the end once, plus a reset that follows a FIN."""
+        """A direction has ended. What is sent that way later reached nobody. The end is recorded
+        once, and also a reset after a FIN."""
         self._let_go()
         self.latest_ns = max(self.latest_ns, time_ns)
         self._append(Ended(self.latest_ns, self._number, side, how))
@@ -126,18 +135,19 @@ _Piece = tuple[int, int, int, bytes]
 
 
 class _Joined:
-    """A connection of which it is not known where its messages begin."""
+    """A connection whose message boundaries are not known."""
 
     def __init__(self) -> None:
         self.over = False
-        """Whether it is known now."""
-        self._hidden = True  # nothing has shown yet that start-up is over
-        self._trial: Framer | None = None  # the frontend's bytes since a ReadyForQuery that ended a packet
+        """Whether they are known now."""
+        self._hidden = True  # start-up may still be going on
+        # the frontend's bytes after a ReadyForQuery that ended a packet
+        self._trial: Framer | None = None
         self._held: list[_Piece] = []  # those bytes
         self._held_bytes = 0
 
     def feed(self, side: int, time_ns: int, offset: int, data: bytes) -> list[_Piece]:
-        """What may be shown now."""
+        """The bytes that may be stored now."""
         if side == BACKEND:
             ready = _READY.match(data[-_READY_BYTES:]) is not None
             kept = _READY_BYTES if ready else 0
@@ -161,6 +171,6 @@ class _Joined:
         return [(first_ns, side, first, b"".join(piece[3] for piece in self._held))]
 
     def let_go(self) -> list[_Piece]:
-        """What was kept to be put together, as it came: it did not come to that."""
+        """The bytes held back for joining, as they came: they could not be joined."""
         held, self._held, self._held_bytes, self._trial = self._held, [], 0, None
         return held

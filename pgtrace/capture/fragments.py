@@ -1,10 +1,12 @@
-"""IP fragments put together again.
+"""IP fragments, reassembled.
 
-A fragment begins at a multiple of 8 bytes, so what has come of a packet is a set of units of 8 bytes, kept as the bits of one number: 1 KiB at most. Adding a
-fragment costs the same however many there are, and a packet is put together once, when no bit is missing. So time is linear in the input, whatever overlaps.
+A fragment begins at a multiple of 8 bytes. So the parts of a packet that have arrived are a set of
+8-byte units, kept as the bits of one number: 1 KiB at most. Adding a fragment costs the same
+however many there are, and a packet is joined once, when no bit is missing. So time is linear in
+the input, whatever overlaps.
 
-- Of bytes that came twice the first are taken. A fragment that brings nothing new is not kept.
-- What waits is bounded in bytes; the oldest packet is forgotten first.
+- Of bytes that arrive twice, the first are kept. A fragment that adds nothing is dropped.
+- What waits is bounded in bytes; the oldest packet is dropped first.
 
 Sources: RFC 791, RFC 8200 section 4.5.
 """
@@ -14,21 +16,21 @@ from __future__ import annotations
 from typing import Final
 
 FRAGMENTS_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of fragments that wait for others, together, with what each of them costs besides its bytes."""
+"""The most bytes of incomplete packets, including what each fragment costs besides its bytes."""
 _FRAGMENT_COST: Final = 256
 _PACKET_COST: Final = 1536
 _UNIT: Final = 8
 
 
 class _Pieces:
-    """The fragments of one packet that have come."""
+    """The fragments of one packet so far."""
 
     __slots__ = ("cost", "end", "found", "units")
 
     def __init__(self) -> None:
         self.found: list[tuple[int, bytes]] = []  # offset and bytes
-        self.units = 0  # a bit for each unit that is there
-        self.end: int | None = None  # the length of the whole, once the last one is there
+        self.units = 0  # a bit for each unit that has arrived
+        self.end: int | None = None  # the length of the whole, once the last fragment has arrived
         self.cost = _PACKET_COST
 
     def add(self, offset: int, piece: bytes, *, last: bool) -> None:
@@ -54,14 +56,15 @@ class _Pieces:
 
 
 class Fragments:
-    """Packets of which not all fragments have come."""
+    """Packets whose fragments are not all there."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, _Pieces] = {}
         self._cost = 0
 
     def add(self, name: bytes, offset: int, piece: bytes, *, last: bool) -> bytes | None:
-        """One more fragment of the packet of that name; the packet's payload once it is whole."""
+        """Add a fragment of the packet of that name. Returns the packet's payload once it is
+        whole."""
         pieces = self._waiting.get(name)
         if pieces is None:
             pieces = self._waiting[name] = _Pieces()

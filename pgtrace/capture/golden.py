@@ -1,15 +1,21 @@
-"""A golden read back: libpq's trace text turned into the records a recorder would have written, so that everything that reads captures reads goldens.
+"""A golden as a capture: libpq's trace text turned into the records that a recorder would have
+written.
 
-Of each connection everything between two changes of direction is one read, a millisecond behind the one before: the round trips are the same again. What
-the text does not have is put in its place:
+Everything of a connection between two changes of direction becomes one read, a millisecond after
+the one before, so that the round trips are the same again. What the text does not have is filled
+in:
 
-- AuthenticationOk, which libpq never prints, before the first message that only a logged-in session gets;
-- the start-up of a connection that began before the text does: a Resume, and a ReadyForQuery that is not counted;
-- a row whose fields the text leaves out, because it is too long, is one that was elided; of any other such message the bytes are zeros, within a bound;
-- what regress mode blanked, as protocol/pqtrace/reading.py says; the process id in a cancel key is the connection's number, so that a CancelRequest finds
-  its session again.
+- AuthenticationOk, which libpq never prints, before the first message that only a logged-in session
+  gets.
+- The start-up of a connection that began before the text: a Resume, and a ReadyForQuery that is not
+  counted.
+- A row whose fields the text leaves out, because it is too long, becomes an elided one. Any other
+  such message is filled with zeros, up to a bound.
+- What regress mode blanked: see protocol/pqtrace/reading.py. The process id of a cancel key is the
+  connection's number, so that a CancelRequest finds its session.
 
-A `#` line is a connection's beginning, a note on its end, or nothing. Text without any is one connection: libpq's own files.
+A `#` line is the beginning of a connection, a note about its end, or nothing. Text without any is
+one connection, as in libpq's own files.
 """
 
 from __future__ import annotations
@@ -40,40 +46,42 @@ _CANCELS: Final = re.compile(rb", cancels connection (\d{1,6})\b")
 _STATUS: Final = re.compile(rb"begun before, in a (failed )?transaction")
 _READ_BYTES: Final = 64 * 1024
 _MOST_BYTES: Final = 24 * 1024 * 1024
-"""Of text in which no whole message is found yet: the exporter writes the fields of 4 MiB, in at most four characters a byte."""
+"""The most text that is kept without a whole message in it. The exporter writes the fields of 4 MiB
+in at most four characters a byte."""
 _FEW_ZEROS: Final = 512
 _ZEROS: Final = tuple(bytes(_FEW_ZEROS << step) for step in range(7, -1, -1))
-"""Pieces of what the text does not have, the longest first; each is there once, however many records hold it."""
+"""Zeros in place of what the text does not have, longest first. Each piece exists once, however
+many records use it."""
 _MOST_ZEROS: Final = 256 * 1024 * 1024
-"""Bytes of messages that the text does not have, beside 64 KiB of each."""
+"""The most bytes of messages that the text does not have, besides 64 KiB of each."""
 _MOST_EARLY: Final = 1024 * 1024
-"""What is kept of what the backend said before the frontend is heard."""
+"""The most that is kept of what the backend says before the frontend's first message."""
 _MS: Final = 1_000_000
 _FIRST: Final = frozenset({"StartupMessage", "SSLRequest", "GSSENCRequest", "CancelRequest"})
 _LOGGED_IN: Final = frozenset({"ParameterStatus", "BackendKeyData", "ReadyForQuery"})
 _KEYS: Final = {"BackendKeyData": 5, "CancelRequest": 8}
-"""Messages with a cancel key, and where in them it begins."""
+"""Messages with a cancel key, and where it begins in them."""
 _REQUESTS: Final = frozenset({"SSLRequest", "GSSENCRequest"})
 _ROW: Final = "DataRow"
 _ENDS: Final = frozenset({"Terminate", "CancelRequest"})
 
 
 def is_golden(first: bytes) -> bool:
-    """Whether a file that begins like this is libpq's trace text."""
+    """Whether a file with these first bytes is libpq's trace text."""
     return _BEGINS.match(first) is not None
 
 
 class Golden:
-    """A golden on its way to being a capture."""
+    """A golden that is becoming a capture."""
 
     def __init__(self, path: str) -> None:
         """`path` is for messages."""
         self.connections = 0
         self._path = path
         self._text = b""
-        self._tried = 0  # how much of it there was when no whole message was in it
+        self._tried = 0  # the length of the text when no whole message was found in it
         self._zeros = 0
-        self._lines = 0  # before what is left of the text
+        self._lines = 0  # lines before the rest of the text
         self._now_ns = time.time_ns()
         self.header: Header | None = Header(VERSION, os.urandom(4), self._now_ns, self._now_ns, pgtrace.__version__, "")
         self._records: list[Record] = []
@@ -88,7 +96,8 @@ class Golden:
         self._begun_before = False
 
     def feed(self, data: bytes) -> list[Record]:
-        """The records that `data`, the next bytes of the file, makes. Raises CaptureError, NewerCapture."""
+        """The records that `data`, the next bytes of the file, completes. Raises CaptureError,
+        NewerCapture."""
         self._text += data
         if len(self._text) >= 2 * self._tried or len(self._text) > _MOST_BYTES:
             self._take(final=False)
@@ -105,18 +114,18 @@ class Golden:
         return self._taken()
 
     def notes(self) -> list[str]:
-        """Nothing is left out."""
+        """Nothing to note."""
         return []
 
     def nothing_found(self) -> str:
-        return "no message of libpq's trace is in it"
+        return "contains no message in libpq's trace format"
 
     def _taken(self) -> list[Record]:
         records, self._records = self._records, []
         return records
 
     def _take(self, *, final: bool) -> None:
-        """Everything that is whole; a message may go on in what is still to come."""
+        """Take everything that is whole. A message may continue in the bytes to come."""
         text, at = self._text, 0
         while at < len(text):
             end = text.find(b"\n", at) + 1
@@ -133,15 +142,15 @@ class Golden:
                     read = reading.message(text, at)
                 except reading.NoMessage as error:
                     if final or len(text) - at > _MOST_BYTES:
-                        raise self._wrong(at, f"is no message of libpq's trace: {error}") from None
+                        raise self._wrong(at, f"is not a message in libpq's trace format: {error}") from None
                     break
                 end = read.end
                 if end >= len(text) and not final:
-                    break  # what follows could belong to it
+                    break  # the next lines may belong to it
                 if read.missing > len(_ZEROS[0]):
                     self._zeros += read.missing if read.name != _ROW else 0
                     if self._zeros > _MOST_ZEROS:
-                        raise self._wrong(at, f"says that it has {read.missing} bytes, and they are not in the text")
+                        raise self._wrong(at, f"lacks {read.missing} bytes that its length counts")
                 self._message(read.side, read.name, read.data, read.missing)
             at = end
         self._lines += text.count(b"\n", 0, at)
@@ -170,7 +179,8 @@ class Golden:
             self._begin_connection(name)
         if name in _KEYS:
             data = self._keyed(data, _KEYS[name], self.connections if side == BACKEND else self._cancels)
-        if self._begun_before:  # nothing can be told before the frontend is heard: it goes into the first round trip
+        # the backend's text before the frontend's first message goes into the first round trip
+        if self._begun_before:
             if side == BACKEND and len(self._early) + missing <= _MOST_EARLY:
                 self._early += data + bytes(missing)
                 return
@@ -206,12 +216,13 @@ class Golden:
 
     @staticmethod
     def _keyed(data: bytes, at: int, number: int) -> bytes:
-        """The message with that process id, where it was blanked."""
+        """The message with that process id, if it was blanked."""
         return data if any(data[at : at + 4]) else data[:at] + number.to_bytes(4, "big") + bytes(len(data) - at - 4)
 
     def _begin_connection(self, name: str) -> None:
         self._open, self._logging_in = True, False
-        self._closed = name in _REQUESTS  # who only asked for encryption went away with the answer
+        # a client that only asked for encryption left after the answer
+        self._closed = name in _REQUESTS
         self._offsets, self._side = [0, 0], FRONTEND
         self.connections += 1
         self._now_ns += _MS
@@ -238,7 +249,7 @@ class Golden:
         self._status, self._driver, self._cancels = "I", "", 0
 
     def _flush(self, ms: int) -> None:
-        """What was collected is one read."""
+        """Turn what was collected into one read."""
         self._now_ns += ms * _MS
         if self._read:
             self._append(bytes(self._read))

@@ -1,14 +1,19 @@
-"""What is left out of a capture on request, on the last steps to it: `--redact` blanks contents, `--max-row-bytes` leaves rows out.
+"""What is left out of a capture on request: `--redact` blanks contents, `--max-row-bytes` leaves
+rows out.
 
-Records go in as the recorder would have written them, the protocol's own secrets blanked; records come out that say the same with less. It is the writer
-thread's work, so that it costs the traffic nothing, and nothing of it runs where nothing was asked for. Lengths and offsets stay: whatever is counted is
-the same with and without (tests/capture/test_capture_hiding.py plays every capture of the repository through it).
+Records come in as the recorder would have written them, with the protocol's own secrets blanked.
+Records go out that say the same with less. This is work for the writer's thread, so it costs the
+traffic nothing, and none of it runs unless you ask for it. Lengths and offsets stay, so every count
+is the same with and without (tests/capture/test_capture_hiding.py plays every capture of the
+repository through it).
 
-- Blanking fails closed. Where a message cannot be framed, or bytes were lost (a Gap), the rest of the connection is stored as Opaque. That is harsher
-  than the reading side, which finds its place again after a gap: a wrong guess there is a wrong row on a screen, here it is a password on a disk.
-- Rows are left out by whole messages. Once the DataRows of an execution have brought `row_bytes`, each that begins becomes part of an Elided
-  record, which counts it: the message is counted where its column count was read, its bytes where they passed. A read is cut around what is left out; the
-  pieces keep its time. CopyData stays: it has no columns that could be counted.
+- Blanking fails closed. If a message cannot be framed, or bytes were lost (a Gap), the rest of the
+  connection is stored as Opaque. The reading side is less strict and resumes after a gap: there a
+  wrong guess is a wrong row on a screen, here it is a password on a disk.
+- Rows are left out by whole messages. Once the DataRows of an execution have brought `row_bytes`,
+  each further one becomes part of an Elided record, which counts it: the message where its column
+  count was read, its bytes where they passed. A read is cut around what is left out, and the pieces
+  keep its time. CopyData stays, because it has no columns to count.
 """
 
 from __future__ import annotations
@@ -27,21 +32,23 @@ _DATA_ROW: Final = ord("D")
 _HEAD: Final = 7
 """Type, length and column count of a DataRow."""
 _ENDS: Final = frozenset(b"CIET2")
-"""Behind one of these the rows of another execution begin; behind PortalSuspended those of the same."""
+"""After one of these, the rows of another execution begin. After PortalSuspended those of the same
+one continue."""
 
 
 class Hiding:
     """Records in, records out."""
 
     def __init__(self, key: bytes, redact: Iterable[str] = (), row_bytes: int | None = None) -> None:
-        """`redact` has words of CHOICES, or ALL; `row_bytes` is what is kept of the rows of one execution."""
+        """`redact` has words of CHOICES, or ALL. `row_bytes` is how much to keep of the rows of one
+        execution."""
         self.chosen = frozenset(CHOICES if ALL in redact else redact)
         self.row_bytes = row_bytes
         self._key = key
         self._connections: dict[int, _Connection] = {}
 
     def __call__(self, records: Iterable[Record]) -> list[Record]:
-        """The records to be written for these."""
+        """The records to write for these."""
         hidden: list[Record] = []
         for record in records:
             number = getattr(record, "connection", 0)
@@ -79,7 +86,7 @@ class _Connection:
         yield record
 
     def lose(self) -> None:
-        """Bytes are missing from here."""
+        """Bytes are missing here."""
         self._is_lost = self._redacts
         if self._rows is not None:
             self._rows.lose()
@@ -98,25 +105,27 @@ class _Connection:
 
 
 class _Rows:
-    """The backend's direction from the first message boundary after start-up: which DataRows are left out."""
+    """The backend's direction after start-up: which DataRows are left out."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._kept = 0  # bytes of rows of the present execution
+        self._kept = 0  # bytes of rows of the current execution
         self._head = b""
-        self._left = 0  # bytes to come of the present body
-        self._leaves = False  # the present message is left out
-        self._state: bool | None = None  # whether the place is known: not yet, yes, no longer
+        self._left = 0  # bytes left of the current body
+        self._leaves = False  # the current message is left out
+        # whether the message boundary is known: not yet (None), yes, no longer
+        self._state: bool | None = None
 
     def follows(self, redactor: Redactor) -> bool:
-        """Whether this knows where messages begin. Asked after each read of the backend that `redactor` was fed."""
+        """Whether this knows the message boundaries. Call it after each backend read that
+        `redactor` was fed."""
         if self._state is None:
             self._state = True if redactor.done and redactor.is_between(BACKEND) else None
             return False
         return self._state
 
     def lose(self) -> None:
-        """Bytes are missing: nothing more is left out."""
+        """Bytes are missing: leave nothing more out."""
         self._state = False
 
     def cut(self, record: Data) -> Iterator[Record]:
@@ -156,7 +165,7 @@ class _Rows:
         if self._state:
             position = len(data)
         yield from self._piece(record, start, position, messages, columns)
-        if position < len(data):  # no messages: all the rest is kept
+        if position < len(data):  # not framed: keep all the rest
             yield record._replace(offset=record.offset + position, data=data[position:])
 
     def _piece(self, record: Data, start: int, stop: int, messages: int, columns: int) -> Iterator[Record]:

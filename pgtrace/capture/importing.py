@@ -1,8 +1,10 @@
-"""A FILE on its way into a capture: read a piece, turn it into records, write them; again.
+"""Import a FILE into a capture: read a piece, turn it into records, write them; repeat.
 
-step() does one such turn, so whoever reads the capture can do so in between and needs neither a thread nor all of the disk. What it is comes from the
-first bytes: packets, a capture (through a pipe, or compressed), lines of JSON, or a golden. The result is an ordinary capture: a file, or with `keep_bytes`
-segments. Of packets several files may be one recording; then each turn reads on in the one that is furthest behind.
+step() does one such turn, so you can read the capture in between without a thread and without all
+of it on disk. The first bytes tell the kind of file: packets, a capture (through a pipe, or
+compressed), lines of JSON, or a golden. The result is an ordinary capture: a file, or segments with
+`keep_bytes`. Several packet files may be one recording; then each turn reads on in the file that is
+furthest behind.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Converter(Protocol):
-    """Bytes of one kind into records."""
+    """Turns bytes of one kind into records."""
 
     header: versions.Header | None
     connections: int
@@ -37,9 +39,10 @@ class Converter(Protocol):
 
 
 def is_capture(path: str) -> bool:
-    """Whether a FILE can be read as it is: a capture, or a directory of segments. What cannot be opened is left to the reader, which says why.
+    """Whether a FILE can be read as it is: a capture, or a directory of segments. If it cannot be
+    opened, the reader says why.
 
-    A pipe cannot: what is read of it is gone, so it is opened once, as a stream.
+    A pipe cannot: its bytes can be read only once, so it is opened once, as a stream.
     """
     if os.path.isdir(path):
         return True
@@ -53,7 +56,7 @@ def is_capture(path: str) -> bool:
 
 
 class Import:
-    """One FILE that is becoming a capture; a context manager that closes both."""
+    """One FILE that is becoming a capture. As a context manager it closes both."""
 
     def __init__(
         self,
@@ -65,10 +68,12 @@ class Import:
         beside: Iterable[str] = (),
         keylog: str | None = None,
     ) -> None:
-        """Open `path` (`-`: standard input) and begin the capture `out`, a directory of segments where `keep_bytes` bounds it.
+        """Open `path` (`-` for standard input) and begin the capture `out`; with `keep_bytes`, a
+        directory of segments of that size.
 
-        `beside` are the other files of the same recording, all of packets; `keylog` is a file of TLS secrets for them. Raises CaptureError for a file of no
-        known kind, NewerCapture, MissingExtra, OutputExists.
+        `beside` are the other files of the same recording, all of packets. `keylog` is a file of
+        TLS secrets for them. Raises CaptureError for a file of no known kind, NewerCapture,
+        MissingExtra, OutputExists.
         """
         self._inputs = [Input(path)]
         self._packets: Pcap | None = None
@@ -92,28 +97,28 @@ class Import:
         self._write(records)
 
     def step(self) -> bool:
-        """One turn; False once the end was reached. Raises CaptureError where the disk does not take it."""
+        """One turn; False at the end. Raises CaptureError if the capture cannot be written."""
         records = self._next()
         self._write(self._finish() if records is None else records)
         return records is not None
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is standard input, or a pipe: what comes is all there is, and comes once."""
+        """Whether it is standard input or a pipe, which can be read only once."""
         return self._inputs[0].is_stream
 
     def interrupt(self) -> None:
-        """Have a stream end soon."""
+        """Make a stream end soon."""
         self._inputs[0].interrupt()
 
     @property
     def done_bytes(self) -> int:
-        """Bytes read of what is on disk."""
+        """Bytes read so far, as they are on disk."""
         return sum(one.done_bytes for one in self._inputs)
 
     @property
     def size_bytes(self) -> int | None:
-        """How many there are; None where that cannot be told."""
+        """The size on disk; None if it is not known."""
         sizes = [one.size_bytes for one in self._inputs]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
@@ -123,13 +128,14 @@ class Import:
         return self._converter.connections
 
     def notes(self) -> list[str]:
-        """What was lost or left out, a line each."""
+        """What was lost or left out, one line each."""
         beside = ", ".join(one.path for one in self._inputs[1:])
         read = [f"read as one recording with {beside}"] if beside else []
         return read + [one.trouble for one in self._inputs if one.trouble] + self._converter.notes()
 
     def nothing_found(self) -> str:
-        """Why no connection was found, with everything there is to say; empty where there is one, or need not be."""
+        """Why no connection was found, with all there is to say; empty if there is one, or need not
+        be."""
         reason = "" if self.connections else self._converter.nothing_found()
         return "; ".join([reason, *self.notes()]) if reason else ""
 
@@ -145,7 +151,7 @@ class Import:
         self.close()
 
     def _next(self) -> list[Record] | None:
-        """What the next piece makes of records; None where all has been read."""
+        """The records of the next piece; None at the end."""
         if not self._running:
             return self._packets.drain() if self._packets is not None else None
         piece = self._packets.behind(self._running) if self._packets is not None else 0
@@ -188,7 +194,7 @@ class Import:
             return Golden(path)
         if not first:
             raise CaptureError(path, self._inputs[0].trouble or "empty: nothing was recorded")
-        raise CaptureError(path, "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one")
+        raise CaptureError(path, "unknown file type: not a capture, pcap, jsonl or golden")
 
     def _write(self, records: list[Record]) -> None:
         try:

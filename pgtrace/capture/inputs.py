@@ -1,10 +1,14 @@
-"""FILEs and standard input: what kind of thing they are, by their first bytes, and those bytes, decompressed.
+"""FILEs and standard input: their kind, from their first bytes, and their bytes, decompressed.
 
-gzip, bzip2, xz and zstd are taken off on the way, whatever is inside; memory stays bounded however well it was compressed. A compressed file that ends early
-or is damaged gives what can be read of it and says so in `trouble`; so does one that takes more memory to unpack than xz -9 and zstd -19 ask for.
+gzip, bzip2, xz and zstd are unpacked, whatever is inside. Memory stays bounded however well the
+data was compressed. A compressed file that ends early or is damaged gives what can be read of it
+and says so in `trouble`. So does one that needs more memory to unpack than the output of xz -9 and
+zstd -19.
 
-A stream (standard input, a pipe with a name, `<(...)`) is read as it comes, once. interrupt() ends it: what is on its way is still read, then it counts as
-ended. That is how Ctrl-C ends a live stream. A file is read as far as it went when it was opened: one that grows as fast as it is read would have no end.
+A stream (standard input, a named pipe, `<(...)`) is read once, as it comes. interrupt() ends it:
+what is on its way is still read, then it counts as ended. That is how Ctrl-C ends a live stream. A
+file is read up to its size when it was opened, since one that grows as fast as it is read would
+never end.
 """
 
 from __future__ import annotations
@@ -27,41 +31,43 @@ from pgtrace.errors import CaptureError, MissingExtra
 
 STDIN: Final = "-"
 READ_BYTES: Final = 256 * 1024
-"""Read at once; more of it makes importing slower: 400,000 packets/s with 256 KiB, 320,000 with 1 MiB."""
+"""Bytes per read. Larger reads make importing slower: 400,000 packets/s with 256 KiB, 320,000 with
+1 MiB."""
 _PIECE_BYTES: Final = 1024 * 1024
 _FIRST_BYTES: Final = 8
 _PADDING: Final = b"\0"
-"""What may stand between the members of a compressed file and behind the last one."""
+"""Padding between the members of a compressed file and after the last one."""
 _POLL_S: Final = 0.2
 _LAST_S: Final = 1.0
-"""How long a stream may go on after it was to end."""
+"""How long a stream may go on after interrupt()."""
 _GZIP: Final = b"\x1f\x8b"
 _BZIP2: Final = b"BZh"
 _XZ: Final = b"\xfd7zXZ\0"
 _XZ_BYTES: Final = 80 * 1024 * 1024
-"""Memory to unpack xz with: -9 takes 65 MiB."""
-_TOO_LARGE: Final = f"takes more than {_XZ_BYTES >> 20} MiB of memory to unpack: unpack it with xz -dc first"
+"""Memory to unpack xz: -9 needs 65 MiB."""
+_TOO_LARGE: Final = f"needs more than {_XZ_BYTES >> 20} MiB of memory to unpack: unpack it with xz -dc first"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_MODULES: Final = ("compression.zstd", "backports.zstd")
-"""Part of Python from 3.14 on, and the same for older ones."""
+"""Part of Python since 3.14; the other is the same for older versions."""
 
 
 class Input:
     """One FILE, read from its beginning to its end."""
 
     def __init__(self, path: str) -> None:
-        """Open it and read its first bytes. Raises CaptureError, and MissingExtra where it is compressed with zstd and nothing here can read that."""
+        """Open it and read its first bytes. Raises CaptureError, and MissingExtra if it is
+        compressed with zstd and no module can read that."""
         self.path = path
         self.trouble = ""
-        """Why it could not be read to its end, in words."""
+        """Why it could not be read to its end."""
         self.done_bytes = 0
-        """Bytes read of the file as it is on disk."""
-        self._end_s: float | None = None  # when it ends, once it was interrupted
+        """Bytes read so far, as they are on disk."""
+        self._end_s: float | None = None  # when it ends, after interrupt()
         try:
             self._descriptor = sys.stdin.fileno() if path == STDIN else os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             status = os.fstat(self._descriptor)
             self.is_stream = path == STDIN or not stat.S_ISREG(status.st_mode)
-            """Whether more may come, and what was read cannot be read again."""
+            """Whether it can be read only once and may still grow."""
             self._left = None if self.is_stream else status.st_size
             first = self._read()
             while 0 < len(first) < _FIRST_BYTES and (more := self._read()):
@@ -70,27 +76,27 @@ class Input:
             raise CaptureError(path, (error.strerror or str(error)).lower()) from None
         self._chunks = self._decompressed(first)
         self.first = next(self._chunks, b"")
-        """What it begins with, decompressed; read() gives it again."""
+        """Its first bytes, decompressed; read() returns them again."""
         self._given = False
 
     @property
     def size_bytes(self) -> int | None:
-        """The file's size on disk; None where that is no end."""
+        """The file's size on disk; None for a stream."""
         return None if self._left is None else self.done_bytes + self._left
 
     def read(self) -> bytes:
-        """The next bytes, decompressed; none at the end."""
+        """The next bytes, decompressed; empty at the end."""
         if not self._given:
             self._given = True
             return self.first
         return next(self._chunks, b"")
 
     def pauses(self) -> bool:
-        """Whether it is a stream in which nothing has come for a moment."""
+        """Whether it is a stream from which nothing has come for a moment."""
         return self.is_stream and self._given and not self._is_ready()
 
     def interrupt(self) -> None:
-        """Have it end soon; for a stream only."""
+        """Make a stream end soon."""
         self._end_s = time.monotonic() + _LAST_S
 
     def close(self) -> None:
@@ -113,8 +119,8 @@ class Input:
         return data
 
     def _is_ready(self) -> bool:
-        """Whether a read would not wait, a moment from now at the latest; said where that cannot be known."""
-        if not hasattr(select, "poll"):  # Windows has none, nor a way to wait for a pipe
+        """Whether a read would return within a moment; True if that cannot be known."""
+        if not hasattr(select, "poll"):  # Windows has no poll(), nor a way to wait for a pipe
             return True
         return bool(select.select([self._descriptor], [], [], _POLL_S)[0])
 
@@ -141,7 +147,7 @@ class Input:
         return self._raw(first)
 
     def _inflated(self, chunks: Iterator[bytes], decompressor: Any, failure: type[Exception] = zlib.error) -> Iterator[bytes]:
-        """Members, or frames, one after the other, in pieces of a bounded size."""
+        """Members, or frames, one after the other, in pieces of bounded size."""
         current = None
         try:
             for chunk in chunks:
@@ -158,7 +164,7 @@ class Input:
             self.trouble = _TOO_LARGE if "usage limit" in str(error) else f"damaged: {error}"
             return
         if current is not None:
-            self.trouble = self.trouble or "cut off: its compressed data has no end"
+            self.trouble = self.trouble or "cut off: the compressed data is incomplete"
 
 
 class _Gzip:
@@ -166,7 +172,8 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        self._full = False  # the latest piece was cut at its bound: there may be more without more input
+        # the last piece was cut at its bound: there may be more without further input
+        self._full = False
 
     @property
     def eof(self) -> bool:

@@ -1,16 +1,20 @@
-"""TCP segments out of packets: IPv4 and IPv6, fragments put together again, tunnels taken off.
+"""TCP segments out of packets: IPv4 and IPv6, with fragments reassembled and tunnels taken off.
 
-A segment is the tuple `(time_ns, key, seq, ack, flags, payload, missing)`: a plain one, for there are as many as packets. `key` is source address,
-destination address and both ports as they stand in the packet, 12 bytes for IPv4, 36 for IPv6. `missing` counts the bytes of the payload that were on the
-wire and are not in the file, because `tcpdump -s` cut the packet.
+A segment is the plain tuple `(time_ns, key, seq, ack, flags, payload, missing)`, because there is
+one for every packet. `key` is the source address, the destination address and both ports as they
+are in the packet: 12 bytes for IPv4, 36 for IPv6. `missing` counts the bytes of the payload that
+were on the wire but not in the file, because `tcpdump -s` cut the packet.
 
-- links.py says what a link layer or a tunnel carries. The addresses of a segment are the innermost ones; tunnels in tunnels are followed DEEPEST deep.
-- A payload's length is what the IP header says, so Ethernet's padding is none of it. Where it says 0 (large packets that the network card was to cut),
-  it goes to the packet's end.
-- IPv6 extension headers are skipped. Fragments wait for each other (fragments.py); a truncated one is dropped.
-- Checksums are not looked at: in a capture made on the sending host they are not filled in yet.
+- links.py says what a link layer or a tunnel carries. A segment has the innermost addresses. Nested
+  tunnels are followed DEEPEST deep.
+- The IP header gives a payload's length, so Ethernet's padding is left out. Where the header says 0
+  (a large packet that the network card was to split), the payload ends with the packet.
+- IPv6 extension headers are skipped. Fragments wait for each other (fragments.py); a truncated one
+  is dropped.
+- Checksums are ignored: in a capture made on the sending host they are not filled in yet.
 
-What is no TCP is counted and left out, tunnels that cannot be looked into by name. It never raises on any bytes. Sources: RFC 791, 8200, 9293.
+Packets without TCP are counted and left out. Tunnels that cannot be read are counted by name. No
+input makes it raise. Sources: RFC 791, 8200, 9293.
 """
 
 from __future__ import annotations
@@ -27,9 +31,10 @@ from pgtrace.capture.links import ETHERNET, IPV4, IPV6, NOTHING, TCP, TUNNELS, U
 from pgtrace.capture.packets import Packet
 
 Segment = tuple[int, bytes, int, int, int, bytes, int]
-"""(time_ns, key, seq, ack, flags, payload, missing): see the module's first lines."""
+"""(time_ns, key, seq, ack, flags, payload, missing): see the module's docstring."""
 _Carried = tuple[int, bytes, bytes, int, int]
-"""IP protocol, addresses, and where its bytes are: in what, from where, to where on the wire."""
+"""IP protocol, addresses, and where the payload is: the bytes, its start, and its end on the wire.
+"""
 
 FIN: Final = 1
 SYN: Final = 2
@@ -37,7 +42,7 @@ RST: Final = 4
 ACK: Final = 16
 
 DEEPEST: Final = 8
-"""IP packets in one another that are followed."""
+"""How deep IP packets may be nested."""
 
 _EXTENSIONS: Final = frozenset({0, 43, 51, 60, 135, 139, 140})
 _FRAGMENT: Final = 44
@@ -45,7 +50,8 @@ _AUTHENTICATION: Final = 51
 _FOLLOWED: Final = TUNNELS | {TCP}
 
 _PLAIN: Final = struct.Struct(">12xIH2xI2x12sIIBB").unpack_from
-"""Ethernet, IPv4 without options, TCP: EtherType to type of service, length, fragment to protocol, key, seq, ack, data offset, flags."""
+"""Ethernet, IPv4 without options, TCP: EtherType to type of service, length, fragment to protocol,
+key, seq, ack, data offset, flags."""
 _PLAIN_BYTES: Final = 54
 _TCP_HEADER: Final = struct.Struct(">4sIIBB").unpack_from
 _TCP_BYTES: Final = 20
@@ -56,13 +62,13 @@ class SegmentReader:
 
     def __init__(self) -> None:
         self.others = 0
-        """Packets that were no TCP."""
+        """Packets without TCP."""
         self.cut = 0
-        """Packets of which not every byte of the payload, or not even the headers, are in the file."""
+        """Packets whose payload or headers are not complete in the file."""
         self.unknown_links: Counter[int] = Counter()
         """Packets of link types that cannot be read, by number."""
         self.closed: Counter[str] = Counter()
-        """Packets of tunnels that are not looked into, by name."""
+        """Packets of tunnels that cannot be read, by name."""
         self._fragments = Fragments()
 
     def feed(self, packets: Iterable[Packet]) -> list[Segment]:
@@ -85,7 +91,7 @@ class SegmentReader:
         return segments
 
     def _segment(self, packet: Packet) -> Segment | None:
-        """The segment of any packet, or None where there is none (yet)."""
+        """The segment of a packet, or None if there is none (yet)."""
         time_ns, link_type, data, size = packet
         try:
             kind, start = network(link_type, data)
@@ -93,7 +99,8 @@ class SegmentReader:
                 self.unknown_links[link_type] += 1
             stop = size
             for _ in range(DEEPEST):
-                # `stop` is where the packet ended on the wire, which may be behind the bytes that are there.
+                # `stop` is where the packet ended on the wire, which may be after the last byte in
+                # the file.
                 if kind == IPV4:
                     found = self._ipv4(data, start, stop)
                 elif kind == IPV6:
@@ -130,7 +137,7 @@ class SegmentReader:
         return protocol, addresses, data, start, stop
 
     def _ipv6(self, data: bytes, start: int, end: int) -> _Carried | None:
-        """What an IPv6 packet carries, likewise."""
+        """What an IPv6 packet carries, as in _ipv4()."""
         first, length, following, _, addresses = struct.unpack_from(">IHBB32s", data, start)
         start += 40
         stop = start + length if length else end
@@ -142,14 +149,15 @@ class SegmentReader:
         if following == _FRAGMENT and data[start] in _FOLLOWED:
             following, _, fragment, number = struct.unpack_from(">BBH4s", data, start)
             start += 8
-            if fragment & 0xFFF9:  # 0: a packet in one piece that has the header all the same
+            if fragment & 0xFFF9:  # 0: a whole packet that has the header all the same
                 name = addresses + number + bytes((following,))
                 piece = data[start:stop] if stop <= len(data) else None
                 return self._fragment(following, name, addresses, piece, fragment & 0xFFF8, fragment & 1)
         return following, addresses, data, start, stop
 
     def _fragment(self, protocol: int, name: bytes, addresses: bytes, piece: bytes | None, offset: int, more: int) -> _Carried | None:
-        """One more piece of a packet; the packet's payload once all of them are there. A piece that was cut is of no use."""
+        """Add a fragment of a packet. Returns the packet's payload once all of them are there. A
+        truncated one is useless."""
         whole = self._fragments.add(name, offset, piece, last=not more) if piece is not None else None
         return (protocol, addresses, whole, 0, len(whole)) if whole is not None else None
 

@@ -1,17 +1,22 @@
 """What a packet carries: link layers and tunnels, each a step from one header to the next.
 
-network() takes the link layer off a packet. inside() takes one tunnel off: what an IP packet of that protocol carries, if it is a network packet once more.
-Both give an EtherType and where that begins, so ip.py can go on from there, as often as it takes.
+network() takes the link layer off a packet. inside() takes one tunnel off: it says which network
+packet is inside an IP packet of that protocol, if there is one. Both return an EtherType and where
+its packet begins, so ip.py can continue from there as often as needed.
 
-- Links: Ethernet, Linux cooked (both versions), raw IP, BSD loopback (both byte orders), PPP, and Apple's PKTAP, which is a header before any of them.
-- Between link and IP: VLAN tags, MPLS labels (with an Ethernet pseudowire behind them too), PPPoE, LLC/SNAP.
-- Tunnels: IP in IP, GRE (with keys, PPTP, NVGRE, ERSPAN I to III), VXLAN, VXLAN-GPE, GENEVE, GRE and MPLS in UDP. VXLAN is known by its ports, and on
-  any other by its shape, for many systems choose their own.
-- A tunnel that cannot be looked into, because it is encrypted or of a kind that is not read here, gives its name instead: whoever finds no PostgreSQL has
-  to know that there was one.
+- Links: Ethernet, Linux cooked (both versions), raw IP, BSD loopback (both byte orders), PPP, and
+  Apple's PKTAP, a header before any of them.
+- Between link and IP: VLAN tags, MPLS labels (also followed by an Ethernet pseudowire), PPPoE,
+  LLC/SNAP.
+- Tunnels: IP in IP, GRE (with keys, PPTP, NVGRE, ERSPAN I to III), VXLAN, VXLAN-GPE, GENEVE, GRE
+  and MPLS in UDP. VXLAN is recognised by its ports, and on any other port by its shape, since many
+  systems choose their own.
+- A tunnel that cannot be read, because it is encrypted or of another kind, returns its name
+  instead: if you find no PostgreSQL, you need to know that there was a tunnel.
 
-All of it is positions in the same bytes. Functions raise IndexError for a packet that is too short. Sources: www.tcpdump.org/linktypes.html; RFC 2516, 2637,
-2784, 2890, 3032, 4023, 7348, 7510, 8086, 8926; draft-foschiano-erspan; the pktap.h of Apple's libpcap.
+Everything is a position in the same bytes. Functions raise IndexError for a packet that is too
+short. Sources: www.tcpdump.org/linktypes.html; RFC 2516, 2637, 2784, 2890, 3032, 4023, 7348, 7510,
+8086, 8926; draft-foschiano-erspan; the pktap.h of Apple's libpcap.
 """
 
 from __future__ import annotations
@@ -21,11 +26,12 @@ from typing import Final
 IPV4: Final = 0x0800
 IPV6: Final = 0x86DD
 NOTHING: Final = 0
-"""Neither an IP packet nor a tunnel that is known."""
+"""Neither an IP packet nor a known tunnel."""
 UNKNOWN_LINK: Final = -1
 
 Step = tuple[int | str, int]
-"""EtherType and where it begins; or the name of what is not looked into, and no place."""
+"""EtherType and where its packet begins; or the name of something that cannot be read, and no
+place."""
 
 TCP: Final = 6
 UDP: Final = 17
@@ -40,7 +46,7 @@ _PKTAP: Final = (149, 258)
 """149 is what Apple's tcpdump writes, a number for private use; 258 is the registered one."""
 ETHERNET: Final = _ETHERNET
 _FAMILIES: Final = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}
-"""AF_INET and what the systems have for AF_INET6."""
+"""AF_INET, and the values that systems use for AF_INET6."""
 
 _VLAN: Final = frozenset({0x8100, 0x88A8, 0x9100})
 _MPLS: Final = frozenset({0x8847, 0x8848})
@@ -73,7 +79,8 @@ _GPE_KINDS: Final = {1: IPV4, 2: IPV6, 3: _BRIDGED, 5: 0x8847}
 
 
 def network(link_type: int, data: bytes) -> Step:
-    """What the link layer carries; UNKNOWN_LINK for a link that cannot be read. Raises IndexError for a packet that is too short."""
+    """What the link layer carries; UNKNOWN_LINK for a link that cannot be read. Raises IndexError
+    for a packet that is too short."""
     start = 0
     if link_type in _PKTAP:
         start = int.from_bytes(data[0:4], "little")
@@ -89,7 +96,8 @@ def network(link_type: int, data: bytes) -> Step:
     elif link_type in _RAW:
         kind = {4: IPV4, 6: IPV6}.get(data[start] >> 4, NOTHING)
     elif link_type in (_NULL, _LOOP):
-        # Network byte order in LOOP, that of the capturing host in NULL: no family has a number that is right in both.
+        # LOOP has it in network byte order, NULL in that of the capturing host. No family has a
+        # number that is valid in both.
         family = data[start : start + 4]
         kind = _FAMILIES.get(int.from_bytes(family, "big"), _FAMILIES.get(int.from_bytes(family, "little"), NOTHING))
         start += 4
@@ -109,7 +117,8 @@ def network(link_type: int, data: bytes) -> Step:
 
 
 def inside(protocol: int, data: bytes, start: int) -> Step:
-    """What an IP packet of that protocol, one of TUNNELS, carries from `start` on. Raises IndexError for a packet that is too short."""
+    """What an IP packet of that protocol, one of TUNNELS, carries from `start` on. Raises
+    IndexError for a packet that is too short."""
     if protocol == UDP:
         return _udp(data, start)
     if protocol == _IP_IN_IP:
@@ -129,7 +138,8 @@ def inside(protocol: int, data: bytes, start: int) -> Step:
 
 
 def _to_ip(kind: int, data: bytes, start: int) -> Step:
-    """From an EtherType to the IP packet behind tags, labels and frames. Each turn moves on, so it ends where the packet does."""
+    """From an EtherType to the IP packet after tags, labels and frames. Each turn moves on, so it
+    ends with the packet."""
     while kind in _BETWEEN:
         if kind in _VLAN:
             kind, start = _word(data, start + 2), start + 4
@@ -144,7 +154,8 @@ def _to_ip(kind: int, data: bytes, start: int) -> Step:
 
 
 def _frame(data: bytes, start: int) -> tuple[int, int]:
-    """An Ethernet frame; of those with a length instead of a type the one that has its type behind that (LLC/SNAP)."""
+    """An Ethernet frame. One with a length in place of the type has its type after that
+    (LLC/SNAP)."""
     kind = _word(data, start + 12)
     if kind <= 1500 and data[start + 14 : start + 20] == b"\xaa\xaa\x03\0\0\0":
         return _word(data, start + 20), start + 22
@@ -152,7 +163,8 @@ def _frame(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _ppp(data: bytes, start: int) -> tuple[int, int]:
-    """A PPP frame: perhaps address and control, and a protocol of which a zero in front may be left out."""
+    """A PPP frame: optional address and control, then a protocol whose leading zero may be left
+    out."""
     if data[start : start + 2] == b"\xff\x03":
         start += 2
     if data[start] & 1:
@@ -161,7 +173,8 @@ def _ppp(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _labelled(data: bytes, start: int) -> tuple[int, int]:
-    """Behind the last MPLS label nothing says what follows: an IP version, or the control word of a pseudowire (0), or a frame without one."""
+    """After the last MPLS label nothing says what follows: an IP version, the control word of a
+    pseudowire (0), or a frame without one."""
     while not data[start + 2] & 1:
         start += 4
     start += 4
@@ -187,7 +200,7 @@ def _gre(data: bytes, start: int) -> Step:
     if kind == _GRE_PPP:
         kind, start = _ppp(data, start)
         return _to_ip(kind, data, start)
-    if kind == _ERSPAN and not flags & 0x1000:  # type I: without a header of its own
+    if kind == _ERSPAN and not flags & 0x1000:  # type I has no header of its own
         kind = _BRIDGED
     if kind in (IPV4, IPV6) or kind in _BETWEEN or kind in _CLOSED_KINDS:
         return _to_ip(kind, data, start)
@@ -215,7 +228,8 @@ def _udp(data: bytes, start: int) -> Step:
 
 
 def _is_vxlan(data: bytes, start: int) -> bool:
-    """Whether it can hardly be anything else: the one flag, zeros where they are reserved, a frame of IP behind it."""
+    """Whether it can hardly be anything else: the one flag, zeros where reserved, and a frame with
+    IP after it."""
     if data[start : start + 4] != b"\x08\0\0\0" or len(data) < start + 23 or data[start + 7]:
         return False
     kind, first = _word(data, start + 20), data[start + 22]

@@ -1,10 +1,13 @@
-"""Packets in the order of their times, as far as a bounded memory reaches.
+"""Packets in order of time, as far as bounded memory allows.
 
-Files hold packets out of order where several were put one behind the other (both directions, several interfaces, the pieces of a ring buffer) or where several
-processors wrote. HELD_BYTES of packets are kept back and sorted; the oldest go on. Sorting what is in order already costs next to nothing. A packet that is
-older than one that has gone on is counted in `late` and goes on as it comes: TCP's sequence numbers may still find its place.
+Packets are out of order in files that were concatenated (both directions, several interfaces, the
+pieces of a ring buffer) or written by several processors. HELD_BYTES of packets are held back and
+sorted; the oldest go on. Sorting what is already in order costs next to nothing. A packet that is
+older than one that has gone on is counted in `late` and goes on as it comes: TCP's sequence numbers
+may still place it.
 
-Where somebody looks on while packets are made nothing may be kept back. They are in order then, but for what conversations can mend.
+When you watch a live stream, nothing may be held back. Its packets are in order, apart from what
+conversations.py can mend.
 """
 
 from __future__ import annotations
@@ -15,19 +18,19 @@ from typing import Final
 from pgtrace.capture.packets import Packet
 
 HELD_BYTES: Final = 64 * 1024 * 1024
-"""Of packets, with what each costs besides its bytes."""
+"""Bytes of packets, including what each costs besides its bytes."""
 _COST: Final = 200
 _PIECE_BYTES: Final = 256 * 1024
-"""What goes on at once."""
+"""How much goes on at once."""
 _time = itemgetter(0)
 
 
 class TimeOrder:
-    """Packets on their way to being in order."""
+    """Packets that are being sorted."""
 
     def __init__(self) -> None:
         self.late = 0
-        """Packets that were older than one that had gone on."""
+        """Packets that were older than one that had already gone on."""
         self._held: list[Packet] = []
         self._sorted = True
         self._cost = 0
@@ -44,15 +47,15 @@ class TimeOrder:
         self._cost += sum([len(packet[2]) for packet in packets]) + _COST * len(packets)
 
     def ready(self) -> list[Packet]:
-        """Those that have to go on now, the oldest first."""
+        """Packets that must go on now, oldest first."""
         return self._take(HELD_BYTES) if self._cost > HELD_BYTES + _PIECE_BYTES else []
 
     def rest(self) -> list[Packet]:
-        """The next piece of what is there, if nothing more comes; none at its end."""
+        """The next piece of what is held, if nothing more comes; empty at the end."""
         return self._take(max(0, self._cost - _PIECE_BYTES))
 
     def _take(self, left: int) -> list[Packet]:
-        """Those that go on until no more than so much is left."""
+        """Packets to pass on until no more than `left` bytes are held."""
         if not self._sorted:
             self._held.sort(key=_time)
             self._sorted = True

@@ -1,15 +1,19 @@
 """Packets out of pcap and pcapng files, as tcpdump, dumpcap and Wireshark write them.
 
-Bytes go in, in any pieces; packets come out as tuples `(time_ns, link_type, data, size)`: wall-clock time, LINKTYPE_ number, the bytes that were kept and the
-number that was on the wire. They are plain tuples because a large file makes a million of them.
+Bytes go in, cut anywhere. Packets come out as tuples `(time_ns, link_type, data, size)`: wall-clock
+time, LINKTYPE_ number, the bytes that were kept, and how many there were on the wire. They are
+plain tuples because a large file has a million of them.
 
-- pcap: both byte orders, microseconds and nanoseconds. pcapng: sections of either byte order, any number of interfaces with link type, time resolution
-  and time offset of their own; enhanced, simple and old packet blocks; how many packets the system dropped (interface statistics). Every other block is
-  skipped, decryption secrets among them.
-- Lengths are believed only as far as the format allows. Where one cannot be, nothing behind it can be found again: `damaged` says so, and the rest is
-  counted in `lost_bytes`, as is a packet that the file ends in.
+- pcap: both byte orders, microseconds and nanoseconds.
+- pcapng: sections of either byte order; any number of interfaces, each with its own link type, time
+  resolution and time offset; enhanced, simple and old packet blocks; how many packets the system
+  dropped (interface statistics); decryption secrets. Every other block is skipped.
+- A length is trusted only as far as the format allows. After one that cannot be right nothing can
+  be found: `damaged` says so, and the rest is counted in `lost_bytes`, as is a packet cut off by
+  the end of the file.
 
-It knows nothing of what is in a packet. Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, www.tcpdump.org/linktypes.html.
+It knows nothing about the contents of a packet. Sources: draft-ietf-opsawg-pcap,
+draft-ietf-opsawg-pcapng, www.tcpdump.org/linktypes.html.
 """
 
 from __future__ import annotations
@@ -19,10 +23,10 @@ from dataclasses import dataclass
 from typing import Final
 
 Packet = tuple[int, int, bytes, int]
-"""(time_ns, link_type, data, size): see the module's first lines."""
+"""(time_ns, link_type, data, size): see the module's docstring."""
 
 LONGEST_PACKET: Final = 16 * 1024 * 1024
-"""The most bytes of one packet that are believed; libpcap itself stops at 256 KiB."""
+"""The longest packet that is believed. libpcap itself stops at 256 KiB."""
 LONGEST_BLOCK: Final = 64 * 1024 * 1024
 _LATEST_NS: Final = (1 << 63) - 1
 
@@ -59,7 +63,8 @@ _DROPPED: Final = (5, 7)
 
 @dataclass(slots=True)
 class _Interface:
-    """What an interface's description says about its packets. A tick is `multiplier / divisor` ns."""
+    """What an interface's description says about its packets. A tick is `multiplier / divisor`
+    ns."""
 
     link_type: int
     longest: int
@@ -69,7 +74,7 @@ class _Interface:
     dropped: int = 0
 
     def time_ns(self, high: int, low: int) -> int:
-        """The time that many ticks are; 0 for one that is beyond all bounds."""
+        """The time of that many ticks; 0 if it is out of range."""
         time_ns = (high << 32 | low) * self.multiplier // self.divisor + self.offset_ns
         return time_ns if 0 <= time_ns <= _LATEST_NS else 0
 
@@ -83,11 +88,13 @@ class PacketReader:
         self.damaged = False
         """Whether a length made no sense: nothing behind it can be read."""
         self.lost_bytes = 0
-        """Bytes of the file that could not be read: behind damage, or a packet cut off by the file's end."""
+        """Bytes of the file that could not be read: after damage, or of a packet cut off by the end
+        of the file."""
         self.dropped = 0
-        """Packets that the capturing system says it lost."""
+        """Packets that the capturing system says it dropped."""
         self.ended_ns = 0
-        """When capturing ended, where that is said. dumpcap says it in microseconds whatever its interface counts in: that is long before the packets."""
+        """When capturing ended, if the file says so. dumpcap writes it in microseconds whatever its
+        interface's resolution: that is long before the packets."""
         self._pieces: list[bytes] = []
         self._have = 0
         self._wanted = _FILE_HEADER_BYTES
@@ -126,7 +133,7 @@ class PacketReader:
         return packets
 
     def taken_secrets(self) -> list[bytes]:
-        """The key logs that came since they were last asked for."""
+        """The key logs that came since the last call."""
         secrets, self._secrets = self._secrets, []
         return secrets
 
@@ -136,7 +143,8 @@ class PacketReader:
         self._pieces, self._have = [], 0
 
     def _begin(self, buffer: bytes) -> int:
-        """Take the file's header; what is wrong with the first section of a pcapng is found by _blocks()."""
+        """Take the file's header. _blocks() finds what is wrong with the first section of a
+        pcapng."""
         if buffer.startswith(_SECTION):
             self._section, self._order = True, "<"
             return 0
@@ -147,12 +155,13 @@ class PacketReader:
         self._order = order
         self._link_type = (
             struct.unpack_from(order + "I", buffer, 20)[0] & 0xFFFF
-        )  # above it: whether there is a checksum behind each packet
+        )  # the bits above it say whether a checksum follows each packet
         self._record = struct.Struct(order + "IIII").unpack_from
         return _FILE_HEADER_BYTES
 
     def _records(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
-        """The packets of a pcap from `position` on; where the first one begins that is not there to its end."""
+        """The packets of a pcap from `position` on. Returns where the first incomplete one
+        begins."""
         append = packets.append
         record = self._record
         tick_ns, link_type = self._tick_ns, self._link_type
@@ -172,7 +181,7 @@ class PacketReader:
         return position
 
     def _blocks(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
-        """The packets of a pcapng, likewise."""
+        """The packets of a pcapng, as in _records()."""
         end = len(buffer)
         self._wanted = _SHORTEST_BLOCK
         while end - position >= _SHORTEST_BLOCK:
@@ -199,7 +208,8 @@ class PacketReader:
         return position
 
     def _enhanced(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
-        """A run of enhanced packet blocks, which is what a pcapng consists of; where something else begins, or one that does not look right."""
+        """A run of enhanced packet blocks, which nearly every pcapng consists of. Returns where
+        something else begins, or a block that does not look right."""
         block = self._block_head
         append = packets.append
         interfaces = self._interfaces
@@ -217,10 +227,10 @@ class PacketReader:
         return position
 
     def _block(self, kind: int, buffer: bytes, position: int, end: int, packets: list[Packet]) -> None:
-        """One whole block of any other kind. Raises struct.error or IndexError where it is none."""
+        """One whole block of any other kind. Raises struct.error or IndexError if it is not one."""
         order = self._order
         if kind == _ENHANCED_PACKET:
-            raise IndexError  # it was looked at and did not look right
+            raise IndexError  # it does not look right
         if kind == _OLD_PACKET:
             number, _, high, low, kept, size = struct.unpack_from(order + "HHIIII", buffer, position + 8)
             interface = self._interfaces[number]
@@ -229,7 +239,7 @@ class PacketReader:
         elif kind == _SIMPLE_PACKET:
             (size,) = struct.unpack_from(order + "I", buffer, position + 8)
             interface = self._interfaces[0]
-            time_ns = packets[-1][0] if packets else self.latest_ns  # it has none of its own
+            time_ns = packets[-1][0] if packets else self.latest_ns  # it has no time of its own
             start = position + 12
             kept = min(size, end - 4 - start, interface.longest or size)
         else:
@@ -274,7 +284,7 @@ class PacketReader:
                 dropped += struct.unpack(self._order + "Q", value)[0]
             elif code == _END_TIME and len(value) == 8:
                 self.ended_ns = max(self.ended_ns, interface.time_ns(*struct.unpack(self._order + "II", value)))
-        interface.dropped = dropped  # counted from the capture's beginning
+        interface.dropped = dropped  # counted since the capture began
         self.dropped = self._earlier_drops + sum(one.dropped for one in self._interfaces)
 
     def _options(self, buffer: bytes, position: int, end: int) -> list[tuple[int, bytes]]:

@@ -1,16 +1,18 @@
-"""Captures from packets: a pcap or pcapng file turned into the records a recorder would have written.
+"""Captures from packets: a pcap or pcapng file turned into the records that a recorder would have
+written.
 
     packets.py        file -> packets
-    order.py          packets in the order of their times
+    order.py          packets in order of time
     links.py          link layers and tunnels
-    ip.py             packets -> TCP segments (fragments.py: of packets in pieces)
-    conversations.py  segments -> whose they are
+    ip.py             packets -> TCP segments (fragments.py: reassembled)
+    conversations.py  segments -> conversations
     tcp.py            segments -> bytes in order, and losses
-    tls               encrypted bytes -> plain ones, where the secrets are known
+    tls               encrypted bytes -> plain ones, if the secrets are known
     followed.py       bytes -> records, secrets covered
 
-This module puts them together and says what of PostgreSQL's is needed for it: how a driver's stream begins. All of it is pure: bytes in, records out. Nothing
-behind it learns where a capture came from.
+This module connects them and adds the one thing about PostgreSQL that they need: how a driver's
+stream begins. Everything is pure: bytes in, records out. What comes after it never learns where a
+capture came from.
 """
 
 from __future__ import annotations
@@ -41,9 +43,10 @@ from pgtrace.protocol import codes
 
 _LISTED: Final = 5
 _TWICE: Final = 8
-"""One in so many segments that is there once more tells of packets recorded twice: of three segments about one has data."""
+"""One repeated segment in so many means that packets were recorded twice: about one segment in
+three has data."""
 _LIVE_NS: Final = 60_000_000_000
-"""A stream whose packets are not older than this is being made; nothing of it is kept back."""
+"""A stream whose packets are no older than this is live; nothing of it is held back."""
 _STARTUP: Final = struct.Struct(">II").unpack_from
 _FIXED_LENGTHS: Final = {codes.SSL_REQUEST_CODE: 8, codes.GSSENC_REQUEST_CODE: 8, 2 << 16: 296}
 _CANCEL_LENGTHS: Final = range(16, 12 + 256 + 1)
@@ -52,10 +55,11 @@ _LONGEST_NAME: Final = 64
 
 
 def is_startup(payload: bytes) -> bool | None:
-    """Whether a driver's stream begins like this, and hardly anything else does; None while that cannot be told.
+    """Whether a driver's stream begins like this, and hardly anything else does; None if that
+    cannot be told yet.
 
-    A length and a version are not enough: other protocols begin with small numbers too. A StartupMessage has to begin with a parameter's name, a ClientHello
-    to ask for PostgreSQL.
+    A length and a version are not enough, since other protocols begin with small numbers too. A
+    StartupMessage must begin with a parameter's name, and a ClientHello must ask for PostgreSQL.
     """
     if payload[:1] == b"\x16":
         return hello.is_postgresql(payload)
@@ -73,20 +77,22 @@ def is_startup(payload: bytes) -> bool | None:
 
 
 class Pcap:
-    """A pcap or pcapng file on its way to being a capture."""
+    """A pcap or pcapng file that is becoming a capture."""
 
     def __init__(
         self, named: Container[int] = (DEFAULT_PORT,), pieces: int = 1, *, streamed: bool = False, keylog: KeyLog | None = None
     ) -> None:
-        """`named` are the ports that are PostgreSQL's even where no start-up packet was seen.
+        """`named` are ports that belong to PostgreSQL even if no start-up packet was seen.
 
-        `pieces` is of how many files it is read: those of a ring buffer, or one for each direction. `streamed` says that it may be looked at while it is made.
-        `keylog` has secrets of TLS sessions; those in the file itself are taken, too. Raises MissingExtra for one that is named where nothing can decrypt.
+        `pieces` is the number of files: those of a ring buffer, or one for each direction.
+        `streamed` says that someone may watch while it is made. `keylog` has secrets of TLS
+        sessions; those in the file itself are used too. Raises MissingExtra if it is given and
+        nothing here can decrypt.
         """
         self.connections = 0
         """PostgreSQL connections found so far."""
         self.header: Header | None = None
-        """The header of the capture: its clock is the packets', which is wall-clock time."""
+        """The header of the capture. Its clock is that of the packets, which is wall-clock time."""
         self.pieces = [PacketReader() for _ in range(pieces)]
         self.order = TimeOrder()
         self.tls = Tls(keylog) if keylog is not None else None
@@ -96,16 +102,17 @@ class Pcap:
         self._ports: set[int] = set()  # of the servers found
         self._records: list[Record] = []
         self._latest_ns = 0
-        self._untold = False  # there are secrets, and nothing to decrypt with
+        self._untold = False  # there are secrets, but nothing to decrypt with
         self._may_be_live = streamed
-        self._streamed: bool | None = None  # whether it is made right now; None before the first packet
+        self._streamed: bool | None = None  # whether it is live; None before the first packet
 
     def feed(self, data: bytes, piece: int = 0) -> list[Record]:
-        """The records that `data`, the next bytes of that file, makes."""
+        """The records that `data`, the next bytes of that file, completes."""
         packets = self.pieces[piece].feed(data)
         if secrets := self.pieces[piece].taken_secrets():
             self._know(secrets)
-        if self.header is None and self._may_be_live:  # whoever looks on does not wait for the first packet
+        # a watcher does not wait for the first packet
+        if self.header is None and self._may_be_live:
             self.header = _header(packets[0][0] if packets else time.time_ns())
         if packets and self._streamed is None:
             self._streamed = self._may_be_live and abs(time.time_ns() - packets[0][0]) < _LIVE_NS
@@ -115,16 +122,18 @@ class Pcap:
         return self._taken(self.order.ready())
 
     def behind(self, running: Collection[int]) -> int:
-        """Of the files that are not at their end the one to read on: the packets of the others are later."""
+        """Which of the files that have not ended to read next: the packets of the others are
+        later."""
         return min(running, key=lambda piece: self.pieces[piece].latest_ns)
 
     def drain(self) -> list[Record] | None:
-        """The next of what was kept back for packets that may come late; None where that is all. For when nothing comes any more, or not now."""
+        """The next part of what was held back for late packets; None if there is nothing left. Use
+        it when nothing more comes, or not now."""
         packets = self.order.rest()
         return self._taken(packets) if packets else None
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The records that are left when the files end; `cut` before their time."""
+        """The records that are left when the files end; `cut` means before their time."""
         for piece in self.pieces:
             piece.finish()
         while packets := self.order.rest():
@@ -136,24 +145,22 @@ class Pcap:
         return self._taken([])
 
     def notes(self) -> list[str]:
-        """What is to be said about it: what could not be read, and what to do about it."""
+        """What could not be read, and what to do about it."""
         segments = self.segments
         notes = []
         for piece in self.pieces:
             if piece.lost_bytes:
-                how = "damaged: nothing can be read of" if piece.damaged else "cut off within a packet, of which there are"
+                how = "damaged: cannot read" if piece.damaged else "cut off within a packet: lost"
                 notes.append(f"{how} its last {piece.lost_bytes} bytes")
         if dropped := sum(piece.dropped for piece in self.pieces):
-            notes.append(f"{dropped} packets were dropped while it was made")
+            notes.append(f"{dropped} packets were dropped during the capture")
         if segments.cut:
-            notes.append(f"{segments.cut} packets are not there to their end: capture whole packets with `tcpdump -s 0`")
+            notes.append(f"{segments.cut} packets are truncated: capture whole packets with `tcpdump -s 0`")
         for link_type, count in segments.unknown_links.most_common(_LISTED):
             notes.append(f"{count} packets of link type {link_type} cannot be read")
-        notes += [f"{name} inside: not looked into ({count} packets)" for name, count in segments.closed.most_common(_LISTED)]
+        notes += [f"{name} tunnels cannot be read ({count} packets)" for name, count in segments.closed.most_common(_LISTED)]
         if self.order.late:
-            notes.append(
-                f"{self.order.late} packets stand more than {HELD_BYTES >> 20} MiB behind their place in time: `reordercap` puts them there"
-            )
+            notes.append(f"{self.order.late} packets are more than {HELD_BYTES >> 20} MiB out of order: sort the file with `reordercap`")
         return notes + self._notes_of_conversations()
 
     def _notes_of_conversations(self) -> list[str]:
@@ -165,21 +172,21 @@ class Pcap:
             notes += [f"{count} connections stay encrypted: {reason}" for reason, count in self.tls.reasons.most_common()]
         if found.twin_count:
             listed = ", ".join(f"{first} and {other}" for first, other in dict.fromkeys(found.twins))
-            notes.append(f"{found.twin_count} connections are in it twice, under translated addresses ({listed}): counted once")
+            notes.append(f"{found.twin_count} connections appear twice, under translated addresses ({listed}): counted once")
         elif found.repeated * _TWICE > found.segments:
-            notes.append(f"{found.repeated} packets are in it more than once, as `-i any` records them: counted once")
+            notes.append(f"{found.repeated} packets appear more than once, as `-i any` records them: counted once")
         if found.apart:
             notes.append(
                 f"the two directions of {found.apart} connections are up to {found.apart_ns / 1e6:.0f} ms apart: aligned by what they acknowledge"
             )
         if self._left_out:
             options = " ".join(f"--port {port}" for port in self._left_out)
-            notes.append(f"connections whose beginning is not in it were left out: {options} takes them in")
+            notes.append(f"connections that began before the capture were left out: include them with {options}")
         return notes
 
     @property
     def _left_out(self) -> list[int]:
-        """Ports of servers of which there are connections without a beginning: what is not taken in is missing."""
+        """Ports of servers with connections whose beginning was not seen and that were left out."""
         return sorted(port for port in self._ports if self.conversations.others[port])
 
     def nothing_found(self) -> str:
@@ -187,21 +194,22 @@ class Pcap:
         others = self.conversations.others
         packets = sum(piece.packets for piece in self.pieces)
         if not packets:
-            return "no packets in it"
+            return "contains no packets"
         if not others and self.segments.closed:
-            return "no connection found in what can be read of it"  # the notes say which tunnels it may be in
+            # the notes name the tunnels it may be in
+            return "no connection in the part that can be read"
         if not others:
-            return f"no PostgreSQL in it: {packets} packets, none of a TCP connection with data"
+            return f"no PostgreSQL traffic: {packets} packets, none from a TCP connection with data"
         listed = ", ".join(f"{port} ({count} packets)" for port, count in others.most_common(_LISTED))
         more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
-        return f"no PostgreSQL in it, but TCP ports {listed}{more}; if one of them is a server's: --port {others.most_common(1)[0][0]}"
+        return f"no PostgreSQL traffic, but TCP ports {listed}{more}; if a PostgreSQL server uses one of them, add --port {others.most_common(1)[0][0]}"
 
     def is_startup(self, payload: bytes) -> bool | None:
         """See is_startup()."""
         return is_startup(payload)
 
     def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Receiver:
-        """A conversation is PostgreSQL's."""
+        """A conversation with PostgreSQL."""
         self.connections += 1
         self._ports.add(int(server.rpartition(":")[2]))
         self._records.append(Open(time_ns, self.connections, server, server, client, server, time_ns))
@@ -209,7 +217,7 @@ class Pcap:
         return Decrypting(followed, self.tls, seen=seen) if self.tls is not None else followed
 
     def _know(self, secrets: list[bytes]) -> None:
-        """Secrets that are in the file."""
+        """Add the secrets that are in the file."""
         if self.tls is None:
             if not is_available():
                 self._untold = True
@@ -219,12 +227,13 @@ class Pcap:
             self.tls.keylog.add(text)
 
     def _follow(self, packets: list[Packet]) -> None:
-        """Packets in the order in which they are read."""
+        """Take packets in the order in which they are read."""
         self._latest_ns = max(self._latest_ns, packets[-1][0])
         self.conversations.feed(self.segments.feed(packets))
 
     def _taken(self, packets: list[Packet]) -> list[Record]:
-        """The records that those packets, which are the next ones, make; with the first of them there is a header."""
+        """The records of those packets, which are the next ones. With the first of them comes the
+        header."""
         if packets:
             if self.header is None:
                 self.header = _header(packets[0][0])

@@ -1,8 +1,10 @@
-"""The fact that says which process is at the other end of the driver's connection: `peer.process` = `4711 python3`.
+"""The fact that says which process is at the other end of the driver's connection: `peer.process` =
+`4711 python3`.
 
-A process id, a blank, and the name that the system has for it (Linux: /proc/<pid>/comm, what `ps` and `top` show), up to the end of the text. A process names
-itself, so the name is text from outside like any other: it may hold blanks, control characters and bytes that are not UTF-8. There is no more than that: no
-command line, no path, no user.
+The value is a process id, a blank, and the rest: the system's name for the process (on Linux
+/proc/<pid>/comm, as `ps` and `top` show it). A process can set its own name, so it is untrusted
+text: it may hold blanks, control characters and bytes that are not UTF-8. Nothing else is recorded:
+no command line, no path, no user.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ KEY: Final = "peer.process"
 
 
 class Process(NamedTuple):
-    """A process of the host on which the recorder ran."""
+    """A process on the recorder's host."""
 
     pid: int
     name: str
@@ -25,6 +27,7 @@ class Process(NamedTuple):
 
 
 def read(text: str | None) -> Process | None:
-    """What a fact's value says; None where there is no such fact, or it says something else."""
+    """The process that a fact's value names; None if there is no such fact, or it says something
+    else."""
     pid, blank, name = (text or "").partition(" ")
     return Process(int(pid), name) if blank and pid.isascii() and pid.isdecimal() and len(pid) < 20 else None

@@ -1,11 +1,13 @@
-"""Which of several packet files are one recording.
+"""Which packet files belong to the same recording.
 
-- Pieces of a ring buffer, by the names that tcpdump and dumpcap give them: `a.pcap0 a.pcap1` (-C, with -W), `a.pcap a.pcap1` (-C alone),
-  `a_00001_20261129082112.pcapng`; compressed ones too. Digits behind an extension are nobody's choice, so `run1.pcap run2.pcap` stay two recordings.
-- Halves: files that hold the two directions of a connection, each one of them, as a tap with two ports records them. Not the ports alone decide, for those
-  are used again, but also that the one confirms about what the other sends. That is looked for in the first LOOKED_AT_BYTES.
+- Pieces of a ring buffer, by the names that tcpdump and dumpcap give them: `a.pcap0 a.pcap1` (-C,
+  with -W), `a.pcap a.pcap1` (-C alone), `a_00001_20261129082112.pcapng`; compressed ones too.
+  Nobody chooses digits after an extension, so `run1.pcap run2.pcap` stay two recordings.
+- Halves: files that each hold one direction of a connection, as a tap with two ports records them.
+  Ports alone do not decide, since they are used again: one file must also acknowledge what the
+  other sends. Only the first LOOKED_AT_BYTES are looked at.
 
-What stands in standard input, or is no file, is looked at by nobody before it is read, and stays alone.
+Standard input and anything that is not a file is not looked at before it is read, and stays alone.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ _TCPDUMP: Final = re.compile(r"(.*\.[A-Za-z]+)(\d*)")
 _DUMPCAP: Final = re.compile(r"(.*)_(\d+)_\d{14}((?:\.\w+)?)")
 
 Ends = dict[bytes, tuple[int, int]]
-"""Of each direction of a connection, by its key: a sequence number and an acknowledgement."""
+"""By the key of each direction of a connection: a sequence number and an acknowledgement."""
 
 
 def recordings(names: Sequence[str]) -> list[list[str]]:
-    """The files by recordings, in their order, the pieces of each in theirs. What cannot be read stays alone: whoever reads it says why."""
+    """The files by recording, each recording's pieces in order. A file that cannot be read stays
+    alone: whoever reads it says why."""
     packets = {name: ends for name in names if (ends := _ends(name)) is not None} if len(names) > 1 else {}
     groups: list[list[str]] = []
     for name in names:
@@ -49,7 +52,7 @@ def _are_one(name: str, other: str, packets: dict[str, Ends]) -> bool:
 
 
 def _stem(name: str) -> str:
-    """What the names of a ring buffer's pieces have in common; the name itself of any other file."""
+    """What the names of a ring buffer's pieces have in common; for any other file its name."""
     bare = _COMPRESSED.sub("", name)
     if found := _DUMPCAP.fullmatch(bare):
         return f"{found[1]}{found[3]}"
@@ -63,7 +66,7 @@ def _number(name: str) -> int:
 
 
 def _are_halves(ends: Ends, others: Ends) -> bool:
-    """Whether there is a connection of which each has one direction, and the numbers fit."""
+    """Whether the two files each have one direction of the same connection, and the numbers fit."""
     for key, (seq, ack) in ends.items():
         back = reversed_key(key)
         if back in others and back not in ends and key not in others:

@@ -1,16 +1,22 @@
-"""Reading a capture: a file or a directory of segments, finished or still growing, in order or at any block.
+"""Reading a capture: a file or a directory of segments, finished or growing, in order or from any
+block.
 
-read() gives what is there; an empty answer means the present end, and the same call later goes on from there. A live view, `stats` and a test
-differ only in how often they call it; a command that is to end takes what was there when it began. Nothing that a file holds makes a reader raise once its
-header was accepted; what is missing is told instead:
+read() returns what is there. An empty answer means the current end, and a later call continues from
+there. A live view, `stats` and a test differ only in how often they call it. A command that must
+end reads what was there when it began. Once the header has been accepted, no contents make a reader
+raise; it says what is missing instead:
 
-- `torn_bytes`: bytes at the end that are no whole block: the writer was killed in mid-write, or is writing now.
-- `damaged`: stretches in the middle that were skipped; each is a Gap record in its place.
-- `complete`: whether this is the recording from its first moment to its End record, with nothing of that kind.
+- `torn_bytes`: bytes at the end that are not a whole block. The writer was killed while writing, or
+  is writing now.
+- `damaged`: stretches in the middle that were skipped; each becomes a Gap record in its place.
+- `complete`: whether this is the recording from its first moment to its End record, without any of
+  those.
 
-A position is one integer, of segments the number above SHIFT and the offset in the file below, so positions grow in the order of reading and the writer's
-answer to a flush can be compared with them. Segments may vanish at any moment: the one being read stays readable, since it stays open; going on behind
-a segment that was never seen puts a Gap there, and what the next one repeats is then handed on. That is no gap for a reader that starts there.
+A position is one integer: the segment's number above SHIFT, the offset in its file below. So
+positions grow in reading order and can be compared with the writer's answer to a flush. Segments
+may vanish at any moment. The one being read stays readable, since it stays open. If the next one
+was never seen, a Gap takes its place, and what the segment after it repeats is passed on. A reader
+that starts there has no gap.
 """
 
 from __future__ import annotations
@@ -32,10 +38,12 @@ _OFFSET: Final = (1 << SHIFT) - 1
 
 
 class CaptureReader:
-    """A capture, read from its beginning (or from the oldest segment that is kept). One thread reads on; block() may be called from any."""
+    """A capture, read from its beginning or from the oldest segment that is kept. One thread reads
+    on; any thread may call block()."""
 
     def __init__(self, path: str | os.PathLike[str], *, follow: bool = True) -> None:
-        """Open the capture; without `follow` it ends where it ends now, however fast it grows. Raises CaptureError, NewerCapture."""
+        """Open the capture. Without `follow` it ends where it ends now, however fast it grows.
+        Raises CaptureError, NewerCapture."""
         self.path = os.fspath(path)
         self._directory = Path(self.path) if os.path.isdir(self.path) else None
         self._ends: tuple[int, int] | None = None  # number and size of the last segment
@@ -46,15 +54,15 @@ class CaptureReader:
         if not follow and self._directory is None:
             self._file.end = self._file.size()
         self._offset = self._file.start
-        self._before = 0  # bytes of the segments before this one
+        self._before = 0  # bytes of the segments before the current one
         self._last: Block | None = None
         self._last_ns = self._file.header.monotonic_ns
-        self._continued = False  # the segment before this one was read
+        self._continued = False  # the segment before the current one was read
         self._partial = self._number > 1  # something was removed before it could be read
         self.damaged = 0
-        """Stretches that were skipped because no whole block stood there."""
+        """Stretches that were skipped because they held no whole block."""
         self.at_end = False
-        """Whether the last read() came to the present end."""
+        """Whether the last read() reached the current end."""
 
     def end_with(self, other: CaptureReader) -> None:
         """End where another reader of the same capture ends."""
@@ -81,12 +89,12 @@ class CaptureReader:
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes behind the last whole block, so far; 0 before the present end is reached."""
+        """Bytes after the last whole block, so far; 0 before the current end is reached."""
         return max(self._file.size() - self._offset, 0) if self.at_end else 0
 
     @property
     def complete(self) -> bool:
-        """Whether what was read is the whole recording: from its beginning to its End, undamaged."""
+        """Whether the whole recording was read: from its beginning to its End, undamaged."""
         return self.at_end and self.ended and not (self._partial or self.damaged or self.torn_bytes)
 
     @property
@@ -96,7 +104,7 @@ class CaptureReader:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes read so far and still to be read, as far as they are there now."""
+        """Bytes read so far plus those still to read, as far as they are there now."""
         size = self._before + max(self._file.size(), self._offset)
         for _, path in self._later():
             try:
@@ -106,7 +114,8 @@ class CaptureReader:
         return size
 
     def read(self, max_bytes: int = READ_BYTES) -> list[Block]:
-        """The next whole blocks, about `max_bytes` of them; none at the present end. Call again for what has come since."""
+        """The next whole blocks, about `max_bytes` of them; empty at the current end. Call again
+        for what has come since."""
         self.at_end = False
         while True:
             if found := self._scan(max_bytes):
@@ -115,14 +124,14 @@ class CaptureReader:
             if following is None:
                 self.at_end = True
                 return []
-            # A segment is finished before the next one begins, so what is there now is all.
+            # A segment is finished before the next one begins, so what is there now is all of it.
             if found := self._scan(max_bytes):
                 return found
             if found := self._enter(*following):
                 return found
 
     def block(self, position: int) -> Block | None:
-        """The block at a position that read() gave; None when it is no longer kept."""
+        """The block at a position that read() returned; None if it is no longer kept."""
         number, offset = self._place(position)
         file = self._file
         if file.base == number << SHIFT:
@@ -138,7 +147,8 @@ class CaptureReader:
         return None
 
     def blocks(self, position: int) -> Iterator[Block]:
-        """The blocks from a position that read() gave up to the present end, independent of read(); none when it is no longer kept."""
+        """The blocks from a position that read() returned to the current end, independent of
+        read(); none if it is no longer kept."""
         number, offset = self._place(position)
         continued = False
         files = [(self._number, None)] if self._directory is None else [(one, path) for one, path in self._segments() if one >= number]
@@ -151,7 +161,8 @@ class CaptureReader:
                 return
             place = file.start if continued else offset
             while True:
-                found, place = file.scan(place, 0)  # one by one: who asks seldom wants more than a few
+                # one by one: a caller seldom wants more than a few
+                found, place = file.scan(place, 0)
                 if not found:
                     break
                 yield from (block for block in found if not (continued and block.carried))
@@ -186,7 +197,8 @@ class CaptureReader:
                 return fresh
 
     def _enter(self, number: int, file: BlockFile) -> list[Block]:
-        """Go on in a later segment; what stands for the bytes, or segments, that were lost on the way."""
+        """Continue in a later segment. Returns Gaps for the bytes or segments that were lost on the
+        way."""
         found: list[Block] = []
         torn = self._file.size() - self._offset
         if torn > 0:
@@ -194,7 +206,8 @@ class CaptureReader:
             self.damaged += 1
         self._before += self._offset + max(torn, 0)
         self._continued = number == self._number + 1
-        # The file before is not closed here: another thread may be reading a block of it. It closes with its last user.
+        # The file before is not closed here: another thread may be reading a block of it. It is
+        # closed with its last user.
         self._number, self._file, self._offset = number, file, file.start
         if not self._continued:
             found.append(Damage(self.position, 0, self._last_ns))
@@ -219,7 +232,7 @@ class CaptureReader:
         return [(number, path) for number, path in self._segments() if number > self._number]
 
     def _following(self) -> tuple[int, BlockFile] | None:
-        """The segment to go on with: the oldest later one that is there and whose header is written."""
+        """The next segment: the oldest later one that exists and whose header is written."""
         for number, path in self._later():
             try:
                 return number, self._segment(number, path)
@@ -246,4 +259,4 @@ class CaptureReader:
                     refused = refused or error
         except OSError as error:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
-        raise refused or CaptureError(self.path, "no capture: the directory holds no segments")
+        raise refused or CaptureError(self.path, "not a capture: the directory has no segments")

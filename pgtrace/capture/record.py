@@ -1,26 +1,34 @@
-"""The records of a capture: what was read, when and from where, and the bytes each of them is written as.
+"""The records of a capture: what was read, when and where, and the bytes of each record.
 
-A record is one thing that happened to the recorder: a read, a connection that opened or ended, something it had to leave out. Nothing here is
-derived from another record, so a capture gets better whenever the decoder does.
+A record is one thing that happened to the recorder: a read, a connection that opened or ended,
+something that had to be left out. No record is derived from another, so a better decoder reads more
+out of the same capture.
 
-- Every record begins with `time_ns`, the recorder's monotonic clock; the file's header says which wall-clock time that is.
-- `connection` counts from 1 within its capture; 0 in a Gap or a Pause means all of them. `side` is FRONTEND or BACKEND (protocol/codes.py); NEITHER is
-  pgtrace itself in a Close or an Ended, both directions in a Gap or a Pause.
-- An Ended is about one direction, the Close about the connection: a driver's FIN can be seconds before the Close. An RST ends both directions, so it may
-  follow a FIN of its own side: what was written to that side since then reached nobody. No Ended before a Close means that nobody saw the end.
-- `offset` is where the record's bytes begin in that direction's stream on the driver's side, so a reader can start anywhere and knows what it missed.
-- Data, Made, Rewrite, Opaque and Elided together are the stream: each moves its direction on, by the bytes it holds or counts.
+- Every record begins with `time_ns`, the recorder's monotonic clock. The file's header says which
+  wall-clock time that is.
+- `connection` counts from 1 within its capture. In a Gap or a Pause, 0 means all of them.
+- `side` is FRONTEND or BACKEND (protocol/codes.py). NEITHER means pgtrace itself in a Close or an
+  Ended, and both directions in a Gap or a Pause.
+- An Ended is about one direction, the Close about the connection: a driver's FIN can come seconds
+  before the Close. An RST ends both directions, so it may follow a FIN of its own side; what was
+  written to that side after the FIN reached nobody. If there is no Ended before a Close, the end
+  was not seen.
+- `offset` is where the record's bytes begin in that direction's stream on the driver's side, so a
+  reader can start anywhere and knows what it missed.
+- Data, Made, Rewrite, Opaque and Elided make up the stream: each advances its direction by the
+  bytes that it holds or counts.
 
-On disk a record is a length word, a kind byte and fields; LAYOUTS is the one definition of both directions, and docs/captures.md writes it down for
-people. Only Data has a way of its own, because nearly every record is one. A kind that is not known is skipped, and so are bytes behind the last known
-field: that is how a minor version adds things. Records are plain named tuples because a reading of a large capture makes a million of them;
-`type(record) is Data` is how to branch on them.
+On disk a record is a length word, a kind byte and fields. LAYOUTS defines both encoding and
+decoding, and docs/captures.md describes it for people. Only Data has its own code, because nearly
+every record is one. Unknown kinds are skipped, and so are bytes after the last known field: a minor
+version adds things in that way. Records are named tuples because reading a large capture makes a
+million of them; branch on them with `type(record) is Data`.
 
-Text is UTF-8 where it is text and keeps every other byte by surrogateescape: host names and facts come from outside.
+Text is UTF-8, and surrogateescape keeps every other byte: host names and facts come from outside.
 
-One rule says what cannot be written: a record longer than LONGEST, and one whose fields do not fit into its layout. encode() raises Unwritable for it, and
-encode_parts() writes in its place what gap_of() says: the record costs itself and nothing else. A read longer than that becomes several, for nothing of it is
-lost so.
+Two kinds of records cannot be written: one longer than LONGEST, and one whose fields do not fit its
+layout. encode() raises Unwritable for it, and encode_parts() writes the Gap of gap_of() in its
+place, so only that record is lost. A longer read becomes several records, so nothing of it is lost.
 """
 
 from __future__ import annotations
@@ -32,29 +40,34 @@ from typing import Any, Final, NamedTuple
 from pgtrace.protocol.codes import BACKEND
 
 DECRYPTED: Final = "tls.frontend"
-"""The key of a Fact: pgtrace ended the driver's TLS itself, so what follows in both directions is the plain stream. Its value is the TLS version."""
+"""The key of a Fact: pgtrace ended the driver's TLS itself, so both directions are the plain stream
+from here on. Its value is the TLS version."""
 OPENING: Final = "opening"
-"""The key of a Fact: a driver began with something else than a start-up packet, which is not kept. Its value: "TLS", a handshake at once, or "unknown"."""
+"""The key of a Fact: a driver did not begin with a start-up packet, and its bytes are not kept. Its
+value is "TLS", a handshake at once, or "unknown"."""
 FAULT: Final = "fault"
-"""The key of a Fact: a fault rule struck here. Its value is the rule. An event, unlike other facts: it is not carried into segments."""
+"""The key of a Fact: a fault rule struck here. Its value is the rule. Unlike other facts it is an
+event and is not carried into segments."""
 NEITHER: Final = 2
-"""The `side` of a Close or an Ended of pgtrace's own, and of a Gap or a Pause that concerns both directions."""
+"""The `side` of a Close or an Ended by pgtrace itself, and of a Gap or a Pause of both directions.
+"""
 FIN: Final = "FIN"
 """How a direction ended: the sender has nothing more to send. It may still read."""
 RST: Final = "RST"
 """How a direction ended: both are over, at once."""
 CLOSE_NOTIFY: Final = "close_notify"
-"""How a direction ended: as FIN, said by TLS."""
+"""How a direction ended: as FIN, but said by TLS."""
 LOST: Final = "lost"
-"""How a direction ended: the system gave its peer up, which had not answered for too long."""
+"""How a direction ended: the system gave up a peer that had not answered for too long."""
 PEER: Final = "peer"
-"""Why a leg is not read: its peer, the other leg of the session, does not take what was read before."""
+"""Why a leg is not read: its peer, the session's other leg, does not accept what was read before.
+"""
 DISK: Final = "disk"
 """Why a leg is not read: the recorder waits for the disk."""
 
 
 LONGEST: Final = 16 * 1024 * 1024
-"""The most bytes of a record, and of the records in a block."""
+"""The most bytes in a record, and in the records of a block."""
 
 
 class Unwritable(ValueError):
@@ -62,7 +75,7 @@ class Unwritable(ValueError):
 
 
 class Data(NamedTuple):
-    """One read of the recorder: bytes as they passed, never cut or joined at messages."""
+    """One read of the recorder: bytes as they passed, never cut or joined at message boundaries."""
 
     time_ns: int
     connection: int
@@ -72,7 +85,8 @@ class Data(NamedTuple):
 
 
 class Open(NamedTuple):
-    """A driver connected. `client` is the peer of the driver's leg, `server` the peer of the upstream's ("" while there is none)."""
+    """A driver connected. `client` is the peer of the driver's leg, `server` the peer of the
+    upstream's ("" if there is none)."""
 
     time_ns: int
     connection: int
@@ -84,7 +98,8 @@ class Open(NamedTuple):
 
 
 class Close(NamedTuple):
-    """The connection ended: which side was first (NEITHER: pgtrace), and `how`: "FIN", "RST" or "pgtrace"."""
+    """The connection ended. `side` ended first (NEITHER: pgtrace); `how` is "FIN", "RST" or
+    "pgtrace"."""
 
     time_ns: int
     connection: int
@@ -93,7 +108,8 @@ class Close(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """One direction ended: the frontend's when that was read, the backend's when it was handed on to the driver. `how` is FIN, RST, CLOSE_NOTIFY or LOST."""
+    """One direction ended: the frontend's when the end was read, the backend's when it was passed
+    on to the driver. `how` is FIN, RST, CLOSE_NOTIFY or LOST."""
 
     time_ns: int
     connection: int
@@ -102,10 +118,11 @@ class Ended(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The reading of a leg stopped (`begin`) or goes on.
+    """The reading of a leg stops (`begin`) or continues.
 
-    `connection` 0 is every connection at once, `side` NEITHER both legs. `why` is PEER or DISK; a leg is read when neither holds, so the two overlap. What has
-    begun lasts until its end, or until the connection closes.
+    `connection` 0 means every connection, `side` NEITHER both legs. `why` is PEER or DISK. A leg is
+    read when neither holds, so the two may overlap. A pause lasts until its end, or until the
+    connection closes.
     """
 
     time_ns: int
@@ -116,7 +133,8 @@ class Pause(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """Something known about a connection that is not in its stream, such as ("tls.backend", "TLSv1.3")."""
+    """Something known about a connection that is not in its stream, such as ("tls.backend",
+    "TLSv1.3")."""
 
     time_ns: int
     connection: int
@@ -125,7 +143,8 @@ class Fact(NamedTuple):
 
 
 class Opaque(NamedTuple):
-    """Bytes that passed and are counted but not kept: encrypted, or impossible to frame while secrets may pass."""
+    """Bytes that passed and are counted but not kept: encrypted, or impossible to frame while
+    secrets may pass."""
 
     time_ns: int
     connection: int
@@ -135,7 +154,7 @@ class Opaque(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Bytes pgtrace itself sent to the driver. They are part of the backend's stream."""
+    """Bytes that pgtrace itself sent to the driver. They are part of the backend's stream."""
 
     time_ns: int
     connection: int
@@ -144,7 +163,8 @@ class Made(NamedTuple):
 
 
 class Rewrite(NamedTuple):
-    """A read that pgtrace changed: `data` was sent on and is part of the stream, `original` came in and is not."""
+    """A read that pgtrace changed. `data` was sent on and is part of the stream; `original` was
+    received and is not."""
 
     time_ns: int
     connection: int
@@ -155,7 +175,8 @@ class Rewrite(NamedTuple):
 
 
 class Elided(NamedTuple):
-    """Row messages left out on request: how many, their bytes, and the sum of their column counts."""
+    """Row messages left out on request: how many, their bytes, and the sum of their column
+    counts."""
 
     time_ns: int
     connection: int
@@ -167,7 +188,8 @@ class Elided(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What could not be recorded, or can no longer be read: bytes and records lost, as far as they were counted."""
+    """What could not be recorded, or can no longer be read: the bytes and records lost, as far as
+    they were counted."""
 
     time_ns: int
     connection: int
@@ -177,7 +199,7 @@ class Gap(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A named interval begins or ends; begin and end share the `id`."""
+    """A named interval begins or ends. Begin and end share the `id`."""
 
     time_ns: int
     begin: bool
@@ -194,10 +216,12 @@ class Setting(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """A connection goes on in this segment: its start-up bytes again, and where each direction's stream stands.
+    """A connection continues in this segment: its start-up bytes again, and the position of each
+    direction's stream.
 
-    `startup` is what the driver sent up to its StartupMessage, `replies` what the backend said from there to the first ReadyForQuery, both as they
-    were recorded, secrets blanked. Neither is part of the stream of this segment.
+    `startup` is what the driver sent up to its StartupMessage, `replies` what the backend sent from
+    there to the first ReadyForQuery. Both are as recorded, with secrets blanked. Neither is part of
+    this segment's stream.
     """
 
     time_ns: int
@@ -223,7 +247,7 @@ class CallSite(NamedTuple):
 
 
 class End(NamedTuple):
-    """The recorder stopped in good order: nothing comes after this."""
+    """The recorder stopped in good order; nothing comes after this."""
 
     time_ns: int
 
@@ -248,28 +272,30 @@ LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     15: (Pause, "QIB?s"),
     16: (CallSite, "QIIQIQIsIs"),
 }
-"""Kind byte -> class and fields: Q, I, B integers of 8, 4, 1 bytes; ? a byte 0 or 1; s text and y bytes behind a length of 4 bytes; p two Q; r the rest."""
+"""Kind byte -> class and fields. Q, I, B: integers of 8, 4, 1 bytes. ?: a byte 0 or 1. s: text, y:
+bytes, each after a length of 4 bytes. p: two Q. r: the rest."""
 
 DATA: Final = 1
 """The kind byte of Data."""
 DATA_HEAD: Final = struct.Struct(">IBQIBQ")
-"""What stands before the bytes of a Data record: length, kind and fields."""
+"""What comes before the bytes of a Data record: length, kind and fields."""
 STREAM: Final = slice(13, 18)
-"""Where such a head names the stream: connection and side."""
+"""Where that head identifies the stream: connection and side."""
 DATA_FIXED: Final = DATA_HEAD.size - 4
-"""What the length word of a Data record counts beside its bytes."""
+"""What the length word of a Data record counts besides its bytes."""
 
 _LONGEST_READ: Final = LONGEST - DATA_HEAD.size
 
 LATEST_NS: Final = 1 << 62
-"""No time and no place in a stream is at this or beyond: sums and differences of them fit into 64 bits."""
+"""Every time and every place in a stream is below this, so their sums and differences fit into 64
+bits."""
 _MOST_COUNTED: Final = 1 << 48
 _LAST_CONNECTION: Final = (1 << 32) - 1
 _LIMITS: Final = {
     "time_ns": LATEST_NS, "wall_ns": LATEST_NS, "offset": LATEST_NS, "offsets": LATEST_NS, "side": NEITHER,
     "length": _MOST_COUNTED, "bytes": _MOST_COUNTED, "records": _MOST_COUNTED, "messages": _MOST_COUNTED, "columns": _MOST_COUNTED,
 }  # fmt: skip
-"""Field -> what it stays below; a side is NEITHER only where _OF_BOTH_SIDES says so."""
+"""Field -> its exclusive upper limit. A side is NEITHER only where _OF_BOTH_SIDES allows it."""
 _OF_BOTH_SIDES: Final[frozenset[type[Record]]] = frozenset({Close, Gap, Ended, Pause})
 _OF_ALL_CONNECTIONS: Final[frozenset[type[Record]]] = frozenset({Gap, Pause})
 
@@ -279,14 +305,15 @@ _PREFIX: Final = struct.Struct(">IB")
 _INTEGERS: Final = {letter: struct.Struct(">" + letter) for letter in "QIB?"}
 _PAIR: Final = struct.Struct(">QQ")
 _CONNECTION_AT: Final = 13
-"""Where a record has its connection's number, of those that have one: behind length, kind and time."""
+"""Where a record with a connection has its number: after length, kind and time."""
 _KIND_BEFORE: Final = 9
-"""How far before it the kind byte stands."""
+"""How many bytes before it the kind byte is."""
 _TIME: Final = _INTEGERS["Q"]
 
 
 def misfit(record: Record) -> str:
-    """The field of a record that says what cannot be (a third side, a time beyond all clocks), and what it says; empty where there is none."""
+    """The field of a record that cannot be right (a third side, a time beyond all clocks), and its
+    value; empty if there is none."""
     kind = type(record)
     value: Any
     for name, value in zip(record._fields, record, strict=True):
@@ -308,7 +335,7 @@ def encode(record: Record) -> bytes:
         if wrong := misfit(record):
             raise ValueError(f"it says {wrong}")
         encoded = _encode(record)
-    except Exception as error:  # whatever a field holds: the record is the one that pays
+    except Exception as error:  # whatever a field holds: only this record fails
         raise Unwritable(f"a record ({type(record).__name__}) cannot be written: {error}") from error
     if len(encoded) > LONGEST:
         raise Unwritable(f"a record ({type(record).__name__}) of {len(encoded)} bytes cannot be written: the format holds {LONGEST}")
@@ -337,7 +364,8 @@ def _encode(record: Record) -> bytes:
 
 
 def encode_parts(records: Iterable[Record]) -> list[bytes]:
-    """The same as pieces, two for each record: of a Data its head and its bytes, which are not copied; of any other nothing and its encoding."""
+    """The same as pieces, two per record: for a Data its head and its bytes, which are not copied;
+    for any other record nothing and its encoding."""
     parts: list[bytes] = []
     append = parts.append
     head = DATA_HEAD.pack
@@ -366,7 +394,8 @@ def _encode_or_gap(record: Record) -> bytes:
 
 
 def gap_of(record: Record) -> Gap:
-    """What says that a record is not in the capture: the bytes of its direction's stream that it moved on, or one record of no stream."""
+    """The Gap that says a record is not in the capture: the bytes by which it advances its stream,
+    or one record of no stream."""
     time_ns = record.time_ns
     if isinstance(record, Data | Rewrite):
         return Gap(time_ns, record.connection, record.side, len(record.data), 1)
@@ -386,7 +415,8 @@ def time_of(head: bytes, rest: bytes) -> int:
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8 of any text: bytes kept by surrogateescape come back as they were, other lone surrogates are spelled out."""
+    """The UTF-8 of any text. Bytes kept by surrogateescape come back as they were; other lone
+    surrogates are escaped."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -394,10 +424,11 @@ def encode_text(text: str) -> bytes:
 
 
 def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
-    """Every record in the bytes of one block, in order; `first_ns` is the block's first time.
+    """Every record in the bytes of one block, in order. `first_ns` is the block's first time.
 
-    It never raises: unknown kinds are left out, and a record whose fields do not fit into its length, or say what cannot be, becomes a Gap. So whoever takes
-    records need not check them: sides are sides, a connection has a number, and numbers fit into 64 bits however they are added up.
+    It never raises. Unknown kinds are left out, and a record whose fields do not fit its length or
+    cannot be right becomes a Gap. So callers need not check: sides are sides, a connection has a
+    number, and sums of numbers fit into 64 bits.
     """
     records: list[Record] = []
     append = records.append
@@ -432,7 +463,8 @@ def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
 
 
 def may_concern(buffer: bytes, connection: int) -> bool:
-    """Whether the bytes of one block may hold a record of a connection: false where its number stands nowhere that a record's head could have it."""
+    """Whether the bytes of one block may hold a record of a connection; False if its number is
+    nowhere that a record's head could have it."""
     number = _INTEGERS["I"].pack(connection)
     at = buffer.find(number, _CONNECTION_AT)
     while at >= 0:
@@ -443,7 +475,7 @@ def may_concern(buffer: bytes, connection: int) -> bool:
 
 
 def _decode(kind: int, body: bytes) -> Record | None:
-    """One record from its fields, or None where they do not fit."""
+    """One record from its fields, or None if they do not fit."""
     cls, fields = LAYOUTS[kind]
     values: list[Any] = []
     position = 0

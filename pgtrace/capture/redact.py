@@ -1,7 +1,8 @@
-"""Keeping the protocol's own secrets out of a capture, while the bytes are still on their way to it.
+"""Keep the protocol's own secrets out of a capture, while the bytes are still on their way to it.
 
-From a connection's first byte to its first ReadyForQuery both directions go through a Redactor, which gives back as many bytes as it got, at once, however
-the reads were cut. Lengths, types and everything that is no secret stay, so a capture can be decoded as if nothing had been done to it.
+From a connection's first byte to its first ReadyForQuery, both directions go through a Redactor. It
+returns as many bytes as it got, at once, however the reads were cut. Lengths, types and everything
+that is not secret stay, so a capture decodes as if nothing had been done to it.
 
 | message | kept | the rest |
 |---|---|---|
@@ -11,18 +12,24 @@ the reads were cut. Lengths, types and everything that is no secret stay, so a c
 | AuthenticationSASLContinue, SASLFinal, GSSContinue, unknown ones | the subtype | `*` |
 | BackendKeyData, CancelRequest | the process id | a keyed hash |
 
-- A `p` is judged by the Authentication request before it; with none, or a second one for the same request, it is a password.
-- Byte i of a cancel key becomes the first byte of HMAC(key, secret[:i + 1]): nothing has to be held back, and equal keys give equal hashes, so a cancel
-  still finds its session. The hash's key lives and dies with the recorder.
-- What else is to be blanked, after start-up too, says Contents (contents.py): with them the Redactor stays on its connection to the end.
-- It fails closed. What cannot be framed is answered with None: that direction (both, where the two no longer agree on what is spoken) is lost for good,
-  and its bytes are to be stored as Opaque. So is everything after the backend accepted encryption, unless decrypted() says that it is read as plain
-  bytes. Whoever loses bytes of a connection in this phase feeds no more and stores the rest as Opaque.
+- A `p` is judged by the Authentication request before it. With none, or a second `p` for the same
+  request, it is taken for a password.
+- Byte i of a cancel key becomes the first byte of HMAC(key, secret[:i + 1]). So nothing has to be
+  held back, and equal keys give equal hashes: a cancel still finds its session. The hash's key
+  lives and dies with the recorder.
+- Contents (contents.py) says what else to blank, after start-up too. With it the Redactor stays on
+  its connection to the end.
+- It fails closed. For bytes that cannot be framed it returns None: that direction is lost for good
+  (both, if they no longer agree on the protocol), and its bytes must be stored as Opaque. So is
+  everything after the backend accepted encryption, unless decrypted() says that it is read as plain
+  bytes. If you lose bytes of a connection in this phase, feed no more and store the rest as Opaque.
 
-The backend's direction is the one the driver sees: what pgtrace answered or rewrote belongs in here as it was sent. Framing is done again here, not by
-framing.Framer, because a secret has to be covered before its message is whole.
+The backend's direction is the one that the driver sees: feed what pgtrace answered or rewrote as it
+was sent. This module does its own framing instead of using framing.Framer, because a secret must be
+covered before its message is whole.
 
-Sources: PostgreSQL manual, "Message Formats" and "SASL Authentication"; RFC 5801 section 4 for the GS2 header.
+Sources: PostgreSQL manual, "Message Formats" and "SASL Authentication"; RFC 5801 section 4 for the
+GS2 header.
 """
 
 from __future__ import annotations
@@ -40,10 +47,10 @@ if TYPE_CHECKING:
     from pgtrace.capture.contents import Contents
 
 BLANK: Final = b"*"
-"""What stands for each byte that was blanked."""
+"""Replaces each byte that is blanked."""
 
 Cover = Callable[[int, bytes, int], bytes]
-"""What makes a piece of a body safe: its place in the body, the piece, the body's length."""
+"""Makes a piece of a body safe: its offset in the body, the piece, the body's length."""
 
 _GS2_MECHANISMS: Final = (b"SCRAM-", b"OAUTHBEARER")
 _GS2: Final = re.compile(rb"(?:[ny]|p=[A-Za-z0-9.-]+)(?:,(?:,|a(?:=[\x21-\x2b\x2d-\x7e\x80-\xff]*,?)?)?)?|p=?")
@@ -86,14 +93,15 @@ class _CancelKey:
 
 
 class _InitialResponse:
-    """Mechanism, length, and of the payload its GS2 header: `n,,`, `y,,` or `p=tls-server-end-point,,`, an `a=name` before the second comma."""
+    """Mechanism, length, and of the payload its GS2 header: `n,,`, `y,,` or
+    `p=tls-server-end-point,,`, with an optional `a=name` before the second comma."""
 
     def __init__(self, offered: bytes) -> None:
         self._offered = [name + b"\0" for name in offered.split(b"\0") if name]
         self._mechanism = b""
         self._length = 0  # bytes of the length word so far
         self._gs2 = b""
-        self._closed = False  # whatever comes is secret
+        self._closed = False  # everything from here on is secret
 
     def __call__(self, _at: int, piece: bytes, _size: int) -> bytes:
         covered = bytearray()
@@ -118,7 +126,7 @@ class _InitialResponse:
 
 
 class _Text:
-    """The unframed error of protocol 2.0: text up to a zero byte, and nothing behind it."""
+    """The unframed error of protocol 2.0: text up to a zero byte, and nothing after it."""
 
     def __init__(self) -> None:
         self._ended = False
@@ -132,7 +140,7 @@ class _Text:
 
 
 class _Stream:
-    """One direction: the header being gathered, or what is left of a body and how to cover it."""
+    """One direction: the header being collected, or what is left of a body and how to cover it."""
 
     __slots__ = ("at", "code", "cover", "head", "size")
 
@@ -144,7 +152,7 @@ class _Stream:
         self.cover: Cover | None = None
 
     def gather(self, data: bytes, position: int, wanted: int) -> int:
-        """Take bytes until the header has `wanted` of them; the position behind them."""
+        """Take bytes until the header has `wanted` of them. Returns the position after them."""
         stop = min(position + max(wanted - len(self.head), 0), len(data))
         self.head += data[position:stop]
         return stop
@@ -159,16 +167,18 @@ class Redactor:
     __slots__ = ("_asked", "_contents", "_heard", "_key", "_lost", "_offered", "_old", "_ready", "_replies", "_streams", "_untyped")
 
     def __init__(self, key: bytes, contents: Contents | None = None) -> None:
-        """`key` is the recorder's own, the same for all its connections."""
+        """`key` is the recorder's, the same for all its connections."""
         self._key = key
         self._contents = contents
         self._streams = (_Stream(), _Stream())
         self._lost = [False, False]
         self._untyped = True  # the driver has not sent its StartupMessage yet
-        self._old = False  # it speaks a protocol other than 3: nothing behind its StartupMessage can be framed
-        self._replies: list[bytes] = []  # what would accept each encryption request that is not answered yet
+        # it speaks a protocol other than 3: nothing after its StartupMessage can be framed
+        self._old = False
+        # what would accept each encryption request that is not answered yet
+        self._replies: list[bytes] = []
         self._heard = False  # the backend has begun to send messages
-        self._asked = -1  # subtype of the latest Authentication that no `p` has answered
+        self._asked = -1  # subtype of the latest Authentication request that no `p` has answered
         self._offered = b""  # the mechanisms of AuthenticationSASL
         self._ready = False
 
@@ -180,25 +190,27 @@ class Redactor:
         return self._ready and not (self._untyped or secret or any(self._lost))
 
     def is_between(self, side: int) -> bool:
-        """Whether that side stands between two messages."""
+        """Whether that side is between two messages."""
         stream = self._streams[side]
         return not stream.head and stream.at == stream.size
 
     def decrypted(self) -> None:
-        """What follows an accepted SSLRequest is the plain stream: whoever records it ended TLS itself."""
+        """After an accepted SSLRequest comes the plain stream, because the recorder ended TLS
+        itself."""
         self._lost = [False, False]
 
     @property
     def lost(self) -> bool:
-        """Whether a direction is, for good."""
+        """Whether a direction is lost, for good."""
         return any(self._lost)
 
     def is_lost(self, side: int) -> bool:
-        """Whether that one is."""
+        """Whether that direction is lost."""
         return self._lost[side]
 
     def feed(self, side: int, data: bytes) -> bytes | None:
-        """The bytes to store for `data`, the next ones of `side`: as many, safe to keep. None: store them as Opaque."""
+        """The bytes to store for `data`, the next ones of `side`: as many, and safe to keep. None:
+        store them as Opaque."""
         if self._lost[side]:
             return None
         stream = self._streams[side]
@@ -222,7 +234,8 @@ class Redactor:
         return data if covered is None else bytes(covered)
 
     def _begin_frontend(self, stream: _Stream, data: bytes, position: int) -> int:
-        """Take a header, or the part of it that is there; the position behind it, or -1 where this can be none."""
+        """Take a header, or the part of it that is there. Returns the position after it, or -1 if
+        it cannot be a header."""
         if self._untyped:
             return self._begin_untyped(stream, data, position)
         if self._old:
@@ -240,7 +253,8 @@ class Redactor:
         return self._contents.cover(side, code) if self._contents is not None else None
 
     def _answer(self) -> Cover:
-        """How to cover the `p` that begins now: by what the backend asked for, and a password where it did not ask."""
+        """How to cover the `p` that begins now: by what the backend asked for; as a password if it
+        did not ask."""
         asked, self._asked = self._asked, -1
         if asked == codes.AUTH_SASL:
             return _InitialResponse(self._offered)
@@ -249,7 +263,8 @@ class Redactor:
     def _begin_untyped(self, stream: _Stream, data: bytes, position: int) -> int:
         position = stream.gather(data, position, 8)
         head = stream.head
-        # A start-up packet is short, so its first two bytes are zero: what is none is noticed before much of it has gone by.
+        # A start-up packet is short, so its first two bytes are zero. That shows early that
+        # something else is no start-up packet.
         if any(head[:2]) or (len(head) >= 4 and not 8 <= int.from_bytes(head[:4], "big") <= LONGEST_STARTUP):
             return self._lose(FRONTEND, BACKEND)
         if len(head) < 8:
@@ -305,7 +320,7 @@ class Redactor:
         return position
 
     def _offer(self, _at: int, piece: bytes, _size: int) -> bytes:
-        """Remember the mechanisms of AuthenticationSASL, which are no secret."""
+        """Remember the mechanisms of AuthenticationSASL, which are not secret."""
         self._offered = (self._offered + piece)[:_LONGEST_OFFER]
         return piece
 

@@ -1,12 +1,14 @@
-"""A capture that is bounded in size: a directory of segments, the oldest of which is removed.
+"""A capture of bounded size: a directory of segments, the oldest of which is removed.
 
-Every segment is a capture file of its own, `000001.pgtrace` and on, all with the same header. From the second on a segment opens with CARRIED blocks
-that repeat what an earlier one said and still holds: for each live connection its Open, its Facts, a Resume, which directions of it have ended and
-which are not read; the marks that are open; the latest value of each setting. A reader that read the segment before leaves them out; one that starts
-here knows from them who is talking, and reads on as after a gap.
+Every segment is a capture file of its own, `000001.pgtrace` and so on, all with the same header.
+From the second on, a segment begins with CARRIED blocks that repeat what earlier ones said and
+still holds: for each live connection its Open, its Facts, a Resume, which directions have ended and
+which are not read; the open marks; the latest value of each setting. A reader that read the segment
+before leaves them out. One that starts here learns who is talking, and reads on as after a gap.
 
-What that takes is collected from the records as they are written: start-up bytes only until a connection's first ReadyForQuery, bounded; where each stream
-stands is read from the head of its last record in what is written at a time.
+All this is collected from the records as they are written: start-up bytes up to a connection's
+first ReadyForQuery, bounded, and the position of each stream from the head of its last record in
+each write.
 """
 
 from __future__ import annotations
@@ -52,20 +54,24 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 SHIFT: Final = 32
-"""A position is the segment's number shifted by this, plus the offset in its file; in a single file it is the offset."""
+"""A position is the segment's number shifted by this, plus the offset in its file. In a single file
+it is the offset."""
 _MOST_SEGMENTS: Final = 1 << 23
-"""512 TiB of them. A file of a higher number is none of a recorder's."""
+"""512 TiB of them. A recorder never makes a file with a higher number."""
 STARTUP_BYTES: Final = 16 * 1024
-"""What is remembered of the start-up bytes of one direction; a longer start-up is repeated in part."""
+"""How much is remembered of the start-up bytes of one direction; a longer start-up is repeated in
+part."""
 
 _STREAM: Final = itemgetter(STREAM)
 _NAME: Final = re.compile(r"(\d{6,9})\.pgtrace", re.ASCII)
 
 
 def segment_files(directory: Path) -> list[tuple[int, Path]]:
-    """The segments in a directory, by number, oldest first. Raises the OSError of a directory that cannot be listed.
+    """The segments in a directory by number, oldest first. Raises OSError if the directory cannot
+    be listed.
 
-    Files named as the recorder names them, each number once: not `0000001.pgtrace`, and no pipe, on which a reader would wait.
+    Only files named as the recorder names them, each number once: not `0000001.pgtrace`, and not a
+    pipe, on which a reader would wait.
     """
     with os.scandir(directory) as entries:
         named = [(number_of(entry.name), directory / entry.name) for entry in entries if entry.is_file()]
@@ -78,7 +84,7 @@ def name_of(number: int) -> str:
 
 
 def number_of(name: str) -> int:
-    """The number of the segment that has this file name, 0 for any other name."""
+    """The number of the segment with this file name, or 0."""
     match = _NAME.fullmatch(name)
     number = int(match[1]) if match is not None else 0
     return number if name == name_of(number) else 0
@@ -105,7 +111,7 @@ class _Pauses:
 
 
 class _Live:
-    """What has to be repeated about one connection."""
+    """What must be repeated about one connection."""
 
     __slots__ = ("ends", "facts", "framer", "offsets", "opened", "pauses", "replies", "startup")
 
@@ -143,21 +149,23 @@ class _Live:
 
 
 class SegmentWriter:
-    """A directory of capture segments that is being written, with the interface of CaptureWriter; positions in place of offsets."""
+    """A directory of capture segments that is being written, with the interface of CaptureWriter
+    but positions in place of offsets."""
 
     def __init__(
         self, directory: str | os.PathLike[str], keep_bytes: int, *, segment_bytes: int = SEGMENT_BYTES, header: Header | None = None
     ) -> None:
-        """Begin the first segment; the directory is made, 0700, where it is not there.
+        """Begin the first segment. The directory is made, 0700, if it does not exist.
 
-        Segments are `segment_bytes` long, or half of `keep_bytes` where that is less. Raises OutputExists, CaptureError.
+        Segments are `segment_bytes` long, or half of `keep_bytes` if that is less. Raises
+        OutputExists, CaptureError.
         """
         self.path = os.fspath(directory)
         self.header = header or Header.now()
         self.keep_bytes = keep_bytes
         self.segment_bytes = min(segment_bytes, max(keep_bytes // 2, 1))
         self.records = 0
-        """Records that were written, removed ones included, repeated ones not."""
+        """Records written, including removed ones, without repeated ones."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             occupied = bool(segment_files(Path(self.path)))
@@ -169,25 +177,29 @@ class SegmentWriter:
         self._marks: dict[int, Mark] = {}
         self._settings: dict[str, Setting] = {}
         self._pauses = _Pauses()  # of all connections
-        self._finished: list[tuple[str, int]] = []  # path and size of the segments before this one
+        # path and size of the segments before the current one
+        self._finished: list[tuple[str, int]] = []
         self._number = 1
         self._segment = CaptureWriter(self._file(1), header=self.header)
-        self._preamble = self._segment.offset  # header and carried blocks; a segment is not left before it holds as much again
+        # header and carried blocks; a segment must hold as much again before the next one begins
+        self._preamble = self._segment.offset
 
     @property
     def offset(self) -> int:
-        """The position behind the last whole block."""
+        """The position after the last whole block."""
         return (self._number << SHIFT) + self._segment.offset
 
     def write(self, records: Sequence[Record]) -> int:
-        """Append the records, in a new segment if this one is full; returns the position after them.
+        """Append the records, in a new segment if this one is full. Returns the position after
+        them.
 
-        Raises the OSError of the disk; the capture stays at its last whole block.
+        Raises OSError if the disk fails; the capture then ends at its last whole block.
         """
         return self.append(encode_parts(records), records)
 
     def append(self, parts: Sequence[bytes], notes: Iterable[Record]) -> int:
-        """The same with records that are encoded; `notes` are those of them that are no reads after a connection's start-up."""
+        """The same with encoded records. `notes` are those that are not reads after a connection's
+        start-up."""
         if parts and self._segment.offset >= max(self.segment_bytes, 2 * self._preamble):
             self._roll(time_of(*parts[:2]))
         before = self._segment.records
@@ -210,7 +222,7 @@ class SegmentWriter:
         return os.path.join(self.path, name_of(number))
 
     def _roll(self, time_ns: int) -> None:
-        """Begin the next segment, and remove the oldest ones so that it has room."""
+        """Begin the next segment, and remove the oldest ones to make room for it."""
         path = self._file(self._number + 1)
         try:
             segment = CaptureWriter(path, header=self.header)
@@ -243,11 +255,12 @@ class SegmentWriter:
             yield from live.repeated(time_ns)
 
     def _note(self, parts: Sequence[bytes], notes: Iterable[Record]) -> None:
-        """Follow what has to be repeated later."""
+        """Follow what must be repeated later."""
         for record in notes:
             self._note_record(record)
         heads = parts[::2]
-        for head in dict(zip(map(_STREAM, heads), heads, strict=True)).values():  # of each stream the last read
+        # the last read of each stream
+        for head in dict(zip(map(_STREAM, heads), heads, strict=True)).values():
             if head:
                 length, _, _, connection, side, offset = DATA_HEAD.unpack(head)
                 known = self._live.get(connection)

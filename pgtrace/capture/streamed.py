@@ -1,7 +1,7 @@
 """A capture that comes through a pipe: its records, as its bytes arrive.
 
-What is torn, damaged or not there yet is told as in a file, because it is found by the same search (blocks.py); only what no whole block has been found
-in yet is kept.
+Torn and damaged bytes are found and reported as in a file, because the search is the same
+(blocks.py). Only bytes in which no whole block has been found yet are kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pgtrace.capture.versions import LONGEST_HEADER, Header
 _LENGTH: Final = struct.Struct(">12xI")
 _READ_BYTES: Final = 1024 * 1024
 _MOST_BYTES: Final = 4 * LONGEST
-"""What is kept while no whole block is found in it."""
+"""How much is kept while no whole block is found in it."""
 
 
 class StreamedCapture:
@@ -25,7 +25,7 @@ class StreamedCapture:
     def __init__(self, path: str) -> None:
         """`path` is for messages."""
         self.header: Header | None = None
-        """The capture's header, once it is there."""
+        """The capture's header, once it has arrived."""
         self.connections = 0
         """Connections that were opened so far."""
         self._path = path
@@ -34,7 +34,8 @@ class StreamedCapture:
         self._begun = False
 
     def feed(self, data: bytes) -> list[Record]:
-        """The records of the blocks that `data`, the next bytes, completes. Raises CaptureError, NewerCapture for a header that cannot be read."""
+        """The records of the blocks that `data`, the next bytes, completes. Raises CaptureError,
+        and NewerCapture for a header that cannot be read."""
         window = self._window
         if window is None:
             self._early += data
@@ -50,10 +51,12 @@ class StreamedCapture:
         return records
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The stream has ended, `cut` before its time. Raises CaptureError where it had not even a header."""
+        """The stream has ended; `cut` means before its time. Raises CaptureError if it did not even
+        have a header."""
         if self._window is None:
             self._window = _Window(self._path, self._early)
-        return self._next_records(self._window) + self._next_records(self._window)  # the second look knows that nothing more comes
+        # the second search knows that nothing more comes
+        return self._next_records(self._window) + self._next_records(self._window)
 
     def _next_records(self, window: _Window) -> list[Record]:
         records: list[Record] = []
@@ -66,17 +69,17 @@ class StreamedCapture:
         return records
 
     def notes(self) -> list[str]:
-        """What is to be said about it."""
+        """What there is to say about it."""
         torn = self._window.left_bytes if self._window is not None else 0
-        return [f"its last block is cut off, {torn} bytes of it are there; everything before it was read"] if torn else []
+        return [f"its last block is cut off after {torn} bytes; everything before it was read"] if torn else []
 
     def nothing_found(self) -> str:
-        """A capture may well be without connections."""
+        """Empty: a capture may well have no connections."""
         return ""
 
 
 class _Window(BlockFile):
-    """The part of the stream that is still needed, as the file it would be the end of."""
+    """The part of the stream that is still needed, as the end of a file."""
 
     def __init__(self, path: str, data: bytes) -> None:
         self._data = bytearray(data)
@@ -85,18 +88,18 @@ class _Window(BlockFile):
         self._offset = self.start
 
     def append(self, data: bytes) -> None:
-        """More of it is there."""
+        """Add bytes."""
         self._data += data
 
     def next_blocks(self) -> list[Block]:
-        """The next whole blocks, and what stands for what is damaged between them."""
+        """The next whole blocks, and Gaps for what is damaged between them."""
         blocks, self._offset = self.scan(self._offset, _READ_BYTES)
         del self._data[: self._offset - self._gone]
         self._gone = self._offset
         return blocks
 
     def skip(self) -> int:
-        """Give up what is there; how many bytes that were."""
+        """Drop what is there and return its size."""
         size = len(self._data)
         self._gone = self._offset = self._gone + size
         self._data.clear()
@@ -104,7 +107,7 @@ class _Window(BlockFile):
 
     @property
     def left_bytes(self) -> int:
-        """Bytes that are no whole block."""
+        """Bytes that are not a whole block."""
         return len(self._data)
 
     def size(self) -> int:
@@ -112,9 +115,9 @@ class _Window(BlockFile):
         return self._gone + len(self._data)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """As of a file; `offset` is never before the window."""
+        """As for a file; `offset` is never before the window."""
         start = offset - self._gone
         return bytes(self._data[start : start + size])
 
     def _open(self) -> None:
-        """It is open."""
+        """Nothing to do: it is open."""

@@ -1,21 +1,28 @@
 """One TCP conversation: the bytes of both sides, each once, in the order in which they passed.
 
-- Within a side, sequence numbers decide, however packets were repeated, cut anew or mixed up. Of bytes that came twice the first are taken.
-- Between the sides, acknowledgements decide: a segment says how much its sender had of the other side, and comes out behind that. So a reply never
-  comes out before the request it answers, whatever order the packets stand in.
-- A segment that has to wait for others is held. What it waits for is lost when it does not come although the other side has confirmed it, within
-  LOST_SEGMENTS more of the conversation and APART_NS by the packets' clock; or in PATIENCE_NS; or when what is held grows beyond HELD_BYTES; or when the input
-  ends. A loss is told as such, with its size, and reading goes on behind it. What is not confirmed was lost on the network and comes again: for that it waits
-  longer.
-- The two directions may have been recorded by clocks that differ. It shows when a segment would be earlier than what it confirms, or later than what
-  confirms it, of which the first is known when it comes out and the second because it is held. Then the backend's times are moved from there on, by no more
-  than that takes: the frontend's clock is the conversation's.
-- A FIN takes one place behind the last byte. One byte that was confirmed, and never came, with nothing behind it, not even a FIN, was the FIN.
-- Each direction's end is told when it is its turn: a FIN behind the last byte, a reset once nothing more can come. After a reset a conversation stays for
-  PATIENCE_NS: packets that passed before it may stand behind it.
+- Within a side, sequence numbers decide, however packets were repeated, split anew or mixed up. Of
+  bytes that came twice, the first are used.
+- Between the sides, acknowledgements decide: a segment says how much its sender had received from
+  the other side, and comes out after that. So a reply never comes out before its request, whatever
+  the order of the packets.
+- A segment that must wait for others is held. What it waits for is lost if the other side has
+  acknowledged it and it does not come within LOST_SEGMENTS more of the conversation and APART_NS by
+  the packets' clock. It is also lost after PATIENCE_NS, when more than HELD_BYTES are held, or at
+  the end of the input. A loss is reported with its size, and reading continues after it. What was
+  not acknowledged was lost on the network and will be sent again, so it is waited for longer.
+- The two directions may have been recorded with clocks that differ. That shows when a segment would
+  be earlier than what it acknowledges, or later than what acknowledges it; the first is known when
+  it comes out, the second because it is held. From there on the backend's times are shifted, by no
+  more than needed: the frontend's clock is the conversation's.
+- A FIN takes one place after the last byte. If one byte was acknowledged, never came, and nothing
+  came after it, not even a FIN, then it was the FIN.
+- Each direction's end is reported in its turn: a FIN after the last byte, a reset once nothing more
+  can come. After a reset a conversation is kept for PATIENCE_NS, since packets that passed before
+  it may come later.
 
-Positions are counted from the conversation's beginning (or from where it was joined) and do not wrap as sequence numbers do. It knows no packets, no ports
-and nothing of what the bytes mean. Sources: RFC 9293; RFC 1982 for comparing what wraps.
+Positions are counted from the conversation's beginning (or from where it was joined) and do not
+wrap as sequence numbers do. This module knows nothing about packets, ports or the meaning of the
+bytes. Sources: RFC 9293; RFC 1982 for comparing numbers that wrap.
 """
 
 from __future__ import annotations
@@ -32,45 +39,48 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 LOST_SEGMENTS: Final = 64
 APART_NS: Final = 1_500_000_000
-"""How far the directions may be apart: a second, and some for the way."""
+"""How far apart the directions may be: a second, plus some travel time."""
 PATIENCE_NS: Final = 5_000_000_000
 NOISE_NS: Final = 1_000_000
-"""What packets on several processors may be out of order without a clock being wrong."""
+"""How far out of order packets from several processors may be with a correct clock."""
 SOON_NS: Final = 10_000_000
 HELD_BYTES: Final = 32 * 1024 * 1024
-"""What a conversation may hold; HELD_COST is what a held segment takes besides its bytes."""
+"""The most a conversation may hold. HELD_COST is what a held segment takes besides its bytes."""
 HELD_COST: Final = 300
 WINDOW: Final = 1 << 30
-"""The largest window TCP knows: what is further away belongs to another conversation."""
+"""The largest TCP window. What is further away belongs to another conversation."""
 WRAP: Final = 0xFFFFFFFF
 HALF: Final = 1 << 31
 
 Taker = Callable[[int, int, int, bytes], None]
 Held = tuple[int, int, int, int, bytes, int, int]
-"""Position, number of its arrival, time, what it confirms of the peer, payload, bytes missing behind it, whether it ends the stream."""
+"""Position, arrival number, time, what it acknowledges of the peer, payload, bytes missing after
+it, whether it ends the stream."""
 
 
 class Receiver(Protocol):
-    """Who gets the bytes."""
+    """Receives the bytes."""
 
     @property
     def latest_ns(self) -> int:
-        """When it got the latest."""
+        """The time of the latest bytes it received."""
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The next bytes of that side, one packet's."""
+        """The next bytes of that side, from one packet."""
 
     def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
         """The next `size` bytes of that side are missing."""
 
     def finish(self) -> None:
-        """Nothing more comes, for now."""
+        """Nothing more comes for now."""
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
-        """That direction has ended, by `FIN` or `RST`: nothing of that side comes behind a reset."""
+        """That direction has ended with `FIN` or `RST`; after a reset nothing of that side
+        follows."""
 
     def close(self, side: int, time_ns: int, how: str) -> None:
-        """The conversation is over: which side ended it first, and whether by `FIN` or `RST`; NEITHER and `unseen` where that is not known."""
+        """The conversation is over: which side ended it first, and whether with `FIN` or `RST`;
+        NEITHER and `unseen` if that is not known."""
 
 
 def distance(number: int, other: int) -> int:
@@ -79,7 +89,8 @@ def distance(number: int, other: int) -> int:
 
 
 class Stream:
-    """One direction. For whom looks it up there is always one, also before and after a conversation: `owner` says what it belongs to."""
+    """One direction. Lookups always find one, also before and after a conversation: `owner` says
+    what it belongs to."""
 
     __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "peer", "side", "start", "take", "told_ns")
 
@@ -90,12 +101,13 @@ class Stream:
         self.start = 0
         """Sequence number of its first byte."""
         self.next = 0
-        """Sequence number of what comes next; `expected` is the same while nothing has to wait, else no number at all."""
+        """Sequence number of what comes next. `expected` is the same while nothing has to wait, and
+        otherwise no number at all."""
         self.expected = -1
         self.offset = 0
         """Bytes that came out so far, lost ones included."""
         self.acked = 0
-        """Up to where the peer has confirmed it."""
+        """How far the peer has acknowledged it."""
         self.told_ns = 0
         """When its latest bytes passed, by the conversation's clock; 0 before the first."""
         self.ended = False
@@ -126,7 +138,7 @@ class Conversation:
         self.apart_ns = 0
         """What is added to the backend's times."""
         self.repeats = 0
-        """Segments all of whose bytes had come just before: too soon to have been sent again."""
+        """Segments all of whose bytes had come just before: too soon for a retransmission."""
         self._receiver = receiver
         self._seen = 0
         self._first_end: int | None = None
@@ -144,7 +156,7 @@ class Conversation:
 
     @property
     def waits(self) -> bool:
-        """Whether time alone may change something."""
+        """Whether the passing of time alone may change something."""
         return not self.over and (self._reset is not None or self._blocked)
 
     @property
@@ -152,7 +164,7 @@ class Conversation:
         return bool(self.streams[FRONTEND].held or self.streams[BACKEND].held)
 
     def accept(self, stream: Stream, segment: Segment) -> None:
-        """Any segment but a SYN."""
+        """Take any segment but a SYN."""
         time_ns, _, seq, ack, flags, payload, missing = segment
         self._seen += 1
         peer = stream.peer
@@ -173,13 +185,14 @@ class Conversation:
         self._settle(time_ns)
 
     def sweep(self, now_ns: int) -> None:
-        """So late it is by the packets' clock."""
+        """Advance the packets' clock."""
         self._settle(now_ns)
         if self._reset is not None and now_ns - self._reset[1] >= PATIENCE_NS:
             self.finish()
 
     def finish(self) -> None:
-        """Nothing more comes: what was held goes out, what was confirmed and never came is lost."""
+        """Nothing more comes: what was held goes out, and what was acknowledged but never came is
+        lost."""
         self._settle(None)
         for stream in self.streams:
             if stream.acked > stream.reached and not self.over:
@@ -193,12 +206,12 @@ class Conversation:
         self._receiver.finish()
 
     def abandon(self, time_ns: int) -> None:
-        """It has ended, though nobody saw how."""
+        """It has ended, although its end was not seen."""
         self.finish()
         self._close(NEITHER, time_ns, "unseen")
 
     def _settle(self, now_ns: int | None) -> None:
-        """Let go what can go, and give up what is due; with no time, everything is."""
+        """Release what can go, and give up what is due; with no time, everything is due."""
         while self._blocked:
             self._release_all()
             hole = self._hole(now_ns)
@@ -210,7 +223,7 @@ class Conversation:
             stream.expected = -1 if slow or stream.ended else stream.next
 
     def _release_all(self) -> None:
-        """Everything that waits for nothing."""
+        """Release everything that waits for nothing."""
         released = True
         while released:
             released = False
@@ -221,7 +234,7 @@ class Conversation:
                     released = True
 
     def _release(self, stream: Stream) -> None:
-        """The first that is held."""
+        """Release the first that is held."""
         position, _, raw_ns, acked, payload, missing, ends = heapq.heappop(stream.held)
         self.held_bytes -= len(payload) + HELD_COST
         if stream.ended:
@@ -245,7 +258,8 @@ class Conversation:
         return time_ns + self.apart_ns if stream.side == BACKEND else time_ns
 
     def _aligned(self, stream: Stream, raw_ns: int, acked: int) -> int:
-        """The time of a segment that comes out now; the clocks are aligned where it shows that they differ."""
+        """The time of a segment that comes out now. If it shows that the clocks differ, they are
+        aligned."""
         time_ns = self._time(stream, raw_ns)
         peer = stream.peer
         earliest = peer.told_ns if peer.told_ns and acked >= peer.offset else None
@@ -257,13 +271,14 @@ class Conversation:
             return time_ns
         moved = ((earliest if early else latest) or 0) - time_ns
         apart = self.apart_ns + (moved if stream.side == BACKEND else -moved)
-        if abs(apart) > PATIENCE_NS:  # no clock that is a second off, but an order that makes no sense
+        if abs(apart) > PATIENCE_NS:  # no clock is a second off: the order makes no sense
             return time_ns
         self.apart_ns = apart
         return self._time(stream, raw_ns)
 
     def _hole(self, now_ns: int | None) -> tuple[Stream, int, int] | None:
-        """What is to be given up: of which stream, up to where, and the time of what waits for it. None while everything may still come."""
+        """What to give up: the stream, up to where, and the time of what waits for it. None while
+        everything may still come."""
         for stream in self.streams:
             if not stream.held:
                 continue
@@ -280,7 +295,8 @@ class Conversation:
     def _give_up(self, stream: Stream, end: int, time_ns: int) -> None:
         """What is missing up to `end` will not come."""
         if stream.ended or end <= stream.reached:
-            # They confirm what was never sent. It makes no sense, but it must not hold up the rest.
+            # They acknowledge what was never sent. That makes no sense, but must not hold up the
+            # rest.
             for waiting in self.streams:
                 if waiting.held:
                     position, number, sent_ns, _, payload, missing, ends = waiting.held[0]

@@ -1,15 +1,17 @@
 """How a capture file begins, and which versions of the format can be read.
 
-The header says what the file is (magic), how it is to be read (version), which moment its monotonic times belong to (both clocks, read together),
-and where it was made. It also draws the file's `mark`: four random bytes that stand in front of every block. Without it, the bytes of one capture
-that travelled through PostgreSQL inside another one would look like blocks there once a reader has to search.
+The header says what the file is (magic), how to read it (version), which moment its monotonic times
+refer to (both clocks, read together), and where it was made. It also has the file's `mark`: four
+random bytes that begin every block. Without it, the bytes of one capture that travelled through
+PostgreSQL inside another would look like blocks when a reader has to search.
 
-- The major version changes when an older reader would misread the file. A reader refuses a newer major version by name, and keeps every older one for
-  ever: READERS has one function each, and tests/data one sample.
-- The minor version changes when something is added that an older reader can leave out: a record kind, a field at a record's end, a header field. 1.1 added
-  Ended and Pause, 1.2 CallSite.
+- The major version changes when an older reader would misread the file. A reader refuses a newer
+  major version by name and keeps every older one for ever: READERS has a function for each, and
+  tests/data a sample.
+- The minor version changes when something is added that an older reader can leave out: a record
+  kind, a field at a record's end, a header field. 1.1 added Ended and Pause, 1.2 CallSite.
 
-The layout, byte by byte, is in docs/captures.md.
+docs/captures.md has the layout, byte by byte.
 """
 
 from __future__ import annotations
@@ -29,27 +31,30 @@ from pgtrace.capture.record import Record
 from pgtrace.errors import CaptureError, NewerCapture
 
 VERSION: Final = (1, 2)
-"""Major and minor version of what this pgtrace writes."""
+"""The major and minor version that this pgtrace writes."""
 
 READERS: Final[dict[int, Callable[[bytes, int], list[Record]]]] = {1: record.decode_all}
-"""Major version -> what turns a block's bytes and its first time into records."""
+"""Major version -> the function that turns a block's bytes and its first time into records."""
 
 MAGIC: Final = b"\x89PGT\r\n\x1a\n"
-"""The first eight bytes: no text, and broken by whatever translates line ends."""
+"""The first eight bytes. They are not text, and any conversion of line ends breaks them."""
 
-_START: Final = struct.Struct(">8sHHII")  # magic, major, minor, length of the header, CRC-32 of what follows here
+# magic, major, minor, length of the header, CRC-32 of what follows
+_START: Final = struct.Struct(">8sHHII")
 _CLOCKS: Final = struct.Struct(">4sQQ")  # mark, wall clock, monotonic clock
 _LENGTH: Final = struct.Struct(">I")
 LONGEST_HEADER: Final = 65536
 _LATEST_WALL_NS: Final = 4 * 10**18
 """The end of 2096."""
 _MOST_AHEAD_NS: Final = 5 * 10**17
-"""The monotonic clock counts from the start of the machine, so it is behind the wall clock, or as little before it as no machine has ever run: 15 years."""
+"""The monotonic clock counts from the machine's start, so it is behind the wall clock. It may be
+ahead by at most 15 years, longer than any machine has run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The start of a capture file: format version, the two clocks read together, and who wrote it where."""
+    """The start of a capture file: format version, the two clocks read together, and who wrote it
+    where."""
 
     version: tuple[int, int]
     mark: bytes
@@ -73,26 +78,28 @@ class Header:
 
 
 def parse_header(path: str, data: bytes) -> tuple[Header, int] | None:
-    """The header that `data`, the first bytes of the file at `path`, begins with, and its length; None where it has not been written to its end yet.
+    """The header at the beginning of `data`, the first bytes of the file at `path`, and its length;
+    None if it is not complete yet.
 
-    Raises NewerCapture for a major version this pgtrace does not know, CaptureError for everything that is no capture.
+    Raises NewerCapture for a major version that this pgtrace does not know, CaptureError for
+    everything that is not a capture.
     """
     if not MAGIC.startswith(data[: len(MAGIC)]):
-        raise CaptureError(path, "not a pgtrace capture: it does not begin like one")
+        raise CaptureError(path, "not a pgtrace capture")
     if len(data) < _START.size:
         return None
     _, major, minor, length, crc = _START.unpack_from(data)
     if major > VERSION[0]:
         raise NewerCapture(path, major, VERSION[0])
     if major not in READERS or not _START.size + _CLOCKS.size + 8 <= length <= LONGEST_HEADER:
-        raise CaptureError(path, "its header is damaged: versions and clocks cannot be trusted")
+        raise CaptureError(path, "its header is damaged")
     if len(data) < length:
         return None
     if zlib.crc32(data[_START.size : length]) != crc:
-        raise CaptureError(path, "its header is damaged: versions and clocks cannot be trusted")
+        raise CaptureError(path, "its header is damaged")
     mark, wall_ns, monotonic_ns = _CLOCKS.unpack_from(data, _START.size)
     if wall_ns > _LATEST_WALL_NS or monotonic_ns > wall_ns + _MOST_AHEAD_NS:
-        raise CaptureError(path, "its header says times that cannot be: its clocks cannot be trusted")
+        raise CaptureError(path, "the times in its header are impossible")
     texts = []
     position = _START.size + _CLOCKS.size
     for _ in range(2):

@@ -1,13 +1,18 @@
-"""Writing a capture file: append-only, private, and whole blocks only.
+"""Writing a capture file: append-only, private, whole blocks only.
 
-One call of write() or append() is one flush. The recorder collects records while it forwards, encoded already, and calls from a thread of its own, so a slow
-disk is this module's problem and nobody else's; what append() costs is a join, a checksum and a system call for each block, whatever the number of records.
+One call of write() or append() is one flush. The recorder collects encoded records while it
+forwards, and calls from a separate thread, so a slow disk holds up nobody else. append() costs a
+join, a checksum and a system call per block, whatever the number of records.
 
-- The file is created 0600 whatever the umask says, never over an existing one and never through a symbolic link.
-- What cannot be written goes back to the caller as the OSError it was. A block that was begun is cut off again, so that a full disk leaves no torn
-  block in the middle; `records` says how many records stand whole, and the caller counts the rest as lost.
-- Nothing is buffered here: when write() returns, readers see the block, and a kill loses nothing of it. There is no footer.
-- Whoever writes says that it ends, with an End record; a file without one was cut short or is still growing.
+- The file is created 0600 whatever the umask, never over an existing one and never through a
+  symbolic link.
+- A failed write raises the OSError as it was. A block that was begun is cut off again, so that a
+  full disk leaves no torn block in the middle. `records` says how many records are whole in the
+  file, and the caller counts the rest as lost.
+- Nothing is buffered here. When write() returns, readers see the block, and a kill loses none of
+  it. There is no footer.
+- The writer says that it ends, with an End record. A file without one was cut short or is still
+  growing.
 """
 
 from __future__ import annotations
@@ -27,7 +32,8 @@ BLOCK_BYTES: Final = 1024 * 1024
 
 
 def encode_blocks(mark: bytes, parts: Sequence[bytes], flags: int = 0) -> Iterator[tuple[bytearray, int]]:
-    """The blocks that hold the records of these pieces (encode_parts()), each with the number of its records."""
+    """The blocks that hold the records of these pieces (encode_parts()), each with the number of
+    its records."""
     for start, stop in _cuts(parts):
         held = parts[start:stop]
         yield blocks.encode_block(mark, record.time_of(*held[:2]), record.time_of(*held[-2:]), held, flags), (stop - start) // 2
@@ -52,14 +58,15 @@ class CaptureWriter:
     """A capture file that is being written."""
 
     def __init__(self, path: str | os.PathLike[str], *, exclusive: bool = True, header: Header | None = None) -> None:
-        """Create the file and write its header; with `exclusive` off, a file that is there is emptied first.
+        """Create the file and write its header. With `exclusive` off, an existing file is emptied
+        first.
 
-        Raises OutputExists, and CaptureError where the file cannot be made.
+        Raises OutputExists, and CaptureError if the file cannot be created.
         """
         self.path = os.fspath(path)
         self.header = header or Header.now()
         self.records = 0
-        """Records that stand in the file, whole."""
+        """Records that are in the file, whole."""
         flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC)
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
             flags |= getattr(os, name, 0)
@@ -70,7 +77,7 @@ class CaptureWriter:
         except OSError as error:
             raise CaptureError(self.path, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
         self.offset = 0
-        """The end of the last whole block: where the next one will begin."""
+        """The end of the last whole block, where the next one will begin."""
         try:
             self._append(self.header.encode())
         except OSError as error:
@@ -79,14 +86,17 @@ class CaptureWriter:
             raise CaptureError(self.path, f"cannot be written: {(error.strerror or str(error)).lower()}") from None
 
     def write(self, records: Iterable[Record], *, flags: int = 0) -> int:
-        """Append the records as one block, or several where they do not fit into one; returns the file's offset after them.
+        """Append the records as one block, or as several if they do not fit. Returns the file's
+        offset after them.
 
-        Raises the OSError of the disk, after cutting the file back to its last whole block where that is possible.
+        Raises OSError if the disk fails, after cutting the file back to its last whole block if
+        possible.
         """
         return self.append(record.encode_parts(records), flags=flags)
 
     def append(self, parts: Sequence[bytes], notes: object = None, *, flags: int = 0) -> int:
-        """The same with records that are encoded (encode_parts()); `notes` are for those who look at records, and nothing here."""
+        """The same with encoded records (encode_parts()). `notes` are for those who look at
+        records; this class ignores them."""
         for block, count in encode_blocks(self.header.mark, parts, flags):
             self._append(block)
             self.records += count
@@ -107,7 +117,7 @@ class CaptureWriter:
         self.offset += len(data)
 
     def _cut(self) -> None:
-        """Take back what a failed write left behind; where even that fails, a reader skips it as damage."""
+        """Remove what a failed write left. If even that fails, a reader skips it as damage."""
         try:
             os.ftruncate(self._descriptor, self.offset)
         except OSError:

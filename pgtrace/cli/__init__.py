@@ -1,7 +1,8 @@
-"""The command line: arguments in, exit codes out; what a command does is in the layers below.
+"""The command line: arguments in, exit codes out. The layers below do the work.
 
-Each command is a module of its own, imported only when it is used: `pgtrace --help` loads neither textual nor construct. A PgTraceError and a wrong use become
-one line on stderr and an exit code; Ctrl-C is 130; a closed stdout (`| head`) is no error.
+Each command is a module of its own, imported only when it is used: `pgtrace --help` loads neither
+textual nor construct. A PgTraceError or a usage error becomes one line on stderr and an exit code.
+Ctrl-C exits with 130. A closed stdout (`| head`) is not an error.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from pgtrace.cli import output
 from pgtrace.errors import PgTraceError, PointedError
 
 COMMANDS = ("listen", "run", "open", "show", "stats", "advise", "check", "diff", "export", "import", "demo")
-"""In the order of --help; each is `command` in the module of its name (with a `_` behind it where Python has that word for itself)."""
+"""In the order of --help. Each is `command` in the module of its name (with a `_` after it if the
+name is a Python keyword)."""
 INTERRUPTED = 130
 CAPTURE_VERSION = 1
 _COLLECTED_AFTER = 20_000
-"""Objects between two collections of garbage: records come by the thousand, and are freed without it."""
+"""Objects between two garbage collections. Records come by the thousand and are freed without
+it."""
 
 
 class _Commands(click.Group):
-    """The list of commands, each imported when it is asked for."""
+    """The list of commands, each imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -46,7 +49,8 @@ class _Commands(click.Group):
 @click.version_option(__version__, message=f"pgtrace %(version)s (capture version {CAPTURE_VERSION})")
 @click.pass_context
 def root(ctx: click.Context) -> None:
-    """A wire tracer for PostgreSQL: every message, every round trip, every prepared statement, per driver.
+    """A wire tracer for PostgreSQL: every message, every round trip, every prepared statement, per
+    driver.
 
     \b
     pgtrace demo                                  no database at hand: see it work
@@ -81,7 +85,7 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         shown = _pointed(error) if isinstance(error, PointedError) else masking.message(str(error))
         output.tell(*f"pgtrace: {shown}".split("\n"))
         return error.exit_code
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has seen enough
         output.lead_nowhere()
         return 0
     except OSError as error:
@@ -93,6 +97,7 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
 
 
 def _pointed(error: PointedError) -> str:
-    """The error, pointing into its text only where nothing in it had to be masked: an address may have been typed in the wrong place."""
+    """The error, pointing into its text only if nothing in it had to be masked: an address may have
+    been typed in the wrong place."""
     reason, text, place = (masking.message(line) for line in str(error).split("\n"))
     return "\n".join((reason, text, place) if text in str(error) else (reason, text))

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 @options.files
 @options.filtered
 @options.as_json
-@click.option("-q", "--quiet", is_flag=True, help="Only data and errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only data and errors.")
 def command(files: tuple[Path, ...], chosen: Filter | None, as_json: bool, quiet: bool) -> None:
-    """Find what costs round trips or fails: failures first, then the most costly, each with its evidence and the remedy in the driver's own settings."""
+    """Find what costs round trips or fails, and the remedy.
+
+    Failures come first, then the most costly. Each finding has its evidence, and a remedy in the
+    driver's own settings.
+    """
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import read, warn_of_losses, warn_of_undecided
     from pgtrace.judge.advice import Advice

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 def limits(command: options.F) -> options.F:
     """`--max` and `--config`."""
     config = click.option(
-        "--config", "config", type=options.FILE, metavar="FILE", help="Budgets of a TOML file, or of [tool.pgtrace.budgets] in a pyproject.toml."
+        "--config", "config", type=options.FILE, metavar="FILE", help="Read budgets from a TOML file, or from [tool.pgtrace.budgets] in a pyproject.toml."
     )  # fmt: skip
     most = click.option(
-        "--max", "limits", metavar="COUNTER=N", multiple=True, help="At most N of a counter: --max round_trips=4. May be repeated."
+        "--max", "limits", metavar="COUNTER=N", multiple=True, help="Allow at most N of a counter: --max round_trips=4. May be repeated."
     )
     return most(config(command))
 
 
 def of_options(limits: tuple[str, ...], config: Path | None, about: About = "capture") -> list[Budget]:
-    """The budgets of `--max`, of the capture or of each of what they are about, and of `--config`. Raises BudgetError."""
+    """The budgets of `--max` (for the capture, or for each of what `--by` names) and of `--config`.
+    Raises BudgetError."""
     from pgtrace.ask.budgets import EACH, Budget
 
     named = "" if about == "capture" else EACH
@@ -34,7 +35,8 @@ def of_options(limits: tuple[str, ...], config: Path | None, about: About = "cap
 
 
 def of_project() -> list[Budget]:
-    """The budgets of the nearest pyproject.toml from here upwards; none where it has none. Raises BudgetError."""
+    """The budgets of the nearest pyproject.toml from here upwards; none if it has none. Raises
+    BudgetError."""
     from pgtrace.ask.budget_tables import PYPROJECT
 
     here = Path.cwd()
@@ -50,5 +52,5 @@ def _of_file(path: Path) -> list[Budget]:
     except OSError as error:
         raise BudgetError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise BudgetError(str(path), "no TOML: it is not UTF-8") from None
+        raise BudgetError(str(path), "not TOML: it is not UTF-8") from None
     return parse(text, str(path))

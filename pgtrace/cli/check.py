@@ -25,12 +25,12 @@ _FORMATS = ("text", "json", "junit", "github", "markdown")
     type=click.Choice(["capture", "driver", "mark", "statement"]),
     default="capture",
     show_default=True,
-    help="What --max is a budget of: all together, or each one of these.",
+    help="What --max applies to: the whole capture, or each of these.",
 )
 @options.filtered
-@click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="How the result is written.")
-@click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@options.words("Those that are kept as well.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="The format of the result.")
+@click.option("--json", "form", flag_value="json", help="Short for --format json.")
+@options.words("Also print the budgets that are kept.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -43,10 +43,11 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Check a capture against budgets: upper limits on counts. The exit code is 1 if a budget is exceeded, or if the
-    capture is incomplete, because its counts are then lower bounds.
+    """Check a capture against budgets: upper limits on counts. The exit code is 1 if a budget is
+    exceeded, or if the capture is incomplete, because its counts are then lower bounds.
 
-    Without --max and --config the budgets are those of [tool.pgtrace.budgets] in pyproject.toml, here or above.
+    Without --max and --config, the budgets are those of [tool.pgtrace.budgets] in the nearest
+    pyproject.toml.
     """
     from pgtrace.ask.budgets import evaluate
     from pgtrace.cli.output import write
@@ -56,7 +57,7 @@ def command(
 
     asked = budgets.of_options(limits, config, about) if limits or config is not None else budgets.of_project()
     if not asked:
-        raise click.UsageError("no budgets: --max COUNTER=N, --config FILE, or [tool.pgtrace.budgets] in a pyproject.toml")
+        raise click.UsageError("no budgets: use --max COUNTER=N, --config FILE, or [tool.pgtrace.budgets] in a pyproject.toml")
     trace = read(files, quiet=quiet)
     if chosen is not None:
         trace = count(trace, chosen, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`pgtrace demo`: a PostgreSQL of its own, real drivers, and what they do on the wire."""
+"""`pgtrace demo`: a throw-away PostgreSQL, real drivers, and what they do on the wire."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LAST_ROUND_S = 10.0
 @options.recording
 @options.when_behind(behind.WAIT)
 @options.explaining
-@click.option("--no-tui", is_flag=True, help="Do the work once and print the table; so it is without a terminal.")
-@options.words("What the recorder had to say, at the end.")
+@click.option("--no-tui", is_flag=True, help="Do the work once and print a table. The default without a terminal.")
+@options.words("Also print the recorder's messages, at the end.")
 def command(
     listen: str,
     allow_others: bool,
@@ -39,7 +39,10 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """The same small work under several drivers, through pgtrace, on a throw-away PostgreSQL: live with a terminal, else a table."""
+    """Do the same work with several drivers on a throw-away PostgreSQL.
+
+    On a terminal you watch it live; otherwise you get a table.
+    """
     from pgtrace.demo.scene import open_scene
 
     def progress(text: str) -> None:
@@ -82,7 +85,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
 
 
 def _as_screen(scene: Scene, write: Path | None) -> None:
-    """Do the work over and over, slowly enough to watch, until the screen is left."""
+    """Do the work again and again, slowly enough to watch, until you leave the screen."""
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import LOGIN, Source

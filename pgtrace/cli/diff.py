@@ -20,13 +20,14 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {"-": {"fg": "red"}, "+": {"fg": "gr
 @click.argument("after", type=options.FILE, metavar="B")
 @options.importing
 @options.as_json
-@options.words("Every step, also those that are the same.")
+@options.words("Print every step, including those that are the same.")
 @click.pass_context
 def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Compare what two captures do on the wire: in words, most costly first, then round trip by round trip.
+    """Compare what two captures do on the wire.
 
-    Times, values, and the names that drivers give to statements are no difference. The exit code is 1 where there is one, and where a capture
-    is incomplete.
+    The differences come first in words, the most costly first, then round trip by round trip.
+    Times, values, and the names that drivers give to statements do not count as differences. The
+    exit code is 1 if there is a difference, or if a capture is incomplete.
     """
     from pgtrace.cli.output import styled, tell, write
     from pgtrace.cli.reading import is_whole, read_as
@@ -36,7 +37,7 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     from pgtrace.report.encoding import as_json as encoded
 
     if STDIN == os.fspath(before) == os.fspath(after):
-        raise click.UsageError("standard input can be one of the two only")
+        raise click.UsageError("only one of the two can be standard input")
     read_both = [read_as(Behaviour, [file], quiet=quiet) for file in (before, after)]
     compared = compare(*read_both, context=None if verbose else CONTEXT)
     names = [os.fspath(file) for file in (before, after)]
@@ -48,5 +49,5 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     whole = [is_whole(trace) for trace in read_both]
     for trace in read_both:
         if trace.is_cut:
-            tell(f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: those beyond are taken to be the same")
+            tell(f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: the rest are treated as the same")
     ctx.exit(0 if compared.same and all(whole) else 1)

@@ -1,4 +1,4 @@
-"""`pgtrace export`: captures in the formats of others."""
+"""`pgtrace export`: captures in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
 
 _OPTIONS = {"places": "filter", "rules": "normalise"}
-"""What a parameter's option is called where it has another name."""
+"""Parameters whose option has another name."""
 _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 
 
@@ -26,25 +26,25 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 )
 @options.files
 @click.option("--to", "to", type=click.Choice(list(FORMATS)), required=True, help="The format.")
-@click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write it there, a new file; without, or `-`: to stdout.")
+@click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write to this new file. Default, or `-`: stdout.")
 @options.filtered
-@click.option("--keep-port", is_flag=True, help="pcapng: the server's own port, not 5432, by which Wireshark knows PostgreSQL.")
+@click.option("--keep-port", is_flag=True, help="pcapng: keep the server's port instead of 5432, by which Wireshark recognises PostgreSQL.")
 @click.option("--mark", metavar="NAME", help="pqtrace: only what began while this mark was open.")
 @click.option(
     "--order",
     type=click.Choice(["opened", "content"]),
-    help="pqtrace: connections as they opened (default), or work as its text is, whoever did it.",
+    help="pqtrace: by connection, in the order they opened (default), or by content, whichever connection did it.",
 )
 @click.option(
     "--normalise",
     "rules",
     metavar="s/REGEX/TEXT/",
     multiple=True,
-    help="pqtrace: replace what differs from run to run; also rules = [...] in [tool.pgtrace.golden] of pyproject.toml. May be repeated.",
+    help="pqtrace: replace what differs from run to run; also `rules` in [tool.pgtrace.golden] of pyproject.toml. May be repeated.",
 )
-@click.option("--plain", is_flag=True, help="pqtrace: with every number and byte that differs from run to run.")
-@click.option("--everything", is_flag=True, help="pqtrace: also the message that libpq leaves out, AuthenticationOk.")
-@click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
+@click.option("--plain", is_flag=True, help="pqtrace: keep the numbers and bytes that differ from run to run.")
+@click.option("--everything", is_flag=True, help="pqtrace: add AuthenticationOk, which libpq leaves out.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only losses and errors.")
 def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, quiet: bool, **given: Any) -> None:
     from pgtrace.cli.output import Output
     from pgtrace.cli.progress import turns

@@ -1,4 +1,5 @@
-"""Round trips as lines, as they are completed: what `listen` prints without a terminal. What the recorder has to say meanwhile goes to stderr."""
+"""Completed round trips as lines: what `listen` prints without a terminal. The recorder's messages
+go to stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _TURN_S = 0.1
 
 
 def follow(recorder: Recorder, stop: Stop) -> None:
-    """Print each row once it is complete, until `stop` is set or the recorder has ended. A closed stdout ends the printing, not the recording."""
+    """Print each row once it is complete, until `stop` is set or the recorder has ended. If stdout
+    is closed, printing ends but recording goes on."""
     trace = Trace.open([recorder.capture])
     completed = Completed(Feed(trace))
     told = 0

@@ -13,16 +13,20 @@ from pgtrace.cli import options, output
 
 @click.command("import", epilog="Example: pgtrace import monday.pcap.gz -o monday.pgtrace")
 @click.argument("file", type=options.FILE)
-@click.option("-o", "out", metavar="OUT", required=True, type=options.FILE, help="Write the capture there; it must not exist yet.")
+@click.option("-o", "out", metavar="OUT", required=True, type=options.FILE, help="Write the capture to this new file.")
 @options.port
 @options.keylog
-@click.option("--keep", metavar="SIZE", type=options.Size(), help="Keep only the newest SIZE; OUT is then a directory.")
-@click.option("-q", "--quiet", is_flag=True, help="Only losses and errors.")
+@click.option("--keep", metavar="SIZE", type=options.Size(), help="Keep only the newest SIZE. OUT is then a directory.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only losses and errors.")
 def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
-    """Make a capture of what tcpdump or Wireshark recorded, pcap or pcapng, of what `export --to jsonl` wrote, or of a golden, libpq's trace text; gzip,
-    bzip2, xz or zstd around it, `-` for standard input.
+    """Make a capture from a pcap, JSON lines or a golden.
 
-    The protocol's secrets are blanked, as in every capture; lines of JSON are taken as they are. What could not be read is told on stderr.
+    FILE is a pcap or pcapng from tcpdump or Wireshark, JSON lines from `export --to jsonl`, or a
+    golden, libpq's trace text. It may be compressed with gzip, bzip2, xz or zstd. `-` is standard
+    input.
+
+    The protocol's secrets are blanked, as in every capture; lines of JSON are taken as they are.
+    What could not be read is reported on stderr.
     """
     from pgtrace.capture.importing import Import
     from pgtrace.cli.imports import ending_on_interrupt, named_keylog, named_ports

@@ -1,11 +1,14 @@
-"""FILEs that are no captures, for the commands that read: imported into private temporary captures, which are then read like any other.
+"""For the commands that read: FILEs that are not captures are imported into private temporary
+captures, and then read like any other.
 
-- A single FILE is imported piece by piece while it is read, so what is counted does not depend on `--keep`, which bounds what stays on disk. Several are
-  imported first: only then can their times be put in one order.
-- Packet files that are pieces of one recording (pieces.py) are one FILE, with the name of the first.
-- A temporary capture is a directory only this user can enter, gone when the command ends.
-- Ctrl-C ends a stream (standard input, a pipe with a name, `<(...)`), not the command: what came until then is what was asked for. The second Ctrl-C is the
-  usual one.
+- A single FILE is imported piece by piece while it is read. So counts do not depend on `--keep`,
+  which bounds what stays on disk. Several FILEs are imported first, because only then can their
+  times be put in one order.
+- Packet files that are pieces of one recording (pieces.py) are one FILE, with the name of the
+  first.
+- A temporary capture is a directory that only this user can enter, removed when the command ends.
+- Ctrl-C ends a stream (standard input, a named pipe, `<(...)`), not the command: you get the answer
+  for what came until then. A second Ctrl-C ends the command as usual.
 """
 
 from __future__ import annotations
@@ -32,15 +35,16 @@ DEFAULT_KEEP_BYTES: Final = 1 << 30
 
 
 class Imports:
-    """The FILEs of a command as captures."""
+    """A command's FILEs as captures."""
 
     def __init__(self, files: Sequence[str | os.PathLike[str]], begun: Callable[[Import], None]) -> None:
-        """Begin to import those that are no captures, and tell `begun` of each. Raises what Import raises."""
+        """Begin to import those that are not captures, and call `begun` for each. Raises what
+        Import raises."""
         self._begun = begun
         self.names: list[str] = []
-        """The FILEs; of packet files that are one recording the first."""
+        """The FILEs; for the packet files of one recording, the first."""
         self.paths: list[str] = []
-        """Of each of them: the capture to read."""
+        """For each of them, the capture to read."""
         self._running: list[Import] = []
         self._all: dict[str, Import] = {}
         for name, *beside in recordings([os.fspath(file) for file in files]):
@@ -48,7 +52,8 @@ class Imports:
             self.paths.append(name if name != STDIN and is_capture(name) else self._begin(name, beside))
 
     def step(self) -> bool:
-        """One piece of the first that is not at its end; False when all are. Raises CaptureError."""
+        """Import one piece of the first FILE that is not at its end; False when all are. Raises
+        CaptureError."""
         if not self._running:
             return False
         if not self._running[0].step():
@@ -67,14 +72,16 @@ class Imports:
 
     @property
     def progress(self) -> float | None:
-        """How much has been imported, from 0 to 1; None where that cannot be told, or nothing is to be imported."""
+        """How much has been imported, from 0 to 1; None if that is not known, or if there is
+        nothing to import."""
         sizes = [one.size_bytes for one in self._all.values()]
         if None in sizes or not sum(size or 0 for size in sizes):
             return None
         return sum(one.done_bytes for one in self._all.values()) / sum(size or 0 for size in sizes)
 
     def tell(self) -> None:
-        """What was lost or left out, on stderr. Raises CaptureError where the only FILE holds no connection."""
+        """Report on stderr what was lost or left out. Raises CaptureError if the only FILE holds no
+        connection."""
         for name, one in self._all.items():
             if (nothing := one.nothing_found()) and len(self.names) == 1:
                 raise CaptureError(name, nothing)
@@ -95,7 +102,8 @@ class Imports:
 
 @contextmanager
 def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
-    """While this lasts, the first Ctrl-C ends what is a stream, with all that is on its way, once its import was told to what is yielded."""
+    """Within this context, the first Ctrl-C ends the streams whose Imports were passed to the
+    yielded function. What is on its way is still read."""
     streams: list[Import] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -136,7 +144,7 @@ def keep_bytes() -> int:
 
 
 def temporary_directory() -> str:
-    """A directory only this user can enter, gone when the command ends."""
+    """A directory that only this user can enter, removed when the command ends."""
     directory = PrivateDirectory()
     context = click.get_current_context(silent=True)
     if context is None:

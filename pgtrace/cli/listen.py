@@ -1,4 +1,4 @@
-"""`pgtrace listen`: the proxy, and what passes it, live."""
+"""`pgtrace listen`: the proxy, and its traffic, live."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TURN_S = 0.1
 @options.when_behind(behind.DROP)
 @options.explaining
 @options.allow_others
-@click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before a driver is answered; reset the driver where that fails.")
-@click.option("--no-tui", is_flag=True, help="One line for each round trip on stdout; so it is without a terminal.")
-@options.words("What the recorder had to say, at the end.")
+@click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before answering a driver; reset the driver if that fails.")
+@click.option("--no-tui", is_flag=True, help="Print one line for each round trip. The default without a terminal.")
+@options.words("Also print the recorder's messages, at the end.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -44,10 +44,12 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Stand between drivers and PostgreSQL, pass every byte on, and show what the drivers do.
+    """Forward traffic to PostgreSQL and show live what drivers do.
 
-    LISTEN is :6433 unless said otherwise: loopback only. `*:6433`, `host:port`, `unix:/dir` and `:0` (any free port) are others. Where pgtrace proves its
-    identity to the server (a Unix socket, a client certificate) it is a private socket, and a port serves your own user alone, where the system tells.
+    LISTEN defaults to :6433, loopback only. You can also give `*:6433`, `host:port`, `unix:/dir` or
+    `:0` (any free port). If pgtrace proves its identity to the server (over a Unix socket, or with
+    a client certificate), the default is a private socket, and a port serves only your own user,
+    where the system can tell.
     """
     tls = options.driver_tls()
     stop = Stop() if no_tui or not output.has_screen() else None
@@ -99,7 +101,7 @@ def _as_lines(
         from pgtrace.cli.follow import follow
 
         follow(recorder, stop)
-        verbose = False  # what the recorder had to say has been told
+        verbose = False  # the recorder's messages have been printed
     if not recorder.alive:
         output.tell("pgtrace: the recorder has ended unexpectedly")
         return 1
@@ -141,5 +143,5 @@ def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str]
     try:
         run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)
     except SystemExit as ended:
-        if ended.code != 128 + signal.SIGTERM:  # which is how a service is stopped, and nothing went wrong
+        if ended.code != 128 + signal.SIGTERM:  # SIGTERM is how a service is stopped, not a failure
             raise

@@ -1,4 +1,4 @@
-"""`pgtrace open`: the live view's screen over captures."""
+"""`pgtrace open`: the live view's screen for captures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @options.files
 @options.explaining
 def command(files: tuple[Path, ...]) -> None:
-    """Look at captures round trip by round trip, message by message. A capture that still grows is followed."""
+    """Look at captures round trip by round trip, message by message. A capture that is still
+    growing is followed."""
     import os
     import sys
 
@@ -31,9 +32,7 @@ def command(files: tuple[Path, ...]) -> None:
 
     names = [os.fspath(file) for file in files]
     if output.is_dumb():
-        raise UsageError(
-            "`open` needs a terminal that can do more than print lines (TERM=dumb): use `pgtrace show` or `pgtrace stats` for text"
-        )
+        raise UsageError("`open` needs a terminal with a screen (TERM is dumb): use `pgtrace show` or `pgtrace stats` for text")
     if not sys.stderr.isatty() or not (sys.stdin.isatty() or STDIN in names):
         raise UsageError("`open` needs a terminal: use `pgtrace show` or `pgtrace stats` for text")
     if names == [STDIN]:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the words their values are written in."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ EMBEDDED = "embedded"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _SMALLEST_KEEP = 1 << 20
 FILE = click.Path(path_type=Path, readable=False)
-"""A path as it is typed: whether it can be read is for the reader to say, with its own words and exit code."""
+"""A path as typed. The reader says whether it can be read, with its own words and exit code."""
 
 
 class Duration(click.ParamType[int]):
-    """`20ms`, `0.5s`, `300us`; a bare number is ms, and that is said. The value is ns."""
+    """`20ms`, `0.5s`, `300us`. A bare number is taken as ms, with a note. The value is ns."""
 
     name = "duration"
 
     def __init__(self, shortest: str = "0s") -> None:
-        """`shortest` is the least that makes sense."""
+        """`shortest` is the smallest value that makes sense."""
         self.shortest = shortest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -50,14 +50,15 @@ class Duration(click.ParamType[int]):
             self.fail(str(error), param, ctx)
         if ns < duration_ns(self.shortest):
             unit = "" if has_unit(value) else ": a bare number is ms"
-            self.fail(f"{value!r} is too short, at least {self.shortest}{unit}", param, ctx)
+            self.fail(f"{value!r} is too short: at least {self.shortest}{unit}", param, ctx)
         if ns and not has_unit(value) and ctx is not None and not ctx.params.get("quiet"):
             output.tell(f"pgtrace: {value} is taken as {value} ms; write {value}ms, or {value}s for seconds")
         return ns
 
 
 class Size(click.ParamType[int]):
-    """`512MiB`, `1GiB`, `64k`. The value is bytes; k, M and G are powers of 1000, Ki, Mi and Gi of 1024."""
+    """`512MiB`, `1GiB`, `64k`. The value is bytes; k, M and G are powers of 1000, Ki, Mi and Gi of
+    1024."""
 
     name = "size"
 
@@ -66,15 +67,16 @@ class Size(click.ParamType[int]):
             return value
         found = _SIZE.fullmatch(value.strip())
         if found is None:
-            self.fail(f"{value!r} is no size: 512MiB, 1GiB", param, ctx)
+            self.fail(f"{value!r} is not a size such as 512MiB or 1GiB", param, ctx)
         size: int = round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
         if size < _SMALLEST_KEEP:
-            self.fail(f"{value!r} is too little: at least 1MiB", param, ctx)
+            self.fail(f"{value!r} is too small: at least 1MiB", param, ctx)
         return size
 
 
 class Fault(click.ParamType["Rule"]):
-    """A fault rule: `close before Sync#2`. The value is a Rule; what is wrong with it is a FaultError that points at the place."""
+    """A fault rule: `close before Sync#2`. The value is a Rule. A mistake raises a FaultError that
+    points at the place."""
 
     name = "fault"
     envvar_list_splitter = "\n"
@@ -86,7 +88,8 @@ class Fault(click.ParamType["Rule"]):
 
 
 class Expression(click.ParamType["Filter"]):
-    """A filter: `error and driver:psycopg`. The value is a Filter; what is wrong with it is a FilterError that points at the place."""
+    """A filter: `error and driver:psycopg`. The value is a Filter. A mistake raises a FilterError
+    that points at the place."""
 
     name = "filter"
 
@@ -97,7 +100,8 @@ class Expression(click.ParamType["Filter"]):
 
 
 class Server(click.ParamType["Address | str"]):
-    """Where PostgreSQL is: the value is an Address without a driver's secrets, or `embedded`. Nobody sees the text behind this."""
+    """Where PostgreSQL is. The value is an Address without a driver's secrets, or `embedded`. The
+    text itself goes no further."""
 
     name = "address"
 
@@ -110,7 +114,8 @@ class Server(click.ParamType["Address | str"]):
 
 
 class Dsn(click.ParamType[str]):
-    """A connection of libpq. The value is one in keywords, with every secret, that libpq takes: what it says of one it does not take may repeat a secret."""
+    """A connection for libpq. The value is in keywords and has every secret. It is one that libpq
+    accepts: its message about one that it does not accept may repeat a secret."""
 
     name = "dsn"
 
@@ -119,14 +124,14 @@ class Dsn(click.ParamType[str]):
 
         address = conninfo.read(value)
         if address.hosts:
-            self.fail("it is a URL, postgresql://host/db, or keywords: host=h dbname=db, service=name", param, ctx)
+            self.fail("expected a URL, postgresql://host/db, or keywords: host=h dbname=db, service=name", param, ctx)
         return conninfo.keywords(address.everything)
 
 
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
-        click.option("-w", "write", metavar="FILE", type=FILE, help="Write the capture there; it must not exist yet."),
+        click.option("-w", "write", metavar="FILE", type=FILE, help="Write the capture to this new file."),
         click.option(
             "--keep",
             "keep",
@@ -140,7 +145,7 @@ def recording(command: F) -> F:
             type=click.Choice(REDACTIONS),
             expose_value=False,
             callback=_keep_in_context,
-            help="Blank parameters, rows, or literals in SQL (passwords in it too) in the capture. May be repeated.",
+            help="Blank parameters, rows, or literals in SQL (including passwords) in the capture. May be repeated.",
         ),
         click.option(
             "--max-row-bytes",
@@ -148,7 +153,7 @@ def recording(command: F) -> F:
             type=click.IntRange(0),
             expose_value=False,
             callback=_keep_in_context,
-            help="Leave the rows of an execution beyond N bytes out of the capture; they are counted.",
+            help="Keep at most N bytes of an execution's rows in the capture; the rest is only counted.",
         ),
         click.option(
             "--startup-timeout",
@@ -158,7 +163,7 @@ def recording(command: F) -> F:
             show_default=True,
             expose_value=False,
             callback=_keep_in_context,
-            help="Close a driver that has sent no whole start-up after this time, as the server does after authentication_timeout.",
+            help="Close a connection without a complete start-up after this time, as the server does with authentication_timeout.",
         ),
         click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
         click.option(
@@ -175,7 +180,7 @@ def recording(command: F) -> F:
             type=click.Choice(["auto", "pass"]),
             expose_value=False,
             callback=_keep_in_context,
-            help="A driver's TLS: end it here with a certificate made for this run, or pass it to the server, unreadable. Without: refused.",
+            help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, `pass` forwards it unread. Default: refuse it.",
         ),
         click.option(
             "--tls-cert",
@@ -183,7 +188,7 @@ def recording(command: F) -> F:
             type=FILE,
             expose_value=False,
             callback=_keep_in_context,
-            help="End a driver's TLS here with this certificate (the server's own lets channel binding work).",
+            help="End drivers' TLS here with this certificate. With the server's own, channel binding works.",
         ),
         click.option("--tls-key", metavar="FILE", type=FILE, expose_value=False, callback=_keep_in_context, help="The certificate's key."),
     ]
@@ -193,48 +198,50 @@ def recording(command: F) -> F:
 
 
 def when_behind(default: str) -> Callable[[F], F]:
-    """What gives where the recording cannot keep up."""
+    """What to do when recording cannot keep up."""
     return click.option(
         "--when-behind",
         type=click.Choice(behind.WORDS),
         default=default,
         show_default=True,
-        help="Where the disk is too slow: `drop` what does not fit (a counted gap), or let the traffic `wait`.",
+        help="If the disk is too slow: `drop` what does not fit (a counted gap), or make the traffic `wait`.",
     )
 
 
 def explaining(command: F) -> F:
-    """Where statements may be explained. The value is in the context: explained_on()."""
+    """Where statements may be explained. explained_on() reads the value from the context."""
     return click.option(
         "--explain-dsn",
         metavar="DSN",
         type=Dsn(),
         expose_value=False,
         callback=_keep_in_context,
-        help="Let `E` in the screen EXPLAIN recorded statements on a connection of its own, read only: postgresql://host/db, or service=name.",
+        help="Lets the key `E` EXPLAIN recorded statements on a separate, read-only connection: postgresql://host/db, or service=name.",
     )(command)
 
 
 class Explaining(TypedDict):
-    """What a Source takes for `--explain-dsn`."""
+    """The arguments of a Source for `--explain-dsn`."""
 
     explain_dsn: str
     throwaway: bool
 
 
 def explained_on(throwaway_url: str = "") -> Explaining:
-    """Where the command that runs may explain statements: on `--explain-dsn`, else on the throw-away server where there is one."""
+    """Where the current command may explain statements: on `--explain-dsn`, otherwise on the
+    throw-away server if there is one."""
     dsn: str = in_context("explain_dsn", None) or ""
     return {"explain_dsn": dsn or throwaway_url, "throwaway": not dsn and bool(throwaway_url)}
 
 
 def driver_tls() -> DriverTls:
-    """What `--tls`, `--tls-cert` and `--tls-key` of the command that runs ask for. Raises click.UsageError where they do not go together."""
+    """The current command's `--tls`, `--tls-cert` and `--tls-key`. Raises click.UsageError if they
+    do not go together."""
     mode, certificate, key = (in_context(name, None) for name in ("tls", "tls_cert", "tls_key"))
     if key and not certificate:
         raise click.UsageError("--tls-key needs --tls-cert")
     if mode and certificate:
-        raise click.UsageError(f"--tls {mode} and --tls-cert exclude each other")
+        raise click.UsageError(f"--tls {mode} and --tls-cert cannot be combined")
     if mode == "pass":
         return DriverTls("pass")
     if mode == "auto":
@@ -243,13 +250,13 @@ def driver_tls() -> DriverTls:
 
 
 def faults() -> tuple[Rule, ...]:
-    """What `--fault` of the command that runs asks for."""
+    """The current command's `--fault`."""
     rules: tuple[Rule, ...] = in_context("fault", ())
     return rules
 
 
 class LeftOut(TypedDict):
-    """What a Recorder takes for `--redact`, `--max-row-bytes` and `--startup-timeout`."""
+    """The arguments of a Recorder for `--redact`, `--max-row-bytes` and `--startup-timeout`."""
 
     startup_timeout_s: float
     redact: tuple[str, ...]
@@ -257,7 +264,8 @@ class LeftOut(TypedDict):
 
 
 def left_out() -> LeftOut:
-    """What the command that runs was told to keep out of its capture, and to close."""
+    """What the current command should keep out of its capture, and when it should close a
+    driver."""
     return {
         "redact": in_context("redact", ()),
         "max_row_bytes": in_context("max_row_bytes", None),
@@ -267,7 +275,7 @@ def left_out() -> LeftOut:
 
 def allow_others(command: F) -> F:
     """Whom to serve."""
-    return click.option("--allow-others", is_flag=True, help="Let others connect where the server would take them for you.")(command)
+    return click.option("--allow-others", is_flag=True, help="Serve other users too, although the server will take them for you.")(command)
 
 
 def upstream(command: F) -> F:
@@ -277,7 +285,7 @@ def upstream(command: F) -> F:
         "upstream",
         metavar="ADDR",
         type=Server(),
-        help="db:5432, /var/run/postgresql, postgresql://host/?sslmode=require, or `embedded`; default: PGHOST, PGPORT ... as libpq reads them.",
+        help="db:5432, /var/run/postgresql, postgresql://host/?sslmode=require, or `embedded`. Default: PGHOST, PGPORT ... as in libpq.",
     )(command)
 
 
@@ -306,7 +314,8 @@ def _files_or_last(ctx: click.Context, parameter: click.Parameter, value: tuple[
 
 
 def importing(command: F) -> F:
-    """How to read a FILE that is no capture. The values are in the context, where imports.py finds them: no command has to pass them on."""
+    """How to read a FILE that is not a capture. imports.py finds the values in the context, so no
+    command has to pass them on."""
     keep = click.option(
         "--keep",
         type=Size(),
@@ -315,13 +324,13 @@ def importing(command: F) -> F:
         metavar="SIZE",
         expose_value=False,
         callback=_keep_in_context,
-        help="Of a pcap or a stream: how much of it may be kept on disk while it is looked at.",
+        help="For a pcap or a stream: how much to keep on disk while reading it.",
     )
     return port(keylog(keep(command)))
 
 
 def port(command: F) -> F:
-    """Which side of a connection is the server where its beginning was not seen."""
+    """Which side of a connection is the server, if its beginning was not seen."""
     return click.option(
         "--port",
         multiple=True,
@@ -331,7 +340,7 @@ def port(command: F) -> F:
         metavar="PORT",
         expose_value=False,
         callback=_keep_in_context,
-        help="In a pcap: a server's port, for connections whose beginning is not in it. May be repeated.",
+        help="For a pcap: the port of a server, to include connections that began before the capture. May be repeated.",
     )(command)
 
 
@@ -343,12 +352,12 @@ def keylog(command: F) -> F:
         metavar="FILE",
         expose_value=False,
         callback=_keep_in_context,
-        help="In a pcap: decrypt TLS with the secrets in FILE, as SSLKEYLOGFILE has them.",
+        help="For a pcap: decrypt TLS with the secrets in FILE, in the format of SSLKEYLOGFILE.",
     )(command)
 
 
 def in_context(name: str, default: Any) -> Any:
-    """The value of an option that importing() put into the context of the command that runs."""
+    """The value of an option that importing() put into the current command's context."""
     context = click.get_current_context(silent=True)
     return default if context is None else context.meta.get(f"pgtrace.{name}", default)
 
@@ -361,20 +370,20 @@ def _keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> 
 def filtered(command: F) -> F:
     """Some of the round trips."""
     return click.option(
-        "--filter", "chosen", metavar="EXPR", type=Expression(), help="Only round trips like these: 'error and driver:psycopg', 'ms > 10'."
+        "--filter", "chosen", metavar="EXPR", type=Expression(), help="Only matching round trips: 'error and driver:psycopg', 'ms > 10'."
     )(command)
 
 
 def as_json(command: F) -> F:
-    """Data for programs."""
-    return click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")(command)
+    """Output for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
 def words(more: str) -> Callable[[F], F]:
-    """Fewer words, or more: what `-v` adds."""
+    """Less output, or more: `more` is what `-v` adds."""
 
     def add(command: F) -> F:
         command = click.option("-v", "--verbose", is_flag=True, help=more)(command)
-        return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Only data and errors.")(command)
+        return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Print only data and errors.")(command)
 
     return add

@@ -1,11 +1,13 @@
 """What commands write: lines on stdout and stderr, and the files of `-o`.
 
-Nothing else in pgtrace/cli writes to either: what comes from the wire, from files and from the command line passes the sanitiser before it gets here or, on
-stderr, here. An export is written as it is. Where it may end in a log of GitHub Actions, and a line of it would be a command there, that log is told to take no
-commands until its end.
+Nothing else in pgtrace/cli writes to either. What comes from the wire, from files and from the
+command line passes the sanitiser before it gets here or, on stderr, here. An export is written as
+it is. If it may end up in a log of GitHub Actions, and one of its lines would be a command there,
+the log is told to stop processing commands until its end.
 
-A reader that has seen enough (`| head`) closes the pipe. That is no error, and nobody's business but stdout's: click would end the command with code 1 and
-Python would complain once more while it closes stdout, so both are told that it now leads nowhere.
+A reader that has seen enough (`| head`) closes the pipe. That is not an error, and it only concerns
+stdout. click would end the command with code 1, and Python would complain again while closing
+stdout, so from then on stdout leads to the null device.
 """
 
 from __future__ import annotations
@@ -36,11 +38,11 @@ _LONGEST_LINE: Final = 64 * 1024
 """Of a line that comes in pieces."""
 _SPELLED: Final = "pgtrace-ascii"
 _ASCII: Final = {"→": "->", "←": "<-", "·": ".", "×": "x", "…": "...", "≥": ">=", "─": "-", "✗": "x"}
-"""What stands for the signs of the notation."""
+"""ASCII for the signs of the notation."""
 
 
 def write(lines: Iterable[Shown], end: str = "\n") -> bool:
-    """Print the lines, or pieces that end in nothing; False where nobody reads them any more."""
+    """Print the lines, or pieces with another `end`; False if nobody reads them any more."""
     rest = iter(lines)
     try:
         while some := list(islice(rest, _AT_ONCE)):
@@ -58,12 +60,12 @@ def write(lines: Iterable[Shown], end: str = "\n") -> bool:
 
 
 def styled(text: Shown, **style: Any) -> Shown:
-    """The text between the sequences that colour it on a terminal."""
+    """The text with the escape sequences that colour it on a terminal."""
     return Shown(click.style(text, **style))
 
 
 def tell(*lines: str) -> None:
-    """Lines on stderr. A line break within one is shown as such."""
+    """Lines on stderr. A line break inside one is shown escaped."""
     for line in lines:
         with _under_way:
             click.echo(sanitise.line(line), err=True)
@@ -85,7 +87,7 @@ _under_way = _UnderWay()
 
 
 def writes() -> int:
-    """A number that is odd while a write is under way, and another one for each."""
+    """A number that is odd during a write, and changes with each one."""
     return _under_way.steps
 
 
@@ -95,14 +97,15 @@ def has_screen() -> bool:
 
 
 def is_dumb() -> bool:
-    """Whether the terminal says that it can do nothing but print lines."""
+    """Whether the terminal says that it can only print lines."""
     return os.environ.get("TERM") == "dumb"
 
 
 def prepare() -> None:
-    """Standard streams that are closed lead nowhere, and hold their numbers: what is opened next must not become stdout.
+    """Connect closed standard streams to the null device, to reserve their numbers: the next opened
+    file must not become stdout.
 
-    Characters that the terminal's encoding does not have are spelled in ASCII.
+    Characters that the terminal's encoding lacks are spelled in ASCII.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -124,17 +127,19 @@ class Output:
     """A new file, or stdout. A context manager."""
 
     def __init__(self, path: str, *, binary: bool) -> None:
-        """Create it. Raises OutputExists, CaptureError where that is not possible, UsageError for `binary` on a terminal."""
+        """Create it. Raises OutputExists, CaptureError if it cannot be created, UsageError for
+        `binary` on a terminal."""
         self._new = None if path == STDOUT else NewFile(path)
         self._shown = self._new is None and sys.stdout.isatty()
         if binary and self._shown:
-            raise UsageError("that is no text for a terminal: -o FILE, or pipe it into what reads it")
+            raise UsageError("this output is binary: write it with -o FILE, or pipe it into a program")
         self._log = None if binary or self._new is not None or not _is_log() else _Log()
 
     def write(self, content: str | bytes) -> bool:
-        """Append it, text as UTF-8, on a terminal with nothing in it that would be obeyed; False where nobody reads any more.
+        """Append it, text as UTF-8, and on a terminal with no escape sequences; False if nobody
+        reads any more.
 
-        Raises CaptureError where it cannot be written.
+        Raises CaptureError if it cannot be written.
         """
         if self._new is not None:
             self._new.write(content)
@@ -173,12 +178,13 @@ class Output:
 
 
 class _Log:
-    """Text on its way into a log of GitHub Actions: held in a file until it is known whether commands are in it."""
+    """Text for a log of GitHub Actions, held in a file until it is known whether it has
+    commands."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by copy)
         self._begun = ""
-        """What the last line has so far, as far as it matters."""
+        """The last line so far, as far as it matters."""
         self._commands = False
 
     def write(self, data: bytes) -> None:
@@ -188,7 +194,8 @@ class _Log:
         self._begun = text[text.rfind("\n") + 1 :][-_LONGEST_LINE:]
 
     def copy(self, out: IO[bytes]) -> None:
-        """Write what is held, between a line that stops commands and one that lets them in again where it has any."""
+        """Write what is held. If it has commands, put it between a line that stops commands and one
+        that resumes them."""
         token = secrets.token_hex(16)
         with self._file as held:
             held.seek(0)
@@ -200,7 +207,7 @@ class _Log:
 
 
 def _is_log() -> bool:
-    """Whether stdout may end in a log of GitHub Actions: no regular file holds it."""
+    """Whether stdout may be a log of GitHub Actions: not if it is a regular file."""
     return bool(os.environ.get("GITHUB_ACTIONS")) and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
 
@@ -214,7 +221,7 @@ def lead_nowhere() -> None:
 
 
 def lead_all_nowhere() -> None:
-    """Nobody reads what is written, and there is no time to wait for it."""
+    """Nobody reads the output, and there is no time to wait for that."""
     _lead_nowhere(sys.stdout)
     _lead_nowhere(sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Work in turns, with a bar on stderr where it takes long and somebody is there to see it."""
+"""Work in turns, with a progress bar on stderr if it takes long and someone can see it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _STEPS: Final = 1000
 
 
 def turns(step: Callable[[], bool], progress: Callable[[], float | None], label: str, *, quiet: bool = False) -> None:
-    """Call `step` until it says that nothing is left. `progress` goes from 0 to 1, or is None where that cannot be told."""
+    """Call `step` until it returns False. `progress` goes from 0 to 1, or is None if it is not
+    known."""
     started = time.monotonic()
     while step():
         if not quiet and time.monotonic() - started > _PATIENCE_S and sys.stderr.isatty() and progress() is not None:
@@ -30,7 +31,8 @@ def turns(step: Callable[[], bool], progress: Callable[[], float | None], label:
 
 
 class Waiting:
-    """How far it is, on stderr, whenever nothing was printed for long; gone before the next line is printed. A context manager."""
+    """Progress on stderr whenever nothing was printed for a while; erased before the next line. A
+    context manager."""
 
     def __init__(self, label: str, *, quiet: bool = False) -> None:
         self._label = label
@@ -39,7 +41,7 @@ class Waiting:
         self._shown = False
 
     def tell(self, progress: float | None) -> None:
-        """It goes on; `progress` is from 0 to 1, or None where that cannot be told."""
+        """Work goes on. `progress` is from 0 to 1, or None if it is not known."""
         if self._wanted and progress is not None and time.monotonic() - self._quiet_since > _PATIENCE_S:
             self._put(f"\r{self._label}  {min(progress, 1):4.0%}")
             self._shown = True
@@ -64,6 +66,6 @@ class Waiting:
 
     @staticmethod
     def _put(text: str) -> None:
-        """A label of ours, and what moves the cursor."""
+        """Print a label of ours, and what moves the cursor."""
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -1,4 +1,5 @@
-"""What the reading commands have in common: captures read with a progress bar where that takes long, and losses told on stderr."""
+"""What the reading commands share: captures read with a progress bar if that takes long, and losses
+reported on stderr."""
 
 from __future__ import annotations
 
@@ -29,12 +30,13 @@ AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
 def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
-    """The captures, read to their present end; what is no capture is imported first. Raises CaptureError."""
+    """Read captures to their current end; what is not a capture is imported first. Raises
+    CaptureError."""
     return read_as(Trace, files, timeline=timeline, quiet=quiet)
 
 
 def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> AnyTrace:
-    """The same as a trace of that kind. Raises CaptureError."""
+    """The same as a trace of that class. Raises CaptureError."""
     with ending_on_interrupt() as begun:
         imports = Imports(tuple(files), begun)
         if len(imports.names) > 1:
@@ -46,14 +48,16 @@ def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = Tru
 
 
 def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]:
-    """Of those places of rows the ones that a filter selects; those nobody can decide any more are told on stderr. Raises FilterError."""
+    """The places that a filter selects. The number of those that cannot be decided any more is
+    reported on stderr. Raises FilterError."""
     selection = chosen.over(trace)
     yield from filter(selection.holds, places)
     warn_of_undecided(selection)
 
 
 def count_rows(trace: Trace, chosen: Filter, *, quiet: bool = False) -> RowCounts | None:
-    """The totals of the round trips that a filter selects; None where only a second reading has them. Raises CaptureError, FilterError."""
+    """The totals of the round trips that a filter selects; None if only a second reading has them.
+    Raises CaptureError, FilterError."""
     from pgtrace.ask.filter.rowcounting import RowCounts
 
     selection = chosen.over(trace)
@@ -66,7 +70,8 @@ def count_rows(trace: Trace, chosen: Filter, *, quiet: bool = False) -> RowCount
 
 
 def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
-    """The same captures, counting only the round trips that a filter selects. Raises CaptureError, FilterError."""
+    """Read the same captures again, counting only the round trips that a filter selects. Raises
+    CaptureError, FilterError."""
     from pgtrace.ask.filter.counting import CountedTrace
 
     selection = chosen.over(trace)
@@ -79,11 +84,13 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
 def rows(
     files: Iterable[Path], *, follow: bool = False, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
 ) -> Iterator[tuple[Trace, Iterable[int]]]:
-    """The trace and the places of its rows, again and again while it is read: of files in their order, of standard input each when it is complete.
+    """The trace and places of its rows, repeatedly while it is read: for files in their order, for
+    standard input each row when it is complete.
 
-    What files hold when it begins is all; with `follow` also what is recorded later, each row when it is complete, until the recordings have ended.
+    Without `follow` it ends with what the files held at the beginning. With `follow` it also yields
+    what is recorded later, each row when it is complete, until the recordings have ended.
 
-    `tell` is told how far the reading is. Raises CaptureError.
+    `tell` is called with the progress. Raises CaptureError.
     """
     names = [os.fspath(file) for file in files]
     with ending_on_interrupt() as begun:
@@ -98,9 +105,10 @@ def rows(
 
 
 def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
-    """Rows of files, one turn after the one they were completed in: by then it is known, as a rule, which driver a new connection is.
+    """Rows of files, one turn after the turn that completed them: by then the driver of a new
+    connection is usually known.
 
-    Turns are measured in bytes, so that the same file gives the same lines.
+    Turns are measured in bytes, so the same file gives the same lines.
     """
     from pgtrace.inspect import types
 
@@ -116,7 +124,7 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
 
 
 def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Iterable[int]]:
-    """Rows of what is still being recorded: what is complete does not wait for what stays open."""
+    """Rows of what is still being recorded: complete rows do not wait for open ones."""
     from pgtrace.inspect import types
 
     completed = Completed(Feed(trace))
@@ -130,7 +138,7 @@ def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[I
             break
         if grew:
             continue
-        running = imports.step()  # this waits for more
+        running = imports.step()  # waits for more
         if not running and follow and not trace.ended:
             running = True
             time.sleep(_LOOK_AGAIN_S)
@@ -144,11 +152,12 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
 
 def warn_of_undecided(selection: Selection) -> None:
     if selection.undecided:
-        tell(f"pgtrace: {selection.undecided} round trips are left out: whether the filter holds for them is in bytes no longer kept")
+        tell(f"pgtrace: {selection.undecided} round trips are left out: deciding the filter needs bytes that are no longer kept")
 
 
 def is_whole(trace: Trace) -> bool:
-    """Whether nothing is missing from a capture whose counts are relied on; what is, on stderr."""
+    """Whether nothing is missing from a capture whose counts are relied on. What is missing goes to
+    stderr."""
     if trace.gaps:
         tell(f"pgtrace: {behind.gaps(trace.gaps, trace.dropped_bytes)}")
         return False
@@ -163,17 +172,17 @@ def is_whole(trace: Trace) -> bool:
 
 
 def warn_of_losses(trace: Trace) -> None:
-    """What is missing from a capture, on stderr."""
+    """Report on stderr what is missing from a capture."""
     if trace.torn_bytes:
-        tell(f"pgtrace: the last block of the capture is cut off, {trace.torn_bytes} bytes of it are there; everything before it was read")
+        tell(f"pgtrace: the last block of the capture is cut off after {trace.torn_bytes} bytes; everything before it was read")
     if trace.marks.uncounted:
         tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:
         tell(
-            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent for longest were read on as after a gap ({trace.put_aside} times)"
+            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent longest were continued as after a gap ({trace.put_aside} times)"
         )
     if trace.times_back:
         records = "1 record says" if trace.times_back == 1 else f"{trace.times_back} records say"
-        tell(f"pgtrace: {records} a time before that of the one before and count as no earlier: durations are not exact")
+        tell(f"pgtrace: {records} an earlier time than the one before; it is taken as no earlier, so durations are not exact")
     if trace.gaps:
         tell(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")

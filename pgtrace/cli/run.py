@@ -41,19 +41,23 @@ _LONGEST_ARGUMENT: Final = 60
 @click.option(
     "--listen",
     metavar="LISTEN",
-    help="Where the program is led to: `127.0.0.1:0` for a driver without Unix sockets. Without: a port, or a private socket where one is safer.",
+    help="Where the program connects: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if that is safer.",
 )
 @options.allow_others
 @options.recording
 @options.when_behind(behind.WAIT)
 @click.option(
-    "--env-url", "env_urls", metavar="NAME", multiple=True, help="Another variable that holds a connection URL, besides DATABASE_URL."
+    "--env-url",
+    "env_urls",
+    metavar="NAME",
+    multiple=True,
+    help="Another variable with a connection URL, besides DATABASE_URL. May be repeated.",
 )
 @budgets.limits
 @click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; without -w it is kept until the next run.")
 @click.option("--call-sites", is_flag=True, help="Note which line of a Python program sends each statement.")
 @options.as_json
-@options.words("Messages per type as well, and what the recorder had to say.")
+@options.words("Also print messages per type, and the recorder's messages.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -74,15 +78,18 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Run a program against the proxy. The summary on stderr ends with what costs most. The exit code is the program's own, or 1 where that is 0
-    and a budget is not kept or something was not recorded.
+    """Run a program against the proxy and print what it cost.
 
-    PGHOST, PGPORT and DATABASE_URL lead the program to the proxy; TLS it insists on happens between the proxy and PostgreSQL.
+    The summary goes to stderr and ends with what costs most. The exit code is the program's, or 1
+    if that is 0 and a budget is exceeded or something was not recorded.
+
+    PGHOST, PGPORT and DATABASE_URL point the program at the proxy. If it insists on TLS, that is
+    used between the proxy and PostgreSQL.
     """
     asked = budgets.of_options(limits, config)
     if arguments[0].startswith("-"):
         raise click.NoSuchOption(arguments[0])
-    if shutil.which(arguments[0]) is None:  # before a server or a capture is made for it
+    if shutil.which(arguments[0]) is None:  # before a server is started or a capture created
         raise ProgramError(
             masking.argument(arguments[0]), "it is not executable" if os.path.exists(arguments[0]) else "there is no such program"
         )
@@ -139,7 +146,7 @@ def _title(arguments: tuple[str, ...]) -> str:
 
 
 def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
-    """Run the program to its end; 128+N where a signal ended it."""
+    """Run the program to its end. Returns 128+N if a signal ended it."""
     try:
         child = subprocess.Popen(arguments, env=variables)
     except OSError as error:
@@ -163,7 +170,8 @@ def _keep(recorder: Recorder, wanted: bool) -> bool:
 
 @contextmanager
 def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches the program by itself, it is in the same terminal; what is sent to us alone is passed on."""
+    """Ctrl-C reaches the program by itself, since it shares our terminal. Signals sent to us alone
+    are passed on."""
     before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     for number in (signal.SIGTERM, signal.SIGHUP):
         before[number] = signal.signal(number, lambda received, _: child.send_signal(received))
@@ -177,7 +185,7 @@ def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
 def _summary(
     recorder: Recorder, target: Upstream, title: str, took_s: float, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool
 ) -> bool:
-    """Print what it cost; whether everything was recorded and every budget kept."""
+    """Print what it cost. Returns whether everything was recorded and every budget kept."""
     from pgtrace.ask.budgets import evaluate
     from pgtrace.judge.advice import Advice
     from pgtrace.report import answer, stats
@@ -198,13 +206,11 @@ def _summary(
         output.tell(*answer.lines(trace, advice.findings()))
         output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
-            output.tell("pgtrace: the wire was not quiet after 1 s; counted as it is")
+            output.tell("pgtrace: the traffic did not stop within 1 s; counts are those of now")
     left = recorder.stats()["drivers"] if recorder.alive else 0
     if left and not quiet:
         connections = "a connection is" if left == 1 else f"{left} connections are"
-        output.tell(
-            f"pgtrace: {connections} still open, of a process that outlives the program: pgtrace ends, and with it what goes through it"
-        )
+        output.tell(f"pgtrace: {connections} still open, from a process that outlives the program: pgtrace ends now and closes them")
     results = evaluate(trace, asked)
     kept = all(result.is_kept for result in results)
     if asked and not (quiet and kept):

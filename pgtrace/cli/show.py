@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 @click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
 @options.files
-@click.option("--hex", "with_hex", is_flag=True, help="The bytes of each message below it.")
-@click.option("--follow", is_flag=True, help="Go on with what is recorded later, until the recording ends or Ctrl-C.")
+@click.option("--hex", "with_hex", is_flag=True, help="Print the bytes of each message below it.")
+@click.option("--follow", is_flag=True, help="Continue with what is recorded later, until the recording ends or you press Ctrl-C.")
 @options.filtered
 @options.as_json
-@options.words("Every field of each message below it, and what each connection is known by.")
+@options.words("Print every field below its message, and the evidence for each connection's driver.")
 def command(
     files: tuple[Path, ...], with_hex: bool, follow: bool, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
-    """Print every message, one line each, under a line for its round trip. --json prints one object for each round trip."""
+    """Print every message, grouped by round trip.
+
+    Each message is one line, under a line for its round trip. --json prints one object for each
+    round trip.
+    """
     from pgtrace.cli.output import write
     from pgtrace.cli.progress import Waiting
     from pgtrace.cli.reading import rows, select, warn_of_losses

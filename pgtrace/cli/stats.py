@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     type=click.Choice(["driver", "connection", "statement", "mark"]),
     default="driver",
     show_default=True,
-    help="One line for each of these.",
+    help="Print one line for each of these.",
 )
 @options.filtered
 @options.as_json
-@options.words("Messages per type as well.")
+@options.words("Also print messages per type.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Count round trips, messages, statements and more, exactly; --json gives every counter."""
+    """Count round trips, messages, statements and more, exactly. --json gives every counter."""
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, count_rows, read, warn_of_losses
     from pgtrace.report import stats

@@ -1,12 +1,12 @@
-"""The signals that end a command without a screen: SIGTERM as a service is stopped, Ctrl-C as a
-person does it.
+"""The signals that end a command without a screen: SIGTERM, which stops a service, and Ctrl-C from
+a person.
 
-The first one is noted, and the command ends in order. It is noted by a byte in a pipe: a handler runs
-between any two steps of what it interrupts, and one that takes a lock, as that of an Event does, waits
-for ever where the interrupted step holds it. The command's output may lead to a pipe that is
-full because nobody reads it: a write that waits for that would keep the command for ever, so one
-that has taken WAIT_S since the signal leads nowhere from then on. (The handler of an alarm changes
-the descriptor under it; the interrupted write is tried again, and is done.)
+The first signal is noted, and the command ends in order. The handler writes a byte into a pipe. It
+takes no lock, as an Event would: a handler runs between any two steps of the code it interrupts,
+and would wait for ever if that code holds the lock. The command's output may be a full pipe that
+nobody reads, and a write to it would keep the command alive for ever. So a write that has taken
+WAIT_S since the signal goes to the null device. (An alarm's handler changes the descriptor under
+it; the interrupted write is then tried again and succeeds.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.exit_code = 0
-        """What the command ends with: 130 after Ctrl-C, 0 after SIGTERM."""
+        """The exit code of the command: 130 after Ctrl-C, 0 after SIGTERM."""
         self._seen = 0
         self._is_set = False
         self._told, self._tell = os.pipe()
@@ -39,7 +39,7 @@ class Stop:
         return self._is_set
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for it, at most that long; whether it has come."""
+        """Wait for the signal, at most that long. Returns whether it has come."""
         return self._is_set or bool(select.select([self._told], [], [], timeout_s)[0])
 
     def _stop(self, number: int, _: FrameType | None) -> None:
@@ -52,11 +52,12 @@ class Stop:
         signal.setitimer(signal.ITIMER_REAL, WAIT_S, WAIT_S)
 
     def over(self) -> None:
-        """The command has ended in order: nothing is written any more. An alarm that came while Python ends would kill the process."""
+        """The command has ended in order and writes nothing more. An alarm while Python exits would
+        kill the process."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _look(self, *_: object) -> None:
-        """Whether the write that was under way the last time still is."""
+        """Check whether the write seen the last time is still under way."""
         now = output.writes()
         if now % 2 and now == self._seen:
             output.lead_all_nowhere()

@@ -1,7 +1,9 @@
-"""`open -`: standard input imported by a process of its own, so that neither the stream nor the screen waits for the other.
+"""`open -`: a separate process imports standard input, so that neither the stream nor the screen
+waits for the other.
 
-That process is `pgtrace import -`, writing a private temporary capture in segments, which the screen follows like any recording. Standard input is its; the
-terminal takes its place here, for the keys.
+That process is `pgtrace import -`. It writes a private temporary capture in segments, which the
+screen follows like any recording. It owns standard input; here the terminal takes its place, for
+the keys.
 """
 
 from __future__ import annotations
@@ -43,9 +45,10 @@ class Streamed:
 
 @contextmanager
 def imported_stdin() -> Iterator[Streamed]:
-    """Standard input, being imported. What the import had to say is told at the end.
+    """Import standard input. The import's messages are printed at the end.
 
-    Raises UsageError without a terminal, click's Exit where nothing could be made of the stream: why has been told then.
+    Raises UsageError without a terminal, and click's Exit if nothing could be read from the stream;
+    the reason has been printed then.
     """
     path = os.path.join(temporary_directory(), "capture")
     with open_terminal() as terminal, tempfile.TemporaryFile() as log:
@@ -75,7 +78,7 @@ def imported_stdin() -> Iterator[Streamed]:
 
 @contextmanager
 def open_terminal() -> Iterator[int]:
-    """The terminal this process belongs to. Raises UsageError where it has none."""
+    """The terminal of this process. Raises UsageError if there is none."""
     try:
         terminal = os.open(_TERMINAL, os.O_RDWR)
     except OSError:
@@ -87,7 +90,7 @@ def open_terminal() -> Iterator[int]:
 
 
 def _wait_for(process: subprocess.Popen[bytes], path: str) -> None:
-    """Until the capture has begun: with the first bytes of the stream."""
+    """Wait until the capture has begun, with the first bytes of the stream."""
     first = os.path.join(path, "000001.pgtrace")
     while not (os.path.exists(first) and os.path.getsize(first)):
         if process.poll() is not None:

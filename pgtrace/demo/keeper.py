@@ -1,15 +1,20 @@
-"""The keeper: the small process that owns a throw-away PostgreSQL and outlives whoever asked for it by a moment.
+"""The keeper: a small process that owns a throw-away PostgreSQL and briefly outlives the process
+that asked for it.
 
-A server started by a program that is killed goes on for ever, and its data stays behind. So `embedded.py` starts neither initdb nor postgres: it starts
-this module (`python -m pgtrace.demo.keeper`) in a session of its own, where the terminal's Ctrl-C does not reach, and talks to it through two pipes.
+If a program that started a server is killed, the server runs on for ever and its data stays. So
+`embedded.py` starts neither initdb nor postgres. It starts this module
+(`python -m pgtrace.demo.keeper`) in a session of its own, out of reach of the terminal's Ctrl-C,
+and talks to it through two pipes.
 
 Rules:
 
-- The first line on stdin is the configuration, every further one a request; each request is answered by one JSON line on stdout.
-- `run` runs a command to its end, `serve` starts the server and answers once it takes connections or has ended.
-- The end of stdin is the order to leave: the asking process has closed it or is gone, however it went. Then the server is stopped and the directory
-  removed, in this order, whatever was going on.
-- Nothing is imported from the rest of the package: this starts in some 30 ms.
+- The first line on stdin is the configuration, every further one a request. Each request gets one
+  JSON line on stdout as its answer.
+- `run` runs a command to its end. `serve` starts the server and answers once it accepts connections
+  or has ended.
+- The end of stdin means leave: the asking process has closed it or is gone. Then the server is
+  stopped and the directory removed, in this order, whatever was going on.
+- It imports nothing from the rest of the package, so it starts in about 30 ms.
 """
 
 from __future__ import annotations
@@ -39,12 +44,13 @@ class Keeper:
         self._server: subprocess.Popen[bytes] | None = None
 
     def run(self, command: list[str]) -> dict[str, Any]:
-        """Run one command to its end; the answer has its exit code and all it printed."""
+        """Run one command to its end. The answer has its exit code and all that it printed."""
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **self._options)
         return {"code": done.returncode, "output": done.stdout.decode(errors="replace")}
 
     def serve(self, command: list[str], data: str) -> dict[str, Any]:
-        """Start the server and wait until its pid file says that it is ready, as pg_ctl does; `code` is None when it is."""
+        """Start the server and wait until its pid file says that it is ready, as pg_ctl does.
+        `code` is None when it is."""
         log = self._directory / "log"
         with log.open("wb") as output:
             server = self._server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **self._options)
@@ -70,7 +76,7 @@ class Keeper:
             break
 
     def remove(self) -> None:
-        """Remove all that was made."""
+        """Remove everything that was created."""
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

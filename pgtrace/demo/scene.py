@@ -1,10 +1,13 @@
-"""The demo put together: a throw-away PostgreSQL, a recorder before it, and the same work under every driver, each variant under its mark.
+"""The demo: a throw-away PostgreSQL, a recorder in front of it, and the same work with every
+driver, each variant under its mark.
 
-This module knows no terminal. `Scene.play` does one or more rounds in the thread that calls it; whoever shows something (the live TUI, a table at the
-end) reads the recorder's capture, as any other command does, and ends an endless play through its `stop` event.
+This module knows no terminal. `Scene.play` runs one or more rounds in the calling thread. The live
+TUI, or the table at the end, reads the recorder's capture like any other command, and ends an
+endless play through its `stop` event.
 
-The tables are made over the server's Unix socket, past the recorder: the capture holds the work and nothing else. The drivers read PG* variables of
-their own accord, and a PGSERVICE or PGSSLMODE of the user's would lead the demo astray: they are gone while a scene is open.
+The tables are created over the server's Unix socket, past the recorder, so the capture holds the
+work and nothing else. Drivers read PG* variables by themselves, and your PGSERVICE or PGSSLMODE
+would lead the demo astray. So they are unset while a scene is open.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A running server and the recorder before it."""
+    """A running server and the recorder in front of it."""
 
     server: EmbeddedServer
     recorder: Recorder
@@ -44,7 +47,8 @@ class Scene:
     def play(
         self, rounds: int | None = 1, *, pause_s: float = 0.0, stop: threading.Event | None = None, on_progress: Progress = _silent
     ) -> None:
-        """Do the work of every variant `rounds` times (None: until `stop` is set), through the recorder."""
+        """Do the work of every variant `rounds` times (None: until `stop` is set), through the
+        recorder."""
         target = _target(self.server, self.recorder.host, self.recorder.port)
         run_variants(target, self.recorder.mark, rounds=rounds, pause_s=pause_s, stop=stop, on_progress=on_progress)
 
@@ -65,8 +69,9 @@ def open_scene(
     startup_timeout_s: float = STARTUP_TIMEOUT_S,
     on_progress: Progress = _silent,
 ) -> Iterator[Scene]:
-    """Start the server and the recorder; both are gone afterwards. Raises MissingExtra, EmbeddedError and what Recorder raises."""
-    if write is not None and os.path.lexists(write):  # before a server is started for it
+    """Start the server and the recorder. Both are gone afterwards. Raises MissingExtra,
+    EmbeddedError and what Recorder raises."""
+    if write is not None and os.path.lexists(write):  # check before a server is started
         raise OutputExists(write)
     for variant in VARIANTS:
         variant.load()
@@ -93,7 +98,7 @@ def open_scene(
 
 
 def prepare(server: EmbeddedServer) -> None:
-    """Make the tables of the demo's work."""
+    """Create the tables of the demo's work."""
     try:
         import psycopg
     except ImportError as error:
@@ -114,9 +119,10 @@ def run_variants(
     stop: threading.Event | None = None,
     on_progress: Progress = _silent,
 ) -> None:
-    """Do the work of each variant under a mark of its name, round after round, with `pause_s` after each variant.
+    """Do the work of each variant under a mark with its name, round after round, pausing `pause_s`
+    after each variant.
 
-    Ends after `rounds`, or between two variants once `stop` is set. What a driver raises is raised.
+    Ends after `rounds`, or between two variants once `stop` is set. Raises what a driver raises.
     """
     stop = stop or threading.Event()
     done = 0

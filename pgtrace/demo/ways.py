@@ -1,11 +1,15 @@
-"""As whom the programs of PostgreSQL run: initdb and postgres refuse to run as root, and look their user up by uid.
+"""Which user runs PostgreSQL's programs: initdb and postgres refuse to run as root, and look up
+their user by uid.
 
-The ways, in the order in which they are tried (each by `postgres -V`, a few milliseconds; the first that works is taken):
+The ways, in the order in which they are tried (each with `postgres -V`, a few milliseconds; the
+first that works is used):
 
-- Not root, with an entry in /etc/passwd: as oneself.
-- Root: as the user `nobody`, where it can reach the binaries; in a user namespace in which root looks like `nobody` (works in any path, but needs
-  util-linux 2.38 and namespaces that are allowed); as `nobody` over a copy of the binaries (37 MB).
-- A uid without a name, as containers give them: in a user namespace as `nobody`; where that fails the error says what is missing.
+- Not root, with an entry in /etc/passwd: as yourself.
+- Root: as the user `nobody`, if it can reach the binaries; in a user namespace in which root looks
+  like `nobody` (works in any path, but needs util-linux 2.38 and permission to create namespaces);
+  as `nobody` with a copy of the binaries (37 MB).
+- A uid without a name, as in containers: in a user namespace as `nobody`. If that fails, the error
+  says what is missing.
 """
 
 from __future__ import annotations
@@ -32,7 +36,8 @@ class EmbeddedError(PgTraceError):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How the server's programs are run: what stands before the command, and as whom."""
+    """How to run the server's programs: what to put before the command, and which user it runs
+    as."""
 
     name: str
     prefix: tuple[str, ...] = ()
@@ -42,7 +47,8 @@ class Way:
 
 
 def choose_way(binaries: Path, directory: Path) -> Way:
-    """The first way in which the server's programs can be run here by the user that we are; raises EmbeddedError with the reason."""
+    """The first way in which this user can run the server's programs here. Raises EmbeddedError
+    with the reason."""
     reason = ""
     for way in _ways():
         answer = _try_way(way, binaries, directory)
@@ -70,7 +76,8 @@ def _ways() -> Iterator[Way]:
 
 
 def _try_way(way: Way, binaries: Path, directory: Path) -> str | None:
-    """None if this way can run the server, else the reason why not. A way that copies is tried in the place of the copy."""
+    """None if this way can run the server, otherwise the reason why not. A way that copies is tried
+    with the copy."""
     probe = [*way.prefix, str(binaries / "postgres"), "-V"]
     if way.copies:
         probe = ["/bin/sh", "-c", ":"]
@@ -109,12 +116,12 @@ def give(paths: Iterable[Path], way: Way) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours, less what would lead the server elsewhere."""
+    """Our environment without what would lead the server elsewhere."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))} | {"LC_ALL": "C"}
 
 
 def last_line(output: str) -> str:
-    """What a program said last, or the last thing it called an error."""
+    """The last line that a program printed, or the last one that it called an error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     wrong = [line for line in lines if "error:" in line or "FATAL:" in line]
-    return (wrong or lines or ["ended without a word"])[-1]
+    return (wrong or lines or ["ended without a message"])[-1]

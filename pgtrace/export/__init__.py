@@ -1,11 +1,12 @@
-"""A trace in the formats of others, one module each.
+"""A trace in the formats of other programs, one module each.
 
-    name, what it is, whether it is bytes, and which options it takes        the list FORMATS
-    export(trace, **options) -> pieces of the file, one after the other      the module `export/<name>.py`
+    name, what it is, whether it is bytes, which options it takes      the list FORMATS
+    export(trace, **options) -> pieces of the file, in order           the module `export/<name>.py`
 
-A format is a line of the list and a module with that one function, imported when it is asked for. The trace it gets has been read to its end. Options that
-were not given are not passed: each has its default in the signature. Pieces are text or bytes, as the list says; text is written as UTF-8. What comes from
-the wire passes sanitise.py in a format that people look at. `places` are the rows a filter selects.
+A format is a line in the list and a module with that one function, imported when it is needed. The
+trace has been read to its end. Options that were not given are not passed: each has its default in
+the signature. Pieces are text or bytes, as the list says; text is written as UTF-8. In a format for
+people, what comes from the wire passes sanitise.py. `places` are the rows that a filter selects.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 
 
 class Piece(NamedTuple):
-    """A piece of the file, and how much of the work is done with it, from 0 to 1."""
+    """A piece of the file, and how much of the work is done after it, from 0 to 1."""
 
     content: str | bytes
     done: float
@@ -27,10 +28,10 @@ class Format(NamedTuple):
 
     name: str
     what: str
-    """For --help: what it is, and for whom."""
+    """For --help: what it is for."""
     binary: bool
     options: tuple[str, ...] = ()
-    """Parameters of its export() beside the trace."""
+    """The parameters of its export() besides the trace."""
 
     def load(self) -> Callable[..., Iterator[Piece]]:
         """Its export()."""

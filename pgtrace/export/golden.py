@@ -1,21 +1,24 @@
-"""A trace as text that can be kept and compared: libpq's own trace format, one connection after the other, the same text whenever the same work is done.
+"""A trace as text to keep and compare: libpq's trace format, connection by connection, with the
+same text for the same work.
 
     golden.text(trace)                    all of it
     golden.text(trace, mark="checkout")   the round trips that opened while the mark was open
 
-A section begins with a `#` line that says whose it is; below it are the connection's rows, in their order, and of each row what the frontend sent, then
-what the backend sent. That is the order in which libpq prints a session in which nobody sends ahead; of a pipeline it is one of the orders in which libpq
-may print it, and the one that does not depend on when an answer arrives. What comes unasked stands where it fell: in the round trip that was open, or
-between two.
+A section begins with a `#` line that says whose it is. Below it are the connection's rows in order:
+for each row what the frontend sent, then what the backend sent. That is the order in which libpq
+prints a session that never sends ahead. For a pipeline it is one of the orders in which libpq may
+print it, and the one that does not depend on when an answer arrives. Asynchronous messages are
+where they came: in the round trip that was open, or between two.
 
-Order.OPENED, the default: connections in the order in which they opened; those whose set-ups overlapped, because the program began them at once, in the
-order of their text.
+Order.OPENED, the default: connections in the order in which they opened. Those whose set-ups
+overlapped, because the program began them at once, are in the order of their text.
 
-Order.CONTENT, for work that a pool spreads as it likes: first what each connection is by itself (set-up, end), then for each driver the work of all its
-connections in one section, cut into units (from one ReadyForQuery outside a transaction to the next) that stand in the order of their text, those that
-prepare a named statement first; a round trip that does nothing else and ends with a Flush is a unit of its own. Which connection served what, and when, leaves
-no trace. A name that a driver drew gets the number of its statement's text
-among all of them.
+Order.CONTENT, for work that a pool spreads as it likes. First comes each connection by itself
+(set-up, end). Then comes, for each driver, the work of all its connections in one section. It is
+cut into units, from one ReadyForQuery outside a transaction to the next, in the order of their
+text; those that prepare a named statement come first. A round trip that only prepares and ends with
+a Flush is a unit of its own. Nothing shows which connection served what, and when. A name that a
+driver generated becomes the number of its statement's text.
 
 docs/golden.md has the rules with examples.
 """
@@ -50,7 +53,7 @@ WRITTEN_BYTES = 4 * 1024 * 1024
 """A longer message is written without its fields."""
 _LONGEST_HEADER = 5
 _COMPARED_LINES = 1_000
-"""Of a section, before its order among others is decided by a hash of the rest."""
+"""Lines of a section that are compared before a hash of the rest decides its order."""
 _NOTES = {
     Kind.CLOSED: CLOSED,
     Kind.OPAQUE: "# encrypted, or not PostgreSQL",
@@ -61,7 +64,7 @@ _IN_BLOCK = {"T": ", in a transaction", "E": ", in a failed transaction"}
 
 
 class Order(enum.StrEnum):
-    """In which order connections and their work stand."""
+    """The order of connections and their work."""
 
     OPENED = "opened"
     CONTENT = "content"
@@ -77,8 +80,8 @@ def text(
     plain: bool = False,
     everything: bool = False,
 ) -> str:
-    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises UsageError where
-    there is no such mark or a rule takes too long."""
+    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises
+    UsageError if there is no such mark or a rule takes too long."""
     found = lines(trace, mark=mark, places=places, order=order, rules=rules, plain=plain, everything=everything)
     return "".join([f"{line}\n" for line in found])
 
@@ -93,16 +96,17 @@ def lines(
     plain: bool = False,
     everything: bool = False,
 ) -> Iterator[str]:
-    """The same, message by message. One can be several lines where a text in it has line ends."""
+    """The same, message by message. One may be several lines if a text in it has line ends."""
     chosen = range(len(trace.rows)) if places is None else places
     if mark is not None:
         if mark not in (known := trace.mark_counters()):
-            raise UsageError(f"no mark is called {mark!r}; there are: {', '.join(map(repr, known)) or 'none'}")
+            raise UsageError(f"no mark {mark!r}; the marks are: {', '.join(map(repr, known)) or 'none'}")
         chosen = (place for place in chosen if mark in trace.marks.names_at(place))
     by_connection: dict[int, array[int]] = {}
     for place in chosen:
         row = trace.rows[place]
-        if row.shape.kind is not Kind.MARK and row.connection < len(trace.connections):  # a gap may be all that there is
+        # there may be nothing but a gap
+        if row.shape.kind is not Kind.MARK and row.connection < len(trace.connections):
             by_connection.setdefault(row.connection, array("Q")).append(place)
     yield f"{TITLE} {GOLDEN_VERSION}"
     writer = _ByContent if order == Order.CONTENT else _ByOpening
@@ -128,7 +132,7 @@ class _ByOpening:
             yield from self._section(index)
 
     def _ordered(self) -> Iterator[int]:
-        """Connections as they opened; those that were set up at once as their texts are."""
+        """Connections as they opened; those set up at once in the order of their texts."""
         together: list[int] = []
         until = -math.inf
         for index in sorted(self._places, key=lambda index: (self._trace.connections[index].opened_ns, index)):
@@ -140,7 +144,7 @@ class _ByOpening:
         yield from self._by_text(together)
 
     def _set_up_ns(self, index: int) -> float:
-        """When its set-up ended, as far as it is here."""
+        """When its set-up ended, as far as the trace has it."""
         end = -math.inf
         for place in self._places[index]:
             row = self._trace.rows[place]
@@ -186,7 +190,8 @@ class _ByOpening:
         for place in places:
             row = self._trace.rows[place]
             kind = row.shape.kind
-            begun = begun or kind is not Kind.UNDECODED  # what cannot be read before is part of having begun before
+            # what cannot be read before it belongs to its having begun before
+            begun = begun or kind is not Kind.UNDECODED
             if kind not in _NOTES:
                 try:
                     yield from self._row(row, place, normaliser)
@@ -196,7 +201,8 @@ class _ByOpening:
                 yield _NOTES[kind]
 
     def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:
-        """What the frontend sent, then what the backend sent; the latter waits only as long as something of the former is still to come."""
+        """What the frontend sent, then what the backend sent, which waits only while more of the
+        former is to come."""
         waiting = Waiting()
         unsent = row.sent_bytes
         for view in details.scan(self._trace, place, WRITTEN_BYTES):
@@ -223,12 +229,12 @@ class _ByOpening:
         return writing.line(other, length, regress=not self._plain)
 
     def _number(self, view: MessageView) -> int | None:
-        """The number for a drawn name in that message; None for the next."""
+        """The number for a generated name in that message; None for the next number."""
         return None
 
 
 class _ByContent(_ByOpening):
-    """Connections without their work, then the work, which is sorted in memory."""
+    """Connections without their work, then the work, sorted in memory."""
 
     def lines(self) -> Iterator[str]:
         """All sections."""
@@ -253,7 +259,7 @@ class _ByContent(_ByOpening):
                 yield from written
 
     def _parted(self) -> tuple[dict[int, array[int]], dict[int, list[array[int]]]]:
-        """Of each connection: the rows of its set-up and its end, and its units."""
+        """By connection: the rows of its set-up and its end, and its units."""
         own: dict[int, array[int]] = {}
         work: dict[int, list[array[int]]] = {}
         for index, places in self._places.items():
@@ -286,7 +292,7 @@ class _ByContent(_ByOpening):
                     if view.statement is not None and view.statement.name and view.statement.sql is not None:
                         texts.add(view.statement.sql)
             except details.NotKept:
-                continue  # its lines will say so
+                continue  # its lines say so
         return {sql: number for number, sql in enumerate(sorted(texts), 1)}
 
     def _number(self, view: MessageView) -> int | None:

@@ -1,7 +1,7 @@
-"""A capture as lines of JSON: lossless, editable, and a capture again by `pgtrace import`.
+"""A capture as lines of JSON: lossless, editable, and readable by `pgtrace import`.
 
-The format is capture/jsonl/; docs/jsonl.md is for its readers. Several captures have connections of the same number and clocks of their own: each is exported
-by itself.
+capture/jsonl/ defines the format; docs/jsonl.md describes it for its users. Several captures may
+share connection numbers and have different clocks, so each is exported by itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ _AT_ONCE = 500
 
 
 def export(trace: Trace) -> Iterator[Piece]:
-    """Every record of the capture, one line for each message. Raises UsageError for several captures."""
+    """Every record of the capture, one line for each message. Raises UsageError for several
+    captures."""
     if len(trace.files) > 1:
-        raise UsageError("--to jsonl takes one capture at a time: a line says nothing of its file")
+        raise UsageError("--to jsonl takes one capture at a time")
     (header,) = trace.headers
     cutter = Cutter(header.monotonic_ns)
     lines = [first_line(header)]

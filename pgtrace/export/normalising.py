@@ -1,7 +1,9 @@
-"""A message with what differs from run to run replaced: names the driver drew, and what a user's rules say.
+"""A message with what differs from run to run replaced: names that the driver generated, and what
+your rules say.
 
-It is done on the fields of the message, not on its line: the length on the line is that of the message with the other texts in it, and the line can be read
-back. Which fields are texts and which values is what protocol/pqtrace/layouts.py says.
+The fields of the message are replaced, not its line. So the length on the line is that of the
+message with the new texts, and the line can be read back. protocol/pqtrace/layouts.py says which
+fields are texts and which are values.
 """
 
 from __future__ import annotations
@@ -18,20 +20,21 @@ from pgtrace.protocol.pqtrace import layouts
 _NAMES: Final = {
     "Parse": ("statement",), "Bind": ("portal", "statement"), "Describe": ("name",), "Execute": ("portal",), "Close": ("name",),
 }  # fmt: skip
-"""Fields that are the name of a statement or portal."""
+"""Fields with the name of a statement or portal."""
 _WITH_NAMES: Final = frozenset({"Query", "Parse", "ErrorResponse", "NoticeResponse"})
-"""Messages in whose texts such names stand."""
+"""Messages whose texts may contain such names."""
 
 
 class Normaliser:
-    """What is replaced on one connection."""
+    """The replacements on one connection."""
 
     def __init__(self, names: StableNames, rules: Iterable[Rule] = ()) -> None:
         self.names = names
         self._rules = tuple(rules)
 
     def message(self, message: Message, number: int | None = None) -> Message:
-        """The same message, or another in its place. `number` is that of the statement it is about, where that has one. Raises UsageError."""
+        """The same message, or another in its place. `number` is that of its statement, if it has
+        one. Raises UsageError."""
         name = message.NAME
         changed: dict[str, Any] = {}
         if self.names.drawn is not None:
@@ -67,7 +70,7 @@ class Normaliser:
 
 
 def _kind(message: Message, field: str) -> str:
-    """`v` for a list of values, else the letter of what is printed."""
+    """`v` for a list of values, otherwise the letter of what is printed."""
     if message.NAME not in layouts.LAYOUTS:
         return "s"
     part = dict(zip(message.BODY.names, layouts.parts(message.NAME), strict=True))[field]

@@ -1,7 +1,9 @@
-"""Bytes of a pcapng file, and of the IP packets in it.
+"""The bytes of a pcapng file, and of the IP packets in it.
 
-A file is a section, one description for each interface, enhanced packet blocks with times in ns, and for each interface when it ended. A packet is raw IP
-(LINKTYPE_RAW 101), version 4 or 6 as its addresses are, and TCP with right checksums. All is little-endian, which every reader takes.
+A file is a section, a description of each interface, enhanced packet blocks with times in ns, and
+the end time of each interface. A packet is raw IP (LINKTYPE_RAW 101), version 4 or 6 according to
+its addresses, and TCP with correct checksums. Everything is little-endian, which every reader
+accepts.
 
 Sources: draft-ietf-opsawg-pcapng, RFC 791, 8200, 9293, 7323 (window scale), 1071 (checksum).
 """
@@ -23,7 +25,7 @@ _TCP: Final = struct.Struct(">HHIIBBHHH")
 _CHECKSUM_AT: Final = 16
 _SYN: Final = 2
 _SYN_OPTIONS: Final = struct.pack(">BBHBBBB", 2, 4, 65_000, 1, 3, 3, 14)
-"""Largest segment, nothing, window scale 14: nobody's window is ever full."""
+"""Largest segment, nothing, window scale 14: no window is ever full."""
 _WINDOW: Final = 0xFFFF
 _TTL: Final = 64
 _PROTOCOL: Final = 6
@@ -39,36 +41,37 @@ class End(NamedTuple):
 
 
 def section(application: str) -> bytes:
-    """What a file begins with."""
+    """The beginning of a file."""
     return _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options([(_APPLICATION, application.encode())]))
 
 
 def interface(name: str) -> bytes:
-    """An interface by that name; packets refer to it by its place."""
+    """An interface with that name. Packets refer to it by its index."""
     about = _options([(_NAME, name.encode("utf-8", "backslashreplace")), (_RESOLUTION, _NANOSECONDS)])
     return _block(1, struct.pack("<HHI", LINK_TYPE, 0, 0) + about)
 
 
 def packet(number: int, time_ns: int, data: bytes, missing: int = 0, comment: str = "") -> bytes:
-    """A packet of the interface at that place, of which `missing` more bytes were on the wire."""
+    """A packet of the interface with that index, of which `missing` more bytes were on the wire."""
     head = struct.pack("<I", number) + _ticks(time_ns) + struct.pack("<II", len(data), len(data) + missing)
     about = _options([(_COMMENT, comment.encode("utf-8", "backslashreplace"))]) if comment else b""
     return _block(6, head + data + bytes(-len(data) % 4) + about)
 
 
 def ended(number: int, time_ns: int) -> bytes:
-    """That recording at the interface at that place went on until then."""
+    """The time until which the interface with that index was recorded."""
     ticks = _ticks(time_ns)
     return _block(5, struct.pack("<I", number) + ticks + _options([(_END_TIME, ticks)]))
 
 
 def _ticks(time_ns: int) -> bytes:
-    """A time as two words; one before 1970 cannot be written."""
+    """A time as two words. Times before 1970 cannot be written."""
     return struct.pack("<II", *divmod(max(0, time_ns), 1 << 32))
 
 
 def segment(source: End, target: End, seq: int, ack: int, flags: int, payload: bytes = b"", missing: int = 0) -> bytes:
-    """An IP packet with a TCP segment, of whose payload the last `missing` bytes are not there: the checksum is that of zeros in their place."""
+    """An IP packet with a TCP segment. The last `missing` bytes of its payload are not there; the
+    checksum assumes zeros in their place."""
     options = _SYN_OPTIONS if flags & _SYN else b""
     header = _TCP.size + len(options)
     size = header + len(payload) + missing

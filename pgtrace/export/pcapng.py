@@ -1,23 +1,31 @@
-"""Captures as packets: what passed on the driver's leg, for Wireshark and tshark, which decode it without being told anything.
+"""Captures as packets: the traffic on the driver's leg, in a form that Wireshark and tshark decode
+without any settings.
 
-Each connection becomes a TCP conversation of IP packets: SYN at the time of its opening, FIN or RST at the times of its ends, and one packet with the
-time of its record for what was read at once, cut where it is longer than SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and a packet
-confirms all that stands before it, so nothing looks lost or out of order that was not. `pgtrace import` of the file gives the counters of the capture it
-was made of.
+Each connection becomes a TCP conversation of IP packets: SYN when it opened, FIN or RST when it
+ended, and one packet for each read at the time of its record, cut if it is longer than
+SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and a packet acknowledges
+everything before it, so nothing looks lost or out of order that was not. `pgtrace import` of the
+file gives the same counters as the capture.
 
 What is made up, and what is missing:
 
-- The server's port is 5432, by which Wireshark knows PostgreSQL, unless the port is to be kept. A Unix socket's ends are 127.0.0.1 and a port of ours, and so
-  is a client's port when another live connection has the same ends: files of several recorders can.
-- A connection joined in the middle has no SYN; one that did not end, or whose end was not seen, no FIN. Where the times of its ends are not known, both FINs
-  have that of its close. An end of pgtrace's own looks like the server's.
-- What a gap lost, or was left out on request, are sequence numbers without packets. Opaque bytes, which passed and were not kept, are packets cut off behind
-  their headers, as `tcpdump -s` cuts them: their size is told and nothing is invented.
-- Where pgtrace ended TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted, and behind an `S` nobody would read it as such.
-- A comment names driver, connection and number of the round trip on its first packet, as `show --filter 'rt = 7'` counts them; says who left
-  while one was open, and by whom and how the connection was ended; and which bytes came from pgtrace itself.
+- The server's port is 5432, by which Wireshark recognises PostgreSQL, unless you keep the port. The
+  ends of a Unix socket are 127.0.0.1 and a port of ours. A client's port is replaced too if another
+  live connection has the same ends, as files of several recorders can have.
+- A connection joined in the middle has no SYN. One that did not end, or whose end was not seen, has
+  no FIN. If the times of its ends are not known, both FINs have that of its close. An end by
+  pgtrace looks like one by the server.
+- What a gap lost, or was left out on request, is sequence numbers without packets. Opaque bytes,
+  which passed and were not kept, are packets cut off after their headers, as `tcpdump -s` cuts
+  them: their size is there and nothing is invented.
+- If pgtrace ended TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted, and
+  after an `S` no program would read it as such.
+- A comment on a round trip's first packet names its driver, connection and number, as
+  `show --filter 'rt = 7'` counts them. Comments also say who left during a round trip, how the
+  connection ended, and which bytes came from pgtrace itself.
 
-What tshark makes of it is compared in tests/live/test_tshark_oracle.py; packets.py has the sources of the format.
+tests/live/test_tshark_oracle.py compares what tshark reads. packets.py has the sources of the
+format.
 """
 
 from __future__ import annotations
@@ -45,17 +53,18 @@ _LOOPBACK: Final = {4: ipaddress.ip_address("127.0.0.1").packed, 16: ipaddress.i
 _MADE_UP_PORT: Final = 40_000
 _LAST_PORT: Final = 65_535
 _SPREAD: Final = 2_654_435_761
-"""2^32 by the golden ratio: first sequence numbers far from each other, so that ends used again are another conversation."""
+"""2^32 by the golden ratio: initial sequence numbers far apart, so that ends used again are another
+conversation."""
 _WRAP: Final = 0xFFFFFFFF
 _LATEST_REPLY_OFFSET: Final = 1
 OPAQUE_BYTES: Final = 64 * 1024 * 1024
-"""Of one record of bytes that were not kept, as many are packets."""
-"""Where the answer to an SSLRequest can stand: first, or behind that to a GSSENCRequest."""
+"""How much of one record of bytes that were not kept becomes packets."""
+"""Where the answer to an SSLRequest can be: first, or after that to a GSSENCRequest."""
 _BEGUN_BY_DRIVER: Final = (Kind.ROUND_TRIP, Kind.SETUP, Kind.RUN, Kind.CANCEL)
 
 
 def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool = False) -> Iterator[Piece]:
-    """The trace as a pcapng file; with `places` only the connections that those rows belong to, whole."""
+    """The trace as a pcapng file; with `places`, only the connections of those rows, whole."""
     yield Piece(packets.section(f"pgtrace {pgtrace.__version__}"), 0.0)
     for name in trace.files:
         yield Piece(packets.interface(sanitise.text(name)), 0.0)
@@ -112,7 +121,7 @@ class _Talk:
         self._is_reset = False
 
     def open(self, time_ns: int) -> bytes:
-        """The handshake, where it was seen."""
+        """The handshake, if it was seen."""
         if self._connection.joined:
             return b""
         return (
@@ -134,7 +143,8 @@ class _Talk:
         return found
 
     def opaque(self, side: int, time_ns: int, offset: int, length: int) -> bytes:
-        """Bytes that were not kept; of more than one read or loss can be, the rest is missing like what a gap lost."""
+        """Bytes that were not kept. Beyond what a read or a loss can be, the rest is missing as in
+        a gap."""
         found = b"".join(
             self._packet(side, time_ns, PSH | ACK, offset + start, missing=min(SEGMENT_BYTES, length - start))
             for start in range(0, min(length, OPAQUE_BYTES), SEGMENT_BYTES)
@@ -158,7 +168,7 @@ class _Talk:
         return self._finish(side, time_ns, comment)
 
     def close(self, time_ns: int, record: Close) -> bytes:
-        """What is still missing of the end, where that was seen."""
+        """The rest of the end, if the end was seen."""
         if record.how == "unseen" or self._is_reset:
             return b""
         first = BACKEND if record.side == NEITHER else record.side
@@ -172,7 +182,7 @@ class _Talk:
             return b""
         self._finished.append(side)
         packet = self._packet(side, time_ns, FIN | ACK, self._reached[side], comment=comment)
-        self._reached[side] += 1  # a FIN takes a place
+        self._reached[side] += 1  # a FIN takes one place
         return packet
 
     def _reset(self, side: int, time_ns: int, comment: str = "") -> bytes:
@@ -189,16 +199,17 @@ class _Talk:
 
 
 class _Beginnings:
-    """Which rows of the timeline begin in a packet: rows stand in the order in which they began."""
+    """Which rows of the timeline begin in a packet. Rows are in the order in which they began."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._next = 0
         self._waiting: defaultdict[int, deque[int]] = defaultdict(deque)
-        """By connection: places of rows whose first packet has not come."""
+        """By connection: places of rows whose first packet has not come yet."""
 
     def in_packet(self, time_ns: int, connection: Connection, end: int) -> str:
-        """The rows that begin in the connection's packet of that time, which reaches to `end` of its stream, in words."""
+        """In words, the rows that begin in the connection's packet of that time, which reaches
+        `end` of its stream."""
         rows = self._trace.rows
         while self._next < len(rows) and (entry := rows.entry(self._next)).opened_ns <= time_ns - self._trace.start_ns:
             if rows.shape_at(entry.shape).kind in _BEGUN_BY_DRIVER:
@@ -230,7 +241,7 @@ def _end(text: str) -> End | None:
 
 
 def _free(ends: tuple[End, End], taken: set[tuple[End, End]]) -> tuple[End, End]:
-    """Those ends, the client's port another one where a live connection has them; they are taken now."""
+    """Those ends, with another client port if a live connection has them. They are taken now."""
     client, server = ends
     while (client, server) in taken and len(taken) < _LAST_PORT - _MADE_UP_PORT:
         client = client._replace(port=client.port + 1 if _MADE_UP_PORT <= client.port < _LAST_PORT else _MADE_UP_PORT)

@@ -1,6 +1,7 @@
 """libpq's trace of everything in a trace: golden.py's text, as a file.
 
-Bytes of the wire are written as they were, whatever their encoding, as libpq does; so the pieces are bytes.
+Bytes from the wire are written as they were, whatever their encoding, as libpq does. So the pieces
+are bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pgtrace.trace.trace import Trace
 
 _LINES_AT_ONCE = 500
 _LINES_A_ROW = 8
-"""About; for the progress bar alone."""
+"""An estimate, only for the progress bar."""
 
 
 def export(

@@ -1,10 +1,12 @@
-"""Rules of a user's own for what differs from run to run: `s/REGEX/TEXT/`, as sed writes it.
+"""Your own rules for what differs from run to run: `s/REGEX/TEXT/`, as in sed.
 
     s/\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d(\\.\\d+)?/TIMESTAMP/
 
-A rule is applied to every text of a message (SQL, names, tags, parameters, error fields) and to every value, each for itself. Any character can stand for
-`/`; a backslash before it keeps it. The expression is one of the filter language's: letter case makes no difference, and no text takes more than linear
-time in it, or the rule is refused with that text. The longest of the leftmost matches is replaced. TEXT is taken as it is.
+A rule is applied to every text of a message (SQL, names, tags, parameters, error fields) and to
+every value, each by itself. You can use any character for `/`; a backslash before it keeps it. The
+expression is one of the filter language: letter case makes no difference, and every text takes
+linear time, or the rule is refused with that text. The longest of the leftmost matches is replaced.
+TEXT is taken as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Rule:
         self.text = text
         parts = _split(text)
         if parts is None:
-            raise UsageError(f"{text!r} is no rule: s/REGEX/TEXT/")
+            raise UsageError(f"{text!r} is not a rule: expected s/REGEX/TEXT/")
         expression, self.replacement = parts
         if "\0" in self.replacement:
             raise UsageError(f"{text!r}: no text on the wire holds a zero byte")
@@ -39,10 +41,10 @@ class Rule:
         except BadPattern as error:
             raise UsageError(f"{text!r}: {error.reason}, at character {error.position + 1} of the expression") from None
         if self._pattern.search(""):
-            raise UsageError(f"{text!r} matches nothing at all, which is everywhere: have it match at least one character")
+            raise UsageError(f"{text!r} matches the empty text: it must match at least one character")
 
     def apply(self, text: str) -> str:
-        """The text with every match replaced. Raises UsageError where that would take too long."""
+        """The text with every match replaced. Raises UsageError if that would take too long."""
         try:
             spans = self._pattern.spans(text) if self._pattern.search(text) else []
         except TooCostly:
@@ -63,7 +65,8 @@ def parse(rules: Iterable[str]) -> tuple[Rule, ...]:
 
 
 def configured(directory: str | os.PathLike[str]) -> tuple[Rule, ...]:
-    """The rules in `[tool.pgtrace.golden]` of the nearest pyproject.toml, from that directory upwards. Raises UsageError."""
+    """The rules in `[tool.pgtrace.golden]` of the nearest pyproject.toml, from that directory
+    upwards. Raises UsageError."""
     start = Path(directory).absolute()
     for place in (start, *start.parents):
         path = place / SETTINGS
@@ -77,13 +80,13 @@ def configured(directory: str | os.PathLike[str]) -> tuple[Rule, ...]:
             found = found.get(key, {}) if isinstance(found, dict) else {}
         found = found or []
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-            raise UsageError(f"{path}: rules of [tool.pgtrace.golden] are a list of texts: ['s/REGEX/TEXT/']")
+            raise UsageError(f"{path}: rules in [tool.pgtrace.golden] must be a list of strings: ['s/REGEX/TEXT/']")
         return parse(found)
     return ()
 
 
 def _split(text: str) -> tuple[str, str] | None:
-    """The expression and what replaces it."""
+    """The expression and its replacement."""
     if len(text) < 4 or text[0] != "s" or text[1].isalnum() or text[1] in "\\ ":
         return None
     delimiter, parts, at = text[1], [""], 2

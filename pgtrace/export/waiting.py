@@ -1,7 +1,8 @@
-"""Lines that have to wait for others, however many: in memory at first, then in a file that has no name.
+"""Lines that have to wait for others, however many: in memory at first, then in an unnamed file.
 
-A pipeline of a million messages is one round trip; what the backend said cannot be written before the last thing the frontend sent. No line holds a zero byte
-(a String ends at one, and values are printed without), so one can stand between them.
+A pipeline of a million messages is one round trip, and what the backend said cannot be written
+before the last message of the frontend. No line holds a zero byte (a String ends at one, and values
+are printed without), so a zero byte separates lines.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _READ_BYTES: Final = 256 * 1024
 
 
 class Waiting:
-    """Lines in their order."""
+    """Lines in order."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

@@ -1,1 +1,2 @@
-"""Every message of the protocol: layouts, names, value types. It knows no sockets, no time and nothing that came before."""
+"""Every message of the protocol: layouts, names, value types. It knows no sockets, no time and no
+history."""

@@ -1,11 +1,13 @@
-"""Which message answers which: the one table that everybody reads who follows a conversation.
+"""Which message answers which: the one table for everyone who follows a conversation.
 
-The backend answers in the order in which it was asked. Each message below is answered by one of the messages beside it, and by whatever rows, notices and
-copy data come before that. An ErrorResponse may take the place of any of them; only behind one that refuses a start-up packet or a password nothing else
-comes. What the backend sends of its own accord (ASYNCHRONOUS) answers nothing.
+The backend answers in the order of the requests. Each message below is answered by one of the
+messages beside it, preceded by any rows, notices and copy data. An ErrorResponse may take the place
+of any of them; after one that refuses a start-up packet or a password, nothing else comes. What the
+backend sends unprompted (ASYNCHRONOUS) answers nothing.
 
-Who follows a conversation keeps a queue of what was asked. session/ has the whole of the rules (errors that make the backend discard, COPY that swallows
-Sync and Flush, copy data sent ahead); proxy/replies.py needs as much of them as a fault rule does.
+To follow a conversation you keep a queue of requests. session/ has all of the rules (errors that
+make the backend discard, COPY that swallows Sync and Flush, copy data sent ahead). proxy/replies.py
+has as many as a fault rule needs.
 
 Source: PostgreSQL manual, "Message Flow".
 """
@@ -28,17 +30,19 @@ ENDS: Final[dict[int, frozenset[int]]] = {
     ord("Q"): frozenset(b"Z"),
     ord("F"): frozenset(b"Z"),
 }
-"""Message of the frontend -> what ends the reply to it. A ParameterDescription before `T` or `n` belongs to the Describe of a statement."""
+"""Frontend message -> what ends the reply to it. A ParameterDescription before `T` or `n` belongs
+to the Describe of a statement."""
 ERROR: Final = ord("E")
 ASYNCHRONOUS: Final = frozenset(b"NAS")
 """NoticeResponse, NotificationResponse, ParameterStatus: they may come at any moment."""
 EXTENDED: Final = frozenset(b"PBCDE")
-"""Where one of these fails, the backend discards what comes before the next Sync."""
+"""If one of these fails, the backend discards everything before the next Sync."""
 DISCARDED: Final = EXTENDED | frozenset(b"QFH")
 """What the backend discards then."""
 RUNS: Final = frozenset(b"EQF")
-"""What runs something."""
+"""The messages that run something."""
 COPY_ENDS: Final = frozenset(b"cf")
-"""CopyDone and CopyFail. The backend waits for one of them after CopyInResponse or CopyBothResponse, and swallows Sync and Flush until then."""
+"""CopyDone and CopyFail. The backend waits for one of them after CopyInResponse or
+CopyBothResponse, and swallows Sync and Flush until then."""
 COPY_IN: Final = frozenset(b"GW")
-"""What hands the turn to the frontend."""
+"""After these it is the frontend's turn."""

@@ -1,14 +1,17 @@
-"""The Authentication family: what the backend asks (`R`) and what the frontend answers (`p`).
+"""The Authentication family: the backend's requests (`R`) and the frontend's answers (`p`).
 
-All requests share the type byte `R` and are told apart by the Int32 that opens the body. All responses share `p` and are told apart by nothing but
-the request before them: a password is a String, GSSAPI and SSPI tokens are plain bytes, and SASL begins with a mechanism and its optional first
-data. AuthenticationOk ends the phase. Who decodes a `p` therefore says which request it answers.
+All requests have the type byte `R` and differ in the Int32 at the start of the body. All responses
+have `p`, and only the request before them tells them apart: a password is a String, GSSAPI and SSPI
+tokens are plain bytes, and SASL begins with a mechanism and optional initial data. AuthenticationOk
+ends the phase. So to decode a `p` you say which request it answers.
 
-SASL: AuthenticationSASL lists the mechanisms, AuthenticationSASLContinue and -Final carry the server's data; OAUTHBEARER has no Final. The mechanism
-SCRAM-SHA-256-PLUS binds the login to the TLS connection below it. It can only be offered to a driver that has the same TLS connection as the server;
-proxy/tls.py takes it out of the offer.
+SASL: AuthenticationSASL lists the mechanisms; AuthenticationSASLContinue and -Final carry the
+server's data. OAUTHBEARER has no Final. The mechanism SCRAM-SHA-256-PLUS binds the login to the TLS
+connection below it, so it can be offered only to a driver with the same TLS connection as the
+server; proxy/tls.py removes it from the offer.
 
-Sources: PostgreSQL manual, "Message Formats", "SASL Authentication"; RFC 5802 and 7628 for what the data holds.
+Sources: PostgreSQL manual, "Message Formats", "SASL Authentication"; RFC 5802 and 7628 for the
+contents of the data.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class AuthenticationOk(Message):
 
 @message(b"R", BACKEND, authentication=2)
 class AuthenticationKerberosV5(Message):
-    """Byte1('R') Int32(8) Int32(2). No longer asked for by any supported server."""
+    """Byte1('R') Int32(8) Int32(2). No supported server asks for it any more."""
 
     BODY = Body(Constant("authentication", 2))
     EXAMPLE = b"\0\0\0\2"
@@ -57,7 +60,7 @@ class AuthenticationMD5Password(Message):
 
 @message(b"R", BACKEND, authentication=6)
 class AuthenticationSCMCredential(Message):
-    """Byte1('R') Int32(8) Int32(6). No longer asked for by any supported server."""
+    """Byte1('R') Int32(8) Int32(6). No supported server asks for it any more."""
 
     BODY = Body(Constant("authentication", 6))
     EXAMPLE = b"\0\0\0\6"
@@ -117,7 +120,8 @@ class AuthenticationSASLFinal(Message):
 
 @message(b"p", FRONTEND, authentication=codes.AUTH_CLEARTEXT)
 class PasswordMessage(Message):
-    """Byte1('p') Int32 String. Answers AuthenticationCleartextPassword and AuthenticationMD5Password (`md5` and 32 hex digits)."""
+    """Byte1('p') Int32 String. Answers AuthenticationCleartextPassword and
+    AuthenticationMD5Password (`md5` and 32 hex digits)."""
 
     password: str
     BODY = Body("password" / ZString)
@@ -126,7 +130,8 @@ class PasswordMessage(Message):
 
 @message(b"p", FRONTEND, authentication=codes.AUTH_GSS)
 class GSSResponse(Message):
-    """Byte1('p') Int32 Byten. Answers AuthenticationGSS, AuthenticationSSPI and AuthenticationGSSContinue."""
+    """Byte1('p') Int32 Byten. Answers AuthenticationGSS, AuthenticationSSPI and
+    AuthenticationGSSContinue."""
 
     data: bytes
     BODY = Body("data" / Rest)
@@ -135,7 +140,8 @@ class GSSResponse(Message):
 
 @message(b"p", FRONTEND, authentication=codes.AUTH_SASL)
 class SASLInitialResponse(Message):
-    """Byte1('p') Int32 String Int32 Byten. `data` is None (-1 on the wire) where the mechanism has no first message."""
+    """Byte1('p') Int32 String Int32 Byten. `data` is None (-1 on the wire) if the mechanism has no
+    first message."""
 
     mechanism: str
     data: bytes | None

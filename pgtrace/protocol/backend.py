@@ -1,14 +1,17 @@
-"""What the backend sends once authentication is done.
+"""What the backend sends after authentication.
 
-Three kinds share the stream. Replies: one for each message of the frontend that has one (ParseComplete, BindComplete, CloseComplete, the
-descriptions, DataRow and what ends an execution), then ReadyForQuery for Query, FunctionCall and Sync. Modes: CopyInResponse, CopyOutResponse and
-CopyBothResponse turn the stream over to CopyData. And what comes at any time: ParameterStatus, NoticeResponse, NotificationResponse, and an
-ErrorResponse that ends an idle session.
+Three kinds share the stream. Replies: one for each frontend message that has one (ParseComplete,
+BindComplete, CloseComplete, the descriptions, DataRow and the end of an execution), then
+ReadyForQuery for Query, FunctionCall and Sync. Modes: after CopyInResponse, CopyOutResponse and
+CopyBothResponse the stream is CopyData. And messages that come at any time: ParameterStatus,
+NoticeResponse, NotificationResponse, and an ErrorResponse that ends an idle session.
 
-RowDescription tells the columns; a DataRow only their number and bytes. A description of a statement says format 0 for all columns, since Bind has
-not chosen yet. Values are NULL (None) where their length is -1, and empty where it is 0. Counts are read without sign.
+RowDescription describes the columns; a DataRow has only their number and bytes. A description of a
+statement says format 0 for all columns, since Bind has not chosen yet. A value is NULL (None) if
+its length is -1, and empty if it is 0. Counts are unsigned.
 
-Source: PostgreSQL manual, "Message Formats". Authentication requests are in authentication.py, the replies to start-up packets in startup.py.
+Source: PostgreSQL manual, "Message Formats". Authentication requests are in authentication.py, the
+replies to start-up packets in startup.py.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from pgtrace.protocol.primitives import Byte1, Int8, Int16, Int32, NullableBytes
 class NegotiateProtocolVersion(Message):
     """Byte1('v') Int32 Int32 Int32 String[].
 
-    `protocol` is what the server offers instead: on the wire the whole version (196610 is 3.2), although the manual says minor version.
+    `protocol` is what the server offers instead. On the wire it is the whole version (196610 is
+    3.2), although the manual says minor version.
     """
 
     protocol: int
@@ -37,7 +41,8 @@ class NegotiateProtocolVersion(Message):
 
 @message(b"K", BACKEND)
 class BackendKeyData(Message):
-    """Byte1('K') Int32 Int32 Byten. The key has 4 bytes up to protocol 3.1; from 3.2 the message's length tells."""
+    """Byte1('K') Int32 Int32 Byten. The key has 4 bytes up to protocol 3.1; from 3.2 on the
+    message's length gives its length."""
 
     process_id: int
     secret_key: bytes
@@ -65,7 +70,8 @@ class ReadyForQuery(Message):
 
 
 class Column(NamedTuple):
-    """One column of a RowDescription. `table_oid` and `number` are 0 where it is no column of a table; `type_size` is negative where it varies."""
+    """One column of a RowDescription. `table_oid` and `number` are 0 if it is not a table's column;
+    `type_size` is negative if it varies."""
 
     name: str
     table_oid: int
@@ -143,7 +149,8 @@ _ERROR_FIELDS: Final = ZeroEnded(Group("field_type" / Byte1, "value" / ZString),
 
 @message(b"E", BACKEND)
 class ErrorResponse(Message):
-    """Byte1('E') Int32 (Byte1 String)* Byte1(0). The letters are named in fields.py; unknown ones are kept."""
+    """Byte1('E') Int32 (Byte1 String)* Byte1(0). fields.py names the letters; unknown ones are
+    kept."""
 
     fields: tuple[tuple[str, str], ...]
     BODY = Body("fields" / _ERROR_FIELDS)
@@ -212,7 +219,8 @@ class NotificationResponse(Message):
 
 @message(b"G", BACKEND)
 class CopyInResponse(Message):
-    """Byte1('G') Int32 Int8 Int16 Int16[]. Formats: of the whole COPY (0 text, 1 binary), and of each column."""
+    """Byte1('G') Int32 Int8 Int16 Int16[]. Formats: of the whole COPY (0 text, 1 binary), and of
+    each column."""
 
     format: int
     column_formats: tuple[int, ...]
@@ -232,7 +240,7 @@ class CopyOutResponse(Message):
 
 @message(b"W", BACKEND)
 class CopyBothResponse(Message):
-    """Byte1('W') Int32 Int8 Int16 Int16[]. As CopyInResponse; used for streaming replication alone."""
+    """Byte1('W') Int32 Int8 Int16 Int16[]. As CopyInResponse; only for streaming replication."""
 
     format: int
     column_formats: tuple[int, ...]
@@ -242,7 +250,8 @@ class CopyBothResponse(Message):
 
 @message(b"d", BACKEND)
 class CopyData(Message):
-    """Byte1('d') Int32 Byten. In COPY TO one row each, besides a binary COPY's header and trailer."""
+    """Byte1('d') Int32 Byten. In COPY TO one row each, except a binary COPY's header and
+    trailer."""
 
     data: bytes
     BODY = Body("data" / Rest)

@@ -1,13 +1,16 @@
-"""Lists, groups and whole bodies: what message classes put their primitives into.
+"""Lists, groups and whole bodies: what message classes build from primitives.
 
-A list is counted, or ends with a zero byte where the next element would begin; both give tuples. A Group is fields one after the other and gives a
-tuple, or a NamedTuple where a class is named. A Body is the group of all fields of a message, and ends where its bytes end.
+A list has a count, or ends with a zero byte where the next element would begin; both give tuples. A
+Group is a sequence of fields and gives a tuple, or a NamedTuple if you name a class. A Body is the
+group of all fields of a message, and ends where its bytes end.
 
-Compiled, a group is one function without construct's contexts (nothing here refers to another field), and neighbouring integers are one `struct`
-call: a Parse is read in 3 us where a stock Struct of the same primitives takes 13.
+A compiled group is one function without construct's contexts (no field refers to another), and
+adjacent integers are one `struct` call: a Parse is read in 3 us, where a stock Struct of the same
+primitives takes 13.
 
-Spans are in the manual's order and leave no byte out: each begins where the one before it ended. A list of integers is one field; a list of anything
-else is a field with its count, and its elements one `depth` below; a list that ends with a zero byte is its elements and a `terminator`.
+Spans are in the manual's order and leave no byte out: each begins where the one before it ended. A
+list of integers is one field. Any other list is a field with its count, with its elements one
+`depth` below. A list that ends with a zero byte is its elements and a `terminator`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from pgtrace.protocol.primitives import Base, Field, append_spans, reason_of, su
 
 
 class Counted(Base):
-    """A count and as many elements. `label` names the elements of a list that is shown one by one (`$` gives `$1`, `$2`)."""
+    """A count and as many elements. `label` names the elements of a list that is shown item by item
+    (`$` gives `$1`, `$2`)."""
 
     def __init__(self, count: Any, element: Any, label: str = "") -> None:
         super().__init__()
@@ -87,7 +91,8 @@ class Counted(Base):
 
 
 class ZeroEnded(Base):
-    """Elements up to a zero byte where the next would begin. A pair is shown as one field, named by its first half."""
+    """Elements up to a zero byte where the next would begin. A pair is shown as one field, named by
+    its first half."""
 
     def __init__(self, element: Any, names: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -159,7 +164,8 @@ class ZeroEnded(Base):
 
 
 class Group(Base):
-    """Named constructs one after the other, read into `factory(...)` or a tuple. An unnamed Constant between them gives no value."""
+    """Named constructs in sequence, read into `factory(...)` or a tuple. An unnamed Constant gives
+    no value."""
 
     def __init__(self, *members: Any, factory: Callable[..., Any] | None = None) -> None:
         super().__init__()
@@ -233,7 +239,7 @@ class Group(Base):
 
 
 class Body(Group):
-    """All of a message behind type byte and length: nothing may follow its last field."""
+    """All of a message after type byte and length; nothing may follow its last field."""
 
     def __init__(self, *members: Any) -> None:
         super().__init__(*members)
@@ -243,14 +249,14 @@ class Body(Group):
         values = super()._parse(stream, context, path)
         trailing = len(stream.getvalue()) - stream.tell()
         if trailing:
-            raise TerminatedError(f"{trailing} bytes behind the last field", path=path)
+            raise TerminatedError(f"{trailing} bytes after the last field", path=path)
         return values
 
     def _last_lines(self, code: Any) -> list[str]:
         code.append("""
             def parse_end(io):
                 if io.read(1):
-                    raise TerminatedError('bytes behind the last field')
+                    raise TerminatedError('bytes after the last field')
         """)
         return ["parse_end(io)"]
 
@@ -261,17 +267,20 @@ class Body(Group):
         return self._compiled
 
     def read(self, body: bytes) -> tuple[Any, ...]:
-        """The values of a body, compiled. Raises struct.error, IndexError, ValueError or ConstructError, without a path."""
+        """The values of a body, compiled. Raises struct.error, IndexError, ValueError or
+        ConstructError, without a path."""
         values: tuple[Any, ...] = (self._compiled or self.warm()).parsefunc(BytesIO(body), None)
         return values
 
     def read_interpreted(self, body: bytes) -> tuple[Any, ...]:
-        """The same values, slowly. Raises ConstructError with the path of the field that could not be read."""
+        """The same values, slowly. Raises ConstructError with the path of the field that could not
+        be read."""
         values: tuple[Any, ...] = self._parse(BytesIO(body), Container(), "")
         return values
 
     def write(self, values: tuple[Any, ...]) -> bytes:
-        """The body of these values. Raises what struct and str.encode raise on values that do not fit."""
+        """The body with these values. Raises what struct and str.encode raise for values that do
+        not fit."""
         stream = BytesIO()
         self.warm().buildfunc(values, stream, None)
         return stream.getvalue()
@@ -283,7 +292,8 @@ class Body(Group):
         return stream.getvalue()
 
     def fields(self, body: bytes) -> list[Field]:
-        """Every field in order with its bytes; where the body is malformed, what could be read and then a field `malformed`."""
+        """Every field in order with its bytes. If the body is malformed: what could be read, then a
+        field `malformed`."""
         stream = BytesIO(body)
         out: list[Field] = []
         reason = ""
@@ -293,7 +303,7 @@ class Body(Group):
             reason = reason_of(error)
         position = out[-1].end if out else 0
         if not reason and position < len(body):
-            reason = f"{len(body) - position} bytes behind the last field"
+            reason = f"{len(body) - position} bytes after the last field"
         if reason:
             out.append(Field("malformed", reason, "", position, len(body), 0))
         return out

@@ -1,14 +1,19 @@
-"""The protocol's numbers: which side sends, which type byte is which message.
+"""The protocol's numbers: which side sends, and which type byte is which message.
 
-A typed message is known by its first byte, read per side: `C` is Close from the frontend and CommandComplete from the backend, `S` Sync and
-ParameterStatus, and so on. What has no type byte gets a code of ours above 255, so that one integer names every kind of frame:
+The first byte identifies a typed message, per side: `C` is Close from the frontend and
+CommandComplete from the backend, `S` Sync and ParameterStatus, and so on. Frames without a type
+byte get a code of ours above 255, so that one integer names every kind of frame:
 
-- the untyped start-up packets of the frontend (StartupMessage, SSLRequest, GSSENCRequest, CancelRequest);
-- the one-byte replies of the backend to SSLRequest and GSSENCRequest, and the unframed error text of protocol 2.0;
-- OPAQUE, UNDECODED and RESUMED, which are no messages: bytes nobody can or could read, and the place where sense returned after a gap.
+- the untyped start-up packets of the frontend (StartupMessage, SSLRequest, GSSENCRequest,
+  CancelRequest);
+- the one-byte replies of the backend to SSLRequest and GSSENCRequest, and the unframed error text
+  of protocol 2.0;
+- OPAQUE, UNDECODED and RESUMED, which are not messages: bytes that cannot or could not be read, and
+  the place where reading resumed after a gap.
 
-Two bytes need a look at what came before: `R` is a family told apart by its first Int32, `p` answers the latest `R`. Names are those of the
-PostgreSQL manual, chapter "Message Formats". This module knows no layouts and imports nothing: the recorder uses it too.
+Two bytes depend on more: `R` is a family that differs in its first Int32, `p` answers the latest
+`R`. Names are those of the PostgreSQL manual, chapter "Message Formats". This module knows no
+layouts and imports nothing, because the recorder uses it too.
 """
 
 from __future__ import annotations
@@ -41,11 +46,12 @@ GSSENC_REPLY: Final = 261
 VERSION_2_ERROR: Final = 262
 # Not messages.
 OPAQUE: Final = 263
-"""Encrypted or not PostgreSQL: bytes without meaning to us, for good."""
+"""Encrypted or not PostgreSQL: bytes that stay meaningless to us."""
 UNDECODED: Final = 264
-"""Bytes that passed while the place in the stream was lost (after a gap): counted, not decoded."""
+"""Bytes that passed while the message boundaries were lost (after a gap): counted, not decoded."""
 RESUMED: Final = 265
-"""The place was found again; the body is the transaction status byte (`I`, `T`, `E`) of the ReadyForQuery before it."""
+"""The boundaries were found again. The body is the transaction status byte (`I`, `T`, `E`) of the
+ReadyForQuery before it."""
 
 # The second Int32 of an untyped packet.
 CANCEL_REQUEST_CODE: Final = 80877102
@@ -105,7 +111,7 @@ BACKEND_NAMES: Final[dict[int, str]] = {
 
 NAMES: Final = (FRONTEND_NAMES, BACKEND_NAMES)
 
-# Authentication requests: the Int32 that opens the body of `R`.
+# Authentication requests: the Int32 at the start of the body of `R`.
 AUTH_OK: Final = 0
 AUTH_CLEARTEXT: Final = 3
 AUTH_MD5: Final = 5
@@ -139,18 +145,20 @@ RESPONSE_NAMES: Final[dict[int, str]] = {
     AUTH_SASL: "SASLInitialResponse",
     AUTH_SASL_CONTINUE: "SASLResponse",
 }
-"""What a frontend `p` is, by the authentication request it answers."""
+"""What a frontend `p` is, by the authentication request that it answers."""
 
 
 def authentication_subtype(body: bytes) -> int:
-    """The Int32 that tells one Authentication message from another, or -1 where the body is too short to have one."""
+    """The Int32 that tells Authentication messages apart, or -1 if the body is too short to have
+    one."""
     return int.from_bytes(body[:4], "big", signed=True) if len(body) >= 4 else -1
 
 
 def message_name(side: int, code: int, authentication: int = -1) -> str:
     """The manual's name of a frame.
 
-    `authentication` is the subtype of the frame itself for `R`, and of the latest `R` before it for `p`. Unknown type bytes are `Unknown`.
+    `authentication` is the subtype of the frame itself for `R`, and of the latest `R` before it for
+    `p`. Unknown type bytes are `Unknown`.
     """
     if code == 0x52 and side == BACKEND:
         return AUTHENTICATION_NAMES.get(authentication, "Unknown")

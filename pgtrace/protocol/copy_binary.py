@@ -1,10 +1,11 @@
-"""Where the rows of a binary COPY end, over CopyData that may be cut anywhere.
+"""Where the rows of a binary COPY end, in CopyData that may be cut anywhere.
 
-Signature, flags, extension; then rows, each an Int16 count of values and as many values with their Int32 lengths, -1 for NULL; an Int16 of -1 ends the
-data. Where the flags say that rows have OIDs (PostgreSQL 11 and before), one more value stands first and is not counted. With another signature, or a
-length below -1, the place is lost for good.
+The data is a signature, flags and an extension; then rows, each an Int16 count of values and as
+many values with their Int32 lengths, -1 for NULL. An Int16 of -1 ends the data. If the flags say
+that rows have OIDs (PostgreSQL 11 and before), one more value comes first and is not counted. After
+another signature, or a length below -1, the place is lost for good.
 
-The types of the columns are not told in a COPY, so values stay bytes.
+A COPY does not tell the types of its columns, so values stay bytes.
 
 Source: PostgreSQL manual, "COPY", "Binary Format".
 """
@@ -29,13 +30,13 @@ class BinaryRows(Rows):
     _SIZES: Final = {"signature": 11, "flags": 4, "extension": 4, "row": 2, "value": 4}
 
     def __init__(self, columns: tuple[str, ...] = ()) -> None:
-        """`columns` name the values, where the statement has them."""
+        """`columns` name the values, if the statement names them."""
         super().__init__()
         self._columns = columns
         self._phase = "signature"
-        self._head = b""  # of the number that comes next
-        self._left = 0  # bytes of a value or extension still to come
-        self._values = 0  # values of the row still to come
+        self._head = b""  # bytes of the next number so far
+        self._left = 0  # bytes left of a value or of the extension
+        self._values = 0  # values left in the row
         self._width = 0
         self._oids = 0
 
@@ -62,7 +63,7 @@ class BinaryRows(Rows):
             start = position
             if self._lost or self._phase == "over":
                 position = len(data)
-                self._tell(found, "malformed" if self._lost else "behind the end", data[start:], "", start, position)
+                self._tell(found, "malformed" if self._lost else "after the end", data[start:], "", start, position)
                 return
             if self._left:
                 position = min(len(data), position + self._left)
@@ -83,7 +84,8 @@ class BinaryRows(Rows):
             position = self._number(head, data, start, position, found)
 
     def _number(self, head: bytes, data: bytes, start: int, position: int, found: list[Field] | None) -> int:
-        """A whole number, or the signature, and what of its value is there; where the next thing begins."""
+        """A whole number, or the signature, and what is there of its value. Returns where the next
+        thing begins."""
         phase = self._phase
         if phase == "signature":
             self._lost = head != SIGNATURE
@@ -119,7 +121,7 @@ class BinaryRows(Rows):
         return position
 
     def _ended_value(self, values: int = 1) -> None:
-        """So many values of the row have ended, or the extension has."""
+        """That many values of the row have ended, or the extension has."""
         if self._phase == "extension":
             self._phase = "row"
             return

@@ -1,15 +1,21 @@
-"""Where the rows of a COPY end, over CopyData that may be cut anywhere: text and CSV here, binary in copy_binary.py.
+"""Where the rows of a COPY end, in CopyData that may be cut anywhere: text and CSV here, binary in
+copy_binary.py.
 
-CopyData is a stream: one message may hold several rows or a part of one. A reader is fed the messages of one COPY in order and knows at each how many
-rows have ended. It looks for the ends alone; what stands in a row is shown by fields(), when somebody looks.
+CopyData is a stream: one message may hold several rows or a part of one. Feed a reader the messages
+of one COPY in order, and it knows after each how many rows have ended. It looks only for the ends;
+fields() shows the contents of a row when you ask.
 
-- Text: a row is a line. A backslash takes the next byte with it, so an escaped line break ends none. The first line break decides whether lines end in
-  `\\n` (or `\\r\\n`) or in `\\r`. A line of `\\.` ends the data.
-- CSV: the same with quotes instead of backslashes; inside them a line break is data. The escape byte means something inside quotes alone, before any
-  byte. Where quote and escape are the same, two in a row are quote, end and quote, begin again.
-- A first line that names the columns (HEADER) is no row. What is left behind the last line break is a row when the data ends.
+- Text: a row is a line. A backslash escapes the next byte, so an escaped line break does not end a
+  row. The first line break decides whether lines end in `\\n` (or `\\r\\n`) or in `\\r`. A line of
+  `\\.` ends the data.
+- CSV: the same with quotes instead of backslashes; a line break inside quotes is data. The escape
+  byte has a meaning only inside quotes, before any byte. If quote and escape are the same, two in a
+  row are the end of a quote and the beginning of another.
+- A first line that names the columns (HEADER) is not a row. What is left after the last line break
+  is a row when the data ends.
 
-Not known here: client encodings whose later bytes look like a backslash (SJIS, BIG5, GBK, ...); an escape may then be seen where there is none.
+Not handled: client encodings whose trailing bytes look like a backslash (SJIS, BIG5, GBK, ...).
+There, a byte may be mistaken for an escape.
 
 Source: PostgreSQL manual, "COPY", "File Formats"; the server's copyfromparse.c for what it accepts.
 """
@@ -24,12 +30,13 @@ from typing import Final, Self
 from pgtrace.protocol.primitives import Field
 
 ROWS_SHOWN: Final = 100
-"""Rows of one message that are fields of their own; the rest is one."""
+"""The most rows of one message that are fields of their own; the rest is one field."""
 _MARKER: Final = b"\\."
 
 
 class Rows(ABC):
-    """A reader of one COPY's data. `rows` have ended so far; None once the place is lost."""
+    """A reader of one COPY's data. `rows` counts the rows that have ended; None once the place is
+    lost."""
 
     def __init__(self) -> None:
         self._ended = 0
@@ -53,29 +60,29 @@ class Rows(ABC):
 
     @abstractmethod
     def fields(self, data: bytes) -> list[Field]:
-        """The rows and parts of rows in the next bytes, which are fed by this: each field begins where the one before it ended."""
+        """The rows and parts of rows in the next bytes. This feeds them too; each field begins
+        where the one before it ended."""
 
     def twin(self) -> Self:
-        """The same reader at the same place."""
+        """A copy of the reader at the same place."""
         return copy.copy(self)
 
 
 class TextRows(Rows):
-    """Lines, with backslashes."""
+    """Lines, with backslashes as escapes."""
 
     _word = "text"
 
     def __init__(self, *, header: bool = False) -> None:
         super().__init__()
-        self._special: tuple[bytes, ...] = (
-            b"\\",
-        )  # without them, and with lines known to end in \n, line breaks are all there is to count
+        # Without these, and with lines known to end in \n, counting line breaks is enough.
+        self._special: tuple[bytes, ...] = (b"\\",)
         self._header = header  # the line that names the columns is still to come
         self._line_break = b""  # what ends a line, once known: \n or \r
-        self._return_pending = False  # a \r ended the data before: the next byte tells what it is
-        self._taken = False  # the first byte of the next data is taken by an escape
-        self._head = b""  # the first bytes of the line that has begun
-        self._over = False  # behind the marker
+        self._return_pending = False  # the last byte was a \r: the next byte says what it is
+        self._taken = False  # an escape takes the first byte of the next data
+        self._head = b""  # the first bytes of the current line
+        self._over = False  # after the end marker
 
     def feed(self, data: bytes) -> None:
         known = self._line_break == b"\n" and not (self._header or self._taken or self._over or self._head[:1] == b"\\")
@@ -101,7 +108,7 @@ class TextRows(Rows):
         began, before = bool(self._head), self._ended
         ahead = self.twin()
         shown = [position + end for end in ahead._ends(data[position:])]
-        self._line_break = ahead._line_break  # what one line alone does not tell
+        self._line_break = ahead._line_break  # a single line does not show it
         for number, end in enumerate(shown):
             if number == ROWS_SHOWN:
                 break
@@ -109,13 +116,13 @@ class TextRows(Rows):
             self._ends(data[position:end])
             name = "header" if header else f"row {self._ended}" if self._ended > before else "end of data"
             before = self._ended
-            found.append(self._field("behind the end" if over else name + (", its end" if began else ""), data, position, end))
+            found.append(self._field("after the end" if over else name + (", its end" if began else ""), data, position, end))
             began = False
             position = end
         self._ends(data[position:])
         if position < len(data):
             left = len(shown) - ROWS_SHOWN
-            name = f"{left} more rows" if left > 0 else "behind the end" if self._over else f"row {self._ended + 1}, a part"
+            name = f"{left} more rows" if left > 0 else "after the end" if self._over else f"row {self._ended + 1}, a part"
             found.append(self._field(name, data, position, len(data)))
         return found
 
@@ -126,7 +133,7 @@ class TextRows(Rows):
         return Field(name, data[start:end].rstrip(b"\r\n").decode("utf-8", "surrogateescape"), self._word, start, end, 0)
 
     def _ends(self, data: bytes) -> list[int]:
-        """Where lines end in the next bytes, behind their line breaks."""
+        """Where lines end in the next bytes, after their line breaks."""
         ends: list[int] = []
         start = position = self._resolve_return(data)
         while (at := self._next_break(data, position)) >= 0:
@@ -150,7 +157,8 @@ class TextRows(Rows):
         return ends
 
     def _resolve_return(self, data: bytes) -> int:
-        """What a \\r at the end of the data before was, now that more has come; how many of the next bytes belong to it."""
+        """Decide what a \\r at the end of the data before was. Returns how many of the next bytes
+        belong to it."""
         if not self._return_pending or not data:
             return 0
         self._return_pending = False
@@ -171,7 +179,8 @@ class TextRows(Rows):
         return line == _MARKER
 
     def _next_break(self, data: bytes, position: int) -> int:
-        """Where the next byte is that ends a line, or may end one while that is not known; -1 where there is none."""
+        """Where the next byte is that ends a line, or may end one while that is not known; -1 if
+        there is none."""
         if self._taken and position < len(data):
             self._taken = False
             position += 1
@@ -196,7 +205,7 @@ class CsvRows(TextRows):
     _word = "CSV"
 
     def __init__(self, *, header: bool = False, quote: bytes = b'"', escape: bytes = b'"', marker: bool = False) -> None:
-        """`marker`: whether a line of `\\.` ends the data, as it did before PostgreSQL 18."""
+        """`marker`: whether a line of `\\.` ends the data, as before PostgreSQL 18."""
         super().__init__(header=header)
         self._special = (b"\\", quote)
         self._marker = marker

@@ -1,9 +1,11 @@
 """The fields of ErrorResponse and NoticeResponse: one letter each, in any order, with text.
 
-The letters are those of the manual's chapter "Error and Notice Message Fields"; names here are its own, in snake case, except that the SQLSTATE code
-is called `sqlstate`. A letter nobody knows is kept under itself: servers and poolers add fields. S may be translated, V never is (since 9.6).
+The letters are those of the manual's chapter "Error and Notice Message Fields". The names are the
+manual's too, in snake case, except that the SQLSTATE code is called `sqlstate`. An unknown letter
+is kept under itself: servers and poolers add fields. S may be translated, V never is (since 9.6).
 
-error_fields() is the tolerant reader of the reading path: whatever the bytes, it gives what can be had. backend.ErrorResponse is the strict one.
+error_fields() is the tolerant reader for the reading path: it returns what it can from any bytes.
+backend.ErrorResponse is the strict one.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ FIELD_NAMES: Final[dict[str, str]] = {
 
 
 def error_fields(body: bytes) -> dict[str, str]:
-    """Text by letter of an ErrorResponse's or NoticeResponse's body, as far as it can be read. Never raises."""
+    """The text by letter of the body of an ErrorResponse or NoticeResponse, as far as it can be
+    read. Never raises."""
     fields: dict[str, str] = {}
     for part in body.split(b"\0"):
         if not part:

@@ -1,15 +1,19 @@
-"""What the frontend sends once the session stands.
+"""What the frontend sends once the session has started.
 
-The simple protocol is Query alone. The extended one takes it apart: Parse makes a prepared statement, Bind a portal of it, Describe asks for their
-types, Execute runs the portal, Close forgets either, Sync ends the batch and Flush only asks for what is there. CopyData, CopyDone and CopyFail feed a
-COPY; FunctionCall is the old way to call one function. Names may be empty: the unnamed statement, the unnamed portal.
+The simple protocol is Query alone. The extended one splits it up: Parse makes a prepared statement,
+Bind a portal of it, Describe asks for their types, Execute runs the portal, Close drops either,
+Sync ends the batch, and Flush only asks for the replies so far. CopyData, CopyDone and CopyFail
+feed a COPY; FunctionCall is the old way to call one function. Names may be empty: the unnamed
+statement, the unnamed portal.
 
-Lists of formats: empty means all text (0), one element means it holds for all, else one for each. Parameter and result values are NULL (None) where
-their length is -1, and empty where it is 0. Counts are read without sign, as the server does: a Bind may carry 65535 parameters.
+Lists of formats: an empty list means all text (0), one element applies to all, otherwise there is
+one for each. A parameter or result value is NULL (None) if its length is -1, and empty if it is 0.
+Counts are unsigned, as in the server: a Bind may carry 65535 parameters.
 
 BindHead and bind_summary() are for the reading path: a Bind's names and formats without its values.
 
-Source: PostgreSQL manual, "Message Formats". The responses to authentication, also the frontend's, are in authentication.py.
+Source: PostgreSQL manual, "Message Formats". The responses to authentication, also the frontend's,
+are in authentication.py.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ class Query(Message):
 class Parse(Message):
     """Byte1('P') Int32 String String Int16 Int32[].
 
-    `parameter_types` are OIDs; 0, or a list shorter than the parameters, leaves the type to the backend.
+    `parameter_types` are OIDs. 0, or a list shorter than the parameters, leaves the type to the
+    backend.
     """
 
     statement: str
@@ -77,7 +82,8 @@ class Describe(Message):
 
 @message(b"E", FRONTEND)
 class Execute(Message):
-    """Byte1('E') Int32 String Int32. `max_rows` of 0 is no limit; a reached one is answered by PortalSuspended."""
+    """Byte1('E') Int32 String Int32. `max_rows` of 0 means no limit; when the limit is reached,
+    PortalSuspended is the answer."""
 
     portal: str
     max_rows: int
@@ -87,7 +93,8 @@ class Execute(Message):
 
 @message(b"C", FRONTEND)
 class Close(Message):
-    """Byte1('C') Int32 Byte1 String. `kind` is `S` for a prepared statement, `P` for a portal; a name that does not exist is no error."""
+    """Byte1('C') Int32 Byte1 String. `kind` is `S` for a prepared statement, `P` for a portal. A
+    name that does not exist is not an error."""
 
     kind: str
     name: str
@@ -130,7 +137,7 @@ class FunctionCall(Message):
 
 @message(b"d", FRONTEND)
 class CopyData(Message):
-    """Byte1('d') Int32 Byten. Cut anywhere: messages are not rows."""
+    """Byte1('d') Int32 Byten. May be cut anywhere: a message is not a row."""
 
     data: bytes
     BODY = Body("data" / Rest)
@@ -181,7 +188,8 @@ MESSAGES: Final[tuple[type[Message], ...]] = (
 
 @message(b"B", FRONTEND)
 class BindHead(Message):
-    """The beginning of a Bind: names and parameter formats, then everything else as bytes. Reads a body that was cut, too."""
+    """The beginning of a Bind: names and parameter formats, then everything else as bytes. It also
+    reads a body that was cut."""
 
     portal: str
     statement: str
@@ -206,7 +214,8 @@ _INT32: Final = struct.Struct(">i").unpack_from
 
 
 def bind_summary(body: bytes) -> BindSummary:
-    """Names, formats and the number of parameters of a Bind; its values are stepped over. Raises MalformedMessage."""
+    """Names, formats and the number of parameters of a Bind, without reading its values. Raises
+    MalformedMessage."""
     head = BindHead.parse(body)
     rest = head.rest
     try:

@@ -1,8 +1,10 @@
-"""What the reading path asks of bodies, read without the message classes.
+"""What the reading path needs from bodies, read without the message classes.
 
-A reader of a capture needs the names, formats and texts of a dozen kinds of messages, each body once. The classes cost it more to import and to compile than
-to use: a quarter of a small capture's CPU time. The functions here read the same layouts; a body that its class refuses gives None. That
-they say what the classes say of every body is proved in tests/protocol/test_heads.py, with the classes' own examples, cut and mutated.
+A reader of a capture needs the names, formats and texts of a dozen kinds of messages, each body
+once. Importing and compiling the classes costs more than using them: a quarter of a small capture's
+CPU time. The functions here read the same layouts and return None for a body that its class
+refuses. tests/protocol/test_heads.py proves that they agree with the classes, on the classes' own
+examples, cut and mutated.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ XID_BYTES: Final = 4
 _UINT16: Final = struct.Struct(">H").unpack_from
 _FORMAT: Final = struct.Struct(">h").unpack_from
 _COLUMN_BYTES: Final = 18
-"""Behind a column's name: table, number, type, size, modifier and, in the last two, the format."""
+"""After a column's name: table, number, type, size, modifier and, in the last two, the format."""
 
 
 def text(data: bytes) -> str:
-    """A String, which loses no byte of any encoding."""
+    """A String, without losing a byte in any encoding."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -57,7 +59,7 @@ def type_oids(body: bytes) -> tuple[int, ...] | None:
 
 
 def bind(head: bytes) -> tuple[str, str, tuple[int, ...]] | None:
-    """Portal, statement and parameter formats of a Bind, of which the values are cut off."""
+    """Portal, statement and parameter formats of a Bind whose values are cut off."""
     portal, _, behind = head.partition(b"\0")
     statement, ended, behind = behind.partition(b"\0")
     formats = _counted(behind, "h") if ended else None

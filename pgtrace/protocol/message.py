@@ -8,13 +8,16 @@
         BODY = Body("statement" / ZString, "query" / ZString, "parameter_types" / Counted(UInt16, UInt32))
         EXAMPLE = b"s1\\0SELECT $1\\0\\0\\1\\0\\0\\0\\x17"
 
-The decorator checks at import that the fields are BODY's names in BODY's order, so type checkers and the wire cannot disagree. EXAMPLE is a body; the
-tests parse it, build it back, cut it and mutate it.
+The decorator checks at import that the fields are BODY's names in BODY's order, so type checkers
+and the wire cannot disagree. EXAMPLE is a body; the tests parse it, build it back, cut it and
+mutate it.
 
-Decoding has two speeds. The compiled BODY comes first; when it refuses, the same bytes are read again interpreted, only to learn which field was
-wrong, and MalformedMessage says so. Compiling happens at the first use of a class, or for all of them in registry.warm().
+Decoding has two speeds. The compiled BODY comes first. If it refuses, the same bytes are read again
+interpreted, only to learn which field was wrong, and MalformedMessage says so. A class is compiled
+when it is first used, or all of them in registry.warm().
 
-This module knows no message. Start-up and authentication stand on it without the rest of the protocol, because the recorder needs no more.
+This module knows no message. The recorder uses start-up and authentication without the rest of the
+protocol.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ M = TypeVar("M", bound="Message")
 
 
 class MalformedMessage(ValueError):
-    """A body that is not what its type byte says. `path` is the field (empty: the body as a whole)."""
+    """A body that does not match its type byte. `path` is the field (empty: the body as a
+    whole)."""
 
     def __init__(self, name: str, path: str, reason: str) -> None:
         super().__init__(f"{name}{f'.{path}' if path else ''}: {reason}")
@@ -44,21 +48,22 @@ class MalformedMessage(ValueError):
 
 
 class Message:
-    """One message of the protocol. Subclasses are made by the `message` decorator."""
+    """One message of the protocol. The `message` decorator makes subclasses."""
 
     __slots__ = ()
 
     side: ClassVar[int]
     code: ClassVar[int]
     authentication: ClassVar[int | None] = None
-    """The subtype of an Authentication message; of a frontend `p` the first request it answers."""
+    """The subtype of an Authentication message; for a frontend `p` the first request that it
+    answers."""
     NAME: ClassVar[str]
     BODY: ClassVar[Body]
     EXAMPLE: ClassVar[bytes]
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """The message of this body. Raises MalformedMessage."""
+        """The message with this body. Raises MalformedMessage."""
         try:
             return cls(*cls.BODY.read(body))
         except (struct.error, ConstructError, ValueError, IndexError):
@@ -73,7 +78,7 @@ class Message:
         return self.BODY.write(tuple([getattr(self, name) for name in self.BODY.names]))
 
     def wire(self) -> bytes:
-        """The whole message as it travels."""
+        """The whole message as it is on the wire."""
         body = self.build()
         if self.code in (codes.SSL_REPLY, codes.GSSENC_REPLY):
             return body
@@ -85,9 +90,11 @@ class Message:
 
 @dataclass_transform(frozen_default=True)
 def message(code: bytes | int, side: int, *, authentication: int | None = None, name: str = "") -> Callable[[type[M]], type[M]]:
-    """Make a message class of that type byte, or of that code above 255 where there is none. Raises TypeError where fields and BODY differ.
+    """Make a message class with that type byte, or with that code above 255 if it has none. Raises
+    TypeError if fields and BODY differ.
 
-    `name` is for what has no name of its own among the protocol's messages because it travels inside one (replication/).
+    `name` is for messages that are not among the protocol's own because they travel inside one
+    (replication/).
     """
 
     def decorate(plain: type[M]) -> type[M]:

@@ -1,19 +1,24 @@
-"""The few fields every message body is made of, each with an interpreted and a compiled form.
+"""The few kinds of fields that message bodies consist of, each with an interpreted and a compiled
+form.
 
-construct's own pieces would do, slowly or wrongly: GreedyRange swallows every error, CString insists on an encoding that is not ours to choose,
-compiled Bytes hands out short data, and what has no `_emit*` is interpreted. So a body is a Body (bodies.py) of the constructs here and there and of
-construct's fixed integers, and nothing else. Each one gives:
+construct's own classes are too slow or wrong: GreedyRange swallows every error, CString insists on
+an encoding that is not ours to choose, compiled Bytes returns short data, and what has no `_emit*`
+is interpreted. So a Body (bodies.py) uses only the constructs in these two modules and construct's
+fixed integers. Each one has:
 
 - `_parse` and `_build`, interpreted: slow, but an error carries its path (`columns[3].name`);
-- `_emitparse` and `_emitbuild`: Python source that construct's `compile()` joins into one function per message. Neither form may accept what the
-  other refuses; tests compare them on many thousand mutants of all messages;
-- `wire_type`, the manual's notation, and in bodies.py `_spans`: the fields with the bytes they took, for whoever shows a message beside its hex.
+- `_emitparse` and `_emitbuild`: Python source that construct's `compile()` joins into one function
+  per message. Neither form may accept what the other refuses; tests compare them on thousands of
+  mutants of all messages;
+- `wire_type`, the manual's notation, and in bodies.py `_spans`: the fields with the bytes they
+  took, to show a message beside its hex.
 
-Values: a String is text decoded as UTF-8 with `surrogateescape`, which loses no byte of any client encoding; Byten stays bytes; a length of -1 is None
-(NULL), which an empty value is not. A value is read only where all its bytes are there.
+Values: a String is text decoded as UTF-8 with `surrogateescape`, which loses no byte of any client
+encoding. Byten stays bytes. A length of -1 is None (NULL), which differs from an empty value. A
+value is read only if all its bytes are there.
 
-The streams are always a BytesIO over one whole body: a String looks for its zero byte in the body itself. `_emit*` is internal to construct, stable
-through 2.10, and pinned in pyproject.toml.
+The streams are always a BytesIO over one whole body: a String looks for its zero byte in the body
+itself. `_emit*` is internal to construct, stable through 2.10, and pinned in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -44,13 +49,14 @@ Int8: Final = Int8sb
 Int16: Final = Int16sb
 Int32: Final = Int32sb
 UInt16: Final = Int16ub
-"""An Int16 the server reads without sign: counts, up to 65535 parameters."""
+"""An Int16 that the server reads without sign: counts, up to 65535 parameters."""
 UInt32: Final = Int32ub
 """An Int32 that is an OID or a protocol version."""
 
 
 class Field(NamedTuple):
-    """One field of a message as it lies in the body: bytes `start` to `end`; items of a list are one `depth` below it."""
+    """One field of a message at bytes `start` to `end` of the body. Items of a list are one `depth`
+    below it."""
 
     name: str
     value: object
@@ -104,7 +110,7 @@ class _String(Base):
 
 
 class _Byte1(Base):
-    """Byte1: one byte, given as the character of that code."""
+    """Byte1: one byte, as the character with that code."""
 
     wire_type = "Byte1"
 
@@ -126,7 +132,7 @@ class _Byte1(Base):
 
 
 class _NullableBytes(Base):
-    """Int32 and as many bytes; -1 and no bytes is None, the NULL of the protocol."""
+    """Int32 and as many bytes. -1 without bytes is None, the protocol's NULL."""
 
     wire_type = "Int32 Byten"
 
@@ -185,7 +191,7 @@ class _Rest(Base):
 
 
 class Fixed(Base):
-    """Byte4 and the like: exactly so many bytes."""
+    """Byte4 and the like: exactly that many bytes."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
@@ -219,7 +225,7 @@ class Fixed(Base):
 
 
 class Padded(Base):
-    """LimString: text in a field of fixed length, zero bytes behind it."""
+    """LimString: text in a field of fixed length, padded with zero bytes."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
@@ -255,7 +261,8 @@ class Padded(Base):
 
 
 class Constant(Base):
-    """An Int32 that always has this value: it tells the message from its relatives, and is no field of the message class."""
+    """An Int32 that always has this value. It tells the message from others and is not a field of
+    the message class."""
 
     def __init__(self, name: str, value: int) -> None:
         super().__init__()
@@ -286,7 +293,7 @@ class Constant(Base):
 
 
 def subconstruct(construct: Any) -> Any:
-    """The construct behind a name."""
+    """The construct that a name wraps."""
     return construct.subcon if isinstance(construct, Renamed) else construct
 
 
@@ -297,7 +304,7 @@ def wire_type(construct: Any) -> str:
 
 
 def append_spans(construct: Any, stream: Any, name: str, depth: int, out: list[Field]) -> None:
-    """Read one construct and append the fields it is made of. Raises ConstructError on what cannot be read."""
+    """Read one construct and append its fields. Raises ConstructError if it cannot be read."""
     if hasattr(construct, "_spans"):
         construct._spans(stream, name, depth, out)
         return
@@ -307,7 +314,7 @@ def append_spans(construct: Any, stream: Any, name: str, depth: int, out: list[F
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, without the line construct puts before it."""
+    """What went wrong, without the line that construct puts before it."""
     return str(error).rpartition("\n")[2]
 
 

@@ -1,11 +1,13 @@
 """From (side, code) to the message class, and from bytes to messages.
 
-MESSAGES is the explicit list of everything that is declared; a new message is a class in its module and one line in that module's list. Two codes are
-families: `R` is told apart by the Int32 its own body begins with, `p` by the request it answers, which the caller knows (`authentication`). A `p`
-whose request was not seen is read as PasswordMessage, as the manual orders the letter. A StartupMessage says its version itself; protocol 2.0 has
-another layout.
+MESSAGES lists everything that is declared; a new message is a class in its module and one line in
+that module's list. Two codes are families: an `R` is identified by the Int32 at the start of its
+body, a `p` by the request that it answers, which the caller knows (`authentication`). A `p` whose
+request was not seen is read as PasswordMessage, since the manual lists that under the letter. A
+StartupMessage says its version itself; protocol 2.0 has another layout.
 
-decode() raises MalformedMessage and nothing else; spans() never raises. What both give is a view of bytes that somebody else keeps.
+decode() raises MalformedMessage and nothing else; spans() never raises. Both only read the bytes,
+which the caller keeps.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ _RESPONSES: Final = {subtype: _RESPONSES_BY_NAME[name] for subtype, name in code
 
 
 def message_class(side: int, code: int, authentication: int = -1) -> type[Message] | None:
-    """The class of a frame, or None where the protocol has none.
+    """The class of a frame, or None if the protocol has none.
 
-    `authentication` is the subtype of the frame itself for `R`, and of the latest `R` before it for `p`.
+    `authentication` is the subtype of the frame itself for `R`, and of the latest `R` before it for
+    `p`.
     """
     if side == BACKEND and code == 0x52:
         return _REQUESTS.get(authentication)
@@ -49,7 +52,8 @@ def _class_of(side: int, code: int, body: bytes, authentication: int) -> type[Me
 
 
 def decode(side: int, code: int, body: bytes, authentication: int = -1) -> Message:
-    """The message of a frame. Raises MalformedMessage, also for a code the protocol does not have."""
+    """The message of a frame. Raises MalformedMessage, also for a code that is not in the
+    protocol."""
     kind = _class_of(side, code, body, authentication)
     if kind is None:
         raise MalformedMessage("Unknown", "", f"no message of the {('frontend', 'backend')[side]} has the code {code:#04x}")
@@ -59,8 +63,9 @@ def decode(side: int, code: int, body: bytes, authentication: int = -1) -> Messa
 def spans(side: int, code: int, body: bytes, authentication: int = -1) -> list[Field]:
     """The fields of a frame in the manual's order, each with the bytes it took.
 
-    The bytes of an unknown message are one field `data`. Where a body is malformed, the fields before the fault are followed by a field `malformed`
-    whose value is the reason and whose bytes are the rest.
+    The bytes of an unknown message are one field `data`. If a body is malformed, the fields before
+    the fault are followed by a field `malformed`, whose value is the reason and whose bytes are the
+    rest.
     """
     kind = _class_of(side, code, body, authentication)
     return kind.BODY.fields(body) if kind else [Field("data", body, "Byten", 0, len(body), 0)]

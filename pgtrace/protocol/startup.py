@@ -1,14 +1,19 @@
 """The untyped packets that begin a connection, and the backend's one-byte replies to them.
 
-A start-up packet is Int32 length, Int32 code, and more; there is no type byte. The bodies here begin behind the length, with the code or version.
-SSLRequest and GSSENCRequest are answered by one raw byte, `S` or `G` for yes and `N` for no. Afterwards the frontend may send the next packet; a
-StartupMessage ends the phase. A CancelRequest stands alone on a connection of its own and is answered by nothing but the connection's end.
+A start-up packet is an Int32 length, an Int32 code, and more; there is no type byte. The bodies
+here begin after the length, with the code or version. SSLRequest and GSSENCRequest are answered
+with one raw byte, `S` or `G` for yes and `N` for no. Afterwards the frontend may send the next
+packet; a StartupMessage ends the phase. A CancelRequest has a connection of its own, and the only
+answer is that the connection ends.
 
-A StartupMessage of version 3.m names its parameters; names that begin with `_pq_.` are protocol options. A server that does not know 3.m, or an
-option, says NegotiateProtocolVersion. A server that speaks protocol 2.0 to everybody it refuses answers with text that has no length. Protocol 2.0 has a
-StartupMessage of its own, with the same place for its version; behind it no message of the frontend has a length.
+A StartupMessage of version 3.m names its parameters; names that begin with `_pq_.` are protocol
+options. A server that does not know 3.m, or an option, sends NegotiateProtocolVersion. A server
+that refuses with protocol 2.0 answers with text that has no length. Protocol 2.0 has a
+StartupMessage of its own, with its version in the same place; after it no frontend message has a
+length.
 
-Source: PostgreSQL manual, "Message Formats", "Start-up" and "Canceling Requests in Progress" of "Message Flow".
+Source: PostgreSQL manual, "Message Formats", "Start-up" and "Canceling Requests in Progress" of
+"Message Flow".
 """
 
 from __future__ import annotations
@@ -26,7 +31,8 @@ from pgtrace.protocol.primitives import Byte1, Constant, Int32, Padded, Rest, UI
 class StartupMessage(Message):
     """Int32 Int32(version) (String String)* Int8(0).
 
-    `protocol` is the major version in the high 16 bits and the minor one in the low: 196608 is 3.0, 196610 is 3.2.
+    `protocol` is the major version in the high 16 bits and the minor one in the low: 196608 is 3.0,
+    196610 is 3.2.
     """
 
     protocol: int
@@ -37,9 +43,11 @@ class StartupMessage(Message):
 
 @message(codes.STARTUP_MESSAGE, FRONTEND)
 class Version2StartupMessage(Message):
-    """Int32(296) Int32(131072) LimString64 LimString32 LimString64 LimString64 LimString64: StartupMessage of protocol 2.0.
+    """Int32(296) Int32(131072) LimString64 LimString32 LimString64 LimString64 LimString64:
+    StartupMessage of protocol 2.0.
 
-    PostgreSQL 14 and later refuse it; older servers go on in a protocol whose messages have no lengths.
+    PostgreSQL 14 and later refuse it. Older servers continue in a protocol whose messages have no
+    lengths.
     """
 
     protocol: int
@@ -60,13 +68,13 @@ class Version2StartupMessage(Message):
 
     @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
-        """What it says, under the names of protocol 3."""
+        """Its fields, under the names of protocol 3."""
         named = (("user", self.user), ("database", self.database), ("options", self.options))
         return tuple(pair for pair in named if pair[1])
 
 
 def startup_class(body: bytes) -> type[StartupMessage] | type[Version2StartupMessage]:
-    """The StartupMessage of the version that a body begins with."""
+    """The StartupMessage class for the version at the start of a body."""
     return Version2StartupMessage if is_version_2(body) else StartupMessage
 
 
@@ -124,7 +132,8 @@ class GSSENCRequestReply(Message):
 
 @message(codes.VERSION_2_ERROR, BACKEND)
 class Version2Error(Message):
-    """Byte1('E') String: ErrorResponse of protocol 2.0, without a length. Also what a server says that cannot start a process for a connection."""
+    """Byte1('E') String: ErrorResponse of protocol 2.0, without a length. A server that cannot
+    start a process for a connection sends it too."""
 
     text: str
     BODY = Body("text" / ZString)

@@ -1,4 +1,5 @@
-"""Regular expressions that are searched for in time linear in the text, whatever they are: for filters (ask/filter/) and fault rules (faults.py).
+"""Regular expression search in time linear in the text, for filters (ask/filter/) and fault rules
+(faults.py).
 
 patterns    the syntax: text in, a small tree out
 automaton   the search

@@ -1,19 +1,25 @@
 """Searching with a regular expression in time linear in the text.
 
-Python's `re` backtracks: `(a+)+b` takes longer than anybody lives on forty letters, `.*.*.*x` minutes on a long statement, and nothing stops it once it
-runs. A filter is typed into a live view and applied to SQL of any length. So an expression becomes an NFA here (Thompson's construction), and the
-deterministic states are built as texts ask for them and remembered: one look-up a character from then on.
+Python's `re` backtracks: on forty letters `(a+)+b` never ends in practice, on a long statement
+`.*.*.*x` takes minutes, and nothing can stop a search that has started. A filter is typed into a
+live view and applied to SQL of any length. So here an expression becomes an NFA (Thompson's
+construction), and its deterministic states are built when a text needs them and remembered: from
+then on, each character costs one look-up.
 
-A deterministic state is the set of nodes reached, and what `^` and `\\b` have to know of the character before. It is a dict from character to state that
-fills itself; FOUND is the one from which nothing leads away.
+A deterministic state is the set of nodes reached, plus what `^` and `\\b` need to know about the
+character before. It is a dict from character to state that fills itself. FOUND is the state that
+nothing leaves.
 
-Bounds. An expression has at most MOST_NODES nodes. Some need exponentially many deterministic states; building them is what costs time and memory, so the
-nodes visited while building are counted. After REMEMBERED_VISITS all states are forgotten and built anew; an expression that visits more than FREE_VISITS
-and one for every CHARACTERS_A_VISIT it has read is given up (TooCostly). The count depends on the expression and the texts alone: what is refused on one
-machine is refused on all. Measured: 40 ns a character, and about 40 ms before an expression is given up.
+Bounds. An expression has at most MOST_NODES nodes. Some need exponentially many deterministic
+states. Building them costs time and memory, so the nodes visited while building are counted. After
+REMEMBERED_VISITS all states are dropped and built anew. An expression that visits more than
+FREE_VISITS, plus one for every CHARACTERS_A_VISIT characters read, is given up (TooCostly). The
+count depends only on the expression and the texts, so every machine refuses the same ones.
+Measured: 40 ns a character, and about 40 ms before an expression is given up.
 
-spans() says where the matches are. It follows the NFA itself from each place that may begin one, which a text with many beginnings could make quadratic:
-it too is given up, after VISITS_A_CHARACTER.
+spans() says where the matches are. It follows the NFA itself from each place where a match may
+begin. A text with many such places could make that quadratic, so it too is given up, after
+VISITS_A_CHARACTER.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ FREE_VISITS: Final = 50_000
 CHARACTERS_A_VISIT: Final = 16
 REMEMBERED_VISITS: Final = 100_000
 VISITS_A_CHARACTER: Final = 32
-"""Nodes that spans() may visit for each character of the texts it was given."""
+"""How many nodes spans() may visit for each character of its texts."""
 
 _BEGINNING: Final = 0
 _WORD: Final = 1
@@ -35,11 +41,12 @@ _OTHER: Final = 2
 
 
 class TooCostly(Exception):
-    """An expression that needs too many states for the texts it is given."""
+    """An expression that needs too many states for its texts."""
 
 
 class _Step:
-    """A node of the NFA: a character, an anchor, or several ways on. The last node, the match, is none of these."""
+    """A node of the NFA: a character, an anchor, or several ways on. The last node, the match, has
+    none of these."""
 
     __slots__ = ("anchor", "characters", "following")
 
@@ -93,7 +100,8 @@ class Pattern:
         return self._reached(state, None) is None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where it matches: each the longest that begins leftmost behind the one before, none of them empty. Raises TooCostly."""
+        """Where it matches: each match is the longest at the leftmost place after the one before,
+        and not empty. Raises TooCostly."""
         self._characters += len(text)
         found: list[tuple[int, int]] = []
         at = 0
@@ -105,7 +113,7 @@ class Pattern:
         return found
 
     def _longest(self, text: str, begin: int) -> int:
-        """Where the longest match that begins there ends; `begin` where none does."""
+        """Where the longest match from there ends; `begin` if there is none."""
         steps, end = self._steps, begin
         nodes = {self._start}
         for at in range(begin, len(text) + 1):
@@ -135,7 +143,7 @@ class Pattern:
     # The NFA.
 
     def _add(self, node: Node, following: int) -> int:
-        """Put a tree before the node `following`; the node it begins with."""
+        """Put a tree before the node `following`. Returns the node where it begins."""
         if isinstance(node, Characters):
             return self._step(_Step((following,), characters=node))
         if isinstance(node, Anchor):
@@ -191,7 +199,8 @@ class Pattern:
         return self._state(frozenset(nodes), _WORD if self._sees_words and is_word(character) else _OTHER)
 
     def _reached(self, state: _State, after: str | None) -> list[_Step] | None:
-        """What can come next where `after` is the next character, None the end; None where the expression has matched."""
+        """What can come next. `after` is the next character, None at the end. Returns None once the
+        expression has matched."""
         steps = self._steps
         seen = set(state.nodes)
         waiting = list(seen)

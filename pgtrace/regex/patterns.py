@@ -1,9 +1,11 @@
 """The syntax of regular expressions: text in, a small tree out.
 
-    literals . [a-z] [^...] \\d \\w \\s \\b and their capitals, ^ $, ( ) (?: ), |, * + ? {m} {m,} {m,n}, and the lazy forms, which mean the same here
+    literals . [a-z] [^...] \\d \\w \\s \\b and their capitals, ^ $, ( ) (?: ), |, * + ? {m} {m,} {m,n}, and
+    the lazy forms, which mean the same here
 
-It is that of Python's `re` as far as an automaton can follow: back references and looking around are refused by name, as are flags, since letter case is
-ignored and `.` is any character, line breaks too. `^` and `$` are the ends of the text. What the tree means is automaton.py's.
+It is the syntax of Python's `re` as far as an automaton can follow it. Back references, lookaround
+and flags are refused by name; letter case is ignored, and `.` matches any character, line breaks
+too. `^` and `$` are the ends of the text. automaton.py says what the tree means.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 DEEPEST: Final = 40
-"""Groups within groups."""
+"""How deep groups may be nested."""
 
 _QUANTIFIER: Final = re.compile(r"([*+?])|\{(\d*)(,?)(\d*)\}")
 _MOST_DIGITS: Final = 4
@@ -22,7 +24,8 @@ _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 class BadPattern(Exception):
-    """No regular expression, or none that an automaton can match. `position` counts characters of it."""
+    """Not a regular expression, or not one that an automaton can match. `position` counts its
+    characters."""
 
     def __init__(self, reason: str, position: int) -> None:
         super().__init__(reason)
@@ -31,7 +34,7 @@ class BadPattern(Exception):
 
 
 def is_word(character: str) -> bool:
-    """Whether it is one that `\\w` means."""
+    """Whether `\\w` matches it."""
     return character.isalnum() or character == "_"
 
 
@@ -51,7 +54,7 @@ def _forms(character: str) -> set[str]:
 
 @dataclass(slots=True)
 class Characters:
-    """One character out of a set; its letter case makes no difference."""
+    """One character out of a set, in either case."""
 
     single: set[str] = field(default_factory=set)
     ranges: list[tuple[str, str]] = field(default_factory=list)
@@ -71,7 +74,7 @@ class Characters:
 
 @dataclass(slots=True)
 class Anchor:
-    """A place in the text: `^`, `$`, `b` between a word and what is none, `B` anywhere else."""
+    """A place in the text: `^`, `$`, `b` at the edge of a word, `B` anywhere else."""
 
     kind: str
 
@@ -92,7 +95,7 @@ class Alternatives:
 
 @dataclass(slots=True)
 class Repeat:
-    """As often as `least` to `most`; None is any number."""
+    """From `least` to `most` times; None means no upper limit."""
 
     part: Node
     least: int
@@ -164,7 +167,7 @@ class _Parser:
             return int(match[1] == "+"), 1 if match[1] == "?" else None
         least, comma, most = match.group(2, 3, 4)
         if max(len(least), len(most)) > _MOST_DIGITS or (most and int(most) < int(least or 0)):
-            raise BadPattern(f"{match[0]} is no number of times", begin)
+            raise BadPattern(f"{match[0]} is not a valid repeat count", begin)
         if not comma:
             return int(least), int(least)
         return int(least or 0), int(most) if most else None
@@ -191,11 +194,11 @@ class _Parser:
     def _group(self, begin: int) -> Node:
         if self._next() == "?":
             if self._text[self._at + 1 : self._at + 2] != ":":
-                raise BadPattern("of the groups that begin with (? only (?: ) is possible here", begin)
+                raise BadPattern("the only group that may begin with (? is (?: )", begin)
             self._at += 2
         self._depth += 1
         if self._depth > DEEPEST:
-            raise BadPattern(f"more than {DEEPEST} groups within each other", begin)
+            raise BadPattern(f"groups nested more than {DEEPEST} deep", begin)
         tree = self._alternatives()
         if self._take() != ")":
             raise BadPattern("no `)` for this `(`", begin)
@@ -217,11 +220,11 @@ class _Parser:
         if not character:
             raise BadPattern("`\\` at the end: `\\\\` is a backslash", begin)
         if character.isdigit():
-            raise BadPattern("no back references here", begin)
+            raise BadPattern("back references are not supported", begin)
         if character in _CONTROLS:
             return _CONTROLS[character]
         if character.isalpha():
-            raise BadPattern(f"`\\{character}` means nothing here", begin)
+            raise BadPattern(f"unknown escape `\\{character}`", begin)
         return character
 
     def _set(self, begin: int) -> Characters:
@@ -250,7 +253,7 @@ class _Parser:
                     last = self._take()
                     last = "" if last in _CLASSES else self._escaped(last, place)
                 if last < character:
-                    raise BadPattern("no range of characters", place)
+                    raise BadPattern("not a range of characters", place)
                 found.ranges.append((character, last))
             else:
                 found.add(character)

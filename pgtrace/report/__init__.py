@@ -1,1 +1,1 @@
-"""A trace written down as text tables and as JSON."""
+"""A trace as text tables and as JSON."""

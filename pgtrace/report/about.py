@@ -1,4 +1,5 @@
-"""Who is at the other end of a connection, in words: driver, layer, process, and what they are known by; how it is protected, and how it ended."""
+"""Who is at the other end of a connection, in words: driver, layer and process with their evidence,
+its protection, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,13 +12,15 @@ from pgtrace.trace.trace import Trace
 
 
 def process(connection: Connection) -> str:
-    """`python3[4711]`, or nothing where it was not recorded. The name is as it came: whoever shows it sanitises it."""
+    """`python3[4711]`, or nothing if it was not recorded. The name is as it came: sanitise it
+    before showing it."""
     found = connection.peer_process
     return f"{found.name}[{found.pid}]" if found is not None else ""
 
 
 def ends(connection: Connection) -> list[str]:
-    """Its ends one by one, as `driver FIN at 1.0300 s`; that nobody saw any, where it has ended."""
+    """Its ends one by one, as `driver FIN at 1.0300 s`; if it has ended and no end was seen, a note
+    of that."""
     if not connection.ends:
         return [UNKNOWN] if connection.closed_ns is not None else []
     return [f"{end.by} {end.how} at {end.time_ns / 1e9:.4f} s" for end in connection.ends]

@@ -1,4 +1,5 @@
-"""Findings as text and as JSON: the cost first, what happened, the round trips that show it, and the remedy.
+"""Findings as text and as JSON: the cost first, what happened, the round trips that show it, and
+the remedy.
 
 9 round trips  n+1  asyncpg  c1
   what      select name from item where id = $1: 10 times one after the other, each waiting for the answer
@@ -27,7 +28,7 @@ _SQL_WIDTH: Final = 60
 
 
 def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
-    """The findings in their order, a block of lines each, under one line that sums them up."""
+    """The findings in order, a block of lines each, under one line that sums them up."""
     yield sanitise.line(summary(trace, findings))
     for finding in findings:
         yield EMPTY
@@ -72,14 +73,14 @@ def who(finding: Finding) -> Shown:
 
 
 def connections(trace: Trace, finding: Finding) -> str:
-    """`c1 c2`, of more than three the number of the others."""
+    """`c1 c2`; for more than three, the number of the others."""
     names = [trace.name_of(trace.connections[index]) for index in finding.note.connections]
     more = len(names[3:]) + finding.note.more_connections
     return " ".join([*names[:3], *([f"+{more}"] if more else [])])
 
 
 def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
-    """One row: time, connection, flight, what it was about, and what it shows."""
+    """One row: time, connection, flight, SQL, and what it shows."""
     row = trace.rows[evidence.place]
     flight = sanitise.text(row.shape.flight)
     space = " " * max(2, _FLIGHT_WIDTH - cell_len(flight))

@@ -1,8 +1,11 @@
-"""What became of budgets: as text, JSON, JUnit XML, annotations of GitHub Actions, and Markdown for a job's summary.
+"""The results of budgets: as text, JSON, JUnit XML, GitHub Actions annotations, and Markdown for a
+job's summary.
 
-What is not kept comes first and in words, each with the round trips that make it up. SQL and names come from the wire and from files: every form passes them
-through sanitise and then escapes what it would itself understand. XML 1.0 has no way to write most control characters, so it needs the first as much as
-a terminal; Markdown gets them in code only, in fences longer than any run of backticks they have.
+Budgets that are exceeded come first and in words, each with the round trips that make up the count.
+SQL and names come from the wire and from files: every form passes them through sanitise and then
+escapes its own syntax. XML 1.0 cannot write most control characters, so it needs the first step as
+much as a terminal. Markdown gets them only as code, in fences longer than any run of backticks that
+they have.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ SCHEMA: Final = "pgtrace.check/1"
 _SQL_WIDTH: Final = 100
 _NAME_WIDTH: Final = 200
 _TOLD_IN_MARKDOWN: Final = 100
-"""Budgets that a summary tells in full; a step's summary on GitHub has 1 MiB."""
+"""Budgets that a summary describes in full. A step's summary on GitHub may have 1 MiB."""
 
 
 def as_text(results: Sequence[Result], *, everything: bool = False) -> Iterator[Shown]:
-    """What is not kept, with its evidence, and with `everything` what is; then how many are."""
+    """The budgets that are exceeded, with their evidence; with `everything` also those that are
+    kept; then how many are."""
     for result in results if everything else _failed(results):
         yield _sentence(result)
         yield from (sanitise.line(f"    {line}") for line in _evidence(result.evidence, result.budget.counter))
@@ -68,7 +72,7 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def as_junit(results: Sequence[Result]) -> Iterator[Shown]:
-    """JUnit XML: a test case for each budget, a failure for each that is not kept."""
+    """JUnit XML: a test case for each budget, a failure for each that is exceeded."""
     return map(sanitise.line, _junit(results))
 
 
@@ -94,7 +98,7 @@ def _junit(results: Sequence[Result]) -> Iterator[str]:
 
 
 def as_github(results: Sequence[Result]) -> Iterator[Shown]:
-    """Annotations of GitHub Actions, one for each budget that is not kept; then how many are."""
+    """GitHub Actions annotations, one for each budget that is exceeded; then how many are."""
     for result in _failed(results):
         lines = [_sentence(result), *_evidence(result.evidence, result.budget.counter)]
         yield Shown(f"::error title={_property(sanitise.text(f'pgtrace: {result.budget.counter}'))}::{_data(lines)}")
@@ -126,7 +130,7 @@ def _markdown(results: Sequence[Result]) -> Iterator[str]:
 
 
 FORMATS: Final = {"junit": as_junit, "github": as_github, "markdown": as_markdown}
-"""By the word of `--format`, besides text and json."""
+"""By the word for `--format`, besides text and json."""
 
 
 def code(text: str) -> str:
@@ -146,17 +150,17 @@ def _sentence(result: Result) -> Shown:
 
 
 def _but(result: Result, show: Callable[[str], str]) -> str:
-    """Why there is nothing to check, and what there is."""
+    """Why there is nothing to check, and what there is instead."""
     about = result.budget.about
     if about == "capture":
-        return ": no connection is in it, or none that the filter selects"
+        return ": it has no connection, or none that the filter selects"
     if not result.occurring:
         return f": no {about} occurs in it"
-    return f": it does not occur; what does: {', '.join(show(name) for name in result.occurring)}"
+    return f": it does not occur; these do: {', '.join(show(name) for name in result.occurring)}"
 
 
 def _evidence(groups: Iterable[RoundTrips], counter: str) -> list[Shown]:
-    """Lines of a table: how often, how much of the counter, the flight, what it was about."""
+    """Lines of a table: how often, how much of the counter, the flight, the SQL."""
     told = list(groups)
     amounts = any(group.amount != group.times for group in told)
     lines = []

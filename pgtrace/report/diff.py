@@ -1,4 +1,5 @@
-"""A comparison as text and as JSON: the sentences, then the steps of each connection that differs, line by line.
+"""A comparison as text and as JSON: the sentences, then the steps of each connection that differs,
+line by line.
 
     +9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)
 
@@ -10,7 +11,8 @@
          BES → 2DsZ    select id, name from item where id = $1  b→b
     +    PDH → 1tT     select id, name from item where id = $1  prepares
 
-`b→b` are the formats of parameters and results. Colours are marks of a line here; who has a terminal makes colours of them (lines()).
+`b→b` are the formats of parameters and results. Each line has a mark; on a terminal the marks
+become colours (lines()).
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ from pgtrace.sanitise import Shown
 
 SCHEMA: Final = "pgtrace.diff/1"
 SENTENCES_TOLD: Final = 30
-"""Of the most costly differences; JSON has all."""
+"""The most costly differences; JSON has all."""
 _FLIGHT_WIDTH: Final = 28
 _SQL_WIDTH: Final = 100
 
 Texts = Mapping[str, str]
 Line = tuple[str, Shown]
-"""What a line is (`+`, `-`, `@`, `head` or empty), and its text."""
+"""The mark of a line (`+`, `-`, `@`, `head` or empty), and its text."""
 
 
 def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:

@@ -1,7 +1,8 @@
-"""An object as JSON text, whatever bytes it came from, with nothing in it that a terminal or a log would obey.
+"""An object as JSON text, whatever bytes it came from, safe for terminals and logs.
 
-A byte from the wire that was no UTF-8 is a lone surrogate in our strings. msgspec refuses those; JSON has a form for them, `"\\udcff"`, and a reader in
-Python gets the same string back. It also refuses numbers beyond 64 bits, which sums of what a capture claims to have lost can be.
+A byte from the wire that is not UTF-8 is a lone surrogate in our strings. msgspec refuses those.
+JSON can write them, `"\\udcff"`, and a reader in Python gets the same string back. msgspec also
+refuses numbers beyond 64 bits, which the sums of what a capture claims to have lost can exceed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pgtrace.sanitise import Shown
 
 
 def as_json(about: Any, *, indent: int | None = None) -> Shown:
-    """One line, or with an indentation several."""
+    """One line; with an indentation, several."""
     try:
         encoded = msgspec.json.encode(about)
     except (UnicodeEncodeError, OverflowError):

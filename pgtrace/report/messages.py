@@ -1,4 +1,5 @@
-"""Messages as text, one line each, round trips marked: what `show` prints. And round trips as one line each: what `listen` prints without a terminal."""
+"""Messages as text, one line each, grouped by round trip: what `show` prints. And round trips as
+one line each: what `listen` prints without a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _NO_FLIGHT = "flight not kept"
 
 
 def round_trip_line(trace: Trace, row: Row) -> Shown:
-    """One row as a line: time, connection, driver, flight, what it was about, rows, bytes and ms."""
+    """One row as a line: time, connection, driver, flight, SQL or error, rows, bytes and ms."""
     shape = row.shape
     if shape.kind in (Kind.MARK, Kind.GAP):
         return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  ── {row.label.sql} ──")
@@ -46,8 +47,8 @@ def rows_as_text(
 ) -> Iterator[Shown]:
     """Every message of the rows at these places, a line each, under a line for its round trip.
 
-    A connection that is not in `introduced`, where that is given, is introduced once anything is known about it, and added: driver and layer with their
-    evidence, and its process.
+    With `introduced`, a connection that is not in it is introduced once anything is known about it,
+    and added to it: driver and layer with their evidence, and its process.
     """
     for place in places:
         row = trace.rows[place]

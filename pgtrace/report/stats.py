@@ -1,6 +1,7 @@
 """The counters of a trace as one JSON object, and as tables to read.
 
-The JSON is the contract (`pgtrace.stats/1`): keys may be added, none changes. The tables show the same numbers in the columns of the live view.
+The JSON is a contract (`pgtrace.stats/1`): keys may be added, none changes. The tables show the
+same numbers in the columns of the live view.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def as_dict(trace: Trace) -> dict[str, Any]:
 
 
 def as_json(trace: Trace) -> Iterator[Shown]:
-    """The same as indented text, in pieces: of many connections never all are there at once."""
+    """The same as indented text, in pieces, so that many connections are never in memory at
+    once."""
     before = "{"
     for key, value in _parts(trace):
         yield Shown(f'{before}\n  "{key}": ')
@@ -74,13 +76,14 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
 
 
 def _indented(value: object, columns: int) -> Shown:
-    from pgtrace.report import encoding  # tables do without
+    from pgtrace.report import encoding  # tables do not need it
 
     return Shown(encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns))
 
 
 def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) -> list[Shown]:
-    """Lines of a table: the rows that a filter selects, all and by driver; then their messages by type."""
+    """Lines of a table: the rows that a filter selects, in total and by driver; then their messages
+    by type."""
     drivers = selected.drivers()
     lines = [_about(trace, "", trace.duration_ns / 1e9, selected.text), EMPTY]
     rows = [([_FILTERED, count(selected.connections)], selected.totals())]
@@ -94,7 +97,8 @@ def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) 
 def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> Iterator[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement or mark.
 
-    `title` stands for the names of the files, `took_s` for what they span. Of many connections never all are there at once.
+    `title` replaces the names of the files, `took_s` the time they span. Many connections are never
+    in memory at once.
     """
     yield _about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter)
     yield EMPTY
@@ -148,7 +152,7 @@ def _about(trace: Trace, title: str, took_s: float, chosen: str | None) -> Shown
     if trace.gaps:
         parts.append(f"{trace.gaps} gap{'' if trace.gaps == 1 else 's'}, {trace.dropped_bytes} bytes not recorded")
     if trace.disk_waits_ns:
-        parts.append(f"waited {trace.disk_waits_ns / 1e9:.1f} s for the disk of the capture, which times include")
+        parts.append(f"waited {trace.disk_waits_ns / 1e9:.1f} s for the capture's disk, included in the times")
     if chosen is not None:
         parts.append(f"filter: {chosen}")
     if not title and not trace.complete:

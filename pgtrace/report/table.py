@@ -1,7 +1,8 @@
 """Aligned columns of text: for terminals, pipes and logs, without colours or frames.
 
-Widths are terminal cells. Every cell goes through the sanitiser: nothing from the wire reaches a terminal as more than text. How wide a column is shows only
-its last row, so the rows wait in a temporary file: a reader's memory does not grow with them.
+Widths are terminal cells. Every cell goes through the sanitiser: nothing from the wire reaches a
+terminal as more than text. Only the last row decides how wide a column is, so rows wait in a
+temporary file, and memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _IN_MEMORY_BYTES: Final = 1 << 20
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> list[Shown]:
-    """Lines of a table; the columns of `left` are aligned to the left, all others, numbers, to the right."""
+    """Lines of a table. The columns of `left` are aligned to the left, all others, which are
+    numbers, to the right."""
     return list(long_table(head, rows, left=left))
 
 
@@ -33,7 +35,7 @@ def long_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: froz
     widths = [0] * len(head)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", newline="\n") as waiting:
         for row in chain([head], rows):
-            cells = [sanitise.text(cell) for cell in row]  # no tab and no line break is left
+            cells = [sanitise.text(cell) for cell in row]  # neither tabs nor line breaks are left
             widths = [max(width, cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
             waiting.write("\t".join(cells) + "\n")
         waiting.seek(0)

@@ -1,11 +1,14 @@
-"""SQL text, read no deeper than its tokens: grouping, splitting, leading words, one short line.
+"""SQL text, read only as far as its tokens: grouping, splitting, leading words, one short line.
 
-PostgreSQL decides in its scanner where strings, comments, identifiers and statements begin and end. That much is needed to group statements and to
-count those of one Query, and that much is here; nothing is parsed, so a text the server would refuse has tokens too. `scanner` finds the tokens,
-`statements` where one statement ends, `groups` what is the same statement with other values, `line` what fits into a column.
+PostgreSQL's scanner decides where strings, comments, identifiers and statements begin and end.
+Grouping statements and counting those of one Query need that much, and that much is here. Nothing
+is parsed, so a text that the server would refuse has tokens too. `scanner` finds the tokens,
+`statements` the ends of statements, `groups` texts that are the same statement with other values,
+`line` what fits into a column.
 
-No function raises, whatever the str (lone surrogates included), and all take time linear in the text. Results are remembered: a capture repeats few
-texts many times. They depend on this code alone, never on what is installed.
+No function raises, whatever the str (lone surrogates included), and all take time linear in the
+text. Results are remembered, since a capture repeats few texts many times. They depend only on this
+code, never on what is installed.
 """
 
 from pgtrace.sqltext.groups import fingerprint, normalise

@@ -1,15 +1,19 @@
-"""SQL text with its literals blanked: the same length, the same tokens, in pieces that are cut anywhere.
+"""SQL text with its literals blanked: the same length and the same tokens, in pieces cut anywhere.
 
-What is inside quotes (strings of all kinds, dollar quotes) becomes `*`, what is inside comments `.`, a digit of a number `1` (but a lone 0 stays). Quotes,
-the backslashes of E'...' and the tags of dollar quotes stay, and so do words, quoted identifiers, operators and parameters: the text has the same tokens at
-the same places, so whoever groups statements or reads their names finds the same.
+Text inside quotes (strings of all kinds, dollar quotes) becomes `*`, text inside comments `.`, and
+each digit of a number `1` (but a lone 0 stays). Quotes, the backslashes of E'...' and the tags of
+dollar quotes stay. So do words, quoted identifiers, operators and parameters. The text has the same
+tokens at the same places, so grouping statements and reading their names gives the same result.
 
-A piece is covered at once, before the next one is there. What the scanner then has to see again is the end of the text so far, from three tokens before it,
-each shortened to what decides how it goes on (`'*`, `$tag$*`, `/*.`): a literal of 1 GiB is looked at once and takes no memory. Two pieces can keep what
-one would not: the beginning of a closing tag, or a `*` or `/` in a comment, where the cut went through it. That is no part of any secret but its place.
+A piece is covered at once, before the next one comes. To continue, the scanner must see the end of
+the text so far again, from three tokens before it, each shortened to what decides how it continues
+(`'*`, `$tag$*`, `/*.`). So a literal of 1 GiB is looked at once and takes no memory. Two pieces can
+keep what one would not: the beginning of a closing tag, or a `*` or `/` in a comment, if the cut
+went through it. Only its place is part of the secret.
 
-Bytes are read as Latin-1, one character each: in the encodings a server can have no quote, backslash or dollar sign is part of another character. Where
-that is not so, or backslashes escape in all strings, whoever calls has to cover the whole text instead.
+Bytes are read as Latin-1, one character each: in the encodings that a server can have, no quote,
+backslash or dollar sign is part of another character. If that does not hold, or backslashes escape
+in all strings, the caller must cover the whole text instead.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ _DECIMAL: Final = re.compile(r"[0-9]")
 _BASED: Final = re.compile(r"(?<=..)[0-9A-Fa-f]")
 _LINE: Final = re.compile(r"[\n\r]")
 _TOKENS_AGAIN: Final = 3
-"""A dollar quote is three tokens as long as its tag has not ended: `$`, `tag`, and what comes."""
+"""A dollar quote is three tokens while its tag has not ended: `$`, `tag`, and what comes."""
 _LONGEST_WORD: Final = 64
 _LONGEST_AGAIN: Final = 4096
 
@@ -40,10 +44,10 @@ class Blanking:
 
     def __init__(self) -> None:
         self._again = ""
-        self._lost = False  # too much would have to be seen again: the rest is covered whole
+        self._lost = False  # too much would have to be seen again: the rest is covered completely
 
     def cover(self, piece: bytes) -> bytes:
-        """The piece, safe to keep: as many bytes."""
+        """The piece, safe to keep, with the same length."""
         if self._lost:
             return b"*" * len(piece)
         text = self._again + piece.decode("latin-1")
@@ -62,14 +66,14 @@ def _cover(text: str, tokens: list[Token]) -> str:
             piece = _cover_dollars(piece) if piece[0] == "$" else _cover_quotes(piece)
         elif kind == "comment":
             piece = _cover_comment(piece)
-        elif kind == "number" and piece != "0":  # whose x may come with the next piece
+        elif kind == "number" and piece != "0":  # its x may come with the next piece
             piece = (_BASED if piece[1:2] in tuple("xXoObB") else _DECIMAL).sub("1", piece)
         covered.append(piece)
     return "".join(covered)
 
 
 def _cover_quotes(token: str) -> str:
-    """'...' and its relations, with all strings that continue it."""
+    """'...' and its variants, with all strings that continue it."""
     inside, secret = (ESCAPED_INSIDE, _ESCAPED_SECRET) if token[0] in "eE" else (_PLAIN_INSIDE, _SECRET)
     begin = token.index("'") + 1
     parts = [token[:begin]]
@@ -85,7 +89,7 @@ def _cover_quotes(token: str) -> str:
 
 
 def _end(inside: re.Pattern[str], token: str, begin: int) -> int:
-    """Where the closing quote stands, or the text ends, or its last backslash stands."""
+    """The place of the closing quote, or the end of the text, or its last backslash."""
     found = inside.match(token, begin)
     return found.end() if found else begin
 
@@ -99,13 +103,13 @@ def _cover_dollars(token: str) -> str:
 
 
 def _tag(token: str) -> tuple[str, bool]:
-    """The tag of a dollar quote, and whether it closes it."""
+    """The tag of a dollar quote, and whether it closes the quote."""
     tag = token[: token.index("$", 1) + 1]
     return tag, len(token) >= 2 * len(tag) and token.endswith(tag)
 
 
 def _begun(tag: str, inner: str) -> str:
-    """What may be the beginning of the closing tag at the end of the text."""
+    """What may be the beginning of the closing tag, at the end of the text."""
     return next((tag[:size] for size in range(min(len(tag) - 1, len(inner)), 0, -1) if inner.endswith(tag[:size])), "")
 
 
@@ -118,7 +122,8 @@ def _cover_comment(token: str) -> str:
 
 
 def _depth(token: str) -> tuple[int, str]:
-    """How many comments are open at the end of one that began with /*, and what may be the beginning of the next sign."""
+    """How many comments are open at the end of one that began with /*, and what may be the
+    beginning of the next delimiter."""
     depth, end = 1, 2
     for found in COMMENT_ENDS.finditer(token, 2):
         depth, end = depth + (1 if found[0] == "/*" else -1), found.end()
@@ -126,7 +131,8 @@ def _depth(token: str) -> tuple[int, str]:
 
 
 def _again(text: str, tokens: list[Token]) -> str:
-    """What stands for the end of the text, so that the rest is scanned as if all of it were there."""
+    """A short replacement for the end of the text, so that scanning continues as if all of it were
+    there."""
     parts: list[str] = []
     wanted = _TOKENS_AGAIN
     lines = blanks = comments = False

@@ -1,8 +1,9 @@
 """What a COPY statement says about its data: text, CSV or binary, and which bytes quote and escape.
 
-The server's CopyInResponse tells text from binary; text from CSV only the statement does. Both spellings of the options are read, the list in parentheses
-and the words of older servers (`WITH CSV HEADER QUOTE AS '"'`). What is not understood stands at its default; a text that is no COPY from or to the
-frontend gives None.
+The server's CopyInResponse tells text from binary; only the statement tells text from CSV. Both
+spellings of the options are read: the list in parentheses, and the words of older servers
+(`WITH CSV HEADER QUOTE AS '"'`). Options that are not understood keep their defaults. A text that
+is not a COPY from or to the frontend gives None.
 
 Source: PostgreSQL manual, "COPY".
 """
@@ -27,7 +28,7 @@ _BACKSLASH: Final = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class CopyStatement:
-    """The data of a COPY. `quote` and `escape` are one byte each and of CSV alone."""
+    """The data of a COPY. `quote` and `escape` are one byte each, and only for CSV."""
 
     format: Format = "text"
     header: bool = False
@@ -35,12 +36,12 @@ class CopyStatement:
     quote: bytes = b'"'
     escape: bytes = b'"'
     columns: tuple[str, ...] = ()
-    """The column list, or empty where all columns are meant."""
+    """The column list, or empty for all columns."""
 
 
 @dataclass(slots=True)
 class _Words:
-    """The tokens of a statement that mean something, read forward."""
+    """The significant tokens of a statement, read forward."""
 
     sql: str
     items: list[Token] = field(default_factory=list)
@@ -65,7 +66,8 @@ class _Words:
         return found
 
     def inside(self) -> Iterator[str]:
-        """What stands in the parentheses that open here, each thing at depth 1; behind them afterwards."""
+        """The contents of the parentheses that open here, each item at depth 1. Afterwards the
+        position is after them."""
         depth = 0
         while self.position < len(self.items):
             text = self.take()
@@ -139,7 +141,7 @@ def _name(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """What a word, number or string constant stands for."""
+    """The value of a word, number or string constant."""
     if "'" not in text:
         return _name(text)
     prefix, _, rest = text.partition("'")

@@ -1,7 +1,8 @@
 """A statement on one line of a given width, for a column of a table.
 
-What tells statements apart is mostly the end of the select list and what follows it, so that list goes first: `SELECT … FROM items WHERE order_id = $1`.
-Columns and rows of an INSERT go the same way. Only then is the end cut. Only the head of a long text is looked at.
+What tells statements apart is mostly the end of the select list and what follows it. So the list is
+dropped first: `SELECT … FROM items WHERE order_id = $1`. Columns and rows of an INSERT are dropped
+in the same way. Only then is the end cut. Only the head of a long text is looked at.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Final
 from pgtrace.sqltext.scanner import lower, tokens
 
 _LOOKED_AT: Final = 20_000
-"""Characters of a text that are looked at for its one line."""
+"""How many characters of a text are looked at for its one line."""
 
 
 @lru_cache(maxsize=256)
 def _line_pieces(sql: str) -> tuple[str, str]:
-    """The head of the text on one line, and the same with `…` for the select list or the insert list."""
+    """The head of the text on one line, and the same with `…` for the select list or the insert
+    list."""
     pieces: list[str] = []
-    names: list[str] = []  # the same tokens as names, "" for what is none
+    names: list[str] = []  # the same tokens as names, "" for those that are not
     depths: list[int] = []
     depth, space = 0, False
     for kind, start, end in tokens(sql):
@@ -44,7 +46,8 @@ def _line_pieces(sql: str) -> tuple[str, str]:
 
 
 def _list_bounds(names: list[str], top: list[int]) -> tuple[int, int]:
-    """Which tokens are the select list of the outermost SELECT, or the columns and rows of an INSERT."""
+    """Which tokens are the select list of the outermost SELECT, or the columns and rows of an
+    INSERT."""
     if names[:1] == ["insert"]:
         left = next((index for index in top if names[index] in ("(", "values")), 0)
         after = (index for index in top if index > left and names[index] in ("on", "returning", "select", ";"))
@@ -56,9 +59,11 @@ def _list_bounds(names: list[str], top: list[int]) -> tuple[int, int]:
 
 
 def shorten(sql: str, width: int, cells: Callable[[str], int] = len) -> str:
-    """One line of at most `width` cells: first the select list or the insert list becomes `…`, then the end is cut.
+    """One line of at most `width` cells: first the select list or the insert list becomes `…`, then
+    the end is cut.
 
-    `cells` measures a text; a terminal passes its own. What is not printable is still in it: the caller shows it through sanitise.
+    `cells` measures a text; a terminal passes its own. What is not printable is still in it: the
+    caller shows it through sanitise.
     """
     whole, listless = _line_pieces(sql[:_LOOKED_AT])
     for line in (whole, listless):

@@ -1,7 +1,7 @@
-"""Lists of values of any length, told once: IN (...), ARRAY[...], the rows of VALUES.
+"""Lists of values of any length, reduced to one item: IN (...), ARRAY[...], the rows of VALUES.
 
-Works on tokens as they are compared, values being all the same token by then. Neighbours that are equal become one; what is not equal (`IN ($1, lower($2))`,
-a row with DEFAULT in it) stays.
+Works on tokens in their compared form, in which all values are the same token. Equal neighbours
+become one. What is not equal (`IN ($1, lower($2))`, a row with DEFAULT in it) stays.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 _DEEPEST: Final = 1_000
-"""Brackets nested deeper than this are kept as they are: the server's own parser gives up not far behind."""
+"""Brackets nested deeper than this stay as they are: the server's own parser gives up not much
+later."""
 
 
 class _Level:
@@ -19,7 +20,7 @@ class _Level:
 
     def __init__(self, opened: int, *, folds: bool, is_row: bool) -> None:
         self.opened = opened  # index of the opening bracket among the tokens kept
-        self.folds = folds  # IN (...) and ARRAY[...]: equal neighbours are told once
+        self.folds = folds  # IN (...) and ARRAY[...]: equal neighbours become one
         self.is_row = is_row  # one row of VALUES of the level around it
         self.previous = -1  # where the list's element before the current one began
         self.element = opened + 1  # where the current one began
@@ -28,10 +29,10 @@ class _Level:
 
 
 def fold_lists(kept: list[str], shown: list[str], spaced: list[bool]) -> None:
-    """Tell equal neighbours of IN (...), ARRAY[...] and VALUES once, in place.
+    """Reduce equal neighbours of IN (...), ARRAY[...] and VALUES to one, in place.
 
-    Tokens move to a shorter front of the lists: `end` is where that front ends. Two neighbours are compared only when they are equally long, so
-    the work is n log n however brackets nest.
+    Tokens move to a shorter front part of the lists, which ends at `end`. Two neighbours are
+    compared only if they have equal lengths, so the work is n log n however brackets nest.
     """
     levels = [_Level(-1, folds=False, is_row=False)]
     end = deeper = 0

@@ -1,4 +1,4 @@
-"""Remembering what was found out about a text, bounded in bytes."""
+"""Results about a text, remembered within a bound on bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ _Result = TypeVar("_Result")
 
 
 def remembered(function: Callable[[str], _Result]) -> Callable[[str], _Result]:
-    """Remember results by text: many short texts, few long ones, so that what is held is bounded in bytes (some 20 MB of ASCII when full)."""
+    """Remember results by text: many short texts, few long ones, so that memory is bounded (about
+    20 MB of ASCII when full)."""
     short = lru_cache(maxsize=4096)(function)
     medium = lru_cache(maxsize=256)(function)
     long = lru_cache(maxsize=8)(function)

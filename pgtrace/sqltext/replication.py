@@ -1,7 +1,9 @@
-"""The replication commands that decide what CopyData holds: START_REPLICATION and CREATE_REPLICATION_SLOT.
+"""The replication commands that decide the contents of CopyData: START_REPLICATION and
+CREATE_REPLICATION_SLOT.
 
-A walsender has a grammar of its own, with the words, quoted names and string constants of SQL. Keywords are read in any case. What is no such
-command gives None; of one that the server would refuse what is there.
+A walsender has a grammar of its own, with the words, quoted names and string constants of SQL.
+Keywords are read in any case. Any other command gives None. A command that the server would refuse
+gives what is there.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol".
 """
@@ -50,7 +52,7 @@ def start_replication(sql: str) -> StartReplication | None:
 
 
 def created_slot(sql: str) -> CreatedSlot | None:
-    """The logical slot that a CREATE_REPLICATION_SLOT makes."""
+    """The logical slot that a CREATE_REPLICATION_SLOT creates."""
     words = _words(sql)
     if lower(words[0] if words else "") != "create_replication_slot":
         return None
@@ -61,14 +63,15 @@ def created_slot(sql: str) -> CreatedSlot | None:
 
 
 def is_answered_in_parts(sql: str) -> bool:
-    """Whether it is a command that has several CommandCompletes: one for each result set or direction, and one at the end."""
+    """Whether the command has several CommandCompletes: one for each result set or direction, and
+    one at the end."""
     words = _words(sql)
     return bool(words) and lower(words[0]) in ("base_backup", "start_replication")
 
 
 @remembered
 def _words(sql: str) -> tuple[str, ...]:
-    """Words and marks, names without their quotes and strings without theirs."""
+    """Words and marks; names and strings without their quotes."""
     found: list[str] = []
     for kind, start, end in tokens(sql):
         text = sql[start:end]

@@ -1,14 +1,18 @@
 """The tokens of an SQL text, where PostgreSQL's own scanner sees them.
 
-Rules, those of src/backend/parser/scan.l:
+The rules are those of src/backend/parser/scan.l:
 
-- A token starts where the one before it ended; together they cover the text. What is not closed (quote, comment, dollar quote) runs to the end.
-- Strings: '...' with '' inside; E'...' with backslashes too; B, X, N and U& before the quote belong to it; after white space with a line break in
-  it the next quote goes on with the same string. Backslashes in plain strings are ordinary (standard_conforming_strings on, the default).
-- $tag$...$tag$ ends at the same tag; $1 is a parameter; a dollar sign inside an identifier is part of it. /* */ nests.
+- A token begins where the one before it ended; together they cover the text. An unclosed quote,
+  comment or dollar quote runs to the end.
+- Strings: '...' with '' inside; E'...' with backslashes too. B, X, N and U& before the quote belong
+  to it. After white space with a line break in it, the next quote continues the same string.
+  Backslashes in plain strings are ordinary (standard_conforming_strings on, the default).
+- $tag$...$tag$ ends at the same tag; $1 is a parameter; a dollar sign inside an identifier is part
+  of it. /* */ nests.
 - Operators end before -- and /*, and do not end in + or - unless they hold one of ~!@#^&|`?%.
 
-Each character is looked at a bounded number of times: regular expressions here are possessive, and a search that fails ends the text.
+Each character is looked at a bounded number of times: regular expressions here are possessive, and
+a search that fails ends the text.
 """
 
 from __future__ import annotations
@@ -53,7 +57,8 @@ _LASTING_OPERATOR: Final = re.compile(r"[~!@#^&|`?%]")
 
 
 def _plain_end(sql: str, position: int, quote: str) -> int:
-    """Where the text inside quotes that begins at `position` has ended, doubled quotes being part of it; the end of the text if it never does."""
+    """Where the text inside quotes that begins at `position` ends, doubled quotes being part of it;
+    the end of the text if it never does."""
     while (close := sql.find(quote, position)) >= 0:
         if not sql.startswith(quote, close + 1):
             return close + 1
@@ -88,7 +93,8 @@ def _operators(sql: str, start: int, end: int) -> Iterator[Token]:
 
 
 def tokens(sql: str) -> Iterator[Token]:
-    """The tokens of the text in order, white space and comments included, each found when it is asked for."""
+    """The tokens of the text in order, white space and comments included, each found when it is
+    needed."""
     position, length = 0, len(sql)
     while position < length:
         match = _NEXT.match(sql, position)
@@ -131,17 +137,18 @@ def tokens(sql: str) -> Iterator[Token]:
 
 
 def scan(sql: str) -> list[Token]:
-    """Every token of the text in order, white space and comments included: their texts joined are `sql`."""
+    """Every token of the text in order, white space and comments included: joined, they are
+    `sql`."""
     return list(tokens(sql))
 
 
 def lower(text: str) -> str:
-    """The server folds the case of ASCII letters alone."""
+    """Lower case as in the server, which folds only ASCII letters."""
     return text.lower() if text.isascii() else "".join(c.lower() if c.isascii() else c for c in text)
 
 
 def unquoted(text: str) -> str:
-    """What stands inside the quotes of an identifier, closed or not."""
+    """The text inside the quotes of an identifier, closed or not."""
     opening = text.find('"') + 1
     closing = len(text) - 1 if len(text) > opening and text.endswith('"') else len(text)
     return text[opening:closing].replace('""', '"')

@@ -1,7 +1,8 @@
 """Where the statements of a text end, and with which words one begins.
 
-A simple Query may hold several statements; each is an execution of its own, so they are counted here as the server counts them. Semicolons inside
-parentheses and inside a BEGIN ATOMIC body separate nothing (psql's psqlscan.l has the same rules).
+A simple Query may hold several statements. Each is an execution of its own, so they are counted as
+the server counts them. Semicolons inside parentheses and inside a BEGIN ATOMIC body do not separate
+statements (psql's psqlscan.l has the same rules).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ _SPACES: Final = " \t\n\r\f\v"
 
 
 def split(sql: str) -> list[str]:
-    """The statements of a text, without the semicolons and the space and comments around them; none for a text without a statement.
+    """The statements of a text, without the semicolons and the space and comments around them;
+    empty for a text without a statement.
 
-    A semicolon inside parentheses, or inside the BEGIN ATOMIC ... END of CREATE FUNCTION or PROCEDURE, separates nothing.
+    A semicolon inside parentheses, or inside the BEGIN ATOMIC ... END of CREATE FUNCTION or
+    PROCEDURE, does not separate statements.
     """
     if ";" not in sql and not COMMENT.search(sql):
         statement = sql.strip(_SPACES)
@@ -27,7 +30,7 @@ def split(sql: str) -> list[str]:
 
 @remembered
 def split_of(sql: str) -> tuple[str, ...]:
-    """What split() gives, found token by token."""
+    """The result of split(), found token by token."""
     statements: list[str] = []
     first = last = -1  # of the statement, without what surrounds it
     depth = begun = 0
@@ -69,9 +72,11 @@ def _is_routine(head: list[str]) -> bool:
 
 
 def identifiers(statement: str, n: int = 4) -> list[str]:
-    """At most `n` leading words as the server folds them: unquoted ones in lower case, quoted ones as they are inside their quotes.
+    """At most `n` leading words, folded like the server does: unquoted ones in lower case, quoted
+    ones as they are inside their quotes.
 
-    `PREPARE "Foo" (int) AS ...` gives prepare, Foo. Comments and opening parentheses before the first word are passed over; what is no word ends them.
+    `PREPARE "Foo" (int) AS ...` gives prepare, Foo. Comments and opening parentheses before the
+    first word are skipped; anything that is not a word ends the list.
     """
     found: list[str] = []
     for kind, start, end in tokens(statement):
@@ -89,5 +94,6 @@ def identifiers(statement: str, n: int = 4) -> list[str]:
 
 
 def words(statement: str, n: int = 4) -> list[str]:
-    """At most `n` leading words in upper case, to recognise a command: BEGIN; ROLLBACK, TO; START, TRANSACTION. For names see identifiers()."""
+    """At most `n` leading words in upper case, to recognise a command: BEGIN; ROLLBACK, TO; START,
+    TRANSACTION. For names see identifiers()."""
     return [word.upper() for word in identifiers(statement, n)]

@@ -1,1 +1,2 @@
-"""Captures as regression tests. This module imports nothing heavy: it is loaded in every test run of its environment."""
+"""Captures as regression tests. This module imports nothing heavy: it is loaded in every test run
+of its environment."""

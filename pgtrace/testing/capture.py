@@ -6,11 +6,13 @@
         capture.mark("checkout").round_trips
         print(capture)
 
-Several files are read as one. A file may be what the reading commands take: a capture, a directory of segments, a pcap or a golden; the latter two are
-imported into a private temporary capture first, and packet files that are pieces of one recording are one. A capture may still be growing: update() reads
-what has come since.
+Several files are read as one. A file may be anything that the reading commands accept: a capture, a
+directory of segments, a pcap or a golden. The latter two are first imported into a private
+temporary capture, and packet files that are pieces of one recording become one. A capture may still
+be growing: update() reads what has come since.
 
-The statements of a mark are counted on a second reading, when the mark is asked for: a reader keeps no statements for marks nobody asks about.
+The statements of a mark are counted on a second reading, when you ask for the mark: a reader keeps
+no statements for marks that nobody asks about.
 """
 
 from __future__ import annotations
@@ -43,11 +45,11 @@ from pgtrace.trace.trace import Trace
 
 
 class NoSuchMark(UsageError, LookupError):
-    """The capture has no mark of that name; the text lists those there are."""
+    """The capture has no mark with that name. The text lists those it has."""
 
     def __init__(self, name: str, there: Iterable[str]) -> None:
         names = ", ".join(map(repr, there))
-        super().__init__(f"no mark is called {name!r}; there {f'are {names}' if names else 'is none'}")
+        super().__init__(f"no mark {name!r}; {f'the marks are {names}' if names else 'there are no marks'}")
         self.name = name
 
 
@@ -55,10 +57,11 @@ class Capture(Counted):
     """One or several captures, read; a context manager that closes them."""
 
     def __init__(self, *paths: AnyPath, ports: Iterable[int] = (DEFAULT_PORT,), keylog: AnyPath | None = None) -> None:
-        """Read what is there now. `ports` are those of servers, for connections in a pcap whose beginning is not in it; `keylog` is a file of TLS secrets
-        for packets (SSLKEYLOGFILE). Raises CaptureError, MissingExtra."""
+        """Read what is there now. `ports` are servers' ports, to include connections in a pcap that
+        began before it. `keylog` is a file of TLS secrets for packets (SSLKEYLOGFILE). Raises
+        CaptureError, MissingExtra."""
         if not paths:
-            raise UsageError("a capture to read: Capture('checkout.pgtrace')")
+            raise UsageError("Capture() needs a path: Capture('checkout.pgtrace')")
         self._opened = ExitStack()
         files = recordings([os.fspath(path) for path in paths])
         self._names = [name for name, *_ in files]
@@ -72,7 +75,7 @@ class Capture(Counted):
         self.update()
 
     def update(self) -> bool:
-        """Read what has been written since; whether there was anything."""
+        """Read what has been written since. Returns whether there was anything."""
         changed = self.trace.update()
         while self.trace.update():
             pass
@@ -80,12 +83,12 @@ class Capture(Counted):
         return changed
 
     def read_until(self, position: int) -> None:
-        """Read on until that position of the capture; what Recorder.quiet() does with it."""
+        """Read on until that position of the capture, for Recorder.quiet()."""
         self.trace.read_until(position)
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing was owed on any connection where reading has come to."""
+        """Whether, at the place reached, no connection was owed a reply."""
         return self.trace.quiet
 
     @property
@@ -110,12 +113,13 @@ class Capture(Counted):
         return list(map(Statement.of, self.trace.statements()))
 
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:
-        """The one statement with that SQL: as it is grouped, or with `...` for whatever stands there. Raises NoSuchStatement."""
+        """The one statement with that SQL: as it is grouped, or with `...` for any text. Raises
+        NoSuchStatement."""
         return find_statement(self.statements, sql, driver)
 
     @property
     def marks(self) -> dict[str, Counters]:
-        """Counters by mark, in the order of their ends."""
+        """Counters by mark, in the order in which the marks ended."""
         return self.trace.mark_counters()
 
     def mark(self, name: str) -> Window:
@@ -135,22 +139,23 @@ class Capture(Counted):
 
     @property
     def timeline(self) -> list[Row]:
-        """Every row: the round trips, and what else happened."""
+        """Every row: the round trips, and everything else that happened."""
         return list(self.trace.rows)
 
     @property
     def findings(self) -> list[Finding]:
-        """What costs round trips or fails, failures first, then by cost: `name`, `driver`, `cost`, `what`, `evidence`, `remedies`."""
+        """What costs round trips or fails, failures first, then by cost: `name`, `driver`, `cost`,
+        `what`, `evidence`, `remedies`."""
         self._advice.update()
         return self._advice.findings()
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing: read to the end of finished recordings without a gap."""
+        """Whether nothing is missing: read to the end of finished recordings, without a gap."""
         return self.trace.complete
 
     def show(self) -> Shown:
-        """The round trips in flight notation, a line each."""
+        """The round trips in flight notation, one per line."""
         return sanitise.lines(flight_lines(self.trace, self.timeline))
 
     def json(self) -> dict[str, Any]:
@@ -158,7 +163,7 @@ class Capture(Counted):
         return stats.as_dict(self.trace)
 
     def close(self) -> None:
-        """Close the files; what was imported is removed. Closing twice is fine."""
+        """Close the files and remove what was imported. Closing twice is fine."""
         self._opened.close()
 
     def _trace(self) -> Trace:
@@ -178,7 +183,7 @@ class Capture(Counted):
 
 
 def _readable(name: str, beside: list[str], ports: frozenset[int], keylog: str | None, opened: ExitStack) -> str:
-    """The path of the capture, imported where it is none."""
+    """The path of the capture, imported if the file is not one."""
     if is_capture(name):
         return name
     directory = opened.enter_context(PrivateDirectory())

@@ -1,9 +1,10 @@
-"""What has counters, as Python sees it: every counter of docs/counting.md is an attribute.
+"""The base of everything with counters: every counter of docs/counting.md is an attribute.
 
     capture.round_trips, window.errors, window.backend_messages["DataRow"]
 
-Statement is one line of `statements` in `stats --json`, found by its SQL in any layout and with any values, or by parts of the text as it is grouped (values
-are $1, $2, ...) with `...` between them.
+Statement is one entry of `statements` in `stats --json`. You find it by its SQL in any layout and
+with any values, or by parts of the text as it is grouped (values are $1, $2, ...) with `...`
+between them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
 from pgtrace.trace.totals import StatementView
 
 ANYTHING: Final = "..."
-"""In a statement to look for: whatever stands there."""
+"""In a statement to look for: any text."""
 _LISTED: Final = 20
 _SQL_WIDTH: Final = 110
 
 
 class NoSuchStatement(UsageError, LookupError):
-    """None of the statements is the one that was asked for, or several are; the text lists those there are."""
+    """No statement, or more than one, matches. The text lists the candidates."""
 
 
 class Counted(ABC):
@@ -40,12 +41,12 @@ class Counted(ABC):
 
     @property
     def frontend_messages(self) -> dict[str, int]:
-        """Messages of the driver by name."""
+        """Messages from the driver, by name."""
         return self.counters.frontend_messages
 
     @property
     def backend_messages(self) -> dict[str, int]:
-        """Messages of the server by name."""
+        """Messages from the server, by name."""
         return self.counters.backend_messages
 
     def __getattr__(self, key: str) -> int:
@@ -58,7 +59,7 @@ class Counted(ABC):
 
 
 def did_you_mean(key: str) -> str:
-    """`: did you mean round_trips?`, or nothing."""
+    """`: did you mean round_trips?`, or an empty string."""
     close = difflib.get_close_matches(key, KEYS, 1)
     return f": did you mean {close[0]}?" if close and not key.startswith("_") else ""
 
@@ -89,25 +90,26 @@ class Statement:
 
     @classmethod
     def of(cls, view: StatementView) -> Statement:
-        """The same as the analysis has it."""
+        """The statement from the trace's view of it."""
         return cls(**cast(dict[str, Any], view.group.as_dict(view.driver)))
 
 
 def find_statement(statements: Sequence[Statement], sql: str, driver: str | None) -> Statement:
-    """The one statement that `sql` means, of that driver where one is said. Raises NoSuchStatement."""
+    """The one statement that `sql` means, of that driver if one is given. Raises
+    NoSuchStatement."""
     there = [one for one in statements if driver is None or one.driver == driver]
     found = list(filter(_wanted(sql), there))
     if len(found) == 1:
         return found[0]
     if found:
-        raise NoSuchStatement(f"{len(found)} statements are {sql!r}: say more of it, or which driver", *listed(found))
+        raise NoSuchStatement(f"{len(found)} statements match {sql!r}: give more of the text, or the driver", *listed(found))
     if not there:
-        raise NoSuchStatement(f"no statement is {sql!r}: there are none{f' of {driver}' if driver else ''}")
-    raise NoSuchStatement(f"no statement is {sql!r}; there are", *listed(there))
+        raise NoSuchStatement(f"no statement matches {sql!r}: there are none{f' of {driver}' if driver else ''}")
+    raise NoSuchStatement(f"no statement matches {sql!r}; there are", *listed(there))
 
 
 def listed(statements: Sequence[Statement]) -> list[str]:
-    """A line for each of the first, to choose from."""
+    """A line for each of the first candidates."""
     lines = [f"    {one.driver:<8} {shown_sql(one.sql)}" for one in statements[:_LISTED]]
     more = len(statements) - len(lines)
     return [*lines, f"    and {more} more"] if more else lines
@@ -119,7 +121,8 @@ def shown_sql(sql: str) -> str:
 
 
 def _wanted(sql: str) -> Callable[[Statement], bool]:
-    """Whether a statement is the one: in any layout and with any values, or with anything where the dots are."""
+    """Whether a statement matches: in any layout and with any values, or with any text for the
+    dots."""
     if ANYTHING not in sql:
         fingerprint = sqltext.fingerprint(sql)
         return lambda one: one.fingerprint == fingerprint or one.sql == sql

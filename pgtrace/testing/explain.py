@@ -1,7 +1,8 @@
 """What a failure says: enough to see the cause without opening anything.
 
-The numbers first, then the round trips in flight notation, those beyond the budget marked, then what is usually behind it: a statement that ran again and
-again, one that was prepared anew each time. Last the capture, to look closer. Everything from the wire is made safe to show.
+First the numbers, then the round trips in flight notation, with those beyond the budget marked.
+Then what is usually the cause: a statement that ran again and again, or one that was prepared anew
+each time. Last the capture, for a closer look. Everything from the wire is made safe to show.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from pgtrace.trace.counters import Counters
 
 LINES_KEPT: Final = 60
 _MANY: Final = 3
-"""Executions of one statement that may be one for each row."""
+"""From this many executions on, one statement may be running once for each row."""
 _HINTS_KEPT: Final = 8
 
 
 def exceeded(counters: Counters, budgets: Iterable[Budget]) -> list[Budget]:
-    """The budgets that are not kept."""
+    """The budgets that are exceeded."""
     return [budget for budget in budgets if not budget.allows(number(counters, budget.counter))]
 
 
 def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Budget]) -> list[str]:
-    """A window that does not keep these budgets; `counted` is what of it they are about."""
+    """A window that exceeds these budgets. `counted` is the part of it that they are about."""
     counters = counted.counters
     of = f" of {sanitise.text(counted.text)}" if isinstance(counted, Selected) else ""
     told = [f"    {budget.counter}{of} is {number(counters, budget.counter)}, {budget.allowed}" for budget in broken]
@@ -39,14 +40,14 @@ def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Bud
 
 
 def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:
-    """What passed in a window, and what stands out in it."""
+    """What passed in a window, and what stands out."""
     lines = [f"{summary(window.counters)}{_who(window)}", *flight_lines(window.trace, window.timeline, most=LINES_KEPT, marked=marked)]
     hints = _hints(window.statements)
     return [*lines, *(["", *hints] if hints else [])]
 
 
 def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[int]:
-    """Numbers of the rows with which a budget was exceeded, from the first that was too much."""
+    """The numbers of the rows that exceed a budget, from the first one too many."""
     rows = window.trace.rows
     found: set[int] = set()
     for budget in broken:
@@ -60,15 +61,13 @@ def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[in
 
 
 def _who(window: Window) -> str:
-    """Which drivers, and where there are several connections, that all of them count."""
+    """Which drivers; and if there are several connections, a note that all of them count."""
     connections = window.connections
     drivers = ", ".join(sanitise.text(driver) for driver in window.drivers)
     if len(connections) <= 1:
         return f" ({drivers})" if drivers else ""
     names = ", ".join(window.trace.name_of(connection) for connection in connections)
-    return (
-        f" ({drivers}) on {len(connections)} connections, {names}: whatever passed in this time counts, from a pool or another thread too"
-    )
+    return f" ({drivers}) on {len(connections)} connections, {names}: everything in this time counts, also from a pool or another thread"
 
 
 def _hints(statements: Sequence[Statement]) -> list[str]:

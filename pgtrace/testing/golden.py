@@ -1,8 +1,10 @@
-"""Golden captures: what a block did on the wire, kept as text beside the test, and compared with what it does now.
+"""Golden captures: what a block did on the wire, kept as text beside the test and compared with
+what it does now.
 
-The text is libpq's own trace format (export/golden.py), in `captures/NAME.trace` in the directory of the test. Compared is the behaviour, as `pgtrace diff`
-does it: values, times and the names that drivers give are no difference, one more round trip, a statement that is prepared again or a format that changed
-is. So both sides are read as captures; what is the same text is not even read.
+The text is in libpq's trace format (export/golden.py), in `captures/NAME.trace` in the directory of
+the test. The comparison is of behaviour, as in `pgtrace diff`. Values, times and names that drivers
+generate do not count; an additional round trip, a statement that is prepared again, or a changed
+format does. So both sides are read as captures. If the texts are equal, neither is read.
 """
 
 from __future__ import annotations
@@ -28,28 +30,31 @@ _NOW: Final = "now"
 
 
 def path_of(test_file: Path, name: str) -> Path:
-    """Where the golden of that name is. Raises UsageError for what is no name of a file."""
+    """The path of the golden with that name. Raises UsageError if it is not a valid file name."""
     if _NAME.fullmatch(name) is None:
-        raise UsageError(f"{name!r} is no name for a golden: letters, digits, and _ . - between them")
+        raise UsageError(f"{name!r} is not a valid name for a golden: use letters, digits, and _ . - between them")
     return test_file.parent / DIRECTORY / f"{name}.trace"
 
 
 def text_of(window: Window, directory: Path) -> str:
-    """The golden of a window, by the rules of the project that the directory belongs to. Raises NotKept and UsageError."""
+    """The golden of a window, by the rules of the project that the directory belongs to. Raises
+    NotKept and UsageError."""
     return golden.text(window.trace, places=list(window.places), rules=rules.configured(directory))
 
 
 def write(path: Path, text: str) -> None:
-    """Write a golden, or write it anew: never through a symbolic link, which would be a file of somebody's choice. Raises CaptureError."""
+    """Write a golden, or replace it. Never through a symbolic link, which could lead to any file.
+    Raises CaptureError."""
     path.parent.mkdir(exist_ok=True)
     for one in (path.parent, path):
         if one.is_symlink():
-            raise CaptureError(one, "is a symbolic link, and goldens are not written through one: put a real one there")
+            raise CaptureError(one, "is a symbolic link, and goldens are not written through one: replace it with a directory")
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666), "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape"))
-        os.replace(new, path)  # takes the place of a link that was put there meanwhile, and does not follow it
+        # replaces a link that was put there meanwhile, instead of following it
+        os.replace(new, path)
     except OSError as error:
         with suppress(OSError):
             new.unlink(missing_ok=True)
@@ -57,7 +62,8 @@ def write(path: Path, text: str) -> None:
 
 
 def differences(path: Path, text: str) -> list[str]:
-    """Lines that say what `text` does differently from the golden at `path`; none where it is the same. Raises CaptureError."""
+    """Lines that say what `text` does differently from the golden at `path`; none if it does the
+    same. Raises CaptureError."""
     if path.read_bytes() == text.encode("utf-8", "surrogateescape"):
         return []
     with PrivateDirectory() as directory:
@@ -73,7 +79,7 @@ def differences(path: Path, text: str) -> list[str]:
 
 
 def _behaviour(path: Path, capture: str) -> Behaviour:
-    """What a golden does, read through a temporary capture."""
+    """The behaviour of a golden, read through a temporary capture."""
     with Import(os.fspath(path), capture) as one:
         while one.step():
             pass

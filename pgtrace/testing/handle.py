@@ -1,7 +1,8 @@
-"""What a test holds in its hands: the `pgtrace` fixture, and the trace of a `record` block.
+"""What a test uses: the `pgtrace` fixture, and the trace of a `record` block.
 
-The fixture is the window of the test itself: from the first line of the test function to its last (setUp and tearDown of a TestCase included, fixtures
-not). record() and expect() are windows within it, or within a fixture.
+The fixture is the window of the test itself: from the first line of the test function to its last
+(setUp and tearDown of a TestCase included, fixtures not). record() and expect() are windows within
+it, or within a fixture.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from pgtrace.testing.selected import Selected
 from pgtrace.testing.suite import LiveWindow, Suite, costs
 from pgtrace.trace.counters import Counters
 
-NOT_QUIET = "the wire was not quiet after 1 s: counted as it is"
+NOT_QUIET = "the traffic did not stop within 1 s: counts are those of now"
 SAW_NOTHING = (
-    "no connection came through pgtrace: the code under test has to connect to pgtrace.dsn (or set pgtrace_env, see docs/testing.md)"
+    "no connection went through pgtrace: make the code under test connect to pgtrace.dsn (or set pgtrace_env, see docs/testing.md)"
 )
 
 
 def budgets_of(limits: Mapping[str, Any], exact: Any, where: str) -> list[Budget]:
-    """Budgets as they are written in Python: round_trips=4. Raises UsageError."""
+    """Budgets as written in Python: round_trips=4. Raises UsageError."""
     if not isinstance(exact, bool):
         raise UsageError(f"{where}: exact={exact!r}: True or False")
     for counter, limit in limits.items():
@@ -45,19 +46,22 @@ def budgets_of(limits: Mapping[str, Any], exact: Any, where: str) -> list[Budget
 
 
 def in_ci() -> bool:
-    """Whether this is a run that nobody sees the files of."""
+    """Whether this runs in CI, where nobody sees new files."""
     return any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
 
 
 class Recording(LiveWindow):
-    """What a `record` block costs: its counters, statements and round trips. They stay after the block."""
+    """What a `record` block costs: its counters, statements and round trips. They stay after the
+    block."""
 
     test: TestTrace
 
     def assert_matches(self, name: str | None = None) -> None:
-        """Fail where the behaviour is not that of the golden capture `captures/NAME.trace` beside the test; without a name, that of the label.
+        """Fail if the behaviour differs from the golden capture `captures/NAME.trace` beside the
+        test. Without a name, the label is used.
 
-        A golden that is not there yet is written, and so is one that differs with --pgtrace-update; in CI nothing is written.
+        A golden that does not exist yet is written. With --pgtrace-update, so is one that differs.
+        In CI nothing is written.
         """
         __tracebackhide__ = True
         self.test.compare(self, name or self.name)
@@ -78,13 +82,13 @@ class TestTrace(Counted):
         """The test's own window, once its function runs."""
         self.windows: list[LiveWindow] = []
         self.labels: list[str] = []
-        """Of its record() blocks."""
+        """The labels of its record() blocks."""
         self.budgets: dict[str, list[Budget]] = {}
-        """Those of its markers, by the filter they are about; empty for everything."""
+        """The budgets of its markers, by their filter; empty for everything."""
         self.written: list[str] = []
-        """Goldens it has written."""
+        """Goldens that it has written."""
         self.explained = False
-        """Whether its failure has said what passed already."""
+        """Whether its failure has already said what passed."""
 
     def __repr__(self) -> str:
         return f"<pgtrace of {self.test}: {summary(self._window.counters) if self.window is not None else 'not begun'}>"
@@ -92,7 +96,8 @@ class TestTrace(Counted):
     # What the hooks call.
 
     def take_markers(self, markers: Iterable[pytest.Mark]) -> str:
-        """Take the budgets of markers, the closest first: of one counter the closest counts. What is wrong with them, or nothing."""
+        """Take the budgets of markers, closest first: for each counter the closest counts. Returns
+        what is wrong with them, or an empty string."""
         seen: set[tuple[str, str]] = set()
         for marker in markers:
             if marker.args:
@@ -113,12 +118,12 @@ class TestTrace(Counted):
         self.window = self.suite.begin(self.test, LiveWindow)
 
     def end(self) -> int:
-        """The test's own window ends; its round trips."""
+        """The test's own window ends. Returns its round trips."""
         self.suite.end(self._window)
         return self._window.round_trips
 
     def check_markers(self) -> None:
-        """Fail where the test is not within the budgets of its markers."""
+        """Fail if the test exceeds the budgets of its markers."""
         for about, budgets in self.budgets.items():
             self.check(self._window, budgets, about)
 
@@ -140,7 +145,7 @@ class TestTrace(Counted):
         return self.suite.url()
 
     def url(self, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None) -> str:
-        """The connection URL with some of its parts set: url(scheme="postgresql+psycopg")."""
+        """The connection URL with some of its parts replaced: url(scheme="postgresql+psycopg")."""
         return self.suite.url(scheme=scheme, user=user, password=password, database=database)
 
     # What it cost.
@@ -156,11 +161,12 @@ class TestTrace(Counted):
         return self._window.statements
 
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:
-        """The one statement with that SQL, `...` for whatever stands there. Raises NoSuchStatement."""
+        """The one statement with that SQL, with `...` for any text. Raises NoSuchStatement."""
         return find_statement(self.statements, sql, driver)
 
     def where(self, text: str) -> Selected:
-        """What a filter selects of this test so far: where("driver:asyncpg and error"). Raises FilterError."""
+        """What a filter selects of this test so far: where("driver:asyncpg and error"). Raises
+        FilterError."""
         return self._window.where(text)
 
     def show(self) -> Shown:
@@ -169,13 +175,11 @@ class TestTrace(Counted):
 
     @contextmanager
     def record(self, label: str) -> Iterator[Recording]:
-        """A window around a block, under a name of its own: its numbers stay, and can be compared with a golden capture. The test
-        fails at its end where something of it could not be recorded."""
+        """A window around a block, under its own name. Its numbers stay, and can be compared with a
+        golden capture. If something in it could not be recorded, the test fails at its end."""
         owner = self.suite.claim(label, self.test)
         if owner != self.test:
-            pytest.fail(
-                f"pgtrace: the label {label!r} is used by two tests, {owner} and {self.test}: one of them needs another", pytrace=False
-            )
+            pytest.fail(f"pgtrace: the label {label!r} is used by two tests, {owner} and {self.test}: rename one of them", pytrace=False)
         self.labels.append(label)
         with self.suite.window(label, Recording) as window:
             window.test = self
@@ -185,7 +189,8 @@ class TestTrace(Counted):
 
     @contextmanager
     def expect(self, *, filter: str = "", exact: bool = False, **limits: int) -> Iterator[LiveWindow]:
-        """A budget on a block: expect(round_trips=4). At most that many; with `exact` neither more nor less; of what `filter` selects.
+        """A budget on a block: expect(round_trips=4). At most that many; with `exact` exactly that
+        many; only of what `filter` selects.
 
         Raises UsageError, FilterError.
         """
@@ -197,7 +202,7 @@ class TestTrace(Counted):
         self.check(window, budgets, filter)
 
     def check(self, window: LiveWindow, budgets: Sequence[Budget], about: str = "") -> None:
-        """Fail where a window, or what a filter selects of it, does not keep its budgets."""
+        """Fail if a window, or what a filter selects of it, exceeds its budgets."""
         if self.suite.saw_nothing and any(budget.limit for budget in budgets):
             pytest.fail(f"pgtrace: {SAW_NOTHING}", pytrace=False)
         self._must_be_whole(window)
@@ -207,25 +212,25 @@ class TestTrace(Counted):
             self.fail(explain.over_budget(window, counted, broken), window)
 
     def compare(self, window: LiveWindow, name: str) -> None:
-        """Fail where a window does not behave as its golden does."""
+        """Fail if a window does not behave like its golden."""
         self._must_be_whole(window)
         try:
             path, lines = self._compared(window, name)
         except (PgTraceError, details.NotKept) as error:
             path, lines = Path(name), [str(error) or details.NOT_KEPT]
         if lines:
-            again = f"if this is as it should be: pytest --pgtrace-update, then look at the change of {path.name} and commit it"
-            self.fail([f"pgtrace: {name} is not as in {_shown(path)}", *lines, "", *explain.passed(window), "", again], window)
+            again = f"if this is intended: run pytest --pgtrace-update, review the change to {path.name} and commit it"
+            self.fail([f"pgtrace: {name} differs from {_shown(path)}", *lines, "", *explain.passed(window), "", again], window)
 
     def _compared(self, window: LiveWindow, name: str) -> tuple[Path, list[str]]:
-        """The golden, and what is different now; it is written where that is wanted."""
+        """The golden and the differences now. Writes the golden if that is wanted."""
         path = golden.path_of(self.path, name)
         owner = self.suite.claim(os.fspath(path), self.test)
         if owner != self.test:
-            return path, [f"it is the golden of {owner} too: one of the two tests needs another"]
+            return path, [f"it is also the golden of {owner}: one of the two tests needs another"]
         text, update = golden.text_of(window, self.path.parent), self.suite.settings.update
         if not path.exists() and in_ci() and not update:
-            return path, ["it is not there: run the test once on your machine, look at what it wrote, and commit it"]
+            return path, ["it does not exist: run the test once on your machine, review what it wrote, and commit it"]
         lines = golden.differences(path, text) if path.exists() else []
         if not path.exists() or (lines and update):
             golden.write(path, text)
@@ -234,25 +239,26 @@ class TestTrace(Counted):
         return path, lines
 
     def fail(self, lines: list[str], window: LiveWindow) -> None:
-        """Fail with that text and where to look closer."""
+        """Fail with that text and a pointer to the capture."""
         self.explained = True
         pytest.fail(sanitise.lines([*lines, "", *self._pointer(window)]), pytrace=False)
 
     def _must_be_whole(self, window: LiveWindow) -> None:
-        """Fail where something of a window was not recorded: what is counted would be too little."""
+        """Fail if something of a window was not recorded: the counts would be too low."""
         if window.lost:
             lost = behind.what_was_lost(self.suite.recorder.stats(), self.suite.recorder.when_behind)
             self.fail([f"pgtrace: {lost or behind.INCOMPLETE}"], window)
 
     def explanation(self) -> Shown:
-        """What passed in the test, for one that failed for a reason of its own; nothing where nothing did, or where it has been said."""
+        """What passed in the test, for a test that failed for another reason; empty if nothing
+        passed, or if it has been said."""
         if self.explained or not self._window.connections:
             return EMPTY
         self.explained = True
         return sanitise.lines([*explain.passed(self._window), "", *self._pointer(self._window)])
 
     def told(self) -> dict[str, Any]:
-        """What its report carries: plain values, which pass between processes."""
+        """The contents of its report: plain values, which pass between processes."""
         return {
             "costs": costs(self.counters),
             "labels": self.labels,
@@ -261,13 +267,13 @@ class TestTrace(Counted):
         }
 
     def _pointer(self, window: LiveWindow) -> list[str]:
-        """Where to look closer; the capture stays from here on."""
+        """A pointer to the capture, which is kept from here on."""
         self.suite.keep = True
         lines = [] if window.complete else [NOT_QUIET]
         return [*lines, f"pgtrace open {self.suite.capture}   (mark {window.name})"]
 
     def finish(self) -> None:
-        """Let go of what only this test needs."""
+        """Drop what only this test needs."""
         for window in [*self.windows, *([self.window] if self.window is not None else [])]:
             if (mark := window.interval) is not None:
                 mark.forget_statements()
@@ -276,7 +282,7 @@ class TestTrace(Counted):
     def _window(self) -> LiveWindow:
         if self.window is None:
             raise UsageError(
-                "a fixture has no numbers of its own: the window of a test begins with its function (use record() or expect())"
+                "a fixture has no counts of its own, because a test's window begins with its function: use record() or expect()"
             )
         return self.window
 

@@ -1,12 +1,16 @@
-"""The pytest plugin: options, fixtures, the marker, and the hooks that put a window around each test.
+"""The pytest plugin: options, fixtures, the marker, and the hooks that put a window around each
+test.
 
-pytest imports this module in every run of an environment that has pgtrace, so it imports nothing but pytest; everything else is loaded by the first test that
-uses it. What the pieces do: suite.py (the recorder of the process, windows), handle.py (the fixture), explain.py (what a failure says).
+pytest imports this module in every run of an environment that has pgtrace, so it imports only
+pytest. The first test that uses pgtrace loads the rest: suite.py (the recorder of the process,
+windows), handle.py (the fixture), explain.py (what a failure says).
 
-- The recorder starts with the first test that asks for a fixture of ours or carries the marker; with `pgtrace_env` before any conftest is read.
-- From then on each test is a mark named by its node id, whether it asks for anything or not: `pgtrace stats --by mark` shows the suite test by test.
-- The window of a test is its call: fixtures are set up before and torn down after it.
-- With pytest-xdist each worker has a recorder; the controller has none and puts the reports together.
+- The recorder starts with the first test that uses one of our fixtures or the marker; with
+  `pgtrace_env`, before any conftest is read.
+- From then on each test is a mark with its node id as name, whether it uses pgtrace or not:
+  `pgtrace stats --by mark` shows the suite test by test.
+- The window of a test is its call: fixtures are set up before it and torn down after it.
+- With pytest-xdist each worker has a recorder. The controller has none and collects the reports.
 """
 
 from __future__ import annotations
@@ -33,28 +37,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--pgtrace-upstream", metavar="ADDR", help="PostgreSQL: db:5432, a URL, or `embedded`; default: PGHOST ..., else embedded."
     )
-    group.addoption("--pgtrace-listen", metavar="LISTEN", help="Where drivers are led to: 127.0.0.1:0, for those without Unix sockets.")
-    group.addoption("--pgtrace-allow-others", action="store_true", help="Let others connect where the server would take them for you.")
+    group.addoption("--pgtrace-listen", metavar="LISTEN", help="Where drivers connect: 127.0.0.1:0 for drivers without Unix sockets.")
+    group.addoption(
+        "--pgtrace-allow-others", action="store_true", help="Serve other users too, although the server will take them for you."
+    )
     group.addoption("--pgtrace-rtt", metavar="DURATION", help="Add network delay, half each way: 20ms.")
     group.addoption(
         "--pgtrace-when-behind",
         choices=["drop", "wait"],
-        help="Where the disk is too slow: drop what does not fit, or let the traffic wait (the default).",
+        help="If the disk is too slow: drop what does not fit, or make the traffic wait (the default).",
     )
-    group.addoption("--pgtrace-captures", metavar="DIR", help="Keep the captures there; without it only where a test failed.")
-    group.addoption("--pgtrace-update", action="store_true", help="Write golden captures anew instead of comparing with them.")
-    group.addoption("--pgtrace-costs", action="store_true", help="List what each test cost (-v does it too).")
+    group.addoption("--pgtrace-captures", metavar="DIR", help="Keep the captures in this directory. Default: only those of failed tests.")
+    group.addoption("--pgtrace-update", action="store_true", help="Rewrite golden captures instead of comparing with them.")
+    group.addoption("--pgtrace-costs", action="store_true", help="List the cost of each test (-v does too).")
     parser.addini("pgtrace_upstream", "PostgreSQL, as --pgtrace-upstream.")
-    parser.addini("pgtrace_listen", "Where drivers are led to, as --pgtrace-listen.")
+    parser.addini("pgtrace_listen", "Where drivers connect, as --pgtrace-listen.")
     parser.addini("pgtrace_rtt", "Network delay to add, as --pgtrace-rtt.")
     parser.addini("pgtrace_when_behind", "drop or wait, as --pgtrace-when-behind.")
-    parser.addini("pgtrace_env", "Variables with a connection URL that shall lead to pgtrace from the start: DATABASE_URL.", type="args")
+    parser.addini("pgtrace_env", "Variables with a connection URL that should point to pgtrace from the start: DATABASE_URL.", type="args")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
     if early_config.getini("pgtrace_env") and not _is_controller(early_config):
-        _suite(early_config)  # a wrapper comes before every other plugin's: pytest-django reads its settings here
+        # a wrapper runs before every other plugin's: pytest-django reads its settings here
+        _suite(early_config)
     return (yield)
 
 
@@ -73,19 +80,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def pgtrace(request: pytest.FixtureRequest) -> TestTrace:
-    """What this test costs on the wire: where to connect (`dsn`), counters so far (`round_trips`), windows (`record`, `expect`)."""
+    """What this test costs on the wire: where to connect (`dsn`), counters so far (`round_trips`),
+    windows (`record`, `expect`)."""
     return _test(request.node)
 
 
 @pytest.fixture(scope="session")
 def pgtrace_url(request: pytest.FixtureRequest) -> str:
-    """The connection URL that leads through pgtrace, for engines and pools that live as long as the run."""
+    """The connection URL through pgtrace, for engines and pools that live as long as the run."""
     return _suite(request.config).url()
 
 
 @pytest.fixture(scope="session")
 def pgtrace_postgres(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The throw-away PostgreSQL, past pgtrace: `url()`, `environment()`, `host`, `port`, `user`, ... Where tests have another server, one of its own."""
+    """The throw-away PostgreSQL, directly and not through pgtrace: `url()`, `environment()`,
+    `host`, `port`, `user`, ... If tests use another server, this starts one of its own."""
     from pgtrace.testing.suite import throw_away_server
 
     suite = _suite(request.config)
@@ -140,7 +149,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 class _Controller:
-    """In the process that hands out tests: sees the labels of all workers. A worker itself refuses a label that it has seen in another test."""
+    """In the process that hands out tests: sees the labels of all workers. Each worker itself
+    refuses a label that another of its tests has used."""
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
@@ -162,14 +172,15 @@ class _Controller:
 
 
 def _is_controller(config: pytest.Config) -> bool:
-    """Whether this process only hands tests to the workers of pytest-xdist, who get the same arguments."""
+    """Whether this process only hands out tests to the workers of pytest-xdist, which get the same
+    arguments."""
     said = config.known_args_namespace
     spreads = getattr(said, "numprocesses", None) or getattr(said, "tx", None) or getattr(said, "dist", "no") != "no"
     return bool(spreads) and _WORKER not in os.environ
 
 
 def _suite(config: pytest.Config) -> Suite:
-    """The recorder of this process, started when it is first asked for."""
+    """The recorder of this process, started when first needed."""
     suite = config.stash.get(_SUITE, None)
     if suite is None:
         from pgtrace.errors import PgTraceError
@@ -179,12 +190,14 @@ def _suite(config: pytest.Config) -> Suite:
             suite = config.stash[_SUITE] = Started(_settings(config))
         except PgTraceError as error:
             raise pytest.UsageError(f"pgtrace: {error}") from None
-        config.add_cleanup(suite.stop)  # pytest_unconfigure is not called where another plugin's raises
+        # pytest_unconfigure is not called if another plugin's raises
+        config.add_cleanup(suite.stop)
     return suite
 
 
 def _settings(config: pytest.Config) -> Settings:
-    """What the options and the configuration say; nowhere else is a variable that a traceback with its locals would show with a password in it."""
+    """The options and the configuration. They are in no other variable, since a traceback with
+    locals would show a password in it."""
     from pgtrace.testing.suite import Settings as Said
 
     said = config.known_args_namespace

@@ -17,16 +17,18 @@ _NOT_SHOWN = frozenset({Kind.MARK, Kind.RUN, Kind.CLOSED})
 
 
 def summary(counters: Counters) -> str:
-    """The first numbers anybody asks for."""
+    """The numbers that matter most."""
     count = counters.round_trips
     text = f"{count} round trip{'' if count == 1 else 's'}"
     return f"{text}, {counters.setup_round_trips} to set up" if counters.setup_round_trips else text
 
 
 def flight_lines(trace: Trace, rows: Sequence[Row], *, most: int | None = None, marked: frozenset[int] = frozenset()) -> list[str]:
-    """Rows in flight notation: number, connection where there are several, flight, what it was about; equal neighbours folded.
+    """Rows in flight notation: number, connection if there are several, flight, SQL; equal
+    neighbours folded.
 
-    At most `most` lines, and twice as many where rows with a number of `marked`, which carry a `>`, would be left out.
+    At most `most` lines. Twice as many if that shows more rows with a number in `marked`, which get
+    a `>`.
     """
     shown = [row for row in rows if row.shape.kind not in _NOT_SHOWN]
     several = len({row.connection for row in shown}) > 1

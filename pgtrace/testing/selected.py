@@ -1,9 +1,10 @@
-"""What a filter selects of a capture or a window: its counters, exactly, and its rows.
+"""What a filter selects of a capture or a window: its exact counters, and its rows.
 
     capture.where("driver:asyncpg and error").round_trips
 
-The language is docs/filter.md. Counters follow from the protocol state, so they are counted on a second reading of everything (ask/filter/counting.py):
-a filter costs a reading, once, when it is asked.
+docs/filter.md describes the language. Counters follow from the protocol state, so they are counted
+on a second reading of everything (ask/filter/counting.py). A filter costs one reading, when you ask
+for it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from pgtrace.trace.trace import Trace
 
 
 class Selected(Counted):
-    """The selected round trips of a trace as it stood; later ones are not among them."""
+    """The selected round trips of a trace as it is now; later ones are not among them."""
 
     def __init__(self, trace: Trace, text: str, places: Iterable[int], marks: Callable[[Trace], Sequence[Interval]] | None = None) -> None:
-        """Of those places of rows, and of `marks` where only what they hold counts. Raises FilterError, CaptureError."""
+        """Select from those places of rows; with `marks`, only what is inside them counts. Raises
+        FilterError, CaptureError."""
         self.text = text
         """The filter."""
         self.trace = trace
@@ -51,7 +53,7 @@ class Selected(Counted):
         return [self.trace.rows[place] for place in self.places]
 
     def show(self) -> Shown:
-        """The selected round trips in flight notation, a line each."""
+        """The selected round trips in flight notation, one per line."""
         return sanitise.lines(flight_lines(self.trace, self.timeline))
 
     def __str__(self) -> str:

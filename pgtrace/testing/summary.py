@@ -1,4 +1,4 @@
-"""What a run says at its end: what each test cost, and where captures are."""
+"""What a run says at its end: the cost of each test, and where captures are."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _KEYS = ["setup_round_trips", "round_trips", "executions", "errors"]
 
 
 def summary_lines(told: Sequence[tuple[str, dict[str, Any]]], *, costs: bool, kept: str | None) -> list[Shown]:
-    """Lines for tests and what their reports carry, the most expensive test first."""
+    """Lines for the tests from their reports, the most expensive test first."""
     lines: list[str] = []
     if costs:
         ordered = sorted((one for one in told if any(one[1]["costs"].values())), key=lambda one: (-one[1]["costs"]["round_trips"], one[0]))
         rows = [[test, *(count(one["costs"][key]) for key in _KEYS), ms(one["costs"]["wait_ns"])] for test, one in ordered]
         lines += table(_HEAD, rows) if rows else []
     for path in sorted({path for _, one in told for path in one["written"]}):
-        lines.append(f"golden written: {path}; look at it and commit it")
+        lines.append(f"golden written: {path}; review it and commit it")
     for capture in dict.fromkeys(one["capture"] for _, one in told if one["capture"]):
         lines.append(f"kept for the failures: pgtrace open {capture}")
     if kept is not None:

@@ -1,9 +1,11 @@
 """What passed while a mark was open: its counters, its round trips and its statements.
 
-A Window asks the trace when it is asked, so it follows a trace that is still being read. Everything that passed the recorder in that time belongs to it, on
-whichever connection and whoever caused it: `connections` says who was there.
+A Window asks the trace each time you ask it, so it follows a trace that is still being read.
+Everything that passed the recorder in that time belongs to it, on any connection and from any
+cause; `connections` says who was there.
 
-str() of a window is its round trips in flight notation without times, the same text for the same work.
+str() of a window is its round trips in flight notation without times: the same text for the same
+work.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Window(Counted):
 
     @property
     def intervals(self) -> Sequence[Interval]:
-        """The marks it is made of."""
+        """The marks that make it up."""
         return self.intervals_in(self.trace)
 
     def intervals_in(self, trace: Trace) -> Sequence[Interval]:
@@ -49,7 +51,8 @@ class Window(Counted):
         return list(map(Statement.of, self.trace.statements_within(self.intervals)))
 
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:
-        """The one statement with that SQL: as it is grouped, or with `...` for whatever stands there. Raises NoSuchStatement."""
+        """The one statement with that SQL: as it is grouped, or with `...` for any text. Raises
+        NoSuchStatement."""
         return find_statement(self.statements, sql, driver)
 
     def where(self, text: str) -> Selected:
@@ -64,7 +67,7 @@ class Window(Counted):
 
     @property
     def timeline(self) -> list[Row]:
-        """Its rows: the round trips, and what else happened."""
+        """Its rows: the round trips, and everything else that happened."""
         return [self.trace.rows[place] for place in self.places]
 
     @property
@@ -79,7 +82,7 @@ class Window(Counted):
         return list(dict.fromkeys(connection.driver for connection in self.connections))
 
     def show(self) -> Shown:
-        """The round trips in flight notation, a line each."""
+        """The round trips in flight notation, one per line."""
         return sanitise.lines(flight_lines(self.trace, self.timeline))
 
     def json(self) -> dict[str, Any]:

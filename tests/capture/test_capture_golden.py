@@ -150,10 +150,18 @@ def test_text_on_the_wire_begins_no_line(tmp_path: Path, opened: Opened) -> None
     ("text", "error", "reason"),
     [
         ("# pgtrace golden 2\n", NewerCapture, "capture version 2 was written by a newer pgtrace"),
-        ("# pgtrace golden 1\n", None, "no message of libpq's trace is in it"),
-        ("# pgtrace golden 1\nF\t4\tSync\nF\t5\tNo\n", CaptureError, "line 3 is no message of libpq's trace: No is no name of a message"),
-        ('F\t13\tQuery\t "SELECT\n1"\nB\tx', CaptureError, "line 1 is no message"),
-        ('F\t14\tQuery\t "SELECT 1"\n', CaptureError, "line 1 is no message of libpq's trace: its fields do not fill the length it says"),
+        ("# pgtrace golden 1\n", None, "contains no message in libpq's trace format"),
+        (
+            "# pgtrace golden 1\nF\t4\tSync\nF\t5\tNo\n",
+            CaptureError,
+            "line 3 is not a message in libpq's trace format: unknown message No",
+        ),
+        ('F\t13\tQuery\t "SELECT\n1"\nB\tx', CaptureError, "line 1 is not a message"),
+        (
+            'F\t14\tQuery\t "SELECT 1"\n',
+            CaptureError,
+            "line 1 is not a message in libpq's trace format: its fields do not match its length",
+        ),
     ],
 )
 def test_what_is_no_golden(text: str, error: type[CaptureError] | None, reason: str, tmp_path: Path) -> None:

@@ -142,10 +142,10 @@ def test_zstd_without_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 REFUSED = {
-    "text": (b"select 1;\n" * 100, "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
+    "text": (b"select 1;\n" * 100, "not a capture, pcap, jsonl or golden"),
     "empty": (b"", "empty"),
-    "a few bytes": (b"\xd4\xc3", "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
-    "gzip of text": (gzip.compress(b"hello" * 100), "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden"),
+    "a few bytes": (b"\xd4\xc3", "not a capture, pcap, jsonl or golden"),
+    "gzip of text": (gzip.compress(b"hello" * 100), "not a capture, pcap, jsonl or golden"),
     "gzip of nothing": (gzip.compress(b""), "empty"),
     "gzip cut off at once": (gzip.compress(b"hello")[:9], "cut off"),
     "no gzip behind its magic": (b"\x1f\x8b" + bytes(100), "damaged"),
@@ -222,12 +222,12 @@ def test_no_postgresql_in_it(tmp_path: Path) -> None:
 
 
 def test_nothing_in_it(tmp_path: Path) -> None:
-    assert told(forge.pcap([]), tmp_path).nothing_found() == "no packets in it"
+    assert told(forge.pcap([]), tmp_path).nothing_found() == "contains no packets"
 
 
 def test_no_tcp_in_it(tmp_path: Path) -> None:
     one = told(forge.pcap([(1, forge.ethernet(bytes(40)))] * 3), tmp_path)
-    assert "3 packets, none of a TCP connection" in one.nothing_found()
+    assert "3 packets, none from a TCP connection" in one.nothing_found()
 
 
 def test_segments_bound_it(tmp_path: Path) -> None:

@@ -274,13 +274,13 @@ def test_a_message_nobody_knows_is_its_bytes() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"message": "Prase"}, "no message of that side is called 'Prase'"),
+        ({"message": "Prase"}, "unknown message 'Prase'"),
         ({"from": "X"}, "`from` is F or B"),
         ({"fields": {}}, "Parse has the fields statement, query, parameter_types"),
         ({"fields": {"statement": "s1", "query": "x", "parameter_types": [2**40]}}, ""),
         ({"fields": {"statement": "s1", "query": {"hex": "zz"}, "parameter_types": []}}, ""),
         ({"record": -5}, "comes after record"),
-        ({"kind": "opne"}, "no kind of record is called 'opne'"),
+        ({"kind": "opne"}, "unknown kind of record 'opne'"),
         ({"time_ns": -(10**15)}, ""),
         ({"connection": "one"}, ""),
     ],

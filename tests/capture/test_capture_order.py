@@ -78,7 +78,7 @@ def test_beyond_its_memory_packets_out_of_order_are_counted(monkeypatch: pytest.
     client, server = halves()
     _, pcap = converted(file_of([*client, *server]), piece=1000)
     assert pcap.order.late > 100
-    assert any("behind their place in time" in note for note in pcap.notes())
+    assert any("sort the file with `reordercap`" in note for note in pcap.notes())
     assert converted(file_of(WHOLE.sent), piece=1000)[1].order.late == 0
 
 
@@ -156,7 +156,7 @@ def test_translated_addresses(joined: int, client: bool) -> None:
     both = sorted([*sent, *translated(sent, ("172.17.0.2", 5432), client=client)], key=lambda one: one.time_ns)
     assert counted(file_of(both)) == counted(file_of(sent))
     (note,) = converted(file_of(both))[1].notes()
-    assert "1 connections are in it twice" in note
+    assert "1 connections appear twice" in note
     assert "counted once" in note
 
 
@@ -171,7 +171,7 @@ def test_each_packet_twice_between_the_same_addresses() -> None:
     both = sorted([*WHOLE.sent, *later(WHOLE.sent, 3000)], key=lambda one: one.time_ns)
     assert counted(file_of(both)) == EXPECTED
     (note,) = converted(file_of(both))[1].notes()
-    assert "packets are in it more than once" in note
+    assert "packets appear more than once" in note
 
 
 def test_two_sessions_that_do_the_same_are_two() -> None:

@@ -335,7 +335,7 @@ def test_a_number_is_a_segments_once_and_only_as_the_recorder_writes_it(tmp_path
 
 
 def test_a_directory_without_segments_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(errors.CaptureError, match="holds no segments"):
+    with pytest.raises(errors.CaptureError, match="has no segments"):
         CaptureReader(tmp_path)
 
 

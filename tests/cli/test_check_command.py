@@ -84,7 +84,7 @@ def test_without_a_budget_it_says_where_one_can_be(capture: Path, tmp_path: Path
         (("--max", "round_trip=4"), "pgtrace: --max: 'round_trip' is no counter; did you mean round_trips, "),
         (("--config", "absent.toml"), "pgtrace: absent.toml: cannot be read: No such file or directory"),
         (("--config", "a.toml"), "pgtrace: a.toml: errrors: 'errrors' is no counter; did you mean errors"),
-        (("--config", "a.pgtrace"), "pgtrace: a.pgtrace: no TOML: it is not UTF-8"),
+        (("--config", "a.pgtrace"), "pgtrace: a.pgtrace: not TOML: it is not UTF-8"),
     ],
 )
 def test_a_wrong_budget_is_a_wrong_use_in_one_line(capture: Path, tmp_path: Path, args: tuple[str, str], message: str) -> None:

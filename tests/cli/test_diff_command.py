@@ -44,7 +44,7 @@ def test_a_stream_may_be_one_of_the_two() -> None:
         assert pgtrace("diff", "-", AFTER, stdin=stream).returncode == 0
     found = pgtrace("diff", "-", "-")
     assert found.returncode == 2
-    assert "standard input can be one of the two only" in found.stderr
+    assert "only one of the two can be standard input" in found.stderr
 
 
 def test_what_cannot_be_read_is_4(tmp_path: Path) -> None:

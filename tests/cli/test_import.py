@@ -242,13 +242,13 @@ def test_no_postgresql_in_it(tmp_path: Path, scratch: Path) -> None:
         assert found.returncode == 4
         assert found.stdout == ""
         assert found.stderr.count("\n") == 1
-        assert "no PostgreSQL in it" in found.stderr
+        assert "no PostgreSQL traffic" in found.stderr
     assert not (tmp_path / "out").exists()
     assert found.stderr.endswith("--port 6000\n")
     assert statistics("--port", "6000", path)["totals"]["round_trips"] == 9
     among = command("stats", SAMPLE, path)
     assert among.returncode == 0
-    assert "joined.pcap: no PostgreSQL in it" in among.stderr
+    assert "joined.pcap: no PostgreSQL traffic" in among.stderr
 
 
 def test_standard_input_once() -> None:

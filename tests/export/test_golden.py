@@ -177,7 +177,7 @@ def test_a_mark_has_what_began_while_it_was_open(tmp_path: Path) -> None:
     found = text(tmp_path, MARKS, mark="b")
     assert re.findall("SELECT '.'", found) == ["SELECT 'b'"]
     assert found.splitlines()[1].endswith(", begun before, in a transaction")
-    with pytest.raises(UsageError, match="no mark is called 'c'; there are: 'a', 'b'"):
+    with pytest.raises(UsageError, match="no mark 'c'; the marks are: 'a', 'b'"):
         text(tmp_path, MARKS, mark="c")
 
 
@@ -191,14 +191,14 @@ def test_rules_replace_texts_and_values_and_lengths_follow(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
-        ("x", "is no rule: s/REGEX/TEXT/"),
-        ("s/a/b", "is no rule"),
-        ("s/a/b/g", "is no rule"),
-        ("s//b/", "is no rule"),
+        ("x", "is not a rule: expected s/REGEX/TEXT/"),
+        ("s/a/b", "is not a rule"),
+        ("s/a/b/g", "is not a rule"),
+        ("s//b/", "is not a rule"),
         ("s/(a/b/", "no `\\)` for this `\\(`, at character 1"),
         ("s/a/\0/", "no text on the wire holds a zero byte"),
         ("s/a*/b/", "match at least one character"),
-        (r"s/(a)\1/b/", "no back references here"),
+        (r"s/(a)\1/b/", "back references are not supported"),
     ],
 )
 def test_what_is_no_rule(rule: str, reason: str) -> None:
@@ -232,7 +232,7 @@ def test_rules_of_the_nearest_settings(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     assert [rule.text for rule in rules.configured(tmp_path / "tests")] == ["s/a/b/"]
     (tmp_path / "tests" / "pyproject.toml").write_text("[tool.pgtrace.golden]\nrules = 's/a/b/'\n")
-    with pytest.raises(UsageError, match="are a list of texts"):
+    with pytest.raises(UsageError, match="must be a list of strings"):
         rules.configured(tmp_path / "tests")
 
 

@@ -83,7 +83,7 @@ def test_channel_binding_that_nothing_replaces_is_refused_by_name(role, tls):
     url = role["URL"]["DATABASE_URL"] + "&channel_binding=require"
     assert run("--", "true", environment={"DATABASE_URL": url}).stderr == found.stderr
     replaced = run(*tls, "--", "true", environment=role["channel binding"])
-    assert "channel_binding=require cannot reach the server from the program; sslmode=verify-full proves who it is" in replaced.stderr
+    assert "channel_binding=require cannot work through pgtrace; use sslmode=verify-full proves who it is" in replaced.stderr
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
@@ -105,7 +105,7 @@ def test_another_variable_may_hold_the_url(role):
 def test_without_a_connection_it_says_how_to_point_the_program(role):
     found = run("--", sys.executable, "-c", "raise SystemExit(5)", environment=role["variables"])
     assert found.returncode == 5
-    assert "no connection came through pgtrace" in found.stderr
+    assert "no connection went through pgtrace" in found.stderr
     assert "--env-url NAME" in found.stderr
 
 
@@ -147,7 +147,7 @@ def test_a_budget_of_a_program_that_never_came_is_not_kept(role, tmp_path):
     config.write_text("round_trips = 4\n")
     found = run("--config", str(config), "--", sys.executable, "-c", "pass", environment=role["variables"])
     assert found.returncode == 1
-    assert "capture: nothing to check for round_trips: no connection is in it" in found.stderr
+    assert "capture: nothing to check for round_trips: it has no connection" in found.stderr
 
 
 def test_a_wrong_budget_ends_it_before_the_program_starts(role, tmp_path):
@@ -188,7 +188,7 @@ child.stdout.readline()
 """
     found = run("--", sys.executable, "-c", program, environment=role["variables"])
     assert found.returncode == 0, found.stderr
-    assert "pgtrace: 2 connections are still open, of a process that outlives the program" in found.stderr
+    assert "pgtrace: 2 connections are still open, from a process that outlives the program" in found.stderr
 
 
 @pytest.mark.parametrize(

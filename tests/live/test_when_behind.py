@@ -322,7 +322,7 @@ def test_times_that_include_a_wait_are_marked(disk, tmp_path):
     shown = [json.loads(line) for line in told("show", "--json").splitlines()]
     assert [one.get("waited_for_disk", False) for one in shown if one["sql"] == "select 1"] == [True, False]
     assert json.loads(told("stats", "--json"))["capture"]["disk_waits_ns"] > 0
-    assert "for the disk of the capture, which times include" in told("stats")
+    assert "for the capture's disk, included in the times" in told("stats")
 
 
 CLIENT = """

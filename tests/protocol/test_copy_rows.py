@@ -156,7 +156,7 @@ def test_fields_name_rows_and_their_parts() -> None:
     assert reader.fields(b"\tb\n\\.\nmore") == [
         Field("row 2, its end", "\tb", "text", 0, 3, 0),
         Field("end of data", "\\.", "text", 3, 6, 0),
-        Field("behind the end", "more", "text", 6, 10, 0),
+        Field("after the end", "more", "text", 6, 10, 0),
     ]
     returned = TextRows()
     assert [field.name for piece in (b"a\r", b"\nb\r\n") for field in returned.fields(piece)] == ["row 1, a part", "line break", "row 2"]

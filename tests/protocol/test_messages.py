@@ -87,10 +87,10 @@ def test_bytes_behind_the_last_field_are_malformed(kind: type[Message]) -> None:
     if kind.BODY.members and getattr(kind.BODY.members[-1], "subcon", None) is Rest:
         assert kind.parse(longer).build() == longer
         return
-    with pytest.raises(MalformedMessage, match="1 bytes behind the last field") as raised:
+    with pytest.raises(MalformedMessage, match="1 bytes after the last field") as raised:
         kind.parse(longer)
     assert raised.value.path == ""
-    assert kind.BODY.fields(longer)[-1] == Field("malformed", "1 bytes behind the last field", "", len(kind.EXAMPLE), len(longer), 0)
+    assert kind.BODY.fields(longer)[-1] == Field("malformed", "1 bytes after the last field", "", len(kind.EXAMPLE), len(longer), 0)
 
 
 @each_class

@@ -96,15 +96,15 @@ def test_an_error_without_a_length_is_read_back(fields: list[tuple[str, str]]) -
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"F\tx\tSync\n", "no direction, length and name"),
-        (b"F\t4\tNonsense\n", "Nonsense is no name of a message"),
-        (b"B\t4\tSync\n", "Sync is no name of a message"),
+        (b"F\tx\tSync\n", "direction, length and name expected"),
+        (b"F\t4\tNonsense\n", "unknown message Nonsense"),
+        (b"B\t4\tSync\n", "unknown message Sync"),
         (b"F\t3\tSync\n", "a length of 3"),
         (b"F\tNN\tSync\n", "no length for Sync"),
-        (b'F\t20\tParse\t "" "SELECT $1" 1 23\n', "do not fill the length"),
-        (b'B\tNN\tErrorResponse\t S "ERROR" no\n', "do not fill the length"),
-        (b"B\t99999999\tDataRow\t 1 2000000000 'x'\n", "do not fill the length"),
-        (b'F\t90\tParse\t "' + b'" "' * 30_000 + b"\n", "do not fill the length"),
+        (b'F\t20\tParse\t "" "SELECT $1" 1 23\n', "do not match its length"),
+        (b'B\tNN\tErrorResponse\t S "ERROR" no\n', "do not match its length"),
+        (b"B\t99999999\tDataRow\t 1 2000000000 'x'\n", "do not match its length"),
+        (b'F\t90\tParse\t "' + b'" "' * 30_000 + b"\n", "do not match its length"),
     ],
 )  # fmt: skip
 def test_what_is_no_message(line: bytes, reason: str) -> None:

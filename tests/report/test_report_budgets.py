@@ -43,7 +43,7 @@ def test_text_has_the_failures_first_with_their_evidence(results: list[Result]) 
     lines = list(report.as_text(results))
     assert re.fullmatch(r"mark a\|.*: round_trips is 12, at most 4", lines[0])
     assert lines[1].split()[:4] == ["×12", "Q", "→", "CZ"]
-    assert "nothing to check for queries: it does not occur; what does: a|" in lines[3]
+    assert "nothing to check for queries: it does not occur; these do: a|" in lines[3]
     assert lines[-1] == "2 of 3 budgets are not kept"
     assert not unsafe("\n".join(lines))
     assert next(report.as_text(results, everything=True)) == "capture: errors is 0, at most 0"

@@ -99,7 +99,7 @@ def test_numbers(pgtrace, connection):
     assert str(trace).splitlines()[0].split() == ["1-5", "PBDES", "→", "12TCZ", "select", "name", "from", "item", "where", "id", "=", "$1", "×5"]
     with pytest.raises(AttributeError, match="did you mean round_trips"):
         trace.roundtrips
-    with pytest.raises(LookupError, match="no statement is 'delete ...'; there are"):
+    with pytest.raises(LookupError, match="no statement matches 'delete ...'; there are"):
         trace.statement("delete ...")
 
 def test_each_test_counts_for_itself(pgtrace, connection):
@@ -328,7 +328,7 @@ def test_without_the_database():
 """)
     result = project.run()
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["pgtrace: no connection came through pgtrace: the code under test has to connect to pgtrace.dsn*"])
+    result.stdout.fnmatch_lines(["pgtrace: no connection went through pgtrace: make the code under test connect to pgtrace.dsn*"])
 
 
 # Windows.
@@ -381,9 +381,9 @@ def test_said(sleeper):
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*on 2 connections, c*: whatever passed in this time counts, from a pool or another thread too",
+            "*on 2 connections, c*: everything in this time counts, also from a pool or another thread",
             "*select pg_sleep(60)*(still open)",
-            "the wire was not quiet after 1 s: counted as it is",
+            "the traffic did not stop within 1 s: counts are those of now",
         ]
     )
 
@@ -662,7 +662,7 @@ def golden(project):
     project.write(GOLDEN)
     result = project.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"golden written: {Path('captures', 'checkout.trace')}; look at it and commit it"])
+    result.stdout.fnmatch_lines([f"golden written: {Path('captures', 'checkout.trace')}; review it and commit it"])
     project.golden = project.pytester.path / "captures" / "checkout.trace"
     return project
 
@@ -684,7 +684,7 @@ def test_a_golden_that_is_not_there(project, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     result = project.run()
     result.assert_outcomes(failed=1)
-    assert "it is not there: run the test once on your machine, look at what it wrote, and commit it" in text(result)
+    assert "it does not exist: run the test once on your machine, review what it wrote, and commit it" in text(result)
     assert not project.pytester.path.joinpath("captures").exists()
     project.run("--pgtrace-update").assert_outcomes(passed=1)
     assert project.pytester.path.joinpath("captures", "checkout.trace").exists()
@@ -719,9 +719,9 @@ def test_what_changed_is_said(golden, change):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "pgtrace: checkout is not as in captures/checkout.trace",
+            "pgtrace: checkout differs from captures/checkout.trace",
             said,
-            "if this is as it should be: pytest --pgtrace-update*",
+            "if this is intended: run pytest --pgtrace-update*",
             "pgtrace open */capture   (mark checkout)",
         ]
     )
@@ -759,7 +759,7 @@ def test_other_values_are_no_difference(golden):
     golden.golden.write_text("this is no golden")
     result = golden.run()
     result.assert_outcomes(failed=1)
-    assert "no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one" in text(result)
+    assert "unknown file type: not a capture, pcap, jsonl or golden" in text(result)
 
 
 def test_a_golden_belongs_to_one_test(project):
@@ -769,11 +769,11 @@ def test_a_golden_belongs_to_one_test(project):
     )
     result = project.run()
     result.assert_outcomes(passed=1, failed=1)
-    assert "it is the golden of test_shop.py::test_golden too" in text(result)
+    assert "it is also the golden of test_shop.py::test_golden" in text(result)
     project.write(GOLDEN.replace('assert_matches("checkout")', 'assert_matches("../checkout")'))
     result = project.run()
     result.assert_outcomes(failed=1)
-    assert "'../checkout' is no name for a golden" in text(result)
+    assert "'../checkout' is not a valid name for a golden" in text(result)
 
 
 # docs/testing.md.
@@ -845,5 +845,5 @@ def test_after(connection):
     result = project.run()
     said = text(result)
     assert said.count("pgtrace: incomplete: ") >= 3
-    assert "the disk of the capture failed or took nothing" in said
+    assert "the capture's disk failed or accepted nothing" in said
     result.assert_outcomes(passed=3, failed=3)

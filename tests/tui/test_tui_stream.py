@@ -130,7 +130,7 @@ def test_a_capture(tmp_path: Path) -> None:
     [
         (
             b"GET / HTTP/1.1\r\n\r\n" * 100,
-            "pgtrace: -: no pgtrace capture, no pcap, no jsonl of pgtrace and no golden: it does not begin like one",
+            "pgtrace: -: unknown file type: not a capture, pcap, jsonl or golden",
         ),
         (b"", "pgtrace: -: empty: nothing was recorded"),
     ],
@@ -154,7 +154,7 @@ def test_a_stream_that_ends_without_a_packet(tmp_path: Path) -> None:
         terminal.wait_for("■ ")
         terminal.type("q")
         given_back(terminal, 4)
-        terminal.wait_for("pgtrace: -: no packets in it", terminal.written.rindex(b"\x1b[?1049l"))
+        terminal.wait_for("pgtrace: -: contains no packets", terminal.written.rindex(b"\x1b[?1049l"))
 
 
 def test_what_was_lost_is_told_when_the_screen_is_gone(tmp_path: Path) -> None:

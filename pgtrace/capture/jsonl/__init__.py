@@ -1,22 +1,26 @@
-"""A capture as lines of JSON that people read and edit: one message a line with its decoded fields. Building it back gives the same records.
+"""A capture as lines of JSON to read and edit: one message per line with its decoded fields.
+Importing it gives the same records.
 
-cutting.py makes lines of records, joining.py records of lines, spelling.py says how values are written. docs/jsonl.md is the format for its readers.
+cutting.py makes lines from records, joining.py records from lines, spelling.py writes values.
+docs/jsonl.md describes the format.
 
-Three kinds of lines, behind a first one that names the schema and the capture's clocks:
+The first line has the schema and the capture's clocks. After it come three kinds of lines:
 
-- a message: `connection`, `from` (`F` or `B`), `message`, `fields`, or `raw` where it has no fields that give the same bytes back;
-- bytes that are no whole message (encrypted, a message larger than LONGEST_LINE, what stands between a gap and the place where both sides can be read
-  again): `connection`, `from`, `bytes`;
-- any other record of the capture: `kind`, and its fields.
+- A message: `connection`, `from` (`F` or `B`), `message`, and `fields`, or `raw` if fields would
+  not give the same bytes back.
+- Bytes that are not a whole message (encrypted, a message larger than LONGEST_LINE, or what lies
+  between a gap and the place where both sides can be read again): `connection`, `from`, `bytes`.
+- Any other record of the capture: `kind`, and its fields.
 
-A read of the recorder is not a message: it may hold many, or a piece of one. So `record` counts the reads (and every other record): messages with the same
-number came in one read, and `continues` lists the places at which a message went on in a later one. Lines stand in the order of the record they begin in; so
-whoever builds it back needs to keep no more than the message at hand.
+A read of the recorder is not a message: it may hold many, or a piece of one. So `record` counts the
+reads (and every other record). Messages with the same number came in one read, and `continues`
+lists the places where a message continued in a later read. Lines are in the order of the record in
+which they begin, so importing needs to keep only the current message.
 """
 
 from typing import Final
 
 SCHEMA: Final = "pgtrace.jsonl/1"
 LONGEST_LINE: Final = 128 * 1024
-"""Bytes of a message that is still written as one line."""
+"""The longest message, in bytes, that is written as one line."""
 SIDES: Final = "FB"

@@ -1,10 +1,12 @@
 """Records into lines: messages are cut out of the reads they came in.
 
-Each direction of a connection has its bytes that belong to no whole message yet, as the pieces they were read in. A frame takes its size from them. Where it
-decodes, and its fields build the same bytes back, it is a line; where not, its pieces are.
+Each direction of a connection keeps the bytes that are not yet part of a whole message, in the
+pieces in which they were read. A frame takes its size from them. If the frame decodes, and its
+fields encode to the same bytes, it becomes a line; otherwise its pieces do.
 
-Lines wait until no message that began before them is unfinished, so they come out in the order of their first record. What waits is bounded: beyond that the
-oldest unfinished message is given out in pieces.
+Lines wait until no message that began before them is unfinished, so they come out in the order of
+their first record. What waits is bounded: beyond that, the oldest unfinished message is written in
+pieces.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from pgtrace.protocol.message import MalformedMessage, Message
 Line = dict[str, Any]
 _NO_MESSAGES: Final = frozenset({codes.OPAQUE, codes.UNDECODED})
 _MOST_WAITING: Final = 20_000
-"""Lines that wait for an unfinished message before them."""
+"""The most lines that wait for an unfinished message before them."""
 
 
 class _Piece(NamedTuple):
@@ -36,9 +38,11 @@ class _Piece(NamedTuple):
     time_ns: int
     data: bytes
     is_read: bool
-    """Of a Data record. What pgtrace made or changed is a record of its own kind, and no line is made of it here."""
+    """Whether it is part of a Data record. What pgtrace made or changed is a record of its own kind
+    and makes no line here."""
     offset: int | None
-    """Where it stands in the stream, for the first piece of a read whose place does not follow from what came before."""
+    """Its place in the stream, for the first piece of a read whose place does not follow from what
+    came before."""
 
 
 class _Direction:
@@ -49,7 +53,7 @@ class _Direction:
     def __init__(self) -> None:
         self.pieces: deque[_Piece] = deque()
         self.next_offset = 0
-        self.given_up = 0  # bytes of the message at hand that were given out already
+        self.given_up = 0  # bytes of the current message that were written already
 
 
 class _Connection:
@@ -62,15 +66,16 @@ class _Connection:
 
 
 class Cutter:
-    """Records in, lines out. `start_ns` is the moment times are counted from."""
+    """Records in, lines out. Times count from `start_ns`."""
 
     def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
         self._number = -1
         self._connections: dict[int, _Connection] = {}
-        self._lines: list[tuple[int, int, Line]] = []  # a heap: first record, order of making
+        self._lines: list[tuple[int, int, Line]] = []  # a heap: first record, sequence number
         self._made = 0
-        self._unfinished: OrderedDict[tuple[int, int], int] = OrderedDict()  # connection, side -> record its message begins in
+        # connection, side -> record in which its message begins
+        self._unfinished: OrderedDict[tuple[int, int], int] = OrderedDict()
 
     def feed(self, record: Record) -> list[Line]:
         """The lines that the next record completes."""
@@ -82,7 +87,7 @@ class Cutter:
         return self._ready()
 
     def finish(self) -> list[Line]:
-        """What is left."""
+        """The lines that are left."""
         for number, side in list(self._unfinished):
             self._give_up(number, side)
         return self._ready()
@@ -106,7 +111,8 @@ class Cutter:
         for code, body, size in connection.framer.feed(side, piece.data):
             if code == 0x52 and side == BACKEND:
                 connection.authentication = codes.authentication_subtype(body)
-            if code in _NO_MESSAGES:  # nor will what is left of a message before it become one
+            # the rest of an unfinished message before it will not complete it either
+            if code in _NO_MESSAGES:
                 for one in self._take(direction, sum(len(piece.data) for piece in direction.pieces)):
                     self._add_bytes(number, side, one)
                 direction.given_up = 0
@@ -124,7 +130,8 @@ class Cutter:
         first = direction.pieces[0].record if direction.pieces else None
         if connection.framer.unfinished_bytes(side) > LONGEST_LINE:
             self._give_up(number, side)
-        elif self._unfinished.get(key) != first:  # a new one, so it begins in the record at hand and stands last
+        # a new one: it begins in the current record and goes last
+        elif self._unfinished.get(key) != first:
             self._unfinished.pop(key, None)
             if first is not None:
                 self._unfinished[key] = first
@@ -143,7 +150,7 @@ class Cutter:
         return taken
 
     def _give_up(self, number: int, side: int) -> None:
-        """The message at hand in pieces."""
+        """Write the current message in pieces."""
         direction = self._connections[number].directions[side]
         for piece in direction.pieces:
             direction.given_up += len(piece.data)
@@ -233,14 +240,15 @@ class Cutter:
             self._give_up(*next(iter(self._unfinished)))
         oldest = next(iter(self._unfinished.values()), self._number + 1)
         ready: list[Line] = []
-        # In the record at which an unfinished message begins, everything before it has its line already.
+        # In the record where an unfinished message begins, everything before it already has its
+        # line.
         while self._lines and self._lines[0][0] <= oldest:
             ready.append(heapq.heappop(self._lines)[2])
         return ready
 
 
 def _spelled(side: int, code: int, body: bytes, pieces: list[_Piece], authentication: int) -> Line | None:
-    """Name and fields of a message, or its body as it is; None for what is no whole message."""
+    """Name and fields of a message, or its body as it is; None if it is not a whole message."""
     wire = b"".join([piece.data for piece in pieces])
     if len(body) + 5 < len(wire):
         return None
@@ -255,11 +263,12 @@ def _spelled(side: int, code: int, body: bytes, pieces: list[_Piece], authentica
 
 
 MESSAGE_NAMES: Final[dict[tuple[int, str], type[Message]]] = {(kind.side, kind.NAME): kind for kind in registry.MESSAGES}
-"""Side and name -> the class that a line's fields belong to. Of two with one name (an error in protocol 2.0 and 3) the later one of the list."""
+"""Side and name -> the class of a line's fields. If two classes share a name (an error in protocol
+2.0 and 3), the later one in the list."""
 
 
 def first_line(header: Header) -> Line:
-    """What a file begins with: the schema, and the capture's header."""
+    """The first line of a file: the schema, and the capture's header."""
     clocks = {"wall_ns": header.wall_ns, "monotonic_ns": header.monotonic_ns}
     about = {"pgtrace": spell(header.pgtrace), "host": spell(header.host), "mark": header.mark.hex(), "version": list(header.version)}
     return {"schema": SCHEMA, **clocks, **about}

@@ -1,12 +1,15 @@
-"""Lines into records: what cutting.py wrote, also after somebody has edited it.
+"""Lines into records: what cutting.py wrote, even after somebody edited it.
 
-Bytes of a record are those of its lines, in their order, behind what a message of an earlier line left in it. A record is whole when a line of a later one
-comes. A line without `record` is a read of its own, after the one before it; without `time_ns` at the same time. Places in the stream follow from the bytes,
-so a longer value moves what comes behind it; `offset` is written where they do not.
+The bytes of a record are those of its lines, in order, after what a message of an earlier line left
+in it. A record is whole when a line of a later one comes. A line without `record` is a read of its
+own, after the one before it; without `time_ns`, at the same time. Places in the stream follow from
+the bytes, so a longer value moves what comes after it. Where they do not follow, `offset` gives
+them.
 
-A line that means nothing ends the reading, and the error names it. Its fields are checked against the classes they belong to, once: what a message or a
-record is made of here has the types it says. What lines can make this module keep is bounded: a line's length and parts, and the reads that wait for the rest
-of a message.
+A line that is not valid ends the reading, and the error names it. Its fields are checked once
+against their classes, so every message and record made here has fields of the right types. What
+lines can make this module keep is bounded: the length and parts of a line, and the reads that wait
+for the rest of a message.
 """
 
 from __future__ import annotations
@@ -27,20 +30,22 @@ from pgtrace.capture.versions import Header, parse_header
 from pgtrace.errors import CaptureError
 
 MAGIC: Final = b'{"schema":"' + SCHEMA.encode() + b'"'
-"""How such a file begins."""
+"""The first bytes of such a file."""
 LONGEST: Final = 16 * 1024 * 1024
-"""Bytes of a line; no line that pgtrace writes comes near, but that of a record with such a text."""
+"""The longest line in bytes. No line that pgtrace writes comes near, except for a record with such
+a text."""
 MOST_PARTS: Final = 256 * 1024
-"""Lists, objects and their items in a line: as an object each takes many times its characters. The smallest item of a message takes two bytes of it."""
+"""The most lists, objects and items in a line: as an object each takes many times its characters.
+The smallest item of a message takes two bytes of it."""
 TOO_LONG: Final = "longer than any line of a capture"
 MOST_WAITING: Final = 20_000
-"""Reads that a message goes on in before their own lines come."""
+"""The most reads in which a message continues before their own lines come."""
 _PART: Final = re.compile(rb"[\[{,]")
 _KINDS: Final = {kind.__name__.lower(): kind for kind, _ in LAYOUTS.values() if kind is not Data}
 
 Line = dict[str, Any]
 _Number = tuple[int, int]
-"""A record's number, and which one behind it that has none."""
+"""A record's number, and a counter for records after it without one."""
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 Converted = TypeVar("Converted")
 
@@ -58,7 +63,7 @@ class _First(msgspec.Struct):
 
 
 class _Place(msgspec.Struct):
-    """Where a message goes on."""
+    """Where a message continues."""
 
     record: _Natural
     time_ns: int
@@ -67,7 +72,7 @@ class _Place(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """What any line may say besides its content."""
+    """What any line may have besides its content."""
 
     record: int | None = None
     time_ns: int | None = None
@@ -93,7 +98,7 @@ class JsonLines:
     def __init__(self, path: str) -> None:
         """`path` is for messages."""
         self.header: Header | None = None
-        """The capture's header, once it is there."""
+        """The capture's header, once it has arrived."""
         self.connections = 0
         """Connections that were opened so far."""
         self._path = path
@@ -107,7 +112,8 @@ class JsonLines:
         self._offsets: dict[tuple[int, int], int] = {}
 
     def feed(self, data: bytes) -> list[Record]:
-        """The records that `data`, the next bytes, completes. Raises CaptureError for a line that means nothing."""
+        """The records that `data`, the next bytes, completes. Raises CaptureError for a line that
+        is not valid."""
         first, *others = data.split(b"\n")
         self._rest.append(first)
         self._rest_bytes += len(first)
@@ -123,15 +129,15 @@ class JsonLines:
         """The file has ended. Raises CaptureError."""
         last = self._take(b"".join(self._rest)) if self._rest_bytes else []
         if self.header is None:
-            raise CaptureError(self._path, f"not a jsonl of pgtrace: its first line does not say {SCHEMA}")
+            raise CaptureError(self._path, f"not a pgtrace jsonl file: its first line does not name the schema {SCHEMA}")
         return last + self._flush(None)
 
     def notes(self) -> list[str]:
-        """Nothing is left out."""
+        """Nothing to note."""
         return []
 
     def nothing_found(self) -> str:
-        """A capture may well be without connections."""
+        """Empty: a capture may well have no connections."""
         return ""
 
     # Lines.
@@ -152,13 +158,13 @@ class JsonLines:
         except KeyError as error:
             raise self._wrong(f"{error.args[0]!r} is missing") from None
         except RecursionError:
-            raise self._wrong("nested too deep") from None
-        except ValueError as error:  # msgspec's own are such, too
-            raise self._wrong(str(error) or "it means nothing") from None
+            raise self._wrong("nested too deeply") from None
+        except ValueError as error:  # msgspec's errors are ValueErrors too
+            raise self._wrong(str(error) or "not a valid line") from None
 
     def _first(self, line: Line) -> list[Record]:
         if line.get("schema") != SCHEMA:
-            raise ValueError(f"the first line does not say {SCHEMA}")
+            raise ValueError(f"the first line does not name the schema {SCHEMA}")
         first = _converted(line, _First)
         texts = [_converted(read(text), str) for text in (first.pgtrace, first.host)]
         try:
@@ -186,20 +192,20 @@ class JsonLines:
         start, latest = 0, self._read(number, time_ns, connection, side, head.offset)
         for place in head.continues:
             if not start <= place.at <= len(wire):
-                raise ValueError(f"it goes on at byte {place.at}, which is none of those that are left of it")
+                raise ValueError(f"it continues at byte {place.at}, which is outside the rest of the message")
             latest.data += wire[start : place.at]
             start, latest = place.at, self._read((place.record, 0), place.time_ns, connection, side, place.offset)
         latest.data += wire[start:]
         return done
 
     def _read(self, number: _Number, time_ns: int, connection: int, side: int, offset: int | None) -> _Read:
-        """The read of that number, which may have begun in a line before."""
+        """The read with that number, which may have begun in an earlier line."""
         if number < self._number:
-            raise ValueError(f"it goes on in record {number[0]}, which is behind it")
+            raise ValueError(f"it continues in record {number[0]}, which is an earlier one")
         found = self._reads.get(number)
         if found is None:
             if len(self._reads) >= MOST_WAITING:
-                raise ValueError(f"more than {MOST_WAITING} records wait for what is in them: leave `continues` out")
+                raise ValueError(f"more than {MOST_WAITING} records are waiting for a message to end: leave `continues` out")
             found = self._reads[number] = _Read(time_ns, connection, side, offset)
             heapq.heappush(self._waiting, number)
         elif (found.connection, found.side) != (connection, side):
@@ -221,18 +227,18 @@ class JsonLines:
     def _other(self, kind_name: str, line: Line, time_ns: int) -> Record:
         kind = _KINDS.get(kind_name)
         if kind is None:
-            raise ValueError(f"no kind of record is called {kind_name!r}")
+            raise ValueError(f"unknown kind of record {kind_name!r}")
         values = {name: read(line[name]) for name in kind._fields if name not in ("time_ns", "side")}
         values["time_ns"] = time_ns + self._start_ns
         if "side" in kind._fields:
             values["side"] = NEITHER if line["from"] is None else _side(line)
         record: Record = _converted([values[name] for name in kind._fields], kind)
-        encode(_fitting(record))  # raises where it is longer than any record
+        encode(_fitting(record))  # raises if it is longer than any record
         self._move_on(record)
         return record
 
     def _move_on(self, record: Record) -> None:
-        """The streams stand behind what this record holds or counts."""
+        """Advance the streams by what this record holds or counts."""
         if isinstance(record, Made):
             self._offsets[record.connection, 1] = record.offset + len(record.data)
         elif isinstance(record, Rewrite):
@@ -254,12 +260,12 @@ class JsonLines:
 
 
 def _converted(value: Any, kind: type[Converted]) -> Converted:
-    """The value as that class, whose types it has. Raises msgspec.ValidationError, a ValueError."""
+    """The value as that class, with its types. Raises msgspec.ValidationError, a ValueError."""
     return msgspec.convert(value, type=kind, builtin_types=(bytes,))
 
 
 def _fitting(record: Record) -> Record:
-    """The record. Raises ValueError where an edited number is none that it can have."""
+    """The record. Raises ValueError if an edited number is out of range."""
     if wrong := misfit(record):
         raise ValueError(f"a number that does not fit its field: {wrong}")
     return record
@@ -272,20 +278,20 @@ def _side(line: Line) -> int:
 
 
 def _wire(side: int, line: Line) -> bytes:
-    """The bytes a message, or bytes that are none, travelled as."""
+    """The bytes of a message, or of bytes that are not a message, on the wire."""
     for name in ("bytes", "raw"):
         if name in line:
             data = read(line[name])
             if not isinstance(data, bytes):
-                raise ValueError(f"`{name}` is bytes: an object with `text` or `hex`")
+                raise ValueError(f"`{name}` must be bytes: an object with `text` or `hex`")
             return data
     name, fields = _converted(line["message"], str), _converted(line["fields"], dict[str, Any])
     kind = MESSAGE_NAMES.get((side, name))
     if kind is None:
-        raise ValueError(f"no message of that side is called {name!r}")
+        raise ValueError(f"unknown message {name!r} for that side")
     unknown = fields.keys() ^ set(kind.BODY.names)
     if unknown:
-        raise ValueError(f"{kind.NAME} has the fields {', '.join(kind.BODY.names) or 'none'}; look at {', '.join(sorted(unknown))}")
+        raise ValueError(f"{kind.NAME} has the fields {', '.join(kind.BODY.names) or 'none'}; check {', '.join(sorted(unknown))}")
     message = _converted({name: read(value) for name, value in fields.items()}, kind)
     try:
         return message.wire()

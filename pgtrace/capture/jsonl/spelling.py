@@ -1,9 +1,10 @@
 """Values of messages and records in JSON, without loss: what is read back is what was written.
 
-Integers, true, false, null and text are themselves, a list is a list, and a column of a RowDescription an object with its fields. Two things JSON has not:
+Integers, true, false, null and text are themselves, a list is a list, and a column of a
+RowDescription is an object with its fields. JSON lacks two things:
 
-- bytes are `{"text": "..."}` where they are UTF-8 that people can read, else `{"hex": "..."}`;
-- text that is not UTF-8 (names and SQL are in the encoding of their client) is `{"text_hex": "..."}`.
+- Bytes are `{"text": "..."}` if they are readable UTF-8, otherwise `{"hex": "..."}`.
+- Text that is not UTF-8 (names and SQL are in the client's encoding) is `{"text_hex": "..."}`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _CONTROLS: Final = {character: None for character in (*range(0x20), 0x7F) if cha
 
 
 def spell(value: Any) -> Any:
-    """The value as JSON has it."""
+    """The value as JSON."""
     if isinstance(value, bytes):
         return _bytes(value)
     if isinstance(value, str):
@@ -29,7 +30,7 @@ def spell(value: Any) -> Any:
 
 
 def read(value: Any) -> Any:
-    """The value that was written so. Raises ValueError for what is none."""
+    """The value that spell() wrote. Raises ValueError if it is not one."""
     if isinstance(value, list):
         return tuple(read(one) for one in value)
     if not isinstance(value, dict):
@@ -42,7 +43,7 @@ def read(value: Any) -> Any:
         return bytes.fromhex(_text(value["text_hex"])).decode("utf-8", "surrogateescape")
     if value.keys() == set(Column._fields):
         return Column(**{name: read(one) for name, one in value.items()})
-    raise ValueError(f"no value: an object with {', '.join(sorted(map(str, value))) or 'nothing'}")
+    raise ValueError(f"not a value: an object with {', '.join(sorted(map(str, value))) or 'nothing'}")
 
 
 def _text(value: Any) -> str:

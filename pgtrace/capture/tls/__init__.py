@@ -1,4 +1,4 @@
-"""TLS in packets, looked into where the session's secrets are known.
+"""TLS in packets, decrypted if the session's secrets are known.
 
 hello.py       ClientHello and ServerHello: version, cipher suite, ALPN
 keylog.py      the secrets, from a key log file or a pcapng

@@ -1,4 +1,5 @@
-"""Records of TLS 1.2 and 1.3 with the AEAD suites: from a secret to keys, from a protected record to its plain bytes.
+"""Records of TLS 1.2 and 1.3 with the AEAD suites: from a secret to keys, from a protected record
+to its plain bytes.
 
 | | TLS 1.2 | TLS 1.3 |
 |---|---|---|
@@ -7,7 +8,8 @@
 | nonce | AES: 4 bytes of key block, 8 of the record; ChaCha20: 12 xor the number | 12 xor the record's number |
 | authenticated | number, type, version, plain length | the record's header |
 
-The arithmetic is the `cryptography` package's. Sources: RFC 5246, 5288, 6655, 7905, 8446 (7.1 to 7.3 and 5.2).
+The arithmetic is the `cryptography` package's. Sources: RFC 5246, 5288, 6655, 7905, 8446 (7.1 to
+7.3 and 5.2).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Suite:
 
     @property
     def tag_bytes(self) -> int:
-        """Bytes behind the text that authenticate it."""
+        """The length of the authentication tag after the text."""
         return 8 if self.aead == CCM_8 else 16
 
 
@@ -57,7 +59,8 @@ class Keys:
     """The keys of one direction in one phase."""
 
     def __init__(self, suite: Suite, key: bytes, iv: bytes, secret: bytes | None) -> None:
-        """`secret` is the traffic secret of TLS 1.3, from which the next keys come; None with TLS 1.2."""
+        """`secret` is the traffic secret of TLS 1.3, from which the next keys are derived; None
+        with TLS 1.2."""
         self.number = 0
         self._suite = suite
         self._aead = _aead(suite, key)
@@ -65,7 +68,7 @@ class Keys:
         self._secret = secret
 
     def open(self, head: bytes, body: bytes) -> tuple[int, bytes] | None:
-        """Type and plain bytes of a protected record; None where it is not one of these keys."""
+        """Type and plain bytes of a protected record; None if these keys do not open it."""
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -76,7 +79,7 @@ class Keys:
         return kind, plain
 
     def next(self) -> Keys:
-        """Those behind a KeyUpdate."""
+        """The keys after a KeyUpdate."""
         assert self._secret is not None
         return keys_1_3(self._suite, _expand(self._suite.hash, self._secret, b"traffic upd", hashlib.new(self._suite.hash).digest_size))
 
@@ -99,12 +102,12 @@ class Keys:
 
 
 def keys_1_3(suite: Suite, secret: bytes) -> Keys:
-    """The keys of a traffic secret."""
+    """The keys from a traffic secret."""
     return Keys(suite, _expand(suite.hash, secret, b"key", suite.key_bytes), _expand(suite.hash, secret, b"iv", 12), secret)
 
 
 def keys_1_2(suite: Suite, master: bytes, client_random: bytes, server_random: bytes) -> tuple[Keys, Keys]:
-    """Those of the client and of the server."""
+    """The keys of the client and of the server."""
     iv_bytes = 12 if suite.aead == CHACHA else 4
     size = suite.key_bytes
     block = _prf(suite.hash, master, b"key expansion" + server_random + client_random, 2 * (size + iv_bytes))

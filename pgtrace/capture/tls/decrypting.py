@@ -1,14 +1,20 @@
-"""One connection of a pcap whose TLS may be looked into: it stands before a Followed, which then sees what a recorder that ended TLS would have.
+"""Decrypts the TLS of one connection of a pcap. The Followed behind it sees what a recorder that
+ended TLS would have seen.
 
-- Until it is known what is spoken bytes pass as they are: requests for encryption and their replies. Behind an `S`, or with a ClientHello at once, TLS begins.
-- What passes from there on is held until both secrets are found, up to HELD_BYTES and for all connections together ALL_HELD_BYTES, for a key log may be
-  written a moment later than the packets are. Then the connection is told as decrypted, and plain bytes pass, with offsets of their own. If they are not
-  found, everything goes on encrypted, as it would have without a key log.
-- A record belongs to the packet that completes it: the plain bytes of one packet are one piece, with its time.
-- TLS 1.3: a side's keys change behind its Finished, and with each KeyUpdate. Where only the second secret is known, records before it are skipped. A
-  HelloRetryRequest is a ServerHello that decides nothing. TLS 1.2: keys are in force behind ChangeCipherSpec.
-- close_notify ends its direction; the FIN behind it says no more.
-- What cannot be decrypted has one reason, counted in Tls.reasons. Behind a loss or a record that does not open a connection is opaque to its end.
+- Until TLS begins, bytes pass as they are: requests for encryption and their replies. TLS begins
+  after an `S`, or at once with a ClientHello.
+- From there on bytes are held until both secrets are found, up to HELD_BYTES, and ALL_HELD_BYTES
+  for all connections together: a key log may be written a moment after the packets. Then the
+  connection is reported as decrypted, and plain bytes pass, with offsets of their own. If the
+  secrets are not found, everything passes encrypted, as it would without a key log.
+- A record belongs to the packet that completes it: the plain bytes of one packet are one piece,
+  with its time.
+- TLS 1.3: a side's keys change after its Finished, and with each KeyUpdate. If only the second
+  secret is known, records before it are skipped. A HelloRetryRequest is a ServerHello that decides
+  nothing. TLS 1.2: keys apply after ChangeCipherSpec.
+- close_notify ends its direction; the FIN after it adds nothing.
+- Each connection that cannot be decrypted has one reason, counted in Tls.reasons. After a loss, or
+  a record that does not open, a connection is opaque to its end.
 
 It never raises on any bytes. Sources: RFC 8446, 5246; PostgreSQL manual, "SSL Session Encryption".
 """
@@ -55,26 +61,27 @@ _LABELS: Final = (
 _MASTER: Final = b"CLIENT_RANDOM"
 
 NO_SECRETS: Final = "their secrets are not in the key log"
-NO_BEGINNING: Final = "their beginning is not in it"
-LOST: Final = "bytes of them are missing"
-WRONG: Final = "the secrets in the key log do not fit"
-NO_TLS: Final = "what they speak is no TLS that is known"
+NO_BEGINNING: Final = "they began before the capture"
+LOST: Final = "some of their bytes are missing"
+WRONG: Final = "the secrets in the key log do not match"
+NO_TLS: Final = "their TLS is not recognised"
 
 
 class Tls:
-    """What the connections of one capture have in common. Raises MissingExtra where what decrypts is not installed."""
+    """What the connections of one capture share. Raises MissingExtra if the package that decrypts
+    is not installed."""
 
     def __init__(self, keylog: KeyLog) -> None:
         if not is_available():
             raise MissingExtra("keylog", "decrypting TLS")
         self.keylog = keylog
         self.reasons: Counter[str] = Counter()
-        """Why connections stay encrypted, and how many."""
+        """Reasons why connections stay encrypted, with the number of connections."""
         self.held_bytes = 0
 
 
 def is_available() -> bool:
-    """Whether what decrypts is installed."""
+    """Whether the package that decrypts is installed."""
     return importlib.util.find_spec("cryptography") is not None
 
 
@@ -87,11 +94,11 @@ class _Side:
         self.buffer = b""  # of records that are not whole, or wait for secrets
         self.handshake = b""  # of handshake messages that are not whole
         self.keys: Keys | None = None
-        self.later: Keys | None = None  # of TLS 1.3, those behind the Finished
+        self.later: Keys | None = None  # TLS 1.3: the keys after the Finished
         self.changed = False  # TLS 1.2: a ChangeCipherSpec has passed
         self.skipped = 0  # records of a handshake whose secret is not known
-        self.closed = False  # it said close_notify
-        self.told = False  # and that was told
+        self.closed = False  # it sent close_notify
+        self.told = False  # its end has been reported
 
 
 class Decrypting:
@@ -113,15 +120,16 @@ class Decrypting:
     )
 
     def __init__(self, inner: Followed, tls: Tls, *, seen: bool) -> None:
-        """`seen` says whether the connection's beginning was."""
+        """`seen` says whether the connection's beginning was seen."""
         self._inner = inner
         self._tls = tls
         self._take: Taker = self._asking if seen else self._joined
         self._asked: list[bytes] = []  # replies that would begin encryption
         self._request = b""
-        self._offsets = [0, 0]  # bytes passed on, plain ones
+        self._offsets = [0, 0]  # plain bytes passed on
         self._sides = (_Side(), _Side())
-        self._held: list[tuple[int, int, int, bytes]] | None = None  # what passed since TLS began; None once it is decided
+        # what has passed since TLS began; None once it is decided
+        self._held: list[tuple[int, int, int, bytes]] | None = None
         self._held_bytes = 0
         self._client: Hello | None = None
         self._server: Hello | None = None
@@ -129,7 +137,7 @@ class Decrypting:
 
     @property
     def latest_ns(self) -> int:
-        """When it got the latest."""
+        """The time of the latest bytes it received."""
         return self._inner.latest_ns
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
@@ -158,7 +166,7 @@ class Decrypting:
             self._inner.ended(side, time_ns, how)
 
     def finish(self) -> None:
-        """Nothing more comes, for now."""
+        """Nothing more comes for now."""
         self._undecided()
         self._inner.finish()
 
@@ -170,14 +178,15 @@ class Decrypting:
     # Before TLS.
 
     def _joined(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The first bytes of a connection without a beginning: it can be seen whether they are encrypted, and no more."""
+        """The first bytes of a connection without a beginning. They show whether it is encrypted,
+        and no more."""
         if data[:1] == bytes((_APPLICATION,)) and data[1:2] == b"\3":
             self._tls.reasons[NO_BEGINNING] += 1
         self._take = self._inner.take
         self._inner.take(side, time_ns, offset, data)
 
     def _asking(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """Bytes while encryption may still be asked for."""
+        """Bytes while encryption may still be requested."""
         if side == FRONTEND and not (self._request or self._asked) and data[0] == HANDSHAKE:
             self._begin()
             self._take(side, time_ns, offset, data)
@@ -228,7 +237,7 @@ class Decrypting:
             self._undecided()
 
     def _go_on(self) -> None:
-        """It is decided: what waits in front of the keys, in the order in which it came."""
+        """It is decided: pass on what waited for the keys, in the order in which it came."""
         held = self._decide()
         waiting = [len(one.buffer) for one in self._sides]
         passed = [sum(len(piece[3]) for piece in held if piece[0] == side) - waiting[side] for side in (FRONTEND, BACKEND)]
@@ -268,7 +277,8 @@ class Decrypting:
             self._inner.ended(side, time_ns, CLOSE_NOTIFY)
 
     def _record(self, side: int, head: bytes, body: bytes, plain: list[bytes]) -> bool:
-        """One record; whether the next one may be looked at. What it has of the application's goes to `plain`."""
+        """One record; True if the next one may be read. Its application data is added to
+        `plain`."""
         this = self._sides[side]
         kind = head[0]
         if not self._is_protected(this, kind):
@@ -286,7 +296,7 @@ class Decrypting:
                 this.keys, this.later = this.later, None
             elif this.keys is None and this.skipped < _MOST_SKIPPED:
                 this.skipped += 1
-                return True  # of the handshake, whose secret is not known
+                return True  # part of the handshake, whose secret is not known
         if opened is None:
             return self._fail(WRONG)
         kind, text = opened
@@ -306,7 +316,7 @@ class Decrypting:
         return kind == _APPLICATION if self._server.version == TLS_1_3 else this.changed
 
     def _messages(self, side: int, body: bytes) -> bool:
-        """Handshake messages, protected or not; whether the next record may be looked at."""
+        """Handshake messages, protected or not; True if the next record may be read."""
         this = self._sides[side]
         this.handshake += body
         while len(this.handshake) >= 4:
@@ -328,7 +338,7 @@ class Decrypting:
             elif kind == _KEY_UPDATE and this.keys is not None and this.later is None and self._server is not None:
                 this.keys = this.keys.next()
             elif kind in (CLIENT_HELLO, SERVER_HELLO):
-                return self._fail("they negotiated anew")
+                return self._fail("they renegotiated")
             return True
         if kind == CLIENT_HELLO and side == FRONTEND:
             self._client = client_hello(body)
@@ -343,7 +353,7 @@ class Decrypting:
     def _chosen(self, hello: Hello) -> bool:
         """What the server chose."""
         if hello.version not in (TLS_1_2, TLS_1_3):
-            return self._fail(f"{_version(hello.version)} is not looked into")
+            return self._fail(f"{_version(hello.version)} is not supported")
         self._suite = (SUITES_1_3 if hello.version == TLS_1_3 else SUITES_1_2).get(hello.suite)
         if self._suite is None:
             return self._fail(f"cipher suite {hello.suite:#06x} is no AEAD")
@@ -376,19 +386,19 @@ class Decrypting:
         return True
 
     def _undecided(self) -> None:
-        """What is held waits for nothing any more."""
+        """What is held does not wait any longer."""
         if self._held is not None:
             self._fail(NO_SECRETS if self._server is not None else NO_TLS)
 
     def _decide(self) -> list[tuple[int, int, int, bytes]]:
-        """Nothing is held any more; what was."""
+        """Stop holding, and return what was held."""
         held, self._held = self._held or [], None
         self._tls.held_bytes -= self._held_bytes
         self._held_bytes = 0
         return held
 
     def _fail(self, reason: str) -> bool:
-        """It stays encrypted from here on. False."""
+        """It stays encrypted from here on. Returns False."""
         self._tls.reasons[reason] += 1
         if self._held is None:
             self._take = self._encrypted
@@ -399,7 +409,7 @@ class Decrypting:
         return False
 
     def _encrypted(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """Bytes behind what could not be opened."""
+        """Bytes after something that could not be opened."""
         self._inner.opaque(side, self._offsets[side], len(data))
         self._offsets[side] += len(data)
 

@@ -1,6 +1,8 @@
-"""The two messages of a TLS handshake that pass in the clear, as far as they are needed: who speaks which version, with which cipher suite, about what.
+"""The two messages of a TLS handshake that are sent in the clear, as far as needed: which version,
+which cipher suite, which application protocol.
 
-A driver that opens with a ClientHello whose ALPN is `postgresql` can only want PostgreSQL, whatever its port. Sources: RFC 5246, 7301, 8446.
+A driver that opens with a ClientHello whose ALPN is `postgresql` can only want PostgreSQL, whatever
+its port. Sources: RFC 5246, 7301, 8446.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _SUPPORTED_VERSIONS: Final = 43
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a hello says. `suite` and `version` are the server's choice; of a client 0."""
+    """What a hello says. `suite` and `version` are the server's choice; 0 for a client."""
 
     random: bytes
     version: int = 0
@@ -39,7 +41,8 @@ class Hello:
 
 
 def is_postgresql(payload: bytes) -> bool | None:
-    """Whether these first bytes of a stream are a ClientHello that asks for PostgreSQL; None while they are too few to tell."""
+    """Whether these first bytes of a stream are a ClientHello that asks for PostgreSQL; None if
+    there are too few to tell."""
     if len(payload) < RECORD_HEAD + 1:
         return None if payload[:2] == b"\x16\x03"[: len(payload)] else False
     if payload[:2] != b"\x16\x03" or payload[RECORD_HEAD] != CLIENT_HELLO:
@@ -52,7 +55,7 @@ def is_postgresql(payload: bytes) -> bool | None:
 
 
 def client_hello(body: bytes) -> Hello | None:
-    """A ClientHello without its message header; None where it makes no sense."""
+    """A ClientHello without its message header; None if it is malformed."""
     try:
         at = 2 + RANDOM_BYTES
         at += 1 + body[at]  # session
@@ -71,7 +74,7 @@ def client_hello(body: bytes) -> Hello | None:
 
 
 def server_hello(body: bytes) -> Hello | None:
-    """A ServerHello likewise."""
+    """A ServerHello, as in client_hello()."""
     try:
         version = _word(body, 0)
         at = 2 + RANDOM_BYTES
@@ -88,7 +91,7 @@ def server_hello(body: bytes) -> Hello | None:
 def _extensions(body: bytes, at: int) -> list[tuple[int, bytes]]:
     found: list[tuple[int, bytes]] = []
     if at >= len(body):
-        return found  # there may be none
+        return found  # there may be no extensions
     end = at + 2 + _word(body, at)
     at += 2
     while at + 4 <= min(end, len(body)):

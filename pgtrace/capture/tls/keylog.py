@@ -1,7 +1,9 @@
-"""Secrets of TLS sessions, as SSLKEYLOGFILE has them: from files, and from the Decryption Secrets Blocks of a pcapng.
+"""Secrets of TLS sessions in the format of SSLKEYLOGFILE: from files, and from the Decryption
+Secrets Blocks of a pcapng.
 
-A line is a label, the ClientHello's random and a secret, in hex; every other line is left out. A file may be written while the packets are: what was added
-is read when a secret is looked for and not there. The newest CONNECTIONS are kept. Nothing of it is ever printed or recorded.
+A line is a label, the ClientHello's random and a secret, in hex; every other line is skipped. A
+file may be written at the same time as the packets, so when a secret is not found, what was added
+to the file is read. The newest CONNECTIONS are kept. None of it is ever printed or recorded.
 
 Source: draft-ietf-tls-keylogfile.
 """
@@ -21,10 +23,10 @@ _LINE: Final = re.compile(rb"([A-Z0-9_]{1,64}) ([0-9a-fA-F]{64}) ((?:[0-9a-fA-F]
 
 
 class KeyLog:
-    """Secrets by label and ClientHello's random."""
+    """Secrets by label and the ClientHello's random."""
 
     def __init__(self, path: str | None = None) -> None:
-        """Read the file, if there is one. Raises CaptureError where it cannot be."""
+        """Read the file, if there is one. Raises CaptureError if it cannot be read."""
         self._path = path
         self._secrets: dict[bytes, dict[bytes, bytes]] = {}
         self._offset = 0
@@ -46,7 +48,7 @@ class KeyLog:
             del self._secrets[next(iter(self._secrets))]
 
     def find(self, random: bytes, label: bytes) -> bytes | None:
-        """That secret of that connection; None where it is not there (yet)."""
+        """That secret of that connection; None if it is not there (yet)."""
         found = self._secrets.get(random, {}).get(label)
         if found is None and self._path is not None:
             self._read()
@@ -54,7 +56,7 @@ class KeyLog:
         return found
 
     def _read(self, *, first: bool = False) -> None:
-        """What was added to the file."""
+        """Read what was added to the file."""
         if self._path is None:
             return
         try:

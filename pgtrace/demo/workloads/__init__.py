@@ -1,11 +1,14 @@
-"""The demo's work: the same small things done with every driver, so that what differs on the wire is the driver.
+"""The demo's work: the same small things with every driver, so that only the driver makes a
+difference on the wire.
 
-One round is, on one new connection in autocommit: ten point queries, a batch of twenty inserts in a transaction, three queries that do not need each
-other's results, a COPY in and a COPY out, a LISTEN with a NOTIFY to itself, and an insert that violates a unique key. Each driver does it as its own manual
-would: where it has a pipeline or a batch call, that is used. One file per driver; `VARIANTS` lists what is run, in the order of the table.
+One round, on one new connection in autocommit, is: ten point queries, a batch of twenty inserts in
+a transaction, three queries that do not need each other's results, a COPY in and a COPY out, a
+LISTEN with a NOTIFY to itself, and an insert that violates a unique key. Each driver does it as its
+own manual would, with a pipeline or a batch call if it has one. There is one file per driver.
+`VARIANTS` lists what is run, in the order of the table.
 
-The names of the modules begin with `with_` because `asyncpg.py` beside `import asyncpg` would only confuse. They are imported when used: the drivers are
-in the `demo` extra.
+The module names begin with `with_` because `asyncpg.py` beside `import asyncpg` would be confusing.
+They are imported when used: the drivers are in the `demo` extra.
 """
 
 from __future__ import annotations
@@ -22,14 +25,15 @@ Work = Callable[[Target], None]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A driver in one way of using it. `name` is its mark; `work` is the function of `module` that does one round."""
+    """One way of using a driver. `name` is its mark; `work` is the function of `module` that does
+    one round."""
 
     name: str
     module: str
     work: str
 
     def load(self) -> Work:
-        """The function that does one round; raises MissingExtra if its driver is not installed."""
+        """The function that does one round. Raises MissingExtra if its driver is not installed."""
         try:
             work: Work = getattr(import_module(f"pgtrace.demo.workloads.{self.module}"), self.work)
         except ImportError as error:

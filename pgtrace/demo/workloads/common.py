@@ -1,6 +1,7 @@
 """What the drivers' workloads share: where to connect, the tables, the values.
 
-The SQL itself is written in each driver's file, in its own placeholders: it is what a reader of that file wants to see.
+Each driver's file has its own SQL with its own placeholders, since that is what you want to see
+there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as whom a workload connects."""
+    """Where and as which user a workload connects."""
 
     host: str
     port: int
@@ -25,16 +26,17 @@ create table item (id int primary key, name text not null, price numeric(10, 2) 
 insert into item select n, 'item ' || n, n * 1.25, array['demo', 'nr ' || n], '2026-01-01'::timestamptz + n * interval '1 hour' from generate_series(1, 100) n;
 create table sale (item int not null references item, quantity int not null, note text);
 """
-"""Made once, before the first round. No round changes what another one reads."""
+"""Created once, before the first round. No round changes what another one reads."""
 
 POINTS: Final = tuple(range(1, 11))
-"""The ids of the point queries: one more than twice psycopg's prepare_threshold, so that its promotion shows."""
+"""The ids of the point queries: twice psycopg's prepare_threshold, so that its switch to prepared
+statements shows."""
 BATCH: Final = tuple((n % 100 + 1, n, f"batch {n}" if n % 4 else None) for n in range(20))
 """The rows of the insert batch; every fourth has a NULL."""
 COPIED: Final = tuple((n % 100 + 1, n, f"copy {n}") for n in range(50))
 """The rows of the COPY in."""
 COPY_TEXT: Final = "".join(f"{item}\t{quantity}\t{note}\n" for item, quantity, note in COPIED)
-"""The same rows in COPY's text format, for the drivers that take it as a file."""
+"""The same rows in COPY's text format, for drivers that read it from a file."""
 CHANNEL: Final = "pgtrace_demo"
 NOTIFIED_WITHIN_S: Final = 10.0
 """How long a round waits for its own notification."""

@@ -1,4 +1,5 @@
-"""The demo's work with asyncpg: extended protocol throughout, binary, statements prepared under names of its own."""
+"""The demo's work with asyncpg: extended protocol throughout, binary, statements prepared under its
+own names."""
 
 from __future__ import annotations
 

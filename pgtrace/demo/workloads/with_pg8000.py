@@ -1,4 +1,5 @@
-"""The demo's work with pg8000 (its native interface): pure Python, a Flush after nearly every message, three round trips a query."""
+"""The demo's work with pg8000 (its native interface): pure Python, a Flush after nearly every
+message, three round trips per query."""
 
 from __future__ import annotations
 

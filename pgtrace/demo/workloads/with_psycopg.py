@@ -1,4 +1,5 @@
-"""The demo's work with psycopg 3, three ways: results in text (its default), results in binary, and in pipeline mode."""
+"""The demo's work with psycopg 3, three ways: results in text (its default), results in binary, and
+in pipeline mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The demo's work with psycopg2: simple Query only, the values written into the SQL by the driver."""
+"""The demo's work with psycopg2: simple Query only, the values written into the SQL by the
+driver."""
 
 from __future__ import annotations
 

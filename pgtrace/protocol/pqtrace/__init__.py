@@ -1,1 +1,2 @@
-"""The text of libpq's trace (PQtrace), message by message: writing.py from a message, reading.py back to one, layouts.py the one definition of both."""
+"""The text of libpq's trace (PQtrace), message by message: writing.py and reading.py, with the
+layouts of both in layouts.py."""

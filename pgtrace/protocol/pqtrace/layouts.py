@@ -1,16 +1,17 @@
 """How libpq 18 prints each message: which fields, in which form.
 
-A line is direction, length, name and fields: `F<tab>21<tab>Parse<tab> "" "SELECT $1" 1 NNNN`. A name without a layout has no fields and no tab behind it.
+A line is direction, length, name and fields: `F<tab>21<tab>Parse<tab> "" "SELECT $1" 1 NNNN`. A
+name without a layout has no fields and no tab after it.
 
 | letter | field | printed |
 |---|---|---|
 | `s` | String | between double quotes, as it is: neither quotes nor line ends in it are escaped |
 | `i` `h` | Int32, Int16 | a number, Int16 without a sign |
 | `o` | Int32 that differs from run to run: OIDs, process ids | a number; in regress mode NNNN |
-| `b` `c` | Byte1, Int8 | the character, `\\x00` where it cannot be printed |
-| `v` | a value that can be NULL | -1, or its length and its bytes between single quotes, what cannot be printed as `\\x00` |
+| `b` `c` | Byte1, Int8 | the character, `\\x00` if it is not printable |
+| `v` | a value that can be NULL | -1, or its length and its bytes between single quotes, unprintable ones as `\\x00` |
 | `n` | a secret of that form | as `v`; in regress mode 'BBBB' for the bytes |
-| `d` | all bytes that are left | between single quotes; in regress mode 'BBBB' |
+| `d` | all remaining bytes | between single quotes; in regress mode 'BBBB' |
 | `e` | fields of an error | letter and String each, then `\\x00`; in regress mode "SSSS" for file, line and routine |
 | `m` | SASL mechanisms | a String each, and an empty one |
 | `[ ]` | a list | its Int16 count, then the elements |
@@ -59,17 +60,17 @@ LAYOUTS: Final[dict[str, str]] = {
     "FunctionCallResponse": "v",
     "Version2Error": "s",
 }
-"""Fields of each message by its name."""
+"""The fields of each message, by its name."""
 
 CONSUMED: Final[dict[str, int]] = {"AuthenticationMD5Password": 8}
-"""Length up to which libpq prints a message that goes on behind it; a line below says so."""
+"""The length up to which libpq prints a message that is longer; a line below it says so."""
 CONSUMED_UNKNOWN: Final = 4
 MISMATCH: Final = "mismatched message length: consumed {consumed}, expected {expected}"
 
 VOLATILE_ERROR_FIELDS: Final = frozenset("FLR")
 """File, line and routine of the server's source."""
 WITHOUT_LENGTH: Final = frozenset({"ErrorResponse", "NoticeResponse"})
-"""Their length is NN in regress mode, since those fields differ in length too."""
+"""Their length is NN in regress mode, since the fields above differ in length too."""
 
 REPLIES: Final = {"SSLRequestReply": "SSLResponse", "GSSENCRequestReply": "GSSENCResponse"}
 """What libpq calls the one-byte replies."""
@@ -79,5 +80,5 @@ PARTS: Final = re.compile(r"\[\w+\]|\{\w+\}|\w")
 
 
 def parts(name: str) -> list[str]:
-    """The fields of a message, one element each."""
+    """The fields of a message, one by one."""
     return PARTS.findall(LAYOUTS[name])

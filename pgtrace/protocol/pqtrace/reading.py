@@ -1,12 +1,15 @@
 """Lines of libpq's trace back to the bytes of messages.
 
-What regress mode blanked becomes a placeholder of the same length: 0 for NNNN, an empty text for "SSSS", zero bytes for 'BBBB'. A message printed without
-its fields is one of its type and length, of zero bytes.
+What regress mode blanked becomes a placeholder of the same length: 0 for NNNN, an empty text for
+"SSSS", zero bytes for 'BBBB'. A message printed without its fields becomes one of its type and
+length, filled with zero bytes.
 
-The text has no escapes: a String may hold quotes and line ends, a value may hold the four characters \\x00. So the fields are tried from left to right, each
-String ending at the first quote that can end it, and another ending is tried where what follows makes no sense: the fields have to fill the length that the
-line says, and behind them begins another line of the trace. That decides nearly always; tries and what they look at are bounded by the message's length,
-since a file can be made to have many.
+The text has no escapes: a String may hold quotes and line ends, a value may hold the four
+characters \\x00. So fields are tried from left to right, each String ending at the first quote that
+can end it. Another ending is tried if what follows makes no sense: the fields must fill the length
+that the line gives, and another line of the trace must follow. That nearly always decides. The
+number of tries, and of characters that they look at, is bounded by the message's length, since a
+file can be made to need many.
 """
 
 from __future__ import annotations
@@ -23,13 +26,15 @@ from pgtrace.protocol.pqtrace import layouts
 
 TRIES: Final = 1_000
 BYTES_A_TRY: Final = 4
-"""How often fields may end elsewhere: that often, and once more for as many bytes of a message."""
+"""A message gets this many tries, and one more for as many of its bytes."""
 LOOKED_AT: Final = 1024 * 1024
 LOOKS: Final = 64
-"""Characters of text that the tries of one message may look at: as many, and each of its bytes as often."""
+"""Characters that the tries of one message may look at: this many, and each of its bytes this many
+times."""
 _LONGEST: Final = 0x3FFFFFFF
 _LONGEST_UNTYPED: Final = 10_004
-"""What the protocol, and the server for what comes first, allow a length word to say."""
+"""The largest length word that the protocol allows, and that the server allows in the first packet.
+"""
 HEAD: Final = re.compile(rb"([FB])\t(\d{1,10}|NN)\t([A-Za-z0-9 :]+)")
 """How a message begins."""
 _BOUNDARY: Final = re.compile(rb"\n(?:(?=[FB]\t(?:\d|NN)|#|mismatched message length: )|\Z)")
@@ -46,7 +51,8 @@ _SUPPRESSED: Final = b'"SSSS"'
 _UNTYPED: Final = {
     "StartupMessage": "hhP", "CancelRequest": "hhooZ", "SSLRequest": "hh", "GSSENCRequest": "hh", "SSLResponse": "b", "GSSENCResponse": "b",
 }  # fmt: skip
-"""Messages without a type byte, as layouts; P are pairs of String and the zero byte behind them, Z zero bytes up to the end."""
+"""Messages without a type byte, as layouts. P: pairs of Strings and the zero byte after them. Z:
+zero bytes up to the end."""
 _CODES: Final = {
     **{(FRONTEND, kind.NAME): (kind.code, -1) for kind in (*frontend.MESSAGES, *authentication.MESSAGES) if kind.side == FRONTEND},
     **{(BACKEND, kind.NAME): (kind.code, -1) for kind in backend.MESSAGES},
@@ -55,11 +61,11 @@ _CODES: Final = {
 _UNKNOWN: Final = re.compile(r"Unknown (?:message: ([0-9a-f]{2})|authentication message (-?\d{1,10}))")
 
 
-UNFILLED: Final = "its fields do not fill the length it says"
+UNFILLED: Final = "its fields do not match its length"
 
 
 class NoMessage(Exception):
-    """The text at that place is no message of libpq's trace."""
+    """The text at that place is not a message in libpq's trace format."""
 
 
 class Read(NamedTuple):
@@ -68,18 +74,19 @@ class Read(NamedTuple):
     side: int
     name: str
     data: bytes
-    """Its bytes, header included."""
+    """Its bytes, including the header."""
     missing: int
-    """Zero bytes that follow them: what the text has no fields for, or blanked at the message's end."""
+    """Zero bytes that follow them: fields that the text does not have, or blanked at the message's
+    end."""
     end: int
-    """Where the line behind it begins."""
+    """Where the next line begins."""
 
 
 def message(text: bytes, start: int) -> Read:
     """The message whose line begins at `start`. Raises NoMessage."""
     head = HEAD.match(text, start)
     if head is None:
-        raise NoMessage("no direction, length and name")
+        raise NoMessage("direction, length and name expected")
     side = b"FB".index(head[1])
     length = None if head[2] == b"NN" else int(head[2])
     name = head[3].decode("ascii")
@@ -96,7 +103,7 @@ def message(text: bytes, start: int) -> Read:
         end, body, missing = head.end(), b"", max(room or 0, 0)
     else:
         if not text.startswith(b"\t", head.end()):
-            raise NoMessage(f"{name} is no name of a message")
+            raise NoMessage(f"unknown message {name}")
         layout = untyped or layouts.LAYOUTS.get(name)
         if layout is None:
             raise NoMessage(f"{name} has no fields")
@@ -113,22 +120,22 @@ def _code(side: int, name: str) -> tuple[int, int]:
         return found
     unknown = _UNKNOWN.fullmatch(name)
     if unknown is None:
-        raise NoMessage(f"{name} is no name of a message")
+        raise NoMessage(f"unknown message {name}")
     return (int(unknown[1], 16), -1) if unknown[1] else (ord("R"), int(unknown[2]))
 
 
 class _Tried(NamedTuple):
-    """How far a value was gone through."""
+    """How far a value was tried."""
 
     escapes: int
-    """Escaped bytes it is taken to have."""
+    """How many of its escaped bytes are taken for escapes."""
     known: int
-    """What looks like an escaped byte up to `reached`."""
+    """What looks like an escaped byte, up to `reached`."""
     reached: int
 
 
 Rest = tuple[str, Any] | None
-"""The fields still to be read, as a chain, so that a place to come back to keeps its own."""
+"""The fields still to be read, as a chain, so that a place to return to keeps its own."""
 
 
 class _Fields:
@@ -136,14 +143,15 @@ class _Fields:
 
     def __init__(self, text: bytes, room: int | None) -> None:
         self._text = text
-        self._room = room  # bytes of the body; None where the line does not say
+        self._room = room  # bytes left in the body; None if the line does not say
         self._tries = TRIES + (room or 0) // BYTES_A_TRY
         self._looks = LOOKED_AT + LOOKS * (room or 0)
         self._missing = 0  # zero bytes at the end of the body
-        self._later: list[tuple[int, Any, str, Rest, Any, int]] = []  # kind of ending, how far it was tried, and the state before it
+        # kind of ending, how far it was tried, and the state before it
+        self._later: list[tuple[int, Any, str, Rest, Any, int]] = []
 
     def read(self, layout: str, at: int) -> tuple[int, bytes, int]:
-        """Where the line ends, the body, and how many zero bytes belong to it behind that. Raises NoMessage."""
+        """Where the line ends, the body, and how many zero bytes follow it. Raises NoMessage."""
         rest: Rest = None
         for part in reversed(layouts.PARTS.findall(layout)):
             rest = (part, rest)
@@ -161,7 +169,7 @@ class _Fields:
             at, rest, out, size = state
 
     def _step(self, part: str, rest: Rest, at: int, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
-        """One field; None where it is not there."""
+        """One field; None if it is not there."""
         text = self._text
         if part == "s":
             return self._string(at, 0, rest, out, size)
@@ -219,12 +227,12 @@ class _Fields:
         return found.end() - 1, ("s", (part + letter, rest)), (found[1], out), size + 1
 
     def _string(self, at: int, tried: int, rest: Rest, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
-        """A String; `tried` is where the quote stands that was taken before for its end."""
+        """A String. `tried` is where the quote is that was taken for its end before."""
         text = self._text
         begin = at + 2
         if not text.startswith(b' "', at):
             return None
-        last = rest is None and self._room is not None  # where it ends is known
+        last = rest is None and self._room is not None  # its end is known
         end = text.find(b'"', max(begin, tried + 1) if not last else begin + (self._room or 0) - size - 1)
         self._look(end - max(begin, tried))
         if end < 0 or (self._room is not None and size + end - begin + 1 > self._room):
@@ -236,7 +244,7 @@ class _Fields:
         return end + 1, rest, (content + b"\0", out), size + end - begin + 1
 
     def _value(self, part: str, at: int, rest: Rest, out: Any, size: int, tried: _Tried | None = None) -> tuple[int, Rest, Any, int] | None:
-        """A value; `tried` is how far it was gone through before."""
+        """A value. `tried` is how far it was tried before."""
         text = self._text
         if part == "d":
             if self._room is None or not text.startswith(b" '", at):
@@ -277,7 +285,7 @@ class _Fields:
         return None
 
     def _again(self) -> tuple[int, Rest, Any, int] | None:
-        """Go back to the latest field that can end elsewhere. Raises NoMessage."""
+        """Return to the latest field that can end elsewhere. Raises NoMessage."""
         self._tries -= 1
         if not self._later or self._tries < 0:
             raise NoMessage(UNFILLED)
@@ -290,14 +298,15 @@ class _Fields:
         return self._value(part, at, rest, out, size, tried)
 
     def _look(self, size: int) -> None:
-        """Take note of text that is gone over. Raises NoMessage where it was gone over too often."""
+        """Count the text that was looked at. Raises NoMessage if that was too much."""
         self._looks -= size
         if self._looks < 0:
             raise NoMessage(UNFILLED)
 
 
 def _joined(text: bytes, out: Any) -> bytes:
-    """The pieces of a chain, latest first: bytes, or what is still to be taken from the text: begin, end, and how many escapes in it are none."""
+    """The pieces of a chain, latest first: bytes, or what is still to be taken from the text
+    (begin, end, and how many escapes in it are literal)."""
     pieces = []
     while out is not None:
         piece, out = out
@@ -306,7 +315,7 @@ def _joined(text: bytes, out: Any) -> bytes:
 
 
 def _unescaped(text: bytes, literal: int) -> bytes:
-    """The bytes of a printed value, of which the first `literal` that look like escapes are none."""
+    """The bytes of a printed value, of which the first `literal` that look like escapes are not."""
     data = bytearray()
     at = 0
     for found in islice(_ESCAPE.finditer(text), literal, None):

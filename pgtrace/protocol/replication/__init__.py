@@ -1,14 +1,17 @@
-"""What travels inside CopyData on a replication connection: messages of their own, behind one byte.
+"""The messages inside CopyData on a replication connection, each with a type byte of its own.
 
-Three families, and the byte means something else in each: the messages of streaming replication in copy-both mode (streaming.py), those of a base
-backup in copy-out mode (base_backup.py), and those of the output plugin pgoutput inside XLogData (pgoutput.py). Which one applies follows from the
-command that was answered by the copy mode, never from the bytes; whoever decodes says it. None of them changes how messages are framed or round trips
-counted.
+There are three families, and the byte means something else in each: streaming replication in
+copy-both mode (streaming.py), a base backup in copy-out mode (base_backup.py), and the output
+plugin pgoutput inside XLogData (pgoutput.py). The command that began the copy mode decides which
+family applies, never the bytes; the caller says which. None of them changes how messages are framed
+or round trips counted.
 
-find() and spans() are views of bytes that somebody else keeps, and never raise. A message inside another has its fields one after the other with the
-bytes of the whole CopyData, the type bytes being fields too.
+find() and spans() only read the bytes, which the caller keeps, and never raise. The fields of a
+message inside another are listed in sequence with the bytes of the whole CopyData, including the
+type bytes.
 
-Source: PostgreSQL manual, "Streaming Replication Protocol" and "Logical Replication Message Formats".
+Source: PostgreSQL manual, "Streaming Replication Protocol" and "Logical Replication Message
+Formats".
 """
 
 from __future__ import annotations
@@ -26,27 +29,28 @@ MESSAGES: Final[tuple[type[SubMessage], ...]] = (*streaming.MESSAGES, *base_back
 
 
 class Family(Enum):
-    """Whose messages they are."""
+    """The family of a message."""
 
     STREAMING = streaming.MESSAGES
     BASE_BACKUP = base_backup.MESSAGES
     PGOUTPUT = tuple(kind for kind in pgoutput.MESSAGES if kind is not pgoutput.ParallelStreamAbort)
     PGOUTPUT_PARALLEL = tuple(kind for kind in pgoutput.MESSAGES if kind is not pgoutput.StreamAbort)
-    """pgoutput where START_REPLICATION asked for `streaming 'parallel'`."""
+    """pgoutput when START_REPLICATION asked for `streaming 'parallel'`."""
 
 
 _BY_CODE: Final = {(family, kind.side, kind.code): kind for family in Family for kind in family.value}
 
 
 def find(family: Family, side: int, data: bytes) -> type[SubMessage] | None:
-    """The class of the message that `data` is, by its first byte; None where the family has none."""
+    """The class of the message `data`, by its first byte; None if the family has none."""
     return _BY_CODE.get((family, side, data[0])) if data else None
 
 
 def spans(kind: type[SubMessage], data: bytes, *, start: int = 0, depth: int = 0, in_stream: bool = False) -> list[Field]:
-    """The fields of the message that begins at `start` and goes to the end of `data`, its type byte first.
+    """The fields of the message from `start` to the end of `data`, its type byte first.
 
-    `in_stream` is for pgoutput: whether it stands between Stream Start and Stream Stop. A malformed message ends in a field `malformed`.
+    `in_stream` is for pgoutput: whether it is between Stream Start and Stream Stop. A malformed
+    message ends with a field `malformed`.
     """
     found = [Field("type", kind.NAME, "Byte1", start, start + 1, depth)]
     position = start + 1

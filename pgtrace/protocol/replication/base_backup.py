@@ -1,7 +1,9 @@
-"""The messages of a base backup: archives one after the other, then the manifest, in the CopyData of one COPY out.
+"""The messages of a base backup: archives in sequence, then the manifest, in the CopyData of one
+COPY out.
 
-BASE_BACKUP answers with two result sets and one CopyOutResponse. From then on `n` begins an archive and `m` the manifest; `d` holds the bytes of what
-was begun last, `p` tells how far the server has come. So it is from PostgreSQL 15 on; older servers send bare tar files, a COPY out for each.
+BASE_BACKUP answers with two result sets and one CopyOutResponse. From then on `n` begins an archive
+and `m` the manifest; `d` holds bytes of the one begun last, and `p` reports progress. This applies
+from PostgreSQL 15 on. Older servers send bare tar files, each in a COPY out of its own.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol", BASE_BACKUP.
 """
@@ -17,12 +19,13 @@ from pgtrace.protocol.primitives import Rest, ZString
 from pgtrace.protocol.replication.primitives import Int64, SubMessage
 
 FIRST_MAJOR: Final = 15
-"""The first PostgreSQL whose base backups are made of these messages."""
+"""The first PostgreSQL version whose base backups consist of these messages."""
 
 
 @message(b"n", BACKEND, name="new archive")
 class NewArchive(SubMessage):
-    """Byte1('n') String String. The archive's file name; the tablespace's directory, empty for the main data directory."""
+    """Byte1('n') String String. The archive's file name; the tablespace's directory, empty for the
+    main data directory."""
 
     name: str
     directory: str
@@ -49,7 +52,7 @@ class ArchiveOrManifestData(SubMessage):
 
 @message(b"p", BACKEND, name="progress report")
 class ProgressReport(SubMessage):
-    """Byte1('p') Int64. Bytes of the current tablespace that are done."""
+    """Byte1('p') Int64. Bytes of the current tablespace done so far."""
 
     completed_bytes: int
     BODY = Body("completed_bytes" / Int64)

@@ -1,16 +1,21 @@
-"""The messages of pgoutput, PostgreSQL's own output plugin: what XLogData holds when a logical slot of it is streamed.
+"""The messages of pgoutput, PostgreSQL's own output plugin: the contents of XLogData when one of
+its logical slots is streamed.
 
-A transaction is Begin, changes, Commit. A Relation comes before the first change of its table (a Type before a Relation that needs one), and changes
-name the table by its OID alone. From protocol version 2 on a large transaction may be streamed before it ends: blocks of changes between Stream Start
-and Stream Stop, then Stream Commit or Stream Abort. Version 3 adds prepared transactions, version 4 the place and time of a Stream Abort, sent where
-`streaming` is `parallel`.
+A transaction is Begin, changes, Commit. A Relation comes before the first change of its table (a
+Type before a Relation that needs one), and changes name the table only by its OID. From protocol
+version 2 on, a large transaction may be streamed before it ends: blocks of changes between Stream
+Start and Stream Stop, then Stream Commit or Stream Abort. Version 3 adds prepared transactions;
+version 4 adds the place and time of a Stream Abort, sent if `streaming` is `parallel`.
 
-Two things are not in a message's own bytes, and are taken from what came before, never guessed:
+Two things are not in a message's own bytes and come from what went before, never from a guess:
 
-- between Stream Start and Stream Stop the Int32 xid of the transaction stands before the body of some messages (`IN_STREAM`);
-- ParallelStreamAbort is the layout of a Stream Abort where START_REPLICATION asked for `streaming 'parallel'`.
+- between Stream Start and Stream Stop, the Int32 xid of the transaction comes before the body of
+  some messages (`IN_STREAM`);
+- ParallelStreamAbort is the layout of a Stream Abort if START_REPLICATION asked for
+  `streaming 'parallel'`.
 
-Sources: PostgreSQL manual, "Logical Replication Message Formats" and "Logical Streaming Replication Protocol".
+Sources: PostgreSQL manual, "Logical Replication Message Formats" and "Logical Streaming Replication
+Protocol".
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ from pgtrace.protocol.replication.primitives import (
 )
 
 OPTIONS: Final = frozenset({"proto_version", "publication_names"})
-"""START_REPLICATION's options that pgoutput cannot do without."""
+"""Options of START_REPLICATION that pgoutput requires."""
 
 
 class LogicalMessage(SubMessage):
@@ -46,7 +51,8 @@ class LogicalMessage(SubMessage):
     __slots__ = ()
 
     IN_STREAM: ClassVar[bool] = False
-    """Whether an Int32, the transaction's xid, stands before its body between Stream Start and Stream Stop."""
+    """Whether an Int32, the transaction's xid, comes before its body between Stream Start and
+    Stream Stop."""
 
 
 @message(b"B", BACKEND, name="Begin")
@@ -62,7 +68,8 @@ class Begin(LogicalMessage):
 
 @message(b"M", BACKEND, name="Message")
 class LogicalDecodingMessage(LogicalMessage):
-    """Byte1('M') Int8 Int64 String Int32 Byten. What pg_logical_emit_message() wrote; `flags` of 1: as part of its transaction."""
+    """Byte1('M') Int8 Int64 String Int32 Byten. Written by pg_logical_emit_message(); `flags` of 1:
+    as part of its transaction."""
 
     flags: int
     lsn: WalPosition
@@ -87,7 +94,7 @@ class Commit(LogicalMessage):
 
 @message(b"O", BACKEND, name="Origin")
 class Origin(LogicalMessage):
-    """Byte1('O') Int64 String. Where the transaction was committed first."""
+    """Byte1('O') Int64 String. Where the transaction was first committed."""
 
     commit_lsn: WalPosition
     name: str
@@ -106,7 +113,8 @@ class RelationColumn(NamedTuple):
 
 @message(b"R", BACKEND, name="Relation")
 class Relation(LogicalMessage):
-    """Byte1('R') Int32 String String Int8 Int16 (Int8 String Int32 Int32)[]. An empty `namespace` is pg_catalog."""
+    """Byte1('R') Int32 String String Int8 Int16 (Int8 String Int32 Int32)[]. An empty `namespace`
+    is pg_catalog."""
 
     relation_oid: int
     namespace: str
@@ -135,7 +143,8 @@ class Relation(LogicalMessage):
 
 @message(b"Y", BACKEND, name="Type")
 class Type(LogicalMessage):
-    """Byte1('Y') Int32 String String. A type that is not built in, before the Relation that has a column of it."""
+    """Byte1('Y') Int32 String String. A type that is not built in, sent before the Relation with a
+    column of it."""
 
     type_oid: int
     namespace: str
@@ -158,7 +167,8 @@ class Insert(LogicalMessage):
 
 @message(b"U", BACKEND, name="Update")
 class Update(LogicalMessage):
-    """Byte1('U') Int32 [Byte1('K') or ('O') TupleData] Byte1('N') TupleData. The old row where the key changed, or all of it is the identity."""
+    """Byte1('U') Int32 [Byte1('K') or ('O') TupleData] Byte1('N') TupleData. The old row is there
+    if the key changed, or if the identity is the whole row."""
 
     relation_oid: int
     old: OldTuple | None
@@ -222,7 +232,8 @@ class StreamCommit(LogicalMessage):
 
 @message(b"A", BACKEND, name="Stream Abort")
 class StreamAbort(LogicalMessage):
-    """Byte1('A') Int32 Int32. The xid of the transaction, and of the subtransaction that is aborted (the same for all of it)."""
+    """Byte1('A') Int32 Int32. The xid of the transaction, and of the aborted subtransaction (the
+    same if all of it is aborted)."""
 
     xid: int
     subtransaction_xid: int
@@ -232,7 +243,7 @@ class StreamAbort(LogicalMessage):
 
 @message(b"A", BACKEND, name="Stream Abort")
 class ParallelStreamAbort(LogicalMessage):
-    """Byte1('A') Int32 Int32 Int64 Int64. A Stream Abort where streaming is parallel."""
+    """Byte1('A') Int32 Int32 Int64 Int64. A Stream Abort with parallel streaming."""
 
     xid: int
     subtransaction_xid: int
@@ -244,7 +255,7 @@ class ParallelStreamAbort(LogicalMessage):
 
 @message(b"b", BACKEND, name="Begin Prepare")
 class BeginPrepare(LogicalMessage):
-    """Byte1('b') Int64 Int64 Int64 Int32 String. `gid` is the name PREPARE TRANSACTION gave."""
+    """Byte1('b') Int64 Int64 Int64 Int32 String. `gid` is the name from PREPARE TRANSACTION."""
 
     prepare_lsn: WalPosition
     end_lsn: WalPosition

@@ -1,10 +1,13 @@
-"""What replication's messages are made of besides the common primitives: WAL positions, moments, and the rows of logical changes.
+"""What replication messages consist of besides the common primitives: WAL positions, moments, and
+the rows of logical changes.
 
-A position and a moment are integers that know how they are written: `0/1A2B3C4` for an XLogRecPtr, the wall clock for a TimestampTz, which counts
-microseconds from 2000-01-01. Both stay integers, so what is parsed is built back to the same bytes.
+Positions and moments are integers with a text form: `0/1A2B3C4` for an XLogRecPtr, the wall clock
+for a TimestampTz, which counts microseconds from 2000-01-01. They stay integers, so what is parsed
+builds back to the same bytes.
 
-A TupleData is a count and as many values; each begins with its kind: `n` NULL, `u` an unchanged TOASTed value that is not sent, `t` text, `b` binary.
-An old row comes before a new one where there is one, and says by its letter whether it is a key (`K`) or a whole row (`O`).
+A TupleData is a count and as many values. Each begins with its kind: `n` NULL, `u` an unchanged
+TOASTed value that is not sent, `t` text, `b` binary. An old row, if there is one, comes before the
+new one, and its letter says whether it is a key (`K`) or a whole row (`O`).
 """
 
 from __future__ import annotations
@@ -26,12 +29,13 @@ TIMESTAMPTZ: Final = 1184
 
 
 class SubMessage(Message):
-    """A message inside CopyData: its type byte, then its body up to the end of the CopyData. Subclasses are made by the `message` decorator."""
+    """A message inside CopyData: its type byte, then its body up to the end of the CopyData. The
+    `message` decorator makes subclasses."""
 
     __slots__ = ()
 
     def wire(self) -> bytes:
-        """What the CopyData holds."""
+        """The contents of the CopyData."""
         return bytes([self.code]) + self.build()
 
 
@@ -43,28 +47,31 @@ class WalPosition(int):
 
 
 class Moment(int):
-    """A TimestampTz: microseconds since 2000-01-01 00:00 UTC, written as the server writes timestamptz in UTC."""
+    """A TimestampTz: microseconds since 2000-01-01 00:00 UTC, written as the server writes
+    timestamptz in UTC."""
 
     def __str__(self) -> str:
         return values.text(TIMESTAMPTZ, 1, struct.pack(">q", self)) or str(int(self))
 
 
 class TupleValue(NamedTuple):
-    """One column of a TupleData. `data` is None where the kind is `n` or `u`."""
+    """One column of a TupleData. `data` is None if the kind is `n` or `u`."""
 
     kind: str
     data: bytes | None
 
 
 class OldTuple(NamedTuple):
-    """The row before a change: the columns of its replica identity (`K`, others NULL) or all of them (`O`)."""
+    """The row before a change: the columns of its replica identity (`K`, others NULL) or all of
+    them (`O`)."""
 
     kind: str
     columns: tuple[TupleValue, ...]
 
 
 class Truncation(NamedTuple):
-    """What is truncated, and how: `options` is 1 for CASCADE, 2 for RESTART IDENTITY, 3 for both."""
+    """What is truncated, and how. `options` is 1 for CASCADE, 2 for RESTART IDENTITY, 3 for
+    both."""
 
     options: int
     relation_oids: tuple[int, ...]
@@ -98,7 +105,8 @@ Timestamp: Final = _Meant(Int64, Moment, "Int64 (TimestampTz)")
 
 
 class Letter(Base):
-    """A Byte1 that is always the same: it marks what follows, and is no field of the message class."""
+    """A Byte1 that is always the same. It marks what follows and is not a field of the message
+    class."""
 
     wire_type = "Byte1"
 
@@ -187,7 +195,8 @@ TupleData: Final[Any] = Counted(UInt16, _TupleValue(), label="column ")
 
 
 class Old(Base):
-    """Byte1('K') or ('O') and TupleData; where `optional`, anything else means that there is none, None."""
+    """Byte1('K') or ('O') and TupleData. If `optional`, anything else means that there is none:
+    None."""
 
     wire_type = "Byte1 TupleData"
 
@@ -254,7 +263,7 @@ class Old(Base):
 
 
 class _Truncation(Base):
-    """Int32 Int8 Int32[]: the options stand between the count and what it counts."""
+    """Int32 Int8 Int32[]: the options come between the count and what it counts."""
 
     wire_type = "Int32 Int8 Int32[]"
 

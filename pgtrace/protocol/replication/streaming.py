@@ -1,9 +1,12 @@
-"""The messages of streaming replication: WAL one way, its acknowledgement the other, and what keeps both sides awake.
+"""The messages of streaming replication: WAL in one direction, acknowledgements in the other, and
+keepalives.
 
-They travel in the CopyData of copy-both mode, between START_REPLICATION and the CopyDone of either side. Of a physical stream XLogData holds the log's
-own bytes, cut anywhere but inside a record that fits; of a logical one, one message of the output plugin each (pgoutput.py).
+They travel in the CopyData of copy-both mode, between START_REPLICATION and the CopyDone of either
+side. In a physical stream, XLogData holds the log's own bytes, and a record is cut only if it does
+not fit. In a logical one, it holds one message of the output plugin (pgoutput.py).
 
-Clocks are the sender's at the moment of sending. The status of the primary, asked for and told, is new in PostgreSQL 19.
+Clocks are the sender's at the moment of sending. Asking for the primary's status, and its answer,
+are new in PostgreSQL 19.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol", START_REPLICATION.
 """
@@ -21,7 +24,8 @@ from pgtrace.protocol.replication.primitives import Lsn, Moment, SubMessage, Tim
 
 @message(b"w", BACKEND, name="XLogData")
 class XLogData(SubMessage):
-    """Byte1('w') Int64 Int64 Int64 Byten. `wal_start` is where `data` begins, `wal_end` the end of the WAL on the server."""
+    """Byte1('w') Int64 Int64 Int64 Byten. `wal_start` is where `data` begins, `wal_end` the end of
+    the WAL on the server."""
 
     wal_start: WalPosition
     wal_end: WalPosition
@@ -44,7 +48,8 @@ class PrimaryKeepalive(SubMessage):
 
 @message(b"s", BACKEND, name="Primary status update")
 class PrimaryStatusUpdate(SubMessage):
-    """Byte1('s') Int64 Int64 Int64 Int64. Transaction ids with their epoch: the oldest one in its commit, the next to be assigned."""
+    """Byte1('s') Int64 Int64 Int64 Int64. Transaction ids with their epoch: the oldest one that is
+    committing, and the next to be assigned."""
 
     wal_end: WalPosition
     oldest_xid: int
@@ -56,7 +61,8 @@ class PrimaryStatusUpdate(SubMessage):
 
 @message(b"r", FRONTEND, name="Standby status update")
 class StandbyStatusUpdate(SubMessage):
-    """Byte1('r') Int64 Int64 Int64 Int64 Byte1. The last byte + 1 written, flushed to disk and applied; 0/0 where that is not told."""
+    """Byte1('r') Int64 Int64 Int64 Int64 Byte1. The last byte + 1 written, flushed to disk and
+    applied; 0/0 if not reported."""
 
     written: WalPosition
     flushed: WalPosition
@@ -69,7 +75,7 @@ class StandbyStatusUpdate(SubMessage):
 
 @message(b"h", FRONTEND, name="Hot standby feedback")
 class HotStandbyFeedback(SubMessage):
-    """Byte1('h') Int64 Int32 Int32 Int32 Int32. All 0: no feedback will be sent any more."""
+    """Byte1('h') Int64 Int32 Int32 Int32 Int32. All 0: no more feedback will be sent."""
 
     clock: Moment
     xmin: int

@@ -1,21 +1,27 @@
 """Parameter and column values as text for people, from both wire formats.
 
-A value is NULL, or bytes in text format (0) or binary format (1). The readers of binary values give the text the server itself would have sent, so both
-formats of one value look the same. That text is then shown like a literal: numbers and booleans bare, everything else in quotes, NULL as NULL. An empty
-string is `''` and never NULL.
+A value is NULL, or bytes in text format (0) or binary format (1). The readers of binary values
+return the text that the server would have sent, so both formats of one value look the same. That
+text is then shown like a literal: numbers and booleans bare, everything else in quotes, NULL as
+NULL. An empty string is `''` and never NULL.
 
-Nothing is guessed. A type is read by its OID alone; binary bytes of a type that is not known are shown as hex with the OID, and bytes that do not fit their
-type (a three-byte int4) as hex with the OID and the word `malformed`. Text of an unknown type is text, since its format says so. decode() never raises.
+Nothing is guessed. Only its OID says what type a value has. Binary bytes of an unknown type are
+shown as hex with the OID, and bytes that do not fit their type (a three-byte int4) as hex with the
+OID and the word `malformed`. Text of an unknown type is shown as text, since its format says so.
+decode() never raises.
 
-How the server prints a value depends on its settings. Binary values are shown as with these: DateStyle ISO, IntervalStyle postgres, TimeZone UTC,
-bytea_output hex, extra_float_digits 1, lc_monetary C. Values in text format are shown as the server sent them.
+How the server prints a value depends on its settings. Binary values are shown with these: DateStyle
+ISO, IntervalStyle postgres, TimeZone UTC, bytea_output hex, extra_float_digits 1, lc_monetary C.
+Values in text format are shown as the server sent them.
 
-    types.py       what a type is, and the list of those every PostgreSQL has
-    reading.py     which room reads which type
-    numbers.py strings.py dates.py network.py geometry.py textsearch.py system.py extensions.py     scalars, one table each
+    types.py       what a type is, and the list of those that every PostgreSQL has
+    reading.py     which module reads which type
+    numbers.py strings.py dates.py network.py geometry.py textsearch.py system.py
+    extensions.py  scalars, one table each
     containers.py  arrays, records, ranges, multiranges
 
-Where the types of a database are learned is inspect/types.py. Layouts are those of the `*send` functions in PostgreSQL's src/backend/utils/adt.
+inspect/types.py learns the types of a database. Layouts are those of the `*send` functions in
+PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -36,8 +42,8 @@ _BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
 
 
 def decode(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str:
-    """The display text of one value of that type, Unread where it is its bytes. `format` is 0 for text and 1 for binary; `types` knows the types of its
-    database. Never raises."""
+    """The display text of one value of that type; Unread if it shows the bytes. `format` is 0 for
+    text and 1 for binary; `types` knows the types of its database. Never raises."""
     if data is None:
         return "NULL"
     shown = _text(oid, format, data, types)
@@ -54,13 +60,15 @@ def decode(oid: int, format: int, data: bytes | None, types: Types = NONE) -> st
 
 
 def text(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str | None:
-    """The server's own text of a value, or None for NULL and for what cannot be read. Never raises."""
+    """The server's own text of a value, or None for NULL and for a value that cannot be read. Never
+    raises."""
     shown = None if data is None else _text(oid, format, data, types)
     return None if isinstance(shown, Unread) else shown
 
 
 def whole_text(oid: int, format: int, data: bytes, types: Types = NONE) -> str | None:
-    """The server's own text of a value, or None where any part of it, an array's element for one, cannot be read. Never raises."""
+    """The server's own text of a value, or None if any part of it, such as an array's element,
+    cannot be read. Never raises."""
     if format != 1:
         return text(oid, format, data, types)
     try:
@@ -70,7 +78,7 @@ def whole_text(oid: int, format: int, data: bytes, types: Types = NONE) -> str |
 
 
 class _Whole(Reader):
-    """A reader to whom a part that cannot be read is a value that cannot be read."""
+    """A reader for which a value with an unreadable part is unreadable."""
 
     __slots__ = ()
 
@@ -82,7 +90,7 @@ class _Whole(Reader):
 
 
 def type_name(oid: int, types: Types = NONE) -> str:
-    """The name of a type as pg_type has it, `text[]` for an array, `oid 12345` for a type that is not known."""
+    """The name of a type as in pg_type, `text[]` for an array, `oid 12345` for an unknown type."""
     found = find(oid, types)
     if found is not None and found.kind is Kind.ARRAY and found.element:
         element = find(found.element, types)

@@ -1,9 +1,11 @@
-"""What is made of other values: arrays, records, ranges, multiranges.
+"""Values made of other values: arrays, records, ranges, multiranges.
 
-Each is a header and values with a length before them (-1 is NULL), read by whoever knows their types: `read`, from an OID and bytes to text. Arrays and
-records say the OID of what they hold themselves; ranges do not. The quoting is each output function's own: what would be taken for syntax, blanks
-and the empty text stand in double quotes. What could not be read (Unread) is never quoted, so it cannot be mistaken for text: text with a backslash is.
-Sources: arrayfuncs.c, rowtypes.c, rangetypes.c, multirangetypes.c in PostgreSQL's src/backend/utils/adt.
+Each is a header and values with a length before them (-1 is NULL). `read`, from an OID and bytes to
+text, reads the inner values. Arrays and records contain the OIDs of their elements; ranges do not.
+The quoting is that of each output function: blanks, the empty text and whatever would be taken for
+syntax are in double quotes. What could not be read (Unread) is never quoted, so it cannot be
+mistaken for text: text with a backslash is quoted. Sources: arrayfuncs.c, rowtypes.c, rangetypes.c,
+multirangetypes.c in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Unread(str):
 
 
 def array(data: bytes, element: int, delimiter: str, read: Read) -> str:
-    """An array of that element type, 0 for any. `[0:1]={a,b}` where a lower bound is not 1."""
+    """An array of that element type, 0 for any. `[0:1]={a,b}` if a lower bound is not 1."""
     cursor = Cursor(data)
     dimensions, flags, oid = cursor.integers("iiI")
     if not 0 <= dimensions <= MOST_DIMENSIONS or flags not in (0, 1) or (element and oid != element):
@@ -49,7 +51,7 @@ def _bounds(cursor: Cursor, dimensions: int) -> tuple[list[int], list[int]]:
     """Size and lower bound of each dimension."""
     pairs = [cursor.integers("ii") for _ in range(dimensions)]
     if any(size < 0 for size, _ in pairs):
-        raise ValueError("less than nothing")
+        raise ValueError("a negative size")
     return [size for size, _ in pairs], [lower for _, lower in pairs]
 
 
@@ -71,7 +73,7 @@ def _array_item(cursor: Cursor, oid: int, delimiter: str, read: Read) -> str:
 
 
 def record(data: bytes, read: Read) -> str:
-    """A row: each column says its own type. NULL is nothing between the commas."""
+    """A row. Each column says its own type. NULL is nothing between the commas."""
     cursor = Cursor(data)
     columns: list[str] = []
     for _ in range(cursor.count()):
@@ -83,7 +85,8 @@ def record(data: bytes, read: Read) -> str:
 
 
 def range_of(data: bytes, subtype: int, read: Read) -> str:
-    """A range: flags, then the bounds it has. A bound that is not there is never inclusive, and flags the server does not know it ignores."""
+    """A range: flags, then the bounds that it has. A missing bound is never inclusive, and flags
+    unknown to the server are ignored."""
     cursor = Cursor(data)
     (flags,) = cursor.integers("B")
     lower = "" if flags & (_EMPTY | _NO_LOWER) else _bound(cursor, subtype, read)
@@ -112,7 +115,7 @@ def multirange(data: bytes, subtype: int, read: Read) -> str:
 
 
 def _doubled(text: str, special: Callable[[str], object]) -> str:
-    """As records and ranges quote: what is special is doubled."""
+    """Quoting as in records and ranges: special characters are doubled."""
     if isinstance(text, Unread) or (text and not special(text)):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '""')

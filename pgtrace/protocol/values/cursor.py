@@ -1,7 +1,8 @@
-"""Reading the binary form of a value from its front.
+"""Reading the binary form of a value from the front.
 
-Integers are big-endian, as everything on the wire. What is not all there raises ValueError, and so does what is left over at end(): a value is read
-whole or not at all. Lengths from the wire are only ever used to take bytes that are there, never to set memory aside.
+Integers are big-endian, like everything on the wire. Missing bytes raise ValueError, and so do
+left-over bytes at end(): a value is read whole or not at all. Lengths from the wire are only used
+to take bytes that are there, never to allocate memory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Cursor:
         self._place = 0
 
     def take(self, size_bytes: int) -> bytes:
-        """The next bytes. Raises ValueError when there are fewer."""
+        """The next bytes. Raises ValueError if there are fewer."""
         taken = self._data[self._place : self._place + size_bytes]
         if size_bytes < 0 or len(taken) != size_bytes:
             raise ValueError("the value ends too early")
@@ -38,10 +39,10 @@ class Cursor:
         return number
 
     def count(self) -> int:
-        """The next Int32, a number of things. Raises ValueError below 0."""
+        """The next Int32, a count. Raises ValueError if it is negative."""
         number = self.int32()
         if number < 0:
-            raise ValueError("fewer than none")
+            raise ValueError("a negative count")
         return number
 
     def floats(self, count: int) -> list[bytes]:
@@ -62,10 +63,10 @@ class Cursor:
         return taken
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """All remaining bytes."""
         return self.take(len(self._data) - self._place)
 
     def end(self) -> None:
-        """Raises ValueError when something is left."""
+        """Raises ValueError if anything is left."""
         if self._place != len(self._data):
             raise ValueError("the value goes on after its end")

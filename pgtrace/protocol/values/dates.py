@@ -1,9 +1,11 @@
-"""Dates and times, as the server prints them with DateStyle ISO, IntervalStyle postgres and TimeZone UTC.
+"""Dates and times, as the server prints them with DateStyle ISO, IntervalStyle postgres and
+TimeZone UTC.
 
-Dates are days and timestamps microseconds since 2000-01-01, also before Christ and beyond year 9999, where Python's datetime ends; the largest and smallest
-number are the infinities. A timestamptz has no zone on the wire: the session's TimeZone decides how the server prints it, here it is always UTC. An interval
-is three numbers that are not converted into each other: months, days, microseconds. Sources: date.c, timestamp.c, datetime.c in PostgreSQL's
-src/backend/utils/adt.
+Dates are days and timestamps microseconds since 2000-01-01, also before Christ and beyond the year
+9999, where Python's datetime ends. The largest and the smallest number are the infinities. A
+timestamptz has no zone on the wire: the session's TimeZone decides how the server prints it; here
+it is always UTC. An interval is three numbers that are not converted into each other: months, days,
+microseconds. Sources: date.c, timestamp.c, datetime.c in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ _LARGEST_ZONE_SECONDS: Final = 16 * 3600
 
 
 def _calendar(days: int) -> tuple[str, str]:
-    """A day counted from 2000-01-01 as `YYYY-MM-DD` and the era behind it. The arithmetic is the civil calendar's, with years from March."""
+    """A day counted from 2000-01-01 as `YYYY-MM-DD` and the era after it. Uses the civil calendar
+    with years that begin in March."""
     era, day_of_era = divmod(days + 730_425, 146_097)
     year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
@@ -31,7 +34,7 @@ def _calendar(days: int) -> tuple[str, str]:
 
 
 def _clock(microseconds: int) -> str:
-    """`HH:MM:SS` and the fraction without its trailing zeros; hours may be many."""
+    """`HH:MM:SS` and the fraction without trailing zeros. Hours may exceed 23."""
     seconds, fraction = divmod(microseconds, 1_000_000)
     tail = f".{fraction:06d}".rstrip("0") if fraction else ""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{tail}"
@@ -60,7 +63,7 @@ def _moment(zone: str) -> Callable[[bytes], str]:
 def _time(data: bytes) -> str:
     (microseconds,) = struct.unpack(">q", data)
     if not 0 <= microseconds <= _MICROSECONDS_PER_DAY:
-        raise ValueError("no time of a day")
+        raise ValueError("not a time of day")
     return _clock(microseconds)
 
 
@@ -68,7 +71,7 @@ def _timetz(data: bytes) -> str:
     """The zone is in seconds west of Greenwich."""
     (west,) = struct.unpack(">i", data[8:])
     if abs(west) >= _LARGEST_ZONE_SECONDS:
-        raise ValueError("no time zone")
+        raise ValueError("not a time zone")
     hours, rest = divmod(abs(west), 3600)
     minutes, seconds = divmod(rest, 60)
     parts = [f"{hours:02d}"] + [f"{minutes:02d}"] * bool(rest) + [f"{seconds:02d}"] * bool(seconds)
@@ -81,7 +84,7 @@ def _interval(data: bytes) -> str:
         return "infinity" if months > 0 else "-infinity"
     years = abs(months) // 12 * (1 if months > 0 else -1)
     parts: list[str] = []
-    negative = False  # the latest part: a positive one after it needs its sign
+    negative = False  # the part before was negative, so a positive one needs its sign
     for number, unit in ((years, "year"), (months - 12 * years, "mon"), (days, "day")):
         if number:
             parts.append(f"{'+' if negative and number > 0 else ''}{number} {unit}{'' if number == 1 else 's'}")

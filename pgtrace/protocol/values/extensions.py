@@ -1,8 +1,8 @@
 """Types of common extensions, by name: hstore, citext, ltree, cube and pgvector's.
 
-Their OIDs are other ones in every database, so they are read only where introspection told that an OID has this name. A type of somebody else's with the
-same name would have to have the same layout, too, to be taken for it. Sources: contrib/{hstore,ltree,cube} of PostgreSQL; pgvector's src/{vector,
-halfvec,sparsevec}.c.
+Their OIDs differ in every database, so they are read only if introspection showed that an OID has
+this name. Another type with the same name would also need the same layout to be mistaken for it.
+Sources: contrib/{hstore,ltree,cube} of PostgreSQL; pgvector's src/{vector,halfvec,sparsevec}.c.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Geometric types: all of them float8s, with a few brackets around.
+"""Geometric types: float8s, with brackets around them.
 
-A path says whether it is closed; a path and a polygon count their points. Source: geo_ops.c in PostgreSQL's src/backend/utils/adt.
+A path says whether it is closed; a path and a polygon count their points. Source: geo_ops.c in
+PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pgtrace.protocol.values.numbers import float8
 
 
 def _points(cursor: Cursor, count: int) -> str:
-    """`(x,y),(x,y)`: the rest of the value, and nothing behind it."""
+    """`(x,y),(x,y)`: the rest of the value, with nothing after it."""
     numbers = [float8(data) for data in cursor.floats(2 * count)]
     cursor.end()
     return ",".join(f"({x},{y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))

@@ -1,8 +1,10 @@
 """Network addresses: inet, cidr, macaddr, macaddr8.
 
-inet and cidr are sent alike: family (2 or 3), bits of the netmask, whether it is a cidr, length and bytes of the address. The netmask is printed where it
-is not the whole address, for a cidr always. An IPv6 address leaves out its first longest run of two or more zero groups, and ends in dotted decimals where
-it holds an IPv4 address. Sources: network.c, mac.c, mac8.c in PostgreSQL's src/backend/utils/adt, src/port/inet_net_ntop.c.
+inet and cidr have the same layout: family (2 or 3), bits of the netmask, whether it is a cidr,
+length and bytes of the address. The netmask is printed if it is shorter than the address, and
+always for a cidr. An IPv6 address leaves out its first longest run of two or more zero groups, and
+ends in dotted decimals if it holds an IPv4 address. Sources: network.c, mac.c, mac8.c in
+PostgreSQL's src/backend/utils/adt, src/port/inet_net_ntop.c.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def _v6(address: bytes) -> str:
 
 
 def _zeros(groups: tuple[int, ...]) -> tuple[int, int]:
-    """Where the first longest run of zero groups begins, and its length, 0 where none has two."""
+    """Where the first longest run of zero groups begins, and its length; 0 if no run has two."""
     best = (0, 1)
     for start in range(8):
         end = start
@@ -62,7 +64,7 @@ def _macaddr(data: bytes) -> str:
 
 
 def _macaddr8(data: bytes) -> str:
-    """The server sends eight bytes, and takes six for the same address in its shorter form."""
+    """The server sends eight bytes, and accepts six for the same address in its shorter form."""
     if len(data) not in (6, 8):
         raise ValueError("no address")
     return (data if len(data) == 8 else data[:3] + b"\xff\xfe" + data[3:]).hex(":")

@@ -1,9 +1,11 @@
 """Numbers: integers, OIDs and their aliases, floats, numeric, money, bool.
 
-Floats are the fewest digits that lie nearer to this float than to its neighbours (never just between, unlike Python's repr), written as float4out and
-float8out do; numeric is base-10000 digits. The alias types of oid (regclass ...) are sent as the OID in binary: the name the server would print is in
-its catalogue and not on the wire, so they are shown as numbers, and 0 as the server does, most often as `-`. Money is shown as in lc_monetary C, whatever
-the database's is. Sources: float.c, numeric.c, cash.c, regproc.c in PostgreSQL's src/backend/utils/adt.
+A float is written with the fewest digits that are nearer to it than to its neighbours (never
+exactly between, unlike Python's repr), in the style of float4out and float8out. numeric is
+base-10000 digits. The alias types of oid (regclass ...) are sent as the OID in binary: the name
+that the server would print is in its catalogue and not on the wire. So they are shown as numbers,
+and 0 as the server shows it, mostly as `-`. Money is shown as in lc_monetary C, whatever the
+database uses. Sources: float.c, numeric.c, cash.c, regproc.c in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def _money(data: bytes) -> str:
 
 
 def _float(layout: str, bits: str, exponent_from: int, first_normal: int) -> Callable[[bytes], str]:
-    """A reader of floats: `bits` is the integer of the same size, and decimals of `exponent_from` digits are all different floats.
+    """A reader of floats. `bits` is the integer of the same size; decimals of `exponent_from`
+    digits are all different floats.
 
     Subnormal floats, those below the bits of `first_normal`, may need fewer digits.
     """
@@ -66,9 +69,10 @@ def _float(layout: str, bits: str, exponent_from: int, first_normal: int) -> Cal
 
 
 _EXACT: Final = Context(prec=1200)
-"""More digits than a float and the middle between two floats have."""
+"""More digits than a float, or the middle between two floats, has."""
 _ROUNDINGS: Final = [Context(prec=digits, rounding=way) for digits in range(1, 18) for way in (ROUND_HALF_EVEN, ROUND_CEILING)]
-"""Candidates for the shortest digits: the nearest, and (the gap below a power of two is the smaller one) the next above."""
+"""Candidates for the shortest digits: the nearest, and the next one above (the gap below a power of
+two is the smaller one)."""
 
 
 def _written(number: Decimal, exponent_from: int) -> str:
@@ -108,7 +112,7 @@ BARE: Final = frozenset({
     "int2", "int4", "int8", "oid", "xid", "cid", "xid8", "float4", "float8", "numeric",
     "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regconfig", "regdictionary", "regnamespace", "regrole", "regcollation",
 })  # fmt: skip
-"""Types whose values are shown without quotes where they are numbers."""
+"""Types whose numbers are shown without quotes."""
 
 READERS: Final[dict[str, Callable[[bytes], str]]] = {
     "bool": _bool,

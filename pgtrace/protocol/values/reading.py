@@ -1,12 +1,16 @@
-"""From an OID and bytes to the text the server would have sent: which room reads which type.
+"""From an OID and bytes to the text that the server would have sent: which module reads which type.
 
-Each room has a table of readers by the name of the type. A built-in name is only ever looked up for a built-in OID, an extension's only for one that was
-learned. A reader raises ValueError, or struct.error, for bytes that are no value of its type; then the whole outer value is malformed. What has no
-reader is Unread in its place, and the rest of the value is still told. So is what lies too deep or would become too long: the quotes of a row in a row
-double with each level, and ten bytes of numeric can be a hundred thousand digits.
+Each module has a table of readers by type name. A built-in name is only looked up for a built-in
+OID, an extension's only for an OID that was learned. A reader raises ValueError or struct.error for
+bytes that are not a value of its type; then the whole outer value is malformed. A part without a
+reader is Unread in its place, and the rest of the value is still shown. So is a part that is nested
+too deeply or would become too long: the quotes of a row in a row double with each level, and ten
+bytes of numeric can be a hundred thousand digits.
 
-Without a reader, though their binary form can be sent: pg_ndistinct, pg_dependencies, pg_mcv_list and the two brin summaries (the memory of the server in
-its own byte order) and pg_ddl_command (sending it is an error). Of aclitem, gtsvector and the remaining pseudo-types no binary form exists.
+These have no reader, although the server can send their binary form: pg_ndistinct, pg_dependencies,
+pg_mcv_list and the two brin summaries (the server's memory in its own byte order), and
+pg_ddl_command (sending it is an error). aclitem, gtsvector and the remaining pseudo-types have no
+binary form.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ from pgtrace.protocol.values.containers import Unread
 from pgtrace.protocol.values.types import BUILTIN, Kind, Type, Types, find
 
 DEEPEST: Final = 48
-"""Values inside values that are read; types of people have two or three."""
+"""How deep values may be nested; people's types have two or three levels."""
 LONGEST: Final = 4 * 1024 * 1024
-"""Characters that are made of one value, those of its inner values counted again at each level."""
+"""The most characters made from one value, counting those of inner values again at each level."""
 
 READERS: Final[dict[str, Callable[[bytes], str]]] = {
     **numbers.READERS,
@@ -32,16 +36,16 @@ READERS: Final[dict[str, Callable[[bytes], str]]] = {
     **textsearch.READERS,
     **system.READERS,
 }
-"""By name, the types every PostgreSQL has."""
+"""By name, the types that every PostgreSQL has."""
 
 
 def unread(oid: int, data: bytes, why: str = "") -> Unread:
-    """Bytes as hex with their type's OID."""
+    """Bytes as hex, with the OID of their type."""
     return Unread(f"\\x{data.hex()} (oid {oid}{why})")
 
 
 def plain(oid: int, types: Types) -> Type | None:
-    """The type of that OID, for a domain the type below it."""
+    """The type of that OID; for a domain its base type."""
     found = find(oid, types)
     for _ in range(DEEPEST):
         if found is None or found.kind is not Kind.DOMAIN:
@@ -61,7 +65,8 @@ class Reader:
         self._room = LONGEST
 
     def read(self, oid: int, data: bytes) -> str:
-        """The server's own text, or Unread where the type is not known. Raises ValueError or struct.error for bytes that do not fit it."""
+        """The server's own text, or Unread if the type is not known. Raises ValueError or
+        struct.error for bytes that do not fit it."""
         found = plain(oid, self._types)
         if found is None or self._depth == DEEPEST or self._room < 0:
             return unread(oid, data)
@@ -97,7 +102,7 @@ class Reader:
         return containers.multirange(data, subtype, self.read)
 
     def _delimiter(self, element: int) -> str:
-        """box is the only type that is read here whose arrays have another one (pg_type.typdelim)."""
+        """box is the only type read here whose arrays have another delimiter (pg_type.typdelim)."""
         found = plain(element, self._types)
         return ";" if found is not None and found.oid == _BOX else ","
 

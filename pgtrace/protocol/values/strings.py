@@ -1,7 +1,8 @@
-"""What is text or bytes in itself: text and its relatives, json, xml, bytea, bit strings, uuid.
+"""Text and bytes: text and its relatives, json, xml, bytea, bit strings, uuid.
 
-Text is decoded as UTF-8 with `surrogateescape`, which loses no byte of another client_encoding. jsonb and jsonpath are a version byte and text; bytea is
-shown as with bytea_output hex. Sources: varlena.c, char.c, varbit.c, jsonb.c, jsonpath.c, uuid.c in PostgreSQL's src/backend/utils/adt.
+Text is decoded as UTF-8 with `surrogateescape`, which loses no byte of another client_encoding.
+jsonb and jsonpath are a version byte and text; bytea is shown as with bytea_output hex. Sources:
+varlena.c, char.c, varbit.c, jsonb.c, jsonpath.c, uuid.c in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations

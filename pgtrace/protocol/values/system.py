@@ -1,4 +1,4 @@
-"""What the system's own columns hold: places in tables and in the log, snapshots, vectors of numbers.
+"""The types of system columns: places in tables and in the log, snapshots, vectors of numbers.
 
 Sources: tid.c, pg_lsn.c, xid8funcs.c, int.c, oid.c in PostgreSQL's src/backend/utils/adt.
 """

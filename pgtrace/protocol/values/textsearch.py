@@ -1,8 +1,9 @@
 """Text search: tsvector and tsquery.
 
-A tsvector is a list of lexemes, each with positions of 14 bits and a weight above them. A tsquery is its operators and lexemes in prefix order, the right
-operand before the left; it is printed infix, with the parentheses the priorities need. Reading it from its end needs no recursion, so nothing bounds its
-depth. Sources: tsvector.c, tsquery.c in PostgreSQL's src/backend/utils/adt.
+A tsvector is a list of lexemes, each with positions of 14 bits and a weight above them. A tsquery
+is its operators and lexemes in prefix order, the right operand before the left. It is printed
+infix, with the parentheses that the priorities need. Reading it from the end needs no recursion, so
+nothing bounds its depth. Sources: tsvector.c, tsquery.c in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def _tsquery(data: bytes) -> str:
             nodes.append((priority, f"!{_inside(right, priority)}"))
             continue
         left = nodes.pop()
-        chained = operator == _PHRASE and right[0] == priority  # a phrase is not the same from the other end
+        # a phrase read from the other end is a different one
+        chained = operator == _PHRASE and right[0] == priority
         shown = f"( {right[1]} )" if chained else _inside(right, priority)
         nodes.append((priority, f"{_inside(left, priority)} {item} {shown}"))
     if len(nodes) > 1:
@@ -84,7 +86,7 @@ def _item(cursor: Cursor) -> tuple[int, str]:
 
 
 def _inside(node: _Node, priority: int) -> str:
-    """The text of an operand, in parentheses where it binds less than its operator."""
+    """The text of an operand, in parentheses if it binds less tightly than its operator."""
     return f"( {node[1]} )" if node[0] < priority else node[1]
 
 

@@ -1,9 +1,12 @@
-"""What a type is: its name, its kind and what it is made of; and the types every PostgreSQL has.
+"""What a type is: its name, its kind and what it consists of; and the types that every PostgreSQL
+has.
 
-A type is known by its OID alone. The OIDs below 10000 are written down in PostgreSQL's own catalogue data (src/include/catalog/pg_type.dat) and never change
-their meaning: they are listed here, up to version 18. OIDs from 10000 on are given out when a server version is built (row types of the system catalogues),
-when a cluster is made (the domains of the information schema) or when somebody says CREATE TYPE or CREATE TABLE; they mean something else in every database
-and have to be learned from what passes. What is learned never overrides what is listed.
+A type is identified by its OID alone. OIDs below 10000 are fixed in PostgreSQL's catalogue data
+(src/include/catalog/pg_type.dat) and never change their meaning. They are listed here, up to
+version 18. OIDs from 10000 on are assigned when a server version is built (row types of the system
+catalogues), when a cluster is created (the domains of the information schema), or by CREATE TYPE
+and CREATE TABLE. They differ between databases and must be learned from the traffic. What is
+learned never overrides what is listed.
 """
 
 from __future__ import annotations
@@ -25,27 +28,28 @@ class Kind(enum.Enum):
     MULTIRANGE = "m"
     PSEUDO = "p"
     UNKNOWN = ""
-    """Its name was told, its kind was not."""
+    """Its name is known, its kind is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """One type. What is not known is empty or 0."""
+    """One type. Unknown fields are empty or 0."""
 
     oid: int
     name: str = ""
-    """As pg_type has it, without its schema."""
+    """As in pg_type, without its schema."""
     kind: Kind = Kind.UNKNOWN
     element: int = 0
-    """OID of an array's element type, a domain's base type, a range's or multirange's subtype; 0 for an array that takes any element."""
+    """OID of an array's element type, a domain's base type, a range's or multirange's subtype; 0
+    for an array that takes any element."""
     range: int = 0
-    """OID of a multirange's range type, where that was told instead of the subtype."""
+    """OID of a multirange's range type, if that is known instead of the subtype."""
     evidence: str = ""
-    """Where it was learned; empty for what every PostgreSQL has."""
+    """Where it was learned; empty for the types that every PostgreSQL has."""
 
 
 class Types(Protocol):
-    """Types by OID, beyond those every PostgreSQL has. A dict is one."""
+    """Types by OID, beyond those that every PostgreSQL has. A dict is one."""
 
     def get(self, oid: int, /) -> Type | None:
         """The type of that OID, or None."""
@@ -57,7 +61,7 @@ class _NoTypes:
 
 
 NONE: Final[Types] = _NoTypes()
-"""No types but those every PostgreSQL has."""
+"""No types but those that every PostgreSQL has."""
 
 _BASE: Final = (  # OID, name, OID of its array type
     (16, "bool", 1000),
@@ -131,7 +135,8 @@ _BASE: Final = (  # OID, name, OID of its array type
     (5038, "pg_snapshot", 5039),
     (5069, "xid8", 271),
 )
-_RANGES: Final = (  # OID, name, OID of its array type, of its subtype, of its multirange type, of that one's array type
+# OID, name, OIDs of its array type, its subtype, its multirange type, and the array type of that
+_RANGES: Final = (
     (3904, "int4", 3905, 23, 4451, 6150),
     (3906, "num", 3907, 1700, 4532, 6151),
     (3908, "ts", 3909, 1114, 4533, 6152),
@@ -139,7 +144,8 @@ _RANGES: Final = (  # OID, name, OID of its array type, of its subtype, of its m
     (3912, "date", 3913, 1082, 4535, 6155),
     (3926, "int8", 3927, 20, 4536, 6157),
 )
-_COMPOSITES: Final = (  # row types of the catalogues that have an OID of their own; the array types of most of them have not
+# row types of the catalogues with an OID of their own; most of them have no array type
+_COMPOSITES: Final = (
     (71, "pg_type", 210),
     (75, "pg_attribute", 270),
     (81, "pg_proc", 272),
@@ -153,7 +159,8 @@ _COMPOSITES: Final = (  # row types of the catalogues that have an OID of their 
 )
 _PSEUDO: Final = ((705, "unknown", 0), (2275, "cstring", 1263), (2278, "void", 0), (32, "pg_ddl_command", 0))
 _ANY_ARRAYS: Final = ((2277, "anyarray"), (5078, "anycompatiblearray"))
-"""Columns of pg_statistic and pg_stats are such: what they hold says the array's own header."""
+"""The types of some columns of pg_statistic and pg_stats: the array's own header says what they
+hold."""
 
 
 def _builtin() -> dict[int, Type]:
@@ -170,7 +177,7 @@ def _builtin() -> dict[int, Type]:
 
 
 BUILTIN: Final[dict[int, Type]] = _builtin()
-"""By OID, the types every PostgreSQL has."""
+"""By OID, the types that every PostgreSQL has."""
 
 
 def find(oid: int, types: Types) -> Type | None:
