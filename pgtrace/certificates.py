@@ -6,7 +6,7 @@
 
 issue() makes a certificate for localhost and the listener's names. An authority that exists only
 for this one signature signs it: its key is never written, and is gone when the function returns. So
-whoever trusts the authority's certificate trusts this one leaf, and nothing that could be made
+anyone who trusts the authority's certificate trusts this one leaf, and nothing that could be made
 later.
 """
 

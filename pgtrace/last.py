@@ -1,8 +1,8 @@
 """The capture of the latest `run` without -w, kept until the next one: what `--last` reads.
 
-It lies in `$XDG_STATE_HOME/pgtrace/last`, 0700. While it is recorded it is a directory beside that place with an
-owner's lock (temporary.py), so a run that is killed leaves nothing behind, and two runs at once do not meet: the one
-that ends last is the latest.
+It is in `$XDG_STATE_HOME/pgtrace/last`, 0700. While it is being recorded it is a directory beside
+that place, with an owner's lock (temporary.py). So a run that is killed leaves nothing behind, and
+two runs at once do not meet: the one that ends last is the latest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def directory() -> PrivateDirectory | None:
-    """Where to record; None where nothing can be kept: the place is not writable, or others may write to it."""
+    """Where to record; None if nothing can be kept, because the place is not writable or others may
+    write to it."""
     home = user_state_path("pgtrace", appauthor=False)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ def place() -> Path:
 
 
 def capture() -> Path:
-    """The latest. Raises UsageError where there is none."""
+    """The latest. Raises UsageError if there is none."""
     found = place() / CAPTURE
     if not found.exists():
         raise UsageError(

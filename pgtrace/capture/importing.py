@@ -134,7 +134,7 @@ class Import:
         return read + [one.trouble for one in self._inputs if one.trouble] + self._converter.notes()
 
     def nothing_found(self) -> str:
-        """Why no connection was found, with all there is to say; empty if there is one, or need not
+        """Why no connection was found, with all the details; empty if there is one, or need not
         be."""
         reason = "" if self.connections else self._converter.nothing_found()
         return "; ".join([reason, *self.notes()]) if reason else ""

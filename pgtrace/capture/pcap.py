@@ -56,7 +56,7 @@ _LONGEST_NAME: Final = 64
 
 def is_startup(payload: bytes) -> bool | None:
     """Whether a driver's stream begins like this, and hardly anything else does; None if that
-    cannot be told yet.
+    is not known yet.
 
     A length and a version are not enough, since other protocols begin with small numbers too. A
     StartupMessage must begin with a parameter's name, and a ClientHello must ask for PostgreSQL.

@@ -35,7 +35,7 @@ Ends = dict[bytes, tuple[int, int]]
 
 def recordings(names: Sequence[str]) -> list[list[str]]:
     """The files by recording, each recording's pieces in order. A file that cannot be read stays
-    alone: whoever reads it says why."""
+    alone: its reader says why."""
     packets = {name: ends for name in names if (ends := _ends(name)) is not None} if len(names) > 1 else {}
     groups: list[list[str]] = []
     for name in names:

@@ -3,7 +3,7 @@
 Nothing else in pgtrace/cli writes to either. What comes from the wire, from files and from the
 command line passes the sanitiser before it gets here or, on stderr, here. An export is written as
 it is. If it may end up in a log of GitHub Actions, and one of its lines would be a command there,
-the log is told to stop processing commands until its end.
+the log is instructed to stop processing commands until its end.
 
 A reader that has seen enough (`| head`) closes the pipe. That is not an error, and it only concerns
 stdout. click would end the command with code 1, and Python would complain again while closing

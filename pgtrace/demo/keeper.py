@@ -63,7 +63,7 @@ class Keeper:
         return {"code": server.poll(), "pid": server.pid, "output": log.read_text(errors="replace")}
 
     def stop(self) -> None:
-        """Stop the server: fast first (clients are told), then at once."""
+        """Stop the server: fast first (clients get an error), then at once."""
         if self._server is None:
             return
         for order in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):

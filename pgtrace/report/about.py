@@ -27,7 +27,8 @@ def ends(connection: Connection) -> list[str]:
 
 
 def lines(trace: Trace, connection: Connection) -> list[Shown]:
-    """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known, then TLS and login, and how it ended."""
+    """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known, then
+    TLS and login, and how it ended."""
     connection.refresh()
     known = [(connection.driver, connection.driver_evidence), (connection.layer.name, connection.layer.evidence)]
     told = [f"{name}: {'; '.join(evidence)}" for name, evidence in known if evidence]

@@ -1,11 +1,11 @@
 """Findings as text and as JSON: the cost first, what happened, the round trips that show it, and
 the remedy.
 
-9 round trips  n+1  asyncpg  c1
-  what      select name from item where id = $1: 10 times one after the other, each waiting for the answer
-  why       ...
-  evidence  0.0123  c1  BES → 2DCZ  select name from item where id = $1  once
-  remedy    WHERE column = ANY($1) ...
+    9 round trips  n+1  asyncpg  c1
+      what      select name from item where id = $1: 10 times one after the other, each waiting for the answer
+      why       ...
+      evidence  0.0123  c1  BES → 2DCZ  select name from item where id = $1  once
+      remedy    WHERE column = ANY($1) ...
 """
 
 from __future__ import annotations

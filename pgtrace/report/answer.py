@@ -1,10 +1,11 @@
-"""What a summary ends with: the findings that cost most, what could be avoided, and the costliest statements.
+"""The end of a summary: the findings that cost most, what could be avoided, and the costliest
+statements.
 
-findings  avoidable: up to 29 of 31 round trips
-  29 round trips  n+1  asyncpg  select name from item where id = $1: 10 times one after the other, ...
+    findings  avoidable: up to 29 of 31 round trips
+      29 round trips  n+1  asyncpg  select name from item where id = $1: 10 times one after the other, ...
 
-costliest statements  wait ms  round trips  exec  driver
-  ...
+    costliest statements  wait ms  round trips  exec  driver
+      ...
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace.trace import Trace
 
 NAMED: Final = 3
-"""Findings and statements that are named."""
+"""How many findings and statements are named."""
 _SQL_WIDTH: Final = 60
 _WHAT_WIDTH: Final = 100
 
 
 def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
-    """The findings, most costly first, and the statements that were waited for longest; nothing without round trips."""
+    """The findings, most costly first, and the statements with the longest waits; nothing without
+    round trips."""
     if not trace.totals().round_trips:
         return
     yield EMPTY
