@@ -15,6 +15,7 @@ import platform
 import signal
 import sys
 import tempfile
+import textwrap
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -104,7 +105,7 @@ def _facts(server_version: str, pgbench: str | None, turns: int, copy_mb: int) -
     machine = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, uvloop {version('uvloop')}"
     )
-    return f"{work}. {machine}, PostgreSQL {server_version} on the same machine."
+    return textwrap.fill(f"{work}. {machine}, PostgreSQL {server_version} on the same machine.", 100)
 
 
 if __name__ == "__main__":

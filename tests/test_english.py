@@ -58,7 +58,8 @@ TRANSLATED: Final = {
 }
 """Phrase -> what to say instead."""
 _TRANSLATED: Final = [(re.compile(rf"\b(?:{phrase})", re.MULTILINE), instead) for phrase, instead in TRANSLATED.items()]
-_FENCE: Final = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(r"^ *```.*?^ *```$|^<!-- begin: .*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+"""Code, and what a command has written."""
 _CODE: Final = re.compile(r"`[^`]*`")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?:;])[\"')\]*]*\s+")
 _MARKS: Final = re.compile(r"[\w'’./-]*\w")
