@@ -66,7 +66,7 @@ def test_it_has_a_section_and_what_is_quoted_there_has_passed(name: str) -> None
     text = section(name)
     assert "Seen with " in text
     assert "- Evidence: " in text
-    assert 6 <= len(text.strip().splitlines()) <= 22
+    assert 6 <= len(text.strip().splitlines()) <= 36
     files = captures(name)
     if files:
         assert quoted(text) <= frozenset().union(*(flights(path) for path in files))
