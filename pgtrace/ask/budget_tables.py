@@ -1,4 +1,4 @@
-"""Budgets as a TOML file has them: tables in, budgets out, or the place of what is wrong.
+"""Budgets in a TOML file: tables in, budgets out, or the place of a mistake.
 
     round_trips = 40                      # at most, of the whole capture
 
@@ -12,8 +12,9 @@
     [statements."SELECT name FROM items WHERE id = $1"]
     parses = 1
 
-The same tables stand in pyproject.toml below `tool.pgtrace.budgets`. The name `*` is each mark, driver or statement that has no table with that counter. A
-key that is none of these is an error: a budget that is misspelt would never fail.
+The same tables may be in pyproject.toml below `tool.pgtrace.budgets`. The name `*` is each mark,
+driver or statement without a table for that counter. Any other key is an error: a misspelt budget
+would never fail.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _EXACT: Final = "exact"
 
 
 def parse(text: str, path: str) -> list[Budget]:
-    """The budgets of a TOML file's text; none where a pyproject.toml has no table of them. Raises BudgetError."""
+    """The budgets in a TOML file's text; none if a pyproject.toml has no table of them. Raises
+    BudgetError."""
     try:
         table: Any = toml.loads(text)
     except ValueError as error:
@@ -63,20 +65,22 @@ def _budgets(table: Any, path: str, keys: tuple[str, ...], about: About, name: s
     counters = dict(_mapping(table, path, keys))
     exact = counters.pop(_EXACT, False)
     if not isinstance(exact, bool):
-        raise BudgetError(_where(path, *keys, _EXACT), f"{exact!r} is neither true nor false")
+        raise BudgetError(_where(path, *keys, _EXACT), f"{exact!r} must be true or false")
     for counter, limit in _flat(counters):
         where = _where(path, *keys, *counter.split("."))
         if about == "capture" and isinstance(limit, dict):
             close = difflib.get_close_matches(counter, _TABLES, 1, 0.4)
-            raise BudgetError(where, f"no such table{f'; did you mean {close[0]}?' if close else ': there are drivers, marks, statements'}")
+            raise BudgetError(
+                where, f"no such table{f'; did you mean {close[0]}?' if close else ': the tables are drivers, marks, statements'}"
+            )
         check_counter(counter, about, where)
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-            raise BudgetError(where, f"{limit!r} is no limit: a whole number, 0 or more")
+            raise BudgetError(where, f"{limit!r} is not a limit: use a whole number, 0 or more")
         yield Budget(counter, limit, exact, about, name, _where(path, *keys))
 
 
 def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """`frontend_messages.Parse` of a table in the table."""
+    """`frontend_messages.Parse` from a table in the table."""
     for key, value in table.items():
         if isinstance(value, dict) and key.endswith("_messages"):
             yield from ((f"{key}.{name}", limit) for name, limit in value.items())
@@ -86,7 +90,7 @@ def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _mapping(value: Any, path: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise BudgetError(_where(path, *keys), f"{value!r} is no table of counters")
+        raise BudgetError(_where(path, *keys), f"{value!r} is not a table of counters")
     return value
 
 

@@ -1,19 +1,22 @@
-"""Budgets: a counter, what it may come to, and of what; and whether a trace keeps them.
+"""Budgets: a counter, its limit, and its subject; and whether a trace keeps them.
 
     budget = Budget.parse("round_trips=4", where="--max")
     for result in evaluate(trace, [budget]):
         result.is_kept, result.actual, result.evidence
 
-One implementation for `check`, `run --max` and the pytest plugin. The counters are those of docs/counting.md; of a statement those of `statements`. A
-message is a counter too: `frontend_messages.Parse`. What a budget is about:
+One implementation serves `check`, `run --max` and the pytest plugin. The counters are those of
+docs/counting.md; for a statement those of `statements`. A message is a counter too:
+`frontend_messages.Parse`. The subject of a budget is:
 
 - the capture: all that was recorded, or all that a filter selects;
-- a driver, a mark, or a statement: one by name, or each that occurs (EACH). A statement is named by its SQL in any layout and with any values.
+- a driver, a mark, or a statement: one by name, or each that occurs (EACH). A statement is named by
+  its SQL in any layout and with any values.
 
-A budget that checks nothing is not kept: a mark that does not occur is a test that did not run. Only a statement, or what a filter selects, may be
-absent under a limit of 0: not to be there is what such a budget asks.
+A budget that checks nothing counts as exceeded: a mark that does not occur is a test that did not
+run. Only a statement, or what a filter selects, may be absent with a limit of 0: that is what such
+a budget asks.
 
-For what is not kept there is evidence: the round trips that make the number up (evidence.py).
+An exceeded budget has evidence: the round trips that make up the number (evidence.py).
 """
 
 from __future__ import annotations
@@ -37,11 +40,12 @@ if TYPE_CHECKING:
 About = Literal["capture", "driver", "mark", "statement"]
 ABOUT: Final[tuple[About, ...]] = ("capture", "driver", "mark", "statement")
 EACH: Final = "*"
-"""The name that stands for every driver, mark or statement that occurs and has no budget of its own for that counter."""
+"""The name for every driver, mark or statement that occurs and has no budget of its own for that
+counter."""
 STATEMENT_KEYS: Final = (
     "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
 )  # fmt: skip
-"""What can be counted of a statement."""
+"""What is counted for a statement."""
 _MESSAGES: Final = {
     table: sorted({*codes.NAMES[side].values(), *subtyped.values(), "Unknown"})
     for side, (table, subtyped) in enumerate(
@@ -53,14 +57,14 @@ _NAMES_TOLD: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a counter may come to: at most `limit`, or exactly that."""
+    """A limit for a counter: at most `limit`, or exactly that."""
 
     counter: str
     limit: int
     exact: bool = False
     about: About = "capture"
     name: str = ""
-    """Of the driver, the mark or the statement; EACH for every one of them."""
+    """The name of the driver, mark or statement; EACH for every one of them."""
     where: str = "--max"
     """Where it is written, for people."""
 
@@ -70,10 +74,10 @@ class Budget:
         counter, found, limit = text.partition("=")
         counter, limit = counter.strip(), limit.strip()
         if not found or not counter:
-            raise BudgetError(where, f"{text!r} is no budget: a counter, = and a number, as in round_trips=4")
+            raise BudgetError(where, f"{text!r} is not a budget: use COUNTER=N, as in round_trips=4")
         check_counter(counter, about, where)
         if not (limit.isascii() and limit.isdecimal()):
-            raise BudgetError(where, f"{limit!r} is no limit for {counter}: a whole number, 0 or more")
+            raise BudgetError(where, f"{limit!r} is not a limit for {counter}: use a whole number, 0 or more")
         return cls(counter, int(limit), about=about, name=name, where=where)
 
     @property
@@ -93,17 +97,17 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one budget, for one capture, driver, mark or statement."""
+    """The result of one budget, for one capture, driver, mark or statement."""
 
     budget: Budget
     name: str
-    """What it was about by name, also where the budget is for each."""
+    """The name of its subject, also if the budget is for each."""
     actual: int | None
-    """The number, or None where there was nothing to count."""
+    """The number, or None if there was nothing to count."""
     occurring: tuple[str, ...] = ()
-    """Where there was nothing to count: names that do occur, the most like it first."""
+    """If there was nothing to count: names that do occur, the most similar first."""
     evidence: tuple[RoundTrips, ...] = ()
-    """What makes the number up, most first; nothing for a budget that is kept."""
+    """The round trips that make up the number, most first; empty for a budget that is kept."""
 
     @property
     def is_kept(self) -> bool:
@@ -116,7 +120,7 @@ class Result:
 
 
 def check_counter(counter: str, about: About, where: str) -> None:
-    """Raises BudgetError, with the names most like it, where there is no such counter."""
+    """Raises BudgetError, with the most similar names, if there is no such counter."""
     known = STATEMENT_KEYS if about == "statement" else INTEGER_KEYS
     if counter in known:
         return
@@ -127,14 +131,15 @@ def check_counter(counter: str, about: About, where: str) -> None:
         if not dot:
             raise BudgetError(where, f"{table} is counted by message: {table}.{_MESSAGES[table][0]} and so on")
         close = [f"{table}.{name}" for name in difflib.get_close_matches(message, _MESSAGES[table], 3, 0.4)]
-        raise BudgetError(where, f"{message!r} is no message of {table}{_or_rather(close)}")
+        raise BudgetError(where, f"{message!r} is not a message in {table}{_or_rather(close)}")
     every = [*known, *(f"{table}.{name}" for table in _MESSAGES for name in _MESSAGES[table])] if about != "statement" else known
-    elsewhere = ", it is none of a statement" if about == "statement" and counter in KEYS else ""
-    raise BudgetError(where, f"{counter!r} is no counter{elsewhere}{_or_rather(difflib.get_close_matches(counter, every, 3, 0.4))}")
+    elsewhere = " for a statement" if about == "statement" and counter in KEYS else ""
+    raise BudgetError(where, f"unknown counter {counter!r}{elsewhere}{_or_rather(difflib.get_close_matches(counter, every, 3, 0.4))}")
 
 
 def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
-    """What became of the budgets, in their order. The trace is one with a timeline, or one that counts under a filter."""
+    """The results of the budgets, in order. The trace is one with a timeline, or one that counts
+    under a filter."""
     asked = list(budgets)
     counted = _Counted(trace)
     results: list[Result] = []
@@ -151,14 +156,14 @@ def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
 
 
 def number(counters: Counters | Group, counter: str) -> int:
-    """What a counter has come to."""
+    """The value of a counter."""
     table, _, message = counter.partition(".")
     found: int = getattr(counters, table).get(message, 0) if message else getattr(counters, table)
     return found
 
 
 def _numbers(counted: _Counted, budget: Budget, own: set[str]) -> Iterator[tuple[str, int | None]]:
-    """(name, number) of everything a budget is about."""
+    """(name, number) of everything that a budget is for."""
     if budget.about == "capture":
         yield "", counted.number("capture", "", budget)
     elif budget.name == EACH:
@@ -177,25 +182,26 @@ def _numbers(counted: _Counted, budget: Budget, own: set[str]) -> Iterator[tuple
 
 
 class _Counted:
-    """The counters of a trace by what a budget may be about, each asked for once."""
+    """The counters of a trace by subject, each computed once."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._known: dict[About, dict[str, Counters | Group]] = {}
 
     def names(self, about: About) -> list[str]:
-        """The names that occur; of statements their normalised SQL."""
+        """The names that occur; for statements their normalised SQL."""
         groups = self._of(about)
         return [group.sql for group in groups.values() if isinstance(group, Group)] if about == "statement" else list(groups)
 
     def names_like(self, about: About, name: str) -> tuple[str, ...]:
-        """Names that occur, those like it first."""
+        """Names that occur, similar ones first."""
         names = self.names(about)
         close = difflib.get_close_matches(name, names[:10_000], _NAMES_TOLD, 0.5)
         return tuple(dict.fromkeys([*close, *names]))[:_NAMES_TOLD]
 
     def number(self, about: About, name: str, budget: Budget) -> int | None:
-        """A counter of that driver, mark or statement; None where it does not occur and that is not what the budget asks."""
+        """A counter of that driver, mark or statement; None if it does not occur and the budget
+        does not ask for that."""
         found = self._of(about).get(sqltext.fingerprint(name) if about == "statement" else name)
         may_be_absent = about == "statement" or (about == "capture" and self._trace.filter is not None)
         if found is None:
@@ -221,7 +227,8 @@ class _Counted:
 
 
 def _statements(trace: Trace) -> dict[str, Group]:
-    """The statements of all drivers together, by fingerprint; those without one by what stands for their SQL."""
+    """The statements of all drivers together, by fingerprint; those without one by the text that
+    replaces their SQL."""
     found: dict[str, Group] = {}
     for view in trace.statements():
         group = view.group
@@ -233,4 +240,4 @@ def _statements(trace: Trace) -> dict[str, Group]:
 
 
 def _or_rather(names: list[str]) -> str:
-    return f"; did you mean {', '.join(names)}?" if names else "; docs/counting.md has them all"
+    return f"; did you mean {', '.join(names)}?" if names else "; docs/counting.md lists them all"

@@ -1,12 +1,16 @@
-"""What makes a counter up: the round trips behind a number, in groups of those that look the same, the largest first.
+"""The evidence for a counter: the round trips behind a number, in groups of those that look the
+same, the largest first.
 
     ×12  BES → 2DCZ   SELECT name FROM items WHERE order_id = $1
 
-Asked only where a number is too large, so it looks at the rows of the timeline once more instead of keeping anything beside them. Each row has the number of
-what it counts (session/effects.py), so the amounts add up to the counter; rows that are no round trips (a notification, a notice) are among them. Live
-statements are no sum: the rows that prepare are listed instead. `client_ns` is the time between round trips, so no row has a part in it.
+Needed only if a number is too large, so it looks at the rows of the timeline once more instead of
+keeping anything beside them. Each row has the number of its counts (session/effects.py), so the
+amounts add up to the counter; rows that are not round trips (a notification, a notice) are
+included. Live statements are not a sum: the rows that prepare are listed instead. `client_ns` is
+the time between round trips, so no row has a part in it.
 
-For a statement, every row it has a part in is listed, with all that the row counts: also where the row is about other statements too.
+For a statement, every row with a part in it is listed, with all that the row counts, even if other
+statements share the row.
 """
 
 from __future__ import annotations
@@ -27,15 +31,15 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 8
-"""Groups that are told; the rest is summed up."""
+"""How many groups are listed; the rest is summed up."""
 
 
 @dataclass(slots=True)
 class RoundTrips:
-    """Rows of one look about one statement, and how much of the counter they make up together."""
+    """Rows of one look and one statement, and their share of the counter together."""
 
     flight: str
-    """Flight notation, or empty for the sum of what is not told."""
+    """Flight notation, or empty for the sum of the rest."""
     sql: str
     """Normalised."""
     sqlstate: str
@@ -46,7 +50,8 @@ class RoundTrips:
 
 
 def of(trace: Trace, counter: str, about: str = "capture", name: str = "") -> tuple[RoundTrips, ...]:
-    """What makes a counter up, of the capture or of one driver, mark or statement. Where the trace counts under a filter, of what that selects."""
+    """The evidence for a counter, of the capture or of one driver, mark or statement. If the trace
+    counts under a filter, of what that selects."""
     selects: Callable[[int], bool] = lambda place: True  # noqa: E731
     if isinstance(trace, CountedTrace):
         selection = trace.selection
@@ -56,7 +61,8 @@ def of(trace: Trace, counter: str, about: str = "capture", name: str = "") -> tu
 
 
 def summed(trace: Trace, counter: str, places: Iterable[int]) -> tuple[RoundTrips, ...]:
-    """What makes a counter up among the rows at these places, most first; at most GROUPS_KEPT groups, and the sum of the rest."""
+    """The evidence for a counter among the rows at these places, most first; at most GROUPS_KEPT
+    groups, and the sum of the rest."""
     amount_of = Amounts(trace, counter)
     found: dict[tuple[int, int], RoundTrips] = {}
     for place in places:
@@ -89,7 +95,7 @@ def summed(trace: Trace, counter: str, places: Iterable[int]) -> tuple[RoundTrip
 
 
 def _belonging(trace: Trace, about: str, name: str) -> Callable[[int], bool]:
-    """Whether the row at a place belongs to what a budget is about."""
+    """Whether the row at a place belongs to the subject of a budget."""
     if about == "driver":
         of_driver = [connection.driver == name for connection in trace.connections]
         return lambda place: of_driver[trace.rows.entry(place).connection]
@@ -121,7 +127,7 @@ def _about_statement(trace: Trace, fingerprint: str) -> Callable[[int], bool]:
 
 
 class Amounts:
-    """How much of a counter each row makes up: by what the row counts, exactly."""
+    """Each row's exact share of a counter, from its counts."""
 
     def __init__(self, trace: Trace, counter: str) -> None:
         self._trace = trace
@@ -130,7 +136,8 @@ class Amounts:
         self._known: dict[int, tuple[int, int]] = {}
 
     def __call__(self, entry: Entry) -> int:
-        """Of that row; 0 where what it counts was not kept (session/effects.py), and while it is open."""
+        """The share of that row; 0 if its counts were not kept (session/effects.py), and while it
+        is open."""
         match self._counter:
             case "frontend_bytes":
                 return entry.sent_bytes
@@ -169,4 +176,4 @@ _OF_STATEMENTS: Final = {
     "live": "parses_named",
     "statements_live": "parses_named",
 }
-"""The counter of a row that comes closest to one that only statements have."""
+"""The counter of a row that is closest to one that only statements have."""

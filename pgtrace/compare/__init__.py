@@ -1,5 +1,6 @@
 """Two captures side by side.
 
 - behaviour.py: what the drivers did, step by step; totals.py: the sums of one side.
-- align.py: two sequences side by side; changes.py: what changed, in sentences; diff.py: both together.
+- align.py: two sequences side by side; changes.py: what changed, in sentences; diff.py: both
+  together.
 """

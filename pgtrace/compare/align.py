@@ -1,11 +1,14 @@
-"""Two sequences side by side: which places of the one are which of the other, so that few are left over.
+"""Two sequences side by side: which places correspond, so that few are left over.
 
-Elements are numbers that are equal where what they stand for is the same. The pairs are those of a shortest edit script (E. Myers, "An O(ND) Difference
-Algorithm and Its Variations", 1986) after what is common at both ends, and what occurs on one side only, has been set apart: most of two captures is that.
+Elements are numbers that are equal if they mean the same. The pairs are those of a shortest edit
+script (E. Myers, "An O(ND) Difference Algorithm and Its Variations", 1986). Before that, the common
+beginning and end, and elements that occur on one side only, are set apart: in most captures little
+else remains.
 
-The cost is bounded whatever the sequences are. The search for a script stops at a number of edits that falls with their length; the furthest point that was
-reached then is taken, and the search goes on from there. So very different sequences are still aligned, perhaps with more edits than would be needed, in
-time linear in their length; the memory is that of one search.
+The cost is bounded for all sequences. The search for a script stops at a number of edits that falls
+with their length; then it takes the furthest point reached and continues from there. So very
+different sequences are still aligned, perhaps with more edits than necessary, in time linear in
+their length and with the memory of one search.
 """
 
 from __future__ import annotations
@@ -17,15 +20,15 @@ from typing import Final
 Pair = tuple[int, int]
 
 _STEPS: Final = 12_000_000
-"""Length times edits of one search, about: some seconds."""
+"""Length times edits of one search, roughly: some seconds."""
 _FEWEST_EDITS: Final = 64
 _MOST_EDITS: Final = 1_500
-"""Their square is what one search keeps: 4.5 million numbers."""
+"""The square of this is what one search keeps: 4.5 million numbers."""
 _NOWHERE: Final = -2
 
 
 def align(first: Sequence[int], second: Sequence[int]) -> list[Pair]:
-    """The places that correspond, rising on both sides; equal elements only."""
+    """The corresponding places, rising on both sides; equal elements only."""
     begin = 0
     end_first, end_second = len(first), len(second)
     while begin < end_first and begin < end_second and first[begin] == second[begin]:
@@ -51,7 +54,7 @@ def _searched(first: list[int], second: list[int]) -> list[Pair]:
 
 
 def _search(first: list[int], second: list[int], x0: int, y0: int, edits: int, pairs: list[Pair]) -> Pair:
-    """Add the pairs of one search from (x0, y0) on, and say how far it came."""
+    """Add the pairs of one search from (x0, y0) on. Returns how far it got."""
     width, height = len(first) - x0, len(second) - y0
     edits = min(edits, width + height)
     middle = edits + 2

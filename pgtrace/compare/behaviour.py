@@ -1,17 +1,21 @@
-"""What the drivers of a capture did on the wire, step by step, without what differs each time it is done.
+"""What the drivers of a capture did on the wire, step by step, without what differs each time.
 
-A step is a round trip, or one of the messages that are none. Two steps are equal where the driver behaved the same: the same messages, about the same
-statements, with parameters and results in the same formats, prepared or not, with the same errors. No part of it are times, values, the numbers of rows, OIDs,
-process ids, and the names that drivers give to statements and portals; statements are the same when their fingerprints are (sqltext/groups.py). A
-transaction shows in its BEGIN, not in every step that is inside.
+A step is a round trip, or a message outside of one. Two steps are equal if the driver behaved the
+same: the same messages for the same statements, with parameters and results in the same formats,
+prepared or not, with the same errors. These are not part of a step: times, values, the numbers of
+rows, OIDs, process ids, and names that drivers give to statements and portals. Statements are the
+same if their fingerprints are (sqltext/groups.py). A transaction shows in its BEGIN, not in every
+step inside it.
 
-A notification comes when it comes, inside a round trip or between two: it is always a step of its own. A stream of CopyData, or of encrypted bytes, is one step
-in each direction.
+A notification comes at any time, inside a round trip or between two, so it is always a step of its
+own. A stream of CopyData, or of encrypted bytes, is one step in each direction.
 
-Nor does it matter in which form the behaviour was kept: AuthenticationOk, which libpq's own trace leaves out, and how many settings a server tells at start-up
-are no part of a step. A run of DataRow or CopyData is one message, as in every flight.
+The form in which the behaviour was kept does not matter either: AuthenticationOk, which libpq's own
+trace leaves out, and the number of settings that a server reports at start-up are not part of a
+step. A run of DataRow or CopyData is one message, as in every flight.
 
-The captures are read once, through the same session as everywhere. What is kept of a step is its number among all different ones.
+The captures are read once, through the usual session. For each step, only its number among all
+different ones is kept.
 """
 
 from __future__ import annotations
@@ -42,12 +46,12 @@ from pgtrace.trace.trace import Trace
 SETUP: Final = "setup"
 ROUND_TRIP: Final = "round_trip"
 OTHER: Final = "other"
-"""What is no round trip: a run that nobody waited for, a message alone."""
+"""What is not a round trip: a run without a wait, a single message."""
 
 LONGEST_SQL: Final = 4_000
-"""Characters of a statement that are kept to tell it."""
+"""Characters of a statement that are kept to tell it apart."""
 TEXTS_KEPT: Final = 32 * 1024 * 1024
-"""Characters of all statements together; those beyond are known by their fingerprint alone."""
+"""Characters of all statements together; beyond that, statements have only their fingerprints."""
 STEPS_KEPT: Final = 200_000
 """Different steps that are told apart; those beyond are one of their kind."""
 KNOWN: Final = 1_000
@@ -68,7 +72,7 @@ class Part(NamedTuple):
     """What a step does with one statement."""
 
     statement: str
-    """Its fingerprint, or what stands for it."""
+    """Its fingerprint, or the text that replaces its SQL."""
     executions: int
     parses: int
     named: int
@@ -87,7 +91,7 @@ class Step(NamedTuple):
     """Format of the parameters: "t", "b", "m"ixed, or "" without any."""
     results: str = ""
     sqlstate: str = ""
-    """Of its first error."""
+    """The SQLSTATE of its first error."""
 
     @property
     def executions(self) -> int:
@@ -106,7 +110,8 @@ class Conversation:
 
 
 class Behaviour(Trace):
-    """Captures read for what was done, not for what it cost: conversations() after update(). It has no timeline."""
+    """Captures read for what was done, not for what it cost: conversations() after update(). It has
+    no timeline."""
 
     def __init__(
         self,
@@ -120,11 +125,11 @@ class Behaviour(Trace):
         self.steps: list[Step] = []
         """All different ones."""
         self.is_cut = False
-        """Whether there were more than STEPS_KEPT: they may differ where that is not seen."""
+        """Whether there were more than STEPS_KEPT: then differences may go unseen."""
         self.texts: dict[str, str] = {}
         """Normalised SQL by fingerprint, as much as is kept."""
         self.in_transaction: set[str] = set()
-        """Statements behind which a transaction was open."""
+        """Statements after which a transaction was open."""
         self._done: list[_Done] = []
         """By index of the connection."""
         self._numbers: dict[Step, int] = {}
@@ -154,7 +159,7 @@ class Behaviour(Trace):
         return found
 
     def statement(self, statement: Statement) -> str:
-        """What a statement is known by."""
+        """The key of a statement."""
         if statement.sql is None:
             return FUNCTION if statement is FUNCTION_CALL else EARLIER
         fingerprint = sqltext.fingerprint(statement.sql)
@@ -285,7 +290,7 @@ class _StepObserver(ConnectionObserver):
 
 
 def _alone(side: int, code: int, body: bytes = b"") -> Step:
-    """The step that a message outside round trips is."""
+    """The step for a message outside round trips."""
     name = _STAND_INS.get(code) or codes.message_name(side, code, codes.authentication_subtype(body))
     sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
     return Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate)

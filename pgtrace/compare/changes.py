@@ -1,11 +1,14 @@
-"""What changed between two captures, in sentences: `+9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)`.
+"""What changed between two captures, in sentences:
+`+9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)`.
 
-Each sentence is a Change that knows what it is about and what it costs. They are made from the sums of both sides (totals.py), by statement: how often it runs,
-how often it is parsed, alone or behind others, with which formats and errors. Those sums leave open where in a capture something happened; the aligned steps
-beside them (diff.py) tell.
+Each sentence is a Change with its subject and its cost. They are made from the sums of both sides
+(totals.py), by statement: how often it runs, how often it is parsed, alone or with others, with
+which formats and errors. The sums do not say where in a capture something happened; the aligned
+steps beside them (diff.py) do.
 
-A statement's cost stands with the first of its sentences, so all of them add up to the difference of the counters. BEGIN, COMMIT and their like are statements
-too, told as one sentence when a transaction came or went.
+The first sentence of a statement has its cost, so all of them add up to the difference of the
+counters. BEGIN, COMMIT and the like are statements too; one sentence says that a transaction was
+added or removed.
 """
 
 from __future__ import annotations
@@ -31,21 +34,22 @@ class Change:
     """One difference in words."""
 
     kind: str
-    """`new`, `gone`, `executions`, `parse`, `pipeline`, `protocol`, `results`, `parameters`, `error`, `messages`, `transaction`, `setup`, `connection`,
-    `other` or `order`."""
+    """`new`, `gone`, `executions`, `parse`, `pipeline`, `protocol`, `results`, `parameters`,
+    `error`, `messages`, `transaction`, `setup`, `connection`, `other` or `order`."""
     words: str
     round_trips: int = 0
-    """How many more there are after it."""
+    """How many more there are in the second capture."""
     setup_round_trips: int = 0
     statement: str = ""
-    """Normalised SQL of the statement it is about, if it is about one."""
+    """Normalised SQL of its statement, if it has one."""
 
 
 Between = tuple[Conversation | None, Conversation | None]
 
 
 def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequence[Step]) -> list[Change]:
-    """What changed, most costly first. `differing` are the paired connections that are not the same."""
+    """What changed, most costly first. `differing` are the paired connections that are not the
+    same."""
     told = [
         *_connections(differing, steps),
         *_setup(differing, steps),
@@ -129,7 +133,8 @@ def _statements(first: Side, second: Side) -> Iterator[Change]:
 
 
 def _clauses(before: Facts, after: Facts, text: str, cost: int, *, explained: bool) -> Iterator[tuple[str, str]]:
-    """What is different about a statement that both sides have: what explains its cost first, unless that is told already."""
+    """What is different about a statement that both sides have: first what explains its cost,
+    unless that has been said already."""
     for kind, clause in (("protocol", _protocol), ("executions", _executions), ("parse", _parse)):
         if words := clause(before, after, text):
             explained = True
@@ -173,7 +178,7 @@ def _parse(before: Facts, after: Facts, text: str) -> str:
     if after.preparing > before.preparing:
         return f"the Parse of {text} takes a round trip of its own{_in_number(after.preparing, before.preparing)}"
     if after.preparing < before.preparing:
-        return f"the Parse of {text} takes no round trip of its own any more{_in_number(before.preparing, after.preparing)}"
+        return f"the Parse of {text} no longer takes a round trip of its own{_in_number(before.preparing, after.preparing)}"
     return ""
 
 
@@ -199,11 +204,11 @@ def _flights(before: Counter[str], after: Counter[str], text: str) -> str:
     return f"{text} takes {_flight_words(new or after)}, was {_flight_words(gone or before)}"
 
 
-# Statements told together.
+# Statements that share a sentence.
 
 
 def _transactions(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
-    """Transactions that came or went."""
+    """Transactions that were added or removed."""
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
         if ours.controls(BEGINS) or not (begins := theirs.controls(BEGINS)):
             continue
@@ -217,7 +222,7 @@ def _transactions(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]
 
 
 def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
-    """What ran behind one another in one round trip and does so no longer, or does so now."""
+    """What used to run together in one round trip and no longer does, or the other way round."""
     told: set[str] = set()
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
         for step in ours.steps:
@@ -245,7 +250,7 @@ def _is_unpiped(ours: Side, theirs: Side, statement: str) -> bool:
     return before.piped / before.executions - after.piped / after.executions > _MOSTLY
 
 
-# What is no round trip.
+# What is not a round trip.
 
 
 def _others(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
@@ -294,7 +299,7 @@ def _times(number: int) -> str:
 
 
 def _in_number(many: int, few: int) -> str:
-    """Nothing for one against none."""
+    """Empty for one against none."""
     return f" ({_counted(many, 'round trip')} against {few})" if few or many > 1 else ""
 
 

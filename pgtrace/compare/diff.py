@@ -3,9 +3,11 @@
     compared = compare(before, after)            # two Behaviours, read to their end
     compared.same, compared.changes, compared.pairs
 
-Connections are paired first: those that did exactly the same, in the order in which they came, then those whose steps are most alike; so the order in which a
-pool opens them makes no difference. Within a pair the steps are aligned (align.py) and what is repeated is folded: `×9` stands before steps that come nine
-times, one or several. The sentences (changes.py) are made from sums over each whole side, so they hold whatever the alignment found.
+Connections are paired first: those that did exactly the same, in the order in which they came, then
+those whose steps are most alike. So the order in which a pool opens them makes no difference.
+Within a pair the steps are aligned (align.py) and repeats are folded: `×9` comes before steps that
+occur nine times, one or several. The sentences (changes.py) come from sums over each whole side, so
+they hold whatever the alignment found.
 """
 
 from __future__ import annotations
@@ -22,18 +24,19 @@ from pgtrace.compare.changes import Change, changes
 from pgtrace.compare.totals import Side
 
 CONTEXT: Final = 2
-"""Folded steps that are the same, told around those that are not."""
+"""Equal folded steps shown around those that differ."""
 MOST_COMPARISONS: Final = 4_000_000
-"""Statements of connections that are looked at for likeness; where that is not enough, connections are paired in their order."""
+"""Statements of connections that are compared for likeness; beyond that, connections are paired in
+order."""
 _LONGEST_GROUP: Final = 8
 
 Mark = str
-"""`-` for the first alone, `+` for the second alone, ` ` for both."""
+"""`-` for only the first, `+` for only the second, ` ` for both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Steps that come `times` times, one after the other."""
+    """Steps that occur `times` times in a row."""
 
     times: int
     lines: tuple[tuple[Mark, Step], ...]
@@ -41,7 +44,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Differences and what stands around them; where it begins, as a number of steps from 1 on each side."""
+    """Differences and their context; where it begins, as a number of steps from 1 on each side."""
 
     first: int
     second: int
@@ -66,7 +69,7 @@ class Comparison:
     changes: list[Change]
     """Most costly first."""
     pairs: list[Pair]
-    """Those that differ."""
+    """The pairs that differ."""
 
     @property
     def same(self) -> bool:
@@ -75,7 +78,8 @@ class Comparison:
 
 
 def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEXT) -> Comparison:
-    """Compare two captures, read to their end. `context`: folded steps that are told around those that differ, None for all."""
+    """Compare two captures, read to their end. `context`: equal folded steps shown around those
+    that differ, None for all."""
     numbers: dict[Step, int] = {}
     ours, theirs = (_conversations(behaviour, numbers) for behaviour in (before, after))
     steps = list(numbers)
@@ -119,7 +123,7 @@ def _paired(before: list[Conversation], after: list[Conversation], steps: list[S
 
 
 def _alike(before: list[Conversation], after: list[Conversation], left: list[int], right: list[int], steps: list[Step]) -> dict[int, int]:
-    """Pairs by how much they have in common, those with most first; of too many by their order."""
+    """Pairs by how much they have in common, most first; if there are too many, in order."""
     found: dict[int, int] = {}
     ours = {place: _outline(before[place], steps) for place in left}
     theirs = {place: _outline(after[place], steps) for place in right}
@@ -146,7 +150,7 @@ def _of_kind(conversations: list[Conversation], places: list[int], kind: str) ->
 
 
 def _outline(conversation: Conversation, steps: list[Step]) -> Counter[str]:
-    """What it is about: how often each statement is met, and the other steps."""
+    """Its outline: how often each statement occurs, and the other steps."""
     outline: Counter[str] = Counter()
     for number, times in Counter(conversation.steps).items():
         step = steps[number]

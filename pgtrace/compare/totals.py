@@ -1,7 +1,9 @@
-"""One of two captures that are compared, in sums: how often each step comes, and what each statement comes to.
+"""One of the two compared captures, in sums: how often each step occurs, and the figures of each
+statement.
 
-What a round trip costs is laid to its first statement that does not only begin or end a transaction, else to its first one: so the round trips of all
-statements add up to those of the capture, and a BEGIN that is sent along costs nothing.
+A round trip's cost is attributed to its first statement that does not merely begin or end a
+transaction, otherwise to its first one. So the round trips of all statements add up to those of the
+capture, and a BEGIN that is sent along costs nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ ENDS: Final = frozenset({"commit", "end", "rollback", "abort"})
 
 @dataclass(slots=True)
 class Facts:
-    """What one statement comes to on one side."""
+    """The figures of one statement on one side."""
 
     round_trips: int = 0
-    """Those that are laid to it."""
+    """Those attributed to it."""
     running: int = 0
     """Round trips in which it ran."""
     executions: int = 0
@@ -49,7 +51,7 @@ class Side:
     facts: dict[str, Facts]
     texts: Mapping[str, str]
     in_transaction: frozenset[str]
-    """Statements behind which a transaction was open."""
+    """Statements after which a transaction was open."""
     connections: int
 
     @classmethod
@@ -71,11 +73,11 @@ class Side:
         return sum(times for step, times in self.steps.items() if step.kind == kind)
 
     def text(self, statement: str) -> str:
-        """The SQL of a statement, or what stands for it."""
+        """The SQL of a statement, or the text that replaces it."""
         return self.texts.get(statement) or statement
 
     def first_word(self, statement: str) -> str:
-        """The first word of a statement; nothing where its SQL is not known."""
+        """The first word of a statement; empty if its SQL is not known."""
         return next(iter(sqltext.words(self.texts.get(statement, ""))), "").lower()
 
     def controls(self, words: frozenset[str]) -> list[str]:

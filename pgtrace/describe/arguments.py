@@ -1,11 +1,13 @@
 """The main argument of a message, in a few words: what a list of messages shows beside each name.
 
-`Parse _pg3_0  SELECT ...`, `Describe portal ""`, `RowDescription id int8, sku text`, `ErrorResponse 23505 duplicate key ...`, `ReadyForQuery T  in
-transaction`. The words are those of the manual; an unnamed statement or portal is `""`. Values of Bind and DataRow are not here: they need types that
-other messages told. Secrets are not here either, whether a capture has them or not.
+`Parse _pg3_0  SELECT ...`, `Describe portal ""`, `RowDescription id int8, sku text`,
+`ErrorResponse 23505 duplicate key ...`, `ReadyForQuery T  in transaction`. The words are those of
+the manual; an unnamed statement or portal is `""`. Values of Bind and DataRow are not here, because
+they need types from other messages. Secrets are not here either, whether a capture has them or not.
 
-The text is as it came from the wire, line breaks and controls included: who shows it passes it through sanitise. It never raises; of a body that is
-not what its type byte says the reason is told, and of a text too long to be kept whole its beginning.
+The text is as it came from the wire, including line breaks and controls: sanitise it before showing
+it. Nothing here raises. For a body that does not match its type byte, the text is the reason; of a
+text too long to be kept whole, it is the beginning.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message
 
 LONGEST: Final = 4_000
-"""Characters of an argument that are handed on; nobody shows more on one line."""
+"""The longest argument in characters; no line shows more."""
 _STATUS: Final = {"I": "idle", "T": "in transaction", "E": "failed transaction"}
 _ERRORS: Final = frozenset(b"EN")
 _TEXTS_BEFORE_SQL: Final = {ord("Q"): 0, ord("P"): 1}
-"""By type byte of the frontend, how many zero-terminated strings stand before the SQL."""
+"""By frontend type byte, how many zero-terminated strings come before the SQL."""
 
 
 def argument(side: int, code: int, body: bytes, authentication: int = -1, types: values.Types = values.NONE) -> str:
-    """What a message is about, or an empty text where its name says it all. `authentication` is as in registry.decode(); `types` are its database's."""
+    """The argument of a message, or an empty text if its name says it all. `authentication` is as
+    in registry.decode(); `types` are those of its database."""
     if code in (codes.OPAQUE, codes.UNDECODED, codes.RESUMED):
         return ""
     if side == BACKEND and code in _ERRORS:
@@ -114,7 +117,7 @@ def _name(name: str) -> str:
 
 
 def text(data: bytes) -> str:
-    """Bytes as text where they are text, else as the server writes bytea."""
+    """Bytes as text if they are text, otherwise as the server writes bytea."""
     data = data[: LONGEST * 4]
     text = data.decode("utf-8", "surrogateescape")
     return text[:LONGEST] if "\0" not in text else f"\\x{data[: LONGEST // 2 - 1].hex()}"

@@ -1,7 +1,9 @@
-"""What the CopyData after a copy response holds, as the response, the statement and the server's version say.
+"""The contents of CopyData after a copy response, from the response, the statement and the server's
+version.
 
-Rows in one of COPY's formats, a replication stream, a base backup, or bytes of nobody knows what. Which slot a logical stream comes from decides whose
-messages are inside; where its creation was not seen, the options of START_REPLICATION tell pgoutput.
+They are rows in one of COPY's formats, a replication stream, a base backup, or unknown bytes. The
+slot of a logical stream decides whose messages are inside; if its creation was not seen, the
+options of START_REPLICATION identify pgoutput.
 """
 
 from __future__ import annotations
@@ -22,21 +24,21 @@ COPY_IN: Final = ord("G")
 COPY_OUT: Final = ord("H")
 COPY_BOTH: Final = ord("W")
 _FIRST_WITHOUT_MARKER: Final = 18
-"""From this PostgreSQL on a line of `\\.` is data in CSV."""
+"""From this PostgreSQL version on, a line of `\\.` is data in CSV."""
 
 PluginOf = Callable[[str], str | None]
-"""The output plugin of a slot, as far as its creation was seen."""
+"""The output plugin of a slot, if its creation was seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What CopyData holds after one copy response. With neither family nor rows: bytes."""
+    """The contents of CopyData after one copy response. With neither family nor rows: bytes."""
 
     mode: int
     """COPY_IN, COPY_OUT or COPY_BOTH."""
     family: Family | None = None
     plugin: Family | None = None
-    """Whose messages are inside XLogData, where they are known."""
+    """Whose messages are inside XLogData, if that is known."""
     is_logical: bool = False
     rows: Rows | None = None
     """A reader at the beginning of the data."""
@@ -47,7 +49,7 @@ class Contents:
 
 
 def contents(mode: int, response: bytes, sql: str | None, server_major: int, plugin_of: PluginOf) -> Contents:
-    """What the CopyData after that response to that statement holds."""
+    """The contents of the CopyData after that response to that statement."""
     if mode == COPY_BOTH:
         return _streaming(sql, plugin_of)
     if mode == COPY_OUT and sql is not None and identifiers(sql, 1) == ["base_backup"]:

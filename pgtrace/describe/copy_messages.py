@@ -1,10 +1,13 @@
-"""What is inside one CopyData: a message of replication, with perhaps another in it. Rows of a COPY are in inspect/copy_reading.py.
+"""The contents of one CopyData: a message of replication, perhaps with another inside. Rows of a
+COPY are in inspect/copy_reading.py.
 
-An Inside is made for each CopyData that is looked at and decodes nothing before it is asked: `title` names it, `argument` says in a few words what it is
-about, fields() gives its fields with their bytes in the CopyData. `XLogData 0/1A2B3C4 Insert public.items (1, 'SKU-1')`. As everywhere in the analysis,
-the text is as it came from the wire, and nothing raises on any bytes.
+An Inside is made for each CopyData that you look at, and decodes nothing before you ask: `title`
+names it, `argument` describes it in a few words, fields() gives its fields with their bytes in the
+CopyData. `XLogData 0/1A2B3C4 Insert public.items (1, 'SKU-1')`. The text is as it came from the
+wire, and no bytes make it raise.
 
-Of a logical change the columns' names and types are those of the Relation before it; without it the OID stands in its place.
+A logical change takes the columns' names and types from the Relation before it; without one it
+shows the OID.
 """
 
 from __future__ import annotations
@@ -28,31 +31,31 @@ _TRUNCATE_OPTIONS: Final = {1: " CASCADE", 2: " RESTART IDENTITY", 3: " CASCADE 
 
 
 class Inside(ABC):
-    """What is inside one CopyData, as far as it is known."""
+    """The contents of one CopyData, as far as they are known."""
 
     title = ""
     stands_out = False
-    """Whether it is worth a line of its own among many like it."""
+    """Whether it deserves a line of its own among many similar ones."""
     rows: int | None = None
-    """Rows of a COPY that end in it, where they can be counted."""
+    """Rows of a COPY that end in it, if they can be counted."""
 
     @property
     def label(self) -> str:
-        """A title that may tell the table as well; the same for many messages."""
+        """A title that may include the table; the same for many messages."""
         return self.title
 
     @property
     @abstractmethod
     def argument(self) -> str:
-        """What it is about, its title first."""
+        """Its argument, title first."""
 
     @abstractmethod
     def fields(self) -> list[Field]:
-        """Its fields; each value is text for people already, or what it is on the wire."""
+        """Its fields; each value is text for people, or as it is on the wire."""
 
 
 def message_inside(contents: Contents, side: int, data: bytes, relation_of: RelationOf, *, in_stream: bool) -> Inside | None:
-    """The message that the CopyData of replication is, or None where it is none of its family's."""
+    """The replication message in the CopyData, or None if it is not one of its family."""
     kind = replication.find(contents.family, side, data) if contents.family is not None else None
     if kind is None:
         return None
@@ -111,7 +114,7 @@ class _Message(Inside):
 
 
 class _PluginData(_Message):
-    """XLogData of an output plugin that is not known here: text as it mostly is, else bytes."""
+    """XLogData of an unknown output plugin: shown as text if it is text, otherwise as bytes."""
 
     def fields(self) -> list[Field]:
         return [field._replace(value=self._data(field.value)) if isinstance(field.value, bytes) else field for field in super().fields()]
@@ -133,7 +136,8 @@ class Change(Inside):
 
     @property
     def argument(self) -> str:
-        start = streaming.XLogData.parse(self.data[1:]).wal_start  # it is there: the type byte behind it is
+        # it is there: the type byte follows it
+        start = streaming.XLogData.parse(self.data[1:]).wal_start
         try:
             about = self._about(self.kind.parse(self._body))
         except MalformedMessage as malformed:
@@ -156,7 +160,7 @@ class Change(Inside):
 
     @property
     def _body(self) -> bytes:
-        """The body of the inner message, behind the xid of a streamed transaction."""
+        """The body of the inner message, after the xid of a streamed transaction."""
         begin = INSIDE_XLOGDATA + 1
         return self.data[begin + XID_BYTES :] if self.in_stream and self.kind.IN_STREAM else self.data[begin:]
 
@@ -239,7 +243,7 @@ class Change(Inside):
         return f"{'old' if message.old.kind == 'O' else 'key'} ({self._row(message.relation_oid, row)}) "
 
     def _row(self, oid: int, row: Iterable[tuple[int, TupleValue]]) -> str:
-        """Values with their columns' places."""
+        """Values with the indexes of their columns."""
         relation = self.relation_of(oid)
         types = [column.type_oid for column in relation.columns] if relation is not None else []
         return arguments.listed(_value(one, types[place] if place < len(types) else 0) for place, one in row)

@@ -1,15 +1,18 @@
-"""What a row of a driver's introspection query tells about types.
+"""What a row of a driver's introspection query says about types.
 
-Drivers ask for types they do not know: their names, kinds and what they are made of. Each has a query of its own; common to all is that rows of pg_type come
-back, one way or the other. So a result is recognised by its columns: by their names, which are the catalogue's or a driver's alias for them (ROLES), and by
-the table that RowDescription says they come from, which an alias does not change. A column of another table is never taken for one of pg_type.
+Drivers ask for types that they do not know: names, kinds and components. Each has a query of its
+own, but in all of them rows of pg_type come back in some form. So a result is recognised by its
+columns: by their names, which are the catalogue's or a driver's alias for them (ROLES), and by the
+table that RowDescription names, which an alias does not change. A column of another table is never
+taken for one of pg_type.
 
-Which type a row is about says, in this order: a column `oid` of pg_type; a column `oid` of no table beside a kind and an element (a query that goes through
-UNION hides the table: asyncpg); `rngtypid` of pg_range; the one parameter of a query with `oid = $1` (tokio-postgres, pgjdbc). Where none is there, nothing
-is learned.
+These say which type a row describes, in this order: a column `oid` of pg_type; a column `oid` of no
+table beside a kind and an element (a query with UNION hides the table: asyncpg); `rngtypid` of
+pg_range; the one parameter of a query with `oid = $1` (tokio-postgres, pgjdbc). Without any of
+them, nothing is learned.
 
-Known to be read: asyncpg, psycopg (TypeInfo, EnumInfo, CompositeInfo, RangeInfo, MultirangeInfo), psycopg2, npgsql, pgx (LoadTypes), tokio-postgres,
-postgres.js, ActiveRecord.
+Known to work: asyncpg, psycopg (TypeInfo, EnumInfo, CompositeInfo, RangeInfo, MultirangeInfo),
+psycopg2, npgsql, pgx (LoadTypes), tokio-postgres, postgres.js, ActiveRecord.
 """
 
 from __future__ import annotations
@@ -48,14 +51,15 @@ ROLES: Final[dict[str, tuple[str, int]]] = {
     "enumlabel": ("labels", _PG_ENUM),
     "labels": ("labels", _PG_ENUM),
 }
-"""By column name: what it tells, and the table it is a column of where it is one."""
+"""By column name: its role, and the table that it is a column of, if it is one."""
 _EMPTY_LISTS: Final = frozenset({"", "{}", "{NULL}"})
 _BY_OID: Final = re.compile(r"(?<!\w)oid\s*=\s*\$1(?!\d)", re.IGNORECASE).search
 _KINDS: Final = {kind.value: kind for kind in Kind if kind is not Kind.UNKNOWN}
 
 
 def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
-    """Where in a row what is told; empty for a result that is about something else. `"key"` is -1: the query's parameter says the OID."""
+    """Where each role is in a row; empty for a result about something else. `"key"` is -1: the
+    query's parameter is the OID."""
     found: dict[str, int] = {}
     hidden: set[str] = set()
     for place, column in enumerate(columns):
@@ -80,7 +84,7 @@ def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
 
 
 def types(told: dict[str, str | None]) -> list[Type]:
-    """The types a row is about, itself and its array type, from texts by role."""
+    """The types that a row describes, itself and its array type, from texts by role."""
     oid = _oid(told, "oid") or _oid(told, "key")
     if not oid:
         return []
@@ -101,7 +105,8 @@ def types(told: dict[str, str | None]) -> list[Type]:
 
 
 def _kind(told: dict[str, str | None], oid: int) -> Kind:
-    """As told, else as follows from what else is told. That an array type is a base type says nothing until its element is told, too."""
+    """As stated, otherwise as it follows from the rest. That an array type is a base type says
+    nothing until its element is known, too."""
     kind = _KINDS.get(told.get("kind") or "", Kind.UNKNOWN)
     if kind not in (Kind.BASE, Kind.UNKNOWN):
         return kind

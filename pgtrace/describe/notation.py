@@ -1,18 +1,23 @@
-"""Flight notation: a round trip in one short line, and the same line spelled out in words.
+"""Flight notation: a round trip in one short line, and the same line in words.
 
-A flight is what the driver sent, an arrow, what came back: type bytes in wire order, `BDES → 2TDCZ`. Input are two byte strings with one byte a message,
-as the session collects them (a run of DataRow or CopyData is one already); what has no type byte stands there as a control character and here as a
-word. Rules:
+A flight is what the driver sent, an arrow, and what came back: type bytes in wire order,
+`BDES → 2TDCZ`. The input is two byte strings with one byte per message, as the session collects
+them (a run of DataRow or CopyData is already one). A message without a type byte is a control
+character there and a word here. Rules:
 
-- Repeats are folded: `BDE×100 S → 2nC×100 Z`. What is repeated stands between the blank before it (or the beginning) and the ×. The smallest group that
-  saves most is taken; a fold that would make the line longer is not made: `CCC`, but `C×4`.
+- Repeats are folded: `BDE×100 S → 2nC×100 Z`. What is repeated is between the blank before it (or
+  the beginning) and the ×. The smallest group that saves most is taken. A fold that would make the
+  line longer is not made: `CCC`, but `C×4`.
 - `…` is the rest of a flight that is too long to keep.
-- Executions the backend discarded after an error are told where they would have been answered: `skip×2`.
-- In words a group of several messages is written `Parse Bind Describe Execute ×5`, with brackets where something stands before it. What was completed
-  before an error is only counted, `…CommandComplete×2 ErrorResponse(23505)`: the reader looks for the error.
-- Where only ASCII is wanted: `x`, `->`, `..`.
+- Executions that the backend discarded after an error appear where their answers would have been:
+  `skip×2`.
+- In words, a group of several messages is written `Parse Bind Describe Execute ×5`, with brackets
+  if something comes before it. What was completed before an error is only counted,
+  `…CommandComplete×2 ErrorResponse(23505)`, since you look for the error.
+- In ASCII: `x`, `->`, `..`.
 
-A flight may have tens of thousands of messages: all here is linear in them, and remembered, since few shapes make up most captures.
+A flight may have tens of thousands of messages. Everything here is linear in them, and remembered,
+since few shapes make up most captures.
 """
 
 from __future__ import annotations
@@ -57,13 +62,14 @@ _ASCII: Final = str.maketrans({"×": "x", "→": "->", "·": ".", "…": ".."})
 
 
 def flight(sent: bytes, received: bytes, ascii: bool = False) -> str:
-    """`BDE×100 S → 2nC×100 Z`; without the arrow while nothing has come back, and `← A` for what came unasked."""
+    """`BDE×100 S → 2nC×100 Z`; without the arrow while nothing has come back, and `← A` for
+    asynchronous messages."""
     text = (_short_flight if len(sent) + len(received) <= _SHORT else _long_flight)(sent, received)
     return text.translate(_ASCII) if ascii else text
 
 
 def is_cut(flight: str) -> bool:
-    """Whether a flight does not tell all of its messages."""
+    """Whether a flight leaves out messages."""
     return "…" in flight
 
 
@@ -103,8 +109,9 @@ def _letters(messages: bytes) -> str:
 
 
 def _folds(messages: bytes, cost: int) -> Iterator[tuple[bytes, int]]:
-    """The messages as (group, times): repeats that save space, and between them what is not repeated. `cost` is the width of one message."""
-    position = begun = 0  # begun: where what is not folded began
+    """The messages as (group, times): repeats that save space, and between them what is not
+    repeated. `cost` is the width of one message."""
+    position = begun = 0  # begun: where the part that is not folded began
     while (repeat := _ANY_REPEAT.search(messages, position)) is not None:
         position = repeat.start()
         longest = min(_LONGEST_GROUP, (len(messages) - position) // 2)
@@ -124,7 +131,8 @@ def _folds(messages: bytes, cost: int) -> Iterator[tuple[bytes, int]]:
 
 
 class _Fold(NamedTuple):
-    """One way to fold; the greatest is the best: it saves most, is short, begins early. A group that ends in Sync or ReadyForQuery may save less."""
+    """One way to fold. The greatest is the best: it saves most, is short, begins early. A group
+    that ends in Sync or ReadyForQuery may save less."""
 
     worth: int
     shortness: int
@@ -155,7 +163,8 @@ _NO_FOLD: Final = _Fold(-1, 0, 0, 0)
 
 
 def fit(text: str, width: int) -> str:
-    """A flight in at most `width` characters. An error keeps its tail, `PBDE×5 S → …E skip×2 Z`; otherwise the end is cut."""
+    """A flight in at most `width` characters. An error keeps its tail, `PBDE×5 S → …E skip×2 Z`;
+    otherwise the end is cut."""
     if len(text) <= width:
         return text
     for arrow in (" → ", " -> "):
@@ -169,7 +178,8 @@ def fit(text: str, width: int) -> str:
 
 
 def _tail_start(received: str) -> int:
-    """Where the tail with the first error begins: at the E, or at the beginning of the group that repeats it."""
+    """Where the tail with the first error begins: at the E, or at the beginning of the group that
+    repeats it."""
     error = received.index("E")
     begins, ends = received.rfind(" ", 0, error) + 1, received.find(" ", error)
     group = received[begins : ends if ends >= 0 else len(received)]
@@ -178,10 +188,12 @@ def _tail_start(received: str) -> int:
 
 @lru_cache(maxsize=512)
 def spell(sent: bytes, received: bytes, sqlstates: tuple[str, ...] = (), statuses: str = "", authentication: tuple[str, ...] = ()) -> str:
-    """The flight in words: `Parse Describe Flush → ParseComplete ParameterDescription RowDescription`.
+    """The flight in words:
+    `Parse Describe Flush → ParseComplete ParameterDescription RowDescription`.
 
-    `sqlstates` are those of its errors in order, `statuses` the letters of its last ReadyForQuery messages (the latest last), and `authentication` the
-    names of its messages `p` and `R` in order: what the type bytes do not tell is left out where it is not given.
+    `sqlstates` are those of its errors in order, `statuses` the letters of its last ReadyForQuery
+    messages (the latest last), and `authentication` the names of its messages `p` and `R` in order.
+    Without them the flight leaves out what the type bytes do not show.
     """
     names = iter(authentication)
     went = _phrase(_sent_names(sent, names))
@@ -208,7 +220,8 @@ def _sent_names(messages: bytes, names: Iterator[str]) -> Iterator[str]:
 
 
 def _received_names(messages: bytes, errors: Iterator[str], statuses: str, names: Iterator[str], replies: Sequence[str]) -> Iterator[str]:
-    ready = len(statuses) - messages.count(_READY)  # index in `statuses` of the next ReadyForQuery, negative while it has none
+    # index in `statuses` of the next ReadyForQuery, negative while it has none
+    ready = len(statuses) - messages.count(_READY)
     skipped = 0
     for index, byte in enumerate(messages):
         if byte == SKIP:

@@ -48,18 +48,18 @@ def test_a_pyproject_has_them_below_its_own_table() -> None:
     ("text", "message"),
     [
         ("round_trips = x\nerrors = 0", "a.toml: no TOML: Invalid value (at line 1, column 15)"),
-        ("round_trip = 4", "a.toml: round_trip: 'round_trip' is no counter; did you mean round_trips, "),
+        ("round_trip = 4", "a.toml: round_trip: unknown counter 'round_trip'; did you mean round_trips, "),
         ("[mark.x]\nerrors = 0", "a.toml: mark: no such table; did you mean marks?"),
-        ("[zzz.x]\nerrors = 0", "a.toml: zzz: no such table: there are drivers, marks, statements"),
-        ("marks = 4", "a.toml: marks: 4 is no table of counters"),
-        ("[marks]\nerrors = 0", "a.toml: marks.errors: 0 is no table of counters"),
-        ("[marks.a]\nerrors = true", "a.toml: marks.a.errors: True is no limit: a whole number, 0 or more"),
-        ("[marks.a]\nerrors = -1", "a.toml: marks.a.errors: -1 is no limit"),
-        ("[marks.a]\nerrors = '1'", "a.toml: marks.a.errors: '1' is no limit"),
-        ("[marks.a]\nexact = 1", "a.toml: marks.a.exact: 1 is neither true nor false"),
-        ('[marks."a b"]\nbinds.x = 1', "a.toml: marks.\"a b\".binds: {'x': 1} is no limit"),
-        ("[statements.x]\nwait_ns = 1", "a.toml: statements.x.wait_ns: 'wait_ns' is no counter, it is none of a statement"),
-        ("frontend_messages.Pars = 1", "a.toml: frontend_messages.Pars: 'Pars' is no message of frontend_messages; did you mean "),
+        ("[zzz.x]\nerrors = 0", "a.toml: zzz: no such table: the tables are drivers, marks, statements"),
+        ("marks = 4", "a.toml: marks: 4 is not a table of counters"),
+        ("[marks]\nerrors = 0", "a.toml: marks.errors: 0 is not a table of counters"),
+        ("[marks.a]\nerrors = true", "a.toml: marks.a.errors: True is not a limit: use a whole number, 0 or more"),
+        ("[marks.a]\nerrors = -1", "a.toml: marks.a.errors: -1 is not a limit"),
+        ("[marks.a]\nerrors = '1'", "a.toml: marks.a.errors: '1' is not a limit"),
+        ("[marks.a]\nexact = 1", "a.toml: marks.a.exact: 1 must be true or false"),
+        ('[marks."a b"]\nbinds.x = 1', "a.toml: marks.\"a b\".binds: {'x': 1} is not a limit"),
+        ("[statements.x]\nwait_ns = 1", "a.toml: statements.x.wait_ns: unknown counter 'wait_ns' for a statement"),
+        ("frontend_messages.Pars = 1", "a.toml: frontend_messages.Pars: 'Pars' is not a message in frontend_messages; did you mean "),
         ("frontend_messages = 1", "a.toml: frontend_messages: frontend_messages is counted by message"),
     ],
 )
@@ -74,5 +74,5 @@ def test_a_pyproject_with_something_else_in_their_place_is_wrong_only_there(text
     if "budgets" not in text:
         assert parse(text, "pyproject.toml") == []
         return
-    with pytest.raises(BudgetError, match=r"tool\.pgtrace\.budgets: 4 is no table"):
+    with pytest.raises(BudgetError, match=r"tool\.pgtrace\.budgets: 4 is not a table"):
         parse(text, "pyproject.toml")

@@ -81,9 +81,9 @@ def test_without_a_budget_it_says_where_one_can_be(capture: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--max", "round_trip=4"), "pgtrace: --max: 'round_trip' is no counter; did you mean round_trips, "),
+        (("--max", "round_trip=4"), "pgtrace: --max: unknown counter 'round_trip'; did you mean round_trips, "),
         (("--config", "absent.toml"), "pgtrace: absent.toml: cannot be read: No such file or directory"),
-        (("--config", "a.toml"), "pgtrace: a.toml: errrors: 'errrors' is no counter; did you mean errors"),
+        (("--config", "a.toml"), "pgtrace: a.toml: errrors: unknown counter 'errrors'; did you mean errors"),
         (("--config", "a.pgtrace"), "pgtrace: a.pgtrace: not TOML: it is not UTF-8"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_wrong_filter_is_a_wrong_use_before_anything_is_read(tmp_path: Path) -
         found = pgtrace(command, "--filter", "error and dept > 1", tmp_path / "missing.pgtrace")
         assert found.returncode == 2
         assert found.stderr.splitlines() == [
-            "pgtrace: filter: `dept` is no word here, `depth` is one; as a part of SQL it stands between quotes",
+            "pgtrace: filter: unknown filter word 'dept'; did you mean 'depth'? To find it in SQL, put it in quotes",
             "    error and dept > 1",
             "              ^^^^",
         ]

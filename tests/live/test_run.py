@@ -155,7 +155,7 @@ def test_a_wrong_budget_ends_it_before_the_program_starts(role, tmp_path):
     found = run("--max", "round_trip=4", "--", "touch", str(started), environment=role["variables"])
     assert found.returncode == 2
     assert not started.exists()
-    assert re.fullmatch(r"pgtrace: --max: 'round_trip' is no counter; did you mean round_trips, .*\n", found.stderr)
+    assert re.fullmatch(r"pgtrace: --max: unknown counter 'round_trip'; did you mean round_trips, .*\n", found.stderr)
 
 
 SLEEPS = (

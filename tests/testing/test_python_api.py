@@ -210,7 +210,7 @@ def test_what_a_filter_selects_is_counted_exactly(ten):
     assert len(prepared.places) == 6
     assert str(prepared).splitlines()[0].split()[1] == "PS"
     assert ten.where("error").round_trips == 0
-    with pytest.raises(FilterError, match="is no word here"):
+    with pytest.raises(FilterError, match="unknown filter word"):
         ten.where("nonsense:1")
 
 

@@ -116,7 +116,7 @@ async def test_a_wrong_filter_keeps_the_last_good_list(shop: Recording, drive: D
         assert shown(driven) == good
         assert drawn(driven, "wrong") == "dept"
         at = lines[-1].index("dept")
-        assert lines[-2][at:].startswith("`dept` is no word here, `depth` is one")
+        assert lines[-2][at:].startswith("unknown filter word 'dept'; did you mean 'depth'?")
         await driven.press("enter")
         assert driven.areas.prompt.asking is not None
         assert "conn:2" in tabs(await driven.lines())

@@ -287,7 +287,7 @@ def test_in_tmux(shop: Recording, tmp_path: Path) -> None:
         typed_line("C-Left", "Right", "C-f", "C-b", "C-d", "C-k", "C-u", *"conn:2", shows="conn:2")
         typed_line("Space", *"dept>1", shows="conn:2 dept>1")
         window.press("Enter")
-        window.wait_for("`dept` is no word here")
+        window.wait_for("unknown filter word 'dept'")
         typed_line("C-w", *"dr", "Tab", "Tab", shows="conn:2 driver:asyncpg")
         typed_line("C-w", shows="conn:2")
         window.press("Enter")

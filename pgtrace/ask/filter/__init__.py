@@ -1,10 +1,11 @@
-"""The filter language: which round trips a view, a count or a budget is about.
+"""The filter language: selects the round trips for a view, a count or a budget.
 
     error and driver:psycopg or ms > 10 and not sql ~ "^select"
 
-One implementation for all who ask. A text becomes a tree (scanner.py, parser.py, values.py; words.py has the words), a tree over a trace a selection
-(facts.py, messages.py, selection.py), a selection counters (counting.py). Regular expressions are matched in linear time (pgtrace/regex). The
-grammar, and what each word means, is docs/filter.md.
+There is one implementation for all. A text becomes a tree (scanner.py, parser.py, values.py;
+words.py has the words). A tree over a trace becomes a selection (facts.py, messages.py,
+selection.py), and a selection becomes counters (counting.py). Regular expressions are matched in
+linear time (pgtrace/regex). docs/filter.md has the grammar and the meaning of each word.
 
 It knows rows, messages and connections of a trace, and no terminal.
 """
@@ -27,7 +28,7 @@ __all__ = ["Filter", "FilterError", "Selection", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter as it was written, and what it means."""
+    """A filter as written, and its meaning."""
 
     text: str
     tree: Node
@@ -38,5 +39,5 @@ class Filter:
 
 
 def parse(text: str) -> Filter:
-    """The filter a text is; an empty one selects everything. Raises FilterError."""
+    """Parse the text of a filter; an empty one selects everything. Raises FilterError."""
     return Filter(text, _parse(text))

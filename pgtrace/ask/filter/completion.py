@@ -1,8 +1,11 @@
-"""What may be typed next in a filter: words, and values that occur, each with the number of round trips it would select.
+"""What you can type next in a filter: words, and values that occur, each with the number of round
+trips that it would select.
 
-expected() says what the cursor is in: the beginning of a word, or the value behind one. Occurring knows the values: it counts how often each connection, shape
-and label occurs among complete round trips, of which there are few, and asks those for their values when somebody wants to see them. What the index does not
-tell (the second statement of a pipeline, which authentication message) is not offered; it can be typed all the same.
+expected() says where the cursor is: at the beginning of a word, or in the value after one.
+Occurring knows the values. It counts how often each connection, shape and label occurs among
+complete round trips; there are few of these, and they give the values when you want to see them.
+What the index does not have (the second statement of a pipeline, which authentication message) is
+not offered, but you can still type it.
 """
 
 from __future__ import annotations
@@ -30,21 +33,21 @@ _PLAIN: Final = re.compile(r"[^\s()\"']+")
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the cursor is in: text[start:cursor] is what has been typed of it."""
+    """What the cursor is in. text[start:cursor] is what has been typed of it."""
 
     start: int
     typed: str
     word: Word | None
-    """The word whose value it is; None for a word itself."""
+    """The word that the value belongs to; None for a word itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something to put in the place of what was typed."""
+    """A replacement for what was typed."""
 
     text: str
     round_trips: int | None
-    """How many it would select; None for a word."""
+    """How many round trips it would select; None for a word."""
     meaning: str = ""
 
 
@@ -65,7 +68,7 @@ def quoted(value: str) -> str:
 
 
 def words(typed: str) -> list[Choice]:
-    """The words that begin so, ready for a value."""
+    """The words that begin like this, ready for a value."""
     found = [word for word in WORDS.values() if word.name.startswith(typed.lower())]
     return [
         Choice(word.name if word.alone else f"{word.name} > " if word.kind is Kind.NUMBER else f"{word.name}:", None, word.meaning)
@@ -80,7 +83,7 @@ class Occurring(CompleteRows):
         self.trace = trace
         self._connections: Counter[int] = Counter()
         self._shapes: Counter[int] = Counter()
-        self._errors: Counter[int] = Counter()  # labels that tell one
+        self._errors: Counter[int] = Counter()  # labels with an error
         self._marks: Counter[str] = Counter()
 
     def completed(self, rows: Columns) -> None:
@@ -95,7 +98,7 @@ class Occurring(CompleteRows):
                 self._marks.update(set(self.trace.marks.names_at(place)))
 
     def values(self, word: Word, typed: str = "") -> list[Choice]:
-        """The values of a word that begin so, the most frequent first."""
+        """The values of a word that begin like this, the most frequent first."""
         found: Counter[str] = Counter()
         if word.name in _OF_CONNECTION:
             self._add(found, self._connections, lambda index: (_OF_CONNECTION[word.name](self.trace.connections[index]),))

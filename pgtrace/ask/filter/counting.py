@@ -1,11 +1,15 @@
-"""Counters of the round trips a filter selects, by statement, mark and connection: a second reading.
+"""Counters of the round trips that a filter selects, by statement, mark and connection: a second
+reading.
 
-Totals and those of each driver are sums over the index (rowcounting.py). What one statement of a round trip counted only the session knows, so the captures
-are read a second time, every byte through the same machine, and each connection knows which of its round trips are selected. What a session has counted is
-looked at whenever a round trip, or a message alone, has ended: what came since the look before belongs to what has ended.
+Totals and those of each driver are sums over the index (rowcounting.py). Only the session knows
+what one statement of a round trip counted. So the captures are read a second time, every byte
+through the same machine, and each connection knows which of its round trips are selected. When a
+round trip, or a message alone, ends, the session's counters are compared with those at the last
+look: the difference belongs to what has ended.
 
-What belongs to no round trip is not in these sums: messages and bytes between round trips, `client_ns`; nor is `statements_live`, which is no sum. The
-capture's own times, files and losses stay those of the whole.
+These sums leave out what belongs to no round trip: messages and bytes between round trips, and
+`client_ns`. They also leave out `statements_live`, which is not a sum. The capture's own times,
+files and losses stay those of the whole.
 """
 
 from __future__ import annotations
@@ -33,9 +37,11 @@ from pgtrace.trace.trace import Trace
 
 
 class CountedTrace(Trace):
-    """The captures of a selection once more, not read yet. Its counters are those of the selected round trips; it has no rows to look at.
+    """The captures of a selection once more, not read yet. Its counters are those of the selected
+    round trips; it has no rows to look at.
 
-    update() raises FilterError where the selection does, and CaptureError where a capture is no longer the one the selection was made of.
+    update() raises FilterError if the selection does, and CaptureError if a capture is no longer
+    the one that the selection was made from.
     """
 
     def __init__(self, selection: Selection) -> None:
@@ -99,7 +105,7 @@ class _Chosen(Sequence[Connection]):
 
 
 class _Places(RowIndex):
-    """Numbers the rows as the first reading did, and keeps none of them."""
+    """Numbers the rows like the first reading, and keeps none of them."""
 
     def __init__(self) -> None:
         self._entries = 0
@@ -134,7 +140,8 @@ class _Places(RowIndex):
 
 
 class _Statements(StatementTable):
-    """Statements of selected round trips. They do not count how many live at the end."""
+    """Statements of selected round trips. They do not count how many live at the end. There are
+    none on the shelf, because the connection has given them away."""
 
     def live(self, statements: Iterable[Statement]) -> None:
         pass

@@ -1,11 +1,14 @@
-"""What a row says for each word of the language, as far as the index knows, and for the rest as its messages say.
+"""What a row has for each word of the language: from the index if possible, otherwise from its
+messages.
 
-Here each word meets its test. The index has the row's entry, its shape, its label and its connection; of several statements or errors it shows the first, of a
-very long flight the beginning. Where that is not all, the row is read from the capture again (messages.py), and only then: an answer never depends on what
-was worth keeping, and a filter over a hundred thousand rows reads the few it has to.
+Here each word meets its test. The index has the row's entry, its shape, its label and its
+connection. Of several statements or errors it shows the first, of a very long flight the beginning.
+If that is not all, and only then, the row is read from the capture again (messages.py). So an
+answer never depends on what was worth keeping, and a filter over a hundred thousand rows reads only
+the few that it must.
 
-Rows share shapes and labels, so a test is made once for each text, not once a row. A row that is no round trip says what it has: a notification its connection
-and its one message.
+Rows share shapes and labels, so a test is made once for each text, not once per row. A row that is
+not a round trip still has some facts: a notification has its connection and its one message.
 """
 
 from __future__ import annotations
@@ -34,23 +37,24 @@ _UNTYPED: Final = {
 }
 _REPLIES: Final = {notation.SSL: codes.SSL_REPLY, notation.GSS: codes.GSSENC_REPLY}
 TOLD: Final = re.compile(r"(?=.{0,4}\d)([0-9A-Z]{5})(?: (.*))?", re.DOTALL)
-"""SQLSTATE and message as a label has them; without a digit nobody knows which is missing."""
+"""SQLSTATE and message as in a label; without a digit it is not clear which one is missing."""
 _RESPONSE: Final = ord("p")
 _AUTHENTICATION: Final = ord("R")
 _CLOSE: Final = ord("C")
 
 
 class Unread(Exception):
-    """Only its messages would say, and they have not been read."""
+    """Only its messages would tell, and they have not been read."""
 
 
 class Subject:
-    """One row that is asked. Its parts are fetched when they are needed."""
+    """One row to test. Its parts are fetched when they are needed."""
 
     __slots__ = ("_inside", "_reads", "entry", "place", "shape", "trace")
 
     def __init__(self, trace: Trace, place: int, told: Inside | None = None, *, reads: bool = True) -> None:
-        """`told` is what its messages say, where they have been read. Where it `reads` not, they are not: who asks for them is told Unread."""
+        """`told` is what its messages say, if they have been read. Without `reads` they are not
+        read, and a question that needs them raises Unread."""
         self.trace = trace
         self.place = place
         self.entry = trace.rows.entry(place)
@@ -101,7 +105,7 @@ def connection_names(connection: Connection) -> tuple[str, str]:
     return str(connection.number), f"{letters(connection.file)}:{connection.number}"
 
 
-# Words about what passed. Each says what the index knows, or None where the messages have to be asked.
+# Words about the traffic. Each returns what the index knows, or None if the messages must be read.
 
 
 def _of_messages(
@@ -126,7 +130,7 @@ def _of_messages(
 
 
 def sql_of(subject: Subject) -> Collection[str] | None:
-    """The SQL of its statements, None where the index does not have all of it."""
+    """The SQL of its statements; None if the index does not have all of it."""
     shape = subject.shape
     if not shape.statements:
         return ()
@@ -137,7 +141,7 @@ def sql_of(subject: Subject) -> Collection[str] | None:
 
 
 def statements_of(subject: Subject) -> Collection[str] | None:
-    """Names of prepared statements, None where the index does not have all of them."""
+    """Names of prepared statements; None if the index does not have all of them."""
     shape = subject.shape
     if shape.statements > 1 or not _is_whole(shape) or _CLOSE in shape.sent:
         return None
@@ -152,7 +156,7 @@ def _error_of(subject: Subject) -> re.Match[str] | None:
 
 
 def sqlstates_of(subject: Subject) -> Collection[str] | None:
-    """SQLSTATEs of its errors, None where the index does not have all of them."""
+    """SQLSTATEs of its errors; None if the index does not have all of them."""
     if not subject.shape.errors:
         return ()
     told = _error_of(subject)
@@ -160,7 +164,7 @@ def sqlstates_of(subject: Subject) -> Collection[str] | None:
 
 
 def errors_of(subject: Subject) -> Collection[str] | None:
-    """Messages of its errors, None where the index does not have all of them."""
+    """Messages of its errors; None if the index does not have all of them."""
     if not subject.shape.errors:
         return ()
     told = _error_of(subject)
@@ -190,7 +194,7 @@ def _of_type(test: TextTest) -> Holds:
 
 
 def types_of(shape: Shape) -> set[str]:
-    """Names of its messages that the flight tells; of authentication it does not tell which."""
+    """Names of the messages in its flight, except which authentication messages they are."""
     if shape.kind is Kind.CANCEL:
         return {codes.message_name(FRONTEND, codes.CANCEL_REQUEST)}
     if not shape.sent and not shape.received and shape.kind in (Kind.RUN, Kind.ASYNCHRONOUS) and shape.flight != NO_FLIGHT:
@@ -251,7 +255,7 @@ TEXTS: Final[dict[str, Callable[[TextTest], Holds]]] = {
     "like": _of_messages(sql_of, lambda told: told.sql),
     "fingerprint": _of_messages(sql_of, lambda told: told.sql),
 }
-"""Text words, the dearest last."""
+"""Text words, the most expensive last."""
 NUMBERS: Final[dict[str, Callable[[Subject], float]]] = {
     "rt": lambda subject: subject.place + 1,
     "ms": _ms,

@@ -1,7 +1,9 @@
-"""What the messages of one row say, read from the capture: for the rows of which the index does not know everything.
+"""What the messages of one row say, read from the capture: for rows that the index does not know
+completely.
 
-All statements, not only the first; all errors; the messages behind the first thousands; which authentication message a `p` or `R` is. Read once and in one
-pass, whatever the number of messages; what is kept is one of each.
+All statements, not only the first; all errors; the messages after the first thousands; which
+authentication message a `p` or `R` is. The row is read once and in one pass, whatever the number of
+messages; one of each kind is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _ERROR: Final = ord("E")
 
 @dataclass(slots=True)
 class Inside:
-    """One of everything its messages say."""
+    """One of everything in its messages."""
 
     types: set[str] = field(default_factory=set)
     sql: set[str] = field(default_factory=set)
@@ -47,7 +49,7 @@ def read(trace: Trace, place: int) -> Inside:
 
 
 def reading(trace: Trace, place: int) -> Iterator[Inside]:
-    """The same, message by message: whoever has little time reads on later. Raises details.NotKept."""
+    """The same, message by message, for callers with little time. Raises details.NotKept."""
     found = Inside()
     for message in details.scan(trace, place):
         yield found
@@ -80,7 +82,7 @@ def _sent(found: Inside, message: MessageView) -> None:
 
 
 def _named(letter: int, body: bytes) -> str:
-    """The statement whose name stands in a Bind, Describe or Close."""
+    """The statement whose name is in a Bind, Describe or Close."""
     try:
         if letter == _BIND:
             return frontend.bind_summary(body).statement

@@ -1,6 +1,7 @@
 """The grammar of docs/filter.md: text in, a tree out, or an error that points at the place.
 
-`or` binds least, then `and`, which may be left out, then `not`. What is no operator and has none behind it is looked for in the SQL.
+`or` binds least, then `and`, which may be left out, then `not`. Text that is not an operator and
+has none after it is searched for in the SQL.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, Kind, Word
 from pgtrace.errors import FilterError
 
 DEEPEST: Final = 40
-"""Parentheses within parentheses."""
+"""How deep parentheses may be nested."""
 _SQL: Final = WORDS["sql"]
 
 
 def parse(text: str) -> Node:
-    """The tree of a filter; without a word one that always holds. Raises FilterError."""
+    """The tree of a filter; one that always holds if the filter is empty. Raises FilterError."""
     return _Parser(text).whole()
 
 
@@ -65,19 +66,19 @@ class _Parser:
         if token.kind == "word":
             return self._term(token)
         if not token.kind or token.kind == ")" or self._is(*OPERATORS):
-            self._wrong(token, "something to look for is missing here")
+            self._wrong(token, "something to search for is missing here")
         word = WORDS.get(token.text.lower()) if token.kind == "run" else None
         self._advance()
         if word is None:
             return TextTerm(_SQL, values.contains(token.text), token.start, token.end)
         if not word.alone:
-            self._wrong(token, f'`{word.name}` needs a value: {word.example}; as a part of SQL it is "{token.text}"')
+            self._wrong(token, f'`{word.name}` needs a value: {word.example}; to find it in SQL, write "{token.text}"')
         return TextTerm(word, values.stands_alone(word), token.start, token.end)
 
     def _group(self, opening: Token) -> Node:
         self._depth += 1
         if self._depth > DEEPEST:
-            self._wrong(opening, f"more than {DEEPEST} parentheses within each other")
+            self._wrong(opening, f"parentheses nested more than {DEEPEST} deep")
         self._advance()
         tree = self._any()
         if self._token.kind != ")":
@@ -91,17 +92,17 @@ class _Parser:
         word = WORDS.get(name)
         if word is None:
             near = get_close_matches(name, WORDS, 1)
-            meant = f"`{near[0]}` is one" if near else f"words are {' '.join(WORDS)}"
+            meant = f"did you mean {near[0]!r}? To" if near else f"the words are {' '.join(WORDS)}; to"
             place = Token("run", token.text, token.start, token.start + len(token.text))
-            self._wrong(place, f"`{token.text}` is no word here, {meant}; as a part of SQL it stands between quotes")
+            self._wrong(place, f"unknown filter word {token.text!r}; {meant} find it in SQL, put it in quotes")
         operator = ":" if token.operator == "=" else token.operator
         if operator not in COMPARED[word.kind]:
             allowed = " ".join(f"`{one}`" for one in COMPARED[word.kind])
             other = f"not {word.name}:..." if operator == "!=" else word.example
-            self._wrong(token, f"`{word.name}` goes with {allowed} and not with `{token.operator}`: {other}")
+            self._wrong(token, f"`{word.name}` works with {allowed}, not with `{token.operator}`: {other}")
         value = self._scanner.value()
         if not value.kind:
-            hint = "; an expression with parentheses stands between quotes" if operator == "~" else ""
+            hint = "; put an expression with parentheses in quotes" if operator == "~" else ""
             self._wrong(value, f"`{word.name}` needs a value: {word.example}{hint}")
         try:
             found = self._built(word, operator, value.text, token.start, value.end)

@@ -1,7 +1,9 @@
-"""Totals of the rows a filter selects, and those of each driver: sums over the index (trace/rowsums.py).
+"""Totals of the rows that a filter selects, and those of each driver: sums over the index
+(trace/rowsums.py).
 
-Nothing is read again but for what the filter itself asks of the messages. Statements and marks under a filter need the
-whole session, as does every counter where a row's counts were not kept (`is_exact` is False then): counting.py.
+Nothing is read again except the messages that the filter itself needs. Statements and marks under a
+filter need the whole session, and so does every counter if a row's counts were not kept (`is_exact`
+is then False): counting.py.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ _SLICE: Final = 256
 
 
 class RowCounts:
-    """The sums over a selection, of the rows there are when it begins."""
+    """The sums over a selection, for the rows that exist when it begins."""
 
     def __init__(self, selection: Selection, places: Sequence[int] | None = None) -> None:
-        """`places` are those it may select, where they are known already."""
+        """`places` are those that it may select, if they are known already."""
         self.text = selection.text
         self.rows = len(selection.trace.rows)
-        """How many rows it is about, selected or not."""
+        """How many rows there are, selected or not."""
         self._trace = selection.trace
         self._sums = RowSums(selection.trace)
         self._seen = 0
@@ -32,7 +34,8 @@ class RowCounts:
         self._work = self._added(selection, range(self.rows) if places is None else places)
 
     def update(self, budget_s: float | None = None) -> bool:
-        """Go on adding up, as far as the budget allows; whether there is more to do. Raises FilterError."""
+        """Continue adding up, within the budget. Returns whether there is more to do. Raises
+        FilterError."""
         until = None if budget_s is None else time.perf_counter() + budget_s
         return any(until is not None and time.perf_counter() > until for _ in self._work)
 
@@ -48,7 +51,7 @@ class RowCounts:
 
     @property
     def connections(self) -> int:
-        """Of how many connections rows are selected."""
+        """How many connections have selected rows."""
         return len(self._sums.by_connection())
 
     def totals(self) -> Counters:

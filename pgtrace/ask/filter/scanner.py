@@ -1,8 +1,10 @@
 """The tokens of a filter, each with its place.
 
-White space separates; `(`, `)` and quotes stand for themselves; everything else runs on to the next white space or parenthesis. Whether a run is a
-word before an operator, `conn:2`, `ms>10`, or SQL to look for is decided by what follows its first letters. The value behind an operator is read by itself
-(value()), because there `:` `=` and `~` are ordinary characters: `sql ~ a=b`. Between quotes, `"` or `'`, only the quote ends, and two of it are one.
+White space separates; `(`, `)` and quotes are tokens of their own; anything else runs on to the
+next white space or parenthesis. The text after its first letters decides whether a run is a word
+before an operator, `conn:2`, `ms>10`, or SQL to search for. The value after an operator is read
+separately (value()), because there `:` `=` and `~` are ordinary characters: `sql ~ a=b`. Between
+quotes, `"` or `'`, only the quote ends the value; doubled it is one quote.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _LONE_OPERATOR: Final = re.compile(r"[~:=<>]|!=")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the filter. `text` is what it means, without quotes."""
+    """A piece of the filter. `text` is its meaning, without quotes."""
 
     kind: str
     """`(`, `)`, `word` (an operator follows), `run`, `quoted`, or empty at the end."""
@@ -30,11 +32,11 @@ class Token:
     start: int
     end: int
     operator: str = ""
-    """Of a `word`: the operator behind it; `end` is behind that one."""
+    """For a `word`: the operator after it; `end` is after that one."""
     quote: str = ""
 
     def place(self, index: int) -> int:
-        """Where a character of the text stands in the filter."""
+        """Where a character of the text is in the filter."""
         return self.start + index + (1 + self.text[:index].count(self.quote) if self.quote else 0)
 
 
@@ -62,11 +64,12 @@ class Scanner:
             return Token("word", word[1], at, word.end(), word[2])
         operator = _LONE_OPERATOR.match(text, at)
         if operator is not None:
-            raise FilterError(text, at, operator.end() - at, f"no word before `{operator[0]}`; SQL with it is looked for between quotes")
+            raise FilterError(text, at, operator.end() - at, f"no word before `{operator[0]}`; to find it in SQL, put it in quotes")
         return self._run(at)
 
     def value(self) -> Token:
-        """The value behind an operator: quoted, a run, or the token that stands in its place. Raises FilterError."""
+        """The value after an operator: quoted, a run, or the token in its place. Raises
+        FilterError."""
         at = self._skip_space()
         if at == len(self.text) or self.text[at] in "()":
             return Token("", "", at, at + 1 if at < len(self.text) else at)

@@ -1,7 +1,8 @@
 """A filter over a trace: which rows it selects.
 
-The tree becomes one function of a row. What costs least is asked first, and what is decided asks no further, so messages are read only where nothing else
-decides. A row whose messages would decide but are no longer kept is not selected, and counted.
+The tree becomes one function of a row. The cheapest tests come first, and a decided row is tested
+no further, so messages are read only if nothing else decides. A row whose messages would decide but
+are no longer kept is not selected, and counted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _NEVER: Final = frozenset({Kind.MARK, Kind.GAP})
 
 
 class Selection:
-    """The rows a filter selects, of a trace as it stands: make a new one when the trace has read on and names may have changed."""
+    """The rows that a filter selects from a trace as it is now. Make a new one when the trace has
+    read on and names may have changed."""
 
     def __init__(self, text: str, tree: Node, trace: Trace) -> None:
         self.text = text
@@ -36,27 +38,30 @@ class Selection:
         self._test, _ = self._compiled(tree)
 
     def holds(self, place: int) -> bool:
-        """Whether the row at that place is selected; a mark or a gap never is. Raises FilterError where an expression costs too much."""
+        """Whether the row at that place is selected; a mark or a gap never is. Raises FilterError
+        if an expression costs too much."""
         return self._asked(Subject(self.trace, place))
 
     def asked(self, place: int, told: Inside | None = None) -> bool | None:
-        """The same, None where only its messages would say; `told` is what they say, where they have been read. Raises FilterError."""
+        """The same, but None if only its messages would tell. `told` is what they say, if they have
+        been read. Raises FilterError."""
         try:
             return self._asked(Subject(self.trace, place, told, reads=False))
         except Unread:
             return None
 
     def lost(self) -> bool:
-        """A row's messages would have decided and are no longer kept: it is not selected."""
+        """A row's messages would have decided but are no longer kept: it is not selected."""
         self.undecided += 1
         return False
 
     def selects(self, place: int) -> bool:
-        """Whether the row at that place is a round trip and selected: what counters are summed over. Raises FilterError."""
+        """Whether the row at that place is a selected round trip, which counters are summed over.
+        Raises FilterError."""
         return self.selected(place) is not None
 
     def selected(self, place: int) -> Entry | None:
-        """The entry of that row where it is a round trip and selected. Raises FilterError."""
+        """The entry of that row if it is a selected round trip. Raises FilterError."""
         subject = Subject(self.trace, place)
         entry = subject.entry
         if subject.shape.kind > Kind.SETUP or not self._may_count(entry):
@@ -64,7 +69,7 @@ class Selection:
         return entry if self._asked(subject) else None
 
     def _may_count(self, entry: Entry) -> bool:
-        """Whether it is a round trip for sure: an open run may still end as none."""
+        """Whether it is certainly a round trip: an open run may still turn out not to be one."""
         if not entry.is_open:
             return True
         session = self.trace.connections[entry.connection].session
@@ -100,14 +105,14 @@ class Selection:
         return (lambda subject: any(function(subject) for function in functions)), cost
 
     def _bounded(self, term: TextTerm) -> Callable[[str], bool]:
-        """Its test; an expression that is too costly for the texts it meets is an error at its place."""
+        """Its test. An expression that is too costly for its texts is an error at its place."""
         test, text = term.test, self.text
 
         def bounded(found: str) -> bool:
             try:
                 return test(found)
             except TooCostly:
-                reason = "this expression takes too long on the text it is searched in; repeat less, or within narrower limits"
+                reason = "this expression takes too long on this text; repeat less, or within narrower limits"
                 raise FilterError(text, term.start, term.end - term.start, reason) from None
 
         return bounded

@@ -1,7 +1,7 @@
-"""What a filter means: a tree of terms.
+"""The meaning of a filter: a tree of terms.
 
-A term asks one word for what it says of a row, a list of texts or of numbers, and holds where one of them passes its test. Every part knows where in the
-filter's text it stands.
+A term asks one word for its value in a row, a list of texts or of numbers, and holds if one of them
+passes its test. Every part knows its place in the filter's text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What may stand behind an operator, made into a test of what a row says.
+"""The values after an operator, each made into a test for a row.
 
-A value is checked when the filter is read: a message no protocol has, a letter that means nothing or an expression that cannot be matched is an error at its
-place, not a filter that never holds.
+A value is checked when the filter is read. An unknown message, a letter without a meaning, or an
+expression that cannot be matched is an error at its place, not a filter that never holds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CONNECTION: Final = re.compile(r"(?:([a-z]+):)?c?(\d{1,9})", re.IGNORECASE)
 
 
 class BadValue(Exception):
-    """A value its word cannot have. `position` counts characters of the value."""
+    """A value that its word cannot have. `position` counts characters of the value."""
 
     def __init__(self, reason: str, position: int = 0) -> None:
         super().__init__(reason)
@@ -49,13 +49,13 @@ class BadValue(Exception):
 def number(comparison: str, value: str) -> Callable[[float], bool]:
     """A comparison with that number. Raises BadValue."""
     if not _NUMBER.fullmatch(value):
-        raise BadValue(f"`{value}` is no number")
+        raise BadValue(f"`{value}` is not a number")
     compare, other = _COMPARISONS[comparison], float(value)
     return lambda found: compare(found, other)
 
 
 def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
-    """A comparison with that text, as the word's kind has it. Raises BadValue."""
+    """A comparison with that text, for the word's kind. Raises BadValue."""
     if comparison == "~":
         return _matches(value)
     if word.kind is Kind.TEXT:
@@ -80,7 +80,7 @@ def contains(value: str) -> Callable[[str], bool]:
 
 
 def stands_alone(word: Word) -> Callable[[str], bool]:
-    """What a word means without a value."""
+    """The meaning of a word without a value."""
     if word.kind is Kind.LETTER:
         return lambda found: "T" in found or "E" in found
     return lambda found: True
@@ -99,7 +99,7 @@ def _is_like(normalised: str) -> Callable[[str], bool]:
 
 def _is_known_by(beginning: str) -> Callable[[str], bool]:
     if not _FINGERPRINT.fullmatch(beginning):
-        raise BadValue(f"`{beginning}` is no fingerprint: up to 16 digits and letters from a to f")
+        raise BadValue(f"`{beginning}` is not a fingerprint: use up to 16 digits and letters from a to f")
     return lambda found: sqltext.fingerprint(found).startswith(beginning)
 
 
@@ -118,12 +118,12 @@ def _message(value: str) -> str:
     name = MESSAGES.get(value.lower())
     if name is None:
         near = get_close_matches(value.lower(), MESSAGES, 1, 0.5)
-        raise BadValue(f"no message is called `{value}`" + (f"; {MESSAGES[near[0]]} is one" if near else ""))
+        raise BadValue(f"unknown message `{value}`" + (f"; did you mean {MESSAGES[near[0]]}?" if near else ""))
     return name
 
 
 def _connection(value: str) -> str:
     found = _CONNECTION.fullmatch(value)
     if found is None:
-        raise BadValue(f"`{value}` is no connection: 2, or b:2 for the second of several files")
+        raise BadValue(f"`{value}` is not a connection: use 2, or b:2 for the second of several files")
     return f"{found[1].lower()}:{int(found[2])}" if found[1] else str(int(found[2]))

@@ -1,7 +1,7 @@
-"""The words of the filter language, and what may stand behind each.
+"""The words of the filter language, and the values that each accepts.
 
-One entry a word: the parser reads from it what is allowed, completion what to offer, and a test compares it with docs/filter.md. What a word says of a row is
-facts.py's.
+There is one entry per word. The parser reads from it what is allowed, completion what to offer, and
+a test compares it with docs/filter.md. facts.py has a word's value in a row.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ class Word:
     meaning: str
     example: str
     alone: str = ""
-    """What it means without a value, where it may stand alone."""
+    """What it means without a value, if it can be used alone."""
     letters: tuple[str, ...] = ()
-    """Of a LETTER: the words, each known by its first letter in the case of the wire."""
+    """For a LETTER: the words, each recognised by its first letter in the case on the wire."""
 
 
 _ALL: Final = (
     Word("driver", Kind.NAME, "the client library of its connection, as identified; `unknown` is one too", "driver:asyncpg"),
-    Word("conn", Kind.CONNECTION, "the number of its connection, with the file's letter where there are several", "conn:2"),
-    Word("sql", Kind.TEXT, "the SQL of a statement it carries a message of", 'sql ~ "^select .* for update"'),
+    Word("conn", Kind.CONNECTION, "the number of its connection, with the file's letter if there are several", "conn:2"),
+    Word("sql", Kind.TEXT, "the SQL of a statement that one of its messages is for", 'sql ~ "^select .* for update"'),
     Word(
         "like",
         Kind.STATEMENT,
-        "a statement of it that is this one but for values and white space",
+        "a statement of it that is this one except for values and white space",
         'like:"SELECT * FROM users WHERE id = 7"',
     ),
     Word(
         "fingerprint",
         Kind.FINGERPRINT,
-        "what `stats --json` tells a statement of it by, whatever its values; its beginning is enough",
+        "the fingerprint of a statement of it in `stats --json`, whatever its values; its beginning is enough",
         "fingerprint:1f0c",
     ),
-    Word("stmt", Kind.NAME, "the name of a prepared statement one of its messages is about", "stmt ~ ^__asyncpg_"),
+    Word("stmt", Kind.NAME, "the name of a prepared statement that one of its messages uses", "stmt ~ ^__asyncpg_"),
     Word("type", Kind.MESSAGE, "one of its messages, by the manual's name", "type:Describe"),
     Word("sqlstate", Kind.NAME, "the SQLSTATE of one of its errors", "sqlstate ~ ^23"),
     Word("rt", Kind.NUMBER, "its number in the timeline", "rt:59"),
@@ -85,9 +85,9 @@ _ALL: Final = (
     Word(
         "tx",
         Kind.LETTER,
-        "the transaction status after it, as ReadyForQuery says it: Idle, in a Transaction block, in a failed block (Error)",
+        "the transaction status after it, as in ReadyForQuery: Idle, in a Transaction block, in a failed block (Error)",
         "tx:E",
-        alone="it begins, ends or stands in a transaction block",
+        alone="it begins, ends or is inside a transaction block",
         letters=("Idle", "Transaction", "Error"),
     ),
     Word("mark", Kind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
