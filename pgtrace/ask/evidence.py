@@ -157,7 +157,7 @@ class Amounts:
         return times if self._counter == "max_pipeline_depth" else entry.times * times + entry.rows * rows
 
     def _look(self, number: int) -> tuple[int, int]:
-        """Of an effect: what it counts itself, and what for each of its DataRows."""
+        """For an effect: what it counts itself, and what for each of its DataRows."""
         counts = self._trace.reads.effects[number]
         if counts is None:
             return 0, 0

@@ -232,7 +232,8 @@ class Resume(NamedTuple):
 
 
 class CallSite(NamedTuple):
-    """A line of the program was about to send a statement (callsites/notes.py); it stands before what was sent."""
+    """A line of the program was about to send a statement (callsites/notes.py). It comes before
+    what was sent."""
 
     time_ns: int
     backend_pid: int

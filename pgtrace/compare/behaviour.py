@@ -53,9 +53,9 @@ LONGEST_SQL: Final = 4_000
 TEXTS_KEPT: Final = 32 * 1024 * 1024
 """Characters of all statements together; beyond that, statements have only their fingerprints."""
 STEPS_KEPT: Final = 200_000
-"""Different steps that are told apart; those beyond are one of their kind."""
+"""How many different steps are told apart; beyond that, they become one per kind."""
 KNOWN: Final = 1_000
-"""Steps of what happens again that are remembered for one connection."""
+"""Steps of repeated exchanges that are remembered for one connection."""
 EARLIER: Final = "(prepared earlier)"
 FUNCTION: Final = "(function call)"
 _FORMATS: Final = ("", "t", "b", "m")
@@ -201,8 +201,8 @@ class _StepObserver(ConnectionObserver):
         self._steps = done.steps
         self._known: dict[Exchange, int] = {}  # steps of what happens again
         self._latest_at = 0  # the place of the latest round trip
-        self._notified = 0  # notifications in it that are steps already
-        self._stream: set[int] = set()  # steps of the stream that is passing
+        self._notified = 0  # notifications in it that are already steps
+        self._stream: set[int] = set()  # steps of the current stream
 
     def open_step(self) -> int | None:
         """The step of the round trip that is open, as it is now."""
