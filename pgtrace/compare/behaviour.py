@@ -53,7 +53,7 @@ LONGEST_SQL: Final = 4_000
 TEXTS_KEPT: Final = 32 * 1024 * 1024
 """Characters of all statements together; beyond that, statements have only their fingerprints."""
 STEPS_KEPT: Final = 200_000
-"""How many different steps are told apart; beyond that, they become one per kind."""
+"""How many different steps are distinguished; beyond that, they become one per kind."""
 KNOWN: Final = 1_000
 """Steps of repeated exchanges that are remembered for one connection."""
 EARLIER: Final = "(prepared earlier)"
@@ -136,7 +136,8 @@ class Behaviour(Trace):
         self._text_room = TEXTS_KEPT
 
     def conversations(self) -> list[Conversation]:
-        """What each connection did so far, in the order in which they began; an open round trip as it stands."""
+        """What each connection did so far, in the order in which they began, with open round trips
+        as they are now."""
         return [
             Conversation(one.name, one.driver, one.kind, done.as_it_stands())
             for one, done in zip(self.connections, self._done, strict=True)
@@ -178,7 +179,7 @@ class _Done:
     def __init__(self) -> None:
         self.steps = array("I")
         self.observer: _StepObserver | None = None
-        """Who hears its session, while that lasts."""
+        """Hears its session, while that lasts."""
 
     def as_it_stands(self) -> array[int]:
         """Its steps, and the round trip that is open."""
@@ -199,7 +200,7 @@ class _StepObserver(ConnectionObserver):
         self.statements = None
         self._trace = trace
         self._steps = done.steps
-        self._known: dict[Exchange, int] = {}  # steps of what happens again
+        self._known: dict[Exchange, int] = {}  # steps of repeated exchanges
         self._latest_at = 0  # the place of the latest round trip
         self._notified = 0  # notifications in it that are already steps
         self._stream: set[int] = set()  # steps of the current stream

@@ -33,7 +33,7 @@ WRONG_USES = [
     ("run", USAGE, "Missing argument .*CMD.*; see: pgtrace run --help"),
     ("run --", USAGE, "Missing argument .*CMD.*; see: pgtrace run --help"),
     ("demo --rtt soon", USAGE, "'soon' is not a duration such as 20ms, 0.5s or 300us"),
-    ("demo --rtt -5ms", USAGE, "'-5ms' is no duration"),
+    ("demo --rtt -5ms", USAGE, "'-5ms' is not a duration"),
     ("listen :0 --tls maybe", USAGE, "'maybe' is not one of 'auto', 'pass'"),
     ("listen :0 --tls-key x", USAGE, "--tls-key needs --tls-cert; see: pgtrace listen --help"),
     ("run --tls auto --tls-cert x -- true", USAGE, "--tls auto and --tls-cert cannot be combined; see: pgtrace run --help"),
@@ -246,7 +246,7 @@ def test_listen_says_that_passwords_in_sql_are_recorded_where_they_are_and_words
         assert listening.stderr is not None
         try:
             assert listening.stderr.readline().startswith("pgtrace: 127.0.0.1:")
-            assert "listening all the same" in listening.stderr.readline()
+            assert "listening anyway" in listening.stderr.readline()
             listening.send_signal(signal.SIGINT)
             assert "--redact" not in listening.stderr.read()
         finally:
@@ -264,7 +264,7 @@ def test_listen_warns_and_goes_on(upstream, reason):
             assert found is not None
             warning = one_line(listening.stderr.readline())
             assert reason in warning
-            assert "listening all the same" in warning
+            assert "listening anyway" in warning
             assert "--redact literals" in one_line(listening.stderr.readline())
             with pytest.raises(psycopg.OperationalError, match=f"(?s)pgtrace: .*{reason}"):
                 psycopg.connect(host="127.0.0.1", port=int(found[1]), user="me", connect_timeout=20)

@@ -80,7 +80,7 @@ def test_a_statement_that_is_none(sql, ten):
 def test_which_statement(ten):
     paths = [CAPTURES / driver / "ten_queries.pgtrace" for driver in ("psycopg", "asyncpg")]
     with Capture(*paths) as capture:
-        with pytest.raises(LookupError, match=r"2 statements are .*: give more of the text, or the driver\n    (asyncpg|psycopg) "):
+        with pytest.raises(LookupError, match=r"2 statements match .*: give more of the text, or the driver\n    (asyncpg|psycopg) "):
             capture.statement("select ... from item ...")
         assert capture.statement("select ... from item ...", driver="asyncpg").reused > 0
         with pytest.raises(LookupError, match="there are none of pg8000"):
@@ -155,7 +155,7 @@ def test_a_url(server):
             assert connection.info.port == recorder.port
     recorder = Recorder(upstream="db:5432")
     assert (recorder.upstream.host, recorder.port) == ("db", 0)
-    with pytest.raises(UsageError, match="'20 miles' is no duration"):
+    with pytest.raises(UsageError, match="'20 miles' is not a duration"):
         Recorder(upstream="db", rtt="20 miles")
     with pytest.raises(AddressError):
         Recorder(upstream="db:nowhere")

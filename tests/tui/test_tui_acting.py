@@ -175,7 +175,7 @@ async def test_a_mark_is_a_row_at_once_and_a_delay_is_in_the_status(server: Embe
         assert driven.app.view.trace.mark_counters()["checkout"].round_trips == 1
 
         await driven.press(":")
-        assert "is no duration" in "\n".join(await typed(driven, "rtt soon"))
+        assert "is not a duration" in "\n".join(await typed(driven, "rtt soon"))
         await typed(driven, "rtt 20ms")
         lines = await until(driven, lambda: driven.app.view.trace.settings.get((0, "rtt")) == "20000000" or (recorder.flush() and False))
         assert "rtt 20 ms" in lines[0]

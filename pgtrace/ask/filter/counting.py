@@ -3,9 +3,8 @@ reading.
 
 Totals and those of each driver are sums over the index (rowcounting.py). Only the session knows
 what one statement of a round trip counted. So the captures are read a second time, every byte
-through the same machine, and each connection knows which of its round trips are selected. When a
-round trip, or a message alone, ends, the session's counters are compared with those at the last
-look: the difference belongs to what has ended.
+through the same machine, and each connection knows which of its round trips are selected. The exact
+counts of each selected round trip (session/effects.py) are added up.
 
 These sums leave out what belongs to no round trip: messages and bytes between round trips, and
 `client_ns`. They also leave out `statements_live`, which is not a sum. The capture's own times,
@@ -51,13 +50,13 @@ class CountedTrace(Trace):
         self.filter = selection.text
         self.selection = selection
         self._counted = bytearray()
-        """1 for each connection of which a round trip is selected."""
+        """1 for each connection with a selected round trip."""
 
     def is_counted(self, connection: Connection) -> bool:
         return connection.index < len(self._counted) and bool(self._counted[connection.index])
 
     def count(self, connection: Identity) -> None:
-        """A round trip of it is selected."""
+        """One of its round trips is selected."""
         self._counted.extend(bytes(max(0, connection.index + 1 - len(self._counted))))
         self._counted[connection.index] = 1
 
@@ -140,8 +139,8 @@ class _Places(RowIndex):
 
 
 class _Statements(StatementTable):
-    """Statements of selected round trips. They do not count how many live at the end. There are
-    none on the shelf, because the connection has given them away."""
+    """Statements of selected round trips. They do not count how many live at the end. None are on
+    the shelf, because the connection has given them away."""
 
     def live(self, statements: Iterable[Statement]) -> None:
         pass
@@ -154,12 +153,13 @@ class _SelectedObserver(ConnectionObserver):
 
     def __init__(self, trace: CountedTrace, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> None:
         super().__init__(ledger, who, began, names, copies)
-        who.evidence = EvidenceCollector(enough=True)  # who it is was found out on the first reading
+        who.evidence = EvidenceCollector(enough=True)  # the first reading found out who it is
         self._trace = trace
         self.statements = None
         self._selected = False  # the round trip that is open, or was the last one
         self._table = _Statements(ledger.statements_room)
-        self._uses: dict[Counts, list[int]] = {}  # selected round trips: how many of these Counts, with how many DataRows
+        # by Counts: how many selected round trips have them, and their DataRows together
+        self._uses: dict[Counts, list[int]] = {}
         self._sizes = [0, 0]
         self._waited_ns = 0
 
