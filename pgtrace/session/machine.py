@@ -26,6 +26,7 @@ Sync and Flush that the backend reads before the next CopyDone or CopyFail are s
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -324,6 +325,8 @@ class Machine:
     def _query(self, time_ns: int, body: bytes) -> None:
         self._deepen()
         parts = [Statement("", sql, simple=True) for sql in self._bodies.query(body)]
+        if parts:
+            parts[0].query_crc = zlib.crc32(body[:-1])
         for part in parts:
             self._carries(part)
         if self._discarded(runs=True):

@@ -8,7 +8,7 @@ from typing import Any, Final
 class Statement:
     """A prepared statement, or the SQL of a simple Query."""
 
-    __slots__ = ("accepted", "binds", "columns", "name", "note", "parameter_types", "sent_types", "simple", "sql")
+    __slots__ = ("accepted", "binds", "columns", "name", "note", "parameter_types", "query_crc", "sent_types", "simple", "sql")
 
     def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
         self.name = name
@@ -25,6 +25,8 @@ class Statement:
         self.accepted = False
         """Whether ParseComplete came."""
         self.simple = simple
+        self.query_crc: int | None = None
+        """CRC-32 of the text of the Query that it came in first, which may have comments and semicolons around it."""
         self.note: Any = None
         """For the observer."""
 

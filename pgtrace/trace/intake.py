@@ -10,6 +10,7 @@ from typing import Final
 
 from pgtrace.capture.record import (
     FAULT,
+    CallSite,
     Close,
     Data,
     Elided,
@@ -62,7 +63,7 @@ class Intake:
         file, position, records = batch
         ledger, shift_ns, connections = self._ledger, file.shift_ns, file.connections
         if not ledger.start_ns:
-            ledger.start_ns = records[0][0] + shift_ns
+            ledger.start_ns = next((record[0] for record in records if type(record) is not CallSite), records[0][0]) + shift_ns
         start_ns, end_ns = ledger.start_ns, ledger.end_ns
         for record in records:
             if type(record) is Data:  # nearly every record
@@ -101,6 +102,9 @@ class Intake:
             connection = begun(file, record.connection, position)
             connection.closed_by = {FRONTEND: "driver", BACKEND: "server"}.get(record.side, "pgtrace")
             connection.close(relative)
+        elif isinstance(record, CallSite):
+            if self._ledger.draws:
+                self._ledger.call_sites.note(file.number, relative, record)
         elif isinstance(record, Pause):
             file.disk_waits.note(relative, record)
         elif isinstance(record, Ended):

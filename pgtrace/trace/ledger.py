@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pgtrace.session.cache import Reads
 from pgtrace.shelf import Shelf, Shelved
+from pgtrace.trace.call_sites import CallSites
 from pgtrace.trace.introspections import Introspections
 from pgtrace.trace.marks import MarksOfFiles
 from pgtrace.trace.rows import Entry, Kind, Label, RowIndex, Shape
@@ -70,6 +71,8 @@ class Ledger:
         self.slots: dict[tuple[str, str], str] = {}
         """(upstream, replication slot) -> its output plugin, where its creation was seen."""
         self.introspections = Introspections()
+        self.call_sites = CallSites()
+        """Lines of code of rows, where the program noted them."""
         self.facts_bytes = 0
         """What the facts of open connections take."""
         self.log_weight = 0
@@ -141,6 +144,7 @@ class Ledger:
     def close(self) -> None:
         """Give the temporary files back."""
         self.rows.close()
+        self.call_sites.close()
         self.shelf.close()
 
 

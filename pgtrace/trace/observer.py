@@ -131,6 +131,9 @@ class ConnectionObserver(Observer):
             statements.count(exchange, passage)
             if replaces is not None:
                 statements.count(*replaces, times=-1)
+        sites = self._ledger.call_sites
+        if sites.notes and passage.closed_ns is not None and who.backend_pid is not None:
+            sites.closed(who.file, who.backend_pid, who.client, note.place, exchange, passage.closed_ns)
         if replaces is not None:
             return
         for mark in note.marks:

@@ -1,0 +1,158 @@
+"""Lines of code by row: the notes of a program, laid to the round trips that their statements travelled in.
+
+    sites = trace.call_sites
+    sites.at(place)      # the lines of a row's statements, each once, in the order of the statements
+
+A note stands in the capture before the statement it is about, and belongs to the connection with its backend pid and
+port. When a round trip has closed, the notes made up to then are about its statements, about some that were never run,
+or about what the same call sends next (psycopg2 sends BEGIN first, pg8000 three round trips for one call): a driver
+makes the next note once it has its answer. Each execution takes the latest notes with its own text, and those before
+them are dropped. A statement that is prepared or described takes a note of its own kind, or looks at that of its
+execution. A statement whose text no note has gets no line: where the two disagree, nothing is said.
+
+What a row has is kept in a temporary file, so memory does not grow with the rows; the lines themselves are bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from collections import deque
+from itertools import islice
+from typing import Final
+
+from pgtrace.callsites.notes import BATCH, PREPARE, WHOLE, Site
+from pgtrace.capture.record import CallSite
+from pgtrace.session.events import Exchange, Part
+
+LOOKED_AT: Final = 1_000
+"""Notes of one connection, the latest, among which those of a statement are looked for."""
+NOTES_KEPT: Final = 100_000
+"""Notes that wait for their round trips."""
+SITES_KEPT: Final = 50_000
+"""Different lines, or lists of lines, of rows."""
+TEXTS_KEPT: Final = 10_000
+"""Checksums of statements that are remembered."""
+_NUMBER: Final = struct.Struct("=I")
+
+Key = tuple[int, int]
+"""File and backend pid."""
+
+
+class CallSites:
+    """The lines of code of a trace's rows."""
+
+    def __init__(self) -> None:
+        self.notes = 0
+        """Notes in the capture."""
+        self.joined = 0
+        """Those whose statement was found."""
+        self._waiting: dict[Key, deque[tuple[int, CallSite]]] = {}
+        self._waits = 0
+        self._sites: list[tuple[Site, ...]] = [()]
+        self._numbers: dict[tuple[Site, ...], int] = {(): 0}
+        self._checksums: dict[str, int] = {}
+        self._rows = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the trace)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the capture has no notes so far."""
+        return not self.notes
+
+    def note(self, file: int, time_ns: int, note: CallSite) -> None:
+        """A note of the capture."""
+        self.notes += 1
+        if self._waits >= NOTES_KEPT:
+            self._waiting.clear()
+            self._waits = 0
+        self._waiting.setdefault((file, note.backend_pid), deque()).append((time_ns, note))
+        self._waits += 1
+
+    def closed(self, file: int, backend_pid: int, client: str, place: int, exchange: Exchange, closed_ns: int) -> None:
+        """A round trip of that connection has closed."""
+        waiting = self._waiting.get((file, backend_pid))
+        if not waiting:
+            return
+        port = client.rpartition(":")[2]
+        made = []
+        for time_ns, note in islice(waiting, LOOKED_AT):
+            if time_ns > closed_ns:
+                break
+            if not note.port or not port.isdecimal() or note.port == int(port):
+                made.append(note)
+        found, done = self._of(exchange, made)
+        while waiting and (waiting[0][1].sequence <= done or len(waiting) > LOOKED_AT):
+            waiting.popleft()
+            self._waits -= 1
+        if not waiting:
+            del self._waiting[file, backend_pid]
+        if found:
+            os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(found)), place * _NUMBER.size)
+
+    def at(self, place: int) -> tuple[Site, ...]:
+        """The lines of the row at that place."""
+        if not self.notes:
+            return ()
+        data = os.pread(self._rows.fileno(), _NUMBER.size, place * _NUMBER.size)
+        return self._sites[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else ()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._rows.close()
+
+    def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int]:
+        """The lines of its statements, and the sequence number of the last note that has served."""
+        found: dict[Site, None] = {}
+        done = 0
+        for part in exchange.parts:
+            if not part.is_carried:
+                continue
+            for note in self._about(part, notes):
+                if note.file:
+                    found.setdefault(Site(note.file, note.line, note.function))
+                if part.ended or note.flags & PREPARE:
+                    self.joined += 1
+                    done = max(done, note.sequence)
+        return tuple(found), done
+
+    def _about(self, part: Part, notes: list[CallSite]) -> list[CallSite]:
+        """The notes of one statement, the latest first."""
+        wanted = part.ended or 1
+        found: list[CallSite] = []
+        for note in reversed(notes):
+            if (part.ended and note.flags & PREPARE) or not self._is_about(note, part):
+                continue
+            found.append(note)
+            wanted = 0 if note.flags & BATCH else wanted - 1
+            if not wanted:
+                break
+        return found
+
+    def _is_about(self, note: CallSite, part: Part) -> bool:
+        statement = part.statement
+        if note.length == WHOLE and statement.query_crc is not None:
+            return note.crc == statement.query_crc
+        if statement.sql is None:
+            return False
+        if note.length != WHOLE:
+            return note.crc == zlib.crc32(statement.sql.encode("utf-8", "surrogateescape")[: note.length])
+        return note.crc == self._checksum(statement.sql)
+
+    def _checksum(self, sql: str) -> int:
+        found = self._checksums.get(sql)
+        if found is None:
+            if len(self._checksums) >= TEXTS_KEPT:
+                self._checksums.clear()
+            found = self._checksums[sql] = zlib.crc32(sql.encode("utf-8", "surrogateescape"))
+        return found
+
+    def _number(self, sites: tuple[Site, ...]) -> int:
+        found = self._numbers.get(sites)
+        if found is None:
+            if len(self._sites) >= SITES_KEPT:
+                return 0
+            found = self._numbers[sites] = len(self._sites)
+            self._sites.append(sites)
+        return found
