@@ -56,6 +56,11 @@ class Site(NamedTuple):
     line: int
     function: str
 
+    @property
+    def words(self) -> str:
+        """`app/orders.py:41 in list_orders`."""
+        return f"{self.file}:{self.line} in {self.function}"
+
 
 class Note(NamedTuple):
     """A statement was about to be sent."""

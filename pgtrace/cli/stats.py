@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @options.files
 @click.option(
     "--by",
-    type=click.Choice(["driver", "connection", "statement", "mark"]),
+    type=click.Choice(["driver", "connection", "statement", "mark", "callsite"]),
     default="driver",
     show_default=True,
     help="Print one line for each of these.",
@@ -31,9 +31,19 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, count_rows, read, warn_of_losses
     from pgtrace.report import stats
+    from pgtrace.report.encoding import as_json as encoded
     from pgtrace.sanitise import EMPTY
 
-    trace = read(files, timeline=chosen is not None, quiet=quiet)
+    trace = read(files, timeline=chosen is not None or by == "callsite", quiet=quiet)
+    if by == "callsite":
+        selection = chosen.over(trace) if chosen is not None else None
+        places = [place for place in range(len(trace.rows)) if selection is None or selection.selects(place)]
+        if as_json:
+            write([encoded(stats.call_sites_as_dict(trace, places), indent=2)])
+        else:
+            write(stats.call_sites_as_text(trace, places, chosen.text if chosen is not None else None))
+        warn_of_losses(trace)
+        return
     if chosen is not None:
         selected = count_rows(trace, chosen, quiet=quiet) if by == "driver" and not as_json else None
         if selected is not None:

@@ -87,7 +87,15 @@ def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
     about = sanitise.text(sqltext.shorten(row.label.error or row.label.sql, _SQL_WIDTH))
     name = trace.name_of(trace.connections[row.connection])
     return sanitise.line(
-        "  ".join(part for part in (f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}", evidence.words) if part)
+        "  ".join(
+            part
+            for part in (
+                f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}",
+                evidence.words,
+                *(site.words for site in trace.call_sites.at(evidence.place)),
+            )
+            if part
+        )
     )
 
 
@@ -133,6 +141,7 @@ def _evidence(trace: Trace, evidence: Evidence) -> dict[str, Any]:
         "sql": row.label.sql,
         "error": row.label.error or None,
         "shows": evidence.words,
+        "call_sites": [site._asdict() for site in trace.call_sites.at(evidence.place)],
     }
 
 

@@ -38,7 +38,8 @@ def round_trip_line(trace: Trace, row: Row) -> Shown:
         taken += f" ({_CUT})" if shape.sent or shape.received else f" ({_NO_FLIGHT})"
     rows = f"{row.rows} row{'s' if row.rows > 1 else ''}" if row.rows else ""
     name = f"{trace.name_of(connection):<4} {connection.driver:<8}"
-    numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken.strip()) if part)
+    sites = "; ".join(site.words for site in trace.call_sites.at(row.number - 1))
+    numbers = "  ".join(part for part in (rows, f"{row.sent_bytes}+{row.received_bytes} B", taken.strip(), sites) if part)
     return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  {name} {shape.flight:<22} {flags} {what}  {numbers}".rstrip())
 
 
@@ -92,6 +93,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "sql": row.label.sql,
             "error": row.label.error or None,
             "end": row.label.end or None,
+            "call_sites": [site._asdict() for site in trace.call_sites.at(place)],
         }
         found = details.read(trace, place)
         about["messages"] = [

@@ -6,16 +6,18 @@ same numbers in the columns of the live view.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pgtrace import sanitise
+from pgtrace.callsites.notes import Site
 from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, long_table, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "pgtrace.stats/1"
 _FILTERED = "filtered"
+UNKNOWN_SITE = "(no line known)"
 _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
 
 
@@ -116,6 +119,42 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
     else:
         rows = [(_everything(trace), len(trace.counted_connections()), trace.totals()), *trace.drivers()]
         yield from table([by, "conn", *_HEAD], [[name, count(number), *_cells(counters)] for name, number, counters in rows])
+
+
+def by_call_site(trace: Trace, places: Iterable[int]) -> list[tuple[str, Counters]]:
+    """Counters of the rows at these places by line of code, most round trips first. A row of several lines is the first one's."""
+    sums: dict[Site | None, RowSums] = {}
+    for place in places:
+        sites = trace.call_sites.at(place)
+        site = sites[0] if sites else None
+        if site not in sums:
+            sums[site] = RowSums(trace)
+        sums[site].add(place, trace.rows.entry(place))
+    found = []
+    for site, one in sums.items():
+        counters = Counters()
+        for part in one.by_connection().values():
+            counters.add(part)
+        found.append((site.words if site is not None else UNKNOWN_SITE, counters))
+    return sorted(found, key=lambda item: (-item[1].round_trips, item[0]))
+
+
+def call_sites_as_text(trace: Trace, places: Iterable[int], chosen: str | None) -> Iterator[Shown]:
+    """The same as a table."""
+    yield _about(trace, "", trace.duration_ns / 1e9, chosen)
+    yield EMPTY
+    if trace.call_sites.is_empty:
+        yield sanitise.line("no call sites: record with `pgtrace run --call-sites -- python ...`")
+        return
+    yield from table(["callsite", *_HEAD], [[words, *_cells(counters)] for words, counters in by_call_site(trace, places)])
+
+
+def call_sites_as_dict(trace: Trace, places: Iterable[int]) -> dict[str, Any]:
+    """The object of `stats --by callsite --json`."""
+    return {
+        "schema": SCHEMA,
+        "callsites": [{"callsite": words, **counters.as_dict()} for words, counters in by_call_site(trace, places)],
+    }
 
 
 def _connections(trace: Trace) -> Iterator[list[str]]:

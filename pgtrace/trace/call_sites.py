@@ -48,7 +48,7 @@ class CallSites:
         self.notes = 0
         """Notes in the capture."""
         self.joined = 0
-        """Those whose statement was found."""
+        """Statements that have found theirs."""
         self._waiting: dict[Key, deque[tuple[int, CallSite]]] = {}
         self._waits = 0
         self._sites: list[tuple[Site, ...]] = [()]
@@ -114,7 +114,7 @@ class CallSites:
                     found.setdefault(Site(note.file, note.line, note.function))
                 if part.ended or note.flags & PREPARE:
                     self.joined += 1
-                    done = max(done, note.sequence)
+                    done = max(done, note.sequence - bool(note.flags & BATCH))  # a batch may go on in the next round trip
         return tuple(found), done
 
     def _about(self, part: Part, notes: list[CallSite]) -> list[CallSite]:

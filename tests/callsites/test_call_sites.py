@@ -16,6 +16,10 @@ import pytest
 from pgtrace.callsites import variables
 from pgtrace.callsites.notes import WHOLE, Notes, Site
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.inspect.executed import executed
+from pgtrace.recorder import Recorder
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
 
 PROGRAM = Path(__file__).parent / "program.py"
 SHAPES = [
@@ -68,6 +72,37 @@ def possible(text: str) -> list[bytes]:
         f'DECLARE "named" CURSOR WITHOUT HOLD FOR {text}'.encode(),
         f'DECLARE "c" CURSOR FOR {text}'.encode(),
     ]
+
+
+@pytest.mark.parametrize(
+    "shape", ["asyncpg", "asyncpg_pool", "psycopg", "psycopg_async", "psycopg2", "pg8000", "threads", "sqlalchemy_async", "fork"]
+)
+def test_each_round_trip_has_the_lines_of_its_statements(server: EmbeddedServer, tmp_path: Path, shape: str) -> None:
+    """Recorded and read again: what a row's statements say is what its notes say, and hardly a row has none."""
+    capture = tmp_path / "x.pgtrace"
+    with Recorder("127.0.0.1:0", f"{server.host}:{server.port}", write=capture, when_behind="wait", call_sites=True) as recorder:
+        given = {**os.environ, **server.environment(), "PGHOST": "127.0.0.1", "PGPORT": str(recorder.port)}
+        given |= recorder.call_site_variables(given)
+        subprocess.run([sys.executable, str(PROGRAM), shape], env=given, check=True, timeout=60)
+        assert recorder.noting_processes >= 1
+        recorder.flush()
+    trace = Trace.open([capture])
+    while trace.update():
+        pass
+    told = unknown = 0
+    for place in range(len(trace.rows)):
+        row = trace.rows[place]
+        if row.shape.kind is not Kind.ROUND_TRIP:
+            continue
+        texts = {text for one in executed(trace, place) if (text := one.sql) and "'line " in text}
+        lines = {int(found[1]) for text in texts for found in re.finditer(r"'line (\d+)'", text)}
+        noted = {site.line for site in trace.call_sites.at(place)}
+        told += bool(noted)
+        unknown += bool(lines) and not noted
+        assert not noted or not lines or lines == noted, (row.shape.flight, texts, trace.call_sites.at(place))
+    trace.close()
+    assert told > 10
+    assert unknown == 0, f"{unknown} of {told + unknown} without a line"
 
 
 def test_notes_survive_a_kill(server: EmbeddedServer, tmp_path: Path) -> None:

@@ -246,6 +246,7 @@ TEXTS: Final[dict[str, Callable[[TextTest], Holds]]] = {
     "app": _of_connection(lambda connection: (connection.application_name,)),
     "fmt": _of_row(_formats),
     "tx": _of_row(_statuses),
+    "at": _of_row(lambda subject: [site.words for site in subject.trace.call_sites.at(subject.place)]),
     "mark": _of_row(lambda subject: subject.trace.marks.names_at(subject.place)),
     "type": _of_type,
     "stmt": _of_messages(statements_of, lambda told: told.statements),

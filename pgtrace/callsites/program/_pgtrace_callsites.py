@@ -494,7 +494,10 @@ def _psycopg2(module):
             key = connection.__dict__.get("_pgtrace_key")
             if key is None:
                 key = connection._pgtrace_key = (_port(connection.fileno()), connection.info.backend_pid)
-            if not isinstance(text, (bytes, str)):
+            name = getattr(cursor, "name", None)
+            if name is not None:
+                text, has_values = 'DECLARE "' + name.replace('"', '""') + '" %', True
+            elif not isinstance(text, (bytes, str)):
                 text = text.as_string(cursor)
             if has_values:
                 text, length = literal(text)
