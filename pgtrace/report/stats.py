@@ -122,7 +122,10 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
 
 
 def by_call_site(trace: Trace, places: Iterable[int]) -> list[tuple[str, Counters]]:
-    """Counters of the rows at these places by line of code, most round trips first. A row of several lines is the first one's."""
+    """Counters of the rows at these places by line of code, most round trips first.
+
+    A row with several lines counts for the first.
+    """
     sums: dict[Site | None, RowSums] = {}
     for place in places:
         sites = trace.call_sites.at(place)

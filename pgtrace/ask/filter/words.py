@@ -90,7 +90,7 @@ _ALL: Final = (
         alone="it begins, ends or is inside a transaction block",
         letters=("Idle", "Transaction", "Error"),
     ),
-    Word("at", Kind.TEXT, "the line of code that sent a statement of it: file, line and function", "at:orders.py:41"),
+    Word("at", Kind.TEXT, "the line of code that sent one of its statements: file, line and function", "at:orders.py:41"),
     Word("mark", Kind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
     Word("user", Kind.NAME, "the user of its connection", "user:app"),
     Word("db", Kind.NAME, "the database of its connection", "db:shop"),
