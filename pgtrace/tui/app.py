@@ -29,7 +29,6 @@ from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import ANSI, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
 from pgtrace.tui.model.view import TICK_S, View
 from pgtrace.tui.screen import MainScreen
-from pgtrace.tui.widgets.base import LineWidget
 from pgtrace.tui.widgets.bound import bindings
 
 NICE: Final = 10
@@ -114,7 +113,7 @@ class PgTraceApp(App[None]):
         name = name or names[(names.index(self.view.pen.palette.name) + 1) % len(names)]
         self._wear(THEMES[name])
         self.remembered.put("theme", name)
-        for widget in self.main.query(LineWidget):
+        for widget in self.main.line_widgets():
             widget.redraw()
         self.main.areas.footer.say(f"theme {name}")
 

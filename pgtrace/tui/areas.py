@@ -18,6 +18,7 @@ from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.asking import Asking
 from pgtrace.tui.model.bands import bands
 from pgtrace.tui.model.folds import LEVELS
+from pgtrace.tui.model.gathering import FIRST_BUDGET_S
 from pgtrace.tui.model.remembered import Remembered
 from pgtrace.tui.model.rowtext import TIMES
 from pgtrace.tui.model.view import View
@@ -32,7 +33,7 @@ from pgtrace.tui.widgets.prompt import Prompt
 from pgtrace.tui.widgets.sheet import Page, Sheet
 from pgtrace.tui.widgets.spelled import Spelled
 from pgtrace.tui.widgets.status import Status
-from pgtrace.tui.widgets.table import FIRST_BUDGET_S, TablePane
+from pgtrace.tui.widgets.table import TablePane
 from pgtrace.tui.widgets.totals import Totals
 
 

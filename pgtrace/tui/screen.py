@@ -6,6 +6,7 @@ the moment (check_action) does nothing, and the footer says so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import events
@@ -103,9 +104,13 @@ class MainScreen(Screen[None]):
         self.areas.draw()
         self.narrowing.tell_given_up()
 
+    def line_widgets(self) -> Iterator[LineWidget]:
+        """Whatever draws itself."""
+        return (widget for widget in self.walk_children() if isinstance(widget, LineWidget))
+
     def paint(self) -> None:
         """Paint everything anew: the terminal may have lost it."""
-        for widget in self.query(LineWidget):
+        for widget in self.line_widgets():
             widget.refresh()
 
     def on_finished(self, event: Finished) -> None:

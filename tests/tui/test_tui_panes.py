@@ -14,11 +14,12 @@ from rich.cells import cell_len
 from wire_recording import EXECUTE, FLUSH, PARSED, SYNC, Recording, bind, checkout, describe, done, error, int8, parse, query, ready, row
 
 from pgtrace.tui.model.copying import safe
+from pgtrace.tui.model.fields import Field, fit
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
-from pgtrace.tui.widgets.table import Field, TablePane, fit
+from pgtrace.tui.widgets.table import TablePane
 
 HOSTILE = "\x1b]0;owned\x07\u202e[bold]"
 PANES: dict[str, type[TablePane[Any]]] = {"2": Statements, "3": Connections, "5": Transactions}
@@ -161,8 +162,8 @@ async def test_the_cursor_stays_on_its_item(recording: Recording, drive: Drive) 
         for _ in range(9):
             recording.trip(1, query("SELECT brand_new()"), done("SELECT 1") + ready())
         await driven.arrived(recording)
-        assert not pane.advance(pane._touched_s + 1.9, 1.0), "nothing moves while somebody is at the keys"
-        assert pane.advance(pane._touched_s + 1e6, 1.0)
+        assert not pane.advance(pane._gathering._touched_s + 1.9, 1.0), "nothing moves while somebody is at the keys"
+        assert pane.advance(pane._gathering._touched_s + 1e6, 1.0)
         assert "brand_new" in pane.items[0].group.sql
         assert pane.identity(pane.item) == chosen
         assert pane.cursor == cursor + 1

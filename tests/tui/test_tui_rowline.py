@@ -15,10 +15,10 @@ from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.axis import Axis
 from pgtrace.tui.model.columns import columns
 from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.surroundings import Surroundings
 from pgtrace.tui.model.theme import DARK, Pen
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes import rowline
-from pgtrace.tui.panes.rowline import Surroundings
 
 HOSTILE = [
     "SELECT '\x1b]0;title\x07', '\x1b[2J'",

@@ -23,7 +23,7 @@ from pgtrace.report.messages import message_as_text, round_trip_line
 from pgtrace.temporary import PrivateDirectory
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model import rowtext
-from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.view import View
 
 COPIED_BYTES: Final = 4 * 1024 * 1024

@@ -1,16 +1,15 @@
-"""Which rows of the trace the timeline shows, and in what order: filters and folds, without a terminal.
+"""Which rows of the trace the timeline shows, and in what order.
 
-The trace's rows stand in the order in which they began and never move. A listing is a rising list of their places, one for each line: a row of
-its own, or a fold, which stands where its first row stood. Rows are looked at once each, in slices of time, so a capture of a million rows
-never blocks the screen; sync() goes on where the last one stopped.
+The trace's rows are in the order in which they began and never move. A listing is a rising list of their places, one for each line: a row
+of its own, or a fold, which takes the place of its first row. Each row is looked at once, in slices of time, so a capture of a million rows
+never blocks the screen; sync() goes on where it stopped.
 
-Which rows belong together is groups.py's to say, which of them are one line folds.py's, what a line's rows are
-together sums.py's; none of them knows the filter.
-Which rows match is filtering.py's to say; the others are hidden, or listed too and drawn dim. A row that is open, or not decided yet, is
-asked again, and so are those of a connection of which more has become known: a row comes or goes then.
+groups.py says which rows belong together, folds.py which of them are one line, sums.py what the rows of a line add up to; none of them
+knows the filter. filtering.py says which rows match; the others are hidden, or listed too and drawn dim. A row that is open or undecided is
+asked again, and so are the rows of a connection once more is known of it: then a row may come or go.
 
-Frozen, it goes on showing the moment at which it was frozen, whatever is folded or filtered meanwhile: later rows are left out, and rows that were open
-stay open.
+A frozen listing shows the moment at which it was frozen, whatever is folded or filtered meanwhile: later rows are left out, and rows that
+were open stay open.
 """
 
 from __future__ import annotations
@@ -18,10 +17,7 @@ from __future__ import annotations
 import itertools
 import time
 from array import array
-from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from pgtrace.errors import FilterError
@@ -30,52 +26,14 @@ from pgtrace.trace.rows import Columns, Row
 from pgtrace.tui.model.filtering import Filtering
 from pgtrace.tui.model.folds import Folds
 from pgtrace.tui.model.groups import Groups, Together
-from pgtrace.tui.model.sums import MOST, Sum
+from pgtrace.tui.model.items import FoldSums, Item
+from pgtrace.tui.model.matches import Matches
+from pgtrace.tui.model.sums import Sum
 
 _LOOKED: Final = 32
 """Rows asked whether they match between two looks at the clock."""
 _FOLDED: Final = 8192
 """Rows given their lines between two looks at the clock."""
-_SUMS_KEPT: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One line of the timeline: a row, or a fold of several."""
-
-    place: int
-    row: Row
-    """The first one."""
-    sum: Sum
-    is_open: bool = False
-    """Whether it is a transaction that stands."""
-
-    @property
-    def folded(self) -> bool:
-        return self.sum.kind is not Together.NOTHING
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The first rows."""
-        return tuple(self.sum.members)
-
-    @property
-    def places(self) -> tuple[int, ...]:
-        """Their places."""
-        return tuple(self.sum.places)
-
-    @property
-    def opened_ns(self) -> int:
-        return self.row.opened_ns
-
-    @property
-    def end_ns(self) -> int | None:
-        """Since the start of the capture; None while a member is open."""
-        return self.sum.end_ns
-
-    @property
-    def is_problem(self) -> bool:
-        return bool(self.sum.errors) or self.row.is_problem
 
 
 class Listing(Subscriber):
@@ -91,10 +49,10 @@ class Listing(Subscriber):
         self.dims = False
         """Rows that do not match are listed too."""
         self._seen = 0
-        self._matching = array("Q")  # rows that match, while something is filtered
+        self._matches = Matches()  # while something is filtered
         self._waiting: list[int] = []  # rows to ask again: open, or their messages are being read
         self._again: Iterator[int] = iter(())  # rows to ask again because their connection is known better
-        self._sums: OrderedDict[tuple[int, Together], Sum] = OrderedDict()  # of folds looked at lately
+        self._sums = FoldSums(self._row, self._lists)
         self._changes = 0
         self._end: int | None = None  # while frozen: rows there are
         self._then_open: dict[int, Row] = {}  # while frozen: rows as they were
@@ -130,7 +88,7 @@ class Listing(Subscriber):
         kind = self.folds.folded(place)
         if kind is Together.NOTHING:
             return self.item(place)
-        added = self._added(place, kind)
+        added = self._sums.of(place, kind, lambda first: self.groups.members(first, kind), self._seen)
         if added.number == 1 and kind is not Together.SETUP:  # the others are not listed
             return self.item(place)
         row = self._row(place)
@@ -142,7 +100,7 @@ class Listing(Subscriber):
 
     def all_places(self) -> array[int]:
         """The places of all rows that match, each member of a fold for itself, rising."""
-        return array("Q", range(self._seen)) if self.filtering.everything else self._matching[:]
+        return array("Q", range(self._seen)) if self.filtering.everything else self._matches.places[:]
 
     def index(self, place: int) -> int:
         """The line that shows a place, or the nearest one before it; 0 where there is none."""
@@ -155,20 +113,15 @@ class Listing(Subscriber):
     @property
     def matching(self) -> int:
         """Rows that match, each member of a fold for itself."""
-        return self._seen if self.filtering.everything else len(self._matching)
+        return self._seen if self.filtering.everything else len(self._matches)
 
     def matches(self, item: Item) -> bool:
         """Whether a line has a row that matches."""
-        return self.filtering.everything or any(
-            (at := bisect_left(self._matching, place)) < len(self._matching) and self._matching[at] == place for place in item.places
-        )
+        return self.filtering.everything or any(place in self._matches for place in item.places)
 
     def next_match(self, item: Item, direction: int) -> int | None:
         """The place of the nearest row behind a line that matches, or before it."""
-        at = bisect_right(self._matching, item.places[-1]) if direction > 0 else bisect_left(self._matching, item.place) - 1
-        while 0 <= at < len(self._matching) and self._matching[at] in item.places:
-            at += direction
-        return self._matching[at] if 0 <= at < len(self._matching) else None
+        return self._matches.nearest(item.places, direction)
 
     def choose(self, text: str) -> None:
         """Another filter. Raises FilterError where it means nothing; then nothing changes."""
@@ -273,10 +226,9 @@ class Listing(Subscriber):
             if self.filtering.everything or self.dims:
                 folds.go_on(range(folds.upto + 1, min(self._seen, folds.upto + 1 + _FOLDED)))
             else:
-                at = bisect_right(self._matching, folds.upto) if folds.upto >= 0 else 0
-                slice = self._matching[at : at + _FOLDED]
-                folds.go_on(slice)
-                if len(slice) < _FOLDED:
+                matching = self._matches.behind(folds.upto, _FOLDED)
+                folds.go_on(matching)
+                if len(matching) < _FOLDED:
                     folds.upto = self._seen - 1
             if until is not None and time.perf_counter() > until:
                 return
@@ -290,70 +242,30 @@ class Listing(Subscriber):
             return False
         if self.trace.rows.entry(place).is_open:
             self._waiting.append(place)
-        at = bisect_left(self._matching, place)
-        has = at < len(self._matching) and self._matching[at] == place
-        if matches == has:
+        if not self._matches.put(place, matches=matches):
             return True
-        shown = not self.dims and place <= self.folds.upto
-        if matches:
-            self._matching.insert(at, place)
-            if shown:
+        if not self.dims and place <= self.folds.upto:
+            if matches:
                 self.folds.add(place)
-        else:
-            self._matching.pop(at)
-            if shown:
+            else:
                 self.folds.remove(place, self.folds.head(place))
-        if shown:
             self._sums.clear()
         self._changes += 1
         return True
 
     def _lists(self, place: int) -> bool:
         """Whether a row is listed."""
-        if self.filtering.everything or self.dims:
-            return place < self._seen
-        at = bisect_left(self._matching, place)
-        return at < len(self._matching) and self._matching[at] == place
+        return place < self._seen if self.filtering.everything or self.dims else place in self._matches
 
     def _row(self, place: int) -> Row:
         return self._then_open.get(place) or self.trace.rows[place]
-
-    def _added(self, place: int, kind: Together) -> Sum:
-        """What the rows of a fold are together, as far as they were added up."""
-        key = (place, kind)
-        known = self._sums.get(key)
-        if known is None:
-            known = self._sums[key] = Sum(kind)
-            if len(self._sums) > _SUMS_KEPT:
-                self._sums.popitem(last=False)
-        self._sums.move_to_end(key)
-        members = self.groups.members(known.upto if known.number else place, kind)
-        if known.number:
-            next(members)
-        looked, known.partial = 0, False
-        for one in members:
-            if one >= self._seen:
-                break
-            looked += 1
-            if looked > MOST:
-                known.partial = True
-                break
-            if not self._lists(one):
-                continue
-            row = self._row(one)
-            if row.is_open:
-                with_open = known.copied()
-                with_open.take(one, row)
-                return with_open
-            known.take(one, row)
-        return known
 
     def _changed(self) -> None:
         self._sums.clear()
         self._changes += 1
 
     def _restart(self) -> None:
-        self._matching = array("Q")
+        self._matches.clear()
         self._waiting, self._again = [], iter(())
         self._seen = 0
         self.folds.begin()

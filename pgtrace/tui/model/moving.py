@@ -10,15 +10,16 @@ choose, and nothing where all are alike.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from pgtrace.trace.statements import Histogram
 from pgtrace.tui.model.asking import Asking, Fault
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.keys import Hints
-from pgtrace.tui.model.listing import Item, Listing
+from pgtrace.tui.model.listing import Listing
 
 STRETCH: Final = 16_384
 """Entries that are looked through at once."""
@@ -30,6 +31,12 @@ _WRONG_TIME: Final = "a time is 12.5 (seconds, as in the time column), +1.5, -20
 def slow_ns(durations: Histogram) -> int:
     """From when on a round trip is slow."""
     return max(durations.percentile(95), 2 * durations.percentile(50))
+
+
+def next_problem(listing: Listing, item: Item, direction: int, problems: Sequence[int]) -> int | None:
+    """The place of the next or previous listed one of these problems, whose places rise."""
+    places = problems[bisect_right(problems, item.place) :] if direction > 0 else problems[: bisect_left(problems, item.place)][::-1]
+    return next((place for place in places if place not in item.places and listing.shows(place)), None)
 
 
 def next_slow(listing: Listing, item: Item, direction: int, least_ns: int) -> int | None:

@@ -16,7 +16,7 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Kind, Row, Shape
 from pgtrace.tui.model import cells, figures
 from pgtrace.tui.model.groups import Together
-from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.theme import Pen
 
 TIMES = ("time", "clock", "above", "same cn")

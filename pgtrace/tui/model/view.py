@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pgtrace.ask.filter.completion import Occurring
 from pgtrace.errors import FilterError
-from pgtrace.identify.drivers.evidence import UNKNOWN
 from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
 from pgtrace.recorder import Recorder
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.counters import Counters
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.counted import Counted
-from pgtrace.tui.model.listing import Item, Listing
+from pgtrace.tui.model.items import Item
+from pgtrace.tui.model.listing import Listing
 from pgtrace.tui.model.rates import Rates
+from pgtrace.tui.model.snapshot import Snapshot, Snapshots
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.survey import Survey
 from pgtrace.tui.model.theme import Pen
@@ -42,37 +41,10 @@ CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
 FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
-FINDINGS_AGAIN_S: Final = 1.0
-"""How long findings are good for: they are added up over all open connections."""
 DRIVERS_AGAIN_S: Final = 0.5
-"""How long what was found out about drivers is good for: telling them takes a look at every open connection."""
-MANY_CONNECTIONS: Final = 200
-"""Above this, the drivers' sums are made that seldom too: they go over all connections."""
-UNTOLD_S: Final = 2.0
-"""How long an unknown driver has no line of its own: most are told apart after a few messages."""
+"""How long a driver is taken for known: to ask means to look at every open connection."""
 BEAT_S: Final = 0.5
 """How often the screen is drawn while nothing happens: the clock goes on."""
-
-
-class DriverTotals(NamedTuple):
-    """One driver of the trace."""
-
-    driver: str
-    connections: int
-    counters: Counters
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The numbers of one moment."""
-
-    totals: Counters
-    drivers: tuple[DriverTotals, ...]
-    connections: int
-    duration_ns: int
-    gaps: int
-    findings: tuple[Finding, ...] = ()
-    """Failures first, then by cost; at most a second old."""
 
 
 @dataclass(slots=True)
@@ -122,15 +94,9 @@ class View:
     _stale: bool = False
     _drivers: dict[int, str] = field(default_factory=dict)
     _drivers_until_s: float = 0.0
-    _drivers_stale: bool = True
-
-    _untold_s: float | None = None
+    _snapshots: Snapshots = field(init=False)
     _fed: bool = True
     """Whether all rows have been handed out."""
-    _advice_stale: bool = True
-    _findings_until_s: float = 0.0
-    _found: frozenset[tuple[str, str]] = frozenset()
-    """Kind and driver of the findings that are shown."""
 
     def __post_init__(self) -> None:
         self.feed = Feed(self.trace)
@@ -141,14 +107,15 @@ class View:
         self.listing = Listing(self.feed, self.driver)
         self.counted = Counted(self.listing)
         self.rates = Rates()
-        self._take(0.0)
+        self._snapshots = Snapshots(self.trace, self.advice)
+        self.snapshot = self._snapshots.take(0.0, growing=False)
 
     def tick(self, now_s: float) -> bool:
         """Read on; whether anything is to be drawn now."""
         trace = self.trace
         if now_s >= self._drivers_until_s and not self.paused:
             self._drivers.clear()
-            self._drivers_stale = True
+            self._snapshots.drivers_due = True
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
         budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
         started = time.perf_counter()
@@ -180,7 +147,7 @@ class View:
         if self.paused:
             self.waiting = len(trace.rows) - self.listing.rows
             return True
-        self._take(now_s)
+        self.snapshot = self._snapshots.take(now_s, growing=growing)
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
         self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
         return True
@@ -200,7 +167,7 @@ class View:
             changed |= self.listing.sync(LIST_BUDGET_S)
         except FilterError as error:
             self.given_up, changed = error, True
-        self._advice_stale |= changed
+        self._snapshots.findings_due |= changed
         return changed
 
     def pause(self) -> None:
@@ -236,13 +203,6 @@ class View:
         return len(self.snapshot.drivers) < 2
 
     @property
-    def all_name(self) -> str:
-        """What the sum over everything is called: the driver's name where there is but one."""
-        drivers = self.snapshot.drivers
-        alone = len(drivers) == 1 and drivers[0].connections == self.snapshot.connections
-        return drivers[0].driver if alone and drivers[0].driver != UNKNOWN else "all"
-
-    @property
     def upstream_refused(self) -> str:
         """What the latest connection attempt was told when the server could not be reached, or nothing."""
         place = len(self.trace.rows) - 1
@@ -254,7 +214,7 @@ class View:
     def is_found(self, place: int, connection: int) -> bool:
         """Whether a row belongs to a finding that is told."""
         kind = self.advice.kind_at(place)
-        return kind is not None and (kind.name, self.driver(connection)) in self._found
+        return kind is not None and self._snapshots.shows(kind.name, self.driver(connection))
 
     def remedies(self, place: int, connection: int) -> list[str]:
         """What helps against the finding that a row belongs to; nothing where it belongs to none."""
@@ -293,32 +253,3 @@ class View:
         """When the row ended, or the present while it is open."""
         end = item.end_ns
         return max(self.now_ns, item.opened_ns) if end is None else end
-
-    def _take(self, now_s: float) -> None:
-        trace = self.trace
-        if self._drivers_stale or len(trace.connections) <= MANY_CONNECTIONS:
-            drivers = self._tell_drivers(now_s)
-            self._drivers_stale = False
-        else:
-            drivers = self.snapshot.drivers
-        self.snapshot = Snapshot(trace.totals(), drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings(now_s))
-
-    def _findings(self, now_s: float) -> tuple[Finding, ...]:
-        """What was found, at most a second old."""
-        if not self._advice_stale or (self.growing and now_s < self._findings_until_s):
-            return self.snapshot.findings if self._findings_until_s else ()
-        self._advice_stale, self._findings_until_s = False, now_s + FINDINGS_AGAIN_S
-        findings = tuple(self.advice.findings())
-        self._found = frozenset((finding.name, finding.driver) for finding in findings)
-        return findings
-
-    def _tell_drivers(self, now_s: float) -> tuple[DriverTotals, ...]:
-        """The drivers' sums; those of connections that may be told apart in a moment are left out, so that no line comes and goes."""
-        drivers = tuple(DriverTotals(*driver) for driver in self.trace.drivers())
-        known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
-        if known == drivers:
-            self._untold_s = None
-        elif self._untold_s is None:
-            self._untold_s = now_s
-        untold = self.growing and self._untold_s is not None and now_s - self._untold_s < UNTOLD_S
-        return known if untold and known else drivers

@@ -20,9 +20,11 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Row
 from pgtrace.tui.model import cells, figures, rates, rowtext
 from pgtrace.tui.model.copying import Offer, safe
+from pgtrace.tui.model.fields import Field, Runs, number
 from pgtrace.tui.model.filtering import of_connection
 from pgtrace.tui.widgets.bound import bindings
-from pgtrace.tui.widgets.table import Field, Runs, TablePane, labelled, number
+from pgtrace.tui.widgets.details import labelled
+from pgtrace.tui.widgets.table import TablePane
 
 _IDLE_TOO_LONG_NS = 1_000_000_000
 _STATEMENTS_LEAST = 3

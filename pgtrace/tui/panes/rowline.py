@@ -6,8 +6,6 @@ is no round trip has no duration. The same SQL as in the connection's row before
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual.strip import Strip
 
 from pgtrace.trace.rows import Kind
@@ -15,7 +13,8 @@ from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.model.columns import Column
 from pgtrace.tui.model.groups import Together
-from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.items import Item
+from pgtrace.tui.model.surroundings import Surroundings
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets.lines import Line
 
@@ -34,18 +33,6 @@ _HEADS = {
     "ms": "ms",
 }
 _RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a line needs to know of the list it stands in, above all of the lines above it."""
-
-    above_ns: int | None = None
-    same_ns: int | None = None
-    same_end_ns: int | None = None
-    same_sql: str = ""
-    sideways: int = 0
-    """Characters of SQL that are scrolled out at the left."""
 
 
 def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Strip:

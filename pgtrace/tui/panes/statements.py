@@ -19,11 +19,13 @@ from pgtrace.trace.statements import NAMES_KEPT, Group
 from pgtrace.trace.totals import StatementView
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.copying import Offer, safe
+from pgtrace.tui.model.fields import Field, Runs, number
 from pgtrace.tui.model.filtering import of_driver, of_group
 from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.details import labelled, wrapped
 from pgtrace.tui.widgets.lines import Line
-from pgtrace.tui.widgets.table import SLICE, Field, Runs, TablePane, labelled, number, wrapped
+from pgtrace.tui.widgets.table import SLICE, TablePane
 
 _BAR_CELLS = 8
 _AND = ", "

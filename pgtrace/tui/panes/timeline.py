@@ -6,7 +6,7 @@ on the same line of the screen. Following, it is on the last row. Any move up en
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -14,24 +14,20 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Kind
 from pgtrace.tui.model import moving, rowtext
 from pgtrace.tui.model.axis import Axis
 from pgtrace.tui.model.columns import Column, columns
 from pgtrace.tui.model.groups import Together
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.keys import Hints
-from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.surroundings import Surroundings, surroundings
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes import rowline
-from pgtrace.tui.panes.rowline import Surroundings
+from pgtrace.tui.panes.zoom import Zoom
 from pgtrace.tui.widgets.base import RIGHT_BUTTON, ListWidget
 from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import Line
-
-MOST_ZOOM_NS = 1000
-"""What the axis spans at the least."""
-LOOK_BACK = 50
-"""Lines above the window that are searched for a connection's row before."""
 
 
 class Timeline(ListWidget):
@@ -54,9 +50,10 @@ class Timeline(ListWidget):
         self._fresh = True
         self._place = -1
         self._axis = Axis((), 12)
-        self._window: tuple[int, int] | None = None
-        self._dragged: int | None = None
-        self._near: dict[int, Surroundings] = {}
+        self._zoom = Zoom()
+        self._items: list[Item] = []
+        """Those in sight, and what each needs to know of the lines above it."""
+        self._near: list[Surroundings] = []
 
     @property
     def place(self) -> int:
@@ -100,7 +97,7 @@ class Timeline(ListWidget):
             found += [
                 ("z", "this row"),
                 ("+ -", "zoom"),
-                *([("Z", "all rows"), ("h l", "scroll")] if self._window else []),
+                *([("Z", "all rows"), ("h l", "scroll")] if self._zoom.window else []),
                 ("w", "columns"),
             ]
         found += [("y", "copy"), ("t", "time")]
@@ -124,34 +121,32 @@ class Timeline(ListWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         """Heads and rows; the axis spans the rows in sight."""
         self._settle()
-        end = min(self.count(), self.top + self.page_lines)
+        view, end = self.view, min(self.count(), self.top + self.page_lines)
         self.seen = self.count() if self.following else max(self.seen, end)
-        items = [self.view.listing[index] for index in range(self.top, end)]
-        layout = self._columns(width)
-        bar = next((column.width for column in layout if column.name == "bar"), 12)
-        trips = [item for item in items if item.row.is_round_trip]
-        self._axis = Axis(
-            [(item.opened_ns, self.view.item_end_ns(item)) for item in trips], bar, self._window if self.view.waterfall else None
-        )
-        near = self._surroundings(items)
-        self.view.unfinished |= any(item.sum.partial for item in items)
-        drawn = [rowline.head(self.view, layout, width, self._axis)]
-        for number, item in enumerate(items):
-            selected = self.top + number == self.cursor
-            drawn.append(rowline.row(self.view, item, layout, width, self._axis, near[number], selected=selected))
-        if not items and not self.view.listing.filtering.everything:
-            drawn.append(Line(self.view.pen, width).add(f"  {self._nothing}", "dim").strip())
+        self._items = [view.listing[index] for index in range(self.top, end)]
+        bar = next((column.width for column in self._columns(width) if column.name == "bar"), 12)
+        spans = [(item.opened_ns, view.item_end_ns(item)) for item in self._items if item.row.is_round_trip]
+        self._axis = Axis(spans, bar, self._zoom.window if view.waterfall else None)
+        self._near = surroundings(view.listing, self.top, self._items, self.sideways)
+        view.unfinished |= any(item.sum.partial for item in self._items)
+        drawn = super().build(width, height)
+        if not self._items and not view.listing.filtering.everything:
+            drawn.append(Line(view.pen, width).add(f"  {self._nothing}", "dim").strip())
         return drawn
+
+    def heads(self, width: int) -> list[Strip]:
+        return [rowline.head(self.view, self._columns(width), width, self._axis)]
+
+    def line(self, index: int, width: int, *, selected: bool) -> Strip:
+        item, near = self._items[index - self.top], self._near[index - self.top]
+        return rowline.row(self.view, item, self._columns(width), width, self._axis, near, selected=selected)
 
     def under_cursor(self, width: int) -> list[Strip]:
         """The heads and the row under the cursor, at any width."""
-        item, layout = self.item, self._columns(width)
+        item = self.item
         if item is None:
             return []
-        return [
-            rowline.head(self.view, layout, width, self._axis),
-            rowline.row(self.view, item, layout, width, self._axis, Surroundings(), selected=False),
-        ]
+        return [*self.heads(width), rowline.row(self.view, item, self._columns(width), width, self._axis, Surroundings(), selected=False)]
 
     @property
     def _nothing(self) -> str:
@@ -180,32 +175,25 @@ class Timeline(ListWidget):
 
     def go_to_slow(self, direction: int, least_ns: int) -> bool:
         """Put the cursor on the next or previous round trip that took at least so long; whether there is one."""
-        return self._go_found(moving.next_slow(self.view.listing, self.item, direction, least_ns) if self.item is not None else None)
+        return self._go(lambda item: moving.next_slow(self.view.listing, item, direction, least_ns))
 
     def go_to_same(self, direction: int) -> bool:
         """Put the cursor on the next or previous row of the same statement; whether there is one."""
-        return self._go_found(moving.next_same(self.view.listing, self.item, direction) if self.item is not None else None)
+        return self._go(lambda item: moving.next_same(self.view.listing, item, direction))
 
     def go_to_problem(self, direction: int) -> bool:
-        """Put the cursor on the next error, gap or first row of a finding, or the previous one; while others are dim, on the next row that matches;
-        whether there is one."""
+        """Put the cursor on the next or previous error, gap or first row of a finding; while rows that do not match are dim, on a row that
+        matches; whether there is one."""
         if self.walks_matches:
             return self.go_to_match(direction)
-        item = self.item
-        if item is None:
-            return False
-        problems = self.view.problems()
-        places = problems[bisect_right(problems, item.place) :] if direction > 0 else problems[: bisect_left(problems, item.place)][::-1]
-        return self._go_found(next((place for place in places if place not in item.places and self.view.listing.shows(place)), None))
-
-    def _go_found(self, place: int | None) -> bool:
-        if place is not None:
-            self.go_to_place(place)
-        return place is not None
+        return self._go(lambda item: moving.next_problem(self.view.listing, item, direction, self.view.problems()))
 
     def go_to_match(self, direction: int) -> bool:
-        """Put the cursor on the next row that matches the filter, or the previous one; whether there is one."""
-        place = self.view.listing.next_match(self.item, direction) if self.item is not None else None
+        """Put the cursor on the next or previous row that matches the filter; whether there is one."""
+        return self._go(lambda item: self.view.listing.next_match(item, direction))
+
+    def _go(self, found: Callable[[Item], int | None]) -> bool:
+        place = found(self.item) if self.item is not None else None
         if place is not None:
             self.go_to_place(place)
         return place is not None
@@ -249,7 +237,7 @@ class Timeline(ListWidget):
         if action == "fold":
             return self._may_fold
         if action == "unzoom":
-            return self.view.waterfall and self._window is not None
+            return self.view.waterfall and self._zoom.window is not None
         if action in ("zoom", "zoom_to_row"):
             return self.view.waterfall and self.item is not None and self.item.row.is_round_trip
         return self._may_follow if action == "follow" else True
@@ -287,50 +275,43 @@ class Timeline(ListWidget):
     def action_zoom_to_row(self) -> None:
         """The axis is the row under the cursor."""
         if self.item is not None:
-            self._zoom_to(self.item.opened_ns, self.view.item_end_ns(self.item))
+            self._zoom.show(self.item.opened_ns, self.view.item_end_ns(self.item))
+            self._zoomed()
 
     def action_unzoom(self) -> None:
         """The axis spans the rows in sight again."""
-        self._window = None
-        self.redraw()
-        self.post_message(self.Moved())
+        self._zoom.show_all()
+        self._zoomed()
 
     def action_zoom(self, closer: int) -> None:
         """Half as much time around the row under the cursor, or twice as much."""
-        if self.item is None:
-            return
-        axis, start = self._axis, self.item.opened_ns
-        half = max(MOST_ZOOM_NS, axis.span_ns // 4 if closer > 0 else axis.span_ns)
-        middle = (start + min(self.view.item_end_ns(self.item), start + half)) // 2
-        self._zoom_to(middle - half, middle + half)
+        if self.item is not None:
+            self._zoom.closer(self.item.opened_ns, self.view.item_end_ns(self.item), self._axis.span_ns, closer)
+            self._zoomed()
 
     def action_sideways(self, steps: int) -> None:
         """SQL, or the axis while it is zoomed."""
-        if not self.view.waterfall or self._window is None:
+        if self.view.waterfall and self._zoom.window is not None:
+            self._zoom.move(steps)
+            self._zoomed()
+        else:
             super().action_sideways(steps)
-            return
-        start, end = self._window
-        step = (end - start) // 4 * steps
-        self._zoom_to(start + step, end + step)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """A drag on the axis begins."""
-        self._dragged = self._moment(event.x) if event.y < self.HEADS else None
+        self._zoom.drag(self._moment(event.x) if event.y < self.HEADS else None)
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
         """The axis is what was dragged over."""
-        begun, ended, self._dragged = self._dragged, self._moment(event.x), None
-        if begun is not None and ended is not None and begun != ended:
-            self._zoom_to(min(begun, ended), max(begun, ended))
+        if self._zoom.drop(self._moment(event.x)):
+            self._zoomed()
 
     def _moment(self, x: int) -> int | None:
-        """What moment stands at a cell of the axis; None beside it or without a waterfall."""
+        """What moment is drawn at a cell of the axis; None beside it or without a waterfall."""
         bar = next((column for column in self._columns(self.size.width) if column.name == "bar"), None)
         return self._axis.time_at(x - bar.start) if self.view.waterfall and bar is not None and bar.start <= x < bar.end else None
 
-    def _zoom_to(self, start_ns: int, end_ns: int) -> None:
-        start_ns = max(0, start_ns)
-        self._window = (start_ns, max(end_ns, start_ns + MOST_ZOOM_NS))
+    def _zoomed(self) -> None:
         self.redraw()
         self.post_message(self.Moved())
 
@@ -365,26 +346,3 @@ class Timeline(ListWidget):
     def place_at(self, index: int) -> int:
         """The place of a line, -1 beyond the end."""
         return self.view.listing.place(index) if 0 <= index < self.count() else -1
-
-    def _surroundings(self, items: list[Item]) -> list[Surroundings]:
-        """For each line in sight: the row above it, and its connection's row before. A mark is no connection's."""
-        above: Row | None = None
-        latest: dict[int, Item] = {}
-        found = []
-        for index, item in enumerate([*(self.view.listing[place] for place in range(max(0, self.top - LOOK_BACK), self.top)), *items]):
-            row = item.row
-            same = latest.get(row.connection)
-            if index >= min(self.top, LOOK_BACK):
-                found.append(
-                    Surroundings(
-                        above_ns=above.opened_ns if above else None,
-                        same_ns=same.opened_ns if same else None,
-                        same_end_ns=same.end_ns if same else None,
-                        same_sql=same.row.label.sql if same else "",
-                        sideways=self.sideways,
-                    )
-                )
-            above = row
-            if row.shape.kind is not Kind.MARK:
-                latest[row.connection] = item
-        return found

@@ -16,12 +16,14 @@ from pgtrace.describe.arguments import counted
 from pgtrace.trace.transactions import LOST, UNSEEN, Transaction
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.copying import Offer, safe
+from pgtrace.tui.model.fields import Field, Runs, number
 from pgtrace.tui.model.filtering import of_connection
 from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.widgets.base import Chosen
 from pgtrace.tui.widgets.bound import bindings
+from pgtrace.tui.widgets.details import labelled, wrapped
 from pgtrace.tui.widgets.lines import Line
-from pgtrace.tui.widgets.table import Field, Runs, TablePane, labelled, number, wrapped
+from pgtrace.tui.widgets.table import TablePane
 
 
 def _flights(item: Transaction) -> str:

@@ -9,6 +9,7 @@ screen.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Final
 
 from textual import events
@@ -54,9 +55,9 @@ class LineWidget(Widget):
         """What the footer says while it has the focus; the last one is always there."""
         return self.HINTS
 
+    @abstractmethod
     def build(self, width: int, height: int) -> list[Strip]:
         """The lines as they should be now; missing ones are drawn empty, those beyond `height` are not drawn."""
-        raise NotImplementedError
 
     def redraw(self) -> None:
         """Build the lines and paint those that changed."""
@@ -101,17 +102,17 @@ class ListWidget(LineWidget, can_focus=True):
         self.sideways = 0
         """Characters of long texts that are scrolled out at the left."""
 
+    @abstractmethod
     def count(self) -> int:
         """How many lines the list has."""
-        raise NotImplementedError
 
     def heads(self, width: int) -> list[Strip]:
         """The lines above the list: exactly HEADS."""
         return []
 
+    @abstractmethod
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         """One line of the list."""
-        raise NotImplementedError
 
     @property
     def column_looked_at(self) -> str:

@@ -14,7 +14,7 @@ from pgtrace.report import about
 from pgtrace.trace.rows import Kind
 from pgtrace.tui.model import cells, figures, rowtext
 from pgtrace.tui.model.groups import Together
-from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets import lines
 from pgtrace.tui.widgets.base import LineWidget

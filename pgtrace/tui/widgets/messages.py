@@ -18,8 +18,8 @@ from pgtrace.inspect.details import NotKept, scan
 from pgtrace.inspect.message import MessageView
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.tui.model import figures, rowtext
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.keys import Hints
-from pgtrace.tui.model.listing import Item
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets.base import ListWidget
 from pgtrace.tui.widgets.bound import bindings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.strip import Strip
 
 from pgtrace.tui.model import rowtext
-from pgtrace.tui.model.listing import Item
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.widgets.base import LineWidget
 from pgtrace.tui.widgets.lines import Line
 

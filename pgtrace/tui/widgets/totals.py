@@ -93,7 +93,7 @@ class Totals(LineWidget):
 
     @property
     def _sum_name(self) -> str:
-        return _FILTERED if self._is_filtered else self.view.all_name
+        return _FILTERED if self._is_filtered else self.view.snapshot.all_name
 
     def _line(self, name: str, connections: int, counters: Counters, width: int, role: str, *, lower_bound: bool = False) -> Strip:
         line = Line(self.view.pen, width).add(" ").add(rowtext.plain(name, _NAME_CELLS - 1), role, _NAME_CELLS)

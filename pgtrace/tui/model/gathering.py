@@ -1,0 +1,70 @@
+"""What a table shows, gathered a few milliseconds at a time, so that fifty thousand statements never block the screen.
+
+Until a gathering is complete the table before it stays. It begins again when the view has a new snapshot, at most once a second and once in
+ten times what it took, and never while somebody is at the keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+AGAIN_S: Final = 1.0
+"""How often a table is gathered anew at most."""
+AT_KEYS_S: Final = 2.0
+"""How long after a key nothing moves."""
+BUDGET_S: Final = 0.006
+"""Spent on gathering in a tick, as the processor counts it."""
+FIRST_BUDGET_S: Final = 0.03
+"""Spent at once when there is nothing to show yet."""
+
+
+class Gathering:
+    """Work in slices, and when it is due again."""
+
+    def __init__(self, begin: Callable[[], Iterator[bool]]) -> None:
+        """`begin` starts the work, which yields True at its end."""
+        self._begin = begin
+        self._source: object = None
+        """The snapshot that the latest work was begun with."""
+        self._work: Iterator[bool] | None = None
+        self._work_s = 0.0
+        self._next_s = 0.0
+        self._touched_s = -AT_KEYS_S
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is at work."""
+        return self._work is not None
+
+    def touched(self) -> None:
+        """Somebody is at the keys."""
+        self._touched_s = time.monotonic()
+
+    def again(self) -> None:
+        """Begin anew as soon as there is time."""
+        self._work = self._source = None
+
+    def sort(self, order: Iterator[bool]) -> None:
+        """Do that with what has been gathered; where it is still at work, begin anew."""
+        if self._work is None:
+            self._work = order
+        else:
+            self.again()
+
+    def advance(self, snapshot: object, now_s: float, budget_s: float = BUDGET_S) -> bool:
+        """Go on for that long; whether it has come to its end."""
+        if self._work is None:
+            waits = self._source is not None and (now_s < self._next_s or now_s < self._touched_s + AT_KEYS_S)
+            if waits or snapshot is self._source:
+                return False
+            self._source, self._work, self._work_s = snapshot, self._begin(), 0.0
+        began = time.thread_time()
+        while time.thread_time() - began < budget_s:
+            if next(self._work):
+                self._work = None
+                self._next_s = now_s + max(AGAIN_S, 10 * (self._work_s + time.thread_time() - began))
+                return True
+        self._work_s += time.thread_time() - began
+        return False

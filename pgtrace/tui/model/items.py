@@ -1,0 +1,100 @@
+"""The lines of the timeline as what they say: a row of its own, or a fold with the sums of its rows.
+
+Sums of folds are kept for the folds looked at lately, and added up further from where they were.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pgtrace.trace.rows import Row
+from pgtrace.tui.model.groups import Together
+from pgtrace.tui.model.sums import MOST, Sum
+
+_SUMS_KEPT: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the timeline: a row, or a fold of several."""
+
+    place: int
+    row: Row
+    """The first one."""
+    sum: Sum
+    is_open: bool = False
+    """Whether it is a transaction that is still open."""
+
+    @property
+    def folded(self) -> bool:
+        return self.sum.kind is not Together.NOTHING
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The first rows."""
+        return tuple(self.sum.members)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Their places."""
+        return tuple(self.sum.places)
+
+    @property
+    def opened_ns(self) -> int:
+        return self.row.opened_ns
+
+    @property
+    def end_ns(self) -> int | None:
+        """Since the start of the capture; None while a member is open."""
+        return self.sum.end_ns
+
+    @property
+    def is_problem(self) -> bool:
+        return bool(self.sum.errors) or self.row.is_problem
+
+
+class FoldSums:
+    """The sums of folds, of each as many rows as have been added up."""
+
+    def __init__(self, row: Callable[[int], Row], lists: Callable[[int], bool]) -> None:
+        """`row` is the row at a place, `lists` whether it is listed."""
+        self._row = row
+        self._lists = lists
+        self._sums: OrderedDict[tuple[int, Together], Sum] = OrderedDict()
+
+    def clear(self) -> None:
+        """Add up anew."""
+        self._sums.clear()
+
+    def of(self, place: int, kind: Together, members: Callable[[int], Iterator[int]], seen: int) -> Sum:
+        """The sum of a fold, as far as it was added up. `members` are the places of its rows from one on; those from `seen` on do not count."""
+        key = (place, kind)
+        known = self._sums.get(key)
+        if known is None:
+            known = self._sums[key] = Sum(kind)
+            if len(self._sums) > _SUMS_KEPT:
+                self._sums.popitem(last=False)
+        self._sums.move_to_end(key)
+        places = members(known.upto if known.number else place)
+        if known.number:
+            next(places)
+        looked, known.partial = 0, False
+        for one in places:
+            if one >= seen:
+                break
+            looked += 1
+            if looked > MOST:
+                known.partial = True
+                break
+            if not self._lists(one):
+                continue
+            row = self._row(one)
+            if row.is_open:
+                with_open = known.copied()
+                with_open.take(one, row)
+                return with_open
+            known.take(one, row)
+        return known

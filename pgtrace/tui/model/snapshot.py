@@ -1,0 +1,95 @@
+"""The numbers of one moment, so that all widgets show the same one: totals, drivers, and findings.
+
+Drivers and findings are sums over all connections, so they are not made with every drawing: findings are good for a second, and where there
+are many connections so are the drivers, for half of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pgtrace.identify.drivers.evidence import UNKNOWN
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
+from pgtrace.trace.counters import Counters
+from pgtrace.trace.trace import Trace
+
+FINDINGS_AGAIN_S: Final = 1.0
+"""How long findings are good for while the capture grows."""
+MANY_CONNECTIONS: Final = 200
+"""Above this, drivers are added up only when they are due."""
+UNTOLD_S: Final = 2.0
+"""How long an unknown driver has no line of its own: most are known after a few messages."""
+
+
+class DriverTotals(NamedTuple):
+    """One driver of the trace."""
+
+    driver: str
+    connections: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The numbers of one moment."""
+
+    totals: Counters
+    drivers: tuple[DriverTotals, ...]
+    connections: int
+    duration_ns: int
+    gaps: int
+    findings: tuple[Finding, ...] = ()
+    """Failures first, then by cost; at most a second old."""
+
+    @property
+    def all_name(self) -> str:
+        """What the sum over everything is called: the driver's name where there is but one."""
+        alone = len(self.drivers) == 1 and self.drivers[0].connections == self.connections
+        return self.drivers[0].driver if alone and self.drivers[0].driver != UNKNOWN else "all"
+
+
+class Snapshots:
+    """Takes one after the other."""
+
+    def __init__(self, trace: Trace, advice: Advice) -> None:
+        self.drivers_due = True
+        """Whether drivers may have become known since they were added up."""
+        self.findings_due = True
+        """Whether the advice has seen more since it was asked for findings."""
+        self._trace = trace
+        self._advice = advice
+        self._drivers: tuple[DriverTotals, ...] = ()
+        self._findings: tuple[Finding, ...] = ()
+        self._findings_until_s = 0.0
+        self._untold_s: float | None = None
+        self._found: frozenset[tuple[str, str]] = frozenset()
+        """Kind and driver of the findings."""
+
+    def take(self, now_s: float, *, growing: bool) -> Snapshot:
+        """The numbers of this moment."""
+        trace = self._trace
+        if self.drivers_due or len(trace.connections) <= MANY_CONNECTIONS:
+            self._drivers = self._known_drivers(now_s, growing=growing)
+            self.drivers_due = False
+        if self.findings_due and not (growing and now_s < self._findings_until_s):
+            self.findings_due, self._findings_until_s = False, now_s + FINDINGS_AGAIN_S
+            self._findings = tuple(self._advice.findings())
+            self._found = frozenset((finding.name, finding.driver) for finding in self._findings)
+        return Snapshot(trace.totals(), self._drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings)
+
+    def shows(self, kind: str, driver: str) -> bool:
+        """Whether there is a finding of that kind for a driver."""
+        return (kind, driver) in self._found
+
+    def _known_drivers(self, now_s: float, *, growing: bool) -> tuple[DriverTotals, ...]:
+        """The drivers' sums; connections whose driver may be known in a moment are left out, so that no line comes and goes."""
+        drivers = tuple(DriverTotals(*driver) for driver in self._trace.drivers())
+        known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
+        if known == drivers:
+            self._untold_s = None
+        elif self._untold_s is None:
+            self._untold_s = now_s
+        untold = growing and self._untold_s is not None and now_s - self._untold_s < UNTOLD_S
+        return known if untold and known else drivers
