@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,7 +36,12 @@ hypothesis.settings.load_profile("pgtrace")
 
 
 def pytest_configure() -> None:
-    """Drivers and pgtrace read PG* variables of their own accord; the tests must not depend on the user's."""
+    """Drivers and pgtrace read PG* variables on their own; the tests must not depend on the user's.
+
+    The tests start thousands of Python processes. Where the environment forbids bytecode files, each of them would compile the package again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for name in [name for name in os.environ if name.startswith("PG") and not name.startswith("PGTRACE")]:
         del os.environ[name]
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="tests-of-pgtrace-")  # what `run` keeps is not the user's

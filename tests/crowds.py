@@ -12,11 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from wire_recording import bind, columns, describe, done, error, int16, int32, message, parse, query, ready, startup, string
-
 from pgtrace.capture.record import Close, Data, End, Fact, Mark, Open, Record, Resume, Setting
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.wire_recording import bind, columns, describe, done, error, int16, int32, message, parse, query, ready, startup, string
 
 STEP_NS = 50_000
 WELCOME = message("R", int32(0)) + ready()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wire_recording import (
+from tests.wire_recording import (
     EXECUTE,
     FLUSH,
     PARSED,

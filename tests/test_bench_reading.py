@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from playbook import write
 
 from bench.growing import grow
 from bench.reading import Cost, Large, Shape, missed_bars, shapes_table, sizes_table
@@ -22,6 +21,7 @@ from bench.traffic import PREPARED
 from pgtrace.cli.reading import rows
 from pgtrace.report import stats
 from pgtrace.trace.trace import Trace
+from tests.playbook import write
 
 TraceFunction = Callable[[FrameType, str, object], "TraceFunction"]
 CAPTURES = Path(__file__).parents[1] / "captures"

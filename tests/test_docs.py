@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import playbook
 import pytest
-from session import test_sequences as letters
 
 from pgtrace.cli import COMMANDS, root
 from pgtrace.demo.workloads import VARIANTS
@@ -27,6 +25,8 @@ from pgtrace.trace.counters import KEYS
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.statements import Group
 from pgtrace.trace.trace import Trace
+from tests import playbook
+from tests.session import test_sequences as letters
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -17,8 +17,13 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "proxy"))
-from upstreams import (
+from pgtrace.address import Host, Listen, Upstream
+from pgtrace.capture.record import Data, Elided, End, Mark, Setting
+from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists, RecorderError, UpstreamError, UsageError
+from pgtrace.probe import probe
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import (
     ANY_PORT,
     READY,
     STARTUP,
@@ -35,13 +40,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Listen, Upstream
-from pgtrace.capture.record import Data, Elided, End, Mark, Setting
-from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists, RecorderError, UpstreamError, UsageError
-from pgtrace.probe import probe
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.recorder import Recorder
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import playbook
 import pytest
 
 from pgtrace.ask import evidence, filter
@@ -16,6 +15,7 @@ from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.errors import BudgetError
 from pgtrace.trace.statements import Group
 from pgtrace.trace.trace import Trace
+from tests import playbook
 
 SCRIPT = """
 F Parse s1 SELECT name FROM item WHERE id = $1 | Describe S s1 | Sync

@@ -10,9 +10,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-import capture_sample_v1
-from capture_sample_v1 import ANSWER, GREETING, QUERY, STARTUP
-
 from pgtrace.capture.record import (
     CLOSE_NOTIFY,
     DISK,
@@ -32,6 +29,8 @@ from pgtrace.capture.record import (
 )  # fmt: skip
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import capture_sample_v1
+from tests.capture.capture_sample_v1 import ANSWER, GREETING, QUERY, STARTUP
 
 HEADER = dataclasses.replace(capture_sample_v1.HEADER, version=(1, 1))
 

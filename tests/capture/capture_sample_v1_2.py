@@ -9,13 +9,12 @@ import dataclasses
 import sys
 import zlib
 
-import capture_sample_v1
-from capture_sample_v1 import ANSWER, GREETING, QUERY, STARTUP
-
 from pgtrace.callsites.notes import WHOLE
 from pgtrace.capture.record import CallSite, Data, End, Open, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import capture_sample_v1
+from tests.capture.capture_sample_v1 import ANSWER, GREETING, QUERY, STARTUP
 
 HEADER = dataclasses.replace(capture_sample_v1.HEADER, version=(1, 2))
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from playbook import WALL_NS, records
-
 from pgtrace.capture.record import Close, Data
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.playbook import WALL_NS, records
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 TICK_NS = 10_000

@@ -7,12 +7,11 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from comparable import comparable
-
 from pgtrace.capture.pcap import Pcap
 from pgtrace.capture.record import Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.trace.trace import Trace
+from tests.comparable import comparable
 
 SAMPLES = Path(__file__).parent.parent / "data" / "packets"
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.pcap"))

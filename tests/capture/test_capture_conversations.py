@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import packet_forge as forge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packet_forge import ACK, FIN, PSH, RST, SYN, Sent, Talk
 
 from pgtrace.capture import conversations
 from pgtrace.capture.conversations import NEWCOMER_SEGMENTS, NEWCOMERS, Conversations
@@ -15,6 +13,8 @@ from pgtrace.capture.pcap import is_startup
 from pgtrace.capture.tcp import PATIENCE_NS
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import ACK, FIN, PSH, RST, SYN, Sent, Talk
 
 STARTUP = startup.StartupMessage(3 << 16, (("user", "app"),)).wire()
 OTHER_PORT = ("10.0.0.2", 6000)

@@ -12,7 +12,6 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from playbook import write
 
 from pgtrace.capture.golden import Golden
 from pgtrace.capture.importing import Import
@@ -20,6 +19,7 @@ from pgtrace.capture.record import End, Open, encode
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
 from pgtrace.trace.trace import Trace
+from tests.playbook import write
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 ASYNCPG = Path(__file__).parents[2] / "captures" / "asyncpg"

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from comparable import comparable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.sqltext.blanking import Blanking
 from pgtrace.sqltext.scanner import scan
 from pgtrace.trace.trace import Trace
+from tests.comparable import comparable
 
 KEY = b"the recorder's own"
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))

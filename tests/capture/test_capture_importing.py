@@ -13,18 +13,18 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import packet_forge as forge
 import pytest
-from packet_forge import BACKEND, FRONTEND, Talk
-from packet_reading import SAMPLES, counted_capture
-from playbook import write
-from test_capture_redact import STARTUP
 
 from pgtrace.capture import inputs
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.inputs import Input
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.errors import CaptureError, MissingExtra, NewerCapture, OutputExists
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import BACKEND, FRONTEND, Talk
+from tests.capture.packet_reading import SAMPLES, counted_capture
+from tests.capture.test_capture_redact import STARTUP
+from tests.playbook import write
 
 zstd = inputs._zstd()
 PACKED = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd.compress}

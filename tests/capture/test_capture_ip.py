@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-import packet_forge as forge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packet_forge import ACK, FIN, PSH, Sent
 
 from pgtrace.capture.fragments import FRAGMENTS_BYTES
 from pgtrace.capture.ip import DEEPEST, SegmentReader, ports, reversed_key, source
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import ACK, FIN, PSH, Sent
 
 FOUR = Sent(5, ("10.1.2.3", 40001), ("10.4.5.6", 5432), 2**32 - 2, 77, PSH | ACK, b"Q\0\0\0\x0eselect 1\0", b"\1\1\1\0")
 SIX = Sent(5, ("fd00::1", 40001), ("::1", 6543), 1000, 77, FIN | ACK, b"X\0\0\0\4")

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playbook import records as played
 
 from pgtrace.capture.importing import Import
 from pgtrace.capture.jsonl import LONGEST_LINE
@@ -24,6 +23,7 @@ from pgtrace.capture.versions import VERSION, Header
 from pgtrace.errors import CaptureError
 from pgtrace.protocol import backend, frontend, registry, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.playbook import records as played
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 SAMPLES = sorted((Path(__file__).parents[1] / "data").glob("v*.pgtrace"))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import packet_forge as forge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packet_forge import Sent, Talk, talk_of
-from packet_reading import SAMPLES, converted, counted, counted_capture
-from playbook import MS
 
 from pgtrace.capture import order
 from pgtrace.capture.importing import Import
 from pgtrace.capture.order import TimeOrder
 from pgtrace.capture.pieces import recordings
 from pgtrace.capture.record import Data, Gap
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import Sent, Talk, talk_of
+from tests.capture.packet_reading import SAMPLES, converted, counted, counted_capture
+from tests.playbook import MS
 
 SCRIPT = "\n".join(
     ["0 F StartupMessage user=app", "2 B AuthenticationOk | BackendKeyData 1 7777 | ReadyForQuery I"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 
-import packet_forge as forge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrace.capture.packets import LONGEST_PACKET, PacketReader
+from tests.capture import packet_forge as forge
 
 TIME_NS = 1_700_000_000_123_456_789
 PACKETS = [(TIME_NS, b"first packet"), (TIME_NS + 1_000_000, b"2nd"), (TIME_NS + 2_000_000, bytes(70_000)), (TIME_NS + 2_000_001, b"")]

@@ -12,12 +12,9 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
-import packet_forge as forge
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packet_forge import ACK, FIN, PSH, RST, SYN, Sent, Talk, talk_of
-from packet_reading import SAMPLES, converted
 
 from pgtrace.capture import conversations, order
 from pgtrace.capture.importing import Import
@@ -26,6 +23,9 @@ from pgtrace.errors import PgTraceError
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.trace import Trace
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import ACK, FIN, PSH, RST, SYN, Sent, Talk, talk_of
+from tests.capture.packet_reading import SAMPLES, converted
 
 HOSTILE = sorted((SAMPLES.parent / "hostile").glob("*.pcap*"))
 STARTUP = startup.StartupMessage(3 << 16, (("user", "app"),)).wire()

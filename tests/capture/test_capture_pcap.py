@@ -8,17 +8,17 @@ from __future__ import annotations
 import random
 import struct
 
-import packet_forge as forge
 import pytest
-from packet_forge import Talk, split, talk_of
-from packet_reading import NAMES, SAMPLES, converted, counted, counted_capture
-from playbook import MS, WALL_NS, write
-from test_capture_redact import OFFER, SCRAM_TURNS, SECRETS, SSL_REQUEST, STARTUP
 
 from pgtrace.capture.pcap import is_startup
 from pgtrace.capture.record import Close, Data, End, Gap, Opaque, Open, Resume
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import Talk, split, talk_of
+from tests.capture.packet_reading import NAMES, SAMPLES, converted, counted, counted_capture
+from tests.capture.test_capture_redact import OFFER, SCRAM_TURNS, SECRETS, SSL_REQUEST, STARTUP
+from tests.playbook import MS, WALL_NS, write
 
 SCRIPT = """
 0   F SSLRequest

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from capture_sample_v1 import BLOCKS, HEADER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import LONGEST, NEITHER, Data, End, Gap, Record, encode_parts
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter, encode_blocks
+from tests.capture.capture_sample_v1 import BLOCKS, HEADER
 
 TAIL = 64 * 1024
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator
 
-import capture_sample_v1
-import capture_sample_v1_1
-import capture_sample_v1_2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +30,7 @@ from pgtrace.capture.record import (
     may_concern,
 )
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import capture_sample_v1, capture_sample_v1_1, capture_sample_v1_2
 
 RECORDS = [*capture_sample_v1.RECORDS, *capture_sample_v1_1.RECORDS, *capture_sample_v1_2.RECORDS]
 

@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from capture_sample_v1 import GREETING, QUERY, STARTUP
 
 from pgtrace import errors
 from pgtrace.capture.reader import CaptureReader
@@ -35,6 +34,7 @@ from pgtrace.capture.record import (
 )  # fmt: skip
 from pgtrace.capture.segments import SHIFT, SegmentWriter, segment_files
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture.capture_sample_v1 import GREETING, QUERY, STARTUP
 
 OPEN = Open(10, 1, "127.0.0.1:6433", "db:5432", "127.0.0.1:40112", "10.0.0.5:5432", 99)
 FACT = Fact(11, 1, "tls.backend", "TLSv1.3")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import packet_forge as forge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packet_forge import ACK, FIN, PSH, RST, Sent, Talk
 
 from pgtrace.capture.record import NEITHER
 from pgtrace.capture.tcp import APART_NS, HELD_BYTES, LOST_SEGMENTS, PATIENCE_NS, Conversation, Stream, distance
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import ACK, FIN, PSH, RST, Sent, Talk
 
 
 class Heard:

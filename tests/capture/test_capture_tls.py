@@ -7,15 +7,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import packet_forge as forge
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packet_forge import Talk
-from packet_reading import counted_capture
-from playbook import records as played
-from test_capture_redact import SCRAM_TURNS, SECRETS
-from tls_talk import ECDSA, RSA, TlsTalk, contexts
 
 from pgtrace.capture.pcap import Pcap, is_startup
 from pgtrace.capture.record import DECRYPTED, Data, Ended, Fact, Opaque, Record
@@ -25,6 +19,12 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError, MissingExtra
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.testing.capture import Capture
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import Talk
+from tests.capture.packet_reading import counted_capture
+from tests.capture.test_capture_redact import SCRAM_TURNS, SECRETS
+from tests.capture.tls_talk import ECDSA, RSA, TlsTalk, contexts
+from tests.playbook import records as played
 
 SCRIPT = """
 0   F StartupMessage user=app database=shop

@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import packet_forge as forge
 import pytest
-from packet_forge import Talk
-from tls_talk import ECDSA
 
 from pgtrace.capture.pcap import Pcap
 from pgtrace.capture.record import DECRYPTED, Fact, Opaque
 from pgtrace.capture.tls.keylog import KeyLog
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture import packet_forge as forge
+from tests.capture.packet_forge import Talk
+from tests.capture.tls_talk import ECDSA
 
 OPENSSL = shutil.which("openssl")
 WITHIN_S = 20.0

@@ -5,14 +5,12 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-import capture_sample_v1
-import capture_sample_v1_1
-import capture_sample_v1_2
 import pytest
 
 from pgtrace import errors
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.versions import READERS, VERSION, Header, parse_header
+from tests.capture import capture_sample_v1, capture_sample_v1_1, capture_sample_v1_2
 
 DATA = Path(__file__).parent.parent / "data"
 HEADER = Header((1, 0), b"mark", 17, 4, "0.1.0", "höst")

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import trustme
-from packet_forge import Talk
 
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.capture.packet_forge import Talk
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 AUTHORITY = trustme.CA()

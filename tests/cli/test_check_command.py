@@ -10,7 +10,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from playbook import write
+
+from tests.playbook import write
 
 SCRIPT = """
 F Query SELECT 1 FROM users

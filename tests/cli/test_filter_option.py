@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from playbook import write
+
+from tests.playbook import write
 
 SCRIPT = """
 F Query SELECT 1 FROM users

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile import HARM, hostile
-from wire_recording import Recording, done, query, ready
+
+from tests.hostile import HARM, hostile
+from tests.wire_recording import Recording, done, query, ready
 
 COMMAND = re.compile(r"::[A-Za-z]|.*##\w*\[")
 LINE = "::error::harm"

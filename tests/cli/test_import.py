@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from capture import packet_forge as forge
 
 from pgtrace.cli import progress
 from pgtrace.protocol import startup
+from tests.capture import packet_forge as forge
 
 SAMPLES = Path(__file__).parent.parent / "data" / "packets"
 SAMPLE = SAMPLES / "psycopg_text.pcap"

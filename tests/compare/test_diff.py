@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import playbook
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from pgtrace.compare import behaviour
 from pgtrace.compare.behaviour import Behaviour, Step
 from pgtrace.compare.diff import CONTEXT, Comparison, compare
 from pgtrace.report import diff as report
+from tests import playbook
 
 START = """
 F StartupMessage user=app database=shop

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture.packet_reading import counted
 
 from pgtrace.capture.ip import SegmentReader, reversed_key
 from pgtrace.capture.packets import PacketReader
 from pgtrace.export.pcapng import export
 from pgtrace.trace.trace import Trace
+from tests.capture.packet_reading import counted
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 NAMES = (

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture.packet_reading import converted
-from playbook import MONOTONIC_NS, MS, WALL_NS, write
 
 from pgtrace.ask.filter import parse
 from pgtrace.capture.ip import ACK, FIN, RST, SYN, Segment, SegmentReader, ports, source
@@ -21,6 +19,8 @@ from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.report import stats
 from pgtrace.trace.trace import Trace
+from tests.capture.packet_reading import converted
+from tests.playbook import MONOTONIC_NS, MS, WALL_NS, write
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))

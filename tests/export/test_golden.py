@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import playbook
 import pytest
-from playbook import write
 
 from pgtrace.capture.segments import SegmentWriter
 from pgtrace.errors import UsageError
 from pgtrace.export import golden, rules
 from pgtrace.trace.trace import Trace
+from tests import playbook
+from tests.playbook import write
 
 
 def text(tmp_path: Path, script: str, **options: object) -> str:

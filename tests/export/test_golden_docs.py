@@ -6,11 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
-import playbook
-from test_docs import blocks
-
 from pgtrace.export import golden, rules
 from pgtrace.trace.trace import Trace
+from tests import playbook
+from tests.test_docs import blocks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "golden.md").read_text("utf-8")
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from generated import STEPS, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import write
 
 from pgtrace.framing import Framer
 from pgtrace.inspect import details
@@ -16,6 +14,8 @@ from pgtrace.protocol import codes
 from pgtrace.session.watched import Watched
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
+from tests.generated import STEPS, script
+from tests.playbook import write
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 Place = tuple[int, int]

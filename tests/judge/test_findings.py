@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import playbook
 import pytest
 
 from pgtrace.ask import filter
@@ -22,6 +21,7 @@ from pgtrace.judge.findings import KINDS
 from pgtrace.judge.findings.kind import FAILED, Finding
 from pgtrace.report import advice as report
 from pgtrace.trace.trace import Trace
+from tests import playbook
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "captures"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def bad_disk(directory: Path, monkeypatch: pytest.MonkeyPatch, more: str = "") -
     orders = directory / "orders"
     directory.mkdir()
     (directory / "sitecustomize.py").write_text(BAD_DISK.format(orders=str(orders)) + more)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
 
     def order(what: str) -> None:
         (directory / "new").write_text(what)

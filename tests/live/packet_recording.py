@@ -1,6 +1,6 @@
 """One session seen twice: by a recorder, and by tcpdump on the driver's leg before it.
 
-    PYTHONPATH=. python tests/live/packet_recording.py DIRECTORY
+    python -m tests.live.packet_recording DIRECTORY
 
 records every workload of the demo that way and puts `NAME.pcap` and `NAME.pgtrace` there. The samples in tests/data/packets were made so; they let the
 comparison be made where tcpdump is not installed or not allowed.
@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from traffic import until
 
 from captures.recording import packets
 from captures.recording.scenarios import Unavailable
@@ -28,6 +27,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
 from pgtrace.recorder import Recorder
+from tests.live.traffic import until
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import sys
 import asyncpg
 import psycopg
 import pytest
-from traffic import peak_bytes, resident_bytes, until
+
+from tests.live.traffic import peak_bytes, resident_bytes, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Certificates
-from other_user import as_nobody, needs_two_users
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import of_kind, records_in
-
 from pgtrace.capture.record import Fact
 from pgtrace.demo.embedded import EmbeddedServer
+from tests.live.other_user import as_nobody, needs_two_users
+from tests.live.tls_servers import Certificates
+from tests.proxy.upstreams import of_kind, records_in
 
 pytestmark = needs_two_users
 START_S = 30.0

@@ -12,22 +12,15 @@ import contextlib
 import gc
 import socket
 import ssl
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
-import install_postgres
 import pg8000.dbapi
 import psycopg
 import psycopg2
 import pytest
-from conftest import Certificates, postgres_with_tls
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from test_live_faults import STARTUP, query
-from upstreams import SSL_REQUEST, Tls, read_exactly
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.certificates import DriverTls
@@ -35,6 +28,10 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.report.stats import as_dict
 from pgtrace.trace.trace import Trace
+from tests.live import install_postgres
+from tests.live.test_live_faults import STARTUP, query
+from tests.live.tls_servers import Certificates, postgres_with_tls
+from tests.proxy.upstreams import SSL_REQUEST, Tls, read_exactly
 
 END = DriverTls("end")
 LOGIN = {"user": "postgres", "dbname": "postgres", "host": "localhost"}

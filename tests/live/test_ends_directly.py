@@ -15,20 +15,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import trustme
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, log_in, of_kind, read_exactly, recording, records, reset
 
 from pgtrace.address import Host, Upstream
 from pgtrace.capture.record import PEER, Pause
 from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.kernel import undelivered_bytes, unread_bytes
+from tests.proxy.upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, log_in, of_kind, read_exactly, recording, records, reset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what the kernel still has to send is known on Linux only")
 

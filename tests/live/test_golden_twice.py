@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import scenario_server
 
 from captures.recording import __main__ as recording
+from tests.live import scenario_server
 
 server = scenario_server.server
 DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import install_postgres
 import pytest
+
+from tests.live import install_postgres
 
 LDD = """
 \tlinux-vdso.so.1 (0x00007ffd)

@@ -12,11 +12,11 @@ from pathlib import Path
 import asyncpg
 import psycopg_pool
 import pytest
-from packet_recording import tcpdump
 
 from pgtrace.capture.importing import Import
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
+from tests.live.packet_recording import tcpdump
 
 OLD, NEW = "select 1 as old where $1 = $1", "select 2 as new where $1 = $1"
 UNCOUNTED = {"statements_live", "max_pipeline_depth", "setup_round_trips"}

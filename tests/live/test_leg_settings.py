@@ -18,7 +18,6 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import trustme
-from conftest import Certificates, postgres_with_tls
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -27,6 +26,7 @@ from pgtrace.address import Upstream, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import AddressError
 from pgtrace.recorder import Recorder
+from tests.live.tls_servers import Certificates, postgres_with_tls
 
 PASSPHRASE = "open sesame"
 HOW = "select version from pg_stat_ssl where pid = pg_backend_pid()"

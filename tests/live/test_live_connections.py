@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
-from traffic import until
 
 from pgtrace.address import Host, Listen, Upstream
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
+from tests.live.traffic import until
 
 FAILED, DIED = b"Connection reset by peer", b"server closed the connection unexpectedly"
 

@@ -19,7 +19,6 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from traffic import until, until_ended
 
 from captures.recording.packets import tcpdump
 from captures.recording.scenarios import Unavailable
@@ -30,6 +29,7 @@ from pgtrace.recorder import Recorder
 from pgtrace.report import stats
 from pgtrace.trace.rows import Row
 from pgtrace.trace.trace import Trace
+from tests.live.traffic import until, until_ended
 
 SECOND = 1_000_000_000
 CLOSE_TO = 10_000_000

@@ -12,20 +12,15 @@ import contextlib
 import socket
 import ssl
 import struct
-import sys
 import time
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "proxy"))
-from upstreams import SSL_REQUEST, of_kind, read_exactly, stream, wait_for_end
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.capture.record import Fact
@@ -34,6 +29,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import SSL_REQUEST, of_kind, read_exactly, stream, wait_for_end
 
 
 def message(code: bytes, body: bytes) -> bytes:

@@ -15,12 +15,12 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from packet_recording import tcpdump
-from traffic import until
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.certificates import DriverTls
 from pgtrace.recorder import Recorder
+from tests.live.packet_recording import tcpdump
+from tests.live.traffic import until
 
 WORK = ["select 1", "select generate_series(1, 300)", "select repeat('x', 100000)"]
 

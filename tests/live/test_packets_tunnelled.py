@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dissector import needs_tshark
-from traffic import until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "capture"))
-from packet_reading import counted
+from tests.capture.packet_reading import counted
+from tests.live.dissector import needs_tshark
+from tests.live.traffic import until
 
 pytestmark = [
     needs_tshark,

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from libpq_text import exported, traced, without_secrets
 from psycopg import pq
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.recorder import Recorder
+from tests.live.libpq_text import exported, traced, without_secrets
 
 Scenario = Callable[[psycopg.Connection], None]
 Play = Callable[[Scenario, str, bool], tuple[list[str], list[str]]]

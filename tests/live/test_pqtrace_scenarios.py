@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-import scenario_server
-from libpq_text import exported, traced
 from psycopg import pq
 
 from captures.recording import with_psycopg
 from captures.recording.scenarios import SCHEMA, Target
+from tests.live import scenario_server
+from tests.live.libpq_text import exported, traced
 
 server = scenario_server.server
 

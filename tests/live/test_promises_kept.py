@@ -25,11 +25,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from disks import bad_disk
-from traffic import peak_bytes, resident_bytes, until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import (
+from pgtrace.address import Host, Upstream
+from pgtrace.capture.record import Opaque
+from pgtrace.framing import LONGEST
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.recorder import Recorder
+from pgtrace.report import stats
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
+from tests.live.disks import bad_disk
+from tests.live.traffic import peak_bytes, resident_bytes, until
+from tests.proxy.upstreams import (
     ANY_PORT,
     READY,
     STARTUP,
@@ -45,15 +52,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Upstream
-from pgtrace.capture.record import Opaque
-from pgtrace.framing import LONGEST
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.recorder import Recorder
-from pgtrace.report import stats
-from pgtrace.trace.rows import Kind
-from pgtrace.trace.trace import Trace
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
@@ -129,7 +127,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, directory: Path, module: str, name
     """Recorders started from now on have that defect."""
     directory.mkdir()
     (directory / "sitecustomize.py").write_text(POISON.format(module=module, name=name, method=method))
-    monkeypatch.setenv("PYTHONPATH", str(directory))
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
 
 
 def talk(driver: socket.socket, text: bytes) -> None:

@@ -13,8 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import crowds
 import pytest
+
+from tests import crowds
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 

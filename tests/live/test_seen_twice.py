@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import scenario_server
 
 from captures.recording.packets import LostPackets
 from captures.recording.scenarios import SCENARIOS, Unavailable
 from captures.recording.twice import differences, plays_of, seen_twice
+from tests.live import scenario_server
 
 server = scenario_server.server
 TRIES = 3

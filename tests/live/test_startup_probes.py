@@ -10,21 +10,17 @@ import select
 import socket
 import ssl
 import struct
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import GSSENC_REQUEST, SSL_REQUEST
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import GSSENC_REQUEST, SSL_REQUEST
 
 CLOSES_WITHIN_S: Final = 0.7
 """How long the server is watched for whether it closes by itself: it does so at once, or after a minute."""
@@ -44,8 +40,9 @@ def start_up(version: int = 3 << 16, parameters: bytes = b"user\0trust_role\0dat
 
 
 def of_length(length: int, version: int = 3 << 16) -> bytes:
-    """A packet whose length word says so, with as many bytes behind it, zeroes at the end."""
-    return (struct.pack(">II", length, version) + b"user\0x".ljust(max(length - 8, 0), b"\0"))[: max(length, 4)]
+    """A packet whose length word says so, with as many bytes behind it, zeroes at the end; 1 MiB of them where it says more."""
+    size = min(max(length, 4), 1 << 20)
+    return (struct.pack(">II", length, version) + b"user\0x".ljust(size, b"\0"))[:size]
 
 
 def code(major: int, minor: int) -> int:

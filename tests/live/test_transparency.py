@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playbook import Listing
 
 from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.capture.reader import CaptureReader
@@ -31,6 +30,7 @@ from pgtrace.recorder import Recorder
 from pgtrace.session import cache as session_reads
 from pgtrace.session.connection import Session
 from pgtrace.trace.trace import Trace
+from tests.playbook import Listing
 
 MIB = 1 << 20
 

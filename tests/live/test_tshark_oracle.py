@@ -14,10 +14,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from dissector import KNOWN_PORT, Stream, dissected, fields, needs_tshark
-from packet_recording import tcpdump
-from playbook import write
-from traffic import free_port
+from tests.live.dissector import KNOWN_PORT, Stream, dissected, fields, needs_tshark
+from tests.live.packet_recording import tcpdump
+from tests.live.traffic import free_port
+from tests.playbook import write
 
 pytestmark = needs_tshark
 

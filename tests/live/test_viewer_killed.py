@@ -22,9 +22,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from traffic import children, free_port, until, until_ended
 
 from pgtrace.trace.trace import Trace
+from tests.live.traffic import children, free_port, until, until_ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 

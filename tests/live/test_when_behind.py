@@ -16,11 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import bad_disk
-from traffic import until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import (
+from pgtrace.capture.record import DISK, NEITHER, Gap, Mark, Pause
+from pgtrace.certificates import DriverTls
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy.tape import ROOM_BYTES
+from pgtrace.recorder import Recorder
+from tests.live.disks import bad_disk
+from tests.live.traffic import until
+from tests.proxy.upstreams import (
     READY,
     SSL_REQUEST,
     STARTUP,
@@ -36,12 +40,6 @@ from upstreams import (
     row,
     stream,
 )
-
-from pgtrace.capture.record import DISK, NEITHER, Gap, Mark, Pause
-from pgtrace.certificates import DriverTls
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.proxy.tape import ROOM_BYTES
-from pgtrace.recorder import Recorder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a leg that is not read has heard is asked of epoll")
 
@@ -328,7 +326,7 @@ def test_times_that_include_a_wait_are_marked(disk, tmp_path):
 CLIENT = """
 import os, pathlib, socket, sys
 sys.path.insert(0, sys.argv[1])
-from upstreams import log_in, read_exactly
+from tests.proxy.upstreams import log_in, read_exactly
 driver = socket.create_connection((os.environ["PGHOST"], int(os.environ["PGPORT"])))
 log_in(driver)
 pathlib.Path(sys.argv[2]).write_text("ENOSPC")
@@ -342,7 +340,7 @@ def test_a_program_whose_traffic_was_not_recorded_ends_with_1(disk, tmp_path):
     size = str(100 * len(BLOCK))
     with Scripted(Flood(100)) as server:
         upstream = f"postgresql://127.0.0.1:{server.port}/?sslmode=disable"
-        program = [sys.executable, "-c", CLIENT, str(Path(__file__).parents[1] / "proxy"), str(tmp_path / "disk" / "orders"), size]
+        program = [sys.executable, "-c", CLIENT, str(Path(__file__).parents[2]), str(tmp_path / "disk" / "orders"), size]
         command = [sys.executable, "-m", "pgtrace", "run", "--upstream", upstream, "--", *program]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.stdout.strip(), ended.returncode) == (size, 1)

@@ -5,6 +5,7 @@ A `sitecustomize` in the recorder's PYTHONPATH lets a function raise while the b
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,15 +14,13 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "proxy"))
-from upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, records_in, row, stream
-
 from pgtrace.capture.record import LONGEST, Close, End, Gap, Mark, Open
 from pgtrace.cli.recording import say_what_was_lost
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
+from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, records_in, row, stream
 
 FAULTY = """
 import importlib
@@ -52,7 +51,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         site = tmp_path / "site"
         site.mkdir()
         (site / "sitecustomize.py").write_text(FAULTY.format(module=module, owner=owner, name=name, error=error))
-        monkeypatch.setenv("PYTHONPATH", str(site))
+        monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
 
     return order
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from message_mutants import mutants
 
 from pgtrace.protocol import backend, frontend, heads, startup
 from pgtrace.protocol.message import MalformedMessage, Message
+from tests.protocol.message_mutants import mutants
 
 MUTANTS = 4000
 Reader = Callable[[bytes], Any]

@@ -7,13 +7,13 @@ import struct
 
 import pytest
 from construct import ConstructError
-from message_mutants import mutants
 
 from pgtrace.protocol import authentication, backend, codes, frontend, registry, replication, startup
 from pgtrace.protocol.bodies import Body
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage, Message, message
 from pgtrace.protocol.primitives import Field, Rest, ZString
+from tests.protocol.message_mutants import mutants
 
 MUTANTS_PER_MESSAGE = 500
 CLASSES = [*registry.MESSAGES, *replication.MESSAGES, frontend.BindHead, startup.Version2StartupMessage]

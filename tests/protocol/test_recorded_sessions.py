@@ -7,7 +7,6 @@ import struct
 import asyncpg
 import psycopg
 from construct import ConstructError
-from message_mutants import mutants
 
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Made
@@ -17,6 +16,7 @@ from pgtrace.protocol import codes, registry, values
 from pgtrace.protocol.backend import RowDescription
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.recorder import Recorder
+from tests.protocol.message_mutants import mutants
 
 Messages = list[tuple[int, int, bytes, int]]
 """(side, code, body, authentication), connection after connection."""

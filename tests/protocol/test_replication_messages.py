@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from message_mutants import mutants
 
 from pgtrace.protocol import replication
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.primitives import Field
 from pgtrace.protocol.replication import Family, Moment, SubMessage, WalPosition, base_backup, pgoutput, streaming
+from tests.protocol.message_mutants import mutants
 
 each_class = pytest.mark.parametrize("kind", replication.MESSAGES, ids=lambda kind: f"{kind.__module__.rpartition('.')[2]}-{kind.__name__}")
 

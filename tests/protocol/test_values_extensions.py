@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from values_literals import Make, finite, float4, json, text
-from values_oracle import SETTINGS, accepted, array_literal, assert_same
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.protocol import values
 from pgtrace.protocol.values import Kind, Type
+from tests.protocol.values_literals import Make, finite, float4, json, text
+from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, assert_same
 
 
 def hstore(rnd: random.Random) -> str:

@@ -23,11 +23,11 @@ from psycopg.types.json import Jsonb
 from psycopg.types.multirange import Multirange
 from psycopg.types.numeric import Float4, Float8, Int2, Int4, Int8, Oid
 from psycopg.types.range import Range
-from values_literals import RANGES, SCALARS
-from values_oracle import SETTINGS, accepted, array_literal, both_formats
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.protocol import values
+from tests.protocol.values_literals import RANGES, SCALARS
+from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, both_formats
 
 TEXT, BINARY = 0, 1
 OID = {one.name: one.oid for one in values.BUILTIN.values()}

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from values_literals import RANGES, SCALARS, WORDS, Make
-from values_oracle import SETTINGS, accepted, array_literal, assert_same, both_formats
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.protocol import values
 from pgtrace.protocol.values import Kind, reading
+from tests.protocol.values_literals import RANGES, SCALARS, WORDS, Make
+from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, assert_same, both_formats
 
 EACH = 400
 """Values of every type."""

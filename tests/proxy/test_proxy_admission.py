@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstreams import (
+
+from tests.proxy.upstreams import (
     GSSENC_REQUEST,
     SSL_REQUEST,
     STARTUP,

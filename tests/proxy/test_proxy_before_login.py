@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from upstreams import (
+
+from pgtrace.address import Host, Upstream
+from pgtrace.capture.record import Close, Data, Fact
+from pgtrace.certificates import DriverTls
+from pgtrace.errors import UsageError
+from pgtrace.faults import parse
+from pgtrace.protocol.codes import BACKEND
+from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES
+from pgtrace.proxy.tape import ROOM_BYTES
+from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import (
     GSSENC_REQUEST,
     READY,
     SSL_REQUEST,
@@ -32,16 +42,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Upstream
-from pgtrace.capture.record import Close, Data, Fact
-from pgtrace.certificates import DriverTls
-from pgtrace.errors import UsageError
-from pgtrace.faults import parse
-from pgtrace.protocol.codes import BACKEND
-from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES
-from pgtrace.proxy.tape import ROOM_BYTES
-from pgtrace.recorder import Recorder
 
 LINUX: Final = sys.platform.startswith("linux")
 STRANGERS: Final = 300

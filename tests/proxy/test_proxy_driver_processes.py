@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from upstreams import READY, STARTUP, Scripted, connect, echo, of_kind, read_exactly, recording, records
 
 from pgtrace.address import Listen
 from pgtrace.capture.peer import KEY, Process, read
@@ -19,6 +18,7 @@ from pgtrace.capture.record import Fact
 from pgtrace.proxy import driver_processes
 from pgtrace.proxy.driver_processes import DriverProcesses, DriverSocket, driver_socket, look
 from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, of_kind, read_exactly, recording, records
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found on Linux alone")
 CLIENT = """

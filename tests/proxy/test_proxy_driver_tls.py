@@ -15,7 +15,20 @@ from pathlib import Path
 
 import pytest
 import trustme
-from upstreams import (
+
+from pgtrace.address import Host, Listen, Upstream
+from pgtrace.capture.record import Close, Data, Fact, Made, Opaque, Record
+from pgtrace.certificates import DriverTls
+from pgtrace.errors import AddressError
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.fields import error_fields
+from pgtrace.proxy.pauses import Pauses
+from pgtrace.proxy.relay import Session
+from pgtrace.proxy.tape import Tape
+from pgtrace.recorder import Recorder
+from pgtrace.temporary import OWNER
+from pgtrace.trace.trace import Trace
+from tests.proxy.upstreams import (
     GSSENC_REQUEST,
     READY,
     SSL_REQUEST,
@@ -34,19 +47,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Listen, Upstream
-from pgtrace.capture.record import Close, Data, Fact, Made, Opaque, Record
-from pgtrace.certificates import DriverTls
-from pgtrace.errors import AddressError
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.pauses import Pauses
-from pgtrace.proxy.relay import Session
-from pgtrace.proxy.tape import Tape
-from pgtrace.recorder import Recorder
-from pgtrace.temporary import OWNER
-from pgtrace.trace.trace import Trace
 
 AUTO = DriverTls("end")
 PASS = DriverTls("pass")

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from upstreams import (
+
+from pgtrace.address import Host, Listen, Upstream
+from pgtrace.capture.record import Close, Data, Ended, Record
+from pgtrace.certificates import DriverTls
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import (
     READY,
     SSL_REQUEST,
     STARTUP,
@@ -29,12 +35,6 @@ from upstreams import (
     row,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Listen, Upstream
-from pgtrace.capture.record import Close, Data, Ended, Record
-from pgtrace.certificates import DriverTls
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.recorder import Recorder
 
 QUERY = b"Q\0\0\0\x0cselect\0\0"
 ANSWER = row(b"1")

@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from upstreams import (
+
+from pgtrace.capture.blocks import Block
+from pgtrace.capture.reader import CaptureReader
+from pgtrace.capture.record import Close, Data, Fact, Record, Setting
+from pgtrace.faults import parse
+from pgtrace.inspect import details
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.recorder import Recorder
+from pgtrace.report import messages
+from pgtrace.trace.rows import Kind
+from pgtrace.trace.trace import Trace
+from tests.proxy.upstreams import (
     READY,
     STARTUP,
     Scripted,
@@ -30,17 +41,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.capture.blocks import Block
-from pgtrace.capture.reader import CaptureReader
-from pgtrace.capture.record import Close, Data, Fact, Record, Setting
-from pgtrace.faults import parse
-from pgtrace.inspect import details
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.recorder import Recorder
-from pgtrace.report import messages
-from pgtrace.trace.rows import Kind
-from pgtrace.trace.trace import Trace
 
 SYNC = b"S\0\0\0\4"
 PARSE = b"P\0\0\0\x10\0select 1\0\0\0"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
-from upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_all, read_exactly, recording, wait_for_end
 
 from pgtrace.address import Host, Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.capture.record import Fact, Open
@@ -21,6 +20,7 @@ from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.probe import probe
 from pgtrace.protocol.fields import error_fields
 from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_all, read_exactly, recording, wait_for_end
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux'")
 

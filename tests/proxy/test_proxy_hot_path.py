@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from upstreams import READY, STARTUP, of_kind, records_in
 
 from pgtrace.capture.record import Data, Open, Resume
 from pgtrace.capture.segments import SegmentWriter, segment_files
@@ -21,6 +20,7 @@ from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.writer_thread import WriterThread
+from tests.proxy.upstreams import READY, STARTUP, of_kind, records_in
 
 
 @pytest.fixture

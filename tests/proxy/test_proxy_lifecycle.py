@@ -21,7 +21,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from upstreams import (
+
+from pgtrace.address import Host, Listen, Upstream
+from pgtrace.capture.record import Close, End, Fact, Made
+from pgtrace.certificates import DriverTls
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.fields import error_fields
+from pgtrace.proxy.kernel import KEEPALIVE_IDLE_S
+from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import (
     READY,
     SSL_REQUEST,
     STARTUP,
@@ -40,14 +48,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Listen, Upstream
-from pgtrace.capture.record import Close, End, Fact, Made
-from pgtrace.certificates import DriverTls
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.kernel import KEEPALIVE_IDLE_S
-from pgtrace.recorder import Recorder
 
 LINUX = sys.platform.startswith("linux")
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"

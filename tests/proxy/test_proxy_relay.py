@@ -10,7 +10,11 @@ import sys
 import threading
 
 import pytest
-from upstreams import (
+
+from pgtrace.capture.record import Close, Data
+from pgtrace.faults import parse
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.proxy.upstreams import (
     READY,
     STARTUP,
     Scripted,
@@ -27,10 +31,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.capture.record import Close, Data
-from pgtrace.faults import parse
-from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 MIB = 1 << 20
 LINUX = sys.platform.startswith("linux")

@@ -7,13 +7,13 @@ import socket
 import struct
 
 import pytest
-from upstreams import READY, STARTUP, Scripted, connect, read_all, read_exactly, recording, stream, wait_for_end
 
 from pgtrace.inspect import details
 from pgtrace.protocol.authentication import AuthenticationSASL, AuthenticationSASLContinue, SASLInitialResponse, SASLResponse
 from pgtrace.protocol.backend import ErrorResponse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.trace import Trace
+from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, read_all, read_exactly, recording, stream, wait_for_end
 
 TOKEN = b"eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.dG9rZW4"
 INITIAL = SASLInitialResponse("OAUTHBEARER", b"n,,\x01auth=Bearer " + TOKEN + b"\x01\x01").wire()

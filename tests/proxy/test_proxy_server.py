@@ -9,7 +9,6 @@ import stat
 import sys
 
 import pytest
-from upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, stream, wait_for_end
 
 from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.record import Open
@@ -18,6 +17,7 @@ from pgtrace.exposure import Served
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.proxy import admission
 from pgtrace.recorder import Recorder
+from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, stream, wait_for_end
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 

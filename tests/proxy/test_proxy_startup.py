@@ -6,7 +6,15 @@ import socket
 import struct
 
 import pytest
-from upstreams import (
+
+from pgtrace.address import Host, Upstream
+from pgtrace.capture import peer
+from pgtrace.capture.record import NEITHER, Close, Data, Fact, Made, Opaque, Open
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.fields import error_fields
+from pgtrace.proxy.cancel_keys import CancelKeys
+from pgtrace.proxy.upstream import Endpoint
+from tests.proxy.upstreams import (
     GSSENC_REQUEST,
     READY,
     SSL_REQUEST,
@@ -22,14 +30,6 @@ from upstreams import (
     stream,
     wait_for_end,
 )
-
-from pgtrace.address import Host, Upstream
-from pgtrace.capture import peer
-from pgtrace.capture.record import NEITHER, Close, Data, Fact, Made, Opaque, Open
-from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.cancel_keys import CancelKeys
-from pgtrace.proxy.upstream import Endpoint
 
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"
 CANCEL = struct.pack(">IIi", 16, 80877102, 4711) + b"\x01\x02\x03\x04"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from upstreams import READY, STARTUP, of_kind, records_in
 
 from pgtrace.capture.record import Close, Data, Fact, Gap, Mark, Opaque, Open, Record
 from pgtrace.capture.writer import CaptureWriter
@@ -18,6 +17,7 @@ from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.writer_thread import WriterThread
+from tests.proxy.upstreams import READY, STARTUP, of_kind, records_in
 
 
 class Disk:

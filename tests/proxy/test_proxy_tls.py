@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import trustme
-from upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, of_kind, read_all, read_exactly, recording, stream, wait_for_end
 
 from pgtrace.address import Host, Upstream, parse_upstream
 from pgtrace.capture.record import Fact, Rewrite
@@ -20,6 +19,19 @@ from pgtrace.protocol.authentication import AuthenticationSASL
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.tls import ChannelBindingFilter, upstream_context
+from tests.proxy.upstreams import (
+    READY,
+    SSL_REQUEST,
+    STARTUP,
+    Scripted,
+    connect,
+    of_kind,
+    read_all,
+    read_exactly,
+    recording,
+    stream,
+    wait_for_end,
+)
 
 
 def message(kind: bytes, body: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Mutants given to readers by the thousand, in processes whose memory and time are bounded: what escapes, hangs or grows is found and kept.
 
-    python tests/readers/reader_fuzz.py --count 250000 --minutes 60 --workers 2 --finds finds
+    python -m tests.readers.reader_fuzz --count 250000 --minutes 60 --workers 2 --finds finds
 
 A worker takes each of its mutants in turn: writes it, reads it, asks two views of it (a stride of all of them). 256 MiB of
 anonymous memory are the most it gets (40 of them for the interpreter, whatever it was forked from), 10 s the most one input may
@@ -28,13 +28,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import reader_mutants
-import reader_views
-
 from pgtrace.ask import budget_tables
 from pgtrace.ask.filter import parse
 from pgtrace.errors import PgTraceError
 from pgtrace.trace.trace import Trace
+from tests.readers import reader_mutants, reader_views
 
 MOST_BYTES = 256 * 1024 * 1024
 OWN_BYTES = 40 * 1024 * 1024

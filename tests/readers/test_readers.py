@@ -16,11 +16,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-import reader_fuzz
-import reader_mutants
-import reader_views
-from reader_fuzz import contained
-from reader_views import look, opened
 
 from pgtrace.ask import budget_tables
 from pgtrace.ask.filter import parse
@@ -30,6 +25,9 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.readers import reader_fuzz, reader_mutants, reader_views
+from tests.readers.reader_fuzz import contained
+from tests.readers.reader_views import look, opened
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by RLIMIT_DATA, and read from /proc")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playbook import write
 
 from pgtrace.report import about
 from pgtrace.trace.trace import Trace
+from tests.playbook import write
 
 LOGIN = """
 F  StartupMessage user=app

@@ -7,12 +7,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-import playbook
 import pytest
 
 from pgtrace.ask.budgets import Budget, Result, evaluate
 from pgtrace.report import budgets as report
 from pgtrace.trace.trace import Trace
+from tests import playbook
 
 HOSTILE = 'SELECT "```", "<b>&]]>", "%0A::error::", "|" \x1b]0;t\x07 \x00 \x0b \ufffe \u202e'
 NAME = "a|`b``c<script>,: \x1b[31m%\ud800"

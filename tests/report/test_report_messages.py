@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playbook import write
-from wire_recording import BOUND, EXECUTE, PARSED, SYNC, Recording, bind, columns, describe, done, parse, ready, row
 
 from pgtrace.export import FORMATS
 from pgtrace.protocol import values
@@ -18,6 +16,8 @@ from pgtrace.report.encoding import as_json
 from pgtrace.report.messages import round_trip_line, rows_as_json, rows_as_text
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
 from pgtrace.trace.trace import Trace
+from tests.playbook import write
+from tests.wire_recording import BOUND, EXECUTE, PARSED, SYNC, Recording, bind, columns, describe, done, parse, ready, row
 
 TESTS = Path(__file__).parents[1]
 CAPTURES = sorted(

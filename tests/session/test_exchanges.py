@@ -7,14 +7,14 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import Listing, Plain
-from test_robustness import recorded
-from test_sequences import SEQUENCES, message
 
 from pgtrace.framing import Frame
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session import cache
 from pgtrace.session.connection import Session
+from tests.playbook import Listing, Plain
+from tests.session.test_robustness import recorded
+from tests.session.test_sequences import SEQUENCES, message
 
 Reads = list[tuple[int, bytes]]
 

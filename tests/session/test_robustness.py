@@ -7,13 +7,13 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_sequences import SEQUENCES, STARTUP, play
 
 from pgtrace.protocol import registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.effects import Counts
 from pgtrace.session.events import Exchange, Observer, Passage
+from tests.session.test_sequences import SEQUENCES, STARTUP, play
 
 
 class Listing(Observer):

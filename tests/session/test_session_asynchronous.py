@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playbook import play
+
+from tests.playbook import play
 
 MESSAGES = ["NotificationResponse orders 42", "NoticeResponse hello", "ParameterStatus TimeZone UTC"]
 REPLY = ["ParseComplete", "BindComplete", "DataRow 1", "CommandComplete SELECT 1", "ReadyForQuery I"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playbook import Heard, play, records
 
 from pgtrace.capture.record import Data
 from pgtrace.session.connection import Session
 from pgtrace.session.statements import Statement
+from tests.playbook import Heard, play, records
 
 
 def test_copy_in_by_query_is_one_execution_of_two_round_trips() -> None:

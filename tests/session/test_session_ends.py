@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from playbook import MS, Plain, play
-from test_exchanges import STEPS, Listing, Reads
-from test_robustness import recorded
 
 from pgtrace.capture.record import CLOSE_NOTIFY, FIN, LOST, NEITHER, RST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.departure import TERMINATE
 from pgtrace.session.events import Exchange, Passage
+from tests.playbook import MS, Plain, play
+from tests.session.test_exchanges import STEPS, Listing, Reads
+from tests.session.test_robustness import recorded
 
 ASK = "10 F Parse - SELECT pg_sleep(4) | Bind - - | Describe P - | Execute - | Sync\n"
 SIMPLE = "10 F Query SELECT pg_sleep(4)\n"

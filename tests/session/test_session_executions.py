@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playbook import play
+from tests.playbook import play
 
 PREPARE = "F Parse s SELECT 1 | Sync\nB ParseComplete | ReadyForQuery I\n"
 

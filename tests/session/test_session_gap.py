@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playbook import play
+from tests.playbook import play
 
 QUERY = "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n"
 PREPARE = "F Parse a SELECT $1 | Sync\nB ParseComplete | ReadyForQuery I\n"

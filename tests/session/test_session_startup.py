@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playbook import play
 
 from pgtrace.protocol.fields import error_fields
+from tests.playbook import play
 
 READY = "AuthenticationOk | ParameterStatus server_version 18.1 | BackendKeyData 42 key1 | ReadyForQuery I"
 START = "F StartupMessage user=app database=shop\n"

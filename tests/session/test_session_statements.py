@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playbook import play
 
 from pgtrace.session import names
+from tests.playbook import play
 
 PREPARE_A = "F Parse a SELECT $1 | Sync\nB ParseComplete | ReadyForQuery I\n"
 PREPARE_B = "F Parse b SELECT 2 | Sync\nB ParseComplete | ReadyForQuery I\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playbook import MS, play
+
+from tests.playbook import MS, play
 
 READY = "B AuthenticationOk | ReadyForQuery I"
 

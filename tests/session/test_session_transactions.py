@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playbook import play
+
+from tests.playbook import play
 
 
 def simple(sql: str, tag: str, status: str) -> str:

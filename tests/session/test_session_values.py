@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playbook import play
+
+from tests.playbook import play
 
 BINDS = [
     ("no format: all text", "Bind - s params=1,2,NULL", (3, 0)),

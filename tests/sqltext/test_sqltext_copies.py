@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from sql_strategy import SQL
 
 from pgtrace.sqltext.copies import CopyStatement, copy_statement
 from pgtrace.sqltext.replication import CreatedSlot, StartReplication, created_slot, is_answered_in_parts, start_replication
+from tests.sqltext.sql_strategy import SQL
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import postgast
 import pytest
 from hypothesis import example, given, settings
-from sql_strategy import SQL
 
 from pgtrace import sqltext
 from pgtrace.sqltext import groups
+from tests.sqltext.sql_strategy import SQL
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sql_strategy import SQL
 
 from pgtrace import sqltext
+from tests.sqltext.sql_strategy import SQL
 
 
 @given(SQL, st.integers(min_value=0, max_value=60))

@@ -6,10 +6,10 @@ import time
 
 import pytest
 from hypothesis import given, settings
-from sql_strategy import SQL
 
 from pgtrace import sqltext
 from pgtrace.sqltext import groups, statements
+from tests.sqltext.sql_strategy import SQL
 
 
 def solid(sql: str) -> list[tuple[str, str]]:

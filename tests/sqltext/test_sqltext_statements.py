@@ -5,10 +5,10 @@ from __future__ import annotations
 import postgast
 import pytest
 from hypothesis import given, settings
-from sql_strategy import SQL
 
 from pgtrace import sqltext
 from pgtrace.sqltext import statements
+from tests.sqltext.sql_strategy import SQL
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "live"))
-from disks import bad_disk
-
 from pgtrace import Capture
 from pgtrace.testing import pytest_plugin
+from tests.live.disks import bad_disk
 
 pytest_plugins = ["pytester"]
 

@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import crowds
 import pytest
-from wire_recording import done, query, ready
 
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
@@ -17,6 +15,8 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.report import stats
 from pgtrace.trace import connections, ledger
 from pgtrace.trace.trace import Trace
+from tests import crowds
+from tests.wire_recording import done, query, ready
 
 NUMBER = 60
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playbook import write
 
 from pgtrace.describe.copy_contents import COPY_BOTH, COPY_IN, COPY_OUT, Contents, contents
 from pgtrace.inspect import details
@@ -20,6 +19,7 @@ from pgtrace.protocol.replication import Family, Moment, TupleValue, WalPosition
 from pgtrace.report.messages import rows_as_json
 from pgtrace.trace.rows import RUN_KEPT
 from pgtrace.trace.trace import Trace
+from tests.playbook import write
 
 TEXT, BINARY = b"\0\0\0", b"\1\0\0"
 START = "F Query START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '2', publication_names 'p'{})\nB CopyBothResponse\n"

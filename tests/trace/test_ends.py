@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import playbook
 import pytest
-from playbook import MS
 
 from pgtrace.ask import filter as language
 from pgtrace.ask.filter.counting import CountedTrace
@@ -17,6 +15,8 @@ from pgtrace.report import stats
 from pgtrace.report.messages import round_trip_line
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
+from tests import playbook
+from tests.playbook import MS
 
 ASK = "10 F Parse - SELECT pg_sleep(4) | Bind - - | Execute - | Sync\n"
 ANSWER = "4010 B ParseComplete | BindComplete | DataRow x | CommandComplete SELECT 1 | ReadyForQuery I\n"

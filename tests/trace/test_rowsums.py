@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from generated import STEPS, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import write
 
 from pgtrace.ask import evidence
 from pgtrace.session import effects
 from pgtrace.trace.counters import INTEGER_KEYS, Counters
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.trace import Trace
+from tests.generated import STEPS, script
+from tests.playbook import write
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 NO_SUMS = {"statements_live", "client_ns"}

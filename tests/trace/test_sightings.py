@@ -6,7 +6,6 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-import playbook
 import pytest
 
 from pgtrace.trace import sightings
@@ -14,6 +13,7 @@ from pgtrace.trace.feed import Feed
 from pgtrace.trace.sightings import Sightings
 from pgtrace.trace.totals import StatementView
 from pgtrace.trace.trace import Trace
+from tests import playbook
 
 TRIP = "F Parse s1 {sql} | Describe S s1 | Flush", "B ParseComplete | ParameterDescription | NoData"
 SCRIPT = """

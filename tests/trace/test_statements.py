@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playbook import MS, write
 
 from pgtrace.session.effects import Effects, Tally
 from pgtrace.session.events import Exchange, Part, Passage
@@ -16,6 +15,7 @@ from pgtrace.session.statements import Statement
 from pgtrace.trace import statements
 from pgtrace.trace.statements import OTHER, Histogram, Room, StatementTable
 from pgtrace.trace.trace import Trace
+from tests.playbook import MS, write
 
 
 def found(tmp_path: Path, script: str) -> dict[str, dict[str, object]]:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_recording import done, int32, message, query, ready, startup
 
 from pgtrace.capture.record import PEER, Close, Data, End, Ended, Mark, Open, Pause, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.trace import Trace
+from tests.wire_recording import done, int32, message, query, ready, startup
 
 TURNS = [
     (FRONTEND, startup(user="u")), (BACKEND, message("R", int32(0)) + ready()), (FRONTEND, query("select 1")), (BACKEND, done("SELECT 1") + ready()),

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import playbook
 import pytest
 
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Statement
 from pgtrace.trace.name_log import Dropped
 from pgtrace.trace.trace import Trace
+from tests import playbook
 
 Read = Callable[..., Trace]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playbook import MS, WALL_NS, Plain, wire, write
 
 from pgtrace.identify import drivers
 from pgtrace.inspect import details
@@ -15,6 +14,7 @@ from pgtrace.session.connection import Session
 from pgtrace.trace import connection
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
+from tests.playbook import MS, WALL_NS, Plain, wire, write
 
 Read = Callable[..., Trace]
 BES = "F Bind - s1 params=42 | Execute - | Sync\nB BindComplete | DataRow 42 | CommandComplete SELECT 1 | ReadyForQuery I\n"

@@ -6,13 +6,13 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-import playbook
 import pytest
 
 from pgtrace.trace import transactions
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import LOST, OPEN, UNSEEN, Transaction, Transactions
+from tests import playbook
 
 MS = 1_000_000
 BEGIN = "F Query BEGIN", "B CommandComplete BEGIN | ReadyForQuery T"

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from driving import Drive, Driven
-from wire_recording import Recording, checkout
 
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import DARK, Palette, Pen
 from pgtrace.tui.model.view import View
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import Recording, checkout
 
 
 @pytest.fixture

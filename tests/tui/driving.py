@@ -11,13 +11,13 @@ from typing import Final
 from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
-from wire_recording import Recording
 
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import DARK, Palette, Pen
 from pgtrace.tui.model.view import View
+from tests.wire_recording import Recording
 
 _TURNS: Final = 10
 """Turns of the loop in which nothing was left: what a message leads to is posted within one."""

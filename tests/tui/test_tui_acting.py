@@ -11,8 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from driving import Drive, Driven
-from wire_recording import Recording, done, query, ready
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
@@ -23,6 +21,8 @@ from pgtrace.tui.model.keys import KEYS
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.model.view import View
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import Recording, done, query, ready
 
 WITHIN_S = 20.0
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from driving import Drive
 from rich.cells import cell_len
-from wire_recording import Recording, bind, checkout, done, error, int8, query, ready
 
 from pgtrace.tui.model.theme import MONO
+from tests.tui.driving import Drive
+from tests.wire_recording import Recording, bind, checkout, done, error, int8, query, ready
 
 
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])

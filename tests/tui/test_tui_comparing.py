@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from driving import Drive
-from wire_recording import BOUND, EXECUTE, SYNC, TEXT, Recording, bind, columns, describe, done, error, parse, ready, row
+
+from tests.tui.driving import Drive
+from tests.wire_recording import BOUND, EXECUTE, SYNC, TEXT, Recording, bind, columns, describe, done, error, parse, ready, row
 
 
 def two(recording: Recording) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from driving import Drive, Driven
-from wire_recording import BOUND, EXECUTE, SYNC, Recording, bind, done, query, ready
-
 from pgtrace.tui.model.copying import safe
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import BOUND, EXECUTE, SYNC, Recording, bind, done, query, ready
 
 
 def file_of(driven: Driven) -> Path:

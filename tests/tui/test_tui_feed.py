@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from wire_recording import (
+
+from pgtrace.ask.filter.completion import Occurring
+from pgtrace.ask.filter.words import WORDS
+from pgtrace.judge.advice import Advice
+from pgtrace.trace import feed as feeding
+from pgtrace.trace.feed import CompleteRows, Feed, Subscriber
+from pgtrace.trace.rows import Columns
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.model.groups import Groups
+from pgtrace.tui.model.survey import Survey
+from tests.wire_recording import (
     EXECUTE,
     FLUSH,
     INT8,
@@ -34,16 +44,6 @@ from wire_recording import (
     row,
     string,
 )
-
-from pgtrace.ask.filter.completion import Occurring
-from pgtrace.ask.filter.words import WORDS
-from pgtrace.judge.advice import Advice
-from pgtrace.trace import feed as feeding
-from pgtrace.trace.feed import CompleteRows, Feed, Subscriber
-from pgtrace.trace.rows import Columns
-from pgtrace.trace.trace import Trace
-from pgtrace.tui.model.groups import Groups
-from pgtrace.tui.model.survey import Survey
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 _NO_ROWS = message("n")

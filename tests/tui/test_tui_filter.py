@@ -6,15 +6,15 @@ import asyncio
 import random
 
 import pytest
-import screens
-from driving import Drive, Driven
 from rich.cells import cell_len
-from wire_recording import Recording, checkout, done, query, ready
 
 from pgtrace.ask.filter import messages, parse
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.tui.model.theme import MONO
 from pgtrace.tui.model.view import View
+from tests.tui import screens
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import Recording, checkout, done, query, ready
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 

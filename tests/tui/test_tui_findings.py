@@ -10,8 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from driving import Driven, opened
-from wire_recording import Recording, done, query, ready
+
+from tests.tui.driving import Driven, opened
+from tests.wire_recording import Recording, done, query, ready
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = tuple(f"{name}.pgtrace" for name in ("pooler_26000", "pipeline_error", "prepared_leak", "idle_in_transaction"))

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_recording import (
+
+from pgtrace.trace.feed import Feed
+from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.model.folds import LEVELS, Folds
+from pgtrace.tui.model.groups import Groups, Together
+from pgtrace.tui.model.listing import Listing
+from pgtrace.tui.model.sums import MEMBERS_KEPT, MOST
+from pgtrace.tui.model.view import View
+from tests.wire_recording import (
     INT8,
     Recording,
     columns,
@@ -22,15 +31,6 @@ from wire_recording import (
     row,
     string,
 )
-
-from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import Kind, Row
-from pgtrace.trace.trace import Trace
-from pgtrace.tui.model.folds import LEVELS, Folds
-from pgtrace.tui.model.groups import Groups, Together
-from pgtrace.tui.model.listing import Listing
-from pgtrace.tui.model.sums import MEMBERS_KEPT, MOST
-from pgtrace.tui.model.view import View
 
 Lines = list[tuple[Together, tuple[int, ...]]]
 _CONNECTIONS = 2

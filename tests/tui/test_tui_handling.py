@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from driving import Drive
 from rich.cells import cell_len
-from terminal import PGTRACE, Terminal, modes
-from wire_recording import Recording, done, query, ready
 
 from pgtrace.demo.embedded import EmbeddedServer
+from tests.tui.driving import Drive
+from tests.tui.terminal import PGTRACE, Terminal, modes
+from tests.wire_recording import Recording, done, query, ready
 
 _COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
 

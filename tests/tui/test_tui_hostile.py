@@ -6,10 +6,11 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from driving import Driven, opened
-from hostile import HARM, hostile
 from rich.cells import cell_len
-from wire_recording import Recording
+
+from tests.hostile import HARM, hostile
+from tests.tui.driving import Driven, opened
+from tests.wire_recording import Recording
 
 SIZES = [(60, 12), (80, 24), (120, 40), (250, 70)]
 

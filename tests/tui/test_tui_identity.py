@@ -5,8 +5,24 @@ from __future__ import annotations
 import re
 
 import pytest
-from driving import Drive
-from wire_recording import EXECUTE, FLUSH, INT8, PARSED, SYNC, Recording, bind, columns, describe, done, parameters, parse, query, ready
+
+from tests.tui.driving import Drive
+from tests.wire_recording import (
+    EXECUTE,
+    FLUSH,
+    INT8,
+    PARSED,
+    SYNC,
+    Recording,
+    bind,
+    columns,
+    describe,
+    done,
+    parameters,
+    parse,
+    query,
+    ready,
+)
 
 QUERY = "SELECT item.id, item.name \nFROM item \nWHERE item.id = $1::INTEGER"
 BOUND_AND_DONE = b"2\0\0\0\4" + done("SELECT 0") + ready()

@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from driving import Drive, Driven, opened
-from wire_recording import EXECUTE, SYNC, Recording, bind, columns, done, message, parse, query, ready, row, string
 
 from pgtrace.capture.record import Setting
+from tests.tui.driving import Drive, Driven, opened
+from tests.wire_recording import EXECUTE, SYNC, Recording, bind, columns, done, message, parse, query, ready, row, string
 
 ROOT = Path(__file__).parents[2]
 ROWS = 20_000

@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
-from driving import Driven, opened
-from multiplexer import THERE, Multiplexer
-from terminal import Terminal
+
+from tests.tui.driving import Driven, opened
+from tests.tui.multiplexer import THERE, Multiplexer
+from tests.tui.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = ROOT / "tests" / "data" / "findings"

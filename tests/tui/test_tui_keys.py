@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from driving import Drive
 from textual.binding import Binding
-from wire_recording import Recording
 
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.keys import KEYS
@@ -23,6 +21,8 @@ from pgtrace.tui.widgets.base import ListWidget
 from pgtrace.tui.widgets.help import Help
 from pgtrace.tui.widgets.messages import Messages
 from pgtrace.tui.widgets.table import TablePane
+from tests.tui.driving import Drive
+from tests.wire_recording import Recording
 
 OWNERS = {
     "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from wire_recording import Recording, ready
 
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Kind
 from pgtrace.tui.model.view import View
+from tests.wire_recording import Recording, ready
 
 
 def kinds(view: View) -> list[Kind]:

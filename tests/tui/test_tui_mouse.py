@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from driving import Drive, Driven
 from textual import events
-from wire_recording import Recording
+
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import Recording
 
 
 async def wheel(driven: Driven, kind: type[events.MouseEvent], *, shift: bool = False) -> None:

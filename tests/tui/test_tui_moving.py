@@ -7,14 +7,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from driving import Drive, Driven
-from wire_recording import MS, Recording, done, query, ready
 
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model import moving
 from pgtrace.tui.model.listing import Listing
 from pgtrace.tui.model.view import View
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import MS, Recording, done, query, ready
 
 START_NS = round(datetime(2026, 11, 27, 10, 21, 7).timestamp() * 1e9) + 250_000_000
 

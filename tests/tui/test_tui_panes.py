@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import screens
-from driving import Drive
 from rich.cells import cell_len
-from wire_recording import EXECUTE, FLUSH, PARSED, SYNC, Recording, bind, checkout, describe, done, error, int8, parse, query, ready, row
 
 from pgtrace.tui.model.copying import safe
 from pgtrace.tui.model.fields import Field, fit
@@ -20,6 +17,25 @@ from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
 from pgtrace.tui.widgets.table import TablePane
+from tests.tui import screens
+from tests.tui.driving import Drive
+from tests.wire_recording import (
+    EXECUTE,
+    FLUSH,
+    PARSED,
+    SYNC,
+    Recording,
+    bind,
+    checkout,
+    describe,
+    done,
+    error,
+    int8,
+    parse,
+    query,
+    ready,
+    row,
+)
 
 HOSTILE = "\x1b]0;owned\x07\u202e[bold]"
 PANES: dict[str, type[TablePane[Any]]] = {"2": Statements, "3": Connections, "5": Transactions}

@@ -6,15 +6,15 @@ import random
 from pathlib import Path
 
 import pytest
-from driving import Drive, Driven
-from multiplexer import THERE, Multiplexer
 from rich.cells import cell_len
 from textual import events
-from wire_recording import Recording
 
 from pgtrace.tui.model.asking import LONGEST, Asking, Choice, Choices, Fault
 from pgtrace.tui.model.theme import MONO
 from pgtrace.tui.widgets.entry import EDITING, characters
+from tests.tui.driving import Drive, Driven
+from tests.tui.multiplexer import THERE, Multiplexer
+from tests.wire_recording import Recording
 
 
 class Colour(Asking):

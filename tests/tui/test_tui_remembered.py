@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Drive, Driven
 from rich.color import ColorType
-from wire_recording import Recording
 
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.definitions import DEFINITIONS
@@ -21,6 +19,8 @@ from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import Recording
 
 ViewOf = Callable[..., View]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import playbook
 import pytest
 from rich.cells import cell_len
-from wire_recording import Recording, done, error, message, parse, query, ready, string
 
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model import rowtext
@@ -19,6 +17,8 @@ from pgtrace.tui.model.surroundings import Surroundings
 from pgtrace.tui.model.theme import DARK, Pen
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes import rowline
+from tests import playbook
+from tests.wire_recording import Recording, done, error, message, parse, query, ready, string
 
 HOSTILE = [
     "SELECT '\x1b]0;title\x07', '\x1b[2J'",

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Driven
-from terminal import Terminal
-from wire_recording import Recording
 
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.remembered import LONGEST, Remembered
 from pgtrace.tui.model.savedfilters import SavedFilters, parted
 from pgtrace.tui.model.view import View
+from tests.tui.driving import Driven
+from tests.tui.terminal import Terminal
+from tests.wire_recording import Recording
 
 
 def test_a_name_stands_behind_its_filter() -> None:

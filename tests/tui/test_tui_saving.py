@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wire_recording import MS, done, message, query, ready, startup
 
 from pgtrace.capture.record import Data, End, Open, Record
 from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.errors import OutputExists
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.actions.saving import Saving
+from tests.wire_recording import MS, done, message, query, ready, startup
 
 
 class Session:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import screens
-from driving import Drive
 from rich.cells import cell_len
-from wire_recording import MS, Recording, checkout, error, message, query, string
+
+from tests.tui import screens
+from tests.tui.driving import Drive
+from tests.wire_recording import MS, Recording, checkout, error, message, query, string
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 LOGIN = (("PGUSER", "app"), ("PGPASSWORD", "s3cret"), ("PGDATABASE", "shop"))

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from terminal import Terminal
 
 from captures.recording.packets import LOOPBACK
 from pgtrace.demo.embedded import EmbeddedServer
+from tests.tui.terminal import Terminal
 
 SAMPLE = Path(__file__).parent.parent / "data" / "packets" / "psycopg_text.pcap"
 TMPDIR = "temporary"

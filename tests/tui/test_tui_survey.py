@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from wire_recording import Recording, done, error, query, ready
-
 from pgtrace.tui.model.view import View
+from tests.wire_recording import Recording, done, error, query, ready
 
 
 def test_problems_are_errors_and_gaps(view: View, shop: Recording) -> None:

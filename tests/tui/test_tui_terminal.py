@@ -13,13 +13,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hostile import HARM, hostile
-from terminal import Terminal, sequences
-from wire_recording import Recording
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import NICE
+from tests.hostile import HARM, hostile
+from tests.tui.terminal import Terminal, sequences
+from tests.wire_recording import Recording
 
 _POINTER = "\x1b]22;default\x07"
 _CLIPBOARD = re.compile(r"\x1b\]52;c;[A-Za-z0-9+/=]*\x07")

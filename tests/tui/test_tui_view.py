@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from wire_recording import Recording
 
 from pgtrace.tui.model.view import View
+from tests.wire_recording import Recording
 
 
 def test_the_end_of_reading_is_drawn(shop: Recording, view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import screens
-from driving import Drive, Driven
 from rich.cells import cell_len
 from textual import events
-from wire_recording import (
+
+from tests.tui import screens
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import (
     BOUND,
     EXECUTE,
     FLUSH,

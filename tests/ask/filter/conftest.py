@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from filter_shop import SHOP
-from playbook import write
 
 from pgtrace.trace.trace import Trace
+from tests.ask.filter.filter_shop import SHOP
+from tests.playbook import write
 
 
 @pytest.fixture

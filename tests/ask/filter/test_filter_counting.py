@@ -9,10 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from filter_shop import SHOP
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import write
 
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
@@ -23,6 +21,8 @@ from pgtrace.recorder import Recorder
 from pgtrace.report import stats
 from pgtrace.trace.counters import KEYS, Counters
 from pgtrace.trace.trace import Trace
+from tests.ask.filter.filter_shop import SHOP
+from tests.playbook import write
 
 NO_SUMS = ("max_pipeline_depth", "statements_live", "client_ns")
 

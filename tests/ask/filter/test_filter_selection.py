@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filter_shop import SHOP
-from playbook import WALL_NS, write
 
 from pgtrace.ask.filter import FilterError, parse
 from pgtrace.ask.filter.words import WORDS
@@ -16,6 +14,8 @@ from pgtrace.inspect import details
 from pgtrace.inspect.message import MessageView
 from pgtrace.trace import rows
 from pgtrace.trace.trace import Trace
+from tests.ask.filter.filter_shop import SHOP
+from tests.playbook import WALL_NS, write
 
 Read = Callable[..., Trace]
 
