@@ -2,16 +2,22 @@
 
 Certain:
 
-- an engine's first connection is asked, in lower case, `select pg_catalog.version()`, `select current_schema()`, `show transaction isolation level` and
-  `show standard_conforming_strings`, within a transaction that is rolled back. Over psycopg and psycopg2 hstore's OID is looked up too;
-- the compiler begins FROM, WHERE and ORDER BY on lines of their own and leaves a blank at the end of the one before: `SELECT item.id, item.name \\nFROM item`;
-- an insert of many rows that returns their keys reads from `(VALUES ...) AS imp_sen(p0, p1, sen_counter)`.
+- an engine's first connection is asked, in lower case, `select pg_catalog.version()`,
+  `select current_schema()`, `show transaction isolation level` and
+  `show standard_conforming_strings`, within a transaction that is rolled back. Over psycopg and
+  psycopg2 hstore's OID is looked up too;
+- the compiler begins FROM, WHERE and ORDER BY on lines of their own and leaves a blank at the end
+  of the one before: `SELECT item.id, item.name \\nFROM item`;
+- an insert of many rows that returns their keys reads from
+  `(VALUES ...) AS imp_sen(p0, p1, sen_counter)`.
 
-Together with one of these: over asyncpg, psycopg and pg8000 parameters carry their type in capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are no
-evidence, anybody may write them. The transaction's commands are the driver's.
+Together with one of these: over asyncpg, psycopg and pg8000 parameters carry their type in
+capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are no evidence, anybody may write them. The
+transaction's commands are the driver's.
 
-A connection that the pool opens later is not asked again, and is known by its SQL. text() is SQL written by hand. Over asyncpg others send what the compiler
-made (databases is told apart, GINO is not), with parameters of no type: there the layout counts with types alone.
+A connection that the pool opens later is not asked again, and is known by its SQL. text() is SQL
+written by hand. Over asyncpg others send what the compiler made (databases is told apart, GINO is
+not), with parameters of no type: there the layout counts with types alone.
 
 Seen with SQLAlchemy 2.1.9 over asyncpg, psycopg, psycopg2 and pg8000.
 """

@@ -1,8 +1,10 @@
-"""Findings: something in a capture that costs round trips or will fail, with the evidence and the remedy in the driver's own settings.
+"""Findings: something in a capture that costs round trips or will fail, with the evidence and the
+remedy in the driver's own settings.
 
-One module for each kind (two where one rule has two faces); a new kind is a module, a line here, and a section of docs/findings.md. What a kind is made of
-says kind.py; who reads rows and asks the watches, judge/advice.py. The list below is the order among equals, and the first of several kinds that a row
-belongs to is the one the row is shown with.
+There is one module for each kind (two if one rule has two sides). A new kind is a module, a line
+here, and a section of docs/findings.md. kind.py says what a kind consists of; judge/advice.py reads
+rows and asks the watches. The list below is the order among equals. A row that belongs to several
+kinds is shown with the first of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""connect: connections that are opened for a query or two, so that connecting costs more than the work.
+"""connect: connections that are opened for a query or two, so that connecting costs more than the
+work.
 
-Told by connections that have ended after at most FEW round trips, CONNECTIONS of them under one driver. The cost is their set-up round trips;
-TCP and TLS handshakes come on top, and are not counted.
+Recognised by connections that have ended after at most FEW round trips, CONNECTIONS of them with
+one driver. The cost is their set-up round trips; TCP and TLS handshakes come on top and are not
+counted.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class _Watch(Watch):
         note.times += 1
         note.cost += self.seen.setup
         note.amount += self._steps
-        note.show(self.seen.first, f"{self.seen.setup} set-up round trips for {self._steps} that work")
+        note.show(self.seen.first, f"{self.seen.setup} set-up round trips for {self._steps} that do work")
 
 
 def _what(note: Note) -> str:
@@ -44,9 +46,9 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="connect",
     unit=ROUND_TRIPS,
-    why="Each connection costs its set-up round trips, a handshake, and a process of the server, before the first query; a pool pays once.",
+    why="Each connection costs its set-up round trips, a handshake, and a server process, before the first query; a pool pays once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
-    remedies=(Remedy("a pool of connections that live, in the application or in front of the server"),),
+    remedies=(Remedy("a pool of lasting connections, in the application or in front of the server"),),
 )

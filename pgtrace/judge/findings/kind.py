@@ -1,13 +1,16 @@
-"""What a finding is made of: its kind, what a watch is told of each round trip, what it notes, and the finding as a view gets it.
+"""The parts of a finding: its kind, what a watch gets of each round trip, what it notes, and the
+finding as a view gets it.
 
-A module of this package is one kind: `KIND`, and a Watch. For each connection there is one Watch of each kind; it is told of the connection's round trips
-one after the other (row), and asked to settle at the end. What it sees it adds to a Note of its connection, kept by subject: the normalised SQL, a flight,
-whatever tells two causes apart. Notes of one kind, driver, layer and subject are added up over connections; Kind.told says whether the sum is worth a
-sentence.
+A module of this package is one kind: `KIND`, and a Watch. For each connection there is one Watch of
+each kind. It gets the connection's round trips one after the other (row), and settles at the end.
+What it sees it adds to a Note of its connection, by subject: the normalised SQL, a flight, or
+whatever tells two causes apart. Notes with the same kind, driver, layer and subject are added up
+over connections; Kind.told says whether the sum is worth a sentence.
 
-A watch draws its conclusions from what passed: which messages, in which round trip, in which transaction status. The text of a statement tells it whether two
-statements are the same, and little else. It is told of rows as the timeline has them: of a round trip about several statements those show the first alone,
-so a watch asks `shape.statements` before it uses the SQL.
+A watch draws its conclusions from the traffic: which messages, in which round trip, in which
+transaction status. The text of a statement shows whether two statements are the same, and little
+else. Rows are as in the timeline: for a round trip with several statements they show only the
+first, so a watch checks `shape.statements` before it uses the SQL.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 EVIDENCE_KEPT: Final = 4
-"""Rows that a finding shows."""
+"""How many rows a finding shows."""
 CONNECTIONS_KEPT: Final = 8
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
@@ -36,7 +39,7 @@ SUBJECT_CHARACTERS: Final = 160
 
 
 class Step:
-    """One closed round trip after set-up, as a watch is told of it."""
+    """One closed round trip after set-up, as a watch gets it."""
 
     __slots__ = ("counts", "key", "label", "pause_ns", "place", "rows", "shape", "text", "values")
 
@@ -46,18 +49,19 @@ class Step:
         self.place = place
         self.shape = shape
         self.text = text
-        """The number of its label: what tells one text from another."""
+        """The number of its label, which tells texts apart."""
         self.rows = rows
         """Its DataRow messages."""
         self.values = values
-        """A hash of what the driver sent, as the index has it."""
+        """A hash of what the driver sent, from the index."""
         self.label = label
         self.key = key
-        """Its SQL, normalised; empty where it is about several statements or none."""
+        """Its SQL, normalised; empty if it has several statements or none."""
         self.pause_ns = pause_ns
-        """From the end of the connection's round trip before it to its beginning; None for the first, and behind a gap."""
+        """From the end of the connection's previous round trip to its beginning; None for the
+        first, and after a gap."""
         self.counts = counts
-        """Whether a filter selects it. A watch that saw something adds up such rows alone."""
+        """Whether a filter selects it. Watches add up only such rows."""
 
     def sends(self, letter: str) -> int:
         """How many frontend messages of that letter it carries."""
@@ -70,12 +74,12 @@ class Step:
 
     @property
     def sqlstate(self) -> str:
-        """Of its first error."""
+        """The SQLSTATE of its first error."""
         return self.label.error[:5]
 
     @property
     def is_empty(self) -> bool:
-        """Whether it runs one statement, and that is empty."""
+        """Whether it runs one statement, which is empty."""
         return self.shape.depth == 1 and b"I" in self.shape.received
 
     @property
@@ -85,13 +89,13 @@ class Step:
 
     @property
     def only_closes(self) -> bool:
-        """Whether it gives statements up, and does nothing else."""
+        """Whether it drops statements and does nothing else."""
         return not self.shape.depth and bool(self.sends("C")) and not self.sends("P") and not self.sends("B")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A row that shows it, and what it shows there."""
+    """A row that shows the finding, and what it shows."""
 
     place: int
     words: str = ""
@@ -103,19 +107,19 @@ class Note:
 
     subject: str = ""
     cost: int = 0
-    """Round trips that need not be."""
+    """Round trips that could be avoided."""
     times: int = 0
-    """How often it was seen, each kind counting what it says."""
+    """How often it was seen; each kind says what it counts."""
     amount: int = 0
-    """A number of the kind's own, a sum."""
+    """A number of the kind's choice, a sum."""
     words: str = ""
-    """Words of the kind's own, those of the first sight."""
+    """Words of the kind's choice, from the first sight."""
     evidence: list[Evidence] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     more_connections: int = 0
 
     def show(self, place: int, words: str = "") -> None:
-        """Keep a row as evidence, where there is room."""
+        """Keep a row as evidence, if there is room."""
         if len(self.evidence) < EVIDENCE_KEPT:
             self.evidence.append(Evidence(place, words))
 
@@ -137,12 +141,12 @@ class Note:
 
 
 def shown(note: Note) -> str:
-    """Its subject, SQL, as it stands in a sentence."""
+    """Its subject, SQL, as it appears in a sentence."""
     return sqltext.shorten(note.subject, SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
 
 
 class Seen(Protocol):
-    """The connection that a watch looks at, and where its notes go."""
+    """The connection that a watch looks at, and the place for its notes."""
 
     trace: Trace
     connection: Connection
@@ -154,10 +158,10 @@ class Seen(Protocol):
     """Whether it has ended."""
 
     def note(self, kind: Kind, subject: str = "") -> Note:
-        """The connection's note of that kind and subject, made when it is asked for."""
+        """The connection's note of that kind and subject, made when first needed."""
 
     def row_of(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind, and perhaps is the first of it."""
+        """The row belongs to a finding of that kind, and may be its first."""
 
 
 class Watch:
@@ -170,14 +174,16 @@ class Watch:
         """The next round trip."""
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
-        """The session is over at the row at that place, `pause_ns` after its latest round trip: a FATAL error, an end,
-        Terminate. `words` are the FATAL's SQLSTATE, if it was one. Told once."""
+        """The session is over at the row at that place, `pause_ns` after its latest round trip: a
+        FATAL error, an end, Terminate. `words` are the FATAL's SQLSTATE, if it was one. Called
+        once."""
 
     def lost(self) -> None:
         """Bytes are missing here: what comes next does not follow what came before."""
 
     def settle(self) -> None:
-        """The connection is over, or somebody asks: bring the notes up to date. Called again when there is more."""
+        """The connection is over, or someone asks for results: bring the notes up to date. Called
+        again when there is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +192,11 @@ class Kind:
 
     name: str
     unit: str
-    """What its number counts: ROUND_TRIPS, FAILED, or something that costs none."""
+    """What its number counts: ROUND_TRIPS, FAILED, or something without a cost."""
     why: str
     """Why it costs or fails, a sentence or two."""
     remedies: tuple[Remedy, ...]
-    """For drivers and layers that have none of their own (identify/)."""
+    """For drivers and layers without remedies of their own (identify/)."""
     watch: Callable[[Seen], Watch]
     what: Callable[[Note], str]
     """What happened, in one line."""
@@ -200,7 +206,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that costs round trips or will fail, under one driver."""
+    """Something that costs round trips or will fail, with one driver."""
 
     kind: Kind
     driver: str
@@ -213,12 +219,12 @@ class Finding:
 
     @property
     def cost(self) -> int:
-        """Round trips that need not be."""
+        """Round trips that could be avoided."""
         return self.note.cost
 
     @property
     def failed(self) -> bool:
-        """Whether something failed already."""
+        """Whether something has failed already."""
         return self.kind.unit is FAILED
 
     @property
@@ -236,7 +242,7 @@ class Finding:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """In the words of the layer and of the driver; general ones where neither has its own."""
+        """In the words of the layer and of the driver; general ones if neither has its own."""
         clients = (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver))
         found = [remedy.text for client in clients if client is not None for remedy in client.remedies.get(self.name, ())]
         return tuple(found) or tuple(remedy.text for remedy in self.kind.remedies)

@@ -1,7 +1,10 @@
-"""begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a transaction by itself.
+"""begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a
+transaction by itself.
 
-Told by the transaction status: one round trip that only opens a block, one that runs a single statement in it, one that only ends it. TIMES of them on one
-connection are told. BEGIN that travels with the statement costs nothing, and is not seen here. An empty statement is a check, which pool-check tells.
+Recognised by the transaction status: one round trip that only opens a block, one that runs a single
+statement in it, one that only ends it. Reported from TIMES of them on one connection. A BEGIN that
+travels with the statement costs nothing, and is not seen here. An empty statement is a check, which
+pool-check reports.
 """
 
 from __future__ import annotations
@@ -68,13 +71,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and behind it"
+    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and after it"
 
 
 KIND: Final = Kind(
     name="begin-commit",
     unit=ROUND_TRIPS,
-    why="A single statement is atomic by itself; BEGIN and COMMIT around it are two round trips more.",
+    why="A single statement is atomic by itself; BEGIN and COMMIT around it cost two more round trips.",
     watch=_Watch,
     what=_what,
     remedies=(Remedy("autocommit for single statements"),),

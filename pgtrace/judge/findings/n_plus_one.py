@@ -1,10 +1,13 @@
 """n+1: one statement run again and again, each time waiting for the answer, where once would do.
 
-Told by a run of round trips of one connection in which nothing else passes: each is about the same one statement (normalised SQL with a parameter or a literal
-in it), each runs it once. Round trips that only prepare it do not end the run. The run must stay in one transaction block, or its pauses short: the same
-statement once a second is a poll, not a loop. At REPEATS executions it is told; what it costs is every execution but the first.
+Recognised by a run of round trips of one connection with nothing else in between. Each is for the
+same one statement (normalised SQL with a parameter or a literal in it) and runs it once. Round
+trips that only prepare it do not end the run. The run must stay in one transaction block, or its
+pauses must be short: the same statement once a second is a poll, not a loop. It is reported at
+REPEATS executions, and costs every execution but the first.
 
-Only statements that could be one are looked at (their first word says so): FETCH takes a cursor's next rows, SET changes another setting.
+Only statements that could be merged are looked at (their first word says so): FETCH takes a
+cursor's next rows, SET changes another setting.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 
 REPEATS: Final = 5
-"""Executions in a row that are a loop."""
+"""Executions in a row that make a loop."""
 PAUSE_NS: Final = 50_000_000
-"""Outside a block, the application's pause between two of them that still is one."""
+"""Outside a block, the longest pause of the application between two of them."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
 
 

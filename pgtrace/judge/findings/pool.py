@@ -1,8 +1,11 @@
-"""pool-check: round trips in which a pool asks whether a connection lives, or sets it back, around every use of it.
+"""pool-check: round trips in which a pool checks whether a connection lives, or resets it, around
+every use of it.
 
-Told by what they carry: a Sync alone; a Query that EmptyQueryResponse answers; a block that holds an empty statement and nothing else (SQLAlchemy's
-pool_pre_ping over asyncpg); or, outside a block, one of the few texts that drivers send to ask or to set back (asyncpg's reset, DISCARD ALL, SELECT 1). TIMES
-of them on one connection are told, if there is one for every MOST_WORK round trips that work: a check now and then is no cost.
+Recognised by their contents: a Sync alone; a Query that EmptyQueryResponse answers; a block that
+holds only an empty statement (SQLAlchemy's pool_pre_ping with asyncpg); or, outside a block, one of
+the few texts that drivers send to check or to reset (asyncpg's reset, DISCARD ALL, SELECT 1).
+Reported from TIMES of them on one connection, if there is one for every MOST_WORK round trips that
+do work: a check now and then does not matter.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Wat
 
 TIMES: Final = 3
 MOST_WORK: Final = 3
-"""Round trips that work, for each that checks."""
+"""Round trips that do work, for each that checks."""
 _CHECKS_KEPT: Final = 1_000
-_IN_BLOCK: Final = "an empty statement in a transaction of its own"
+_IN_BLOCK: Final = "an empty statement in its own transaction"
 _RESETS: Final = ("SELECT pg_advisory_unlock_all()", "DISCARD ALL", "RESET ALL", "UNLISTEN *")
 _CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
 
@@ -30,7 +33,7 @@ class _Watch(Watch):
         self._uses: Counter[str] = Counter()
         self._told: dict[str, Note] = {}
         self._block: list[Step] = []
-        """A transaction so far, as long as it may be a check."""
+        """The transaction so far, if it may be a check."""
 
     def row(self, step: Step) -> None:
         words = self._words(step)
@@ -85,19 +88,19 @@ class _Watch(Watch):
         if step.shape.received == b"IZ":
             return "an empty Query"
         if step.label.sql.lstrip().startswith(_RESETS):
-            return "the session is set back"
+            return "the session is reset"
         return "SELECT 1" if step.key in _CHECKS and step.rows == 1 else ""
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: {note.times} round trips between the ones that work"
+    return f"{note.subject}: {note.times} round trips between those that do work"
 
 
 KIND: Final = Kind(
     name="pool-check",
     unit=ROUND_TRIPS,
-    why="The pool asks or resets the connection each time it is taken or given back: hold a connection for a unit of work, not for a statement.",
+    why="The pool checks or resets the connection each time it is taken or returned: hold a connection for a unit of work, not for a statement.",
     watch=_Watch,
     what=_what,
-    remedies=(Remedy("hold one connection for a unit of work; let the pool check a connection that was idle, not each time"),),
+    remedies=(Remedy("hold one connection for a unit of work; let the pool check only connections that were idle"),),
 )

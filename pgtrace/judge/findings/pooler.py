@@ -1,9 +1,12 @@
-"""pooler-26000 and pooler-42P05: a prepared statement is missing, or already there, because the server connection is not the one the driver thinks it is.
+"""pooler-26000 and pooler-42P05: a prepared statement is missing, or already there, because the
+server connection is not the one that the driver expects.
 
-A pooler in transaction mode may give each transaction another server connection. 26000: the statement does not exist. It is the pooler's doing if this very
-session was told that its Parse is complete, and has not given it up since by Close, DEALLOCATE or DISCARD ALL. 42P05: it exists already. It is the pooler's
-doing if the session never prepared it. Where the session did it to itself, the sentence says that instead. Names are learned from rows whose Parse was
-answered without an error; what a Close gives up is not in the row, so a session that closed any statement is given the benefit of the doubt.
+A pooler in transaction mode may give each transaction another server connection. 26000: the
+statement does not exist. That is the pooler's doing if this very session got its ParseComplete, and
+has not dropped it since by Close, DEALLOCATE or DISCARD ALL. 42P05: it exists already. That is the
+pooler's doing if the session never prepared it. If the session did it to itself, the sentence says
+that instead. Names come from rows whose Parse was answered without an error. A row does not show
+which statement a Close drops, so a session that closed any statement gets the benefit of the doubt.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ _LOST, _TAKEN = "26000", "42P05"
 
 
 class _Names:
-    """What the session knows of its names."""
+    """What the session knows about its names."""
 
     def __init__(self) -> None:
         self.prepared: dict[str, Step] = {}
@@ -65,7 +68,7 @@ class _Watch(Watch):
         prepared = names.prepared.get(name)
         dropped = names.dropped is not None and (prepared is None or names.dropped.place > prepared.place)
         mine = (dropped or prepared is None) if step.sqlstate == _LOST else (prepared is not None and not dropped)
-        mine = mine and bool(name)  # the unnamed statement is there after every Parse
+        mine = mine and bool(name)  # the unnamed statement exists after every Parse
         note = self.seen.note(kind, "" if not mine else "its own")
         note.times += 1
         note.words = note.words or step.label.error[6:]
@@ -73,7 +76,7 @@ class _Watch(Watch):
             for shown, words in (
                 (prepared, f"Parse of {name} accepted"),
                 (names.used.get(name), "run, fine"),
-                (names.dropped if dropped else None, "gives statements up"),
+                (names.dropped if dropped else None, "drops statements"),
             ):
                 if shown is not None:
                     note.show(shown.place, words)
@@ -83,7 +86,7 @@ class _Watch(Watch):
 
 
 def _lost(note: Note) -> str:
-    why = "it was given up, or never prepared, by this session" if note.subject else "its Parse was accepted: a pooler moved the session"
+    why = "this session dropped it, or never prepared it" if note.subject else "its Parse was accepted: a pooler moved the session"
     return f"{note.words}: {why}"
 
 
@@ -96,7 +99,7 @@ _REMEDIES: Final = (Remedy("PgBouncer 1.21 or later with max_prepared_statements
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
     unit=FAILED,
-    why="The statement lives in one server connection, and the pooler has handed the session another one.",
+    why="The statement exists in one server connection, and the pooler has given the session another one.",
     watch=lambda seen: _Watch(seen, lambda: LOST),
     what=_lost,
     told=lambda note: note.times > 0,
@@ -106,7 +109,7 @@ LOST: Final[Kind] = Kind(
 TAKEN: Final[Kind] = Kind(
     name="pooler-42P05",
     unit=FAILED,
-    why="Another session has left a statement of this name in the server connection that the pooler handed over.",
+    why="Another session has left a statement with this name in the server connection that the pooler gave to this one.",
     watch=lambda seen: _Watch(seen, lambda: TAKEN),
     what=_taken,
     told=lambda note: note.times > 0,

@@ -1,8 +1,10 @@
-"""re-parse: the server parses and plans one text again for every execution, though the connection could keep it.
+"""re-parse: the server parses and plans one text again for every execution, although the connection
+could keep it.
 
-Where Parse travels with Bind it costs no round trip, but the server's time and the bytes of the text. Told when one SQL text was parsed REPARSES times on a
-connection in round trips that ran it, and never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses that travel in
-one round trip are one decision of the driver, and are not told.
+A Parse that travels with Bind costs no round trip, but the server's time and the bytes of the text.
+Reported when one SQL text was parsed REPARSES times on a connection in round trips that ran it, and
+never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses
+in one round trip are one decision of the driver, and are not reported.
 """
 
 from __future__ import annotations
@@ -56,10 +58,10 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="re-parse",
     unit="parses",
-    why="The server parses and plans the same text for every execution. It costs no round trip, but its time; a prepared statement is parsed once.",
+    why="The server parses and plans the same text for every execution. That costs no round trip, but the server's time; a prepared statement is parsed once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies=(Remedy("prepare the statement once and keep it, where the pooler allows it"),),
+    remedies=(Remedy("prepare the statement once and keep it, if the pooler allows it"),),
 )
