@@ -9,7 +9,7 @@ Certain:
 - COPY as pgsqlCopyFromArray and pgsqlCopyToArray write it
   (`COPY t TO STDIN WITH DELIMITER E'...'`), and getColumnMeta's `SELECT RELNAME FROM PG_CLASS`.
 
-With ATTR_EMULATE_PREPARES a statement is a Query in which every value stands in quotes, numbers
+With ATTR_EMULATE_PREPARES a statement is a Query in which every value is in quotes, numbers
 too, unless they were bound as integers; without prepares (PGSQL_ATTR_DISABLE_PREPARES) it is an
 unnamed `PBDES`. Other users of libpq do both: unknown. So is a session of exec() alone, a Query as
 it was written.

@@ -1,7 +1,7 @@
 """postgres.js (`postgres`): its start-up packet, its look-up of array types, its statement names.
 
 StartupMessage, without SSLRequest unless ssl is set: user, database, client_encoding=UTF8,
-application_name=postgres.js (or what it was told), then what `connection` sets. The first query of
+application_name=postgres.js (or as configured), then what `connection` sets. The first query of
 every connection is preceded by a SELECT of all array types from pg_type, unless fetch_types is off.
 Statements are called by 8 to 12 characters drawn for each connection and a counter: `9er8hxj4kyj1`,
 `9er8hxj4kyj2`. A query with values is `PDH · BES` the first time, then `BES`; one without `PDBES`.

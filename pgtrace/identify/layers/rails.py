@@ -6,8 +6,8 @@ Certain:
 - each connection begins with the Queries `SET client_min_messages TO 'warning'`,
   `SET standard_conforming_strings = on`, `SET intervalstyle = iso_8601` and
   `SET SESSION timezone TO 'UTC'`, a round trip each;
-- the look-up of types,
-  `SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, ... FROM pg_type as t LEFT JOIN pg_range as r`.
+- the look-up of types, `SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype,
+  ... FROM pg_type as t LEFT JOIN pg_range as r`.
 
 Together with one of these: `SELECT "item".* FROM "item" WHERE "item"."id" = $1 LIMIT $2`;
 statements named `a<n>`, each prepared in a round trip of its own, `PS · BDES`, and given up by
