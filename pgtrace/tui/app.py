@@ -1,8 +1,10 @@
 """The application: it reads the trace on, has the screen drawn, and ends.
 
-Ten times a second tick() reads what is there, in this process. The recorder is a process of its own: whatever the screen costs, the traffic does not wait
-for it; and where both want a processor, the screen has less right to it. SIGTERM ends the screen in order; ctrl-z suspends it, and the traffic goes on. So it
-does after SIGHUP, which kills: a recorder whose viewer died serves its sessions to their end.
+tick() reads what is there ten times a second, in this process. The recorder is another process:
+whatever the screen costs, the traffic does not wait for it, and where both want a processor the
+screen yields. SIGTERM ends the screen in order; ctrl-z suspends it while the traffic goes on.
+SIGHUP kills it, and the traffic goes on too: a recorder whose viewer has died serves its sessions
+to their end.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.widgets.bound import bindings
 
 NICE: Final = 10
-"""How much less right to the processors the screen has than the traffic."""
+"""How nice the screen is to the traffic: its niceness."""
 _NOT_SAVED: Final = "this recording is not saved: press again to quit"
 
 
@@ -52,8 +54,9 @@ class PgTraceApp(App[None]):
         remembered: Remembered | None = None,
         filters: Remembered | None = None,
     ) -> None:
-        """`loaded` is called once when everything that was there at first has been read. `remembered` is how the screen was left, and is told how it is
-        left this time; `filters` are those of earlier times."""
+        """`loaded` is called once everything that was there at first has been read. `remembered`
+        holds how the screen was left, and gets how it is left this time; `filters` holds those of
+        earlier times."""
         super().__init__()
         for palette in (DARK, LIGHT):
             background = palette.grounds["background"].removeprefix("on ")
@@ -70,7 +73,7 @@ class PgTraceApp(App[None]):
         return self.main
 
     def on_mount(self) -> None:
-        """Go on reading from here."""
+        """Begin to tick, and to listen to signals."""
         if sys.platform != "win32":
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
@@ -79,11 +82,12 @@ class PgTraceApp(App[None]):
         self.set_interval(TICK_S, self.tick)
 
     async def on_key(self, event: events.Key) -> None:
-        """Here keys arrive in order, whichever area they came through; the bindings are next."""
+        """Take a key before the bindings do: here keys arrive in order, whichever area they came
+        through."""
         await self.main.before_bindings(event)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Like the keys."""
+        """Take a paste, which arrives like the keys."""
         self.main.pasted(event.text)
 
     def tick(self) -> None:
@@ -100,7 +104,7 @@ class PgTraceApp(App[None]):
             self.call_after_refresh(lambda: self.view.redrawn(time.monotonic(), time.perf_counter() - started))
 
     def action_leave(self) -> None:
-        """Quit; ask first where that throws a recording away."""
+        """Quit; ask first if that throws a recording away."""
         footer = self.main.areas.footer
         if self.view.source.unsaved and not self.main.files.saved and len(self.view.trace.rows) and footer.notice != _NOT_SAVED:
             footer.say(_NOT_SAVED)
@@ -108,7 +112,7 @@ class PgTraceApp(App[None]):
             self.exit()
 
     def action_theme(self, name: str = "") -> None:
-        """The next theme, or that one."""
+        """Change to the next theme, or to the one named."""
         names = list(THEMES)
         name = name or names[(names.index(self.view.pen.palette.name) + 1) % len(names)]
         self._wear(THEMES[name])
@@ -118,7 +122,7 @@ class PgTraceApp(App[None]):
         self.main.areas.footer.say(f"theme {name}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether there is a theme to choose: NO_COLOR leaves none."""
+        """Whether there are themes to choose from: NO_COLOR leaves none."""
         return self.view.pen.palette is not MONO if action == "theme" else True
 
     def on_unmount(self) -> None:
@@ -128,7 +132,7 @@ class PgTraceApp(App[None]):
         self.remembered.save()
 
     def _wear(self, palette: Palette) -> None:
-        """Draw with a palette, on the ground that belongs to it."""
+        """Draw with a palette, on its ground."""
         plain = palette in (ANSI, MONO)
         self.view.pen.take(palette)
         self.ansi_color = plain
@@ -143,16 +147,18 @@ class PgTraceApp(App[None]):
 
 
 def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
-    """Show a trace until the user quits. `recorder`, where given, writes it and is asked whether it is alive; it stays the caller's to stop.
+    """Show a trace until the user quits. `recorder` is what writes it, if anything does; it is
+    asked whether it is alive, and stopping it is left to the caller.
 
-    Raises SystemExit where the screen could not be shown, or was ended by a signal.
+    Raises SystemExit if the screen could not be shown, or was ended by a signal.
     """
     if recorder is not None and sys.platform != "win32":
         os.nice(NICE)
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()
     remembered = Remembered(place(os.environ))
     pen = Pen(choose_palette(os.environ, remembered.get("theme", THEMES, "")), ascii_only=only_ascii(os.environ, encoding))
-    # What has been read stays. Left out of later collections it costs no pauses: 300 ms each at 50,000 statements.
+    # What has been read stays. Excluded from later collections it costs no pauses: 300 ms each at
+    # 50,000 statements.
     app = PgTraceApp(
         View(trace, source, pen, recorder), loaded=gc.freeze, remembered=remembered, filters=Remembered(place(os.environ, "filters.json"))
     )

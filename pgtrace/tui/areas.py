@@ -1,7 +1,9 @@
-"""The areas of the screen: all its widgets, which of them are on display, and which one has the focus.
+"""The areas of the screen: all its widgets, which of them are on display, and which one has the
+focus.
 
-What is shown is View's to say, how many lines each band gets is decided in bands.py, and each widget draws itself. Here it follows from the
-pane that is chosen, and from what is open (the inspector, the help, a page, a question), what is on display.
+View knows what is shown, bands.py how many lines each band gets, and each widget draws itself. Here
+the pane that is chosen, and what is open (the inspector, the help, a page, a question), decide what
+is on display.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Areas:
         self.size: Size | None = None
         """The screen's, once it is known."""
         self._focused: Widget | None = None
-        """The area that had the focus last, also while the terminal's window has lost it."""
+        """The area that has the focus, or had it before the terminal's window lost it."""
         self._laid_out: tuple[object, ...] | None = None
         self._place_told = -1
         """The place of the row that the footer's notice is about."""
@@ -98,7 +100,8 @@ class Areas:
     # What is open.
 
     def turn(self) -> None:
-        """The user wants to see something else: take back what the footer said, and lay everything out anew."""
+        """The user wants to see something else: take back what the footer said, and lay everything
+        out anew."""
         self.footer.forget()
         self.lay_out()
 
@@ -149,7 +152,7 @@ class Areas:
         self._place_told = self.timeline.place
 
     def cursor_moved(self) -> None:
-        """Another row of the timeline: spell it, inspect it."""
+        """Spell and inspect the row that the cursor has moved to."""
         if self.timeline.place != self._place_told:
             self.footer.forget()
         self.follow_cursor()
@@ -222,7 +225,7 @@ class Areas:
         view.listing.fold_to(remembered.get("fold", LEVELS, view.listing.fold))
 
     def remember(self, remembered: Remembered) -> None:
-        """How the screen is now."""
+        """Note how the screen is left."""
         for name, value in (
             ("pane", self.pane),
             ("driver rows", "yes" if self.totals.driver_rows else "no"),
@@ -254,7 +257,8 @@ class Areas:
         self.footer.redraw()
 
     def _content(self) -> tuple[int, bool]:
-        """What of the content decides the layout: driver lines, and whether there is nothing at all."""
+        """The part of the content that decides the layout: how many driver lines, and whether there
+        is nothing at all."""
         view = self.view
         empty = not len(view.listing) and not view.listing.behind and view.listing.filtering.everything
         return (len(view.snapshot.drivers) if self.totals.driver_rows else 0), empty

@@ -1,7 +1,7 @@
-"""The one screen: who does what its keys, its clicks and its widgets' messages ask for.
+"""The one screen: it leads keys, clicks and its widgets' messages to whoever acts on them.
 
-What is on display is decided in areas.py; what is done stands in actions/. Here a key leads to one or the other. A key that has no use at
-the moment (check_action) does nothing, and the footer says so.
+areas.py decides what is on display; actions/ has what is done. A key that has no use at the moment
+(check_action) does nothing, and the footer says so.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class MainScreen(Screen[None]):
         self.areas.lay_out()
 
     async def before_bindings(self, event: events.Key) -> None:
-        """Take every key before it does something: a question or an open menu has it, and one without use here says so."""
+        """Take every key before its binding: a question or an open menu gets it, and the footer
+        says if it has no use here."""
         areas = self.areas
         if areas.prompt.asking is not None:
             event.prevent_default()
@@ -95,7 +96,7 @@ class MainScreen(Screen[None]):
             self.areas.prompt.paste(text)
 
     async def on_click(self, event: events.Click) -> None:
-        """The right button is one step back."""
+        """Take one step back on a click with the right button."""
         if event.button == RIGHT_BUTTON:
             await self.action_back()
 
@@ -105,7 +106,7 @@ class MainScreen(Screen[None]):
         self.narrowing.tell_given_up()
 
     def line_widgets(self) -> Iterator[LineWidget]:
-        """Whatever draws itself."""
+        """The widgets that draw themselves line by line."""
         return (widget for widget in self.walk_children() if isinstance(widget, LineWidget))
 
     def paint(self) -> None:
@@ -135,7 +136,7 @@ class MainScreen(Screen[None]):
         self.clipboard.chosen(event.offer)
 
     def on_chosen(self, event: Chosen) -> None:
-        """Go to the timeline, which shows these rows only."""
+        """Go to the timeline and show these rows only."""
         timeline = self.areas.timeline
         self.trail.began(self.areas.pane, event.places)
         self.narrowing.narrow(event.filter)
@@ -178,7 +179,7 @@ class MainScreen(Screen[None]):
         return True
 
     async def action_back(self) -> None:
-        """One step back; never out of the program."""
+        """Take one step back; never leave the program."""
         areas = self.areas
         if areas.prompt.asking is not None:
             areas.prompt.dismiss()
@@ -199,7 +200,8 @@ class MainScreen(Screen[None]):
         self.areas.show_pane(next(pane.name for pane in PANES if pane.key == key))
 
     def action_help(self) -> None:
-        """The help, with the column somebody looks at and the row under the cursor."""
+        """Show the help, with the column the user looks at and the row under the cursor; or hide
+        it."""
         areas = self.areas
         areas.helping = not areas.helping
         column = areas.panes[areas.pane].column_looked_at
@@ -235,13 +237,13 @@ class MainScreen(Screen[None]):
         self.narrowing.only_driver()
 
     def action_dim(self) -> None:
-        """What does not match is hidden, or dim among the others."""
+        """Hide what does not match, or show it dim among the others."""
         self.view.listing.dim()
         self.view.sync()
         self.areas.turn()
 
     def action_fold_level(self) -> None:
-        """The next fold level."""
+        """Go to the next fold level."""
         self.view.listing.next_level()
         self.view.sync()
         self.areas.turn()
@@ -252,7 +254,7 @@ class MainScreen(Screen[None]):
         self.areas.turn()
 
     def action_raw(self) -> None:
-        """Values by their types, or as the bytes that passed."""
+        """Show values by their types, or as the bytes that passed."""
         self.view.raw = not self.view.raw
         self.areas.inspector.fields.redraw()
         self.areas.say("values as bytes" if self.view.raw else "values by their types")

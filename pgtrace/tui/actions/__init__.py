@@ -1,4 +1,5 @@
-"""What the screen's keys and commands do, an object for each purpose. They work on the areas, and none knows the screen's keys.
+"""What the screen's keys and commands do, an object for each purpose. They work on the areas, and
+none knows the screen's keys.
 
 - narrowing, going, trail: filters, where the cursor goes, and what is related to its row
 - clipboard, files, recording: copies; saved and exported captures; marks and delay

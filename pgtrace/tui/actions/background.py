@@ -1,7 +1,8 @@
-"""Work that takes its time, in a thread of its own: the screen goes on meanwhile.
+"""Work that takes time, in a thread of its own, while the screen goes on.
 
-A thread gets what it needs when it begins and touches no widget. What comes of it is handed back within the loop of the screen, where a refusal (PgTraceError,
-an OSError) is one line in the footer. The threads are daemons: whoever quits does not wait for a server that does not answer.
+A thread gets what it needs when it begins, and touches no widget. Its result is handed back in the
+loop of the screen, where a refusal (PgTraceError, OSError) becomes one line in the footer. The
+threads are daemons: quitting does not wait for a server that does not answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _Result = TypeVar("_Result")
 
 
 class Finished(Message):
-    """What a thread made is to be taken."""
+    """A thread has finished: take its result."""
 
     def __init__(self, take: Callable[[], None]) -> None:
         super().__init__()
@@ -27,7 +28,8 @@ class Finished(Message):
 
 
 def begin(owner: Widget, work: Callable[[], _Result], then: Callable[[_Result], None], refused: Callable[[str], None]) -> None:
-    """Do the work in a thread, then let `then` take what it gave, or `refused` take why it did not, in the loop of `owner`, which gets a Finished."""
+    """Do the work in a thread. Then call `then` with its result, or `refused` with the reason, in
+    the loop of `owner`, which gets a Finished."""
 
     def run() -> None:
         try:

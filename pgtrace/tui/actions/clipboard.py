@@ -1,4 +1,4 @@
-"""`y`: a menu of what can be copied, and the copy, to the terminal's clipboard and to a file."""
+"""`y`: a menu of what can be copied; a copy goes to the terminal's clipboard and to a file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Clipboard:
         return copying.of_row(areas.view, item, message.execution if message is not None else 0) + areas.inspector.fields.offers()
 
     def ask(self) -> None:
-        """Ask what to copy; on the empty screen there is one thing only."""
+        """Ask what to copy; on the empty screen there is only one thing."""
         offers = self.offers()
         if self._areas.empty.display:
             self._copy(offers[0])

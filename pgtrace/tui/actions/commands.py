@@ -1,7 +1,8 @@
-"""`:`, any command by name: what the keys do, and what takes an argument.
+"""`:`, any command by name: what the keys do, and commands with an argument.
 
-A key's command has the name of its action (`fold-level`), or the one the table of keys gives it. It does what the key would do now, where
-the focus is, and has no use where the key has none. A command with an argument is listed by whoever carries it out.
+A key's command has the name of its action (`fold-level`), or the one in the table of keys. It does
+what the key would do now, where the focus is, and has no use where the key has none. A command with
+an argument is listed by the object that carries it out.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from pgtrace.tui.model.theme import THEMES
 
 
 class Command(NamedTuple):
-    """Something that takes an argument."""
+    """A command with an argument."""
 
     name: str
     argument: str
     """As the help shows it."""
     meaning: str
     run: Callable[[str], str]
-    """Takes the argument; says in words why it cannot be done, or nothing."""
+    """Carries it out. Returns why it cannot, in words, or nothing."""
     words: Callable[[], Iterable[str]] = tuple
     """What the argument may begin with."""
 
 
 def theme_command(screen: Screen[None]) -> Command:
-    """`theme NAME`, which is the application's."""
+    """The command `theme NAME`, which the application carries out."""
 
     def theme(text: str) -> str:
         if text not in THEMES:
@@ -47,12 +48,13 @@ def theme_command(screen: Screen[None]) -> Command:
 
 
 def name_of(key: Key) -> str:
-    """What the command of a key is called; empty where the table gives it no name and its action has parameters."""
+    """The name of a key's command; empty if the table gives it none and its action has
+    parameters."""
     return key.name or ("" if "(" in key.action else key.action.rpartition(".")[2].replace("_", "-"))
 
 
 def by_key() -> dict[str, list[Key]]:
-    """The keys behind each name: several where areas give it a meaning of their own."""
+    """The keys of each command: several if areas give it a meaning of their own."""
     found: dict[str, list[Key]] = {}
     for key in KEYS:
         if name_of(key):
@@ -116,7 +118,7 @@ class CommandLine(Asking):
 
 
 def _press(screen: Screen[None], keys: list[Key]) -> bool:
-    """Do what one of the keys would do now; whether one has a use."""
+    """Do what one of the keys would do now. Returns whether any has a use."""
     nodes: list[DOMNode] = [*(screen.focused.ancestors_with_self if screen.focused is not None else [screen, screen.app])]
     for key in keys:
         namespace, name, parameters = parse(key.action)

@@ -1,20 +1,23 @@
 """EXPLAIN of a recorded statement with its recorded parameters, on a connection of its own.
 
-The text came over the wire: it may be anything. Four walls surround it, none of which reads it:
+The text came over the wire and may be anything. Four walls surround it, and none of them reads it:
 
-- It goes through the extended protocol, which takes one statement and no second behind a `;`, after `EXPLAIN (...)` with its options in parentheses, behind
-  which only a statement may stand: whatever it is, it is explained.
-- The transaction is READ ONLY, with a statement_timeout of TIMEOUT_S, and is always rolled back. What has effects outside of transactions
-  (pg_terminate_backend, a function that writes through another connection) is not held by that: ANALYZE, which runs the statement, is asked for first.
-- Parameters are passed as they were recorded, bytes with their types and formats, never put into the text.
-- The planner calls IMMUTABLE functions, which may call others, and READ ONLY stops neither COPY ... TO PROGRAM there nor
-  a write to the server's files. A role that may run programs or write files on the server therefore explains nothing
-  until the user says so a second time (Unsure): a superuser, a member of pg_execute_server_program or
-  pg_write_server_files, or a role that can become one, for a function can RESET ROLE. A throw-away server has nothing to
-  lose, and nobody is asked.
+- It goes through the extended protocol, which takes one statement and none after a `;`, behind
+  `EXPLAIN (...)` with its options in parentheses, where only a statement is allowed: whatever it
+  is, it is explained.
+- The transaction is READ ONLY, has a statement_timeout of TIMEOUT_S, and is always rolled back.
+  That does not hold what has effects outside of transactions (pg_terminate_backend, a function that
+  writes through another connection): so ANALYZE, which runs the statement, must be confirmed first.
+- Parameters are passed as recorded, bytes with their types and formats, never put into the text.
+- The planner calls IMMUTABLE functions, which may call others, and READ ONLY stops neither COPY ...
+  TO PROGRAM there nor a write to the server's files. So a role that may run programs or write files
+  on the server explains nothing until the user confirms it (Unsure): a superuser, a member of
+  pg_execute_server_program or pg_write_server_files, or a role that can become one, because a
+  function can RESET ROLE. A throw-away server has nothing to lose, and nothing is confirmed.
 
-Where the parameters are not known the plan is a generic one (PostgreSQL 12), of the statement prepared and never run. The plan is that
-of the role, the settings and the data of this connection, now.
+If the parameters are not known, the plan is a generic one (PostgreSQL 12) for the statement, which
+is prepared and never run. It is the plan for the role, the settings and the data of this
+connection, now.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ TIMEOUT_S: Final = 5
 HOW: Final = "EXPLAIN needs a connection of its own: start pgtrace with --explain-dsn DSN"
 RUNS: Final = "ANALYZE runs the statement, read only and rolled back: E again to run it"
 CONSENT_S: Final = 5.0
-"""How long a question waits for its second key."""
+"""How long a question waits for its second key, in seconds."""
 _POWERFUL: Final = b"""SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(own.name, granted.oid, 'MEMBER'))
   FROM (VALUES (SESSION_USER), (CURRENT_USER)) AS own (name), pg_catalog.pg_roles AS granted
  WHERE granted.rolsuper OR granted.rolname OPERATOR(pg_catalog.=) ANY ('{pg_execute_server_program,pg_write_server_files}')"""
@@ -40,14 +43,16 @@ _POWERFUL: Final = b"""SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(own.name
 
 
 class Unsure(PgTraceError):
-    """The connection's role can do what READ ONLY does not hold: ask before anything is planned with it."""
+    """The connection's role can do what READ ONLY does not prevent: confirm before anything is
+    planned."""
 
     def __init__(self, role: str) -> None:
         super().__init__(f"E again to explain as {role}, a role that may run programs on the server")
 
 
 def explain(dsn: str, one: Executed, *, analyze: bool = False, sure: bool = False) -> list[str]:
-    """The lines of the plan. Blocks for as long as the server may take. Raises PgTraceError, MissingExtra; Unsure unless `sure`."""
+    """The lines of the plan. Blocks as long as the server takes. Raises PgTraceError, MissingExtra;
+    Unsure unless `sure`."""
     try:
         from psycopg import ProgrammingError, pq
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -79,7 +84,7 @@ def explain(dsn: str, one: Executed, *, analyze: bool = False, sure: bool = Fals
 
 
 def _is_generic(one: Executed, *, analyze: bool) -> bool:
-    """Whether the plan has to do without the parameters."""
+    """Whether the plan must do without the parameters."""
     if not one.sql or not one.sql.strip():
         raise PgTraceError("there is no statement whose SQL is known")
     generic = one.parameters is None and any(token.kind == "parameter" for token in sqltext.scan(one.sql))
@@ -89,7 +94,8 @@ def _is_generic(one: Executed, *, analyze: bool) -> bool:
 
 
 def _is_powerful(connection: PGconn) -> bool:
-    """Whether its role can do what READ ONLY does not hold; also where the server (another one than PostgreSQL) cannot say."""
+    """Whether its role can do what READ ONLY does not prevent; also if the server (not PostgreSQL)
+    cannot say."""
     try:
         return _texts(_run(connection, _POWERFUL)) != ["f"]
     except PgTraceError:
@@ -97,7 +103,7 @@ def _is_powerful(connection: PGconn) -> bool:
 
 
 def _generic(connection: PGconn, sql: bytes) -> list[str]:
-    """The plan for any parameters: of a statement that is prepared for it, and not run."""
+    """The plan for any parameters: the statement is prepared for it, and not run."""
     _run(connection, b"SET LOCAL plan_cache_mode = force_generic_plan")
     _run(connection, b"PREPARE pgtrace AS %b" % sql)
     (count,) = _texts(_run(connection, b"SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'pgtrace'"))

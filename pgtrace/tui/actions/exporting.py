@@ -1,7 +1,8 @@
-"""What is shown, in the format of another program, written by a thread that reads the captures for itself.
+"""What is shown, in the format of another program, written by a thread that reads the captures
+itself.
 
-A trace that is being read on belongs to the screen's loop, so the thread has one of its own: what was there when it began. Rows have the same places in both.
-The format is told by the end of the file's name.
+The screen's loop owns the growing trace, so the thread reads one of its own: what was there when it
+began. Rows have the same places in both. The end of the file's name decides the format.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ _SUFFIXES: Final = {"pqtrace": "trace", "markdown": "md"}
 
 
 def suffix(name: str) -> str:
-    """How the name of a file in a format ends."""
+    """The end of the name of a file in that format."""
     return _SUFFIXES.get(name, name)
 
 
 def format_of(path: str) -> str:
-    """The format that the end of a name tells: one of FORMATS, CAPTURE, or empty."""
+    """The format of a file by its name: one of FORMATS, CAPTURE, or empty."""
     ended = path.rpartition(".")[2]
     return next((name for name in (CAPTURE, *FORMATS) if suffix(name) == ended), "")
 
 
 @dataclass(slots=True)
 class Export:
-    """One file that is being made."""
+    """A file being written."""
 
     wanted: Format
     path: str
     captures: Sequence[str]
     names: Sequence[str]
     places: Sequence[int] | None
-    """The rows that are shown; None for everything."""
+    """The rows to write; None for everything."""
     done: float = 0.0
     """From 0 to 1."""
 

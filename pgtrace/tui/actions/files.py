@@ -1,6 +1,6 @@
 """`e`: save the recording, or export what is shown.
 
-A thread does the work, beside the screen and the traffic; what came of it is one line in the footer.
+A thread does the work, beside the screen and the traffic; the result is one line in the footer.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pgtrace.tui.model.keys import Hints
 
 
 class Files:
-    """Writes files."""
+    """Writes captures and exports."""
 
     def __init__(self, areas: Areas) -> None:
         self.saving: Saving | None = None
         self.exports: list[Export] = []
-        """Those under way."""
+        """The exports under way."""
         self._areas = areas
         self._said = ""
-        """The latest news of the file that the recording is saved to."""
+        """The latest news about the file that the recording is saved to."""
         self.commands = (
             Command("save", "PATH", "save the recording", lambda text: self.save_as(text, CAPTURE)),
             Command("export", "FORMAT PATH", "write what is shown", self._export, lambda: FORMATS),
@@ -44,7 +44,8 @@ class Files:
         return self.saving is not None and not self.saving.failed
 
     def tell_progress(self) -> None:
-        """Have the footer say how far the work is, and what became of the file that a recording is saved to."""
+        """Show in the footer how far the work is, and what happened to the file that a recording is
+        saved to."""
         saving = self.saving
         under_way = [f"exporting {os.path.basename(one.path)} {100 * one.done:.0f} %" for one in self.exports]
         if saving is not None and not saving.complete and not saving.failed:
@@ -55,7 +56,7 @@ class Files:
             self._areas.say(self._said)
 
     def finish(self) -> None:
-        """The screen is left: what is being saved gets its end."""
+        """Complete what is being saved: the screen is left."""
         if self.saving is not None:
             recorder = self._areas.view.live_recorder
             if recorder is not None:
@@ -66,13 +67,13 @@ class Files:
             self.saving.finish()
 
     def ask(self) -> None:
-        """Ask where to, in which format."""
+        """Ask for a file, whose name says the format."""
         stem = time.strftime("pgtrace-%Y%m%d-%H%M%S")
         name = CAPTURE if self._areas.view.source.temporary and not self.saved else next(iter(FORMATS))
         self._areas.ask(_SaveAs(self, self._areas), f"{stem}.{suffix(name)}")
 
     def save_as(self, path: str, name: str = "") -> str:
-        """Write what there is to a new file; in words, why not."""
+        """Write what is shown to a new file. Returns why not, in words, or nothing."""
         name = name or format_of(path)
         expanded = os.path.expanduser(path)
         if not name:
@@ -125,7 +126,7 @@ class Files:
 
 
 class _SaveAs(Asking):
-    """Where to, and by the end of the name in which format."""
+    """A file, and its format by the end of its name."""
 
     label = "write to"
     HINTS: ClassVar[Hints] = (("tab", "format"), ("enter", "write"), ("esc", "back"))

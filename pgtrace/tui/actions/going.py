@@ -1,4 +1,5 @@
-"""Where the timeline's cursor goes by a key: to problems, slow round trips, the same statement, a moment, or what is related."""
+"""Keys that move the timeline's cursor: to problems, slow round trips, the same statement, a
+moment, or what is related."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pgtrace.tui.model.moving import AskedMoment, slow_ns
 
 
 class Going:
-    """Moves the cursor of the timeline, or says that there is nothing to go to."""
+    """Moves the cursor, or says that there is nothing to go to."""
 
     def __init__(self, areas: Areas, trail: Trail) -> None:
         self._areas = areas
@@ -18,7 +19,8 @@ class Going:
         self.commands = (Command("goto", "TIME", "12.5 since the start, +1.5 from here, 10:21:07", self.moment),)
 
     def problem(self, direction: int) -> None:
-        """To the next or previous error or gap, or to the first row of a finding; while what does not match is dim, to what matches."""
+        """Go to the next or previous error or gap, or to the first row of a finding; while rows
+        that do not match are dim, to one that matches."""
         timeline = self._areas.timeline
         if not timeline.go_to_problem(direction):
             so_far = "" if self._areas.view.loaded else " so far"
@@ -26,7 +28,7 @@ class Going:
             self._areas.say(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")
 
     def slow(self, direction: int) -> None:
-        """To the next or previous slow round trip."""
+        """Go to the next or previous slow round trip."""
         least_ns = slow_ns(self._areas.view.survey.durations)
         slow = f"{figures.milliseconds(least_ns)} ms or more"
         if self._areas.timeline.go_to_slow(direction, least_ns):
@@ -35,7 +37,7 @@ class Going:
             self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of {slow}")
 
     def same(self, direction: int) -> None:
-        """To the next or previous row of the same statement."""
+        """Go to the next or previous row of the same statement."""
         if not self._areas.timeline.go_to_same(direction):
             self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of this statement")
 
@@ -46,7 +48,7 @@ class Going:
             self._areas.ask(asking)
 
     def moment(self, text: str) -> str:
-        """To the row that began at that moment; in words, why not."""
+        """Go to the row that began at that moment. Returns why not, in words, or nothing."""
         asking = self._asked()
         if asking is None:
             return "there is no row"
@@ -56,7 +58,7 @@ class Going:
         return fault.reason if fault is not None else ""
 
     def related(self) -> None:
-        """To what the row or message has to do with; from a finding, to its evidence."""
+        """Go to what is related to the row or message; from a finding, to its evidence."""
         areas = self._areas
         if areas.pane == "findings":
             areas.panes[areas.pane].open()

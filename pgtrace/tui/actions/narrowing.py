@@ -1,4 +1,5 @@
-"""Filters in force one after the other, typed, chosen by a key, or chosen in a pane; `esc` goes back through them."""
+"""Filters, one after the other: typed, chosen by a key, or chosen in a pane; `esc` goes back
+through them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class Narrowing:
         self.filters = SavedFilters(Remembered())
         self._areas = areas
         self._steps: list[tuple[str, str]] = []
-        """Pane and filter before each filter that is in force: what esc goes back to."""
+        """The pane and the filter before each one in force: where esc goes back to."""
         self._rests: Timer | None = None
 
     def ask(self) -> None:
@@ -35,7 +36,7 @@ class Narrowing:
         areas.ask(FilterLine(areas.view.occurring, self.filters, text, self._typed, self._soon, areas.prompt.complain, areas.say), text)
 
     def narrow(self, text: str) -> None:
-        """Go to the timeline, which shows what matches this; esc comes back."""
+        """Go to the timeline and show what matches this; esc comes back."""
         areas = self._areas
         self._step(areas.pane, areas.view.listing.filtering.text)
         areas.pane = "timeline"
@@ -56,11 +57,11 @@ class Narrowing:
         self._areas.turn()
 
     def only_connection(self) -> None:
-        """Only the connection of the row under the cursor; again: off."""
+        """Show only the connection of the row under the cursor; if that is so already, go back."""
         self._only("conn:", lambda connection: of_connection(self._areas.view.connection_name(connection)))
 
     def only_driver(self) -> None:
-        """Only its driver; again: off."""
+        """Show only its driver; if that is so already, go back."""
         self._only("driver:", lambda connection: of_driver(self._areas.view.driver(connection)))
 
     def look(self) -> None:
@@ -83,7 +84,8 @@ class Narrowing:
             self.narrow(filter_of(connection))
 
     def _typed(self, text: str) -> None:
-        """Put a filter in force while it is typed: one step from where typing began, and none where it ends there."""
+        """Put a filter in force while it is typed: one step from where typing began, and none where
+        it ends there."""
         asking = self._areas.prompt.asking
         if isinstance(asking, FilterLine) and self._areas.view.listing.filtering.text == asking.before:
             self._step("timeline", asking.before)

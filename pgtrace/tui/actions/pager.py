@@ -1,6 +1,7 @@
-"""Rows as `show --hex` prints them, in the user's pager: the screen is given away and taken back.
+"""Rows as `show --hex` prints them, in the user's pager, which gets the terminal meanwhile.
 
-While the pager has the terminal this process waits; the recorder is another one, and the traffic goes on. ctrl-c is the pager's.
+While the pager has the terminal this process waits; the recorder is another one, and the traffic
+goes on. ctrl-c belongs to the pager.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DEFAULT: Final = "less -R"
 
 
 def show_row(areas: Areas) -> None:
-    """Have the pager show the row under the cursor."""
+    """Show the row under the cursor in the pager."""
     item = areas.timeline.item
     if item is None:
         return
@@ -33,16 +34,17 @@ def show_row(areas: Areas) -> None:
         with areas.screen.app.suspend():
             try:
                 page(text)
-            except PgTraceError as error:  # the toolkit takes the screen back at the end of the block alone
+            except PgTraceError as error:  # Textual takes the screen back only at the end of the block
                 refused = str(error)
     except SuspendNotSupported:
         refused = "this terminal cannot be given away"
     if refused:
-        areas.screen.call_later(areas.say, refused)  # behind what was under way when the screen was given away
+        areas.screen.call_later(areas.say, refused)  # after what was under way when the screen was given away
 
 
 def page(lines: Iterable[str]) -> None:
-    """Have the pager show the lines, to its end. Raises PgTraceError where it cannot be started, or fails."""
+    """Show lines in the pager until it ends. Raises PgTraceError if it cannot be started, or
+    fails."""
     named = os.environ.get("PAGER", "").strip() or DEFAULT
     name = os.path.basename(named.split()[0])
     try:

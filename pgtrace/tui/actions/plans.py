@@ -1,4 +1,5 @@
-"""`E`: the plan of the statement under the cursor, and, with it on display, the plan of running it (explaining.py)."""
+"""`E`: the plan of the statement under the cursor; pressed again, the plan of running it
+(explaining.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from pgtrace.tui.widgets.sheet import Page, TextPage
 
 
 class Plans:
-    """Has statements explained. What could do harm is asked first: the same key, on the same statement and soon, says yes."""
+    """Explains statements. What could do harm must be confirmed: by the same key, on the same
+    statement, and soon."""
 
     def __init__(self, areas: Areas) -> None:
         self._areas = areas
@@ -74,6 +76,6 @@ class Plans:
         self._areas.say(question)
 
     def _says_yes(self, what: tuple[int, int]) -> bool:
-        """Whether this key answers the question that was asked about it; a question is asked once."""
+        """Whether this key confirms what was asked; a question is asked once."""
         question, self._question = self._question, None
         return question is not None and question[0] == what and time.monotonic() <= question[1]

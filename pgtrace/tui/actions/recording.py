@@ -13,7 +13,7 @@ from pgtrace.tui.model.asking import Asking, Fault
 
 
 class Recording:
-    """Asks the recorder for something, in a thread: it may take its time to answer."""
+    """Orders to the recorder, given in a thread: it may take its time to answer."""
 
     def __init__(self, areas: Areas) -> None:
         self._areas = areas
@@ -24,7 +24,7 @@ class Recording:
         )
 
     def toggle_mark(self) -> None:
-        """Begin a mark, or end the one that was begun here last."""
+        """Begin a mark, or end the latest one begun here."""
         if self._areas.view.live_recorder is None:
             self._areas.say("there is nothing to record a mark into: this recording is over")
         elif self._marks:
@@ -33,7 +33,7 @@ class Recording:
             self._areas.ask(_MarkName(self))
 
     def begin_mark(self, name: str) -> str:
-        """Begin a mark of that name; in words, why not."""
+        """Begin a mark. Returns why not, in words, or nothing."""
         areas = self._areas
         recorder = areas.view.live_recorder
         if recorder is None:
@@ -60,7 +60,7 @@ class Recording:
             background.begin(areas.screen, partial(recorder.end_mark, name), ended, areas.say)
 
     def _rtt(self, text: str) -> str:
-        """Delay every session by that much from here on; in words, why not."""
+        """Delay every session from here on. Returns why not, in words, or nothing."""
         try:
             rtt_ns = duration_ns(text)
         except UsageError as error:
@@ -75,7 +75,7 @@ class Recording:
 
 
 class _MarkName(Asking):
-    """What a mark is called."""
+    """The name of a mark."""
 
     label = "mark"
 

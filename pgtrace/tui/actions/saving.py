@@ -1,10 +1,12 @@
-"""A temporary capture on its way into a permanent file: what is there first, then what comes, until the screen is left.
+"""A temporary capture, copied into a permanent file: first what is there, then what comes, until
+the screen is left.
 
-A thread reads the capture like any viewer and copies whole blocks, so the recorder knows nothing of it and its traffic waits for nothing. Segments become
-one file: what a later one repeats is left out by the reader. Where the copy falls so far behind that segments are gone, the gap is in the file.
+A thread reads the capture like any viewer and copies whole blocks, so the recorder knows nothing of
+it and its traffic waits for nothing. Segments become one file: the reader leaves out what a later
+one repeats. If the copy falls so far behind that segments are gone, the file has a gap.
 
-The file is created when this is made, private and never over another one. While the first copy is not complete, a failure removes the file; later it stays with
-what it has, and `failed` says why it ends there.
+The file is created at once, private and never over another one. Until the first copy is complete, a
+failure removes the file; later it keeps what it has, and `failed` says why it ends there.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _LOOK_AGAIN_S: Final = 0.2
 
 
 class Saving:
-    """The copy of a capture that is being written."""
+    """A capture being copied."""
 
     def __init__(self, capture: str, path: str) -> None:
         """Create the file and begin. Raises OutputExists, CaptureError."""
@@ -42,18 +44,18 @@ class Saving:
 
     @property
     def percent(self) -> int:
-        """How much of what is there has been copied."""
+        """How much of the capture has been copied."""
         return 100 * self._reader.read_bytes // max(1, self._reader.size_bytes)
 
     @property
     def outcome(self) -> str:
-        """What has become of it so far, in words; nothing while the first copy is under way."""
+        """The result so far, in words; nothing while the first copy is under way."""
         if self.failed:
             return f"{self.path} ends here: {self.failed}" if self.complete else f"not saved to {self.path}: {self.failed}"
         return f"saved to {self.path}, and so is what comes until you quit" if self.complete else ""
 
     def finish(self) -> None:
-        """Copy what there is, and end the file."""
+        """Copy what is left, and end the file."""
         self._stop.set()
         self._thread.join()
         self._reader.close()

@@ -1,7 +1,9 @@
-"""The way along what is related: `r` goes on from row to row and from message to message, `R` comes back the same way.
+"""The way along what is related: `r` goes on from row to row and from message to message, `R` goes
+back the same way.
 
-What is related to what is inspect/related.py's to say. Coming from a finding, the rows of its evidence are gone through first, in their order. A row that the
-filter hides is shown by taking the filter away; coming back, it is there again. The trail is bounded: the oldest steps are forgotten.
+inspect/related.py says what is related to what. From a finding, the way leads through the rows of
+its evidence first, in order. To show a row that the filter hides, the filter is taken away; on the
+way back it is put in force again. The trail is bounded: the oldest steps are forgotten.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ _STEPS_KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Where somebody stood."""
+    """A place on the trail."""
 
     pane: str
     place: int
@@ -30,7 +32,7 @@ class _Step:
 
 
 class Trail:
-    """Steps on and back, over a screen."""
+    """The steps taken so far."""
 
     def __init__(self, areas: Areas, choose: Callable[[str], None]) -> None:
         """`choose` puts another filter in force."""
@@ -43,13 +45,14 @@ class Trail:
         return len(self._steps)
 
     def began(self, pane: str, evidence: tuple[int, ...]) -> None:
-        """A pane sent the user to the first of these rows."""
+        """Note that a pane leads to the first of these rows."""
         self._evidence = evidence
         if evidence:
             self._steps.append(_Step(pane, -1, "", False, None))
 
     def on(self) -> str:
-        """Go to what is related to the cursor's row or message; in words, what that is, or that there is nothing."""
+        """Go to what is related to the cursor's row or message. Returns in words what that is, or
+        that there is nothing."""
         areas = self._areas
         found = self._found()
         if found is None:

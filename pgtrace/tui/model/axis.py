@@ -1,10 +1,12 @@
 """The time axis of the rows in sight: where a bar begins and ends, in half cells.
 
-The axis runs from the first opening to the last end among the rows. Idle time longer than a tenth of it is cut out and drawn as one cell, so a
-pause does not flatten everything else; there can be nine cuts at most. A bar is never shorter than half a cell. Zoomed, the axis is the window that was asked
-for, without cuts, and what lies outside is not drawn.
+The axis runs from the first opening to the last end among the rows. Idle time longer than a tenth
+of it is cut out and drawn as one cell, so that a pause does not flatten everything else; there can
+be nine cuts at most. A bar is at least half a cell long. When zoomed, the axis is the chosen
+window, without cuts, and nothing outside it is drawn.
 
-A bar is made of parts: until the first answer came `━`, until the last one `─`, and the driver's own time before it `┄`.
+A bar has parts: `━` until the first answer, `─` until the last one, and `┄` for the driver's own
+time before it.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ IDLE_SHARE: Final = 0.1
 """Idle time above this share of the span is cut."""
 
 Part = tuple[int, int, int]
-"""A piece of a bar: from, to, and what passed there."""
+"""A piece of a bar: from, to, and what happened in it."""
 WAITING: Final = 1
 RECEIVING: Final = 2
 IDLE: Final = 3
-"""Nobody worked on the server: the driver's own time."""
+"""The server had nothing to do: the driver's own time."""
 _GLYPHS: Final = {
     (0, 0): " ", (1, 1): "━", (1, 0): "╸", (0, 1): "╺",
     (2, 2): "─", (2, 0): "╴", (0, 2): "╶", (1, 2): "╾", (2, 1): "╼",
@@ -33,7 +35,7 @@ class Axis:
     """A scale from nanoseconds to half cells."""
 
     def __init__(self, spans: Sequence[tuple[int, int]], width: int, window: tuple[int, int] | None = None) -> None:
-        """`window` is what it shows instead of all of the spans, idle time and all."""
+        """`window` is shown instead of the spans, idle time included."""
         self.width = width
         self.zoomed = window is not None
         spans = [window] if window is not None else spans
@@ -43,7 +45,7 @@ class Axis:
         halves = 2 * width
         scale = max(2.0, halves - 3.0 * (len(busy) - 1)) / max(1, sum(end - start for start, end in busy))
         self.cuts: list[int] = []
-        """Cells that stand for idle time."""
+        """Cells for idle time that is cut out."""
         self._pieces: list[tuple[int, int, float, float]] = []  # from, to, first half cell, half cells per ns
         position = 0.0
         for number, (start, end) in enumerate(busy):
@@ -65,7 +67,7 @@ class Axis:
         return busy
 
     def half(self, time_ns: int) -> float:
-        """Where a moment stands."""
+        """The half cell of a moment."""
         at = 0.0
         for start, end, position, scale in self._pieces:
             if time_ns < start:
@@ -74,7 +76,7 @@ class Axis:
         return at
 
     def time_at(self, cell: int) -> int:
-        """The moment that stands at the beginning of a cell."""
+        """The moment at the beginning of a cell."""
         half = 2.0 * cell
         for start, end, position, scale in self._pieces:
             if half <= position + (end - start) * scale:
@@ -82,7 +84,8 @@ class Axis:
         return self.start_ns + self.span_ns
 
     def bar(self, parts: Sequence[Part]) -> list[tuple[str, str]]:
-        """The cells of one row as (text, role) runs: role `bar` for the bar, `faint` for idle time, exactly `width` cells. Later parts cover earlier ones."""
+        """The cells of one row as (text, role) runs: role `bar` for the bar, `faint` for idle time,
+        exactly `width` cells. Later parts cover earlier ones."""
         halves = bytearray(2 * self.width)
         for start_ns, end_ns, what in parts:
             if self.zoomed and (end_ns < self.start_ns or start_ns > self.start_ns + self.span_ns):
@@ -103,7 +106,8 @@ class Axis:
         return runs
 
     def head(self) -> str:
-        """The axis' ends: `0     +17.64 ms`; where it does not begin with the rows in sight, the second at which it does."""
+        """The ends of the axis: `0     +17.64 ms`; where it does not begin with the rows in sight,
+        the second at which it begins."""
         start = figures.seconds(self.start_ns) if self.zoomed else "0"
         end = f"+{figures.milliseconds(self.span_ns)} ms"
         return start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)

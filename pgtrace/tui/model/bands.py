@@ -1,8 +1,9 @@
-"""How the screen's lines are shared out: one pure function of the size and of what is open.
+"""How the screen's lines are shared out: one pure function of its size and of what is open.
 
-From the top: status 1, totals, tabs 1, the body (a pane), in the timeline the spelled line 1 and the inspector, footer 1. The inspector has a fixed
-height, so that nothing jumps from row to row; where the list would keep fewer than LIST_MINIMUM rows, or the screen is narrow, it takes the
-whole body.
+From the top: status 1, totals, tabs 1, the body (a pane), in the timeline the spelled line 1 and
+the inspector, footer 1. The inspector has a fixed height, so that nothing jumps from row to row.
+Where the list would keep fewer than LIST_MINIMUM rows, or the screen is narrow, it takes the whole
+body.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DRIVER_LINES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """Heights of the bands, and the forms that depend on the size."""
+    """The heights of the bands, and what else depends on the size."""
 
     fits: bool
     narrow: bool
@@ -32,7 +33,8 @@ class Bands:
 
 
 def bands(width: int, height: int, drivers: int, *, timeline: bool, inspector: bool) -> Bands:
-    """The bands for a screen of that size. `drivers` is 0 where the driver lines are switched off."""
+    """The bands for a screen of that size. `drivers` is 0 where the driver lines are switched
+    off."""
     fits = width >= SMALLEST[0] and height >= SMALLEST[1]
     narrow = width < TABLE_WIDTH
     rows = min(drivers, DRIVER_LINES + 1) if drivers > 1 and timeline and height >= 20 else 0

@@ -1,4 +1,5 @@
-"""Text measured in cells of the terminal: a wide character takes two, a combining one none, and a cut never splits one."""
+"""Text measured in cells of the terminal: a wide character takes two, a combining one takes none,
+and a cut never splits one."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, most: int, ellipsis: str = "…") -> str:
-    """The text in at most `most` cells; where it does not fit, its end becomes the ellipsis."""
+    """The text in at most `most` cells; if it does not fit, it ends in the ellipsis."""
     if most <= 0:
         return ""
     longest = 4 * most + 8
@@ -28,6 +29,6 @@ def cut(text: str, most: int, ellipsis: str = "…") -> str:
 
 
 def pad(text: str, least: int, *, right: bool = False) -> str:
-    """The text with blanks up to `least` cells, behind it or, with `right`, before it."""
+    """The text padded with blanks to `least` cells, on its right or, with `right`, on its left."""
     blanks = " " * (least - width(text))
     return blanks + text if right else text + blanks

@@ -1,7 +1,8 @@
-"""Which columns the timeline has at a given width, and where they stand: one pure function.
+"""Which columns the timeline has at a given width, and where: one pure function.
 
-Columns are taken in order of need as long as SQL keeps its minimum; then they grow to their maximum; what is left is SQL's. The choice depends
-on the width and on the capture (one driver or several, how long the connections' names are), never on the rows in sight, so scrolling changes no
+Columns are taken in order of need as long as SQL keeps its minimum; then they grow to their
+maximum; SQL gets what is left. The choice depends on the width and on the capture (one driver or
+several, how long the connections' names are), never on the rows in sight, so scrolling changes no
 column. Every line made from the result fills the width exactly.
 
     cursor  time  cn rail  driver  sent → came back  SQL  statement  !+f  rows  sent recv | bytes  first  ms  bar
@@ -15,7 +16,7 @@ from typing import Final
 
 NARROWEST: Final = 60
 SPLIT_BYTES: Final = 170
-"""From this width on, sent and received bytes stand apart."""
+"""From this width on, sent and received bytes have a column each."""
 STATEMENTS: Final = 190
 """From this width on, the statement's name and the time to the first answer have columns."""
 SQL_MINIMUM: Final = 23
@@ -38,7 +39,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What a column asks for: blanks before it, its width, the most it can use."""
+    """What a column asks for: blanks before it, its width, and the most it can use."""
 
     name: str
     gap: int
@@ -74,8 +75,9 @@ _GROWTH: Final = ("bar", "flight", "rows", "statement")
 def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: bool = False) -> tuple[Column, ...]:
     """The columns of a line of `width` cells, from left to right.
 
-    In a `waterfall` the bar has what rows and bytes leave, and more with every cell of the width.
-    `driver` is whether the capture has more than one driver, `connection` the cells its longest connection name takes.
+    In a `waterfall` the bar has what rows and bytes leave, and grows with the width. `driver` says
+    whether the capture has more than one driver; `connection` is the width of its longest
+    connection name.
     """
     wishes = {wish.name: wish for wish in _ORDER}
     widths = {name: wishes[name].width for name in (_IN_WATERFALL if waterfall else _ALWAYS)}

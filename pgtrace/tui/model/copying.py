@@ -1,9 +1,11 @@
 """What `y` can copy, and where it goes.
 
-A copy goes to the terminal's clipboard (OSC 52), and since a terminal may refuse that without a word, always to a file too, in a private directory that lives
-as long as the screen. Text from the wire is made safe like everything that is shown, but keeps its line breaks and tabs: it is pasted into shells.
+A copy goes to the terminal's clipboard (OSC 52). A terminal may refuse that silently, so it also
+goes to a file, in a private directory that lives as long as the screen. Text from the wire is made
+safe like everything that is shown, but keeps its line breaks and tabs: it is pasted into shells.
 
-A text is made when it is asked for. One that cannot be made raises PgTraceError, which the footer tells.
+A text is made when it is asked for. One that cannot be made raises PgTraceError, which the footer
+shows.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.view import View
 
 COPIED_BYTES: Final = 4 * 1024 * 1024
-"""Of a row that is written out."""
+"""The largest row that is written out."""
 
 
 class Offer(NamedTuple):
@@ -39,7 +41,8 @@ class Offer(NamedTuple):
 
 
 def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
-    """A line of the timeline; of its statements only the one of that execution, where it is given."""
+    """What can be copied of a line of the timeline; with `execution`, only that one of its
+    statements."""
     trace, row = view.trace, item.row
     flight = "\n".join(rowtext.in_words(one) for one in item.rows)
     found = [Offer("r", "row", lambda: "\n".join(round_trip_line(trace, one) for one in item.rows))]
@@ -59,7 +62,8 @@ def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
 
 
 def of_message(message: MessageView, field: FieldView | None, value: Callable[[FieldView], str], chosen: bytes) -> list[Offer]:
-    """The message in the inspector: as text, the value of a field as it is shown, and the bytes that are chosen."""
+    """What can be copied of the message in the inspector: its text, the value of a field as shown,
+    and the chosen bytes."""
     found = [Offer("m", "message", lambda: "\n".join(message_as_text(message)))]
     if field is None:
         return found
@@ -67,7 +71,7 @@ def of_message(message: MessageView, field: FieldView | None, value: Callable[[F
 
 
 def _with_parameters(trace: Trace, item: Item, execution: int) -> str:
-    """What was run, one statement below the other."""
+    """The statements that ran, one below the other."""
     _check_size(item)
     known = types.of(trace, trace.connections[item.row.connection])
     statements = [one for one in executed(trace, item.place, execution or None) if one.sql is not None]
@@ -78,7 +82,7 @@ def _with_parameters(trace: Trace, item: Item, execution: int) -> str:
 
 
 def _pqtrace(trace: Trace, item: Item) -> str:
-    """As libpq writes it into its trace."""
+    """The text that libpq writes into its trace."""
     _check_size(item)
     return safe(golden.text(trace, places=item.places, plain=True, everything=True).rstrip("\n"))
 
@@ -100,7 +104,7 @@ class CopyFile:
         self._directory: PrivateDirectory | None = None
 
     def write(self, text: str) -> Path:
-        """Its path; raises OSError."""
+        """Write the text and return the file's path; raises OSError."""
         if self._directory is None:
             self._directory = PrivateDirectory()
         path = Path(self._directory.path, "copied")

@@ -1,9 +1,10 @@
 """The counters of what matches the filter, added up a few milliseconds a tick.
 
-They are those of `stats --filter`: exact sums over the selected round trips, from the index (ask/filter/rowcounting.py) or, where that does not have all
-of them, from a second reading (ask/filter/counting.py). Which rows are selected the listing knows already, so nothing is asked twice. Until the first
-sums are complete there are none. Where more comes, they are added up again: at most once a second, and once in ten times what it took; until then they are
-lower bounds.
+They are those of `stats --filter`: exact sums over the selected round trips, from the index
+(ask/filter/rowcounting.py) or, where the index does not have all of them, from a second reading
+(ask/filter/counting.py). The listing already knows which rows are selected, so nothing is asked
+twice. There are no sums until the first are complete. When more rows come, they are added up again:
+at most once a second, and once in ten times what it took; until then they are lower bounds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Sums(NamedTuple):
 
 
 class _Listed(Selection):
-    """The selection of which a listing knows the rows."""
+    """A selection whose rows a listing already knows."""
 
     def __init__(self, text: str, trace: Trace, places: array[int]) -> None:
         super().__init__(text, parse("").tree, trace)
@@ -55,7 +56,7 @@ class Counted:
     def __init__(self, listing: Listing) -> None:
         self._sums: Sums | None = None
         self._listing = listing
-        self._of: tuple[str, int] = ("", 0)  # the filter and its turn: another one begins anew
+        self._of: tuple[str, int] = ("", 0)  # the filter and its turn; another one starts anew
         self._rows = -1  # rows there were when the latest sums were begun
         self._summed = 0  # rows that the latest sums are about
         self._work: RowCounts | CountedTrace | None = None
@@ -69,7 +70,7 @@ class Counted:
 
     @property
     def is_behind(self) -> bool:
-        """Whether rows have come that the sums do not count yet."""
+        """Whether there are rows that the sums do not count yet."""
         return self.sums is not None and self._summed < self._listing.rows
 
     @property
@@ -77,7 +78,7 @@ class Counted:
         return self._listing.filtering.text, self._listing.filtering.turn
 
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
-        """Go on adding up; whether there are new sums, or none any more."""
+        """Go on adding up. Returns whether the sums have changed, or are gone."""
         listing = self._listing
         known = self._in_force
         changed = False
@@ -96,7 +97,7 @@ class Counted:
         return self._go_on(self._work, now_s, budget_s) or changed
 
     def close(self) -> None:
-        """Let go of what is being read."""
+        """Stop reading."""
         if isinstance(self._work, CountedTrace):
             self._work.close()
         self._work = None

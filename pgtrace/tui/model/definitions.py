@@ -1,6 +1,7 @@
-"""What the columns of the tables mean, in the words of the contract (docs/counting.md): the help names that of the column somebody looks at.
+"""What the columns of the tables mean, in the words of docs/counting.md: the help shows the
+definition of the column the user looks at.
 
-A table's column is the one it is sorted by; of the drivers, the row under the cursor.
+That is the column a table is sorted by; in the drivers pane, the row under the cursor.
 """
 
 from __future__ import annotations

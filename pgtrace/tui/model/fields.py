@@ -1,7 +1,8 @@
-"""The columns of a table: what each shows of an item, and which of them a width has room for.
+"""The columns of a table: what each shows of an item, and which of them fit a width.
 
-The columns are a pure function of the width: those of rank 0 always, the others by rank as long as the flexible one keeps its minimum; what
-is left is the flexible one's. Each line fills the width exactly.
+The columns are a pure function of the width: those of rank 0 always, the others by rank as long as
+the flexible one keeps its minimum; the flexible one gets what is left. Each line fills the width
+exactly.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ Runs = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Field(Generic[T]):
-    """One column of a table. A width of 0 is the flexible one, of which there is one."""
+    """One column of a table. A width of 0 makes it the flexible one; there is exactly one."""
 
     name: str
     width: int
     cell: Callable[[Any, T, int], Runs]
-    """Pieces for a pane, an item and the column's width."""
+    """The pieces of text for a pane, an item and the column's width."""
     rank: int = 0
     right: bool = True
     key: Callable[[Any, T], Any] | None = None
-    """What it is sorted by, the greatest first."""
+    """The sort key, greatest first."""
     rising: bool = False
-    """What is read there rises where the key falls."""
+    """The text in the column rises where the key falls."""
     gap: int = 1
     title: str | None = None
 
 
 @functools.lru_cache(maxsize=512)
 def fit(fields: tuple[tuple[str, int, int, int], ...], least: int, width: int) -> tuple[Column, ...]:
-    """The columns of a line of `width` cells. A field is its name, gap, width and rank; the one without width has at least `least` cells."""
+    """The columns of a line of `width` cells. A field is its name, gap, width and rank; the one
+    without a width has at least `least` cells."""
     ranks = sorted({rank for _, _, _, rank in fields})
     taken = 0
     for rank in ranks:
@@ -60,6 +62,6 @@ def fit(fields: tuple[tuple[str, int, int, int], ...], least: int, width: int) -
 
 
 def number(value: int, width: int, role: str = "text") -> Runs:
-    """A count, written out where it fits; a faint dot for none."""
+    """A count, written out if it fits; a faint dot for zero."""
     text = figures.whole(value)
     return [(text if len(text) <= width else figures.count(value), role if value else "faint")]

@@ -1,11 +1,11 @@
-"""Numbers as the screen writes them: counts and bytes in five cells, milliseconds with two decimals, seconds to a tenth of a
-millisecond."""
+"""Numbers as the screen writes them: counts and bytes in five cells, milliseconds with two
+decimals, seconds to a tenth of a millisecond."""
 
 from __future__ import annotations
 
 
 def count(number: int) -> str:
-    """A count or a number of bytes in at most five cells: 959, 9.2k, 18k, 1.2M; a dot for none."""
+    """A count or a number of bytes in at most five cells: 959, 9.2k, 18k, 1.2M; a dot for zero."""
     if number < 1000:
         return str(number) if number else "·"
     value = float(number)
@@ -19,7 +19,7 @@ def count(number: int) -> str:
 
 
 def whole(number: int) -> str:
-    """A count written out while it fits seven cells, then shortened; a dot for none."""
+    """A count written out if it fits seven cells, else shortened; a dot for zero."""
     return count(number) if not number or number >= 10_000_000 else str(number)
 
 
@@ -29,13 +29,13 @@ def grouped(number: int) -> str:
 
 
 def milliseconds(duration_ns: int) -> str:
-    """Always ms, two decimals; none from 1000 ms."""
+    """Milliseconds with two decimals; without any from 1000 ms on."""
     ms = duration_ns / 1e6
     return f"{ms:.2f}" if ms < 999.995 else f"{ms:.0f}"
 
 
 def seconds(time_ns: int) -> str:
-    """Seconds to a tenth of a millisecond, with fewer decimals where eight cells do not hold them."""
+    """Seconds to a tenth of a millisecond, with fewer decimals if eight cells are too few."""
     value = time_ns / 1e9
     return f"{value:.4f}" if value < 999 else f"{value:.2f}" if value < 99_999 else f"{value:.0f}"
 

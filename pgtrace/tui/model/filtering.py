@@ -1,10 +1,12 @@
-"""Which rows match the filter: the one thing that says what the timeline shows.
+"""Which rows match the filter: the one thing that decides what the timeline shows.
 
-Whatever narrows the list, a key, a pane, a line typed, is a filter with its text, so it can be read, edited and taken back. The language and its answers
-are ask/filter's. A row is asked when it comes and again until it is complete; only then is it known what it is. Where its messages alone would tell,
-they are read a few at a time: asked() says None, and is to be asked again.
+Whatever narrows the list (a key, a pane, a line that is typed) is a filter with a text, so it can
+be read, edited and taken back. ask/filter has the language and its answers. A row is asked when it
+arrives and again until it is complete; only then is it known what it is. If only its messages can
+answer, they are read a few at a time: asked() returns None, and must be called again.
 
-Who a connection belongs to is found out after its first rows. news() tells the rows for which the answer may be another one then.
+Who owns a connection is found out after its first rows. news() names the rows whose answer may have
+changed since.
 """
 
 from __future__ import annotations
@@ -26,26 +28,27 @@ from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.asking import LONGEST
 
 _MESSAGES: Final = 256
-"""Messages read in one go."""
+"""Messages read at once."""
 
 
 def of_connection(name: str) -> str:
-    """The filter on a connection of that name: `c2`, `b:3`."""
+    """The filter for a connection of that name: `c2`, `b:3`."""
     return f"conn:{name if ':' in name else name.removeprefix('c')}"
 
 
 def of_driver(name: str) -> str:
-    """The filter on a driver."""
+    """The filter for a driver."""
     return f"driver:{quoted(name)}"
 
 
 def is_only(text: str, word: str) -> bool:
-    """Whether a filter is one word with its value and nothing else."""
+    """Whether a filter is a single word with its value."""
     return text.startswith(word) and isinstance(language.parse(text).tree, TextTerm)
 
 
 def of_group(group: Group) -> str:
-    """The filter on a statement of the table; nothing for the sum of those that are not told apart."""
+    """The filter for a statement of the table; empty for the sum of statements that are not kept
+    apart."""
     if group.sql == OTHER:
         return ""
     if group.fingerprint:
@@ -56,14 +59,14 @@ def of_group(group: Group) -> str:
 
 
 class Filtering:
-    """The filter that is in force, over a trace that goes on."""
+    """The filter in force, over a trace that grows."""
 
     def __init__(self, trace: Trace, driver: Callable[[int], str]) -> None:
-        """`driver` tells the driver of a connection, at little cost."""
+        """`driver` gives the driver of a connection, cheaply."""
         self.trace = trace
         self.text = ""
         self.turn = 0
-        """Another one whenever a filter is chosen."""
+        """Changes whenever a filter is chosen."""
         self._driver = driver
         self._filter = language.parse("")
         self._selection = self._filter.over(trace)
@@ -77,7 +80,8 @@ class Filtering:
         return not self.text
 
     def choose(self, text: str) -> None:
-        """Another filter. Raises FilterError where it means nothing; then the one before stays."""
+        """Put another filter in force. Raises FilterError if it is not a filter; then the one
+        before stays."""
         text = text.strip()
         self._filter = language.parse(text)
         self.text = text
@@ -86,7 +90,7 @@ class Filtering:
         self.begin()
 
     def begin(self) -> None:
-        """All rows will be asked anew."""
+        """Ask all rows anew."""
         self._selection = self._filter.over(self.trace)
         self._known.clear()
         self._readings.clear()
@@ -94,7 +98,8 @@ class Filtering:
     def asked(self, place: int) -> bool | None:
         """Whether a row matches, as far as is known; None while its messages are being read.
 
-        Raises FilterError where an expression takes too long on what it meets; then nothing is filtered any more.
+        Raises FilterError if an expression takes too long on a row; then nothing is filtered any
+        more.
         """
         if self.everything:
             return True
@@ -113,7 +118,7 @@ class Filtering:
         return found
 
     def news(self) -> Iterator[int]:
-        """Places of rows asked before, of connections of which something else is known now."""
+        """Places of rows that were asked before, on connections about which more is known now."""
         changed: dict[int, int] = {}
         for index, (first, who) in list(self._known.items()):
             connection = self.trace.connections[index]
@@ -130,7 +135,7 @@ class Filtering:
         return (place for place in range(min(changed.values()), len(self.trace.rows)) if entry(place).connection in changed)
 
     def _read(self, place: int) -> bool | None:
-        """Read on in the messages of a row; the answer at their end."""
+        """Read on in the messages of a row; the answer once all are read."""
         messages, told = self._readings.pop(place) if place in self._readings else (row_messages.reading(self.trace, place), None)
         read = 0
         try:
@@ -151,7 +156,7 @@ _WHO: Final = frozenset({"driver", "user", "db", "app"})
 
 
 def _words(node: Node) -> set[str]:
-    """The words a filter asks."""
+    """The words that a filter uses."""
     if isinstance(node, Not):
         return _words(node.part)
     if isinstance(node, (All, Any)):

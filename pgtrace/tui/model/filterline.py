@@ -1,8 +1,10 @@
-"""`/`: the filter as it is typed, above it what may come next.
+"""`/`: the filter as it is typed, with completions above it.
 
-The list narrows while one types, once the keys have rested for a moment. A text that means nothing leaves the list as it is and is underlined where it
-is wrong. A word that is still being typed, for as long as there is something to complete it with, neither narrows nor is wrong. Words come with the values
-that occur, values with the numbers of their round trips. `@name` behind a filter gives it a name, alone it stands for the filter of that name.
+The list narrows while you type, once the keys have rested for a moment. A text that is not a filter
+leaves the list as it is and is underlined where it is wrong. A word that is still being typed, as
+long as something can complete it, neither narrows the list nor is wrong. Words come with the values
+that occur, values with their numbers of round trips. `@name` after a filter names it; alone it
+stands for the filter of that name.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _VALUES_TOLD: Final = 4
 
 
 class FilterLine(Asking):
-    """Asks for a filter."""
+    """Ask for a filter."""
 
     label = "/"
     room = _ROOM
@@ -41,7 +43,8 @@ class FilterLine(Asking):
         complain: Callable[[Fault | None], None],
         say: Callable[[str], None],
     ) -> None:
-        """`before` is the filter that is in force; narrow() puts another one there, soon() calls look() when the keys have rested."""
+        """`before` is the filter in force; narrow() puts another one in force, soon() calls look()
+        when the keys have rested."""
         self.history = filters.history
         self._filters = filters
         self._say = say

@@ -1,10 +1,12 @@
-"""Which lines the rows that are listed have: one each, or one for all of a group that is folded.
+"""Which lines the listed rows have: one each, or one for a whole folded group.
 
-A level folds groups of its kind and of those before it; a single group can be folded or unfolded against the level. A fold stands where its first listed row
-stands. Of a row that belongs to repeats within a transaction the transaction counts first.
+A level folds groups of its kind and of the kinds before it; a single group can be folded or
+unfolded against the level. A fold takes the place of its first listed row. If a row belongs to
+repeats within a transaction, the transaction counts first.
 
-Lines are made in the order of the rows, `upto` says how far; rows that come and go before that are given and lose lines at once. Another level makes them anew
-from the beginning, a single fold from its first row on, as many in one go as there is time for.
+Lines are made in the order of the rows, as far as `upto`; rows up to there that come and go gain
+and lose lines at once. Another level makes them anew from the beginning, a single fold from its
+first row on, as many at once as there is time for.
 """
 
 from __future__ import annotations
@@ -39,14 +41,15 @@ class Folds:
         self._back_to(0)
 
     def next_level(self) -> None:
-        """Another level, for all groups."""
+        """Go to the next level, for all groups."""
         self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
         self._blocks_against.clear()
         self._runs_against.clear()
         self._back_to(0)
 
     def foldable(self, place: int) -> Together:
-        """What folds or unfolds where a line begins with this row: the group that is folded, or the smallest there is."""
+        """What can be folded or unfolded at a line that begins with this row: the group that is
+        folded, or the smallest there is."""
         groups = self._groups
         folded = self.folded(place)
         if folded is not Together.NOTHING:
@@ -57,7 +60,7 @@ class Folds:
         return Together.NOTHING
 
     def toggle(self, place: int) -> bool:
-        """Fold or unfold the group there; False where there is none."""
+        """Fold or unfold the group there; False if there is none."""
         kind = self.foldable(place)
         if kind is Together.NOTHING:
             return False
@@ -79,7 +82,7 @@ class Folds:
         return Together.NOTHING
 
     def head(self, place: int) -> int:
-        """The first row of the group that hides this row, itself where none does."""
+        """The first row of the group that hides this row; itself if none does."""
         groups, level = self._groups, LEVELS.index(self.level)
         kind, block = groups.kinds[place], groups.blocks[place]
         if kind and (level >= kind) != (block in self._blocks_against):
@@ -93,11 +96,11 @@ class Folds:
         return head if head == place or self._listed(head) else self._stand_ins.get(head, place)
 
     def index(self, place: int) -> int:
-        """The line that begins with that row, or the nearest before it; 0 where there is none."""
+        """The line that begins with that row, or the nearest one before it; 0 if there is none."""
         return max(0, bisect_right(self.lines, place) - 1)
 
     def go_on(self, places: Iterable[int]) -> None:
-        """The next listed rows, rising, all behind `upto`."""
+        """Give the next listed rows their lines; their places rise, and are all behind `upto`."""
         if isinstance(places, range) and self._folds_none(places):
             self.lines.extend(places)
             self.upto = places[-1]
@@ -111,7 +114,7 @@ class Folds:
         self.upto = place
 
     def add(self, place: int) -> None:
-        """A row before `upto` is listed now, or belongs to another group."""
+        """A row up to `upto` is listed now, or belongs to another group."""
         head = self.head(place)
         standing = self._stand_ins.get(head)
         if head == place:
@@ -127,7 +130,8 @@ class Folds:
             self.lines.insert(at, place)
 
     def remove(self, place: int, head: int) -> None:
-        """A row before `upto` is not listed any more, or not in the group that begins at `head`; the others of a fold stay."""
+        """A row up to `upto` is no longer listed, or no longer in the group that begins at `head`;
+        the others of a fold stay."""
         if not self._pop(place):
             return
         self._stand_ins.pop(head, None)
@@ -138,7 +142,8 @@ class Folds:
                 self.add(heir)
 
     def _folds_none(self, places: range) -> bool:
-        """Whether each of these rows, all of them listed, has a line of its own because nothing that could be a group of theirs is folded."""
+        """Whether each of these listed rows has a line of its own, because no group that could hold
+        them is folded."""
         level = LEVELS.index(self.level)
         if not places or level >= Together.REPEAT or self._blocks_against or self._runs_against:
             return False
@@ -152,7 +157,7 @@ class Folds:
         return found
 
     def _back_to(self, place: int) -> None:
-        """Lines from that row on are to be made anew."""
+        """Make the lines from that row on anew."""
         del self.lines[bisect_left(self.lines, place) :]
         self._stand_ins = {head: first for head, first in self._stand_ins.items() if first < place}
         self.upto = min(self.upto, place - 1)

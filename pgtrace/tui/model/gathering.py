@@ -1,7 +1,9 @@
-"""What a table shows, gathered a few milliseconds at a time, so that fifty thousand statements never block the screen.
+"""What a table shows, gathered a few milliseconds at a time, so that fifty thousand statements
+never block the screen.
 
-Until a gathering is complete the table before it stays. It begins again when the view has a new snapshot, at most once a second and once in
-ten times what it took, and never while somebody is at the keys.
+The table before it stays until a gathering is complete. It begins again when the view has a new
+snapshot, at most once a second and once in ten times what it took, and never while the user presses
+keys.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 AGAIN_S: Final = 1.0
-"""How often a table is gathered anew at most."""
+"""How often a table is gathered anew at most, in seconds."""
 AT_KEYS_S: Final = 2.0
 """How long after a key nothing moves."""
 BUDGET_S: Final = 0.006
-"""Spent on gathering in a tick, as the processor counts it."""
+"""Processor time spent on gathering in a tick."""
 FIRST_BUDGET_S: Final = 0.03
 """Spent at once when there is nothing to show yet."""
 
@@ -35,11 +37,11 @@ class Gathering:
 
     @property
     def under_way(self) -> bool:
-        """Whether it is at work."""
+        """Whether there is work to go on with."""
         return self._work is not None
 
     def touched(self) -> None:
-        """Somebody is at the keys."""
+        """Note that the user has pressed a key."""
         self._touched_s = time.monotonic()
 
     def again(self) -> None:
@@ -47,14 +49,14 @@ class Gathering:
         self._work = self._source = None
 
     def sort(self, order: Iterator[bool]) -> None:
-        """Do that with what has been gathered; where it is still at work, begin anew."""
+        """Order what has been gathered; if it is still being gathered, begin anew."""
         if self._work is None:
             self._work = order
         else:
             self.again()
 
     def advance(self, snapshot: object, now_s: float, budget_s: float = BUDGET_S) -> bool:
-        """Go on for that long; whether it has come to its end."""
+        """Go on for that long. Returns whether the work is done."""
         if self._work is None:
             waits = self._source is not None and (now_s < self._next_s or now_s < self._touched_s + AT_KEYS_S)
             if waits or snapshot is self._source:

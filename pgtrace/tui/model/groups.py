@@ -1,13 +1,17 @@
 """Which rows belong together, found out once for each row: set-up, transactions, repeats.
 
-Set-up is all round trips of a connection before its first ReadyForQuery. A transaction is what trace/transactions.py says it is. A repeat is a run of round
-trips of one connection with one flight that are about one statement, with nothing else on that connection between them, no error, no border of a
-transaction, and neither a mark nor a gap. Repeats may stand within a transaction; otherwise no row belongs to two groups.
+Set-up is all round trips of a connection before its first ReadyForQuery. trace/transactions.py says
+what a transaction is. A repeat is a run of round trips of one connection with one flight and one
+statement, with nothing else on that connection between them, no error, no border of a transaction,
+and neither a mark nor a gap. Repeats may be part of a transaction; otherwise no row belongs to two
+groups.
 
-A row is known by its place, a group by the place of its first row. What is kept are thirteen bytes for each row, so that any question about any row is answered
-without a look at another one. The groups know nothing of what is listed or folded.
+A row is known by its place, a group by the place of its first row. Thirteen bytes are kept for each
+row, enough to answer any question about it without looking at another one. Groups know nothing of
+filters and folds.
 
-A row that is open belongs to the set-up or the transaction that stands, but to no repeat before it is complete: what it will be is not known.
+An open row belongs to the set-up or to the open transaction, but to no repeat until it is complete:
+what it will be is not known.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ _NOWHERE: Final = -1
 
 
 class Together(enum.IntEnum):
-    """What a group is. The level of folding that has this number folds it."""
+    """What a group is. The fold level with this number folds it."""
 
     NOTHING = 0
     SETUP = 1
@@ -37,16 +41,17 @@ class Together(enum.IntEnum):
 
 @dataclass(slots=True)
 class _Track:
-    """One connection, as far as its rows were taken."""
+    """One connection, as far as its rows have been taken."""
 
     setup: int = _NOWHERE
     block: int = _NOWHERE
-    """The first row of the transaction that stands."""
+    """The first row of the open transaction."""
     standing: Standing = field(default_factory=Standing)
     repeat: tuple[Any, ...] | None = None
-    """What the next row has to be for one more repeat, and where the run began."""
+    """What the next row must be to be one more repeat, and where the run began."""
     alike: tuple[int, int, int] | None = None
-    """Connection, shape and label of a row that would be one more repeat and change nothing else: the last two were so, and left the block as it is."""
+    """Connection, shape and label of a row that would be one more repeat and change nothing else:
+    the last two were so, and left the block as it is."""
     run: int = _NOWHERE
     last: int = _NOWHERE
     before: int = _NOWHERE
@@ -55,15 +60,15 @@ class _Track:
 
 
 class Groups(Subscriber):
-    """The groups of all rows that were taken."""
+    """The groups of all rows taken so far."""
 
     def __init__(self) -> None:
         self.blocks = array("I")
-        """For each row the first one of its set-up or transaction, or itself."""
+        """For each row the first one of its set-up or transaction, or the row itself."""
         self.kinds = bytearray()
-        """For each row whether that is a set-up or a transaction."""
+        """For each row which of the two it is."""
         self.runs = array("I")
-        """For each row the first one of its repeats, or itself."""
+        """For each row the first one of its repeats, or the row itself."""
         self._following = array("I")  # the connection's next round trip; 0 where there is none
         self._tracks: dict[int, _Track] = {}
         self._breaks = 0
@@ -114,11 +119,12 @@ class Groups(Subscriber):
             self._settle(place, track, rows.index.shape_at(key[1]), rows.index, key)
 
     def is_open(self, place: int, connection: int) -> bool:
-        """Whether the transaction that a row belongs to still stands."""
+        """Whether the transaction of a row is still open."""
         return self._tracks[connection].block == self.blocks[place]
 
     def has_more(self, place: int, kind: Together) -> bool:
-        """Whether more rows than this one belong to its group of that kind. Every set-up is a group."""
+        """Whether more rows than this one belong to its group of that kind. Every set-up is a
+        group."""
         firsts = self.runs if kind is Together.REPEAT else self.blocks
         if kind is not Together.REPEAT and self.kinds[place] != kind:
             return False

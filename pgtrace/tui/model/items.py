@@ -1,6 +1,7 @@
-"""The lines of the timeline as what they say: a row of its own, or a fold with the sums of its rows.
+"""The lines of the timeline and what they say: a row of its own, or a fold with the sums of its
+rows.
 
-Sums of folds are kept for the folds looked at lately, and added up further from where they were.
+The sums of folds are kept for those looked at lately, and added to from where they were.
 """
 
 from __future__ import annotations
@@ -57,20 +58,21 @@ class Item:
 
 
 class FoldSums:
-    """The sums of folds, of each as many rows as have been added up."""
+    """The sums of folds, each over as many rows as have been added up."""
 
     def __init__(self, row: Callable[[int], Row], lists: Callable[[int], bool]) -> None:
-        """`row` is the row at a place, `lists` whether it is listed."""
+        """`row` gives the row at a place, `lists` whether it is listed."""
         self._row = row
         self._lists = lists
         self._sums: OrderedDict[tuple[int, Together], Sum] = OrderedDict()
 
     def clear(self) -> None:
-        """Add up anew."""
+        """Forget all sums."""
         self._sums.clear()
 
     def of(self, place: int, kind: Together, members: Callable[[int], Iterator[int]], seen: int) -> Sum:
-        """The sum of a fold, as far as it was added up. `members` are the places of its rows from one on; those from `seen` on do not count."""
+        """The sum of a fold, as far as it has been added up. `members` gives the places of its rows
+        from one on; those from `seen` on do not count."""
         key = (place, kind)
         known = self._sums.get(key)
         if known is None:

@@ -1,8 +1,9 @@
-"""The keys: one table that binds them and tells them.
+"""The keys: one table from which they are bound and the help is written.
 
-Each line binds keys to an action of their owner: the application, the screen, any list, or one widget. What a line says of itself is what the help shows;
-one without words belongs to the line above it. The same key means the same in every pane. While a line is being
-typed all keys are the line's (entry.py, prompt.py).
+Each line binds keys to an action of their owner: the application, the screen, any list, or one
+widget. The help shows the words of a line; a line without words belongs to the one above it. A key
+means the same in every pane. While a line is typed it gets all keys (widgets/entry.py,
+widgets/prompt.py).
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ Hints = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What some keys do."""
+    """Keys, and what they do."""
 
     owner: str
     keys: str
-    """As the toolkit calls them, separated by commas."""
+    """Textual's names, separated by commas."""
     action: str
     shown: str = ""
     meaning: str = ""
     column: str = ""
-    """Of the help: `move`, `look` or `do`."""
+    """The column of the help: `move`, `look` or `do`."""
     first: bool = False
-    """Before whatever has the focus."""
+    """Whether it comes before the keys of the focused widget."""
     name: str = ""
-    """Of its command, where that is not the action's (commands.py)."""
+    """The name of its command, if that is not the action's (actions/commands.py)."""
 
 
 KEYS: Final = (
@@ -103,5 +104,5 @@ KEYS: Final = (
 
 
 def told(column: str) -> list[tuple[str, str]]:
-    """Keys and what they do, for a column of the help."""
+    """The keys of one column of the help, and what they do."""
     return [(key.shown, key.meaning) for key in KEYS if key.column == column]

@@ -1,15 +1,17 @@
 """Which rows of the trace the timeline shows, and in what order.
 
-The trace's rows are in the order in which they began and never move. A listing is a rising list of their places, one for each line: a row
-of its own, or a fold, which takes the place of its first row. Each row is looked at once, in slices of time, so a capture of a million rows
-never blocks the screen; sync() goes on where it stopped.
+The trace's rows are in the order in which they began and never move. A listing is a rising list of
+their places, one for each line: a row of its own, or a fold, which takes the place of its first
+row. Each row is looked at once, in slices of time, so a capture of a million rows never blocks the
+screen; sync() goes on where it stopped.
 
-groups.py says which rows belong together, folds.py which of them are one line, sums.py what the rows of a line add up to; none of them
-knows the filter. filtering.py says which rows match; the others are hidden, or listed too and drawn dim. A row that is open or undecided is
-asked again, and so are the rows of a connection once more is known of it: then a row may come or go.
+groups.py says which rows belong together, folds.py which of them are one line, sums.py what the
+rows of a line add up to; none of them knows the filter. filtering.py says which rows match; the
+others are hidden, or listed too and drawn dim. A row that is open or undecided is asked again, and
+so are the rows of a connection once more is known of it: then a row may come or go.
 
-A frozen listing shows the moment at which it was frozen, whatever is folded or filtered meanwhile: later rows are left out, and rows that
-were open stay open.
+A frozen listing shows the moment at which it was frozen, whatever is folded or filtered meanwhile:
+later rows are left out, and rows that were open stay open.
 """
 
 from __future__ import annotations
@@ -31,16 +33,16 @@ from pgtrace.tui.model.matches import Matches
 from pgtrace.tui.model.sums import Sum
 
 _LOOKED: Final = 32
-"""Rows asked whether they match between two looks at the clock."""
+"""Rows asked between two looks at the clock."""
 _FOLDED: Final = 8192
-"""Rows given their lines between two looks at the clock."""
+"""Rows that get their lines between two looks at the clock."""
 
 
 class Listing(Subscriber):
     """The lines of the timeline, by index."""
 
     def __init__(self, feed: Feed, driver: Callable[[int], str], fold: str = "set-up") -> None:
-        """`driver` tells the driver of a connection."""
+        """`driver` gives the driver of a connection."""
         self.trace = trace = feed.trace
         self._feed = feed
         self.filtering = Filtering(trace, driver)
@@ -68,12 +70,12 @@ class Listing(Subscriber):
 
     @property
     def rows(self) -> int:
-        """Rows there are, listed or not."""
+        """How many rows there are, listed or not."""
         return len(self.trace.rows) if self._end is None else self._end
 
     @property
     def behind(self) -> int:
-        """Rows not looked at yet."""
+        """How many rows have not been looked at yet."""
         return self.rows - self._seen
 
     def item(self, place: int) -> Item:
@@ -99,11 +101,11 @@ class Listing(Subscriber):
         return self.folds.lines[index]
 
     def all_places(self) -> array[int]:
-        """The places of all rows that match, each member of a fold for itself, rising."""
+        """The places of all rows that match, each row of a fold included, rising."""
         return array("Q", range(self._seen)) if self.filtering.everything else self._matches.places[:]
 
     def index(self, place: int) -> int:
-        """The line that shows a place, or the nearest one before it; 0 where there is none."""
+        """The line that shows a place, or the nearest one before it; 0 if there is none."""
         return self.folds.index(self.folds.line_of(place) if 0 <= place < self._seen else place)
 
     def shows(self, place: int) -> bool:
@@ -112,7 +114,7 @@ class Listing(Subscriber):
 
     @property
     def matching(self) -> int:
-        """Rows that match, each member of a fold for itself."""
+        """How many rows match, each row of a fold counted."""
         return self._seen if self.filtering.everything else len(self._matches)
 
     def matches(self, item: Item) -> bool:
@@ -120,11 +122,12 @@ class Listing(Subscriber):
         return self.filtering.everything or any(place in self._matches for place in item.places)
 
     def next_match(self, item: Item, direction: int) -> int | None:
-        """The place of the nearest row behind a line that matches, or before it."""
+        """The place of the nearest matching row behind a line, or before it."""
         return self._matches.nearest(item.places, direction)
 
     def choose(self, text: str) -> None:
-        """Another filter. Raises FilterError where it means nothing; then nothing changes."""
+        """Put another filter in force. Raises FilterError if it is not a filter; then nothing
+        changes."""
         self.filtering.choose(text)
         self._restart()
 
@@ -134,24 +137,25 @@ class Listing(Subscriber):
         self._restart()
 
     def next_level(self) -> None:
-        """The next fold level, for all groups."""
+        """Go to the next fold level, for all groups."""
         self.folds.next_level()
         self._changed()
 
     def fold_to(self, level: str) -> None:
-        """That fold level."""
+        """Go to that fold level."""
         while self.fold != level:
             self.next_level()
 
     def toggle(self, place: int) -> bool:
-        """Fold or unfold the smallest group that the line of this row can be; False where there is none."""
+        """Fold or unfold the smallest group that the line of this row can be; False if there is
+        none."""
         toggled = place < len(self.groups) and self.folds.toggle(place)
         if toggled:
             self._changed()
         return toggled
 
     def freeze(self, open_places: list[int]) -> None:
-        """Show this moment from now on; these rows are open."""
+        """Show this moment from now on; these rows are open in it."""
         self._end = self._seen
         self._then_open = {place: self.trace.rows[place] for place in open_places}
 
@@ -162,7 +166,8 @@ class Listing(Subscriber):
         self._sums.clear()
 
     def sync(self, budget_s: float | None = None) -> bool:
-        """Look at rows that are new, for as long as the budget lasts; whether the listing changed. Raises FilterError: then everything is listed."""
+        """Look at new rows for as long as the budget lasts. Returns whether the listing changed.
+        Raises FilterError if the filter was given up: then everything is listed."""
         until = None if budget_s is None else time.perf_counter() + budget_s
         before, seen, upto = self._changes, self._seen, self.folds.upto
         if self._end is None:
@@ -189,7 +194,8 @@ class Listing(Subscriber):
                 self._changed()
 
     def _look_again(self, until: float | None) -> None:
-        """At rows that were open or undecided, and at those whose connection is known better now."""
+        """Ask rows again that were open or undecided, and those whose connection is known better
+        now."""
         if self.filtering.everything:
             return
         waiting, self._waiting = self._waiting, []
@@ -206,7 +212,7 @@ class Listing(Subscriber):
                 return
 
     def _look_on(self, until: float | None) -> None:
-        """At rows whose groups are known by now."""
+        """Ask the rows whose groups are known."""
         end = self._feed.seen if self._end is None else self._end
         if self.filtering.everything:
             self._seen = end
@@ -220,7 +226,7 @@ class Listing(Subscriber):
                 return
 
     def _fold_on(self, until: float | None) -> None:
-        """Give rows that are listed their lines."""
+        """Give listed rows their lines."""
         folds = self.folds
         while folds.upto < self._seen - 1:
             if self.filtering.everything or self.dims:
@@ -234,7 +240,7 @@ class Listing(Subscriber):
                 return
 
     def _ask(self, place: int, *, known: bool) -> bool:
-        """Whether a row matches is asked, and what follows from it done; False where it cannot be told yet."""
+        """Ask whether a row matches, and list it or not; False if that cannot be decided yet."""
         matches = self.filtering.asked(place)
         if matches is None:
             if known:

@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 
 
 class Matches:
-    """A rising list of places that is asked for one of them, and for neighbours."""
+    """A rising list of places: whether it has one, and its neighbours."""
 
     def __init__(self) -> None:
         self.places = array("Q")
@@ -21,11 +21,11 @@ class Matches:
         return at < len(self.places) and self.places[at] == place
 
     def clear(self) -> None:
-        """Nothing matches."""
+        """Forget all of them."""
         self.places = array("Q")
 
     def put(self, place: int, *, matches: bool) -> bool:
-        """A row matches, or does not any more; whether that is new."""
+        """Add a place or remove it. Returns whether that changed anything."""
         at = bisect_left(self.places, place)
         if matches == (at < len(self.places) and self.places[at] == place):
             return False
@@ -36,12 +36,12 @@ class Matches:
         return True
 
     def behind(self, place: int, most: int) -> Sequence[int]:
-        """The next places behind one, at most so many."""
+        """The places behind one, at most so many."""
         at = bisect_right(self.places, place) if place >= 0 else 0
         return self.places[at : at + most]
 
     def nearest(self, places: Sequence[int], direction: int) -> int | None:
-        """The nearest place before or behind some, and none of them."""
+        """The nearest place before or behind these, and not one of them."""
         among: Container[int] = places
         at = bisect_right(self.places, places[-1]) if direction > 0 else bisect_left(self.places, places[0]) - 1
         while 0 <= at < len(self.places) and self.places[at] in among:

@@ -1,10 +1,11 @@
-"""Where the timeline's cursor can go by what rows are: the next slow round trip, the next one of the same statement, a moment.
+"""Where the timeline's cursor can go: to the next problem, the next slow round trip, the same
+statement again, or a moment.
 
-Places are found in the index itself, some ten thousand entries at a time, so of a million rows none is built that is passed over. A row that is not listed
-is passed over too.
+Places are found in the index itself, some ten thousand entries at a time, so of a million rows none
+is built only to be passed over. Rows that are not listed are passed over too.
 
-Slow is what belongs to the slowest twentieth of all round trips behind set-up and took twice as long as half of them: no number that somebody would have to
-choose, and nothing where all are alike.
+A slow round trip is one of the slowest twentieth after set-up that took at least twice the median:
+nobody has to choose a number, and nothing is slow where all are alike.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.model.listing import Listing
 
 STRETCH: Final = 16_384
-"""Entries that are looked through at once."""
+"""Entries searched at once."""
 _SECONDS: Final = re.compile(r"([+-]?)(\d{1,12}(?:\.\d*)?|\.\d+) ?(ms|s)?")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?")
 _WRONG_TIME: Final = "a time is 12.5 (seconds, as in the time column), +1.5, -20ms, or 10:21:07"
 
 
 def slow_ns(durations: Histogram) -> int:
-    """From when on a round trip is slow."""
+    """How long a round trip must take to be slow."""
     return max(durations.percentile(95), 2 * durations.percentile(50))
 
 
 def next_problem(listing: Listing, item: Item, direction: int, problems: Sequence[int]) -> int | None:
-    """The place of the next or previous listed one of these problems, whose places rise."""
+    """The place of the next or previous listed problem; `problems` are places that rise."""
     places = problems[bisect_right(problems, item.place) :] if direction > 0 else problems[: bisect_left(problems, item.place)][::-1]
     return next((place for place in places if place not in item.places and listing.shows(place)), None)
 
@@ -51,7 +52,7 @@ def next_slow(listing: Listing, item: Item, direction: int, least_ns: int) -> in
 
 
 def next_same(listing: Listing, item: Item, direction: int) -> int | None:
-    """The place of the next or previous listed row about a statement that this one is about."""
+    """The place of the next or previous listed row with a statement of this one."""
     rows = listing.trace.rows
     groups = {group for row in item.rows for group in row.label.groups}
     labels = {number for number, label in enumerate(rows.all_labels) if not groups.isdisjoint(label.groups)}
@@ -71,9 +72,11 @@ def index_at(listing: Listing, time_ns: int) -> int:
 
 
 def moment_ns(text: str, here_ns: int, start_ns: int) -> int | None:
-    """What a text says of a moment, since the start of the capture: seconds, seconds from here on, or the time of day. None: it says nothing.
+    """The moment that a text names, since the start of the capture: seconds, seconds from here, or
+    the time of day. None if it names none.
 
-    `here_ns` is since the start, `start_ns` since 1970. The time of day is the first one after the start.
+    `here_ns` is since the start, `start_ns` since 1970. A time of day is the first one after the
+    start.
     """
     text = text.strip()
     if found := _SECONDS.fullmatch(text):
@@ -110,14 +113,14 @@ class AskedMoment(Asking):
 
 
 def _as_stored(milliseconds: float) -> float:
-    """A bound that a duration of that length reaches, whatever the index rounded it to."""
+    """A bound that a duration of that length reaches, however the index rounded it."""
     return milliseconds * (1 - 1e-6)
 
 
 def _first(
     listing: Listing, item: Item, direction: int, places: Callable[[int, int], list[int]], wanted: Callable[[int], bool]
 ) -> int | None:
-    """The nearest place before or behind an item that is wanted and listed."""
+    """The nearest listed and wanted place before or behind an item."""
     for start, stop in _stretches(listing.rows, item, direction):
         found = places(start, stop)
         for place in found if direction > 0 else reversed(found):

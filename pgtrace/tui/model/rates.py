@@ -1,7 +1,7 @@
 """Round trips per second: now, and over the last minute as a sparkline.
 
-The rate is that of the last five seconds; the sparkline has one cell for each five seconds. Counts go in as they are read; nothing is kept of
-what is older than the sparkline shows.
+The rate is that of the last five seconds; the sparkline has one cell for each five seconds. Counts
+go in as they are read; nothing older than the sparkline is kept.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
 def blocks(counts: list[int], none: str) -> str:
-    """Each count as a block against the greatest; `none` in the place of zero."""
+    """Each count as a block relative to the greatest; `none` for zero."""
     most = max(counts, default=0)
     return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * count / most)] if count else none for count in counts)
 
 
 class Rates:
-    """What a counter did lately."""
+    """The recent values of a counter."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, int]] = deque()
@@ -29,7 +29,7 @@ class Rates:
         self._cell_start: tuple[float, int] | None = None
 
     def note(self, now_s: float, count: int) -> None:
-        """The counter stands at `count` now."""
+        """Note that the counter is at `count` now."""
         if self._cell_start is None:
             self._cell_start = (now_s, count)
         self._recent.append((now_s, count))
@@ -50,5 +50,5 @@ class Rates:
         return (last - first) / max(1.0, last_s - first_s)
 
     def sparkline(self) -> str:
-        """One block for each five seconds, the newest at the right; the lowest block is none."""
+        """One block for each five seconds, the newest on the right; the lowest block is zero."""
         return blocks(list(self._cells), _BLOCKS[0]) if any(self._cells) else ""

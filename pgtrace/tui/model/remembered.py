@@ -1,8 +1,10 @@
-"""What the screen remembers from one time to the next: the pane, the fold, the time column, the theme.
+"""What the screen remembers from one time to the next: the pane, the fold, the time column, the
+theme.
 
-A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing that passed on a wire; filters that were typed are in one
-of their own (savedfilters.py). It is a convenience: what cannot
-be read, or is no longer known, is as if it had never been written, and what cannot be written is forgotten without a word.
+A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing
+that passed on a wire; typed filters have a file of their own (savedfilters.py). It is a
+convenience: what cannot be read, or is no longer known, counts as never written, and a failure to
+write is silent.
 """
 
 from __future__ import annotations
@@ -17,17 +19,18 @@ LONGEST: Final = 64 * 1024
 
 
 def place(environ: Mapping[str, str], name: str = "screen.json") -> Path | None:
-    """Where a file of that name is kept: XDG_STATE_HOME, if that is absolute, else the home directory's `.local/state`; None without either."""
+    """Where a file of that name is kept: in XDG_STATE_HOME, if that is absolute, else in the home
+    directory's `.local/state`; None without either."""
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
     base = Path(state) if os.path.isabs(state) else Path(home, ".local", "state") if os.path.isabs(home) else None
     return base / "pgtrace" / name if base is not None else None
 
 
 class Remembered:
-    """Names and what they were last set to."""
+    """Names and their latest values."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Read what is there. Without a path nothing outlives the process."""
+        """Read the file. Without a path nothing outlives the process."""
         self._path = path
         self._values: dict[str, str] = {}
         self._written: dict[str, str] = {}
@@ -41,16 +44,16 @@ class Remembered:
             self._written = dict(self._values)
 
     def get(self, name: str, known: Collection[str], otherwise: str) -> str:
-        """What a name was set to, where that is one of those known."""
+        """The value of a name, if it is one of those known."""
         value = self._values.get(name, otherwise)
         return value if value in known else otherwise
 
     def text(self, name: str) -> str:
-        """What a name was set to, whatever it is; empty where it was not."""
+        """The value of a name, whatever it is; empty if it has none."""
         return self._values.get(name, "")
 
     def names(self) -> list[str]:
-        """What has been set."""
+        """The names that have values."""
         return list(self._values)
 
     def put(self, name: str, value: str) -> None:
@@ -58,7 +61,7 @@ class Remembered:
         self._values[name] = value
 
     def save(self) -> None:
-        """Write it down, whole or not at all, where it has changed."""
+        """Write the file, whole or not at all, if anything has changed."""
         if self._path is None or self._values == self._written:
             return
         try:

@@ -1,7 +1,7 @@
-"""The texts of one row: what stands in its columns, cut to their widths, before any colour.
+"""The texts of one row: what its columns say, cut to their widths, before any colour.
 
-Everything here that comes from the wire has been through sanitise.text. Texts that cost something are remembered: the same SQL is drawn again
-and again.
+Everything here that comes from the wire has been through sanitise.text. Expensive texts are cached:
+the same SQL is drawn again and again.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.theme import Pen
 
 TIMES = ("time", "clock", "above", "same cn")
-"""What the time column can say: since the start, wall clock, since the row above, since the same connection's row before."""
+"""What the time column can show: the time since the start, the clock, the time since the row above,
+or since the row before on the same connection."""
 _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
-"""Characters looked at for one cell: combining ones take none."""
+"""Characters looked at for one cell: combining ones take no cell."""
 _COMMANDS_TOLD = 6
 _BOTH_CELLS = 50
-"""A column of this width, which a screen of 160 cells has, tells an error and its SQL."""
+"""A column of this width, as on a screen of 160 cells, has room for an error and its SQL."""
 
 
 @functools.lru_cache(maxsize=2048)
@@ -36,7 +37,8 @@ def sql(text: str, width: int) -> str:
 
 
 def plain(text: str, width: int, start: int = 0) -> str:
-    """Any other text from the wire in `width` cells, from a character on: what is scrolled out at the left is an ellipsis."""
+    """Any other text from the wire in `width` cells, from a character on: an ellipsis stands for
+    what is scrolled out on the left."""
     if start:
         text = "…" + text[start:] if start < len(text) else ""
     return _plain(text[: _CHARACTERS_A_CELL * width + 1], width)
@@ -54,7 +56,8 @@ def further(text: str, start: int, width: int) -> str:
 
 
 def words(item: Item, connection: Connection | None, width: int, sideways: int = 0) -> tuple[str, bool]:
-    """The SQL column without its colour: the text from a character on, and whether it tells an error."""
+    """The SQL column without its colour: the text from a character on, and whether it is an
+    error."""
     if sideways and not item.folded:
         return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
     together, failed = item.sum.kind, item.sum.failed
@@ -90,7 +93,7 @@ def _set_up(item: Item, connection: Connection | None) -> str:
 
 
 def _transaction(item: Item, connection: Connection | None) -> str:
-    """What was in it, and how it ended where that was no COMMIT."""
+    """What was in it, and how it ended if that was not COMMIT."""
     together = item.sum
     commands = together.commands.most_common(_COMMANDS_TOLD)
     told = " ".join(command if times == 1 else f"{command}×{times}" for command, times in commands)
@@ -109,7 +112,7 @@ def flights(item: Item) -> str:
 
 
 def flight(item: Item, pen: Pen, width: int) -> str:
-    """The flight in `width` cells; a fold is the list of what its rows sent, or says how often there was one."""
+    """The flight in `width` cells; for a fold, what its rows sent, or how many there are."""
     if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
         return cells.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
     if item.folded:
@@ -150,7 +153,7 @@ def _received(text: str) -> list[tuple[str, str]]:
 
 
 def rail(row: Row) -> tuple[str, str]:
-    """The transaction's rail, from ReadyForQuery, and its role."""
+    """The transaction's rail, taken from ReadyForQuery, and its role."""
     before, after = row.shape.status_before, row.shape.status
     if after == "E" or (before == "E" and not after):
         return "┊", "attention"
@@ -162,7 +165,8 @@ def rail(row: Row) -> tuple[str, str]:
 
 
 def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
-    """The three cells `!+f` as (text, role) runs: an error, a finding or an end, a statement prepared or used again, the formats."""
+    """The three marks as (text, role) runs: an error, a finding or an end; a statement prepared or
+    reused; the formats."""
     together = item.sum
     statement = "+" if together.prepares else "=" if together.reuses else " "
     formats = together.formats
@@ -174,7 +178,8 @@ def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
 
 
 def statement_name(name: str, driver: str) -> str:
-    """A prepared statement's name without the driver's own prefix: `__asyncpg_stmt_3__` is `stmt_3`."""
+    """A prepared statement's name without the driver's own prefix: `__asyncpg_stmt_3__` is
+    `stmt_3`."""
     bare = name.strip("_")
     return bare.removeprefix(f"{driver}_") if bare.startswith(f"{driver}_") else name
 
@@ -191,7 +196,7 @@ def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | Non
 
 
 def _sent_in_words(shape: Shape, times: int) -> str:
-    """What was sent, with the statement's name where only one message can have it."""
+    """What was sent, with the statement's name if only one message can have it."""
     text = notation.spell(shape.sent, b"")
     if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:
         word = "Parse" if b"P" in shape.sent else "Bind"
@@ -200,7 +205,8 @@ def _sent_in_words(shape: Shape, times: int) -> str:
 
 
 def in_words(row: Row) -> str:
-    """The flight spelled out; where only one message can be meant, it has the rows that came and the statement's name."""
+    """The flight spelled out; if only one message can be meant, with the number of rows and the
+    statement's name."""
     shape = row.shape
     text = notation.spell(shape.sent, shape.received, tuple(row.label.error.split()[:1]), shape.status)
     if row.is_open:
@@ -214,7 +220,7 @@ def in_words(row: Row) -> str:
 
 
 def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
-    """The flight in words as (text, role) runs; a fold tells what each of its rows sent."""
+    """The flight in words as (text, role) runs; for a fold, what each of its rows sent."""
     if item.sum.kind in (Together.SETUP, Together.TRANSACTION):
         text = " · ".join(_sent_in_words(shape, times) for _, times, shape in item.sum.flights) + (" …" if item.sum.more_flights else "")
         return [(cells.cut(pen.text(plain(text, 4 * width)), width, pen.ellipsis), "dim")]

@@ -1,8 +1,9 @@
-"""Filters that were typed: the latest ones, and those that were given a name.
+"""Filters that were typed: the latest ones, and those with a name.
 
-They are in a file of their own beside the one of the screen (remembered.py), private like it, because a filter may hold what passed on a wire. What is read
-from it is no more than text: it is parsed like anything that is typed, and made safe like anything that is shown. As many are kept as the file has room
-for, the latest ones; a very long one is not kept at all.
+They have a file of their own beside the screen's (remembered.py), private like it, because a filter
+may hold what passed on a wire. What is read from it is only text: it is parsed like anything typed,
+and made safe like anything shown. The file has room for a bounded number; the latest are kept, and
+a very long one never is.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from pgtrace.tui.model.remembered import LONGEST, Remembered
 _KEPT: Final = 100
 _LONGEST_TEXT: Final = 1000
 _ROOM: Final = LONGEST // 2 - 1024
-"""Characters, as JSON writes them, for the history and for those with a name each."""
+"""Characters of JSON for the history, and as many for the named ones."""
 _HISTORY: Final = "history"
 _NAMED: Final = re.compile(r"(?:(?P<text>.*\S)\s+|\s*)@(?P<name>[A-Za-z0-9_-]{1,32})\s*", re.DOTALL)
 
 
 def parted(text: str) -> tuple[str, str]:
-    """A filter and the name behind it: `ms > 100 @slow`; without one the name is empty."""
+    """A filter and the name after it: `ms > 100 @slow`; the name is empty if there is none."""
     found = _NAMED.fullmatch(text)
     return (text, "") if found is None else (found["text"] or "", found["name"])
 
@@ -37,14 +38,14 @@ class SavedFilters:
         self.named = {name[1:]: remembered.text(name) for name in remembered.names() if parted(name) == ("", name[1:])}
 
     def note(self, text: str) -> None:
-        """A filter was put in force."""
+        """Note that a filter was put in force."""
         if text and len(text) <= _LONGEST_TEXT:
             self.history[:] = _fitting([*(one for one in self.history if one != text), text][-_KEPT:])
             self._remembered.put(_HISTORY, json.dumps(self.history))
             self._remembered.save()
 
     def save(self, name: str, text: str) -> str:
-        """Give a filter a name; in words, why not."""
+        """Name a filter. Returns why not, in words, or nothing."""
         others = {one: kept for one, kept in self.named.items() if one != name}
         if len(text) > _LONGEST_TEXT or sum(len(json.dumps(f"@{one} {kept}")) + 8 for one, kept in [*others.items(), (name, text)]) > _ROOM:
             return "there is no room for it among the filters with a name"
@@ -63,7 +64,7 @@ def _listed(text: str) -> list[object]:
 
 
 def _fitting(texts: list[str]) -> list[str]:
-    """As many of the latest as there is room for; JSON within JSON doubles what it escapes."""
+    """As many of the latest as fit; JSON within JSON doubles what it escapes."""
     first = 0
     while len(json.dumps(json.dumps(texts[first:]))) > _ROOM:
         first += 1

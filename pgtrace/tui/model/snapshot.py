@@ -1,7 +1,7 @@
 """The numbers of one moment, so that all widgets show the same one: totals, drivers, and findings.
 
-Drivers and findings are sums over all connections, so they are not made with every drawing: findings are good for a second, and where there
-are many connections so are the drivers, for half of one.
+Drivers and findings are sums over all connections, too expensive for every drawing: findings are
+reused for a second, and drivers for half a second if there are many connections.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pgtrace.trace.counters import Counters
 from pgtrace.trace.trace import Trace
 
 FINDINGS_AGAIN_S: Final = 1.0
-"""How long findings are good for while the capture grows."""
+"""How long findings are reused while the capture grows, in seconds."""
 MANY_CONNECTIONS: Final = 200
-"""Above this, drivers are added up only when they are due."""
+"""With more connections, drivers are added up only when due."""
 UNTOLD_S: Final = 2.0
-"""How long an unknown driver has no line of its own: most are known after a few messages."""
+"""How long an unknown driver has no line of its own, in seconds: most are known after a few
+messages."""
 
 
 class DriverTotals(NamedTuple):
@@ -45,13 +46,13 @@ class Snapshot:
 
     @property
     def all_name(self) -> str:
-        """What the sum over everything is called: the driver's name where there is but one."""
+        """The name of the sum over everything: the driver's, if there is only one."""
         alone = len(self.drivers) == 1 and self.drivers[0].connections == self.connections
         return self.drivers[0].driver if alone and self.drivers[0].driver != UNKNOWN else "all"
 
 
 class Snapshots:
-    """Takes one after the other."""
+    """Takes snapshots, one after the other."""
 
     def __init__(self, trace: Trace, advice: Advice) -> None:
         self.drivers_due = True
@@ -68,7 +69,7 @@ class Snapshots:
         """Kind and driver of the findings."""
 
     def take(self, now_s: float, *, growing: bool) -> Snapshot:
-        """The numbers of this moment."""
+        """Take the numbers of this moment."""
         trace = self._trace
         if self.drivers_due or len(trace.connections) <= MANY_CONNECTIONS:
             self._drivers = self._known_drivers(now_s, growing=growing)
@@ -84,7 +85,8 @@ class Snapshots:
         return (kind, driver) in self._found
 
     def _known_drivers(self, now_s: float, *, growing: bool) -> tuple[DriverTotals, ...]:
-        """The drivers' sums; connections whose driver may be known in a moment are left out, so that no line comes and goes."""
+        """The drivers' sums, without connections whose driver may be known in a moment, so that no
+        line comes and goes."""
         drivers = tuple(DriverTotals(*driver) for driver in self._trace.drivers())
         known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
         if known == drivers:

@@ -1,4 +1,4 @@
-"""Where a trace comes from, in the words the status line and the empty screen need."""
+"""Where a trace comes from, in the words of the status line and the empty screen."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from dataclasses import dataclass
 from typing import Final
 
 LOGIN: Final = ("PGUSER", "PGPASSWORD", "PGDATABASE")
-"""What a driver has to be told besides the address."""
+"""What a driver needs to know besides the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A live recording or files."""
+    """A live recording, or files."""
 
     listener: str = ""
-    """What drivers connect to, as the user wrote or would write it: `:6433`, `127.0.0.1:40001`, `unix:/dir`."""
+    """What drivers connect to, as the user wrote it or would write it: `:6433`, `127.0.0.1:40001`,
+    `unix:/dir`."""
     upstream: str = ""
     live: bool = False
     """Whether more may come: follow the end."""
     files: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
-    """Everything the recorder listens on: `127.0.0.1:6433`, `unix:/dir/.s.PGSQL.6433`."""
+    """All addresses of the recorder: `127.0.0.1:6433`, `unix:/dir/.s.PGSQL.6433`."""
     environment: tuple[tuple[str, str], ...] = ()
-    """Those of LOGIN that are known. A password is shown: only that of a throw-away server belongs here."""
+    """The variables of LOGIN that are known. A password is shown: only that of a throw-away server
+    belongs here."""
     warning: str = ""
-    """One line to show while nothing has come yet: the upstream that could not be reached."""
+    """A line to show while nothing has come yet: the upstream that cannot be reached."""
     notes: tuple[str, ...] = ()
-    """What whoever points a driver here should know."""
+    """What you should know before you point a driver here."""
     temporary: bool = False
     """Whether the capture is removed at the end; `e` saves it."""
     explain_dsn: str = ""
-    """The connection on which statements may be explained."""
+    """The DSN for EXPLAIN."""
     throwaway: bool = False
-    """Whether `explain_dsn` leads to a throw-away server: nothing there can be lost by planning a statement."""
+    """Whether `explain_dsn` leads to a throw-away server, where planning a statement can do no
+    harm."""
     unsaved: bool = False
-    """Whether quitting throws the recording away: ask first."""
+    """Whether quitting throws the recording away, and so must be confirmed."""
 
     @property
     def title(self) -> str:

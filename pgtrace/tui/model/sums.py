@@ -1,7 +1,8 @@
-"""What the rows of one line are together: a row's own numbers, or the sums of a fold.
+"""What the rows of one line add up to: a row's own numbers, or the sums of a fold.
 
-A fold is added up when it is looked at, MOST rows in one go, and goes on where it stopped: a transaction of a million rows does not stop the screen.
-While it is not at its end, its numbers are lower bounds. Its flights are told in order, repeats as one, up to a bound.
+A fold is added up when it is looked at, MOST rows at once, and further from where it was: a
+transaction of a million rows does not stop the screen. Until it is complete its numbers are lower
+bounds. Its flights are kept in order, repeats as one, up to a bound.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from pgtrace.tui.model.groups import Together
 MOST: Final = 2000
 """Rows added up at one look."""
 MEMBERS_KEPT: Final = 64
-"""Rows of a fold that are looked at one by one."""
+"""Rows of a fold that are kept one by one."""
 FLIGHTS_KEPT: Final = 24
 SPANS_KEPT: Final = 64
 
 
 @dataclass(slots=True)
 class Sum:
-    """Of one row, or of several of one connection."""
+    """The sum of one row, or of several on one connection."""
 
     kind: Together = Together.NOTHING
     upto: int = -1
-    """The last complete row that is in it."""
+    """The last complete row in it."""
     number: int = 0
     places: list[int] = field(default_factory=list)
     """The first ones."""
@@ -47,28 +48,28 @@ class Sum:
     reuses: bool = False
     formats: str = ""
     uncertain: bool = False
-    """Its numbers are lower bounds."""
+    """Whether its numbers are lower bounds."""
     flights: list[tuple[str, int, Shape]] = field(default_factory=list)
-    """What was sent, how many times in a row, and the first of these."""
+    """What was sent, how many times in a row, and the first such row's shape."""
     more_flights: bool = False
     commands: Counter[str] = field(default_factory=Counter)
-    """First words of the SQL of its round trips, without those that begin or end the transaction."""
+    """First words of its SQL, without what begins or ends the transaction."""
     ended: str = ""
     """The command tag that ended the transaction."""
     spans: list[tuple[int, int | None]] = field(default_factory=list)
-    """When its round trips began and ended; beyond a bound neighbours are one."""
+    """When its round trips began and ended; beyond a bound, neighbours are joined."""
     partial: bool = False
-    """Not all rows were added up."""
+    """Whether some rows have not been added up."""
 
     def copied(self) -> Sum:
-        """The same, to be added to for a moment."""
+        """A copy, to be added to for a moment."""
         one = copy.copy(self)
         one.places, one.members, one.flights, one.spans = self.places[:], self.members[:], self.flights[:], self.spans[:]
         one.commands = self.commands.copy()
         return one
 
     def take(self, place: int, row: Row) -> None:
-        """One more row."""
+        """Add a row."""
         shape = row.shape
         end_ns = None if row.duration_ns is None else row.opened_ns + row.duration_ns
         self.upto = place

@@ -27,7 +27,8 @@ class Surroundings:
 
 
 def surroundings(listing: Listing, top: int, items: Sequence[Item], sideways: int) -> list[Surroundings]:
-    """Of each of the lines in sight, of which the first is line `top`. A mark is no connection's row."""
+    """The surroundings of each line in sight; the first of them is line `top`. A mark belongs to no
+    connection."""
     above: Row | None = None
     latest: dict[int, Item] = {}
     found = []

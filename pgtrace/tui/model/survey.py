@@ -1,5 +1,5 @@
-"""What the screen wants to know about all rows that no counter says: where the problems are, each driver's most frequent flights, transactions, and where
-each statement was seen.
+"""What the screen wants to know about all rows and no counter says: where the problems are, each
+driver's most frequent flights, transactions, and where each statement was seen.
 
 The flights kept for one connection are bounded; rarer ones beyond the bound are left out.
 """
@@ -26,7 +26,7 @@ class Survey(CompleteRows):
     """Problems and flights, kept up to date."""
 
     def __init__(self, feed: Feed, driver: Callable[[int], str]) -> None:
-        """`driver` tells the driver of a connection."""
+        """`driver` gives the driver of a connection."""
         self._feed = feed
         self._driver = driver
         self.problems: list[int] = []
@@ -35,7 +35,7 @@ class Survey(CompleteRows):
         self.sightings = Sightings()
         self.activity = Activity()
         self.durations = Histogram()
-        """Of round trips behind set-up."""
+        """The durations of round trips after set-up."""
         self._flights: dict[int, Counter[str]] = {}
         for subscriber in (self.transactions, self.sightings, self.activity, self):
             feed.subscribe(subscriber)

@@ -1,13 +1,16 @@
-"""Colours and glyphs: what each role of the screen looks like, in colour, without colour, and in plain ASCII.
+"""Colours and glyphs: how each role of the screen looks, in colour, without colour, and in plain
+ASCII.
 
-- A role says what a piece of text is (`frontend`, `error`, `dim`), never how it looks. Colour only repeats what a glyph or a word says already.
-- Four palettes: dark and light in true colour, `ansi` in the sixteen colours of the terminal, `mono` for NO_COLOR with bold, underline and
-  reverse alone. Every role but `faint` keeps a contrast of at least 4.5:1 on the background.
-- A ground is what lies under a line: the background, the selected row, or a head.
-- In ASCII, where the locale has nothing else, every glyph of ours has a replacement and any other character is written as an escape, so that the terminal
-  prints what was measured.
+- A role says what a piece of text is (`frontend`, `error`, `dim`), never how it looks. Colour only
+  repeats what a glyph or a word already says.
+- Four palettes: dark and light in true colour, `ansi` in the sixteen colours of the terminal,
+  `mono` for NO_COLOR with bold, underline and reverse alone. Every role but `faint` has a contrast
+  of at least 4.5:1 on the background.
+- A ground is what a line is drawn on: the background, the selected row, or a head.
+- In a locale with ASCII only, every glyph of ours has a replacement and any other character is
+  written as an escape, so that the terminal prints what was measured.
 
-A Pen holds one palette and one alphabet; everything that is drawn goes through it.
+A Pen holds one palette and one alphabet; everything is drawn with one.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Palette:
     roles: dict[str, str]
     grounds: dict[str, str]
     selected_roles: dict[str, str] = field(default_factory=dict)
-    """Roles that need another colour on the selected row to stay readable."""
+    """Roles that need another colour on the selected row to be readable."""
 
 
 DARK: Final = Palette(
@@ -103,11 +106,12 @@ MONO: Final = Palette(
 
 
 THEMES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI)}
-"""Those that can be chosen, in the order of the key."""
+"""Those you can choose, in the order of the key."""
 
 
 def choose_palette(environ: Mapping[str, str], chosen: str = "") -> Palette:
-    """What the environment says: NO_COLOR, a terminal of sixteen colours, a light background. What somebody chose goes before the background."""
+    """The palette for an environment: NO_COLOR, a terminal of sixteen colours, a light background.
+    The user's choice counts more than the background."""
     if environ.get("NO_COLOR"):
         return MONO
     if environ.get("TERM", "") in ("linux", "ansi", "vt100", "vt220"):
@@ -119,7 +123,8 @@ def choose_palette(environ: Mapping[str, str], chosen: str = "") -> Palette:
 
 
 def only_ascii(environ: Mapping[str, str], encoding: str) -> bool:
-    """Whether the locale has ASCII only. Python takes a C locale for UTF-8, as terminals without any locale mostly are; who sets LC_ALL=C means it."""
+    """Whether the locale has ASCII only. Python takes a C locale for UTF-8, as terminals without
+    any locale mostly are; LC_ALL=C is meant as it says."""
     return "utf" not in encoding.lower() or environ.get("LC_ALL") in ("C", "POSIX")
 
 

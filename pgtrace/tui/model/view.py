@@ -1,8 +1,10 @@
-"""What the screen shows at the moment, apart from any widget: the trace read so far, the listing, the totals, whether it moves.
+"""What the screen shows at the moment, apart from any widget: the trace read so far, the listing,
+the totals, whether it moves.
 
-tick() is called ten times a second. It reads what is there within its budget, brings listing and survey up to date, and takes one snapshot of the
-totals, which every widget draws from, so all of them show the same moment. While paused the trace is still read, so that the number of rows that
-wait can be told, but neither listing nor snapshot changes.
+tick() is called ten times a second. It reads what is there within its budget, brings listing and
+survey up to date, and takes one snapshot of the totals, which every widget draws from, so all of
+them show the same moment. While paused the trace is still read, so that the waiting rows can be
+counted, but neither listing nor snapshot changes.
 
 After a redraw that took longer than SLOW_REDRAW_S the next ones come four times a second.
 """
@@ -35,16 +37,16 @@ TICK_S: Final = 0.1
 SLOW_TICK_S: Final = 0.25
 SLOW_REDRAW_S: Final = 0.05
 GROWING_S: Final = 3.0
-"""A file without an end record counts as live while it has grown within this time."""
+"""How long after it has grown a file without an end record counts as live."""
 READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace is far behind the file."""
 FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
 DRIVERS_AGAIN_S: Final = 0.5
-"""How long a driver is taken for known: to ask means to look at every open connection."""
+"""How long a driver is remembered: finding it out means a look at every open connection."""
 BEAT_S: Final = 0.5
-"""How often the screen is drawn while nothing happens: the clock goes on."""
+"""How often the screen is drawn while nothing happens, for its clock."""
 
 
 @dataclass(slots=True)
@@ -55,15 +57,16 @@ class View:
     source: Source
     pen: Pen
     recorder: Any = None
-    """The handle on what writes the capture that is shown, a recorder or an import of standard input; asked only whether it is alive."""
+    """The handle of what writes the capture, a recorder or an import of standard input; it is only
+    asked whether it is alive."""
     marked: str = ""
-    """The mark that was begun here and is open."""
+    """The open mark that was begun here."""
     paused: bool = False
     times: str = "time"
     waterfall: bool = False
-    """Whether bars have the room of rows and bytes, and are split."""
+    """Whether bars take the room of rows and bytes, and are split."""
     raw: bool = False
-    """Values as the bytes that passed, not as their types say."""
+    """Whether values are shown as bytes, not by their types."""
     snapshot: Snapshot = field(init=False)
     feed: Feed = field(init=False)
     listing: Listing = field(init=False)
@@ -71,23 +74,23 @@ class View:
     counted: Counted = field(init=False)
     """The sums over what matches the filter."""
     occurring: Occurring = field(init=False)
-    """What the filter line completes with."""
+    """The values that the filter line completes."""
     given_up: FilterError | None = None
-    """A filter that took too long on what it met: it is no longer in force, and somebody should say so."""
+    """A filter that took too long on a row: it is no longer in force, and the user should know."""
     advice: Advice = field(init=False)
     rates: Rates = field(init=False)
     now_ns: int = 0
-    """Since the capture's start: where open round trips end for now."""
+    """The present, since the start of the capture: where open round trips end for now."""
     waiting: int = 0
     """Rows that came while paused."""
     catching_up: bool = False
-    """Whether the latest reading ended because its time was over."""
+    """Whether the latest reading stopped because its time was up."""
     loaded: bool = False
     """Whether everything that was there at first has been read."""
     growing: bool = False
-    """Whether more is coming: a recording that has not ended, a file that has grown lately."""
+    """Whether more may come: a recording that has not ended, or a file that has grown lately."""
     unfinished: bool = False
-    """Whether a fold in sight is not added up yet."""
+    """Whether a fold in sight has not been added up yet."""
     _grew_s: float = -GROWING_S
     _drawn_s: float = 0.0
     _next_draw_s: float = 0.0
@@ -111,7 +114,7 @@ class View:
         self.snapshot = self._snapshots.take(0.0, growing=False)
 
     def tick(self, now_s: float) -> bool:
-        """Read on; whether anything is to be drawn now."""
+        """Read on. Returns whether anything has to be drawn now."""
         trace = self.trace
         if now_s >= self._drivers_until_s and not self.paused:
             self._drivers.clear()
@@ -133,7 +136,7 @@ class View:
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
         self.growing = growing
-        if not self.paused or self.listing.behind:  # a filter or fold may be another one while the screen stands still
+        if not self.paused or self.listing.behind:  # the filter or the folds may have changed while the screen is paused
             changed |= self.sync()
         changed |= self.counted.advance(now_s)
         self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
@@ -153,12 +156,13 @@ class View:
         return True
 
     def redrawn(self, now_s: float, took_s: float) -> None:
-        """A redraw took so long: when the next one may come."""
+        """Note how long a redraw took: it decides when the next one may come."""
         if took_s > SLOW_REDRAW_S:
             self._next_draw_s = now_s + SLOW_TICK_S
 
     def sync(self) -> bool:
-        """Bring listing, survey and advice up to the trace, or to the moment of the pause; whether there is something new to show."""
+        """Bring listing, survey and advice up to the trace, or to the moment of the pause. Returns
+        whether there is something new to show."""
         changed = False
         if not self.paused:
             before, self._fed = self._fed, self.feed.advance(FEED_BUDGET_S)
@@ -182,29 +186,30 @@ class View:
 
     @property
     def behind_s(self) -> float:
-        """How old the latest thing read is while there is more to read than time; else 0."""
+        """How old the latest thing read is while reading cannot keep up; else 0."""
         if not self.catching_up or not self.growing:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
 
     @property
     def live_recorder(self) -> Recorder | None:
-        """What records, as long as it does; an import of standard input takes no orders."""
+        """The recorder, as long as it records; an import of standard input takes no orders."""
         return self.recorder if isinstance(self.recorder, Recorder) and self.recorder.alive else None
 
     @property
     def rtt_ns(self) -> int:
-        """The network delay that is added at the moment."""
+        """The network delay that is added at the moment, in ns."""
         return self.recorder.rtt_ns if isinstance(self.recorder, Recorder) else 0
 
     @property
     def single_driver(self) -> bool:
-        """Whether the whole capture has one driver: then no row needs to say which."""
+        """Whether the whole capture has one driver: then rows do not name it."""
         return len(self.snapshot.drivers) < 2
 
     @property
     def upstream_refused(self) -> str:
-        """What the latest connection attempt was told when the server could not be reached, or nothing."""
+        """What the latest connection attempt was answered if the server could not be reached; else
+        nothing."""
         place = len(self.trace.rows) - 1
         while place >= 0 and self.trace.rows[place].shape.kind is Kind.CLOSED:
             place -= 1
@@ -212,12 +217,12 @@ class View:
         return error.removeprefix("57P03").strip() if error.startswith("57P03 pgtrace:") else ""
 
     def is_found(self, place: int, connection: int) -> bool:
-        """Whether a row belongs to a finding that is told."""
+        """Whether a row belongs to a finding that is shown."""
         kind = self.advice.kind_at(place)
         return kind is not None and self._snapshots.shows(kind.name, self.driver(connection))
 
     def remedies(self, place: int, connection: int) -> list[str]:
-        """What helps against the finding that a row belongs to; nothing where it belongs to none."""
+        """The remedies of the finding that a row belongs to; none if it belongs to none."""
         kind, driver = self.advice.kind_at(place), self.driver(connection)
         found = [one.remedies for one in self.snapshot.findings if kind is not None and (one.name, one.driver) == (kind.name, driver)]
         return list(found[0]) if found else []
@@ -227,7 +232,7 @@ class View:
         return sorted({*self.survey.problems, *(finding.evidence[0].place for finding in self.snapshot.findings if finding.evidence)})
 
     def connection(self, number: int) -> Connection | None:
-        """The connection of a row; None for rows that belong to none, such as marks."""
+        """The connection of a row; None for rows without one, such as marks."""
         connections = self.trace.connections
         return connections[number] if 0 <= number < len(connections) else None
 
@@ -240,16 +245,16 @@ class View:
         return driver
 
     def connection_name(self, number: int) -> str:
-        """`c2`, or with the file's letter when several are shown."""
+        """The name of a connection: `c2`, or with the file's letter if several files are shown."""
         connection = self.connection(number)
         return self.trace.name_of(connection) if connection else ""
 
     @property
     def connection_cells(self) -> int:
-        """The cells of the longest connection name, so that columns seldom change."""
+        """The width of the longest connection name, so that columns seldom change."""
         return max(2, len(self.connection_name(len(self.trace.connections) - 1)))
 
     def item_end_ns(self, item: Item) -> int:
-        """When the row ended, or the present while it is open."""
+        """When the row ended; the present while it is open."""
         end = item.end_ns
         return max(self.now_ns, item.opened_ns) if end is None else end

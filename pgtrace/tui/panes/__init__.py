@@ -1,1 +1,1 @@
-"""The panes, one module each, and the line that names them (tabs.py, where a new one is listed)."""
+"""The panes, one module each, and the line of their names (tabs.py, which lists them)."""

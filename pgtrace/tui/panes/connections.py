@@ -1,7 +1,9 @@
-"""The Connections pane: one line a connection, who it is and how it stands, and below what is known of it.
+"""The Connections pane: one line for each connection, who it is and its state; below, what is known
+about the selected one.
 
-Open connections come first, ended ones behind them and dim. A line is a picture of one moment, so all of a table's lines belong together; what is told below
-is asked when it is drawn. `in transaction` for more than a second, with nothing under way, stands out: the server waits and holds its locks.
+Open connections come first, then ended ones, dim. All lines show the same moment; the details below
+are asked when they are drawn. `in transaction` for more than a second with nothing under way stands
+out: the server waits and holds its locks.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def _driver(pane: Connections, item: Standing, width: int) -> Runs:
 
 
 def _tls(item: Standing) -> str:
-    """Versions of TLS on the driver's leg and on the upstream's: `–/1.3`."""
+    """The TLS versions of the driver's leg and of the upstream's: `–/1.3`."""
     facts = item.connection.facts
     return "/".join(facts.get(f"tls.{leg}", "–").removeprefix("TLSv") for leg in ("frontend", "backend"))
 
@@ -126,7 +128,7 @@ class Connections(TablePane[Standing]):
         yield found
 
     def activity(self, item: Standing, width: int) -> list[int]:
-        """Its round trips in as many parts of the capture's time, up to the moment of the table."""
+        """Its round trips in equal parts of the capture's time, up to the moment of the table."""
         return self.view.survey.activity.of(item.connection.index, self.now_ns, width)
 
     def identity(self, item: Standing) -> object:
@@ -177,7 +179,8 @@ class Connections(TablePane[Standing]):
         yield line("between", (f"{connection.client} → {connection.upstream}", "text"), (f"   process {process}" if process else "", "dim"))
 
     def _prepared(self, item: Standing, width: int, line: Callable[..., Strip]) -> Iterator[Strip]:
-        """The statements that are alive, those with the most Binds, as many as leave room for the rest."""
+        """The statements that are alive, those with the most Binds first, as many as leave room for
+        the rest."""
         connection, pen = item.connection, self.view.pen
         counters = connection.counters(self.view.now_ns)
         yield line(
@@ -226,7 +229,7 @@ class Connections(TablePane[Standing]):
         )
 
     def _state(self, connection: Connection, under_way: Row | None) -> tuple[str, str]:
-        """How it stands, in words, and their role."""
+        """Its state in words, and their role."""
         trace = self.view.trace
         if connection.cancels is not None:
             return f"cancels {trace.name_of(trace.connections[connection.cancels])}", "text"

@@ -1,8 +1,10 @@
 """The Drivers pane: counters down, drivers across, so that what differs between drivers stands out.
 
-A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l` go from driver to driver, scrolling where
-not all fit; `enter` shows the round trips that the cell under the cursor counts, as a filter says it. The cursor stays on its driver when the order
-changes. Flights and evidence at the end are the driver's signature; `+` is a layer above it, `name[pid]` a process that it runs in.
+A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l`
+go from driver to driver, and scroll if not all fit; `enter` shows the round trips that the cell
+under the cursor counts, by a filter. The cursor stays on its driver when the order changes. Flights
+and evidence at the end are the driver's signature; `+` is a layer above it, `name[pid]` a process
+that it runs in.
 """
 
 from __future__ import annotations
@@ -30,22 +32,22 @@ from pgtrace.tui.widgets.lines import Line
 
 _FLIGHTS: Final = 4
 _NAME_CELLS: Final = 14
-"""Of a driver's name before what it is known by."""
+"""Cells of a driver's name before its evidence."""
 _EVIDENCE_CELLS: Final = 120
 _LOOKED_AT: Final = 20
-"""Connections of a driver that are asked for its evidence, for the layers above it and their processes."""
+"""Connections of a driver that are asked for evidence, layers and processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Counter:
-    """A row of the table: one or two counters of the contract."""
+    """A row of the table: one or two counters of docs/counting.md."""
 
     title: str
     values: Callable[[Counters], tuple[int, ...]]
     sizes: bool = False
     per_execution: bool = True
     filter: str = ""
-    """Its round trips, among those of a driver."""
+    """The filter for its round trips, among those of a driver."""
 
 
 _GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
@@ -97,7 +99,8 @@ _GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One line: a title with one cell for each driver, or with words; a group's head has neither."""
+    """One line: a title with one cell for each driver, or with words; the head of a group has
+    neither."""
 
     title: str
     cells: tuple[str, ...] = ()
@@ -190,7 +193,7 @@ class Drivers(ListWidget):
         self.redraw()
 
     def _sizes(self, width: int) -> tuple[int, int]:
-        """Cells of the titles and of one driver: as many drivers as possible are in sight."""
+        """The cells of the titles and of one driver: as many drivers as possible are in sight."""
         first, least = (30, 16) if width < 100 else (38, 18)
         return first, max(least, min(22, (width - first) // max(1, len(self.view.snapshot.drivers))))
 
@@ -234,7 +237,8 @@ class Drivers(ListWidget):
         return " / ".join(figures.count(value) if counter.sizes else str(value) for value in values)
 
     def _flight(self, flight: str, times: int) -> str:
-        """A flight and how often it was sent, in the width of a cell: the number is never cut off."""
+        """A flight and how often it was sent, in the width of a cell; the number is never cut
+        off."""
         often = f" ×{times}"
         return cells.cut(flight, self._sizes(self.size.width)[1] - 2 - len(often)) + often
 
@@ -247,12 +251,13 @@ class Drivers(ListWidget):
         return (connection for connection in self.view.trace.connections if self.view.driver(connection.index) == driver)
 
     def _known(self, name: str, texts: list[str]) -> list[_Entry]:
-        """What something is known by, a line each, its name before the first; none where nothing is."""
+        """The evidence for something, a line each, its name before the first; none if there is
+        none."""
         found = [rowtext.plain(text, _EVIDENCE_CELLS) for text in dict.fromkeys(texts) if text][:_FLIGHTS]
         return [_Entry("" if number else rowtext.plain(name, _NAME_CELLS - 3), words=text) for number, text in enumerate(found)]
 
 
 def _share(value: int, executions: int) -> str:
-    """How much for each execution: three digits that matter."""
+    """The share of each execution, with three significant digits."""
     share = value / executions if executions else 0.0
     return "·" if not executions else f"{share:.2f}" if share < 10 else figures.count(round(share))

@@ -1,7 +1,9 @@
-"""The Findings pane: what costs round trips or fails, failures first, then by cost; below, the evidence and the remedy of the one under the cursor.
+"""The Findings pane: what costs round trips or fails, failures first, then by cost; below, the
+evidence and the remedy of the selected one.
 
-Evidence lines are rows of the timeline: `enter` goes to the first of them, among the rows of its connection, and `esc` comes back. `y` copies the remedy. The
-cursor stays on its finding when the order changes.
+Lines of evidence are rows of the timeline: `enter` goes to the first of them, among the rows of its
+connection, and `esc` comes back. `y` copies the remedy. The cursor stays on its finding when the
+order changes.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _DRIVER_CELLS: Final = 10
 _CONNECTION_CELLS: Final = 10
 _FLIGHT_CELLS: Final = 24
 _NARROW: Final = 100
-"""Below this width the driver is told beneath the list alone."""
+"""Below this width the driver is shown only beneath the list."""
 
 
 class Findings(ListWidget):
@@ -52,7 +54,7 @@ class Findings(ListWidget):
         return findings[self.cursor] if self.cursor < len(findings) else None
 
     def offers(self) -> list[Offer]:
-        """What of the finding under the cursor can be copied."""
+        """What can be copied of the finding under the cursor."""
         finding = self.finding
         return [] if finding is None else [Offer("r", "remedy", lambda: safe("\n".join(finding.remedies)))]
 

@@ -1,7 +1,8 @@
 """One row of the timeline as one line of the screen.
 
-What the line says comes from rowtext, where it stands from columns, how it looks from the pen. A mark and a gap take the whole line; a row that
-is no round trip has no duration. The same SQL as in the connection's row before is dim: what changes stands out.
+rowtext says what is on it, columns where, and the pen how it looks. A mark and a gap take the whole
+line; a row that is not a round trip has no duration. SQL that repeats the connection's row before
+is dim: what changes stands out.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
 
 
 def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:
-    """The pieces of a bar. Split, it tells waiting from receiving, and the driver's own time since its connection's row before."""
+    """The pieces of a bar. When split, it shows waiting and receiving apart, and the driver's own
+    time since the connection's row before."""
     if not item.row.is_round_trip:
         return [(item.opened_ns, item.opened_ns, WAITING)]
     end_ns = view.item_end_ns(item)

@@ -1,8 +1,9 @@
-"""The Statements pane: one line a statement under one driver, by what it costs in round trips.
+"""The Statements pane: one line for each statement under one driver, by its cost in round trips.
 
-Numbers are those of `stats --by statement`. A round trip that several statements share counts for each of them, which is said where it happens. Below: the SQL
-in full, what was sent for it and how often, what it costs in words, its names, and what became of them; and the findings whose evidence it is in. `D` makes
-one line of a statement that several drivers run, and back.
+The numbers are those of `stats --by statement`. A round trip that several statements share counts
+for each of them; the pane says so if that happens. Below: the SQL in full, what was sent for it and
+how often, its cost in words, its names and what became of them, and the findings that it is
+evidence for. `D` joins the lines of a statement that several drivers run, or splits them again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _formats(view: StatementView) -> str:
 
 
 def _bar(pane: Statements, view: StatementView, width: int) -> Runs:
-    """Round trips against those of the most expensive one, in half cells."""
+    """Round trips relative to the most expensive statement, in half cells."""
     halves = round(2 * width * view.group.round_trips / max(1, pane.most_round_trips))
     halves = max(halves, 1) if view.group.round_trips else 0
     return [("━" * (halves // 2) + "╸" * (halves % 2), "bar")]
@@ -100,9 +101,9 @@ class Statements(TablePane[StatementView]):
     most_round_trips = 0
     _shared = False
     _together = False
-    """One line a statement, whatever its drivers."""
+    """Whether drivers are joined: one line for each statement."""
     _shares: Mapping[int, list[tuple[str, int]]] = MappingProxyType({})
-    """Of each statement then: its drivers and their round trips."""
+    """For each statement then: its drivers and their round trips."""
 
     def gather(self) -> Iterator[list[StatementView] | None]:
         found: list[StatementView] = []
@@ -121,7 +122,8 @@ class Statements(TablePane[StatementView]):
         yield found
 
     def _over_all(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
-        """Statements with what all drivers did with them, the drivers in the order of their round trips."""
+        """Statements with what all drivers did with them, the drivers in order of their round
+        trips."""
         by_number: dict[int, list[StatementView]] = {}
         for place, view in enumerate(found):
             by_number.setdefault(view.group.number, []).append(view)
@@ -147,7 +149,7 @@ class Statements(TablePane[StatementView]):
         return item.driver, item.group.number
 
     def action_over_all(self) -> None:
-        """A line for each driver that runs a statement, or one for all of them."""
+        """Have a line for each driver that runs a statement, or one for all of them."""
         self._together = not self._together
         self.gather_anew()
 
@@ -167,7 +169,7 @@ class Statements(TablePane[StatementView]):
         return "a round trip shared by several statements counts for each" if self._shared else ""
 
     def names(self, item: StatementView, width: int) -> str:
-        """Names of its preparations, without the driver's own prefix."""
+        """The names it was prepared under, without the driver's own prefix."""
         drivers = item.driver.split(_AND)
         names = [min((rowtext.statement_name(name, driver) for driver in drivers), key=len) for name in item.group.names]
         return rowtext.plain(" ".join(names), width)

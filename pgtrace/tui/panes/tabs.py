@@ -1,4 +1,4 @@
-"""The line of panes: their keys and names, and at the right what is folded or filtered."""
+"""The line of panes: their keys and names, and on the right what is folded or filtered."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ PANES = (
 
 
 def shown(view: View, room: int, *, followed: bool = True) -> tuple[str, str]:
-    """What of the trace is listed, in that many cells: filter or fold, and its role. How many rows are left is never cut off; a pane that is about
-    all of them says where the filter is."""
+    """What the listing shows, in that many cells: its filter or fold, and the role. The number of
+    rows that are left is never cut off; a pane that shows all of them says where the filter is."""
     listing = view.listing
     if listing.filtering.everything:
         return (f"fold {listing.fold}" if len(listing) and listing.fold != "none" else ""), "dim"
@@ -75,7 +75,7 @@ class Tabs(LineWidget):
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:
-        """A click on a name goes to its pane, one on the filter edits it."""
+        """Go to the clicked pane; edit the filter at a click on it."""
         event.stop()
         if event.x >= self._filter:
             await self.run_action("screen.filter")

@@ -1,7 +1,8 @@
 """The timeline: one line for each row in sight, newest at the bottom.
 
-The cursor belongs to a round trip, not to a line: folding, filtering and new rows leave it on the same row or its nearest visible neighbour, and
-on the same line of the screen. Following, it is on the last row. Any move up ends following, `G` starts it again; what came since is counted.
+The cursor belongs to a round trip, not to a line: folding, filtering and new rows leave it on the
+same row or its nearest visible neighbour, and on the same line of the screen. While following, it
+is on the last row. Any move up ends following, `G` starts it again; what has come since is counted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Timeline(ListWidget):
         """Another row is under the cursor."""
 
     class Opened(Message):
-        """The row under the cursor is to be inspected."""
+        """The row under the cursor should be inspected."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -67,12 +68,12 @@ class Timeline(ListWidget):
 
     @property
     def new(self) -> int:
-        """Lines that came since following ended and have not been in sight."""
+        """How many lines have come since following ended and have not been in sight."""
         return max(0, self.count() - self.seen) if self.view.growing and not self.following else 0
 
     @property
     def position(self) -> tuple[str, str]:
-        """Where the cursor stands, for the footer, and its role."""
+        """Where the cursor is, for the footer, and its role."""
         if not self.count():
             return "", "dim"
         if self.following:
@@ -109,7 +110,8 @@ class Timeline(ListWidget):
         return len(self.view.listing)
 
     def refresh_list(self) -> None:
-        """The listing changed: find the cursor's row again and draw. A capture that has ended is read from its beginning."""
+        """Find the cursor's row again after the listing changed, and draw. A capture that has ended
+        is read from its beginning."""
         if self._fresh and self.view.loaded:
             self._fresh = False
             if self.following and self.view.trace.ended:
@@ -174,22 +176,25 @@ class Timeline(ListWidget):
         super().go(moving.index_at(self.view.listing, time_ns))
 
     def go_to_slow(self, direction: int, least_ns: int) -> bool:
-        """Put the cursor on the next or previous round trip that took at least so long; whether there is one."""
+        """Put the cursor on the next or previous round trip that took at least so long; whether
+        there is one."""
         return self._go(lambda item: moving.next_slow(self.view.listing, item, direction, least_ns))
 
     def go_to_same(self, direction: int) -> bool:
-        """Put the cursor on the next or previous row of the same statement; whether there is one."""
+        """Put the cursor on the next or previous row of the same statement; whether there is
+        one."""
         return self._go(lambda item: moving.next_same(self.view.listing, item, direction))
 
     def go_to_problem(self, direction: int) -> bool:
-        """Put the cursor on the next or previous error, gap or first row of a finding; while rows that do not match are dim, on a row that
-        matches; whether there is one."""
+        """Put the cursor on the next or previous error, gap or first row of a finding; while rows
+        that do not match are dim, on a row that matches; whether there is one."""
         if self.walks_matches:
             return self.go_to_match(direction)
         return self._go(lambda item: moving.next_problem(self.view.listing, item, direction, self.view.problems()))
 
     def go_to_match(self, direction: int) -> bool:
-        """Put the cursor on the next or previous row that matches the filter; whether there is one."""
+        """Put the cursor on the next or previous row that matches the filter; whether there is
+        one."""
         return self._go(lambda item: self.view.listing.next_match(item, direction))
 
     def _go(self, found: Callable[[Item], int | None]) -> bool:
@@ -222,7 +227,7 @@ class Timeline(ListWidget):
         self.open()
 
     async def on_click(self, event: events.Click) -> None:
-        """A click on a connection shows it alone, one on a fold's sign unfolds it."""
+        """Show a clicked connection alone; unfold at a click on a fold's sign."""
         await super().on_click(event)
         column = next((column for column in self._columns(self.size.width) if column.start <= event.x < column.end), None)
         if event.button == RIGHT_BUTTON or event.chain > 1 or event.y < self.HEADS or column is None or self.item is None:
@@ -233,7 +238,7 @@ class Timeline(ListWidget):
             self.action_fold()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether there is something to fold, and an end that moves."""
+        """Whether there is something to fold, a zoom, or an end that moves."""
         if action == "fold":
             return self._may_fold
         if action == "unzoom":
@@ -262,35 +267,35 @@ class Timeline(ListWidget):
             self.post_message(self.Moved())
 
     def action_times(self) -> None:
-        """What the time column says next."""
+        """Have the time column show something else."""
         self.view.times = rowtext.TIMES[(rowtext.TIMES.index(self.view.times) + 1) % len(rowtext.TIMES)]
         self.redraw()
 
     def action_waterfall(self) -> None:
-        """Wide bars, or rows and bytes."""
+        """Show wide bars, or rows and bytes."""
         self.view.waterfall = not self.view.waterfall
         self.redraw()
         self.post_message(self.Moved())
 
     def action_zoom_to_row(self) -> None:
-        """The axis is the row under the cursor."""
+        """Span the row under the cursor."""
         if self.item is not None:
             self._zoom.show(self.item.opened_ns, self.view.item_end_ns(self.item))
             self._zoomed()
 
     def action_unzoom(self) -> None:
-        """The axis spans the rows in sight again."""
+        """Span the rows in sight again."""
         self._zoom.show_all()
         self._zoomed()
 
     def action_zoom(self, closer: int) -> None:
-        """Half as much time around the row under the cursor, or twice as much."""
+        """Span half as much time around the row under the cursor, or twice as much."""
         if self.item is not None:
             self._zoom.closer(self.item.opened_ns, self.view.item_end_ns(self.item), self._axis.span_ns, closer)
             self._zoomed()
 
     def action_sideways(self, steps: int) -> None:
-        """SQL, or the axis while it is zoomed."""
+        """Scroll SQL, or the axis while it is zoomed."""
         if self.view.waterfall and self._zoom.window is not None:
             self._zoom.move(steps)
             self._zoomed()
@@ -298,16 +303,16 @@ class Timeline(ListWidget):
             super().action_sideways(steps)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A drag on the axis begins."""
+        """Begin a drag on the axis."""
         self._zoom.drag(self._moment(event.x) if event.y < self.HEADS else None)
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """The axis is what was dragged over."""
+        """Span what was dragged over."""
         if self._zoom.drop(self._moment(event.x)):
             self._zoomed()
 
     def _moment(self, x: int) -> int | None:
-        """What moment is drawn at a cell of the axis; None beside it or without a waterfall."""
+        """The moment at a cell of the axis; None beside it or without a waterfall."""
         bar = next((column for column in self._columns(self.size.width) if column.name == "bar"), None)
         return self._axis.time_at(x - bar.start) if self.view.waterfall and bar is not None and bar.start <= x < bar.end else None
 

@@ -1,7 +1,8 @@
-"""The Transactions pane: one line from BEGIN to the end, how long it took and how much of that nobody worked.
+"""The Transactions pane: one line for each, how long it took, and how much of that time nobody
+worked.
 
-`━` is a round trip, `┄` the time between: the server waits for the application and holds its locks. Open ones come first, and grow. The bars of one table
-have one scale, so that lengths compare.
+`━` is a round trip, `┄` the time between: the server waits for the application and holds its locks.
+Open ones come first, and grow. All bars have one scale, so that lengths compare.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def _share(pane: Transactions, item: Transaction) -> float:
 
 
 def bar(item: Transaction, now_ns: int, longest_ns: int, width: int) -> Runs:
-    """Its round trips and the time between in `width` cells, of which the longest transaction has all."""
+    """Its round trips and the time between in `width` cells; the longest transaction takes all of
+    them."""
     halves = 2 * width
     scale = halves / max(1, longest_ns)
     end = max(1, min(halves, round(item.duration_ns(now_ns) * scale)))
@@ -113,7 +115,7 @@ class Transactions(TablePane[Transaction]):
         return [] if item is None else [Offer("f", "flights", lambda: safe(_flights(item)))]
 
     def action_connection(self) -> None:
-        """All of its connection."""
+        """Show all of its connection."""
         if self.item is not None:
             self.post_message(Chosen(self._of_connection(self.item)))
 

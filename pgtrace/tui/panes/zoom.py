@@ -1,5 +1,5 @@
-"""The stretch of time that a waterfall's bars span, where that is not the rows in sight: one row, what was dragged over, or what `+ -` and
-`h l` make of it."""
+"""The stretch of time that a waterfall's bars span, if that is not the rows in sight: one row, what
+was dragged over, or what `+ -` and `h l` make of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Zoom:
         self.window = None
 
     def closer(self, start_ns: int, end_ns: int, span_ns: int, closer: int) -> None:
-        """Half as much time around a row as is spanned now, or twice as much. The beginning of a row that is longer stays in sight."""
+        """Half as much time around a row as is spanned now, or twice as much. The beginning of a
+        row that is longer stays in sight."""
         half = max(LEAST_NS, span_ns // 4 if closer > 0 else span_ns)
         middle = (start_ns + min(end_ns, start_ns + half)) // 2
         self.show(middle - half, middle + half)

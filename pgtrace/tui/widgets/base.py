@@ -1,10 +1,11 @@
-"""The two widgets everything else is made of: a widget of lines, and a list of lines with a cursor.
+"""The two widgets that everything else is made of: one of lines, and a list of lines with a cursor.
 
-Both use the toolkit's line API: build() makes the lines of the visible area, and only those that differ from what is on the screen are painted
-again. A list asks for the lines in sight alone, so its length costs nothing. Every widget draws each of its cells itself, ground included.
+Both use Textual's line API: build() makes the lines of the visible area, and only those that differ
+from what is on the screen are painted again. A list builds only the lines in sight, so its length
+costs nothing. Every widget draws all of its cells itself, including the ground.
 
-A mouse does what keys do: a click moves the cursor, a double click opens, the wheel moves, with shift sideways. The right button is left to the
-screen.
+The mouse does what keys do: a click moves the cursor, a double click opens, the wheel moves, with
+shift sideways. The right button is left to the screen.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import blank
 
 SIDEWAYS: Final = 16
-"""Characters that one step sideways scrolls."""
+"""Characters scrolled by one step sideways."""
 WHEEL: Final = 3
-"""Lines that one turn of the wheel moves."""
+"""Lines moved by one turn of the wheel."""
 RIGHT_BUTTON: Final = 3
 
 
 class Chosen(Message):
-    """These rows of the timeline are wanted, and of them these first, one after the other."""
+    """Show the rows that match a filter in the timeline; first of all these, one after the
+    other."""
 
     def __init__(self, filter: str, places: tuple[int, ...] = ()) -> None:
         super().__init__()
@@ -52,12 +54,13 @@ class LineWidget(Widget):
         self._lines: list[Strip] = []
 
     def hints(self) -> Hints:
-        """What the footer says while it has the focus; the last one is always there."""
+        """The footer's hints while it has the focus; the last one always has room."""
         return self.HINTS
 
     @abstractmethod
     def build(self, width: int, height: int) -> list[Strip]:
-        """The lines as they should be now; missing ones are drawn empty, those beyond `height` are not drawn."""
+        """The lines as they should be now; missing ones are drawn empty, those beyond `height` are
+        ignored."""
 
     def redraw(self) -> None:
         """Build the lines and paint those that changed."""
@@ -75,21 +78,22 @@ class LineWidget(Widget):
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def on_resize(self) -> None:
-        """Everything is drawn anew."""
+        """Draw everything anew."""
         self._lines = []
         self.redraw()
 
     def on_show(self) -> None:
-        """It may have been out of date while hidden."""
+        """Bring it up to date: it was not drawn while hidden."""
         self.redraw()
 
     def render_line(self, y: int) -> Strip:
-        """One line of what was built."""
+        """A line as it was built."""
         return self._lines[y] if y < len(self._lines) else blank(self.view.pen, self.size.width)
 
 
 class ListWidget(LineWidget, can_focus=True):
-    """A list of which only the lines in sight are built. The cursor is an index; heads stand above the list."""
+    """A list that builds only the lines in sight. The cursor is an index; heads are above the
+    list."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
     HEADS: ClassVar[int] = 0
@@ -100,7 +104,7 @@ class ListWidget(LineWidget, can_focus=True):
         self.cursor = 0
         self.top = 0
         self.sideways = 0
-        """Characters of long texts that are scrolled out at the left."""
+        """Characters of long texts that are scrolled out on the left."""
 
     @abstractmethod
     def count(self) -> int:
@@ -116,7 +120,7 @@ class ListWidget(LineWidget, can_focus=True):
 
     @property
     def column_looked_at(self) -> str:
-        """The column, or the counter, that the help should define; empty where there is none."""
+        """The column or counter that the help should define; empty if there is none."""
         return ""
 
     @property
@@ -143,11 +147,11 @@ class ListWidget(LineWidget, can_focus=True):
         self.moved()
 
     def moved(self) -> None:
-        """The cursor was moved by somebody."""
+        """The user has moved the cursor."""
         self.redraw()
 
     def open(self) -> None:
-        """Enter or a double click on the line under the cursor."""
+        """Open the line under the cursor: enter, or a double click."""
 
     def action_move(self, lines: int) -> None:
         self.go(self.cursor + lines)

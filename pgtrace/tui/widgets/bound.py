@@ -1,4 +1,4 @@
-"""The table of keys as the toolkit wants it."""
+"""The table of keys as Textual's bindings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Two round trips side by side: their messages aligned, what differs bright.
 
-Messages are paired by side and type (compare/align.py). A pair whose arguments are the same is dim; one whose arguments differ, and what only one of the two
-has, is bright, with a sign between the halves: `~` differs, `<` only the left one, `>` only the right one.
+Messages are paired by side and type (compare/align.py). A pair with the same arguments is dim. A
+pair whose arguments differ, or a message that only one side has, is bright, with a sign between the
+halves: `~` differs, `<` only left, `>` only right.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lines below a table that spell out its selected item."""
+"""The lines below a table that spell out the selected item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST: Final = 8_000
 
 
 def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
-    """One line of details: what it is about, then pieces of text."""
+    """One line of details: a label, then pieces of text."""
     line = Line(pen, width).add(f" {label}", "dim", _LABEL_CELLS)
     for text, role in runs:
         line.add(text, role)
@@ -26,7 +26,7 @@ def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
 
 
 def wrapped(pen: Pen, width: int, text: str, role: str = "text", most: int = 100) -> Iterator[Strip]:
-    """Text from the wire in full, its white space folded, as many lines as it takes."""
+    """Text from the wire in full, its white space folded, on as many lines as it takes."""
     whole = sanitise.text(" ".join(text[:_LONGEST].split()))
     room = width - 2 if cells.width(whole) == len(whole) else (width - 2) // 2  # no character takes more than two cells
     parts = textwrap.wrap(whole, max(20, room), max_lines=most, placeholder=f" {pen.ellipsis}") or [""]

@@ -1,6 +1,8 @@
-"""What stands in place of the rows: where to point a driver while nothing has come yet, ready to be copied; or that the screen is too small.
+"""What is shown in place of the rows: where to point a driver while nothing has come yet, ready to
+be copied; or that the screen is too small.
 
-What is not known is left out: user and database are then the driver's own defaults, as they would be without pgtrace.
+What is not known is left out: user and database are then the driver's own defaults, as they would
+be without pgtrace.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to c
 
 
 def instructions(source: Source) -> list[str]:
-    """Lines for a shell: environment variables, a URL, and psql, for the first address; none where nobody listens."""
+    """Lines for a shell: environment variables, a URL, and psql, for the first address; none if
+    nobody listens."""
     if not source.addresses:
         return []
     known = dict(source.environment)
@@ -51,7 +54,7 @@ def instructions(source: Source) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The text in lines: what cannot be read whole cannot be typed."""
+    """The text in whole lines: what is cut off cannot be typed."""
     return [text[start : start + width] for start in range(0, len(text), width)]
 
 
@@ -82,7 +85,7 @@ class Empty(LineWidget, can_focus=True):
 
 
 class TooSmall(LineWidget):
-    """What a screen below the smallest size shows."""
+    """What is shown on a screen below the smallest size."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         return [Line(self.view.pen, width).add(f"needs {SMALLEST[0]}x{SMALLEST[1]}", "attention").strip()]

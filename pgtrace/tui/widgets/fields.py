@@ -1,8 +1,10 @@
-"""The inspector's right half: one message, its fields in the manual's order with their decoded values, and its bytes.
+"""The inspector's right half: one message, its fields in the manual's order with their decoded
+values, and its bytes.
 
-The bytes of the selected field are inverted in the hex. From BESIDE cells on, the hex stands beside the fields, below them otherwise. Where the view is
-raw, a value is the bytes the field took, the length before a parameter or column among them. What `h l` scroll out of a long value they scroll out of its
-bytes too.
+The bytes of the selected field are inverted in the hex dump, which is beside the fields from BESIDE
+cells on, else below them. When the view is raw, a value is the bytes of the field, with the length
+before a parameter or column. What `h l` scroll out of a long value they scroll out of its bytes
+too.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from pgtrace.tui.widgets.lines import Line
 
 BESIDE: Final = 124
 _HEX_LEAST: Final = 4
-"""Lines the hex keeps when it stands below many fields."""
+"""Lines left for the hex dump when it is below many fields."""
 _NAME_CELLS: Final = (18, 22)
-"""The least and the most that the names take."""
+"""The least and the most cells that the names take."""
 _FORMATS: Final = ("parameter_formats", "result_formats")
 _FORMAT_NAMES: Final = {"0": "text", "1": "binary"}
 _LETTERED: Final = "Byte1 String"
@@ -55,11 +57,11 @@ class Fields(ListWidget):
         self.fields: list[FieldView] = []
         self.raw = b""
         self.narrow = False
-        """It stands below the messages and begins with a rule instead of at the right of one."""
+        """It is below the messages and begins with a rule, instead of on the right of one."""
         self._names = _NAME_CELLS[0]
 
     def show(self, message: MessageView | None) -> None:
-        """Decode a message and show it; where it is the one that was shown, the cursor stays."""
+        """Decode a message and show it; if it was shown already, the cursor stays."""
         same = message is not None and self.message is not None and _place(message) == _place(self.message)
         self.message = message
         self.fields = message.fields() if message else []
@@ -85,7 +87,8 @@ class Fields(ListWidget):
         return "".join(_PRINTABLE[byte] for byte in self.raw[field.start : field.end]) if self.view.raw else field.value
 
     def offers(self) -> list[Offer]:
-        """What of the message can be copied: its field, while somebody is among the fields, or all of it."""
+        """What can be copied of the message: its selected field while the focus is here, else all
+        of it."""
         if self.message is None:
             return []
         field = self.field
@@ -137,7 +140,8 @@ class Fields(ListWidget):
         return line.to(width - cells.width(kind) - 1).add(kind, "dim").strip()
 
     def _kind(self, field: FieldView) -> str:
-        """The letter of a field that has one, what format codes mean, else the type on the wire."""
+        """The letter of a field that has one, the meaning of format codes, else the type on the
+        wire."""
         if field.wire_type == _LETTERED:
             return chr(self.raw[field.start])
         if field.name in _FORMATS:

@@ -1,4 +1,5 @@
-"""The last line: the keys of the focused area, and at the right where the list stands. Or a menu, while one is open."""
+"""The last line: the keys of the focused area, and on the right where its list is. Or a menu, while
+one is open."""
 
 from __future__ import annotations
 
@@ -18,20 +19,20 @@ from pgtrace.tui.widgets.base import LineWidget
 from pgtrace.tui.widgets.lines import Line
 
 NOTICE_S: Final = 5.0
-"""How long a notice stays, and a question waits for its second key."""
+"""How long a notice stays, and a question waits for its second key, in seconds."""
 _COPY: Final = " copy  "
 _NOTHING: Final = ("esc", "nothing")
 _BETWEEN: Final = 2
 
 
 class Footer(LineWidget):
-    """Keys, or a question, or one line of news."""
+    """Keys, or one line of news."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.keys: Hints = ()
         self.notice = ""
-        """Said instead of the keys for a while."""
+        """Shown instead of the keys for a while."""
         self._said_s = 0.0
         self.position = ("", "dim")
         self._work = ""
@@ -42,7 +43,7 @@ class Footer(LineWidget):
         self.redraw()
 
     def work(self, told: str) -> None:
-        """Tell how far something in the background is, until it is told otherwise."""
+        """Show how far work in the background is, until the next call."""
         if told != self._work:
             self._work = told
             self.redraw()
@@ -97,7 +98,7 @@ class CopyMenu(LineWidget):
         self._places: list[list[tuple[int, Offer | None]]] = []
 
     def offer(self, offers: Sequence[Offer], width: int) -> None:
-        """Open it, as many lines high as it has to be."""
+        """Open it, as high as it has to be."""
         self.offers = tuple(offers)
         self.styles.height = len(self._lines_of(width))
         self.display = True
@@ -117,7 +118,7 @@ class CopyMenu(LineWidget):
         return drawn
 
     def offered(self, key: str | None) -> Offer | None:
-        """What a key stands for; nothing for any other."""
+        """The offer of a key; nothing for any other key."""
         return next((offer for offer in self.offers if offer.key == key), None)
 
     def on_click(self, event: events.Click) -> None:
@@ -127,7 +128,7 @@ class CopyMenu(LineWidget):
         self.post_message(self.Chosen(next((offer for end, offer in places if event.x < end), None)))
 
     def _lines_of(self, width: int) -> list[list[Offer | None]]:
-        """The offers, and behind them nothing, line by line."""
+        """The offers, then the way out, line by line."""
         found: list[list[Offer | None]] = [[]]
         used = len(_COPY)
         for offer in (*self.offers, None):

@@ -1,7 +1,7 @@
-"""The help screen: the keys in three columns, what the column somebody looks at means, the row under the cursor and what a row says, the two definitions
-everything rests on, and the mouse.
+"""The help screen: the keys in three columns, the meaning of the column the user looks at, the row
+under the cursor with what it says, the two definitions that everything rests on, and the mouse.
 
-Where the screen is too low for all of it, it scrolls.
+If the screen is too low for all of it, it scrolls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MOUSE: Final = (
     "a click on c2 shows that connection alone; select text with shift",
 )
 _REAL_FROM: Final = 4
-"""Lines that must be left over for a real row to be shown."""
+"""Lines that must be left over for a real row."""
 _KEY_CELLS: Final = 10
 _SIGN_CELLS: Final = 18
 
@@ -50,15 +50,15 @@ class Help(ListWidget):
         super().__init__(view, id=id)
         self._text: list[Strip] = []
         self.defined: tuple[str, str] = ("", "")
-        """The column that somebody looks at, and what it means."""
+        """The column that the user looks at, and its meaning."""
         self.real: Callable[[int], list[Strip]] = lambda width: []
-        """Heads and the row under the cursor at a width."""
+        """The heads and the row under the cursor, at a given width."""
 
     class Written(Message):
-        """It is another text, which may have to be scrolled."""
+        """The text has changed, and may have to be scrolled."""
 
     def redraw(self) -> None:
-        """The footer tells whether it scrolls."""
+        """Have the footer say whether it scrolls."""
         before = self.hints()
         super().redraw()
         if self.hints() != before:
@@ -89,7 +89,7 @@ class Help(ListWidget):
         return [*keys, *[empty][: max(0, spare)], row[0], *real, *row[1:], *[empty][: max(0, spare - 1)], *words]
 
     def _defined(self, width: int) -> list[Strip]:
-        """What the column means, between the keys and the row."""
+        """The meaning of the column, between the keys and the row."""
         name, meaning = self.defined
         if not name:
             return []

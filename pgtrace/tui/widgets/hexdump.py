@@ -1,7 +1,8 @@
 """Bytes as hex and text, with a range of them inverted in both halves.
 
-Sixteen bytes a line, in pairs where fewer than WIDE cells are there, byte by byte above; eight where not even the pairs fit. The offset is that in
-the direction's stream. Bytes that are not printable ASCII are a dot.
+There are sixteen bytes on a line: in pairs below WIDE cells, byte by byte above; eight if not even
+the pairs fit. The offset is that in the direction's stream. Bytes that are not printable ASCII are
+shown as a dot.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ NARROW: Final = 66
 
 
 def per_line(width: int) -> int:
-    """How many bytes stand in a line."""
+    """How many bytes a line has."""
     return 16 if width >= NARROW else 8
 
 
@@ -29,7 +30,8 @@ def line_count(size: int, width: int) -> int:
 
 
 def hex_line(pen: Pen, width: int, data: bytes, number: int, offset: int, marked: tuple[int, int]) -> Strip:
-    """Line `number` of a dump of `data`, whose first byte is at `offset` in its stream; `marked` is a range of data to invert."""
+    """Line `number` of a dump of `data`, whose first byte is at `offset` in its stream; `marked` is
+    a range of data to invert."""
     line = Line(pen, width)
     most = per_line(width)
     start = number * most

@@ -1,7 +1,7 @@
 """The inspector: the selected row's messages, and one message's fields and bytes.
 
-On a wide screen it stands below the list, messages at the left and fields at the right; on a narrow one it has the body to itself, messages above
-fields.
+On a wide screen it is below the list, with messages on the left and fields on the right; on a
+narrow one it takes the whole body, with messages above fields.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pgtrace.tui.widgets.fields import Fields
 from pgtrace.tui.widgets.messages import Messages
 
 FIELDS_LEAST = 67
-"""Cells of the right half: a line of hex in pairs and the rule before it."""
+"""Cells of the right half: a line of hex in pairs, and the rule before it."""
 _FOLDS = {Together.SETUP: "set-up", Together.REPEAT: "repeats", Together.TRANSACTION: "transaction"}
 _END_CELLS = 90
 _RULE_CELLS = 8
-"""What a rule has besides its texts, at the least."""
+"""Cells of a rule besides its texts, at least."""
 
 
 class InspectorTitle(LineWidget):
@@ -105,7 +105,8 @@ class Inspector(Container):
             self.messages.styles.height = self.fields.styles.height = "100%"
 
     def show(self, item: Item | None) -> None:
-        """Inspect a line of the timeline. It is read again only where more of it has passed; then the cursors stay where they are."""
+        """Inspect a line of the timeline. It is read again only if more of it has passed; then the
+        cursors stay where they are."""
         state = (item.places, tuple(row.sent_bytes + row.received_bytes for row in item.rows), item.end_ns) if item else None
         if state != self._shown:
             same = state is not None and self._shown is not None and state[0] == self._shown[0]

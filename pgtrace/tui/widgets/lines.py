@@ -1,9 +1,7 @@
 """One line of the screen, built piece by piece, measured in cells.
 
-Widths are cells, not characters: a wide character takes two, a combining one none, and a cut never splits one. A Line always ends up exactly as
-wide as it was made, whatever was put in. The pieces become Segments, so nothing that came over the wire meets a markup parser.
-
-The numbers of the screen are written here too: counts and bytes in five cells, milliseconds with two decimals, seconds to a tenth of a millisecond.
+A Line always ends up exactly as wide as it was made, whatever was put in. The pieces become
+Segments, so nothing that came over the wire meets a markup parser.
 """
 
 from __future__ import annotations
@@ -17,7 +15,8 @@ from pgtrace.tui.model.theme import Pen
 
 
 class Line:
-    """A line under construction. Blanks go with the piece behind them, so that a line has few segments."""
+    """A line under construction. Blanks are joined to the piece after them, so that a line has few
+    segments."""
 
     __slots__ = ("_gap", "_only", "_segments", "ground", "pen", "used", "width")
 
@@ -37,7 +36,8 @@ class Line:
         return self.width - self.used
 
     def add(self, text: str, role: str = "text", width: int | None = None, *, right: bool = False) -> Line:
-        """Put text at the end: cut and padded to `width` cells where given, cut to the room there is in any case."""
+        """Add text at the end: cut and padded to `width` cells if given, and cut to the room there
+        is in any case."""
         pen = self.pen
         if pen.ascii_only:
             text = pen.text(text)
@@ -58,7 +58,7 @@ class Line:
         return self
 
     def to(self, position: int) -> Line:
-        """Blanks up to that cell."""
+        """Add blanks up to that cell."""
         blanks = min(position, self.width) - self.used
         if blanks > 0:
             self._gap += blanks
@@ -80,7 +80,7 @@ def blank(pen: Pen, width: int) -> Strip:
 
 
 def rule(pen: Pen, width: int, left: str, right: str = "") -> Strip:
-    """A thin rule with a title at the left and, where there is room, a note at the right."""
+    """A thin rule with a title on the left and, if there is room, a note on the right."""
     line = Line(pen, width)
     line.add("── ", "faint").add(left, "dim").add(" ")
     tail = f" {right} ─" if right else ""

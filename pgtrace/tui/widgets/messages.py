@@ -1,7 +1,8 @@
 """The inspector's left half: the messages of the selected row, in the order in which they passed.
 
-More than LONGEST messages are shown with runs of the same message as one line (`DataRow ×20 000`); `enter` opens a window of such a run, read from the
-capture then, and what is behind it stays one line. Only the lines in sight are decoded.
+If there are more than LONGEST, a run of the same message becomes one line (`DataRow ×20 000`).
+`enter` opens a window of such a run, read from the capture then; the rest of the run stays one
+line. Only the lines in sight are decoded.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import Line
 
 LONGEST: Final = 200
-"""Messages that are all listed; of more, runs are joined."""
+"""The most messages that are all listed; of more, runs are joined."""
 WINDOW: Final = 1000
 """Messages of a run that one `enter` opens."""
 _ARGUMENT_COLUMN: Final = 60
-"""From this width on, arguments stand in a column of their own."""
+"""From this width on, arguments have a column of their own."""
 
 
 class Messages(ListWidget):
@@ -60,7 +61,8 @@ class Messages(ListWidget):
         self._shift: list[int] = []  # for each message, ns from the first row's opening to its own row's
 
     def show(self, item: Item | None) -> None:
-        """List the messages of a line of the timeline, with the cursor on its ErrorResponse if there is one."""
+        """List the messages of a line of the timeline, with the cursor on its ErrorResponse if
+        there is one."""
         self.messages, self._places, self._shift, self.note = [], [], [], ""
         for place, row in zip(item.places, item.rows, strict=True) if item else ():
             found = details.read(self.view.trace, place)
@@ -78,12 +80,13 @@ class Messages(ListWidget):
         self.redraw()
 
     def on_resize(self) -> None:
-        """What led to the message under the cursor stays in sight, and what follows."""
+        """Keep in sight what led to the message under the cursor, and what follows."""
         self._show_around()
         super().on_resize()
 
     def _show_around(self) -> None:
-        """An answer stands on the last line but one, for what led to it is above; what was sent stands high, with what it took along below."""
+        """Put an answer on the last line but one, because what led to it is above it, and what was
+        sent high up, because what came of it is below."""
         sent = self.message is not None and self.message.side == FRONTEND
         self.top = max(0, self.cursor - (self.page_lines // 4 if sent else max(0, self.page_lines - 2)))
 
@@ -94,11 +97,11 @@ class Messages(ListWidget):
 
     @property
     def passed(self) -> int:
-        """How many messages there are, each one of a run for itself."""
+        """How many messages there are, each one of a run counted."""
         return sum(message.count for message in self.messages)
 
     def go_to(self, side: int, offset: int) -> None:
-        """Put the cursor on the line that shows the message at that place of its side's stream."""
+        """Put the cursor on the message at that offset of its side's stream."""
         number = next((number for number, one in enumerate(self.messages) if (one.side, one.offset) == (side, offset)), None)
         if number is not None:
             self.cursor = next(line for line, (first, run) in enumerate(self._entries) if first <= number < first + run)
@@ -173,7 +176,8 @@ class Messages(ListWidget):
         self.moved()
 
     def _read(self, number: int, most: int) -> list[MessageView]:
-        """The messages that a counted one stands for: the first ones, and one that counts the others. Itself, where they are no longer kept."""
+        """The messages that a counted one stands for: the first ones, and one that counts the rest.
+        The message itself if they are no longer kept."""
         message, place = self.messages[number], self._places[number]
         before = sum(one.count for one, own in zip(self.messages[:number], self._places[:number], strict=True) if own == place)
         shown = min(most, message.count)

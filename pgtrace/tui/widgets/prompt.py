@@ -1,15 +1,18 @@
-"""The footer's place while something is asked for: a line of text, above it what may be put in, and what is wrong with it.
+"""The line that asks, in the footer's place: a line of text, with choices above it and what is
+wrong with it.
 
-Whoever asks is an Asking: it has the label, hears of every change, says what could be typed next, and takes the text or says what is
-wrong. All of that happens within the key that leads to it, so keys typed ahead go where they belong: `/users`, enter and `n` in one burst
-are three things in a row. That is why the prompt never has the focus: while it is open the screen hands it every key
+Whoever asks is an Asking: it has the label, hears of every change, offers choices, and takes the
+text or says what is wrong. All of that happens within the key that leads to it, so keys typed ahead
+go where they belong: `/users`, enter and `n` in one burst are three things in a row. That is why
+the prompt never has the focus: while it is open the screen hands it every key
 (MainScreen.before_bindings), and the area that has the focus keeps it.
 
-The text is edited as Textual's `Input` does (entry.py), and drawn here, because what it shows may come from the wire and the library would
-draw that as it is.
+The text is edited by Textual's `Input` (entry.py), and drawn here: it may come from the wire, and
+the library would draw that as it is.
 
-`tab` puts in the marked choice; again, the next one in its place, unless more is to be typed behind it. `ctrl-n ctrl-p` mark another one.
-`↑ ↓` go through the history and come back to what was being typed.
+`tab` puts in the marked choice; again, the next one in its place, unless more is to be typed after
+it. `ctrl-n ctrl-p` mark another one. `↑ ↓` go through the history and come back to what was being
+typed.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ _LEAST_CHOICE_CELLS: Final = 12
 
 
 class _Seen(NamedTuple):
-    """A character in sight: the cell at which it is drawn, its place in the text, and how it is drawn."""
+    """A character in sight: its cell, its place in the text, and how it is drawn."""
 
     cell: int
     start: int
@@ -44,7 +47,7 @@ class _Seen(NamedTuple):
 
 
 class Prompt(LineWidget, Entry):
-    """The line, while somebody asks for one."""
+    """The line, while there is a question."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -71,7 +74,7 @@ class Prompt(LineWidget, Entry):
         self._look()
 
     def close(self) -> None:
-        """Ask no longer."""
+        """Close without a word to whoever asked."""
         self.asking = None
 
     def dismiss(self) -> None:
@@ -81,13 +84,13 @@ class Prompt(LineWidget, Entry):
             asking.dismissed()
 
     def complain(self, fault: Fault | None) -> None:
-        """Something is wrong with the text, or nothing."""
+        """Show what is wrong with the text, or that nothing is."""
         if fault != self.fault:
             self.fault = fault
             self.redraw()
 
     def look_again(self) -> None:
-        """There may be other choices now."""
+        """Ask for the choices again."""
         if self.asking is not None and self._cycle is None:
             self._offered = self.asking.choices(self.value, self.cursor_position)
             self._marked = max(0, min(self._marked, len(self._offered.choices) - 1))
@@ -139,11 +142,11 @@ class Prompt(LineWidget, Entry):
         return Offset(self.region.x + cell, self.region.y + max(0, self.size.height - 1))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """The library would look for the character where it would have drawn it."""
+        """Keep the library from looking for the character where it would have drawn it."""
         event.prevent_default()
 
     async def on_click(self, event: events.Click) -> None:
-        """A click on a choice puts it in, one on the text moves the cursor there."""
+        """Put a clicked choice in; move the cursor to a click on the text."""
         if event.button == RIGHT_BUTTON:
             return
         event.stop()
@@ -168,7 +171,7 @@ class Prompt(LineWidget, Entry):
             self.redraw()
 
     def _edited(self, before: str) -> None:
-        """The text or the cursor is another one, by hand."""
+        """Note that the user has changed the text or moved the cursor."""
         if self.value != before:
             self._recalled, self._draft = None, self.value
         self._look(changed=self.value != before)
@@ -186,7 +189,7 @@ class Prompt(LineWidget, Entry):
                 self.asking.changed(self.value, self.cursor_position)
 
     def _recall(self, step: int) -> None:
-        """Another text of the history; behind its end is what was being typed."""
+        """Show another text of the history; after the last comes what was being typed."""
         history = self.asking.history if self.asking is not None else ()
         place = (len(history) if self._recalled is None else self._recalled) + step
         if 0 <= place <= len(history):
@@ -200,7 +203,7 @@ class Prompt(LineWidget, Entry):
             self.redraw()
 
     def _complete(self, step: int) -> None:
-        """Put in what is marked; straight after another one, the next in its place."""
+        """Put in the marked choice; right after another one, the next in its place."""
         if self._shown:
             self._put((self._marked + step) % len(self._shown) if self._cycle is not None else self._marked)
 
@@ -224,7 +227,7 @@ class Prompt(LineWidget, Entry):
         return max(0, min(self._marked - height // 2, len(self._shown) - height))
 
     def _above(self, width: int, height: int) -> list[Strip]:
-        """The choices, and lowest what is wrong."""
+        """The choices, and below them what is wrong."""
         pen, lines, shown = self.view.pen, self._choice_lines(height), self._shown
         top = self._top(lines)
         visible = [
@@ -244,14 +247,15 @@ class Prompt(LineWidget, Entry):
         return [*drawn, self._wrong(self.fault, width)] if self.fault is not None else drawn
 
     def _wrong(self, fault: Fault, width: int) -> Strip:
-        """What is wrong, beginning above its place where it fits."""
+        """What is wrong, above its place if it fits there."""
         pen, seen = self.view.pen, self._in_sight(width)
         reason = rowtext.plain(fault.reason, width - 2)
         at = next((one.cell for one in seen if one.end > fault.start), seen[-1].cell)
         return Line(pen, width).to(max(1, min(at, width - 1 - cells.width(pen.text(reason))))).add(reason, "error").strip()
 
     def _line(self, width: int, *, alone: bool) -> Strip:
-        """Label, text and cursor; at the right what is wrong, where no line above is kept for it, or the keys, where there is room."""
+        """Label, text and cursor; on the right what is wrong, if there is no line for it above, or
+        the keys, if there is room."""
         pen, fault = self.view.pen, self.fault
         self._seen = self._in_sight(width)
         first, last = sorted(self.selection)
@@ -275,7 +279,8 @@ class Prompt(LineWidget, Entry):
         return self.asking.label if self.asking is not None else ""
 
     def _in_sight(self, width: int) -> list[_Seen]:
-        """The characters in sight, the blank behind the text included: as many as fit, the cursor's among them."""
+        """The characters in sight, and the blank after the text: as many as fit, the cursor's among
+        them."""
         pen, text = self.view.pen, self.value
         spans = [*characters(text), (len(text), len(text))]
         drawn = [pen.text(sanitise.text(text[start:end])) or " " for start, end in spans]
@@ -283,7 +288,8 @@ class Prompt(LineWidget, Entry):
         before = cells.width(pen.text(self._label)) + 2
         room = max(4, width - before - 1)
         at = bisect_left(spans, (self.cursor_position, 0))
-        # The window moves as little as it has to, and leaves no room at the right while something is scrolled out at the left.
+        # The window moves as little as it has to, and leaves no room on the right while something
+        # is scrolled out on the left.
         first = min(self._first, at, bisect_left(starts, starts[-1] - room))
         self._first = first = max(first, bisect_left(starts, starts[at + 1] - room))
         shift = before - starts[first]

@@ -1,4 +1,5 @@
-"""What stands in the inspector's place when something else is to be read there: a plan, or two round trips side by side.
+"""What is shown in the inspector's place when there is something else to read: a plan, or two round
+trips side by side.
 
 A Page has lines, each drawn when it is in sight; `esc` closes it, `y` copies its text.
 """
@@ -25,9 +26,9 @@ class Page(Protocol):
 
     title: str
     name: str
-    """What copying calls it."""
+    """Its name in the copy menu."""
     more: Hints
-    """Keys that do something with it."""
+    """Keys that act on it."""
 
     def __len__(self) -> int: ...
 

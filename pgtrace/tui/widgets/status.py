@@ -11,12 +11,12 @@ from pgtrace.tui.widgets.base import LineWidget
 from pgtrace.tui.widgets.lines import Line
 
 BEHIND_S = 1.0
-"""The view says so when it is further behind than this."""
+"""How far behind the view must be to say so, in seconds."""
 _TITLE_LEAST = 8
 
 
 def state(view: View) -> tuple[str, str]:
-    """What the source is doing, and its role."""
+    """The state of the source, and its role."""
     trace = view.trace
     length = figures.span(view.now_ns)
     if view.paused:
@@ -37,7 +37,8 @@ def state(view: View) -> tuple[str, str]:
 
 
 class Status(LineWidget):
-    """The status line. The state has its room first, then what is traced, then the rate; the sparkline has the rest."""
+    """The status line. The state gets its room first, then the title, then the rate; the sparkline
+    gets the rest."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
@@ -66,6 +67,6 @@ class Status(LineWidget):
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:
-        """A click on the state pauses or goes on."""
+        """Pause or go on at a click."""
         event.stop()
         await self.run_action("screen.pause")

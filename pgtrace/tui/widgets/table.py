@@ -1,7 +1,8 @@
-"""A pane that is a table: columns that fit the width, an order, and below it the selected item in full.
+"""A pane that is a table: columns that fit the width, an order, and below it the selected item in
+full.
 
-The columns are fields.py's, and gathering.py says when the items are gathered. The cursor stays on its item; until it is moved it stays on
-top.
+model/fields.py has the columns, model/gathering.py says when items are gathered. The cursor stays
+on its item; until it is moved it stays at the top.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from pgtrace.tui.widgets.lines import Line, blank
 SLICE: Final = 64
 """Items between two looks at the clock."""
 _DETAILS_FROM: Final = 14
-"""Lines from which on the item under the cursor is spelled out below."""
+"""From this height on, the item under the cursor is spelled out below."""
 _DETAILS_LEAST: Final = 8
 
 
 class TablePane(ListWidget, Generic[T]):
-    """The table. What is in it, and what it says of one item, is its children's."""
+    """A table. Its children say what is in it, and what it says about one item."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("table")
     HINTS = (("enter", "its round trips"), ("s", "sort"), ("S", "reverse"), ("y", "copy"), ("1", "timeline"), ("?", "help"))
@@ -44,9 +45,9 @@ class TablePane(ListWidget, Generic[T]):
     SORTS: ClassVar[tuple[str, ...]] = ()
     """Names of fields, in the order of `s`."""
     LEAST: ClassVar[int] = 20
-    """Cells of the flexible column before another one comes."""
+    """Cells of the flexible column before another one is shown."""
     NOTHING: ClassVar[str] = ""
-    """Said where the table is empty."""
+    """Shown if the table is empty."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -55,55 +56,55 @@ class TablePane(ListWidget, Generic[T]):
         self.reversed = False
         self._fields = {field.name: field for field in self.FIELDS}
         self._chosen: object = None
-        """What the cursor stays on, once it was moved."""
+        """The item that the cursor stays on, once it was moved."""
         self._gathering = Gathering(self._gathered)
         self._position = self.position
 
     class Stands(Message):
-        """The cursor, or the length, is another one."""
+        """The cursor or the length has changed."""
 
-    # What a table says.
+    # What its children say.
 
     @abstractmethod
     def gather(self) -> Iterator[list[T] | None]:
-        """None again and again while it works, then the items in no order."""
+        """Gather the items, in any order: None after each slice of work, then the items."""
 
     @abstractmethod
     def identity(self, item: T) -> object:
-        """What it is known by from one gathering to the next."""
+        """Identifies it from one gathering to the next."""
 
     @abstractmethod
     def title(self, item: T) -> str:
-        """The head of what is told of it."""
+        """The title of its details."""
 
     @abstractmethod
     def details(self, item: T, width: int) -> Iterator[Strip]:
-        """What is told of it, as many lines as there may be."""
+        """Its details, as many lines as there may be."""
 
     @abstractmethod
     def filter(self, item: T) -> str:
-        """The filter on its rows of the timeline; nothing where there is none."""
+        """The filter for its rows of the timeline; empty if there is none."""
 
     @abstractmethod
     def offers(self) -> list[Offer]:
-        """What of the item under the cursor can be copied."""
+        """What can be copied of the item under the cursor."""
 
     def first(self, item: T) -> bool:
-        """Whether it stands before all others, in whatever order."""
+        """Whether it comes before all others, in any order."""
         return False
 
     def note(self) -> str:
-        """Something to know about the whole table, below it."""
+        """A note about the whole table, below it."""
         return ""
 
     # Gathering.
 
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
-        """Go on gathering for that long; whether the table is new."""
+        """Go on gathering for that long. Returns whether the table has changed."""
         return self._gathering.advance(self.view.snapshot, now_s, budget_s)
 
     def gather_anew(self) -> None:
-        """What the table is about has become another one."""
+        """Gather anew: the items are others now."""
         self._gathering.again()
         self._chosen = None
         self.cursor = self.top = 0
@@ -118,7 +119,7 @@ class TablePane(ListWidget, Generic[T]):
         yield from self._order(found)
 
     def _order(self, found: list[T]) -> Iterator[bool]:
-        """Sort them; True when that is done."""
+        """Sort them; yields True at the end."""
         key = self._fields[self.sorted_by].key or (lambda _, item: 0)
         keyed: list[tuple[Any, int]] = []
         for number, item in enumerate(found):
@@ -131,7 +132,7 @@ class TablePane(ListWidget, Generic[T]):
         yield True
 
     def _find(self) -> None:
-        """The cursor goes where its item is."""
+        """Put the cursor where its item is now."""
         if self._chosen is None:
             return
         on_screen = self.cursor - self.top
@@ -232,15 +233,15 @@ class TablePane(ListWidget, Generic[T]):
         self.open()
 
     def action_sort(self) -> None:
-        """The next order."""
+        """Sort by the next column."""
         self._sort(self.SORTS[(self.SORTS.index(self.sorted_by) + 1) % len(self.SORTS)], reverse=False)
 
     def action_reverse(self) -> None:
-        """The same order the other way round."""
+        """Reverse the order."""
         self._sort(self.sorted_by, reverse=not self.reversed)
 
     async def on_click(self, event: events.Click) -> None:
-        """A click on a head sorts by it; on the same once more, the other way round."""
+        """Sort by a clicked head; if it is sorted by that, reverse it."""
         await super().on_click(event)
         column = next((column for column in self.columns(self.size.width) if column.start <= event.x < column.end), None)
         if event.y < self.HEADS and event.button != RIGHT_BUTTON and column is not None and column.name in self.SORTS:
@@ -255,7 +256,7 @@ class TablePane(ListWidget, Generic[T]):
         self.redraw()
 
     def redraw(self) -> None:
-        """The footer has the position, which may be another one."""
+        """Redraw, and have the footer show the position if it has changed."""
         before = self._position
         super().redraw()
         self._position = self.position

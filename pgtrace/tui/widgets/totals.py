@@ -1,9 +1,11 @@
-"""The totals: one table of which the first line counts everything and the others one driver each, so that the columns compare. Where there is but one
-driver, the first line has its name.
+"""The totals: a table whose first line counts everything, and the others one driver each, so that
+the columns compare. If there is only one driver, the first line has its name.
 
-While a filter is in force they count what matches it, and say so; beside a pane that is about everything they do not.
+While a filter is in force they count what matches it, and say so; beside a pane that shows
+everything they count everything.
 
-On a narrow screen the same counters are words on one line. Every number is a counter of the contract.
+On a narrow screen the same counters are words on one line. Every number is a counter of
+docs/counting.md.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Totals(LineWidget):
     narrow = False
     driver_rows = True
     follows_filter = True
-    """Whether what is on display beside it does."""
+    """Whether the pane on display follows the filter."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         if self.narrow:
@@ -88,7 +90,7 @@ class Totals(LineWidget):
 
     @property
     def _is_filtered(self) -> bool:
-        """Whether what is counted is what matches the filter: the other panes are about everything."""
+        """Whether only what matches the filter is counted: the other panes show everything."""
         return self.follows_filter and not self.view.listing.filtering.everything
 
     @property
@@ -107,7 +109,7 @@ class Totals(LineWidget):
         return line.strip()
 
     def _words(self, width: int) -> Strip:
-        """Counters as words; where not all fit, those left out are the ones that are needed least."""
+        """Counters as words; if not all fit, the least needed are left out."""
         sums = self.view.counted.sums
         if self._is_filtered and sums is None:
             return Line(self.view.pen, width).add(f" {_FILTERED}  ").add(_COUNTING, "dim").strip()
