@@ -1,6 +1,6 @@
 """Which line of a program asked for a statement: noted in the program, read beside the wire.
 
-- program/: goes on the program's PYTHONPATH. It imports nothing of pgtrace.
+- program/: what is put on the program's PYTHONPATH. It imports nothing of pgtrace.
 - notes.py: reads the notes of all processes of a program.
 """
 
@@ -14,11 +14,11 @@ from typing import Final
 PROGRAM: Final = Path(__file__).parent / "program"
 """What goes on the program's PYTHONPATH."""
 DIRECTORY: Final = "PGTRACE_CALL_SITES"
-"""The variable that says where to write the notes."""
+"""The variable that says where to note."""
 
 
 def variables(directory: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What a program's environment also needs, to note its lines of code in that directory."""
+    """What a program's environment needs besides, so that it notes its lines of code in that directory."""
     path = environment.get("PYTHONPATH")
     return {DIRECTORY: directory, "PYTHONPATH": f"{PROGRAM}{os.pathsep}{path}" if path else str(PROGRAM)}
 

@@ -36,9 +36,9 @@ def command(files: tuple[Path, ...], chosen: Filter | None, as_json: bool, quiet
     found.update()
     if selection is not None:
         warn_of_undecided(selection)
-    findings = found.findings()
+    findings, left = found.findings(), found.unexplained()
     if as_json:
-        write([encoded(advice.as_dict(trace, findings, chosen.text if chosen is not None else None), indent=2)])
+        write([encoded(advice.as_dict(trace, findings, left, chosen.text if chosen is not None else None), indent=2)])
     else:
-        write(advice.lines(trace, findings))
+        write(advice.lines(trace, findings, left))
     warn_of_losses(trace)

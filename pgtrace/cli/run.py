@@ -203,7 +203,7 @@ def _summary(
         output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
         advice = Advice(trace)
         advice.update()
-        output.tell(*answer.lines(trace, advice.findings()))
+        output.tell(*answer.lines(trace, advice.findings(), advice.unexplained()))
         output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
             output.tell("pgtrace: the traffic did not stop within 1 s; counts are those of now")

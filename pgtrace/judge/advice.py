@@ -1,18 +1,15 @@
-"""The findings of a trace: reads its rows once, after the trace has, and adds up what the watches
-of findings/ see.
+"""What there is to say about a trace: reads its rows once, after the trace has, and adds up what the watches of findings/ see.
 
     advice = Advice(trace)
     advice.update()
     for finding in advice.findings(): ...
 
-Rows are taken in the order of the timeline, and only closed ones. A row that is still open waits,
-and the later rows of its connection wait with it. So each watch sees its connection's round trips
-in order, in a finished capture as in a growing one. None of this runs while traffic is counted:
-`stats` does not pay for it.
+Rows are taken in the order of the timeline, closed ones alone. A row that is still open waits, and the rows of its connection behind it wait with it; so each
+watch sees its connection's round trips in order, in a finished capture as in a growing one. Nothing here is asked while traffic is counted: `stats` does not
+pay for it.
 
-Bounded: only open connections have watches. Notes of closed ones are added up by driver and
-subject, SUBJECTS_KEPT of them and one for the rest. For each row one byte is kept, the kind of
-finding that it belongs to.
+Bounded: watches exist for open connections only, notes of closed ones are added up by driver and subject, SUBJECTS_KEPT of them and one for the rest; of each
+row one byte is kept, the kind of finding it belongs to.
 """
 
 from __future__ import annotations
@@ -23,8 +20,11 @@ from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from pgtrace import sqltext
-from pgtrace.judge.findings import KINDS
+from pgtrace.judge import signs as pooler_signs
+from pgtrace.judge.findings import KINDS, NAMES
 from pgtrace.judge.findings.kind import Finding, Kind, Note, Step, Watch
+from pgtrace.judge.signs import Signs, Upstreams
+from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed, Subscriber
 from pgtrace.trace.rows import Columns, Entry, Shape
@@ -38,20 +38,20 @@ SUBJECTS_KEPT: Final = 5_000
 OPEN_SUBJECTS_KEPT: Final = 500
 """Notes of one open connection."""
 LONGEST_KEY: Final = 2_000
-"""The longest key of a statement in characters of normalised SQL; a longer statement has its
-beginning, its end and its fingerprint."""
+"""Characters of normalised SQL that stand for a statement; of a longer one its beginning, its end and its fingerprint."""
 OTHERS: Final = "(others)"
-"""The subject of everything beyond these bounds."""
+"""The subject of what is beyond these bounds."""
 _KEYS_REMEMBERED: Final = 20_000
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
+_LOOKED_AT_ALONE: Final = frozenset({RowKind.SETUP, RowKind.ASYNCHRONOUS, RowKind.CLOSED})
 
 Key = tuple[str, str, str, str]
 """Kind, driver, layer and subject."""
 
 
 class _Track:
-    """One open connection: its watches, its notes, its waiting rows."""
+    """One open connection: its watches, its notes, its rows that wait."""
 
     def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
         self.trace = advice.trace
@@ -63,6 +63,15 @@ class _Track:
         self.ends = False
         self.waiting: deque[int] = deque()
         self.notes: dict[tuple[str, str], Note] = {}
+        self.latest: int | None = None
+        """The row of its latest round trip."""
+        self.unanswered: int | None = None
+        """The row that is open at the end of the capture."""
+        self.end_place: int | None = None
+        """The row of an end that was not the driver's Terminate."""
+        self.end_note: Note | None = None
+        """What explains it."""
+        self.signs = Signs(connection, advice.upstreams)
         self._advice = advice
         self.watches: list[Watch] = [kind.watch(self) for kind in KINDS]
 
@@ -77,9 +86,30 @@ class _Track:
     def row_of(self, place: int, kind: Kind) -> None:
         self._advice.mark(place, kind)
 
-    def take(self, step: Step) -> None:
+    def explain_end(self, note: Note) -> None:
+        self.end_note = self.end_note or note
+
+    def take(self, step: Step, interested: tuple[int, ...], *, signs: bool) -> None:
+        """A round trip, for the watches at these places."""
+        if signs:
+            self.signs.take(step)
+        watches = self.watches
+        for place in interested:
+            watches[place].row(step)
+
+    def leave_open(self, step: Step) -> None:
+        """A round trip that is still open where all ends."""
         for watch in self.watches:
-            watch.row(step)
+            watch.left_open(step)
+
+    def other(self, step: Step) -> None:
+        """A row of another kind."""
+        if step.shape.errors or step.shape.kind is RowKind.ASYNCHRONOUS:
+            self.signs.take(step)
+        if step.shape.kind is RowKind.SETUP:
+            self.signs.look()
+        for watch in self.watches:
+            watch.other(step)
 
     def end_at(self, place: int, time_ns: int, words: str) -> None:
         """The session is over at that row."""
@@ -105,9 +135,9 @@ class Advice(Subscriber):
     """The findings of a trace."""
 
     def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None) -> None:
-        """Nothing is read yet. `selects` says whether the row at a place counts; a filter over a
-        trace that reads on must be made anew with it. `feed` is shared with other readers; without
-        it, this has its own."""
+        """Nothing is read yet. `selects` says of a row's place whether it counts; a filter over a trace that reads on has to be made anew with it. `feed` is
+        the one that others look at as well; without it there is one of its own.
+        """
         self.trace = trace
         self._selects = selects
         self._feed = feed or Feed(trace)
@@ -116,14 +146,18 @@ class Advice(Subscriber):
         self._marked = bytearray()
         self._keys: dict[int, str] = {}
         self._open: set[int] = set()
-        """Connections with waiting rows."""
+        """Connections with rows that wait."""
+        self._interested: dict[int, tuple[tuple[int, ...], bool]] = {}
+        """By the number of a shape: the kinds that care for it, by their places, and whether it may be a sign of a pooler."""
+        self.upstreams = Upstreams()
+        self._failures = Unexplained()
+        """All errors and ends, explained or not."""
         self._feed.subscribe(self)
 
     # Reading.
 
     def update(self, budget_s: float | None = None) -> bool:
-        """Look at the rows that are new or newly closed, or at as many as fit the budget. Returns
-        whether all were."""
+        """Look at the rows that are new or newly closed, or at as many as fit the budget; whether all were."""
         return self._feed.advance(budget_s)
 
     def take(self, rows: Columns) -> None:
@@ -157,7 +191,7 @@ class Advice(Subscriber):
                 track.waiting.append(place)
                 self._open.add(connection)
             elif kind is RowKind.ROUND_TRIP and not shape.uncertain:
-                self._take_round_trip(track, place, shape, label, opened_ns, ms, count, values)
+                self._take_round_trip(track, place, number, shape, label, opened_ns, ms, count, values)
             else:
                 self._take(track, place, self.trace.rows.entry(place))
 
@@ -168,6 +202,20 @@ class Advice(Subscriber):
         if is_all:
             for track in [track for track in self._tracks.values() if track.connection.closed_ns is not None and not track.waiting]:
                 self._end(track)
+            if self.trace.ended:
+                self._end_of_capture()
+
+    def _end_of_capture(self) -> None:
+        """Nothing more comes of those that are still open."""
+        now_ns = self.trace.duration_ns
+        for track in self._tracks.values():
+            if not track.waiting and track.latest is not None:
+                track.end_at(track.latest, now_ns, "")
+            elif track.waiting and track.waiting[0] != track.unanswered:
+                place = track.unanswered = track.waiting[0]
+                entry = self.trace.rows.entry(place)
+                entry.duration_ms = max(0, now_ns - entry.opened_ns) / 1e6
+                track.leave_open(self._step(place, entry, self.trace.rows.shape_at(entry.shape)))
 
     def _take_gap(self, track: _Track, place: int) -> None:
         if track.waiting:
@@ -176,7 +224,7 @@ class Advice(Subscriber):
             track.lose()
 
     def _go_on(self, index: int) -> None:
-        """Take a connection's waiting rows, up to the next one that is still open."""
+        """Take the rows of a connection that wait, up to the next one that is still open."""
         waiting = self._tracks[index].waiting
         while waiting:
             place = waiting[0]
@@ -194,6 +242,8 @@ class Advice(Subscriber):
     def _take(self, track: _Track, place: int, entry: Entry) -> None:
         rows = self.trace.rows
         shape = rows.shape_at(entry.shape)
+        if shape.kind in _LOOKED_AT_ALONE:
+            self._other(track, self._step(place, entry, shape))
         if shape.kind is RowKind.GAP:
             track.lose()
         elif shape.kind is RowKind.SETUP:
@@ -203,18 +253,21 @@ class Advice(Subscriber):
             if shape.flight == _TERMINATE or connection.ends:
                 track.end_at(place, entry.opened_ns, "")
             if shape.flight == _TERMINATE or (connection.closed_ns is not None and not connection.sent_on):
-                self._end(track)  # otherwise its driver has not noticed, or only by what it sent
+                self._end(track)  # else its driver has not noticed, or did so by what it sent
         elif shape.kind is RowKind.ASYNCHRONOUS:
             fatal = track.connection.fatal
             if fatal and rows.label_at(entry.label).error.startswith(fatal):
                 track.end_at(place, entry.opened_ns, fatal)
         elif shape.uncertain or entry.is_open:
+            self._count(self._step(place, entry, shape))
             track.lose()
         elif shape.kind is RowKind.ROUND_TRIP:
-            self._take_round_trip(track, place, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values)
+            self._take_round_trip(
+                track, place, entry.shape, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values
+            )
 
     def _take_round_trip(
-        self, track: _Track, place: int, shape: Shape, label: int, opened_ns: int, duration_ms: float, rows: int, values: int
+        self, track: _Track, place: int, number: int, shape: Shape, label: int, opened_ns: int, duration_ms: float, rows: int, values: int
     ) -> None:
         ended_ns = track.ended_ns
         pause_ns = None if ended_ns is None else max(0, opened_ns - ended_ns)
@@ -222,11 +275,44 @@ class Advice(Subscriber):
         if label and shape.statements == 1:  # label 0: not kept
             key = self._keys.get(label) or self._key(label)
         counts = self._selects is None or self._selects(place)
-        track.take(Step(place, shape, label, rows, values, self.trace.rows.label_at(label), key, pause_ns, counts=counts))
+        step = Step(
+            place, shape, label, opened_ns, duration_ms, rows, values, self.trace.rows.label_at(label), key, pause_ns, counts=counts
+        )
+        if shape.errors:
+            self._count(step)
+        interested, signs = self._interested.get(number) or self._ask(number, shape)
+        track.take(step, interested, signs=signs)
         track.ended_ns = opened_ns + round(duration_ms * 1e6)
+        track.latest = place
+
+    def _other(self, track: _Track, step: Step) -> None:
+        """A row that is no round trip behind set-up."""
+        self._count(step)
+        track.other(step)
+        if step.shape.kind is RowKind.CLOSED and step.counts:
+            track.end_place = step.place
+
+    def _count(self, step: Step) -> None:
+        """Its errors are somebody's, or nobody's."""
+        if step.shape.errors and step.counts:
+            self._failures.failed(step)
+
+    def _step(self, place: int, entry: Entry, shape: Shape) -> Step:
+        """A row that is looked at by itself."""
+        counts = self._selects is None or self._selects(place)
+        label = self.trace.rows.label_at(entry.label)
+        return Step(
+            place, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values, label, "", None, counts=counts
+        )  # fmt: skip
+
+    def _ask(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
+        """Who cares for a shape."""
+        places = tuple(place for place, kind in enumerate(KINDS) if kind.cares(shape))
+        found = self._interested[number] = places, pooler_signs.cares(shape)
+        return found
 
     def _key(self, label: int) -> str:
-        """The key of a label's statement, made when first needed."""
+        """What tells the statement of a label from others, made for the first time."""
         if len(self._keys) >= _KEYS_REMEMBERED:
             self._keys.clear()
         sql = self.trace.rows.label_at(label).sql
@@ -239,6 +325,8 @@ class Advice(Subscriber):
     def _end(self, track: _Track) -> None:
         track.over = True
         track.settle()
+        if track.end_place is not None and not track.connection.terminated:
+            self._failures.ended(track.connection.end, track.end_note)
         self._tracks.pop(track.connection.index)
         self._add(self._closed, track)
 
@@ -252,16 +340,23 @@ class Advice(Subscriber):
                 key = (kind, driver, layer, OTHERS)
             notes.setdefault(key, Note(key[-1])).add(note)
 
-    # Results.
+    # Asking.
 
     def findings(self) -> list[Finding]:
-        """What was found so far: failures first, then by cost in round trips, then the rest by
-        their numbers."""
-        notes = self._sums()
-        kinds = {kind.name: kind for kind in KINDS}
-        found = [Finding(kinds[kind], driver, layer, note) for (kind, driver, layer, _), note in notes.items() if kinds[kind].told(note)]
+        """What was found so far: failures first, then by cost in round trips, then the rest by their numbers."""
+        found = self._told(self._sums())
         order = {kind.name: number for number, kind in enumerate(KINDS)}
         return sorted(found, key=lambda one: (not one.failed, -one.cost, order[one.name], -one.number, one.driver, one.note.subject))
+
+    def unexplained(self) -> Unexplained:
+        """The errors and ends so far that no finding explains."""
+        return self._failures.without([finding.note for finding in self._told(self._sums())])
+
+    def _told(self, notes: dict[Key, Note]) -> list[Finding]:
+        """Those that are worth a sentence, without those which only repeat another."""
+        told = [(key, note) for key, note in notes.items() if NAMES[key[0]].told(note)]
+        repeats = {(kind, driver, layer, subject) for (_, driver, layer, _), note in told for kind, subject in note.explains}
+        return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in told if key not in repeats]
 
     def _sums(self) -> dict[Key, Note]:
         sums: dict[Key, Note] = {}
@@ -275,13 +370,12 @@ class Advice(Subscriber):
     # The rows of findings.
 
     def mark(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind. If there are several, the kind that is listed
-        first stays."""
+        """The row belongs to a finding of that kind; of several the kind that is listed first stays."""
         number = _NUMBERS[kind.name]
         if not self._marked[place] or number < self._marked[place]:
             self._marked[place] = number
 
     def kind_at(self, place: int) -> Kind | None:
-        """The kind of finding that a row belongs to; findings() says whether it is reported."""
+        """The kind of finding that a row belongs to; whether that is told, findings() says."""
         number = self._marked[place] if place < len(self._marked) else 0
         return KINDS[number - 1] if number else None

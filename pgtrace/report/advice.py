@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
 from pgtrace.judge.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
+from pgtrace.judge.unexplained import Unexplained
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace.trace import Trace
 
@@ -25,11 +26,16 @@ SCHEMA: Final = "pgtrace.advice/1"
 _WIDTH: Final = 100
 _FLIGHT_WIDTH: Final = 22
 _SQL_WIDTH: Final = 60
+_NAMED: Final = 8
+"""SQLSTATEs and ends that are named."""
 
 
-def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
-    """The findings in order, a block of lines each, under one line that sums them up."""
-    yield sanitise.line(summary(trace, findings))
+def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> Iterator[Shown]:
+    """The findings in order, a block of lines each, under one line that sums them up and one that
+    says what no finding explains."""
+    yield sanitise.line(summary(trace, findings, unexplained))
+    if unexplained:
+        yield sanitise.line(left(unexplained))
     for finding in findings:
         yield EMPTY
         yield sanitise.line("  ".join((cost(finding), finding.name, who(finding), connections(trace, finding))))
@@ -41,10 +47,22 @@ def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
             yield from _wrapped("remedy", remedy)
 
 
-def summary(trace: Trace, findings: Sequence[Finding]) -> str:
-    """`3 findings, 1 failure; the capture has 38 round trips and 8 for set-up`."""
+def left(unexplained: Unexplained) -> str:
+    """`3 errors explained by no finding: 57014 x2, 42P01 x1; 1 end ...`."""
+    parts = []
+    for what, counted in (("error", unexplained.errors), ("end", unexplained.ends)):
+        number = sum(counted.values())
+        if number:
+            each = ", ".join(f"{name} x{times}" for name, times in list(counted.items())[:_NAMED])
+            more = f", and {len(counted) - _NAMED} others" if len(counted) > _NAMED else ""
+            parts.append(f"{number} {what}{'' if number == 1 else 's'} explained by no finding: {each}{more}")
+    return "; ".join(parts)
+
+
+def summary(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> str:
+    """`3 findings, 1 failure; the capture has 38 round trips and 8 for set-up`; that nothing was found, only where nothing failed."""
     if not findings:
-        return "nothing found"
+        return "no finding" if unexplained else "nothing found"
     failed = sum(finding.number for finding in findings if finding.failed)
     parts = [f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"]
     if failed:
@@ -99,12 +117,13 @@ def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
     )
 
 
-def as_dict(trace: Trace, findings: Sequence[Finding], filtered: str | None = None) -> dict[str, Any]:
+def as_dict(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, filtered: str | None = None) -> dict[str, Any]:
     """The object of `advise --json`."""
     return {
         "schema": SCHEMA,
         **({"filter": filtered} if filtered is not None else {}),
         "findings": [_finding(trace, finding) for finding in findings],
+        "unexplained": {"errors": unexplained.errors, "ends": unexplained.ends},
     }
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from pgtrace import sanitise, sqltext
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Finding
+from pgtrace.judge.unexplained import Unexplained
 from pgtrace.report import advice
 from pgtrace.report.table import count, ms, table
 from pgtrace.sanitise import EMPTY, Shown
@@ -26,13 +27,15 @@ _SQL_WIDTH: Final = 60
 _WHAT_WIDTH: Final = 100
 
 
-def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
+def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> Iterator[Shown]:
     """The findings, most costly first, and the statements with the longest waits; nothing without
     round trips."""
     if not trace.totals().round_trips:
         return
     yield EMPTY
-    yield sanitise.line(_heading(trace, findings))
+    yield sanitise.line(_heading(trace, findings, unexplained))
+    if unexplained:
+        yield sanitise.line(f"  {advice.left(unexplained)}")
     for finding in findings[:NAMED]:
         yield sanitise.line(
             f"  {advice.cost(finding)}  {finding.name}  {advice.who(finding)}  {sqltext.shorten(advice.what(finding), _WHAT_WIDTH)}"
@@ -56,10 +59,10 @@ def lines(trace: Trace, findings: Sequence[Finding]) -> Iterator[Shown]:
     yield from table(["costliest statements", "driver", "exec", "round trips", "wait ms"], rows, left=frozenset({0, 1}))
 
 
-def _heading(trace: Trace, findings: Sequence[Finding]) -> str:
+def _heading(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> str:
     round_trips = trace.totals().round_trips
     avoidable = min(round_trips, sum(finding.cost for finding in findings if finding.kind.unit == ROUND_TRIPS and not finding.failed))
-    words = advice.summary(trace, findings)
+    words = advice.summary(trace, findings, unexplained)
     if not avoidable:
         return words
     return f"{words.partition(';')[0]}; up to {avoidable} of {round_trips} round trips can be avoided"

@@ -117,7 +117,7 @@ class Counts:
 
 
 Look = tuple[
-    bytes, bytes, bool, bool, int, int, int, bool, bool, int, str, str, bool, str, bool, bytes, tuple[str, ...], tuple[str, ...]
+    bytes, bytes, bool, bool, int, int, int, bool, bool, int, str, str, bool, str, bool, bytes, tuple[str, ...], tuple[str, ...], bool
 ]  # fmt: skip
 """Of an Effect: its attributes from `sent` on, in their order."""
 
@@ -126,7 +126,7 @@ class Effect:
     """What a round trip did. Immutable, and shared."""
 
     __slots__ = (
-        "block_began", "block_end", "counts", "depth", "errors", "executions", "formats", "is_round_trip", "note", "owed_before", "prepares",
+        "block_began", "block_end", "counts", "depth", "errors", "executions", "formats", "is_round_trip", "note", "owed_before", "portal", "prepares",
         "received", "reuses", "sent", "setup", "status", "status_before", "tags", "uncertain", "warnings",
     )  # fmt: skip
 
@@ -162,13 +162,15 @@ class Effect:
     """Command tags without their numbers, of equal ones in a row one, the first few."""
     warnings: tuple[str, ...]
     """SQLSTATEs of the warnings in it, each once."""
+    portal: bool
+    """It binds a portal that has a name."""
 
     def __init__(self, counts: Counts, look: Look) -> None:
         self.counts = counts
         (
             self.sent, self.received, self.setup, self.is_round_trip, self.depth, self.executions, self.errors, self.prepares, self.reuses,
             self.formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
-            self.tags, self.warnings,
+            self.tags, self.warnings, self.portal,
         ) = look  # fmt: skip
         self.note: Any = None
         """For the observer."""

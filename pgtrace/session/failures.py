@@ -11,7 +11,7 @@ from pgtrace.session.owed import Owed
 FAILURES_KEPT: Final = 64
 """Of one round trip."""
 _ALWAYS: Final = "VFLR"
-"""Fields of every error of PostgreSQL's, since 9.6."""
+"""Fields that every error of PostgreSQL's has: the last three always, V since 9.6."""
 
 
 class Failure(NamedTuple):
@@ -22,7 +22,7 @@ class Failure(NamedTuple):
     routine: str = ""
     """The function of the server that raised it."""
     is_postgres: bool = True
-    """Whether it has the fields that PostgreSQL always sends: a pooler's own errors lack some."""
+    """Whether it has any of the fields V, F, L and R, which PostgreSQL sends with each: a pooler's own errors have none."""
     asked: str = ""
     """The message that it answers; empty where nothing was asked."""
     name: str = ""
@@ -41,7 +41,7 @@ def failure(body: bytes, item: Owed | None) -> Failure:
         said.get("C", "")[:5],
         severity[:10],
         said.get("R", "")[:100],
-        is_postgres=all(letter in said for letter in _ALWAYS),
+        is_postgres=any(letter in said for letter in _ALWAYS),
         asked=owed.NAMES[item.kind] if item is not None else "",
         name=name[:200],
     )

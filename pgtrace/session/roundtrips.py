@@ -103,7 +103,7 @@ class Run:
         return (
             bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
             self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
-            self.tags, self.warnings,
+            self.tags, self.warnings, any(self.portals),
         )  # fmt: skip
 
     def exchange(self, effect: Effect) -> Exchange:

@@ -7,7 +7,7 @@ is taken over, since the session goes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgtrace.capture import peer
 from pgtrace.capture.record import DECRYPTED
@@ -23,6 +23,13 @@ from pgtrace.trace.ledger import Ledger
 _NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
 NOTHING_COLLECTED: Final = EvidenceCollector()
 """What a closed connection has in place of its own evidence."""
+
+
+class Keepalive(NamedTuple):
+    """A Primary keepalive that asks for a reply: when it came, and in which row."""
+
+    time_ns: int
+    place: int
 
 
 class Identity:
@@ -42,6 +49,7 @@ class Identity:
         "facts",
         "file",
         "index",
+        "keepalive",
         "listener",
         "number",
         "parameters",
@@ -82,6 +90,8 @@ class Identity:
         self.transaction_status = ""
         self.cancels: int | None = None
         """Index of the connection that its CancelRequest aims at."""
+        self.keepalive: Keepalive | None = None
+        """The Primary keepalive that asked for a reply and has had none yet."""
         self.authentication: dict[str, str] = {}
         """How its driver authenticated (security.py)."""
         self._kind = ""

@@ -52,6 +52,7 @@ def shape(exchange: Exchange, passage: Passage) -> Shape:
         owed_before=effect.owed_before,
         tags=effect.tags,
         warnings=effect.warnings,
+        portal=effect.portal,
     )
 
 

@@ -132,6 +132,8 @@ class Shape:
     """Its command tags without numbers, of equal ones in a row one: Effect.tags."""
     warnings: tuple[str, ...] = ()
     """SQLSTATEs of its warnings."""
+    portal: bool = False
+    """It binds a portal that has a name."""
 
     @property
     def is_problem(self) -> bool:

@@ -19,7 +19,7 @@ from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.statements import Statement
 from pgtrace.trace import labels
 from pgtrace.trace.copy_log import CopyLog
-from pgtrace.trace.identity import Identity
+from pgtrace.trace.identity import Identity, Keepalive
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval
 from pgtrace.trace.rows import RUN_KEPT, Entry, Kind, Label, Shape
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pgtrace.describe.copy_messages import Inside
 
 _MERGED: Final = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
+_KEEPALIVE, _STATUS_UPDATE = b"k", b"r"
+_KEEPALIVE_BYTES: Final = 18
 _COPY_DATA: Final = ord("d")
 _QUIET: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 """Replies that stand alone and are part of the set-up's row."""
@@ -126,6 +128,8 @@ class Timeline:
                 if copies.tells_more(body):
                     self._rows.relabel(latest[2], self._describe(side, code, body)[2])
             self._rows.grow(latest[2], side, size)
+            if streamed:
+                self._keep_alive(side, body, time_ns, latest[2])
             return
         kind, letter, label = self._describe(side, code, body)
         status = session.status if session is not None else ""
@@ -152,6 +156,15 @@ class Timeline:
             copies.row_began(place)
             copies.passed(side, body, place)
             copies.tells_more(body)
+            self._keep_alive(side, body, time_ns, place)
+
+    def _keep_alive(self, side: int, body: bytes, time_ns: int, place: int) -> None:
+        """A CopyData of a replication stream may ask for a reply, or be one."""
+        if side == FRONTEND:
+            if body[:1] == _STATUS_UPDATE:
+                self._who.keepalive = None
+        elif self._who.keepalive is None and len(body) == _KEEPALIVE_BYTES and body[:1] == _KEEPALIVE and body[-1]:
+            self._who.keepalive = Keepalive(time_ns, place)
 
     def copy_began(self, note: Note | None, code: int, response: bytes, statement: Statement | None) -> None:
         """A copy response came: note what the CopyData behind it holds."""

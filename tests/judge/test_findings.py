@@ -64,9 +64,19 @@ def prepare(name: str, sql: str, flush: str = "Flush") -> str:
     return f"F Parse {name} {sql} | Describe S {name} | {flush}\nB ParseComplete | ParameterDescription 23 | RowDescription name:25{ready}"
 
 
-def bind(name: str, status: str = "I", parse: str = "") -> str:
+VALUES = itertools.count(1000)
+
+
+def bind(name: str, status: str = "I", parse: str = "", value: int | None = None) -> str:
+    """A statement run, with another value each time."""
+    value = next(VALUES) if value is None else value
     parsed = ("F " + parse + " | ", "B ParseComplete | ") if parse else ("F ", "B ")
-    return f"{parsed[0]}Bind - {name} params=7 | Execute - | Sync\n{parsed[1]}BindComplete | DataRow tea | CommandComplete SELECT 1 | ReadyForQuery {status}"
+    run = f"Bind - {name} params={value} | Execute - | Sync"
+    return f"{parsed[0]}{run}\n{parsed[1]}BindComplete | DataRow tea | CommandComplete SELECT 1 | ReadyForQuery {status}"
+
+
+def binds(many: int) -> list[str]:
+    return [bind("s1") for _ in range(many)]
 
 
 ITEM = "SELECT name FROM item WHERE id = $1"
@@ -83,7 +93,7 @@ BATCH = (
 
 
 def test_a_loop_costs_every_execution_but_the_first(advised: Advised) -> None:
-    [one] = advised(prepare("s1", ITEM), *[bind("s1")] * 12, DONE)
+    [one] = advised(prepare("s1", ITEM), *binds(12), DONE)
     assert (one.name, one.cost, one.note.subject) == ("n+1", 11, ITEM)
     assert places(one) == [2, 3, 4, 5]  # behind set-up and the Parse
     assert "12 times" in one.what
@@ -96,8 +106,8 @@ def test_a_loop_of_values_in_the_text_is_one_too(advised: Advised) -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        pytest.param([prepare("s1", ITEM), *[bind("s1")] * 4], id="too few"),
-        pytest.param([prepare("s1", ITEM), *[bind("s1"), query("SELECT now()")] * 6], id="something between"),
+        pytest.param([prepare("s1", ITEM), *binds(4)], id="too few"),
+        pytest.param([prepare("s1", ITEM), *(part for _ in range(6) for part in (bind("s1"), query("SELECT now()")))], id="something between"),
         pytest.param([query("SELECT 1 AS x FROM generate_series(x, x)")] * 1 + [query("SELECT now()")] * 9, id="no value in it"),
         pytest.param([query(f"FETCH {number} FROM cursor_1", "FETCH 1") for number in range(9)], id="a cursor"),
         pytest.param([query(f"SET work_mem = {number}", "SET") for number in range(9)], id="settings"),
@@ -106,7 +116,7 @@ def test_a_loop_of_values_in_the_text_is_one_too(advised: Advised) -> None:
             id="batches",
         ),
         pytest.param([prepare("s1", ITEM), *(f"{1000 * n} {bind('s1')}" for n in range(1, 9))], id="a poll"),
-        pytest.param([prepare("s1", ITEM), *[bind("s1")] * 3, "gap 50", "F Sync\nB ReadyForQuery I", *[bind("s1")] * 3], id="a gap between"),
+        pytest.param([prepare("s1", ITEM), *binds(3), "gap 50", "F Sync\nB ReadyForQuery I", *binds(3)], id="a gap between"),
     ],
 )  # fmt: skip
 def test_no_loop(advised: Advised, lines: list[str]) -> None:
@@ -124,13 +134,13 @@ def test_in_a_block_a_slow_loop_is_one(advised: Advised) -> None:
 
 
 def test_a_pool_of_connections_has_one_finding(advised: Advised) -> None:
-    lines = [f"c{number} {line}" for number in (1, 2) for part in (prepare("s1", ITEM), *[bind("s1")] * 5) for line in part.splitlines()]
+    lines = [f"c{number} {line}" for number in (1, 2) for part in (prepare("s1", ITEM), *binds(5)) for line in part.splitlines()]
     [one] = advised(*lines, "end")
     assert (one.cost, one.note.connections, one.note.amount) == (8, [0, 1], 2)
 
 
 def test_a_filter_counts_what_it_selects(advised: Advised) -> None:
-    lines = [f"c{number} {line}" for number in (1, 2) for part in (prepare("s1", ITEM), *[bind("s1")] * 5) for line in part.splitlines()]
+    lines = [f"c{number} {line}" for number in (1, 2) for part in (prepare("s1", ITEM), *binds(5)) for line in part.splitlines()]
     assert told(advised(*lines, "end", selected="conn:2")) == [("n+1", 4)]
     assert told(advised(*lines, "end", selected="error")) == []
 
@@ -202,7 +212,7 @@ def test_the_same_text_parsed_for_each_execution(advised: Advised) -> None:
 
 def test_five_parses_before_the_driver_prepares_are_its_habit(advised: Advised) -> None:
     lines = [part for _ in range(5) for part in (bind("-", parse=f"Parse - {ITEM}"), query("SELECT now()"))]
-    lines += [prepare("_pg3_0", ITEM, "Sync"), *[bind("_pg3_0"), query("SELECT now()")] * 9]
+    lines += [prepare("_pg3_0", ITEM, "Sync"), *(part for _ in range(9) for part in (bind("_pg3_0"), query("SELECT now()")))]
     assert advised(*lines, DONE) == []
 
 
@@ -221,8 +231,9 @@ def test_a_pooler_lost_the_statement(advised: Advised) -> None:
 def test_the_session_gave_the_statement_up_itself(advised: Advised) -> None:
     failed = 'F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 prepared statement "s1" does not exist | ReadyForQuery I'
     [one] = advised(prepare("s1", ITEM), bind("s1"), query("DISCARD ALL", "DISCARD ALL"), failed, DONE)
-    assert "this session dropped it" in one.what
-    assert "pooler moved" not in one.what
+    assert one.name == "statement-dropped"
+    assert "this session gave it up by DISCARD ALL" in one.what
+    assert "pooler" not in one.what + one.kind.why + "".join(one.remedies)
     assert places(one) == [1, 2, 3, 4]
 
 
@@ -231,8 +242,7 @@ def test_a_pooler_has_the_name_already(advised: Advised) -> None:
     [one] = advised(failed, DONE)
     assert one.name == "pooler-42P05"
     assert "not by this session" in one.what
-    [one] = advised(prepare("s1", ITEM), failed, DONE)
-    assert "the session prepared it itself" in one.what
+    assert advised(prepare("s1", ITEM), failed, DONE) == []  # the session prepared it itself: no pooler
 
 
 def test_a_pipeline_that_fails(advised: Advised) -> None:
@@ -244,7 +254,7 @@ def test_a_pipeline_that_fails(advised: Advised) -> None:
         DONE,
     )  # fmt: skip
     assert (one.name, one.kind.unit) == ("pipeline-error", FAILED)
-    assert one.what == "23505 duplicate key: execution 3 of 5; 2 after such errors skipped up to the Sync"
+    assert one.what == "23505 duplicate key: execution 3 of 5; 2 behind such errors skipped up to the Sync"
 
 
 def test_statements_into_an_aborted_transaction(advised: Advised) -> None:
@@ -291,7 +301,7 @@ CHECKS = [
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_pool_that_asks_each_time(advised: Advised, check: str) -> None:
-    assert told(advised(*[query("SELECT now()"), check] * 4, DONE)) == [("pool-check", 4)]
+    assert told(advised(*[query("SELECT now()"), check] * 4, DONE)) == [("driver-overhead", 4)]
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -304,8 +314,8 @@ def test_a_ping_in_a_transaction_of_its_own(advised: Advised) -> None:
     ping += ["F Bind - - | Execute - | Sync\nB BindComplete | EmptyQueryResponse | ReadyForQuery T", query("ROLLBACK;", "ROLLBACK")]
     work = [query("BEGIN", "BEGIN", "T"), query("SELECT now()", status="T"), query("SELECT 2 AS x", status="T"), query("COMMIT", "COMMIT")]
     [one] = advised(*[*ping, *work] * 3, DONE)
-    assert (one.name, one.cost) == ("pool-check", 12)
-    assert "an empty statement in its own transaction" in one.what
+    assert (one.name, one.cost) == ("driver-overhead", 12)
+    assert "an empty statement in a transaction of its own" in one.what
     assert advised(*ping, *work * 9, *ping, *work * 9, DONE) == []
 
 
@@ -345,6 +355,7 @@ def test_an_idle_transaction(advised: Advised) -> None:
 )  # fmt: skip
 def test_an_idle_transaction_ends_where_the_session_does(advised: Advised, end: str, seconds: float | None, words: str) -> None:
     found = advised(query("BEGIN", "BEGIN", "T"), query("SELECT now()", status="T"), end, "end")
+    found = [one for one in found if one.name == "idle-in-transaction"]
     assert [(one.name, round(one.note.amount / 1e9, 1)) for one in found] == ([] if seconds is None else [("idle-in-transaction", seconds)])
     for one in found:
         assert [evidence.words for evidence in one.evidence] == [f"then {seconds:.1f} s without a message, status T", words]
@@ -357,7 +368,7 @@ def test_connecting_for_each_query(advised: Advised) -> None:
 
     [one] = advised(*connections(6, 1), "end")
     assert (one.name, one.cost, one.note.amount) == ("connect", 6, 6)
-    assert "6 connections for 6 round trips: connecting took 6 of 12" in one.what
+    assert one.what == "6 connections for 6 statements: connecting took 6 round trips"
     assert advised(*connections(6, 4), "end") == []
     assert advised(*connections(4, 1), "end") == []
 
@@ -367,8 +378,8 @@ def test_connecting_for_each_query(advised: Advised) -> None:
 
 def test_failures_come_first_then_cost(advised: Advised) -> None:
     failed = 'F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 prepared statement "s1" does not exist | ReadyForQuery I'
-    lines = [prepare("s1", ITEM), *[query("SELECT now()"), CHECKS[2].values[0]] * 4, *[bind("s1")] * 9, failed, DONE]
-    assert told(advised(*lines)) == [("pooler-26000", 1), ("n+1", 8), ("pool-check", 4)]
+    lines = [prepare("s1", ITEM), *[query("SELECT now()"), CHECKS[2].values[0]] * 4, *binds(9), failed, DONE]
+    assert told(advised(*lines)) == [("pooler-26000", 1), ("n+1", 8), ("driver-overhead", 4)]
 
 
 def test_a_growing_capture_has_the_same_findings(tmp_path: Path) -> None:
@@ -398,9 +409,7 @@ def test_a_growing_capture_has_the_same_findings(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_finding_are_marked(tmp_path: Path) -> None:
-    trace = Trace.open(
-        [playbook.write(tmp_path / "a.pgtrace", "\n".join([prepare("s1", ITEM), *[bind("s1")] * 6, query("SELECT now()"), DONE]))]
-    )
+    trace = Trace.open([playbook.write(tmp_path / "a.pgtrace", "\n".join([prepare("s1", ITEM), *binds(6), query("SELECT now()"), DONE]))])
     trace.read_until(1 << 62)
     found = Advice(trace)
     found.update()
@@ -435,7 +444,7 @@ def test_whatever_the_bytes_nothing_is_raised(tmp_path: Path) -> None:
         trace.read_until(1 << 62)
         found = Advice(trace)
         found.update()
-        list(report.lines(trace, found.findings()))
+        list(report.lines(trace, found.findings(), found.unexplained()))
         trace.close()
 
 
@@ -533,18 +542,20 @@ def test_tls_refused_and_another_program_later(advised: Advised) -> None:
 
 
 def expectations() -> dict[str, str]:
-    return {line[:36].strip(): line[36:].strip() for line in EXPECTED.read_text().splitlines()}
+    return {line[:36].strip(): line[36:].strip() for line in EXPECTED.read_text().splitlines() if not line.startswith("#")}
 
 
 @pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*/*.pgtrace")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_recorded_scenario(capture: Path) -> None:
-    """tests/data/findings.txt was checked by hand, line by line; every capture that is not in it is silent."""
+    """tests/data/findings.txt was checked by hand, and says of each kind why it is right; every capture that is not in it is silent."""
     trace = Trace.open([capture])
     trace.read_until(1 << 62)
     found = Advice(trace)
     found.update()
+    left = found.unexplained()
     told = ", ".join(f"{one.name} {one.number}" for one in found.findings())
-    assert told == expectations().get(f"{capture.parent.name}/{capture.stem}", "")
+    unexplained = ", ".join(f"{what} x{times}" for what, times in {**left.errors, **left.ends}.items())
+    assert " | ".join(part for part in (told, unexplained) if part) == expectations().get(f"{capture.parent.name}/{capture.stem}", "")
     trace.close()
 
 

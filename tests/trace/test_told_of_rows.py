@@ -50,10 +50,10 @@ def test_each_failure_says_what_it_answers(read: Read) -> None:
         "B ErrorResponse FATAL 57P01 shut down",
     )
     assert trace.rows[1].label.failures == (
-        Failure("26000", "ERROR", "", is_postgres=False, asked="Bind", name="s9"),
-        Failure("22012", "ERROR", "", is_postgres=False, asked="Query", name=""),
+        Failure("26000", "ERROR", "", is_postgres=True, asked="Bind", name="s9"),
+        Failure("22012", "ERROR", "", is_postgres=True, asked="Query", name=""),
     )
-    assert trace.rows[2].label.failures == (Failure("57P01", "FATAL", "", is_postgres=False, asked="", name=""),)
+    assert trace.rows[2].label.failures == (Failure("57P01", "FATAL", "", is_postgres=True, asked="", name=""),)
 
 
 @pytest.mark.parametrize("times", [1, 5], ids=["plain machine", "known exchanges"])

@@ -1,11 +1,9 @@
-"""asyncpg: its start-up packet alone is certain, and so are its names.
+"""asyncpg: its start-up packet alone is certain, its names too.
 
-StartupMessage: client_encoding first, with quotes inside the value (`'utf-8'`), then user,
-database, then server_settings. Named statements are `__asyncpg_stmt_<hex>__`, portals and
-savepoints `__asyncpg_portal_<hex>__`, `__asyncpg_savepoint_<hex>__`, with one counter for all, per
-process. A query is `PDH · BES`, later `BES`; with statement_cache_size=0 the statement is unnamed
-and the query `PDH · PBES`. BEGIN, COMMIT and ROLLBACK have a semicolon. Its pool resets a
-connection that is returned with one Query of four statements.
+StartupMessage: client_encoding first, with quotes inside the value (`'utf-8'`), then user, database, then server_settings. Named statements
+`__asyncpg_stmt_<hex>__`, portals and savepoints `__asyncpg_portal_<hex>__`, `__asyncpg_savepoint_<hex>__`; one counter for all, per process. A query is
+`PDH · BES`, later `BES`; with statement_cache_size=0 the statement is unnamed and `PDH · PBES`. BEGIN, COMMIT, ROLLBACK with a semicolon. Its pool resets a
+connection that is given back by one Query of four statements.
 
 Seen with asyncpg 0.32, with and without SSLRequest, statement cache and server_settings.
 """
@@ -24,12 +22,15 @@ NAME: Final = "asyncpg"
 _STARTUP: Final = ("client_encoding", "'utf-8'")
 _RESET: Final = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
 _NAMES: Final = re.compile(r"__asyncpg_(stmt|portal|savepoint)_[0-9a-f]+__")
+_INTROSPECTION: Final = re.compile(
+    r"typeinfo_tree\(|\bset_config\('jit', |FROM\s+pg_catalog\.pg_type AS t\s+INNER JOIN pg_catalog\.pg_namespace"
+)
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"__asyncpg_(?:[a-z]+_)?([0-9a-f]+(?:-[0-9a-f]+){0,4})__"), distinct=True)
-"""Numbers of the process, or UUIDs if SQLAlchemy names them."""
+"""Numbers of the process, or UUIDs where SQLAlchemy names them."""
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """The evidence for asyncpg."""
+    """What speaks for asyncpg."""
     found: list[str] = []
     if starts(seen):
         found.append("client_encoding is 'utf-8' with quotes")
@@ -48,21 +49,18 @@ def starts(seen: Evidence) -> bool:
 
 
 def resets(seen: Evidence) -> bool:
-    """Whether a pool of asyncpg has reset the connection."""
+    """Whether a pool of asyncpg's has reset the connection."""
     return starts(seen) and _RESET in seen.queries
 
 
+_POOLER: Final = (
+    Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", unless=("cache off",)),
+    Remedy("a cursor is always prepared under a name, whatever the cache is: fetch() the rows instead of cursor()", needs=("cache off",)),
+    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0"),
+)
 REMEDIES: Final = {
-    "pooler-26000": (
-        Remedy(
-            "asyncpg.connect(statement_cache_size=0), two round trips a query; or PgBouncer 1.21 or later with max_prepared_statements > 0"
-        ),
-    ),
-    "pooler-42P05": (
-        Remedy(
-            "asyncpg.connect(statement_cache_size=0), two round trips a query; or PgBouncer 1.21 or later with max_prepared_statements > 0"
-        ),
-    ),
+    "pooler-26000": _POOLER,
+    "pooler-42P05": _POOLER,
     "pipeline-error": (Remedy("execute() one by one for rows that may fail; or INSERT ... ON CONFLICT in executemany()"),),
     "aborted-transaction": (Remedy("leave `async with connection.transaction()` by the exception; a nested one is a savepoint"),),
     "n+1": (Remedy("WHERE column = ANY($1) with a list to read; Connection.executemany() to write, all rows in one round trip"),),
@@ -70,11 +68,12 @@ REMEDIES: Final = {
     "prepared-once": (
         Remedy("values as parameters $1, not in the text: then statement_cache_size=100, the default, finds the statement again"),
     ),
-    "pool-check": (
+    "driver-overhead": (
         Remedy(
             "one `async with pool.acquire()` for a unit of work, not one for each query; create_pool(reset=...) takes another way to reset"
         ),
     ),
+    "cache-thrash": (Remedy("asyncpg.connect(statement_cache_size=100), the default, or more than are in use in turn"),),
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process"),),
     "prepared-leak": (
@@ -82,4 +81,4 @@ REMEDIES: Final = {
     ),
     "re-parse": (Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements"),),
 }
-DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)
+DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_INTROSPECTION, drawn_names=DRAWN_NAMES)

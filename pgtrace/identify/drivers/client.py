@@ -1,11 +1,11 @@
-"""How a driver, or a layer above one, is registered: its name, its evidence, and its remedies for
-findings.
+"""How a driver, or a layer above one, is registered: its name, what speaks for it, and what it can do about findings.
 
 A module of drivers/ or layers/ ends with one of these, and `__init__` lists it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +20,9 @@ class Client:
 
     name: str
     evidence: Callable[[Evidence], tuple[str, ...]]
-    """The sentences of evidence for it; empty if there is none."""
+    """The sentences that speak for it; none where nothing does."""
     remedies: Remedies = field(default_factory=dict)
+    introspection: re.Pattern[str] | None = None
+    """What the texts have in them by which it looks types up for itself."""
     drawn_names: DrawnNames | None = None
-    """The form of its names of statements and portals, if they differ from run to run."""
+    """What its names of statements and portals look like, if they differ from run to run."""

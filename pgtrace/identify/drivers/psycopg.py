@@ -2,24 +2,18 @@
 
 Certain:
 
-- statements, and savepoints in quotes, called `_pg3_<n>` (per connection; from the 6th execution,
-  at once in executemany);
-- Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0
-  for str): other users of libpq send none;
+- statements, and savepoints in quotes, called `_pg3_<n>` (per connection; from the 6th execution, at once in executemany);
+- Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0 for str): other users of libpq send none;
 - a server-side cursor is DECLARE by `PBDES`, then `DS` to describe its portal;
 - TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
-- a COPY that fails in the program ends with CopyFail `error from Python: RuntimeError - stop`,
-  which the server repeats;
-- ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank
-  before the time and a cast behind.
+- a COPY that fails in the program ends with CopyFail `error from Python: RuntimeError - stop`, which the server repeats;
+- ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank before the time and a cast behind.
 
-Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in
-capitals without a semicolon, and type OIDs that other users of libpq do not send. Where all
-parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID
-0 for each.
+Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon, and type OIDs that other users
+of libpq do not send. Where all parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID 0 for each.
 
-A statement without parameters is a simple Query. A session of such Queries alone is byte for byte
-psycopg2's (start-up, SCRAM nonce length, BEGIN, Terminate, COPY were compared): it stays unknown.
+A statement without parameters is a simple Query. A session of such Queries alone is byte for byte psycopg2's (start-up, SCRAM nonce length, BEGIN,
+Terminate, COPY were compared): it stays unknown.
 
 Seen with psycopg 3.3.9, libpq 18.
 """
@@ -49,7 +43,7 @@ _EXTENDED: Final = ("PBDES", "PBDE×", "PBDESH")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """The evidence for psycopg 3."""
+    """What speaks for psycopg 3."""
     found: list[str] = []
     if first(_STATEMENT, seen.statement_names) is not None:
         found.append("statement names _pg3_<n>")
@@ -81,17 +75,15 @@ def _habits(seen: Evidence) -> list[str]:
     return found
 
 
+_POOLER: Final = (
+    Remedy("psycopg.connect(prepare_threshold=None), not 0, which prepares at once", unless=("DEALLOCATE",)),
+    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0", unless=("DEALLOCATE",)),
+    Remedy("libpq 17 or later, with which psycopg gives statements up by Close", needs=("DEALLOCATE",)),
+    Remedy("connection.prepared_max = None: nothing is given up (prepared_max=None)", needs=("DEALLOCATE",)),
+)
 REMEDIES: Final = {
-    "pooler-26000": (
-        Remedy(
-            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once; or PgBouncer 1.21 or later with max_prepared_statements > 0"
-        ),
-    ),
-    "pooler-42P05": (
-        Remedy(
-            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once; or PgBouncer 1.21 or later with max_prepared_statements > 0"
-        ),
-    ),
+    "pooler-26000": _POOLER,
+    "pooler-42P05": _POOLER,
     "pipeline-error": (Remedy("pipeline.sync() behind each statement that may fail alone; or INSERT ... ON CONFLICT"),),
     "aborted-transaction": (Remedy("leave `with connection.transaction()` by the exception; a nested one is a savepoint"),),
     "n+1": (
@@ -100,7 +92,7 @@ REMEDIES: Final = {
         ),
     ),
     "prepared-once": (Remedy("prepare=False, or prepare_threshold=None; values as parameters, not in the text"),),
-    "pool-check": (Remedy("ConnectionPool(check=None), the default; one `with pool.connection()` for a unit of work"),),
+    "driver-overhead": (Remedy("ConnectionPool(check=None), the default; one `with pool.connection()` for a unit of work"),),
     "begin-commit": (Remedy("psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements"),),
     "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process"),),
     "prepared-leak": (Remedy("values as parameters %s, not in the text; prepared_max=100 bounds what stays"),),
@@ -109,6 +101,14 @@ REMEDIES: Final = {
             "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()"
         ),
     ),
-    "re-parse": (Remedy("prepare=True, or prepare_threshold=5, the default; None prepares nothing, which a pooler may need"),),
+    "re-parse": (
+        Remedy(
+            "commit what only reads, or autocommit=True: ROLLBACK makes psycopg forget what it has counted and prepared",
+            needs=("rolled back",),
+        ),
+        Remedy(
+            "psycopg.connect(prepare_threshold=5), the default; None prepares nothing, which a pooler may need", unless=("rolled back",)
+        ),
+    ),
 }
-DRIVER: Final = Client(NAME, evidence, REMEDIES)
+DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_TYPE_INFO)

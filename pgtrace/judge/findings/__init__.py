@@ -1,10 +1,10 @@
 """Findings: something in a capture that costs round trips or will fail, with the evidence and the
 remedy in the driver's own settings.
 
-There is one module for each kind (two if one rule has two sides). A new kind is a module, a line
-here, and a section of docs/findings.md. kind.py says what a kind consists of; judge/advice.py reads
-rows and asks the watches. The list below is the order among equals. A row that belongs to several
-kinds is shown with the first of them.
+One module for each kind (more where one rule has several faces); a new kind is a module, a line
+here, and a section of docs/findings.md. What a kind is made of says kind.py; who reads rows and
+asks the watches, judge/advice.py. The list below is the order among equals, and the first of
+several kinds that a row belongs to is the one the row is shown with.
 """
 
 from __future__ import annotations
@@ -13,36 +13,71 @@ from typing import Final
 
 from pgtrace.judge.findings import (
     aborted_transaction,
+    cache_thrash,
+    cached_plan,
+    comment_cache,
     connecting,
+    driver_left,
+    driver_overhead,
     extra_describe,
+    fetch_size,
     idle_in_transaction,
+    introspection,
+    keepalive_unanswered,
     lone_transaction,
     n_plus_one,
+    no_answer,
+    open_portal,
     pipeline_error,
-    pool,
-    pooler,
     prepared_leak,
     prepared_once,
+    refused,
     reparse,
+    repeat,
+    returned_in_transaction,
+    server_ended,
+    session_state,
     split_unnamed,
+    statements_gone,
     tls_refused,
+    used_after_fatal,
 )
 from pgtrace.judge.findings.kind import Kind
 
 KINDS: Final[tuple[Kind, ...]] = (
-    pooler.LOST,
-    pooler.TAKEN,
+    statements_gone.LOST,
+    statements_gone.TAKEN,
+    statements_gone.DROPPED,
+    statements_gone.GONE,
+    cached_plan.KIND,
     pipeline_error.KIND,
     aborted_transaction.KIND,
+    refused.KIND,
     tls_refused.KIND,
+    server_ended.KIND,
+    keepalive_unanswered.KIND,
+    driver_left.KIND,
+    used_after_fatal.KIND,
+    no_answer.KIND,
+    returned_in_transaction.KIND,
+    repeat.KIND,
     n_plus_one.KIND,
+    cache_thrash.KIND,
+    comment_cache.KIND,
+    introspection.KIND,
+    fetch_size.KIND,
     extra_describe.KIND,
     prepared_once.KIND,
-    pool.KIND,
+    driver_overhead.KIND,
     lone_transaction.KIND,
     connecting.KIND,
     prepared_leak.KIND,
     idle_in_transaction.KIND,
+    open_portal.KIND,
     split_unnamed.KIND,
+    session_state.KIND,
     reparse.KIND,
 )
+NAMES: Final = {kind.name: kind for kind in KINDS}
+FORMER: Final = {"pool-check": "driver-overhead"}
+"""Names that kinds had before, and that --fail-on and baselines still take."""

@@ -1,8 +1,8 @@
-"""aborted-transaction: statements sent into a transaction block that an error has already aborted;
+"""aborted-transaction: statements sent into a transaction block that an error has aborted already;
 each fails with 25P02.
 
-Recognised by the SQLSTATE in a block whose status is E. The evidence begins with the error that
-aborted it. Each such round trip is spent for nothing.
+Told by the SQLSTATE in a block whose status is E. The evidence begins with the error that aborted
+it. Each such round trip is spent for nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class _Watch(Watch):
             self.seen.row_of(self._cause.place, KIND)
         note.cost += 1
         note.times += 1
-        note.show(step.place, "sent anyway: 25P02")
+        note.show(step.place, "sent all the same: 25P02")
+        step.explain(note, _ABORTED)
         self.seen.row_of(step.place, KIND)
 
 
@@ -52,7 +53,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="aborted-transaction",
     unit=FAILED,
-    why="After an error a block accepts only ROLLBACK, or ROLLBACK TO a savepoint. Until then every statement fails, a round trip each.",
+    why="After an error a block accepts nothing but ROLLBACK, or ROLLBACK TO a savepoint: what is sent before fails, a round trip each.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

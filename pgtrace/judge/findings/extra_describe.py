@@ -2,10 +2,9 @@
 parsed before.
 
 Parse and Describe can travel with Bind and Execute, or be left out for a statement that is kept.
-Recognised by round trips with Parse or Describe that run nothing, directly before one that binds
-the same statement, for SQL text that the connection has prepared in the same way before. The first
-time is how a driver fills its cache. prepared-once reports statements with a name that are used
-once.
+Told by round trips that carry Parse or Describe and run nothing, directly before one that binds the
+same statement, for SQL text that the connection has prepared the same way before: the first time is
+how a driver fills its cache. Of statements with a name that are used once prepared-once tells.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="extra-describe",
     unit=ROUND_TRIPS,
-    why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or declared types, make it one round trip.",
+    why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or types that are told, make it one round trip.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= TIMES,

@@ -1,9 +1,9 @@
-"""idle-in-transaction: the application pauses inside a transaction block, which keeps its locks,
+"""idle-in-transaction: the application pauses inside a transaction block, which holds its locks,
 its snapshot and its server connection meanwhile.
 
-Recognised by the status: time between the end of one round trip and the beginning of the next, or
-the end of the session, while the status is T or E, IDLE_NS or more at once. Also any such time that
-the server itself ended for being too long. It costs no round trip.
+Told by the status: time between the end of one round trip and the beginning of the next, or the end
+of the session or of the capture, while the status is T or E, IDLE_NS or more at once; and any time
+that the server itself ended for being too long. It costs no round trip.
 """
 
 from __future__ import annotations

@@ -1,67 +1,91 @@
-"""The parts of a finding: its kind, what a watch gets of each round trip, what it notes, and the
+"""What a finding is made of: its kind, what a watch is told of each row, what it notes, and the
 finding as a view gets it.
 
 A module of this package is one kind: `KIND`, and a Watch. For each connection there is one Watch of
-each kind. It gets the connection's round trips one after the other (row), and settles at the end.
-What it sees it adds to a Note of its connection, by subject: the normalised SQL, a flight, or
-whatever tells two causes apart. Notes with the same kind, driver, layer and subject are added up
-over connections; Kind.told says whether the sum is worth a sentence.
+each kind; it is told of the connection's round trips one after the other (row), of the connection's
+other rows (other), of its end, and asked to settle. What it sees it adds to a Note of its
+connection, kept by subject: the normalised SQL, a flight, whatever tells two causes apart. Notes of
+one kind, driver, layer and subject are added up over connections; Kind.told says whether the sum is
+worth a sentence.
 
-A watch draws its conclusions from the traffic: which messages, in which round trip, in which
-transaction status. The text of a statement shows whether two statements are the same, and little
-else. Rows are as in the timeline: for a round trip with several statements they show only the
-first, so a watch checks `shape.statements` before it uses the SQL.
+A watch draws its conclusions from what passed: which messages, in which round trip, in which
+transaction status, with which command tags, and what the session knows of its names. Tags come of
+successes alone. What shows in the text only is read from all its tokens (judge/texts.py), never
+from its head. Rows are told of as the timeline has them: of a round trip about several statements
+those show the first alone, so a watch asks `shape.statements` before it uses the SQL.
+
+Whose a failure is: a watch explains the ErrorResponses of a row, or the end of its connection, by a
+note. What no finding explains is listed as such (judge/unexplained.py), so a watch claims only what
+its finding is about.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace import sqltext
 from pgtrace.identify import drivers, layers
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import FROM_DOCUMENTATION, Remedy
+from pgtrace.session.failures import Failure
 from pgtrace.trace.rows import Label, Shape
 
 if TYPE_CHECKING:
+    from pgtrace.judge.signs import Signs
     from pgtrace.trace.connection import Connection
     from pgtrace.trace.trace import Trace
 
 EVIDENCE_KEPT: Final = 4
-"""How many rows a finding shows."""
+"""Rows that a finding shows."""
 CONNECTIONS_KEPT: Final = 8
+EXPLAINS_KEPT: Final = 1_000
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
-
-
 SUBJECT_CHARACTERS: Final = 160
+UNKNOWN_SQLSTATE: Final = ""
+"""Of an ErrorResponse whose fields are not kept."""
 
 
 class Step:
-    """One closed round trip after set-up, as a watch gets it."""
+    """One row of a connection that is complete, as a watch is told of it."""
 
-    __slots__ = ("counts", "key", "label", "pause_ns", "place", "rows", "shape", "text", "values")
+    __slots__ = ("_unclaimed", "counts", "duration_ms", "key", "label", "opened_ns", "pause_ns", "place", "rows", "shape", "text", "values")
 
     def __init__(
-        self, place: int, shape: Shape, text: int, rows: int, values: int, label: Label, key: str, pause_ns: int | None, *, counts: bool
+        self,
+        place: int,
+        shape: Shape,
+        text: int,
+        opened_ns: int,
+        duration_ms: float,
+        rows: int,
+        values: int,
+        label: Label,
+        key: str,
+        pause_ns: int | None,
+        *,
+        counts: bool,
     ) -> None:
         self.place = place
         self.shape = shape
         self.text = text
-        """The number of its label, which tells texts apart."""
+        """The number of its label: what tells one text from another."""
+        self.opened_ns = opened_ns
+        self.duration_ms = duration_ms
         self.rows = rows
         """Its DataRow messages."""
         self.values = values
-        """A hash of what the driver sent, from the index."""
+        """A hash of what the driver sent, as the index has it."""
         self.label = label
         self.key = key
-        """Its SQL, normalised; empty if it has several statements or none."""
+        """Its SQL, normalised; empty where it is about several statements or none."""
         self.pause_ns = pause_ns
-        """From the end of the connection's previous round trip to its beginning; None for the
-        first, and after a gap."""
+        """From the end of the connection's round trip before it to its beginning; None for the first, and behind a gap."""
         self.counts = counts
-        """Whether a filter selects it. Watches add up only such rows."""
+        """Whether a filter selects it. A watch that saw something adds up such rows alone."""
+        self._unclaimed: list[str] | None = None
 
     def sends(self, letter: str) -> int:
         """How many frontend messages of that letter it carries."""
@@ -74,12 +98,32 @@ class Step:
 
     @property
     def sqlstate(self) -> str:
-        """The SQLSTATE of its first error."""
+        """Of its first error."""
         return self.label.error[:5]
 
     @property
+    def errors(self) -> list[str]:
+        """SQLSTATEs of its errors; UNKNOWN_SQLSTATE for those whose fields are not kept."""
+        known = [failure.sqlstate for failure in self.label.failures]
+        return known + [UNKNOWN_SQLSTATE] * (self.shape.errors - len(known))
+
+    def failure(self, *sqlstates: str) -> Failure | None:
+        """The first of its errors with one of these SQLSTATEs."""
+        return next((failure for failure in self.label.failures if failure.sqlstate in sqlstates), None)
+
+    def explain(self, note: Note, *sqlstates: str) -> None:
+        """Its errors, those with one of these SQLSTATEs or all, are what the note is about, as far as no other note has them."""
+        if self._unclaimed is None:
+            self._unclaimed = self.errors
+        if not self.counts:
+            return
+        for sqlstate in [one for one in self._unclaimed if not sqlstates or one in sqlstates]:
+            note.errors[sqlstate] += 1
+            self._unclaimed.remove(sqlstate)
+
+    @property
     def is_empty(self) -> bool:
-        """Whether it runs one statement, which is empty."""
+        """Whether it runs one statement, and that is empty."""
         return self.shape.depth == 1 and b"I" in self.shape.received
 
     @property
@@ -89,13 +133,22 @@ class Step:
 
     @property
     def only_closes(self) -> bool:
-        """Whether it drops statements and does nothing else."""
+        """Whether it gives statements up, and does nothing else."""
         return not self.shape.depth and bool(self.sends("C")) and not self.sends("P") and not self.sends("B")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it ended in a ReadyForQuery."""
+        return self.shape.received[-1:] == b"Z"
+
+    @property
+    def duration_ns(self) -> int:
+        return round(self.duration_ms * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A row that shows the finding, and what it shows."""
+    """A row that shows it, and what it shows there."""
 
     place: int
     words: str = ""
@@ -107,21 +160,39 @@ class Note:
 
     subject: str = ""
     cost: int = 0
-    """Round trips that could be avoided."""
+    """Round trips that need not be."""
     times: int = 0
-    """How often it was seen; each kind says what it counts."""
+    """How often it was seen, each kind counting what it says."""
     amount: int = 0
-    """A number of the kind's choice, a sum."""
+    """A number of the kind's own, a sum."""
     words: str = ""
-    """Words of the kind's choice, from the first sight."""
+    """Words of the kind's own, those of the first sight."""
     evidence: list[Evidence] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     more_connections: int = 0
+    facts: Counter[str] = field(default_factory=Counter)
+    """What decides its remedies, each with the number of connections on which it was seen."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """The ErrorResponses that it explains, by SQLSTATE."""
+    ends: Counter[str] = field(default_factory=Counter)
+    """The ends of connections that it explains, in words."""
+    explains: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Kinds and subjects of findings that only repeat it, under the same driver."""
 
     def show(self, place: int, words: str = "") -> None:
-        """Keep a row as evidence, if there is room."""
+        """Keep a row as evidence, where there is room."""
         if len(self.evidence) < EVIDENCE_KEPT:
             self.evidence.append(Evidence(place, words))
+
+    def fact(self, *facts: str) -> None:
+        """On its connection that was seen, or is in force."""
+        for fact in facts:
+            self.facts[fact] = 1
+
+    def absorb(self, kind: str, subject: str) -> None:
+        """A finding of that kind and subject only repeats it."""
+        if len(self.explains) < EXPLAINS_KEPT:
+            self.explains[kind, subject] = None
 
     def add(self, other: Note) -> None:
         """Add what was seen on another connection."""
@@ -130,6 +201,11 @@ class Note:
         self.amount += other.amount
         self.words = self.words or other.words
         self.evidence += other.evidence[: EVIDENCE_KEPT - len(self.evidence)]
+        self.facts.update(other.facts)
+        self.errors.update(other.errors)
+        self.ends.update(other.ends)
+        for explained in other.explains:
+            self.absorb(*explained)
         for index in other.connections:
             if index in self.connections:
                 continue
@@ -139,14 +215,29 @@ class Note:
                 self.more_connections += 1
         self.more_connections += other.more_connections
 
+    @property
+    def on(self) -> int:
+        """How many connections it was seen on."""
+        return len(self.connections) + self.more_connections
+
 
 def shown(note: Note) -> str:
-    """Its subject, SQL, as it appears in a sentence."""
+    """Its subject, SQL, as it stands in a sentence."""
     return sqltext.shorten(note.subject, SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
 
 
+def times(number: int) -> str:
+    """`once`, `3 times`."""
+    return "once" if number == 1 else f"{number} times"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 statement`, `3 statements`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 class Seen(Protocol):
-    """The connection that a watch looks at, and the place for its notes."""
+    """The connection that a watch looks at, and where its notes go."""
 
     trace: Trace
     connection: Connection
@@ -157,11 +248,18 @@ class Seen(Protocol):
     over: bool
     """Whether it has ended."""
 
+    @property
+    def signs(self) -> Signs:
+        """What speaks for a pooler between driver and server."""
+
     def note(self, kind: Kind, subject: str = "") -> Note:
-        """The connection's note of that kind and subject, made when first needed."""
+        """The connection's note of that kind and subject, made when it is asked for."""
 
     def row_of(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind, and may be its first."""
+        """The row belongs to a finding of that kind, and perhaps is the first of it."""
+
+    def explain_end(self, note: Note) -> None:
+        """The end of the connection is what the note is about, if no other note has it."""
 
 
 class Watch:
@@ -171,19 +269,27 @@ class Watch:
         self.seen = seen
 
     def row(self, step: Step) -> None:
-        """The next round trip."""
+        """The next round trip behind set-up."""
+
+    def left_open(self, step: Step) -> None:
+        """A round trip that is still open where the capture ends; its duration is up to there."""
+
+    def other(self, step: Step) -> None:
+        """A row that is none: a round trip of the set-up, an asynchronous message, an end, or a run of messages nobody waited for."""
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
-        """The session is over at the row at that place, `pause_ns` after its latest round trip: a
-        FATAL error, an end, Terminate. `words` are the FATAL's SQLSTATE, if it was one. Called
-        once."""
+        """The session is over at the row at that place, `pause_ns` after its latest round trip: a FATAL error, an end,
+        Terminate. `words` are the FATAL's SQLSTATE, if it was one. Told once."""
 
     def lost(self) -> None:
         """Bytes are missing here: what comes next does not follow what came before."""
 
     def settle(self) -> None:
-        """The connection is over, or someone asks for results: bring the notes up to date. Called
-        again when there is more."""
+        """The connection is over, or somebody asks: bring the notes up to date. Called again when there is more."""
+
+
+def _all(_shape: Shape) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,21 +298,23 @@ class Kind:
 
     name: str
     unit: str
-    """What its number counts: ROUND_TRIPS, FAILED, or something without a cost."""
+    """What its number counts: ROUND_TRIPS, FAILED, or something that costs none."""
     why: str
     """Why it costs or fails, a sentence or two."""
     remedies: tuple[Remedy, ...]
-    """For drivers and layers without remedies of their own (identify/)."""
+    """For drivers and layers that have none of their own (identify/)."""
     watch: Callable[[Seen], Watch]
     what: Callable[[Note], str]
     """What happened, in one line."""
     told: Callable[[Note], bool] = lambda note: note.cost > 0
     number: Callable[[Note], int] = lambda note: note.cost
+    cares: Callable[[Shape], bool] = _all
+    """Whether a round trip that looks like that is of interest: asked once for each shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that costs round trips or will fail, with one driver."""
+    """Something that costs round trips or will fail, under one driver."""
 
     kind: Kind
     driver: str
@@ -219,12 +327,12 @@ class Finding:
 
     @property
     def cost(self) -> int:
-        """Round trips that could be avoided."""
+        """Round trips that need not be."""
         return self.note.cost
 
     @property
     def failed(self) -> bool:
-        """Whether something has failed already."""
+        """Whether something failed already."""
         return self.kind.unit is FAILED
 
     @property
@@ -242,7 +350,16 @@ class Finding:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """In the words of the layer and of the driver; general ones if neither has its own."""
-        clients = (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver))
-        found = [remedy.text for client in clients if client is not None for remedy in client.remedies.get(self.name, ())]
-        return tuple(found) or tuple(remedy.text for remedy in self.kind.remedies)
+        """In the words of the layer, which owns what it sets; else of the driver; general ones where neither has one that holds here."""
+        for client in (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver)):
+            found = [one for one in client.remedies.get(self.name, ()) if self._holds(one)] if client is not None else []
+            if found:
+                return tuple(one.text if one.tried else f"{one.text} ({FROM_DOCUMENTATION})" for one in found)
+        return tuple(one.text for one in self.kind.remedies if self._holds(one))
+
+    def _holds(self, remedy: Remedy) -> bool:
+        """Whether its conditions hold: all that it needs was seen, and none of what it is not for was seen everywhere."""
+        facts = self.note.facts
+        return all(facts[fact] or fact == self.driver for fact in remedy.needs) and not any(
+            facts[fact] >= self.note.on or fact == self.driver for fact in remedy.unless
+        )

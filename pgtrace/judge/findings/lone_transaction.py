@@ -1,10 +1,14 @@
 """begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a
 transaction by itself.
 
-Recognised by the transaction status: one round trip that only opens a block, one that runs a single
-statement in it, one that only ends it. Reported from TIMES of them on one connection. A BEGIN that
-travels with the statement costs nothing, and is not seen here. An empty statement is a check, which
-pool-check reports.
+Told by the transaction status: one round trip that only opens a block, one that runs a single
+statement in it, one that commits. TIMES of them on one connection are told. BEGIN that travels with
+the statement costs nothing, and is not seen here. An empty statement is a check, which
+driver-overhead tells.
+
+Silent where the statement by itself would be something else: the block has options (an isolation
+level, READ ONLY), the statement takes a lock, a cursor or a savepoint that needs the transaction,
+or the block is rolled back.
 """
 
 from __future__ import annotations
@@ -12,9 +16,13 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import texts
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
+
+
+_NEEDS_BLOCK: Final = frozenset({"DECLARE CURSOR", "SAVEPOINT", "LOCK TABLE", "SET", "SET CONSTRAINTS", "PREPARE TRANSACTION"})
 
 
 class _Watch(Watch):
@@ -47,11 +55,22 @@ class _Watch(Watch):
                 and not step.shape.errors
                 and len(block) == 3
                 and not block[1].is_empty
+                and self._is_like_none(block)
             ):
                 self._tell(block)
 
     def lost(self) -> None:
         self._block, self._executions = [], 0
+
+    @staticmethod
+    def _is_like_none(block: list[Step]) -> bool:
+        """Whether the statement would do the same by itself."""
+        begin, statement, end = block
+        if end.shape.block_end == "ROLLBACK":
+            return False
+        if texts.begins_with_options(begin.label.sql) or not _NEEDS_BLOCK.isdisjoint(statement.shape.tags):
+            return False
+        return not (texts.locks(statement.label.sql) or texts.has(statement.label.sql, "SET", "LOCAL") or statement.shape.portal)
 
     def _tell(self, block: list[Step]) -> None:
         if not all(step.counts for step in block):
@@ -71,13 +90,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and after it"
+    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and behind it"
 
 
 KIND: Final = Kind(
     name="begin-commit",
     unit=ROUND_TRIPS,
-    why="A single statement is atomic by itself; BEGIN and COMMIT around it cost two more round trips.",
+    why="A single statement is atomic by itself; BEGIN and COMMIT around it are two round trips more.",
     watch=_Watch,
     what=_what,
     remedies=(Remedy("autocommit for single statements"),),

@@ -1,64 +1,129 @@
-"""n+1: one statement run again and again, each time waiting for the answer, where once would do.
+"""n+1: one statement, or a few in turn, run again and again, each time waiting for the answer,
+where once would do.
 
-Recognised by a run of round trips of one connection with nothing else in between. Each is for the
-same one statement (normalised SQL with a parameter or a literal in it) and runs it once. Round
-trips that only prepare it do not end the run. The run must stay in one transaction block, or its
-pauses must be short: the same statement once a second is a poll, not a loop. It is reported at
-REPEATS executions, and costs every execution but the first.
+Told by a run of round trips of one connection in which the same statements (normalised SQL with a
+parameter or a literal in it) come round and round: one alone, or up to MOST of them in the same
+order, as an ORM's lazy relations do. Nothing else passes in between; round trips that only prepare
+do not end the run. The run must stay in one transaction block, or outside of any with short pauses:
+the same statement once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a
+loop of units of work. At REPEATS times it is told; the cost is every execution beyond the first
+time round.
 
-Only statements that could be merged are looked at (their first word says so): FETCH takes a
-cursor's next rows, SET changes another setting.
+Where the values are the same each time it is no loop over values: repeat tells that. Only
+statements that could be one are looked at (their first word says so): FETCH takes a cursor's next
+rows, SET changes another setting.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.findings.kind import ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
+from pgtrace.trace.rows import Shape
 
 REPEATS: Final = 5
-"""Executions in a row that make a loop."""
+"""Times round that are a loop."""
+MOST: Final = 8
+"""Statements in turn."""
 PAUSE_NS: Final = 50_000_000
-"""Outside a block, the longest pause of the application between two of them."""
+"""Outside a block, the application's pause between two of them that still is one loop."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
+_BETWEEN: Final = " · "
+READS, WRITES = "reads", "writes"
+_WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 
 
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._key = ""
         self._batches: dict[str, bool] = {}
-        self._run: list[Step] = []
-        self._executions = 0
+        self._recent: deque[Step] = deque(maxlen=MOST * REPEATS)
+        """The run so far, as far as it may begin a loop."""
+        self._matched = [0] * (MOST + 1)
+        """By number of statements in turn: how many in a row were the same as so many before."""
+        self._period = 0
+        """Of the loop that goes on."""
+        self._loop: Note | None = None
+        self._keys: list[str] = []
+        """Of its statements, in turn."""
+        self._at = 0
 
     def row(self, step: Step) -> None:
-        if step.key != self._key or not self._goes_on(step):
+        key, shape = step.key, step.shape
+        if not self._goes_on(step) or not self._is_one_of_many(key):
             self.lost()
-            if self._is_one_of_many(step.key):
-                self._key = step.key
-            else:
+            if not self._is_one_of_many(key):
                 return
-        if not step.shape.depth:
+        if not shape.depth:
+            if self._loop is not None and key not in self._keys:
+                self.lost()
             return
-        if step.shape.depth > 1 or step.shape.errors or not (step.sends("B") or step.sends("Q")):
+        if shape.depth > 1 or shape.errors or not (b"B" in shape.sent or b"Q" in shape.sent):
             self.lost()
             return
-        self._executions += 1
-        if self._executions < REPEATS:
-            self._run.append(step)
-            return
-        for one in (*self._run, step):
-            self._tell(one, first=bool(self._run) and one is self._run[0])
-        self._run.clear()
+        if self._loop is not None:
+            if key == self._keys[self._at]:
+                self._at = (self._at + 1) % self._period
+                self._tell(self._loop, step)
+                return
+            self.lost()
+        self._remember(step)
+        self._look()
 
     def lost(self) -> None:
-        self._key, self._executions = "", 0
-        self._run.clear()
+        self._recent.clear()
+        self._matched = [0] * (MOST + 1)
+        self._loop = None
+        self._period = 0
+
+    def _remember(self, step: Step) -> None:
+        recent, matched = self._recent, self._matched
+        known = len(recent)
+        for period in range(1, MOST + 1):
+            matched[period] = matched[period] + 1 if known >= period and recent[-period].key == step.key else 0
+        recent.append(step)
+
+    def _look(self) -> None:
+        """Whether the latest execution makes the run a loop."""
+        for period in range(1, MOST + 1):
+            if self._matched[period] < period * (REPEATS - 1):
+                continue
+            run = list(self._recent)[-period * REPEATS :]
+            if self._are_alike(run, period):
+                return
+            self._begin(run, period)
+            return
+
+    def _are_alike(self, run: list[Step], period: int) -> bool:
+        """Whether most are asked with the values of the time before: then it is no loop over values, as far as values are known."""
+        if self.seen.trace.redacted:
+            return False
+        alike = 0
+        for one, other in zip(run, run[period:], strict=False):
+            same = one.values == other.values != 0 and one.text == other.text
+            alike += same and _WRITES.isdisjoint(one.shape.tags)
+        return 2 * alike >= len(run) - period
+
+    def _begin(self, run: list[Step], period: int) -> None:
+        self._period, self._at = period, 0
+        self._keys = [step.key for step in run[:period]]
+        note = self._loop = self.seen.note(KIND, _BETWEEN.join(self._keys))
+        note.amount += any(step.counts for step in run)
+        if period > 1:
+            note.fact("in turn")
+        for place, step in enumerate(run):
+            self._tell(note, step, first=place < period)
 
     def _goes_on(self, step: Step) -> bool:
-        return step.pause_ns is not None and (step.shape.status_before == "T" or step.pause_ns <= PAUSE_NS)
+        shape = step.shape
+        if step.pause_ns is None:
+            return False
+        if shape.status_before in ("T", "E"):
+            return shape.status != "I"
+        return step.pause_ns <= PAUSE_NS and shape.status == shape.status_before
 
     def _is_one_of_many(self, key: str) -> bool:
         known = self._batches.get(key)
@@ -68,22 +133,29 @@ class _Watch(Watch):
             known = self._batches[key] = "$" in key and not _FIRST_WORDS.isdisjoint(sqltext.words(key, 1))
         return known
 
-    def _tell(self, step: Step, *, first: bool) -> None:
+    def _tell(self, note: Note, step: Step, *, first: bool = False) -> None:
         if not step.counts:
             return
-        note = self.seen.note(KIND, self._key)
         self.seen.row_of(step.place, KIND)
-        if first:
-            note.amount += 1
-        else:
-            note.cost += 1
+        note.cost += not first
         note.times += 1
+        note.fact(WRITES if not _WRITES.isdisjoint(step.shape.tags) else READS)
         note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
+
+
+def _cares(shape: Shape) -> bool:
+    return bool(shape.depth or shape.sent)
 
 
 def _what(note: Note) -> str:
     loops = f" in {note.amount} loops" if note.amount > 1 else ""
-    return f"{shown(note)}: {note.times} times one after the other{loops}, each waiting for the answer"
+    keys = note.subject.split(_BETWEEN)
+    if len(keys) > 1:
+        texts = "; ".join(sqltext.shorten(key, SUBJECT_CHARACTERS // min(len(keys), 4)) for key in keys[:4]) + (
+            "; …" if len(keys) > 4 else ""
+        )
+        return f"{len(keys)} statements in turn{loops}, {note.times} executions, each waiting for the answer: {texts}"
+    return f"{sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]}: {note.times} times one after the other{loops}, each waiting for the answer"
 
 
 KIND: Final = Kind(
@@ -92,6 +164,7 @@ KIND: Final = Kind(
     why="The same statement runs once for each value, and the application waits for each answer; one statement can ask for all of them.",
     watch=_Watch,
     what=_what,
+    cares=_cares,
     remedies=(
         Remedy("ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline"),
     ),

@@ -1,8 +1,8 @@
-"""pipeline-error: one statement of a pipeline fails, and the server discards those after it up to
+"""pipeline-error: one statement of a pipeline fails, and the server discards those behind it up to
 the Sync.
 
-Recognised by an ErrorResponse in a round trip of several executions, and by what was skipped after
-it. What ran before it, with the same Sync and outside a block, is rolled back with it.
+Told by an ErrorResponse in a round trip of several executions, and by what was skipped after it.
+What had run before it, in the same Sync and outside a block, is rolled back with it.
 """
 
 from __future__ import annotations
@@ -28,20 +28,22 @@ class _Watch(Watch):
         note.amount += skipped
         note.words = note.words or f"{step.label.error[:100]}: execution {failed} of {step.shape.depth}"
         note.show(step.place, f"execution {failed} of {step.shape.depth} fails, {skipped} skipped up to the Sync")
+        step.explain(note)
         self.seen.row_of(step.place, KIND)
 
 
 def _what(note: Note) -> str:
-    return f"{note.words}; {note.amount} after such errors skipped up to the Sync"
+    return f"{note.words}; {note.amount} behind such errors skipped up to the Sync"
 
 
 KIND: Final = Kind(
     name="pipeline-error",
     unit=FAILED,
-    why="After an error the server discards everything up to the next Sync. Outside a transaction block, what ran since the previous Sync is undone.",
+    why="Behind an error the server discards everything up to the next Sync; outside a transaction block what ran before it, up to the Sync before, is undone.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies=(Remedy("a Sync after each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
+    cares=lambda shape: bool(shape.errors),
+    remedies=(Remedy("a Sync behind each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
 )

@@ -1,11 +1,11 @@
 """prepared-leak: named statements pile up in a session.
 
-Each takes memory in the server until it is closed or the session ends. The session counts exactly
-how many are alive (statements_live). Rows show only in part which ones those are: a Parse shows its
-name, a Close does not. So at least this many of the names prepared for one normalised SQL are
-alive: those that remain if all dropped ones were theirs. Reported are ALIKE of them (their texts
-differ in a literal, or the driver never closes what it prepared), and more than MANY altogether,
-which is beyond any driver's default cache.
+Each takes memory in the server until it is closed or the session ends. How many are alive the
+session counts exactly (statements_live); which ones those are, rows tell in part: a Parse shows its
+name, a Close does not. So of the names that were prepared for one normalised SQL at least so many
+are alive as are left when all that was given up were theirs. ALIKE of them are told (their texts
+differ in a literal, or the driver never closes what it prepared), and so are more than MANY
+altogether, which is beyond the cache of any driver at its default.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """prepared-once: statements that are prepared under a name of their own, run once and never again.
 
-Preparing pays off when the statement is run again. Recognised by names: a round trip prepares a
-name and runs nothing, one Bind follows, and the next time the same SQL has another name. Reported
-from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer, a cache may just
-be filling. The cost is every such round trip but the first, and those which only drop the name
-again (a Close, a DEALLOCATE).
+Preparing pays when the statement is run again. Told by names: a round trip prepares a name and runs
+nothing, one Bind follows, and the next time the same SQL comes it is under another name.
+PREPARED_ONCE such names for one normalised SQL on one connection are told; with fewer a cache may
+just be filling. The cost is every such round trip but the first, and those which only give the name
+up again (a Close, a DEALLOCATE).
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ class _Name:
 
 @dataclass(slots=True)
 class _Text:
-    """For one normalised SQL: its latest name, and the round trips spent on names that were used
-    once."""
+    """Of one normalised SQL: its latest name, and the round trips spent on names that were used once."""
 
     latest: _Name
     once: int = 0
@@ -90,7 +89,7 @@ class _Watch(Watch):
             self.seen.row_of(spent.place, KIND)
             note.cost += 1
             note.times += spent.only_prepares
-            note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "drops it")
+            note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "gives it up")
         text.spent.clear()
 
 
@@ -101,7 +100,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="prepared-once",
     unit=ROUND_TRIPS,
-    why="Preparing a statement that is run once costs a round trip, and one more to drop it, and gains nothing.",
+    why="A statement that is run once pays a round trip to be prepared, and one more where it is given up, and gains nothing.",
     watch=_Watch,
     what=_what,
     remedies=(

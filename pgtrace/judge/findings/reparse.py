@@ -1,10 +1,10 @@
-"""re-parse: the server parses and plans one text again for every execution, although the connection
+"""re-parse: the server parses and plans one text again for every execution, though the connection
 could keep it.
 
-A Parse that travels with Bind costs no round trip, but the server's time and the bytes of the text.
-Reported when one SQL text was parsed REPARSES times on a connection in round trips that ran it, and
-never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses
-in one round trip are one decision of the driver, and are not reported.
+Where Parse travels with Bind it costs no round trip, but the server's time and the bytes of the
+text. Told when one SQL text was parsed REPARSES times on a connection in round trips that ran it,
+and never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several
+Parses that travel in one round trip are one decision of the driver, and are not told.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
+from pgtrace.protocol.values import types
+from pgtrace.session.statements import Statement
 
 REPARSES: Final = 8
 _TEXTS_KEPT: Final = 1_000
+_TYPES_KEPT: Final = 4
+TYPES, ROLLED_BACK, PREPARES = "types alternate", "rolled back", "prepares"
+"""Facts: the types of parameters differ between Parses; blocks are rolled back; the driver does prepare other statements under names."""
 
 
 class _Watch(Watch):
@@ -23,8 +28,13 @@ class _Watch(Watch):
         super().__init__(seen)
         self._runs: dict[int, list[int] | None] = {}
         """By SQL text: the rows of its first runs with a Parse, None once it was run without."""
+        self._sent_types: dict[str, dict[tuple[int, ...], None]] = {}
+        """By normalised SQL: the lists of types that its Parses named."""
+        self._rolled_back = self._prepares = False
 
     def row(self, step: Step) -> None:
+        self._rolled_back |= step.shape.block_end == "ROLLBACK"
+        self._prepares |= bool(step.shape.statement) and step.sends("P") > 0
         if not step.key or step.shape.depth != 1 or not step.sends("B"):
             return
         text = step.text
@@ -36,6 +46,7 @@ class _Watch(Watch):
         runs = self._runs.setdefault(text, [])
         if runs is None or not step.counts:
             return
+        self._types(step)
         if len(runs) < REPARSES:
             runs.append(step.place)
             if len(runs) < REPARSES:
@@ -44,24 +55,55 @@ class _Watch(Watch):
                 self._tell(step.key, place)
         self._tell(step.key, step.place)
 
+    def _types(self, step: Step) -> None:
+        parsed = self.seen.connection.meaning("S", step.shape.statement, step.place)
+        if isinstance(parsed, Statement):
+            sent = self._sent_types.setdefault(step.key, {})
+            if len(sent) < _TYPES_KEPT:
+                sent[parsed.sent_types] = None
+            if len(self._sent_types) > _TEXTS_KEPT:
+                self._sent_types.clear()
+
     def _tell(self, key: str, place: int) -> None:
         note = self.seen.note(KIND, key)
         self.seen.row_of(place, KIND)
         note.times += 1
+        if self._rolled_back:
+            note.fact(ROLLED_BACK)
+        if self._prepares:
+            note.fact(PREPARES)
+        sent = self._sent_types.get(key)
+        if sent is not None and len(sent) > 1:
+            note.fact(TYPES)
+            note.words = note.words or " and ".join(_types_named(one) for one in list(sent)[:2])
         note.show(place, "parses and runs it")
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: parsed {note.times} times, once for each execution"
+    alternate = f"; the types of its parameters alternate: {note.words}" if note.words else ""
+    return f"{shown(note)}: parsed {note.times} times, once for each execution{alternate}"
+
+
+def _type_named(oid: int) -> str:
+    found = types.find(oid, types.NONE)
+    return found.name if found is not None else str(oid)
+
+
+def _types_named(oids: tuple[int, ...]) -> str:
+    return f"({', '.join(_type_named(oid) for oid in oids)})"
 
 
 KIND: Final = Kind(
     name="re-parse",
     unit="parses",
-    why="The server parses and plans the same text for every execution. That costs no round trip, but the server's time; a prepared statement is parsed once.",
+    why="The server parses and plans the same text for every execution. It costs no round trip, but its time; a prepared statement is parsed once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies=(Remedy("prepare the statement once and keep it, if the pooler allows it"),),
+    cares=lambda shape: bool(shape.depth or shape.statement),
+    remedies=(
+        Remedy("one setter for one parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
+        Remedy("prepare the statement once and keep it, where the pooler allows it", unless=(TYPES,)),
+    ),
 )

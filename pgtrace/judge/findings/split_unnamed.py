@@ -1,11 +1,11 @@
 """split-unnamed: the unnamed statement is parsed in one round trip and bound in the next, with a
 ReadyForQuery(I) between them.
 
-There a pooler in transaction mode may give the server connection to another session. The Bind then
-uses that session's unnamed statement: an error, or the wrong statement. Recognised by the status:
-inside a block, and after a Flush, the connection is kept. On a direct connection nothing goes
-wrong, so this is not a failure and costs nothing by itself; extra-describe reports the cost of the
-second round trip.
+There a pooler in transaction mode may give the server connection to another session, whose own
+unnamed Parse then is what the Bind meets: an error, or the wrong statement. Told by the status:
+inside a block, and behind a Flush, the connection is kept. On a direct connection nothing goes
+wrong, so this is no failure, and costs nothing by itself; what the second round trip costs,
+extra-describe tells.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
-"""Once or twice is not a habit."""
+"""Once or twice is no habit."""
 
 
 class _Watch(Watch):

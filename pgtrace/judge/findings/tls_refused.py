@@ -1,7 +1,7 @@
 """tls-refused: a driver that wants TLS, gets none and leaves.
 
-Recognised by connections that ended before a StartupMessage: after an SSLRequest that was answered
-`N`, or after a TLS handshake at once to which no byte came back. Not reported if the same program
+Told by connections that ended before a StartupMessage: after an SSLRequest that was answered `N`,
+or after a TLS handshake at once to which no byte came back. Not told where the same program
 connected without TLS right after: then it did not insist (trace/reconnects.py).
 """
 
@@ -37,7 +37,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="tls-refused",
     unit=FAILED,
-    why="Without --tls pgtrace does no TLS with the driver, and passes a TLS handshake at once on to the server. A driver that insists does not continue.",
+    why="Without --tls pgtrace does no TLS with the driver, and passes one that begins with it at once on to the server. A driver that insists does not go on.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

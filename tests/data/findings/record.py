@@ -141,9 +141,109 @@ def tls_refused(url: str) -> None:
             psycopg.connect(f"{url}?{settings}")
 
 
-BEHIND_PGBOUNCER = {pooler_42p05: 1, pooler_26000: 2}
+def statement_gone(url: str) -> None:
+    """A DO block drops what the driver has prepared: nothing on the wire says so."""
+
+    async def main() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.fetch(QUERY, 1)
+        await connection.execute("do $$ begin execute 'deallocate all'; end $$")
+        with contextlib.suppress(asyncpg.InvalidSQLStatementNameError):
+            await connection.fetch(QUERY, 2)
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def server_ended(url: str) -> None:
+    """The server ends two sessions that were idle, one of them with a transaction open."""
+    with psycopg.connect(url, autocommit=True) as other:
+        for begin in ("select 1", "begin"):
+            connection = psycopg2.connect(url)
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(begin)
+                time.sleep(0.3)
+                other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+                time.sleep(0.3)
+                with contextlib.suppress(psycopg2.Error):
+                    cursor.execute("select 2")
+            connection.close()
+
+
+def driver_left(url: str) -> None:
+    """A program that gives up closes its socket; its query runs on."""
+    connection = psycopg.connect(url, autocommit=True)
+    connection.pgconn.send_query(b"select pg_sleep(0.8)")
+    connection.pgconn.flush()
+    time.sleep(0.2)
+    socket.socket(fileno=os.dup(connection.fileno())).shutdown(socket.SHUT_RDWR)
+    time.sleep(1)
+
+
+def no_answer(url: str) -> None:
+    """A Parse waits for a lock that another session holds."""
+
+    async def main() -> None:
+        first, second = await asyncpg.connect(url), await asyncpg.connect(url)
+        async with first.transaction():
+            await first.execute("lock table item in access exclusive mode")
+            waiting = asyncio.ensure_future(second.fetch(QUERY, 1))
+            await asyncio.sleep(1.2)
+        await waiting
+        await first.close()
+        await second.close()
+
+    asyncio.run(main())
+
+
+def returned_in_transaction(url: str) -> None:
+    """A connection comes back to its pool with a transaction open, and the next one who gets it begins another."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("begin")
+        connection.execute("update item set name = %s where id = %s", ("tea", 1))
+        time.sleep(0.1)  # back to the pool, and out of it again
+        connection.execute("begin")
+        connection.execute("update item set name = %s where id = %s", ("coffee", 2))
+        connection.execute("commit")
+
+
+def comment_cache(url: str) -> None:
+    """A trace context in the comment: to the cache of statements each is another text."""
+
+    async def main() -> None:
+        connection = await asyncpg.connect(url)
+        for number in range(8):
+            await connection.fetch(f"{QUERY} /*traceparent='00-{number:032x}-{number:016x}-01'*/", number)
+            await connection.fetch("select now()")
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def session_state(url: str) -> None:
+    """Behind a pooler: a setting for the session, that the next transaction does not find."""
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+        connection.execute("set search_path to public")
+        connection.execute(QUERY.replace("$1", "%s"), (1,))
+
+
+def begin_commit(url: str) -> None:
+    """A transaction around each statement, without autocommit."""
+    connection = psycopg2.connect(url)
+    with connection.cursor() as cursor:
+        for number in range(3):
+            cursor.execute("update item set name = %s where id = %s", ("tea", number))
+            connection.commit()
+    connection.close()
+
+
+BEHIND_PGBOUNCER = {session_state: 1, pooler_42p05: 1, pooler_26000: 2}
 """Server connections."""
-SCENARIOS: tuple[Callable[[str], None], ...] = (*BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, idle_in_transaction, tls_refused)
+SCENARIOS: tuple[Callable[[str], None], ...] = (
+    *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, idle_in_transaction, tls_refused, statement_gone, server_ended, driver_left, no_answer,
+    returned_in_transaction, comment_cache, begin_commit,
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,138 @@
+"""cache-thrash: more texts in rotation than the driver's cache of statements holds, so each is
+prepared again after it was given up for another.
+
+Told by a Parse of a text whose earlier statement on this connection was dropped (Close, DEALLOCATE)
+while others lived: RENEWED of them, for more texts than the cache held. A driver that gives up each
+statement after use keeps none, and is prepared-once. Texts that differ in a comment alone are
+comment-cache, in a literal prepared-leak. The cost is the round trips that only prepare again, and
+those that only give up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.trace.name_log import Dropped
+from pgtrace.trace.rows import Shape
+
+RENEWED: Final = 5
+FEWEST: Final = 2
+"""Statements a cache holds."""
+_TEXTS_KEPT: Final = 2_000
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._names: dict[int, str] = {}
+        """By text: the name of its latest statement."""
+        self._renewed: dict[int, str] = {}
+        """Texts that were prepared again, and their keys."""
+        self._spent: list[Step] = []
+        self._closed: set[int] = set()
+        self._times = 0
+        self._held = 0
+        self._ran = 0
+        """The latest row that ran one."""
+
+    def row(self, step: Step) -> None:
+        name, label = step.shape.statement, step.text
+        if step.shape.depth:
+            self._ran = step.place
+        if not name or not step.sends("P") or step.shape.errors or not step.key:
+            return
+        earlier = self._names.get(label)
+        if earlier is None and len(self._names) >= _TEXTS_KEPT:
+            self.lost()
+        self._names[label] = name
+        if earlier is None:
+            return
+        fate = self.seen.connection.fate(earlier, step.place)
+        if fate is None or not isinstance(fate[1], Dropped) or fate[1].how not in ("Close", "DEALLOCATE"):
+            return
+        self._renew(step, fate[0])
+
+    def _renew(self, step: Step, dropped_at: int) -> None:
+        self._times += 1
+        if len(self._renewed) < _TEXTS_KEPT:
+            self._renewed[step.text] = step.key
+        closes = self._closes(dropped_at)
+        if self._times <= RENEWED:
+            self._spent.append(step)
+            if self._times < RENEWED:
+                return
+            self._held = sum(self._is_live(name, self._ran) for name in self._names.values())
+            if self._held < FEWEST or len(self._renewed) < FEWEST:
+                self._times = RENEWED - 1  # not yet
+                del self._spent[:-1]
+                return
+            for one in self._spent:
+                self._tell(one)
+            self._spent.clear()
+        else:
+            self._tell(step)
+        if closes is not None and self._times >= RENEWED:
+            self._tell_close(closes)
+
+    def _is_live(self, name: str, place: int) -> bool:
+        fate = self.seen.connection.fate(name, place)
+        return fate is not None and not isinstance(fate[1], Dropped)
+
+    def _closes(self, place: int) -> int | None:
+        """The place of a round trip that only gave up, if it was one."""
+        shape = self.seen.trace.rows[place].shape
+        only = not shape.depth and b"C" in shape.sent and b"P" not in shape.sent and b"B" not in shape.sent
+        return place if only or shape.tags == ("DEALLOCATE",) else None
+
+    def _tell(self, step: Step) -> None:
+        note = self.seen.note(KIND)
+        if not step.counts:
+            return
+        note.times += 1
+        note.amount = max(note.amount, len(self._renewed))
+        note.words = note.words or str(self._held)
+        for kind in ("re-parse", "prepared-once", "prepared-leak", "extra-describe"):
+            note.absorb(kind, step.key)
+        if step.only_prepares:
+            note.cost += 1
+        note.show(step.place, "prepared again: it was given up for another")
+        self.seen.row_of(step.place, KIND)
+
+    def _tell_close(self, place: int) -> None:
+        if place in self._closed:
+            return
+        if len(self._closed) >= _TEXTS_KEPT:
+            self._closed.clear()
+        self._closed.add(place)
+        note = self.seen.note(KIND)
+        note.cost += 1
+        self.seen.row_of(place, KIND)
+
+    def lost(self) -> None:
+        self._names.clear()
+        self._renewed.clear()
+        self._spent.clear()
+        self._times = 0
+
+
+def _cares(shape: Shape) -> bool:
+    return bool(shape.statement)
+
+
+def _what(note: Note) -> str:
+    return f"the cache of statements holds {note.words}, and {note.amount} texts are in use in turn: {note.times} prepared again"
+
+
+KIND: Final = Kind(
+    name="cache-thrash",
+    unit=ROUND_TRIPS,
+    why="A cache that is smaller than what is in use in turn finds nothing: each statement is prepared, given up for the next one, and prepared again.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.cost or note.times,
+    cares=_cares,
+    remedies=(Remedy("a larger cache of statements: at least as many as are in use in turn"),),
+)

@@ -1,0 +1,49 @@
+"""cached-plan: a prepared statement fails because its result has changed, by ALTER TABLE for
+example (0A000, cached plan must not change result type).
+
+Told by the SQLSTATE together with the server's routine, RevalidateCachedQuery: texts are in the
+server's language, and 0A000 is for other things as well. A statement fails each time until its name
+is given up. Some drivers do that and try again, outside a transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, shown, times
+
+_STATE: Final = "0A000"
+_ROUTINE: Final = "RevalidateCachedQuery"
+_TEXT: Final = "cached plan must not change result type"
+
+
+class _Watch(Watch):
+    def row(self, step: Step) -> None:
+        failure = step.failure(_STATE)
+        if failure is None or not step.counts or (failure.routine != _ROUTINE and _TEXT not in step.label.error):
+            return
+        note = self.seen.note(KIND, step.key or step.label.sql[:200])
+        note.times += 1
+        if step.shape.status_before != "I":
+            note.fact("in a block")
+        note.show(step.place, f"{failure.name or 'the statement'} was planned before the change")
+        step.explain(note, _STATE)
+        self.seen.row_of(step.place, KIND)
+
+
+def _what(note: Note) -> str:
+    return f"{shown(note)}: fails {times(note.times)}: its result type has changed since it was prepared, and it fails until its name is given up"
+
+
+KIND: Final = Kind(
+    name="cached-plan",
+    unit=FAILED,
+    why="A statement keeps the columns it was prepared with; after ALTER TABLE, or another search_path, the server refuses to run it.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=lambda shape: bool(shape.errors),
+    remedies=(Remedy("name the columns instead of SELECT *; give prepared statements up, or reconnect, after a migration"),),
+)

@@ -1,0 +1,78 @@
+"""driver-left: a driver leaves while the server works for it: it ends its direction, resets the
+connection or says Terminate with answers owed.
+
+Leaving cancels nothing: the server runs the statement to its end, and holds its locks, until it has
+something to send. Told by the end that came while a round trip was open and whose answer did not
+reach the driver (session/departure.py). How long the server went on is in the evidence, where an
+answer came.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.trace.rows import Kind as RowKind
+
+_LEFT: Final = ("driver left", "reset by the driver", "the driver was lost")
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._latest: Step | None = None
+        self._told = False
+
+    def row(self, step: Step) -> None:
+        self._latest = step
+
+    def other(self, step: Step) -> None:
+        if step.shape.kind is RowKind.SETUP:
+            self._latest = step
+
+    def lost(self) -> None:
+        self._latest = None
+
+    def settle(self) -> None:
+        step = self._latest
+        connection = self.seen.connection
+        if self._told or step is None or not step.counts or connection.closed_ns is None:
+            return
+        label = self.seen.trace.rows[step.place].label
+        shape = step.shape
+        words = label.end if label.end.startswith(_LEFT) else ""
+        by_driver = connection.ends[0].side == FRONTEND if connection.ends else connection.closed_by == "driver"
+        if not words and not label.end and by_driver and not step.is_whole and not connection.fatal and shape.kind is RowKind.ROUND_TRIP:
+            incomplete = shape.depth and not shape.received.endswith((b"C", b"s", b"I", b"E", b"G", b"W", b"H"))
+            words = "the driver left before the answer was complete; when is not known" if incomplete and not connection.ends else ""
+        if not words:
+            return
+        self._told = True
+        note = self.seen.note(KIND)
+        note.times += 1
+        note.words = note.words or words
+        note.show(step.place, words)
+        self.seen.row_of(step.place, KIND)
+        self.seen.explain_end(note)
+
+
+def _what(note: Note) -> str:
+    return f"{counted(note.times, 'connection')} left by the driver with an answer owed: {note.words}"
+
+
+KIND: Final = Kind(
+    name="driver-left",
+    unit=FAILED,
+    why="A server does not notice that its client is gone while it works: the statement runs on, with its locks, to its end.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    remedies=(
+        Remedy(
+            "cancel what is not wanted any more (CancelRequest) before leaving; statement_timeout and client_connection_check_interval bound it in the server"
+        ),
+    ),
+)

@@ -1,0 +1,147 @@
+"""driver-overhead: round trips that a pool or a layer adds around the work: pings, resets,
+savepoints around one statement, BEGIN inside a transaction.
+
+Pings and resets are told by what they carry: a Sync alone; a Query that EmptyQueryResponse answers;
+a block that holds an empty statement and nothing else (SQLAlchemy's pool_pre_ping over asyncpg);
+outside a block, a statement whose tags set a session back (DISCARD ALL, RESET, UNLISTEN, CLOSE
+CURSOR ALL), or `SELECT 1`. A savepoint that holds one statement and is released again is two round
+trips; so is a BEGIN directly behind a BEGIN one. TIMES of one of them on one connection are told,
+if there is one for every MOST_WORK round trips that work: now and then is no cost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+
+TIMES: Final = 3
+MOST_WORK: Final = 3
+"""Round trips that work, for each that checks."""
+_CHECKS_KEPT: Final = 1_000
+_IN_BLOCK: Final = "an empty statement in a transaction of its own"
+_SAVEPOINTS: Final = "a savepoint around one statement"
+_NESTED: Final = "BEGIN directly behind BEGIN"
+_IN_PROGRESS: Final = "25001"
+_RESETS: Final = frozenset({"DISCARD ALL", "RESET", "UNLISTEN", "CLOSE CURSOR ALL", "DISCARD"})
+_BESIDE_RESETS: Final = frozenset({"SELECT", "SET"})
+_CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
+
+
+def is_reset(step: Step) -> bool:
+    """Whether it sets the session back and does nothing else."""
+    tags = step.shape.tags
+    return bool(tags) and not _RESETS.isdisjoint(tags) and (_RESETS | _BESIDE_RESETS).issuperset(tags) and not step.rows > 1
+
+
+def is_ping(step: Step) -> bool:
+    """Whether it asks whether the connection lives."""
+    if step.shape.sent == b"S":
+        return True
+    empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
+    return empty or (step.shape.depth == 1 and step.key in _CHECKS and step.rows == 1)
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._work = 0
+        self._checks: dict[str, list[tuple[int, bool]]] = {}
+        self._uses: Counter[str] = Counter()
+        self._told: dict[str, Note] = {}
+        self._block: list[Step] = []
+        """A transaction so far, as long as it may be a check."""
+        self._savepoint: list[Step] = []
+        """A savepoint, and the one statement in it."""
+        self._begun = False
+        """The round trip before has only begun a block."""
+
+    def row(self, step: Step) -> None:
+        self._nested(step)
+        words = self._words(step)
+        if words:
+            self._check(words, step)
+        elif not self._is_in_check(step):
+            self._work += 1 + len(self._block)
+            self._block = []
+        elif step.shape.status == "I":
+            self._check(_IN_BLOCK, *self._block, step)
+            self._block = []
+        else:
+            self._block.append(step)
+
+    def lost(self) -> None:
+        self._block, self._savepoint, self._begun = [], [], False
+
+    def _nested(self, step: Step) -> None:
+        """Savepoints around one statement, and BEGIN behind BEGIN."""
+        shape = step.shape
+        if self._begun and shape.status_before == "T" and _IN_PROGRESS in shape.warnings:
+            self._check(_NESTED, step)
+        self._begun = shape.block_began and shape.depth == 1 and shape.status == "T" and not step.rows
+        if shape.tags == ("SAVEPOINT",) and shape.depth == 1:
+            self._savepoint = [step]
+        elif self._savepoint and shape.errors:
+            self._savepoint = []
+        elif len(self._savepoint) == 1 and shape.depth == 1 and shape.tags != ("RELEASE",):
+            self._savepoint.append(step)
+        elif len(self._savepoint) == 2 and shape.tags == ("RELEASE",) and shape.depth == 1:
+            self._check(_SAVEPOINTS, self._savepoint[0], step)
+            self._savepoint = []
+        elif shape.depth:
+            self._savepoint = []
+
+    def _is_in_check(self, step: Step) -> bool:
+        """Whether it may be a part of BEGIN, an empty statement, and the end of the block."""
+        shape, block = step.shape, self._block
+        if shape.errors or shape.depth > 1 or (shape.depth == 0 and not step.only_prepares):
+            return False
+        if not block:
+            return shape.status_before == "I" and shape.status == "T" and not step.rows and shape.depth == 1
+        if step.is_empty or step.only_prepares:
+            return shape.status == "T" and not any(one.is_empty for one in block)
+        return shape.status == "I" and block[-1].is_empty
+
+    def _check(self, words: str, *steps: Step) -> None:
+        self._uses[words] += 1
+        checks = self._checks.setdefault(words, [])
+        checks += [(step.place, step.counts) for step in steps]
+        if words not in self._told and (self._uses[words] < TIMES or self._work > MOST_WORK * len(checks)):
+            del checks[:-_CHECKS_KEPT]
+            return
+        note = self._told.setdefault(words, self.seen.note(KIND, words))
+        note.fact(words)
+        for place, counts in checks:
+            if counts:
+                self.seen.row_of(place, KIND)
+                note.cost += 1
+                note.times += 1
+                note.show(place, words)
+        checks.clear()
+
+    def _words(self, step: Step) -> str:
+        if step.shape.status != "I" or step.shape.status_before != "I" or step.shape.errors:
+            return ""
+        if step.shape.sent == b"S":
+            return "a Sync alone"
+        if step.shape.sent == b"Q" and step.shape.received == b"IZ":
+            return "an empty Query"
+        if is_reset(step):
+            return "the session is set back"
+        return "SELECT 1" if step.shape.sent == b"Q" and is_ping(step) else ""
+
+
+def _what(note: Note) -> str:
+    return f"{note.subject}: {note.times} round trips between the ones that work"
+
+
+KIND: Final = Kind(
+    name="driver-overhead",
+    unit=ROUND_TRIPS,
+    why="Pools and layers ask, reset and nest for each use of a connection, whatever the use is: a connection held for a unit of work pays once.",
+    watch=_Watch,
+    what=_what,
+    remedies=(Remedy("hold one connection for a unit of work; let the pool check a connection that was idle, not each time"),),
+)

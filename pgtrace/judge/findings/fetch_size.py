@@ -1,0 +1,91 @@
+"""fetch-size: a result is fetched in portions so small that nearly all the time goes into asking
+for the next one.
+
+Told by executions whose portal was suspended (PortalSuspended) and went on, or by FETCH of a
+cursor, in PORTIONS portions or more with fewer than SMALL rows each. The cost is every portion
+beyond those that GOOD rows each would take. That somebody stops early on purpose shows in the
+number of portions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.trace.rows import Shape
+
+PORTIONS: Final = 10
+SMALL: Final = 50
+GOOD: Final = 100
+_FETCH: Final = ("FETCH",)
+_EVIDENCE: Final = 3
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._label = -1
+        self._portions = self._rows = 0
+        self._places: list[int] = []
+
+    def row(self, step: Step) -> None:
+        shape = step.shape
+        fetches = shape.tags == _FETCH and shape.depth == 1
+        goes_on = fetches or (shape.sent[:1] == b"E" and not step.sends("B"))
+        begins = not goes_on and b"s" in shape.received and shape.depth == 1
+        if not (step.text == self._label and goes_on):
+            self._over()
+            if not (begins or fetches):
+                return
+            self._label = step.text
+        if step.counts:
+            self._portions += 1
+            self._rows += step.rows
+            if self._portions > 1:
+                self.seen.row_of(step.place, KIND)
+            if len(self._places) < _EVIDENCE:
+                self._places.append(step.place)
+        if b"s" not in shape.received and not fetches:
+            self._over()
+
+    def lost(self) -> None:
+        self._label, self._portions, self._rows, self._places = -1, 0, 0, []
+
+    def settle(self) -> None:
+        if self.seen.over:
+            self._over()
+
+    def _over(self) -> None:
+        if self._portions >= PORTIONS and self._rows < SMALL * self._portions:
+            row = self.seen.trace.rows[self._places[0]]
+            note = self.seen.note(KIND, row.label.sql[:2_000])
+            needed = max(1, -(-self._rows // GOOD))
+            note.times += 1
+            note.cost += max(0, self._portions - needed)
+            note.amount += self._rows
+            for place in self._places:
+                note.show(place, f"{self.seen.trace.rows[place].rows} of {self._rows} rows")
+            if row.shape.tags == _FETCH:
+                note.fact("FETCH")
+        self.lost()
+
+
+def _cares(shape: Shape) -> bool:
+    return bool(shape.depth or shape.tags == _FETCH)
+
+
+def _what(note: Note) -> str:
+    portions = note.cost + max(1, -(-note.amount // GOOD))
+    return f"{shown(note)}: {note.amount} rows in {portions} portions, {note.amount / max(1, portions):.0f} a round trip: the fetch size is too small"
+
+
+KIND: Final = Kind(
+    name="fetch-size",
+    unit=ROUND_TRIPS,
+    why="Each portion of a result is a round trip; with a few rows in each, the network's delay is most of the time.",
+    watch=_Watch,
+    what=_what,
+    cares=_cares,
+    remedies=(Remedy("a larger fetch size, some hundred rows at once; or the whole result, where it is small"),),
+)

@@ -1,0 +1,53 @@
+"""keepalive-unanswered: a replication client does not answer the server's keepalive, and the server
+closes after wal_sender_timeout.
+
+Told by the latest Primary keepalive that asks for a reply, after which no Standby status update
+came until the end. The driver may send one unasked; any will do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch, counted
+from pgtrace.protocol.codes import BACKEND
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._told = False
+
+    def settle(self) -> None:
+        connection = self.seen.connection
+        asked = connection.keepalive
+        if self._told or asked is None or connection.closed_ns is None or connection.terminated:
+            return
+        self._told = True
+        waited_ns = (connection.ended_ns or connection.closed_ns) - asked.time_ns
+        by_server = connection.ends[0].side == BACKEND if connection.ends else connection.closed_by == "server"
+        note = self.seen.note(KIND)
+        note.times += 1
+        note.amount = max(note.amount, waited_ns)
+        note.words = "closed by the server" if by_server else "closed by the driver"
+        note.show(asked.place, f"a reply is requested; none came in {waited_ns / 1e9:.1f} s: {note.words}")
+        self.seen.row_of(asked.place, KIND)
+        self.seen.explain_end(note)
+
+
+def _what(note: Note) -> str:
+    return f"{counted(note.times, 'replication connection')}: the server asked for a reply, none came for {note.amount / 1e9:.1f} s; {note.words}"
+
+
+KIND: Final = Kind(
+    name="keepalive-unanswered",
+    unit=FAILED,
+    why="A server that hears nothing within wal_sender_timeout takes its standby for dead and ends the connection.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=lambda _: False,
+    remedies=(Remedy("send a Standby status update when a keepalive asks for it, and at least every third of wal_sender_timeout"),),
+)

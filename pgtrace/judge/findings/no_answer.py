@@ -1,0 +1,86 @@
+"""no-answer: the driver waits for a reply that does not come, though nothing it has asked for runs
+anything.
+
+A Parse, a Bind, a Describe, a Close and the Sync or Flush behind them are answered at once; so are
+a start-up packet and a password. Told where a flush point of such messages alone got no reply at
+all for a second or more, or to the end. A slow statement is none: something runs. A Parse may wait
+for a lock, so of one leg this says waiting, not lost; with a second leg, behind a pooler, it shows
+whether the message arrived there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
+from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.trace.rows import Shape
+
+WAITS_NS: Final = 1_000_000_000
+_QUIET: Final = frozenset(b"PBDCSHp\x02\x03\x04")
+"""What runs nothing: in a flight 2 to 4 stand for start-up packets."""
+
+
+def _runs_nothing(shape: Shape) -> bool:
+    return not shape.depth and bool(shape.sent) and _QUIET.issuperset(shape.sent) and not shape.owed_before
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._unsynced = False
+        """What has run may still wait for its commit."""
+
+    def row(self, step: Step) -> None:
+        shape = step.shape
+        if _runs_nothing(shape) and not (self._unsynced and shape.sent[-1:] == b"S"):
+            self._look(step)
+        if shape.received:
+            self._unsynced = bool(shape.depth) and not step.is_whole
+
+    def other(self, step: Step) -> None:
+        if step.shape.kind is RowKind.SETUP and _runs_nothing(step.shape):
+            self._look(step)
+
+    def left_open(self, step: Step) -> None:
+        if _runs_nothing(step.shape):
+            self._look(step)
+
+    def _look(self, step: Step) -> None:
+        first_ms = self.seen.trace.rows.entry(step.place).first_ms
+        waited_ns = step.duration_ns if math.isnan(first_ms) else round(first_ms * 1e6)
+        if waited_ns < WAITS_NS or not step.counts:
+            return
+        note = self.seen.note(KIND, step.sent)
+        note.times += 1
+        note.amount += waited_ns
+        if not step.shape.received:
+            note.fact("never")
+        note.show(step.place, f"{waited_ns / 1e9:.1f} s without any reply to {step.sent}")
+        self.seen.row_of(step.place, KIND)
+        if not step.shape.received and not self.seen.connection.fatal:
+            self.seen.explain_end(note)
+
+
+def _what(note: Note) -> str:
+    never = ", and none came" if note.facts["never"] else ""
+    return f"{note.subject}: waiting {times(note.times)} for a reply, {note.amount / 1e9:.1f} s in all{never}; nothing that is owed runs anything"
+
+
+KIND: Final = Kind(
+    name="no-answer",
+    unit=FAILED,
+    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush, and then the driver waits for ever.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=lambda shape: _runs_nothing(shape) or bool(shape.depth),
+    remedies=(
+        Remedy(
+            "look at pg_stat_activity meanwhile for a wait on a lock; behind a pooler, record its other side as well, and connect without it to compare"
+        ),
+    ),
+)

@@ -1,0 +1,108 @@
+"""refused: a start-up that the server, or a pooler, answered with an error: a wrong password, no
+such database, too many clients, a parameter it does not take.
+
+Told by an ErrorResponse before the first ReadyForQuery. A driver that comes back at once and is let
+in has paid a connection for the attempt; that is said. PgBouncer refuses parameters of the
+StartupMessage that it does not know, in words that are not translated; they name the parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.trace import reconnects
+from pgtrace.trace.rows import Kind as RowKind
+
+_PARAMETER: Final = re.compile(r"unsupported startup parameter(?: in options)?: ([A-Za-z_.]{1,64})")
+_VERSION: Final = re.compile(r"bad packet header|unsupported frontend protocol|unsupported protocol")
+_WORDS: Final = {
+    "28P01": "the password is wrong",
+    "28000": "pg_hba.conf does not let it in",
+    "3D000": "there is no such database",
+    "53300": "there are too many connections",
+    "57P03": "the server is not ready, or cannot be reached",
+    "57P01": "the server shuts down",
+    "42704": "a setting does not exist",
+    "22023": "a setting has a value it cannot have",
+    "42501": "the role may not",
+}
+PARAMETER, VERSION = "parameter", "protocol version"
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._refused: Step | None = None
+        self._told = False
+
+    def other(self, step: Step) -> None:
+        if step.shape.errors and step.shape.kind is RowKind.SETUP and self._refused is None:
+            self._refused = step
+
+    def settle(self) -> None:
+        step = self._refused
+        if self._told or step is None or not step.counts:
+            return
+        self._told = True
+        state, text = step.sqlstate, step.label.error[6:]
+        parameter, version = _PARAMETER.search(text), _VERSION.search(text)
+        subject = f"{state} {PARAMETER} {parameter[1]}" if parameter else f"{state} {VERSION}" if version else state
+        note = self.seen.note(KIND, subject)
+        note.times += 1
+        note.words = note.words or text[:200]
+        note.fact(state, *([PARAMETER] if parameter else []), *([VERSION] if version else []))
+        if text.startswith("pgtrace:"):
+            note.fact("pgtrace")
+        if self._came_back():
+            note.amount += 1
+        note.show(step.place, "refused")
+        step.explain(note)
+        self.seen.row_of(step.place, KIND)
+        self.seen.explain_end(note)
+
+    def _came_back(self) -> bool:
+        return reconnects.came_back(self.seen.trace, self.seen.connection)
+
+
+def _what(note: Note) -> str:
+    state, _, about = note.subject.partition(" ")
+    why = (
+        f"the start-up parameter {about.partition(' ')[2]} is not taken"
+        if about.startswith(PARAMETER)
+        else "it does not speak the protocol version that the driver asked for"
+        if about == VERSION
+        else _WORDS.get(state, "")
+    )
+    back = f"; {counted(note.amount, 'connection')} came right after" if note.amount else ""
+    return f"{counted(note.times, 'start-up')} refused: {state} {note.words}{f': {why}' if why else ''}{back}"
+
+
+KIND: Final = Kind(
+    name="refused",
+    unit=FAILED,
+    why="Nothing runs on a connection whose start-up is answered with an error.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=lambda _: False,
+    remedies=(
+        Remedy("ignore_startup_parameters in pgbouncer.ini, with that name; or set it with SET, or ALTER ROLE", needs=(PARAMETER,)),
+        Remedy("let the driver ask for protocol 3.0 (libpq: max_protocol_version=3.0)", needs=(VERSION,)),
+        Remedy("the upstream pgtrace was given has to be reachable: --upstream", needs=("pgtrace",)),
+        Remedy("the password of the role, and where the driver takes it from: PGPASSWORD, ~/.pgpass, the URL", needs=("28P01",)),
+        Remedy(
+            "a line of pg_hba.conf for the role, the database and pgtrace's address: the server sees pgtrace, not the driver",
+            needs=("28000",),
+        ),
+        Remedy("the name of the database in the URL or PGDATABASE; without one it is the user's", needs=("3D000",)),
+        Remedy("fewer connections (a smaller pool, or a pooler), or a larger max_connections", needs=("53300",)),
+        Remedy(
+            "what the server says is wrong with the start-up",
+            unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "53300"),
+        ),
+    ),
+)

@@ -1,0 +1,110 @@
+"""repeat: the same question with the same values, again and again, with nothing written in between.
+
+Told by the hash of what the driver sent (RoundTrip.values): text and values are the same. Silent
+where values are blanked, for then all are. Each must read a table, come within PAUSE_NS of the
+connection's round trip before or inside one transaction, and call nothing that answers differently
+each time. What this connection writes, or a transaction's end, makes it a new question. The cost is
+every time but the first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import texts
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.trace.rows import Shape
+
+TIMES: Final = 5
+PAUSE_NS: Final = 50_000_000
+_ASKED_KEPT: Final = 256
+_SELECT: Final = ("SELECT",)
+_DIFFERS: Final = frozenset(
+    {"RANDOM", "CLOCK_TIMESTAMP", "NEXTVAL", "CURRVAL", "LASTVAL", "GEN_RANDOM_UUID", "UUID_GENERATE_V4", "TIMEOFDAY", "PG_SLEEP", "SETVAL", "UUIDV7", "UUIDV4"}
+)  # fmt: skip
+_CHANGES_NOTHING: Final = frozenset(
+    {"SELECT", "SHOW", "BEGIN", "START TRANSACTION", "SET", "FETCH", "DECLARE CURSOR", "CLOSE CURSOR", "SAVEPOINT", "RELEASE"}
+)
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._asked: dict[tuple[int, int], list[Step]] = {}
+        self._askable: dict[int, bool] = {}
+        self._told: set[tuple[int, int]] = set()
+
+    def row(self, step: Step) -> None:
+        shape = step.shape
+        if shape.tags != _SELECT and b"s" not in shape.received:
+            if shape.errors or not _CHANGES_NOTHING.issuperset(shape.tags) or shape.sent == b"F":
+                self.lost()
+            return
+        if step.pause_ns is None or (shape.status_before == "I" and step.pause_ns > PAUSE_NS):
+            self.lost()
+        values = step.values
+        if not values or shape.depth != 1 or shape.errors or not step.key or self.seen.trace.redacted or shape.sent[:1] == b"E":
+            return
+        question = (step.text, values)
+        asked = self._asked.get(question)
+        if asked is None:
+            if self._is_askable(step):
+                if len(self._asked) >= _ASKED_KEPT:
+                    self.lost()
+                self._asked[question] = [step]
+            return
+        if not step.counts:
+            return
+        if question in self._told:
+            self._tell(step)
+            return
+        asked.append(step)
+        if len(asked) >= TIMES:
+            self._told.add(question)
+            for number, one in enumerate(asked):
+                self._tell(one, first=not number)
+            asked.clear()
+
+    def lost(self) -> None:
+        self._asked.clear()
+        self._told.clear()
+
+    def _is_askable(self, step: Step) -> bool:
+        label = step.text
+        known = self._askable.get(label)
+        if known is None:
+            if len(self._askable) >= 8 * _ASKED_KEPT:
+                self._askable.clear()
+            sql = step.label.sql
+            found = texts.words(sql)
+            known = self._askable[label] = (
+                "FROM" in found and _DIFFERS.isdisjoint(texts.called(sql)) and not texts.locks(sql) and "INTO" not in found
+            )
+        return known
+
+    def _tell(self, step: Step, *, first: bool = False) -> None:
+        note = self.seen.note(KIND, step.key)
+        note.times += 1
+        note.cost += not first
+        note.show(step.place, "asked" if first else "asked again, with the same values")
+        self.seen.row_of(step.place, KIND)
+
+
+def _cares(shape: Shape) -> bool:
+    return bool(shape.depth)
+
+
+def _what(note: Note) -> str:
+    return f"{shown(note)}: the same question with the same values {note.times} times, and nothing written in between"
+
+
+KIND: Final = Kind(
+    name="repeat",
+    unit=ROUND_TRIPS,
+    why="Nothing that this connection did has changed the answer: each time but the first is a round trip for what the application had in its hands.",
+    watch=_Watch,
+    what=_what,
+    cares=_cares,
+    remedies=(Remedy("keep the answer for the unit of work: pass it on, or a cache"),),
+)

@@ -1,0 +1,119 @@
+"""server-ended: the server ends a session by itself: a time-out, a shutdown, an administrator, or
+its end of the stream without a word.
+
+Told by a FATAL error that answers nothing the driver asked (25P03, 57P05, 57P01 and their like), or
+by the server's end of the stream before the driver's. A restart ends many sessions and is one
+finding. It says how long the session had been idle, and whether a transaction was open.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.protocol.codes import BACKEND
+from pgtrace.trace.rows import Kind as RowKind
+
+_SAID: Final = {
+    "25P03": "idle_in_transaction_session_timeout",
+    "25P04": "transaction_timeout",
+    "57P05": "idle_session_timeout",
+    "57P01": "an administrator's command, or a shutdown",
+    "57P02": "the crash of another server process",
+}
+_SILENT: Final = "the end of its stream, without a word"
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._before: Step | None = None
+        self._fatal: Step | None = None
+        self._end: tuple[int, int | None, str] | None = None
+        self._told = False
+
+    def row(self, step: Step) -> None:
+        if step.failure(*_SAID) is not None and any(one.severity in ("FATAL", "PANIC") for one in step.label.failures):
+            self._fatal = self._fatal or step
+        elif self._fatal is None:
+            self._before = step
+
+    def other(self, step: Step) -> None:
+        if step.shape.kind is RowKind.ASYNCHRONOUS and step.failure(*_SAID) is not None:
+            self._fatal = self._fatal or step
+
+    def ended(self, place: int, pause_ns: int | None, words: str) -> None:
+        self._end = (place, pause_ns, words)
+
+    def settle(self) -> None:
+        if self._told:
+            return
+        connection = self.seen.connection
+        if connection.keepalive is not None:
+            return  # keepalive-unanswered says why
+        fatal = self._fatal
+        state = next((one.sqlstate for one in fatal.label.failures if one.sqlstate in _SAID), "") if fatal is not None else ""
+        silent = (
+            not connection.fatal
+            and bool(connection.ends)
+            and connection.ends[0].side == BACKEND
+            and not connection.terminated
+            and self._end is not None
+        )
+        if not state and not (
+            silent and connection.closed_ns is not None and connection.kind in ("session", "replication") and self._had_begun
+        ):
+            return
+        if fatal is not None and not fatal.counts:
+            return
+        self._told = True
+        note = self.seen.note(KIND, state)
+        note.times += 1
+        before = self._before
+        place, pause_ns, _ = self._end or (fatal.place if fatal is not None else self.seen.first, None, "")
+        status = before.shape.status if before is not None else ""
+        idle = f"{pause_ns / 1e9:.1f} s idle before" if pause_ns is not None else ""
+        open_ = {"T": "a transaction was open", "E": "a failed transaction was open"}.get(status, "")
+        if open_:
+            note.amount += 1
+        if fatal is not None and fatal.shape.kind is RowKind.ROUND_TRIP:
+            idle = "while a statement ran"
+        note.words = note.words or "; ".join(words for words in (idle, open_) if words)
+        if before is not None:
+            note.show(
+                before.place, f"then {'; '.join(words for words in (idle, open_) if words)}" if idle or open_ else "the latest round trip"
+            )
+        note.show(fatal.place if fatal is not None else place, f"ended by the server{f' with {state}' if state else ''}")
+        if fatal is not None:
+            fatal.explain(note, state)
+            self.seen.row_of(fatal.place, KIND)
+        self.seen.explain_end(note)
+
+    @property
+    def _had_begun(self) -> bool:
+        return self.seen.connection.session is None or self.seen.connection.session.round_trips.started_ns is not None
+
+
+def _what(note: Note) -> str:
+    many = counted(note.times, "session")
+    why = f"{note.subject}, {_SAID[note.subject]}" if note.subject else _SILENT
+    open_ = f"; with {counted(note.amount, 'open transaction')}" if note.amount and note.times > 1 else ""
+    return f"{many} ended by the server: {why}{f': {note.words}' if note.words and note.times == 1 else open_}"
+
+
+KIND: Final = Kind(
+    name="server-ended",
+    unit=FAILED,
+    why="What the session had open is rolled back, and the driver notices when it uses the connection the next time.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=lambda _: True,
+    remedies=(
+        Remedy(
+            "let the pool give connections up before the server does: a shorter maximum of idle time and of age than the server's or the firewall's"
+        ),
+    ),
+)

@@ -1,0 +1,124 @@
+"""session-state: what a session keeps beyond its transaction: settings, LISTEN, advisory locks,
+temporary tables, cursors WITH HOLD, SQL-level PREPARE.
+
+Behind a pooler that hands out server connections by the transaction, the next transaction may find
+another session's, or none; without one nothing is wrong. Told by command tags, so only of what
+succeeded, and by what its text says (judge/texts.py), once something else runs behind it: SET LOCAL
+and what a transaction takes back is none. Nor are settings that poolers know (TRACKED), nor what a
+driver's own look-up of types sets. Where nothing speaks for a pooler (judge/signs.py), TIMES of them
+are told.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify import drivers
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import texts
+from pgtrace.judge.findings.driver_overhead import is_reset
+from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, times
+from pgtrace.trace.rows import Shape
+
+_TAGS: Final = frozenset(
+    {"SET", "LISTEN", "PREPARE", "DECLARE CURSOR", "CREATE TABLE", "CREATE TABLE AS", "SELECT", "SELECT INTO", "CREATE VIEW"}
+)
+TIMES: Final = 3
+"""Where nothing speaks for a pooler: once or twice is no habit."""
+_SETTING: Final = "a setting (SET)"
+_TRACKED: Final = frozenset(
+    {"CLIENT_ENCODING", "NAMES", "DATESTYLE", "TIMEZONE", "TIME", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "INTERVALSTYLE", "EXTRA_FLOAT_DIGITS"}
+)  # fmt: skip
+"""Settings that poolers carry from one server connection to the next, or that drivers set alike on all of them."""
+
+
+def _state(step: Step) -> str:
+    """What the round trip makes the session keep; empty if nothing."""
+    tags, sql = step.shape.tags, step.label.sql
+    if "LISTEN" in tags:
+        return "LISTEN"
+    if "PREPARE" in tags:
+        return "a statement by SQL-level PREPARE"
+    if "DECLARE CURSOR" in tags and texts.declares_with_hold(sql):
+        return "a cursor WITH HOLD"
+    if any(not lock.startswith(("PG_ADVISORY_XACT", "PG_TRY_ADVISORY_XACT")) for lock in texts.advisory_locks(sql)):
+        return "an advisory lock"
+    if ("SET" in tags or "SELECT" in tags) and texts.sets_for_session(sql, _TRACKED):
+        return _SETTING
+    if not _TAGS.isdisjoint(tags) and texts.makes_temporary(sql):
+        return "a temporary table"
+    return ""
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._held: list[tuple[Step, str]] = []
+        """Since the latest ReadyForQuery(I)."""
+        self._kept: list[tuple[Step, str]] = []
+        """What outlived its transaction, and nobody has needed yet."""
+
+    def row(self, step: Step) -> None:
+        shape = step.shape
+        if self._kept and shape.status_before == "I" and shape.depth and not is_reset(step):
+            for kept, what in self._kept:
+                self._tell(kept, what, step)
+            self._kept.clear()
+        if shape.block_end == "ROLLBACK":
+            self._held.clear()
+        what = _state(step) if not is_reset(step) else ""
+        if what and not self._is_own(step):
+            self._held.append((step, what))
+            del self._held[:-8]
+        if shape.status == "I":
+            self._kept += self._held
+            del self._kept[:-8]
+            self._held.clear()
+
+    def _is_own(self, step: Step) -> bool:
+        """Whether the driver does it for itself."""
+        driver = drivers.BY_NAME.get(self.seen.connection.driver)
+        return driver is not None and driver.introspection is not None and driver.introspection.search(step.label.sql) is not None
+
+    def lost(self) -> None:
+        self._held.clear()
+        self._kept.clear()
+
+    def _tell(self, step: Step, what: str, after: Step) -> None:
+        if not step.counts:
+            return
+        note = self.seen.note(KIND, what)
+        note.times += 1
+        if self.seen.signs:
+            note.fact("pooler")
+        note.show(step.place, f"{what} stays with the session")
+        note.show(after.place, "the next transaction may meet another server connection")
+        self.seen.row_of(step.place, KIND)
+
+
+def _cares(shape: Shape) -> bool:
+    return bool(shape.depth)
+
+
+def _what(note: Note) -> str:
+    at_risk = (
+        "at risk: there is a pooler"
+        if note.facts["pooler"]
+        else "at risk behind a pooler that hands out server connections by the transaction"
+    )
+    return f"{note.subject}, {times(note.times)}, outlives its transaction: {at_risk}"
+
+
+KIND: Final = Kind(
+    name="session-state",
+    unit="at risk",
+    why="Behind such a pooler the next transaction may run in another session, where that state is not, and somebody else's is. Without one it is safe.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times >= TIMES or bool(note.facts["pooler"]),
+    number=lambda note: note.times,
+    cares=_cares,
+    remedies=(
+        Remedy("behind a pooler: SET LOCAL, pg_advisory_xact_lock(), ON COMMIT DROP, all within one transaction; else session pooling"),
+    ),
+)

@@ -1,0 +1,299 @@
+"""statement-dropped, statement-gone, pooler-26000 and pooler-42P05: a prepared statement is not
+there, or there already.
+
+26000 says that a name means nothing. What the session knows of the name decides whose doing that
+is:
+
+- the session gave it up itself, by a Close, DEALLOCATE or DISCARD ALL that succeeded:
+  statement-dropped, with the row that did;
+- its Parse was accepted and nothing that the protocol shows has given it up: a pooler has handed
+  the session another server connection, pooler-26000, if there was a moment between transactions at
+  which it could. Where something ran that may do anything unseen (DO, CALL, a function of the
+  user's own), or no such moment was, and nothing else speaks for a pooler (judge/signs.py), the
+  cause cannot be known: statement-gone, with what speaks for each;
+- its Parse was not seen, or was refused: statement-gone too.
+
+42P05 says that a name is taken. If this session never prepared it, or gave it up, another session
+has left it: pooler-42P05. A session that prepares a name twice has nothing to do with a pooler: no
+finding explains that.
+
+SQL-level DEALLOCATE and EXECUTE name a statement as Bind does. Behind a pooler that keeps
+statements under names of its own (PgBouncer from 1.21 on) they fail for every name that the driver
+prepared by Parse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import texts
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, times
+from pgtrace.judge.signs import HIDES
+from pgtrace.session.failures import Failure
+from pgtrace.session.statements import Statement
+from pgtrace.trace.name_log import Dropped
+from pgtrace.trace.rows import Shape
+
+LOST_STATE, TAKEN_STATE = "26000", "42P05"
+_QUOTED: Final = re.compile(r'["»«„“”]([^"»«„“”]{1,200})["»«„“”]')
+_NAMED: Final = frozenset({"Parse", "Bind", "Describe", "Close"})
+_MOST_ROWS: Final = 5_000
+DEALLOCATE: Final = "DEALLOCATE"
+UNNAMED: Final = "cache off"
+"""The driver prepares under names only where it must: its cache of statements is off."""
+
+
+class _Watch(Watch):
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(seen)
+        self._used: dict[str, int] = {}
+        self._hidden: int | None = None
+        """The latest row that may have done anything unseen."""
+        self._idle: int | None = None
+        """The latest row behind which a pooler may switch."""
+        self._is_unnamed = False
+        """A statement was prepared without a name in a round trip of its own: the driver's cache is off."""
+        self._by_pooler: dict[str, Note] = {}
+        self._is_lost = False
+
+    def row(self, step: Step) -> None:
+        shape = step.shape
+        failed = False
+        for failure in step.label.failures:
+            if failure.sqlstate in (LOST_STATE, TAKEN_STATE):
+                failed = True
+                if step.counts:
+                    self._failed(step, failure)
+        if shape.status == "I":
+            self._idle = step.place
+        if not HIDES.isdisjoint(shape.tags) or shape.sent == b"F" or (shape.depth and texts.calls_unknown(step.label.sql)):
+            self._hidden = step.place
+        if shape.statement and not failed and step.sends("B"):
+            if len(self._used) >= _MOST_ROWS:
+                self._used.clear()
+            self._used[shape.statement] = step.place
+        elif not shape.statement and step.sends("P") and step.only_prepares:
+            self._is_unnamed = True
+
+    def lost(self) -> None:
+        self._is_lost = True
+        self._used.clear()
+
+    def settle(self) -> None:
+        if self._is_unnamed:
+            for note in self._by_pooler.values():
+                note.fact(UNNAMED)
+
+    # One failure.
+
+    def _failed(self, step: Step, failure: Failure) -> None:
+        name = self._name(step, failure)
+        fate = self.seen.connection.fate(name, step.place)
+        if failure.sqlstate == LOST_STATE:
+            self._is_missing(step, failure, name, fate)
+        elif not (fate is not None and isinstance(fate[1], Statement) and fate[1].accepted) and self._is_whole:
+            self._is_taken(step, name, fate)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether everything of the session was seen."""
+        connection = self.seen.connection
+        return not (connection.joined or connection.was_put_aside or self._is_lost)
+
+    def _is_missing(self, step: Step, failure: Failure, name: str, fate: tuple[int, Statement | Dropped] | None) -> None:
+        if fate is not None and isinstance(fate[1], Dropped):
+            self._dropped(step, name, fate[0], fate[1].how)
+            return
+        prepared = fate[0] if fate is not None and isinstance(fate[1], Statement) and fate[1].accepted else None
+        signs = self.seen.signs
+        if prepared is None:
+            why = "its Parse was refused" if fate is not None else "its Parse is not in this capture"
+            self._gone(step, name, why, None)
+            return
+        switched = self._idle is not None and self._idle >= prepared
+        hidden = self._hidden is not None and self._hidden > prepared
+        if signs or (switched and not hidden):
+            self._moved(step, failure, name, prepared)
+            return
+        what = (
+            "something ran since that may drop it unseen"
+            if hidden
+            else "the session was in one transaction since, where no pooler switches"
+        )
+        self._gone(step, name, f"{what}; nothing else speaks for a pooler", prepared)
+
+    def _dropped(self, step: Step, name: str, place: int, how: str) -> None:
+        note = self.seen.note(DROPPED, how)
+        note.times += 1
+        note.words = note.words or name
+        note.fact(how)
+        if note.times == 1:
+            self._history(note, name, place)
+            note.show(place, f"{how} gives {name} up")
+            self.seen.row_of(place, DROPPED)
+        note.show(step.place, "used all the same: 26000")
+        step.explain(note, LOST_STATE)
+        self.seen.row_of(step.place, DROPPED)
+
+    def _gone(self, step: Step, name: str, why: str, prepared: int | None) -> None:
+        note = self.seen.note(GONE, why)
+        note.times += 1
+        note.words = note.words or name
+        if note.times == 1 and prepared is not None:
+            self._history(note, name, prepared)
+            if self._hidden is not None and self._hidden > prepared:
+                note.show(self._hidden, "may have dropped it")
+        note.show(step.place, "fails")
+        step.explain(note, LOST_STATE)
+        self.seen.row_of(step.place, GONE)
+
+    def _moved(self, step: Step, failure: Failure, name: str, prepared: int) -> None:
+        by_text = failure.asked not in _NAMED
+        note = self.seen.note(LOST, DEALLOCATE if by_text else "")
+        note.times += 1
+        note.words = note.words or name
+        self._facts(note, step)
+        if by_text:
+            note.fact(DEALLOCATE)
+        if note.times == 1:
+            self._history(note, name, prepared)
+        note.show(step.place, self._fails(step))
+        step.explain(note, LOST_STATE)
+        self.seen.row_of(step.place, LOST)
+
+    def _is_taken(self, step: Step, name: str, fate: tuple[int, Statement | Dropped] | None) -> None:
+        note = self.seen.note(TAKEN)
+        note.times += 1
+        note.words = note.words or name
+        self._facts(note, step)
+        if fate is not None and isinstance(fate[1], Dropped) and note.times == 1:
+            note.show(fate[0], f"{fate[1].how} gives {name} up")
+        note.show(step.place, self._fails(step))
+        step.explain(note, TAKEN_STATE)
+        self.seen.row_of(step.place, TAKEN)
+
+    def _facts(self, note: Note, step: Step) -> None:
+        """What decides the remedy."""
+        self._by_pooler[note.subject] = note
+        if step.shape.status_before in ("T", "E"):
+            note.fact("in a block")
+        if self.seen.signs.words:
+            note.fact("pooler", f"sign {self.seen.signs.words}")
+
+    def _history(self, note: Note, name: str, place: int) -> None:
+        """The rows that prepared and used it."""
+        for at in self.seen.connection.named_at(name, place)[:1]:
+            note.show(at, f"Parse of {name} accepted")
+        used = self._used.get(name)
+        if used is not None and len(note.evidence) < 2:
+            note.show(used, "run, fine")
+
+    @staticmethod
+    def _fails(step: Step) -> str:
+        return "fails after ReadyForQuery(I): between transactions a pooler may switch" if step.shape.status_before == "I" else "fails"
+
+    @staticmethod
+    def _name(step: Step, failure: Failure) -> str:
+        """The statement that it is about: as the message names it, as the SQL does, or else as the error does."""
+        if failure.asked in ("Parse", "Bind") or (failure.asked == "Describe" and failure.name not in ("S", "P")):
+            return failure.name
+        for command in (DEALLOCATE, "EXECUTE"):
+            for name in texts.names(step.label.sql, command):
+                return name
+        found = _QUOTED.search(step.label.error)
+        return found[1] if found else step.shape.statement
+
+
+class _Silent(Watch):
+    """The four kinds have one watch: it is that of the first."""
+
+
+def _cares(shape: Shape) -> bool:
+    return bool(shape.errors or shape.statement or shape.depth or b"P"[0] in shape.sent)
+
+
+def _never(_shape: Shape) -> bool:
+    return False
+
+
+def _named(note: Note) -> str:
+    return f'prepared statement "{note.words}"' if note.words else "the unnamed statement"
+
+
+def _what_dropped(note: Note) -> str:
+    return f"{_named(note)} does not exist: this session gave it up by {note.subject}, and ran it {times(note.times)} afterwards: 26000"
+
+
+def _what_gone(note: Note) -> str:
+    return f"{_named(note)} does not exist, {counted(note.times, 'failure')}: {note.subject}"
+
+
+def _sign(note: Note) -> str:
+    return next((f"; {fact.removeprefix('sign ')}" for fact in note.facts if fact.startswith("sign ")), "")
+
+
+def _what_lost(note: Note) -> str:
+    if note.subject == DEALLOCATE:
+        why = f"it was prepared and never given up; a pooler keeps it under another name{_sign(note)}"
+        return f"{DEALLOCATE} of {_named(note)} fails {times(note.times)}: {why}"
+    return f"{_named(note)} does not exist: its Parse was accepted, and nothing gave it up: a pooler moved the session{_sign(note)}"
+
+
+def _what_taken(note: Note) -> str:
+    return f"{_named(note)} already exists: not by this session: a pooler gave it another's server connection{_sign(note)}"
+
+
+_POOLER: Final = (
+    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing", unless=(DEALLOCATE,)),
+    Remedy("give statements up by Close, not by DEALLOCATE; or prepare nothing", needs=(DEALLOCATE,)),
+)
+LOST: Final[Kind] = Kind(
+    name="pooler-26000",
+    unit=FAILED,
+    why="A statement lives in one server connection, and what the pooler does with server connections the driver cannot know.",
+    watch=_Watch,
+    what=_what_lost,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=_cares,
+    remedies=_POOLER,
+)
+TAKEN: Final[Kind] = Kind(
+    name="pooler-42P05",
+    unit=FAILED,
+    why="Another session has left a statement of this name in the server connection that the pooler handed over.",
+    watch=_Silent,
+    what=_what_taken,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=_never,
+    remedies=_POOLER,
+)
+DROPPED: Final[Kind] = Kind(
+    name="statement-dropped",
+    unit=FAILED,
+    why="The server has forgotten what the session gave up; a driver that keeps statements does not hear of a DEALLOCATE or DISCARD ALL sent as SQL.",
+    watch=_Silent,
+    what=_what_dropped,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=_never,
+    remedies=(
+        Remedy("leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of what the driver has prepared"),
+    ),
+)
+GONE: Final[Kind] = Kind(
+    name="statement-gone",
+    unit=FAILED,
+    why="It was given up by the session by means that the wire does not show, or by a pooler that changed its server connection: which, the wire does not say.",
+    watch=_Silent,
+    what=_what_gone,
+    told=lambda note: note.times > 0,
+    number=lambda note: note.times,
+    cares=_never,
+    remedies=(
+        Remedy("look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether a pooler stands between driver and server"),
+    ),
+)

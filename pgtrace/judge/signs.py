@@ -1,0 +1,124 @@
+"""What speaks for a pooler between driver and server: what a server by itself never does. Without
+any of it nobody says pooler.
+
+- BackendKeyData with a process id outside 1..4,194,304, the most that Linux has: poolers make
+  theirs up;
+- two sessions at once with one process id;
+- an ErrorResponse without any of the fields V, F, L and R, of which PostgreSQL sends some with
+  each;
+- a notification in a session that never said LISTEN, and ran nothing that could have said it
+  unseen;
+- statements called PGBOUNCER_<n>: the other side of one.
+
+What is seen on one connection holds for all to the same upstream. That a Bind fails whose Parse was
+accepted is a sign too; findings/statements_gone.py has it, since there more has to be known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.judge import texts
+from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.trace.rows import Shape
+
+if TYPE_CHECKING:
+    from pgtrace.judge.findings.kind import Step
+    from pgtrace.trace.connection import Connection
+
+MOST_PID: Final = 4_194_304
+UPSTREAMS_KEPT: Final = 1_000
+_KEPT: Final = 8
+_OWN_ERRORS: Final = "pgtrace:"
+_NOTIFICATION: Final = ord("A")
+HIDES: Final = frozenset({"DO", "CALL"})
+"""Tags of what may do anything to the session unseen."""
+
+
+class Upstreams:
+    """What was seen of each upstream of a trace."""
+
+    def __init__(self) -> None:
+        self._signs: dict[str, dict[str, None]] = {}
+        self._pids: dict[tuple[str, int], Connection] = {}
+
+    def of(self, upstream: str) -> dict[str, None]:
+        """The signs of an upstream, to add to; beyond the bound of nobody's."""
+        if upstream not in self._signs and len(self._signs) >= UPSTREAMS_KEPT:
+            return {}
+        return self._signs.setdefault(upstream, {})
+
+    def is_shared(self, connection: Connection) -> bool:
+        """Whether another session that is open has its process id."""
+        if connection.backend_pid is None:
+            return False
+        key = (connection.upstream, connection.backend_pid)
+        other = self._pids.get(key)
+        if len(self._pids) >= 10 * UPSTREAMS_KEPT:
+            self._pids.clear()
+        self._pids[key] = connection
+        if other is None or other.index == connection.index or other.file != connection.file:
+            return False
+        ended_ns = other.ended_ns
+        return ended_ns is None or ended_ns > connection.opened_ns
+
+
+def cares(shape: Shape) -> bool:
+    """Whether a round trip may be a sign."""
+    return bool(shape.errors) or _NOTIFICATION in shape.received or "LISTEN" in shape.tags or not HIDES.isdisjoint(shape.tags)
+
+
+class Signs:
+    """Those that hold for one connection."""
+
+    def __init__(self, connection: Connection, upstreams: Upstreams) -> None:
+        self._connection = connection
+        self._upstreams = upstreams
+        self._looked = False
+        self._listened = connection.joined
+
+    def __bool__(self) -> bool:
+        self.look()
+        return bool(self._shared)
+
+    @property
+    def words(self) -> str:
+        """What speaks for a pooler; empty where nothing does."""
+        self.look()
+        return next(iter(self._shared), "")
+
+    @property
+    def _shared(self) -> dict[str, None]:
+        return self._upstreams.of(self._connection.upstream)
+
+    def take(self, step: Step) -> None:
+        """A row of the connection."""
+        if step.shape.errors and any(not failure.is_postgres for failure in step.label.failures) and _OWN_ERRORS not in step.label.error:
+            self._add("an error without the fields that PostgreSQL always sends")
+        if (
+            "LISTEN" in step.shape.tags
+            or not HIDES.isdisjoint(step.shape.tags)
+            or (step.shape.depth and texts.calls_unknown(step.label.sql))
+        ):
+            self._listened = True
+        notified = _NOTIFICATION in step.shape.received or (step.shape.kind is RowKind.ASYNCHRONOUS and step.shape.flight == "← A")
+        if notified and not self._listened and not self._connection.was_put_aside:
+            self._add("a notification without LISTEN")
+
+    def _add(self, words: str) -> None:
+        signs = self._shared
+        if len(signs) < _KEPT:
+            signs[words] = None
+
+    def look(self) -> None:
+        """At what the login said."""
+        pid = self._connection.backend_pid
+        if self._looked or pid is None:
+            return
+        self._looked = True
+        if not 1 <= pid <= MOST_PID:
+            self._add(f"the process id {pid} is none of a server's")
+        if self._upstreams.is_shared(self._connection):
+            self._add(f"two sessions at once have the process id {pid}")
+        if self._connection.driver == "pgbouncer":
+            self._add("statements called PGBOUNCER_<n>")

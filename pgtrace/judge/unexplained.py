@@ -1,0 +1,68 @@
+"""Errors and ends that no finding explains: every failure is somebody's, or is listed here.
+
+An error is an ErrorResponse, by its SQLSTATE. An end is that of a session which was not the
+driver's Terminate, in words. A failure is explained once, by the first finding that is about it;
+what was explained by a finding that is not told after all is not explained.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pgtrace.judge.findings.kind import Note, Step
+
+KEPT: Final = 500
+"""Different SQLSTATEs, and different ends."""
+OTHERS: Final = "others"
+UNKNOWN: Final = "without SQLSTATE"
+
+
+class Unexplained:
+    """How many of each."""
+
+    def __init__(self, errors: Mapping[str, int] | None = None, ends: Mapping[str, int] | None = None) -> None:
+        self._errors: Counter[str] = Counter(errors)
+        self._ends: Counter[str] = Counter(ends)
+
+    def __bool__(self) -> bool:
+        return bool(self._errors or self._ends)
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """ErrorResponses by SQLSTATE, most first."""
+        return _sorted(self._errors)
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """Ends in words, most first."""
+        return _sorted(self._ends)
+
+    def failed(self, step: Step) -> None:
+        """There were errors."""
+        for sqlstate in step.errors:
+            _count(self._errors, sqlstate)
+
+    def ended(self, how: str, note: Note | None) -> None:
+        """A session was ended like that; the note explains it, if there is one."""
+        _count(self._ends, how)
+        if note is not None:
+            note.ends[how] += 1
+
+    def without(self, notes: Iterable[Note]) -> Unexplained:
+        """What these notes do not explain."""
+        errors, ends = self._errors.copy(), self._ends.copy()
+        for note in notes:
+            errors.subtract(note.errors)
+            ends.subtract(note.ends)
+        return Unexplained(+errors, +ends)
+
+
+def _count(counter: Counter[str], what: str) -> None:
+    counter[what if what in counter or len(counter) < KEPT else OTHERS] += 1
+
+
+def _sorted(counter: Counter[str]) -> dict[str, int]:
+    return dict(sorted(((what or UNKNOWN, number) for what, number in counter.items()), key=lambda one: (-one[1], one[0])))

@@ -1,0 +1,294 @@
+"""Failures: each is explained by the finding that says whose it is, or listed as unexplained; and a pooler is named on positive evidence alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.judging import Judge
+
+DONE = "F Terminate\nc1 close F\nend"
+PARSE = "F Parse s1 SELECT name FROM item WHERE id = $1 | Sync\nB ParseComplete | ReadyForQuery I"
+RUN = "F Bind - s1 params=7 | Execute - | Sync\nB BindComplete | DataRow tea | CommandComplete SELECT 1 | ReadyForQuery I"
+FAILS = "F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 l’instruction préparée « s1 » n’existe pas | ReadyForQuery I"
+TAKEN = "F Parse s1 SELECT 1 | Sync\nB ErrorResponse 42P05 la instrucción preparada «s1» ya existe | ReadyForQuery I"
+
+
+def simple(sql: str, tag: str, status: str = "I") -> str:
+    return f"F Query {sql}\nB CommandComplete {tag} | ReadyForQuery {status}"
+
+
+def extended(sql: str, tag: str) -> str:
+    return f"F Parse - {sql} | Bind - - | Execute - | Sync\nB ParseComplete | BindComplete | CommandComplete {tag} | ReadyForQuery I"
+
+
+def begun(pid: int = 4711) -> str:
+    return f"F StartupMessage user=app database=shop\nB AuthenticationOk | BackendKeyData {pid} 7777 | ReadyForQuery I"
+
+
+# 26000 and 42P05.
+
+
+@pytest.mark.parametrize(
+    ("drop", "how"),
+    [
+        (simple("DISCARD ALL", "DISCARD ALL"), "DISCARD ALL"),
+        (simple("/* app:shop */ discard   ALL", "DISCARD ALL"), "DISCARD ALL"),
+        (simple("-- reset\nDeallocate All;", "DEALLOCATE ALL").replace("-- reset\n", "/* reset */ "), "DEALLOCATE ALL"),
+        (simple('deallocate prepare "s1"', "DEALLOCATE"), "DEALLOCATE"),
+        (extended("DEALLOCATE ALL", "DEALLOCATE ALL"), "DEALLOCATE ALL"),
+        (extended("/*x*/ deallocate s1", "DEALLOCATE"), "DEALLOCATE"),
+        ("F Query select 1; deallocate all\nB CommandComplete SELECT 1 | CommandComplete DEALLOCATE ALL | ReadyForQuery I", "DEALLOCATE ALL"),
+        ("F Close S s1 | Sync\nB CloseComplete | ReadyForQuery I", "Close"),
+    ],
+)  # fmt: skip
+def test_the_session_gave_it_up(judged: Judge, drop: str, how: str) -> None:
+    found = judged(PARSE, RUN, drop, FAILS, DONE)
+    assert found.told == [("statement-dropped", 1)]
+    assert f"gave it up by {how}" in found.words
+    assert "pooler" not in found.words.lower().replace("pgbouncer", "pooler")
+    assert [one.place for one in found["statement-dropped"].evidence] == [1, 2, 3, 4]
+    assert not found.errors
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        simple("SELECT 'DEALLOCATE ALL'", "SELECT 1"),
+        simple("/* DISCARD ALL */ SELECT 1", "SELECT 1"),
+        simple("DISCARD PLANS", "DISCARD PLANS"),
+        simple("DEALLOCATE other", "DEALLOCATE"),
+        "F Query DISCARD ALL\nB ErrorResponse 25001 cannot run inside a transaction block | ReadyForQuery I",
+        "F Query DEALLOCATE s1\nB ErrorResponse 42501 no | ReadyForQuery I",
+    ],
+)
+def test_what_only_looks_like_a_drop_is_none(judged: Judge, text: str) -> None:
+    assert "pooler-26000" in judged(PARSE, RUN, text, FAILS, DONE).names
+
+
+@pytest.mark.parametrize(
+    "hides",
+    [
+        simple("DO $$ begin execute 'deallocate all'; end $$", "DO"),
+        simple("CALL tidy_up()", "CALL"),
+        simple("SELECT tidy_up()", "SELECT 1"),
+    ],
+)
+def test_where_something_may_have_dropped_it_unseen_the_cause_is_not_known(judged: Judge, hides: str) -> None:
+    found = judged(PARSE, RUN, hides, FAILS, DONE)
+    assert found.told == [("statement-gone", 1)]
+    assert "something ran since that may drop it unseen" in found.words
+    moved = judged(begun(1871788773), PARSE, RUN, hides, FAILS, DONE)
+    assert moved.told == [("pooler-26000", 1)]
+    assert "1871788773 is none of a server's" in moved.words
+
+
+def test_inside_one_transaction_no_pooler_switches(judged: Judge) -> None:
+    lines = [
+        simple("BEGIN", "BEGIN", "T"),
+        PARSE.replace("ReadyForQuery I", "ReadyForQuery T"),
+        FAILS.replace("ReadyForQuery I", "ReadyForQuery E"),
+    ]
+    assert judged(*lines, simple("ROLLBACK", "ROLLBACK"), DONE).told == [("statement-gone", 1)]
+
+
+def test_a_statement_whose_parse_is_not_here_is_gone_for_a_reason_nobody_knows(judged: Judge) -> None:
+    found = judged(FAILS, DONE)
+    assert found.told == [("statement-gone", 1)]
+    assert "its Parse is not in this capture" in found.words
+
+
+def test_a_name_that_is_taken(judged: Judge) -> None:
+    assert judged(TAKEN, DONE).told == [("pooler-42P05", 1)]
+    mine = judged(PARSE, TAKEN, DONE)
+    assert (mine.told, mine.errors) == ([], {"42P05": 1})  # the session prepared it itself, and did not give it up
+    again = judged(PARSE, simple("DEALLOCATE s1", "DEALLOCATE"), TAKEN, DONE)
+    assert again.told == [("pooler-42P05", 1)]
+
+
+WITHOUT_FIELDS = "4500000018" + b"SERROR\0C08P01\0Mno!\0\0".hex()
+SIGNS = {
+    "pid": [begun(4_194_305)],
+    "no fields": [begun(9), f"F Query SELECT 1\nraw B {WITHOUT_FIELDS}\nB ReadyForQuery I"],
+    "notification": [begun(9), "B NotificationResponse 7 news hello"],
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_signs_of_a_pooler(judged: Judge, sign: str) -> None:
+    found = judged(*SIGNS[sign], PARSE, RUN, simple("DO $$ $$", "DO"), FAILS, DONE)
+    assert found.told == [("pooler-26000", 1)]
+
+
+def test_a_notification_after_listen_is_no_sign(judged: Judge) -> None:
+    listens = [simple("/* news */ listen news", "LISTEN"), "B NotificationResponse 7 news hello"]
+    assert judged(begun(9), *listens, PARSE, RUN, simple("DO $$ $$", "DO"), FAILS, DONE).told == [("statement-gone", 1)]
+
+
+def test_two_sessions_at_once_with_one_process_id(judged: Judge) -> None:
+    def of(connection: str, *lines: str) -> list[str]:
+        return [f"{connection} {line}" for part in lines for line in part.splitlines()]
+
+    found = judged(*of("c1", begun(5)), *of("c2", begun(5), PARSE, RUN, simple("DO $$ $$", "DO"), FAILS), "end")
+    assert found.told == [("pooler-26000", 1)]
+    apart = judged(*of("c1", begun(5)), "c1 close F", *of("c2", begun(5), PARSE, RUN, simple("DO $$ $$", "DO"), FAILS), "end")
+    assert apart.told == [("statement-gone", 1)]
+
+
+# Every failure is somebody's.
+
+
+def test_what_no_finding_explains_is_listed(judged: Judge) -> None:
+    found = judged(
+        "F Query SELECT pg_sleep(9)\nB ErrorResponse 57014 canceling statement | ReadyForQuery I",
+        "F Query SELECT * FROM nowhere\nB ErrorResponse 42P01 does not exist | ReadyForQuery I",
+        "F Query SELECT pg_sleep(9)\nB ErrorResponse 57014 canceling statement | ReadyForQuery I",
+        DONE,
+    )
+    assert (found.told, found.errors, found.ends) == ([], {"57014": 2, "42P01": 1}, {})
+
+
+def test_an_end_without_terminate_is_listed(judged: Judge) -> None:
+    found = judged(simple("SELECT 1", "SELECT 1"), "900 c1 ends F FIN", "901 c1 close F", "end")
+    assert (found.told, found.ends) == ([], {"closed by the driver (FIN) without Terminate": 1})
+    assert judged(simple("SELECT 1", "SELECT 1"), DONE).ends == {}
+
+
+def test_each_error_of_a_pipeline_counts_once(judged: Judge) -> None:
+    found = judged(
+        "F Bind - s9 | Execute - | Sync | Query SELECT 1/0",
+        "B ErrorResponse 26000 gone | ReadyForQuery I | ErrorResponse 22012 division by zero | ReadyForQuery I",
+        DONE,
+    )
+    assert (found.told, found.errors) == ([("statement-gone", 1)], {"22012": 1})
+
+
+def test_cached_plan_by_its_routine_and_no_other_0a000(judged: Judge) -> None:
+    fails = "F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 0A000 {} | ReadyForQuery I"
+    assert judged(PARSE, fails.format("cached plan must not change result type"), DONE).told == [("cached-plan", 1)]
+    other = judged(PARSE, fails.format("cursors are not supported here"), DONE)
+    assert (other.told, other.errors) == ([], {"0A000": 1})
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P05", "25P03"])
+def test_the_server_ends_a_session(judged: Judge, state: str) -> None:
+    found = judged(
+        simple("SELECT 1", "SELECT 1"), f"4000 B ErrorResponse FATAL {state} bye", "4001 c1 ends B FIN", "4002 c1 close B", "end"
+    )
+    assert found.told == [("server-ended", 1)]
+    assert "4.0 s idle before" in found["server-ended"].what
+    assert not found.errors
+    assert not found.ends
+
+
+def test_a_restart_that_ends_many_is_one_finding(judged: Judge) -> None:
+    lines = [f"c{number} {line}" for number in range(1, 9) for line in simple("SELECT 1", "SELECT 1").splitlines()]
+    lines += [f"{4000 + number} c{number} B ErrorResponse FATAL 57P01 shut down" for number in range(1, 9)]
+    lines += [f"5000 c{number} close B" for number in range(1, 9)]
+    assert judged(*lines, "end").told == [("server-ended", 8)]
+
+
+def test_the_servers_end_without_a_word(judged: Judge) -> None:
+    found = judged(simple("BEGIN", "BEGIN", "T"), simple("SELECT 1", "SELECT 1", "T"), "900 c1 ends B RST", "901 c1 close B", "end")
+    assert found.told == [("server-ended", 1)]
+    assert "a transaction was open" in found.words
+    assert not found.ends
+
+
+def test_a_server_that_answers_terminate_by_its_end_has_ended_nothing(judged: Judge) -> None:
+    found = judged(simple("SELECT 1", "SELECT 1"), "F Terminate", "c1 ends B FIN", "c1 close B", "end")
+    assert (found.told, found.ends) == ([], {})
+
+
+@pytest.mark.parametrize("end", ["1000 c1 ends F RST", "1000 c1 ends F FIN"])
+def test_a_driver_that_leaves_while_the_server_works(judged: Judge, end: str) -> None:
+    found = judged("0 F Query SELECT pg_sleep(4)", end, "4000 B CommandComplete SELECT 1 | ReadyForQuery I", "4001 c1 close F", "end")
+    assert found.told == [("driver-left", 1)] if "RST" in end else "driver-left" in found.names or not found.findings
+    assert not found.ends or "FIN" in end
+
+
+def test_a_driver_that_leaves_before_any_answer(judged: Judge) -> None:
+    found = judged("0 F Query SELECT pg_sleep(4)", "1000 c1 ends F FIN", "1001 c1 close F", "end")
+    assert found.told == [("driver-left", 1)]
+    assert not found.ends
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("FATAL 28P01 password authentication failed", "the password is wrong"),
+        ("FATAL 53300 sorry, too many clients already", "too many connections"),
+        ("FATAL 3D000 database does not exist", "no such database"),
+        ("FATAL 08P01 unsupported startup parameter: search_path", "the start-up parameter search_path is not taken"),
+        (
+            "FATAL 08P01 unsupported startup parameter in options: statement_timeout",
+            "the start-up parameter statement_timeout is not taken",
+        ),
+    ],
+)
+def test_a_start_up_that_is_refused(judged: Judge, error: str, words: str) -> None:
+    found = judged("0 F StartupMessage user=app", f"1 B ErrorResponse {error}", "2 c1 close B", "end")
+    assert found.told == [("refused", 1)]
+    assert words in found.words
+    assert not found.errors
+    assert not found.ends
+    assert ("ignore_startup_parameters" in found.words) is ("parameter" in words)
+
+
+def test_used_after_the_server_has_ended_it(judged: Judge) -> None:
+    fatal = "1000 B ErrorResponse FATAL 57P01 shut down"
+    found = judged(simple("SELECT 1", "SELECT 1"), fatal, "3000 F Query SELECT 2", "3001 c1 close B", "end")
+    assert found.told == [("server-ended", 1), ("used-after-fatal", 1)]
+    assert "2.0 s later" in found["used-after-fatal"].what
+    crossing = judged(simple("SELECT 1", "SELECT 1"), fatal, "1001 F Query SELECT 2", "1002 c1 close B", "end")
+    assert crossing.told == [("server-ended", 1)]
+
+
+def test_no_reply_to_what_runs_nothing(judged: Judge) -> None:
+    asked = "0 F Parse s1 SELECT 1 | Describe S s1 | Flush"
+    answer = "B ParseComplete | ParameterDescription | RowDescription a:23"
+    found = judged(begun(), "10 " + asked[2:], f"2010 {answer}", DONE)
+    assert found.told == [("no-answer", 1)]
+    assert "waiting" in found.words
+    assert judged(begun(), "10 " + asked[2:], f"500 {answer}", DONE).told == []
+    never = judged(begun(), "10 " + asked[2:], "4000 c1 ends F FIN", "4001 c1 close F", "end")
+    assert "no-answer" in never.names
+    assert not never.ends
+
+
+def test_a_slow_statement_is_no_missing_answer(judged: Judge) -> None:
+    assert judged("0 F Query SELECT pg_sleep(4)", "4000 B CommandComplete SELECT 1 | ReadyForQuery I", DONE).told == []
+    slow = ["0 F Bind - s1 | Execute - | Flush", "1 B BindComplete | CommandComplete INSERT 0 1", "2 F Sync", "4000 B ReadyForQuery I"]
+    assert "no-answer" not in judged(*slow, DONE).names  # the commit takes its time
+
+
+def test_open_at_the_end_of_the_capture(judged: Judge) -> None:
+    late = "5000 c2 B CommandComplete SELECT 1 | ReadyForQuery I"
+    found = judged(begun(), "10 F Parse s1 SELECT 1 | Describe S s1 | Flush", "c2 F Query SELECT 1", late, "5001 end")
+    assert found.told == [("no-answer", 1)]
+    assert "never" in found["no-answer"].note.facts
+
+
+def test_a_connection_that_is_used_on_in_a_transaction(judged: Judge) -> None:
+    begin = (
+        "F Query BEGIN\nB NoticeResponse WARNING 25001 there is already a transaction in progress | CommandComplete BEGIN | ReadyForQuery T"
+    )
+    work = simple("INSERT INTO item VALUES (1)", "INSERT 0 1", "T")
+    found = judged(simple("BEGIN", "BEGIN", "T"), work, begin, work, simple("COMMIT", "COMMIT"), DONE)
+    assert found.told == [("returned-in-transaction", 1)]
+    nested = judged(simple("BEGIN", "BEGIN", "T"), begin, work, simple("COMMIT", "COMMIT"), DONE)
+    assert nested.told == []
+    reset = "F Query DISCARD ALL\nB ErrorResponse 25001 cannot run inside a transaction block | ReadyForQuery E"
+    assert judged(simple("BEGIN", "BEGIN", "T"), work, reset, simple("ROLLBACK", "ROLLBACK"), DONE).errors == {"25001": 1}
+
+
+def test_an_unanswered_keepalive(judged: Judge) -> None:
+    stream = [
+        "0 F StartupMessage user=app replication=database", "1 B AuthenticationOk | ReadyForQuery I",
+        "2 F Query START_REPLICATION SLOT s LOGICAL 0/0", "3 B CopyBothResponse",
+        "4 raw B 6400000016" + "6b" + "00" * 16 + "01",
+    ]  # fmt: skip
+    found = judged(*stream, "3000 c1 ends B FIN", "3001 c1 close B", "end")
+    assert found.told == [("keepalive-unanswered", 1)]
+    assert "3.0 s" in found.words
+    answered = judged(*stream, "5 raw F 6400000026" + "72" + "00" * 33, "3000 c1 ends B FIN", "3001 c1 close B", "end")
+    assert answered.told == [("server-ended", 1)]
