@@ -254,6 +254,11 @@ class Recorder:
             return {}
         return callsites.variables(self._call_sites.path, environment)
 
+    def note_call_sites(self) -> None:
+        """Have this process note the lines of code that send statements, where that was asked for."""
+        if self._call_sites is not None:
+            callsites.note_here(self._call_sites.path)
+
     @property
     def noting_processes(self) -> int:
         """Processes that have noted a line of code so far."""

@@ -49,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--pgtrace-captures", metavar="DIR", help="Keep the captures in this directory. Default: only those of failed tests.")
     group.addoption("--pgtrace-update", action="store_true", help="Rewrite golden captures instead of comparing with them.")
+    group.addoption("--pgtrace-no-call-sites", action="store_true", help="Do not note which line of code sends each statement.")
     group.addoption("--pgtrace-costs", action="store_true", help="List the cost of each test (-v does too).")
     parser.addini("pgtrace_upstream", "PostgreSQL, as --pgtrace-upstream.")
     parser.addini("pgtrace_listen", "Where drivers connect, as --pgtrace-listen.")
@@ -208,6 +209,7 @@ def _settings(config: pytest.Config) -> Settings:
         env=tuple(config.getini("pgtrace_env")),
         captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
         update=said.pgtrace_update,
+        call_sites=not said.pgtrace_no_call_sites,
         worker=os.environ.get(_WORKER, ""),
         listen=said.pgtrace_listen or config.getini("pgtrace_listen") or None,
         allow_others=said.pgtrace_allow_others,

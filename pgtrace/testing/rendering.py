@@ -13,6 +13,7 @@ from pgtrace.trace.counters import Counters
 from pgtrace.trace.rows import Kind, Row
 from pgtrace.trace.trace import Trace
 
+_SITES_SHOWN = 2
 _NOT_SHOWN = frozenset({Kind.MARK, Kind.RUN, Kind.CLOSED})
 
 
@@ -64,4 +65,5 @@ def _cells(trace: Trace, row: Row, several: bool) -> tuple[str, str]:
     words += [f"({row.rows} row{'' if row.rows == 1 else 's'})"] if row.rows else []
     words += [f"✗ {sanitise.text(row.label.error)}"] if row.label.error else []
     words += ["(still open)"] if row.is_open else []
+    words += [f"at {sanitise.text(site.words)}" for site in trace.call_sites.at(row.number - 1)[:_SITES_SHOWN]]
     return shape.flight, "  ".join(words)

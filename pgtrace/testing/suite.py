@@ -52,6 +52,8 @@ class Settings:
     env: tuple[str, ...] = ()
     captures: Path | None = None
     """A directory that keeps every capture. Without it a capture is kept only if a test failed."""
+    call_sites: bool = True
+    """Whether the lines of code that send statements are noted."""
     update: bool = False
     """Whether goldens that differ are rewritten."""
     worker: str = ""
@@ -148,6 +150,7 @@ class Suite:
             self.trace = Trace.open([self.recorder.capture])
             opened.callback(self.trace.close)
             opened.enter_context(self._environment())
+            self.recorder.note_call_sites()
             self._opened = opened.pop_all()
 
     def stop(self) -> None:
@@ -226,6 +229,7 @@ class Suite:
             rtt=settings.rtt,
             when_behind=settings.when_behind,
             allow_others=settings.allow_others,
+            call_sites=settings.call_sites,
         )
 
     def _upstream(self, opened: ExitStack) -> tuple[Upstream, str | None]:

@@ -667,6 +667,16 @@ def _watched(hook, module):
         pass
 
 
+def note_in(directory):
+    """Note in that directory from now on, and watch the drivers."""
+    global _where, _file
+    _begin()
+    with _lock:
+        _where, _file = directory, None
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        watch()
+
+
 def watch():
     """Watch the drivers that are imported, and those that will be."""
     sys.meta_path.insert(0, _Finder())
