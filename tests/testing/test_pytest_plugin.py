@@ -291,7 +291,7 @@ def test_the_tests_own_error_wins(connection):
             "E*AssertionError: of its own",
             "*- pgtrace -*",
             "1 round trip (psycopg)",
-            "*PBDES*select name from item where id = $1",
+            "*PBDES*select name from item where id = $1*",
             "pgtrace open *(mark test_shop.py::test_the_tests_own_error_wins)",
         ]
     )
@@ -389,6 +389,8 @@ def test_said(sleeper):
 NEIGHBOURS = """
 import threading
 
+from pgtrace.inspect import details
+
 @pytest.fixture(scope="session", autouse=True)
 def pool(pgtrace_url):
     stop = threading.Event()
@@ -420,8 +422,8 @@ def test_its_own(pgtrace, shared, number):
     other = sum(one.executions for one in trace.statements if "pool" in one.sql or one.sql == "select $1")
     assert trace.executions == mine.executions + other
     place = list(trace.places)
-    details = [details.read(trace.trace, one) for one, row in zip(place, trace.timeline) if "mine" in row.label.sql]
-    values = {field.value for one in details for message in one.messages if message.name == "Bind"
+    read = [details.read(trace.trace, one) for one, row in zip(place, trace.timeline) if "mine" in row.label.sql]
+    values = {field.value for one in read for message in one.messages if message.name == "Bind"
               for field in message.fields() if field.depth}
     assert values == {f"'value {number}'"}
 """
