@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Workers of pytest; each has a server of its own.
+WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cores : 8)))
 # PostgreSQL with TLS for the tests, the newest and the oldest version that is supported; the demo's own has none.
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test check captures-check bench bench-reading bench-watching nightly soak suites versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-watching nightly soak suites versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,8 +22,14 @@ $(VENV)/.ok: pyproject.toml
 demo: $(VENV)/.ok
 	$(BIN)/pgtrace demo
 
-test: $(VENV)/.ok $(PG)
-	$(BIN)/python -m pytest -q
+# First what needs neither PostgreSQL nor a driver, where neither can be had; then what does. The second kind mostly waits: more workers than cores.
+test: unit live
+
+unit: $(VENV)/.ok
+	PYTHONPATH=$(CURDIR)/tests/without_servers $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not live"
+
+live: $(VENV)/.ok $(PG)
+	$(BIN)/python -m pytest -q -n $$((2 * $(WORKERS))) --dist worksteal -m live
 
 check: $(VENV)/.ok $(PG)
 	.ci/run

@@ -6,11 +6,15 @@
 - `trace_of(recorder)`: all that has passed through a recorder until now, as a Trace that is quiet.
 
 What needs TLS is in live/conftest.py.
+
+A test that needs a PostgreSQL or a driver is `live`: it stands in live/, asks for a fixture that starts one, or carries the marker. `-m "not live"` runs
+the others, and imports nothing that is live from head to foot; without_servers/ makes sure that they need neither.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -31,6 +35,11 @@ if TYPE_CHECKING:
 QUIET_WITHIN_S = 10.0
 """Longer than the product waits: a loaded test machine may be slow, and the tests are about what is counted."""
 
+NEED_A_SERVER = {"server", "tls_server", "pgtrace", "pgtrace_url", "pgtrace_postgres"}
+"""Fixtures that start a PostgreSQL; what asks for one, of itself or through another fixture, is live."""
+_LIVE = Path(__file__).parent / "live"
+_ALL_LIVE = re.compile(r"^pytestmark = .*\bpytest\.mark\.live\b", re.MULTILINE)
+
 hypothesis.settings.register_profile("pgtrace", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("pgtrace")
 
@@ -45,6 +54,23 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("PG") and not name.startswith("PGTRACE")]:
         del os.environ[name]
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="tests-of-pgtrace-")  # what `run` keeps is not the user's
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m "not live"`, what is live from head to foot is not even imported: that takes drivers."""
+    if config.getoption("markexpr") != "not live":
+        return None
+    if collection_path.is_relative_to(_LIVE):
+        return True
+    return True if collection_path.suffix == ".py" and _ALL_LIVE.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is live, before anything is selected by marker."""
+    for item in items:
+        if item.path.is_relative_to(_LIVE) or not NEED_A_SERVER.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("live")
 
 
 def pytest_unconfigure() -> None:

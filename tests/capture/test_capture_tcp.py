@@ -22,7 +22,7 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[tuple[int, object]] = []
         self.latest_ns = 0
-        self.bytes = [b"", b""]
+        self.bytes = [bytearray(), bytearray()]
         self.closed: tuple[int, str] | None = None
         self.ends: list[tuple[int, int, str]] = []
 

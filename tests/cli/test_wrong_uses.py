@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pgtrace.capture.versions import Header
@@ -256,6 +255,8 @@ def test_listen_says_that_passwords_in_sql_are_recorded_where_they_are_and_words
 @pytest.mark.parametrize(("upstream", "reason"), [(NO_HOST, "the name cannot be resolved"), ("127.0.0.1:1", "Connection refused")])
 def test_listen_warns_and_goes_on(upstream, reason):
     """The server may come later; until then each driver is told why."""
+    import psycopg
+
     command = [sys.executable, "-m", "pgtrace", "listen", "127.0.0.1:0", "--upstream", upstream]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
         assert listening.stderr is not None

@@ -17,6 +17,9 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.ways import EmbeddedError, Way
 from pgtrace.errors import MissingExtra
 
+pytestmark = pytest.mark.live
+
+
 CHILD = """
 import sys
 from pgtrace.demo.embedded import EmbeddedServer

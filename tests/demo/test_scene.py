@@ -6,11 +6,16 @@ import os
 import threading
 from contextlib import closing, contextmanager
 
+import pytest
+
 from pgtrace.address import parse_listen
 from pgtrace.demo.scene import open_scene, run_variants
 from pgtrace.demo.workloads import VARIANTS
 from pgtrace.demo.workloads.common import Target
 from pgtrace.trace.trace import Trace
+
+pytestmark = pytest.mark.live
+
 
 NOWHERE = Target("127.0.0.1", 1, "nobody", "", "none")
 NAMES = [variant.name for variant in VARIANTS]

@@ -12,6 +12,8 @@ from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import BATCH, COPIED, SCHEMA, Target
 from pgtrace.errors import MissingExtra
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 def target(server: EmbeddedServer) -> Iterator[Target]:

@@ -14,6 +14,9 @@ from pgtrace.protocol import values
 from pgtrace.protocol.backend import Column
 from pgtrace.protocol.values import Kind, Type
 
+pytestmark = pytest.mark.live
+
+
 NAMES = ("mood", "_mood", "person", "cents", "prices", "price_lists")
 MADE = """
 CREATE TYPE mood AS ENUM ('sad', 'it''s fine');

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.live
+
+
 PROGRAM = Path(__file__).parents[2] / "examples" / "count_round_trips.py"
 
 

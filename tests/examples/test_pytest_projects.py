@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.live
+
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TESTS = {"pytest_project": 4, "sqlalchemy_project": 4, "django_project": 4}
 CHANGES = {

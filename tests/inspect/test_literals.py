@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-from psycopg import pq
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.inspect import types
@@ -14,6 +14,9 @@ from pgtrace.inspect.literals import literal, type_name, written
 from pgtrace.protocol.values import Kind, Type
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from psycopg import pq
 
 INT8, TEXT, BYTEA, BIT = 20, 25, 17, 1560
 VALUES = (
@@ -31,12 +34,16 @@ def ran(sql: str, *parameters: bytes | None, types: tuple[int, ...] = (), binary
 
 @pytest.fixture(scope="module")
 def direct(server: EmbeddedServer) -> pq.abc.PGconn:
+    from psycopg import pq
+
     connection = pq.PGconn.connect(server.url().encode())
     assert connection.status == pq.ConnStatus.OK
     return connection
 
 
 def only(result: pq.abc.PGresult) -> tuple[int, bytes | None]:
+    from psycopg import pq
+
     assert result.status == pq.ExecStatus.TUPLES_OK, result.error_message
     return result.ftype(0), result.get_value(0, 0)
 
@@ -46,6 +53,8 @@ def test_every_value_comes_back_as_it_was(
     direct: pq.abc.PGconn, server: EmbeddedServer, proxy: Recorder, trace_of: Callable[[Recorder], Trace], form: int
 ) -> None:
     """Bound through the proxy, then run from the text that is copied."""
+    from psycopg import pq
+
     through = pq.PGconn.connect(server.url(proxy.host, proxy.port).encode())
     wanted = []
     for value in VALUES:
@@ -111,6 +120,8 @@ def test_types_as_sql_calls_them() -> None:
 
 
 def test_blanked_parameters_are_not_taken_for_values(server: EmbeddedServer, trace_of: Callable[[Recorder], Trace]) -> None:
+    from psycopg import pq
+
     upstream = f"{server.host}:{server.port}"
     with Recorder(upstream=upstream, redact=["params"]) as recorder:
         through = pq.PGconn.connect(server.url(recorder.host, recorder.port).encode())

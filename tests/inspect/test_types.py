@@ -22,6 +22,9 @@ from pgtrace.recorder import Recorder
 from pgtrace.report import messages
 from pgtrace.trace.trace import Trace
 
+pytestmark = pytest.mark.live
+
+
 MADE = """
 CREATE EXTENSION hstore;
 CREATE EXTENSION vector;

@@ -6,6 +6,7 @@ import struct
 
 import asyncpg
 import psycopg
+import pytest
 from construct import ConstructError
 
 from pgtrace.capture.reader import CaptureReader
@@ -17,6 +18,9 @@ from pgtrace.protocol.backend import RowDescription
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.recorder import Recorder
 from tests.protocol.message_mutants import mutants
+
+pytestmark = pytest.mark.live
+
 
 Messages = list[tuple[int, int, bytes, int]]
 """(side, code, body, authentication), connection after connection."""

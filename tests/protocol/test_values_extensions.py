@@ -15,6 +15,8 @@ from pgtrace.protocol.values import Kind, Type
 from tests.protocol.values_literals import Make, finite, float4, json, text
 from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, assert_same
 
+pytestmark = pytest.mark.live
+
 
 def hstore(rnd: random.Random) -> str:
     def quoted() -> str:

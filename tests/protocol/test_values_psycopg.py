@@ -29,6 +29,9 @@ from pgtrace.protocol import values
 from tests.protocol.values_literals import RANGES, SCALARS
 from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, both_formats
 
+pytestmark = pytest.mark.live
+
+
 TEXT, BINARY = 0, 1
 OID = {one.name: one.oid for one in values.BUILTIN.values()}
 

@@ -14,6 +14,9 @@ from pgtrace.protocol.values import Kind, reading
 from tests.protocol.values_literals import RANGES, SCALARS, WORDS, Make
 from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, assert_same, both_formats
 
+pytestmark = pytest.mark.live
+
+
 EACH = 400
 """Values of every type."""
 BY_NAME = {one.name: one.oid for one in values.BUILTIN.values()}

@@ -8,10 +8,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from pgtrace.address import Host, Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.capture.record import Fact, Open
@@ -21,6 +20,9 @@ from pgtrace.probe import probe
 from pgtrace.protocol.fields import error_fields
 from pgtrace.recorder import Recorder
 from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_all, read_exactly, recording, wait_for_end
+
+if TYPE_CHECKING:
+    from psycopg import pq
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux'")
 
@@ -72,6 +74,9 @@ def test_an_address_is_connected_to_in_place_of_its_name() -> None:
 
 def libpq(server: EmbeddedServer, **where: str | int) -> pq.PGconn:
     """A connection by libpq alone: psycopg resolves names by itself."""
+    from psycopg import pq
+    from psycopg.conninfo import make_conninfo
+
     settings = {"user": server.user, "password": server.password, "dbname": "postgres"} | where
     connection = pq.PGconn.connect(make_conninfo(**settings).encode())
     assert connection.status == pq.ConnStatus.OK, connection.error_message

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pgtrace.report.table import long_table, table
 
-MANY = 60_000
-BOUND = 4 << 20
+MANY = 20_000
+BOUND = 2 << 20
 
 
 def rows(number: int) -> Iterator[list[str]]:

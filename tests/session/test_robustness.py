@@ -14,6 +14,7 @@ from pgtrace.session.connection import Session
 from pgtrace.session.effects import Counts
 from pgtrace.session.events import Exchange, Observer, Passage
 from tests.session.test_sequences import SEQUENCES, STARTUP, play
+from tests.steps import lines_run
 
 
 class Listing(Observer):
@@ -108,8 +109,19 @@ def test_mutated_messages_never_raise() -> None:
     assert count == 20_000
 
 
-def test_a_deep_pipeline_takes_linear_time_and_is_exact() -> None:
-    session = play(">" + "BE" * 30_000 + "S <" + "2C" * 30_000 + "Z")
+def deep_pipeline(depth: int) -> Session:
+    return play(">" + "BE" * depth + "S <" + "2C" * depth + "Z")
+
+
+def test_a_deep_pipeline_takes_steps_in_proportion() -> None:
+    """Lines that run, in pgtrace: each message more costs as many as the one before."""
+    few, twice, eight_times = (lines_run(lambda depth=depth: deep_pipeline(depth)) for depth in (500, 1000, 4000))
+    assert few > 500
+    assert eight_times - twice <= 6.1 * (twice - few)
+
+
+def test_a_deep_pipeline_is_exact() -> None:
+    session = deep_pipeline(30_000)
     assert session.tally.round_trips == 1
     assert session.tally.executions == 30_000
     assert session.tally.pipelined_executions == 29_999

@@ -51,7 +51,7 @@ def play(sequence: str, session: Session | None = None) -> Session:
     time_ns = 0
     for read in reads:
         time_ns += 1_000_000
-        data = b""
+        data = bytearray()
         for letter in read[1:]:
             if letter == "^":
                 data += STARTUP
@@ -63,7 +63,7 @@ def play(sequence: str, session: Session | None = None) -> Session:
                 bodies = FRONTEND_BODIES if read[0] == ">" else BACKEND_BODIES
                 # H is CopyOutResponse from the backend, Flush from the frontend; S, c and the digits have no body.
                 data += message(letter, bodies.get(letter, b""))
-        session.receive(FRONTEND if read[0] == ">" else BACKEND, time_ns, data)
+        session.receive(FRONTEND if read[0] == ">" else BACKEND, time_ns, bytes(data))
     return session
 
 

@@ -15,6 +15,9 @@ from pgtrace import Capture
 from pgtrace.testing import pytest_plugin
 from tests.live.disks import bad_disk
 
+pytestmark = pytest.mark.live
+
+
 pytest_plugins = ["pytester"]
 
 INI = """

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 
 import pgtrace
@@ -89,6 +88,8 @@ def test_which_statement(ten):
 
 
 def test_hostile_text_is_shown_escaped(tmp_path, server):
+    import psycopg
+
     path = tmp_path / "hostile.pgtrace"
     with Recorder(upstream=server.url(), write=path) as recorder, psycopg.connect(recorder.url(), autocommit=True) as connection:
         connection.execute('select 1 as "\x1b]0;title\x07\u202e"')
@@ -120,6 +121,8 @@ def test_what_is_no_capture(tmp_path):
 
 
 def test_marks(server, tmp_path):
+    import psycopg
+
     path = tmp_path / "marks.pgtrace"
     with Recorder(upstream=server.url(), write=path, rtt="1ms") as recorder:
         assert recorder.rtt_ns == 1_000_000
@@ -146,6 +149,8 @@ def test_marks(server, tmp_path):
 
 
 def test_a_url(server):
+    import psycopg
+
     with Recorder(upstream=server.url()) as recorder:
         place = f"127.0.0.1:{recorder.port}"
         assert recorder.url() == f"postgresql://postgres:{server.password}@{place}/postgres"
@@ -179,6 +184,8 @@ def test_nothing_is_imported_before_it_is_used():
 
 def test_the_examples_of_the_page(server, tmp_path, monkeypatch, capsys):
     """Run in the order of the page, each with the imports it shows; only the server's name is another."""
+    import psycopg
+
     monkeypatch.chdir(tmp_path)
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute("create role shop login")
@@ -215,6 +222,8 @@ def test_what_a_filter_selects_is_counted_exactly(ten):
 
 
 def test_a_filter_within_a_mark(server):
+    import psycopg
+
     with (
         Recorder(upstream=f"{server.host}:{server.port}") as recorder,
         psycopg.connect(server.url(recorder.host, recorder.port), autocommit=True) as connection,

@@ -13,6 +13,9 @@ import pytest
 
 from pgtrace.testing.suite import LiveWindow, Settings, Suite
 
+pytestmark = pytest.mark.live
+
+
 WINDOWS = 1_000
 ROUND_TRIPS = 100
 MS_A_WINDOW = 3.0

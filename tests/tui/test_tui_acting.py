@@ -8,8 +8,8 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
@@ -23,6 +23,9 @@ from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.model.view import View
 from tests.tui.driving import Drive, Driven
 from tests.wire_recording import Recording, done, query, ready
+
+if TYPE_CHECKING:
+    import psycopg
 
 WITHIN_S = 20.0
 
@@ -62,6 +65,8 @@ def rows_of(path: Path) -> list[str]:
 @asynccontextmanager
 async def live(server: EmbeddedServer) -> AsyncIterator[tuple[Driven, Recorder, psycopg.Connection]]:
     """A temporary recording on the screen, and a session through it."""
+    import psycopg
+
     with Recorder(upstream=f"{server.host}:{server.port}") as recorder:
         trace = Trace.open([recorder.capture])
         source = Source(listener=":6433", upstream="db", live=True, temporary=True, unsaved=True)

@@ -9,7 +9,6 @@ import signal
 import threading
 from pathlib import Path
 
-import psycopg
 import pytest
 from rich.cells import cell_len
 
@@ -75,6 +74,8 @@ def test_stopped_and_brought_back_by_a_shell(shop: Recording, tmp_path: Path) ->
 @pytest.mark.parametrize("ignored", [False, True], ids=["hangs up", "hang-up ignored"])
 def test_a_terminal_that_vanishes(server: EmbeddedServer, tmp_path: Path, *, ignored: bool) -> None:
     """The screen goes without a word and leaves nothing; who works through the recorder works on; the capture has all of it."""
+    import psycopg
+
     written = tmp_path / "kept.pgtrace"
     program = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *PGTRACE) if ignored else PGTRACE
     with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}", "-w", str(written), program=program) as terminal:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from captures.recording.packets import LOOPBACK
@@ -170,6 +169,8 @@ def test_what_was_lost_is_told_when_the_screen_is_gone(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="tcpdump is not installed")
 def test_tcpdump_into_open(server: EmbeddedServer, tmp_path: Path) -> None:
     """`tcpdump -U -w - | pgtrace open -`: a real driver's work is on the screen while it goes on."""
+    import psycopg
+
     line = ["tcpdump", "-i", LOOPBACK, "-n", "-U", "--immediate-mode", "-s", "0", "-w", "-", "port", str(server.port)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tcpdump:
         assert tcpdump.stdout is not None

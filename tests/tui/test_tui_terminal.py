@@ -11,7 +11,6 @@ import unicodedata
 from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
@@ -75,6 +74,8 @@ def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
 
 
 def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) -> None:
+    import psycopg
+
     with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:
         terminal.wait_for("psql -h 127.0.0.1 -p ")
         assert os.getpriority(os.PRIO_PROCESS, terminal.process.pid) == NICE  # and not the recorder, its child, which was there before
@@ -148,6 +149,8 @@ def test_a_live_recording_is_saved_up_to_the_moment_of_quitting(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Typed ahead as a whole, from the question to the answer."""
+    import psycopg
+
     monkeypatch.chdir(tmp_path)
     kept = Path("kept.pgtrace")
     with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,6 +158,8 @@ def test_sums_of_any_capture(script: str, texts: list[str]) -> None:
 
 
 def test_sums_of_real_traffic(server: EmbeddedServer, proxy: Recorder, trace_of: Callable[[Recorder], Trace]) -> None:
+    import psycopg
+
     with psycopg.connect(server.url(proxy.host, proxy.port)) as connection:
         connection.execute("create temp table users (id int primary key, name text)")
         connection.prepare_threshold = 2

@@ -1,0 +1,67 @@
+"""Tests that are not live need no PostgreSQL and no driver: the Python that `make test` runs them in has neither."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SITE = Path(__file__).parent / "without_servers"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import psycopg", "no drivers here"),
+        ("from asyncpg import connect", "no drivers here"),
+        ("import psycopg2.extras", "no drivers here"),
+        ("import pg8000.dbapi", "no drivers here"),
+        ("from pgtrace.demo.embedded import EmbeddedServer; EmbeddedServer().start()", "embedded"),
+        ("import subprocess; subprocess.run(['/usr/lib/postgresql/18/bin/postgres', '--version'])", "no PostgreSQL here"),
+        ("import subprocess; subprocess.Popen(['setpriv', '--reuid', '1', '/x/bin/initdb'])", "no PostgreSQL here"),
+        ("import socket; socket.create_connection(('127.0.0.1', 5432))", "no PostgreSQL here"),
+        ("import socket; socket.socket(socket.AF_UNIX).connect('/tmp/.s.PGSQL.5432')", "no PostgreSQL here"),
+    ],
+)
+def test_neither_a_driver_nor_a_server_can_be_had(code: str, said: str) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SITE), str(SITE.parents[1])])}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert said in ended.stderr
+
+
+def test_what_is_not_live_runs_there(request: pytest.FixtureRequest) -> None:
+    """This test is not live: where only those are run, drivers are out of reach."""
+    assert request.node.get_closest_marker("live") is None
+    if request.config.getoption("markexpr") == "not live" and str(SITE) in os.environ.get("PYTHONPATH", ""):
+        with pytest.raises(ImportError):
+            __import__("psycopg")
+
+
+def test_who_asks_for_a_server_is_live(pytester: pytest.Pytester) -> None:
+    """By fixture, by a fixture of a fixture, by its directory, by the marker; and with `-m "not live"` a module that is live is not imported."""
+    (pytester.path / "conftest.py").write_text((SITE.parent / "conftest.py").read_text())
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\nmarkers = ["live"]\naddopts = ["--import-mode=importlib", "--strict-markers"]')
+    pytester.makepyfile(
+        test_mixed="""
+            import pytest
+            @pytest.fixture
+            def above(proxy): ...
+            def test_server(server): ...
+            def test_proxy(proxy): ...
+            def test_above(above): ...
+            def test_window(pgtrace): ...
+            def test_plain(tmp_path): ...
+        """,
+        test_marked="import no_such_driver, pytest\npytestmark = pytest.mark.live\ndef test_it(): ...\n",
+    )
+    live = pytester.mkdir("live")
+    (live / "conftest.py").write_text("import no_such_driver\n")
+    (live / "test_there.py").write_text("def test_it(): ...\n")
+    listed = pytester.runpytest_subprocess("--collect-only", "-q", "-m", "not live", "-p", "no:cacheprovider").outlines
+    assert [line for line in listed if "::" in line] == ["test_mixed.py::test_plain"]
