@@ -111,7 +111,7 @@ def _about_statement(trace: Trace, fingerprint: str) -> Callable[[int], bool]:
 
     def belongs(place: int) -> bool:
         subject = Subject(trace, place)
-        texts = sql_of(subject)
+        texts = sql_of(trace.rows, subject.shape, subject.entry.label)
         if texts is not None and subject.entry.label in known:
             return known[subject.entry.label]
         try:

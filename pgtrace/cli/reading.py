@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,11 +47,11 @@ def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = Tru
     return trace
 
 
-def select(trace: Trace, chosen: Filter, places: Iterable[int]) -> Iterator[int]:
+def select(trace: Trace, chosen: Filter, places: Sequence[int]) -> Iterator[int]:
     """The places that a filter selects. The number of those that cannot be decided any more is
     reported on stderr. Raises FilterError."""
     selection = chosen.over(trace)
-    yield from filter(selection.holds, places)
+    yield from selection.among(places)
     warn_of_undecided(selection)
 
 
@@ -83,7 +83,7 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
 
 def rows(
     files: Iterable[Path], *, follow: bool = False, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
-) -> Iterator[tuple[Trace, Iterable[int]]]:
+) -> Iterator[tuple[Trace, Sequence[int]]]:
     """The trace and places of its rows, repeatedly while it is read: for files in their order, for
     standard input each row when it is complete.
 
@@ -104,7 +104,7 @@ def rows(
     imports.tell()
 
 
-def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
+def _in_order(imports: Imports, trace: Trace) -> Iterator[Sequence[int]]:
     """Rows of files, one turn after the turn that completed them: by then the driver of a new
     connection is usually known.
 
@@ -123,7 +123,7 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Iterable[int]]:
     yield range(listed, len(trace.rows))
 
 
-def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Iterable[int]]:
+def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Sequence[int]]:
     """Rows of what is still being recorded: complete rows do not wait for open ones."""
     from pgtrace.inspect import types
 

@@ -6,6 +6,7 @@ same numbers in the columns of the live view.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -126,15 +127,14 @@ def by_call_site(trace: Trace, places: Iterable[int]) -> list[tuple[str, Counter
 
     A row with several lines counts for the first.
     """
-    sums: dict[Site | None, RowSums] = {}
+    by_site: dict[Site | None, array[int]] = {}
     for place in places:
         sites = trace.call_sites.at(place)
-        site = sites[0] if sites else None
-        if site not in sums:
-            sums[site] = RowSums(trace)
-        sums[site].add(place, trace.rows.entry(place))
+        by_site.setdefault(sites[0] if sites else None, array("Q")).append(place)
     found = []
-    for site, one in sums.items():
+    for site, its_places in by_site.items():
+        one = RowSums(trace)
+        one.add(trace.rows.at(its_places))
         counters = Counters()
         for part in one.by_connection().values():
             counters.add(part)

@@ -21,7 +21,7 @@ import tempfile
 import zlib
 from collections import deque
 from itertools import islice
-from typing import Final
+from typing import IO, Final
 
 from pgtrace.callsites.notes import BATCH, PREPARE, WHOLE, Site
 from pgtrace.capture.record import CallSite
@@ -54,7 +54,7 @@ class CallSites:
         self._sites: list[tuple[Site, ...]] = [()]
         self._numbers: dict[tuple[Site, ...], int] = {(): 0}
         self._checksums: dict[str, int] = {}
-        self._rows = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the trace)
+        self._rows: IO[bytes] | None = None  # made when a row has lines
 
     @property
     def is_empty(self) -> bool:
@@ -89,18 +89,21 @@ class CallSites:
         if not waiting:
             del self._waiting[file, backend_pid]
         if found:
+            if self._rows is None:
+                self._rows = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the trace)
             os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(found)), place * _NUMBER.size)
 
     def at(self, place: int) -> tuple[Site, ...]:
         """The lines of the row at that place."""
-        if not self.notes:
+        if self._rows is None:
             return ()
         data = os.pread(self._rows.fileno(), _NUMBER.size, place * _NUMBER.size)
         return self._sites[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else ()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._rows.close()
+        if self._rows is not None:
+            self._rows.close()
 
     def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int]:
         """The lines of its statements, and the sequence number of the last note that has served."""

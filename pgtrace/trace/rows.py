@@ -64,6 +64,8 @@ _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
     "values": ("Q", 88),
 }
 """What of many entries can be read at once: its type, and where in an entry it is."""
+_CLOSE_TOGETHER: Final = 8
+"""One row of so many is worth decoding all of them at once."""
 _NUMBER_BYTES: Final = 40
 _FAILURE_BYTES: Final = 200
 _FIRST_ENTRIES: Final = 4096
@@ -443,6 +445,21 @@ class RowIndex:
     def columns(self, start: int, stop: int) -> Columns:
         """The rows at these places, column by column."""
         return Columns(self, range(start, min(stop, self._count)))
+
+    def at(self, places: Sequence[int]) -> Columns:
+        """The rows at these places, rising: those that lie close together are decoded with what lies between them."""
+        if isinstance(places, range) or not places:
+            return Columns(self, places)
+        first, span = places[0], places[-1] + 1 - places[0]
+        whole = Columns(self, range(first, first + span))
+        if span == len(places):
+            return whole
+        if span > _CLOSE_TOGETHER * len(places):
+            return Columns(self, places)
+        mask = bytearray(span)
+        for place in places:
+            mask[place - first] = 1
+        return whole.where(mask)
 
     def column(self, name: str, places: Sequence[int]) -> list[Any]:
         """One field of the entries at these places."""

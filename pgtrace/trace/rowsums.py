@@ -1,7 +1,7 @@
 """Counters of some rows, as sums over the index: each row has the number of what it counts (session/effects.py).
 
     sums = RowSums(trace)
-    for place in places: sums.add(place, trace.rows.entry(place))
+    sums.add(trace.rows.at(places))
     sums.by_connection()
 
 One look at the index for each row; nothing is read again. What belongs to no row is not in these sums: `client_ns`, the
@@ -19,7 +19,7 @@ from pgtrace.session.effects import UNKNOWN, Tally
 from pgtrace.trace.counters import Counters
 
 if TYPE_CHECKING:
-    from pgtrace.trace.rows import Entry
+    from pgtrace.trace.rows import Columns, Entry
     from pgtrace.trace.trace import Trace
 
 
@@ -43,23 +43,34 @@ class RowSums:
         self._sums: dict[int, _Sum] = {}
         self.is_exact = True
 
-    def add(self, place: int, entry: Entry) -> None:
-        """Add the row at that place, whose entry this is."""
-        found = self._sums.get(entry.connection)
-        if found is None:
-            found = self._sums[entry.connection] = _Sum()
-        found.sent_bytes += entry.sent_bytes
-        found.received_bytes += entry.received_bytes
-        found.wait_ns += entry.wait_ns
-        if entry.effect == UNKNOWN:
-            self._add_open(found, entry, place)
-            return
-        use = found.effects.get(entry.effect)
-        if use is None:
-            found.effects[entry.effect] = [entry.times, entry.rows]
-        else:
-            use[0] += entry.times
-            use[1] += entry.rows
+    def add(self, rows: Columns) -> None:
+        """Add these rows."""
+        sums = self._sums
+        for place, connection, sent_bytes, received_bytes, wait_ns, effect, times, count in zip(
+            rows.places,
+            rows.connections,
+            rows.sent_bytes,
+            rows.received_bytes,
+            rows.wait_ns,
+            rows.effects,
+            rows.times,
+            rows.rows,
+            strict=True,
+        ):
+            found = sums.get(connection)
+            if found is None:
+                found = sums[connection] = _Sum()
+            found.sent_bytes += sent_bytes
+            found.received_bytes += received_bytes
+            found.wait_ns += wait_ns
+            use = found.effects.get(effect)
+            if use is not None:
+                use[0] += times
+                use[1] += count
+            elif effect == UNKNOWN:
+                self._add_open(found, self._trace.rows.entry(place), place)
+            else:
+                found.effects[effect] = [times, count]
 
     def by_connection(self) -> dict[int, Counters]:
         """Counters by the index of the connection, in the order in which they came."""

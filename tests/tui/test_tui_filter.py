@@ -8,8 +8,11 @@ import random
 import pytest
 from rich.cells import cell_len
 
-from pgtrace.ask.filter import messages, parse
+from pgtrace.ask.filter import messages, parse, rowcounting
 from pgtrace.ask.filter.counting import CountedTrace
+from pgtrace.ask.filter.selection import Decided
+from pgtrace.trace.rows import Columns
+from pgtrace.tui.model import listing as listing_module
 from pgtrace.tui.model.theme import MONO
 from pgtrace.tui.model.view import View
 from tests.tui import screens
@@ -274,8 +277,11 @@ def test_a_row_is_read_a_few_messages_at_a_time(recording: Recording, view_of: o
     assert view.listing.matching == 1
 
 
-def test_a_hundred_thousand_rows_never_block_a_tick(recording: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: with no time at all, each slice asks a handful of rows and goes on with the next ones."""
+@pytest.mark.parametrize(("row_s", "most"), [(0.001, 32), (0.000_000_1, 4096)])
+def test_a_hundred_thousand_rows_never_block_a_tick(
+    recording: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch, row_s: float, most: int
+) -> None:
+    """Counted, not timed: with no time at all a tick decides one slice of rows, of many where a row is decided quickly, of a few where it takes long."""
     connection = recording.connect("asyncpg")
     for number in range(100_000):
         recording.trip(connection, query(f"SELECT {number % 100}"), done("SELECT 1") + ready())
@@ -283,21 +289,27 @@ def test_a_hundred_thousand_rows_never_block_a_tick(recording: Recording, view_o
     view: View = view_of(recording)  # type: ignore[operator]
     while view.trace.update():
         pass
-    asked = [0]
-    inner = view.listing.filtering.asked
-
-    def counted(place: int) -> bool | None:
-        asked[0] += 1
-        return inner(place)
-
-    monkeypatch.setattr(view.listing.filtering, "asked", counted)
-    view.listing.choose('sql:"SELECT 7" or stmt:x')
-    for _ in range(100):
-        before = asked[0]
-        view.listing.sync(-1.0)
-        assert asked[0] - before <= 32
     view.listing.sync()
-    assert asked[0] == len(view.trace.rows)
+    clock_s = [0.0]
+    decided: list[int] = []
+    decide = view.listing.filtering.decide
+
+    def timed(rows: Columns) -> Decided:
+        decided.append(len(rows))
+        clock_s[0] += len(rows) * row_s
+        return decide(rows)
+
+    monkeypatch.setattr(view.listing.filtering, "decide", timed)
+    monkeypatch.setattr(listing_module.time, "perf_counter", lambda: clock_s[0])
+    view.listing.choose('sql:"SELECT 7" or stmt:x')
+    for tick in range(1, 101):
+        if view.listing.behind:
+            view.listing.sync(-1.0)
+            assert len(decided) == tick
+    while view.listing.behind:
+        view.listing.sync(-1.0)
+    assert max(decided) == most
+    assert sum(decided) == len(view.trace.rows)
     assert view.listing.matching == 11_000
 
 
@@ -343,7 +355,8 @@ async def test_totals_say_that_they_are_filtered_and_are_those_of_stats(shop: Re
         assert (await driven.lines())[1:6] == before[1:6]
 
 
-def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, view_of: object) -> None:
+def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowcounting, "SLICE", 256)
     for _ in range(2000):
         shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
     shop.flush()

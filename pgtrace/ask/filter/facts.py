@@ -7,15 +7,18 @@ If that is not all, and only then, the row is read from the capture again (messa
 answer never depends on what was worth keeping, and a filter over a hundred thousand rows reads only
 the few that it must.
 
-Rows share shapes and labels, so a test is made once for each text, not once per row. A row that is
-not a round trip still has some facts: a notification has its connection and its one message.
+Rows share connections, shapes and labels, so each of those is tested once and looked up for each
+row. Many rows are answered at once, column by column. A row that is not a round trip still has some
+facts: a notification has its connection and its one message.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from math import isnan
+from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.ask.filter import messages
 from pgtrace.ask.filter.messages import Inside
@@ -23,7 +26,7 @@ from pgtrace.describe import arguments, notation
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.files import letters
-from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Kind, Shape, prepared_earlier
+from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Kind, RowIndex, Shape, prepared_earlier
 
 if TYPE_CHECKING:
     from pgtrace.trace.connection import Connection
@@ -78,26 +81,148 @@ class Subject:
 
 TextTest = Callable[[str], bool]
 NumberTest = Callable[[float], bool]
-Holds = Callable[[Subject], bool]
+
+NO, YES, UNREAD = 0, 1, 2
+"""What a term answers for a row. UNREAD: only the row's messages can say."""
+ANSWERS_KEPT: Final = 200_000
+"""Answers that a term remembers at once."""
 
 
-# Words about the connection.
+class Answers(dict[Any, int]):
+    """Answers that are found when they are first asked for."""
+
+    def __init__(self, find: Callable[[Any], int]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, key: Any) -> int:
+        if len(self) >= ANSWERS_KEPT:
+            self.clear()
+        found = self[key] = self._find(key)
+        return found
 
 
-def _of_connection(says: Callable[[Connection], Collection[str]]) -> Callable[[TextTest], Holds]:
-    def build(test: TextTest) -> Holds:
-        known: dict[int, bool] = {}
+class Term(ABC):
+    """One word and its test, over one trace."""
 
-        def holds(subject: Subject) -> bool:
-            index = subject.entry.connection
-            found = known.get(index)
-            if found is None:
-                found = known[index] = any(map(test, says(subject.connection)))
-            return found
+    @abstractmethod
+    def holds(self, subject: Subject) -> bool:
+        """Whether it holds for that row. Raises details.NotKept, or Unread."""
 
-        return holds
+    @abstractmethod
+    def answers(self, rows: Columns) -> bytes:
+        """NO, YES or UNREAD for each of these rows."""
 
-    return build
+
+class OfConnection(Term):
+    """A word about the row's connection."""
+
+    def __init__(self, trace: Trace, test: TextTest, says: Callable[[Connection], Collection[str]]) -> None:
+        self._known = Answers(lambda index: any(map(test, says(trace.connections[index]))))
+
+    def holds(self, subject: Subject) -> bool:
+        return bool(self._known[subject.entry.connection])
+
+    def answers(self, rows: Columns) -> bytes:
+        return bytes(map(self._known.__getitem__, rows.connections))
+
+
+class OfShape(Term):
+    """A word about what the row looks like."""
+
+    def __init__(self, trace: Trace, test: TextTest, says: Callable[[Shape], Collection[str]]) -> None:
+        self._known = Answers(lambda number: any(map(test, says(trace.rows.shape_at(number)))))
+
+    def holds(self, subject: Subject) -> bool:
+        return bool(self._known[subject.entry.shape])
+
+    def answers(self, rows: Columns) -> bytes:
+        return bytes(map(self._known.__getitem__, rows.shapes))
+
+
+class OfMessages(Term):
+    """A word about the traffic. `says` returns what the index knows, `told` what the messages say."""
+
+    def __init__(self, trace: Trace, test: TextTest, says: Says, told: Callable[[Inside], Collection[str]]) -> None:
+        self._test = test
+        self._told = told
+        tested = Answers(test)
+        index = trace.rows
+
+        def find(key: tuple[int, int]) -> int:
+            texts = says(index, index.shape_at(key[0]), key[1])
+            return UNREAD if texts is None else any(map(tested.__getitem__, texts))
+
+        self._known = Answers(find)
+
+    def holds(self, subject: Subject) -> bool:
+        found = self._known[subject.entry.shape, subject.entry.label]
+        return any(map(self._test, self._told(subject.inside))) if found == UNREAD else bool(found)
+
+    def answers(self, rows: Columns) -> bytes:
+        return bytes(map(self._known.__getitem__, zip(rows.shapes, rows.labels, strict=True)))
+
+
+class OfType(Term):
+    """`type`. Of authentication messages the index does not know which ones they are."""
+
+    def __init__(self, trace: Trace, test: TextTest) -> None:
+        self._test = test
+        response = any(map(test, codes.RESPONSE_NAMES.values()))
+        authentication = any(map(test, (*codes.AUTHENTICATION_NAMES.values(), "Unknown")))
+
+        def find(number: int) -> int:
+            shape = trace.rows.shape_at(number)
+            if any(map(test, types_of(shape))):
+                return YES
+            unread = not _is_whole(shape) or (response and _RESPONSE in shape.sent)
+            return UNREAD if unread or (authentication and _AUTHENTICATION in shape.received) else NO
+
+        self._known = Answers(find)
+
+    def holds(self, subject: Subject) -> bool:
+        found = self._known[subject.entry.shape]
+        return any(map(self._test, subject.inside.types)) if found == UNREAD else bool(found)
+
+    def answers(self, rows: Columns) -> bytes:
+        return bytes(map(self._known.__getitem__, rows.shapes))
+
+
+class OfPlace(Term):
+    """A word about the row alone. `has_any` says whether any row of the trace has one."""
+
+    def __init__(
+        self, trace: Trace, test: TextTest, has_any: Callable[[Trace], bool], says: Callable[[Trace, int], Collection[str]]
+    ) -> None:
+        self._trace = trace
+        self._has_any = has_any
+        self._says = says
+        self._test = test
+
+    def holds(self, subject: Subject) -> bool:
+        return any(map(self._test, self._says(self._trace, subject.place)))
+
+    def answers(self, rows: Columns) -> bytes:
+        if not self._has_any(self._trace):
+            return bytes(len(rows))
+        return bytes(any(map(self._test, self._says(self._trace, place))) for place in rows.places)
+
+
+class OfNumber(Term):
+    """A word that is a number."""
+
+    def __init__(self, test: NumberTest, says: Callable[[Columns], Sequence[float]]) -> None:
+        self._test = test
+        self._says = says
+
+    def holds(self, subject: Subject) -> bool:
+        return self._test(self._says(Columns(subject.trace.rows, [subject.place]))[0])
+
+    def answers(self, rows: Columns) -> bytes:
+        return bytes(map(self._test, self._says(rows)))
+
+
+# What connections and rows say.
 
 
 def connection_names(connection: Connection) -> tuple[str, str]:
@@ -107,90 +232,48 @@ def connection_names(connection: Connection) -> tuple[str, str]:
 
 # Words about the traffic. Each returns what the index knows, or None if the messages must be read.
 
-
-def _of_messages(
-    says: Callable[[Subject], Collection[str] | None], told: Callable[[Inside], Collection[str]]
-) -> Callable[[TextTest], Holds]:
-    def build(test: TextTest) -> Holds:
-        known: dict[str, bool] = {}
-
-        def remembered(text: str) -> bool:
-            found = known.get(text)
-            if found is None:
-                found = known[text] = test(text)
-            return found
-
-        def holds(subject: Subject) -> bool:
-            texts = says(subject)
-            return any(map(test, told(subject.inside))) if texts is None else any(map(remembered, texts))
-
-        return holds
-
-    return build
+Says = Callable[[RowIndex, Shape, int], Collection[str] | None]
+"""Takes a shape and the number of a label."""
 
 
-def sql_of(subject: Subject) -> Collection[str] | None:
+def sql_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
     """The SQL of its statements; None if the index does not have all of it."""
-    shape = subject.shape
     if not shape.statements:
         return ()
-    label = subject.trace.rows.label_at(subject.entry.label)
-    if shape.statements > 1 or not subject.entry.label or len(label.sql) >= LONGEST_SQL or shape.flight == NO_FLIGHT:
+    sql = index.label_at(label).sql
+    if shape.statements > 1 or not label or len(sql) >= LONGEST_SQL or shape.flight == NO_FLIGHT:
         return None
-    return () if label.sql == prepared_earlier(shape.statement) else (label.sql,)
+    return () if sql == prepared_earlier(shape.statement) else (sql,)
 
 
-def statements_of(subject: Subject) -> Collection[str] | None:
+def statements_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
     """Names of prepared statements; None if the index does not have all of them."""
-    shape = subject.shape
     if shape.statements > 1 or not _is_whole(shape) or _CLOSE in shape.sent:
         return None
     return (shape.statement,) if shape.statement else ()
 
 
-def _error_of(subject: Subject) -> re.Match[str] | None:
-    label = subject.trace.rows.label_at(subject.entry.label)
-    if subject.shape.errors > 1 or len(label.error) >= arguments.LONGEST:
+def _error_of(index: RowIndex, shape: Shape, label: int) -> re.Match[str] | None:
+    error = index.label_at(label).error
+    if shape.errors > 1 or len(error) >= arguments.LONGEST:
         return None
-    return TOLD.fullmatch(label.error)
+    return TOLD.fullmatch(error)
 
 
-def sqlstates_of(subject: Subject) -> Collection[str] | None:
+def sqlstates_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
     """SQLSTATEs of its errors; None if the index does not have all of them."""
-    if not subject.shape.errors:
+    if not shape.errors:
         return ()
-    told = _error_of(subject)
+    told = _error_of(index, shape, label)
     return (told[1],) if told is not None else None
 
 
-def errors_of(subject: Subject) -> Collection[str] | None:
+def errors_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
     """Messages of its errors; None if the index does not have all of them."""
-    if not subject.shape.errors:
+    if not shape.errors:
         return ()
-    told = _error_of(subject)
+    told = _error_of(index, shape, label)
     return ((told[2] or "").strip(),) if told is not None else None
-
-
-def _of_type(test: TextTest) -> Holds:
-    known: dict[int, bool | None] = {}
-    response = any(map(test, codes.RESPONSE_NAMES.values()))
-    authentication = any(map(test, (*codes.AUTHENTICATION_NAMES.values(), "Unknown")))
-
-    def asked(shape: Shape) -> bool | None:
-        if any(map(test, types_of(shape))):
-            return True
-        if not _is_whole(shape) or (response and _RESPONSE in shape.sent) or (authentication and _AUTHENTICATION in shape.received):
-            return None
-        return False
-
-    def holds(subject: Subject) -> bool:
-        number = subject.entry.shape
-        if number not in known:
-            known[number] = asked(subject.shape)
-        found = known[number]
-        return any(map(test, subject.inside.types)) if found is None else found
-
-    return holds
 
 
 def types_of(shape: Shape) -> set[str]:
@@ -215,40 +298,49 @@ def _is_whole(shape: Shape) -> bool:
     return shape.flight != NO_FLIGHT and len(shape.sent) < FLIGHT_KEPT and len(shape.received) < FLIGHT_KEPT
 
 
-# Words about the row as a whole.
+def _statuses(shape: Shape) -> Collection[str]:
+    return (f"{shape.status_before or '-'}{shape.status or '-'}",)
 
 
-def _of_row(says: Callable[[Subject], Collection[str]]) -> Callable[[TextTest], Holds]:
-    def build(test: TextTest) -> Holds:
-        return lambda subject: any(map(test, says(subject)))
+def _ms(trace: Trace) -> Callable[[Columns], Sequence[float]]:
+    """Durations; of an open row up to the present."""
 
-    return build
+    def says(rows: Columns) -> Sequence[float]:
+        if not rows.any_open:
+            return rows.durations_ms
+        now_ns = trace.duration_ns
+        return [(now_ns - opened_ns) / 1e6 if isnan(ms) else ms for ms, opened_ns in zip(rows.durations_ms, rows.opened_ns, strict=True)]
 
-
-def _formats(subject: Subject) -> Collection[str]:
-    return (subject.shape.formats,) if subject.shape.formats else ()
-
-
-def _statuses(subject: Subject) -> Collection[str]:
-    return (f"{subject.shape.status_before or '-'}{subject.shape.status or '-'}",)
+    return says
 
 
-def _ms(subject: Subject) -> float:
-    entry = subject.entry
-    return (subject.trace.duration_ns - entry.opened_ns) / 1e6 if entry.is_open else entry.duration_ms
+def _of_connection(says: Callable[[Connection], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfConnection(trace, test, says)
 
 
-TEXTS: Final[dict[str, Callable[[TextTest], Holds]]] = {
+def _of_shape(says: Callable[[Shape], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfShape(trace, test, says)
+
+
+def _of_place(has_any: Callable[[Trace], bool], says: Callable[[Trace, int], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfPlace(trace, test, has_any, says)
+
+
+def _of_messages(says: Says, told: Callable[[Inside], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfMessages(trace, test, says, told)
+
+
+TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
     "driver": _of_connection(lambda connection: (connection.driver,)),
     "conn": _of_connection(connection_names),
     "user": _of_connection(lambda connection: (connection.user,)),
     "db": _of_connection(lambda connection: (connection.database,)),
     "app": _of_connection(lambda connection: (connection.application_name,)),
-    "fmt": _of_row(_formats),
-    "tx": _of_row(_statuses),
-    "at": _of_row(lambda subject: [site.words for site in subject.trace.call_sites.at(subject.place)]),
-    "mark": _of_row(lambda subject: subject.trace.marks.names_at(subject.place)),
-    "type": _of_type,
+    "fmt": _of_shape(lambda shape: (shape.formats,) if shape.formats else ()),
+    "tx": _of_shape(_statuses),
+    "at": _of_place(lambda trace: not trace.call_sites.is_empty, lambda trace, place: [site.words for site in trace.call_sites.at(place)]),
+    "mark": _of_place(lambda trace: trace.marks.any, lambda trace, place: trace.marks.names_at(place)),
+    "type": OfType,
     "stmt": _of_messages(statements_of, lambda told: told.statements),
     "sqlstate": _of_messages(sqlstates_of, lambda told: told.sqlstates),
     "error": _of_messages(errors_of, lambda told: told.errors),
@@ -257,9 +349,9 @@ TEXTS: Final[dict[str, Callable[[TextTest], Holds]]] = {
     "fingerprint": _of_messages(sql_of, lambda told: told.sql),
 }
 """Text words, the most expensive last."""
-NUMBERS: Final[dict[str, Callable[[Subject], float]]] = {
-    "rt": lambda subject: subject.place + 1,
+NUMBERS: Final[dict[str, Callable[[Trace], Callable[[Columns], Sequence[float]]]]] = {
+    "rt": lambda trace: lambda rows: [place + 1 for place in rows.places],
     "ms": _ms,
-    "depth": lambda subject: subject.shape.depth,
-    "rows": lambda subject: subject.entry.rows,
+    "depth": lambda trace: lambda rows: [trace.rows.shape_at(number).depth for number in rows.shapes],
+    "rows": lambda trace: lambda rows: rows.rows,
 }

@@ -1,29 +1,54 @@
 """A filter over a trace: which rows it selects.
 
-The tree becomes one function of a row. The cheapest tests come first, and a decided row is tested
-no further, so messages are read only if nothing else decides. A row whose messages would decide but
-are no longer kept is not selected, and counted.
+The tree decides many rows at once (`decide`). Each term answers for a column of rows, and each part
+of the tree gives two sets of rows, as long integers with a byte for each row: those for which it
+certainly holds, and those for which it may hold, because only their messages can say. `and`, `or`
+and `not` are operations on these integers. Only rows that may hold are read from the capture and
+tested one by one (`holds`), the cheapest tests first. A row whose messages would decide but are no
+longer kept is not selected, and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter.facts import NUMBERS, TEXTS, Holds, Subject, Unread
+from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, OfNumber, Subject, Term, Unread
 from pgtrace.ask.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.inspect.details import NotKept
 from pgtrace.regex.automaton import TooCostly
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import Columns, Kind
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter.messages import Inside
     from pgtrace.trace.rows import Entry
     from pgtrace.trace.trace import Trace
 
+SLICE: Final = 4096
+"""Rows that are decided at once."""
 _COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
 _NEVER: Final = frozenset({Kind.MARK, Kind.GAP})
+_SURELY: Final = bytes.maketrans(bytes((UNREAD,)), bytes((NO,)))
+_PERHAPS: Final = bytes.maketrans(bytes((UNREAD,)), bytes((YES,)))
+
+
+class Decided(NamedTuple):
+    """One byte per row, 0 or 1."""
+
+    selected: bytes
+    unread: bytes
+    """Only its messages can say."""
+
+
+class _Part(NamedTuple):
+    """A part of the tree."""
+
+    holds: Callable[[Subject], bool]
+    masks: Callable[[Columns], tuple[int, int]]
+    """The rows for which it certainly holds, and those for which it may."""
+    cost: int
 
 
 class Selection:
@@ -35,7 +60,47 @@ class Selection:
         self.trace = trace
         self.undecided = 0
         """Rows that could not be decided because their bytes are no longer kept."""
-        self._test, _ = self._compiled(tree)
+        self._tree = self._compiled(tree)
+
+    def decide(self, rows: Columns) -> Decided:
+        """Which of these rows are selected, as far as the index knows. A mark or a gap never is.
+        Raises FilterError if an expression costs too much."""
+        shape_at = self.trace.rows.shape_at
+        surely, perhaps = self._tree.masks(rows)
+        never = {number for number in set(rows.shapes) if shape_at(number).kind in _NEVER}
+        if never:
+            ever = _mask(bytes(number not in never for number in rows.shapes))
+            surely, perhaps = surely & ever, perhaps & ever
+        return Decided(surely.to_bytes(len(rows), "little"), (surely ^ perhaps).to_bytes(len(rows), "little"))
+
+    def among(self, places: Sequence[int]) -> Iterator[int]:
+        """The selected ones of these places, in the same order. Reads messages if only they can
+        say. Raises FilterError."""
+        for start in range(0, len(places), SLICE):
+            rows = self.trace.rows.at(places[start : start + SLICE])
+            decided = self.decide(rows)
+            if YES not in decided.unread:
+                yield from compress(rows.places, decided.selected)
+                continue
+            for place, selected, unread in zip(rows.places, *decided, strict=True):
+                if selected or (unread and self.holds(place)):
+                    yield place
+
+    def places(self) -> Iterator[int]:
+        """The places of all selected rows, rising. Raises FilterError."""
+        return self.among(range(len(self.trace.rows)))
+
+    def counted(self, rows: Columns) -> Columns:
+        """The selected round trips of these rows, which counters are summed over. Raises FilterError."""
+        rows = rows.round_trips
+        decided = self.decide(rows)
+        if YES not in decided.unread and not rows.any_open:
+            return rows if NO not in decided.selected else rows.where(decided.selected)
+        may_count = self._may_count
+        return rows.where([
+            (selected or (unread and self.holds(place))) and may_count(self.trace.rows.entry(place))
+            for place, selected, unread in zip(rows.places, *decided, strict=True)
+        ])  # fmt: skip
 
     def holds(self, place: int) -> bool:
         """Whether the row at that place is selected; a mark or a gap never is. Raises FilterError
@@ -58,15 +123,8 @@ class Selection:
     def selects(self, place: int) -> bool:
         """Whether the row at that place is a selected round trip, which counters are summed over.
         Raises FilterError."""
-        return self.selected(place) is not None
-
-    def selected(self, place: int) -> Entry | None:
-        """The entry of that row if it is a selected round trip. Raises FilterError."""
         subject = Subject(self.trace, place)
-        entry = subject.entry
-        if subject.shape.kind > Kind.SETUP or not self._may_count(entry):
-            return None
-        return entry if self._asked(subject) else None
+        return subject.shape.kind <= Kind.SETUP and self._may_count(subject.entry) and self._asked(subject)
 
     def _may_count(self, entry: Entry) -> bool:
         """Whether it is certainly a round trip: an open run may still turn out not to be one."""
@@ -76,33 +134,24 @@ class Selection:
         current = session.round_trips.current if session is not None else None
         return current is None or current.flush_points > 0
 
-    def places(self) -> Iterator[int]:
-        """The places of all selected rows, rising. Raises FilterError."""
-        return filter(self.holds, range(len(self.trace.rows)))
-
     def _asked(self, subject: Subject) -> bool:
         if subject.shape.kind in _NEVER:
             return False
         try:
-            return self._test(subject)
+            return self._tree.holds(subject)
         except NotKept:
             return self.lost()
 
-    def _compiled(self, node: Node) -> tuple[Holds, int]:
-        """The function of a part, and its cost."""
+    def _compiled(self, node: Node) -> _Part:
+        """The functions of a part, and its cost."""
         if isinstance(node, NumberTerm):
-            return _number(node), _COSTS[node.word.name]
+            return _of_term(OfNumber(node.test, NUMBERS[node.word.name](self.trace)), _COSTS[node.word.name])
         if isinstance(node, TextTerm):
-            return TEXTS[node.word.name](self._bounded(node)), _COSTS[node.word.name]
+            return _of_term(TEXTS[node.word.name](self.trace, self._bounded(node)), _COSTS[node.word.name])
         if isinstance(node, Not):
-            part, cost = self._compiled(node.part)
-            return (lambda subject: not part(subject)), cost
-        parts = sorted(map(self._compiled, node.parts), key=lambda found: found[1])
-        functions = [function for function, _ in parts]
-        cost = parts[-1][1] if parts else 0
-        if isinstance(node, All):
-            return (lambda subject: all(function(subject) for function in functions)), cost
-        return (lambda subject: any(function(subject) for function in functions)), cost
+            return _not(self._compiled(node.part))
+        parts = sorted(map(self._compiled, node.parts), key=lambda part: part.cost)
+        return _all(parts) if isinstance(node, All) else _any(parts)
 
     def _bounded(self, term: TextTerm) -> Callable[[str], bool]:
         """Its test. An expression that is too costly for its texts is an error at its place."""
@@ -118,6 +167,53 @@ class Selection:
         return bounded
 
 
-def _number(term: NumberTerm) -> Holds:
-    says, test = NUMBERS[term.word.name], term.test
-    return lambda subject: test(says(subject))
+def _mask(answers: bytes) -> int:
+    return int.from_bytes(answers, "little")
+
+
+def _of_term(term: Term, cost: int) -> _Part:
+    def masks(rows: Columns) -> tuple[int, int]:
+        answers = term.answers(rows)
+        if UNREAD not in answers:
+            mask = _mask(answers)
+            return mask, mask
+        return _mask(answers.translate(_SURELY)), _mask(answers.translate(_PERHAPS))
+
+    return _Part(term.holds, masks, cost)
+
+
+def _everything(rows: Columns) -> int:
+    return _mask(bytes((YES,)) * len(rows))
+
+
+def _not(part: _Part) -> _Part:
+    def masks(rows: Columns) -> tuple[int, int]:
+        surely, perhaps = part.masks(rows)
+        everything = _everything(rows)
+        return perhaps ^ everything, surely ^ everything
+
+    return _Part(lambda subject: not part.holds(subject), masks, part.cost)
+
+
+def _all(parts: Sequence[_Part]) -> _Part:
+    def masks(rows: Columns) -> tuple[int, int]:
+        surely = perhaps = _everything(rows)
+        for part in parts:
+            more_surely, more_perhaps = part.masks(rows)
+            surely, perhaps = surely & more_surely, perhaps & more_perhaps
+            if not perhaps:
+                break
+        return surely, perhaps
+
+    return _Part(lambda subject: all(part.holds(subject) for part in parts), masks, parts[-1].cost if parts else 0)
+
+
+def _any(parts: Sequence[_Part]) -> _Part:
+    def masks(rows: Columns) -> tuple[int, int]:
+        surely = perhaps = 0
+        for part in parts:
+            more_surely, more_perhaps = part.masks(rows)
+            surely, perhaps = surely | more_surely, perhaps | more_perhaps
+        return surely, perhaps
+
+    return _Part(lambda subject: any(part.holds(subject) for part in parts), masks, parts[-1].cost if parts else 0)

@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from typing import Final
 
 from pgtrace import sqltext
@@ -27,11 +28,12 @@ MESSAGES: Final = {
 """Names of messages by their lower case."""
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ":": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
+    "<": operator.gt,
+    "<=": operator.ge,
+    ">": operator.lt,
+    ">=": operator.le,
 }
+"""With the filter's number first."""
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{1,16}")
 _CONNECTION: Final = re.compile(r"(?:([a-z]+):)?c?(\d{1,9})", re.IGNORECASE)
@@ -50,8 +52,7 @@ def number(comparison: str, value: str) -> Callable[[float], bool]:
     """A comparison with that number. Raises BadValue."""
     if not _NUMBER.fullmatch(value):
         raise BadValue(f"`{value}` is not a number")
-    compare, other = _COMPARISONS[comparison], float(value)
-    return lambda found: compare(found, other)
+    return partial(_COMPARISONS[comparison], float(value))
 
 
 def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pgtrace.tui.model.listing import Listing
 
 BUDGET_S: Final = 0.008
+FIRST_BUDGET_S: Final = 0.04
+"""While there are none yet: somebody waits for them."""
 _AGAIN_S: Final = 1.0
 
 
@@ -77,8 +79,9 @@ class Counted:
     def _in_force(self) -> tuple[str, int]:
         return self._listing.filtering.text, self._listing.filtering.turn
 
-    def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
-        """Go on adding up. Returns whether the sums have changed, or are gone."""
+    def advance(self, now_s: float, budget_s: float | None = None) -> bool:
+        """Go on adding up, without a budget for as long as usual. Returns whether the sums have
+        changed, or are gone."""
         listing = self._listing
         known = self._in_force
         changed = False
@@ -93,8 +96,9 @@ class Counted:
                 return changed
             self._rows, self._took_s = listing.rows, 0.0
             places = listing.all_places()
-            self._work = RowCounts(_Listed(known[0], listing.trace, places), places)
-        return self._go_on(self._work, now_s, budget_s) or changed
+            self._work = RowCounts(parse("").over(listing.trace), places)
+        usual_s = FIRST_BUDGET_S if self._sums is None else BUDGET_S
+        return self._go_on(self._work, now_s, usual_s if budget_s is None else budget_s) or changed
 
     def close(self) -> None:
         """Stop reading."""

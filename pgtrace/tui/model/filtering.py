@@ -11,18 +11,20 @@ changed since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Set
+from itertools import compress, islice
 from typing import Final
 
 from pgtrace.ask import filter as language
 from pgtrace.ask.filter import messages as row_messages
 from pgtrace.ask.filter.completion import quoted
 from pgtrace.ask.filter.messages import Inside
+from pgtrace.ask.filter.selection import SLICE, Decided
 from pgtrace.ask.filter.tree import All, Any, Node, Not, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.inspect.details import NotKept
 from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import Columns
 from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, Group
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.asking import LONGEST
@@ -95,6 +97,18 @@ class Filtering:
         self._known.clear()
         self._readings.clear()
 
+    def decide(self, rows: Columns) -> Decided:
+        """Which of these rows match, as far as the index knows. Raises FilterError as asked() does."""
+        if self._asks_who:
+            for index in set(rows.connections) - self._known.keys():
+                if index < len(self.trace.connections):
+                    self._note(index, rows.places[rows.connections.index(index)])
+        try:
+            return self._selection.decide(rows)
+        except FilterError:
+            self.choose("")
+            raise
+
     def asked(self, place: int) -> bool | None:
         """Whether a row matches, as far as is known; None while its messages are being read.
 
@@ -105,9 +119,7 @@ class Filtering:
             return True
         entry = self.trace.rows.entry(place)
         if self._asks_who and entry.connection < len(self.trace.connections) and entry.connection not in self._known:
-            connection = self.trace.connections[entry.connection]
-            if connection.closed_ns is None:
-                self._known[entry.connection] = (place, self._who(connection))
+            self._note(entry.connection, place)
         try:
             found = self._selection.asked(place)
             if found is None:
@@ -131,8 +143,20 @@ class Filtering:
         if not changed:
             return iter(())
         self._selection = self._filter.over(self.trace)
-        entry = self.trace.rows.entry
-        return (place for place in range(min(changed.values()), len(self.trace.rows)) if entry(place).connection in changed)
+        return self._rows_of(changed.keys(), min(changed.values()))
+
+    def _rows_of(self, connections: Set[int], first: int) -> Iterator[int]:
+        """Places of the rows of these connections, from one on."""
+        rows = self.trace.rows
+        for start in range(first, len(rows), SLICE):
+            columns = rows.columns(start, start + SLICE)
+            yield from compress(columns.places, map(connections.__contains__, columns.connections))
+
+    def _note(self, index: int, place: int) -> None:
+        """Remember who an open connection is by the time its first row is asked."""
+        connection = self.trace.connections[index]
+        if connection.closed_ns is None:
+            self._known[index] = (place, self._who(connection))
 
     def _read(self, place: int) -> bool | None:
         """Read on in the messages of a row; the answer once all are read."""

@@ -20,6 +20,8 @@ import itertools
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import compress
+from math import isnan
 from typing import Final
 
 from pgtrace.errors import FilterError
@@ -33,7 +35,10 @@ from pgtrace.tui.model.matches import Matches
 from pgtrace.tui.model.sums import Sum
 
 _LOOKED: Final = 32
-"""Rows asked between two looks at the clock."""
+"""Rows asked between two looks at the clock, at least."""
+_MOST_DECIDED: Final = 4096
+_SHORT_S: Final = 0.002
+"""More rows are decided together as long as that takes no longer."""
 _FOLDED: Final = 8192
 """Rows that get their lines between two looks at the clock."""
 
@@ -52,6 +57,7 @@ class Listing(Subscriber):
         """Rows that do not match are listed too."""
         self._seen = 0
         self._matches = Matches()  # while something is filtered
+        self._decided = _LOOKED  # rows that are decided together
         self._waiting: list[int] = []  # rows to ask again: open, or their messages are being read
         self._again: Iterator[int] = iter(())  # rows to ask again because their connection is known better
         self._sums = FoldSums(self._row, self._lists)
@@ -218,11 +224,27 @@ class Listing(Subscriber):
             self._seen = end
             return
         while self._seen < end:
-            for place in range(self._seen, min(end, self._seen + _LOOKED)):
-                if not self._ask(place, known=False):
-                    break
-                self._seen = place + 1
-            if until is not None and time.perf_counter() > until:
+            began = time.perf_counter()
+            self._look_at(self.trace.rows.columns(self._seen, min(end, self._seen + self._decided)), until)
+            now = time.perf_counter()
+            self._decided = min(_MOST_DECIDED, 2 * self._decided) if now - began < _SHORT_S else max(_LOOKED, self._decided // 2)
+            if until is not None and now > until:
+                return
+
+    def _look_at(self, rows: Columns, until: float | None) -> None:
+        """At these rows, as far as the index decides; at the first of which the messages are still to be read they stop."""
+        decided = self.filtering.decide(rows)
+        if not any(decided.unread) and not rows.any_open:
+            self._matches.extend(compress(rows.places, decided.selected))
+            self._seen += len(rows)
+            return
+        for place, selected, unread, ms in zip(rows.places, *decided, rows.durations_ms, strict=True):
+            if not unread and not isnan(ms):
+                self._matches.extend((place,) * selected)
+            elif not self._ask(place, known=False):
+                return
+            self._seen = place + 1
+            if unread and until is not None and time.perf_counter() > until:
                 return
 
     def _fold_on(self, until: float | None) -> None:
@@ -273,7 +295,7 @@ class Listing(Subscriber):
     def _restart(self) -> None:
         self._matches.clear()
         self._waiting, self._again = [], iter(())
-        self._seen = 0
+        self._seen, self._decided = 0, _LOOKED
         self.folds.begin()
         self._changed()
         self.filtering.begin()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 
 class Matches:
@@ -23,6 +23,10 @@ class Matches:
     def clear(self) -> None:
         """Forget all of them."""
         self.places = array("Q")
+
+    def extend(self, places: Iterable[int]) -> None:
+        """These match, all of them behind the others, rising."""
+        self.places.extend(places)
 
     def put(self, place: int, *, matches: bool) -> bool:
         """Add a place or remove it. Returns whether that changed anything."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pgtrace.ask.filter import FilterError, parse
 from pgtrace.ask.filter.words import WORDS
@@ -81,6 +84,7 @@ QUESTIONS = {
     "tx:T": [5],
     "tx:E": [7],
     "tx:idle and conn:2": [4, 8, 13],
+    "at ~ .": [],
     "mark:test_checkout": [7, 8],
     "mark:test": [],
     "mark ~ test": [7, 8],
@@ -97,6 +101,25 @@ QUESTIONS = {
 }
 
 
+def _put_together(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    two = st.tuples(parts, st.sampled_from(["and", "or"]), parts)
+    return st.one_of(parts.map(lambda part: f"not ({part})"), two.map(lambda found: f"({found[0]}) {found[1]} ({found[2]})"))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.recursive(st.sampled_from([text for text in QUESTIONS if text]), _put_together, max_leaves=6), st.integers(0, 12), st.booleans())
+def test_many_rows_at_once_are_what_each_row_says(shop: Trace, forgetful: Trace, text: str, first: int, forgets: bool) -> None:
+    trace = forgetful if forgets else shop
+    selection = parse(text).over(trace)
+    places = range(first, len(trace.rows))
+    assert list(selection.among(places)) == [place for place in places if selection.holds(place)]
+    rows = trace.rows.columns(first, len(trace.rows))
+    assert list(selection.counted(rows).places) == [place for place in places if selection.selects(place)]
+    decided = selection.decide(rows)
+    for place, selected, unread in zip(places, *decided, strict=True):
+        assert unread or bool(selected) == selection.holds(place)
+
+
 @pytest.mark.parametrize("text", QUESTIONS)
 def test_what_is_selected(shop: Trace, text: str) -> None:
     assert selected(shop, text) == QUESTIONS[text]
@@ -106,16 +129,20 @@ def test_every_word_is_asked() -> None:
     assert all(any(text.startswith(word) for text in QUESTIONS) for word in WORDS)
 
 
-def test_the_messages_say_what_the_index_says(shop: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forgetful(shop: Trace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trace]:
     """With tables that keep nothing, every answer has to be read from the capture."""
     monkeypatch.setattr(rows, "SHAPES_KEPT", 0)
     monkeypatch.setattr(rows, "LABELS_KEPT", 0)
-    forgetful = Trace.open(shop.files)
-    while forgetful.update():
-        pass
+    with closing(Trace.open(shop.files)) as trace:
+        while trace.update():
+            pass
+        yield trace
+
+
+def test_the_messages_say_what_the_index_says(forgetful: Trace) -> None:
     for text, places in QUESTIONS.items():
         assert selected(forgetful, text) == places, text
-    forgetful.close()
 
 
 def test_what_the_index_knows_is_not_read(shop: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
