@@ -343,7 +343,7 @@ def said(exchange: Exchange, passage: Passage) -> dict[str, object]:
     values["parts"] = sorted(
         (
             repr(part.statement.sql), part.statement.name, part.is_carried, part.parses, part.executions, part.ended, part.reused, part.errors,
-            part.dropped, part.forgotten, exchange.returned(part, passage),
+            part.dropped, part.forgotten, exchange.returned(part, passage.rows),
         )
         for part in exchange.parts
     )  # fmt: skip
@@ -379,7 +379,7 @@ class Heard(Observer):
     def executions(self) -> list[Ran]:
         """What ran, by round trip and statement."""
         return [
-            Ran(part.statement, part.executions, *one.exchange.returned(part, one.passage), failed=bool(part.errors))
+            Ran(part.statement, part.executions, *one.exchange.returned(part, one.passage.rows), failed=bool(part.errors))
             for one in self.round_trips
             for part in one.exchange.parts
             if part.ended

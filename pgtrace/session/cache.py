@@ -60,6 +60,63 @@ class Answered:
     __slots__ = ()
 
 
+class AskedForm:
+    """How a frontend read looks that is known by a key: a quick look whether another one has the same."""
+
+    __slots__ = ("_behind", "_end", "_head", "_rest", "_values", "asked")
+
+    def __init__(self, key: Key, asked: Asked, behind: int) -> None:
+        """`behind`: how many bytes of what follows the values belong to the Bind, in a read that has one and begins with it."""
+        self.asked = asked
+        self._behind = behind
+        self._head, self._rest = key if isinstance(key, tuple) and len(key) == 2 else (b"", key)
+        self._end = 5 + len(self._head)
+        self._values = range(_INT16(self._head, len(self._head) - 2)[0]) if self._head else range(0)
+
+    def is_of(self, data: bytes) -> bool:
+        """Whether a read has the same key. False also where only the key itself says."""
+        if not self._head:
+            return data == self._rest
+        position = self._end
+        if data[5:position] != self._head or data[0] != _BIND:
+            return False
+        try:
+            for _ in self._values:
+                length = _INT32(data, position)[0]
+                position += 4 + length if length > 0 else 4
+            return data[position:] == self._rest and _INT32(data, 1)[0] + 1 == position + self._behind
+        except struct.error:
+            return False
+
+
+class AnsweredForm:
+    """The same of a backend read."""
+
+    __slots__ = ("_before", "_columns", "_rest", "answered")
+
+    def __init__(self, key: Key, answered: Answered) -> None:
+        self.answered = answered
+        self._before, self._columns, self._rest = key if isinstance(key, tuple) else (key, b"", b"")
+
+    def rows_of(self, data: bytes) -> int:
+        """How many rows a read has that has the same key; -1 where it has another one."""
+        columns = self._columns
+        if not columns:
+            return 0 if data == self._before else -1
+        if not data.startswith(self._before) or not data.endswith(self._rest):
+            return -1
+        position, stop, rows = len(self._before), len(data) - len(self._rest), 0
+        if data[position + 5 : position + 7] != columns:
+            return -1
+        while position < stop:
+            code, length = _HEADER(data, position)
+            if code != _ROW or length < 6:
+                return -1
+            position += 1 + length
+            rows += 1
+        return rows if position == stop else -1
+
+
 class Reads:
     """Meanings of reads, by their bytes and by their frames. One serves all sessions of a capture."""
 
@@ -70,52 +127,68 @@ class Reads:
         """How much the sessions may know of statements and portals."""
         self.effects = Effects()
         """What their round trips did."""
-        self.asked: dict[Key | None, Asked] = {}
-        self.answered: dict[Key | None, Answered] = {}
+        self.asked: dict[Key | None, AskedForm] = {}
+        self.answered: dict[Key | None, AnsweredForm] = {}
         self._bindless: set[bytes] = set()
         """Ends of reads, and short reads, that hold no Bind."""
+        self._rests: dict[bytes, int] = {}
+        """What follows the values of a Bind that a read begins with, where no other Bind comes: how many bytes of it are the Bind's."""
+        self._once: set[int] = set()
+        """Hashes of keys that came once: what never comes again is not looked into."""
         self._asked_by_meaning: dict[tuple[object, ...], Asked] = {}
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
 
     def asked_key(self, data: bytes) -> Key | None:
         """What is equal in two frontend reads that differ in the values of their Binds; None where lengths do not fit, and of more than LONGEST messages."""
-        parts: tuple[bytes, ...] = ()
-        start = position = passed = 0  # of what is equal, of the Bind behind it; messages before it
         try:
-            if data[0] != _BIND:
-                if data in self._bindless:
-                    return data
-                position, passed = _next_bind(data, 0, 0)
-            while position < len(data):
-                stop = position + 1 + _INT32(data, position + 1)[0]
-                end = data.index(0, data.index(0, position + 5) + 1) + 3
-                formats = _INT16(data, end - 2)[0]
-                if formats:
-                    end += 2 * formats
-                parts += (data[start:position], data[position + 5 : end + 2])
-                position = end + 2
-                for _ in range(_INT16(data, end)[0]):
-                    length = _INT32(data, position)[0]
-                    position += 4 + length if length > 0 else 4
-                if position > stop:
-                    return None
-                parts += (data[position:stop],)
-                if len(data) - stop <= _SHORT and (tail := data[stop:]) in self._bindless:
-                    return (*parts, tail)
-                start = stop
-                position, passed = _next_bind(data, stop, passed + 1)
+            if data[0] == _BIND:
+                end, position = _around_values(data, 0)
+                rest = data[position : position + _SHORT]
+                if self._rests.get(rest) == 1 + _INT32(data, 1)[0] - position and position + len(rest) == len(data):
+                    return data[5:end], rest
+            return self._parted(data)
         except (ValueError, IndexError, struct.error):
             return None
+
+    def _parted(self, data: bytes) -> Key | None:
+        """The parts of a read around the values of its Binds."""
+        if data in self._bindless:
+            return data
+        parts: list[bytes] = []
+        start = 0  # of what is equal
+        position, passed = _next_bind(data, 0, 0)
+        while position < len(data):
+            stop = position + 1 + _INT32(data, position + 1)[0]
+            end, behind = _around_values(data, position)
+            if behind > stop:
+                return None
+            parts += (data[start:position], data[position + 5 : end], data[behind:stop])
+            start = stop
+            if len(data) - stop <= _SHORT and data[stop:] in self._bindless:
+                break
+            position, passed = _next_bind(data, stop, passed + 1)
         tail = data[start:]
-        if len(tail) <= _SHORT:
-            if len(self._bindless) >= REMEMBERED:
-                self._bindless.clear()
-            self._bindless.add(tail)
-        return (*parts, tail) if parts else data
+        if not parts:
+            _add(self._bindless, data)
+            return data
+        _add(self._bindless, tail)
+        if len(parts) == 3 and not parts[0]:
+            rest = parts[2] + tail
+            if len(rest) <= _SHORT and self._rests.setdefault(rest, len(parts[2])) == len(parts[2]):
+                if len(self._rests) > REMEMBERED:
+                    self._rests.clear()
+                return parts[1], rest
+        return (*parts, tail)
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
-        """The meaning of a read whose whole messages these are."""
-        if not frames or len(frames) > LONGEST:
+        """The meaning of a read whose whole messages these are; None the first time."""
+        if not frames or len(frames) > LONGEST or key is None:
+            return None
+        known = hash(key)
+        if known not in self._once:
+            if len(self._once) >= REMEMBERED:
+                self._once.clear()
+            self._once.add(known)
             return None
         parts: list[object] = []
         size = 0
@@ -135,8 +208,7 @@ class Reads:
             if len(self._asked_by_meaning) >= REMEMBERED:
                 self._forget()
             asked = self._asked_by_meaning[meaning] = Asked(is_self_contained=self._is_self_contained(frames))
-        if key is not None:
-            _remember(self.asked, key, asked)
+        _remember(self.asked, key, AskedForm(key, asked, self._rests.get(key[1], 0) if len(key) == 2 and isinstance(key, tuple) else 0))
         return asked
 
     def learn_answered(self, key: Key | None, frames: list[Frame]) -> tuple[Answered | None, int]:
@@ -166,7 +238,7 @@ class Reads:
                 self._forget()
             answered = self._answered_by_meaning[meaning] = Answered()
         if key is not None:
-            _remember(self.answered, key, answered)
+            _remember(self.answered, key, AnsweredForm(key, answered))
         return answered, rows
 
     def _is_self_contained(self, frames: list[Frame]) -> bool:
@@ -192,6 +264,26 @@ def _remember(known: dict[Key | None, M], key: Key, meaning: M) -> None:
         if len(known) >= REMEMBERED:
             known.clear()
         known[key] = meaning
+
+
+def _add(known: set[bytes], data: bytes) -> None:
+    if len(data) <= _SHORT:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known.add(data)
+
+
+def _around_values(data: bytes, position: int) -> tuple[int, int]:
+    """Where the values of the Bind at that place begin, and where they end."""
+    end = data.index(0, data.index(0, position + 5) + 1) + 3
+    formats = _INT16(data, end - 2)[0]
+    if formats:
+        end += 2 * formats
+    behind = end + 2
+    for _ in range(_INT16(data, end)[0]):
+        length = _INT32(data, behind)[0]
+        behind += 4 + length if length > 0 else 4
+    return end + 2, behind
 
 
 def _next_bind(data: bytes, position: int, passed: int) -> tuple[int, int]:

@@ -14,13 +14,14 @@ is long, is never remembered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from pgtrace.capture.record import CLOSE_NOTIFY, FIN
 from pgtrace.framing import Frame, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.cache import Answered, Asked, Reads, answered_key
+from pgtrace.session.cache import Answered, AnsweredForm, Asked, AskedForm, Reads, answered_key
 from pgtrace.session.effects import Tally
 from pgtrace.session.events import Exchange, Observer, Passage
 from pgtrace.session.machine import Machine
@@ -43,18 +44,39 @@ _NOWHERE: Final[Place] = (-1, "", False, None)
 """A place of which nothing is remembered."""
 
 
-class Known(NamedTuple):
+_passage: Final[Callable[..., Passage]] = tuple.__new__
+
+
+class Known:
     """What is remembered: what happened, and where it led."""
 
-    exchange: Exchange
-    status: str
-    in_block: bool
-    suspended: frozenset[str]
-    reused: tuple[Statement, ...]
-    """The statements of its BindCompletes."""
+    __slots__ = ("asked_next", "exchange", "in_block", "leads_to", "reused", "status", "suspended")
+
+    def __init__(self, exchange: Exchange, status: str, in_block: bool, suspended: frozenset[str], reused: tuple[Statement, ...]) -> None:
+        self.exchange = exchange
+        self.status = status
+        self.in_block = in_block
+        self.suspended = suspended
+        self.reused = reused
+        """The statements of its BindCompletes."""
+        self.leads_to: Standing | None = None
+        """What is known from where it led, if anything."""
+        self.asked_next: AskedForm | None = None
+        """What was asked behind it the last time: a good guess."""
 
 
-Standing = dict[Asked, dict[Answered | None, Known]]
+class Answers:
+    """What was answered to one read from one place, and what came of it."""
+
+    __slots__ = ("known", "latest")
+
+    def __init__(self) -> None:
+        self.known: dict[Answered, Known] = {}
+        self.latest: AnsweredForm | None = None
+        """What was answered the last time: a good guess."""
+
+
+Standing = dict[Asked, Answers]
 """What is known to happen from one place."""
 
 
@@ -92,8 +114,7 @@ class Session(Machine):
     def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
         """The next bytes of that side, as one read brought them. `offset`: their place in the stream, for after a gap."""
         self.bytes[side] += len(data)
-        framer = self.framer
-        if framer.seeking and offset is not None:
+        if self.framer.seeking and offset is not None:
             self._offsets[side] = offset
         if side == BACKEND:
             self._take_backend(time_ns, data)
@@ -243,12 +264,14 @@ class Session(Machine):
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
         """One read of the frontend."""
-        standing = self._standing
-        if standing is not None:
-            asked = self._reads.asked.get(self._reads.asked_key(data))
-            if asked in standing:
+        standing, latest = self._standing, self._latest
+        if standing is not None and latest is not None:
+            form = latest.asked_next
+            if form is None or not form.is_of(data):
+                form = latest.asked_next = self._reads.asked.get(self._reads.asked_key(data))
+            if form is not None and form.asked in standing:
                 self._standing = None
-                self._held = (time_ns, data, asked, standing, self.observer.begins())
+                self._held = (time_ns, data, form.asked, standing, self.observer.begins())
                 return
         self.settle()
         if not data or not self._is_idle():
@@ -260,14 +283,16 @@ class Session(Machine):
         """A read of the frontend that may begin an exchange."""
         framer = self.framer
         key = self._reads.asked_key(data)
-        asked = self._reads.asked.get(key)
+        form = self._reads.asked.get(key)
         frames = None
-        if asked is None:
+        if form is None:
             frames = framer.feed(FRONTEND, data)
             asked = self._reads.learn_asked(key, frames) if not framer.cut[FRONTEND] else None
             if asked is None:
                 self._ask(time_ns, data, frames)
                 return
+        else:
+            asked = form.asked
         place = self._place()
         standing = self._known.get(place, {})
         if asked not in standing:
@@ -290,17 +315,25 @@ class Session(Machine):
             self._standing = self._latest = None
             self._backend(time_ns, self.framer.feed(BACKEND, data))
             return
-        key, rows = answered_key(data)
-        answered = self._reads.answered.get(key)
+        answers = held[3][held[2]] if held is not None else None
         frames = None
-        if answered is None:
-            frames = self.framer.feed(BACKEND, data)
-            if not self.framer.cut[BACKEND]:
-                answered, rows = self._reads.learn_answered(key, frames)
-        if held is not None:
-            exchange = held[3][held[2]].get(answered)
-            if exchange is not None:
-                self._apply(exchange, held, time_ns, len(data), rows)
+        form = answers.latest if answers is not None else None
+        rows = form.rows_of(data) if form is not None else -1
+        if rows < 0:
+            key, rows = answered_key(data)
+            form = self._reads.answered.get(key)
+            answered = form.answered if form is not None else None
+            if form is None:
+                frames = self.framer.feed(BACKEND, data)
+                if not self.framer.cut[BACKEND]:
+                    answered, rows = self._reads.learn_answered(key, frames)
+        else:
+            answered = form.answered if form is not None else None
+        if held is not None and answers is not None:
+            known = answers.known.get(answered) if answered is not None else None
+            if known is not None:
+                answers.latest = form
+                self._apply(known, held, time_ns, len(data), rows)
                 return
             if answered is not None:
                 self._learning = self._place(), held[2]
@@ -357,16 +390,28 @@ class Session(Machine):
         exchange = known.exchange
         for statement in known.reused:
             statement.binds += 1
-        if exchange.first is not None:
+        first = exchange.first
+        if first is not None:
             started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
             self._last_end_ns = time_ns
-            self.observer.waited(exchange.first, time_ns - started_ns if time_ns > started_ns else 0)
-        frontend, backend = offsets = self._offsets[0], self._offsets[1]
+            self.observer.waited(first, time_ns - started_ns if time_ns > started_ns else 0)
+        offsets = self._offsets
+        frontend, backend = offsets
         sent_bytes = len(data)
+        offsets[FRONTEND] = frontend + sent_bytes
+        offsets[BACKEND] = backend + received_bytes
+        waited_ns = time_ns - sent_ns if time_ns > sent_ns else 0
         values = hash(data) if sent_bytes <= LONGEST_HASHED else 0
-        self._offsets[FRONTEND] = frontend + sent_bytes
-        self._offsets[BACKEND] = backend + received_bytes
-        self.round_trips.repeat(exchange, note, sent_ns, time_ns, offsets, rows, (sent_bytes, received_bytes), values)
+        self.round_trips.repeat(
+            exchange,
+            _passage(
+                Passage,
+                (
+                    note, sent_ns, sent_ns, time_ns, time_ns, waited_ns, (frontend, backend), rows, sent_bytes, received_bytes, values,
+                    None, None,
+                ),
+            ),
+        )  # fmt: skip
 
     def _change(self, known: Known) -> None:
         """Stand where an exchange leads."""
@@ -381,7 +426,9 @@ class Session(Machine):
             statements.suspended = set(known.suspended)
         statements.in_block = known.in_block
         self.status = known.status
-        self._standing = self._known.get(self._place())
+        if known.leads_to is None:
+            known.leads_to = self._known.get(self._place())
+        self._standing = known.leads_to
         self._latest = known
 
     def _learn(self, answered: Answered | None) -> None:
@@ -404,4 +451,7 @@ class Session(Machine):
             self._kept = 0
         self._kept += 1
         known = Known(exchange.again(), self.status, self.statements.in_block, frozenset(self.statements.suspended), reused)
-        self._known.setdefault(place, {}).setdefault(asked, {})[answered] = known
+        standing = self._known.setdefault(place, {})
+        if asked not in standing:
+            standing[asked] = Answers()
+        standing[asked].known[answered] = known

@@ -92,11 +92,12 @@ class Exchange:
         """It happens again with more or fewer rows: returned() has them."""
         self.note: Any = None
 
-    def returned(self, part: Part, passage: Passage) -> tuple[int, int, int]:
-        """The rows of a part, their values in text and in binary."""
+    def returned(self, part: Part, rows: int, times: int = 1) -> tuple[int, int, int]:
+        """The rows of a part, their values in text and in binary, where it happened so many times with so many rows in all."""
         if not self.rows_differ:
-            return part.rows, part.values_text, part.values_binary
-        rows = passage.rows if part.rows else 0
+            return times * part.rows, times * part.values_text, times * part.values_binary
+        if not part.rows:
+            return 0, 0, 0
         return rows, rows * part.values_text, rows * part.values_binary
 
     def again(self) -> Exchange:

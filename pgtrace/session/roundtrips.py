@@ -220,28 +220,18 @@ class RoundTrips:
         if late is not None:
             self._tell(late)
 
-    def repeat(
-        self,
-        exchange: Exchange,
-        note: Any,
-        sent_ns: int,
-        time_ns: int,
-        offsets: tuple[int, int],
-        rows: int,
-        sizes: tuple[int, int],
-        values: int,
-    ) -> None:
+    def repeat(self, exchange: Exchange, passage: Passage) -> None:
         """What is known happened again: all sent at one moment, all answered at another."""
         self.last = None
-        self._waiting_since = time_ns
-        waited_ns = time_ns - sent_ns if time_ns > sent_ns else 0
+        self._waiting_since = passage.closed_ns or 0
+        waited_ns = passage.waited_ns
         self.settled_ns += waited_ns
         self._told_ns += waited_ns
-        uses = self._uses
-        use = uses.get(exchange.effect.counts) or self._use(exchange.effect.counts)
+        counts = exchange.effect.counts
+        use = self._uses.get(counts) or self._use(counts)
         use[0] += 1
-        use[1] += rows
-        self.observer.happened(exchange, Passage(note, sent_ns, sent_ns, time_ns, time_ns, waited_ns, offsets, rows, *sizes, values))
+        use[1] += passage.rows
+        self.observer.happened(exchange, passage)
 
     def count_answered_run(self, time_ns: int) -> None:
         """The open run carried copy data, and an ErrorResponse answered it: it counts although it has no flush point."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from pgtrace.session.effects import Effect
-from pgtrace.session.events import Exchange
+from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.statements import Statement
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.statements import StatementTable
@@ -86,6 +86,13 @@ class Interval:
             _count(self._closed, exchange.effect)
             if self.watched:
                 self.table(connection).round_trip(exchange)
+
+    def count(self, exchange: Exchange, passage: Passage, connection: Preparer) -> None:
+        """What a round trip did with each statement that closed inside it."""
+        table = self.table(connection)
+        table.count(exchange, passage.rows)
+        if passage.replaces is not None:
+            table.count(passage.replaces[0], passage.replaces[1].rows, -1)
 
     def table(self, connection: Preparer) -> StatementTable:
         """Its statements on that connection."""

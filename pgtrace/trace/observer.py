@@ -87,9 +87,7 @@ class ConnectionObserver(Observer):
         standing = session.open_as_it_stands()
         table.live(session.statements.live.values())
         if standing is not None:
-            table.count(*standing)
-            if standing[0].effect.is_round_trip:
-                table.round_trip(standing[0])
+            table.happened(*standing)
 
     def given_away(self) -> StatementTable | None:
         """The table of its statements: the connection has ended, and somebody else keeps it."""
@@ -110,7 +108,7 @@ class ConnectionObserver(Observer):
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
         note: Note = passage.note
-        replaces, who = passage.replaces, self.who
+        who = self.who
         self.left_open = departed(exchange.effect, passage) if passage.departure is not None else ""
         self._last_place = note.place
         if exchange.note is None:
@@ -122,24 +120,16 @@ class ConnectionObserver(Observer):
             exchange.note = _SEEN
         if passage.closed_ns is not None and (exchange.effect.setup or not who.evidence.enough):
             self._learn(exchange)
-        for mark in self._marks.counting:
-            mark.table(who).count(exchange, passage)
-            if replaces is not None:
-                mark.table(who).count(*replaces, times=-1)
-        statements = self.statements
-        if statements is not None:
-            statements.count(exchange, passage)
-            if replaces is not None:
-                statements.count(*replaces, times=-1)
+        if self.statements is not None:
+            self.statements.happened(exchange, passage)
+            for mark in self._marks.counting:
+                mark.count(exchange, passage, who)
         sites = self._ledger.call_sites
         if sites.notes and passage.closed_ns is not None and who.backend_pid is not None:
             sites.closed(who.file, who.backend_pid, who.client, note.place, exchange, passage.closed_ns)
-        if replaces is not None:
-            return
-        for mark in note.marks:
-            mark.happened(exchange, who)
-        if statements is not None and exchange.effect.is_round_trip:
-            statements.round_trip(exchange)
+        if passage.replaces is None:
+            for mark in note.marks:
+                mark.happened(exchange, who)
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
         if self.statements is not None:

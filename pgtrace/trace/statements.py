@@ -26,6 +26,8 @@ LONGEST_SQL: Final = 16 * 1024
 TEXT_BYTES_KEPT: Final = 32 * 1024 * 1024
 _TRIMMED_AT: Final = 1.1
 """How full a room may be, in what it keeps when it is trimmed."""
+_AGAIN: Final = 256
+"""Exchanges that happened again, before they are summed up."""
 SLICE: Final = 64
 """Groups between two breaks where work is done by slices."""
 _TEXTS_REMEMBERED: Final = 10_000
@@ -224,7 +226,7 @@ class Room:
         for _, place, key in found[kept:]:
             dropped.setdefault(place, []).append(key)
         for place, keys in dropped.items():
-            tables[place].sum_up(keys)
+            tables[place].trim(keys)
 
 
 class StatementTable:
@@ -233,10 +235,19 @@ class StatementTable:
     def __init__(self, room: Room | None = None) -> None:
         self.room = room or Room()
         self.room.tables.add(self)
-        self.groups: dict[str, Group] = {}
+        self._groups: dict[str, Group] = {}
         self._by_text: dict[str, Group] = {}
         self._age = object()
         """What a statement's note must be of: another one after each trim."""
+        self._again: dict[Exchange, list[int]] = {}
+        """What happened again and is not in the sums yet: how often, and with how many rows in all."""
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        """The groups, by what they are kept by."""
+        if self._again:
+            self._sum_up()
+        return self._groups
 
     def of(self, statement: Statement) -> Group:
         """The group a statement belongs to."""
@@ -248,7 +259,7 @@ class StatementTable:
 
     def knows(self, statement: Statement) -> bool:
         """Whether something was counted for it."""
-        return _text(statement) in self._by_text or _shortened(_key(statement)) in self.groups
+        return _text(statement) in self._by_text or _shortened(_key(statement)) in self._groups
 
     def _of(self, statement: Statement) -> Group:
         text = _text(statement)
@@ -265,12 +276,31 @@ class StatementTable:
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
         """An execution was waited for."""
-        self.of(statement).wait.add(wait_ns)
+        note: tuple[object, Group] | None = statement.note
+        (note[1] if note is not None and note[0] is self._age else self.of(statement)).wait.add(wait_ns)
 
-    def count(self, exchange: Exchange, passage: Passage, times: int = 1) -> None:
-        """What a round trip did with each statement. No group is in anybody's hands here: the moment to trim."""
+    def happened(self, exchange: Exchange, passage: Passage) -> None:
+        """Count what a round trip did with each statement, and itself. No group is in anybody's hands here: the moment to trim."""
         if self.room.is_full:
             self.room.trim()
+        if exchange.rows_differ:
+            again = self._again.get(exchange)
+            if again is None:
+                if len(self._again) >= _AGAIN:
+                    self._sum_up()
+                again = self._again[exchange] = [0, 0]
+            again[0] += 1
+            again[1] += passage.rows
+            return
+        self.count(exchange, passage.rows)
+        self.round_trip(exchange)
+        if passage.replaces is not None:
+            exchange, passage = passage.replaces
+            self.count(exchange, passage.rows, -1)
+            self.round_trip(exchange, -1)
+
+    def count(self, exchange: Exchange, rows: int, times: int = 1) -> None:
+        """What a round trip did with each statement, so many times, with so many rows in all."""
         for part in exchange.parts:
             statement = part.statement
             group = self.of(statement)
@@ -280,10 +310,10 @@ class StatementTable:
                     group.named(statement.name)
             if part.ended:
                 group.executions += times * part.executions
-                rows, text, binary = exchange.returned(part, passage)
-                group.rows += times * rows
-                group.values_text += times * text
-                group.values_binary += times * binary
+                returned, text, binary = exchange.returned(part, rows, times)
+                group.rows += returned
+                group.values_text += text
+                group.values_binary += binary
                 if part.at_once:
                     group.wait.add(0, times * part.at_once)
             group.reused += times * part.reused
@@ -295,6 +325,8 @@ class StatementTable:
 
     def round_trip(self, exchange: Exchange, times: int = 1) -> None:
         """Count a round trip for each group it carried a message of."""
+        if not exchange.effect.is_round_trip:
+            return
         statements = exchange.statements
         if len(statements) == 1:
             group = self.of(statements[0])
@@ -307,6 +339,13 @@ class StatementTable:
             if len(groups) == 1:
                 group.round_trips_alone += times
 
+    def _sum_up(self) -> None:
+        """Take what happened again into the sums."""
+        again, self._again = self._again, {}
+        for exchange, (times, rows) in again.items():
+            self.count(exchange, rows, times)
+            self.round_trip(exchange, times)
+
     def live(self, statements: Iterable[Statement]) -> None:
         """Named statements alive at the end."""
         for statement in statements:
@@ -318,7 +357,7 @@ class StatementTable:
         groups = list(other.groups.items())
         other.let_go()
         for key, group in groups:
-            mine = self.groups.get(key)
+            mine = self._groups.get(key)
             if mine is None:
                 mine = self._group(key, group.sql, group.fingerprint)
             mine.merge(group)
@@ -332,7 +371,7 @@ class StatementTable:
     def merge_by_slices(self, other: StatementTable) -> Iterator[None]:
         """The same, with a break after each slice."""
         for number, (key, group) in enumerate(list(other.groups.items())):
-            mine = self.groups.get(key)
+            mine = self._groups.get(key)
             if mine is None:
                 mine = self._group(key, group.sql, group.fingerprint)
             mine.merge(group)
@@ -344,29 +383,29 @@ class StatementTable:
     def let_go(self) -> None:
         """Give its room back: another one has its groups."""
         self.room.tables.discard(self)
-        self.groups.pop(OTHER, None)
-        self.room.groups -= len(self.groups)
-        self.room.text_bytes -= sum(map(getsizeof, self.groups))
-        self.groups.clear()
+        self._groups.pop(OTHER, None)
+        self.room.groups -= len(self._groups)
+        self.room.text_bytes -= sum(map(getsizeof, self._groups))
+        self._groups.clear()
         self._by_text.clear()
 
     def _group(self, key: str, sql: str, fingerprint: str) -> Group:
-        group = self.groups.get(key)
+        group = self._groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
+            group = self._groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
             if key != OTHER:
                 self.room.groups += 1
                 self.room.text_bytes += getsizeof(key)
         return group
 
-    def sum_up(self, keys: Iterable[str]) -> None:
+    def trim(self, keys: Iterable[str]) -> None:
         """Only the sum of these groups is kept."""
-        other = self.groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
+        other = self._groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
         for key in keys:
-            other.merge(self.groups.pop(key))
+            other.merge(self._groups.pop(key))
             self.room.groups -= 1
             self.room.text_bytes -= getsizeof(key)
-        self.groups[OTHER] = other
+        self._groups[OTHER] = other
         self._by_text.clear()
         self._age = object()
 

@@ -25,7 +25,9 @@ class Listing(Observer):
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
         effect = exchange.effect
-        parts = sorted((str(part.statement.sql), part.executions, part.errors, exchange.returned(part, passage)) for part in exchange.parts)
+        parts = sorted(
+            (str(part.statement.sql), part.executions, part.errors, exchange.returned(part, passage.rows)) for part in exchange.parts
+        )
         self.events.append(f"closed {effect.sent!r} {effect.received!r} {effect.is_round_trip} {effect.depth} {parts}")
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:

@@ -134,7 +134,7 @@ class Told(Listing):
         super().happened(exchange, passage)
         effect = exchange.effect
         counted = (effect.sent, effect.received, effect.is_round_trip, effect.depth, effect.executions, effect.errors)
-        parts = sorted((str(part.statement.sql), part.ended, part.errors, exchange.returned(part, passage)) for part in exchange.parts)
+        parts = sorted((str(part.statement.sql), part.ended, part.errors, exchange.returned(part, passage.rows)) for part in exchange.parts)
         sizes = passage.rows, passage.sent_bytes, passage.received_bytes
         self.last[passage.note] = (counted, parts, sizes), [passage.opened_ns, passage.first_answer_ns, passage.closed_ns]
 

@@ -92,6 +92,7 @@ def ran(statement: Statement) -> tuple[Exchange, Passage]:
     part: Part = run.part(statement)
     part.parses = part.executions = part.ended = 1
     part.rows = part.values_text = run.rows = 2
+    run.flush_points = 1
     effects = Effects()
     return run.exchange(effects.of(effects.counts(Tally())[0], run.look())), run.passage()
 
@@ -106,8 +107,7 @@ def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyP
         for statement in [*popular, Statement("", f"SELECT a FROM rare_{number}")]:
             table.waited(statement, 1000)
             exchange, passage = ran(statement)
-            table.count(exchange, passage)
-            table.round_trip(exchange)
+            table.happened(exchange, passage)
             assert len(table.groups) <= 31
     table.room.trim()
     assert len(table.groups) == 21
@@ -129,8 +129,7 @@ def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
             statement = Statement("", f"SELECT a{number} FROM t")
             exchange, passage = ran(statement)
             for _ in range(50 if place == number % 5 and number < 10 else 1):
-                table.count(exchange, passage)
-                table.round_trip(exchange)
+                table.happened(exchange, passage)
             assert sum(len(one.groups) for one in tables) <= 22 + len(tables) + 1
     room.trim()
     kept = [group for table in tables for group in table.groups.values()]

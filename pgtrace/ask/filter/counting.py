@@ -190,9 +190,7 @@ class _SelectedObserver(ConnectionObserver):
         yield from table.merge_by_slices(self._table)
         standing = session.open_as_it_stands() if self.who.session is session else None
         if standing is not None and self._selected:
-            table.count(*standing)
-            if standing[0].effect.is_round_trip:
-                table.round_trip(standing[0])
+            table.happened(*standing)
 
     def given_away(self) -> StatementTable:
         return self._table
