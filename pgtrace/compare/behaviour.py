@@ -79,6 +79,9 @@ class Part(NamedTuple):
     """Parses under a name."""
     simple: bool
     failed: bool
+    parameters: str = ""
+    """Format of its parameters: "t", "b", "m"ixed, or "" without any."""
+    results: str = ""
 
 
 class Step(NamedTuple):
@@ -272,6 +275,8 @@ class _StepObserver(ConnectionObserver):
         parsed: Counter[str] = Counter()
         named: Counter[str] = Counter()
         failed: set[str] = set()
+        parameters: Counter[str] = Counter()
+        results: Counter[str] = Counter()
         simple: dict[str, bool] = {}
         copying = [exchange.copying] if exchange.copying is not None else []
         for statement in (*exchange.statements, *copying):
@@ -281,13 +286,18 @@ class _StepObserver(ConnectionObserver):
             ran[one] += part.executions
             parsed[one] += part.parses
             named[one] += part.parses if part.statement.name else 0
+            parameters[one] |= part.parameters
+            results[one] |= part.results or bool(part.values_text) + 2 * bool(part.values_binary)
             if part.errors:
                 failed.add(one)
             if part.ended:
                 simple.setdefault(one, part.statement.simple)
         if exchange.effect.status in ("T", "E"):
             self._trace.in_transaction.update(simple)
-        return tuple(Part(one, ran[one], parsed[one], named[one], is_simple, one in failed) for one, is_simple in simple.items())
+        return tuple(
+            Part(one, ran[one], parsed[one], named[one], is_simple, one in failed, _FORMATS[parameters[one]], _FORMATS[results[one]])
+            for one, is_simple in simple.items()
+        )
 
 
 def _alone(side: int, code: int, body: bytes = b"") -> Step:

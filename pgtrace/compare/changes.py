@@ -169,10 +169,15 @@ def _parse(before: Facts, after: Facts, text: str) -> str:
         return ""
     counts = f"(parsed {_times(after.parses)}, was {_times(before.parses)})"
     rates = (before.parses * max(1, after.executions), after.parses * max(1, before.executions))
-    if after.parses > before.parses and rates[1] > rates[0]:
+    more, fewer = after.parses > before.parses and rates[1] > rates[0], after.parses < before.parses and rates[1] < rates[0]
+    if (more or fewer) and before.reused and after.reused:
+        return f"the Parse of {text} is reused {_times(after.reused)}, was {_times(before.reused)} {counts}"
+    if more and before.reused:
         return f"the Parse of {text} is no longer reused {counts}"
-    if after.parses < before.parses and rates[1] < rates[0]:
+    if fewer and after.reused:
         return f"the Parse of {text} is reused {counts}"
+    if more or fewer:
+        return f"{text} is parsed {_times(after.parses)} for {_counted(after.executions, 'execution')}, was {_times(before.parses)} for {before.executions}"
     if before.parses == after.parses and before.named != after.named:
         return f"{text} is parsed {'under a name' if after.named > before.named else 'without a name'} {_times(abs(after.named - before.named))} more"
     if after.preparing > before.preparing:

@@ -42,6 +42,11 @@ class Facts:
     errors: Counter[str] = field(default_factory=Counter)
     flights: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def reused(self) -> int:
+        """Executions that needed no Parse of their own."""
+        return max(0, self.executions - self.simple - self.parses)
+
 
 @dataclass(slots=True)
 class Side:
@@ -99,8 +104,8 @@ class Side:
             facts.parses += times * part.parses
             facts.named += times * part.named
             facts.preparing += times * (part.parses > 0 and not part.executions and step.kind == ROUND_TRIP)
-            facts.parameters |= {step.parameters} - {""}
-            facts.results |= {step.results} - {""} if part.executions else set()
+            facts.parameters |= {part.parameters} - {""}
+            facts.results |= {part.results} - {""} if part.executions else set()
             facts.flights[step.flight] += times
             if step.sqlstate and place == failing:
                 facts.errors[step.sqlstate] += times

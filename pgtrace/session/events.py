@@ -37,8 +37,8 @@ class Part:
     """What a round trip did with one statement."""
 
     __slots__ = (
-        "at_once", "dropped", "ended", "errors", "executions", "forgotten", "is_carried", "parses", "reused", "rows", "statement", "values_binary",
-        "values_text",
+        "at_once", "dropped", "ended", "errors", "executions", "forgotten", "is_carried", "parameters", "parses", "results", "reused", "rows",
+        "statement", "values_binary", "values_text",
     )  # fmt: skip
 
     def __init__(self, statement: Statement) -> None:
@@ -47,8 +47,9 @@ class Part:
         self.dropped = ""
         self.parses = self.executions = self.ended = self.at_once = self.rows = self.values_text = self.values_binary = self.reused = (
             self.errors
-        ) = 0
+        ) = self.parameters = self.results = 0
 
+    # parameters, results: formats that its Binds have and ask for: 1 for text, 2 for binary, 3 for both, 0 without any.
     # is_carried: the round trip carries a message of it.
     # executions: those that ended; one that goes on with a suspended portal is none.
     # ended: how often one ended, or went on. at_once: how often nobody waited for it, because it came with the one before.

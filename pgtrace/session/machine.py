@@ -371,7 +371,10 @@ class Machine:
         statement = portal.statement
         current = self.round_trips.current
         if current is not None:
-            current.carries(statement)
+            part = current.part(statement)
+            part.is_carried = True
+            part.parameters |= bool(text) + 2 * bool(binary)
+            part.results |= _format_bits(result_formats)
             if portal_name not in current.portals or len(current.portals) <= PORTALS_TOLD:
                 current.portals[portal_name] = portal
             current.formats |= _format_bits(result_formats)
