@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from pgtrace import sqltext
 from pgtrace.judge import signs as pooler_signs
 from pgtrace.judge.findings import KINDS, NAMES
-from pgtrace.judge.findings.kind import Finding, Kind, Note, Step, Watch
+from pgtrace.judge.findings.kind import PAUSED_NS, Finding, Kind, Note, Step, Watch
 from pgtrace.judge.signs import Signs, Upstreams
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.connection import Connection
@@ -63,6 +63,12 @@ class _Track:
         self.ends = False
         self.waiting: deque[int] = deque()
         self.notes: dict[tuple[str, str], Note] = {}
+        self.round_trips = 0
+        """Behind set-up, so far."""
+        self.before: Step | None = None
+        """The latest of them; None where bytes are missing behind it."""
+        self.fatal: Step | None = None
+        """The row of the server's FATAL error."""
         self.latest: int | None = None
         """The row of its latest round trip."""
         self.unanswered: int | None = None
@@ -94,8 +100,23 @@ class _Track:
         if signs:
             self.signs.take(step)
         watches = self.watches
+        before, pause_ns = self.before, step.pause_ns
+        if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
+            for watch in watches:
+                watch.paused(before, step.place, pause_ns, "", counts=step.counts)
+        if self.fatal is not None:
+            for watch in watches:
+                watch.used_after(self.fatal, step)
         for place in interested:
             watches[place].row(step)
+        self.round_trips += 1
+        self.before = step
+        if step.shape.errors:
+            self._look_for_fatal(step)
+
+    def _look_for_fatal(self, step: Step) -> None:
+        if self.fatal is None and any(failure.severity in ("FATAL", "PANIC") for failure in step.label.failures):
+            self.fatal = step
 
     def leave_open(self, step: Step) -> None:
         """A round trip that is still open where all ends."""
@@ -110,6 +131,8 @@ class _Track:
             self.signs.look()
         for watch in self.watches:
             watch.other(step)
+        if step.shape.kind is RowKind.ASYNCHRONOUS and step.shape.errors:
+            self._look_for_fatal(step)
 
     def end_at(self, place: int, time_ns: int, words: str) -> None:
         """The session is over at that row."""
@@ -119,10 +142,12 @@ class _Track:
         pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
         self.ended_ns = None
         for watch in self.watches:
+            if self.before is not None and pause_ns is not None:
+                watch.paused(self.before, place, pause_ns, words, counts=self.before.counts)
             watch.ended(place, pause_ns, words)
 
     def lose(self) -> None:
-        self.ended_ns = None
+        self.ended_ns = self.before = None
         for watch in self.watches:
             watch.lost()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, failures
 
 _ABORTED: Final = "25P02"
 
@@ -58,5 +58,6 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
+    cares=failures,
     remedies=(Remedy("roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT"),),
 )

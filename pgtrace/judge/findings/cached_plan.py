@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, shown, times
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, failures, shown, times
 
 _STATE: Final = "0A000"
 _ROUTINE: Final = "RevalidateCachedQuery"
@@ -44,6 +44,6 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda shape: bool(shape.errors),
+    cares=failures,
     remedies=(Remedy("name the columns instead of SELECT *; give prepared statements up, or reconnect, after a migration"),),
 )

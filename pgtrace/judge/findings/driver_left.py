@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.trace.rows import Kind as RowKind
 
@@ -22,21 +22,15 @@ _LEFT: Final = ("driver left", "reset by the driver", "the driver was lost")
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._latest: Step | None = None
+        self._setup: Step | None = None
         self._told = False
-
-    def row(self, step: Step) -> None:
-        self._latest = step
 
     def other(self, step: Step) -> None:
         if step.shape.kind is RowKind.SETUP:
-            self._latest = step
-
-    def lost(self) -> None:
-        self._latest = None
+            self._setup = step
 
     def settle(self) -> None:
-        step = self._latest
+        step = self.seen.before or (self._setup if not self.seen.round_trips else None)
         connection = self.seen.connection
         if self._told or step is None or not step.counts or connection.closed_ns is None:
             return
@@ -70,6 +64,7 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
+    cares=nothing,
     remedies=(
         Remedy(
             "cancel what is not wanted any more (CancelRequest) before leaving; statement_timeout and client_connection_check_interval bound it in the server"

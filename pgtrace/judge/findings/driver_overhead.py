@@ -16,6 +16,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.trace.rows import Shape
 
 TIMES: Final = 3
 MOST_WORK: Final = 3
@@ -44,10 +45,16 @@ def is_ping(step: Step) -> bool:
     return empty or (step.shape.depth == 1 and step.key in _CHECKS and step.rows == 1)
 
 
+def may_be_ping(shape: Shape) -> bool:
+    """Whether a round trip that looks like that may ask whether the connection lives."""
+    return shape.sent == b"S" or b"I" in shape.received or (shape.tags == ("SELECT",) and shape.statements == 1 and b"D" in shape.received)
+
+
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._work = 0
+        self._checked = 0
+        """Round trips that check, so far: all others work."""
         self._checks: dict[str, list[tuple[int, bool]]] = {}
         self._uses: Counter[str] = Counter()
         self._told: dict[str, Note] = {}
@@ -64,7 +71,6 @@ class _Watch(Watch):
         if words:
             self._check(words, step)
         elif not self._is_in_check(step):
-            self._work += 1 + len(self._block)
             self._block = []
         elif step.shape.status == "I":
             self._check(_IN_BLOCK, *self._block, step)
@@ -108,7 +114,9 @@ class _Watch(Watch):
         self._uses[words] += 1
         checks = self._checks.setdefault(words, [])
         checks += [(step.place, step.counts) for step in steps]
-        if words not in self._told and (self._uses[words] < TIMES or self._work > MOST_WORK * len(checks)):
+        self._checked += len(steps)
+        work = self.seen.round_trips + 1 - self._checked
+        if words not in self._told and (self._uses[words] < TIMES or work > MOST_WORK * len(checks)):
             del checks[:-_CHECKS_KEPT]
             return
         note = self._told.setdefault(words, self.seen.note(KIND, words))
@@ -133,6 +141,12 @@ class _Watch(Watch):
         return "SELECT 1" if step.shape.sent == b"Q" and is_ping(step) else ""
 
 
+def _cares(shape: Shape) -> bool:
+    if shape.sent == b"S" or "T" in (shape.status_before, shape.status) or not _RESETS.isdisjoint(shape.tags):
+        return True
+    return shape.sent == b"Q" and may_be_ping(shape)
+
+
 def _what(note: Note) -> str:
     return f"{note.subject}: {note.times} round trips between the ones that work"
 
@@ -143,5 +157,6 @@ KIND: Final = Kind(
     why="Pools and layers ask, reset and nest for each use of a connection, whatever the use is: a connection held for a unit of work pays once.",
     watch=_Watch,
     what=_what,
+    cares=_cares,
     remedies=(Remedy("hold one connection for a unit of work; let the pool check a connection that was idle, not each time"),),
 )

@@ -27,7 +27,7 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         before, self._before = self._before, []
-        if before and step.text != before[0].text:
+        if before and (step.text != before[0].text or self.seen.before is not before[-1]):
             before = []
         if step.only_prepares and not step.shape.statement and not step.shape.errors and step.key:
             self._before = [*before, step][-3:]
@@ -65,6 +65,7 @@ KIND: Final = Kind(
     why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or types that are told, make it one round trip.",
     watch=_Watch,
     what=_what,
+    cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
     told=lambda note: note.times >= TIMES,
     remedies=(Remedy("keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together"),),
 )

@@ -72,7 +72,7 @@ class _Watch(Watch):
 
 
 def _cares(shape: Shape) -> bool:
-    return bool(shape.depth or shape.tags == _FETCH)
+    return b"s" in shape.received or shape.tags == _FETCH or (shape.sent[:1] == b"E" and b"B" not in shape.sent)
 
 
 def _what(note: Note) -> str:

@@ -11,42 +11,26 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import PAUSED_NS, Kind, Note, Step, Watch, nothing
 
-IDLE_NS: Final = 1_000_000_000
+IDLE_NS: Final = PAUSED_NS
 _TIMED_OUT: Final = frozenset({"25P03", "25P04"})
 """idle_in_transaction_session_timeout and transaction_timeout."""
 
 
 class _Watch(Watch):
-    def __init__(self, seen: Seen) -> None:
-        super().__init__(seen)
-        self._before: Step | None = None
-
-    def row(self, step: Step) -> None:
-        before, self._before = self._before, step
-        pause = step.pause_ns
-        if pause is not None and pause >= IDLE_NS and step.counts:
-            self._idle(before, step.shape.status_before, pause, step.place, "goes on")
-
-    def ended(self, place: int, pause_ns: int | None, words: str) -> None:
-        before, self._before = self._before, None
+    def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
+        status = before.shape.status
         timed_out = words in _TIMED_OUT
-        if before is not None and before.counts and pause_ns is not None and (pause_ns >= IDLE_NS or timed_out):
-            self._idle(before, before.shape.status, pause_ns, place, f"ended by the server with {words}" if timed_out else words)
-
-    def _idle(self, before: Step | None, status: str, pause_ns: int, place: int, words: str) -> None:
-        if before is None or status not in ("T", "E"):
+        if not counts or status not in ("T", "E") or not (pause_ns >= IDLE_NS or timed_out):
             return
         note = self.seen.note(KIND)
         note.times += 1
         note.amount += pause_ns
         note.show(before.place, f"then {pause_ns / 1e9:.1f} s without a message, status {status}")
-        note.show(place, words)
+        goes_on = self.seen.trace.rows[place].is_round_trip and place != before.place
+        note.show(place, f"ended by the server with {words}" if timed_out else "goes on" if goes_on else words)
         self.seen.row_of(place, KIND)
-
-    def lost(self) -> None:
-        self._before = None
 
 
 def _what(note: Note) -> str:
@@ -62,5 +46,6 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: max(1, round(note.amount / 1e9)),
+    cares=nothing,
     remedies=(Remedy("do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server bounds it"),),
 )

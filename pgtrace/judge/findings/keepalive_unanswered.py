@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch, counted
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch, counted, nothing
 from pgtrace.protocol.codes import BACKEND
 
 
@@ -48,6 +48,6 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda _: False,
+    cares=nothing,
     remedies=(Remedy("send a Standby status update when a keepalive asks for it, and at least every third of wal_sender_timeout"),),
 )

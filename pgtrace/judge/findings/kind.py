@@ -44,6 +44,8 @@ EXPLAINS_KEPT: Final = 1_000
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
 SUBJECT_CHARACTERS: Final = 160
+PAUSED_NS: Final = 1_000_000_000
+"""A pause between two round trips that watches are told of."""
 UNKNOWN_SQLSTATE: Final = ""
 """Of an ErrorResponse whose fields are not kept."""
 
@@ -247,6 +249,10 @@ class Seen(Protocol):
     """Place of its first row."""
     over: bool
     """Whether it has ended."""
+    round_trips: int
+    """Behind set-up, before the one that is looked at."""
+    before: Step | None
+    """The latest of them; None where bytes are missing in between."""
 
     @property
     def signs(self) -> Signs:
@@ -271,6 +277,13 @@ class Watch:
     def row(self, step: Step) -> None:
         """The next round trip behind set-up."""
 
+    def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
+        """Behind that round trip nothing was asked for PAUSED_NS or more, up to the row at that place; or for any time, up to the session's end. `words`
+        are the SQLSTATE of a FATAL error that ended it."""
+
+    def used_after(self, fatal: Step, step: Step) -> None:
+        """A round trip that opened after the server's FATAL error was handed on."""
+
     def left_open(self, step: Step) -> None:
         """A round trip that is still open where the capture ends; its duration is up to there."""
 
@@ -290,6 +303,16 @@ class Watch:
 
 def _all(_shape: Shape) -> bool:
     return True
+
+
+def nothing(_shape: Shape) -> bool:
+    """For Kind.cares: no round trip by itself."""
+    return False
+
+
+def failures(shape: Shape) -> bool:
+    """For Kind.cares: round trips with errors."""
+    return bool(shape.errors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,5 +99,6 @@ KIND: Final = Kind(
     why="A single statement is atomic by itself; BEGIN and COMMIT around it are two round trips more.",
     watch=_Watch,
     what=_what,
+    cares=lambda shape: "T" in (shape.status_before, shape.status),
     remedies=(Remedy("autocommit for single statements"),),
 )

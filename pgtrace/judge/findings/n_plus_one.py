@@ -85,6 +85,9 @@ class _Watch(Watch):
         for period in range(1, MOST + 1):
             matched[period] = matched[period] + 1 if known >= period and recent[-period].key == step.key else 0
         recent.append(step)
+        needed = 1 + max(period + matched[period] for period in range(1, MOST + 1))
+        while len(recent) > needed:
+            recent.popleft()
 
     def _look(self) -> None:
         """Whether the latest execution makes the run a loop."""
@@ -93,6 +96,7 @@ class _Watch(Watch):
                 continue
             run = list(self._recent)[-period * REPEATS :]
             if self._are_alike(run, period):
+                self.lost()
                 return
             self._begin(run, period)
             return
@@ -116,6 +120,7 @@ class _Watch(Watch):
             note.fact("in turn")
         for place, step in enumerate(run):
             self._tell(note, step, first=place < period)
+        self._recent.clear()
 
     def _goes_on(self, step: Step) -> bool:
         shape = step.shape

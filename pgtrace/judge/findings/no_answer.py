@@ -77,7 +77,7 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda shape: _runs_nothing(shape) or bool(shape.depth),
+    cares=lambda shape: _runs_nothing(shape) or (bool(shape.depth) and shape.received[-1:] != b"Z"),
     remedies=(
         Remedy(
             "look at pg_stat_activity meanwhile for a wait on a lock; behind a pooler, record its other side as well, and connect without it to compare"

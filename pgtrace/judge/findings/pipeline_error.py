@@ -11,7 +11,7 @@ from typing import Final
 
 from pgtrace.describe import notation
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, failures
 
 _ENDS: Final = frozenset(b"CIs")
 
@@ -44,6 +44,6 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda shape: bool(shape.errors),
+    cares=failures,
     remedies=(Remedy("a Sync behind each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
 )

@@ -73,6 +73,7 @@ KIND: Final = Kind(
     why="Prepared statements that are never used again stay in the server's memory until the session ends; behind a pooler that is for days.",
     watch=_Watch,
     what=_what,
+    cares=lambda shape: shape.prepares,
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
     remedies=(Remedy("values as parameters, not in the text; and close what is prepared by hand"),),

@@ -103,6 +103,7 @@ KIND: Final = Kind(
     why="A statement that is run once pays a round trip to be prepared, and one more where it is given up, and gains nothing.",
     watch=_Watch,
     what=_what,
+    cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags,
     remedies=(
         Remedy(
             "prepare once and keep the statement; or use the form of a query that prepares nothing; values as parameters, not in the text"

@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing
 from pgtrace.trace import reconnects
 from pgtrace.trace.rows import Kind as RowKind
 
@@ -88,7 +88,7 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda _: False,
+    cares=nothing,
     remedies=(
         Remedy("ignore_startup_parameters in pgbouncer.ini, with that name; or set it with SET, or ALTER ROLE", needs=(PARAMETER,)),
         Remedy("let the driver ask for protocol 3.0 (libpq: max_protocol_version=3.0)", needs=(VERSION,)),

@@ -101,7 +101,7 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda shape: bool(shape.depth or shape.statement),
+    cares=lambda shape: b"B" in shape.sent or shape.block_end == "ROLLBACK" or (bool(shape.statement) and b"P" in shape.sent),
     remedies=(
         Remedy("one setter for one parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
         Remedy("prepare the statement once and keep it, where the pooler allows it", unless=(TYPES,)),

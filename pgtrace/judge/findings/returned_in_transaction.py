@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
+from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, may_be_ping
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
 
 _IN_PROGRESS: Final = "25001"
@@ -67,6 +67,7 @@ KIND: Final = Kind(
     why="What the next user does is committed or rolled back with the work of the one before, and locks are held meanwhile.",
     watch=_Watch,
     what=_what,
+    cares=lambda shape: shape.status in ("T", "E") or shape.status_before in ("T", "E") or may_be_ping(shape),
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     remedies=(Remedy("commit or roll back on every path before the connection goes back to the pool: a context manager does it"),),

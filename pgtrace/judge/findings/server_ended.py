@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.rows import Kind as RowKind
 
@@ -35,15 +35,19 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         if step.failure(*_SAID) is not None and any(one.severity in ("FATAL", "PANIC") for one in step.label.failures):
-            self._fatal = self._fatal or step
-        elif self._fatal is None:
-            self._before = step
+            self._ends(step)
 
     def other(self, step: Step) -> None:
         if step.shape.kind is RowKind.ASYNCHRONOUS and step.failure(*_SAID) is not None:
-            self._fatal = self._fatal or step
+            self._ends(step)
+
+    def _ends(self, step: Step) -> None:
+        if self._fatal is None:
+            self._fatal, self._before = step, self.seen.before
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
+        if self._fatal is None:
+            self._before = self.seen.before
         self._end = (place, pause_ns, words)
 
     def settle(self) -> None:
@@ -110,7 +114,7 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda _: True,
+    cares=failures,
     remedies=(
         Remedy(
             "let the pool give connections up before the server does: a shorter maximum of idle time and of age than the server's or the firewall's"

@@ -23,6 +23,11 @@ from pgtrace.trace.rows import Shape
 _TAGS: Final = frozenset(
     {"SET", "LISTEN", "PREPARE", "DECLARE CURSOR", "CREATE TABLE", "CREATE TABLE AS", "SELECT", "SELECT INTO", "CREATE VIEW"}
 )
+_TEXTS_KEPT: Final = 2_000
+_WORDS: Final = frozenset(
+    {"SET", "SET_CONFIG", "LISTEN", "PREPARE", "DECLARE", "TEMP", "TEMPORARY", "PG_ADVISORY_LOCK", "PG_TRY_ADVISORY_LOCK", "PG_ADVISORY_LOCK_SHARED",
+     "PG_TRY_ADVISORY_LOCK_SHARED"}
+)  # fmt: skip
 TIMES: Final = 3
 """Where nothing speaks for a pooler: once or twice is no habit."""
 _SETTING: Final = "a setting (SET)"
@@ -53,6 +58,7 @@ def _state(step: Step) -> str:
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
+        self._texts: dict[int, bool] = {}
         self._held: list[tuple[Step, str]] = []
         """Since the latest ReadyForQuery(I)."""
         self._kept: list[tuple[Step, str]] = []
@@ -60,6 +66,8 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         shape = step.shape
+        if not (self._kept or self._held) and not self._may_keep(step):
+            return
         if self._kept and shape.status_before == "I" and shape.depth and not is_reset(step):
             for kept, what in self._kept:
                 self._tell(kept, what, step)
@@ -74,6 +82,15 @@ class _Watch(Watch):
             self._kept += self._held
             del self._kept[:-8]
             self._held.clear()
+
+    def _may_keep(self, step: Step) -> bool:
+        """Whether its text says anything of that kind: asked once for each text."""
+        known = self._texts.get(step.text)
+        if known is None:
+            if len(self._texts) >= _TEXTS_KEPT:
+                self._texts.clear()
+            known = self._texts[step.text] = not _WORDS.isdisjoint(texts.words(step.label.sql))
+        return known
 
     def _is_own(self, step: Step) -> bool:
         """Whether the driver does it for itself."""

@@ -23,9 +23,13 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._parsed: Step | None = None
+        self._latest: Step | None = None
 
     def row(self, step: Step) -> None:
         parsed, self._parsed = self._parsed, None
+        if self.seen.before is not self._latest:
+            parsed = None
+        self._latest = step
         if (
             step.only_prepares
             and step.sends("P")
@@ -59,6 +63,7 @@ KIND: Final = Kind(
     why="Behind a pooler in transaction mode another session's Parse can come between: the Bind fails, or runs the other's statement. Without one it is safe.",
     watch=_Watch,
     what=_what,
+    cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
     told=lambda note: note.times >= TIMES,
     number=lambda note: note.times,
     remedies=(Remedy("behind a pooler: a form of a query that sends Parse, Bind and Execute together, or a transaction around it"),),

@@ -29,7 +29,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, times
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing, times
 from pgtrace.judge.signs import HIDES
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Statement
@@ -57,18 +57,21 @@ class _Watch(Watch):
         """A statement was prepared without a name in a round trip of its own: the driver's cache is off."""
         self._by_pooler: dict[str, Note] = {}
         self._is_lost = False
+        self._hides: dict[int, bool] = {}
+        """By text: whether it calls functions that nobody knows."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
         failed = False
-        for failure in step.label.failures:
-            if failure.sqlstate in (LOST_STATE, TAKEN_STATE):
-                failed = True
-                if step.counts:
-                    self._failed(step, failure)
+        if shape.errors:
+            for failure in step.label.failures:
+                if failure.sqlstate in (LOST_STATE, TAKEN_STATE):
+                    failed = True
+                    if step.counts:
+                        self._failed(step, failure)
         if shape.status == "I":
             self._idle = step.place
-        if not HIDES.isdisjoint(shape.tags) or shape.sent == b"F" or (shape.depth and texts.calls_unknown(step.label.sql)):
+        if shape.depth and self._may_hide(step):
             self._hidden = step.place
         if shape.statement and not failed and step.sends("B"):
             if len(self._used) >= _MOST_ROWS:
@@ -76,6 +79,15 @@ class _Watch(Watch):
             self._used[shape.statement] = step.place
         elif not shape.statement and step.sends("P") and step.only_prepares:
             self._is_unnamed = True
+
+    def _may_hide(self, step: Step) -> bool:
+        """Whether it may have done anything to the session unseen."""
+        known = self._hides.get(step.text)
+        if known is None:
+            if len(self._hides) >= _MOST_ROWS:
+                self._hides.clear()
+            known = self._hides[step.text] = texts.calls_unknown(step.label.sql)
+        return known or not HIDES.isdisjoint(step.shape.tags) or step.shape.sent == b"F"
 
     def lost(self) -> None:
         self._is_lost = True
@@ -214,10 +226,6 @@ def _cares(shape: Shape) -> bool:
     return bool(shape.errors or shape.statement or shape.depth or b"P"[0] in shape.sent)
 
 
-def _never(_shape: Shape) -> bool:
-    return False
-
-
 def _named(note: Note) -> str:
     return f'prepared statement "{note.words}"' if note.words else "the unnamed statement"
 
@@ -268,7 +276,7 @@ TAKEN: Final[Kind] = Kind(
     what=_what_taken,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=_never,
+    cares=nothing,
     remedies=_POOLER,
 )
 DROPPED: Final[Kind] = Kind(
@@ -279,7 +287,7 @@ DROPPED: Final[Kind] = Kind(
     what=_what_dropped,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=_never,
+    cares=nothing,
     remedies=(
         Remedy("leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of what the driver has prepared"),
     ),
@@ -292,7 +300,7 @@ GONE: Final[Kind] = Kind(
     what=_what_gone,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=_never,
+    cares=nothing,
     remedies=(
         Remedy("look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether a pooler stands between driver and server"),
     ),

@@ -11,31 +11,13 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
-from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, nothing, times
 
 CROSSES_NS: Final = 5_000_000
 
 
 class _Watch(Watch):
-    def __init__(self, seen: Seen) -> None:
-        super().__init__(seen)
-        self._fatal: Step | None = None
-
-    def row(self, step: Step) -> None:
-        if self._fatal is not None:
-            self._used(self._fatal, step)
-        self._look(step)
-
-    def other(self, step: Step) -> None:
-        if step.shape.kind is RowKind.ASYNCHRONOUS:
-            self._look(step)
-
-    def _look(self, step: Step) -> None:
-        if self._fatal is None and any(failure.severity in ("FATAL", "PANIC") for failure in step.label.failures):
-            self._fatal = step
-
-    def _used(self, fatal: Step, step: Step) -> None:
+    def used_after(self, fatal: Step, step: Step) -> None:
         after_ns = step.opened_ns - fatal.opened_ns - fatal.duration_ns
         if after_ns < CROSSES_NS or not step.counts:
             return
@@ -64,5 +46,6 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
+    cares=nothing,
     remedies=(Remedy("let the pool check a connection that was idle, or try a statement again on a new connection where that is safe"),),
 )
