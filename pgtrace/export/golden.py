@@ -38,7 +38,7 @@ from pgtrace.errors import UsageError
 from pgtrace.export.normalising import Normaliser
 from pgtrace.export.rules import Rule
 from pgtrace.export.waiting import Waiting
-from pgtrace.identify.drivers import BY_NAME
+from pgtrace.identify.drivers import BY_NAME, UNKNOWN
 from pgtrace.identify.drivers.names import StableNames
 from pgtrace.inspect import details
 from pgtrace.inspect.message import MessageView
@@ -165,7 +165,8 @@ class _ByOpening:
 
     def _heading(self, index: int, numbers: dict[int, int]) -> str:
         connection = self._trace.connections[index]
-        about = f"# connection {numbers[index]}: {sanitise.text(connection.driver)}"
+        driver = UNKNOWN if connection.kind == "cancel" else connection.driver  # a cancel shows nothing of its own
+        about = f"# connection {numbers[index]}: {sanitise.text(driver)}"
         rows = (self._trace.rows[place] for place in self._places[index])
         first = next((row for row in rows if row.shape.kind is not Kind.UNDECODED), None)
         if first is None:

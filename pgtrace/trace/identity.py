@@ -18,7 +18,7 @@ from pgtrace.protocol import heads
 from pgtrace.session.connection import Session
 from pgtrace.session.statements import Statement
 from pgtrace.trace import security
-from pgtrace.trace.ledger import Ledger
+from pgtrace.trace.ledger import PROCESSES_KEPT, Ledger
 
 _NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
 NOTHING_COLLECTED: Final = EvidenceCollector()
@@ -159,7 +159,12 @@ class Identity:
     @property
     def layer(self) -> Layer:
         """What stands above the driver, with the evidence; layers.NONE where nothing shows."""
-        return self._identify()[1]
+        own = self._identify()[1]
+        process = self.peer_process if own is layers.NONE or not own.name else None
+        shown = self._ledger.layers.get((self.file, process.pid, self.driver)) if process is not None else None
+        return (
+            own if shown is None else Layer(shown[1].name, (f"another connection of its process shows it, {shown[0]}", *shown[1].evidence))
+        )
 
     @property
     def peer_process(self) -> peer.Process | None:
@@ -181,6 +186,7 @@ class Identity:
             return
         self.backend_pid = int.from_bytes(session.key[:4], "big")
         self._ledger.keys[session.key] = self.index, self.file, self.number
+        self._ledger.identifies[self.index] = self._identify
 
     def refresh(self) -> None:
         """Take over what the session has learned about itself."""
@@ -204,6 +210,7 @@ class Identity:
         self.refresh()
         self._application_name = application_name
         self._identified, self._same_as = self._identify(), None
+        self._ledger.identifies.pop(self.index, None)
         self.evidence = NOTHING_COLLECTED
 
     def _share(self) -> None:
@@ -218,14 +225,29 @@ class Identity:
         if self._same_as is not None:
             return self._same_as._identify()
         session = self.session
-        if session is not None and self.evidence.has_more():
+        if session is not None and self.cancels is not None and self.cancels in self._ledger.identifies:
+            target = self._ledger.identifies[self.cancels]()[0]
+            if target.driver != drivers.UNKNOWN:
+                self._identified = (
+                    drivers.Identification(target.driver, ("its CancelRequest has the key of a session of that driver",)),
+                    layers.NONE,
+                )
+        elif session is not None and self.evidence.has_more():
             scram_bytes = security.scram_bytes(session.initial_response)
             seen = self.evidence.evidence(self.startup_parameters, self.application_name, scram_bytes, is_encrypted=DECRYPTED in self.facts)
             identified = drivers.identify(seen)
             if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
                 identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
             self._identified = identified, layers.layer_of(seen)
+            self._show_layer()
         return self._identified
+
+    def _show_layer(self) -> None:
+        """What other connections of the same process may take for granted."""
+        identified, layer = self._identified
+        process = self.peer_process if layer.name else None
+        if process is not None and len(self._ledger.layers) < PROCESSES_KEPT:
+            self._ledger.layers.setdefault((self.file, process.pid, identified.driver), (self.name, layer))
 
 
 def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pgtrace.identify.drivers import Identification
+from pgtrace.identify.layers import Layer
 from pgtrace.session.cache import Reads
 from pgtrace.shelf import Shelf, Shelved
 from pgtrace.trace.call_sites import CallSites
@@ -33,6 +35,8 @@ FACTS_BYTES_KEPT: Final = 16 * 1024 * 1024
 """What the facts of all open connections may take."""
 LONGEST_FACT: Final = 4096
 _FACT_BYTES: Final = 200
+PROCESSES_KEPT: Final = 10_000
+"""Processes whose layer is remembered."""
 SHARED_KEPT: Final = 10_000
 """Values that are kept once for all connections that have them."""
 
@@ -68,6 +72,10 @@ class Ledger:
         self.statements_room = Room()
         self.keys: Shelved[bytes, tuple[int, int, int]] = Shelved(self.shelf, KEYS_KEPT)
         """BackendKeyData as recorded -> index, file and number of its connection."""
+        self.identifies: dict[int, Callable[[], tuple[Identification, Layer]]] = {}
+        """By index, of open connections that may be cancelled: who is at the driver's end."""
+        self.layers: dict[tuple[int, int, str], tuple[str, Layer]] = {}
+        """(file, process id, driver) -> the connection that shows which layer this process has, and the layer."""
         self.slots: dict[tuple[str, str], str] = {}
         """(upstream, replication slot) -> its output plugin, where its creation was seen."""
         self.introspections = Introspections()
