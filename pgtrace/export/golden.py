@@ -165,7 +165,8 @@ class _ByOpening:
 
     def _heading(self, index: int, numbers: dict[int, int]) -> str:
         connection = self._trace.connections[index]
-        driver = UNKNOWN if connection.kind == "cancel" else connection.driver  # a cancel shows nothing of its own
+        # A cancel shows nothing of its own.
+        driver = UNKNOWN if connection.kind == "cancel" else connection.driver
         about = f"# connection {numbers[index]}: {sanitise.text(driver)}"
         rows = (self._trace.rows[place] for place in self._places[index])
         first = next((row for row in rows if row.shape.kind is not Kind.UNDECODED), None)
