@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from pgtrace.framing import Framer
 from pgtrace.protocol import codes
@@ -52,7 +52,11 @@ class Login(asyncio.Protocol):
         self._abandoned = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._leg.attach(transport)
+        if self._leg.lost:  # the session has ended while its upstream was being opened
+            self._abandoned = True
+            cast(asyncio.Transport, transport).abort()
+        else:
+            self._leg.attach(transport)
 
     def opened(self, opened: Opened, certificate: bytes | None) -> None:
         """How the leg was opened, and the certificate the driver sees, None where its leg is plain; nothing has been read before."""

@@ -111,7 +111,7 @@ class Session:
 class Leg(Reader, asyncio.Protocol):
     """One socket of a session. The other's bytes go out through `write`."""
 
-    __slots__ = ("finished", "session", "write")
+    __slots__ = ("finished", "is_reset", "session", "write")
 
     peer: Leg
 
@@ -121,6 +121,7 @@ class Leg(Reader, asyncio.Protocol):
         self.write: Callable[[bytes], None] = self.discard
         """Sends bytes read here to the peer; discard() where there is no peer (any more)."""
         self.finished = False  # the end was passed on to this socket
+        self.is_reset = False  # the peer has reset this socket after we stopped reading it
 
     def attach(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket: the peer writes to it from now on."""
@@ -175,6 +176,15 @@ class Leg(Reader, asyncio.Protocol):
             else:
                 self.peer.finish()
         self.session.lost()
+
+    def give_up(self) -> None:
+        """The opening of this socket was cancelled: it is closed, and nobody will say so."""
+        if not self.lost:
+            self.lost = True
+            self.transport = None
+            self.pauses.forget(self)
+            self.peer.write = self.peer.discard
+            self.session.lost()
 
     def left(self, exc: Exception | None) -> Iterator[bytes]:
         """What had arrived before a reset and has not been read, because this socket was not read, or because a write heard of the reset first."""
@@ -259,13 +269,15 @@ class Leg(Reader, asyncio.Protocol):
 
     def _pending(self) -> int:
         """Bytes written to this socket that its peer's kernel has not acknowledged."""
-        if self.transport is None:
+        if self.transport is None or self.is_reset:
             return 0
         waiting = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
         if waiting or sock is None:
             return waiting  # TLS forgets its socket a moment before it says that the connection is lost
-        if self.eof and kernel.is_reset(sock, is_tls=is_tls(self.transport)):  # nobody reads here any more, so nobody else would hear of it
+        # Nobody reads here any more, so nobody else would notice a reset, and the kernel counts for good what it left behind.
+        if (self.eof or self.is_over) and kernel.is_reset(sock, is_tls=is_tls(self.transport)):
+            self.is_reset = True
             self.note_loss(ConnectionResetError())
             return 0
         return kernel.undelivered_bytes(sock)

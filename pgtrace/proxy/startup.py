@@ -1,24 +1,31 @@
-"""A session's beginning, the driver's side: from its first byte until there is an upstream to talk to. What a session begins with is all that is handled
-in the path; the upstream's side is login.py. The rules are PostgreSQL's own (backend_startup.c), so that a driver is answered as the server would do it.
+"""A driver's start-up: from its first byte until there is an upstream to talk to.
 
-- SSLRequest and GSSENCRequest are answered by pgtrace itself and go no further: `N`, or `S` to an SSLRequest where TLS ends here (driver_tls.py). Each is
-  answered once; after that its code is a protocol version nobody has, and refused as one. Plain bytes that came together with one are refused, as the server
-  does it (CVE-2021-23214). Where TLS is to be passed, the server gets the SSLRequest.
-- A whole StartupMessage, a CancelRequest, or anything that is none of PostgreSQL's opens the upstream leg; from there on every byte is forwarded as
-  it came, and answered by the server. A driver that begins a TLS handshake at once speaks TLS with the server itself, where it does not end here.
-- No upstream: a StartupMessage is answered by ErrorResponse FATAL 57P03 that says so; libpq then tries its next host and pg_isready says "rejecting".
-  No descriptors left for another session: the same with 53300, CancelRequests excepted. A driver of another user, where it is not served (admission.py): the
-  same with 28000, and the upstream never hears of it. Everything else is closed. With --dial-first there is an upstream
-  before anything is answered, or the driver is reset. Once a byte of the server was forwarded nothing of ours is ever sent.
-- Until the start-up is whole it is the driver who keeps everybody waiting: after `startup_timeout_s` it is closed without a word, as the server does it after
-  authentication_timeout. From there on the server watches the time itself, however long a login takes.
-- Until the login is over at most BEFORE_LOGIN_BYTES of the driver's are held (small_reads.py): a start-up packet is shorter, and behind one nothing is read
-  before it can be forwarded.
+This is the driver's side; the upstream's side is login.py. We handle in the path only what a session
+begins with. The rules are PostgreSQL's own (backend_startup.c), so a driver gets the answers that the
+server would give.
 
-The states are a table (startup_states.py), and what they do is here; the upstream leg is
-upstream_leg.py. One task at a time works for a state, and whoever leaves the state ends it. When
-both sockets belong to their legs (relay.py), nothing is left here but the SmallReads, which goes when
-the login is over.
+- We answer SSLRequest and GSSENCRequest ourselves: `N`, or `S` to an SSLRequest where TLS ends here
+  (driver_tls.py). We answer each of them once. After that its code is a protocol version that nobody
+  has, and is refused as one. Plain bytes that came together with a request are refused, as the server
+  does (CVE-2021-23214). Where TLS is passed on, the server gets the SSLRequest.
+- A whole StartupMessage or CancelRequest, or anything that is not PostgreSQL's, opens the upstream
+  leg. From then on every byte is forwarded as it came, and the server answers. A driver that begins a
+  TLS handshake at once speaks TLS with the server itself, unless TLS ends here.
+- Without an upstream, a StartupMessage is answered by ErrorResponse FATAL 57P03 with the reason: libpq
+  then tries its next host, and pg_isready says "rejecting". When no descriptors are left for another
+  session, the answer is 53300, except to a CancelRequest. A driver of another user that we do not serve
+  (admission.py) gets 28000, and the upstream never hears of it. Everything else is closed. With
+  --dial-first there is an upstream before anything is answered, or the driver is reset. Once a byte of
+  the server has been forwarded we never send anything of our own.
+- Until the start-up is whole, everybody waits for the driver. After `startup_timeout_s` we close it
+  without a word, as the server does after authentication_timeout. From then on the server watches the
+  time itself, however long a login takes.
+- Until login is over we hold at most BEFORE_LOGIN_BYTES of the driver's (small_reads.py). A start-up
+  packet is shorter, and we read nothing behind one before we can forward it.
+
+The states are a table (startup_states.py); what they do is here. The upstream leg is upstream_leg.py.
+One task at a time works for a state, and leaving the state ends the task. Once both sockets belong to
+their legs (relay.py), only SmallReads is left here, and it goes when login is over.
 """
 
 from __future__ import annotations
@@ -47,7 +54,7 @@ from pgtrace.proxy.refusals import Refusal
 from pgtrace.proxy.relay import Session, is_tls
 from pgtrace.proxy.sessions import Sessions
 from pgtrace.proxy.small_reads import SmallReads
-from pgtrace.proxy.startup_states import ASKED, DEAF, ENCRYPTING, FIRST, HELD, OPENING, OVER, READING, Countdown, State
+from pgtrace.proxy.startup_states import ASKED, ENCRYPTING, NEXT, OPENING, OVER, READING, REFUSED, SENT, WAITING, Countdown, State
 from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
 from pgtrace.proxy.upstream_leg import UpstreamLeg
 
@@ -85,7 +92,7 @@ class Startup(asyncio.Protocol):
         self._terms: Terms
         self._faults: Faults | None = None
         self._small_reads = SmallReads(self)
-        self._state = HELD
+        self._state = WAITING
         self._unrecorded = b""  # read in a state that does not record
         self._unread = b""  # recorded, and no answer was given to it yet
         self._upstream: UpstreamLeg
@@ -110,7 +117,7 @@ class Startup(asyncio.Protocol):
         self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.sessions.cancels, self._faults, self.fact)
         self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
         wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0
-        if self._state is not HELD:  # a fault has struck
+        if self._state is not WAITING:  # a fault has struck
             return
         if wait_s or self._dials_first:
             self._do(lambda: self._prepare(wait_s))
@@ -129,7 +136,7 @@ class Startup(asyncio.Protocol):
         self._notice_refused_tls()
         self.session.frontend.eof = True
         self.session.end(FRONTEND)
-        if self._state in (HELD, READING, DEAF):
+        if self._state.leaves:
             self._abandon()
         return not is_tls(self.session.frontend.transport)
 
@@ -157,7 +164,11 @@ class Startup(asyncio.Protocol):
     # States.
 
     def _enter(self, state: State) -> None:
-        """Go on in another state; the work of the one before ends, unless it is the one that goes on."""
+        """Go on in another state. The task of the state before ends, unless it is the one that calls this."""
+        if state is OVER and self._state is OVER:
+            return
+        if state not in NEXT[self._state]:  # a defect: say so, and go on
+            self.session.report(RuntimeError(f"a start-up went from {self._state.name} to {state.name}"))
         self._state = state
         if self._work is not None and self._work is not asyncio.current_task():
             self._work.cancel()
@@ -205,8 +216,8 @@ class Startup(asyncio.Protocol):
 
     def _ignore(self) -> None:
         """A fault: the driver is answered nothing more."""
-        if self._state is not OVER:
-            self._enter(DEAF)
+        if REFUSED in NEXT[self._state]:
+            self._enter(REFUSED)
 
     @property
     def _dials_first(self) -> bool:
@@ -233,9 +244,9 @@ class Startup(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """The next bytes of the driver."""
-        if self._state is not READING:
+        if not self._state.decides:
             self.session.frontend.record(data)
-            if self._state is not DEAF:
+            if self._state.keeps:
                 self._unread += data
             return
         packet = self._unread + data
@@ -382,7 +393,7 @@ class Startup(asyncio.Protocol):
         assert upstream.opened is not None
         self._forward(upstream.first)
         if upstream.opened.second_try or upstream.code == codes.SSL_REQUEST_CODE:
-            self._enter(FIRST)
+            self._enter(SENT)
         else:
             self._hand_over()
 
@@ -391,7 +402,7 @@ class Startup(asyncio.Protocol):
         code = self._upstream.code
         if code == TLS_HELLO and not data:
             self._service.log.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
-        if self._state is not FIRST:
+        if self._state is not SENT:
             return
         if code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
             self._enter(READING)  # to the server the next packet is the first one; it is told apart here all the same
@@ -434,7 +445,7 @@ class Startup(asyncio.Protocol):
 
     def _try_again(self, refusal: bytes) -> None:
         """The server refused this kind of encryption: make libpq's second try, or pass the refusal on."""
-        if self._state is FIRST:
+        if self._state is SENT:
             self._enter(OPENING)
             self._do(lambda: self._second_try(refusal))
 
@@ -491,7 +502,7 @@ class Startup(asyncio.Protocol):
         if self.session.frontend.eof:
             self._abandon()
             return
-        self._enter(DEAF)
+        self._enter(REFUSED)
         self.session.loop.call_later(REFUSED_S, self._abandon)
 
     def _turn_away(self) -> None:

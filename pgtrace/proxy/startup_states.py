@@ -1,49 +1,80 @@
-"""The states of a connection's beginning, and what goes for each: the table that startup.py runs on."""
+"""The states of a driver's start-up: what each of them does with the socket, and which can follow.
+
+    WAITING -> READING -> ASKED -> ENCRYPTING -> READING        encryption that ends here
+                  |         '----> READING                      an answer of N
+                  v
+               OPENING <-> SENT -> READING                      a second try; an N of the server's own
+                  |         |
+                  '---------'----> OVER                         the sockets belong to their legs
+
+Any of them can also become REFUSED or OVER, because a fault strikes, time runs out or the driver leaves.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 
-class State(NamedTuple):
-    """Where a beginning stands, and what goes for it there."""
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """One state. What a state does not name, it does not do."""
 
     name: str
-    reads: bool
-    """The driver's socket is read by us. Elsewhere it is paused, and a read that was under way waits."""
-    records: bool
-    """A read goes onto the tape at once. Elsewhere it may be encrypted, or comes before a fact: it waits for the next state."""
-    is_timed: bool
-    """It is the driver (or, of FIRST, the server that has not accepted its TLS) who keeps the start-up waiting."""
+    reads: bool = False
+    """We read the driver's socket. Elsewhere it is paused, and a read that was under way waits."""
+    records: bool = False
+    """A read goes onto the tape at once. Elsewhere it waits for the next state: it may be encrypted, or a fact has to be recorded
+    before it."""
+    decides: bool = False
+    """What was read is the next untyped packet, and we decide by it."""
+    keeps: bool = False
+    """What was read is kept for the upstream."""
+    is_timed: bool = False
+    """The start-up waits for the driver, so its time runs. (In SENT it waits for a server that has not accepted the driver's TLS.)"""
+    leaves: bool = False
+    """A driver that ends its direction here wants nothing more: we close its socket."""
 
 
-HELD: Final = State("held", reads=False, records=False, is_timed=False)
-"""Nothing is answered yet: a fault delays it, or the upstream is dialled first."""
-READING: Final = State("reading", reads=True, records=True, is_timed=True)
-"""The next untyped packet is awaited."""
-ASKED: Final = State("asked", reads=False, records=False, is_timed=False)
-"""A request for encryption is there, and its answer waits for --rtt."""
-ENCRYPTING: Final = State("encrypting", reads=False, records=False, is_timed=True)
+WAITING: Final = State("waiting", leaves=True)
+"""We answer nothing yet: a fault delays the answer, or the upstream is dialled first."""
+READING: Final = State("reading", reads=True, records=True, decides=True, is_timed=True, leaves=True)
+"""We wait for the next untyped packet."""
+ASKED: Final = State("asked")
+"""The driver has asked for encryption, and our answer waits for --rtt."""
+ENCRYPTING: Final = State("encrypting", is_timed=True)
 """The driver's TLS handshake is under way."""
-OPENING: Final = State("opening", reads=False, records=True, is_timed=False)
-"""The upstream leg is being opened."""
-FIRST: Final = State("first", reads=False, records=True, is_timed=True)
-"""The server has what the driver sent first, and its first answer says how to go on."""
-DEAF: Final = State("deaf", reads=True, records=True, is_timed=False)
-"""It is refused: what still comes is recorded and goes nowhere."""
-OVER: Final = State("over", reads=False, records=False, is_timed=False)
+OPENING: Final = State("opening", records=True, keeps=True)
+"""We are opening the upstream leg."""
+SENT: Final = State("sent", records=True, keeps=True, is_timed=True)
+"""The server has the driver's first packet, and its first answer decides how to go on."""
+REFUSED: Final = State("refused", reads=True, records=True, leaves=True)
+"""The driver is refused. What it still sends is recorded and goes nowhere."""
+OVER: Final = State("over")
 """The sockets belong to their legs, or are gone."""
+
+NEXT: Final[Mapping[State, tuple[State, ...]]] = {
+    WAITING: (READING, REFUSED, OVER),
+    READING: (ASKED, ENCRYPTING, OPENING, REFUSED, OVER),
+    ASKED: (READING, ENCRYPTING, REFUSED, OVER),
+    ENCRYPTING: (READING, REFUSED, OVER),
+    OPENING: (SENT, ASKED, REFUSED, OVER),
+    SENT: (READING, OPENING, REFUSED, OVER),
+    REFUSED: (OVER,),
+    OVER: (),
+}
+"""Which states can follow each one."""
 
 
 class Countdown:
-    """Seconds that run only while they are told to."""
+    """A time limit that runs only while run(True) says so."""
 
     __slots__ = ("_left_s", "_loop", "_over", "_since_s", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, over: Callable[[], object]) -> None:
-        """It does not run yet; `over` is called when no time is left."""
+        """It does not run yet. `over` is called when no time is left."""
         self._loop = loop
         self._left_s: float | None = seconds
         self._over = over
@@ -51,7 +82,7 @@ class Countdown:
         self._timer: asyncio.TimerHandle | None = None
 
     def run(self, runs: bool) -> None:
-        """Go on, or stand still."""
+        """Let it run, or stop it for now."""
         if self._timer is not None and self._left_s is not None:
             self._timer.cancel()
             self._timer = None
@@ -61,6 +92,6 @@ class Countdown:
             self._timer = self._loop.call_later(max(0.0, self._left_s), self._over)
 
     def stop(self) -> None:
-        """Never call `over` any more."""
+        """Stop it for good."""
         self.run(False)
         self._left_s = None

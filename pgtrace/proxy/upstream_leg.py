@@ -79,7 +79,11 @@ class UpstreamLeg:
             return delay.before(logins[-1], backend, self._faults)
 
         dialled, self._dialled = self._dialled, None
-        opened = await open_leg(self._upstream, self._context, log_in, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
+        try:
+            opened = await open_leg(self._upstream, self._context, log_in, endpoint=endpoint, encrypted=encrypted, dialled=dialled)
+        except asyncio.CancelledError:
+            backend.give_up()
+            raise
         logins[-1].opened(opened, certificate)
         return opened
 

@@ -204,6 +204,38 @@ def test_a_driver_that_has_gone_in_tls(says_so: bool) -> None:
         assert said[-1] == "closed F FIN"
 
 
+@pytest.mark.parametrize("half", [False, True], ids=["", "half-closed before"])
+def test_a_driver_that_resets_while_it_has_not_taken_what_came_before_a_servers_reset(half: bool) -> None:
+    """Nobody reads its socket any more, and what it has not taken counts as undelivered for good: its session ends all the same."""
+    gone = threading.Event()
+
+    def floods(connection: socket.socket) -> None:
+        connection.sendall(row(bytes(60_000)))
+        if half:
+            assert connection.recv(1) == b""
+        time.sleep(0.2)  # until all of it is in the kernel of the driver's leg
+        reset(connection)
+        gone.set()
+
+    turns = Turns(floods)
+    with Scripted(turns.serve) as server, recording(server.upstream) as recorder:
+        driver = socket.socket()
+        driver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        driver.connect((recorder.host, recorder.port))
+        log_in(driver)
+        driver.sendall(QUERY)
+        turns.go.set()
+        if half:
+            driver.shutdown(socket.SHUT_WR)
+        assert gone.wait(20)
+        time.sleep(0.2)  # the server's reset has come, and waits for the driver
+        reset(driver)
+        deadline = time.monotonic() + 10
+        while recorder.stats()["connections"]:
+            assert time.monotonic() < deadline
+        assert passed(records(recorder))[-1].startswith("closed ")
+
+
 @pytest.mark.parametrize("goes", ["close", "reset"])
 def test_times_behind_a_delay(goes: str) -> None:
     """The driver's end has the time at which it is read, the server's that at which the driver gets it."""
