@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self, TypedDict
 
 from pgtrace import callsites, conninfo
 from pgtrace.address import (
@@ -67,6 +67,21 @@ class Flushed(NamedTuple):
     time_ns: int
     write_error: str | None = None
     """What could not be written since the flush before: the disk's words, or why a record was refused."""
+
+
+class Recording(TypedDict, total=False):
+    """How to record: arguments of a Recorder that every command which records has."""
+
+    write: AnyPath | None
+    keep_bytes: int | None
+    rtt_ns: int
+    allow_others: bool
+    tls: DriverTls
+    faults: Sequence[Rule]
+    when_behind: str
+    redact: Collection[str]
+    max_row_bytes: int | None
+    startup_timeout_s: float
 
 
 class Following(Protocol):

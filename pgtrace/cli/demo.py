@@ -30,11 +30,7 @@ _LAST_ROUND_S = 10.0
 @options.words("Also print the recorder's messages, at the end.")
 def command(
     listen: str,
-    allow_others: bool,
     write: Path | None,
-    keep: int | None,
-    rtt: int,
-    when_behind: str,
     no_tui: bool,
     quiet: bool,
     verbose: bool,
@@ -50,18 +46,7 @@ def command(
             output.tell(f"pgtrace: {text}")
 
     no_tui = no_tui or not output.has_screen()
-    with open_scene(
-        parse_listen(listen),
-        allow_others=allow_others,
-        write=write,
-        keep_bytes=keep,
-        rtt_ns=rtt,
-        when_behind=when_behind,
-        tls=options.driver_tls(),
-        faults=options.faults(),
-        on_progress=progress,
-        **options.left_out(),
-    ) as scene:
+    with open_scene(parse_listen(listen), on_progress=progress, **options.recorded()) as scene:
         for line in recording.about_files(scene.recorder):
             progress(line)
         if no_tui:

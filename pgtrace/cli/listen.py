@@ -35,10 +35,6 @@ def command(
     listen: str | None,
     upstream: Address | str | None,
     write: Path | None,
-    keep: int | None,
-    rtt: int,
-    when_behind: str,
-    allow_others: bool,
     dial_first: bool,
     no_tui: bool,
     quiet: bool,
@@ -51,24 +47,17 @@ def command(
     a client certificate), the default is a private socket, and a port serves only your own user,
     where the system can tell.
     """
-    tls = options.driver_tls()
+    recorded = options.recorded()
     stop = Stop() if no_tui or not output.has_screen() else None
     if stop is not None:
         ctx.call_on_close(stop.over)
     with (
         recording.upstream_for(upstream, quiet=quiet) as (target, environment),
         Recorder(
-            recording.place(listen, target, ":6433", allow_others=allow_others),
+            recording.place(listen, target, ":6433", allow_others=recorded["allow_others"]),
             target,
-            write=write,
-            keep_bytes=keep,
-            rtt_ns=rtt,
-            when_behind=when_behind,
-            allow_others=allow_others,
-            tls=tls,
-            faults=options.faults(),
             dial_first=dial_first,
-            **options.left_out(),
+            **recorded,
         ) as recorder,
     ):
         if stop is not None:

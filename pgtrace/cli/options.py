@@ -16,7 +16,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.cli import output
 from pgtrace.durations import duration_ns, has_unit
 from pgtrace.errors import UsageError
-from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S
+from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S, Recording
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
@@ -131,12 +131,14 @@ class Dsn(click.ParamType[str]):
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
-        click.option("-w", "write", metavar="FILE", type=FILE, help="Write the capture to this new file."),
+        click.option("-w", "write", metavar="FILE", type=FILE, callback=_keep_in_context, help="Write the capture to this new file."),
         click.option(
             "--keep",
-            "keep",
+            "keep_bytes",
             metavar="SIZE",
             type=Size(),
+            expose_value=False,
+            callback=_keep_in_context,
             help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
         ),
         click.option(
@@ -165,7 +167,16 @@ def recording(command: F) -> F:
             callback=_keep_in_context,
             help="Close a connection without a complete start-up after this time, as the server does with authentication_timeout.",
         ),
-        click.option("--rtt", "rtt", metavar="DURATION", type=Duration(), default=0, help="Add network delay, half each way: --rtt 20ms."),
+        click.option(
+            "--rtt",
+            "rtt_ns",
+            metavar="DURATION",
+            type=Duration(),
+            default=0,
+            expose_value=False,
+            callback=_keep_in_context,
+            help="Add network delay, half each way: --rtt 20ms.",
+        ),
         click.option(
             "--fault",
             metavar="RULE",
@@ -204,6 +215,8 @@ def when_behind(default: str) -> Callable[[F], F]:
         type=click.Choice(behind.WORDS),
         default=default,
         show_default=True,
+        expose_value=False,
+        callback=_keep_in_context,
         help="If the disk is too slow: `drop` what does not fit (a counted gap), or make the traffic `wait`.",
     )
 
@@ -249,24 +262,17 @@ def driver_tls() -> DriverTls:
     return DriverTls("end", os.path.abspath(certificate), os.path.abspath(key or certificate)) if certificate else DriverTls()
 
 
-def faults() -> tuple[Rule, ...]:
-    """The current command's `--fault`."""
-    rules: tuple[Rule, ...] = in_context("fault", ())
-    return rules
-
-
-class LeftOut(TypedDict):
-    """The arguments of a Recorder for `--redact`, `--max-row-bytes` and `--startup-timeout`."""
-
-    startup_timeout_s: float
-    redact: tuple[str, ...]
-    max_row_bytes: int | None
-
-
-def left_out() -> LeftOut:
-    """What the current command should keep out of its capture, and when it should close a
-    driver."""
+def recorded() -> Recording:
+    """How the current command should record. Raises click.UsageError if its options do not go
+    together."""
     return {
+        "write": in_context("write", None),
+        "keep_bytes": in_context("keep_bytes", None),
+        "rtt_ns": in_context("rtt_ns", 0),
+        "allow_others": in_context("allow_others", False),
+        "tls": driver_tls(),
+        "faults": in_context("fault", ()),
+        "when_behind": in_context("when_behind", behind.DROP),
         "redact": in_context("redact", ()),
         "max_row_bytes": in_context("max_row_bytes", None),
         "startup_timeout_s": in_context("startup_timeout", 0) / 1e9 or STARTUP_TIMEOUT_S,
@@ -275,7 +281,13 @@ def left_out() -> LeftOut:
 
 def allow_others(command: F) -> F:
     """Whom to serve."""
-    return click.option("--allow-others", is_flag=True, help="Serve other users too, although the server will take them for you.")(command)
+    return click.option(
+        "--allow-others",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_in_context,
+        help="Serve other users too, although the server will take them for you.",
+    )(command)
 
 
 def upstream(command: F) -> F:

@@ -64,11 +64,7 @@ def command(
     arguments: tuple[str, ...],
     upstream: Address | str | None,
     listen: str | None,
-    allow_others: bool,
     write: Path | None,
-    keep: int | None,
-    rtt: int,
-    when_behind: str,
     env_urls: tuple[str, ...],
     limits: tuple[str, ...],
     config: Path | None,
@@ -94,7 +90,7 @@ def command(
             masking.argument(arguments[0]), "it is not executable" if os.path.exists(arguments[0]) else "there is no such program"
         )
     names = ("DATABASE_URL", *env_urls)
-    driver_tls = options.driver_tls()
+    recorded = options.recorded()
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)
@@ -102,18 +98,11 @@ def command(
         with (
             PrivateDirectory() as private,
             Recorder(
-                recording.place(listen, target, "127.0.0.1:0", allow_others=allow_others),
+                recording.place(listen, target, "127.0.0.1:0", allow_others=recorded["allow_others"]),
                 target,
-                write=write,
-                keep_bytes=keep,
-                rtt_ns=rtt,
-                when_behind=when_behind,
-                allow_others=allow_others,
-                tls=driver_tls,
-                faults=options.faults(),
                 directory=kept_in,
                 call_sites=call_sites,
-                **options.left_out(),
+                **recorded,
             ) as recorder,
         ):
             about = [*recording.about_others(recorder), *recording.about_files(recorder), *recording.about_channel_binding(recorder)]
@@ -121,7 +110,7 @@ def command(
                 about += environment.about_upstream(upstream, target, os.environ, names)
             for line in [] if quiet else about:
                 output.tell(f"pgtrace: {line}")
-            tls = None if driver_tls.mode == "refuse" else str(recorder.authority or "")
+            tls = None if recorded["tls"].mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
             variables |= recorder.call_site_variables(variables)
             environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)

@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Unpack
 
 from pgtrace.address import Listen, parse_upstream
-from pgtrace.behind import DROP
-from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.workloads import VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
 from pgtrace.errors import MissingExtra, OutputExists
-from pgtrace.faults import Rule
-from pgtrace.recorder import STARTUP_TIMEOUT_S, Recorder
+from pgtrace.recorder import Recorder, Recording
 
 MarkMaker = Callable[[str], AbstractContextManager[object]]
 Progress = Callable[[str], None]
@@ -54,23 +51,10 @@ class Scene:
 
 
 @contextmanager
-def open_scene(
-    listen: Listen,
-    *,
-    allow_others: bool = False,
-    write: Path | None = None,
-    keep_bytes: int | None = None,
-    rtt_ns: int = 0,
-    when_behind: str = DROP,
-    tls: DriverTls = DriverTls(),  # noqa: B008 (frozen)
-    faults: Sequence[Rule] = (),
-    redact: tuple[str, ...] = (),
-    max_row_bytes: int | None = None,
-    startup_timeout_s: float = STARTUP_TIMEOUT_S,
-    on_progress: Progress = _silent,
-) -> Iterator[Scene]:
+def open_scene(listen: Listen, *, on_progress: Progress = _silent, **how: Unpack[Recording]) -> Iterator[Scene]:
     """Start the server and the recorder. Both are gone afterwards. Raises MissingExtra,
     EmbeddedError and what Recorder raises."""
+    write = how.get("write")
     if write is not None and os.path.lexists(write):  # check before a server is started
         raise OutputExists(write)
     for variant in VARIANTS:
@@ -80,20 +64,7 @@ def open_scene(
         with EmbeddedServer() as server:
             prepare(server)
             upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
-            with Recorder(
-                listen,
-                upstream,
-                allow_others=allow_others,
-                write=write,
-                keep_bytes=keep_bytes,
-                rtt_ns=rtt_ns,
-                when_behind=when_behind,
-                tls=tls,
-                faults=faults,
-                redact=redact,
-                max_row_bytes=max_row_bytes,
-                startup_timeout_s=startup_timeout_s,
-            ) as recorder:
+            with Recorder(listen, upstream, **how) as recorder:
                 yield Scene(server, recorder)
 
 

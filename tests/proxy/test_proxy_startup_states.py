@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import uvloop
-from upstreams import ANY_PORT, GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, Tls
 
 from pgtrace.address import Host, Upstream
 from pgtrace.capture.writer import CaptureWriter
@@ -26,9 +25,11 @@ from pgtrace.proxy.startup import Startup
 from pgtrace.proxy.startup_states import NEXT, OVER, READING, State
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.writer_thread import WriterThread
+from tests.proxy.upstreams import ANY_PORT, GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, Tls
 
-DRIVERS = 60
+DRIVERS = 40
 """Connections for each way to serve them."""
+ROUNDS = 3
 PIECES = (
     SSL_REQUEST,
     GSSENC_REQUEST,
@@ -172,9 +173,10 @@ def test_drivers_take_each_step_of_the_table_and_no_other(
         {"faults": [parse("delay 20ms at connect"), parse("hang after 10ms")]},
         {"faults": [parse("reset at connect")]},
     ]
-    for number, options in enumerate(ways):
-        uvloop.run(play(tmp_path / str(number), number, **options))
     steps = {(state, then) for state, following in NEXT.items() for then in following}
+    for number in range(ROUNDS * len(ways)):
+        if number < len(ways) or taken != steps:  # a busy machine may keep drivers from a step
+            uvloop.run(play(tmp_path / str(number), number, **ways[number % len(ways)]))
     assert {(state.name, then.name) for state, then in taken} == {(state.name, then.name) for state, then in steps}
 
 
