@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pgtrace import sqltext
-from pgtrace.ask import evidence
-from pgtrace.ask.evidence import RoundTrips
+from pgtrace.ask.evidence import Evidence, RoundTrips
 from pgtrace.errors import BudgetError
 from pgtrace.protocol import codes
 from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
@@ -107,7 +106,8 @@ class Result:
     occurring: tuple[str, ...] = ()
     """If there was nothing to count: names that do occur, the most similar first."""
     evidence: tuple[RoundTrips, ...] = ()
-    """The round trips that make up the number, most first; empty for a budget that is kept."""
+    """The round trips that make up the number, most first: their amounts add up to it. Empty for a
+    budget that is kept."""
 
     @property
     def is_kept(self) -> bool:
@@ -141,7 +141,7 @@ def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
     """The results of the budgets, in order. The trace is one with a timeline, or one that counts
     under a filter."""
     asked = list(budgets)
-    counted = _Counted(trace)
+    counted, evidence = _Counted(trace), Evidence(trace)
     results: list[Result] = []
     for budget in asked:
         own = {one.name for one in asked if one.about == budget.about and one.counter == budget.counter}
@@ -150,7 +150,7 @@ def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
             if actual is None:
                 result = Result(budget, name, None, counted.names_like(budget.about, name))
             elif not result.is_kept:
-                result = Result(budget, name, actual, evidence=evidence.of(trace, budget.counter, budget.about, name))
+                result = Result(budget, name, actual, evidence=evidence.of(budget.counter, actual, budget.about, name))
             results.append(result)
     return results
 

@@ -1,37 +1,45 @@
-"""The evidence for a counter: the round trips behind a number, in groups of those that look the
-same, the largest first.
+"""The round trips behind a number, in groups of those that look the same, the largest first.
 
     ×12  BES → 2DCZ   SELECT name FROM items WHERE order_id = $1
 
 Needed only if a number is too large, so it looks at the rows of the timeline once more instead of
-keeping anything beside them. Each row has the number of its counts (session/effects.py), so the
-amounts add up to the counter; rows that are not round trips (a notification, a notice) are
-included. Live statements are not a sum: the rows that prepare are listed instead. `client_ns` is
-the time between round trips, so no row has a part in it.
+keeping anything beside them. Each row has the number of its counts (session/effects.py), and its
+label has the share of each group of statements, so the amounts add up to the counter. Rows that
+are not round trips (a notification, a notice) are included.
 
-For a statement, every row with a part in it is listed, with all that the row counts, even if other
-statements share the row.
+What is in no row is one line of its own, the rest, with the reason:
+
+- `client_ns` is the time between round trips.
+- A mark may begin or end while a round trip is under way. The round trip belongs to the mark in
+  which it began, and so do round_trips, pipelined_executions and the depth. Everything else belongs
+  to the mark that was open when it passed.
+- Bytes of an incomplete message are in no row yet, and the counts of a row may be too many to keep.
+
+`max_pipeline_depth` is not a sum: each row has its own depth, and the largest is the counter. Live
+statements are not a sum either: the rows that prepare are listed instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.ask.filter.counting import CountedTrace
-from pgtrace.ask.filter.facts import TOLD, Subject, sql_of
-from pgtrace.inspect.details import NotKept
 from pgtrace.session.effects import Tally
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.rows import Entry, Kind
-
-if TYPE_CHECKING:
-    from pgtrace.trace.trace import Trace
+from pgtrace.trace.marks import BY_OPENING
+from pgtrace.trace.rows import Entry, Kind, Share
+from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 8
-"""How many groups are listed; the rest is summed up."""
+"""How many groups are listed; the others are summed up."""
+BETWEEN: Final = "between round trips"
+CUT: Final = "in part: under way when the mark began or ended"
+NO_ROW: Final = "in no complete row"
+NO_SUMS: Final = frozenset({"max_pipeline_depth", "statements_live", "live"})
+"""Counters that are not sums over rows."""
 
 
 @dataclass(slots=True)
@@ -39,122 +47,150 @@ class RoundTrips:
     """Rows of one look and one statement, and their share of the counter together."""
 
     flight: str
-    """Flight notation, or empty for the sum of the rest."""
+    """Flight notation; empty for the sum of the others, and for the rest."""
     sql: str
     """Normalised."""
     sqlstate: str
     first_row: int
-    """Number of the first of them in the timeline, from 1."""
+    """Number of the first of them in the timeline, from 1; 0 for the rest."""
     times: int = 0
     amount: int = 0
+    why: str = ""
+    """For the rest: why it is in no row."""
 
 
-def of(trace: Trace, counter: str, about: str = "capture", name: str = "") -> tuple[RoundTrips, ...]:
-    """The evidence for a counter, of the capture or of one driver, mark or statement. If the trace
-    counts under a filter, of what that selects."""
-    selects: Callable[[int], bool] = lambda place: True  # noqa: E731
-    if isinstance(trace, CountedTrace):
-        selection = trace.selection
-        trace, selects = selection.trace, selection.selects
-    belongs = _belonging(trace, about, name)
-    return summed(trace, counter, (place for place in range(len(trace.rows)) if belongs(place) and selects(place)))
+class Evidence:
+    """The evidence for the counters of a trace. If the trace counts under a filter, for what that selects."""
 
+    def __init__(self, trace: Trace) -> None:
+        self._selects: Callable[[int], bool] | None = None
+        if isinstance(trace, CountedTrace):
+            selection = trace.selection
+            trace, self._selects = selection.trace, selection.selects
+        self._trace = trace
+        self._groups: dict[str, set[int]] | None = None
 
-def summed(trace: Trace, counter: str, places: Iterable[int]) -> tuple[RoundTrips, ...]:
-    """The evidence for a counter among the rows at these places, most first; at most GROUPS_KEPT
-    groups, and the sum of the rest."""
-    amount_of = Amounts(trace, counter)
-    found: dict[tuple[int, int], RoundTrips] = {}
-    for place in places:
-        entry = trace.rows.entry(place)
-        amount = amount_of(entry)
-        if not amount:
-            continue
-        shape = trace.rows.shape_at(entry.shape)
-        group = found.get((entry.shape, entry.label))
-        if group is None:
-            label = trace.rows.label_at(entry.label)
-            error = TOLD.fullmatch(label.error)
-            sql = sqltext.normalise(label.sql) if shape.statements else label.sql
-            group = found[entry.shape, entry.label] = RoundTrips(shape.flight, sql, error[1] if error else "", place + 1)
-        group.times += 1
-        group.amount += amount
-    alike: dict[tuple[str, str, str], RoundTrips] = {}
-    for group in found.values():
-        mine = alike.setdefault(
-            (group.flight, group.sql, group.sqlstate), RoundTrips(group.flight, group.sql, group.sqlstate, group.first_row)
-        )
-        mine.times += group.times
-        mine.amount += group.amount
-    ordered = sorted(alike.values(), key=lambda group: (-group.amount, group.first_row))
-    told, rest = ordered[:GROUPS_KEPT], ordered[GROUPS_KEPT:]
-    if rest:
-        first = min(group.first_row for group in rest)
-        told.append(RoundTrips("", "", "", first, sum(group.times for group in rest), sum(group.amount for group in rest)))
-    return tuple(told)
+    def of(self, counter: str, value: int, about: str = "capture", name: str = "") -> tuple[RoundTrips, ...]:
+        """The evidence for a counter that is `value`, of the capture or of one driver, mark or
+        statement: at most GROUPS_KEPT groups, most first, then the sum of the others, then the rest.
+        """
+        trace = self._trace
+        amounts = Amounts(trace, counter, self._groups_of(name) if about == "statement" else None)
+        found: dict[tuple[int, int], RoundTrips] = {}
+        for place in self._places(counter, about, name):
+            if self._selects is not None and not self._selects(place):
+                continue
+            entry = trace.rows.entry(place)
+            amount = amounts(place, entry)
+            if not amount:
+                continue
+            group = found.get((entry.shape, entry.label))
+            if group is None:
+                group = found[entry.shape, entry.label] = self._looks(place, entry)
+            group.times += 1
+            group.amount += amount
+        told = _together(found.values())
+        rest = value - sum(group.amount for group in told)
+        if rest and counter not in NO_SUMS:
+            why = BETWEEN if counter == "client_ns" else CUT if about == "mark" else NO_ROW
+            told.append(RoundTrips("", "", "", 0, 0, rest, why))
+        return tuple(told)
 
+    def _looks(self, place: int, entry: Entry) -> RoundTrips:
+        """The group of a row, still empty."""
+        rows = self._trace.rows
+        shape, label = rows.shape_at(entry.shape), rows.label_at(entry.label)
+        sql = sqltext.normalise(label.sql) if shape.statements else label.sql
+        return RoundTrips(shape.flight, sql, label.sqlstate[:5], place + 1)
 
-def _belonging(trace: Trace, about: str, name: str) -> Callable[[int], bool]:
-    """Whether the row at a place belongs to the subject of a budget."""
-    if about == "driver":
-        of_driver = [connection.driver == name for connection in trace.connections]
-        return lambda place: of_driver[trace.rows.entry(place).connection]
-    if about == "mark":
-        return lambda place: name in trace.marks.names_at(place)
-    if about == "statement":
-        return _about_statement(trace, sqltext.fingerprint(name))
-    return lambda place: True
+    def _places(self, counter: str, about: str, name: str) -> Iterator[int]:
+        """The places of the rows that belong to the subject of a budget."""
+        trace = self._trace
+        if about == "mark":
+            yield from self._places_in_mark(name, whole=counter not in BY_OPENING)
+            return
+        of_driver = [connection.driver == name for connection in trace.connections] if about == "driver" else None
+        for place in range(len(trace.rows)):
+            if of_driver is None or of_driver[trace.rows.entry(place).connection]:
+                yield place
 
+    def _places_in_mark(self, name: str, *, whole: bool) -> Iterator[int]:
+        """The places of the rows that began in marks of that name, mark by mark; with `whole` only
+        of those that also ended in it."""
+        trace, rows = self._trace, self._trace.rows
+        several = len(trace.files) > 1
+        for mark in trace.marks.intervals(name):
+            stop = len(rows) if mark.ends_at is None else mark.ends_at
+            end_ns = trace.duration_ns if mark.ends_at is None else rows.entry(mark.ends_at).opened_ns
+            for place in range(mark.begins_at + 1, stop):
+                entry = rows.entry(place)
+                if several and trace.connections[entry.connection].file != mark.key[0]:
+                    continue
+                ended_ns = end_ns + 1 if entry.is_open else entry.opened_ns + round(entry.duration_ms * 1e6)
+                if not whole or mark.ends_at is None or ended_ns <= end_ns:
+                    yield place
 
-def _about_statement(trace: Trace, fingerprint: str) -> Callable[[int], bool]:
-    known: dict[int, bool] = {}
-
-    def belongs(place: int) -> bool:
-        subject = Subject(trace, place)
-        texts = sql_of(trace.rows, subject.shape, subject.entry.label)
-        if texts is not None and subject.entry.label in known:
-            return known[subject.entry.label]
-        try:
-            asked = subject.inside.sql if texts is None else texts
-        except NotKept:
-            return False
-        found = any(fingerprint in map(sqltext.fingerprint, sqltext.split(text)) for text in asked)
-        if texts is not None:
-            known[subject.entry.label] = found
-        return found
-
-    return belongs
+    def _groups_of(self, sql: str) -> set[int]:
+        """The numbers of the groups of a statement, by its SQL in any layout."""
+        if self._groups is None:
+            self._groups = {}
+            for view in self._trace.statements():
+                fingerprint = view.group.fingerprint or sqltext.fingerprint(view.group.sql)
+                self._groups.setdefault(fingerprint, set()).add(view.group.number)
+        return self._groups.get(sqltext.fingerprint(sql), set())
 
 
 class Amounts:
-    """Each row's exact share of a counter, from its counts."""
+    """Each row's exact share of a counter: all of it, or that of the statements of some groups."""
 
-    def __init__(self, trace: Trace, counter: str) -> None:
+    def __init__(self, trace: Trace, counter: str, groups: set[int] | None = None) -> None:
         self._trace = trace
-        self._counter = _OF_STATEMENTS.get(counter, counter)
+        self._groups = groups
+        self._counter = "parses_named" if counter in ("statements_live", "live") else counter
         self._table, _, self._message = self._counter.partition(".")
         self._known: dict[int, tuple[int, int]] = {}
 
-    def __call__(self, entry: Entry) -> int:
-        """The share of that row; 0 if its counts were not kept (session/effects.py), and while it
-        is open."""
+    def __call__(self, place: int, entry: Entry) -> int:
+        """The share of the row at that place; 0 if its counts were not kept (session/effects.py)."""
+        if self._groups is not None:
+            return self._of_statements(entry, self._groups)
         match self._counter:
             case "frontend_bytes":
                 return entry.sent_bytes
             case "backend_bytes":
                 return entry.received_bytes
-            case "wait_ns":
-                return entry.wait_ns
-            case "round_trips_alone":
-                shape = self._trace.rows.shape_at(entry.shape)
-                return int(shape.kind <= Kind.SETUP and shape.statements == 1)
             case "client_ns":
                 return 0
+        if entry.is_open:
+            return self._of_open(place, entry)
+        if self._counter == "wait_ns":
+            return entry.wait_ns
         found = self._known.get(entry.effect)
         if found is None:
             found = self._known[entry.effect] = self._look(entry.effect)
         times, rows = found
         return times if self._counter == "max_pipeline_depth" else entry.times * times + entry.rows * rows
+
+    def _of_open(self, place: int, entry: Entry) -> int:
+        """The share of a row that is still open, up to now."""
+        counted = self._trace.connections[entry.connection].counted_at(place)
+        if counted is None:
+            return 0
+        tally, waited_ns = counted
+        return waited_ns if self._counter == "wait_ns" else self._number(tally)
+
+    def _of_statements(self, entry: Entry, groups: set[int]) -> int:
+        """The share of a row that the statements of these groups have."""
+        rows = self._trace.rows
+        label = rows.label_at(entry.label)
+        mine = groups.intersection(label.groups)
+        is_round_trip = rows.shape_at(entry.shape).kind <= Kind.SETUP
+        match self._counter:
+            case "round_trips":
+                return len(mine) * is_round_trip
+            case "round_trips_alone":
+                return int(bool(mine) and len(label.groups) == 1 and is_round_trip)
+        return sum(_of_share(share, self._counter, entry.rows) for share in label.shares if share.group in groups)
 
     def _look(self, number: int) -> tuple[int, int]:
         """For an effect: what it counts itself, and what for each of its DataRows."""
@@ -165,15 +201,35 @@ class Amounts:
         for times, rows in ((1, 0), (0, 1)):
             tally = Tally()
             counts.add_to(tally, times, rows)
-            counters = Counters.of_session(tally, [0, 0], 0, (0, 0))
-            amounts.append(getattr(counters, self._table).get(self._message, 0) if self._message else getattr(counters, self._counter))
+            amounts.append(self._number(tally))
         return amounts[0], amounts[1]
 
+    def _number(self, tally: Tally) -> int:
+        """The counter, from a tally."""
+        counters = Counters.of_session(tally, [0, 0], 0, (0, 0))
+        table: dict[str, int] | int = getattr(counters, self._table)
+        return table.get(self._message, 0) if isinstance(table, dict) else table
 
-_OF_STATEMENTS: Final = {
-    "parses": "frontend_messages.Parse",
-    "reused": "statements_reused",
-    "live": "parses_named",
-    "statements_live": "parses_named",
-}
-"""The counter of a row that is closest to one that only statements have."""
+
+def _of_share(share: Share, counter: str, rows: int) -> int:
+    """A share of a statement's counter, in a row with that many DataRows."""
+    if counter == "parses_named":
+        counter = "parses"
+    number: int = getattr(share, counter)
+    return number * rows if share.each and counter in ("rows", "values_text", "values_binary") else number
+
+
+def _together(groups: Iterable[RoundTrips]) -> list[RoundTrips]:
+    """Groups that look the same as one, the largest first, and the sum of those beyond GROUPS_KEPT."""
+    alike: dict[tuple[str, str, str], RoundTrips] = {}
+    for group in groups:
+        key = group.flight, group.sql, group.sqlstate
+        mine = alike.setdefault(key, RoundTrips(*key, group.first_row))
+        mine.times += group.times
+        mine.amount += group.amount
+    ordered = sorted(alike.values(), key=lambda group: (-group.amount, group.first_row))
+    told, others = ordered[:GROUPS_KEPT], ordered[GROUPS_KEPT:]
+    if others:
+        first = min(group.first_row for group in others)
+        told.append(RoundTrips("", "", "", first, sum(group.times for group in others), sum(group.amount for group in others)))
+    return told

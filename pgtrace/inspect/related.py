@@ -44,7 +44,7 @@ def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Rel
     if row.shape.kind is Kind.CANCEL:
         return _victim(trace, place)
     if row.shape.errors and row.is_round_trip:
-        found = _canceller(trace, place) if row.label.error.startswith(_CANCELLED) else None
+        found = _canceller(trace, place) if row.label.sqlstate == _CANCELLED else None
         messages = details.read(trace, place).messages if found is None else []
         failed = next((message for message in messages if message.name == "ErrorResponse"), None)
         return found or (of_message(trace, place, failed, messages) if failed is not None else None)

@@ -281,7 +281,7 @@ class Advice(Subscriber):
                 self._end(track)  # else its driver has not noticed, or did so by what it sent
         elif shape.kind is RowKind.ASYNCHRONOUS:
             fatal = track.connection.fatal
-            if fatal and rows.label_at(entry.label).error.startswith(fatal):
+            if fatal and rows.label_at(entry.label).sqlstate == fatal:
                 track.end_at(place, entry.opened_ns, fatal)
         elif shape.uncertain or entry.is_open:
             self._count(self._step(place, entry, shape))
@@ -300,8 +300,9 @@ class Advice(Subscriber):
         if label and shape.statements == 1:  # label 0: not kept
             key = self._keys.get(label) or self._key(label)
         counts = self._selects is None or self._selects(place)
+        texts = self.trace.rows.label_at(label)
         step = Step(
-            place, shape, label, opened_ns, duration_ms, rows, values, self.trace.rows.label_at(label), key, pause_ns, counts=counts
+            place, shape, hash(texts.sql), opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts
         )
         if shape.errors:
             self._count(step)

@@ -61,7 +61,8 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
                         "sqlstate": group.sqlstate or None,
                         "times": group.times,
                         "amount": group.amount,
-                        "first_row": group.first_row,
+                        "first_row": group.first_row or None,
+                        "why": group.why or None,
                     }
                     for group in result.evidence
                 ],
@@ -166,9 +167,9 @@ def _evidence(groups: Iterable[RoundTrips], counter: str) -> list[Shown]:
     lines = []
     for group in told:
         about = " ".join(part for part in (group.sqlstate and f"error {group.sqlstate}", sqltext.shorten(group.sql, _SQL_WIDTH)) if part)
-        lines.append(
-            [f"×{group.times}", *([_number(group.amount, counter)] if amounts else []), group.flight or "…", about or ("" if group.flight else "others")]
-        )  # fmt: skip
+        times = f"×{group.times}" if group.times else ""
+        amount = [_number(group.amount, counter)] if amounts else []
+        lines.append([times, *amount, group.flight or "…", group.why or about or ("" if group.flight else "others")])
     if not lines:
         return []
     head = ["", *([counter] if amounts else []), "flight", "about"]

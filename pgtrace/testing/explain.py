@@ -53,7 +53,7 @@ def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[in
     for budget in broken:
         amount_of, sum_ = Amounts(window.trace, budget.counter), 0
         for place in window.places:
-            amount = amount_of(rows.entry(place))
+            amount = amount_of(place, rows.entry(place))
             sum_ += amount
             if amount and sum_ > budget.limit:
                 found.add(place + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.describe import notation
@@ -14,14 +15,15 @@ from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.failures import failure
 from pgtrace.session.statements import Statement
 from pgtrace.trace import ends
-from pgtrace.trace.rows import FLIGHT_KEPT, Kind, Label, Shape, prepared_earlier
+from pgtrace.trace.rows import FLIGHT_KEPT, Kind, Label, Shape, Share, prepared_earlier
 from pgtrace.trace.statements import group_number
 
 if TYPE_CHECKING:
     from pgtrace.describe.copy_messages import Inside
 
 _LABELLED_STATEMENTS: Final = 3
-_ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
+_ERROR: Final = ord("E")
+_ERRORS: Final = frozenset({_ERROR, codes.VERSION_2_ERROR})
 
 
 def shape(exchange: Exchange, passage: Passage) -> Shape:
@@ -31,9 +33,10 @@ def shape(exchange: Exchange, passage: Passage) -> Shape:
     if not effect.is_round_trip and passage.closed_ns is not None:
         kind = Kind.RUN
     statements = about(exchange)
+    flight = notation.flight(effect.sent, effect.received)
     return Shape(
         kind=kind,
-        flight=notation.flight(effect.sent, effect.received),
+        flight=flight,
         sent=effect.sent[:FLIGHT_KEPT],
         received=effect.received[:FLIGHT_KEPT],
         depth=effect.depth,
@@ -53,6 +56,7 @@ def shape(exchange: Exchange, passage: Passage) -> Shape:
         tags=effect.tags,
         warnings=effect.warnings,
         portal=effect.portal,
+        sent_flight=notation.flight(effect.sent, b"") if effect.sent else flight,
     )
 
 
@@ -72,9 +76,34 @@ def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label
     groups = tuple(dict.fromkeys(map(group_number, exchange.statements)))
     end = ends.departed(exchange.effect, passage)
     if not exchange.error:
-        return Label(sql, groups=groups, end=end)
-    told = fields.error_fields(exchange.error)
-    return Label(sql, f"{told.get('C', '')} {told.get('M', '')}".strip(), groups, end, exchange.failures)
+        return Label(sql, groups=groups, end=end, shares=shares(exchange, passage))
+    said = fields.error_fields(exchange.error)
+    return Label(sql, said.get("C", ""), said.get("M", ""), groups, end, exchange.failures, shares(exchange, passage))
+
+
+def shares(exchange: Exchange, passage: Passage) -> tuple[Share, ...]:
+    """What of a round trip each group of statements has.
+
+    Where one statement has all rows, its share says what each row has: so it is the same however many rows come.
+    """
+    found: dict[int, Share] = {}
+    of_all = sum(bool(part.rows) for part in exchange.parts) == 1
+    for part in exchange.parts:
+        group = group_number(part.statement)
+        executions, (rows, text, binary) = (part.executions, exchange.returned(part, passage)) if part.ended else (0, (0, 0, 0))
+        each = of_all and 0 < rows == passage.rows and not text % rows and not binary % rows
+        if each:
+            rows, text, binary = 1, text // rows, binary // rows
+        share = Share(group, part.parses, part.reused, executions, part.errors, rows, text, binary, each)
+        if group in found:
+            share = _together(found[group], share)
+        found[group] = share
+    return tuple(found.values())
+
+
+def _together(first: Share, second: Share) -> Share:
+    """Two shares of one group; at most one of them has rows for each DataRow, and the other one then has none."""
+    return Share._make((first.group, *map(add, first[1:-1], second[1:-1]), first.each or second.each))
 
 
 def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kind, str, Label]:
@@ -90,11 +119,10 @@ def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kin
     if side == FRONTEND:
         return Kind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
     letter = "E" if code == codes.VERSION_2_ERROR else chr(code)
-    return (
-        Kind.ASYNCHRONOUS,
-        f"← {letter}",
-        Label(name, text, failures=(failure(body, None),)) if code in _ERRORS else Label(f"{name} {text}".strip()),
-    )
+    if code not in _ERRORS:
+        return Kind.ASYNCHRONOUS, f"← {letter}", Label(f"{name} {text}".strip())
+    said = fields.error_fields(body) if code == _ERROR else {"M": text}
+    return Kind.ASYNCHRONOUS, f"← {letter}", Label(name, said.get("C", ""), said.get("M", ""), failures=(failure(body, None),))
 
 
 def about(exchange: Exchange) -> Sequence[Statement]:

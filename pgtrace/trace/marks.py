@@ -32,6 +32,9 @@ OTHER_MARKS: Final = "(other marks)"
 PLACES_KEPT: Final = 1_000_000
 """Rows that are marks, of which it is known what was open behind them; of more, of the latest."""
 
+BY_OPENING: Final = ("setup_round_trips", "round_trips", "pipelined_executions", "max_pipeline_depth")
+"""What a round trip counts in the marks that were open when it opened, wherever it closes."""
+
 Sums = Callable[[int], Counters]
 """The sum over the connections of a file at a moment."""
 Standing = Callable[[int], Effect | None]
@@ -129,7 +132,7 @@ class Interval:
             effect = standing(connection)
             if effect is not None and effect.is_round_trip:
                 _count(by_opening, effect)
-        for key in _BY_OPENING:
+        for key in BY_OPENING:
             setattr(counters, key, getattr(by_opening, key))
         return counters
 
@@ -284,6 +287,3 @@ class MarksOfFiles:
             total.add(counters)
             total.statements_live = live
         return total
-
-
-_BY_OPENING = ("setup_round_trips", "round_trips", "pipelined_executions", "max_pipeline_depth")

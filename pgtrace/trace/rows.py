@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pgtrace.session.effects import UNKNOWN
 from pgtrace.session.failures import Failure
@@ -68,6 +68,7 @@ _CLOSE_TOGETHER: Final = 8
 """One row of so many is worth decoding all of them at once."""
 _NUMBER_BYTES: Final = 40
 _FAILURE_BYTES: Final = 200
+_SHARE_BYTES: Final = 150
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
 _MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
@@ -136,11 +137,28 @@ class Shape:
     """SQLSTATEs of its warnings."""
     portal: bool = False
     """It binds a portal that has a name."""
+    sent_flight: str = ""
+    """What was sent, in flight notation, of a round trip; where it begins with a reply, that."""
 
     @property
     def is_problem(self) -> bool:
         """Whether every row that looks so is one."""
         return bool(self.errors) or self.kind is Kind.GAP
+
+
+class Share(NamedTuple):
+    """What of a row one group of statements has (statements.py)."""
+
+    group: int
+    parses: int = 0
+    reused: int = 0
+    executions: int = 0
+    errors: int = 0
+    rows: int = 0
+    values_text: int = 0
+    values_binary: int = 0
+    each: bool = False
+    """`rows` and the values are those of each DataRow of the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +167,23 @@ class Label:
 
     sql: str
     """SQL for a round trip; what happened, in words, for the other kinds."""
-    error: str = ""
-    """`23505 duplicate key value ...`, or empty."""
+    sqlstate: str = ""
+    """Of its first error; empty where there is none, and where an error has none."""
+    message: str = ""
+    """Of its first error."""
     groups: tuple[int, ...] = ()
     """Numbers of the groups of its statements (statements.py), the first GROUPS_KEPT."""
     end: str = ""
     """Of a round trip that was open when a side ended its direction: what became of it (ends.py)."""
     failures: tuple[Failure, ...] = ()
     """Its ErrorResponses, the first few."""
+    shares: tuple[Share, ...] = ()
+    """What of it each group of statements has, the first GROUPS_KEPT."""
+
+    @property
+    def error(self) -> str:
+        """`23505 duplicate key value ...`, or empty: for people."""
+        return f"{self.sqlstate} {self.message}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,7 +517,9 @@ class RowIndex:
         if number is None:
             size = len(shape.sent) + len(shape.received) + len(shape.flight) + len(shape.owed_before)
             if shape.flight != NO_FLIGHT and (len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT):
-                return self.shape(replace(shape, flight=NO_FLIGHT, sent=b"", received=b"", statement="", owed_before=b""))
+                return self.shape(
+                    replace(shape, flight=NO_FLIGHT, sent_flight=NO_FLIGHT, sent=b"", received=b"", statement="", owed_before=b"")
+                )
             self._shape_bytes += size
             number = self._shape_numbers[shape] = len(self._shapes)
             self._shapes.append(shape)
@@ -500,8 +529,16 @@ class RowIndex:
         """The number of a label."""
         number = self._label_numbers.get(label)
         if number is None:
-            label = Label(label.sql[:LONGEST_SQL], label.error[:LONGEST_SQL], label.groups[:GROUPS_KEPT], label.end, label.failures)
-            size = len(label.sql) + len(label.error) + len(label.end) + _NUMBER_BYTES * len(label.groups)
+            label = replace(
+                label,
+                sql=label.sql[:LONGEST_SQL],
+                sqlstate=label.sqlstate[:LONGEST_SQL],
+                message=label.message[:LONGEST_SQL],
+                groups=label.groups[:GROUPS_KEPT],
+                shares=label.shares[:GROUPS_KEPT],
+            )
+            size = len(label.sql) + len(label.sqlstate) + len(label.message) + len(label.end) + _NUMBER_BYTES * len(label.groups)
+            size += _SHARE_BYTES * len(label.shares)
             size += sum(_FAILURE_BYTES + len(one.routine) + len(one.name) for one in label.failures)
             if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
                 return 0

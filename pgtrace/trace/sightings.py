@@ -46,7 +46,7 @@ class Sightings(CompleteRows):
             groups = rows.index.label_at(label).groups
             if not groups:
                 continue
-            sent = rows.index.shape_at(shape).flight.partition(" → ")[0]
+            sent = rows.index.shape_at(shape).sent_flight
             for group in groups:
                 seen = self._sighting(group, connection, rows, key)
                 if seen is None:

@@ -131,7 +131,7 @@ class Transaction:
         self.errors += shape.errors
         self.failed |= shape.status == "E"
         self.served_ns += duration_ns
-        sent = shape.flight.partition(" → ")[0]
+        sent = shape.sent_flight
         if self.flights and self.flights[-1][0] == sent and not self.more_flights:
             self.flights[-1] = (sent, self.flights[-1][1] + 1)
         elif len(self.flights) < FLIGHTS_KEPT:

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.ask.filter.facts import TOLD, types_of
+from pgtrace.ask.filter.facts import types_of
 from pgtrace.ask.filter.words import WORDS, Kind, Word
 from pgtrace.trace.feed import CompleteRows
 
@@ -121,8 +121,8 @@ class Occurring(CompleteRows):
                     found[value] += number
 
     def _sqlstates(self, label: int) -> tuple[str, ...]:
-        told = TOLD.fullmatch(self.trace.rows.label_at(label).error)
-        return (told[1],) if told is not None else ()
+        sqlstate = self.trace.rows.label_at(label).sqlstate
+        return (sqlstate,) if sqlstate else ()
 
 
 def _number(name: str) -> str:

@@ -14,7 +14,6 @@ facts: a notification has its connection and its one message.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from math import isnan
@@ -26,7 +25,7 @@ from pgtrace.describe import arguments, notation
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.files import letters
-from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Kind, RowIndex, Shape, prepared_earlier
+from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Kind, Label, RowIndex, Shape, prepared_earlier
 
 if TYPE_CHECKING:
     from pgtrace.trace.connection import Connection
@@ -39,8 +38,6 @@ _UNTYPED: Final = {
     notation.CANCEL: codes.CANCEL_REQUEST,
 }
 _REPLIES: Final = {notation.SSL: codes.SSL_REPLY, notation.GSS: codes.GSSENC_REPLY}
-TOLD: Final = re.compile(r"(?=.{0,4}\d)([0-9A-Z]{5})(?: (.*))?", re.DOTALL)
-"""SQLSTATE and message as in a label; without a digit it is not clear which one is missing."""
 _RESPONSE: Final = ord("p")
 _AUTHENTICATION: Final = ord("R")
 _CLOSE: Final = ord("C")
@@ -253,27 +250,26 @@ def statements_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] 
     return (shape.statement,) if shape.statement else ()
 
 
-def _error_of(index: RowIndex, shape: Shape, label: int) -> re.Match[str] | None:
-    error = index.label_at(label).error
-    if shape.errors > 1 or len(error) >= arguments.LONGEST:
-        return None
-    return TOLD.fullmatch(error)
+def _error_of(index: RowIndex, shape: Shape, number: int) -> Label | None:
+    """The label that has the only error of a row; None if the messages have to be asked."""
+    label = index.label_at(number)
+    return label if shape.errors == 1 and label.sqlstate and len(label.error) < arguments.LONGEST else None
 
 
 def sqlstates_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
     """SQLSTATEs of its errors; None if the index does not have all of them."""
     if not shape.errors:
         return ()
-    told = _error_of(index, shape, label)
-    return (told[1],) if told is not None else None
+    found = _error_of(index, shape, label)
+    return (found.sqlstate,) if found is not None else None
 
 
 def errors_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
     """Messages of its errors; None if the index does not have all of them."""
     if not shape.errors:
         return ()
-    told = _error_of(index, shape, label)
-    return ((told[2] or "").strip(),) if told is not None else None
+    found = _error_of(index, shape, label)
+    return (found.message.strip(),) if found is not None else None
 
 
 def types_of(shape: Shape) -> set[str]:

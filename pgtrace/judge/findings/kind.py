@@ -73,7 +73,7 @@ class Step:
         self.place = place
         self.shape = shape
         self.text = text
-        """The number of its label: what tells one text from another."""
+        """A hash of its SQL, which tells texts apart."""
         self.opened_ns = opened_ns
         self.duration_ms = duration_ms
         self.rows = rows
@@ -96,12 +96,12 @@ class Step:
     @property
     def sent(self) -> str:
         """The frontend's half of its flight."""
-        return self.shape.flight.partition(" → ")[0]
+        return self.shape.sent_flight
 
     @property
     def sqlstate(self) -> str:
         """Of its first error."""
-        return self.label.error[:5]
+        return self.label.sqlstate
 
     @property
     def errors(self) -> list[str]:

@@ -45,7 +45,7 @@ class _Watch(Watch):
             note = self.seen.note(KIND, f"{parsed.sent} · {step.sent}")
             note.times += 1
             note.show(parsed.place, "Parse of the unnamed statement, then ReadyForQuery(I)")
-            note.show(step.place, step.label.error[:5] or "binds it")
+            note.show(step.place, step.label.sqlstate or "binds it")
             self.seen.row_of(parsed.place, KIND)
             self.seen.row_of(step.place, KIND)
 

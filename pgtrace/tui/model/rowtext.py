@@ -208,7 +208,7 @@ def in_words(row: Row) -> str:
     """The flight spelled out; if only one message can be meant, with the number of rows and the
     statement's name."""
     shape = row.shape
-    text = notation.spell(shape.sent, shape.received, tuple(row.label.error.split()[:1]), shape.status)
+    text = notation.spell(shape.sent, shape.received, (row.label.sqlstate,) if row.label.sqlstate else (), shape.status)
     if row.is_open:
         text += " …" if shape.received else " → …"
     if row.rows > 1 and shape.received.count(b"D") == 1:

@@ -92,7 +92,7 @@ class Sum:
         if self.kind is Together.NOTHING:
             self.spans.append((row.opened_ns, end_ns))
             return
-        sent = shape.flight.partition(" → ")[0]
+        sent = shape.sent_flight or shape.flight
         if self.flights and self.flights[-1][0] == sent and not self.more_flights:
             self.flights[-1] = (sent, self.flights[-1][1] + 1, self.flights[-1][2])
         elif len(self.flights) < FLIGHTS_KEPT:

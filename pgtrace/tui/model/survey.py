@@ -58,7 +58,7 @@ class Survey(CompleteRows):
                 others.add(shape_number)
                 continue
             flights = self._flights.setdefault(connection, Counter())
-            sent = shape.flight.partition(" → ")[0]
+            sent = shape.sent_flight or shape.flight
             if sent in flights or len(flights) < FLIGHTS_KEPT:
                 flights[sent] += number
         if problems:

@@ -213,8 +213,8 @@ class View:
         place = len(self.trace.rows) - 1
         while place >= 0 and self.trace.rows[place].shape.kind is Kind.CLOSED:
             place -= 1
-        error = self.trace.rows[place].label.error if place >= 0 else ""
-        return error.removeprefix("57P03").strip() if error.startswith("57P03 pgtrace:") else ""
+        label = self.trace.rows[place].label if place >= 0 else None
+        return label.message if label is not None and label.sqlstate == "57P03" and label.message.startswith("pgtrace:") else ""
 
     def is_found(self, place: int, connection: int) -> bool:
         """Whether a row belongs to a finding that is shown."""
