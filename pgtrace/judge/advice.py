@@ -301,9 +301,7 @@ class Advice(Subscriber):
             key = self._keys.get(label) or self._key(label)
         counts = self._selects is None or self._selects(place)
         texts = self.trace.rows.label_at(label)
-        step = Step(
-            place, shape, hash(texts.sql), opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts
-        )
+        step = Step(place, shape, hash(texts.sql), opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts)
         if shape.errors:
             self._count(step)
         interested, signs = self._interested.get(number) or self._ask(number, shape)

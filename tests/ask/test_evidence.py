@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generated import STEPS, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import write
 
 from pgtrace.ask.budgets import STATEMENT_KEYS, number
 from pgtrace.ask.evidence import BETWEEN, CUT, NO_ROW, NO_SUMS, Evidence, RoundTrips
@@ -19,6 +17,8 @@ from pgtrace.sqltext import fingerprint
 from pgtrace.trace.counters import INTEGER_KEYS, Counters
 from pgtrace.trace.statements import Group
 from pgtrace.trace.trace import Trace
+from tests.generated import STEPS, script
+from tests.playbook import write
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 of_every_capture = pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")

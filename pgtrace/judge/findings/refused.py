@@ -47,7 +47,7 @@ class _Watch(Watch):
         if self._told or step is None or not step.counts:
             return
         self._told = True
-        state, text = step.sqlstate, step.label.error[6:]
+        state, text = step.sqlstate, step.label.message
         parameter, version = _PARAMETER.search(text), _VERSION.search(text)
         subject = f"{state} {PARAMETER} {parameter[1]}" if parameter else f"{state} {VERSION}" if version else state
         note = self.seen.note(KIND, subject)

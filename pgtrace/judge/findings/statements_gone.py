@@ -214,7 +214,7 @@ class _Watch(Watch):
         for command in (DEALLOCATE, "EXECUTE"):
             for name in texts.names(step.label.sql, command):
                 return name
-        found = _QUOTED.search(step.label.error)
+        found = _QUOTED.search(step.label.message)
         return found[1] if found else step.shape.statement
 
 
