@@ -90,7 +90,7 @@ def shares(exchange: Exchange, passage: Passage) -> tuple[Share, ...]:
     of_all = sum(bool(part.rows) for part in exchange.parts) == 1
     for part in exchange.parts:
         group = group_number(part.statement)
-        executions, (rows, text, binary) = (part.executions, exchange.returned(part, passage)) if part.ended else (0, (0, 0, 0))
+        executions, (rows, text, binary) = (part.executions, exchange.returned(part, passage.rows)) if part.ended else (0, (0, 0, 0))
         each = of_all and 0 < rows == passage.rows and not text % rows and not binary % rows
         if each:
             rows, text, binary = 1, text // rows, binary // rows
