@@ -79,6 +79,8 @@ class _Track:
         """What explains it."""
         self.signs = Signs(connection, advice.upstreams)
         self._advice = advice
+        self._rows_of: dict[int, tuple[Callable[[Step], None], ...]] = {}
+        """By the number of a shape: what is called with a round trip that has it."""
         self.watches: list[Watch] = [kind.watch(self) for kind in KINDS]
 
     def note(self, kind: Kind, subject: str = "") -> Note:
@@ -95,10 +97,14 @@ class _Track:
     def explain_end(self, note: Note) -> None:
         self.end_note = self.end_note or note
 
-    def take(self, step: Step, interested: tuple[int, ...], *, signs: bool) -> None:
-        """A round trip, for the watches at these places."""
-        if signs:
-            self.signs.take(step)
+    def take(self, step: Step, number: int) -> None:
+        """A round trip whose shape has that number."""
+        rows = self._rows_of.get(number)
+        if rows is None:
+            places, signs = self._advice.interested(number, step.shape)
+            watched = (self.watches[place] for place in places)
+            asked = tuple(watch.row for watch in watched if type(watch).row is not Watch.row)
+            rows = self._rows_of[number] = (self.signs.take, *asked) if signs else asked
         watches = self.watches
         before, pause_ns = self.before, step.pause_ns
         if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
@@ -107,8 +113,8 @@ class _Track:
         if self.fatal is not None:
             for watch in watches:
                 watch.used_after(self.fatal, step)
-        for place in interested:
-            watches[place].row(step)
+        for row in rows:
+            row(step)
         self.round_trips += 1
         self.before = step
         if step.shape.errors:
@@ -304,8 +310,7 @@ class Advice(Subscriber):
         step = Step(place, shape, hash(texts.sql), opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts)
         if shape.errors:
             self._count(step)
-        interested, signs = self._interested.get(number) or self._ask(number, shape)
-        track.take(step, interested, signs=signs)
+        track.take(step, number)
         track.ended_ns = opened_ns + round(duration_ms * 1e6)
         track.latest = place
 
@@ -329,8 +334,11 @@ class Advice(Subscriber):
             place, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values, label, "", None, counts=counts
         )  # fmt: skip
 
-    def _ask(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
-        """Who cares for a shape."""
+    def interested(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
+        """Who cares for a shape: the kinds, by their places, and whether it may be a sign of a pooler."""
+        found = self._interested.get(number)
+        if found is not None:
+            return found
         places = tuple(place for place, kind in enumerate(KINDS) if kind.cares(shape))
         found = self._interested[number] = places, pooler_signs.cares(shape)
         return found

@@ -21,7 +21,7 @@ from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import EVIDENCE_KEPT, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.rows import Shape
 
 REPEATS: Final = 5
@@ -53,9 +53,10 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         key, shape = step.key, step.shape
-        if not self._goes_on(step) or not self._is_one_of_many(key):
+        is_one_of_many = self._is_one_of_many(key)
+        if not is_one_of_many or not self._goes_on(step):
             self.lost()
-            if not self._is_one_of_many(key):
+            if not is_one_of_many:
                 return
         if not shape.depth:
             if self._loop is not None and key not in self._keys:
@@ -144,8 +145,11 @@ class _Watch(Watch):
         self.seen.row_of(step.place, KIND)
         note.cost += not first
         note.times += 1
-        note.fact(WRITES if not _WRITES.isdisjoint(step.shape.tags) else READS)
-        note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
+        does = WRITES if not _WRITES.isdisjoint(step.shape.tags) else READS
+        if does not in note.facts:
+            note.fact(does)
+        if len(note.evidence) < EVIDENCE_KEPT:
+            note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
 
 
 def _cares(shape: Shape) -> bool:

@@ -44,15 +44,16 @@ class _Watch(Watch):
         self._latest: _Name | None = None
 
     def row(self, step: Step) -> None:
-        name = step.shape.statement
-        if step.only_closes:
+        shape, name = step.shape, step.shape.statement
+        if shape.depth:
+            if name in self._names and b"B" in shape.sent:
+                self._names[name].uses += shape.depth
+            elif shape.sent.count(b"Q") == 1 and step.label.sql[:10].upper() == "DEALLOCATE":
+                self._gives_up(self._names.get("".join(sqltext.identifiers(step.label.sql, 3)[-1:])), step)
+        elif step.only_closes:
             self._gives_up(self._latest, step)  # the row does not say which
-        elif step.sends("Q") == 1 and step.label.sql[:10].upper() == "DEALLOCATE":
-            self._gives_up(self._names.get("".join(sqltext.identifiers(step.label.sql, 3)[-1:])), step)
-        elif name and step.sends("P") and step.only_prepares and not step.shape.errors and step.key:
+        elif name and b"P" in shape.sent and not shape.errors and step.key:
             self._prepares(name, step)
-        elif name and name in self._names and step.sends("B"):
-            self._names[name].uses += step.shape.depth
 
     def lost(self) -> None:
         self._names.clear()

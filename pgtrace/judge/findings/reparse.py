@@ -33,12 +33,16 @@ class _Watch(Watch):
         self._rolled_back = self._prepares = False
 
     def row(self, step: Step) -> None:
-        self._rolled_back |= step.shape.block_end == "ROLLBACK"
-        self._prepares |= bool(step.shape.statement) and step.sends("P") > 0
-        if not step.key or step.shape.depth != 1 or not step.sends("B"):
+        shape = step.shape
+        parses = b"P" in shape.sent
+        if shape.block_end == "ROLLBACK":
+            self._rolled_back = True
+        if parses and shape.statement:
+            self._prepares = True
+        if shape.depth != 1 or not step.key or b"B" not in shape.sent:
             return
         text = step.text
-        if not step.sends("P"):
+        if not parses:
             self._runs[text] = None
             return
         if len(self._runs) >= _TEXTS_KEPT:

@@ -31,7 +31,8 @@ _CHANGES_NOTHING: Final = frozenset(
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._asked: dict[tuple[int, int], list[Step]] = {}
+        self._asked: dict[tuple[int, int], list[int]] = {}
+        """The rows of each question."""
         self._askable: dict[int, bool] = {}
         self._told: set[tuple[int, int]] = set()
 
@@ -44,7 +45,7 @@ class _Watch(Watch):
         if step.pause_ns is None or (shape.status_before == "I" and step.pause_ns > PAUSE_NS):
             self.lost()
         values = step.values
-        if not values or shape.depth != 1 or shape.errors or not step.key or self.seen.trace.redacted or shape.sent[:1] == b"E":
+        if not values or shape.depth != 1 or shape.errors or not step.key or shape.sent[:1] == b"E":
             return
         question = (step.text, values)
         asked = self._asked.get(question)
@@ -52,18 +53,18 @@ class _Watch(Watch):
             if self._is_askable(step):
                 if len(self._asked) >= _ASKED_KEPT:
                     self.lost()
-                self._asked[question] = [step]
+                self._asked[question] = [step.place]
             return
-        if not step.counts:
+        if not step.counts or self.seen.trace.redacted:
             return
         if question in self._told:
-            self._tell(step)
+            self._tell(step.key, step.place)
             return
-        asked.append(step)
+        asked.append(step.place)
         if len(asked) >= TIMES:
             self._told.add(question)
-            for number, one in enumerate(asked):
-                self._tell(one, first=not number)
+            for number, place in enumerate(asked):
+                self._tell(step.key, place, first=not number)
             asked.clear()
 
     def lost(self) -> None:
@@ -83,12 +84,12 @@ class _Watch(Watch):
             )
         return known
 
-    def _tell(self, step: Step, *, first: bool = False) -> None:
-        note = self.seen.note(KIND, step.key)
+    def _tell(self, key: str, place: int, *, first: bool = False) -> None:
+        note = self.seen.note(KIND, key)
         note.times += 1
         note.cost += not first
-        note.show(step.place, "asked" if first else "asked again, with the same values")
-        self.seen.row_of(step.place, KIND)
+        note.show(place, "asked" if first else "asked again, with the same values")
+        self.seen.row_of(place, KIND)
 
 
 def _cares(shape: Shape) -> bool:
