@@ -17,6 +17,7 @@ from typing import Any, Final
 from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
+from pgtrace.judge.baseline import Verdict
 from pgtrace.judge.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.sanitise import EMPTY, Shown
@@ -117,13 +118,30 @@ def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
     )
 
 
-def as_dict(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, filtered: str | None = None) -> dict[str, Any]:
+def failing(verdict: Verdict, *, by_baseline: bool) -> Shown:
+    """What makes the exit code 1: `pgtrace: not in the baseline: n+1 (asyncpg), 57014`."""
+    named = [f"{one.name} ({who(one)})" for one in verdict.findings[:_NAMED]] + [
+        sanitise.text(what) for what in verdict.unexplained[:_NAMED]
+    ]
+    more = len(verdict.findings) + len(verdict.unexplained) - len(named)
+    why = "not in the baseline" if by_baseline else "failing"
+    return sanitise.line(f"pgtrace: {why}: {', '.join(named)}{f', and {more} more' if more else ''}")
+
+
+def as_dict(
+    trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, filtered: str | None = None, verdict: Verdict | None = None
+) -> dict[str, Any]:
     """The object of `advise --json`."""
     return {
         "schema": SCHEMA,
         **({"filter": filtered} if filtered is not None else {}),
         "findings": [_finding(trace, finding) for finding in findings],
         "unexplained": {"errors": unexplained.errors, "ends": unexplained.ends},
+        **(
+            {"fails": {"findings": [one.name for one in verdict.findings], "unexplained": list(verdict.unexplained)}}
+            if verdict is not None
+            else {}
+        ),
     }
 
 

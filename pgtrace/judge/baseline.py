@@ -1,0 +1,124 @@
+"""What is known already: findings and unexplained failures that a committed file accepts, so that a
+job fails for what is new alone.
+
+A finding is known by its kind, driver, layer and subject (the normalised SQL, a SQLSTATE, a flight),
+never by counts, rows or connections: the same program recorded again has the same ones. Former
+names of kinds are taken. The file is JSON, sorted, one finding a line, made to be reviewed:
+
+    {"schema": "pgtrace.baseline/1",
+     "findings": [{"finding": "n+1", "driver": "asyncpg", "layer": "", "about": "select ..."}],
+     "unexplained": ["23505"]}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pgtrace.errors import UsageError
+from pgtrace.judge.findings import FORMER
+from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.unexplained import Unexplained
+
+SCHEMA: Final = "pgtrace.baseline/1"
+LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of a file that are read."""
+
+Known = tuple[str, str, str, str]
+
+
+def identity(finding: Finding) -> Known:
+    """What a finding is known by, from one recording to the next."""
+    return finding.name, finding.driver, finding.layer, finding.note.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is accepted."""
+
+    findings: frozenset[Known]
+    unexplained: frozenset[str]
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding], unexplained: Unexplained) -> Baseline:
+        """All that was found."""
+        return cls(frozenset(map(identity, findings)), frozenset({*unexplained.errors, *unexplained.ends}))
+
+    @classmethod
+    def read(cls, path: Path) -> Baseline:
+        """Raises UsageError."""
+        try:
+            if path.stat().st_size > LARGEST:
+                raise UsageError(f"{path}: too large for a baseline")
+            told: Any = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(f"{path}: there is no such baseline; --update-baseline writes it") from None
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise UsageError(f"{path}: not a baseline: it is not JSON") from None
+        try:
+            if told["schema"] != SCHEMA:
+                raise UsageError(f"{path}: not a baseline of this version: its schema is not {SCHEMA}")
+            findings = frozenset(
+                (FORMER.get(one["finding"], one["finding"]), one["driver"], one["layer"], one["about"]) for one in told["findings"]
+            )
+            return cls(findings, frozenset(map(str, told["unexplained"])))
+        except (KeyError, TypeError):
+            raise UsageError(f"{path}: not a baseline: fields are missing") from None
+
+    def write(self, path: Path) -> None:
+        """Put it in the place of what was there. Raises UsageError."""
+        keys = ("finding", "driver", "layer", "about")
+        lines = [json.dumps(dict(zip(keys, one, strict=True)), ensure_ascii=True) for one in sorted(self.findings)]
+        body = ",\n    ".join(lines)
+        listed = f"[\n    {body}\n  ]" if lines else "[]"
+        text = (
+            f'{{\n  "schema": {json.dumps(SCHEMA)},\n  "findings": {listed},\n  "unexplained": {json.dumps(sorted(self.unexplained))}\n}}\n'
+        )
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(temporary).chmod(0o666 & ~mask)
+            Path(temporary).replace(path)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def has(self, finding: Finding) -> bool:
+        """Whether it is known."""
+        return identity(finding) in self.findings
+
+    def new(self, unexplained: Unexplained) -> list[str]:
+        """SQLSTATEs and ends that are not known."""
+        return [what for what in (*unexplained.errors, *unexplained.ends) if what not in self.unexplained]
+
+
+NOTHING: Final = Baseline(frozenset(), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What fails a job."""
+
+    findings: tuple[Finding, ...]
+    unexplained: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.findings or self.unexplained)
+
+
+UNEXPLAINED: Final = "unexplained"
+
+
+def verdict(findings: Sequence[Finding], unexplained: Unexplained, kinds: frozenset[str] | None, baseline: Baseline) -> Verdict:
+    """Those of these kinds (None: of any) that the baseline does not know."""
+    failing = tuple(one for one in findings if (kinds is None or one.name in kinds) and not baseline.has(one))
+    return Verdict(failing, tuple(baseline.new(unexplained)) if kinds is None or UNEXPLAINED in kinds else ())
