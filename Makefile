@@ -48,10 +48,11 @@ bench-reading: $(VENV)/.ok
 bench-watching: $(VENV)/.ok
 	$(BIN)/python -m bench.watching
 
-# What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9, two hours of mutated files.
+# What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9, two hours of mutated files, every capture in every way.
 nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 7200 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py tests/live/test_reader_crowds.py
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 10000 tests/readers/test_readers.py
+	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/sqltext
 	$(MAKE) versions
 
 # Who gets in through pgtrace, with every version of PostgreSQL that is supported.

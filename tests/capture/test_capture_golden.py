@@ -19,9 +19,9 @@ from pgtrace.capture.record import End, Open, encode
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
 from pgtrace.trace.trace import Trace
+from tests.corpus import CAPTURES, in_turn, name
 from tests.playbook import write
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 ASYNCPG = Path(__file__).parents[2] / "captures" / "asyncpg"
 NOT_TOLD = ("frontend_bytes", "backend_bytes", "wait_ns", "client_ns")
 """Counters a golden does not keep: drawn names and blanked errors have other lengths, and times are none of its business."""
@@ -63,8 +63,13 @@ def told(trace: Trace) -> dict[str, object]:
     return {key: value for key, value in trace.totals().as_dict().items() if key not in NOT_TOLD}
 
 
-@pytest.mark.parametrize("options", [{}, {"plain": True}, {"everything": True}], ids=lambda options: "".join(options) or "regress")
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+WAYS: list[dict[str, bool]] = [{}, {"plain": True}, {"everything": True}]
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [pytest.param(path, way, id=f"{name(path)}-{''.join(way) or 'regress'}") for path, ways in in_turn(WAYS) for way in ways],
+)
 def test_a_capture_s_golden_counts_what_the_capture_counts(path: Path, options: dict[str, bool], tmp_path: Path, opened: Opened) -> None:
     trace = opened.read(path)
     text = golden.text(trace, **options)  # type: ignore[arg-type]

@@ -21,9 +21,9 @@ from pgtrace.sqltext.blanking import Blanking
 from pgtrace.sqltext.scanner import scan
 from pgtrace.trace.trace import Trace
 from tests.comparable import comparable
+from tests.corpus import CAPTURES
 
 KEY = b"the recorder's own"
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 STARTUP = b"\0\0\0\x11\0\3\0\0user\0me\0\0"
 READY = b"Z\0\0\0\x05I"
 GREETING = b"R\0\0\0\x08\0\0\0\0" + READY

@@ -23,9 +23,9 @@ from pgtrace.capture.versions import VERSION, Header
 from pgtrace.errors import CaptureError
 from pgtrace.protocol import backend, frontend, registry, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.corpus import CAPTURES, name
 from tests.playbook import records as played
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 SAMPLES = sorted((Path(__file__).parents[1] / "data").glob("v*.pgtrace"))
 HEADER = Header(VERSION, b"mark", 1_700_000_000_000_000_000, 5_000_000_000, "0.1.0", "host")
 STARTUP = startup.StartupMessage(0x30000, (("user", "app"),)).wire()
@@ -67,7 +67,7 @@ def read_in(*reads: tuple[int, bytes]) -> list[Record]:
     return found
 
 
-@pytest.mark.parametrize("path", [*CAPTURES, *SAMPLES], ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", [*CAPTURES, *SAMPLES], ids=name)
 def test_every_capture_comes_back(path: Path) -> None:
     header, records = records_of(path)
     lines = cut(header, records)

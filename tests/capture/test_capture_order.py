@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.capture import order
@@ -17,6 +17,7 @@ from pgtrace.capture.record import Data, Gap
 from tests.capture import packet_forge as forge
 from tests.capture.packet_forge import Sent, Talk, talk_of
 from tests.capture.packet_reading import SAMPLES, converted, counted, counted_capture
+from tests.corpus import NIGHTLY
 from tests.playbook import MS
 
 SCRIPT = "\n".join(
@@ -62,6 +63,7 @@ def test_one_direction_behind_the_other(turned: bool) -> None:
     assert counted(file_of([*sides[0], *sides[1]])) == EXPECTED
 
 
+@settings(max_examples=300 if NIGHTLY else 30)
 @given(st.randoms(use_true_random=False))
 def test_any_order(chance: random.Random) -> None:
     mixed = list(WHOLE.sent)

@@ -14,10 +14,10 @@ from pgtrace.protocol import codes
 from pgtrace.session.watched import Watched
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
+from tests.corpus import CAPTURES, name
 from tests.generated import STEPS, script
 from tests.playbook import write
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 Place = tuple[int, int]
 """Side and offset of a message."""
 
@@ -78,7 +78,7 @@ def _goes_on(message: details.MessageView | None) -> bool:
     return message is not None and message.name == "CopyData"
 
 
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", CAPTURES, ids=name)
 def test_the_inspector_says_what_the_session_says(path: Path) -> None:
     trace = read(path)
     assert differences(trace) == []

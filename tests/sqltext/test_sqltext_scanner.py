@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 
 from pgtrace import sqltext
 from pgtrace.sqltext import groups, statements
+from tests.corpus import NIGHTLY
 from tests.sqltext.sql_strategy import SQL
 
 
@@ -55,7 +55,7 @@ def test_tokens_cover_any_text(sql: str) -> None:
     assert all(token.end > token.start for token in tokens)
 
 
-SIZE = 200_000 if os.environ.get("PGTRACE_NIGHTLY") else 50_000
+SIZE = 200_000 if NIGHTLY else 50_000
 LONG = ["'", '"', "$", "/*", "("]
 SHORT = [
     "E'",

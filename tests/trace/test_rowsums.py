@@ -12,10 +12,10 @@ from pgtrace.session import effects
 from pgtrace.trace.counters import INTEGER_KEYS, Counters
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.trace import Trace
+from tests import corpus
 from tests.generated import STEPS, script
 from tests.playbook import write
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 NO_SUMS = {"statements_live", "client_ns"}
 
 
@@ -48,7 +48,7 @@ def differences(trace: Trace) -> dict[str, tuple[object, object]]:
     return found
 
 
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_rows_add_up_to_every_counter(path: Path) -> None:
     trace = read(path)
     assert differences(trace) == {}
@@ -68,7 +68,7 @@ def test_so_they_do_in_generated_sessions(tmp_path_factory: pytest.TempPathFacto
 def test_what_is_not_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effects, "COUNTS_BYTES", 2_000)
     trace = read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
-    whole = read(CAPTURES[0])
+    whole = read(corpus.CAPTURES[0])
     sums = RowSums(trace)
     sums.add(trace.rows.columns(0, len(trace.rows)))
     assert not sums.is_exact
