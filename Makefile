@@ -34,7 +34,7 @@ live: $(VENV)/.ok $(PG)
 check: $(VENV)/.ok $(PG)
 	.ci/run
 
-# Every recorded scenario once more, seen by a recorder and by tcpdump: they have to agree.
+# Play every recorded scenario once more, seen by a recorder and by tcpdump: they must agree.
 captures-check: $(VENV)/.ok
 	$(BIN)/python -m captures.recording.twice
 
@@ -44,7 +44,7 @@ bench: $(VENV)/.ok
 bench-reading: $(VENV)/.ok
 	$(BIN)/python -m bench.reading
 
-# What the TUI costs, and how it keeps up, at 20,000 messages each second.
+# What the TUI costs, and how well it keeps up, at 20,000 messages each second.
 bench-watching: $(VENV)/.ok
 	$(BIN)/python -m bench.watching
 
@@ -55,16 +55,16 @@ nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/sqltext
 	$(MAKE) versions
 
-# Who gets in through pgtrace, with every version of PostgreSQL that is supported.
+# Who gets in through pgtrace, with every supported version of PostgreSQL.
 versions: $(MAJORS:%=.pg/%/.ok)
 	$(BIN)/python -m pytest -q tests/live/test_driver_tls.py
 
-# Mixed load for MINUTES: afterwards the recorder's memory and descriptors have to be what they were.
+# Mixed load for MINUTES. Afterwards the recorder's memory and descriptors must be what they were.
 MINUTES := 30
 soak: $(VENV)/.ok
 	$(BIN)/python -m bench.soak --minutes $(MINUTES)
 
-# The drivers' own test suites, direct and through pgtrace; fetches them, and takes an hour.
+# Run the drivers' own test suites directly and through pgtrace. Fetches them, and takes an hour.
 suites: $(VENV)/.ok $(PG)
 	$(BIN)/python -m tests.suites --write docs/suites.md
 

@@ -1,9 +1,12 @@
-"""A small program to look at: five lookups, an insert and a transaction, with asyncpg if it is installed, else with psycopg.
+"""A small program to look at: five lookups, an insert and a transaction, with asyncpg if it is
+installed, otherwise with psycopg.
 
     pgtrace run -- python examples/count_round_trips.py
 
-It knows nothing of pgtrace. It connects to DATABASE_URL if that is set, else to where libpq's variables (PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE)
-lead, makes a temporary table, and leaves nothing behind. `--driver psycopg` picks the other driver; the summary then shows what that changes.
+It does not know pgtrace. It connects to DATABASE_URL if that is set, otherwise to the server of
+libpq's variables (PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE), makes a temporary table, and
+leaves nothing behind. `--driver psycopg` picks the other driver; the summary then shows what that
+changes.
 """
 
 from __future__ import annotations

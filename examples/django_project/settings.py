@@ -1,4 +1,5 @@
-"""Settings that read DATABASE_URL when they are imported, as most projects do. pgtrace_env in pytest.ini has it lead through pgtrace before that."""
+"""Settings that read DATABASE_URL at import, as in most projects. Before that, pgtrace_env in
+pytest.ini makes it point to pgtrace."""
 
 from __future__ import annotations
 

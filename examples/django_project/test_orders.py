@@ -1,7 +1,9 @@
-"""Budgets in Django's TestCase and with pytest-django's `db`: the test database is reached through pgtrace, and nothing in the tests says so.
+"""Budgets in Django's TestCase and with pytest-django's `db`. The test database is reached through
+pgtrace, although the tests do not mention it.
 
-A TestCase runs in a transaction of its own and each of its tests in a savepoint. SAVEPOINT, ROLLBACK TO and RELEASE, and the check of deferred constraints at
-the end, are round trips of the test: 6 of the 8 in test_items_at_once. assertNumQueries does not count them; the wire does.
+A TestCase runs in a transaction, and each of its tests in a savepoint. SAVEPOINT, ROLLBACK TO and
+RELEASE, and the check of deferred constraints at the end, are round trips of the test: 6 of the 8
+in test_items_at_once. assertNumQueries does not count them; the wire does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A shop with one thing to do: check an order out. psycopg, and nothing of pgtrace."""
+"""A shop with one thing to do: check out an order. It uses psycopg, and does not know pgtrace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCHEMA = """
 
 
 def check_out(connection: psycopg.Connection, items: list[int]) -> int:
-    """Sell these items; the number of those that there are."""
+    """Sell these items. Returns the number of those that exist."""
     with connection.transaction():
         found = connection.execute("select id, price from item where id = any(%s)", (items,)).fetchall()
         ids, prices = zip(*found, strict=True)

@@ -1,6 +1,8 @@
-"""An engine that lives as long as the run, and for each test a session in a transaction that is rolled back: SQLAlchemy's own recipe.
+"""An engine that lives as long as the run, and for each test a session in a transaction that is
+rolled back: SQLAlchemy's own recipe.
 
-The connection goes through pgtrace because its URL is `pgtrace_url`. What the fixtures do here is outside a test's window: it counts the test alone.
+The connection goes through pgtrace because its URL is `pgtrace_url`. What the fixtures do here is
+outside a test's window, which counts only the test.
 """
 
 from __future__ import annotations

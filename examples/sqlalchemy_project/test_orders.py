@@ -1,4 +1,5 @@
-"""The N+1 query, and the budget that keeps it out: `selectinload` costs two queries, and the savepoint of the session is one more round trip."""
+"""The N+1 query, and the budget that keeps it out. `selectinload` costs two queries, and the
+session's savepoint is one more round trip."""
 
 from __future__ import annotations
 

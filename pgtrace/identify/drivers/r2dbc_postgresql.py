@@ -1,4 +1,4 @@
-"""r2dbc-postgresql: its start-up packet alone is certain, and the type look-up behind it.
+"""r2dbc-postgresql: its start-up packet alone is certain, and so is the type look-up after it.
 
 StartupMessage without SSLRequest: user, database, application_name, client_encoding=utf8 in small letters, DateStyle=ISO, extra_float_digits=2, TimeZone of the
 JVM, then what `options` sets. Two Queries follow on every connection, `SHOW TRANSACTION ISOLATION LEVEL` and the OIDs of hstore, geometry and vector. A query
