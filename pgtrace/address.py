@@ -1,18 +1,25 @@
-"""Where to listen and where PostgreSQL is: the words a user types, as two frozen values.
+"""Where to listen and where PostgreSQL is: the text a user types, as two frozen values.
 
-LISTEN     `:6433` and `6433` are loopback only (127.0.0.1 and ::1), `*:6433` every interface, `host:port`, `[::1]:6433`, port 0 = pick one;
-           `unix:/dir` and `/dir` make the socket `/dir/.s.PGSQL.6433`, libpq's naming, `/dir:port` another port; `unix:@name` and `@name` the same in
-           Linux' abstract namespace.
-UPSTREAM   `db`, `db:5432`, `[::1]:5432`, a directory of sockets, `unix:/dir`, `@name`, or several of these with commas;
-           `postgresql://...` or `host=...` as libpq reads it. User, password and database of an address are not ours: the driver authenticates end to
-           end. Without an UPSTREAM the environment is read as libpq reads it (services.py), and localhost:5432 where nothing is said.
-TLS        sslmode, sslrootcert and all else that protects the connection (`leg` in parameters.py) come from the URI, the service, the environment, in
-           this order. What cannot be put in force is refused by name.
+LISTEN     `:6433` and `6433` listen on loopback only (127.0.0.1 and ::1), `*:6433` on every
+           interface; `host:port` and `[::1]:6433` name one; port 0 picks a free one.
+           `unix:/dir` and `/dir` create the socket `/dir/.s.PGSQL.6433` (libpq's naming),
+           `/dir:port` another port; `unix:@name` and `@name` do the same in Linux' abstract
+           namespace.
+UPSTREAM   `db`, `db:5432`, `[::1]:5432`, a directory of sockets, `unix:/dir`, `@name`, or several
+           of these separated by commas; `postgresql://...` or `host=...` as libpq reads it. User,
+           password and database of the address are not used: the driver authenticates end to end.
+           Without UPSTREAM the environment is read as libpq reads it (services.py), with
+           localhost:5432 as the default.
+TLS        sslmode, sslrootcert and every other parameter that protects the connection (`leg` in
+           parameters.py) come from the URI, the service or the environment, in this order. A
+           setting that pgtrace cannot apply is refused by name.
 
-Hosts are tried in the order in which they are named, and of each all addresses of its name, until one takes the connection. Which of them is primary or
-standby (target_session_attrs) only the driver can find out, after it has authenticated; its own check goes on working on the one it was given.
+Hosts are tried in the given order, each with all addresses of its name, until one accepts the
+connection. Only the driver can find out which host is primary or standby (target_session_attrs),
+after it has authenticated; it keeps checking the host it was given.
 
-Nothing is resolved or looked for on the network here. Which LISTEN must not stand before which UPSTREAM is exposure.py's.
+This module does not resolve names or use the network. exposure.py refuses unsafe pairs of LISTEN
+and UPSTREAM.
 """
 
 from __future__ import annotations
@@ -37,10 +44,10 @@ DEFAULT_PORT: Final = 5432
 LOOPBACK: Final = ("127.0.0.1", "::1")
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (only where the user asks for it)
 LONGEST_SOCKET_PATH: Final = 107
-"""Bytes a Unix socket's path may have (sun_path without its final zero)."""
+"""The longest path of a Unix socket, in bytes (sun_path without its final zero)."""
 TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 TLS_BOUNDS: Final = (("ssl_min_protocol_version", "TLSv1.2"), ("ssl_max_protocol_version", ""))
-"""The parameters, and what they are where nobody says anything."""
+"""The parameters and their defaults."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _MOST_DIGITS: Final = 20
 _LISTEN: Final = re.compile(r"(?:unix:|(?=[/@]))[/@]?[^@=?&;#'\"\\,\s]*|[\w.:%*\[\]-]*")
@@ -54,12 +61,13 @@ def display_address(host: str, port: int) -> str:
 
 
 def socket_path(directory: str, port: int) -> str:
-    """The socket of `port` in `directory`, named as libpq names it; in an abstract one it begins with @."""
+    """The path of the socket for `port` in `directory`, in libpq's naming; with @ first if it is
+    abstract."""
     return os.path.join(directory, f".s.PGSQL.{port}")
 
 
 def bound_path(path: str) -> str:
-    """The path as the system takes it: an abstract one begins with a zero there."""
+    """The path as the system expects it: an abstract one begins with a zero byte."""
     return f"\0{path[1:]}" if path.startswith("@") else path
 
 
@@ -70,11 +78,12 @@ class Listen:
     hosts: tuple[str, ...]
     port: int
     unix: str | None = None
-    """The directory of the socket, or `@name` for an abstract one; then `hosts` is empty."""
+    """The directory of the socket, or `@name` for an abstract one; `hosts` is then empty."""
 
     @property
     def is_abstract(self) -> bool:
-        """Whether it is a socket without a file, which any user of this machine can connect to."""
+        """Whether it is an abstract socket, which has no file and which any local user can connect
+        to."""
         return self.unix is not None and self.unix.startswith("@")
 
     @property
@@ -87,21 +96,22 @@ class Listen:
 
     @property
     def beyond_loopback(self) -> bool:
-        """Whether another machine may reach it; a name counts unless it is localhost."""
+        """Whether another machine may reach it; every name except localhost counts."""
         return not all(_is_loopback(host) for host in self.hosts)
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One of the places where PostgreSQL may be."""
+    """One host where PostgreSQL may be."""
 
     name: str
-    """What the certificate must carry and passwords are looked up by: a name, an address, or the directory of a socket."""
+    """The name in the certificate and in the password file: a name, an address, or the directory of
+    a socket."""
     port: int = DEFAULT_PORT
     unix: str | None = None
-    """The directory of its sockets, or `@name`; then `name` is that too."""
+    """The directory of its sockets, or `@name`; `name` is then the same."""
     hostaddr: str | None = None
-    """Connect here; `name` is then only a name."""
+    """The address to connect to; `name` is then only a name."""
 
     @property
     def display(self) -> str:
@@ -109,25 +119,25 @@ class Host:
 
     @property
     def socket_path(self) -> str:
-        """The path of its Unix socket; only where `unix` is set."""
+        """The path of its Unix socket; call it only if `unix` is set."""
         return socket_path(self.unix or "", self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """PostgreSQL or a pooler, and how to encrypt on the way to it."""
+    """PostgreSQL or a pooler, and how to encrypt the connection to it."""
 
     hosts: tuple[Host, ...]
-    """To be tried in this order."""
+    """The hosts, in the order to try them."""
     sslmode: str = "prefer"
     sslrootcert: str | None = None
     sslcert: str | None = None
     sslkey: str | None = None
     sslnegotiation: str = "postgres"
     sslcert_is_from_home: bool = False
-    """Whether nobody named the certificate: it was found in ~/.postgresql."""
+    """Whether the certificate is the default one in ~/.postgresql, not one that the user named."""
     sslpassword: str = field(default="", repr=False)
-    """What the key is encrypted with; never shown."""
+    """The key's passphrase; never shown."""
     sslcrl: str | None = None
     sslcrldir: str | None = None
     sslsni: bool = True
@@ -135,13 +145,14 @@ class Upstream:
     ssl_max_protocol_version: str = ""
     sslkeylogfile: str | None = None
     requirepeer: str | None = None
-    """The user a server behind a Unix socket has to run as."""
+    """The user that a server behind a Unix socket must run as."""
     channel_binding: str = "prefer"
-    """What the driver's own setting was: pgtrace takes no part in it, but may have to say that it cannot be kept."""
+    """The driver's own setting. pgtrace takes no part in channel binding, but may have to say that
+    the setting cannot be kept."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
-        """What dataclasses.asdict() took apart."""
+        """The inverse of dataclasses.asdict()."""
         return cls(**values | {"hosts": tuple(Host(**host) for host in values["hosts"])})
 
     @property
@@ -149,17 +160,18 @@ class Upstream:
         return ",".join(host.display for host in self.hosts)
 
     def about(self, host: Host, reason: str) -> str:
-        """What is wrong with one of its hosts; with its name where there are several."""
+        """`reason`, with the host's name first if there are several hosts."""
         return reason if len(self.hosts) == 1 else f"{host.display}: {reason}"
 
     @property
     def unix(self) -> str | None:
-        """The directory of the first Unix socket among its hosts, None without one."""
+        """The directory of the first Unix socket among its hosts; None if there is none."""
         return next((host.unix for host in self.hosts if host.unix is not None), None)
 
     @property
     def presents_certificate(self) -> bool:
-        """Whether a server that asks for a client certificate gets one on this leg: then it may take whoever connects for this user."""
+        """Whether a server that asks for a client certificate gets one on this leg. The server may
+        then take everyone who connects for this user."""
         return self.sslcert is not None and self.sslmode != "disable" and any(host.unix is None for host in self.hosts)
 
     @property
@@ -174,9 +186,9 @@ class Upstream:
 
 
 def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
-    """What LISTEN means; AddressError where it means nothing."""
+    """Parse a LISTEN. Raises AddressError."""
     if not _LISTEN.fullmatch(text):
-        raise AddressError("", "no LISTEN: it is a port (:6433), host:port, or the directory of a socket (unix:/dir)")
+        raise AddressError("", "not a LISTEN: give a port (:6433), host:port, or the directory of a socket (unix:/dir)")
     if text.startswith(("unix:", "/", "@")):
         directory, port = _directory(text, text.removeprefix("unix:"), default_port)
         return Listen((), port, directory)
@@ -191,19 +203,21 @@ def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
 
 
 def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wanted: Mapping[str, str] = NOTHING) -> Upstream:
-    """What UPSTREAM means, or the environment where it is None; AddressError where it means nothing, with no value of the text in it.
+    """Parse an UPSTREAM; None means the environment. Raises AddressError, with no value of the text
+    in it.
 
-    `wanted`: how to protect the leg where UPSTREAM does not say it, before what a service or the environment says; by libpq's names.
+    `wanted`: how to protect the leg if UPSTREAM does not say it, by libpq's names; it comes before
+    the service and the environment.
     """
     address = conninfo.read(text) if isinstance(text, str) else text or Address()
     if address.foreign and "sslmode" not in address.settings:
         raise AddressError(
-            "", f"{address.foreign[0]} is another driver's word, and libpq has none for it: say sslmode={'|'.join(SSL_MODES)}"
+            "", f"{address.foreign[0]} is another driver's parameter, which libpq does not have: use sslmode={'|'.join(SSL_MODES)}"
         )
     address = address.saying({**wanted, **address.everything})
     if address.hosts is None:
         return _upstream(services.settings(address, environ), environ)
-    # Named outright: of the environment only how to encrypt counts.
+    # hosts alone: of the environment only the encryption settings count
     settings = services.settings(address, {name: value for name, value in environ.items() if name != "PGSERVICE"})
     for key in ("host", "hostaddr", "port"):
         settings.pop(key, None)
@@ -231,7 +245,7 @@ def _upstream(settings: Settings, environ: Mapping[str, str]) -> Upstream:
         raise AddressError("", f"{settings.name('sslnegotiation')}=direct needs sslmode=require or more, not {sslmode}")
     if _one_of(settings, "gssencmode", ("prefer", "disable", "require")) == "require":
         raise AddressError(
-            "", f"{settings.name('gssencmode')}=require: pgtrace has no GSS encryption; encrypt by TLS (sslmode), or leave it out"
+            "", f"{settings.name('gssencmode')}=require: pgtrace has no GSS encryption; use TLS (sslmode), or leave it out"
         )
     sslcertmode = _one_of(settings, "sslcertmode", ("allow", "disable", "require"))
     if sslcertmode == "require":
@@ -268,7 +282,8 @@ def _upstream(settings: Settings, environ: Mapping[str, str]) -> Upstream:
 
 
 def _one_of(settings: Settings, key: str, words: Sequence[str], default: str | None = None) -> str:
-    """The value of a setting that is one of these words, the first of them (or `default`) where nobody says anything."""
+    """The value of a setting that must be one of `words`; without a setting, `default` or the first
+    word."""
     value = settings.get(key) or (words[0] if default is None else default)
     if value == default or value in words:
         return value
@@ -282,7 +297,8 @@ def _one_of(settings: Settings, key: str, words: Sequence[str], default: str | N
 
 
 def _hosts(settings: Settings) -> tuple[Host, ...]:
-    """The hosts that libpq would try, in its order: as many as there are addresses, else as there are names, else one."""
+    """The hosts that libpq would try, in its order: one for each address, else one for each name,
+    else one."""
     for one in several(settings.get("host", "")):
         if one.startswith(("/", "@")):
             _check_directory(one)
@@ -294,9 +310,9 @@ def _hosts(settings: Settings) -> tuple[Host, ...]:
             _port(settings.name("port"), port.strip(), DEFAULT_PORT, lowest=1, may_be_shown=True)
     count = len(addresses) or len(names) or 1
     if names and len(names) != count:
-        raise AddressError("", f"{len(names)} host names do not go with {count} addresses (hostaddr)")
+        raise AddressError("", f"{len(names)} host names do not match {count} addresses (hostaddr)")
     if len(ports) > 1 and len(ports) != count:
-        raise AddressError("", f"{len(ports)} ports do not go with {count} hosts: one for all, or one for each")
+        raise AddressError("", f"{len(ports)} ports do not match {count} hosts: give one for all, or one for each")
     return tuple(map(_host, names or [""] * count, addresses or [""] * count, ports * count if len(ports) == 1 else ports or [""] * count))
 
 
@@ -324,26 +340,28 @@ def _directory(text: str, rest: str, default_port: int) -> tuple[str, int]:
 
 
 def _check_directory(directory: str) -> None:
-    """Refuse what is no directory of sockets but may be a piece of something else, a secret too; it is not repeated."""
+    """Refuse text that cannot be a directory of sockets. The text may be a piece of a secret, so
+    the error does not repeat it."""
     if not _DIRECTORY.fullmatch(directory):
-        raise AddressError("", "no directory of sockets: none of = ? & ; @ may be in its name")
+        raise AddressError("", "not a directory of sockets: its name cannot contain = ? & ; @")
 
 
 def _check_path(text: str, directory: str, port: int) -> None:
     if directory.startswith("@") and sys.platform != "linux":
-        raise AddressError(text, "only Linux has sockets without a file")
+        raise AddressError(text, "only Linux has abstract sockets (@name)")
     if len(os.fsencode(socket_path(directory, port))) > LONGEST_SOCKET_PATH:
         raise AddressError(text, f"too long for a Unix socket (at most {LONGEST_SOCKET_PATH} bytes): use a shorter directory")
 
 
 def _check_host(host: str) -> None:
-    """Refuse what no resolver takes for a question, and what cannot be a host: it may be a piece of a secret, so it is not repeated."""
+    """Refuse text that cannot be a host name. The text may be a piece of a secret, so the error
+    does not repeat it."""
     if not _HOST.fullmatch(host):
-        raise AddressError("", "no host name: it has letters, digits, dots and hyphens")
+        raise AddressError("", "not a host name: it has letters, digits, dots and hyphens")
     try:
         host.encode("idna")
     except UnicodeError:
-        raise AddressError(host, "no host name: between two dots stand 1 to 63 characters") from None
+        raise AddressError(host, "not a host name: 1 to 63 characters between two dots") from None
 
 
 def _host_and_port(text: str, rest: str) -> tuple[str, str]:
@@ -359,13 +377,14 @@ def _host_and_port(text: str, rest: str) -> tuple[str, str]:
 
 
 def _port(text: str, port: str, default: int, *, lowest: int, may_be_shown: bool = False) -> int:
-    """The number; in an address it may be a piece of a secret, and is repeated only where it looks like a port."""
+    """The port number. In an address the text may be a piece of a secret: the error repeats it only
+    if it looks like a port."""
     if not port:
         return default
     is_number = port.isascii() and port.isdigit()
     if not (is_number and len(port) <= _MOST_DIGITS and lowest <= int(port) <= 65535):
         said = f"{port!r} is " if may_be_shown or (is_number and len(port) <= len("65535")) else ""
-        raise AddressError(text, f"{said}no port: a number from {lowest} to 65535")
+        raise AddressError(text, f"{said}not a port: a number from {lowest} to 65535")
     return int(port)
 
 

@@ -1,19 +1,26 @@
-"""Addresses as they are typed, read and written: libpq's URLs and keywords, and what others make of them.
+"""Addresses as users type them, parsed and written: libpq's URLs and keywords, and those of other
+drivers.
 
-An address is typed in one of these forms, and read() is the one place that sees it as it was typed:
+An address has one of these forms, and only read() sees it as it was typed:
 
-    postgresql://u:p@h/db?sslmode=require   a URL, as libpq takes it apart; also postgresql+asyncpg:// and jdbc:postgresql://
+    postgresql://u:p@h/db?sslmode=require   a URL, split as libpq splits it; also
+                                            postgresql+asyncpg:// and jdbc:postgresql://
     host=h user=u password='a b'            libpq's keywords
     db:5432,[::1],/run/postgresql           hosts alone
 
-What read() gives has the secrets apart, and no error repeats a value: a name of a parameter, a host that can be one, a place in the text, no more. A text that
-can be taken apart in two ways because a password in it is not percent-encoded is refused: otherwise a piece of the password would be looked up as a host.
+read() returns the secrets separately, and no error repeats a value: errors contain only names of
+parameters, possible host names and positions. A text that can be read in two ways, because a
+password in it is not percent-encoded, is refused. Otherwise a piece of the password would be looked
+up as a host.
 
-A URL is taken apart as libpq does it, not as RFC 3986 has it: several hosts, percent-encoded socket directories (`%2Frun`), an IPv6 address in brackets, what
-stands after `#` is no fragment. Parameters override what stands before the `?`. A parameter that libpq does not know is refused, as libpq does it. In a
-program's own URL it is for the program's driver, except other drivers' words for TLS, which become sslmode (parameters.py) or are refused.
+A URL is split as libpq does it, not by RFC 3986: several hosts, percent-encoded socket directories
+(`%2Frun`), IPv6 addresses in brackets, and no fragment after `#`. Parameters override the part
+before the `?`. An unknown parameter is refused, as in libpq. In a program's own URL it belongs to
+the program's driver, except other drivers' parameters for TLS: these become sslmode (parameters.py)
+or are refused.
 
-Source: libpq 18, fe-connect.c (conninfo_uri_parse_options, conninfo_parse); the tests ask libpq itself.
+Source: libpq 18, fe-connect.c (conninfo_uri_parse_options, conninfo_parse); the tests compare with
+libpq itself.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ from pgtrace.parameters import LEG, NO_TLS_WORDS, PARAMETERS, SECRETS, TLS_WORDS
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 DIALECTS: Final = ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb")
-"""What may stand before `://` or, with the name of a driver, before `+`."""
+"""What may come before `://` or, with the name of a driver, before `+`."""
 
 _SCHEME: Final = re.compile(r"(jdbc:)?([a-z][a-z0-9.-]*)(?:\+[a-z0-9_.-]+)?://", re.IGNORECASE)
 _USER: Final = re.compile(r"([^@/:]*)(?::([^@/]*))?@")
@@ -44,23 +51,23 @@ _HOSTS: Final = re.compile(
 _ENCODE: Final = "in a password @ is written %40, / is %2F, ? is %3F, & is %26, a blank is %20"
 _HOW: Final = "an address is db:5432, a directory of sockets, postgresql://host:port/ or host=... port=..."
 _HARMLESS: Final = ("sslcompression", "sslresponsetimeout")
-"""Parameters of other drivers that begin like those of TLS and protect nothing."""
+"""Parameters of other drivers with TLS-like names that protect nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What was typed for a server, read."""
+    """A server's address as typed, parsed."""
 
     settings: Mapping[str, str] = field(repr=False, default_factory=dict)
-    """By libpq's names, without secrets."""
+    """Settings by libpq's names, without secrets."""
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
-    """The secrets that were in it, by libpq's names."""
+    """The secrets in the address, by libpq's names."""
     cut: tuple[str, ...] = ()
-    """The names of secrets that were in it and are gone."""
+    """The names of secrets that the address contained and that have been removed."""
     hosts: str | None = None
-    """Hosts alone, as typed; then of the environment only how to encrypt counts."""
+    """Hosts alone, as typed; of the environment only the encryption settings then count."""
     foreign: tuple[str, ...] = ()
-    """Parameters about TLS of other drivers that have no counterpart in libpq."""
+    """Other drivers' parameters about TLS that have no counterpart in libpq."""
 
     @property
     def everything(self) -> dict[str, str]:
@@ -68,20 +75,22 @@ class Address:
         return {**self.settings, **self.secrets}
 
     def saying(self, said: Mapping[str, str]) -> Address:
-        """The same with these settings and secrets instead of its own."""
+        """A copy with these settings and secrets."""
         apart = {key: value for key, value in said.items() if key in SECRETS}
         return dataclasses.replace(self, settings={key: value for key, value in said.items() if key not in SECRETS}, secrets=apart)
 
     def without_drivers_secrets(self) -> Address:
-        """The same without what only a driver needs to log in: of the secrets, the leg's own passphrase is left."""
+        """A copy without the secrets that only the driver needs to log in; the passphrase of the
+        leg's key stays."""
         kept = {key: value for key, value in self.secrets.items() if key in LEG}
         return dataclasses.replace(self, secrets=kept, cut=tuple(key for key in self.secrets if key not in LEG))
 
 
 def read(text: str, *, is_programs: bool = False) -> Address:
-    """What an address says. Raises AddressError, with no value of the text in it.
+    """Parse an address. Raises AddressError, with no value of the text in it.
 
-    `is_programs`: it is a program's own, so what libpq does not know is its driver's.
+    `is_programs`: the address is a program's own, so parameters unknown to libpq belong to its
+    driver.
     """
     text = text.strip(BLANKS)
     scheme = _SCHEME.match(text)
@@ -92,7 +101,7 @@ def read(text: str, *, is_programs: bool = False) -> Address:
     elif _HOSTS.fullmatch(text):
         return Address(hosts=text)
     else:
-        raise AddressError("", f"no address of a server: {_HOW}")
+        raise AddressError("", f"not an address of a server: {_HOW}")
     return found.saying(found.settings)
 
 
@@ -102,7 +111,8 @@ def keywords(said: Mapping[str, str]) -> str:
 
 
 def as_url(text: str, address: Address) -> str | None:
-    """What was typed as a URL that libpq's drivers take; None for hosts alone, which have no user and no database."""
+    """The address as a URL that libpq's drivers accept; None for hosts alone, which have no user
+    and no database."""
     if address.hosts is not None:
         return None
     text = text.strip(BLANKS)
@@ -111,7 +121,7 @@ def as_url(text: str, address: Address) -> str | None:
 
 
 def url(said: Mapping[str, str]) -> str:
-    """Settings as a URL of libpq."""
+    """Settings as a libpq URL."""
     rest = dict(said)
     user, password, database = (urllib.parse.quote(rest.pop(key, ""), safe="") for key in ("user", "password", "dbname"))
     login = f"{user}:{password}@" if password else f"{user}@" if user else ""
@@ -123,29 +133,29 @@ def url(said: Mapping[str, str]) -> str:
 
 
 def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Address:
-    """What stands behind `://`."""
+    """Parse the part after `://`."""
     if scheme.lower() not in DIALECTS:
-        raise AddressError("", "no URL of PostgreSQL: it begins with postgresql://")
+        raise AddressError("", "not a URL of PostgreSQL: it begins with postgresql://")
     found: dict[str, str] = {}
     user = _USER.match(rest)
     if user is not None:
         if "?" in user[0] and "=" in user[0].partition("?")[2]:
-            raise AddressError("", f"the URL can be read in two ways, for an @ stands behind its question mark: {_ENCODE}")
+            raise AddressError("", f"the URL can be read in two ways: it has an @ after its question mark: {_ENCODE}")
         found |= {"user": user[1], "password": user[2] or ""}
         rest = rest[user.end() :]
     hosts, ports, separator = [], [], ","
     while separator == ",":
         host = _HOST.match(rest)
         if host is None or host[1] == "":
-            raise AddressError("", "no URL: an IPv6 address is written [::1]")
+            raise AddressError("", "not a URL: an IPv6 address is written [::1]")
         if ":" in (host[3] or ""):
-            raise AddressError("", "no URL: an IPv6 address is written [::1]:5432")
+            raise AddressError("", "not a URL: an IPv6 address is written [::1]:5432")
         hosts.append(host[1] or host[2])
         ports.append(host[3] or "")
         separator, rest = rest[host.end() : host.end() + 1], rest[host.end() + 1 :]
     database, _, parameters = rest.partition("?") if separator == "/" else ("", "", rest)
     if "@" in "".join([*hosts, *ports, database]) or (user is not None and separator == "?" and "@" in parameters):
-        raise AddressError("", f"the URL can be read in two ways, for it has an @ behind the place of the user and the password: {_ENCODE}")
+        raise AddressError("", f"the URL can be read in two ways: it has another @ after the user and the password: {_ENCODE}")
     found |= {"host": ",".join(hosts), "port": ",".join(ports), "dbname": database}
     decoded = _loosely_decoded if is_programs else _decoded
     found = {key: decoded(text) for key, text in found.items() if text}
@@ -154,7 +164,7 @@ def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Addr
     for parameter in parameters.removesuffix("&").split("&") if parameters else ():
         key, equals, value = parameter.partition("=")
         if not is_programs and (not equals or "=" in value):
-            raise AddressError("", f"no URL: behind the question mark stand parameters key=value, joined by &; {_ENCODE}")
+            raise AddressError("", f"not a URL: after the question mark come parameters key=value, joined by &; {_ENCODE}")
         key, value = decoded(key), decoded(value)
         if key in PARAMETERS:
             found[key] = value
@@ -171,7 +181,8 @@ def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Addr
 
 
 def _foreign(found: dict[str, str], others: Mapping[str, str], *, is_jdbc: bool) -> tuple[str, ...]:
-    """Take what other drivers' parameters ask of TLS into `found`; the names of those for which libpq has no word."""
+    """Translate other drivers' TLS parameters into `found`; returns those without a libpq
+    counterpart."""
     names = []
     for key, value in others.items():
         name, word = key.lower(), value.lower()
@@ -181,11 +192,12 @@ def _foreign(found: dict[str, str], others: Mapping[str, str], *, is_jdbc: bool)
             or (word in NO_TLS_WORDS and not (is_jdbc and name == "ssl" and not word))
         ):
             continue
-        if name == "ssl" and is_jdbc and word in ("", *TLS_WORDS):  # pgjdbc's own default is to verify
+        if name == "ssl" and is_jdbc and word in ("", *TLS_WORDS):  # pgjdbc verifies by default
             found.setdefault("sslmode", "verify-full")
         elif name == "sslaccept" and word == "accept_invalid_certs":  # Prisma's default
             continue
-        elif name == "sslaccept" and word == "strict" and "sslcert" not in found:  # whose sslcert would be a root certificate
+        # here sslcert would be a root certificate
+        elif name == "sslaccept" and word == "strict" and "sslcert" not in found:
             found["sslmode"] = "verify-full"
             found.setdefault("sslrootcert", "system")
         else:
@@ -194,16 +206,16 @@ def _foreign(found: dict[str, str], others: Mapping[str, str], *, is_jdbc: bool)
 
 
 def _decoded(text: str) -> str:
-    """Percent-encoding undone, without blanks around it."""
+    """The text without percent-encoding and without blanks around it."""
 
     def character(found: re.Match[str]) -> str:
         if not found[1] or found[1] == "00":
-            raise AddressError("", "no URL: a % is followed by two hexadecimal digits, and by 25 where it is a % itself")
+            raise AddressError("", "not a URL: a % needs two hexadecimal digits after it; a % itself is written %25")
         return chr(int(found[1], 16))
 
     text = text.strip(" ")
     if " " in text:
-        raise AddressError("", "no URL: a blank is written %20")
+        raise AddressError("", "not a URL: a blank is written %20")
     if "%" not in text:
         return text
     raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -211,7 +223,8 @@ def _decoded(text: str) -> str:
 
 
 def _loosely_decoded(text: str) -> str:
-    """Percent-encoding undone where it is some: what else there is, another driver may take as it is."""
+    """The text with valid percent-encoding removed; the rest stays, because other drivers may
+    accept it."""
     return urllib.parse.unquote(text, errors="surrogateescape")
 
 
@@ -219,7 +232,7 @@ def _loosely_decoded(text: str) -> str:
 
 
 def _of_keywords(text: str) -> dict[str, str]:
-    """What `host=h user=u password='a b'` says."""
+    """Parse `host=h user=u password='a b'`."""
     found: dict[str, str] = {}
     position, before = 0, ""
     while position < len(text):
@@ -228,7 +241,7 @@ def _of_keywords(text: str) -> dict[str, str]:
         if not equals or any(blank in key for blank in BLANKS):
             place = f" behind {before}" if before else ""
             raise AddressError(
-                "", f"a keyword and its value are written key=value, a value with blanks in it key='a b'; something else is{place}"
+                "", f"write key=value, or key='a b' for a value with blanks; something else is{place}"
             )
         value, length = _value(rest, key)
         position = len(text) - len(rest) + length
@@ -243,7 +256,7 @@ def _of_keywords(text: str) -> dict[str, str]:
 
 
 def _value(text: str, key: str) -> tuple[str, int]:
-    """A value and the length of all it took, with the blanks around it."""
+    """A value, and the length of the text it took including the blanks around it."""
     at = len(text) - len(text.lstrip(BLANKS))
     quoted = text[at : at + 1] == "'"
     at += quoted
@@ -259,7 +272,7 @@ def _value(text: str, key: str) -> tuple[str, int]:
     else:
         if quoted:
             place = key if key in PARAMETERS else "a keyword"
-            raise AddressError("", f"the value of {place} begins with ' and has no ' at its end")
+            raise AddressError("", f"the value of {place} begins with ' and has no closing '")
     rest = text[at:]
     return value, min(len(text), at + len(rest) - len(rest.lstrip(BLANKS)))
 
@@ -275,13 +288,14 @@ def _of_requiressl(value: str) -> str:
 
 
 def unknown(key: str, before: str, where: str) -> AddressError:
-    """The name of a parameter that there is not; not where it may be the rest of a secret that stands before it."""
+    """An error about an unknown parameter. It has no name if the name may be the rest of a secret
+    before it."""
     if before in SECRETS or not _NAME.fullmatch(key):
         behind = f" behind {before}" if before in PARAMETERS else ""
-        return AddressError("", f"unknown parameter {where}{behind}; percent-encode what a value has of &, = and blanks, or quote it")
+        return AddressError("", f"unknown parameter {where}{behind}; percent-encode &, = and blanks in a value, or quote it")
     import difflib
 
     near = difflib.get_close_matches(key.lower(), PARAMETERS, 1)
     return AddressError(
-        "", f"unknown parameter {key} {where}" + (f"; did you mean {near[0]}?" if near else ": libpq has none of this name, leave it out")
+        "", f"unknown parameter {key} {where}" + (f"; did you mean {near[0]}?" if near else ": libpq has no such parameter, leave it out")
     )

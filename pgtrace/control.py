@@ -1,7 +1,9 @@
-"""A recorder's process and its control pipe, seen from the parent; pgtrace/proxy/control.py is the other end and says what can be asked.
+"""A recorder's process and its control pipe, as the parent sees them.
 
-The process sits in a session of its own: what the terminal sends reaches the parent alone. A request is one line and waits for its answer under a lock, so any
-thread may ask. What the process writes to stderr is kept: its last line says why it went.
+The other end is pgtrace/proxy/control.py, which lists the requests. The process has its own
+session, so signals from the terminal reach only the parent. A request is one line; it waits for its
+answer under a lock, so any thread may ask. The process's stderr is kept: its last line says why the
+process ended.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ ANSWER_S: Final = 10.0
 
 
 class Control:
-    """One recorder process: there from the beginning, until end()."""
+    """One recorder process, from its start to end()."""
 
     def __init__(self, pass_fds: Sequence[int] = ()) -> None:
-        """`pass_fds` are descriptors that the process inherits."""
+        """`pass_fds`: descriptors that the process inherits."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
         self._lock = threading.Lock()
         self._unread = b""
@@ -47,7 +49,10 @@ class Control:
         self._requests_to, self._answers_from = self.process.stdin, self.process.stdout
 
     def begin(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Tell it what to do; what it says once it listens. Raises what it could not do, RecorderError where it says nothing."""
+        """Send the settings; returns what the process reports once it listens.
+
+        Raises the recorder's own error, or RecorderError if it reports nothing.
+        """
         self._send(settings)
         ready = self._read_line(time.monotonic() + START_S)
         if "error" in ready:
@@ -55,7 +60,8 @@ class Control:
         return ready
 
     def ask(self, request: dict[str, Any], wait_s: float = ANSWER_S) -> dict[str, Any]:
-        """The answer to a request. Raises RecorderError where the process is gone or does not answer."""
+        """The answer to a request. Raises RecorderError if the process has ended or does not
+        answer."""
         with self._lock:
             self._requests += 1
             self._send(request | {"id": self._requests})
@@ -69,16 +75,17 @@ class Control:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self.process.poll() is None
 
     @property
     def log(self) -> str:
-        """What it wrote to stderr, the first MiB of it."""
+        """The first MiB of what it wrote to stderr."""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def end(self, wait_s: float) -> None:
-        """Order it to stop, wait, and end it where that takes too long. Once."""
+        """Tell the process to stop, wait, and kill it if it takes too long. Call it
+        once."""
         with self._lock:
             try:
                 self._requests_to.write(b'{"do": "stop"}\n')
@@ -97,17 +104,17 @@ class Control:
         try:
             self._requests_to.write(json.dumps(line).encode() + b"\n")
         except OSError:
-            raise RecorderError(f"the recorder is gone{self._last_words()}") from None
+            raise RecorderError(f"the recorder has ended{self._last_words()}") from None
 
     def _read_line(self, deadline: float) -> dict[str, Any]:
         descriptor = self._answers_from.fileno()
         while b"\n" not in self._unread:
             ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise RecorderError("the recorder does not answer: is the disk of the capture stalled?")
+                raise RecorderError("the recorder does not answer: is the disk of the capture blocked?")
             data = os.read(descriptor, 65536)
             if not data:
-                raise RecorderError(f"the recorder is gone{self._last_words()}")
+                raise RecorderError(f"the recorder has ended{self._last_words()}")
             self._unread += data
         line, _, self._unread = self._unread.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -119,7 +126,7 @@ class Control:
 
 
 def _error(answer: dict[str, Any]) -> PgTraceError:
-    """The exception the recorder ended with, again."""
+    """The exception that the recorder ended with, rebuilt."""
     kind = getattr(errors, str(answer["error"]), None)
     if not (isinstance(kind, type) and issubclass(kind, PgTraceError)):
         return RecorderError(f"the recorder refused: {answer.get('reason') or answer['error']}")

@@ -1,19 +1,27 @@
-"""The environment of a program that is to reach PostgreSQL through the recorder.
+"""The environment of a program that must reach PostgreSQL through the recorder.
 
-Programs find their server in three ways: libpq's variables (PGHOST, PGPORT, and PGHOSTADDR or PGSERVICE, which win over them), an address in DATABASE_URL or
-a variable of their own (a URL, or libpq's keywords), and what is written into their code. The first two are redirected here; the last cannot be.
+Programs find their server in three ways: libpq's variables (PGHOST, PGPORT, and PGHOSTADDR or
+PGSERVICE, which override them), an address in DATABASE_URL or a variable of their own (a URL, or
+libpq's keywords), and an address in their code. This module redirects the first two; it cannot
+redirect the last.
 
-- PGHOST and PGPORT name the recorder; PGHOSTADDR and PGSERVICE go, and what else the service said (user, database, password ...) becomes PGUSER, PGDATABASE
-  and so on: in libpq a service wins over the environment.
-- The driver's leg is plain, unless the recorder takes TLS: what protects a connection (`leg` in parameters.py) then goes from the program's environment, and
-  upstream_of() has put it in force on the upstream leg, or has refused it. Of several addresses the strictest counts. `--upstream` comes before all of them.
-- What the driver enforces itself, end to end (require_auth), stays. An address keeps its user, password, database and options, and every parameter that libpq
-  does not know; only where it leads changes. What a service it names says besides stands in the address then.
-- PGTARGETSESSIONATTRS stays: the driver goes on checking the one server it is given.
-- channel_binding=require cannot be kept on a plain leg. It is taken away only where sslmode=verify-full proves the server's identity instead (recorder.py).
-- Passwords are looked up by host and port: each entry of the password file that fits the upstream is repeated for the recorder, in a private copy.
+- PGHOST and PGPORT name the recorder. PGHOSTADDR and PGSERVICE are removed; the service's other
+  settings (user, database, password ...) become PGUSER, PGDATABASE and so on, because in libpq a
+  service overrides the environment.
+- The driver's leg is plain unless the recorder accepts TLS. The settings that protect a connection
+  (`leg` in parameters.py) are then removed from the program's environment, after upstream_of() has
+  applied them to the upstream leg or refused them. Of several addresses the strictest counts.
+  `--upstream` overrides all of them.
+- What the driver enforces end to end (require_auth) stays. An address keeps its user, password,
+  database, options, and every parameter unknown to libpq; only the server changes. The other
+  settings of a service it names are then written into the address.
+- PGTARGETSESSIONATTRS stays: the driver keeps checking the one server it is given.
+- channel_binding=require cannot be kept on a plain leg. It is removed only if sslmode=verify-full
+  proves the server's identity instead (recorder.py).
+- Passwords are looked up by host and port. A private copy of the password file repeats each entry
+  for the upstream as an entry for the recorder.
 
-Nothing is started here; it is text in, text out, and that one private file.
+This module starts nothing and writes only that private file.
 """
 
 from __future__ import annotations
@@ -32,7 +40,7 @@ from pgtrace.services import home, service_settings
 
 PLACE_VARIABLES: Final = tuple(name for key in PLACE if (name := PARAMETERS[key].variable))
 _OTHERS_TLS: Final = frozenset({"ssl", "sslaccept", "requiressl"})
-"""Words of other drivers, and an old one of libpq, that become sslmode."""
+"""Parameters of other drivers, and an old one of libpq, that become sslmode."""
 _MADE: Final = frozenset(
     {
         "sslrootcert",
@@ -47,7 +55,7 @@ _MADE: Final = frozenset(
         "channel_binding",
     }
 )
-"""What says something about another certificate than the one that was made for the driver's leg."""
+"""Settings about another certificate than the one made for the driver's leg."""
 _STRICTEST: Final = {
     "sslmode": SSL_MODES,
     "channel_binding": ("disable", "prefer", "require"),
@@ -55,7 +63,7 @@ _STRICTEST: Final = {
     "ssl_min_protocol_version": TLS_VERSIONS,
     "ssl_max_protocol_version": TLS_VERSIONS[::-1],
 }
-"""Settings of which the strictest can be told: their words from the weakest."""
+"""Settings that can be ordered by strictness: their values, weakest first."""
 _URL = re.compile(
     r"(?P<scheme>(?:jdbc:)?[A-Za-z0-9+._-]+)://(?P<user>[^@/]*@)?(?P<place>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?",
     re.DOTALL | re.IGNORECASE,
@@ -64,10 +72,10 @@ _KEYWORD = re.compile(r"\s*(\w+)\s*=")
 
 
 def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[str, ...]) -> Upstream:
-    """The upstream of a program: what was asked for, else where libpq's variables lead, else where the first of its addresses does.
+    """The upstream of a program: `asked`, else libpq's variables, else the first of its addresses.
 
-    `names` are the variables that may hold an address. What these say to protect the connection is in force on it, where `asked` says nothing else.
-    Raises AddressError.
+    `names` are the variables that may hold an address. Their settings that protect the connection
+    apply unless `asked` says otherwise. Raises AddressError.
     """
     addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
     typed: Mapping[str, str] = asked.settings if asked is not None else {}
@@ -77,7 +85,7 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
         for name, address in addresses.items():
             if address.foreign:
                 raise AddressError(
-                    name, f"{address.foreign[0]} is its driver's own word for TLS: say how to reach the server with --upstream"
+                    name, f"{address.foreign[0]} is its driver's own parameter for TLS: say how to reach the server with --upstream"
                 )
     if "sslcert" in typed:
         wanted = {key: value for key, value in wanted.items() if key not in ("sslcert", "sslkey", "sslpassword")}
@@ -92,12 +100,15 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
 
 
 def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
-    """Lines about what a program's own addresses have to do with its upstream: one that leads elsewhere while nobody asked for another, and one that decides
-    how an upstream that was asked for is encrypted."""
+    """Notes about a program's own addresses and its upstream.
+
+    One note if an address names another server and no upstream was given; another if an address
+    decides how the given upstream is encrypted.
+    """
     addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
     if asked is None:
         return [
-            f"{name} leads to {own.display}, but PGHOST, PGPORT or PGSERVICE win: its program goes to {upstream.display}; --upstream decides"
+            f"{name} leads to {own.display}, but PGHOST, PGPORT or PGSERVICE override it: its program goes to {upstream.display}; use --upstream to choose"
             for name, address in addresses.items()
             if (own := parse_upstream(address, environ)).hosts != upstream.hosts
         ]
@@ -105,14 +116,15 @@ def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[s
         return []
     saying = [name for name, address in addresses.items() if "sslmode" in address.settings]
     return (
-        [f"{saying[0]} says sslmode={upstream.sslmode}, which holds for --upstream too; sslmode=disable in --upstream says otherwise"]
+        [f"{saying[0]} says sslmode={upstream.sslmode}, which also applies to --upstream; put sslmode=disable in --upstream to change that"]
         if saying
         else []
     )
 
 
 def program_address(text: str, name: str = "") -> Address | None:
-    """What a program's variable says where it holds an address of PostgreSQL, as a URL or in keywords; None where it does not. Raises AddressError."""
+    """The address of PostgreSQL in a program's variable, a URL or keywords; None if it is not one.
+    Raises AddressError."""
     url, keyword = _URL.fullmatch(text.strip()), _KEYWORD.match(text)
     if not (_is_postgres(url["scheme"]) if url is not None else keyword is not None and keyword[1] in PARAMETERS):
         return None
@@ -123,7 +135,8 @@ def program_address(text: str, name: str = "") -> Address | None:
 
 
 def _wanted(addresses: Mapping[str, Address], environ: Mapping[str, str]) -> dict[str, str]:
-    """What these ask for to protect the connection: the strictest of all. Raises AddressError where it cannot be told which that is."""
+    """The strictest settings for protecting the connection. Raises AddressError if two cannot be
+    compared."""
     wanted: dict[str, str] = {}
     for name, address in addresses.items():
         said = address.everything
@@ -136,16 +149,18 @@ def _wanted(addresses: Mapping[str, Address], environ: Mapping[str, str]) -> dic
             words = _STRICTEST.get(key, ())
             if key in wanted and value != wanted[key]:
                 if value not in words or wanted[key] not in words:
-                    raise AddressError(name, f"its {key} is not that of {next(iter(addresses))}: say which one with --upstream")
+                    raise AddressError(name, f"its {key} is not that of {next(iter(addresses))}: choose one with --upstream")
                 value = max(value, wanted[key], key=words.index)
             wanted[key] = value
     return wanted
 
 
 def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
-    """The environment with everything that leads to PostgreSQL leading to the recorder. Raises AddressError for an unknown service.
+    """The environment with everything that leads to PostgreSQL leading to the recorder. Raises
+    AddressError for an unknown service.
 
-    `tls`: None: the driver's leg is plain. Else the recorder takes the driver's TLS: the certificate to trust, or empty where the driver verifies what it did.
+    `tls`: None if the driver's leg is plain. Otherwise the recorder accepts TLS from the driver:
+    the certificate to trust, or empty if the driver verifies as before.
     """
     changed = dict(environ)
     left_out = _left_out(tls)
@@ -165,7 +180,8 @@ def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[st
             changed["PGCHANNELBINDING"] = "prefer"
     elif tls:
         changed["PGSSLROOTCERT"] = tls
-        changed["PGCHANNELBINDING"] = "disable"  # this certificate is not the server's: a login bound to it would be refused
+        # a login bound to this certificate, which is not the server's, would be refused
+        changed["PGCHANNELBINDING"] = "disable"
     for name in names:
         if name in changed:
             changed[name] = redirected_url(changed[name], host, port, environ, tls=tls)
@@ -173,7 +189,8 @@ def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[st
 
 
 def redirected_url(text: str, host: str, port: int, environ: Mapping[str, str], *, tls: str | None = None) -> str:
-    """An address of PostgreSQL that leads to the recorder; anything else stays as it is. Raises AddressError for an unknown service."""
+    """An address of PostgreSQL, changed to lead to the recorder; any other text is unchanged.
+    Raises AddressError for an unknown service."""
     address = program_address(text)
     if address is None:
         return text
@@ -196,9 +213,10 @@ def redirected_url(text: str, host: str, port: int, environ: Mapping[str, str], 
 
 
 def _left_out(tls: str | None) -> frozenset[str]:
-    """The parameters that go from a program's environment; `tls` as redirected() has it."""
+    """The parameters to remove from a program's environment; `tls` as in redirected()."""
     if tls is None:
-        return PLACE | (LEG - {"gssencmode"}) | _OTHERS_TLS  # gssencmode=require was refused, the others ask for nothing
+        # gssencmode=require was refused; the other values require nothing
+        return PLACE | (LEG - {"gssencmode"}) | _OTHERS_TLS
     return PLACE | (_MADE if tls else {"requirepeer"})
 
 
@@ -209,7 +227,8 @@ def _is_postgres(scheme: str) -> bool:
 def with_parts(
     url: str, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None
 ) -> str:
-    """A connection URL with some of its parts set; the others stay. Every URL that redirected_url() gives can be taken apart here."""
+    """A connection URL with some of its parts replaced. Accepts every URL that redirected_url()
+    returns."""
     parts = _URL.fullmatch(url)
     if parts is None:
         raise AddressError("", "no URL: postgresql://user:password@host:port/database")
@@ -224,7 +243,7 @@ def with_parts(
         "user": user,
         "password": password if user is None else "",
         "dbname": database,
-    }  # a parameter would override what stands before it
+    }  # a parameter overrides the part before the `?`
     left_out = {key for key, part in said_here.items() if part is not None}
     kept = [one for one in (parts["query"] or "").split("&") if one and urllib.parse.unquote(one.partition("=")[0]) not in left_out]
     query = f"?{'&'.join(kept)}" if kept else ""
@@ -232,7 +251,8 @@ def with_parts(
 
 
 def repeated_passwords(entries: str, upstream: Upstream, host: str, port: int) -> str:
-    """A password file's text, each entry that fits the upstream followed by the same for the recorder."""
+    """A password file's text; each entry for the upstream is followed by the same entry for the
+    recorder."""
     lines: list[str] = []
     for line in entries.splitlines():
         lines.append(line)
@@ -245,12 +265,12 @@ def repeated_passwords(entries: str, upstream: Upstream, host: str, port: int) -
 
 
 def _fits(one: Host, host: str, port: str) -> bool:
-    """Whether an entry for that host and port is for this one."""
+    """Whether an entry for that host and port applies to `one`."""
     return host in ("*", one.name, "localhost" if one.unix is not None else one.name) and port in ("*", str(one.port))
 
 
 def password_file(environ: Mapping[str, str]) -> str:
-    """The text of the password file libpq would read, or nothing."""
+    """The text of the password file that libpq would read; empty if there is none."""
     path = environ.get("PGPASSFILE") or os.path.join(home(environ), ".pgpass")
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -260,7 +280,8 @@ def password_file(environ: Mapping[str, str]) -> str:
 
 
 def give_passwords(variables: dict[str, str], upstream: Upstream, host: str, port: int, directory: str) -> None:
-    """Have PGPASSFILE name a private copy of the password file, where there is one, with the upstream's entries for the recorder too."""
+    """Set PGPASSFILE to a private copy of the password file, if there is one, that has the
+    upstream's entries for the recorder too."""
     entries = password_file(variables)
     if not entries:
         return
@@ -271,11 +292,11 @@ def give_passwords(variables: dict[str, str], upstream: Upstream, host: str, por
 
 
 def how_to_point(host: str, port: int, upstream: Upstream) -> list[str]:
-    """Lines that say how to lead a program to the recorder."""
+    """Lines that say how to point a program to the recorder."""
     place = f"host={host}&port={port}" if host.startswith("/") else ""
     url = f"postgresql:///DATABASE?{place}" if place else f"postgresql://USER@{host}:{port}/DATABASE"
     return [
-        f"no connection came through pgtrace; the program may have {upstream.display} written into its own settings.",
+        f"no connection came through pgtrace; the program may have {upstream.display} in its own settings.",
         f"It was given PGHOST={host} PGPORT={port} PGSSLMODE=disable, and DATABASE_URL where that exists.",
         "A program that reads its URL from another variable: pgtrace run --env-url NAME -- COMMAND",
         f"Anything else: have it connect to {url}",
@@ -283,7 +304,7 @@ def how_to_point(host: str, port: int, upstream: Upstream) -> list[str]:
 
 
 def _split(line: str) -> list[str]:
-    """The fields of a password file's line; a backslash keeps the character behind it, which stays escaped here."""
+    """The fields of a password file's line; backslash escapes stay as they are."""
     parts = [""]
     escaped = False
     for character in line:

@@ -1,34 +1,33 @@
-"""Which listener lends this user's identity to others, and which one is its own upstream.
+"""Which listeners would let others act as this user, and which listener is its own upstream.
 
-To the server every connection comes from pgtrace: from its host, and wherever the upstream leg can
-prove who pgtrace is, from its user. Whoever reaches the listener is then taken for that user. What
-an upstream leg can prove:
+To the server every connection comes from pgtrace: from its host, and from its user if the upstream
+leg can prove that. The server then takes whoever reaches the listener for that user. An upstream
+leg can prove this by:
 
 | source | where |
 |---|---|
-| a Unix socket | any host of the upstream, the first or a later one: `peer` asks the kernel whose the connection is |
-| a client certificate somebody named | sslcert in `--upstream` (URL or keywords), in a service, in PGSSLCERT, with every sslmode but `disable`, over TCP |
-| a client certificate nobody named | `~/.postgresql/postgresql.crt`, where it exists, in the same cases; libpq presents it whenever the server asks |
-| the host | always: `trust` and address rules; a matter for other machines only, users of this one come from this address anyway |
+| a Unix socket | any host of the upstream: `peer` asks the kernel who connects |
+| a client certificate the user named | sslcert in `--upstream` (URL or keywords), in a service, in PGSSLCERT, with every sslmode except `disable`, over TCP |
+| the default client certificate | `~/.postgresql/postgresql.crt`, if it exists, in the same cases; libpq presents it whenever the server asks |
+| the host | always: `trust` and address rules; this matters for other machines only, because local users connect from this address anyway |
 
-GSS is not among them: pgtrace answers GSSENCRequest itself and has no GSS on the upstream leg; a
-GSS or SSPI login passes through from the driver, with the driver's own credentials. Nor is `ident`
-over TCP, which nobody here can see: a server that asks an ident daemon on this machine hears
-pgtrace's user for each connection. Before such a server listen on a socket (docs/connections.md
-says so).
+GSS is not among them: pgtrace answers GSSENCRequest itself and has no GSS on the upstream leg. A
+GSS or SSPI login passes through with the driver's own credentials. `ident` over TCP is not among
+them either, because pgtrace cannot see it: a server that asks an ident daemon on this machine gets
+pgtrace's user for each connection. In front of such a server listen on a socket
+(docs/connections.md).
 
-So three things can go for a listener, and exposure() says which:
+exposure() decides between three results:
 
-- ALL are served. Nothing is lent to users of this machine, or the listener is a socket in a
-  directory, whose mode (0600) keeps others out, or `--allow-others`.
-- OWN connections are served, others refused, where an identity was named: it would be lent. That
-  needs the kernel to say whose a connection is (proxy/admission.py): Linux does, for loopback ports
-  and for abstract sockets, which have no mode. Elsewhere such a listener is refused.
-- OWN connections get the certificate, others are served without it (OWN_GET_CERTIFICATE), where
-  nobody named it. A file that happens to lie in the home directory must not close a port that was
-  meant for everybody here, and nobody can know before the upstream is asked whether its server
-  wants the certificate at all. Where the kernel does not say whose a connection is, the certificate
-  is used for none.
+- ALL connections are served if local users gain nothing, if the listener is a socket in a
+  directory, whose mode (0600) keeps others out, or with `--allow-others`.
+- OWN connections are served and others refused if the user named an identity. The kernel must then
+  say who connects (proxy/admission.py): Linux does, for loopback ports and for abstract sockets,
+  which have no mode. Elsewhere such a listener is refused.
+- OWN_GET_CERTIFICATE: all connections are served, but only own ones use the default certificate. A
+  file that happens to exist in the home directory must not close a port meant for every local user,
+  and whether the server wants the certificate is unknown until it asks. If the kernel does not say
+  who connects, no connection uses the certificate.
 
 A listener beyond loopback always needs `--allow-others`. check_loop() resolves names.
 """
@@ -47,7 +46,7 @@ from pgtrace.errors import AddressError
 
 
 class Served(StrEnum):
-    """Whom a listener serves, and with what."""
+    """Which connections a listener serves."""
 
     ALL = "all"
     OWN = "own"
@@ -55,30 +54,32 @@ class Served(StrEnum):
 
 
 KERNEL_TELLS: Final = sys.platform == "linux"
-"""Whether the kernel says whose a connection is."""
+"""Whether the kernel says which user a connection belongs to."""
 
 
 def named_identity(upstream: Upstream) -> str:
-    """What somebody named that proves to the server who pgtrace is, in words; empty where there is nothing."""
+    """The identity that the user named and that proves to the server who pgtrace is, as text; empty
+    if there is none."""
     if upstream.unix is not None:
         return "a Unix socket"
     return f"the client certificate {upstream.sslcert}" if upstream.presents_certificate and not upstream.sslcert_is_from_home else ""
 
 
 def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
-    """Whom this listener may serve. Raises AddressError where it would lend pgtrace's own identity to others and cannot help it."""
+    """Which connections this listener may serve. Raises AddressError if it would let others act as
+    pgtrace's own user."""
     if allow_others or (listen.unix is not None and not listen.is_abstract):
         return Served.ALL
     if listen.beyond_loopback:
         raise AddressError(
             listen.display,
-            "other machines could connect here, and the server would take them for this one: listen on loopback or say --allow-others",
+            "other machines could connect here, and the server would take them for this one: listen on loopback or use --allow-others",
         )
     identity = named_identity(upstream)
     if identity and not KERNEL_TELLS:
         raise AddressError(
             listen.display,
-            f"behind {identity} the server takes whoever connects here for your own user: listen on a socket (unix:/dir) or say --allow-others",
+            f"behind {identity} the server takes whoever connects here for your own user: listen on a socket (unix:/dir) or use --allow-others",
         )
     if identity:
         return Served.OWN
@@ -86,7 +87,7 @@ def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
 
 
 def about(served: Served, upstream: Upstream) -> str:
-    """What the user should know about whom a listener serves, in one line; empty where it is everybody."""
+    """One line that tells the user which connections a listener serves; empty if it serves all."""
     if served is Served.OWN:
         return (
             f"only connections of your own user are served: behind {named_identity(upstream)} the server would take others for you; "
@@ -94,12 +95,12 @@ def about(served: Served, upstream: Upstream) -> str:
         )
     if served is Served.OWN_GET_CERTIFICATE:
         whom = "only for connections of your own user" if KERNEL_TELLS else "for no connection to this port"
-        return f"{upstream.sslcert} is used {whom}: nobody named it. sslcert= in --upstream names it, --allow-others uses it for everybody"
+        return f"{upstream.sslcert} is used {whom}: it is the default certificate. Name it with sslcert= in --upstream, or use it for everybody with --allow-others"
     return ""
 
 
 def check_loop(listen: Listen, upstream: Upstream) -> None:
-    """Refuse an upstream that is the listener itself: the first connection would never end."""
+    """Refuse an upstream that is the listener itself, which would connect to itself for ever."""
     for host in upstream.hosts:
         if _is_listener(host, listen):
             raise AddressError(host.display, "the upstream is the address pgtrace listens on: choose another LISTEN or UPSTREAM")

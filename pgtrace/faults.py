@@ -1,15 +1,16 @@
-"""Faults on purpose: one rule a line, and what it means.
+"""Deliberate faults: one rule a line, and what it means.
 
     close before reply to Sync#2
     delay 50ms before Execute
     reset after 1MB
 
-A rule has an action and the moment at which it strikes: a message of one side, the reply to one, a number of bytes, a time, the beginning or the end of the
-connection. `delay`, `limit` and `split` without a moment are about everything that passes. A rule never makes or changes a message: it delays, cuts reads into
-pieces, or ends the connection. The grammar, and what each word means, is docs/faults.md.
+A rule has an action and a moment: a message of one side, the reply to one, a number of bytes, a
+time, or the beginning or end of the connection. `delay`, `limit` and `split` without a moment apply
+to everything that passes. A rule never creates or changes a message: it delays, cuts reads into
+pieces, or ends the connection. The grammar is in docs/faults.md.
 
-Here a text becomes a Rule, a flat value that the recorder process is given as data; parse() says what is wrong with one that cannot be understood, and where.
-What rules do is proxy/faults.py's.
+This module parses a text into a Rule, plain data that is sent to the recorder's process; the errors
+of parse() say what is wrong, and where. proxy/faults.py applies the rules.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from pgtrace.regex.automaton import Pattern
 from pgtrace.regex.patterns import BadPattern
 
 EITHER: Final = 2
-"""The side of a rule that is about both directions."""
+"""The side of a rule that applies to both directions."""
 ALWAYS: Final = ""
-"""The moment of a rule about everything that passes."""
+"""The moment of a rule that applies to everything that passes."""
 AT_A_MESSAGE: Final = ("before", "after", "inside")
 
 _ENDINGS: Final = ("connect", "before", "after", "inside", "bytes", "time")
@@ -54,34 +55,36 @@ class Rule:
     """One fault."""
 
     text: str
-    """As it was written."""
+    """The rule as written."""
     action: str
     """`delay`, `limit`, `split`, `hang`, `close` or `reset`."""
     amount: int = 0
-    """Of a delay and a hang: ns (0: a hang without end); of a limit: bytes in a second; of a split: bytes of a piece."""
+    """Of `delay` and `hang`: ns (0: hang without end); of `limit`: bytes per second; of `split`:
+    bytes of a piece."""
     spread_ns: int = 0
-    """Of a delay: it is longer or shorter by up to so much."""
+    """Of `delay`: the largest deviation, up or down."""
     gap_ns: int = 0
-    """Of a split: time between pieces."""
+    """Of `split`: the time between pieces."""
     moment: str = ALWAYS
-    """`before`, `after` or `inside` a message; `connect`, `end`; `bytes` or `time`: after so much of it."""
+    """`before`, `after` or `inside` a message; `connect`, `end`; `bytes` or `time`: after
+    `threshold` of it."""
     side: int = EITHER
     code: int = 0
-    """The message, by protocol/codes.py."""
+    """The message's code (protocol/codes.py)."""
     number: int = 0
-    """Which of those messages of a connection; 0 where any is meant."""
+    """Which of those messages of a connection, from 1; 0 means any."""
     pattern: str = ""
-    """What is looked for in the message's body."""
+    """A regular expression that the message's body must match."""
     reply: bool = False
-    """The moment is about the reply to the message."""
+    """Whether the moment is the reply to the message."""
     threshold: int = 0
-    """Of `bytes` and `time`: how many, how many ns."""
+    """Of `bytes` and `time`: how many bytes, how many ns."""
     once: bool = False
-    """It strikes in one connection, then never again."""
+    """Whether the rule applies in one connection only."""
 
 
 def parse(text: str) -> Rule:
-    """The rule a text is. Raises FaultError."""
+    """Parse a rule. Raises FaultError."""
     return _Parser(text).rule()
 
 
@@ -94,7 +97,7 @@ class _Token:
 
 
 class _Parser:
-    """Reads a rule from left to right."""
+    """Parses a rule from left to right."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -131,17 +134,17 @@ class _Parser:
         if once and moment in (ALWAYS, "end"):
             raise self._error(last, "`once` is for a rule with a moment")
         if self._next.kind != "end":
-            raise self._error(self._next, "nothing more belongs to this rule")
+            raise self._error(self._next, "the rule should end here")
         return Rule(self.text.strip(), action.text, moment=moment, once=once, **values, **about)
 
     def _moment(self) -> tuple[str, dict[str, Any]]:
-        """The moment, and the fields of Rule that go with it."""
+        """Parse the moment; also returns the fields of Rule for it."""
         token = self._next
         if token.text == "at":
             self._at += 1
             place = self._next
             if place.text not in ("connect", "end"):
-                raise self._error(place, "`at` is followed by connect or end; messages stand behind before, after or inside")
+                raise self._error(place, "`at` needs connect or end; a message needs before, after or inside")
             self._at += 1
             return place.text, {"side": self._side()} if place.text == "end" else {}
         if token.text not in AT_A_MESSAGE:
@@ -163,20 +166,20 @@ class _Parser:
         reply = self._next
         if self._skip("reply"):
             if not self._skip("to"):
-                raise self._error(self._next, "`reply` is followed by to and a message of the driver")
+                raise self._error(self._next, "`reply` needs `to` and a message of the driver")
             if moment == "inside":
-                raise self._error(reply, "inside a message, not a reply: inside DataRow, for example")
+                raise self._error(reply, "`inside` needs a message, not a reply: inside DataRow, for example")
         to_reply = reply.text == "reply"
         letter, side, named = self._next, self._side(), self._next
         if to_reply and side == BACKEND:
-            raise self._error(letter, "a reply is one to a message of the driver")
+            raise self._error(letter, "only messages of the driver have a reply")
         self._at += 1
         about: dict[str, Any] = {"reply": to_reply}
         about["side"], about["code"] = self._named(named, FRONTEND if to_reply else side)
         if self._skip("#"):
             number = self._next
             if not (number.text.isdecimal() and 0 < int(number.text) < 1_000_000_000):
-                raise self._error(number, "which one? #1 is the first")
+                raise self._error(number, "which one? #1 is the first message")
             self._at += 1
             about["number"] = int(number.text)
         if self._skip("~"):
@@ -252,7 +255,7 @@ class _Parser:
             found = _TOKEN.match(self.text, at)
             if found is None:
                 at = len(self.text) - len(self.text[at:].lstrip())
-                reason = "no second /" if self.text[at] == "/" else "nothing a rule is made of"
+                reason = "no second /" if self.text[at] == "/" else "unexpected text"
                 raise FaultError(self.text, at, len(self.text) - at if self.text[at] == "/" else 1, reason)
             kind = str(found.lastgroup)
             tokens.append(_Token(kind, found[kind], found.start(kind), found.end(kind)))
@@ -266,7 +269,7 @@ class _Parser:
 _NAMES: Final = tuple(
     {code: name for code, name in names.items() if code < STARTUP_MESSAGE or code in (STARTUP_MESSAGE, CANCEL_REQUEST)} for names in NAMES
 )
-"""The messages rules may name: what passes the recorder as a message."""
+"""The messages that rules may name: those that pass the recorder as messages."""
 
 
 def _or(words: Iterable[str]) -> str:

@@ -1,15 +1,19 @@
-"""What an address, a connection service and the environment say together, by libpq's rules.
+"""The settings of an address, a connection service and the environment, combined by libpq's rules.
 
-A setting is taken from the address, else from the service (`service=` there, else PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are
-lists with commas: hosts are tried in order, host names and addresses stand beside each other, and one port is for all.
+A setting is taken from the address, else from the service (`service=` in the address, else
+PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are lists separated by commas:
+hosts are tried in order, names and addresses go in pairs, and one port applies to all.
 
-- Service files are PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR. The first section of the name counts, and in it the first
-  line of a key; keys and `=` have no space between them. A key that libpq does not know is refused, as libpq does it.
-- An empty variable says nothing.
+- Service files are PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR.
+  The first section of the name counts, and in it the first line of a key; there are no spaces
+  around `=`. An unknown key is refused, as in libpq.
+- An empty variable counts as unset.
 
-target_session_attrs is the driver's business: whether a server is primary or standby is found out after authentication, which pgtrace takes no part in.
+target_session_attrs is for the driver: whether a server is primary or standby is known only after
+authentication, in which pgtrace takes no part.
 
-Source: libpq 18, fe-connect.c (parseServiceFile, conninfo_add_defaults, pqConnectOptions2); the tests ask libpq itself.
+Source: libpq 18, fe-connect.c (parseServiceFile, conninfo_add_defaults, pqConnectOptions2); the
+tests compare with libpq itself.
 """
 
 from __future__ import annotations
@@ -23,29 +27,30 @@ from pgtrace.errors import AddressError
 from pgtrace.parameters import LEG, PARAMETERS, PLACE
 
 VARIABLES: Final = {key: one.variable for key, one in PARAMETERS.items() if key in (PLACE | LEG) - {"service"} and one.variable}
-"""Settings that say where a server is and how to get there safely, and their variables."""
+"""Settings that say where a server is and how to reach it safely, and their variables."""
 
 
 class Settings(dict[str, str]):
-    """Settings by libpq's names, and for each the name under which it was said: of a parameter, or of a variable."""
+    """Settings by libpq's names, and the name by which the user gave each: a parameter or a
+    variable."""
 
     def __init__(self, said: Mapping[str, str] = {}) -> None:
         super().__init__(said)
         self._variables: dict[str, str] = {}
 
     def add(self, key: str, value: str, variable: str) -> None:
-        """What a variable says, where nobody has said it."""
+        """Add a variable's value if the setting has none yet."""
         if key not in self:
             self[key] = value
             self._variables[key] = variable
 
     def name(self, key: str) -> str:
-        """What a user knows this setting by."""
+        """The name by which the user gave this setting."""
         return self._variables.get(key, key)
 
 
 def settings(address: Address | str | None, environ: Mapping[str, str]) -> Settings:
-    """Everything the address and its service say, and what VARIABLES say besides. Raises AddressError."""
+    """The settings of the address, its service and VARIABLES, combined. Raises AddressError."""
     if isinstance(address, str):
         address = read(address)
     found = Settings(address.everything if address is not None else {})
@@ -64,7 +69,7 @@ def settings(address: Address | str | None, environ: Mapping[str, str]) -> Setti
 
 
 def service_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the files say of a connection service, every key of it. Raises AddressError where none names it."""
+    """All settings of a connection service. Raises AddressError if no file defines it."""
     files = [environ.get("PGSERVICEFILE") or os.path.join(home(environ), ".pg_service.conf")]
     if environ.get("PGSYSCONFDIR"):
         files.append(os.path.join(environ["PGSYSCONFDIR"], "pg_service.conf"))
@@ -79,11 +84,11 @@ def service_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]
         found = _section(service, file, text)
         if found is not None:
             return found
-    raise AddressError(service, f"no service of this name in {' or '.join(files)} (PGSERVICE, or service= in a URL)")
+    raise AddressError(service, f"no such service in {' or '.join(files)} (PGSERVICE, or service= in a URL)")
 
 
 def several(text: str) -> list[str]:
-    """The elements of a list with commas; none of an empty text."""
+    """The elements of a list separated by commas; an empty text has none."""
     return text.split(",") if text else []
 
 
@@ -93,7 +98,7 @@ def home(environ: Mapping[str, str]) -> str:
 
 
 def _section(service: str, file: str, text: str) -> dict[str, str] | None:
-    """The first section of that name, None without one."""
+    """The first section of that name; None if there is none."""
     found: dict[str, str] | None = None
     before = ""
     for number, line in _lines(text):
@@ -105,7 +110,7 @@ def _section(service: str, file: str, text: str) -> dict[str, str] | None:
         elif found is not None:
             key, equals, value = line.partition("=")
             if not equals or key in ("service", "servicefile"):
-                raise AddressError(service, f"line {number} of the service file {file} is no setting")
+                raise AddressError(service, f"line {number} of the service file {file} is not a setting")
             if key not in PARAMETERS:
                 raise AddressError(service, f"{unknown(key, before, f'in line {number} of the service file {file}').reason}")
             found.setdefault(key, value)

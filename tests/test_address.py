@@ -81,8 +81,8 @@ def test_a_url_is_read_with_the_environment_as_libpq_does() -> None:
     [
         ("a,b,c:1:2", "IPv6"),
         ("a,b:0", "'0' is no port"),
-        ("postgresql://a,b?port=1,2,3", "3 ports do not go with 2 hosts"),
-        ("postgresql://a,b,c?hostaddr=::1,::1", "3 host names do not go with 2 addresses"),
+        ("postgresql://a,b?port=1,2,3", "3 ports do not match 2 hosts"),
+        ("postgresql://a,b,c?hostaddr=::1,::1", "3 host names do not match 2 addresses"),
         ("postgresql://u:secret@[::1/x", "no URL"),
         ("postgresql://u:secret@a%zz", "two hexadecimal digits"),
         ("postgresql://u:secret@a?sslmode", "key=value"),

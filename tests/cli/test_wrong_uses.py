@@ -42,7 +42,7 @@ WRONG_USES = [
     ("demo --keep 3k", USAGE, "'3k' is too small: at least 1MiB"),
     ("open {capture}", USAGE, "needs a terminal: use `pgtrace show` or `pgtrace stats`"),
     # Addresses that mean nothing, or must not be used.
-    ("listen :99999", USAGE, "'99999' is no port: a number from 0 to 65535"),
+    ("listen :99999", USAGE, "'99999' is not a port: a number from 0 to 65535"),
     ("listen localhost:http", USAGE, "'http' is no port"),
     ("listen unix:here", USAGE, "an absolute path"),
     ("listen unix:/" + 110 * "x", USAGE, "use a shorter directory"),
@@ -51,9 +51,9 @@ WRONG_USES = [
     ("listen *:0 --upstream /run", USAGE, "listen on loopback or say --allow-others"),
     ("listen 127.0.0.1:6433 --upstream 127.0.0.1:6433", USAGE, "choose another LISTEN or UPSTREAM"),
     ("listen :6433 --upstream localhost:6433", USAGE, "choose another LISTEN or UPSTREAM"),
-    ("run --upstream db:0 -- true", USAGE, "'0' is no port: a number from 1 to 65535"),
+    ("run --upstream db:0 -- true", USAGE, "'0' is not a port: a number from 1 to 65535"),
     ("run --upstream ::1:5432 -- true", USAGE, r"written \[::1\]:5432"),
-    ("run --upstream postgresql://a,b/?port=1,2,3 -- true", USAGE, "3 ports do not go with 2 hosts"),
+    ("run --upstream postgresql://a,b/?port=1,2,3 -- true", USAGE, "3 ports do not match 2 hosts"),
     ("run --upstream a..b -- true", USAGE, "'a..b': no host name"),
     ("run --upstream postgresql://db/?sslmode=perhaps -- true", USAGE, "'sslmode': one of disable, allow"),
     ("run --upstream postgresql://db/?sslnegotiation=direct -- true", USAGE, "needs sslmode=require or more"),
@@ -182,7 +182,7 @@ def test_what_cannot_be_read(use, reason, places):
         ("DATABASE_URL", "postgresql://me:secret@db:http/shop", "'DATABASE_URL': 'db': no port"),
         ("PGPORT", "http", "'http' is no port"),
         ("PGSSLMODE", "perhaps", r"'perhaps': no sslmode \(PGSSLMODE\)"),
-        ("PGSERVICE", "nowhere", "'nowhere': no service of this name in .*(PGSERVICE)"),
+        ("PGSERVICE", "nowhere", "'nowhere': no such service in .*(PGSERVICE)"),
     ],
 )
 def test_an_environment_that_leads_nowhere(variable, value, reason, capsys, monkeypatch):

@@ -240,7 +240,7 @@ def test_run_says_why_the_way_to_an_upstream_is_encrypted(place: Place) -> None:
     variables = {"DATABASE_URL": "postgresql://elsewhere/?sslmode=require"}
     found = run(variables, "--upstream", f"localhost:{place.server.port}", program="pass", quiet=False)
     assert (
-        "pgtrace: DATABASE_URL says sslmode=require, which holds for --upstream too; sslmode=disable in --upstream says otherwise\n"
+        "pgtrace: DATABASE_URL says sslmode=require, which also applies to --upstream; put sslmode=disable in --upstream to change that\n"
         in found.stderr
     )
     found = run(variables, "--upstream", f"postgresql://localhost:{place.server.port}/?sslmode=disable", program="pass", quiet=False)
