@@ -244,9 +244,7 @@ def _upstream(settings: Settings, environ: Mapping[str, str]) -> Upstream:
     if sslnegotiation == "direct" and SSL_MODES.index(sslmode) < SSL_MODES.index("require"):
         raise AddressError("", f"{settings.name('sslnegotiation')}=direct needs sslmode=require or more, not {sslmode}")
     if _one_of(settings, "gssencmode", ("prefer", "disable", "require")) == "require":
-        raise AddressError(
-            "", f"{settings.name('gssencmode')}=require: pgtrace has no GSS encryption; use TLS (sslmode), or leave it out"
-        )
+        raise AddressError("", f"{settings.name('gssencmode')}=require: pgtrace has no GSS encryption; use TLS (sslmode), or leave it out")
     sslcertmode = _one_of(settings, "sslcertmode", ("allow", "disable", "require"))
     if sslcertmode == "require":
         raise AddressError(

@@ -240,9 +240,7 @@ def _of_keywords(text: str) -> dict[str, str]:
         key = key.strip(BLANKS)
         if not equals or any(blank in key for blank in BLANKS):
             place = f" behind {before}" if before else ""
-            raise AddressError(
-                "", f"write key=value, or key='a b' for a value with blanks; something else is{place}"
-            )
+            raise AddressError("", f"write key=value, or key='a b' for a value with blanks; something else is{place}")
         value, length = _value(rest, key)
         position = len(text) - len(rest) + length
         if key == "requiressl":

@@ -231,7 +231,7 @@ def with_parts(
     returns."""
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise AddressError("", "no URL: postgresql://user:password@host:port/database")
+        raise AddressError("", "not a URL: postgresql://user:password@host:port/database")
     own_user, colon, own_password = (parts["user"] or "").removesuffix("@").partition(":")
     login = own_user if user is None else urllib.parse.quote(user, safe="")
     if password is not None:

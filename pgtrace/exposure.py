@@ -1,7 +1,7 @@
 """Which listeners would let others act as this user, and which listener is its own upstream.
 
 To the server every connection comes from pgtrace: from its host, and from its user if the upstream
-leg can prove that. The server then takes whoever reaches the listener for that user. An upstream
+leg can prove that. The server then takes anyone who reaches the listener for that user. An upstream
 leg can prove this by:
 
 | source | where |
@@ -79,7 +79,7 @@ def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
     if identity and not KERNEL_TELLS:
         raise AddressError(
             listen.display,
-            f"behind {identity} the server takes whoever connects here for your own user: listen on a socket (unix:/dir) or use --allow-others",
+            f"behind {identity} the server takes anyone who connects here for your own user: listen on a socket (unix:/dir) or use --allow-others",
         )
     if identity:
         return Served.OWN
@@ -95,7 +95,10 @@ def about(served: Served, upstream: Upstream) -> str:
         )
     if served is Served.OWN_GET_CERTIFICATE:
         whom = "only for connections of your own user" if KERNEL_TELLS else "for no connection to this port"
-        return f"{upstream.sslcert} is used {whom}: it is the default certificate. Name it with sslcert= in --upstream, or use it for everybody with --allow-others"
+        return (
+            f"{upstream.sslcert} is used {whom}: it is the default certificate. "
+            "Name it with sslcert= in --upstream, or use it for everybody with --allow-others"
+        )
     return ""
 
 

@@ -196,10 +196,10 @@ class _Parser:
             known = [name for names in _NAMES for name in names.values()]
             near = difflib.get_close_matches(token.text.capitalize(), known, 1, 0.7) if token.text else []
             raise self._error(
-                token, f"`{token.text}` is no message" + (f", {near[0]} is one" if near else "") if token.text else "a message"
+                token, f"unknown message {token.text!r}" + (f"; did you mean {near[0]}?" if near else "") if token.text else "a message"
             )
         if side != EITHER and side not in sides:
-            raise self._error(token, f"{token.text} is none of the {'driver' if side == FRONTEND else 'server'}'s messages")
+            raise self._error(token, f"{token.text} is not one of the {'driver' if side == FRONTEND else 'server'}'s messages")
         if side == EITHER and len(sides) > 1:
             raise self._error(token, f"both sides have that message: F {token.text} or B {token.text}")
         return next(one for one in found if side in (EITHER, one[0]))

@@ -40,7 +40,7 @@ def test_other_drivers_words_for_tls_mean_a_mode_at_least_as_strict(url: str, ss
 def test_words_for_tls_that_nobody_here_knows_are_refused_by_name_unless_an_sslmode_is_said(parameter: str) -> None:
     name = parameter.partition("=")[0]
     read = conninfo.read(f"postgresql://h?{parameter}", is_programs=True)
-    with pytest.raises(AddressError, match=rf"^{name} is another driver's word"):
+    with pytest.raises(AddressError, match=rf"^{name} is another driver's parameter"):
         parse_upstream(read, {})
     with pytest.raises(AddressError, match=name):
         parse_upstream(f"postgresql://h?{parameter}", {})

@@ -21,11 +21,10 @@ from pgtrace.cli import COMMANDS, root
 
 ROOT: Final = Path(__file__).parent.parent
 NOT_YET: Final = (
-    "callsites", "identify", "inspect", "judge", "proxy", "session", "trace", "tui",
-    "address.py", "conninfo.py", "control.py", "environment.py", "exposure.py", "faults.py", "recorder.py", "services.py",
+    "judge", "proxy", "session", "trace", "tui", "recorder.py",
 )  # fmt: skip
 MODULES: Final = sorted(path for path in (ROOT / "pgtrace").rglob("*.py") if path.relative_to(ROOT / "pgtrace").parts[0] not in NOT_YET)
-PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])[:0]
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(path for path in ROOT.glob("docs/*.md") if path.name != "findings.md")])
 COLUMNS: Final = 100
 WORDS: Final = 35
 TRANSLATED: Final = {

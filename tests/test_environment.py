@@ -65,7 +65,7 @@ def test_the_service_of_a_url_goes_and_what_it_says_besides_the_place_stays(tmp_
     assert after == "postgresql://me@127.0.0.1:7000/?connect_timeout=3&password=s%26cret&dbname=shop"
     upstream = parse_upstream("postgresql://me@/?service=shop", environ)
     assert (upstream.display, upstream.hosts[0].hostaddr, upstream.sslmode) == ("db:5433", "10.0.0.1", "require")
-    with pytest.raises(AddressError, match="no service of this name"):
+    with pytest.raises(AddressError, match="no such service"):
         environment.redirected_url("postgresql://?service=other", "127.0.0.1", 7000, environ)
 
 
@@ -191,7 +191,7 @@ ASKED = [
     (None, {"A": "postgresql://a?sslmode=prefer", "B": "postgresql://b?sslmode=verify-ca"}, ("a", "verify-ca", None)),
     (None, {"A": "postgresql://a?ssl=true", "PGHOST": "c", "PGSSLMODE": "allow"}, ("c", "require", None)),
     (None, {"A": "postgresql://a", "PGSSLMODE": "require"}, ("a", "require", None)),
-    ("other", {"A": "postgresql://db?tlsmode=x"}, "'A': tlsmode is its driver's own word for TLS.*--upstream"),
+    ("other", {"A": "postgresql://db?tlsmode=x"}, "'A': tlsmode is its driver's own parameter for TLS.*--upstream"),
     ("postgresql://other?sslmode=require", {"A": "postgresql://db?tlsmode=x"}, ("other", "require", None)),
     (
         None,
@@ -223,7 +223,7 @@ def test_what_a_service_asks_for_is_in_force_before_another_upstream(tmp_path):
 
 
 def test_parts_of_what_is_no_url():
-    with pytest.raises(AddressError, match="no URL") as error:
+    with pytest.raises(AddressError, match="not a URL") as error:
         environment.with_parts("bob:secret@db", user="al")
     assert "secret" not in str(error.value)
 

@@ -98,7 +98,7 @@ def test_where_the_kernel_does_not_tell_a_port_before_an_identity_is_refused(hom
     monkeypatch.setattr(exposure, "KERNEL_TELLS", False)
     for upstream in (parse_upstream("/run/postgresql", home.environ), home.upstream("url", "prefer", "db")):
         assert served_by(parse_listen(PRIVATE), upstream, False) is Served.ALL
-        with pytest.raises(AddressError, match=r"listen on a socket \(unix:/dir\) or say --allow-others"):
+        with pytest.raises(AddressError, match=r"listen on a socket \(unix:/dir\) or use --allow-others"):
             served_by(parse_listen(PORT), upstream, False)
     left = home.upstream("home", "prefer", "db")
     assert served_by(parse_listen(PORT), left, False) is Served.OWN_GET_CERTIFICATE

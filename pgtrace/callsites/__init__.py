@@ -1,6 +1,6 @@
 """Which line of a program asked for a statement: noted in the program, read beside the wire.
 
-- program/: what is put on the program's PYTHONPATH. It imports nothing of pgtrace.
+- program/: goes on the program's PYTHONPATH. It imports nothing of pgtrace.
 - notes.py: reads the notes of all processes of a program.
 """
 
@@ -17,11 +17,11 @@ PROGRAM: Final = Path(__file__).parent / "program"
 """What goes on the program's PYTHONPATH."""
 _MODULE: Final = "_pgtrace_callsites"
 DIRECTORY: Final = "PGTRACE_CALL_SITES"
-"""The variable that says where to note."""
+"""The variable that says where to write the notes."""
 
 
 def variables(directory: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What a program's environment needs besides, so that it notes its lines of code in that directory."""
+    """What a program's environment also needs, to note its lines of code in that directory."""
     path = environment.get("PYTHONPATH")
     return {DIRECTORY: directory, "PYTHONPATH": f"{PROGRAM}{os.pathsep}{path}" if path else str(PROGRAM)}
 

@@ -3,23 +3,23 @@
     notes = Notes(directory)
     notes.read()        # what is new since the last time, of all processes, by time
 
-Each process maps files of its own, `<pid>-<time>-<n>.notes`, and appends the places in the source to a text beside
-each, `.sites` (program/_pgtrace_callsites.py). A note is made before its statement is sent, so whoever has read the
-statement from the wire finds the note.
+Each process maps its own files, `<pid>-<time>-<n>.notes`, and appends the places in the source to a
+text beside each, `.sites` (program/_pgtrace_callsites.py). A note is made before its statement is
+sent, so once you have read the statement from the wire, the note is there.
 
 A note has 32 bytes, little-endian:
 
     Q time      monotonic ns
     I crc       CRC-32 of the statement's text, of its first `length` bytes
-    I length    bytes that the CRC is of; WHOLE for all
-    I site      number of the line in `.sites`; 0 where nothing is known
-    I backend   backend process id, as BackendKeyData said
+    I length    bytes that the CRC covers; WHOLE for all
+    I site      number of the line in `.sites`; 0 if it is not known
+    I backend   backend process id, from BackendKeyData
     H port      local port of the driver's socket; 0 for a Unix socket
     H flags     BATCH: executions of one call, PREPARE: no execution
-    I slot      its number from 1: a note that is not whole yet has another
+    I slot      its number from 1: an unfinished note has another
 
-The directory is private to the user, and what is in it is not trusted all the same: names, sizes and text are
-bounded, and what does not fit is skipped.
+The directory is private to the user, but its contents are still not trusted: names, sizes and text
+are bounded, and what does not fit is skipped.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ BATCH: Final = 1
 PREPARE: Final = 2
 
 FILES_KEPT: Final = 4_096
-"""Files of one directory that are read."""
+"""The most files of one directory that are read."""
 LARGEST_FILE: Final = 1 << 20
 SITES_BYTES: Final = 16 << 20
-"""What is read of a text of places."""
+"""The most that is read of a text of places."""
 SITES_KEPT: Final = 100_000
 LONGEST: Final = 1_024
-"""Characters of a file's or a function's name."""
+"""The longest name of a file or a function, in characters."""
 _NAME: Final = re.compile(r"\d+-[0-9a-f]+-\d+\.notes\Z")
 _ESCAPED: Final = re.compile(r"\\([\\tn])")
 _ESCAPES: Final = {"\\": "\\", "t": "\t", "n": "\n"}
@@ -101,7 +101,7 @@ class Notes:
         return found
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for file in self._files.values():
             file.close()
 
@@ -164,7 +164,7 @@ class _File:
 
 
 def _site_of(line: bytes) -> Site:
-    """A line of `.sites`: number, line, file and function, tabs between them."""
+    """A line of `.sites`: number, line, file and function, separated by tabs."""
     _, number, file, function = [*line.decode("utf-8", "surrogateescape").split("\t"), "", "", "", ""][:4]
     return Site(_plain(file), int(number) if re.fullmatch(r"\d{1,9}", number) else 0, _plain(function))
 
@@ -174,7 +174,7 @@ def _plain(text: str) -> str:
 
 
 def _opened(path: str) -> int:
-    """A descriptor of a regular file of ours; -1 where there is none."""
+    """A descriptor of a regular file of ours; -1 if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,8 +1,8 @@
 """What a connection has shown of its driver so far: names, queries and flights, a few of each.
 
-drivers/ and layers/ say what it is evidence of. A collector stops when it has enough: a driver can hardly be told by
-its ten thousandth round trip if the first two hundred did not tell it. From then on a reading may take repeated round
-trips in one step.
+drivers/ and layers/ say what it is evidence of. A collector stops when it has enough: if the first
+two hundred round trips did not identify a driver, the ten thousandth hardly will. From then on a
+reading may take repeated round trips in one step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pgtrace.session.events import Exchange
 from pgtrace.session.statements import Portal, Statement
 
 KEPT: Final = 24
-"""Statement names, queries and the like that are looked at."""
+"""How many statement names, queries and the like are looked at."""
 _ROUND_TRIPS: Final = 200
 _COPY_FAIL: Final = ord("f")
 
@@ -55,7 +55,7 @@ class EvidenceCollector:
         self._copy_failures: dict[str, None] = {}
         self._weighed: tuple[int, ...] = ()
         self.enough = enough
-        """Whether more would tell nothing new."""
+        """Whether more would show nothing new."""
 
     def parsed(self, statement: Statement) -> None:
         """A Parse."""
@@ -80,14 +80,14 @@ class EvidenceCollector:
             self.bound(portal)
 
     def set_up(self, effect: Effect) -> bool:
-        """A round trip of the set-up is complete; whether it was of interest."""
+        """A round trip of the set-up is complete. Returns whether it was of interest."""
         if len(self._first_codes) >= KEPT:
             return False
         self._first_codes += effect.sent
         return True
 
     def closed(self, exchange: Exchange) -> None:
-        """Any other one is complete."""
+        """Any other round trip is complete."""
         effect = exchange.effect
         simple = [statement for statement in exchange.statements if statement.simple]
         if simple and len(self._queries) < KEPT:
@@ -98,7 +98,7 @@ class EvidenceCollector:
         self.enough = self._flights.total() >= _ROUND_TRIPS
 
     def has_more(self) -> bool:
-        """Whether there is more than when this was last asked."""
+        """Whether there is more than at the last call."""
         weighed = (
             self._flights.total(),
             len(self._statement_names),
@@ -113,7 +113,7 @@ class EvidenceCollector:
     def evidence(
         self, startup_parameters: tuple[tuple[str, str], ...], application_name: str, scram_bytes: int, *, is_encrypted: bool
     ) -> Evidence:
-        """All of it, beside what the start-up said."""
+        """All the evidence, beside that of the start-up."""
         return Evidence(
             startup_parameters=startup_parameters,
             first_codes=tuple(self._first_codes),

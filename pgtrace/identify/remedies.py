@@ -1,15 +1,14 @@
-"""What a driver, or a layer above it, can do about a finding: a sentence in the words of its own
+"""What a driver, or a layer above it, can do about a finding: a sentence in terms of its own
 settings.
 
-Remedies stand with their driver or layer, by the name of the kind of finding; judge/findings/ has
-the general ones. `tried` names the test that runs a program with the finding and the remedied one
-on the real driver (tests/live/test_remedies.py). Without one a remedy is what the documentation
-says, and is printed so.
+Remedies are in the module of their driver or layer, by the name of the kind of finding;
+judge/findings/ has the general ones. `tried` names the test that runs a program with the finding
+and the remedied one on the real driver (tests/live/test_remedies.py). A remedy without it comes
+from the documentation, and is printed with that note.
 
-A remedy has conditions. A finding collects facts while it is noted, a few words each: what it is
-about, and which settings the wire shows to be in force. A remedy is printed where all facts that it
-`needs` were seen, and none that it does not hold for (`unless`) was seen on every connection of the
-finding.
+A remedy has conditions. A finding collects facts, a few words each: its subject, and which settings
+are in use, as the wire shows. A remedy is printed if all facts that it `needs` were seen, and if no
+fact that rules it out (`unless`) was seen on every connection of the finding.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ FROM_DOCUMENTATION: Final = "from its documentation, not tried"
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """One way out."""
+    """One remedy."""
 
     text: str
     tried: str = ""

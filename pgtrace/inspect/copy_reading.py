@@ -1,8 +1,10 @@
-"""The CopyData of one row of the timeline, read in order: each is put beside what is inside it.
+"""The CopyData of one row of the timeline, read in order, each with its contents.
 
-A row may begin in the middle of a COPY or a stream; what applied then is asked of the connection's log (copy_log.py). From there on the row's own messages
-tell: a copy response begins another COPY, a Relation names a table, Stream Start and Stream Stop open and close a streamed transaction. Data that was
-sent ahead of its CopyInResponse is taken to be the COPY's whose response comes next in the row, as the backend takes it.
+A row may begin in the middle of a COPY or a stream; the connection's log knows what applied then
+(copy_log.py). From there on the row's own messages decide: a copy response begins another COPY, a
+Relation names a table, Stream Start and Stream Stop open and close a streamed transaction. Data
+sent ahead of its CopyInResponse belongs to the COPY whose response comes next in the row, as for
+the backend.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _HEADER_BYTES: Final = 5
 
 
 class RowsInside(Inside):
-    """Rows of a COPY. `reader` stands where the CopyData begins; `rows` end in it, and in what joined it. None: that cannot be known any more."""
+    """Rows of a COPY. `reader` is at the beginning of the CopyData; `rows` end in it, and in what
+    joined it. None: that is no longer known."""
 
     def __init__(self, reader: Rows, data: bytes, rows: int | None) -> None:
         self.reader = reader
@@ -42,7 +45,7 @@ class RowsInside(Inside):
 
 
 class RowsEnd(Inside):
-    """CopyDone: how many rows there were in all, a last line without its line break included."""
+    """CopyDone: how many rows there were in all, including a last line without a line break."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -56,7 +59,7 @@ class RowsEnd(Inside):
 
 
 class CopyReading:
-    """What is inside the CopyData of the row at one place."""
+    """The contents of the CopyData of the row at one place."""
 
     def __init__(self, copies: CopyLog, place: int) -> None:
         self._copies = copies
@@ -76,9 +79,10 @@ class CopyReading:
             self._next()
 
     def data(self, side: int, body: bytes, size: int, run: Inside | None = None) -> Inside | None:
-        """What is inside a CopyData of that body, of which `size` bytes passed with the header.
+        """The contents of a CopyData with that body, of which `size` bytes passed with the header.
 
-        `run` is given where it will not be shown but join a run of others: what is inside the one that stands for them. Rows are added to that one's.
+        Pass `run` if it will not be shown but joins a run of others: the contents of the one that
+        represents them. Rows are added to it.
         """
         if side == FRONTEND and (self._contents is None or not self._contents.comes_from(side)) and self._may_be_ahead():
             self._sent_ahead += 1
@@ -101,7 +105,7 @@ class CopyReading:
         return shown
 
     def done(self, side: int) -> Inside | None:
-        """What CopyDone says, if it ends rows: how many there were."""
+        """What CopyDone says if it ends rows: how many there were."""
         if self._rows is None or self._contents is None or not self._contents.comes_from(side):
             return None
         self._rows.finish()
@@ -127,7 +131,8 @@ class CopyReading:
         if isinstance(found, Change):
             if found.kind is pgoutput.StreamStart or found.kind is pgoutput.StreamStop:
                 self._in_stream = found.kind is pgoutput.StreamStart
-            elif (relation := found.relation) is not None:  # for what follows: what came before keeps the old ones
+            # for what follows: earlier changes keep the old ones
+            elif (relation := found.relation) is not None:
                 self._relations = {**self._relations, relation.relation_oid: relation}
         return found
 

@@ -1,7 +1,7 @@
-"""The messages of one row, read from the capture again when somebody looks.
+"""The messages of one row, read from the capture again when you look.
 
-Bounds: of a run of DataRow or CopyData the first RUN_KEPT are messages of their own, the rest one line that counts
-them; after MESSAGES_KEPT messages the list ends and says so.
+Bounds: of a run of DataRow or CopyData the first RUN_KEPT are messages of their own, the rest one
+line that counts them. After MESSAGES_KEPT messages the list ends and says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEVER_KEPT: Final = "bytes that cannot be read are counted, not kept"
 
 @dataclass(slots=True)
 class Details:
-    """The messages of a row in the order in which they passed, and what there is to say about them."""
+    """The messages of a row in the order in which they passed, and a note about them."""
 
     messages: list[MessageView] = field(default_factory=list)
     note: str = ""
@@ -56,8 +56,8 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
 
 
 def scan(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[MessageView]:
-    """The messages of the row at that place one by one, however many: nothing is counted together or left out. Of each body the first `kept_bytes` are
-    there. Raises NotKept."""
+    """The messages of the row at that place one by one, however many: nothing is counted together
+    or left out. Of each body the first `kept_bytes` are there. Raises NotKept."""
     if trace.rows[place].shape.kind in _WITHOUT_MESSAGES:
         return
     walker = Walker(trace, place, RUN_KEPT, types.of_row(trace, place))

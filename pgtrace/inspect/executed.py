@@ -1,9 +1,10 @@
-"""What a round trip ran: its statements, each with the parameters it was bound to, as they passed.
+"""What a round trip ran: its statements, each with its bound parameters, as they passed.
 
     for one in executed(trace, place): one.sql, one.types, one.formats, one.parameters
 
-One for each execution of the row that a Parse, Bind, Describe or Execute was for, in the order in which they were sent, and one for each Query. Nothing is made
-up: where the Bind is not in the row, or was blanked in the capture (`--redact params`), `parameters` is None and `missing` says why.
+There is one for each execution of the row with a Parse, Bind, Describe or Execute, in the order in
+which they were sent, and one for each Query. Nothing is made up: if the Bind is not in the row, or
+was blanked in the capture (`--redact params`), `parameters` is None and `missing` says why.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 LONGEST_BYTES: Final = 16 * 1024 * 1024
-"""A longer Bind is not looked into."""
+"""A longer Bind is not read."""
 MOST: Final = 1000
 NO_BIND: Final = "its parameters are not in this round trip"
 REDACTED: Final = "its parameters were blanked when it was recorded"
@@ -35,23 +36,24 @@ class Executed:
     execution: int
     """Its number in the row, from 1."""
     sql: str | None = None
-    """None where its Parse was not seen."""
+    """None if its Parse was not seen."""
     types: tuple[int, ...] = ()
     """Type OIDs of the parameters, as far as they are known."""
     formats: tuple[int, ...] = ()
     """One for each parameter: 0 for text, 1 for binary."""
     parameters: tuple[bytes | None, ...] | None = None
-    """What was bound; None where that is not known."""
+    """The bound values; None if they are not known."""
     missing: str = NO_BIND
-    """Why it is not known."""
+    """Why they are not known."""
 
     def type_of(self, place: int) -> int:
-        """The type OID of a parameter, 0 where it is not known."""
+        """The type OID of a parameter, 0 if it is not known."""
         return self.types[place] if place < len(self.types) else 0
 
 
 def executed(trace: Trace, place: int, execution: int | None = None) -> list[Executed]:
-    """The statements of the row at that place, the first MOST of them, or the one of that number alone. Raises details.NotKept."""
+    """The statements of the row at that place, the first MOST of them, or only the one with that
+    number. Raises details.NotKept."""
     connection = trace.connections[trace.rows.entry(place).connection]
     redacted = "params" in trace.settings.get((connection.file, "redact"), "").split(",")
     found: dict[int, Executed] = {}
@@ -72,12 +74,13 @@ def executed(trace: Trace, place: int, execution: int | None = None) -> list[Exe
             _bound(one, view.body, redacted=redacted)
     for number, statement in statements.items():
         one = found[number]
-        one.sql, one.types = statement.sql, statement.parameter_types  # ParameterDescription may have come last
+        # ParameterDescription may have come last
+        one.sql, one.types = statement.sql, statement.parameter_types
     return list(found.values())
 
 
 def _bound(one: Executed, body: bytes, *, redacted: bool) -> None:
-    """Take what a Bind says."""
+    """Take the contents of a Bind."""
     try:
         bind = frontend.Bind.parse(body)
     except MalformedMessage:

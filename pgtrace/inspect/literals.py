@@ -1,13 +1,15 @@
-"""A statement with its recorded parameters as one text that can be run: what `y` copies.
+"""A statement with its recorded parameters as one text to run: what `y` copies.
 
     written(executed, types)      SELECT ... WHERE id = '707'::int8
 
-Each `$1` becomes a literal of its value with its type behind it, where the scanner sees a parameter, so none in strings and comments. A literal is quoted
-whatever its type: a bare -1 behind a minus would be a comment. Text with a backslash, a line break, or anything a terminal would obey is an E'' string with
-escapes, which means the same under both settings of standard_conforming_strings.
+Each `$1` becomes a literal of its value followed by its type, but only where the scanner sees a
+parameter, not in strings or comments. A literal is always quoted: a bare -1 after a minus would be
+a comment. Text with a backslash, a line break, or anything a terminal would obey is an E'' string
+with escapes, which means the same under both settings of standard_conforming_strings.
 
-What cannot be written stays `$1` and is told in a comment above: a value whose type is not known or whose bytes do not fit it, text that is no UTF-8. A
-backslash outside quotes is no SQL, but a command to psql: such a statement is commented out as a whole.
+What cannot be written stays `$1`, with a comment above: a value whose type is not known or whose
+bytes do not fit it, or text that is not UTF-8. A backslash outside quotes is not SQL but a command
+to psql: such a statement is commented out as a whole.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def written(one: Executed, types: Types = values.NONE) -> str:
 
 
 def literal(oid: int, form: int, data: bytes | None, types: Types = values.NONE) -> str | None:
-    """One value as a literal with its type, or None where it cannot be written."""
+    """One value as a literal with its type, or None if it cannot be written."""
     cast = type_name(oid, types)
     if data is None:
         return f"NULL::{cast}" if cast else "NULL"
@@ -69,7 +71,7 @@ def literal(oid: int, form: int, data: bytes | None, types: Types = values.NONE)
 
 
 def type_name(oid: int, types: Types = values.NONE) -> str:
-    """How a type is called in SQL; empty where that is not known, and where a literal needs no type."""
+    """The name of a type in SQL; empty if it is not known, or if a literal needs no type."""
     found = values.find(oid, types)
     if found is None or found.kind is Kind.PSEUDO or not found.name:
         return ""
@@ -82,7 +84,7 @@ def type_name(oid: int, types: Types = values.NONE) -> str:
 
 
 def _parameter(one: Executed, place: int, types: Types, notes: list[str]) -> str | None:
-    """A parameter as a literal; None, and a note, where that cannot be."""
+    """A parameter as a literal; None, and a note, if that is not possible."""
     data, form = (one.parameters or ())[place], one.formats[place] if place < len(one.formats) else 0
     found = literal(one.type_of(place), form, data, types)
     if found is None and data is not None:

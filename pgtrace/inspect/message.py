@@ -1,7 +1,7 @@
 """One message of a row, and its fields, for people.
 
-A message is put beside what it is about: the execution it belongs to, the statement whose types its values have,
-whether the server discarded it. Its values are decoded only when fields() is asked.
+A message comes with its context: its execution, the statement whose types its values have, whether
+the server discarded it. Its values are decoded only when you call fields().
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _SECRET: Final = frozenset(
         "AuthenticationSASLContinue", "AuthenticationSASLFinal", "AuthenticationGSSContinue",
     }
 )  # fmt: skip
-"""Messages whose payload no capture has."""
+"""Messages whose payload is never in a capture."""
 _HEADER_BYTES: Final = 5
 _LENGTH_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """One field of a message, for people. `start` and `end` are bytes of the whole message, header included."""
+    """One field of a message, for people. `start` and `end` are bytes of the whole message, header
+    included."""
 
     name: str
     value: str
@@ -38,14 +39,16 @@ class FieldView:
     end: int
     depth: int
     evidence: str = ""
-    """Where its type was learned, if it had to be."""
+    """Where its type was learned, if that was necessary."""
     is_read: bool = True
-    """False for bytes whose type is not known, or that do not fit it: the value is the bytes, in hex."""
+    """False for bytes whose type is not known, or that do not fit it: the value is the bytes, in
+    hex."""
 
 
 @dataclass(slots=True)
 class MessageView:
-    """One message of a row, or a run of `count` of them. `time_ns` counts from the row's opening; `offset` is its place in its side's stream."""
+    """One message of a row, or a run of `count` of them. `time_ns` counts from the row's opening;
+    `offset` is its place in its side's stream."""
 
     side: int
     code: int
@@ -56,24 +59,25 @@ class MessageView:
     body: bytes
     authentication: int = -1
     execution: int = 0
-    """Which execution of the row it belongs to, from 1; 0 for what belongs to none."""
+    """Which execution of the row it belongs to, from 1; 0 for none."""
     skipped: bool = False
     """The server discarded it after an error."""
     answers: MessageView | None = None
-    """Of a backend message: what it is the reply to, or a part of it; of an error, what failed."""
+    """For a backend message: the message that it answers, or helps to answer; for an error, the
+    message that failed."""
     count: int = 1
     parameter_types: tuple[int, ...] = ()
     columns: tuple[backend.Column, ...] = ()
     formats: tuple[int, ...] = ()
-    """Of a DataRow: the format of each column, one for all, or none for text."""
+    """For a DataRow: the format of each column, one for all, or none for text."""
     statement: Statement | None = None
-    """Of Parse, Bind, Describe and Execute: the statement it is about, as far as that is known."""
+    """For Parse, Bind, Describe and Execute: their statement, if it is known."""
     types: values.Types = values.NONE
     """The types of its database."""
     redacted: bool = False
-    """Whether the recorder blanked values: one that is nothing but blanks is none."""
+    """Whether the recorder blanked values: then a value of nothing but blanks is a blanked one."""
     inside: Inside | None = None
-    """Of a CopyData: what is inside it, where that is known. Of a CopyDone: what has ended."""
+    """For a CopyData: its contents, if known. For a CopyDone: what has ended."""
 
     @property
     def is_typed(self) -> bool:
@@ -99,7 +103,8 @@ class MessageView:
         return text
 
     def fields(self) -> list[FieldView]:
-        """Every field in the manual's order, the length first, values decoded by their type and format."""
+        """Every field in the manual's order, the length first, values decoded by their type and
+        format."""
         spans = self.inside.fields() if self.inside is not None else self._spans()
         header = _HEADER_BYTES if self.is_typed else (_LENGTH_BYTES if self.size >= _LENGTH_BYTES else 0)
         found: list[FieldView] = []
@@ -120,7 +125,8 @@ class MessageView:
         return found
 
     def _spans(self) -> list[registry.Field]:
-        """The fields of the body; of one that is kept in part, those that its text cut short still has, and how much of it there is."""
+        """The fields of the body. If it is kept in part: those that its truncated text still has,
+        and how much is missing."""
         spans = registry.spans(self.side, self.code, self.body, self.authentication)
         missing = self.size - len(self.body) - (_HEADER_BYTES if self.is_typed else _LENGTH_BYTES)
         if missing <= 0 or not spans or spans[-1].name != "malformed":
@@ -131,7 +137,7 @@ class MessageView:
         return [*whole, registry.Field("cut", f"{missing:,} bytes more, not looked at".replace(",", " "), "", end, end, 0)]
 
     def format_of(self, place: int) -> int:
-        """Of a DataRow: the format of that column."""
+        """For a DataRow: the format of that column."""
         return _format(self.formats, place)
 
     @property
@@ -163,14 +169,15 @@ class MessageView:
 
 
 def _format(formats: tuple[int, ...], place: int) -> int:
-    """No format means text, one holds for all."""
+    """No format means text, one applies to all."""
     if len(formats) == 1:
         return formats[0]
     return formats[place] if place < len(formats) else 0
 
 
 def _blanked(value: object) -> str:
-    """A secret of the protocol as the recorder left it: what it kept, and that the rest is blanked; nothing where nothing was."""
+    """A secret of the protocol as the recorder left it: what it kept, and a note that the rest is
+    blanked; empty if nothing was."""
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
     kept = text.rstrip(BLANK.decode())
     return "" if kept == text else f"{kept} blanked".lstrip()

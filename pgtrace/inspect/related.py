@@ -1,12 +1,15 @@
-"""What a row or a message has to do with another one: Bind and its Parse, an error and what failed, a cancel and its victim, the two ends of a transaction.
+"""How a row or a message relates to another: Bind and its Parse, an error and what failed, a cancel
+and its victim, the two ends of a transaction.
 
-Each function answers with one place, the nearest cause as the protocol has it: a reply is about the message it answers, an ErrorResponse about the one that
-failed (of an Execute: the Bind that gave it its values), a Bind, Describe or Close about the Parse that made its statement, a cancel about the round trip
-that was under way, an error of a cancelled query about the cancel. A row is related as its first message of interest is; where nothing else is to be said, it
-belongs to a transaction: its end is related to its beginning, its beginning to its end, what lies between to the beginning.
+Each function returns one place, the nearest cause in terms of the protocol. A reply relates to the
+message that it answers; an ErrorResponse to the one that failed (for an Execute: the Bind that gave
+it its values); a Bind, Describe or Close to the Parse that made its statement; a cancel to the
+round trip that was under way; an error of a cancelled query to the cancel. A row is related like
+its first message of interest. Otherwise it belongs to a transaction: its end relates to its
+beginning, its beginning to its end, and what lies between to the beginning.
 
-Names are looked up in the log of their meanings, which is bounded, and rows are searched backwards over at most SEARCHED of them: what is farther away is
-not found, and nothing is guessed in its place.
+Names are looked up in the log of their meanings, which is bounded, and at most SEARCHED rows are
+searched backwards. What is farther away is not found, and nothing is guessed instead.
 """
 
 from __future__ import annotations
@@ -24,13 +27,13 @@ from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transaction
 
 SEARCHED: Final = 50_000
-"""Rows looked at, at the most."""
+"""The most rows that are searched."""
 _CANCELLED: Final = "57014"
 _ABOUT_A_STATEMENT: Final = b"BDC"
 
 
 class Related(NamedTuple):
-    """A row, where it is known a message in it, and what it is to the one it was asked for."""
+    """A row, if known a message in it, and its relation to the one you asked about."""
 
     place: int
     words: str
@@ -39,7 +42,7 @@ class Related(NamedTuple):
 
 
 def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Related | None:
-    """What a row is related to."""
+    """What a row relates to."""
     row = trace.rows[place]
     if row.shape.kind is Kind.CANCEL:
         return _victim(trace, place)
@@ -56,7 +59,7 @@ def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Rel
 
 
 def of_message(trace: Trace, place: int, message: MessageView, messages: Sequence[MessageView]) -> Related | None:
-    """What a message of that row is related to; None where the row has to be asked."""
+    """What a message of that row relates to; None if only the row can tell."""
     if message.side != FRONTEND:
         asked = message.answers
         if asked is None:
@@ -79,7 +82,7 @@ def _at(place: int, message: MessageView, words: str) -> Related:
 
 
 def _bind_of(message: MessageView, messages: Sequence[MessageView]) -> MessageView | None:
-    """The Bind that made the portal of an Execute, where it is in the same row."""
+    """The Bind that made the portal of an Execute, if it is in the same row."""
     if message.code != ord("E"):
         return None
     before = messages[: messages.index(message)]
@@ -98,7 +101,7 @@ def _named(message: MessageView) -> str | None:
 
 
 def _statement_name(message: MessageView) -> str | None:
-    """The statement that a Bind, or a Describe or Close of one, is about."""
+    """The statement of a Bind, or of a Describe or Close of a statement."""
     try:
         if message.code == ord("B"):
             return frontend.bind_summary(message.body).statement
@@ -119,7 +122,7 @@ def _parse(trace: Trace, place: int, name: str, connection: int | None = None) -
     number = trace.rows[place].connection if connection is None else connection
     if name:
         places: Iterable[int] = trace.connections[number].named_at(name, place)
-    else:  # the log has it once where the same text is parsed again and again
+    else:  # the log has it once if the same text is parsed again and again
         places = (one for one, row in _before(trace, place + 1, number) if not row.shape.statement)
     for one in places:
         row = trace.rows[one]
@@ -139,7 +142,8 @@ def _before(trace: Trace, place: int, connection: int) -> Iterator[tuple[int, Ro
 
 
 def _victim(trace: Trace, place: int) -> Related | None:
-    """The round trip that a CancelRequest aims at: the one under way, else the one before it."""
+    """The round trip that a CancelRequest aims at: the one under way, otherwise the one before
+    it."""
     row = trace.rows[place]
     aim = trace.connections[row.connection].cancels
     if aim is None:

@@ -1,11 +1,12 @@
-"""The types of a database, as far as introspection queries that passed told them.
+"""The types of a database, as far as introspection queries in the traffic showed them.
 
-While a trace is read, the place of each round trip is noted that returned rows and whose SQL mentions pg_type
-(trace/introspections.py). What it said is read from the capture when a value of an unknown type is looked at, one
-noted round trip after the other until the type is known. Who follows a capture that keeps only its end reads ahead
-after each update of the trace, so that nothing is lost.
+While a trace is read, it notes the place of each round trip that returned rows and whose SQL
+mentions pg_type (trace/introspections.py). The contents are read from the capture when you look at
+a value of an unknown type, one noted round trip after the other until the type is known. If you
+follow a capture that keeps only its end, read ahead after each update of the trace, so that nothing
+is lost.
 
-Where a type is told twice, the later telling holds.
+If a type is described twice, the later description holds.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from pgtrace.trace.introspections import Introspected
 from pgtrace.trace.trace import Trace
 
 LEARNED_KEPT: Final = 20_000
-"""Types of one database that are remembered."""
+"""How many types of one database are remembered."""
 ROWS_READ: Final = 4_000
-"""Rows of one introspection that are looked at."""
+"""How many rows of one introspection are looked at."""
 MESSAGES_READ: Final = 5_000
-"""Messages of one introspection that are looked at."""
+"""How many messages of one introspection are looked at."""
 _OIDS: Final = frozenset({20, 23, 26})
-"""int8, int4 and oid: what drivers send an OID as."""
+"""int8, int4 and oid: the types in which drivers send an OID."""
 
 
 def of(trace: Trace, connection: Connection) -> DatabaseTypes:
@@ -40,18 +41,18 @@ def of(trace: Trace, connection: Connection) -> DatabaseTypes:
 
 
 def of_row(trace: Trace, place: int) -> DatabaseTypes:
-    """The types of the database that the row at that place is about."""
+    """The types of the database of the row at that place."""
     return of(trace, trace.connections[trace.rows.entry(place).connection])
 
 
 def read_ahead(trace: Trace) -> None:
-    """Read one round trip more of each database, before its bytes are gone."""
+    """Read one more round trip of each database, before its bytes are gone."""
     for introspected in trace.introspections:
         DatabaseTypes(trace, introspected).read_one()
 
 
 class DatabaseTypes:
-    """What is known about the types of one database, beyond those every PostgreSQL has."""
+    """What is known about the types of one database, beyond those that every PostgreSQL has."""
 
     def __init__(self, trace: Trace, introspected: Introspected) -> None:
         self._trace = trace
@@ -59,7 +60,7 @@ class DatabaseTypes:
         self._unread = introspected.unread
 
     def get(self, oid: int, /) -> Type | None:
-        """The type of that OID, if it was told."""
+        """The type of that OID, if it is known."""
         while oid not in self._learned and self._unread:
             self.read_one()
         return self._learned.get(oid)
@@ -107,14 +108,15 @@ class DatabaseTypes:
 
 
 def _both(before: Type, now: Type) -> Type:
-    """What is told now, and what was told before where nothing is told now. Where nothing is new, it stays learned where it was."""
+    """What is said now, completed by what was said before. If nothing is new, the earlier evidence
+    stays."""
     kind = before.kind if now.kind is Kind.UNKNOWN else now.kind
     element, ranges = (before.element, before.range) if kind is before.kind else (0, 0)
     return replace(before, name=now.name or before.name, kind=kind, element=now.element or element, range=now.range or ranges)
 
 
 def _told(view: MessageView, roles: dict[str, int], binds: dict[int, MessageView]) -> dict[str, str | None]:
-    """The texts of a DataRow by what they tell."""
+    """The texts of a DataRow by their roles."""
     try:
         row = backend.DataRow.parse(view.body).columns
     except MalformedMessage:

@@ -1,10 +1,11 @@
-"""The messages of one row, framed again and put beside what they are about.
+"""The messages of one row, framed again, with their context.
 
-A row's entry says where its first bytes are and how many of each side belong to it. The blocks from there on are read
-and their bytes framed (passed()), and a machine like the session's says what answers what (Walker).
+A row's entry says where its first bytes are and how many of each side belong to it. The blocks from
+there on are read and their bytes framed (passed()), and a machine like the session's says what
+answers what (Walker).
 
-Which types the values have is the caller's: types.py reads rows to learn about types, details.py reads them with what
-was learned.
+The caller knows the types of the values: types.py reads rows to learn about types, details.py reads
+them with what was learned.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _COPY_DATA: Final = ord("d")
 _COPY_DONE: Final = ord("c")
 _COPYING: Final = frozenset(b"dcGHW")
 _OF_EXECUTIONS: Final = frozenset(b"PBDEQF")
-"""What belongs to the execution that comes next, or is one."""
+"""What belongs to the next execution, or is one."""
 
 
 class NotKept(Exception):
@@ -41,7 +42,8 @@ class NotKept(Exception):
 
 
 def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[tuple[int, int, bytes, int, int, int]]:
-    """Side, code, body, size, offset and time of the messages, from those on that must be seen to understand the row's. Raises NotKept."""
+    """Side, code, body, size, offset and time of the messages, beginning with those that are needed
+    to understand the row's. Raises NotKept."""
     row, entry = trace.rows[place], trace.rows.entry(place)
     connection = trace.connections[entry.connection]
     from_start = row.shape.kind in _FROM_START
@@ -56,7 +58,7 @@ def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[t
     reached = [0, 0]
     for time_ns, side, offset, data, left_out in blocks.pieces(place_in_file, connection.number, starts):
         if offset < reached[side]:
-            raise NotKept  # a stream that goes back: what is looked for may never come
+            raise NotKept  # a stream that goes back: the bytes may never come
         reached[side] = offset + len(data) + left_out
         if left_out and offset >= expected[side]:
             expected[side] += left_out
@@ -77,10 +79,11 @@ def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[t
 
 
 class Walker:
-    """Puts each message beside what it is about: the session's own machine says what answers what."""
+    """Gives each message its context: the session's own machine says what answers what."""
 
     def __init__(self, trace: Trace, place: int, run_kept: int, types: values.Types) -> None:
-        """Of the row at that place. Of a run of DataRow or CopyData the first `run_kept` are messages of their own."""
+        """For the row at that place. Of a run of DataRow or CopyData the first `run_kept` are
+        messages of their own."""
         row, entry = trace.rows[place], trace.rows.entry(place)
         self._connection = trace.connections[entry.connection]
         self._place = place
@@ -91,7 +94,8 @@ class Walker:
         from_start = row.shape.kind in _FROM_START
         self._machine: Watched[MessageView] = Watched() if from_start else Watched(row.shape.owed_before, entry.offsets)
         self._looked_up: set[tuple[str, str]] = set()
-        self._copied: dict[Statement, Statement] = {}  # what names meant before the row: the machine writes into copies of it
+        # what names meant before the row: the machine writes into copies
+        self._copied: dict[Statement, Statement] = {}
         self._earlier: dict[Statement, Statement] = {}  # of the copies
         self._sent = 0
         self._authentication = -1
@@ -152,7 +156,7 @@ class Walker:
             view.statement = self._known(statements.statement(name) if kind == "S" else statements.portal(name).statement)
 
     def _about(self, view: MessageView) -> list[tuple[str, str]]:
-        """The names that a message uses, `S`tatement or `P`ortal, the one that it is about first."""
+        """The names that a message uses, `S`tatement or `P`ortal, its main one first."""
         bodies, body = self._machine.bodies, view.body
         match view.code:
             case 0x50:
@@ -167,7 +171,7 @@ class Walker:
         return []
 
     def _look_up(self, kind: str, name: str) -> None:
-        """Tell the machine what a name meant when the row began, the first time it comes up."""
+        """Give the machine the meaning of a name when the row began, the first time it occurs."""
         if (kind, name) in self._looked_up:
             return
         self._looked_up.add((kind, name))
@@ -189,7 +193,7 @@ class Walker:
         return copied
 
     def _known(self, statement: Statement) -> Statement | None:
-        """The statement as others know it, None where its Parse was not seen."""
+        """The statement as others know it, None if its Parse was not seen."""
         return self._earlier.get(statement, statement) if statement.sql is not None else None
 
     def _backend(self, view: MessageView) -> None:
@@ -218,7 +222,7 @@ class Walker:
 
 
 def _columns(description: bytes) -> tuple[backend.Column, ...]:
-    """The columns of a RowDescription's body; none of an empty or malformed one."""
+    """The columns of a RowDescription's body; empty for an empty or malformed one."""
     try:
         return backend.RowDescription.parse(description).columns if description else ()
     except MalformedMessage:

@@ -1,15 +1,18 @@
-"""What there is to say about a trace: reads its rows once, after the trace has, and adds up what the watches of findings/ see.
+"""The findings of a trace: reads its rows once, after the trace has, and adds up what the watches
+of findings/ see.
 
     advice = Advice(trace)
     advice.update()
     for finding in advice.findings(): ...
 
-Rows are taken in the order of the timeline, closed ones alone. A row that is still open waits, and the rows of its connection behind it wait with it; so each
-watch sees its connection's round trips in order, in a finished capture as in a growing one. Nothing here is asked while traffic is counted: `stats` does not
-pay for it.
+Rows are taken in the order of the timeline, and only closed ones. A row that is still open waits,
+and the later rows of its connection wait with it. So each watch sees its connection's round trips
+in order, in a finished capture as in a growing one. None of this runs while traffic is counted:
+`stats` does not pay for it.
 
-Bounded: watches exist for open connections only, notes of closed ones are added up by driver and subject, SUBJECTS_KEPT of them and one for the rest; of each
-row one byte is kept, the kind of finding it belongs to.
+Bounded: only open connections have watches. Notes of closed ones are added up by driver and
+subject, SUBJECTS_KEPT of them and one for the rest. For each row one byte is kept, the kind of
+finding that it belongs to.
 """
 
 from __future__ import annotations
@@ -38,9 +41,10 @@ SUBJECTS_KEPT: Final = 5_000
 OPEN_SUBJECTS_KEPT: Final = 500
 """Notes of one open connection."""
 LONGEST_KEY: Final = 2_000
-"""Characters of normalised SQL that stand for a statement; of a longer one its beginning, its end and its fingerprint."""
+"""The longest key of a statement in characters of normalised SQL; a longer statement has its
+beginning, its end and its fingerprint."""
 OTHERS: Final = "(others)"
-"""The subject of what is beyond these bounds."""
+"""The subject of everything beyond these bounds."""
 _KEYS_REMEMBERED: Final = 20_000
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
@@ -51,7 +55,7 @@ Key = tuple[str, str, str, str]
 
 
 class _Track:
-    """One open connection: its watches, its notes, its rows that wait."""
+    """One open connection: its watches, its notes, its waiting rows."""
 
     def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
         self.trace = advice.trace
@@ -166,9 +170,9 @@ class Advice(Subscriber):
     """The findings of a trace."""
 
     def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None) -> None:
-        """Nothing is read yet. `selects` says of a row's place whether it counts; a filter over a trace that reads on has to be made anew with it. `feed` is
-        the one that others look at as well; without it there is one of its own.
-        """
+        """Nothing is read yet. `selects` says whether the row at a place counts; a filter over a
+        trace that reads on must be made anew with it. `feed` is shared with other readers; without
+        it, this has its own."""
         self.trace = trace
         self._selects = selects
         self._feed = feed or Feed(trace)
@@ -188,7 +192,8 @@ class Advice(Subscriber):
     # Reading.
 
     def update(self, budget_s: float | None = None) -> bool:
-        """Look at the rows that are new or newly closed, or at as many as fit the budget; whether all were."""
+        """Look at the rows that are new or newly closed, or at as many as fit the budget. Returns
+        whether all were."""
         return self._feed.advance(budget_s)
 
     def take(self, rows: Columns) -> None:
@@ -255,7 +260,7 @@ class Advice(Subscriber):
             track.lose()
 
     def _go_on(self, index: int) -> None:
-        """Take the rows of a connection that wait, up to the next one that is still open."""
+        """Take a connection's waiting rows, up to the next one that is still open."""
         waiting = self._tracks[index].waiting
         while waiting:
             place = waiting[0]
@@ -284,7 +289,7 @@ class Advice(Subscriber):
             if shape.flight == _TERMINATE or connection.ends:
                 track.end_at(place, entry.opened_ns, "")
             if shape.flight == _TERMINATE or (connection.closed_ns is not None and not connection.sent_on):
-                self._end(track)  # else its driver has not noticed, or did so by what it sent
+                self._end(track)  # otherwise its driver has not noticed, or only by what it sent
         elif shape.kind is RowKind.ASYNCHRONOUS:
             fatal = track.connection.fatal
             if fatal and rows.label_at(entry.label).sqlstate == fatal:
@@ -344,7 +349,7 @@ class Advice(Subscriber):
         return found
 
     def _key(self, label: int) -> str:
-        """What tells the statement of a label from others, made for the first time."""
+        """The key of a label's statement, made when first needed."""
         if len(self._keys) >= _KEYS_REMEMBERED:
             self._keys.clear()
         sql = self.trace.rows.label_at(label).sql
@@ -372,7 +377,7 @@ class Advice(Subscriber):
                 key = (kind, driver, layer, OTHERS)
             notes.setdefault(key, Note(key[-1])).add(note)
 
-    # Asking.
+    # Results.
 
     def findings(self) -> list[Finding]:
         """What was found so far: failures first, then by cost in round trips, then the rest by their numbers."""
@@ -402,12 +407,13 @@ class Advice(Subscriber):
     # The rows of findings.
 
     def mark(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind; of several the kind that is listed first stays."""
+        """The row belongs to a finding of that kind. If there are several, the kind that is listed
+        first stays."""
         number = _NUMBERS[kind.name]
         if not self._marked[place] or number < self._marked[place]:
             self._marked[place] = number
 
     def kind_at(self, place: int) -> Kind | None:
-        """The kind of finding that a row belongs to; whether that is told, findings() says."""
+        """The kind of finding that a row belongs to; findings() says whether it is reported."""
         number = self._marked[place] if place < len(self._marked) else 0
         return KINDS[number - 1] if number else None

@@ -61,7 +61,8 @@ def left(unexplained: Unexplained) -> str:
 
 
 def summary(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> str:
-    """`3 findings, 1 failure; the capture has 38 round trips and 8 for set-up`; that nothing was found, only where nothing failed."""
+    """`3 findings, 1 failure; the capture has 38 round trips and 8 for set-up`. `nothing found`
+    only if nothing failed."""
     if not findings:
         return "no finding" if unexplained else "nothing found"
     failed = sum(finding.number for finding in findings if finding.failed)

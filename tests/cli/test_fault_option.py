@@ -18,7 +18,9 @@ LOG_IN = "import psycopg, sys\ntry: psycopg.connect().execute('select 1')\nexcep
 def test_a_rule_that_means_nothing_points_at_the_place(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     name, *rest = command
     assert _run(root, [name, "--fault", "split 1", "--fault", "close before Synk", *rest]) == 2
-    assert capsys.readouterr().err == ("pgtrace: fault: `Synk` is no message, Sync is one\n    close before Synk\n                 ^^^^\n")
+    assert capsys.readouterr().err == (
+        "pgtrace: fault: unknown message 'Synk'; did you mean Sync?\n    close before Synk\n                 ^^^^\n"
+    )
 
 
 @pytest.mark.parametrize(("rule", "code", "errors"), [("close before Query", 7, 0), ("close before reply to Query#9", 0, 0)])

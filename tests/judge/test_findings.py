@@ -254,7 +254,7 @@ def test_a_pipeline_that_fails(advised: Advised) -> None:
         DONE,
     )  # fmt: skip
     assert (one.name, one.kind.unit) == ("pipeline-error", FAILED)
-    assert one.what == "23505 duplicate key: execution 3 of 5; 2 behind such errors skipped up to the Sync"
+    assert one.what == "23505 duplicate key: execution 3 of 5; 2 after such errors skipped up to the Sync"
 
 
 def test_statements_into_an_aborted_transaction(advised: Advised) -> None:

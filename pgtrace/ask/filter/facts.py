@@ -138,7 +138,8 @@ class OfShape(Term):
 
 
 class OfMessages(Term):
-    """A word about the traffic. `says` returns what the index knows, `told` what the messages say."""
+    """A word about the traffic. `says` returns what the index knows, `told` what the messages
+    say."""
 
     def __init__(self, trace: Trace, test: TextTest, says: Says, told: Callable[[Inside], Collection[str]]) -> None:
         self._test = test

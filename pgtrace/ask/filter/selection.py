@@ -91,7 +91,8 @@ class Selection:
         return self.among(range(len(self.trace.rows)))
 
     def counted(self, rows: Columns) -> Columns:
-        """The selected round trips of these rows, which counters are summed over. Raises FilterError."""
+        """The selected round trips of these rows, which counters are summed over. Raises
+        FilterError."""
         rows = rows.round_trips
         decided = self.decide(rows)
         if YES not in decided.unread and not rows.any_open:

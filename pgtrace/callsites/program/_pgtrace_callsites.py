@@ -1,18 +1,22 @@
 """Notes which line of the program asked for a statement, in the program's own process.
 
-The hooks are the last Python calls before the wire, below the public methods of asyncpg, psycopg, psycopg2 and
-pg8000: the text that goes to the server is known there, and one call is one execution. Nothing on the wire changes.
+The hooks are the last Python calls before the wire, below the public methods of asyncpg, psycopg,
+psycopg2 and pg8000: the text that goes to the server is known there, and one call is one execution.
+Nothing on the wire changes.
 
-A note is 32 bytes in a mapped file of this process, in the directory that PGTRACE_CALL_SITES names; the recorder
-reads it from there, and it survives the end of the process. notes.py of pgtrace has the layout. The places in the
-source are numbered, and written as lines of a text file beside it. Nothing is made before the first note.
+A note is 32 bytes in a mapped file of this process, in the directory that PGTRACE_CALL_SITES names;
+the recorder reads it from there, and it survives the end of the process. notes.py of pgtrace has
+the layout. The places in the source are numbered, and written as lines of a text file beside it.
+Nothing is made before the first note.
 
-The place is the innermost frame of the application: not of a driver, an ORM, a framework, the standard library or
-generated code. Installed code that is none of these comes second. The search ends at the border of a task: the
-coroutine that the event loop runs. Where a library made that task, the place that asked for it was noted then, in a
-context variable that the task copied. Below SQLAlchemy's greenlet_spawn the greenlet's own frames come first.
+The place is the innermost frame of the application: not of a driver, an ORM, a framework, the
+standard library or generated code. Installed code that is none of these comes second. The search
+ends at the border of a task: the coroutine that the event loop runs. Where a library made that
+task, the place that asked for it was noted then, in a context variable that the task copied. Below
+SQLAlchemy's greenlet_spawn the greenlet's own frames come first.
 
-It runs on Python 3.8 and later and imports nothing of pgtrace. Whatever fails here must not fail the program.
+It runs on Python 3.8 and later and imports nothing of pgtrace. Whatever fails here must not fail
+the program.
 """
 
 import os
@@ -131,7 +135,8 @@ def _current():
 
 
 def note(key, text, flags=0, length=WHOLE):
-    """A statement is about to be sent. `key` is port and backend pid; `text` bytes or str, of which `length` bytes are compared."""
+    """A statement is about to be sent. `key` is port and backend pid; `text` bytes or str, of which
+    `length` bytes are compared."""
     if _where is None:
         return
     try:
@@ -237,7 +242,8 @@ def _kind_of(path, module, function):
 
 
 def _named(place):
-    """Whether the code of that coroutine is a library's, so that the frames of its task will not name the application."""
+    """Whether the code of that coroutine is a library's, so that the frames of its task will not
+    name the application."""
     code = getattr(place, "cr_code", None) or getattr(place, "gi_code", None)
     if code is None:
         return False

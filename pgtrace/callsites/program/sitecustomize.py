@@ -1,7 +1,9 @@
-"""Runs in the program, before it: `pgtrace run --call-sites` puts this directory first on PYTHONPATH.
+"""Runs in the program, before it: `pgtrace run --call-sites` puts this directory first on
+PYTHONPATH.
 
-It watches for drivers that are imported (_pgtrace_callsites.py) and then runs the sitecustomize that it hides, if
-there is one. It runs on Python 3.8 and later and imports nothing of pgtrace, which the program need not have.
+It watches for drivers that are imported (_pgtrace_callsites.py) and then runs the sitecustomize
+that it hides, if there is one. It runs on Python 3.8 and later and imports nothing of pgtrace,
+which the program need not have.
 """
 
 import os

@@ -1,9 +1,10 @@
-"""Which client library is at the other end, told from evidence on the wire.
+"""Which client library is at the other end, identified from evidence on the wire.
 
-One module for each driver: its habits in the header, `evidence(seen)`, the sentences that speak for it, none where nothing does, its remedies for
-findings, and DRIVER, which holds all of that. The list below is the order in which they are asked; a driver's module comes before those that could
-mistake it. A new driver is a module and a line here. A pooler, seen from the server's side, is
-in POOLERS.
+There is one module for each driver. It has its habits in the header, `evidence(seen)` with the
+sentences of evidence (empty if there is none), its remedies for findings, and DRIVER, which holds
+all of that. The list below is the order in which they are asked; a driver's module comes before
+those that could mistake it. A new driver is a module and a line here. A pooler, seen from the
+server's side, is in POOLERS.
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ DRIVERS: Final[tuple[Client, ...]] = (
     psycopg2.DRIVER,
 )
 POOLERS: Final[tuple[Client, ...]] = (pgbouncer.POOLER,)
-"""What connects to the server on behalf of drivers: asked first, because their messages pass through it."""
+"""What connects to the server on behalf of drivers. Asked first, because drivers' messages pass
+through it."""
 BY_NAME: Final = {client.name: client for client in (*POOLERS, *DRIVERS)}
 
 
 def identify(seen: Evidence) -> Identification:
-    """The driver that something speaks for, with what does; `unknown` where nothing speaks for any."""
+    """The driver with evidence, and that evidence; `unknown` if there is none for any."""
     for driver in (*POOLERS, *DRIVERS):
         sentences = driver.evidence(seen)
         if sentences:

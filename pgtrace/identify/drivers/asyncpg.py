@@ -1,9 +1,11 @@
-"""asyncpg: its start-up packet alone is certain, its names too.
+"""asyncpg: its start-up packet alone is certain, and so are its names.
 
-StartupMessage: client_encoding first, with quotes inside the value (`'utf-8'`), then user, database, then server_settings. Named statements
-`__asyncpg_stmt_<hex>__`, portals and savepoints `__asyncpg_portal_<hex>__`, `__asyncpg_savepoint_<hex>__`; one counter for all, per process. A query is
-`PDH · BES`, later `BES`; with statement_cache_size=0 the statement is unnamed and `PDH · PBES`. BEGIN, COMMIT, ROLLBACK with a semicolon. Its pool resets a
-connection that is given back by one Query of four statements.
+StartupMessage: client_encoding first, with quotes inside the value (`'utf-8'`), then user,
+database, then server_settings. Named statements are `__asyncpg_stmt_<hex>__`, portals and
+savepoints `__asyncpg_portal_<hex>__`, `__asyncpg_savepoint_<hex>__`, with one counter for all, per
+process. A query is `PDH · BES`, later `BES`; with statement_cache_size=0 the statement is unnamed
+and the query `PDH · PBES`. BEGIN, COMMIT and ROLLBACK have a semicolon. Its pool resets a
+connection that is returned with one Query of four statements.
 
 Seen with asyncpg 0.32, with and without SSLRequest, statement cache and server_settings.
 """
@@ -26,11 +28,11 @@ _INTROSPECTION: Final = re.compile(
     r"typeinfo_tree\(|\bset_config\('jit', |FROM\s+pg_catalog\.pg_type AS t\s+INNER JOIN pg_catalog\.pg_namespace"
 )
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"__asyncpg_(?:[a-z]+_)?([0-9a-f]+(?:-[0-9a-f]+){0,4})__"), distinct=True)
-"""Numbers of the process, or UUIDs where SQLAlchemy names them."""
+"""Numbers of the process, or UUIDs if SQLAlchemy names them."""
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for asyncpg."""
+    """The evidence for asyncpg."""
     found: list[str] = []
     if starts(seen):
         found.append("client_encoding is 'utf-8' with quotes")
@@ -49,7 +51,7 @@ def starts(seen: Evidence) -> bool:
 
 
 def resets(seen: Evidence) -> bool:
-    """Whether a pool of asyncpg's has reset the connection."""
+    """Whether a pool of asyncpg has reset the connection."""
     return starts(seen) and _RESET in seen.queries
 
 

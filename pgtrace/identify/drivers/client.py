@@ -1,4 +1,5 @@
-"""How a driver, or a layer above one, is registered: its name, what speaks for it, and what it can do about findings.
+"""How a driver, or a layer above one, is registered: its name, its evidence, and its remedies for
+findings.
 
 A module of drivers/ or layers/ ends with one of these, and `__init__` lists it.
 """
@@ -20,9 +21,9 @@ class Client:
 
     name: str
     evidence: Callable[[Evidence], tuple[str, ...]]
-    """The sentences that speak for it; none where nothing does."""
+    """The sentences of evidence for it; empty if there is none."""
     remedies: Remedies = field(default_factory=dict)
     introspection: re.Pattern[str] | None = None
     """What the texts have in them by which it looks types up for itself."""
     drawn_names: DrawnNames | None = None
-    """What its names of statements and portals look like, if they differ from run to run."""
+    """The form of its names of statements and portals, if they differ from run to run."""

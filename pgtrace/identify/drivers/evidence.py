@@ -1,24 +1,27 @@
 """What is known about a connection before its driver is, and what follows from it.
 
-Evidence is gathered from the wire alone: the start-up packet, names of statements and portals, the first SQL texts,
-and what round trips look like. Each driver's module reads it and says what speaks for that driver, in sentences a
-user can check. Where nothing speaks for any of them, the driver is `unknown`.
+Evidence comes from the wire alone: the start-up packet, names of statements and portals, the first
+SQL texts, and the shape of round trips. Each driver's module reads it and returns the evidence for
+that driver, in sentences that a user can check. If there is none for any of them, the driver is
+`unknown`.
 
-What several modules ask is answered here:
+These answer what several modules ask:
 
-- has_libpq_packet: libpq sends user, database, replication, options, application_name, client_encoding, datestyle,
-  timezone and geqo, in this order. In SCRAM its user name is empty and its nonce has 24 characters; others send
-  `n=*` or the name. The message is blanked in a capture, so its length tells them apart. libpq puts Bind or Sync
-  behind every Parse and Describe behind every Bind: a driver that sends `PDS` or `BES` (pgx, pq) does not use it.
-- is_libpq: libpq begins with SSLRequest or GSSENCRequest unless told not to. Without one, a packet with
-  client_encoding is somebody else's (node pg, postgres.js).
-- is_surely_libpq: go-pg and Bun's pgdriver send the same packet without SSLRequest. It is libpq for sure where the
-  SCRAM message has its length, or where the driver asked for encryption, was refused and went on in plain text:
-  those two leave then.
-- has_bare_transactions: BEGIN, COMMIT and ROLLBACK as Queries of their own, in capitals and without a semicolon, as
-  both psycopgs send them.
-- rewritten: one statement under several texts that differ only in values outside quotes, so somebody writes values
-  into the SQL. PDO, which emulates prepared statements, writes all of them in quotes, and others do so too.
+- has_libpq_packet: libpq sends user, database, replication, options, application_name,
+  client_encoding, datestyle, timezone and geqo, in this order. In SCRAM its user name is empty and
+  its nonce has 24 characters; others send `n=*` or the name. The message is blanked in a capture,
+  so its length tells them apart. libpq sends Bind or Sync after every Parse and Describe after
+  every Bind: a driver that sends `PDS` or `BES` (pgx, pq) does not use it.
+- is_libpq: libpq begins with SSLRequest or GSSENCRequest unless configured otherwise. Without one,
+  a packet with client_encoding is another driver's (node pg, postgres.js).
+- is_surely_libpq: go-pg and Bun's pgdriver send the same packet without SSLRequest. It is certainly
+  libpq if the SCRAM message has its length, or if the driver asked for encryption, was refused and
+  continued in plain text: those two leave then.
+- has_bare_transactions: BEGIN, COMMIT and ROLLBACK as separate Queries, in capitals and without a
+  semicolon, as both psycopgs send them.
+- rewritten: one statement under several texts that differ only in values outside quotes, so
+  something writes values into the SQL. PDO, which emulates prepared statements, writes all of them
+  in quotes, and others do so too.
 """
 
 from __future__ import annotations
@@ -37,17 +40,18 @@ _LIBPQ_ORDER: Final = (
     "user", "database", "replication", "options", "application_name", "client_encoding", "datestyle", "timezone", "geqo",
 )  # fmt: skip
 _LIBPQ_SCRAM: Final = (0, 32, 53)
-"""Lengths of `n,,n=,r=` or `y,,n=,r=` and 24 characters, and with channel binding; 0: none was seen."""
+"""Lengths of `n,,n=,r=` or `y,,n=,r=` and 24 characters, and with channel binding; 0: none was
+seen."""
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*+'")
 LOOKED_AT: Final = 4_000
-"""Characters of an SQL text that are looked at."""
+"""How many characters of an SQL text are looked at."""
 _WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
 _BARE: Final = re.compile(r"(?:BEGIN|COMMIT|ROLLBACK)\Z|BEGIN (?:ISOLATION LEVEL|READ|DEFERRABLE|NOT DEFERRABLE)[A-Z ]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """A driver's name and the sentences it follows from; `unknown` and none."""
+    """A driver's name and its evidence; `unknown` and none."""
 
     driver: str = UNKNOWN
     evidence: tuple[str, ...] = ()
@@ -55,12 +59,14 @@ class Identification:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the first messages of a connection tell. All of it may be missing: a capture can begin anywhere."""
+    """What the first messages of a connection show. All of it may be missing: a capture can begin
+    anywhere."""
 
     startup_parameters: tuple[tuple[str, str], ...] = ()
-    """Of the StartupMessage, in its order."""
+    """From the StartupMessage, in its order."""
     first_codes: tuple[int, ...] = ()
-    """What the frontend sent during set-up, as in a flight: type bytes, and notation's SSL, GSS, START."""
+    """What the frontend sent during set-up, as in a flight: type bytes, and notation's SSL, GSS,
+    START."""
     statement_names: tuple[str, ...] = ()
     portal_names: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
@@ -68,18 +74,19 @@ class Evidence:
     flights: Mapping[str, int] = field(default_factory=dict)
     """Round trips after set-up by flight."""
     parameter_types: tuple[tuple[int, ...], ...] = ()
-    """Distinct lists of type OIDs that Parse named."""
+    """Distinct lists of type OIDs in Parse."""
     application_name: str = ""
     scram_bytes: int = 0
-    """Length of the first SCRAM message, gs2 header included, which is blanked in a capture; 0 where none was seen."""
+    """Length of the first SCRAM message, gs2 header included, which is blanked in a capture; 0 if
+    none was seen."""
     is_encrypted: bool = False
     """Whether the driver's leg is encrypted."""
     copy_failures: tuple[str, ...] = ()
-    """What the server said when a driver gave up a COPY; it repeats the text of CopyFail."""
+    """What the server said when a driver aborted a COPY; it repeats the text of CopyFail."""
 
     @property
     def sent(self) -> Counter[str]:
-        """What the driver sent in a round trip, by how often."""
+        """What the driver sent in a round trip, with how often."""
         counts: Counter[str] = Counter()
         for flight, times in self.flights.items():
             if not flight.startswith("← "):
@@ -115,7 +122,7 @@ class Evidence:
 
     @property
     def is_surely_libpq(self) -> bool:
-        """Whether nobody else is known to begin a connection like this."""
+        """Whether no other client is known to begin a connection like this."""
         return self.is_libpq and (self.scram_bytes in _LIBPQ_SCRAM[1:] or (self.asked_for_encryption and not self.is_encrypted))
 
     @property
@@ -125,11 +132,13 @@ class Evidence:
 
     @property
     def begins_with_transaction(self) -> bool:
-        """Whether such a command is the first query: psycopg2 opens a transaction before whatever comes first."""
+        """Whether such a command is the first query: psycopg2 opens a transaction before anything
+        else."""
         return bool(self.queries) and _BARE.match(self.queries[0]) is not None
 
     def rewritten(self, *, quoted: bool = False) -> tuple[str, int]:
-        """The statement that came with most different values in its text, and in how many texts; those in quotes count only if `quoted`."""
+        """The statement with the most different values in its text, and in how many texts; values
+        in quotes count only if `quoted`."""
         texts: dict[str, set[str]] = {}
         for query in self.queries:
             head = query[:LOOKED_AT]

@@ -1,7 +1,8 @@
-"""Names that a driver draws: at random, or from a counter of its process, so that the same work has others each time.
+"""Names that a driver generates, at random or from a counter of its process, so that the same work
+has different ones each time.
 
-A driver's module says what they look like; StableNames gives each of a connection a number of its own, in the order in which they appear there. What does
-not look like them was chosen by the program and stays.
+A driver's module says what they look like. StableNames gives each name of a connection a number, in
+order of appearance. A name that does not look like them was chosen by the program and stays.
 """
 
 from __future__ import annotations
@@ -12,34 +13,36 @@ from dataclasses import dataclass
 from typing import Final
 
 ALL_DRAWN: Final = "drawn_"
-"""What a name begins with that had nothing but what was drawn."""
+"""The beginning of a name that had nothing but the generated part."""
 _NAMED: Final = re.compile(
     r'(\b(?i:DEALLOCATE|EXECUTE|CLOSE)\s+(?:(?i:PREPARE)\s+)?"?|\b(?:prepared statement|portal|cursor) ")([^\s";(]{1,64})(?![^\s";(])'
 )
-"""Where the name of a statement or portal stands in SQL, and in what the server says about it."""
+"""Where the name of a statement or portal is in SQL, and in the server's messages about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnNames:
-    """What a driver's own names look like."""
+    """The form of a driver's own names."""
 
     pattern: re.Pattern[str]
-    """All of a name; its one group is what is drawn."""
+    """All of a name; its one group is the generated part."""
     distinct: bool
-    """Nothing else looks like it, so it is known wherever it stands in a text. Else only where a name can stand, and after a message has carried it."""
+    """Nothing else looks like it, so it is recognised anywhere in a text. Otherwise only where a
+    name can be, and after a message has carried it."""
 
 
 class StableNames:
     """The names of one connection."""
 
     def __init__(self, drawn: DrawnNames | None) -> None:
-        """None: the driver draws no names."""
+        """None: the driver generates no names."""
         self.drawn = drawn
         self._known: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
 
     def name(self, name: str, number: int | None = None) -> str:
-        """What stands for the name of a statement or portal; with that number in it, or the next."""
+        """The replacement for the name of a statement or portal: with that number in it, or the
+        next."""
         if self.drawn is None:
             return name
         known = self._known.get(name)

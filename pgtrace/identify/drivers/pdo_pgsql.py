@@ -2,13 +2,17 @@
 
 Certain:
 
-- statements `pdo_stmt_<8 hex digits>` per connection: prepare is `PS`, sent with the first execution, which is `BDES`; the end of the statement is a Query,
-  `DEALLOCATE pdo_stmt_...`: three round trips for a statement used once;
+- statements `pdo_stmt_<8 hex digits>` per connection: prepare is `PS`, sent with the first
+  execution, which is `BDES`; the end of the statement is a Query, `DEALLOCATE pdo_stmt_...`: three
+  round trips for a statement used once;
 - scrollable cursors `pdo_crsr_<8 hex digits>`, by DECLARE, FETCH and CLOSE;
-- COPY as pgsqlCopyFromArray and pgsqlCopyToArray write it (`COPY t TO STDIN WITH DELIMITER E'...'`), and getColumnMeta's `SELECT RELNAME FROM PG_CLASS`.
+- COPY as pgsqlCopyFromArray and pgsqlCopyToArray write it
+  (`COPY t TO STDIN WITH DELIMITER E'...'`), and getColumnMeta's `SELECT RELNAME FROM PG_CLASS`.
 
-With ATTR_EMULATE_PREPARES a statement is a Query in which every value stands in quotes, numbers too, unless they were bound as integers; without prepares
-(PGSQL_ATTR_DISABLE_PREPARES) it is an unnamed `PBDES`. Other users of libpq do both: unknown. So is a session of exec() alone, a Query as it was written.
+With ATTR_EMULATE_PREPARES a statement is a Query in which every value is in quotes, numbers
+too, unless they were bound as integers; without prepares (PGSQL_ATTR_DISABLE_PREPARES) it is an
+unnamed `PBDES`. Other users of libpq do both: unknown. So is a session of exec() alone, a Query as
+it was written.
 
 Seen with PHP 8.2, libpq 15.
 """
@@ -33,7 +37,7 @@ _FORMS: Final = (
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for PDO."""
+    """The evidence for PDO."""
     found: list[str] = []
     if first(_STATEMENT, seen.statement_names) is not None:
         found.append("statement names pdo_stmt_<n>")

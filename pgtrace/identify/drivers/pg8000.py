@@ -1,8 +1,10 @@
-"""pg8000: a Flush behind every message and a Sync behind that.
+"""pg8000: a Flush after every message and then a Sync.
 
-StartupMessage: user, database, then application_name or replication where asked for, as libpq orders them. A query with parameters, and COMMIT and ROLLBACK
-of the DB-API module, are three round trips, `PHS · DHS · BHEHS`, with an unnamed statement and no parameter formats; native prepare() is `PHDHS`, its
-statements `pg8000_statement_<n>`. A query without parameters is a Query; a transaction begins with `begin transaction` in lower case.
+StartupMessage: user, database, then application_name or replication if asked for, in libpq's order.
+A query with parameters, and COMMIT and ROLLBACK of the DB-API module, are three round trips,
+`PHS · DHS · BHEHS`, with an unnamed statement and no parameter formats; native prepare() is
+`PHDHS`, its statements `pg8000_statement_<n>`. A query without parameters is a Query; a transaction
+begins with `begin transaction` in lower case.
 
 Seen with pg8000 1.31.6, DB-API and native.
 """
@@ -22,7 +24,7 @@ _FLIGHTS: Final = ("BHEHS", "PHS", "DHS", "PHDHS")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for pg8000."""
+    """The evidence for pg8000."""
     found: list[str] = []
     if first(_NAMES, seen.statement_names) is not None:
         found.append("statement names pg8000_statement_<n>")

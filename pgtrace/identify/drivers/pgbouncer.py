@@ -1,11 +1,11 @@
 """PgBouncer as a client of the server: the names it gives to prepared statements.
 
-Since 1.21 it prepares what its own clients have prepared under names of its own, `PGBOUNCER_<n>`, one counter for
-the process. A Describe comes without its Parse, `DH`, where another client had the statement prepared on this
-server connection. Its start-up packet has the database before the user.
+Since 1.21 it prepares its clients' statements under its own names, `PGBOUNCER_<n>`, with one
+counter for the process. A Describe comes without its Parse, `DH`, if another client had the
+statement prepared on this server connection. Its start-up packet has the database before the user.
 
-Without a prepared statement nothing here is certain, and what its client sends passes through: the driver behind
-it may be named then.
+Without a prepared statement nothing here is certain, and what its client sends passes through: the
+driver behind it may be named then.
 
 Seen with PgBouncer 1.24 and 1.25.
 """
@@ -26,7 +26,7 @@ _STATEMENT: Final = re.compile(r"\APGBOUNCER_\d+\Z")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for PgBouncer."""
+    """The evidence for PgBouncer."""
     if first(_STATEMENT, seen.statement_names) is None:
         return ()
     reverse = [name for name, _ in seen.startup_parameters][:2] == ["database", "user"]

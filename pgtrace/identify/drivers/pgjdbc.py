@@ -1,14 +1,19 @@
 """pgjdbc: its start-up packet alone is certain, in every mode.
 
-StartupMessage behind SSLRequest: user, database, client_encoding=UTF8, DateStyle=ISO, TimeZone of the JVM; 42.5 adds extra_float_digits=2, and the rest of what
-the URL sets follows (search_path, options). Then `SET application_name = ...` as a Query (42.5 and before: two extended queries, with extra_float_digits
-first). A query is `PBDES`, unnamed, with type OIDs; from its 5th execution as `S_<n>`, then `BES` with binary results. BEGIN is a Query sent in front of
-the first statement without waiting, `QPBDES`; COMMIT and ROLLBACK are `PBES`, named at once. With a fetch size the portal is `C_<n>`, its Close sent with
-the next query. preferQueryMode=simple sends Queries with the values written into the SQL; prepareThreshold=0 names nothing.
+StartupMessage behind SSLRequest: user, database, client_encoding=UTF8, DateStyle=ISO, TimeZone of
+the JVM; 42.5 adds extra_float_digits=2, and the rest of what the URL sets follows (search_path,
+options). Then `SET application_name = ...` as a Query (42.5 and before: two extended queries, with
+extra_float_digits first). A query is `PBDES`, unnamed, with type OIDs; from its 5th execution as
+`S_<n>`, then `BES` with binary results. BEGIN is a Query sent in front of the first statement
+without waiting, `QPBDES`; COMMIT and ROLLBACK are `PBES`, named at once. With a fetch size the
+portal is `C_<n>`, its Close sent with the next query. preferQueryMode=simple sends Queries with the
+values written into the SQL; prepareThreshold=0 names nothing.
 
-Savepoints are `JDBC_SAVEPOINT_<n>`, and with autosave `PGJDBC_AUTOSAVE`: certain too where the beginning was not seen.
+Savepoints are `JDBC_SAVEPOINT_<n>`, and with autosave `PGJDBC_AUTOSAVE`: certain too where the
+beginning was not seen.
 
-Seen with pgjdbc 42.7.14 and 42.5.6: all query modes, prepareThreshold 0, 1 and 5, fetch size, autosave, readOnly, HikariCP.
+Seen with pgjdbc 42.7.14 and 42.5.6: all query modes, prepareThreshold 0, 1 and 5, fetch size,
+autosave, readOnly, HikariCP.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ _PORTAL: Final = re.compile(r"\AC_[1-9]\d*\Z")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for pgjdbc."""
+    """The evidence for pgjdbc."""
     found: list[str] = []
     parameters = seen.startup_parameters
     if (

@@ -1,19 +1,25 @@
-"""pgx for Go (and pgxpool, and database/sql upon it): statements called after a hash of their SQL, and lower case where it writes SQL itself.
+"""pgx for Go (and pgxpool, and database/sql upon it): statements called after a hash of their SQL,
+and lower case where it writes SQL itself.
 
 Certain:
 
-- statement names: `stmtcache_` and 48 hex digits, the SHA-256 of the SQL, so that the same SQL has the same name on every connection; `stmt_` and 48 hex
-  digits where Prepare was given no other name. Before 5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
+- statement names: `stmtcache_` and 48 hex digits, the SHA-256 of the SQL, so that the same SQL has
+  the same name on every connection; `stmt_` and 48 hex digits where Prepare was given no other
+  name. Before 5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
 - Ping, pgxpool's too, is the Query `-- ping` (`;` in 5.0 and 4.18, as with others);
 - CopyFrom is `copy "item" ( "id", "name" ) from stdin binary;`; LoadTypes asks in words of its own;
-- QueryExecModeSimpleProtocol writes each value into the SQL with a blank on either side: `where id =  '1' `.
+- QueryExecModeSimpleProtocol writes each value into the SQL with a blank on either side:
+  `where id =  '1' `.
 
-Together: `PDS` followed by `BDES` or `PBDES` (no row description is known yet, or QueryExecModeCacheDescribe), and `begin`, `commit` in lower case.
+Together: `PDS` followed by `BDES` or `PBDES` (no row description is known yet, or
+QueryExecModeCacheDescribe), and `begin`, `commit` in lower case.
 
-The StartupMessage says nothing: user, database and what else is set come out of a Go map, in any order. sslmode=prefer, the default, asks for encryption and
-where the server refuses connects anew in clear: a connection of one byte goes before. A query is `PDS · BES`, later `BES`; what returns no rows `BDES`; a
-Batch one round trip for what is new and one for all (`BE×3 S`). QueryExecModeDescribeExec is `PDS · BES` each time, QueryExecModeExec `PBDES` without
-types: that, like a session of Queries, others send too, and it stays unknown. Savepoints are `sp_<n>`.
+The StartupMessage says nothing: user, database and what else is set come out of a Go map, in any
+order. sslmode=prefer, the default, asks for encryption and where the server refuses connects anew
+in clear: a connection of one byte goes before. A query is `PDS · BES`, later `BES`; what returns no
+rows `BDES`; a Batch one round trip for what is new and one for all (`BE×3 S`).
+QueryExecModeDescribeExec is `PDS · BES` each time, QueryExecModeExec `PBDES` without types: that,
+like a session of Queries, others send too, and it stays unknown. Savepoints are `sp_<n>`.
 
 Seen with pgx 5.13, each mode; pgx 5.0 and 4.18 in part.
 """
@@ -38,7 +44,7 @@ _TEXTS: Final = 3
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for pgx."""
+    """The evidence for pgx."""
     found: list[str] = []
     name = first(_NAMES, seen.statement_names)
     if name is not None:
@@ -66,7 +72,7 @@ def _describes_first(seen: Evidence) -> bool:
 
 
 def _between_blanks(query: str) -> bool:
-    """Whether each literal stands between blanks, of which one is not the SQL's own."""
+    """Whether each literal is between blanks, one of which is not part of the SQL."""
     head = query[:LOOKED_AT]
     places = [match.span() for match in _LITERAL.finditer(head)]
     if not all(head[start - 1 : start] == " " == head[end : end + 1] for start, end in places):

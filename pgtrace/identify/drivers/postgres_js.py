@@ -1,10 +1,12 @@
 """postgres.js (`postgres`): its start-up packet, its look-up of array types, its statement names.
 
-StartupMessage, without SSLRequest unless ssl is set: user, database, client_encoding=UTF8, application_name=postgres.js (or what it was told), then what
-`connection` sets. The first query of every connection is preceded by a SELECT of all array types from pg_type, unless fetch_types is off. Statements are called
-by 8 to 12 characters drawn for each connection and a counter: `9er8hxj4kyj1`, `9er8hxj4kyj2`. A query with values is `PDH · BES` the first time, then `BES`;
-one without `PDBES`. With prepare: false they are unnamed, and `PDH · BES` each time. `.cursor()` is `PDBEH`, then `EH`, and `S`. `begin` is a Query with a
-blank behind it.
+StartupMessage, without SSLRequest unless ssl is set: user, database, client_encoding=UTF8,
+application_name=postgres.js (or as configured), then what `connection` sets. The first query of
+every connection is preceded by a SELECT of all array types from pg_type, unless fetch_types is off.
+Statements are called by 8 to 12 characters drawn for each connection and a counter: `9er8hxj4kyj1`,
+`9er8hxj4kyj2`. A query with values is `PDH · BES` the first time, then `BES`; one without `PDBES`.
+With prepare: false they are unnamed, and `PDH · BES` each time. `.cursor()` is `PDBEH`, then `EH`,
+and `S`. `begin` is a Query with a blank behind it.
 
 Seen with postgres.js 3.4.9: prepare and fetch_types on and off, cursors, savepoints, listen, COPY.
 """
@@ -29,7 +31,7 @@ DRAWN_NAMES: Final = DrawnNames(re.compile(r"([0-9a-z]{5,13}[1-9]\d*)"), distinc
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for postgres.js."""
+    """The evidence for postgres.js."""
     parameters = seen.startup_parameters
     packet = [name for name, _ in parameters[:4]] == _STARTUP and parameters[2][1] == "UTF8"
     found: list[str] = []

@@ -1,14 +1,18 @@
 """pq, Go's lib/pq: two settings that it always sends, and every query parsed anew.
 
-StartupMessage: user, database, options and application_name where set, then client_encoding=UTF8 and datestyle=`ISO, MDY`, whatever was asked for.
-Until 1.10 all of it in any order, with extra_float_digits=2. libpq sends the two as well, with these values, if the environment says so; it asks for
-encryption first, as pq does with sslmode=require (its default) or prefer. So after an SSLRequest one of pq's own habits must be seen too:
+StartupMessage: user, database, options and application_name where set, then client_encoding=UTF8
+and datestyle=`ISO, MDY`, whatever was asked for. Until 1.10 all of it in any order, with
+extra_float_digits=2. libpq sends the two as well, with these values, if the environment says so; it
+asks for encryption first, as pq does with sslmode=require (its default) or prefer. So after an
+SSLRequest one of pq's own habits must be seen too:
 
-- a query is `PDS · BES` with an unnamed statement, each time; libpq never puts Describe behind Parse, nor Execute behind Bind;
+- a query is `PDS · BES` with an unnamed statement, each time; libpq never puts Describe behind
+  Parse, nor Execute behind Bind;
 - prepared statements are called `1`, `2`, per connection, and closed by `CS`;
 - BEGIN says READ WRITE or READ ONLY; Ping is the Query `;`.
 
-With binary_parameters=yes a query is `PBDES`. COPY is by Query, `COPY "item" ("id", "name") FROM STDIN`. A Listener is a connection of Queries.
+With binary_parameters=yes a query is `PBDES`. COPY is by Query,
+`COPY "item" ("id", "name") FROM STDIN`. A Listener is a connection of Queries.
 
 Seen with pq 1.12 and 1.10.9, with binary_parameters and without.
 """
@@ -30,7 +34,7 @@ _NUMBER: Final = re.compile(r"\A\d+\Z")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for pq."""
+    """The evidence for pq."""
     if any(always not in seen.startup_parameters for always in _ALWAYS):
         return ()
     habits = _habits(seen)

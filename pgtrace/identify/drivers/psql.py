@@ -1,8 +1,9 @@
 """psql: application_name, and the catalog queries of its backslash commands.
 
-libpq's start-up packet with application_name=psql (unless PGAPPNAME says otherwise; client_encoding only on a terminal). The name speaks for psql without
-SSLRequest too, with sslmode=disable. Simple queries as typed, with
-their semicolon; `\\bind` is an unnamed `PBDES`, `\\parse` a named statement, `\\gdesc` `PS · DS · Q`. What `\\d` and its kin ask has a form of its own.
+libpq's start-up packet with application_name=psql (unless PGAPPNAME says otherwise; client_encoding
+only on a terminal). The name speaks for psql without SSLRequest too, with sslmode=disable. Simple
+queries as typed, with their semicolon; `\\bind` is an unnamed `PBDES`, `\\parse` a named statement,
+`\\gdesc` `PS · DS · Q`. What `\\d` and its kin ask has a form of its own.
 
 Seen with psql 15 and 18.
 """
@@ -21,7 +22,7 @@ _BACKSLASH: Final = re.compile(r'SELECT [a-z]+\.\w+ as "(?:Schema|Name)",\n  ')
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for psql."""
+    """The evidence for psql."""
     found: list[str] = []
     if ("application_name", "psql") in seen.startup_parameters and seen.has_libpq_packet:
         found.append("application_name is psql, in libpq's start-up packet")

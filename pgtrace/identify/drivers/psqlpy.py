@@ -1,8 +1,11 @@
-"""psqlpy, Python's driver upon tokio-postgres: that one's start-up packet, with SQL of its own.
+"""psqlpy, Python's driver on top of tokio-postgres: that driver's start-up packet, with SQL of its
+own.
 
-What separates the two: a transaction ends in `COMMIT;` or `ROLLBACK;`, with a semicolon, where it began with `START TRANSACTION` without one; and
-`prepared=False` parses under a name, deallocates it by a Query `DEALLOCATE PREPARE s<n>`, and sends `CSPBDES`. A session that shows neither is told as
-tokio-postgres, which it is. Statements are kept: a query is `PDS · BES`, later `BES`. A connection ends without Terminate, mostly.
+Two things separate them. A transaction ends in `COMMIT;` or `ROLLBACK;`, with a semicolon, although
+it began with `START TRANSACTION` without one. And `prepared=False` parses under a name, deallocates
+it by a Query `DEALLOCATE PREPARE s<n>`, and sends `CSPBDES`. A session that shows neither is
+identified as tokio-postgres, which it is. Statements are kept: a query is `PDS · BES`, later `BES`.
+A connection mostly ends without Terminate.
 
 Seen with psqlpy 0.13.1.
 """
@@ -22,7 +25,7 @@ _DEALLOCATE: Final = re.compile(r"\ADEALLOCATE PREPARE s\d+\Z")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for psqlpy."""
+    """The evidence for psqlpy."""
     if not begins_with_encoding(seen):
         return ()
     found: list[str] = []

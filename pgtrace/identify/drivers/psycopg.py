@@ -2,18 +2,24 @@
 
 Certain:
 
-- statements, and savepoints in quotes, called `_pg3_<n>` (per connection; from the 6th execution, at once in executemany);
-- Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0 for str): other users of libpq send none;
+- statements, and savepoints in quotes, called `_pg3_<n>` (per connection; from the 6th execution,
+  at once in executemany);
+- Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0
+  for str): other users of libpq send none;
 - a server-side cursor is DECLARE by `PBDES`, then `DS` to describe its portal;
 - TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
-- a COPY that fails in the program ends with CopyFail `error from Python: RuntimeError - stop`, which the server repeats;
-- ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank before the time and a cast behind.
+- a COPY that fails in the program ends with CopyFail `error from Python: RuntimeError - stop`,
+  which the server repeats;
+- ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank
+  before the time and a cast behind.
 
-Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in capitals without a semicolon, and type OIDs that other users
-of libpq do not send. Where all parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID 0 for each.
+Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in
+capitals without a semicolon, and type OIDs that other users of libpq do not send. Where all
+parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID
+0 for each.
 
-A statement without parameters is a simple Query. A session of such Queries alone is byte for byte psycopg2's (start-up, SCRAM nonce length, BEGIN,
-Terminate, COPY were compared): it stays unknown.
+A statement without parameters is a simple Query. A session of such Queries alone is byte for byte
+psycopg2's (start-up, SCRAM nonce length, BEGIN, Terminate, COPY were compared): it stays unknown.
 
 Seen with psycopg 3.3.9, libpq 18.
 """
@@ -43,7 +49,7 @@ _EXTENDED: Final = ("PBDES", "PBDE×", "PBDESH")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for psycopg 3."""
+    """The evidence for psycopg 3."""
     found: list[str] = []
     if first(_STATEMENT, seen.statement_names) is not None:
         found.append("statement names _pg3_<n>")

@@ -1,21 +1,25 @@
-"""psycopg2 (and aiopg upon it): libpq's start-up packet, simple queries only, values written into the SQL by the client.
+"""psycopg2 (and aiopg upon it): libpq's start-up packet, simple queries only, values written into
+the SQL by the client.
 
 Certain, each a form that psycopg2 alone writes:
 
-- timestamps with a T and a cast, `'2026-01-02T03:04:05'::timestamp`, and `'1 days 0.000000 seconds'::interval`;
+- timestamps with a T and a cast, `'2026-01-02T03:04:05'::timestamp`, and
+  `'1 days 0.000000 seconds'::interval`;
 - named cursors: `DECLARE "x" CURSOR WITHOUT HOLD FOR ...` (psycopg 3 has no WITHOUT HOLD);
-- copy_from and copy_to: `COPY "t" FROM stdin WITH DELIMITER AS ...`; the look-up of hstore's OID (SQLAlchemy's first query, and aiopg's in one line);
+- copy_from and copy_to: `COPY "t" FROM stdin WITH DELIMITER AS ...`; the look-up of hstore's OID
+  (SQLAlchemy's first query, and aiopg's in one line);
 - lists as `ARRAY[1,2]` in Django's bulk_create, where psycopg 3 writes `'{1,2}'::int2[]`;
 - set_session in autocommit: `SET default_transaction_isolation TO '...'`.
 
-Together, where it is libpq for sure and not one extended query was sent: one statement in at least three texts that
-differ only in numbers, and either the first query of all is BEGIN, in capitals without a semicolon, or there are the
-tight rows of execute_values. psycopg 3 sends values as parameters; PDO, which emulates prepared statements, puts
-numbers in quotes too. ClientCursor, PDO's integers bound as such, and SQL put together by hand look the same where a
-transaction begins first: the sentence therefore says what was seen. Django sends such SQL through either psycopg: it
-sets client_encoding, and stays unknown unless one of the forms above shows. go-pg and Bun's pgdriver write values into
-the SQL too, but they are not libpq (evidence.py). A session that repeats no statement with other values is byte for
-byte psycopg 3's, and stays unknown too.
+Together, where it is libpq for sure and not one extended query was sent: one statement in at least
+three texts that differ only in numbers, and either the first query of all is BEGIN, in capitals
+without a semicolon, or there are the tight rows of execute_values. psycopg 3 sends values as
+parameters; PDO, which emulates prepared statements, puts numbers in quotes too. ClientCursor, PDO's
+integers bound as such, and SQL put together by hand look the same where a transaction begins first:
+the sentence therefore says what was seen. Django sends such SQL through either psycopg: it sets
+client_encoding, and stays unknown unless one of the forms above shows. go-pg and Bun's pgdriver
+write values into the SQL too, but they are not libpq (evidence.py). A session that repeats no
+statement with other values is byte for byte psycopg 3's, and stays unknown too.
 
 Seen with psycopg2 2.9.13, libpq 15.
 """
@@ -48,7 +52,7 @@ _NOT_A_DRIVER: Final = ("psql", "pgbench", "pg_dump", "pg_restore", "pg_dumpall"
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for psycopg2."""
+    """The evidence for psycopg2."""
     if not seen.is_libpq or seen.is_extended or seen.application_name in _NOT_A_DRIVER:
         return ()
     found = [sentence for pattern, sentence in _FORMS if first(pattern, seen.queries) is not None]

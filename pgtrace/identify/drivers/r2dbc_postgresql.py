@@ -1,9 +1,11 @@
 """r2dbc-postgresql: its start-up packet alone is certain, and so is the type look-up after it.
 
-StartupMessage without SSLRequest: user, database, application_name, client_encoding=utf8 in small letters, DateStyle=ISO, extra_float_digits=2, TimeZone of the
-JVM, then what `options` sets. Two Queries follow on every connection, `SHOW TRANSACTION ISOLATION LEVEL` and the OIDs of hstore, geometry and vector. A query
-with values is `PBDECS`, then `BDECS`: the portal `B_<n>` is closed in the same flight, the statement is `S_<n>`, both counted from 0. One without
-values is a Query. BEGIN, COMMIT and ROLLBACK are Queries. With a fetch size `PBDEH`, then `EH`, and `CS` at the end.
+StartupMessage without SSLRequest: user, database, application_name, client_encoding=utf8 in small
+letters, DateStyle=ISO, extra_float_digits=2, TimeZone of the JVM, then what `options` sets. Two
+Queries follow on every connection, `SHOW TRANSACTION ISOLATION LEVEL` and the OIDs of hstore,
+geometry and vector. A query with values is `PBDECS`, then `BDECS`: the portal `B_<n>` is closed in
+the same flight, the statement is `S_<n>`, both counted from 0. One without values is a Query.
+BEGIN, COMMIT and ROLLBACK are Queries. With a fetch size `PBDEH`, then `EH`, and `CS` at the end.
 
 Seen with r2dbc-postgresql 1.1.3, r2dbc-pool 1.0.2.
 """
@@ -24,7 +26,7 @@ _PORTAL: Final = re.compile(r"\AB_\d+\Z")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for r2dbc-postgresql."""
+    """The evidence for r2dbc-postgresql."""
     found: list[str] = []
     if [name for name, _ in seen.startup_parameters[:7]] == _STARTUP and ("client_encoding", "utf8") in seen.startup_parameters:
         found.append("application_name, client_encoding=utf8, DateStyle, extra_float_digits, TimeZone in the start-up packet")

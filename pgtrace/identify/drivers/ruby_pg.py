@@ -2,13 +2,16 @@
 
 Certain, on libpq's packet:
 
-- application_name where nobody set one: $0, the path of the program as it was started (its middle left out when it is long), so `app.rb`, `bin/rails`, `-e`;
+- application_name where nobody set one: $0, the path of the program as it was started (its middle
+  left out when it is long), so `app.rb`, `bin/rails`, `-e`;
 - the query of PG::BasicTypeRegistry, which type maps ask first, its lines led by tabs;
-- the query of types with which ActiveRecord begins: on libpq it has no other driver. (A server renames its processes: `puma: cluster worker 0`.)
+- the query of types with which ActiveRecord begins: on libpq it has no other driver. (A server
+  renames its processes: `puma: cluster worker 0`.)
 
-exec is a Query; exec_params an unnamed `PBDES`, with OID 0 for each parameter; prepare is `PS` under the caller's name, exec_prepared `BDES`;
-a pipeline `PBDE×n S`. transaction sends BEGIN, COMMIT and ROLLBACK. Nothing is asked at set-up. With an application_name of its own, and no type map, it
-does nothing that other users of libpq do not: it stays unknown.
+exec is a Query; exec_params an unnamed `PBDES`, with OID 0 for each parameter; prepare is `PS`
+under the caller's name, exec_prepared `BDES`; a pipeline `PBDE×n S`. transaction sends BEGIN,
+COMMIT and ROLLBACK. Nothing is asked at set-up. With an application_name of its own, and no type
+map, it does nothing that other users of libpq do not: it stays unknown.
 
 Seen with ruby-pg 1.4.5, libpq 15, ActiveRecord 6.1.
 """
@@ -31,7 +34,7 @@ _TYPES: Final = re.compile(r"\A\t+SELECT t\.oid, t\.typname, t\.typelem, t\.typd
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for ruby-pg."""
+    """The evidence for ruby-pg."""
     if not seen.is_libpq:
         return ()
     found: list[str] = []

@@ -1,11 +1,15 @@
-"""sqlx for Rust: three settings in its start-up packet, names of its own, and a Close behind every Execute.
+"""sqlx for Rust: three settings in its start-up packet, names of its own, and a Close behind every
+Execute.
 
-StartupMessage: user, database, then DateStyle=`ISO, MDY`, client_encoding=UTF8, TimeZone=UTC in this order, then extra_float_digits=2, application_name and
-options as set. SSLRequest goes before (sslmode=prefer) only where sqlx was built with TLS. Statements `sqlx_s_<n>` per connection, savepoints
-`_sqlx_savepoint_<n>`; with persistent(false) the statement is unnamed.
+StartupMessage: user, database, then DateStyle=`ISO, MDY`, client_encoding=UTF8, TimeZone=UTC in
+this order, then extra_float_digits=2, application_name and options as set. SSLRequest goes before
+(sslmode=prefer) only where sqlx was built with TLS. Statements `sqlx_s_<n>` per connection,
+savepoints `_sqlx_savepoint_<n>`; with persistent(false) the statement is unnamed.
 
-A query is `PDS · BECS`, later `BECS`: it closes the unnamed portal. 100 statements are kept; the Close of the one that gives way is a round trip, `CS`. With
-statement_cache_capacity(0) the names stay, and no statement is closed. Its ping is a Sync alone: the pool sends one before and one after every use.
+A query is `PDS · BECS`, later `BECS`: it closes the unnamed portal. 100 statements are kept; the
+Close of the one that gives way is a round trip, `CS`. With statement_cache_capacity(0) the names
+stay, and no statement is closed. Its ping is a Sync alone: the pool sends one before and one after
+every use.
 
 Seen with sqlx 0.9.
 """
@@ -26,7 +30,7 @@ _SAVEPOINT: Final = re.compile(r"\A(?:(?:RELEASE|ROLLBACK TO) )?SAVEPOINT _sqlx_
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for sqlx."""
+    """The evidence for sqlx."""
     found: list[str] = []
     settings = tuple(one for one in seen.startup_parameters if one[0] not in {"user", "database"})
     if settings[: len(_SETTINGS)] == _SETTINGS:

@@ -1,13 +1,18 @@
-"""tokio-postgres for Rust, and what is built upon it: client_encoding comes first in its start-up packet.
+"""tokio-postgres for Rust, and what is built upon it: client_encoding comes first in its start-up
+packet.
 
-StartupMessage: client_encoding=UTF8 (without quotes: those are asyncpg's), user, database, then options and application_name. No SSLRequest unless a TLS
-connector was given to it. Types it does not know are looked up in words of its own.
+StartupMessage: client_encoding=UTF8 (without quotes: those are asyncpg's), user, database, then
+options and application_name. No SSLRequest unless a TLS connector was given to it. Types it does
+not know are looked up in words of its own.
 
-Statements `s<n>`, portals `p<n>`, one counter for all, per process. A query given as text is `PDS · BES` and a Close that nobody waits for, `CS`, in front
-of what comes next or alone; a prepared one `BES`; query_typed `PBDES` without a name, whose Describe is of the statement. Futures polled together are one
-round trip: `BES×3`. Transactions are `START TRANSACTION` ... `COMMIT`; savepoints as given, or `sp_<depth>`.
+Statements `s<n>`, portals `p<n>`, one counter for all, per process. A query given as text is
+`PDS · BES` and a Close that nobody waits for, `CS`, in front of what comes next or alone; a
+prepared one `BES`; query_typed `PBDES` without a name, whose Describe is of the statement. Futures
+polled together are one round trip: `BES×3`. Transactions are `START TRANSACTION` ... `COMMIT`;
+savepoints as given, or `sp_<depth>`.
 
-The `postgres` crate and deadpool-postgres are the same on the wire, and so is psqlpy but for what its module names.
+The `postgres` crate and deadpool-postgres are the same on the wire, and so is psqlpy but for what
+its module names.
 
 Seen with tokio-postgres 0.7.18, and inside psqlpy 0.13.
 """
@@ -30,7 +35,7 @@ _TYPE: Final = re.compile(r"\ASELECT t\.typname, t\.typtype, t\.typelem, r\.rngs
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for tokio-postgres."""
+    """The evidence for tokio-postgres."""
     found: list[str] = []
     if begins_with_encoding(seen):
         found.append("client_encoding is UTF8, before the user")

@@ -1,10 +1,14 @@
-"""What stands between the application and its driver, an ORM or a query builder, told from evidence on the wire.
+"""The layer between the application and its driver, an ORM or a query builder, identified from
+evidence on the wire.
 
-A layer is named apart from the driver: the driver decides how a query travels, the layer which queries there are. It has the shape of `drivers`: one module
-for each layer, its habits in the header with the versions they were seen with, `evidence(seen)`, its remedies for findings, and LAYER, which holds all
-of that. Nothing speaking for any of them means that there is none, or none that shows: SQL written by hand through a layer is SQL written by hand.
+A layer is named separately from the driver: the driver decides how a query travels, the layer which
+queries there are. The package has the shape of `drivers`: one module for each layer, with its
+habits in the header and the versions they were seen with, `evidence(seen)`, its remedies for
+findings, and LAYER, which holds all of that. No evidence for any of them means that there is no
+layer, or none that shows: SQL written by hand and sent through a layer is SQL written by hand.
 
-The list below is the order in which they are asked; a layer that builds on another comes before it. A new layer is a module and a line here.
+The list below is the order in which they are asked; a layer that builds on another comes before it.
+A new layer is a module and a line here.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ __all__ = ["BY_NAME", "LAYERS", "NONE", "Layer", "layer_of"]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's name and the sentences it follows from; no name and none."""
+    """A layer's name and its evidence; empty without any."""
 
     name: str = ""
     evidence: tuple[str, ...] = ()
@@ -41,7 +45,7 @@ BY_NAME: Final = {layer.name: layer for layer in LAYERS}
 
 
 def layer_of(seen: Evidence) -> Layer:
-    """The layer that something speaks for, with what does; NONE where nothing speaks for any."""
+    """The layer with evidence, and that evidence; NONE if there is none for any."""
     for layer in LAYERS:
         sentences = layer.evidence(seen)
         if sentences:

@@ -1,13 +1,17 @@
-"""databases: SQLAlchemy's compiler, and asyncpg's own pool, which it gives the connection back to after each query.
+"""databases: SQLAlchemy's compiler, and asyncpg's own pool, which it gives the connection back to
+after each query.
 
 Together, on asyncpg's start-up packet:
 
-- SQL laid out by SQLAlchemy's compiler (layers/sqlalchemy.py), but its parameters carry no type, `$1`: SQLAlchemy's own engine writes `$1::INTEGER`;
-- the reset of asyncpg's pool, `SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL`: SQLAlchemy's engine has a pool of its own, without it.
-  Outside a transaction it follows each query, so ten queries are 21 round trips.
+- SQL laid out by SQLAlchemy's compiler (layers/sqlalchemy.py), but its parameters carry no type,
+  `$1`: SQLAlchemy's own engine writes `$1::INTEGER`;
+- the reset of asyncpg's pool, `SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL`:
+  SQLAlchemy's engine has a pool of its own, without it. Outside a transaction it follows each
+  query, so ten queries are 21 round trips.
 
-execute_many sends one `BES` for each set of values. Queries given as text, and inserts, updates and deletes alone, are what anybody sends through asyncpg's
-pool: no layer. GINO and asyncpgsa, long at rest, put the same two together.
+execute_many sends one `BES` for each set of values. Queries given as text, and inserts, updates and
+deletes alone, are what anybody sends through asyncpg's pool: no layer. GINO and asyncpgsa, long at
+rest, put the same two together.
 
 Seen with databases 0.9, SQLAlchemy 2.1.9, asyncpg 0.32.
 """
@@ -26,7 +30,7 @@ NAME: Final = "databases"
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for databases."""
+    """The evidence for databases."""
     if not asyncpg.resets(seen) or not sqlalchemy.is_compiled(seen) or sqlalchemy.is_typed(seen):
         return ()
     return ("SQL laid out by SQLAlchemy's compiler, parameters without types", "the reset of asyncpg's pool, which is not SQLAlchemy's own")

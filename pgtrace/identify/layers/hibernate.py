@@ -1,10 +1,13 @@
 """Hibernate: its aliases.
 
-Certain: every table has an alias of its first letter, a number and `_0`, and every column is named by it, without a blank behind a comma: `select
-i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1`. What it inserts, updates and deletes has no alias and is what anybody writes; neither is what it asks the
-connection when it starts (keywords, schema, catalog, isolation), which goes through JDBC's own methods.
+Certain: every table has an alias of its first letter, a number and `_0`, and every column is named
+by it, without a blank behind a comma: `select i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1`.
+What it inserts, updates and deletes has no alias and is what anybody writes; neither is what it
+asks the connection when it starts (keywords, schema, catalog, isolation), which goes through JDBC's
+own methods.
 
-Transactions are the driver's: pgjdbc's BEGIN travels ahead of the first statement, COMMIT is a round trip.
+Transactions are the driver's: pgjdbc's BEGIN travels ahead of the first statement, COMMIT is a
+round trip.
 
 Seen with Hibernate 7.4.15 over pgjdbc 42.7.14.
 """
@@ -23,7 +26,7 @@ _ALIASES: Final = re.compile(r"\Aselect (?:distinct )?([a-z]+\d+_\d+)\.\w[^\n]* 
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for Hibernate."""
+    """The evidence for Hibernate."""
     return ("aliases like i1_0, in select i1_0.id,... from item i1_0",) if first(_ALIASES, seen.queries) is not None else ()
 
 

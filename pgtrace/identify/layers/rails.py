@@ -1,13 +1,17 @@
-"""Rails' ActiveRecord: four settings on every connection, and a look-up of types in words of its own.
+"""Rails' ActiveRecord: four settings on every connection, and a look-up of types in words of its
+own.
 
 Certain:
 
-- each connection begins with the Queries `SET client_min_messages TO 'warning'`, `SET standard_conforming_strings = on`, `SET intervalstyle = iso_8601` and
+- each connection begins with the Queries `SET client_min_messages TO 'warning'`,
+  `SET standard_conforming_strings = on`, `SET intervalstyle = iso_8601` and
   `SET SESSION timezone TO 'UTC'`, a round trip each;
-- the look-up of types, `SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, ... FROM pg_type as t LEFT JOIN pg_range as r`.
+- the look-up of types, `SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype,
+  ... FROM pg_type as t LEFT JOIN pg_range as r`.
 
-Together with one of these: `SELECT "item".* FROM "item" WHERE "item"."id" = $1 LIMIT $2`; statements named `a<n>`, each prepared in a round trip of its own,
-`PS · BDES`, and given up by DEALLOCATE. What the first use of a model asks the catalog is asked once in a process.
+Together with one of these: `SELECT "item".* FROM "item" WHERE "item"."id" = $1 LIMIT $2`;
+statements named `a<n>`, each prepared in a round trip of its own, `PS · BDES`, and given up by
+DEALLOCATE. What the first use of a model asks the catalog is asked once in a process.
 
 Seen with ActiveRecord 6.1.7 over ruby-pg 1.4.5.
 """
@@ -31,7 +35,7 @@ _STATEMENT: Final = re.compile(r"\Aa\d+\Z")
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for ActiveRecord."""
+    """The evidence for ActiveRecord."""
     found: list[str] = []
     if _SETTINGS.issubset(seen.queries):
         found.append("its settings: SET client_min_messages, standard_conforming_strings, intervalstyle")

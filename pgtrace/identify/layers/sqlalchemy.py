@@ -2,18 +2,25 @@
 
 Certain:
 
-- an engine's first connection is asked, in lower case, `select pg_catalog.version()`, `select current_schema()`, `show transaction isolation level` and
-  `show standard_conforming_strings`, within a transaction that is rolled back. Over psycopg and psycopg2 hstore's OID is looked up too;
-- the compiler begins FROM, WHERE and ORDER BY on lines of their own and leaves a blank at the end of the one before: `SELECT item.id, item.name \\nFROM item`;
-- an insert of many rows that returns their keys reads from `(VALUES ...) AS imp_sen(p0, p1, sen_counter)`.
+- an engine asks its first connection, in lower case, `select pg_catalog.version()`,
+  `select current_schema()`, `show transaction isolation level` and
+  `show standard_conforming_strings`, within a transaction that is rolled back. With psycopg and
+  psycopg2 it also looks up hstore's OID;
+- the compiler begins FROM, WHERE and ORDER BY on lines of their own and leaves a blank at the end
+  of the line before: `SELECT item.id, item.name \\nFROM item`;
+- an insert of many rows that returns their keys reads from
+  `(VALUES ...) AS imp_sen(p0, p1, sen_counter)`.
 
-Together with one of these: over asyncpg, psycopg and pg8000 parameters carry their type in capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are no
-evidence, anybody may write them. The transaction's commands are the driver's.
+Together with one of these: with asyncpg, psycopg and pg8000, parameters carry their type in
+capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are not evidence, since anyone may write them.
+The transaction's commands are the driver's.
 
-A connection that the pool opens later is not asked again, and is known by its SQL. text() is SQL written by hand. Over asyncpg others send what the compiler
-made (databases is told apart, GINO is not), with parameters of no type: there the layout counts with types alone.
+A connection that the pool opens later is not asked again, and is recognised by its SQL. text() is
+SQL written by hand. With asyncpg, others also send SQL from the compiler (databases has a module of
+its own, GINO does not), with parameters without a type: there the layout counts only together with
+types.
 
-Seen with SQLAlchemy 2.1.9 over asyncpg, psycopg, psycopg2 and pg8000.
+Seen with SQLAlchemy 2.1.9 and asyncpg, psycopg, psycopg2 and pg8000.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ _MANY_VALUES: Final = " AS imp_sen("
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for SQLAlchemy."""
+    """The evidence for SQLAlchemy."""
     found: list[str] = []
     if _FIRST_CONNECTION.issubset(seen.queries):
         found.append("an engine's first connection: select pg_catalog.version(), select current_schema(), show standard_conforming_strings")
@@ -48,12 +55,12 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 def is_compiled(seen: Evidence) -> bool:
-    """Whether SQLAlchemy's compiler wrote a query, whoever sent it."""
+    """Whether SQLAlchemy's compiler wrote a query, no matter what sent it."""
     return first(_LAYOUT, seen.queries) is not None
 
 
 def is_typed(seen: Evidence) -> bool:
-    """Whether parameters carry their type as an engine of SQLAlchemy's writes it."""
+    """Whether parameters carry their type in the way of SQLAlchemy's engine."""
     return first(_TYPED, seen.queries) is not None
 
 

@@ -53,7 +53,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="aborted-transaction",
     unit=FAILED,
-    why="After an error a block accepts nothing but ROLLBACK, or ROLLBACK TO a savepoint: what is sent before fails, a round trip each.",
+    why="After an error a block accepts only ROLLBACK, or ROLLBACK TO a savepoint. Until then every statement fails, a round trip each.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

@@ -62,9 +62,9 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="connect",
     unit=ROUND_TRIPS,
-    why="Each connection costs its set-up round trips, a handshake, and a process of the server, before the first query; a pool pays once.",
+    why="Each connection costs its set-up round trips, a handshake, and a server process, before the first query; a pool pays once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
-    remedies=(Remedy("a pool of connections that live, in the application or in front of the server"),),
+    remedies=(Remedy("a pool of lasting connections, in the application or in front of the server"),),
 )

@@ -20,7 +20,7 @@ from pgtrace.trace.rows import Shape
 
 TIMES: Final = 3
 MOST_WORK: Final = 3
-"""Round trips that work, for each that checks."""
+"""Round trips that do work, for each that checks."""
 _CHECKS_KEPT: Final = 1_000
 _IN_BLOCK: Final = "an empty statement in a transaction of its own"
 _SAVEPOINTS: Final = "a savepoint around one statement"
@@ -148,7 +148,7 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: {note.times} round trips between the ones that work"
+    return f"{note.subject}: {note.times} round trips between those that do work"
 
 
 KIND: Final = Kind(

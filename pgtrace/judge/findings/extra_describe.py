@@ -62,7 +62,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="extra-describe",
     unit=ROUND_TRIPS,
-    why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or types that are told, make it one round trip.",
+    why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or declared types, make it one round trip.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),

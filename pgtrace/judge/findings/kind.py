@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 EVIDENCE_KEPT: Final = 4
-"""Rows that a finding shows."""
+"""How many rows a finding shows."""
 CONNECTIONS_KEPT: Final = 8
 EXPLAINS_KEPT: Final = 1_000
 FAILED: Final = "failed"
@@ -79,12 +79,13 @@ class Step:
         self.rows = rows
         """Its DataRow messages."""
         self.values = values
-        """A hash of what the driver sent, as the index has it."""
+        """A hash of what the driver sent, from the index."""
         self.label = label
         self.key = key
-        """Its SQL, normalised; empty where it is about several statements or none."""
+        """Its SQL, normalised; empty if it has several statements or none."""
         self.pause_ns = pause_ns
-        """From the end of the connection's round trip before it to its beginning; None for the first, and behind a gap."""
+        """From the end of the connection's previous round trip to its beginning; None for the
+        first, and after a gap."""
         self.counts = counts
         """Whether a filter selects it. A watch that saw something adds up such rows alone."""
         self._unclaimed: list[str] | None = None
@@ -100,7 +101,7 @@ class Step:
 
     @property
     def sqlstate(self) -> str:
-        """Of its first error."""
+        """The SQLSTATE of its first error."""
         return self.label.sqlstate
 
     @property
@@ -125,7 +126,7 @@ class Step:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it runs one statement, and that is empty."""
+        """Whether it runs one statement, which is empty."""
         return self.shape.depth == 1 and b"I" in self.shape.received
 
     @property
@@ -135,7 +136,7 @@ class Step:
 
     @property
     def only_closes(self) -> bool:
-        """Whether it gives statements up, and does nothing else."""
+        """Whether it drops statements and does nothing else."""
         return not self.shape.depth and bool(self.sends("C")) and not self.sends("P") and not self.sends("B")
 
     @property
@@ -150,7 +151,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A row that shows it, and what it shows there."""
+    """A row that shows the finding, and what it shows."""
 
     place: int
     words: str = ""
@@ -162,13 +163,13 @@ class Note:
 
     subject: str = ""
     cost: int = 0
-    """Round trips that need not be."""
+    """Round trips that could be avoided."""
     times: int = 0
-    """How often it was seen, each kind counting what it says."""
+    """How often it was seen; each kind says what it counts."""
     amount: int = 0
-    """A number of the kind's own, a sum."""
+    """A number of the kind's choice, a sum."""
     words: str = ""
-    """Words of the kind's own, those of the first sight."""
+    """Words of the kind's choice, from the first sight."""
     evidence: list[Evidence] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     more_connections: int = 0
@@ -182,7 +183,7 @@ class Note:
     """Kinds and subjects of findings that only repeat it, under the same driver."""
 
     def show(self, place: int, words: str = "") -> None:
-        """Keep a row as evidence, where there is room."""
+        """Keep a row as evidence, if there is room."""
         if len(self.evidence) < EVIDENCE_KEPT:
             self.evidence.append(Evidence(place, words))
 
@@ -224,7 +225,7 @@ class Note:
 
 
 def shown(note: Note) -> str:
-    """Its subject, SQL, as it stands in a sentence."""
+    """Its subject, SQL, as it appears in a sentence."""
     return sqltext.shorten(note.subject, SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
 
 
@@ -239,7 +240,7 @@ def counted(number: int, what: str) -> str:
 
 
 class Seen(Protocol):
-    """The connection that a watch looks at, and where its notes go."""
+    """The connection that a watch looks at, and the place for its notes."""
 
     trace: Trace
     connection: Connection
@@ -259,10 +260,10 @@ class Seen(Protocol):
         """What speaks for a pooler between driver and server."""
 
     def note(self, kind: Kind, subject: str = "") -> Note:
-        """The connection's note of that kind and subject, made when it is asked for."""
+        """The connection's note of that kind and subject, made when first needed."""
 
     def row_of(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind, and perhaps is the first of it."""
+        """The row belongs to a finding of that kind, and may be its first."""
 
     def explain_end(self, note: Note) -> None:
         """The end of the connection is what the note is about, if no other note has it."""
@@ -291,14 +292,16 @@ class Watch:
         """A row that is none: a round trip of the set-up, an asynchronous message, an end, or a run of messages nobody waited for."""
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
-        """The session is over at the row at that place, `pause_ns` after its latest round trip: a FATAL error, an end,
-        Terminate. `words` are the FATAL's SQLSTATE, if it was one. Told once."""
+        """The session is over at the row at that place, `pause_ns` after its latest round trip: a
+        FATAL error, an end, Terminate. `words` are the FATAL's SQLSTATE, if it was one. Called
+        once."""
 
     def lost(self) -> None:
         """Bytes are missing here: what comes next does not follow what came before."""
 
     def settle(self) -> None:
-        """The connection is over, or somebody asks: bring the notes up to date. Called again when there is more."""
+        """The connection is over, or someone asks for results: bring the notes up to date. Called
+        again when there is more."""
 
 
 def _all(_shape: Shape) -> bool:
@@ -321,11 +324,11 @@ class Kind:
 
     name: str
     unit: str
-    """What its number counts: ROUND_TRIPS, FAILED, or something that costs none."""
+    """What its number counts: ROUND_TRIPS, FAILED, or something without a cost."""
     why: str
     """Why it costs or fails, a sentence or two."""
     remedies: tuple[Remedy, ...]
-    """For drivers and layers that have none of their own (identify/)."""
+    """For drivers and layers without remedies of their own (identify/)."""
     watch: Callable[[Seen], Watch]
     what: Callable[[Note], str]
     """What happened, in one line."""
@@ -337,7 +340,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that costs round trips or will fail, under one driver."""
+    """Something that costs round trips or will fail, with one driver."""
 
     kind: Kind
     driver: str
@@ -350,12 +353,12 @@ class Finding:
 
     @property
     def cost(self) -> int:
-        """Round trips that need not be."""
+        """Round trips that could be avoided."""
         return self.note.cost
 
     @property
     def failed(self) -> bool:
-        """Whether something failed already."""
+        """Whether something has failed already."""
         return self.kind.unit is FAILED
 
     @property

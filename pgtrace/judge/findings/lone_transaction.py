@@ -90,13 +90,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and behind it"
+    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and after it"
 
 
 KIND: Final = Kind(
     name="begin-commit",
     unit=ROUND_TRIPS,
-    why="A single statement is atomic by itself; BEGIN and COMMIT around it are two round trips more.",
+    why="A single statement is atomic by itself; BEGIN and COMMIT around it cost two more round trips.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: "T" in (shape.status_before, shape.status),

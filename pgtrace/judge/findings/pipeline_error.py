@@ -33,13 +33,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.words}; {note.amount} behind such errors skipped up to the Sync"
+    return f"{note.words}; {note.amount} after such errors skipped up to the Sync"
 
 
 KIND: Final = Kind(
     name="pipeline-error",
     unit=FAILED,
-    why="Behind an error the server discards everything up to the next Sync; outside a transaction block what ran before it, up to the Sync before, is undone.",
+    why="After an error the server discards everything up to the next Sync. Outside a transaction block, what ran since the previous Sync is undone.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

@@ -29,7 +29,8 @@ class _Name:
 
 @dataclass(slots=True)
 class _Text:
-    """Of one normalised SQL: its latest name, and the round trips spent on names that were used once."""
+    """For one normalised SQL: its latest name, and the round trips spent on names that were used
+    once."""
 
     latest: _Name
     once: int = 0
@@ -90,7 +91,7 @@ class _Watch(Watch):
             self.seen.row_of(spent.place, KIND)
             note.cost += 1
             note.times += spent.only_prepares
-            note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "gives it up")
+            note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "drops it")
         text.spent.clear()
 
 
@@ -101,7 +102,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="prepared-once",
     unit=ROUND_TRIPS,
-    why="A statement that is run once pays a round trip to be prepared, and one more where it is given up, and gains nothing.",
+    why="Preparing a statement that is run once costs a round trip, and one more to drop it, and gains nothing.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags,

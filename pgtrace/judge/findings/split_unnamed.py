@@ -16,7 +16,7 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
-"""Once or twice is no habit."""
+"""Once or twice is not a habit."""
 
 
 class _Watch(Watch):

@@ -37,7 +37,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="tls-refused",
     unit=FAILED,
-    why="Without --tls pgtrace does no TLS with the driver, and passes one that begins with it at once on to the server. A driver that insists does not go on.",
+    why="Without --tls pgtrace does no TLS with the driver, and passes a TLS handshake at once on to the server. A driver that insists does not continue.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
