@@ -60,7 +60,8 @@ class RoundTrips:
 
 
 class Evidence:
-    """The evidence for the counters of a trace. If the trace counts under a filter, for what that selects."""
+    """The evidence for the counters of a trace. If the trace counts under a filter, for what that
+    selects."""
 
     def __init__(self, trace: Trace) -> None:
         self._selects: Callable[[int], bool] | None = None
@@ -72,8 +73,8 @@ class Evidence:
 
     def of(self, counter: str, value: int, about: str = "capture", name: str = "") -> tuple[RoundTrips, ...]:
         """The evidence for a counter that is `value`, of the capture or of one driver, mark or
-        statement: at most GROUPS_KEPT groups, most first, then the sum of the others, then the rest.
-        """
+        statement: at most GROUPS_KEPT groups, most first, then the sum of the others, then the
+        rest."""
         trace = self._trace
         amounts = Amounts(trace, counter, self._groups_of(name) if about == "statement" else None)
         found: dict[tuple[int, int], RoundTrips] = {}
@@ -151,7 +152,8 @@ class Amounts:
         self._known: dict[int, tuple[int, int]] = {}
 
     def __call__(self, place: int, entry: Entry) -> int:
-        """The share of the row at that place; 0 if its counts were not kept (session/effects.py)."""
+        """The share of the row at that place; 0 if its counts were not kept
+        (session/effects.py)."""
         if self._groups is not None:
             return self._of_statements(entry, self._groups)
         match self._counter:
@@ -220,7 +222,8 @@ def _of_share(share: Share, counter: str, rows: int) -> int:
 
 
 def _together(groups: Iterable[RoundTrips]) -> list[RoundTrips]:
-    """Groups that look the same as one, the largest first, and the sum of those beyond GROUPS_KEPT."""
+    """Groups that look the same as one, the largest first, and the sum of those beyond
+    GROUPS_KEPT."""
     alike: dict[tuple[str, str, str], RoundTrips] = {}
     for group in groups:
         key = group.flight, group.sql, group.sqlstate
