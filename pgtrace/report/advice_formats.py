@@ -1,6 +1,6 @@
 """Findings for machines that read reports: SARIF 2.1.0, JUnit XML, GitHub Actions annotations.
 
-A result stands where the program asked for it, if the capture has its line of code; else at the
+A result is placed at the line of code that sent the statement if the capture has it, else at the
 capture. What fails the job (`--fail-on`, `--baseline`) is an error; a finding that only costs is a
 warning.
 """
@@ -29,8 +29,8 @@ PAGE: Final = "docs/findings.md"
 
 
 def as_sarif(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:
-    """One run: a rule for each kind, a result for each finding, and one for each SQLSTATE or end
-    that nothing explains."""
+    """One run: a rule for each kind, a result for each finding, and one for each unexplained
+    SQLSTATE or end."""
     rules = [
         {
             "id": kind.name,
@@ -104,7 +104,7 @@ def _uri(path: str) -> str:
 
 
 def _sites(trace: Trace, finding: Finding) -> list[Site]:
-    """The lines of code of its evidence, each once."""
+    """The distinct lines of code of its evidence."""
     return list(dict.fromkeys(site for one in finding.evidence for site in trace.call_sites.at(one.place)))
 
 
@@ -118,8 +118,8 @@ def _sentence(finding: Finding) -> Shown:
 
 
 def as_junit(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:
-    """A test case for each finding and for each failure that nothing explains; those that fail the
-    job have failed, without such a choice all have."""
+    """A test case for each finding and for each unexplained failure. Those that fail the job have
+    failed; without such a choice all have."""
     return map(sanitise.line, _junit(trace, findings, unexplained, verdict))
 
 
@@ -154,8 +154,8 @@ def _case(kind: str, name: str, message: str, evidence: Sequence[str], *, failed
 
 
 def as_github(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:
-    """Annotations, at the line of code where it is known: errors for what fails the job, warnings
-    for the rest."""
+    """Annotations, at the line of code if it is known: errors for what fails the job, warnings for
+    the rest."""
     for finding in findings:
         word = "error" if _level(finding, verdict) == "error" else "warning"
         place = "".join(f"file={_property(site.file)},line={max(1, site.line)}," for site in _sites(trace, finding)[:1])
