@@ -98,7 +98,7 @@ def about_channel_binding(recorder: Recorder) -> list[str]:
     """A note that a program's channel_binding=require is removed, if it is."""
     if recorder.upstream.channel_binding != "require" or keeps_channel_binding(recorder.tls):
         return []
-    return ["channel_binding=require cannot work through pgtrace; use sslmode=verify-full to verify the server instead"]
+    return ["channel_binding=require cannot work through pgtrace and was removed; sslmode=verify-full verifies the server instead"]
 
 
 def about_passwords(recorder: Recorder) -> list[str]:

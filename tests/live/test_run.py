@@ -83,7 +83,10 @@ def test_channel_binding_that_nothing_replaces_is_refused_by_name(role, tls):
     url = role["URL"]["DATABASE_URL"] + "&channel_binding=require"
     assert run("--", "true", environment={"DATABASE_URL": url}).stderr == found.stderr
     replaced = run(*tls, "--", "true", environment=role["channel binding"])
-    assert "channel_binding=require cannot work through pgtrace; use sslmode=verify-full proves who it is" in replaced.stderr
+    assert (
+        "channel_binding=require cannot work through pgtrace and was removed; sslmode=verify-full verifies the server instead"
+        in replaced.stderr
+    )
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
@@ -105,7 +108,7 @@ def test_another_variable_may_hold_the_url(role):
 def test_without_a_connection_it_says_how_to_point_the_program(role):
     found = run("--", sys.executable, "-c", "raise SystemExit(5)", environment=role["variables"])
     assert found.returncode == 5
-    assert "no connection went through pgtrace" in found.stderr
+    assert "no connection came through pgtrace" in found.stderr
     assert "--env-url NAME" in found.stderr
 
 
