@@ -26,7 +26,7 @@ from pgtrace.trace.rows import Kind
 from pgtrace.trace.statements import Group
 from pgtrace.trace.trace import Trace
 from tests import playbook
-from tests.session import test_sequences as letters
+from tests.session import letters
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -108,7 +108,7 @@ def test_the_figures_of_an_example(example: Example, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", SEQUENCES)
 def test_the_round_trips_of_a_sequence(line: str) -> None:
     sequence, number = re.fullmatch(r"([>< \S]+?)\s+(\d)\s{3}\S.*", line).groups()  # type: ignore[union-attr]
-    session = letters.play(sequence.removesuffix(" closed"))
+    session = letters.play(sequence)
     if sequence.endswith(" closed"):
         session.close(10**9)
     assert (session.tally.round_trips, session.tally.setup_round_trips) == (int(number), 1)

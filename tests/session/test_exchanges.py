@@ -2,75 +2,65 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.framing import Frame
-from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session import cache
 from pgtrace.session.connection import Session
-from tests.playbook import Listing, Plain
-from tests.session.test_robustness import recorded
-from tests.session.test_sequences import SEQUENCES, message
+from tests.playbook import Listing, Plain, wire
+from tests.session import letters
+from tests.session.letters import SEQUENCES
 
 Reads = list[tuple[int, bytes]]
 
 
-def bind(statement: str, value: bytes, *, portal: str = "", results: int = 0) -> bytes:
-    return message(
-        "B",
-        portal.encode()
-        + b"\0"
-        + statement.encode()
-        + b"\0\0\0\0\1"
-        + struct.pack(">I", len(value))
-        + value
-        + b"\0\1"
-        + struct.pack(">H", results),
-    )
+def reads(*lines: str) -> Reads:
+    """Reads in the playbook's words: `F Sync`, `B ReadyForQuery I`."""
+    return [("FB".index(line[0]), wire("FB".index(line[0]), line[2:])) for line in lines]
 
 
-def rows(count: int) -> bytes:
-    return b"".join(message("D", b"\0\1\0\0\0\1" + str(number % 10).encode()) for number in range(count))
+def rows(count: int) -> str:
+    return "".join(f"DataRow {number % 10} | " for number in range(count))
 
 
-def parse(name: str, sql: str) -> bytes:
-    return message("P", name.encode() + b"\0" + sql.encode() + b"\0\0\0")
-
-
-EXECUTE = message("E", b"\0\0\0\0\0") + message("S")
-ONE_ROW_AT_MOST = message("E", b"\0\0\0\0\1") + message("S")
-READY = message("Z", b"I")
+RUN = "Execute - | Sync"
+ONE_ROW_AT_MOST = "Execute - 1 | Sync"
+READY = "ReadyForQuery I"
 STEPS: list[Reads] = [
-    [(FRONTEND, parse("s1", "select 1") + message("S")), (BACKEND, message("1") + READY)],
-    [(FRONTEND, parse("s1", "select other") + message("S")), (BACKEND, message("E", b"SERROR\0VERROR\0C42P05\0\0") + READY)],
+    reads("F Parse s1 select 1 | Sync", f"B ParseComplete | {READY}"),
+    reads("F Parse s1 select other | Sync", f"B ErrorResponse 42P05 exists | {READY}"),
     *[
-        [(FRONTEND, bind("s1", b"7" * size) + EXECUTE), (BACKEND, message("2") + rows(count) + message("C", b"SELECT %d\0" % count) + READY)]
+        reads(f"F Bind - s1 params={'7' * size} out=0 | {RUN}", f"B BindComplete | {rows(count)}CommandComplete SELECT {count} | {READY}")
         for size, count in [(1, 0), (1, 1), (3, 1), (2, 5)]
     ],
-    [(FRONTEND, bind("s2", b"x", results=1) + EXECUTE), (BACKEND, message("2") + rows(1) + message("C", b"SELECT 1\0") + READY)],
-    [(FRONTEND, bind("s1", b"7") + ONE_ROW_AT_MOST), (BACKEND, message("2") + rows(1) + message("s") + READY)],
-    [(FRONTEND, ONE_ROW_AT_MOST), (BACKEND, rows(1) + message("s") + READY)],
-    [(FRONTEND, ONE_ROW_AT_MOST), (BACKEND, message("C", b"SELECT 0\0") + READY)],
-    [(FRONTEND, bind("s1", b"7") + EXECUTE), (BACKEND, message("E", b"SERROR\0VERROR\0C22012\0\0") + READY)],
-    [(FRONTEND, bind("s1", b"7") + EXECUTE), (BACKEND, message("2")), (BACKEND, rows(2) + message("C", b"SELECT 2\0") + READY)],
-    [(FRONTEND, bind("s1", b"7") + EXECUTE), (BACKEND, message("2") + rows(1) + message("N", b"SNOTICE\0\0") + message("C", b"SELECT 1\0") + READY)],
-    [(FRONTEND, message("Q", b"begin\0")), (BACKEND, message("C", b"BEGIN\0") + message("Z", b"T"))],
-    [(FRONTEND, message("Q", b"commit\0")), (BACKEND, message("C", b"COMMIT\0") + READY)],
-    [(FRONTEND, message("Q", b"deallocate s1\0")), (BACKEND, message("C", b"DEALLOCATE\0") + READY)],
-    [(FRONTEND, message("C", b"Ss1\0") + message("S")), (BACKEND, message("3") + READY)],
-    [(FRONTEND, parse("", "select 2") + bind("", b"1") + EXECUTE), (BACKEND, message("1") + message("2") + rows(1) + message("C", b"SELECT 1\0") + READY)],
-    [(FRONTEND, parse("", "select 3") + bind("", b"1") + EXECUTE), (BACKEND, message("1") + message("2") + rows(1) + message("C", b"SELECT 1\0") + READY)],
-    [(FRONTEND, (bind("s1", b"1") + EXECUTE[:-5]) * 3 + message("S")), (BACKEND, (message("2") + message("C", b"INSERT 0 1\0")) * 3 + READY)],
-    *[recorded(sequence)[2:] for sequence, _ in SEQUENCES if "!" not in sequence and "closed" not in sequence and "^" not in sequence],
-]  # fmt: skip
+    reads(f"F Bind - s2 params=x out=1 | {RUN}", f"B BindComplete | {rows(1)}CommandComplete SELECT 1 | {READY}"),
+    reads(f"F Bind - s1 params=7 out=0 | {ONE_ROW_AT_MOST}", f"B BindComplete | {rows(1)}PortalSuspended | {READY}"),
+    reads(f"F {ONE_ROW_AT_MOST}", f"B {rows(1)}PortalSuspended | {READY}"),
+    reads(f"F {ONE_ROW_AT_MOST}", f"B CommandComplete SELECT 0 | {READY}"),
+    reads(f"F Bind - s1 params=7 out=0 | {RUN}", f"B ErrorResponse 22012 division by zero | {READY}"),
+    reads(f"F Bind - s1 params=7 out=0 | {RUN}", "B BindComplete", f"B {rows(2)}CommandComplete SELECT 2 | {READY}"),
+    reads(f"F Bind - s1 params=7 out=0 | {RUN}", f"B BindComplete | {rows(1)}NoticeResponse hello | CommandComplete SELECT 1 | {READY}"),
+    reads("F Query begin", "B CommandComplete BEGIN | ReadyForQuery T"),
+    reads("F Query commit", f"B CommandComplete COMMIT | {READY}"),
+    reads("F Query deallocate s1", f"B CommandComplete DEALLOCATE | {READY}"),
+    reads("F Close S s1 | Sync", f"B CloseComplete | {READY}"),
+    *[
+        reads(
+            f"F Parse - {sql} | Bind - - params=1 out=0 | {RUN}",
+            f"B ParseComplete | BindComplete | {rows(1)}CommandComplete SELECT 1 | {READY}",
+        )
+        for sql in ("select 2", "select 3")
+    ],
+    reads(f"F {'Bind - s1 params=1 out=0 | Execute - | ' * 3}Sync", f"B {'BindComplete | CommandComplete INSERT 0 1 | ' * 3}{READY}"),
+    *[letters.reads(sequence)[2:] for sequence, _ in SEQUENCES if "!" not in sequence and "closed" not in sequence and "^" not in sequence],
+]
 
 
 def heard(session: Session, listing: Listing, reads: Reads) -> tuple[object, object, object]:
-    for number, (side, data) in enumerate([*recorded(">Q <CZ")[:2], *reads]):
+    for number, (side, data) in enumerate([*letters.reads(">Q <CZ")[:2], *reads]):
         session.receive(side, number * 1000, data)
     tally = session.tally
     counts = [dict(value) if isinstance(value := getattr(tally, name), dict) else value for name in tally.__slots__]
@@ -88,18 +78,18 @@ def test_the_short_cut_tells_the_same(steps: list[int], times: int) -> None:
 
 
 PLAIN_SELECT = [
-    [
-        (FRONTEND, parse("", "select 2") + bind("", value) + message("D", b"P\0") + EXECUTE),
-        (BACKEND, message("1") + message("2") + message("T", b"\0\0") + rows(count) + message("C", b"SELECT %d\0" % count) + READY),
-    ]
-    for value, count in ((b"%d" % number, number % 4) for number in range(1, 101))
+    reads(
+        f"F Parse - select 2 | Bind - - params={number} out=0 | Describe P - | {RUN}",
+        f"B ParseComplete | BindComplete | RowDescription | {rows(number % 4)}CommandComplete SELECT {number % 4} | {READY}",
+    )
+    for number in range(1, 101)
 ]
 SEVERAL = [
-    [
-        (FRONTEND, parse("", "begin") + bind("", b"") + EXECUTE[:-5] + bind("s1", value) + EXECUTE),
-        (BACKEND, message("1") + (message("2") + message("C", b"INSERT 0 1\0")) * 2 + READY),
-    ]
-    for value in (b"%d" % number for number in range(50))
+    reads(
+        f"F Parse - begin | Bind - - params='' out=0 | Execute - | Bind - s1 params={number} out=0 | {RUN}",
+        f"B ParseComplete | {'BindComplete | CommandComplete INSERT 0 1 | ' * 2}{READY}",
+    )
+    for number in range(50)
 ]
 
 
@@ -141,7 +131,7 @@ def test_of_a_long_read_no_more_messages_are_looked_at_than_can_be_learned(
 
     unpack = cache._HEADER
     monkeypatch.setattr(cache, "_HEADER", header)
-    data = (bind("s1", b"7") + message("E", b"\0\0\0\0\0")) * binds + message("S")
+    data = wire(FRONTEND, "Bind - s1 params=7 out=0 | Execute -") * binds + wire(FRONTEND, "Sync")
     known = cache.Reads()
     for _ in range(2):
         looked = 0

@@ -13,7 +13,8 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.effects import Counts
 from pgtrace.session.events import Exchange, Observer, Passage
-from tests.session.test_sequences import SEQUENCES, STARTUP, play
+from tests.session.letters import SEQUENCES, STARTUP, play
+from tests.session.letters import reads as recorded
 from tests.steps import lines_run
 
 
@@ -32,19 +33,6 @@ class Listing(Observer):
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
         self.events.append(f"alone {side} {code} {size}")
-
-
-def recorded(sequence: str) -> list[tuple[int, bytes]]:
-    """The reads of a worked sequence."""
-    reads: list[tuple[int, bytes]] = []
-
-    class Tap(Session):
-        def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
-            reads.append((side, data))
-            super().receive(side, time_ns, data, offset)
-
-    play(sequence.removesuffix(" closed"), Tap())
-    return reads
 
 
 def heard(reads: list[tuple[int, bytes]]) -> tuple[list[str], dict[str, object]]:

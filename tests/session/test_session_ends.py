@@ -12,8 +12,8 @@ from pgtrace.session.connection import Session
 from pgtrace.session.departure import TERMINATE
 from pgtrace.session.events import Exchange, Passage
 from tests.playbook import MS, Plain, play
+from tests.session.letters import reads as recorded
 from tests.session.test_exchanges import STEPS, Listing, Reads
-from tests.session.test_robustness import recorded
 
 ASK = "10 F Parse - SELECT pg_sleep(4) | Bind - - | Describe P - | Execute - | Sync\n"
 SIMPLE = "10 F Query SELECT pg_sleep(4)\n"
