@@ -18,7 +18,7 @@ from typing import Final
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
 from pgtrace.identify.drivers.names import DrawnNames
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "asyncpg"
 _STARTUP: Final = ("client_encoding", "'utf-8'")
@@ -55,32 +55,48 @@ def resets(seen: Evidence) -> bool:
     return starts(seen) and _RESET in seen.queries
 
 
-_POOLER: Final = (
-    Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", unless=("cache off",)),
-    Remedy("a cursor is always prepared under a name, whatever the cache is: fetch() the rows instead of cursor()", needs=("cache off",)),
-    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0"),
-)
-REMEDIES: Final = {
-    "pooler-26000": _POOLER,
-    "pooler-42P05": _POOLER,
-    "pipeline-error": (Remedy("execute() one by one for rows that may fail; or INSERT ... ON CONFLICT in executemany()"),),
-    "aborted-transaction": (Remedy("leave `async with connection.transaction()` by the exception; a nested one is a savepoint"),),
-    "n+1": (Remedy("WHERE column = ANY($1) with a list to read; Connection.executemany() to write, all rows in one round trip"),),
-    "extra-describe": (Remedy("asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip"),),
+_NEWER_POOLER: Final = Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0")
+REMEDIES: Final[Remedies] = {
+    "pooler-26000": (
+        Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", "asyncpg-cache-off", unless=("cache off",)),
+        _NEWER_POOLER,
+    ),
+    "pooler-42P05": (
+        Remedy("asyncpg.connect(statement_cache_size=0), two round trips each query", "asyncpg-cache-off-42P05", unless=("cache off",)),
+        Remedy(
+            "a cursor is always prepared under a name, whatever the cache is: fetch() the rows instead of cursor()",
+            "asyncpg-no-cursor",
+            needs=("cache off",),
+        ),
+        _NEWER_POOLER,
+    ),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in executemany()", "asyncpg-on-conflict"),),
+    "aborted-transaction": (
+        Remedy("a nested `async with connection.transaction()` around what may fail: it is a savepoint", "asyncpg-savepoint"),
+    ),
+    "n+1": (
+        Remedy("WHERE column = ANY($1) with a list to read", "asyncpg-any", needs=("reads",)),
+        Remedy("Connection.executemany() to write, all rows in one round trip", "asyncpg-executemany", needs=("writes",)),
+    ),
+    "extra-describe": (
+        Remedy("asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip", "asyncpg-cache-on"),
+    ),
     "prepared-once": (
-        Remedy("values as parameters $1, not in the text: then statement_cache_size=100, the default, finds the statement again"),
+        Remedy("values as parameters $1, not in the text: then the cache of statements finds the statement again", "asyncpg-parameters"),
     ),
     "driver-overhead": (
         Remedy(
-            "one `async with pool.acquire()` for a unit of work, not one for each query; create_pool(reset=...) takes another way to reset"
+            "one `async with pool.acquire()` for a unit of work, not one for each query",
+            "asyncpg-one-acquire",
+            unless=("a savepoint around one statement",),
         ),
     ),
-    "cache-thrash": (Remedy("asyncpg.connect(statement_cache_size=100), the default, or more than are in use in turn"),),
-    "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself"),),
-    "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process"),),
-    "prepared-leak": (
-        Remedy("values as parameters $1, not in the text; statement_cache_size and max_cacheable_statement_size bound what stays"),
+    "cache-thrash": (
+        Remedy("asyncpg.connect(statement_cache_size=100), the default, or more than are in use in turn", "asyncpg-larger-cache"),
     ),
-    "re-parse": (Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements"),),
+    "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
+    "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
+    "prepared-leak": (Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak"),),
+    "re-parse": (Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements", "asyncpg-cache-keeps"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_INTROSPECTION, drawn_names=DRAWN_NAMES)

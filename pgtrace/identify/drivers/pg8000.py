@@ -16,7 +16,7 @@ from typing import Final
 
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "pg8000"
 _NAMES: Final = re.compile(r"\Apg8000_statement_\d+\Z")
@@ -36,14 +36,15 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     return tuple(found)
 
 
-REMEDIES: Final = {
+REMEDIES: Final[Remedies] = {
     "n+1": (
-        Remedy("WHERE column = ANY(%s) with a list to read; INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)"),
+        Remedy("WHERE column = ANY(%s) with a list to read", "pg8000-any", needs=("reads",)),
+        Remedy("INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)", "pg8000-unnest", needs=("writes",)),
     ),
-    "extra-describe": (Remedy("Connection.prepare() of pg8000.native keeps the statement; the DB-API cannot"),),
-    "begin-commit": (Remedy("connection.autocommit = True for single statements"),),
-    "connect": (Remedy("SQLAlchemy's QueuePool over pg8000; or PgBouncer"),),
-    "idle-in-transaction": (Remedy("connection.autocommit = True, or commit() as soon as the statements are done"),),
-    "split-unnamed": (Remedy("a transaction around the query (autocommit = False)"),),
+    "extra-describe": (Remedy("Connection.prepare() of pg8000.native keeps the statement; the DB-API cannot", "pg8000-prepare"),),
+    "begin-commit": (Remedy("connection.autocommit = True for single statements", "pg8000-autocommit"),),
+    "connect": (Remedy("SQLAlchemy's QueuePool over pg8000", "pg8000-pool"),),
+    "idle-in-transaction": (Remedy("connection.autocommit = True, or commit() as soon as the statements are done", "pg8000-short-blocks"),),
+    "split-unnamed": (Remedy("a transaction around the query (autocommit = False)", "pg8000-transaction"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

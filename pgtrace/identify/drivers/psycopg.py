@@ -31,7 +31,7 @@ from typing import Final
 
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "psycopg"
 _STATEMENT: Final = re.compile(r"\A_pg3_\d+\Z")
@@ -81,39 +81,61 @@ def _habits(seen: Evidence) -> list[str]:
     return found
 
 
-_POOLER: Final = (
-    Remedy("psycopg.connect(prepare_threshold=None), not 0, which prepares at once", unless=("DEALLOCATE",)),
+_GIVEN_UP: Final = (
     Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0", unless=("DEALLOCATE",)),
     Remedy("libpq 17 or later, with which psycopg gives statements up by Close", needs=("DEALLOCATE",)),
     Remedy("connection.prepared_max = None: nothing is given up (prepared_max=None)", needs=("DEALLOCATE",)),
 )
-REMEDIES: Final = {
-    "pooler-26000": _POOLER,
-    "pooler-42P05": _POOLER,
-    "pipeline-error": (Remedy("pipeline.sync() behind each statement that may fail alone; or INSERT ... ON CONFLICT"),),
-    "aborted-transaction": (Remedy("leave `with connection.transaction()` by the exception; a nested one is a savepoint"),),
-    "n+1": (
+REMEDIES: Final[Remedies] = {
+    "pooler-26000": (
         Remedy(
-            "WHERE column = ANY(%s) with a list to read; Cursor.executemany() to write; or `with connection.pipeline():` around the loop"
+            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once", "psycopg-prepares-nothing", unless=("DEALLOCATE",)
+        ),
+        *_GIVEN_UP,
+    ),
+    "pooler-42P05": (
+        Remedy("psycopg.connect(prepare_threshold=None); 0 prepares at once", "psycopg-prepares-nothing-42P05", unless=("DEALLOCATE",)),
+        *_GIVEN_UP,
+    ),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the pipeline", "psycopg-on-conflict"),),
+    "aborted-transaction": (
+        Remedy("a nested `with connection.transaction()` around what may fail: it is a savepoint", "psycopg-savepoint"),
+    ),
+    "n+1": (
+        Remedy("WHERE column = ANY(%s) with a list to read", "psycopg-any", needs=("reads",)),
+        Remedy("Cursor.executemany() to write", "psycopg-executemany", needs=("writes",)),
+    ),
+    "prepared-once": (Remedy("values as parameters %s, not in the text", "psycopg-parameters"),),
+    "driver-overhead": (
+        Remedy(
+            "ConnectionPool(check=None), the default",
+            "psycopg-no-check",
+            unless=("a savepoint around one statement", "BEGIN directly behind BEGIN"),
         ),
     ),
-    "prepared-once": (Remedy("prepare=False, or prepare_threshold=None; values as parameters, not in the text"),),
-    "driver-overhead": (Remedy("ConnectionPool(check=None), the default; one `with pool.connection()` for a unit of work"),),
-    "begin-commit": (Remedy("psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements"),),
-    "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process"),),
-    "prepared-leak": (Remedy("values as parameters %s, not in the text; prepared_max=100 bounds what stays"),),
+    "begin-commit": (
+        Remedy(
+            "psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements", "psycopg-autocommit"
+        ),
+    ),
+    "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process", "psycopg-pool"),),
+    "prepared-leak": (Remedy("values as parameters %s, not in the text of what is prepared", "psycopg-parameters-leak"),),
     "idle-in-transaction": (
         Remedy(
-            "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()"
+            "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()",
+            "psycopg-short-blocks",
         ),
     ),
     "re-parse": (
         Remedy(
             "commit what only reads, or autocommit=True: ROLLBACK makes psycopg forget what it has counted and prepared",
+            "psycopg-no-rollback",
             needs=("rolled back",),
         ),
         Remedy(
-            "psycopg.connect(prepare_threshold=5), the default; None prepares nothing, which a pooler may need", unless=("rolled back",)
+            "psycopg.connect(prepare_threshold=5), the default; None prepares nothing, which a pooler may need",
+            "psycopg-threshold",
+            unless=("rolled back",),
         ),
     ),
 }

@@ -32,7 +32,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "psycopg2"
 AIOPG_LOOK_UP: Final = "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore';"
@@ -65,15 +65,21 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     return (*found, "libpq's start-up packet, simple queries only") if found else ()
 
 
-REMEDIES: Final = {
-    "aborted-transaction": (Remedy("connection.rollback() at the first error; or SAVEPOINT before a statement that may fail"),),
+REMEDIES: Final[Remedies] = {
+    "aborted-transaction": (Remedy("connection.rollback() at the first error", "psycopg2-rollback"),),
     "n+1": (
-        Remedy("WHERE column = ANY(%s) with a list to read; psycopg2.extras.execute_values() to write (executemany() waits for each row)"),
+        Remedy("WHERE column = ANY(%s) with a list to read", "psycopg2-any", needs=("reads",)),
+        Remedy(
+            "psycopg2.extras.execute_values() to write (executemany() waits for each row)", "psycopg2-execute-values", needs=("writes",)
+        ),
     ),
-    "begin-commit": (Remedy("connection.autocommit = True for single statements"),),
-    "connect": (Remedy("psycopg2.pool.ThreadedConnectionPool; or PgBouncer"),),
+    "begin-commit": (Remedy("connection.autocommit = True for single statements", "psycopg2-autocommit"),),
+    "connect": (Remedy("psycopg2.pool.ThreadedConnectionPool", "psycopg2-pool"),),
     "idle-in-transaction": (
-        Remedy("connection.autocommit = True, or commit() as soon as the statements are done: the first SELECT opens a block"),
+        Remedy(
+            "connection.autocommit = True, or commit() as soon as the statements are done: the first SELECT opens a block",
+            "psycopg2-short-blocks",
+        ),
     ),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -31,7 +31,7 @@ from typing import Final
 from pgtrace.identify.drivers import asyncpg
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "sqlalchemy"
 _FIRST_CONNECTION: Final = frozenset({"select pg_catalog.version()", "select current_schema()", "show standard_conforming_strings"})
@@ -64,29 +64,30 @@ def is_typed(seen: Evidence) -> bool:
     return first(_TYPED, seen.queries) is not None
 
 
-REMEDIES: Final = {
-    "pooler-26000": (
-        Remedy(
-            "over asyncpg connect_args={'statement_cache_size': 0} and prepared_statement_cache_size=0, with prepared_statement_name_func"
-        ),
+REMEDIES: Final[Remedies] = {
+    "aborted-transaction": (Remedy("session.begin_nested() around a statement that may fail", "sqlalchemy-savepoint"),),
+    "n+1": (
+        Remedy("selectinload() or joinedload() for relations", "sqlalchemy-selectinload", needs=("reads",)),
+        Remedy("session.execute(insert(Table), rows) to write", "sqlalchemy-bulk-insert", needs=("writes",)),
     ),
-    "pooler-42P05": (
-        Remedy(
-            "over asyncpg connect_args={'statement_cache_size': 0} and prepared_statement_cache_size=0, with prepared_statement_name_func"
-        ),
-    ),
-    "aborted-transaction": (Remedy("session.begin_nested() around a statement that may fail"),),
-    "n+1": (Remedy("selectinload() or joinedload() for relations; session.execute(insert(Table), rows) to write"),),
     "extra-describe": (
         Remedy(
-            "create_async_engine(url, connect_args={'statement_cache_size': 100}) over asyncpg, and its prepared_statement_cache_size left as it is"
+            "over asyncpg leave statement_cache_size and prepared_statement_cache_size at their defaults: a statement that is kept is one round trip",
+            "sqlalchemy-cache-on",
+            needs=("asyncpg",),
         ),
     ),
-    "prepared-once": (Remedy("bound parameters instead of text with values in it"),),
-    "driver-overhead": (Remedy("pool_pre_ping=False with pool_recycle; one session for a unit of work"),),
-    "begin-commit": (Remedy("create_engine(url, isolation_level='AUTOCOMMIT') for reads"),),
-    "connect": (Remedy("QueuePool, the default, instead of NullPool; one engine for the whole process"),),
-    "prepared-leak": (Remedy("bound parameters; over asyncpg prepared_statement_cache_size bounds what stays"),),
-    "idle-in-transaction": (Remedy("commit or close the session before slow work: its first SELECT opens a transaction"),),
+    "prepared-once": (Remedy("bound parameters instead of text with values in it", "sqlalchemy-bound"),),
+    "driver-overhead": (
+        Remedy(
+            "pool_pre_ping=False with pool_recycle", "sqlalchemy-no-pre-ping", needs=("an empty statement in a transaction of its own",)
+        ),
+    ),
+    "begin-commit": (Remedy("create_engine(url, isolation_level='AUTOCOMMIT') for reads", "sqlalchemy-autocommit"),),
+    "connect": (Remedy("QueuePool, the default, instead of NullPool; one engine for the whole process", "sqlalchemy-queue-pool"),),
+    "prepared-leak": (Remedy("bound parameters; text with values in it is another statement each time", "sqlalchemy-bound-leak"),),
+    "idle-in-transaction": (
+        Remedy("commit or close the session before slow work: its first SELECT opens a transaction", "sqlalchemy-short-blocks"),
+    ),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)

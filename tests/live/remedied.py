@@ -1,0 +1,712 @@
+"""Programs with a finding, and the same with the remedy, for each remedy that is printed without a note.
+
+A scenario is named by the remedy that it proves (Remedy.tried). `before` has the finding; `after` does the same work by the remedy. Both get the recorder's URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import asyncpg
+import pg8000.dbapi
+import pg8000.native
+import psycopg
+import psycopg2
+import psycopg2.extras
+import psycopg2.pool
+import psycopg_pool
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+SELECT = "select name from item where id = {}"
+INSERT = "insert into written (id, name) values ({}, {})"
+Program = Callable[[str], Any]
+
+
+class Scenario(NamedTuple):
+    kind: str
+    client: str
+    before: Program
+    after: Program
+    pooled: int = 0
+    """Server connections of a PgBouncer in between; 0 without one."""
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(name: str, kind: str, client: str, pooled: int = 0) -> Callable[[Callable[[str, bool], Any]], Callable[[str, bool], Any]]:
+    """A program told whether it is the remedied one."""
+
+    def register(program: Callable[[str, bool], Any]) -> Callable[[str, bool], Any]:
+        SCENARIOS[name] = Scenario(kind, client, lambda url: program(url, False), lambda url: program(url, True), pooled)
+        return program
+
+    return register
+
+
+def awaited(program: Callable[[str, bool], Awaitable[None]]) -> Callable[[str, bool], None]:
+    def run(url: str, remedied: bool) -> None:
+        asyncio.run(program(url, remedied))  # type: ignore[arg-type]
+
+    return run
+
+
+# asyncpg.
+
+
+@scenario("asyncpg-any", "n+1", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    if remedied:
+        await connection.fetch("select name from item where id = any($1)", list(range(8)))
+    else:
+        for number in range(8):
+            await connection.fetch(SELECT.format("$1"), number)
+    await connection.close()
+
+
+@scenario("asyncpg-executemany", "n+1", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    if remedied:
+        await connection.executemany(INSERT.format("$1", "$2"), [(number, "tea") for number in range(8)])
+    else:
+        for number in range(8):
+            await connection.execute(INSERT.format("$1", "$2"), number, "tea")
+    await connection.close()
+
+
+@scenario("asyncpg-cache-on", "extra-describe", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url, statement_cache_size=100 if remedied else 0)
+    for number in range(6):
+        await connection.fetch(SELECT.format("$1"), number)
+        await connection.fetch("select now()")
+    await connection.close()
+
+
+@scenario("asyncpg-cache-keeps", "re-parse", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url, statement_cache_size=100 if remedied else 0)
+    for number in range(10):
+        await connection.fetch(SELECT.format("$1"), number)
+        await connection.fetch("select now()")
+    await connection.close()
+
+
+@scenario("asyncpg-larger-cache", "cache-thrash", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url, statement_cache_size=100 if remedied else 3)
+    for _ in range(4):
+        for number in range(6):
+            await connection.fetch(f"select name as n{number} from item where id = $1", number)
+    await connection.close()
+
+
+async def _values_in_the_text(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    for number in range(12):
+        await (connection.fetch(SELECT.format("$1"), number) if remedied else connection.fetch(SELECT.format(number)))
+        await connection.fetch("select now()")
+    await connection.close()
+
+
+scenario("asyncpg-parameters", "prepared-once", "asyncpg")(awaited(_values_in_the_text))
+scenario("asyncpg-parameters-leak", "prepared-leak", "asyncpg")(awaited(_values_in_the_text))
+
+
+@scenario("asyncpg-one-acquire", "driver-overhead", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+        if remedied:
+            async with pool.acquire() as connection:
+                for _ in range(6):
+                    await connection.fetch("select now()")
+        else:
+            for _ in range(6):
+                await pool.fetch("select now()")
+
+
+@scenario("asyncpg-no-transaction", "begin-commit", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    for number in range(4):
+        if remedied:
+            await connection.execute("update item set name = $1 where id = $2", "tea", number)
+        else:
+            async with connection.transaction():
+                await connection.execute("update item set name = $1 where id = $2", "tea", number)
+    await connection.close()
+
+
+@scenario("asyncpg-pool", "connect", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    if remedied:
+        async with asyncpg.create_pool(url, min_size=1) as pool:
+            for number in range(6):
+                await pool.fetch(SELECT.format("$1"), number)
+    else:
+        for number in range(6):
+            connection = await asyncpg.connect(url)
+            await connection.fetch(SELECT.format("$1"), number)
+            await connection.close()
+
+
+@scenario("asyncpg-savepoint", "aborted-transaction", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    with contextlib.suppress(asyncpg.PostgresError):
+        async with connection.transaction():
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                if remedied:
+                    async with connection.transaction():
+                        await connection.execute("insert into item (id) values (1)")
+                else:
+                    await connection.execute("insert into item (id) values (1)")
+            await connection.execute("update item set name = 'tea' where id = 2")
+    await connection.close()
+
+
+@scenario("asyncpg-on-conflict", "pipeline-error", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    rows = [(number,) for number in (501, 502, 1, 503)]
+    insert = "insert into item (id) values ($1)" + (" on conflict do nothing" if remedied else "")
+    with contextlib.suppress(asyncpg.UniqueViolationError):
+        await connection.executemany(insert, rows)
+    await connection.close()
+
+
+async def _moved(connect: Callable[[], Awaitable[Any]]) -> None:
+    """A session that comes back to another server connection, while somebody else has its own in a transaction."""
+    first, second = await connect(), await connect()
+    await first.fetch(SELECT.format("$1"), 1)
+    await first.fetch(SELECT.format("$1"), 2)
+    transaction = second.transaction()
+    await transaction.start()
+    await second.fetch("select 1 as held")
+    with contextlib.suppress(asyncpg.InvalidSQLStatementNameError):
+        await first.fetch(SELECT.format("$1"), 3)
+    await transaction.rollback()
+    await first.close()
+    await second.close()
+
+
+@scenario("asyncpg-cache-off", "pooler-26000", "asyncpg", pooled=2)
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    await _moved(lambda: asyncpg.connect(url, statement_cache_size=0 if remedied else 100))
+
+
+class _Elsewhere(asyncpg.Connection):  # type: ignore[misc]
+    """As in another process: its counter of names begins anew."""
+
+    def _get_unique_id(self, prefix: str) -> str:
+        number = self.__dict__["numbers"] = self.__dict__.get("numbers", 0) + 1
+        return f"__asyncpg_{prefix}_{number:x}__"
+
+
+@scenario("asyncpg-cache-off-42P05", "pooler-42P05", "asyncpg", pooled=1)
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    for _ in range(2):
+        connection = await asyncpg.connect(url, statement_cache_size=0 if remedied else 100, connection_class=_Elsewhere)
+        with contextlib.suppress(asyncpg.DuplicatePreparedStatementError):
+            await connection.fetch(SELECT.format("$1"), 1)
+        await connection.close()
+
+
+@scenario("asyncpg-no-cursor", "pooler-42P05", "asyncpg", pooled=1)
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    for _ in range(2):
+        connection = await asyncpg.connect(url, statement_cache_size=0, connection_class=_Elsewhere)
+        await connection.fetch("select now()")
+        with contextlib.suppress(asyncpg.DuplicatePreparedStatementError):
+            if remedied:
+                await connection.fetch("select generate_series(1, 3)")
+            else:
+                async with connection.transaction():
+                    async for _ in connection.cursor("select generate_series(1, 3)"):
+                        pass
+        connection.terminate()  # it leaves its statement in the server connection
+
+
+# psycopg.
+
+
+def _autocommit(url: str, **settings: Any) -> psycopg.Connection[Any]:
+    return psycopg.connect(url, autocommit=True, **settings)
+
+
+@scenario("psycopg-any", "n+1", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with _autocommit(url) as connection:
+        if remedied:
+            connection.execute("select name from item where id = any(%s)", (list(range(8)),))
+        for number in [] if remedied else range(8):
+            connection.execute(SELECT.format("%s"), (number,))
+
+
+@scenario("psycopg-executemany", "n+1", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    rows = [(number, "tea") for number in range(8)]
+    with _autocommit(url) as connection, connection.cursor() as cursor:
+        if remedied:
+            cursor.executemany(INSERT.format("%s", "%s"), rows)
+        for row in [] if remedied else rows:
+            cursor.execute(INSERT.format("%s", "%s"), row)
+
+
+@scenario("psycopg-parameters", "prepared-once", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with _autocommit(url) as connection:
+        for number in range(8):
+            if remedied:
+                connection.execute(SELECT.format("%s"), (number,), prepare=True)
+            else:
+                connection.execute(f"select name from item where id = {number} and name <> %s", ("x",), prepare=True)
+
+
+@scenario("psycopg-parameters-leak", "prepared-leak", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with _autocommit(url) as connection:
+        for number in range(14):
+            if remedied:
+                connection.execute("select name from item where id = %s and name <> %s", (number, "x"), prepare=True)
+            else:
+                connection.execute(f"select name from item where id = {number} and name <> %s", ("x",), prepare=True)
+
+
+@scenario("psycopg-threshold", "re-parse", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with _autocommit(url, prepare_threshold=5 if remedied else None) as connection:
+        for number in range(10):
+            connection.execute(SELECT.format("%s"), (number,))
+
+
+@scenario("psycopg-no-rollback", "re-parse", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with psycopg.connect(url, autocommit=remedied) as connection:
+        for number in range(20):
+            connection.execute(SELECT.format("%s"), (number,))
+            connection.rollback()
+
+
+@scenario("psycopg-no-check", "driver-overhead", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    check = None if remedied else psycopg_pool.ConnectionPool.check_connection
+    with psycopg_pool.ConnectionPool(url, min_size=1, check=check, kwargs={"autocommit": True}) as pool:
+        for number in range(6):
+            with pool.connection() as connection:
+                connection.execute(SELECT.format("%s"), (number,))
+
+
+@scenario("psycopg-autocommit", "begin-commit", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with psycopg.connect(url, autocommit=remedied) as connection:
+        for number in range(4):
+            connection.execute("update item set name = %s where id = %s", ("tea", number))
+            connection.commit()
+
+
+@scenario("psycopg-pool", "connect", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    if remedied:
+        with psycopg_pool.ConnectionPool(url, min_size=1, kwargs={"autocommit": True}) as pool:
+            for number in range(6):
+                with pool.connection() as connection:
+                    connection.execute(SELECT.format("%s"), (number,))
+    for number in [] if remedied else range(6):
+        with _autocommit(url) as connection:
+            connection.execute(SELECT.format("%s"), (number,))
+
+
+@scenario("psycopg-savepoint", "aborted-transaction", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with contextlib.suppress(psycopg.Error), _autocommit(url) as connection, connection.transaction():
+        with contextlib.suppress(psycopg.errors.UniqueViolation), connection.transaction() if remedied else contextlib.nullcontext():
+            connection.execute("insert into item (id) values (%s)", (1,))
+        connection.execute("update item set name = %s where id = %s", ("tea", 2))
+
+
+@scenario("psycopg-on-conflict", "pipeline-error", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    insert = "insert into item (id) values (%s)" + (" on conflict do nothing" if remedied else "")
+    failures = (psycopg.errors.UniqueViolation, psycopg.errors.PipelineAborted)
+    with contextlib.suppress(*failures), _autocommit(url) as connection, connection.pipeline():
+        for number in (601, 602, 1, 603):
+            connection.execute(insert, (number,))
+
+
+@scenario("psycopg-short-blocks", "idle-in-transaction", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with psycopg.connect(url, autocommit=remedied) as connection:
+        connection.execute(SELECT.format("%s"), (1,))
+        time.sleep(1.1)
+        connection.execute("update item set name = %s where id = %s", ("coffee", 1))
+
+
+@scenario("psycopg-prepares-nothing", "pooler-26000", "psycopg", pooled=2)
+def _(url: str, remedied: bool) -> None:
+    threshold = None if remedied else 2
+    with _autocommit(url, prepare_threshold=threshold) as first, _autocommit(url, prepare_threshold=None) as second:
+        for number in range(5):
+            first.execute(SELECT.format("%s"), (number,))
+        with second.transaction():
+            second.execute("select 1 as held")
+            with contextlib.suppress(psycopg.errors.InvalidSqlStatementName):
+                first.execute(SELECT.format("%s"), (6,))
+
+
+@scenario("psycopg-prepares-nothing-42P05", "pooler-42P05", "psycopg", pooled=1)
+def _(url: str, remedied: bool) -> None:
+    for _ in range(2):
+        with _autocommit(url, prepare_threshold=None if remedied else 2) as connection:
+            for number in range(5):
+                with contextlib.suppress(psycopg.errors.DuplicatePreparedStatement):
+                    connection.execute(SELECT.format("%s"), (number,))
+
+
+# psycopg2.
+
+
+@contextlib.contextmanager
+def _psycopg2(url: str, *, autocommit: bool = True) -> Any:
+    connection = psycopg2.connect(url)
+    connection.autocommit = autocommit
+    with connection.cursor() as cursor:
+        yield connection, cursor
+    connection.close()
+
+
+def _known_psycopg2(cursor: Any) -> None:
+    """What psycopg2 alone writes."""
+    cursor.execute("select %s", (__import__("datetime").datetime(2026, 1, 2, 3, 4, 5),))
+
+
+@scenario("psycopg2-any", "n+1", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    with _psycopg2(url) as (_, cursor):
+        _known_psycopg2(cursor)
+        if remedied:
+            cursor.execute("select name from item where id = any(%s)", (list(range(8)),))
+        for number in [] if remedied else range(8):
+            cursor.execute(SELECT.format("%s"), (number,))
+
+
+@scenario("psycopg2-execute-values", "n+1", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    rows = [(number, "tea") for number in range(8)]
+    with _psycopg2(url) as (_, cursor):
+        _known_psycopg2(cursor)
+        if remedied:
+            psycopg2.extras.execute_values(cursor, "insert into written (id, name) values %s", rows)
+        else:
+            cursor.executemany(INSERT.format("%s", "%s"), rows)
+
+
+@scenario("psycopg2-autocommit", "begin-commit", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    with _psycopg2(url, autocommit=remedied) as (connection, cursor):
+        _known_psycopg2(cursor)
+        connection.commit()
+        for number in range(4):
+            cursor.execute("update item set name = %s where id = %s", ("tea", number))
+            connection.commit()
+
+
+@scenario("psycopg2-pool", "connect", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    if remedied:
+        pool = psycopg2.pool.ThreadedConnectionPool(1, 2, url)
+        for _ in range(6):
+            connection = pool.getconn()
+            with connection.cursor() as cursor:
+                _known_psycopg2(cursor)
+            pool.putconn(connection)
+        pool.closeall()
+    for _ in [] if remedied else range(6):
+        with _psycopg2(url) as (_, cursor):
+            _known_psycopg2(cursor)
+
+
+@scenario("psycopg2-rollback", "aborted-transaction", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    with _psycopg2(url, autocommit=False) as (connection, cursor):
+        _known_psycopg2(cursor)
+        try:
+            cursor.execute("insert into item (id) values (%s)", (1,))
+        except psycopg2.errors.UniqueViolation:
+            if remedied:
+                connection.rollback()
+        with contextlib.suppress(psycopg2.errors.InFailedSqlTransaction):
+            cursor.execute("update item set name = %s where id = %s", ("tea", 2))
+        connection.rollback()
+
+
+@scenario("psycopg2-short-blocks", "idle-in-transaction", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    with _psycopg2(url, autocommit=remedied) as (_, cursor):
+        _known_psycopg2(cursor)
+        time.sleep(1.1)
+        cursor.execute("update item set name = %s where id = %s", ("coffee", 1))
+
+
+# pg8000.
+
+
+def _pg8000(url: str) -> dict[str, Any]:
+    parts = make_url(url)
+    return {"user": parts.username, "password": parts.password, "host": parts.host, "port": parts.port, "database": parts.database}
+
+
+@scenario("pg8000-any", "n+1", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = True
+    cursor = connection.cursor()
+    if remedied:
+        cursor.execute("select name from item where id = any(%s)", (list(range(8)),))
+    for number in [] if remedied else range(8):
+        cursor.execute(SELECT.format("%s"), (number,))
+    connection.close()
+
+
+@scenario("pg8000-unnest", "n+1", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = True
+    cursor = connection.cursor()
+    if remedied:
+        cursor.execute("insert into written (id, name) select unnest(cast(%s as int[])), %s", (list(range(8)), "tea"))
+    else:
+        cursor.executemany(INSERT.format("%s", "%s"), [(number, "tea") for number in range(8)])
+    connection.close()
+
+
+@scenario("pg8000-prepare", "extra-describe", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.native.Connection(**_pg8000(url))
+    statement = connection.prepare("select name from item where id = :id") if remedied else None
+    for number in range(4):
+        if statement is not None:
+            statement.run(id=number)
+        else:
+            connection.run("select name from item where id = :id", id=number)
+    connection.close()
+
+
+@scenario("pg8000-autocommit", "begin-commit", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = remedied
+    cursor = connection.cursor()
+    for number in range(4):
+        cursor.execute(f"update item set name = 'tea' where id = {number}")
+        connection.commit()
+    cursor.execute(SELECT.format("%s"), (1,))
+    connection.close()
+
+
+@scenario("pg8000-pool", "connect", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    pool = QueuePool(lambda: pg8000.dbapi.connect(**_pg8000(url)), pool_size=1) if remedied else None
+    for number in range(6):
+        connection: Any = pool.connect() if pool is not None else pg8000.dbapi.connect(**_pg8000(url))
+        connection.cursor().execute(SELECT.format("%s"), (number,))
+        connection.close()
+    if pool is not None:
+        pool.dispose()
+
+
+@scenario("pg8000-short-blocks", "idle-in-transaction", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = remedied
+    cursor = connection.cursor()
+    cursor.execute(SELECT.format("%s"), (1,))
+    time.sleep(1.1)
+    cursor.execute("update item set name = %s where id = %s", ("coffee", 1))
+    connection.close()
+
+
+@scenario("pg8000-transaction", "split-unnamed", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = not remedied
+    cursor = connection.cursor()
+    for number in range(4):
+        cursor.execute(SELECT.format("%s"), (number,))
+        cursor.execute("select now()")
+    connection.close()
+
+
+# SQLAlchemy.
+
+
+class Base(orm.DeclarativeBase):
+    pass
+
+
+class Author(Base):
+    __tablename__ = "author"
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    books: orm.Mapped[list[Book]] = orm.relationship()
+
+
+class Book(Base):
+    __tablename__ = "book"
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    author_id: orm.Mapped[int] = orm.mapped_column(sa.ForeignKey("author.id"))
+
+
+class Written(Base):
+    __tablename__ = "written"
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    name: orm.Mapped[str]
+
+
+TABLES = (
+    "create table if not exists item (id int primary key, name text)",
+    "create table if not exists written (id int, name text)",
+    "create table if not exists author (id int primary key)",
+    "create table if not exists book (id int primary key, author_id int)",
+    "insert into item select n, 'item ' || n from generate_series(1, 20) n on conflict do nothing",
+    "insert into author select n from generate_series(1, 8) n on conflict do nothing",
+    "insert into book select n, n from generate_series(1, 8) n on conflict do nothing",
+)
+
+
+def _engine(url: str, driver: str = "psycopg", **settings: Any) -> sa.Engine:
+    return sa.create_engine(make_url(url).set(drivername=f"postgresql+{driver}"), **settings)
+
+
+@scenario("sqlalchemy-selectinload", "n+1", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url)
+    with orm.Session(engine) as session:
+        query = sa.select(Author).options(orm.selectinload(Author.books) if remedied else orm.lazyload(Author.books))
+        for author in session.scalars(query).all():
+            assert author.books
+    engine.dispose()
+
+
+@scenario("sqlalchemy-bulk-insert", "n+1", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    rows = [{"id": number, "name": "tea"} for number in range(8)]
+    engine = _engine(url)
+    with orm.Session(engine) as session:
+        if remedied:
+            session.execute(sa.insert(Written), rows)
+        for row in [] if remedied else rows:
+            session.execute(sa.insert(Written).values(**row))
+        session.commit()
+    engine.dispose()
+
+
+@scenario("sqlalchemy-savepoint", "aborted-transaction", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url)
+    with contextlib.suppress(sa.exc.DBAPIError), orm.Session(engine) as session:
+        session.execute(sa.select(Author)).all()
+        with contextlib.suppress(sa.exc.IntegrityError), session.begin_nested() if remedied else contextlib.nullcontext():
+            session.connection().execute(sa.text("insert into item (id) values (1)"))
+        session.connection().execute(sa.text("select 2 as two"))
+    engine.dispose()
+
+
+@scenario("sqlalchemy-no-pre-ping", "driver-overhead", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), pool_pre_ping=not remedied, pool_recycle=3600)
+    for _ in range(5):
+        async with engine.connect() as connection:
+            await connection.execute(sa.select(Author).where(Author.id == 1))
+            await connection.execute(sa.select(Author).where(Author.id == 2))
+    await engine.dispose()
+
+
+@scenario("sqlalchemy-autocommit", "begin-commit", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url, **({"isolation_level": "AUTOCOMMIT"} if remedied else {}))
+    with engine.connect() as connection:
+        for number in range(4):
+            connection.execute(sa.select(Author).where(Author.id == number)).all()
+            connection.commit()
+    engine.dispose()
+
+
+@scenario("sqlalchemy-queue-pool", "connect", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url, poolclass=QueuePool if remedied else NullPool)
+    for number in range(7):
+        with engine.connect() as connection:
+            connection.execute(sa.select(Author).where(Author.id == number)).all()
+    engine.dispose()
+
+
+@scenario("sqlalchemy-bound", "prepared-once", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    async with engine.connect() as connection:
+        for number in range(8):
+            value = number if remedied else sa.literal_column(str(number))
+            await connection.execute(sa.select(Author).where(Author.id == value))
+            await connection.execute(sa.select(Book))
+    await engine.dispose()
+
+
+@scenario("sqlalchemy-bound-leak", "prepared-leak", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    async with engine.connect() as connection:
+        for number in range(14):
+            value = number if remedied else sa.literal_column(str(number))
+            await connection.execute(sa.select(Author).where(Author.id == value))
+            await connection.execute(sa.select(Book))
+    await engine.dispose()
+
+
+@scenario("sqlalchemy-cache-on", "extra-describe", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    off = {} if remedied else {"connect_args": {"statement_cache_size": 0, "prepared_statement_cache_size": 0}}
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), **off)
+    async with engine.connect() as connection:
+        for number in range(6):
+            await connection.execute(sa.select(Author).where(Author.id == number))
+            await connection.execute(sa.select(Book))
+    await engine.dispose()
+
+
+@scenario("sqlalchemy-short-blocks", "idle-in-transaction", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url)
+    with orm.Session(engine) as session:
+        session.scalars(sa.select(Author)).all()
+        if remedied:
+            session.commit()
+        time.sleep(1.1)
+        session.scalars(sa.select(Author)).all()
+    engine.dispose()

@@ -1,0 +1,91 @@
+"""Each remedy that is printed without a note was tried: the program of the finding has it, and the same program with the remedy has not.
+
+For the drivers of the demo and for SQLAlchemy that is every remedy; where a pooler is needed, PgBouncer has to be installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgtrace import Recorder
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.identify import drivers, layers
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
+from pgtrace.trace.trace import Trace
+from tests.data.findings.record import pgbouncer
+from tests.live.remedied import SCENARIOS, TABLES, Program
+
+TRIED = {
+    remedy.tried: (client.name, kind, remedy)
+    for client in (*drivers.DRIVERS, *layers.LAYERS)
+    for kind, remedies in client.remedies.items()
+    for remedy in remedies
+    if remedy.tried
+}
+
+
+@pytest.fixture(scope="module")
+def tables(server: EmbeddedServer) -> Iterator[None]:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        for statement in TABLES:
+            connection.execute(statement)
+        yield
+        connection.execute("drop table item, written, author, book")
+
+
+def advised(server: EmbeddedServer, program: Program, capture: Path, pooled: int) -> list[Finding]:
+    with contextlib.ExitStack() as stack:
+        upstream = f"{server.host}:{server.port}"
+        if pooled:
+            upstream = f"127.0.0.1:{stack.enter_context(pgbouncer(server, pooled))}"
+        recorder = stack.enter_context(Recorder(upstream=upstream, write=capture))
+        program(recorder.url(user=server.user, password=server.password, database=server.database))
+    trace = Trace.open([capture])
+    trace.read_until(1 << 62)
+    advice = Advice(trace)
+    advice.update()
+    findings = advice.findings()
+    trace.close()
+    return findings
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_remedy_helps(server: EmbeddedServer, tables: None, tmp_path: Path, name: str) -> None:
+    scenario = SCENARIOS[name]
+    if scenario.pooled and shutil.which("pgbouncer") is None:
+        pytest.skip("PgBouncer is not installed")
+    client, kind, remedy = TRIED[name]
+    assert (client, kind) == (scenario.client, scenario.kind)
+    before = [one for one in advised(server, scenario.before, tmp_path / "before.pgtrace", scenario.pooled) if one.name == kind]
+    assert any(client in (one.driver, one.layer) for one in before), before
+    assert any(remedy.text in one.remedies for one in before), [one.remedies for one in before]
+    after = [one for one in advised(server, scenario.after, tmp_path / "after.pgtrace", scenario.pooled) if one.name == kind]
+    assert after == []
+
+
+def test_what_was_tried_is_a_scenario() -> None:
+    assert set(TRIED) == set(SCENARIOS)
+
+
+def test_the_page_has_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
+    rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in page.splitlines() if line.startswith("| ")]
+    assert {row for row in rows if len(row) == 3} >= {(client, kind, remedy.text) for client, kind, remedy in TRIED.values()}
+
+
+NEEDS_ANOTHER_POOLER = "PgBouncer 1.21"
+
+
+@pytest.mark.parametrize("client", ["asyncpg", "psycopg", "psycopg2", "pg8000", "sqlalchemy"])
+def test_of_these_every_remedy_was_tried(client: str) -> None:
+    registered = drivers.BY_NAME.get(client) or layers.BY_NAME[client]
+    untried: list[Remedy] = [remedy for remedies in registered.remedies.values() for remedy in remedies if not remedy.tried]
+    assert [remedy.text for remedy in untried if NEEDS_ANOTHER_POOLER not in remedy.text and "DEALLOCATE" not in remedy.needs] == []
