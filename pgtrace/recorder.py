@@ -1,18 +1,21 @@
-"""The handle on a recorder: starts the process, asks it things over its pipes, ends it.
+"""The handle on a recorder: starts the process, sends it requests over its pipes, ends it.
 
     with Recorder(upstream="db:5432", write="checkout.pgtrace") as recorder:
         with recorder.mark("checkout"):
             check_out(recorder.url(user="shop", database="shop"))
     Capture("checkout.pgtrace").mark("checkout").round_trips
 
-The process is pgtrace/proxy; nothing of it is imported here, control.py starts it and speaks to it. When this process dies without stop(), the recorder goes on
-until its last session ended, and cleans up after itself.
+The process is pgtrace/proxy. Nothing of it is imported here; control.py starts it and talks to it.
+If our own process dies without stop(), the recorder continues until its last session has ended, and
+cleans up after itself.
 
-Any thread may ask; it raises RecorderError when the process is gone or does not answer. Without `write` the capture is temporary: a directory only this user
-can enter, removed by stop().
+You can call this from any thread. Requests raise RecorderError if the process is gone or does not
+answer. Without `write` the capture is temporary, in a directory that only this user can enter, and
+stop() removes it.
 
-Without `listen` it is any free port of 127.0.0.1; before a server that is shown this user's identity (a Unix socket, a client certificate), where whoever
-connects is taken for this user, it is a socket in a directory only this user can enter (exposure.py).
+Without `listen` the recorder takes any free port of 127.0.0.1. If the server learns this user's
+identity (over a Unix socket, or from a client certificate), anyone who connects would be taken for
+this user. Then it listens on a socket in a directory that only this user can enter (exposure.py).
 """
 
 from __future__ import annotations
@@ -47,17 +50,20 @@ from pgtrace.last import CAPTURE
 from pgtrace.temporary import PrivateDirectory, sweep
 
 STOP_S: Final = 60.0
-"""How long a recorder may go on writing what it holds; it ends by itself where its disk takes nothing for some seconds."""
+"""How long a recorder may go on writing what it holds. It ends by itself if its disk takes nothing
+for some seconds."""
 WAITING_S: Final = 90.0
-"""How long an answer may take where traffic waits for the disk: 30 s without a byte, and what waits then."""
+"""How long an answer may take if traffic waits for the disk: 30 s without a byte, and then what
+waits."""
 REDACTIONS: Final = ("params", "rows", "literals", "all")
 """What can be blanked in a capture on request."""
 STARTUP_TIMEOUT_S: Final = 60.0
-"""How long a driver may take to send a whole start-up: what the server's authentication_timeout is at its default."""
+"""How long a driver may take to send a whole start-up. It is the default of the server's
+authentication_timeout."""
 SHORTEST_STARTUP_TIMEOUT_S: Final = 1.0
-"""What it may be at least, as the server has it."""
+"""The least it can be, as in the server."""
 DEFAULT_KEEP_BYTES: Final = 1 << 30
-"""What a temporary capture keeps."""
+"""How much a temporary capture keeps."""
 
 
 class Flushed(NamedTuple):
@@ -66,11 +72,12 @@ class Flushed(NamedTuple):
     position: int
     time_ns: int
     write_error: str | None = None
-    """What could not be written since the flush before: the disk's words, or why a record was refused."""
+    """What could not be written since the flush before: the disk's words, or why a record was
+    refused."""
 
 
 class Recording(TypedDict, total=False):
-    """How to record: arguments of a Recorder that every command which records has."""
+    """How to record: the arguments of a Recorder that all commands that record have in common."""
 
     write: AnyPath | None
     keep_bytes: int | None
@@ -117,20 +124,33 @@ class Recorder:
         directory: PrivateDirectory | None = None,
         call_sites: bool = False,
     ) -> None:
-        """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command line; without `upstream` libpq's variables say.
+        """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command
+        line; without `upstream`, libpq's variables count.
 
-        `keep_bytes` makes the capture a directory of segments of that much; a temporary one always is. `rtt` is a duration as on the command line ("20ms"),
-        `rtt_ns` the same as a number. `faults` are what faults.parse() makes of rules. `dial_first` connects to the upstream before a driver is answered, and
-        resets the driver where that fails. `when_behind` is what gives where the disk of the capture is too slow: "drop" (traffic never waits, what does not
-        fit is a counted gap) or "wait" (traffic does, as long as the disk takes anything). `redact` has words of REDACTIONS: what is blanked in the
-        capture besides the protocol's own secrets; with `max_row_bytes` the rows of each execution beyond that much are left out of it. A driver that has
-        sent no whole start-up after `startup_timeout_s` is closed. `url` is the URL whose user, password and database url() repeats;
-        without it those that `upstream` says, else those of libpq's variables. `directory` is where a temporary capture is made; stop()
-        removes it. With `call_sites` the capture has the lines of code that a Python program notes, once it runs with
-        call_site_variables(). Raises AddressError, UsageError.
+        - `keep_bytes` makes the capture a directory of segments of that size in all; a temporary
+          one always is one.
+        - `rtt` is a duration as on the command line ("20ms"), `rtt_ns` the same as a number.
+        - `faults` are rules from faults.parse().
+        - `dial_first` connects to the upstream before a driver is answered, and resets the driver
+          if that fails.
+        - `when_behind` decides what gives way if the capture's disk is too slow. "drop": traffic
+          never waits, and what does not fit is a counted gap. "wait": traffic waits, as long as the
+          disk takes anything.
+        - `redact` has words of REDACTIONS: what to blank in the capture besides the protocol's own
+          secrets.
+        - With `max_row_bytes`, the rows of each execution beyond that size are left out of the
+          capture.
+        - A driver that has sent no whole start-up after `startup_timeout_s` is closed.
+        - url() repeats the user, password and database of `url`; without it those of `upstream`, or
+          else those of libpq's variables.
+        - `directory` is where a temporary capture is made; stop() removes it.
+        - With `call_sites`, the capture has the lines of code that a Python program notes, if it
+          runs with call_site_variables().
+
+        Raises AddressError, UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
-            raise UsageError(f"{unknown[0]!r} cannot be redacted: a list of {', '.join(REDACTIONS)}")
+            raise UsageError(f"{unknown[0]!r} cannot be redacted: give a list of {', '.join(REDACTIONS)}")
         if startup_timeout_s < SHORTEST_STARTUP_TIMEOUT_S:
             raise UsageError(
                 f"a start-up timeout of {startup_timeout_s:g} s is too short: at least {SHORTEST_STARTUP_TIMEOUT_S:g}s, with its unit"
@@ -146,7 +166,7 @@ class Recorder:
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
         self.served = Served.ALL
-        """Whom it serves, once it has been started."""
+        """Who it serves, once it has been started."""
         self.tls = tls
         self.faults = tuple(faults)
         self.dial_first = dial_first
@@ -155,12 +175,14 @@ class Recorder:
         self.when_behind = when_behind
         self._answer_s = WAITING_S if when_behind == WAIT else ANSWER_S
         self.authority: Path | None = None
-        """The certificate a driver has to trust (sslrootcert) where one was made for the listener."""
+        """The certificate that a driver has to trust (sslrootcert), if one was made for the
+        listener."""
         self.addresses: list[str] = []
         """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
         self.port = self.listen.port
         self.fits: int | None = None
-        """How many connections fit into the files the recorder may have open; None where there is no such limit."""
+        """How many connections fit, given how many files the recorder may open; None if nothing
+        limits them."""
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary = directory
@@ -174,8 +196,8 @@ class Recorder:
     def start(self) -> None:
         """Start the process and wait until it listens.
 
-        Raises AddressError (a listener that lends this user's identity to others, an upstream that is the listener), ListenError, OutputExists,
-        CaptureError, RecorderError.
+        Raises AddressError (a listener that lends this user's identity to others, an upstream that
+        is the listener), ListenError, OutputExists, CaptureError, RecorderError.
         """
         if self._wants_socket:
             self._socket_directory = PrivateDirectory(holds=socket_path("", DEFAULT_LISTEN_PORT))
@@ -203,7 +225,8 @@ class Recorder:
         if self._wants_call_sites:
             self._call_sites = PrivateDirectory("sites")
         owned = (self._temporary, self._certificates, self._socket_directory, self._call_sites)
-        # It may outlive this process, until its last session has ended: its directories are its own too.
+        # The process may outlive ours, until its last session has ended, so its directories belong
+        # to it as well.
         control = self._control = Control([lock for directory in owned if directory is not None for lock in directory.locks])
         settings = {
             "listen": dataclasses.asdict(self.listen),
@@ -225,13 +248,15 @@ class Recorder:
         }
         ready = control.begin(settings)
         if self._certificates is not None:
-            os.unlink(os.path.join(self._certificates.path, KEY_FILE))  # the recorder has read it, and nobody else needs it
+            # the recorder has read it, and nobody else needs it
+            os.unlink(os.path.join(self._certificates.path, KEY_FILE))
         self.addresses = list(ready["addresses"])
         self.port = int(ready["port"])
         self.fits = ready["fits"]
 
     def _with_certificate(self) -> DriverTls:
-        """What to do with the driver's TLS, with a certificate that was made where one is needed. Raises MissingExtra."""
+        """What to do with the driver's TLS, with a new certificate if one is needed. Raises
+        MissingExtra."""
         if self.tls.mode != "end" or self.tls.certificate:
             return self.tls
         self._certificates = PrivateDirectory("tls")
@@ -241,16 +266,17 @@ class Recorder:
 
     @property
     def host(self) -> str:
-        """What PGHOST has to be: the first address, or the directory of the socket."""
+        """The value for PGHOST: the first address, or the directory of the socket."""
         if self.listen.unix is not None:
             return self.listen.unix
         host = self.addresses[0].rpartition(":")[0].strip("[]") if self.addresses else self.listen.hosts[0]
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
     def url(self, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None) -> str:
-        """The connection URL that leads here. What is not said stays as the upstream's URL has it, else is left to the driver.
+        """The connection URL that leads here. What you do not name stays as in the upstream's URL,
+        or is left to the driver.
 
-        `scheme` is what frameworks put there: "postgresql+psycopg", "postgres".
+        `scheme` is for frameworks: "postgresql+psycopg", "postgres".
         """
         return with_parts(
             redirected_url(self._url, self.host, self.port, os.environ), scheme=scheme, user=user, password=password, database=database
@@ -264,19 +290,21 @@ class Recorder:
         return self._capture
 
     def call_site_variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The variables of that environment with which a Python program notes the lines of code that send statements; none where that was not asked for."""
+        """The variables for that environment that make a Python program note the lines of code that
+        send statements. Empty unless `call_sites` was given."""
         if self._call_sites is None:
             return {}
         return callsites.variables(self._call_sites.path, environment)
 
     def note_call_sites(self) -> None:
-        """Have this process note the lines of code that send statements, where that was asked for."""
+        """Make this process note the lines of code that send statements, if `call_sites` was
+        given."""
         if self._call_sites is not None:
             callsites.note_here(self._call_sites.path)
 
     @property
     def noting_processes(self) -> int:
-        """Processes that have noted a line of code so far."""
+        """How many processes have noted a line of code so far."""
         return len(callsites.processes(self._call_sites.path)) if self._call_sites is not None else 0
 
     @property
@@ -286,20 +314,21 @@ class Recorder:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._control is not None and self._control.alive
 
     @property
     def log(self) -> str:
-        """What the recorder had to say, one line for each kind of trouble; empty when all is well."""
+        """The recorder's messages, one line for each kind of trouble; empty if all is well."""
         return self._control.log if self._control is not None else ""
 
     def begin_mark(self, name: str) -> int:
-        """Begin a named interval here: everything that has reached the recorder comes before it. Its id in the capture."""
+        """Begin a named interval. Everything that has reached the recorder comes before it. Returns
+        its id in the capture."""
         return int(self._running.ask({"do": "mark", "begin": True, "name": name}, self._answer_s)["mark"])
 
     def end_mark(self, name: str) -> None:
-        """End the named interval begun last under this name."""
+        """End the named interval that was begun last under this name."""
         self._running.ask({"do": "mark", "begin": False, "name": name}, self._answer_s)
 
     @contextmanager
@@ -312,24 +341,26 @@ class Recorder:
             self.end_mark(name)
 
     def set_rtt(self, rtt_ns: int) -> None:
-        """Add a network delay to every session from here on, half each way."""
+        """Add a network delay to every session from now on, half each way."""
         self._running.ask({"do": "set", "rtt_ns": rtt_ns})
         self.rtt_ns = rtt_ns
 
     def flush(self) -> Flushed:
-        """Have everything written that has reached the recorder."""
+        """Write everything that has reached the recorder."""
         answer = self._running.ask({"do": "flush"}, self._answer_s)
         return Flushed(int(answer["position"]), int(answer["time_ns"]), answer["write_error"])
 
     def stats(self) -> dict[str, Any]:
-        """What the recorder knows of itself: connections, drivers (connections whose driver has not ended them), accepted, failures, lost_bytes,
-        lost_records, waiting_bytes, write_error, upstream_error."""
+        """The recorder's own figures: connections, drivers (connections whose driver has not ended
+        them), accepted, failures, lost_bytes, lost_records, waiting_bytes, write_error,
+        upstream_error."""
         answer = self._running.ask({"do": "stats"})
         answer.pop("id", None)
         return answer
 
     def quiet(self, trace: Following, timeout_s: float = 1.0) -> bool:
-        """Flush and read until nothing is owed on any connection; False where that took too long, the trace then stands as it is."""
+        """Flush and read until no connection is owed anything. False if that took too long; the
+        trace then has what was read so far."""
         deadline = time.monotonic() + timeout_s
         while True:
             trace.read_until(self.flush().position)
@@ -340,9 +371,11 @@ class Recorder:
             time.sleep(0.005)
 
     def stop(self, keep_as: Path | None = None) -> None:
-        """Close every session, end the capture and the process, and remove a temporary capture. Stopping twice is fine.
+        """Close every session, end the capture and the process, and remove a temporary capture. You
+        may stop twice.
 
-        With `keep_as` the directory of a temporary capture is moved there, beside where it is, in place of what is there. Raises OSError then.
+        With `keep_as`, the directory of a temporary capture is moved to that path in the same
+        directory, and replaces what is there. Raises OSError then.
         """
         self._stop_process(STOP_S)
         try:
@@ -379,23 +412,25 @@ class Recorder:
 
 
 def keeps_channel_binding(tls: DriverTls) -> bool:
-    """Whether a driver's login may be bound to the server's certificate: it passes, or is the one that was given for the driver's leg."""
+    """Whether a driver's login can be bound to the server's certificate: TLS is passed on, or this
+    is the certificate for the driver's leg."""
     return tls.mode == "pass" or bool(tls.certificate)
 
 
 def check_channel_binding(upstream: Upstream, tls: DriverTls) -> None:
-    """Refuse channel_binding=require where no login can be bound to the server's certificate, unless the leg proves in its own way who the server is."""
+    """Refuse channel_binding=require if no login can be bound to the server's certificate, unless
+    the leg proves who the server is in another way."""
     if upstream.channel_binding != "require" or upstream.sslmode == "verify-full" or keeps_channel_binding(tls):
         return
     raise AddressError(
         "",
-        "channel_binding=require cannot be kept where pgtrace stands between driver and server: have the upstream verified instead "
+        "channel_binding=require cannot work with pgtrace between driver and server: verify the upstream instead "
         "(sslmode=verify-full), or leave it to the driver (--tls pass, or --tls-cert and --tls-key of the server)",
     )
 
 
 def _environment_url() -> str:
-    """A URL of what libpq's variables say besides the place."""
+    """A URL with everything that libpq's variables say, except the place."""
     if os.environ.get("PGSERVICE"):
         return f"postgresql:///?service={os.environ['PGSERVICE']}"
     user, password, database = (os.environ.get(name) or None for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))

@@ -420,5 +420,5 @@ def test_what_is_redacted_never_reaches_the_disk(tmp_path):
 
 
 def test_a_word_that_cannot_be_redacted():
-    with pytest.raises(UsageError, match="'passwords' cannot be redacted: a list of params, rows, literals, all"):
+    with pytest.raises(UsageError, match="'passwords' cannot be redacted: give a list of params, rows, literals, all"):
         Recorder(ANY_PORT, NOWHERE, redact=["passwords"])

@@ -8,7 +8,7 @@ ends the phase. So to decode a `p` you say which request it answers.
 SASL: AuthenticationSASL lists the mechanisms; AuthenticationSASLContinue and -Final carry the
 server's data. OAUTHBEARER has no Final. The mechanism SCRAM-SHA-256-PLUS binds the login to the TLS
 connection below it, so it can be offered only to a driver with the same TLS connection as the
-server; proxy/tls.py removes it from the offer.
+server; proxy/channel_binding.py removes it from the offer.
 
 Sources: PostgreSQL manual, "Message Formats", "SASL Authentication"; RFC 5802 and 7628 for the
 contents of the data.

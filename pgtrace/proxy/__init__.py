@@ -23,6 +23,7 @@ parts under it; a contract in pyproject.toml lists every module.
     upstream_leg       the upstream leg of one session, from an address to an open socket
     upstream           a connection to the first address that answers
     login              the upstream's socket until the first ReadyForQuery
+    channel_binding    SCRAM-SHA-256-PLUS: what a driver may be offered
     cancel_keys        which upstream a CancelRequest belongs to
     tls, keylog        TLS settings of both legs; the keys, where somebody wants them
 
@@ -36,6 +37,7 @@ parts under it; a contract in pyproject.toml lists every module.
     direction          one direction on its way to the tape: its offset, its secrets
     tape               what passed, bounded, on its way to the writer thread
     writer_thread      writes it
+    callsites          lines of code that a program notes, beside its statements
     kernel             what the kernel knows about a socket
     sock_diag          what it knows about other processes' sockets
 """

@@ -1,13 +1,17 @@
-"""The recorder process: `python -m pgtrace.proxy`, started by recorder.py with its pipes as stdin and stdout.
+"""The recorder process: `python -m pgtrace.proxy`. recorder.py starts it, with pipes as its stdin
+and stdout.
 
-The first line of stdin is the configuration; the first line of stdout says `ready` with the addresses, or the error. It runs in a session of its own,
-so what a terminal sends (Ctrl-C, Ctrl-Z, hang-up) reaches the parent alone. Its ends:
+The first line of stdin is the configuration. The first line of stdout says `ready` with the
+addresses, or names the error. The process runs in a session of its own, so Ctrl-C, Ctrl-Z and a
+hang-up reach only the parent. It ends in one of two ways:
 
-- `stop` closes every session, writes what is there and ends. It is the only order to close sessions.
-- The control pipe closed without it (the parent crashed, was killed, or closed its terminal), or SIGTERM: no new connections; it goes on forwarding
-  and recording until the last session has ended, removes a temporary capture and ends. A second SIGTERM is a `stop`.
+- `stop` closes every session, writes everything and ends. Nothing else closes sessions.
+- The control pipe closes without `stop` (the parent crashed, was killed, or closed its terminal),
+  or SIGTERM arrives. Then it takes no new connections, forwards and records until the last session
+  has ended, removes a temporary capture and ends. A second SIGTERM is a `stop`.
 
-It imports neither textual, click nor the bodies of messages: a recorder is there in a moment and stays small (tests/test_recorder.py).
+It imports neither textual nor click nor the bodies of messages, so it starts at once and stays
+small (tests/test_recorder.py).
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ class Process:
         self._stopped: asyncio.Event
 
     def capture(self) -> Writer:
-        """The capture, created now."""
+        """Create the capture."""
         if self.keep_bytes is None:
             from pgtrace.capture.writer import CaptureWriter
 
@@ -80,7 +84,8 @@ class Process:
         return SegmentWriter(self.path, self.keep_bytes)
 
     def hiding(self, tape: Tape) -> Hiding | None:
-        """What to leave out of the capture, which says so; nothing where nothing was asked for."""
+        """What to leave out of the capture, which records this choice. None if nothing was asked
+        for."""
         if not self.redact and self.row_bytes is None:
             return None
         from pgtrace.capture.hiding import Hiding
@@ -91,7 +96,7 @@ class Process:
         return hiding
 
     def call_sites(self) -> CallSites | None:
-        """Where the program notes its lines of code; None where it does not."""
+        """Where the program notes its lines of code; None if it does not."""
         if self.call_sites_in is None:
             return None
         from pgtrace.proxy.callsites import CallSites
@@ -99,7 +104,7 @@ class Process:
         return CallSites(self.call_sites_in)
 
     async def run(self) -> None:
-        """Record until told to stop, or until nobody is left."""
+        """Record until `stop`, or until the last session has ended."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
@@ -154,7 +159,7 @@ class Process:
         loop.call_later(TICK_S, self._tick, loop, tape, pauses)
 
     def _drain(self, server: Server) -> None:
-        """Nobody gives orders any more: end with the last session."""
+        """Nobody can give orders any more: end with the last session."""
         if self._draining:
             self._stopped.set()
             return
@@ -167,12 +172,13 @@ class Process:
         self._stopped.set()
 
     async def _end(self, loop: asyncio.AbstractEventLoop, tape: Tape, writer: WriterThread) -> None:
-        """Write what is there, as far as the disk takes it."""
+        """Write everything, as far as the disk takes it."""
         tape.add(End(monotonic_ns()))
         written: asyncio.Future[int] = loop.create_future()
         tape.flush(lambda position: None if written.cancelled() else written.set_result(position))
         before = -1
-        while not written.done() and before != (before := writer.position):  # as long as the disk takes anything
+        # as long as the disk takes anything
+        while not written.done() and before != (before := writer.position):
             await asyncio.wait([written], timeout=LAST_WRITE_S)
         if written.done():
             writer.finish(LAST_WRITE_S)
@@ -184,9 +190,10 @@ class Process:
 
 
 def main() -> None:
-    """Read the configuration, run, and end the process with everything it holds."""
+    """Read the configuration, run, and end the process with all its threads."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    os.set_blocking(1, False)  # a parent that reads no answers must not stop the loop: they are dropped
+    # a parent that does not read must not stop the loop, so answers are dropped
+    os.set_blocking(1, False)
     _raise_file_limit()
     try:
         process = Process(json.loads(_first_line()))
@@ -200,7 +207,7 @@ def main() -> None:
 
 
 def _first_line() -> bytes:
-    """The configuration, and not a byte of the requests behind it."""
+    """Read the configuration, but not a byte of the requests behind it."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
@@ -211,14 +218,14 @@ def _first_line() -> bytes:
 
 
 def _raise_file_limit() -> None:
-    """Two sockets a session: take what the system allows."""
+    """A session needs two sockets: take as many files as the system allows."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError):
-        pass  # macOS refuses more than OPEN_MAX; what there is must do
+        pass  # macOS refuses more than OPEN_MAX; the present limit has to do
 
 
 if __name__ == "__main__":

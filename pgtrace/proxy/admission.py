@@ -1,25 +1,26 @@
-"""Whose a driver's connection is, and what follows from that, decided before anything is done for
+"""Whose a driver's connection is, and how it is served. This is decided before anything is done for
 it.
 
-exposure.py says whom a listener serves; where that is not everybody, the kernel is asked about each
-connection, once, when it is accepted:
+exposure.py says who a listener serves. Where that is not everybody, we ask the kernel about each
+connection once, when it is accepted:
 
 - An abstract Unix socket: SO_PEERCRED, the peer's user when it connected.
-- TCP: the other end is a socket of this host, which the kernel finds by the two addresses turned
-  round (sock_diag.py), and whose user it knows. The answer counts only if a process holds that socket
-  and both ends are connected: the other one in the answer, our own one after it. While our own end
-  is connected the two addresses can belong to no other pair, so nobody can be taken for somebody
-  who uses the same port next.
-- Everything else is somebody else's: another host's connection, another network namespace's, one
-  whose addresses were translated on the way, one that was closed before it was looked at, one the
-  kernel does not answer for. So it fails closed.
+- TCP: the other end is a socket of this host, with the same two addresses the other way round. The
+  kernel finds it (sock_diag.py) and knows its user. The answer counts only if a process holds that
+  socket and both ends are connected: the other end according to the answer, our own end after it.
+  While our own end is connected, the two addresses can belong to no other pair, so nobody is
+  mistaken for somebody who uses the same port next.
+- Everything else belongs to somebody else: a connection from another host or another network
+  namespace, one whose addresses were translated on the way, one that was closed before we looked,
+  one that the kernel does not answer for. So this fails closed.
 
-In a user namespace the users it does not have all appear as the overflow uid (user_namespaces(7)).
-Where pgtrace itself runs as that uid, its own connections cannot be told from theirs, and none
-counts as its own.
+In a user namespace, all users without a number in it appear as the overflow uid
+(user_namespaces(7)). If pgtrace itself runs as that uid, it cannot tell its own connections from
+theirs, so none counts as its own.
 
-A listener that serves its own user alone is tried before it is opened, with a connection of ours: a
-system that gives no answer is found out then, not when a driver is refused. One look takes 8 us.
+A listener that serves only its own user is tried before it is opened, with a connection of ours. So
+we find out at once that a system gives no answer, not when a driver is refused. One look takes 8
+us.
 """
 
 from __future__ import annotations
@@ -51,16 +52,16 @@ class Terms(NamedTuple):
     """How one driver is served."""
 
     context: ssl.SSLContext | None
-    """What its upstream leg is encrypted with, None where it never is."""
+    """TLS of its upstream leg; None for a leg that is never encrypted."""
     refusal: Refusal | None = None
-    """Why it is not served at all; it gets that to read."""
+    """Why it is not served at all. The driver gets this to read."""
 
 
 class Admission:
-    """Which terms a driver of this listener gets."""
+    """How each driver of this listener is served."""
 
     def __init__(self, served: Served, upstream: Upstream) -> None:
-        """AddressError where the TLS settings of the upstream leg cannot be used."""
+        """Raises AddressError if the TLS settings of the upstream leg cannot be used."""
         self._served = served
         self._for_own = self._for_others = Terms(upstream_context(upstream))
         if served is Served.OWN:
@@ -70,7 +71,8 @@ class Admission:
         self._owners: Owners | None = None
 
     def open(self, display: str, hosts: Iterable[str]) -> None:
-        """Before drivers come to the listener of that name, on these addresses. Raises ListenError where nobody could be told from others."""
+        """Call this before drivers come. `display` is the listener's name, `hosts` its addresses.
+        Raises ListenError if we could not tell our own connections from others'."""
         if self._served is Served.ALL:
             return
         try:
@@ -79,11 +81,11 @@ class Admission:
             pass
         if self._served is Served.OWN and not (self._owners is not None and all(map(self._owners.works_on, hosts))):
             raise ListenError(
-                display, "this system does not say whose a connection is: listen on a socket (unix:/dir) or say --allow-others"
+                display, "this system cannot tell who owns a connection: listen on a socket (unix:/dir) or use --allow-others"
             )
 
     def terms(self, transport: asyncio.BaseTransport) -> Terms:
-        """What the driver that has just connected gets."""
+        """How to serve the driver that has just connected."""
         if self._served is Served.ALL:
             return self._for_own
         sock, peer, own = (transport.get_extra_info(name) for name in ("socket", "peername", "sockname"))
@@ -96,7 +98,8 @@ class Admission:
 
 
 class Owners:
-    """Tells connections of this process's own user from all others. OSError where this system cannot tell."""
+    """Tells connections of this process's own user from all others. Raises OSError if this system
+    cannot tell."""
 
     def __init__(self) -> None:
         self._uid = os.geteuid()
@@ -104,7 +107,8 @@ class Owners:
         self._can_tell = not is_shared(self._uid, _read("/proc/sys/kernel/overflowuid"), _read("/proc/self/uid_map"))
 
     def is_ours(self, sock: Any, peer: Any, own: Any) -> bool:
-        """Whether this accepted connection is one of our own user's; False too where that cannot be told. `peer` and `own` are its addresses."""
+        """Whether this accepted connection is our own user's. False also if this system cannot
+        tell. `peer` and `own` are its addresses."""
         if not self._can_tell:
             return False
         try:
@@ -123,7 +127,7 @@ class Owners:
             return False
 
     def works_on(self, host: str) -> bool:
-        """Whether a connection of our own to that address is found to be ours."""
+        """Whether a connection of our own to that address is recognised as ours."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             with socket.create_server((host, 0), family=family) as listener, socket.socket(family) as trial:
@@ -135,12 +139,13 @@ class Owners:
             return False
 
     def close(self) -> None:
-        """Nobody will be asked about any more."""
+        """No more questions will come."""
         self._kernel.close()
 
 
 def is_shared(uid: int, overflow_uid: str, uid_map: str) -> bool:
-    """Whether users without a number in this user namespace appear under this uid, too, going by these files' texts."""
+    """Whether users without a number in this user namespace also appear under this uid, according
+    to the texts of these files."""
     return uid == int(overflow_uid) and sum(int(line.split()[2]) for line in uid_map.splitlines()) < _EVERY_UID
 
 

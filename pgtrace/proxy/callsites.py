@@ -1,7 +1,9 @@
-"""Call sites on their way into the capture: what the program has noted, as records that go before a batch.
+"""Call sites on their way into the capture: what the program has noted, as records that go before a
+batch.
 
-A note is made before its statement is sent. Whatever a batch holds had been read from the driver when the notes are
-read here, so a reader of the capture meets the line of code before the statement.
+A note is made before its statement is sent. Whatever a batch holds had been read from the driver
+when the notes are read here, so a reader of the capture meets the line of code before the
+statement.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ class CallSites:
         self._earliest_ns = 0
 
     def read(self) -> list[CallSite]:
-        """What is new. A note that was found late has the time of the reading before it, so that times go on in the capture."""
+        """What is new. A note that was found late has the time of the reading before it, so that
+        times go on in the capture."""
         now_ns = monotonic_ns()
         found = []
         for note in self._notes.read():

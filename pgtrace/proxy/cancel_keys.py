@@ -1,10 +1,13 @@
 """Which upstream a CancelRequest belongs to.
 
-A cancel comes on a connection of its own, with the process id and the secret key the server gave to the session. It is forwarded unchanged, to the
-very address that session is connected to: a name may stand for several servers. A key nobody knows goes where a new session would go; the server
-ignores it. The driver's connection then ends when the server closes its one, as with any session, because drivers take the end for "processed".
+A cancel comes on a connection of its own, with the process id and the secret key that the server
+gave to the session. We forward it unchanged to the very address that the session is connected to,
+because a name may stand for several servers. A cancel with an unknown key goes where a new session
+would go, and the server ignores it. The driver's connection then ends when the server closes its
+own, as with any session, because drivers take the end for "processed".
 
-Keys are taken from BackendKeyData in the start-up phase and forgotten with the session. They live in memory only: captures hold keyed hashes.
+Keys are taken from BackendKeyData during the start-up and forgotten with the session. They live
+only in memory: captures hold keyed hashes.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from pgtrace.proxy.upstream import Endpoint
 
 
 class CancelKeys:
-    """Process id and secret key, as sent by the server, to the address of that server."""
+    """Maps process id and secret key, as the server sent them, to that server's address."""
 
     __slots__ = ("_endpoints", "_keys")
 
@@ -33,5 +36,6 @@ class CancelKeys:
             self._endpoints.pop(key, None)
 
     def find(self, cancel_request: bytes) -> Endpoint | None:
-        """The address a whole CancelRequest packet is meant for, None where its key is unknown."""
+        """The address that a whole CancelRequest packet is meant for; None if its key is
+        unknown."""
         return self._endpoints.get(cancel_request[8:])

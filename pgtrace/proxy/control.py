@@ -1,17 +1,20 @@
-"""Requests and answers on the inherited pipes: one JSON object a line, in order, no port and no file.
+"""Requests and answers on the inherited pipes: one JSON object a line, in order, without a port or
+a file.
 
-    {"do": "mark", "begin": true, "name": "test_checkout"}   -> {"id": 1, "time_ns": ...}
-    {"do": "set", "rtt_ns": 20000000}                        -> {"time_ns": ...}
-    {"do": "flush"}                                          -> {"position": ..., "time_ns": ..., "write_error": ...}
-    {"do": "stats"}                                          -> {"connections": ..., "drivers": ..., "accepted": ..., "lost_bytes": ..., ...}
-    {"do": "stop"}                                           -> {"position": ...}, then the process ends
+    {"do": "mark", "begin": true, "name": "checkout"}  -> {"mark": 1, "time_ns": ...}
+    {"do": "set", "rtt_ns": 20000000}                  -> {"time_ns": ...}
+    {"do": "flush"}                                    -> {"position": ..., "time_ns": ..., "write_error": ...}
+    {"do": "stats"}                                    -> {"connections": ..., "accepted": ..., "lost_bytes": ..., ...}
+    {"do": "stop"}                                     -> {"position": ...}, then the process ends
 
-The first line in is the configuration (__main__.py), the first line out `{"ready": true, ...}` or `{"error": ..., ...}`. A request may carry an `id`,
-which comes back. A flush says in `write_error` what could not be written since
-the one before, null where all could. An unknown or broken request is answered by an `error` and changes nothing.
+The first line in is the configuration (__main__.py), the first line out `{"ready": true, ...}` or
+`{"error": ..., ...}`. A request may carry an `id`, which the answer repeats. The `write_error` of a
+flush says what could not be written since the flush before; it is null if everything could. The
+answer to an unknown or broken request is an `error`, and the request changes nothing.
 
-A mark and a flush take their place in the order by letting the loop take one more full turn: what the kernel holds when the request comes is read
-before. The end of the pipe without `stop` is no order to end: see __main__.py. An answer nobody reads is dropped.
+A mark and a flush wait for one more full turn of the loop, so that what the kernel holds when the
+request arrives is read before them. The end of the pipe without `stop` is not an order to end: see
+__main__.py. An answer that nobody reads is dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ from pgtrace.proxy.tape import TICK_S, Tape
 from pgtrace.proxy.writer_thread import WriterThread
 
 TURNS: Final = 2
-"""Callbacks that pass before the loop has polled its sockets once more, whatever it was doing when the request came."""
+"""So many callbacks pass before the loop has polled its sockets once more, whatever it was doing
+when the request came."""
 
 
 class Control(asyncio.Protocol):
@@ -77,7 +81,8 @@ class Control(asyncio.Protocol):
                 raise ValueError(f"unknown request {other!r}")
 
     def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-        """Act once what the kernel holds now has been read, of legs that wait for the disk too."""
+        """Act once everything that the kernel holds now has been read, also from legs that wait for
+        the disk."""
         pauses = self._server.sessions.pauses
         if not self._tape.waits:
             _after_turns(loop, TURNS, action)
@@ -105,7 +110,7 @@ class Control(asyncio.Protocol):
         return self._writer.take_failure() or refused
 
     def stats(self) -> dict[str, Any]:
-        """What the recorder knows of itself."""
+        """The recorder's own figures."""
         sessions, log = self._server.sessions, self._server.log
         return {
             "connections": len(sessions.running),
@@ -129,7 +134,8 @@ class Marks:
         self._open: dict[str, list[int]] = {}
 
     def mark(self, begin: bool, name: str) -> int:
-        """Begin or end an interval here and return its id. Ending one that is not open ends nothing and returns 0."""
+        """Begin or end an interval here and return its id. Ending one that is not open ends nothing
+        and returns 0."""
         if begin:
             self._count += 1
             self._open.setdefault(name, []).append(self._count)
@@ -142,7 +148,7 @@ class Marks:
 
 
 def answer(line: dict[str, Any]) -> None:
-    """One line on stdout; when the parent is gone or does not read, it is dropped."""
+    """Write one line to stdout. It is dropped if the parent is gone or does not read."""
     try:
         os.write(1, json.dumps(line).encode() + b"\n")
     except OSError:

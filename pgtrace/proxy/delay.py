@@ -1,14 +1,18 @@
-"""--rtt and --fault: what passes later, in order and unchanged.
+"""--rtt and --fault: everything passes later, in order and unchanged.
 
-A Delayed stands between a socket and its protocol (a leg, or the start-up phase before it) and hands on what was read when its time has come:
-bytes, the end of the stream, the loss of the connection, each behind what came before. A driver's bytes are on the tape when they are read, the
-server's when they are handed on: a capture is the driver's side of the wire.
+A Delayed is the line between a socket and its protocol (a leg, or the start-up before it). It
+passes on what was read once its time has come: bytes, the end of the stream, the loss of the
+connection, each behind what came before. A driver's bytes are recorded when they are read, the
+server's when they are passed on, because a capture shows the driver's side of the wire.
 
-With --rtt every byte waits half of the round trip. Fault rules (faults.py) say for each read what else waits, in which pieces it goes on, and where the
-connection is to end: that too takes its place in the order. Each piece goes on in a turn of the event loop of its own, else the loop would join them again.
+With --rtt every byte waits for half of the round trip. Fault rules (faults.py) decide for each read
+what else waits, in which pieces it goes on, and where the connection ends; that end keeps its place
+in the order, too. Each piece goes on in a turn of the event loop of its own, because the loop would
+otherwise join the pieces again.
 
-What waits is bounded: above WAITING_BYTES the socket is no longer read, as with a narrow window on a long line. Before login it is much less (small_reads.py).
-Once a session is delayed it stays so, also when the delay is set back to nothing: a line never overtakes itself.
+What waits is bounded. Above WAITING_BYTES we stop reading the socket, as a narrow window would on a
+long line. Before login the bound is much smaller (small_reads.py). A session that is delayed stays
+delayed even when the delay is set back to nothing, so that nothing overtakes what came before.
 """
 
 from __future__ import annotations
@@ -51,19 +55,19 @@ class Delayed(Line):
     )
 
     def __init__(self, leg: Leg, target: asyncio.Protocol, faults: Faults | None = None, *, before_login: bool = False) -> None:
-        """`before_login` where nobody has logged in: until logged_in()."""
+        """`before_login`: nobody has logged in yet. It holds until logged_in()."""
         self._target = target
         self._leg = leg
         self._waiting: deque[tuple[int, Callable[[Any], Any], Any]] = deque()
         self._bytes = 0
         self._due_ns = 0
-        self._held = False  # what waits is not handed on: the disk is waited for
+        self._held = False  # traffic waits for the disk, so nothing is passed on
         self._before_login = before_login
         self._faults = faults
         self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if faults is None else faults.paces[leg.side]
-        self._at = 0  # bytes of the first that waits which have gone on
-        self._free_ns = 0  # the next piece goes on then
-        self._doomed = False  # a fault waits to strike here: nothing behind it will pass
+        self._at = 0  # bytes of the first waiting item that have been passed on
+        self._free_ns = 0  # when the next piece may go on
+        self._doomed = False  # a fault is about to strike here: nothing behind it will pass
         self._stopped = False  # a fault has struck
 
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
@@ -81,7 +85,7 @@ class Delayed(Line):
             self._pass(self._receive, data)
 
     def forward(self, data: bytes) -> None:
-        """Write to the peer, when its time has come, what is on the tape already."""
+        """Send this to the peer in its turn; it is recorded already."""
         self._pass(self._write, data)
 
     def eof_received(self) -> bool:
@@ -107,12 +111,13 @@ class Delayed(Line):
         self._target.resume_writing()
 
     def logged_in(self) -> None:
-        """Login is over."""
+        """Login is over: more may wait here."""
         self._before_login = False
         self.steer()
 
     def stop(self) -> None:
-        """A fault has struck: pass on what waits, up to where one is to strike here; after that nothing more but the end."""
+        """A fault has struck: pass on what waits, up to the place where a fault is to strike here,
+        then nothing but the end."""
         waiting, at = list(self._waiting), self._at
         self._waiting.clear()
         self._at = 0
@@ -169,10 +174,10 @@ class Delayed(Line):
         self.steer()
 
     def _lose(self, exc: Exception | None) -> None:
-        self._target.connection_lost(exc)  # whoever is the target by then
+        self._target.connection_lost(exc)  # whichever target there is by then
 
     def steer(self) -> None:
-        """Read, or do not; hand on what waits, or do not."""
+        """Read, or pause; pass on what waits, or hold it back."""
         leg = self._leg
         if self._held and not leg.is_held:
             self._held = False
@@ -189,14 +194,14 @@ class Delayed(Line):
         return self._bytes > BEFORE_LOGIN_BYTES // 2 or len(self._waiting) > PIECES
 
     def _arrives(self) -> int:
-        """When what is read now is there."""
+        """When a read of now arrives at the other end."""
         ns = monotonic_ns() + self._leg.session.rtt_ns // 2
         return ns if self._faults is None else ns + self._faults.latency(self._leg.side)
 
     def _later(self, action: Callable[[Any], Any], argument: Any) -> None:
         self._due_ns = max(self._due_ns, self._arrives())
         if self._stopped or (not self._waiting and not self._size and self._due_ns <= monotonic_ns()):
-            action(argument)  # at once: nothing of the other direction comes between
+            action(argument)  # at once, so that nothing of the other direction comes between
             return
         self._waiting.append((self._due_ns, action, argument))
         if len(self._waiting) == 1:
@@ -226,7 +231,8 @@ class Delayed(Line):
             try:
                 action(argument)
             finally:
-                if self._waiting and rest <= 0:  # only now: what is added meanwhile must not start a second timer
+                # only now, so that what is added meanwhile starts no second timer
+                if self._waiting and rest <= 0:
                     self._waiting.popleft()
                     self._at = 0
             if is_piece and self._waiting:
@@ -235,7 +241,8 @@ class Delayed(Line):
 
 
 def before(protocol: asyncio.Protocol, leg: Leg, faults: Faults | None, *, before_login: bool = False) -> asyncio.Protocol:
-    """What reads the socket of `leg` for `protocol`: a Delayed where something delays the session, else the protocol itself."""
+    """The protocol that reads the socket of `leg` on behalf of `protocol`: a Delayed if something
+    delays the session, otherwise `protocol` itself."""
     if not leg.session.rtt_ns and faults is None:
         return protocol
     leg.delayed = line = Delayed(leg, protocol, faults, before_login=before_login)

@@ -1,10 +1,14 @@
-"""One direction of a session, as it goes onto the tape: where its stream stands, and whether secrets may still pass.
+"""One direction of a session on its way to the tape: its offset, and whether it may still hold
+secrets.
 
-- An offset moves on by every byte that passed, those included for which the tape had no room: so a reader knows what it missed.
-- Until the start-up is over both directions go through one Redactor (capture/redact.py), here and at once: no secret ever waits on the tape, and none is let
-  through because a piece before it was lost. What cannot be framed becomes Opaque, and so does the whole rest where the Redactor itself fails: blanking
-  fails closed, and traffic goes on.
-- From there on `startup` is None, and a read is packed where it was read (relay.py, the hot path).
+- The offset counts every byte that passed, including those that the tape had no room for. So a
+  reader knows what is missing.
+- Until the start-up is over, both directions pass through one Redactor (capture/redact.py), at
+  once. No secret ever waits on the tape, and none slips through because a piece before it was lost.
+  What cannot be framed becomes Opaque, and so does everything else once the Redactor itself fails:
+  blanking fails closed, and traffic goes on.
+- After that `redaction` is None, and each read is packed where it was read (relay.py, the hot
+  path).
 """
 
 from __future__ import annotations
@@ -18,12 +22,12 @@ from pgtrace.proxy.tape import ITEM_BYTES, Tape
 
 
 class StartupRedaction:
-    """What both directions of a session share until its start-up is over."""
+    """What both directions of a session share until the start-up is over."""
 
     __slots__ = ("_directions", "_failed", "_redactor", "_report")
 
     def __init__(self, directions: Sequence[Direction], key: bytes, report: Callable[[Exception], None]) -> None:
-        """`report` is told of a defect."""
+        """`report` gets the error if the Redactor fails."""
         self._redactor = Redactor(key)
         self._directions = directions
         self._report = report
@@ -32,12 +36,12 @@ class StartupRedaction:
             direction.redaction = self
 
     def blanked(self, side: int, data: bytes) -> bytes | None:
-        """What may be stored of the next bytes of `side`; None where they must not be."""
+        """What may be stored of the next bytes of `side`; None if nothing may."""
         if self._failed:
             return None
         try:
             found = self._redactor.feed(side, data)
-        except Exception as error:  # a defect of ours is not the traffic's
+        except Exception as error:  # a defect of ours must not disturb the traffic
             self._failed = True
             self._report(error)
             return None
@@ -47,7 +51,7 @@ class StartupRedaction:
         return found
 
     def decrypted(self) -> None:
-        """What follows an accepted SSLRequest is the plain stream."""
+        """After an accepted SSLRequest, everything that follows is the plain stream."""
         self._redactor.decrypted()
 
 
@@ -65,11 +69,11 @@ class Direction:
         self.redaction: StartupRedaction | None = None
 
     def record(self, data: bytes) -> None:
-        """Put a read on the tape, with the time of now."""
+        """Record a read that has just happened."""
         self.put(monotonic_ns(), data)
 
     def put(self, time_ns: int, data: bytes) -> None:
-        """Put a read on the tape, whatever the state of the session and of the tape."""
+        """Record a read, in whatever state the session and the tape are."""
         size = len(data)
         offset = self._advance(size)
         tape = self.tape
@@ -87,16 +91,18 @@ class Direction:
             tape.lose(self.number, self.side, size)
 
     def wait_for_room(self) -> bool:
-        """There is no room for a read that has come: whether it may overdraw it, for no other one comes before there is."""
+        """The tape has no room for a read. Whether it may overdraw the room, because no other read
+        comes before there is some."""
         return False
 
     def made(self, data: bytes) -> None:
-        """Bytes of our own, in the backend's direction. There is nothing to blank in them, but whoever blanks the rest must see them."""
+        """Record bytes of our own, sent to the driver. They hold nothing to blank, but the Redactor
+        must see them."""
         offset = self._own(data)
         self.tape.add(Made(monotonic_ns(), self.number, offset, data))
 
     def rewritten(self, original: bytes, data: bytes) -> None:
-        """A read of which `data` was sent on."""
+        """Record a read in whose place `data` was sent on."""
         offset = self._own(data)
         self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data))
 

@@ -1,17 +1,24 @@
-"""Which process is at the other end of a driver's socket, found beside the traffic: a thread looks, the loop only asks.
+"""Which process is at the other end of a driver's socket. A thread looks; the loop only asks.
 
-The loop's part is one append to a queue, for a Unix socket after one getsockopt(SO_PEERCRED). The rest is the thread's, on Linux; elsewhere nobody is asked.
+The loop appends to a queue, for a Unix socket after one getsockopt(SO_PEERCRED). The thread does
+the rest, on Linux only.
 
-- TCP: the kernel is asked (sock_diag.py) for the socket whose addresses are the connection's turned round, which is the driver's own end, and says
-  its inode; the process that has `socket:[inode]` among its /proc/<pid>/fd is the one. Only addresses of this host are looked for, and only processes whose
-  descriptors may be read: those of the recorder's user, or all for root. An inherited descriptor belongs to the youngest process that has it.
-- All that wait are looked for at once: processes found before, then all others from the youngest, until nobody is missing. So a thousand connections of one
-  process cost a few walks through its descriptors.
-- What it may cost: LINKS descriptors in one look, a tenth of one processor over time (after each look the thread rests nine times as long), WAITING
-  connections in the queue. Beyond that a connection stays without.
+- TCP: we ask the kernel (sock_diag.py) for the socket with the connection's addresses the other way
+  round, which is the driver's own end, and get its inode. The process that has `socket:[inode]` in
+  its /proc/<pid>/fd is the driver. We look only for addresses of this host, and only at processes
+  whose descriptors we may read: the recorder's own user's, or all of them for root. An inherited
+  descriptor belongs to the youngest process that has it.
+- One look covers all connections that wait: first the processes found before, then all others from
+  the youngest, until none is missing. So a thousand connections of one process cost a few walks
+  through its descriptors.
+- A look reads at most LINKS descriptors. The thread takes at most a tenth of one processor, because
+  it rests nine times as long as it looked. At most WAITING connections are in the queue; beyond
+  that a connection has no process.
 
-A process that is gone, or out of sight (another user's, another container's), is not found; that is no error, and it is not looked for again. What is found
-becomes a fact (capture/peer.py) if the session still lives. It says who held the socket when it was looked at, moments after it was opened.
+A process that is gone or out of sight (another user's, another container's) is not found. That is
+not an error, and we do not look again. A process that is found becomes a fact (capture/peer.py) if
+the session still lives. The fact says who held the socket at that time, moments after it was
+opened.
 """
 
 from __future__ import annotations
@@ -31,34 +38,35 @@ from pgtrace.proxy.sock_diag import SockDiag
 
 WAITING: Final = 1000
 LINKS: Final = 20_000
-"""Descriptors that are looked at in one look."""
+"""How many descriptors one look may read."""
 KNOWN: Final = 32
-"""Processes that were found lately and are asked first."""
+"""How many processes that were found lately are tried first."""
 REST_S: Final = 0.2
-"""The least time between two looks: what comes meanwhile shares the next."""
+"""The least time between two looks. What arrives meanwhile shares the next one."""
 REST_SHARE: Final = 9.0
 _CREDENTIALS: Final = struct.Struct("iII")
 _NAME_BYTES: Final = 256
 
 
 class DriverSocket(NamedTuple):
-    """A driver's socket, as the recorder's end of it tells."""
+    """A driver's socket, as seen from the recorder's end."""
 
     connection: int
     pid: int
-    """Of a Unix socket; 0 where it is to be found by its addresses."""
+    """For a Unix socket; 0 if the process has to be found by the addresses."""
     ends: tuple[tuple[str, int], tuple[str, int]] | None
-    """Of TCP: the driver's address, then the recorder's."""
+    """For TCP: the driver's address, then the recorder's."""
 
 
 Found = list[tuple[int, Process]]
 
 
 class DriverProcesses:
-    """The thread, and the queue before it."""
+    """The thread, and its queue."""
 
     def __init__(self, found: Callable[[Found], object]) -> None:
-        """`found` is called in the thread, with connections and their processes; RuntimeError there ends it (the loop is closed)."""
+        """`found` is called in the thread, with connections and their processes. If it raises
+        RuntimeError, the loop is closed and the thread ends."""
         self._found = found
         self._waiting: queue.SimpleQueue[DriverSocket | None] = queue.SimpleQueue()
         self._stopped = False
@@ -66,13 +74,14 @@ class DriverProcesses:
             threading.Thread(target=self._run, name="peers", daemon=True).start()
 
     def ask(self, connection: int, sock: Any, peer: Any, own: Any) -> None:
-        """Have a driver's process looked for. Never waits; asks nobody where there is nothing to be found."""
+        """Have a driver's process found. Never waits, and does nothing where nothing can be
+        found."""
         found = driver_socket(connection, sock, peer, own)
         if found is not None and self._waiting.qsize() < WAITING:
             self._waiting.put(found)
 
     def stop(self) -> None:
-        """Nobody will be asked any more."""
+        """No more questions will come."""
         self._stopped = True
         self._waiting.put(None)
 
@@ -96,7 +105,8 @@ class DriverProcesses:
 
 
 def driver_socket(connection: int, sock: Any, peer: Any, own: Any) -> DriverSocket | None:
-    """What is known of the driver's end without looking; None where it is not on this host, or cannot be told on this system."""
+    """What we know of the driver's end without looking. None if it is not on this host, or if this
+    system cannot tell."""
     if sys.platform != "linux":
         return None
     if sock.family == socket.AF_UNIX:
@@ -108,7 +118,8 @@ def driver_socket(connection: int, sock: Any, peer: Any, own: Any) -> DriverSock
 
 
 def look(peers: Sequence[DriverSocket], known: Iterable[int]) -> Found:
-    """The processes of these sockets, as far as they can be seen; `known` are asked first. OSError where the system gives no answer."""
+    """The processes of these sockets, as far as we can see them. `known` are tried first. Raises
+    OSError if the system gives no answer."""
     pids = {peer.connection: peer.pid for peer in peers if peer.ends is None}
     inodes = _inodes(peers) if len(pids) < len(peers) else {}
     pids |= {inodes[inode]: pid for inode, pid in _owners(set(inodes), known)}
@@ -145,7 +156,7 @@ def _owners(inodes: set[str], known: Iterable[int]) -> Iterator[tuple[str, int]]
 
 
 def _processes(known: Iterable[int]) -> Iterator[int]:
-    """Those known, then all others of this host from the youngest; never this one."""
+    """The known ones, then all others of this host from the youngest, but never this process."""
     first = list(known)
     yield from first
     try:

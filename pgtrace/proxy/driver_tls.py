@@ -1,15 +1,21 @@
-"""The driver's TLS handshake: from the byte that began it to a socket that is plain to us.
+"""The driver's TLS handshake, from its first byte to a socket that is plain to us.
 
-The event loop's own start_tls() does it, with the transport's socket and the same protocol object above. Three things it does not know:
+The event loop's own start_tls() does it, with the transport's socket and the same protocol above
+it. It lacks three things:
 
-- A driver that begins with TLS at once, or does not wait for the answer to its SSLRequest, has sent its ClientHello already; `hello` is given to the loop's
-  TLS protocol as if it had been read there. Plain bytes in its place make a handshake fail: nobody gets them (CVE-2021-23214).
-- Before login a socket is read a little at a time (small_reads.py), TLS included; and a handshake longer than BEFORE_LOGIN_BYTES is none.
-- A close_notify ends the driver's direction alone (RFC 8446, 6.1), and PostgreSQL still answers what it was asked. The loop would end both: HalfClosing
-  keeps it from reading the end, and tells the protocol above. The FIN that may come right behind it would end both as well: the socket is not read any more.
+- A driver that begins with TLS at once, or does not wait for the answer to its SSLRequest, has sent
+  its ClientHello already. We give `hello` to the loop's TLS protocol as if it had been read there.
+  Plain bytes in its place make the handshake fail, and nobody gets them (CVE-2021-23214).
+- Before login we read a socket a little at a time (small_reads.py), also during the handshake. A
+  handshake longer than BEFORE_LOGIN_BYTES is refused.
+- A close_notify ends only the driver's direction (RFC 8446, 6.1), and PostgreSQL still answers what
+  it was asked. The loop would end both directions. HalfClosing hides the end from the loop and
+  reports it to the protocol above. A FIN right behind it would end both directions as well, so we
+  stop reading the socket.
 
-The driver's first plain bytes can come together with the end of its handshake, before start_tls() has returned. The protocol above holds them back until
-then, so that the facts of the handshake are recorded before them.
+The driver's first plain bytes can arrive together with the end of its handshake, before start_tls()
+has returned. The protocol above holds them back until then, so that the facts of the handshake are
+recorded first.
 """
 
 from __future__ import annotations
@@ -33,13 +39,14 @@ class HandshakeError(Exception):
 
 
 class HalfClosing(Ending):
-    """TLS whose other side may end its direction: nothing more is read then, and writing goes on."""
+    """TLS whose other side may end its direction. We read nothing more then, and go on writing."""
 
     on_end: Callable[[], object] | None = None
-    """Called once, after what stands before the end has been delivered."""
+    """Called once, after everything before the end has been delivered."""
     ended = False
     stop_reading: Callable[[], object] | None = None
-    """Called at once, and again once what was read before has been delivered: the loop may have gone on reading for that."""
+    """Called at once, and again once everything read before has been delivered, because the loop
+    may have resumed reading to do that."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         found = super().read(len, buffer)
@@ -60,14 +67,15 @@ class HalfClosing(Ending):
 
 
 class Encrypted(NamedTuple):
-    """A driver's socket behind its handshake."""
+    """A driver's socket after its handshake."""
 
     transport: asyncio.Transport
     tls: HalfClosing
     facts: dict[str, str]
 
     def watch(self) -> bool:
-        """Have the transport's protocol told of the end of the driver's direction; False where it has ended already."""
+        """Report the end of the driver's direction to the transport's protocol. False if it has
+        ended already."""
         if not self.tls.ended:
             self.tls.on_end = lambda: cast(asyncio.Protocol, self.transport.get_protocol()).eof_received()
         return not self.tls.ended
@@ -83,7 +91,8 @@ async def end_tls(
     *,
     at_once: bool,
 ) -> Encrypted:
-    """End the driver's TLS on its socket, read by `small_reads`; `hello` is what came of it already, and it began `at_once` where no SSLRequest came before.
+    """End the driver's TLS on its socket, which `small_reads` reads. `hello` is what the driver has
+    sent of it already. `at_once` says that no SSLRequest came before it.
 
     Raises HandshakeError.
     """
@@ -92,7 +101,8 @@ async def end_tls(
     waiting, received, over = hello, 0, False
 
     def connect() -> None:
-        """Read for the loop's TLS protocol, which is there now; it begins its handshake behind this, and before anything is given to it."""
+        """Read for the loop's TLS protocol, which exists by now. Its handshake begins after this
+        call and before it gets any bytes."""
         tls_protocol = transport.get_protocol()
 
         def take(data: bytes) -> None:
@@ -107,7 +117,8 @@ async def end_tls(
         small_reads.target = tls_protocol
         small_reads.take = take
         small_reads.stand_before(transport)
-        loop.call_soon(take, b"")  # the next read can come before it, and has the hello with it then
+        # the next read can come before this call, and then brings the hello
+        loop.call_soon(take, b"")
 
     transport.pause_reading()
     loop.call_soon(connect)
@@ -120,13 +131,13 @@ async def end_tls(
     over = True
     tls: HalfClosing | None = encrypted.get_extra_info("ssl_object") if encrypted is not None else None
     if encrypted is None or tls is None:  # the socket was lost meanwhile
-        raise HandshakeError("it is too long" if received > BEFORE_LOGIN_BYTES else "the driver left")
+        raise HandshakeError("the handshake is too long" if received > BEFORE_LOGIN_BYTES else "the driver left")
     tls.stop_reading = transport.pause_reading
     if tls.ended:
         tls.stop_reading()
     alpn = tls.selected_alpn_protocol()
     if at_once and alpn != ALPN:
-        raise HandshakeError("it began with TLS and did not ask for ALPN postgresql")
+        raise HandshakeError("it began with TLS but did not ask for ALPN postgresql")
     encrypted.set_read_buffer_limits(BEFORE_LOGIN_BYTES)  # type: ignore[attr-defined]
     facts = {
         DECRYPTED: tls.version(),

@@ -1,4 +1,5 @@
-"""The fault rules of a recorder: what they look for, and which of them are used up. What they do to a connection is faults.py's."""
+"""The fault rules of a recorder: what they look for, and which of them are used up. What they do to
+a connection is in faults.py."""
 
 from __future__ import annotations
 
@@ -18,14 +19,14 @@ class FaultRules:
         self._warn = warn
 
     def spend(self, rule: Rule) -> bool:
-        """Whether the rule may strike (once more)."""
+        """Whether the rule may strike now. A rule that strikes once is then used up."""
         if rule.once and rule in self._spent:
             return False
         self._spent.add(rule)
         return True
 
     def found(self, rule: Rule, body: bytes) -> bool:
-        """Whether the body has what the rule looks for."""
+        """Whether the body matches the rule's pattern."""
         if not rule.pattern:
             return True
         try:

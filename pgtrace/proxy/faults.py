@@ -1,16 +1,21 @@
 """--fault: rules at work on one connection.
 
-A rule strikes in the line between a socket and its protocol (delay.py), where what passes stands in order: everything that came before the place at which it
-strikes is delivered, nothing behind it is. steps() takes what was read and says what is to become of it: bytes to pass on, and the rules that strike between
-them. strike() ends or stops the connection.
+A rule strikes in the line between a socket and its protocol (delay.py), where everything passes in
+order. What came before the place where it strikes is delivered; what comes behind it is not.
+steps() turns a read into bytes to pass on and the rules that strike between them. strike() ends or
+stops the connection.
 
-- `close` and `reset` end both legs, each once its peer has what was written to it; `hang` lets nothing pass any more in either direction. Whichever side
-  it strikes on, what had arrived of the other one is delivered too.
-- Where a rule is about messages, the bytes of both directions are framed. A message is passed on in the pieces in which it comes, except that fewer
-  than five bytes wait for the rest of a header, and a message that a pattern is looked for in waits until it is whole, up to 256 KiB of it.
-- Every strike is a Fact `fault` of its connection, with the rule's text. A rule about everything that passes is one fact at the beginning.
+- `close` and `reset` end both legs, each as soon as its peer has taken what was written to it.
+  `hang` lets nothing pass any more in either direction. Whichever side a rule strikes on, what had
+  arrived from the other side is delivered too.
+- For rules about messages we frame the bytes of both directions. A message passes in the pieces in
+  which it comes, with two exceptions: fewer than five bytes wait for the rest of a header, and a
+  message that a pattern looks for waits until it is whole, up to 256 KiB of it.
+- Every strike is a Fact `fault` of its connection, with the rule's text. A rule about everything
+  that passes is one fact at the beginning.
 
-How much longer or shorter a delay is comes from a generator that each connection begins anew: two runs are delayed alike.
+The random part of a delay comes from a generator that starts afresh for each connection, so two
+runs are delayed alike.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.replies import Replies
 
 PIECES_A_SECOND: Final = 100
-"""How often a limited direction gets bytes."""
+"""How often a direction with a limited rate gets bytes."""
 
 Step = bytes | Rule
 
@@ -43,13 +48,13 @@ class _Flow:
     __slots__ = ("after", "begun", "cut_at", "cutting", "decided", "ended", "held", "passed", "sent")
 
     def __init__(self) -> None:
-        self.held = bytearray()  # bytes of a message about which nothing has been decided
+        self.held = bytearray()  # bytes of a message that we have not decided about
         self.begun = 0  # bytes of the message that has not ended, as they came
         self.decided = False
         self.sent = 0  # bytes of it that have been passed on
         self.cutting: Rule | None = None  # strikes inside it,
-        self.cut_at = 0  # behind so many of its bytes
-        self.after: tuple[Rule, ...] = ()  # strike behind it
+        self.cut_at = 0  # after so many of its bytes
+        self.after: tuple[Rule, ...] = ()  # strike after it
         self.passed = 0  # bytes in all
         self.ended = False
 
@@ -74,10 +79,12 @@ class Faults:
             self._note(rule)
         self._delays = tuple([rule for rule in always if rule.action == "delay" and rule.side in (side, EITHER)] for side in (0, 1))
         self.paces = tuple(_pace([rule for rule in always if rule.side in (side, EITHER)]) for side in (0, 1))
-        """Of each direction: bytes of a piece (0: as they come), ns from one to the next, ns for each byte."""
+        """For each direction: bytes of a piece (0: as they come), ns between two pieces, ns for
+        each byte."""
 
     def begin(self, ignore: Callable[[], None]) -> float:
-        """The driver has connected: seconds to leave it waiting. Where a rule strikes, `ignore` has the start-up phase answer nothing more."""
+        """The driver has connected. Returns how many seconds to let it wait. When a rule strikes,
+        `ignore` makes the start-up answer nothing more."""
         self._ignore = ignore
         wait_s = 0.0
         for rule in self._rules.rules:
@@ -91,7 +98,8 @@ class Faults:
         return wait_s
 
     def start_anew(self) -> None:
-        """The driver's first message goes to another connection of the upstream: what passed to and from the one before never was."""
+        """The driver's first message goes to another connection of the upstream, so forget what
+        passed on the connection before."""
         self._flows = (_Flow(), _Flow())
         self._seen: dict[Rule, int] = {}
         self._framer = Framer(kept_bytes=0)
@@ -103,31 +111,31 @@ class Faults:
             timer.cancel()
 
     def latency(self, side: int) -> int:
-        """ns that a read of this side is delayed."""
+        """How many ns a read of this side is delayed."""
         return sum(self.duration(rule) for rule in self._delays[side])
 
     def duration(self, rule: Rule) -> int:
-        """ns of a delay this time."""
+        """How many ns a delay lasts this time."""
         return max(0, rule.amount + (self._chance.randint(-rule.spread_ns, rule.spread_ns) if rule.spread_ns else 0))
 
     def hold(self, rule: Rule) -> int:
-        """ns that what stands behind the place of a delay waits."""
+        """How many ns everything behind the place of a delay waits. The delay is recorded."""
         self._note(rule)
         return self.duration(rule)
 
     def steps(self, side: int, data: bytes) -> list[Step]:
-        """What is to become of a read: bytes to pass on, and rules that strike between them."""
+        """What becomes of a read: bytes to pass on, and rules that strike between them."""
         steps: list[Step] = _joined(self._at_their_messages(side, data)) if self._at_messages else [data]
         return self._counted(side, steps) if self._after_bytes else steps
 
     def rest(self, side: int) -> bytes:
-        """What was held of a side that has ended."""
+        """The bytes that we still held when a side ended."""
         flow = self._flows[side]
         held, flow.held = bytes(flow.held), bytearray()
         return held
 
     def ending(self, side: int) -> int:
-        """ns that the end of a side is delayed."""
+        """How many ns the end of a side is delayed."""
         flow = self._flows[side]
         if flow.ended:
             return 0
@@ -191,7 +199,8 @@ class Faults:
         return steps
 
     def _piece(self, flow: _Flow, side: int, code: int, piece: bytes, steps: list[Step], *, whole: bool) -> None:
-        """The next bytes of a message; its last ones where it is `whole` now. The code is 0 while nobody can know it."""
+        """The next bytes of a message; with `whole` its last ones. The code is 0 while it cannot be
+        known."""
         flow.held += piece
         if not flow.decided:
             waits = not code or ((side, code) in self._bodies and len(flow.held) < KEPT_BYTES)
@@ -212,7 +221,7 @@ class Faults:
             flow.decided, flow.sent, flow.cutting, flow.after = False, 0, None, ()
 
     def _decide(self, flow: _Flow, side: int, code: int, steps: list[Step]) -> None:
-        """What happens before, inside and after a message, now that it is known."""
+        """Decide what happens before, inside and after a message, now that we know it."""
         body = bytes(flow.held[4 if code > 255 else 5 :])
         here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._is_it(rule, body)]
         now = [rule for rule in here if not rule.reply]
@@ -230,7 +239,7 @@ class Faults:
         flow.cut_at = max(1, length // 2)
 
     def _is_it(self, rule: Rule, body: bytes) -> bool:
-        """Whether a message of the rule's type is the one that is meant."""
+        """Whether a message of the rule's type is the one that the rule means."""
         if not self._rules.found(rule, body):
             return False
         self._seen[rule] = self._seen.get(rule, 0) + 1
@@ -239,7 +248,7 @@ class Faults:
     # Bytes.
 
     def _counted(self, side: int, steps: list[Step]) -> list[Step]:
-        """The same steps, with the rules that strike behind a number of bytes."""
+        """The same steps, with the rules that strike after a number of bytes."""
         counted: list[Step] = []
         for step in steps:
             if not isinstance(step, bytes):
@@ -267,7 +276,7 @@ class Faults:
 
 
 def _joined(steps: Iterable[Step]) -> list[Step]:
-    """The same steps, with bytes that no rule parts in one piece: a read goes on as a read."""
+    """The same steps, with adjacent bytes joined: a read that no rule cuts goes on as one read."""
     joined: list[Step] = []
     for kind, run in itertools.groupby(steps, type):
         together = list(run)
@@ -276,7 +285,7 @@ def _joined(steps: Iterable[Step]) -> list[Step]:
 
 
 def _pace(rules: list[Rule]) -> tuple[int, int, float]:
-    """Bytes of a piece, ns from one to the next, ns for each byte."""
+    """Bytes of a piece, ns between two pieces, ns for each byte."""
     splits = [rule for rule in rules if rule.action == "split"]
     rates = [rule.amount for rule in rules if rule.action == "limit"]
     pieces = [rule.amount for rule in splits] + [max(1, rate // PIECES_A_SECOND) for rate in rates]

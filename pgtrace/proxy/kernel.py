@@ -1,9 +1,10 @@
-"""What the kernel knows and can be told of a leg's socket.
+"""What the kernel knows about a leg's socket, and what we ask of it.
 
-A sender gets rid of what all the buffers on its way hold. pgtrace's own are kept small, so that it is not much more
-than without pgtrace between (1 MiB at most where the peers are near): of what is written no more than UNSENT_BYTES wait
-unsent, whatever is on its way; and of a near peer no more than UNREAD_BYTES wait to be read. A peer far away needs as
-many bytes on their way as its distance asks for, and gets them: the kernel sees to that, as without pgtrace.
+A sender can get rid of as many bytes as all the buffers on the way hold. We keep pgtrace's own
+buffers small, so that this is not much more than without pgtrace (1 MiB more at most if the peers
+are near). Of the bytes we write, at most UNSENT_BYTES wait unsent, however many are on their way.
+From a near peer, at most UNREAD_BYTES wait to be read. A peer far away needs as many bytes on their
+way as its distance asks for, and gets them: the kernel sees to that, with or without pgtrace.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any, Final
 
 UNSENT_BYTES: Final = 128 * 1024
 UNREAD_BYTES: Final = 192 * 1024
-"""What SO_RCVBUF is given; Linux doubles it for its own book-keeping."""
+"""The value for SO_RCVBUF. Linux doubles it for its own book-keeping."""
 NEAR_US: Final = 1000
-"""A peer whose first answer took less than this is near: the same machine, the same network."""
+"""A peer whose first answer took less time is near: the same machine or the same network."""
 LEFT_BYTES: Final = 1024 * 1024
-"""The most that is still read of a socket that was reset."""
+"""How much we still read, at most, of a socket that was reset."""
 KEEPALIVE_IDLE_S: Final = 60
 KEEPALIVE_INTERVAL_S: Final = 10
 KEEPALIVE_PROBES: Final = 6
@@ -34,18 +35,21 @@ _LINUX: Final = sys.platform.startswith("linux")
 _NOTSENT_LOWAT: Final = 25 if _LINUX else 0x201
 _SIOCOUTQ: Final = 0x5411
 _RTT: Final = struct.Struct("=68xI").unpack_from
-"""Where struct tcp_info of Linux has the round trip time, in us."""
+"""Finds the round trip time, in us, in Linux's struct tcp_info."""
 _TCP_CLOSE: Final = 7
-"""The state of Linux for a connection that is no more: while one side has not ended its direction, by a reset alone."""
+"""Linux's state of a connection that no longer exists. While one side has not ended its direction,
+only a reset leads there."""
 _LINGER_OFF: Final = struct.pack("ii", 1, 0)
-"""Close with a reset."""
+"""The value for SO_LINGER that makes a close send a reset."""
 _READ_BYTES: Final = 256 * 1024
 
 
 def prepare(sock: Any) -> None:
-    """No Nagle, so that nothing is held back to be joined; small buffers; keep-alive, so that a dead peer is noticed within two minutes.
+    """Set the options of a leg's socket. No Nagle, so that nothing is held back to be joined. Small
+    buffers. Keep-alive, so that we notice a dead peer within two minutes.
 
-    TCP_USER_TIMEOUT stays off: it would end a session whose peer is alive and reads nothing.
+    TCP_USER_TIMEOUT stays off, because it would end a session whose peer is alive and reads
+    nothing.
     """
     if sock is None or sock.family == socket.AF_UNIX:
         return
@@ -63,12 +67,14 @@ def prepare(sock: Any) -> None:
 
 
 def undelivered_bytes(sock: Any) -> int:
-    """Bytes written that the peer's kernel has not acknowledged; 0 where the system does not say."""
+    """How many written bytes the peer's kernel has not acknowledged; 0 if the system does not
+    say."""
     return _queued(sock, _SIOCOUTQ) if _LINUX else 0
 
 
 def is_reset(sock: Any, *, is_tls: bool) -> bool:
-    """Whether the peer has reset a socket whose end was read before. The error is taken off it, but not with TLS, which has to find it to close at once."""
+    """Whether the peer has reset a socket that we no longer read. This takes the error off the
+    socket, but not with TLS, which needs to find it in order to close at once."""
     try:
         if not is_tls:
             return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
@@ -78,7 +84,7 @@ def is_reset(sock: Any, *, is_tls: bool) -> bool:
 
 
 def unread_bytes(sock: Any) -> int:
-    """Bytes of the peer's that have not been read here."""
+    """How many of the peer's bytes have not been read here."""
     return _queued(sock, termios.FIONREAD)
 
 
@@ -94,7 +100,8 @@ def _queued(sock: Any, request: int) -> int:
 
 
 def left_in(sock: Any) -> Iterator[bytes]:
-    """What a socket that was reset still holds: the kernel keeps what had arrived before."""
+    """What a socket that was reset still holds, because the kernel keeps what had arrived
+    before."""
     size = 0
     try:
         while sock is not None and size < LEFT_BYTES and (data := os.read(sock.fileno(), _READ_BYTES)):
@@ -105,7 +112,7 @@ def left_in(sock: Any) -> Iterator[bytes]:
 
 
 def reset_at_close(sock: Any) -> None:
-    """Have the socket's close say RST."""
+    """Make the socket's close send RST."""
     if sock is not None and sock.family != socket.AF_UNIX:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)

@@ -1,11 +1,11 @@
-"""The keys of TLS sessions in a file, as browsers, curl and libpq write them: Wireshark can then
-read what tcpdump sees.
+"""The keys of TLS sessions in a file, as browsers, curl and libpq write them, so that Wireshark can
+read what tcpdump saw.
 
-Whoever reads the file can read every login that was recorded on the way. So it is made 0600,
-whatever the umask says. One that is there already and belongs to another user, or that others can
-read or write, is refused: OpenSSL would go on writing to it. A device has nothing to hide
-(/dev/null), a pipe is held to the same rules, and somebody has to be reading it: nothing waits for
-that. The file that was looked at is the one that is written to, whatever takes its name in between.
+With the file, anyone can read every login that was recorded on the way. So it is created with mode
+0600, whatever the umask says. An existing file that belongs to another user, or that others can
+read or write, is refused, because OpenSSL would simply append to it. A device has nothing to hide
+(/dev/null). A pipe has to follow the same rules, and somebody must be reading it, because nothing
+waits for a reader. We write to the very file that we checked, whatever takes its name in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pgtrace.errors import AddressError
 
 
 def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
-    """Have the context log its keys where SSLKEYLOGFILE says, or `named`, which comes first. AddressError where that must not be."""
+    """Make the context log its keys to `named`, or else to SSLKEYLOGFILE. Raises AddressError if
+    that file is not safe."""
     path = named or os.environ.get("SSLKEYLOGFILE")
     if not path:
         return
@@ -39,7 +40,7 @@ def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
 
 
 def _exposed(found: os.stat_result) -> str:
-    """Why others could read what is written there; empty where they cannot."""
+    """Why others could read what is written there; empty if they cannot."""
     if stat.S_ISCHR(found.st_mode):
         return ""
     if found.st_uid != os.geteuid():

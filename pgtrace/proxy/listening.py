@@ -1,10 +1,10 @@
 """The sockets that drivers connect to.
 
-- A LISTEN of several addresses is the same port on each of them. A loopback that this machine does not have (::1 without
-  IPv6) is left out. Port 0 picks a free port.
-- A Unix socket has mode 0600 unless others are allowed, because its mode is what keeps them out. Its directory is created
-  with mode 0700 where it does not exist. A socket that a dead process left behind is removed first: nobody answers there.
-  On the way out we remove the socket only if it is still our own.
+- A LISTEN with several addresses is the same port on each of them. A loopback that this machine
+  does not have (::1 without IPv6) is left out. Port 0 picks a free port.
+- A Unix socket has mode 0600 unless others are allowed, because its mode is what keeps them out.
+  Its directory is created with mode 0700 if it does not exist. A socket that a dead process left
+  behind is removed first. On the way out we remove the socket only if it is still our own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Listener:
         return [sock.getsockname()[0] for sock in self.sockets if sock.family != socket.AF_UNIX]
 
     def close(self) -> None:
-        """Close the sockets again, before anybody was accepted."""
+        """Close the sockets again before anybody was accepted."""
         for sock in self.sockets:
             sock.close()
 
@@ -114,7 +114,8 @@ class Listener:
 
 
 def _bound(host: str, port: int, *, is_optional: bool) -> socket.socket | None:
-    """A socket that listens there; None where this machine does not have an optional address. Raises OSError."""
+    """A socket that listens there. None if this machine does not have an optional address. Raises
+    OSError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
@@ -141,7 +142,8 @@ def _bound(host: str, port: int, *, is_optional: bool) -> socket.socket | None:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on. OSError EADDRINUSE where somebody does, and where it is no socket at all."""
+    """Remove a socket that nobody listens on. Raises OSError EADDRINUSE if somebody does, and if
+    the file is not a socket."""
     try:
         kind = os.lstat(path).st_mode
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""What the recorder tells its user on stderr: each text once. One session's failure is counted and ends nothing else."""
+"""What the recorder prints on stderr, each text once. The failure of one session is counted and
+ends nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class Log:
         self._said: set[str] = set()
 
     def warn(self, text: str) -> None:
-        """Tell the user something, once."""
+        """Print this text, unless it was printed before."""
         if text not in self._said and len(self._said) < TEXTS:
             self._said.add(text)
             try:
@@ -36,6 +37,6 @@ class Log:
         self.warn(str(error))
 
     def failed(self, error: BaseException) -> None:
-        """A defect of ours showed in one session."""
+        """One session has met a defect of ours."""
         self.failures += 1
         self.warn(f"a session failed: {type(error).__name__}: {error}")

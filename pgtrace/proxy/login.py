@@ -1,10 +1,10 @@
-"""A session's beginning, the upstream's side: reads along until the first ReadyForQuery, and forwards.
+"""The upstream's side of a start-up: forwards until the first ReadyForQuery, and reads along.
 
-For BackendKeyData, by which a CancelRequest finds its upstream (cancel_keys.py); on an encrypted
-leg for the offer of SCRAM-SHA-256-PLUS, which a driver on a plain leg must not see and one behind
-another certificate cannot use (tls.py). What the server says first decides what becomes of the
-driver's socket: a refusal before authentication starts libpq's second try without (prefer) or with
-(allow) TLS.
+We look for BackendKeyData, by which a CancelRequest finds its upstream (cancel_keys.py). On an
+encrypted leg we also look for the offer of SCRAM-SHA-256-PLUS: a driver on a plain leg must not see
+it, and a driver that sees another certificate cannot use it (channel_binding.py). The server's
+first answer decides how the driver's socket goes on. If it refuses before authentication, libpq's
+second try follows: without TLS (prefer) or with it (allow).
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from typing import NamedTuple, cast
 from pgtrace.framing import Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.proxy.channel_binding import PLUS, ChannelBindingFilter
 from pgtrace.proxy.relay import Leg
-from pgtrace.proxy.tls import PLUS, ChannelBindingFilter
 from pgtrace.proxy.upstream import Opened
 
 
 class LoginEvents(NamedTuple):
-    """What to call when the server has said something."""
+    """What to call when the server has answered."""
 
     again: Callable[[bytes], None]
-    """It refused this kind of encryption, in these words: there is a second try."""
+    """The server refused this kind of encryption, in these words, and there is a second try."""
     settled: Callable[[bytes], None]
-    """Its first bytes are these, empty where it ended without any; called once, before they are forwarded. There is no second try any more."""
+    """These are its first bytes; empty if it ended without any. Called once, before they are
+    forwarded. From then on there is no second try."""
     key: Callable[[bytes], None]
     """The body of BackendKeyData."""
     binds: Callable[[], None]
-    """It offers channel binding, and to another certificate than the driver sees."""
+    """It offers channel binding, and its certificate is not the one that the driver sees."""
     logged_in: Callable[[], None]
-    """The login is over, or nothing more of it can be read."""
+    """Login is over, or the rest of it cannot be read."""
 
 
 class Login(asyncio.Protocol):
@@ -46,7 +47,8 @@ class Login(asyncio.Protocol):
         self._framer = Framer(kept_bytes=512)
         self._framer.feed(FRONTEND, first)
         self._filter: ChannelBindingFilter | None = None
-        self._binds = False  # a driver that binds to the channel would find another one than the server's
+        # a driver that binds to the channel would not find the server's certificate
+        self._binds = False
         self._second_try = False
         self._is_settled = False
         self._abandoned = False
@@ -59,7 +61,8 @@ class Login(asyncio.Protocol):
             self._leg.attach(transport)
 
     def opened(self, opened: Opened, certificate: bytes | None) -> None:
-        """How the leg was opened, and the certificate the driver sees, None where its leg is plain; nothing has been read before."""
+        """How the leg was opened, and the certificate that the driver sees (None if its leg is
+        plain). Nothing has been read before this call."""
         self._second_try = opened.second_try
         if not opened.encrypted:
             return

@@ -39,7 +39,7 @@ _ENDS: Final = (
 
 
 class Line(asyncio.Protocol):
-    """What stands between a socket and its reader and passes everything on later (delay.py)."""
+    """Stands in for the protocol of a socket and passes everything on later (delay.py)."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class Line(asyncio.Protocol):
 
 
 class Reader(Direction):
-    """One socket of a session, as far as it is read."""
+    """One socket of a session, as far as reading it is concerned."""
 
     __slots__ = ("delayed", "eof", "is_blocked", "is_let_go", "is_over", "lost", "pauses", "peer", "transport")
 
@@ -75,7 +75,7 @@ class Reader(Direction):
         self.peer: Reader
         self.transport: asyncio.Transport | None = None
         self.delayed: Line | None = None
-        """Reads this socket in our place, where its bytes are delayed."""
+        """Reads this socket for us if its bytes are delayed."""
         self.eof = False  # this socket will send nothing more
         self.is_over = False  # we read this socket no more: it is about to be closed
         self.lost = False  # this socket is closed
@@ -115,7 +115,8 @@ class Reader(Direction):
         self.steer()
 
     def wait_for_room(self) -> bool:
-        """The tape has no room for a read. Let it overdraw the room and hold back the next ones, where traffic waits for the disk."""
+        """The tape has no room for a read. If traffic waits for the disk, let it overdraw the room,
+        and hold back the next reads."""
         if not self.tape.hold():
             return False
         if self.is_held:
@@ -124,7 +125,8 @@ class Reader(Direction):
         return True
 
     def let_go(self) -> None:
-        """This socket has ended: its peer no longer waits for the disk. Nor does a driver's own end, which comes behind its bytes."""
+        """This socket has ended. Its peer no longer waits for the disk, nor does a driver's own
+        end, which comes behind its bytes."""
         for one in (self, self.peer) if self.side == FRONTEND else (self.peer,):
             if not one.is_let_go:
                 one.is_let_go = True
@@ -141,7 +143,7 @@ class Pauses:
         self.tape = tape
         tape.on_holding = self._disk
         self._readers: dict[Reader, None] = {}
-        self._blocked: dict[Reader, int] = {}  # since when
+        self._blocked: dict[Reader, int] = {}  # the socket, and since when
         self._noted: set[Reader] = set()
         self._ends: Any = None  # asks the kernel for the ends of sockets that are held
         self._watched: dict[int, Reader] = {}
@@ -226,7 +228,7 @@ class Pauses:
                     reader.let_go()
 
     def unread(self) -> list[tuple[Reader, int]]:
-        """The sockets that have bytes to be read, and how far their streams will be once those are read."""
+        """The sockets that have bytes to be read, and their offsets once those are read."""
         found: list[tuple[Reader, int]] = []
         for reader in self._readers:
             sock = None if reader.transport is None or reader.lost or reader.eof else reader.transport.get_extra_info("socket")
@@ -235,7 +237,8 @@ class Pauses:
         return found
 
     def is_read(self, reader: Reader, offset: int) -> bool:
-        """Whether a socket has been read up to `offset`. One that cannot be read because of its peer counts as read."""
+        """Whether a socket has been read up to `offset`. A socket that cannot be read because of
+        its peer counts as read."""
         if reader.lost or reader.eof or reader.is_blocked or reader.offset >= offset or reader.transport is None:
             return True
         return not kernel.unread_bytes(reader.transport.get_extra_info("socket"))

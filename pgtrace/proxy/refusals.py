@@ -1,9 +1,11 @@
-"""What pgtrace answers a driver itself, in the words of the server and behind `pgtrace:`.
+"""The errors that pgtrace sends to a driver itself, in the server's words and behind `pgtrace:`.
 
-A server answers what it refuses in the format of the protocol that was asked for, at most its own newest: fields, or for a protocol before 3.0 one line of
-text up to a zero byte. What it only refuses because it makes no sense (a length that cannot be) it closes without a word; so does the start-up phase.
+A server refuses in the format of the protocol that was asked for, up to its own newest: fields, or
+for a protocol before 3.0 one line of text up to a zero byte. If a packet makes no sense (an
+impossible length), the server closes without a word. The start-up does the same.
 
-The words are PostgreSQL 18's (backend_startup.c); fields F, L and R, the places in its source, are left out.
+The words are PostgreSQL 18's (backend_startup.c), without the fields F, L and R, which name a place
+in its source.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Final, NamedTuple
 from pgtrace.protocol import codes
 
 NEWEST: Final = (3, 2)
-"""The newest protocol of the server whose words these are."""
+"""The newest protocol of that server."""
 
 
 class Refusal(NamedTuple):
@@ -26,7 +28,7 @@ class Refusal(NamedTuple):
     hint: str = ""
 
     def response(self, version: int) -> bytes:
-        """The bytes for a driver that asked for this protocol version, 0x30000 for 3.0."""
+        """The bytes for a driver that asked for this protocol version (0x30000 for 3.0)."""
         message = f"pgtrace: {self.message}"
         if version >> 16 < 3:
             return b"EFATAL:  " + _text(message) + b"\n\0"
@@ -40,13 +42,14 @@ def _text(text: str) -> bytes:
 
 
 def second_request(code: int) -> Refusal:
-    """A request for encryption that has been answered before: the server takes its code for a protocol version."""
+    """A second request for the same encryption: the server takes its code for a protocol
+    version."""
     major, minor = NEWEST
     return Refusal("0A000", f"unsupported frontend protocol {code >> 16}.{code & 0xFFFF}: server supports 3.0 to {major}.{minor}")
 
 
 def unencrypted_data(request: int) -> Refusal:
-    """Bytes that came with a request for encryption and before its answer (CVE-2021-23214)."""
+    """Bytes that came with a request for encryption, before its answer (CVE-2021-23214)."""
     what = "SSL request" if request == codes.SSL_REQUEST_CODE else "GSSAPI encryption request"
     return Refusal(
         "08P01",
@@ -56,13 +59,12 @@ def unencrypted_data(request: int) -> Refusal:
 
 
 FULL: Final = Refusal(
-    "53300", "too many connections", "The recorder has as many open files as it may.", "Raise the limit on open files (ulimit -n)."
+    "53300", "too many connections", "The recorder has reached its limit on open files.", "Raise the limit on open files (ulimit -n)."
 )
-NOT_YOURS: Final = Refusal(
-    "28000", "this port is for connections of the user who started pgtrace", "The server would take you for that user."
-)
+NOT_YOURS: Final = Refusal("28000", "this port serves only the user who started pgtrace", "The server would take you for that user.")
 
 
 def no_upstream(upstream: str, detail: str) -> Refusal:
-    """Nobody to connect to. With 57P03 libpq goes on to its next host, and pg_isready says "rejecting connections"."""
+    """There is no upstream. With 57P03 libpq tries its next host, and pg_isready says "rejecting
+    connections"."""
     return Refusal("57P03", f"cannot reach the upstream {upstream}", detail)

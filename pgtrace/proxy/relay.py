@@ -1,25 +1,32 @@
 """The hot path: two legs of one session, and the bytes between them.
 
-A leg is the protocol of one socket. What it reads goes to the other leg's transport at once, then onto the tape: `data_received -> write -> append`,
-no decoding, no await, nothing held back or joined. The head of a read's record is packed here, in one call, because nobody can do it for less later.
-What that costs is measured by bench/, and why it is done so is told in docs/forwarding.md.
+A leg is the protocol of one socket. What it reads goes to the other leg's transport at once, then
+onto the tape: `data_received -> write -> append`. There is no decoding and no await, and nothing is
+held back or joined. The head of a read's record is packed here, in one call, because nobody can do
+it for less later. bench/ measures the cost; docs/forwarding.md gives the reasons.
 
-- Time: a driver's bytes have the time at which they were read, a server's bytes the time at which they were handed to the driver's socket.
-- Back-pressure (pauses.py): the two directions are independent pumps. A transport that could not write everything pauses the reading of the other leg at once,
-  so a peer that does not read costs one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
-- Half-close: the end of one direction is passed on as such (write_eof) while the other goes on; a session is over when both ended. On a TLS leg it is
-  TLS's own end of one direction (close_notify), once everything is written: no transport offers that, so _close_notify() asks the TLS object. How a
-  driver's is heard: driver_tls.py.
-- Reset: passed on as a reset (SO_LINGER 0) once the other side's kernel has taken what came before, or takes nothing
-  more of it. A server that takes nothing for TAKEN_S is reset with bytes on offer: its driver is gone. A driver is so
-  only where it has sent bytes that nobody will read, so a slow one gets everything.
-- A leg that is lost never takes its bytes back: what had arrived is still written to the other one, and so is what
-  only the kernel has seen of it.
-- Ends are recorded as they pass on the driver's socket (Session.end): the driver's when it is read, the server's when it is handed on. A driver that has
-  ended its direction may be gone or may read on. Its kernel knows: what is written to one that is gone is answered by a reset. So the last bytes are
-  waited for before such a socket is closed, and a reset that came meanwhile is recorded.
+- Time: a driver's bytes carry the time at which they were read, a server's bytes the time at which
+  they were written to the driver's socket.
+- Back-pressure (pauses.py): the two directions are independent pumps. A transport that could not
+  write everything pauses the reading of the other leg at once. So a peer that does not read costs
+  one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
+- Half-close: the end of one direction is passed on (write_eof) while the other goes on. A session
+  is over when both have ended. On a TLS leg we pass on TLS's own end of one direction
+  (close_notify) once everything is written. No transport offers that, so _close_notify() asks the
+  TLS object. driver_tls.py notices a driver's close_notify.
+- Reset: passed on as a reset (SO_LINGER 0) once the other side's kernel has taken what came before,
+  or takes nothing more of it. A server that takes nothing for TAKEN_S is reset while bytes are
+  still on offer, because its driver is gone. A driver is reset that early only if it has sent bytes
+  that nobody will read, so a slow driver gets everything.
+- A lost leg never takes its bytes back. What had arrived is still written to the other leg, even if
+  only the kernel has seen it.
+- Ends are recorded when they pass the driver's socket (Session.end): the driver's end when it is
+  read, the server's when it is passed on. A driver that has ended its direction may be gone, or may
+  still read. Its kernel knows: if the driver is gone, the kernel answers what we write with a
+  reset. So before we close such a socket we wait for the last bytes, and record a reset that
+  arrives meanwhile.
 
-Nothing is ever injected here, and a session's failure ends that session alone.
+We never add bytes of our own here, and a failure ends only its own session.
 """
 
 from __future__ import annotations
@@ -39,9 +46,10 @@ from pgtrace.proxy.tape import ITEM_BYTES
 
 pack: Final = DATA_HEAD.pack
 TAKEN_S: Final = 0.45
-"""How long a peer may take nothing of what was written to it before the other side's reset is passed on all the same."""
+"""How long a peer may take nothing of what was written to it before we pass on the other side's
+reset anyway."""
 CLOSING_S: Final = 30.0
-"""How long a close waits for the last bytes to be taken; they stay on offer after it."""
+"""How long a close waits for the last bytes to be taken. They stay on offer after it."""
 POLL_S: Final = 0.005
 LONG_POLL_S: Final = 0.05
 
@@ -64,17 +72,18 @@ class Session:
         self.ended: tuple[int, str] | None = None
         """Which side ended first, and how; None while both are there."""
         self.ends: set[tuple[int, bool]] = set()
-        """What is recorded: sides, and whether it was a reset."""
+        """The ends that are recorded: the side, and whether it was a reset."""
         self.at_end: list[Callable[[], object]] = []
         """What to do when both legs are gone."""
 
     def begin_end(self, side: int, how: str) -> None:
-        """Remember what ends the session, if this is the first to do so."""
+        """Remember what ends the session, unless something else has ended it already."""
         if self.ended is None:
             self.ended = (side, how)
 
     def end(self, side: int, how: str | None = None) -> None:
-        """A direction ends on the driver's socket, now: record it, the first time. `how` is the way its bytes end there, unless it was another one."""
+        """A direction ends on the driver's socket, now: record it, the first time. `how` says how
+        its bytes end there, if not in the usual way."""
         self.begin_end(side, "pgtrace" if side == NEITHER else RST if how in (RST, LOST) else FIN)
         how = how or (CLOSE_NOTIFY if is_tls(self.frontend.transport) else FIN)
         if (side, True) not in self.ends and (side, how == RST) not in self.ends:
@@ -82,16 +91,16 @@ class Session:
             self.tape.add(Ended(monotonic_ns(), self.number, side, how))
 
     def report(self, error: Exception) -> None:
-        """Something of ours failed; the session goes on."""
+        """Report a defect of ours; the session goes on."""
         self.loop.call_exception_handler({"message": str(error), "exception": error})
 
     def decrypted(self) -> None:
-        """pgtrace ended the driver's TLS: what comes from here on is plain."""
+        """pgtrace has ended the driver's TLS: from here on, everything is plain."""
         if self.frontend.redaction is not None:
             self.frontend.redaction.decrypted()
 
     def lost(self) -> None:
-        """A leg is gone for good: when both are, so is the session."""
+        """A leg is gone for good. When both are, the session is over."""
         if self.frontend.lost and self.backend.lost:
             side, how = self.ended or (NEITHER, "pgtrace")
             self.tape.add(Close(monotonic_ns(), self.number, side, how))
@@ -101,7 +110,7 @@ class Session:
             del self.frontend.peer, self.backend.peer
 
     def close(self) -> None:
-        """End both legs; what is written already is delivered."""
+        """End both legs. What is written already is delivered."""
         self.end(NEITHER)
         for leg in (self.frontend, self.backend):
             if leg.transport is not None and not leg.lost:
@@ -109,7 +118,7 @@ class Session:
 
 
 class Leg(Reader, asyncio.Protocol):
-    """One socket of a session. The other's bytes go out through `write`."""
+    """One socket of a session. Bytes read here go out through `write`."""
 
     __slots__ = ("finished", "is_reset", "session", "write")
 
@@ -119,7 +128,7 @@ class Leg(Reader, asyncio.Protocol):
         super().__init__(session.number, pauses)
         self.session = session
         self.write: Callable[[bytes], None] = self.discard
-        """Sends bytes read here to the peer; discard() where there is no peer (any more)."""
+        """Sends bytes read here to the peer; discard() if there is no peer."""
         self.finished = False  # the end was passed on to this socket
         self.is_reset = False  # the peer has reset this socket after we stopped reading it
 
@@ -127,14 +136,15 @@ class Leg(Reader, asyncio.Protocol):
         """Take the socket: the peer writes to it from now on."""
         self.transport = cast(asyncio.Transport, transport)
         if is_tls(self.transport):
-            self.transport.set_write_buffer_limits(1, 0)  # TLS counts "at least", and 0 would pause at every write
+            # TLS counts "at least", and 0 would pause at every write
+            self.transport.set_write_buffer_limits(1, 0)
         else:
             self.transport.set_write_buffer_limits(0)
         self.peer.write = self.transport.write
         kernel.prepare(transport.get_extra_info("socket"))
 
     def use(self, protocol: asyncio.Protocol) -> None:
-        """Let `protocol` have what this socket reads, behind the delay where there is one."""
+        """Give this socket's bytes to `protocol`, behind the delay if there is one."""
         if self.delayed is not None:
             self.delayed.set_protocol(protocol)
         elif self.transport is not None and not self.lost:
@@ -178,7 +188,7 @@ class Leg(Reader, asyncio.Protocol):
         self.session.lost()
 
     def give_up(self) -> None:
-        """The opening of this socket was cancelled: it is closed, and nobody will say so."""
+        """The opening of this socket was cancelled: it is closed, and no event will say so."""
         if not self.lost:
             self.lost = True
             self.transport = None
@@ -187,27 +197,30 @@ class Leg(Reader, asyncio.Protocol):
             self.session.lost()
 
     def left(self, exc: Exception | None) -> Iterator[bytes]:
-        """What had arrived before a reset and has not been read, because this socket was not read, or because a write heard of the reset first."""
+        """What had arrived before a reset and was not read, because this socket was paused or
+        because a write noticed the reset first."""
         if isinstance(exc, ConnectionError) and self.transport is not None and not is_tls(self.transport):
             yield from kernel.left_in(self.transport.get_extra_info("socket"))
 
     def note_loss(self, exc: Exception | None) -> None:
-        """Record the end that a lost socket is; of the server's, a reset is recorded when it is passed on."""
+        """Record the end of a lost socket. A server's reset is recorded when it is passed on."""
         if exc is None:
-            if not self.eof and self.session.ended is None:  # TLS that ended without saying so
+            if not self.eof and self.session.ended is None:  # TLS that ended without a close_notify
                 self.session.end(self.side, FIN if self.side == FRONTEND else None)
         elif not isinstance(exc, ConnectionError):
             self.session.begin_end(self.side, RST)
-            self.session.end(self.side, LOST if self.side == FRONTEND else None)  # the driver gets a FIN
+            # the driver gets a FIN
+            self.session.end(self.side, LOST if self.side == FRONTEND else None)
         elif self.side == FRONTEND:
             self.session.end(FRONTEND, RST)
         else:
             self.session.begin_end(BACKEND, RST)
 
     def discard(self, data: bytes) -> None:
-        """The peer is gone: what still comes is answered as a closed socket answers it, with a reset."""
+        """The peer is gone. Answer what still comes with a reset, as a closed socket does."""
         if self.side == BACKEND and (FRONTEND, False) in self.session.ends:
-            self.session.end(FRONTEND, RST)  # as the driver's kernel says it where the socket is still ours: it reached nobody
+            # what the driver's kernel would say if it could still reach us: nobody got these bytes
+            self.session.end(FRONTEND, RST)
         if self.transport is not None and self.peer.lost:
             self.reset()
 
@@ -223,7 +236,8 @@ class Leg(Reader, asyncio.Protocol):
             self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, waits_no_longer, since_ns, pending))
 
     def reset(self) -> None:
-        """Abort this socket once its peer has taken everything, or takes nothing more: see _takes_nothing_more()."""
+        """Reset this socket once its peer has taken everything, or takes nothing more: see
+        _takes_nothing_more()."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
         self.finished = True  # no end of the stream before the reset
@@ -241,11 +255,13 @@ class Leg(Reader, asyncio.Protocol):
         self._when_delivered(self.transport.close, waits_no_longer, monotonic_ns(), self._pending())
 
     def _takes_nothing_more(self, waited_s: float) -> bool:
-        """Whether a peer that has taken nothing for so long is to be reset with bytes still on offer."""
+        """Whether to reset a peer with bytes still on offer, after it has taken nothing for so
+        long."""
         return waited_s > TAKEN_S
 
     def leave(self) -> None:
-        """Close this socket, both directions being over. One whose driver ended first may still answer the last bytes with a reset: wait for that."""
+        """Close this socket when both directions are over. If its driver ended first, wait: it may
+        still answer the last bytes with a reset."""
         if self.transport is None or self.lost:
             return
         if self.side == FRONTEND and self.eof:
@@ -254,7 +270,8 @@ class Leg(Reader, asyncio.Protocol):
             self.transport.close()
 
     def _when_delivered(self, action: Callable[[], None], gives_up: Callable[[float], bool], since_ns: int, pending: int) -> None:
-        """Do `action` once two looks in a row found nothing pending (TLS keeps bytes where only the second look sees them)."""
+        """Do `action` once two looks in a row found nothing pending. TLS keeps bytes that only the
+        second look sees."""
         if self.lost:
             return
         now = self._pending()
@@ -268,14 +285,16 @@ class Leg(Reader, asyncio.Protocol):
         self.session.loop.call_later(next_s, lambda: self._when_delivered(action, gives_up, since_ns, now))
 
     def _pending(self) -> int:
-        """Bytes written to this socket that its peer's kernel has not acknowledged."""
+        """How many bytes written to this socket its peer's kernel has not acknowledged."""
         if self.transport is None or self.is_reset:
             return 0
         waiting = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
         if waiting or sock is None:
-            return waiting  # TLS forgets its socket a moment before it says that the connection is lost
-        # Nobody reads here any more, so nobody else would notice a reset, and the kernel counts for good what it left behind.
+            # TLS forgets its socket a moment before it says that the connection is lost
+            return waiting
+        # Nobody reads this socket any more, so nobody else would notice a reset. The kernel never
+        # stops counting what it left behind.
         if (self.eof or self.is_over) and kernel.is_reset(sock, is_tls=is_tls(self.transport)):
             self.is_reset = True
             self.note_loss(ConnectionResetError())
@@ -291,7 +310,8 @@ class Leg(Reader, asyncio.Protocol):
         self.transport.abort()
 
     def _close_notify(self) -> None:
-        """TLS's own half-close. While reading is paused there may be bytes it would trip over, so it waits."""
+        """Half-close a TLS leg. This waits while reading is paused, because TLS would trip over
+        unread bytes."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
         if not self.transport.is_reading():
@@ -316,7 +336,8 @@ class DriverLeg(Leg):
     side = FRONTEND
 
     def _takes_nothing_more(self, waited_s: float) -> bool:
-        """What a lost server said stays on offer, however slowly it is read. A driver that waits to send hears that nobody takes it."""
+        """What a lost server sent stays on offer, however slowly the driver reads. But a driver
+        that waits to send must learn that nobody takes it."""
         return (
             super()._takes_nothing_more(waited_s)
             and self.transport is not None
@@ -361,10 +382,10 @@ class ServerLeg(Leg):
 
 
 def waits_no_longer(waited_s: float) -> bool:
-    """Whether a peer that has taken nothing for so long keeps its socket's close waiting no more."""
+    """Whether a close stops waiting for a peer that has taken nothing for so long."""
     return waited_s > CLOSING_S
 
 
 def is_tls(transport: asyncio.Transport | None) -> bool:
-    """Whether that socket is encrypted here."""
+    """Whether we encrypt that socket."""
     return transport is not None and transport.get_extra_info("ssl_object") is not None

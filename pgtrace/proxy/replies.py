@@ -1,10 +1,13 @@
-"""Which of the driver's messages a message of the server answers: what `reply to` in a fault rule needs, and no more.
+"""Which of the driver's messages a server's message answers. This is what `reply to` in a fault
+rule needs, and no more.
 
-A queue of what the server still owes, by the table of protocol/answers.py. An ErrorResponse in an extended query is the reply to the message that is due, and
-what follows it up to the next Sync is owed nothing. Within a COPY of the driver the server swallows Sync and Flush until CopyDone or CopyFail, also those that
-were sent ahead.
+It is a queue of what the server still owes, by the table of protocol/answers.py. In an extended
+query, an ErrorResponse is the reply to the message that is due, and nothing is owed for what
+follows it up to the next Sync. While the driver sends a COPY, the server swallows Sync and Flush
+until CopyDone or CopyFail, also those that were sent ahead.
 
-The recorder must not know a session's state (session/ has all of it, for readers); this is wrong at worst about a fault.
+The recorder must not know a session's state (session/ has all of it, for readers). At worst, a
+fault strikes at the wrong message.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ class Replies:
 
     def __init__(self) -> None:
         self._owed: deque[Owed] = deque()
-        self._begun = False  # the reply to the first of them
-        self._discarding = False  # the server skips what comes until a Sync
-        self._copying = False  # it waits for CopyDone or CopyFail
+        self._begun = False  # the reply to the first of them has begun
+        self._discarding = False  # the server skips everything up to a Sync
+        self._copying = False  # the server waits for CopyDone or CopyFail
 
     def sent(self, code: int, rules: tuple[Rule, ...] = ()) -> None:
         """The driver's next message, and the rules about the reply to it."""
@@ -46,7 +49,8 @@ class Replies:
             self._owed.append(Owed(code, rules))
 
     def received(self, code: int) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-        """The server's next message: the rules about the reply that begins with it, and those about the one that ends with it."""
+        """The server's next message. Returns the rules about the reply that begins with it, and
+        those about the reply that ends with it."""
         while self._owed and self._owed[0].code in COPY_ENDS:
             self._owed.popleft()
         if not self._owed or code in ASYNCHRONOUS:
@@ -66,7 +70,7 @@ class Replies:
         return begins, due.rules
 
     def _swallow(self) -> None:
-        """A COPY begins: what was sent ahead of its CopyDone is answered by nothing."""
+        """A COPY begins: nothing answers what was sent ahead of its CopyDone."""
         due = self._owed.popleft()
         self._copying = True
         while self._owed and self._copying:

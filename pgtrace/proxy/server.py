@@ -1,4 +1,4 @@
-"""Listening for drivers, and what each of them is served with."""
+"""Listens for drivers, and decides how they are served."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Server:
         dial_first: bool = False,
         startup_timeout_s: float,
     ) -> None:
-        """AddressError where the TLS settings of either leg cannot be used."""
+        """Raises AddressError if the TLS settings of either leg cannot be used."""
         self.log = Log()
         self._admission = Admission(served, upstream)
         driver_side = DriverSide(tls) if tls.mode == "end" else None
@@ -62,7 +62,7 @@ class Server:
         self.listener: Listener
 
     async def start(self) -> None:
-        """Listen; ListenError where that is not possible."""
+        """Listen. Raises ListenError."""
         loop = asyncio.get_running_loop()
         self.listener = Listener(self._listen, allow_others=self._allow_others)
         try:

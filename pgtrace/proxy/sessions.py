@@ -1,7 +1,8 @@
-"""The sessions that run now: their numbers, how many fit, and what can be changed while they run.
+"""The sessions that run now: their numbers, how many fit, and what can change while they run.
 
-A session takes two descriptors. When they run out but for a reserve, new drivers are refused (startup.py). Beyond the reserve
-libuv accepts and closes, so that nobody waits and nothing spins.
+A session takes two descriptors. When only a reserve of descriptors is left, new drivers are refused
+(startup.py). When the reserve is gone too, libuv accepts and closes, so that nobody waits and
+nothing spins.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.upstream import Endpoint
 
 RESERVED_FILES: Final = 48
-"""Descriptors no session gets, or a quarter where there are few: for cancels, for drivers that are refused, for the capture and
-the resolver."""
+"""Descriptors that no session gets (a quarter of all if there are few): for cancels, for drivers
+that are refused, for the capture and the resolver."""
 
 
 class Sessions:
@@ -50,7 +51,7 @@ class Sessions:
         self._processes = DriverProcesses(lambda found: self._loop.call_soon_threadsafe(self._processes_found, found))
 
     def begin(self) -> None:
-        """The listener is open: what descriptors there are now are the recorder's own."""
+        """The listener is open: the descriptors that exist now are the recorder's own."""
         self._own_files = len(os.listdir("/dev/fd"))
         if self._rtt_ns:
             self._tape.add(Setting(monotonic_ns(), "rtt", str(self._rtt_ns)))
@@ -81,7 +82,8 @@ class Sessions:
 
     @property
     def fits(self) -> int | None:
-        """How many sessions there are descriptors for, two each, but for a reserve; None where there is no limit."""
+        """How many sessions there are descriptors for, apart from the reserve; None if nothing
+        limits them."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if limit == resource.RLIM_INFINITY:
             return None
@@ -89,7 +91,7 @@ class Sessions:
 
     @property
     def is_full(self) -> bool:
-        """Whether the sessions, the one that asks included, have used up the descriptors."""
+        """Whether the sessions have used up the descriptors. The driver that asks counts."""
         fits = self.fits
         return fits is not None and len(self.running) > fits
 
@@ -99,7 +101,7 @@ class Sessions:
         return sum(not (session.frontend.eof or session.frontend.lost) for session in self.running.values())
 
     def set_rtt(self, rtt_ns: int) -> None:
-        """Delay every session from now on, those that run included."""
+        """Delay every session from now on, including those that run."""
         self._rtt_ns = rtt_ns
         self._tape.add(Setting(monotonic_ns(), "rtt", str(rtt_ns)))
         for session in self.running.values():
@@ -121,7 +123,8 @@ class Sessions:
 
 
 def _delay(leg: Leg, transport: asyncio.Transport) -> None:
-    """Put a line before a leg that runs without one. A session with faults has had one on each leg from the start."""
+    """Delay a leg that runs undelayed. A session with faults never gets here: its legs had their
+    lines from the start."""
     protocol = transport.get_protocol()
     if isinstance(protocol, SmallReads) and isinstance(protocol.target, Leg):
         leg.delayed = protocol.target = Delayed(leg, leg, before_login=True)

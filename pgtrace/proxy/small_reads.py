@@ -1,13 +1,13 @@
-"""Reading little at a time until somebody has logged in.
+"""Reads little at a time until somebody has logged in.
 
-The loop reads up to 256,000 bytes at once. Before login that is more than the recorder may hold of each
-stranger, and a socket cannot be paused in the middle of a read. So SmallReads stands between the
-driver's socket and whoever reads it, and takes READ_BYTES at most. All sockets share one buffer,
-because each read is passed on before the next one begins. What is not read stays in the kernel, and
-the driver has to stop sending.
+The loop reads up to 256,000 bytes at once. Before login that is more than the recorder may hold of
+each stranger, and a socket cannot be paused in the middle of a read. So SmallReads is the protocol
+of the driver's socket and takes READ_BYTES at most. All sockets share one buffer, because each read
+is passed on before the next one begins. What is not read stays in the kernel, and the driver has to
+stop sending.
 
-Who reads behind it changes (the start-up, TLS, the leg); SmallReads stays until logged_in(). It costs
-a copy and a call for each read, so it does not stay longer.
+The target behind it changes (the start-up, TLS, the leg); SmallReads stays until logged_in(). It
+costs a copy and a call for each read, so it does not stay longer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 BEFORE_LOGIN_BYTES: Final = 16 * 1024
-"""What may be held of a connection before login."""
+"""How much of a connection may be held before login."""
 READ_BYTES: Final = 4 * 1024
 PIECES: Final = 64
-"""Reads that may wait for their time in a delayed session before login: each costs more than its bytes."""
+"""How many reads may wait in a delayed session before login; each costs more than its bytes."""
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))
 
@@ -39,18 +39,19 @@ class SmallReads(asyncio.BufferedProtocol):
 
     @property
     def target(self) -> Any:
-        """Whose turn it is to read: a Protocol, or a BufferedProtocol as the loop's TLS is one."""
+        """Who reads now: a Protocol, or a BufferedProtocol such as the loop's TLS."""
         return self._target
 
     @target.setter
     def target(self, target: Any) -> None:
         self._target = target
-        if self._is_logged_in and not self._transport.is_closing():  # the server spoke before its leg had the driver's socket
+        # the server spoke before its leg had the driver's socket
+        if self._is_logged_in and not self._transport.is_closing():
             _change(self._transport, target)
         self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
 
     def stand_before(self, transport: asyncio.Transport) -> None:
-        """Take the socket's reads, for whoever has them now."""
+        """Read the socket, on behalf of the target."""
         self._transport = transport
         _change(transport, self)
 
@@ -81,7 +82,7 @@ class SmallReads(asyncio.BufferedProtocol):
 
 
 def give(protocol: Any, data: bytes) -> None:
-    """Hand bytes to a BufferedProtocol as if it had read them."""
+    """Give bytes to a BufferedProtocol as if it had read them."""
     while data:
         room = protocol.get_buffer(len(data))
         size = min(len(room), len(data))
@@ -91,7 +92,8 @@ def give(protocol: Any, data: bytes) -> None:
 
 
 def _change(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
-    """Give the socket another protocol. The loop notices another way of reading only when it begins to read."""
+    """Give the socket another protocol. The loop notices a different way of reading only when it
+    begins to read."""
     reads = transport.is_reading()
     transport.pause_reading()
     transport.set_protocol(protocol)

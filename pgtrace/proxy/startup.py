@@ -1,31 +1,32 @@
 """A driver's start-up: from its first byte until there is an upstream to talk to.
 
-This is the driver's side; the upstream's side is login.py. We handle in the path only what a session
-begins with. The rules are PostgreSQL's own (backend_startup.c), so a driver gets the answers that the
-server would give.
+This is the driver's side; the upstream's side is login.py. We handle in the path only what a
+session begins with. The rules are PostgreSQL's own (backend_startup.c), so a driver gets the
+answers that the server would give.
 
 - We answer SSLRequest and GSSENCRequest ourselves: `N`, or `S` to an SSLRequest where TLS ends here
-  (driver_tls.py). We answer each of them once. After that its code is a protocol version that nobody
-  has, and is refused as one. Plain bytes that came together with a request are refused, as the server
-  does (CVE-2021-23214). Where TLS is passed on, the server gets the SSLRequest.
+  (driver_tls.py). We answer each of them once. After that its code is a protocol version that
+  nobody has, and is refused as one. Plain bytes that came together with a request are refused, as
+  the server does (CVE-2021-23214). Where TLS is passed on, the server gets the SSLRequest.
 - A whole StartupMessage or CancelRequest, or anything that is not PostgreSQL's, opens the upstream
-  leg. From then on every byte is forwarded as it came, and the server answers. A driver that begins a
-  TLS handshake at once speaks TLS with the server itself, unless TLS ends here.
-- Without an upstream, a StartupMessage is answered by ErrorResponse FATAL 57P03 with the reason: libpq
-  then tries its next host, and pg_isready says "rejecting". When no descriptors are left for another
-  session, the answer is 53300, except to a CancelRequest. A driver of another user that we do not serve
-  (admission.py) gets 28000, and the upstream never hears of it. Everything else is closed. With
-  --dial-first there is an upstream before anything is answered, or the driver is reset. Once a byte of
-  the server has been forwarded we never send anything of our own.
+  leg. From then on every byte is forwarded as it came, and the server answers. A driver that begins
+  a TLS handshake at once speaks TLS with the server itself, unless TLS ends here.
+- Without an upstream, a StartupMessage is answered by ErrorResponse FATAL 57P03 with the reason:
+  libpq then tries its next host, and pg_isready says "rejecting". When no descriptors are left for
+  another session, the answer is 53300, except to a CancelRequest. A driver of another user that we
+  do not serve (admission.py) gets 28000, and the upstream never hears of it. Everything else is
+  closed. With --dial-first there is an upstream before anything is answered, or the driver is
+  reset. Once a byte of the server has been forwarded we never send anything of our own.
 - Until the start-up is whole, everybody waits for the driver. After `startup_timeout_s` we close it
-  without a word, as the server does after authentication_timeout. From then on the server watches the
-  time itself, however long a login takes.
-- Until login is over we hold at most BEFORE_LOGIN_BYTES of the driver's (small_reads.py). A start-up
-  packet is shorter, and we read nothing behind one before we can forward it.
+  without a word, as the server does after authentication_timeout. From then on the server watches
+  the time itself, however long a login takes.
+- Until login is over we hold at most BEFORE_LOGIN_BYTES of the driver's (small_reads.py). A
+  start-up packet is shorter, and we read nothing behind one before we can forward it.
 
-The states are a table (startup_states.py); what they do is here. The upstream leg is upstream_leg.py.
-One task at a time works for a state, and leaving the state ends the task. Once both sockets belong to
-their legs (relay.py), only SmallReads is left here, and it goes when login is over.
+The states are a table (startup_states.py); what they do is here. The upstream leg is
+upstream_leg.py. One task at a time works for a state, and leaving the state ends the task. Once
+both sockets belong to their legs (relay.py), only SmallReads is left here, and it goes when login
+is over.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import delay, refusals
 from pgtrace.proxy.admission import Admission, Terms
+from pgtrace.proxy.channel_binding import CHANNEL_BINDING
 from pgtrace.proxy.driver_tls import Encrypted, HandshakeError, end_tls
 from pgtrace.proxy.fault_rules import FaultRules
 from pgtrace.proxy.faults import Faults
@@ -55,21 +57,21 @@ from pgtrace.proxy.relay import Session, is_tls
 from pgtrace.proxy.sessions import Sessions
 from pgtrace.proxy.small_reads import SmallReads
 from pgtrace.proxy.startup_states import ASKED, ENCRYPTING, NEXT, OPENING, OVER, READING, REFUSED, SENT, WAITING, Countdown, State
-from pgtrace.proxy.tls import CHANNEL_BINDING, SSL_REQUEST, DriverSide
+from pgtrace.proxy.tls import SSL_REQUEST, DriverSide
 from pgtrace.proxy.upstream_leg import UpstreamLeg
 
 PROTOCOL_3: Final = 3 << 16
 REFUSED_S: Final = 5.0
 """How long a driver may take to read a refusal."""
 _ENCRYPTION: Final = (codes.SSL_REQUEST_CODE, codes.GSSENC_REQUEST_CODE)
-_TLS_REMEDY: Final = "--tls auto, or sslmode=disable towards pgtrace"
+_TLS_REMEDY: Final = "use --tls auto, or sslmode=disable towards pgtrace"
 _NOT_OURS: Final = {TLS_HELLO: "TLS", NO_PACKET: "unknown"}
-"""The fact about a driver that opens with something else than a start-up packet."""
+"""The fact about a driver that begins with anything but a start-up packet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How drivers are served; the same for all of them."""
+    """How drivers are served. It is the same for all of them."""
 
     upstream: Upstream
     admission: Admission
@@ -77,7 +79,7 @@ class Service:
     log: Log
     passes_tls: bool
     driver_side: DriverSide | None
-    """Where TLS ends here."""
+    """Set if TLS ends here."""
     dials_first: bool
     startup_timeout_s: float
     faults: FaultRules | None
@@ -94,12 +96,12 @@ class Startup(asyncio.Protocol):
         self._small_reads = SmallReads(self)
         self._state = WAITING
         self._unrecorded = b""  # read in a state that does not record
-        self._unread = b""  # recorded, and no answer was given to it yet
+        self._unread = b""  # recorded, but not answered yet
         self._upstream: UpstreamLeg
         self._clock: Countdown  # until the start-up is whole
-        self._answered: set[int] = set()  # requests for encryption
+        self._answered: set[int] = set()  # requests for encryption that were answered
         self._encrypted: Encrypted | None = None
-        self._work: asyncio.Task[None] | None = None  # of the state
+        self._work: asyncio.Task[None] | None = None  # for the present state
 
     # The socket.
 
@@ -150,24 +152,25 @@ class Startup(asyncio.Protocol):
         self.session.frontend.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Nothing of ours is long enough to need it."""
+        """Nothing that we send is long enough to need this."""
 
     def resume_writing(self) -> None:
         """See pause_writing()."""
 
     def _notice_refused_tls(self) -> None:
-        """The driver leaves: say so where it did because of `N`."""
+        """If the driver leaves because of our `N`, say so."""
         refused = codes.SSL_REQUEST_CODE in self._answered and self._encrypted is None
         if self._state is READING and refused and not self._unread and not self.session.frontend.eof:
-            self._service.log.warn(f"a driver wanted TLS, was answered N and left: {_TLS_REMEDY}")
+            self._service.log.warn(f"a driver wanted TLS, got the answer N and left: {_TLS_REMEDY}")
 
     # States.
 
     def _enter(self, state: State) -> None:
-        """Go on in another state. The task of the state before ends, unless it is the one that calls this."""
+        """Go on in another state. The task of the state before ends, unless it is the one that
+        calls this."""
         if state is OVER and self._state is OVER:
             return
-        if state not in NEXT[self._state]:  # a defect: say so, and go on
+        if state not in NEXT[self._state]:  # a defect: report it, and go on
             self.session.report(RuntimeError(f"a start-up went from {self._state.name} to {state.name}"))
         self._state = state
         if self._work is not None and self._work is not asyncio.current_task():
@@ -183,27 +186,26 @@ class Startup(asyncio.Protocol):
             self._transport.resume_reading() if state.reads else self._transport.pause_reading()
 
     def _pause(self) -> None:
-        """Read nothing more from the socket. In a handshake it is still the bare one: TLS has no other way to wait."""
+        """Stop reading the socket. During a handshake it is still the bare one: TLS has no other
+        way to wait."""
         self._transport.pause_reading()
 
     def _do(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Let a task work for the state."""
+        """Start a task that works for this state."""
         self._work = self.session.loop.create_task(self._watched(work))
 
     async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except Exception as error:  # one session's trouble is never another's
+        except Exception as error:  # a defect in one session must not disturb another
             self._service.log.failed(error)
             self.session.close()
 
     def _too_slow(self) -> None:
-        """Close as the server does it, without a word."""
+        """Close without a word, as the server does."""
         reason = f"no whole start-up within {self._service.startup_timeout_s:g} s"
         self.fact("refused", reason)
-        self._service.log.warn(
-            f"a driver was closed: {reason} (as the server's authentication_timeout has it; --startup-timeout changes it)"
-        )
+        self._service.log.warn(f"closed a driver: {reason}, like the server with authentication_timeout (--startup-timeout changes this)")
         encrypting = self._state is ENCRYPTING
         self._enter(OVER)
         self.session.end(NEITHER)
@@ -215,17 +217,17 @@ class Startup(asyncio.Protocol):
         self._transport.abort()
 
     def _ignore(self) -> None:
-        """A fault: the driver is answered nothing more."""
+        """A fault has struck: answer the driver nothing more."""
         if REFUSED in NEXT[self._state]:
             self._enter(REFUSED)
 
     @property
     def _dials_first(self) -> bool:
-        """Whether the upstream is to take the connection before the driver is answered."""
+        """Whether the upstream has to accept the connection before the driver gets an answer."""
         return self._service.dials_first and self._terms.refusal is None
 
     async def _prepare(self, wait_s: float) -> None:
-        """What the driver has to wait for before it is answered anything."""
+        """Do everything that the driver has to wait for before its first answer."""
         until_s = self.session.loop.time() + wait_s
         if self._dials_first:
             try:
@@ -243,7 +245,7 @@ class Startup(asyncio.Protocol):
     # The untyped packets.
 
     def _take(self, data: bytes) -> None:
-        """The next bytes of the driver."""
+        """Take the next bytes of the driver."""
         if not self._state.decides:
             self.session.frontend.record(data)
             if self._state.keeps:
@@ -264,21 +266,22 @@ class Startup(asyncio.Protocol):
 
     @property
     def _ends_tls(self) -> bool:
-        """Whether TLS is still to end here."""
+        """Whether TLS can still end here."""
         return self._service.driver_side is not None and self._encrypted is None
 
     @property
     def _is_underway(self) -> bool:
-        """Whether something was answered already: a server takes TLS for TLS only where it comes first."""
+        """Whether we have answered anything. A server accepts TLS without a request only as the
+        very first bytes."""
         return bool(self._answered) or self._encrypted is not None
 
     def _answers(self, code: int) -> bool:
-        """Whether that is a request for encryption which the server does not get."""
+        """Whether that is a request for encryption that the server does not get."""
         passes = code == codes.SSL_REQUEST_CODE and self._service.passes_tls and code not in self._answered
         return code in _ENCRYPTION and not passes
 
     def _decide(self, code: int) -> None:
-        """Go on with a whole packet, or with what can be none."""
+        """Act on a whole packet, or on bytes that cannot be one."""
         if self._answers(code):
             self._unread = b""
             if code in self._answered:
@@ -295,7 +298,8 @@ class Startup(asyncio.Protocol):
             return
         upstream.code = code
         upstream.first, self._unread = self._unread, b""
-        if code != codes.SSL_REQUEST_CODE:  # else the server's answer says who encrypts, or that more is to come
+        # otherwise the server's answer decides who encrypts, or whether more follows
+        if code != codes.SSL_REQUEST_CODE:
             self._clock.stop()
         if upstream.opened is not None:
             self._forward(upstream.first)
@@ -321,7 +325,7 @@ class Startup(asyncio.Protocol):
             self._enter(READING)
 
     def _encrypt(self, hello: bytes) -> None:
-        """End the driver's TLS here; `hello` is what came of it already."""
+        """End the driver's TLS here. `hello` is what the driver has sent of it already."""
         self._enter(ENCRYPTING)
         self._do(lambda: self._handshake(hello))
 
@@ -357,7 +361,7 @@ class Startup(asyncio.Protocol):
     # The upstream.
 
     async def _open(self) -> None:
-        """Open the upstream leg; whatever happens ends here."""
+        """Open the upstream leg. Whatever happens, it ends in this task."""
         if self._terms.refusal is not None:
             self._no_upstream(self._terms.refusal)
             return
@@ -383,12 +387,12 @@ class Startup(asyncio.Protocol):
 
     @property
     def _certificate(self) -> bytes | None:
-        """What the driver sees, None where its leg is plain."""
+        """The certificate that the driver sees; None if its leg is plain."""
         side = self._service.driver_side
         return side.certificate if side is not None and self._encrypted is not None else None
 
     def _send_first(self) -> None:
-        """The upstream is there: send what the driver sent first."""
+        """The upstream leg is open: send the driver's first packet."""
         upstream = self._upstream
         assert upstream.opened is not None
         self._forward(upstream.first)
@@ -398,14 +402,15 @@ class Startup(asyncio.Protocol):
             self._hand_over()
 
     def _settled(self, data: bytes) -> None:
-        """The server has answered what the driver sent first, or ended."""
+        """The server has answered the driver's first packet, or has ended."""
         code = self._upstream.code
         if code == TLS_HELLO and not data:
-            self._service.log.warn(f"a driver began with TLS, which the server does not do: {_TLS_REMEDY}")
+            self._service.log.warn(f"a driver began with TLS, which the server does not offer: {_TLS_REMEDY}")
         if self._state is not SENT:
             return
         if code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
-            self._enter(READING)  # to the server the next packet is the first one; it is told apart here all the same
+            # the server takes the next packet for the first one; here we know better
+            self._enter(READING)
             return
         self._clock.stop()
         self._hand_over()
@@ -430,7 +435,7 @@ class Startup(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _logged_in(self) -> None:
-        """Nobody who speaks now is a stranger: read as much at a time as the loop can."""
+        """The driver is no longer a stranger: read as much at a time as the loop can."""
         leg = self.session.frontend
         if leg.delayed is not None:
             leg.delayed.logged_in()
@@ -444,7 +449,8 @@ class Startup(asyncio.Protocol):
         self._service.log.warn(CHANNEL_BINDING)
 
     def _try_again(self, refusal: bytes) -> None:
-        """The server refused this kind of encryption: make libpq's second try, or pass the refusal on."""
+        """The server refused this kind of encryption. Make libpq's second try, or pass the refusal
+        on."""
         if self._state is SENT:
             self._enter(OPENING)
             self._do(lambda: self._second_try(refusal))
@@ -463,7 +469,7 @@ class Startup(asyncio.Protocol):
             self._send_first()
 
     def _forward(self, data: bytes) -> None:
-        """Send on what is on the tape already, behind the delay where there is one."""
+        """Send what is recorded already, behind the delay if there is one."""
         leg = self.session.frontend
         if leg.delayed is None:
             delay.before(leg, leg, self._faults, before_login=True)
@@ -480,7 +486,8 @@ class Startup(asyncio.Protocol):
 
     def _no_upstream(self, refusal: Refusal) -> None:
         code = self._upstream.code
-        if code == codes.SSL_REQUEST_CODE:  # there is nobody to pass it to; the start-up that follows gets the reason
+        # nobody can take it; the start-up that follows gets the reason
+        if code == codes.SSL_REQUEST_CODE:
             self._unread = self._upstream.first[len(SSL_REQUEST) :]
             self._enter(ASKED)
             self._reply(code)
@@ -490,14 +497,15 @@ class Startup(asyncio.Protocol):
             self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """End the session with an ErrorResponse of our own: no byte of a server has been forwarded."""
+        """End the session with an ErrorResponse of our own. No byte of a server has been forwarded
+        yet."""
         self.session.backend.lost = True
         self._make(refusal.response(self._upstream.code or PROTOCOL_3))
         self.session.end(NEITHER)
         self._part()
 
     def _part(self) -> None:
-        """Nothing more is sent to the driver: it may read what was, and close."""
+        """Send nothing more to the driver: it may read what was sent, and close."""
         self.session.frontend.finish()
         if self.session.frontend.eof:
             self._abandon()
@@ -506,7 +514,7 @@ class Startup(asyncio.Protocol):
         self.session.loop.call_later(REFUSED_S, self._abandon)
 
     def _turn_away(self) -> None:
-        """Close without a word, as a server closes what makes no sense to it."""
+        """Close without a word, as a server closes what makes no sense."""
         self.session.end(NEITHER)
         self._abandon()
 
@@ -519,7 +527,8 @@ class Startup(asyncio.Protocol):
             self._transport.close()
 
     def _drop(self) -> None:
-        """Close the driver's socket in the middle of its TLS handshake, which tells nobody that it is lost."""
+        """Close the driver's socket in the middle of its TLS handshake. No event will say that it
+        is lost."""
         self.session.backend.lost = True
         self._transport.abort()
         self.session.frontend.connection_lost(None)
@@ -529,7 +538,7 @@ class Startup(asyncio.Protocol):
         self.session.backend.made(data)
 
     def fact(self, key: str, value: str) -> None:
-        """Remember something about the connection that is not in its stream."""
+        """Record something about the connection that its stream does not show."""
         self.session.tape.add(Fact(monotonic_ns(), self.session.number, key, value))
 
     @property

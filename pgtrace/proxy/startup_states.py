@@ -7,7 +7,8 @@
                   |         |
                   '---------'----> OVER                         the sockets belong to their legs
 
-Any of them can also become REFUSED or OVER, because a fault strikes, time runs out or the driver leaves.
+Any of them can also become REFUSED or OVER, because a fault strikes, time runs out or the driver
+leaves.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ class State:
 
     name: str
     reads: bool = False
-    """We read the driver's socket. Elsewhere it is paused, and a read that was under way waits."""
+    """We read the driver's socket. In other states it is paused, and a read that was under way
+    waits."""
     records: bool = False
-    """A read goes onto the tape at once. Elsewhere it waits for the next state: it may be encrypted, or a fact has to be recorded
-    before it."""
+    """A read goes onto the tape at once. In other states it waits for the next state, because it
+    may be encrypted or because a fact has to be recorded first."""
     decides: bool = False
     """What was read is the next untyped packet, and we decide by it."""
     keeps: bool = False
     """What was read is kept for the upstream."""
     is_timed: bool = False
-    """The start-up waits for the driver, so its time runs. (In SENT it waits for a server that has not accepted the driver's TLS.)"""
+    """The start-up waits for the driver, so its time runs. (In SENT it waits for a server that has
+    not accepted the driver's TLS.)"""
     leaves: bool = False
     """A driver that ends its direction here wants nothing more: we close its socket."""
 

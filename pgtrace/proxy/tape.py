@@ -1,17 +1,20 @@
-"""What passed, on its way from the event loop to the capture: bounded in bytes, never waiting.
+"""What passed, on its way from the event loop to the capture: bounded in bytes, and never waiting.
 
-The loop appends, a thread writes. Between them stand three rules:
+The loop appends, a thread writes. Three rules apply:
 
-- The loop never waits. It appends two pieces of bytes for each read, the head of its record and what was read, and takes them off `room`; where there is no
-  room (the disk stalls), the bytes are counted in a Gap of their direction and forgotten. Traffic goes on.
-- The thread runs no Python for a single read: it joins the pieces of a batch, checks them and writes them, and those three give the interpreter back to the
-  loop. Whatever it does for each read is done while a read of the loop waits (docs/forwarding.md has the numbers).
-- A batch leaves every TICK_S, so kill -9 loses less than 250 ms, and when it holds BATCH_BYTES. Its room comes back when it is written: ROOM_BYTES bounds
-  what waits and what is being written, together.
+- The loop never waits. For each read it appends two pieces, the head of the record and the bytes,
+  and takes them off `room`. If there is no room because the disk stalls, the bytes are counted in a
+  Gap of their direction and forgotten. Traffic goes on.
+- The thread runs no Python for a single read. It joins the pieces of a batch, checks them and
+  writes them, and during those three the loop can run. Anything it did for each read would hold up
+  a read of the loop (docs/forwarding.md has the figures).
+- A batch leaves every TICK_S, so kill -9 loses less than 250 ms, and also when it holds
+  BATCH_BYTES. Its room comes back when it is written. ROOM_BYTES bounds what waits and what is
+  being written, together.
 
-What the thread does with a batch, and what becomes of what cannot be written: writer_thread.py. A
-record that the format cannot hold (a mark whose name takes 17 MiB) is refused here, where it is
-encoded: it is counted in a Gap, and said.
+writer_thread.py says what the thread does with a batch, and what happens to what cannot be written.
+A record that the format cannot hold (a mark whose name takes 17 MiB) is refused here, where it is
+encoded; a Gap counts it, and the user gets a message.
 """
 
 from __future__ import annotations
@@ -26,23 +29,26 @@ if TYPE_CHECKING:
     from pgtrace.proxy.writer_thread import WriterThread
 
 ROOM_BYTES: Final = 32 * 1024 * 1024
-"""Bytes that may wait for the disk, objects included."""
+"""How many bytes may wait for the disk, objects included."""
 BATCH_BYTES: Final = 1024 * 1024
 ITEM_BYTES: Final = 160
-"""What the head, the frame of the bytes object and the places of both in a list take."""
+"""The size of a read's head, of its bytes object without the bytes, and of both their places in a
+list."""
 NOTE_BYTES: Final = 500
-"""What a record other than a plain read takes, its contents aside."""
+"""What a record other than a plain read takes, apart from its contents."""
 RESERVE_BYTES: Final = 1024 * 1024
-"""Records other than data may overdraw the room by this much, so that a stalled disk loses bytes before it loses connections."""
+"""How far records other than data may overdraw the room, so that a stalled disk loses bytes before
+it loses connections."""
 OVERDRAWN_BYTES: Final = 4 * 1024 * 1024
-"""What reads that had come already may overdraw the room by when the traffic begins to wait."""
+"""How far reads that had arrived already may overdraw the room when traffic begins to wait."""
 HANGING_S: Final = 30.0
 """How long the disk may take nothing before traffic no longer waits for it."""
 TICK_S: Final = 0.05
 
 
 class Tape:
-    """The bounded list. Its methods belong to the loop's thread; `room` and `append` are the hot path."""
+    """The bounded list. Its methods belong to the loop's thread; `room` and `append` are the hot
+    path."""
 
     __slots__ = (
         "_answers",
@@ -72,9 +78,10 @@ class Tape:
     def __init__(
         self, call_soon: Callable[..., Any], key: bytes, report: Callable[[str], None] = lambda _: None, *, waits: bool = False
     ) -> None:
-        """`key` is what secrets are hashed with; it lives and dies with the recorder. `report` hears why something was not recorded.
+        """`key` is the key for hashing secrets; it lives and dies with the recorder. `report` gets
+        the reason if something is not recorded.
 
-        With `waits` traffic waits where there is no room, as long as the disk takes anything.
+        With `waits`, traffic waits if there is no room, as long as the disk takes anything.
         """
         self.key = key
         self.report = report
@@ -82,24 +89,26 @@ class Tape:
         self.holding = False
         """Whether traffic waits for the disk now."""
         self.on_holding: Callable[[], object] = lambda: None
-        """Called when `holding` has changed: pauses.py stops reading, or reads on."""
+        """Called when `holding` has changed: pauses.py stops reading, or resumes."""
         self.parts: list[bytes] = []
-        """Two for each record: capture/record.py, encode_parts()."""
+        """Two for each record: see encode_parts() in capture/record.py."""
         self.append: Callable[[bytes], None] = self.parts.append
         self.notes: list[Record] = []
-        """The records in `parts` that are no plain reads, for whoever needs to look at them."""
+        """The records in `parts` other than plain reads, for those who need to look at them."""
         self.room = BATCH_BYTES
-        """Bytes that may be appended until somebody has to look."""
+        """How many bytes may be appended before the slow path has to look."""
         self.lost_bytes = 0
         self.lost_records = 0
         self.refused: str | None = None
-        """Why the last record that the format cannot hold was refused, until a flush has answered with it."""
+        """Why the last record that the format cannot hold was refused. The next flush answers with
+        it."""
         self.writer: WriterThread
-        """Who writes; set before the first turn."""
+        """Writes the batches; set before the first turn."""
         self._free = ROOM_BYTES - BATCH_BYTES
-        self._granted = BATCH_BYTES  # what the batch that is being filled may take of ROOM_BYTES
+        self._granted = BATCH_BYTES  # how much of ROOM_BYTES the present batch may take
         self._writing = 0  # batches that are not written yet
-        self._dropping = False  # the disk has failed or takes nothing: traffic does not wait until everything is written
+        # the disk fails or hangs: traffic does not wait until everything is written
+        self._dropping = False
         self._position = 0  # how far the writer was when it last moved, and when that was
         self._moved_ns = monotonic_ns()
         self._lost: dict[tuple[int, int], list[int]] = {}
@@ -107,13 +116,14 @@ class Tape:
         self._call_soon = call_soon
 
     def has_room(self) -> bool:
-        """Whether a read can be appended, once what fills the batch has left."""
+        """Whether a read can be appended, if need be after the present batch has left."""
         if self.room <= 0 < self._free:
             self._seal()
         return self.room > 0
 
     def hold(self) -> bool:
-        """There is no room: have nothing more read until there is. False where traffic does not wait, and where the room is overdrawn already."""
+        """There is no room: stop reading until there is. False if traffic does not wait, or if the
+        room is overdrawn already."""
         if not self.waits or self._dropping or self.room < -OVERDRAWN_BYTES:
             return False
         if self.writer.error is not None:
@@ -124,7 +134,7 @@ class Tape:
         return True
 
     def lose(self, connection: int, side: int, size: int) -> None:
-        """Count a read there is no room for."""
+        """Count a read that there is no room for."""
         lost = self._lost.setdefault((connection, side), [0, 0])
         lost[0] += size
         lost[1] += 1
@@ -132,7 +142,7 @@ class Tape:
         self.lost_records += 1
 
     def add(self, record: Record) -> None:
-        """Append a record that is no plain read. Where it cannot be, it is counted."""
+        """Append a record other than a plain read. If that is not possible, it is counted."""
         try:
             encoded = encode(record)
         except Unwritable as error:
@@ -151,18 +161,19 @@ class Tape:
         self.lose(gap.connection, gap.side, gap.bytes)
 
     def flush(self, answer: Callable[[int], None]) -> None:
-        """Have everything appended so far written, then call `answer` with the capture's position."""
+        """Write everything appended so far, then call `answer` with the capture's position."""
         self._answers.append(answer)
         self._tell_lost()
         self._seal()
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits for the disk or is being written."""
+        """How many bytes wait for the disk or are being written."""
         return ROOM_BYTES - self._free - self.room
 
     def turn(self) -> None:
-        """Hand the writer what is there, unless it is still busy; see whether it moves: the timer calls this."""
+        """Called by the timer: give the present batch to the writer unless it is still busy, and
+        see whether it moves."""
         if self.waits:
             self._watch()
         if not self._writing:
@@ -171,7 +182,7 @@ class Tape:
                 self._seal()
 
     def _watch(self) -> None:
-        """Traffic waits for a disk that is slow, not for one that fails or hangs."""
+        """Traffic waits for a slow disk, but not for one that fails or hangs."""
         now = monotonic_ns()
         if not self._writing or self.writer.position != self._position:
             self._position, self._moved_ns = self.writer.position, now
@@ -179,10 +190,11 @@ class Tape:
             self._drop(self.writer.error or f"it has taken nothing for {HANGING_S:.0f} s")
 
     def _drop(self, reason: str) -> None:
-        """Let traffic go on without the disk, until that has taken what waits for it."""
+        """Let traffic go on without the disk until the disk has taken everything that waits for
+        it."""
         if not self._dropping:
             self._dropping = True
-            self.report(f"traffic does not wait for the disk ({reason}): what passes now may not be recorded")
+            self.report(f"traffic no longer waits for the disk ({reason}): some of it may not be recorded")
         if self.holding:
             self._set_holding(False)
 
@@ -192,7 +204,7 @@ class Tape:
         self.on_holding()
 
     def _seal(self) -> None:
-        """Hand the writer what is there, and begin the next batch."""
+        """Give the present batch to the writer, and begin the next one."""
         parts, notes, answers, cost = self.parts, self.notes, self._answers, self._granted - self.room
         self.parts, self.notes, self._answers = [], [], []
         self.append = self.parts.append
@@ -203,7 +215,7 @@ class Tape:
         self.writer.submit(parts, notes, lambda position: self._call_soon(self._written, cost, answers, position))
 
     def _grant(self) -> None:
-        """Give the batch that is being filled as much as a batch may take, or what there is."""
+        """Give the present batch as much room as a batch may take, or as much as is left."""
         more = min(BATCH_BYTES - self._granted, self._free)
         self._free -= more
         self._granted += more
@@ -223,7 +235,7 @@ class Tape:
             answer(position)
 
     def _tell_lost(self) -> None:
-        """A Gap for each direction that lost something, before what is read from now on."""
+        """Write a Gap for each direction that lost something, before anything read from now on."""
         for (connection, side), (size, count) in self._lost.items():
             gap = Gap(monotonic_ns(), connection, side, size, count)
             self.append(b"")

@@ -1,11 +1,13 @@
-"""Opening the upstream leg: a socket to the first address that answers, encrypted as sslmode says.
+"""Opens the upstream leg: a socket to the first address that answers, encrypted as sslmode says.
 
-Names are resolved every time, so a server that moved is found. Hosts are tried in order, and every address of each, as libpq does: what cannot be resolved or
-connected to is passed over, what fails later (TLS, authentication) ends it. Sockets are connected and TLS is asked for on the bare socket; a transport exists
-only when the bytes after it are the session's. A Unix socket is never encrypted.
+Names are resolved every time, so a server that has moved is found. As in libpq, hosts are tried in
+order, and every address of each. A host that cannot be resolved or connected to is skipped; a later
+failure (TLS, authentication) is final. We connect the bare socket and ask for TLS on it. A
+transport is made only when the next bytes are the session's. A Unix socket is never encrypted.
 
-With `prefer` and `allow` libpq has a second try: the other kind of encryption, when the server refuses the first before authentication. `Opened.second_try`
-says whether there is one; the start-up phase makes it (startup.py), nothing has been forwarded by then.
+With `prefer` and `allow` libpq has a second try: the other kind of encryption, if the server
+refuses the first before authentication. `Opened.second_try` says whether there is one. The start-up
+makes it (startup.py); nothing has been forwarded by then.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pgtrace.proxy.tls import ALPN, request_tls
 CONNECT_S: Final = 10.0
 """How long one address, and one TLS handshake, may take."""
 RETRY_S: Final = 0.01
-"""A Unix socket whose queue is full says so instead of waiting."""
+"""When to try again: a Unix socket whose queue is full says so instead of waiting."""
 _UCRED: Final = struct.Struct("iII")
 _XUCRED: Final = struct.Struct("II")
 _LOCAL_PEERCRED: Final = 1
@@ -40,7 +42,7 @@ class Endpoint(NamedTuple):
     family: int
     address: Any
     name: str = ""
-    """What its certificate must carry."""
+    """The name that its certificate must carry."""
 
     @property
     def display(self) -> str:
@@ -50,7 +52,7 @@ class Endpoint(NamedTuple):
 
 
 Dialled = tuple[socket.socket, Endpoint]
-"""A connection that stands, and no byte has passed."""
+"""A connection on which no byte has passed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Opened:
     endpoint: Endpoint
     encrypted: bool
     second_try: bool
-    """Whether the other kind of encryption may be tried when the server refuses this one."""
+    """Whether the other kind of encryption may be tried if the server refuses this one."""
 
 
 async def open_leg(
@@ -73,10 +75,11 @@ async def open_leg(
     encrypted: bool | None = None,
     dialled: Dialled | None = None,
 ) -> Opened:
-    """Connect, encrypt and hand the socket to the protocol of `factory`; UpstreamError with the system's reason where that fails.
+    """Connect, encrypt, and give the socket to the protocol of `factory`. Raises UpstreamError with
+    the system's reason.
 
-    `endpoint` is an address known from before; `encrypted` asks for one kind of encryption without the other as a way out; `dialled` is a connection that
-    stands already and is used up here.
+    `endpoint` is an address known from before. `encrypted` asks for one kind of encryption, without
+    the other as a fallback. `dialled` is a connection to use up.
     """
     mode = upstream.sslmode
     if dialled is not None and endpoint not in (None, dialled[1]):
@@ -100,7 +103,7 @@ async def open_leg(
 
 
 class _NoTls(UpstreamError):
-    """TLS failed on a connection that stood: `prefer` goes on without."""
+    """TLS failed on an open connection: `prefer` continues without TLS."""
 
 
 async def _open(
@@ -124,10 +127,11 @@ async def _open(
             if reply == b"N" and not insist:
                 context = None
             elif reply == b"N":
-                raise UpstreamError(upstream.display, f"the server does not do TLS and sslmode={upstream.sslmode} asks for it")
+                raise UpstreamError(upstream.display, f"the server does not offer TLS, and sslmode={upstream.sslmode} requires it")
             elif reply != b"S":
                 raise _NoTls(
-                    upstream.display, f"the server answered SSLRequest with {reply!r}" if reply else "the server closed on SSLRequest"
+                    upstream.display,
+                    f"the server answered SSLRequest with {reply!r}" if reply else "the server closed the connection at SSLRequest",
                 )
         if context is None:
             transport = await _transport(loop, sock, factory, None, "")
@@ -136,7 +140,7 @@ async def _open(
             tls = transport.get_extra_info("ssl_object")
             if upstream.sslnegotiation == "direct" and tls.selected_alpn_protocol() != ALPN:
                 transport.abort()
-                raise UpstreamError(upstream.display, "the server does not know ALPN postgresql, which sslnegotiation=direct needs")
+                raise UpstreamError(upstream.display, "the server does not accept ALPN postgresql, which sslnegotiation=direct needs")
     except (OSError, ssl.SSLError) as error:
         sock.close()
         raise _NoTls(upstream.display, f"TLS failed: {reason(error)}") from None
@@ -147,19 +151,21 @@ async def _open(
 
 
 def check_peer(sock: socket.socket, upstream: Upstream) -> None:
-    """UpstreamError where the process behind a Unix socket is not `requirepeer`'s, or nobody can say whose it is."""
+    """Raises UpstreamError if the process behind a Unix socket is not `requirepeer`'s, or if this
+    system cannot tell."""
     uid = _peer_uid(sock)
     try:
         name = pwd.getpwuid(uid).pw_name if uid is not None else ""
     except KeyError:
         name = ""
     if name != upstream.requirepeer:
-        actual = f"it is {name}" if name else "its user has no name" if uid is not None else "this system does not say whose it is"
-        raise UpstreamError(upstream.display, f"the server is to run as {upstream.requirepeer} (requirepeer), and {actual}")
+        unnamed = "the server's user has no name" if uid is not None else "this system cannot tell who the server runs as"
+        actual = f"the server runs as {name}" if name else unnamed
+        raise UpstreamError(upstream.display, f"requirepeer={upstream.requirepeer}, but {actual}")
 
 
 def _peer_uid(sock: socket.socket) -> int | None:
-    """The user of the process that listens on a Unix socket; None where the system does not say."""
+    """The user of the process that listens on a Unix socket; None if the system does not say."""
     if sys.platform == "linux":
         return _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]  # type: ignore[no-any-return]
     if sys.platform == "darwin":
@@ -182,7 +188,8 @@ async def _transport(
 
 
 async def dial(upstream: Upstream, known: Endpoint | None = None) -> Dialled:
-    """A socket to the known address, else to the first of all that takes the connection; UpstreamError with what was wrong with each."""
+    """Connect to the known address, otherwise to the first of all that accepts. Raises
+    UpstreamError with the reason for each."""
     loop = asyncio.get_running_loop()
     if known is not None:
         try:
@@ -205,7 +212,7 @@ async def dial(upstream: Upstream, known: Endpoint | None = None) -> Dialled:
 
 
 async def _dial(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socket.socket:
-    """A socket that is connected. Raises OSError."""
+    """A connected socket. Raises OSError."""
     sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
     sock.setblocking(False)
     try:
@@ -240,7 +247,7 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: Host) -> list[Endpoint
 
 
 def reason(error: OSError | ssl.SSLError) -> str:
-    """The system's words for a failure."""
+    """A failure in the system's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, TimeoutError) and error.errno is None:

@@ -1,6 +1,7 @@
-"""The upstream leg of one session: dialled before the driver is answered or behind its start-up, opened, and tried a second time where libpq would.
+"""The upstream leg of one session. It is dialled before the driver is answered or after its
+start-up, then opened, and tried a second time where libpq would.
 
-What was found out on the way is recorded as facts. The sockets' protocols and what they say: login.py.
+What we find out on the way is recorded as facts. The protocol of its socket is in login.py.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class UpstreamLeg:
         faults: Faults | None,
         fact: Callable[[str, str], None],
     ) -> None:
-        """Nothing is done yet. `context` is what it is encrypted with; `fact` records one."""
+        """Nothing is done yet. `context` encrypts it; `fact` records one."""
         self.code = 0
-        """What the driver sent first, as framing.first_packet() says."""
+        """The kind of the driver's first packet, by framing.first_packet()."""
         self.first = b""
-        """What that is, and what came with it."""
+        """That packet, and what came with it."""
         self.opened: Opened | None = None
         self._session = session
         self._upstream = upstream
@@ -51,18 +52,20 @@ class UpstreamLeg:
         self._dialled = await dial(self._upstream)
 
     def hang_up(self) -> None:
-        """A connection that was dialled and is not used is closed."""
+        """Close a connection that was dialled and not used."""
         if self._dialled is not None:
             self._dialled[0].close()
 
     async def open(self, events: LoginEvents, certificate: bytes | None) -> None:
-        """Open it for the driver's first bytes, which are sent by whoever asked. `certificate` is what the driver sees. Raises UpstreamError."""
+        """Open it for the driver's first bytes, which the caller sends. `certificate` is the one
+        that the driver sees. Raises UpstreamError."""
         encrypted = False if self.code in (TLS_HELLO, codes.SSL_REQUEST_CODE) else None
         endpoint = self._cancels.find(self.first) if self.code == codes.CANCEL_REQUEST_CODE else None
         self._adopt(await self._open(events, certificate, endpoint, encrypted))
 
     async def open_again(self, events: LoginEvents, certificate: bytes | None) -> None:
-        """The server refused before authentication: try the other kind of encryption. Raises UpstreamError."""
+        """The server refused before authentication: try the other kind of encryption. Raises
+        UpstreamError."""
         assert self.opened is not None
         first = self.opened
         self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
@@ -98,6 +101,6 @@ class UpstreamLeg:
                 self._fact("tls.backend.alpn", tls.selected_alpn_protocol())
 
     def remember(self, key: bytes) -> None:
-        """The body of BackendKeyData: a CancelRequest with it goes to this leg's address."""
+        """Take the body of BackendKeyData. A CancelRequest with it goes to this leg's address."""
         if self.opened is not None:
             self._cancels.add(self._session.number, key, self.opened.endpoint)

@@ -1,15 +1,18 @@
-"""The writer thread: pieces in, blocks of the capture out. Only finish() ends it, and what it cannot write it counts.
+"""The writer thread: pieces in, blocks of the capture out. Only finish() ends it. It counts what it
+cannot write.
 
-- A disk that refuses (OSError) is asked again with the next batch. Bytes are counted until then, a Gap for each
-  direction; records that are not bytes (a connection that opened, a mark) are kept and written with it.
-- Whatever else fails (a defect of ours, no memory) costs the record that it fails for: the batch is halved until
-  that one is alone, and it is counted.
-- What the user wants left out (capture/hiding.py) is the thread's work as well, the last step before the disk. That
-  is done for each read, and only where it was asked for. Should it ever fail, no bytes are written any more: they are
-  Gaps from there on.
-- Where even that fails, the rest of the batch is counted whole, and the thread goes on with the next one.
+- If the disk refuses (OSError), the thread tries again with the next batch. Until then it counts
+  bytes, in a Gap for each direction. Records other than bytes (a connection that opened, a mark)
+  are kept and written later.
+- Any other failure (a defect of ours, no memory) costs the record that causes it. The batch is
+  halved until that record is alone, and it is counted.
+- The thread also leaves out what the user wants left out (capture/hiding.py), as the last step
+  before the disk. That takes Python for each read, and is done only if somebody asked for it. If it
+  ever fails, no bytes are written any more; they are Gaps from there on.
+- If even that fails, the rest of the batch is counted as a whole, and the thread continues with the
+  next one.
 
-Each kind of failure is reported, once, and the next flush answers with it.
+Each kind of failure is reported once, and the next flush answers with it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from pgtrace.proxy.callsites import CallSites
 
 KEPT_RECORDS: Final = 10_000
-"""Records other than data that are kept for a failing disk."""
+"""How many records other than data are kept for a failing disk."""
 
 Batch = tuple[list[bytes], list[Record], Callable[[int], None]]
 
@@ -46,7 +49,7 @@ class Writer(Protocol):
 
 
 class WriterThread:
-    """The thread and what it knows of its failures."""
+    """The thread, and its failures."""
 
     def __init__(
         self,
@@ -57,9 +60,9 @@ class WriterThread:
     ) -> None:
         """`report` is called in the thread."""
         self.error: str | None = None
-        """Why the last write failed, or why bytes are not written at all; None while all is well."""
+        """Why the last write failed, or why no bytes are written at all; None if all is well."""
         self.failure: str | None = None
-        """What has failed since a flush last answered with it; take_failure()."""
+        """What has failed since the last flush that reported it; see take_failure()."""
         self.lost_bytes = 0
         self.lost_records = 0
         """What could not be written."""
@@ -70,7 +73,8 @@ class WriterThread:
         self._defect: str | None = None  # of the hiding
         self._kept: list[Record] = []
         self._lost: dict[tuple[int, int], list[int]] = {}
-        self._left: Sequence[bytes] = []  # of the batch at hand: what is neither written nor counted yet
+        # the rest of the present batch, neither written nor counted yet
+        self._left: Sequence[bytes] = []
         self._position = writer.append([], [])
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -82,16 +86,16 @@ class WriterThread:
 
     @property
     def position(self) -> int:
-        """How far the writer has come; it moves with every block."""
+        """How far the writer has come. It moves with every block."""
         return self._writer.offset
 
     def take_failure(self) -> str | None:
-        """What is wrong, or was since this was asked the last time."""
+        """What is wrong, or has been since the last call."""
         failure, self.failure = self.failure, None
         return self.error or failure
 
     def finish(self, timeout_s: float) -> bool:
-        """End the capture; False where the disk did not take it in time."""
+        """End the capture. False if the disk did not take it in time."""
         self._batches.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -106,9 +110,9 @@ class WriterThread:
                     self._write(*batch[:2])
                 else:
                     over = True
-            except BaseException as error:  # the thread goes on whatever it is
+            except BaseException as error:  # the thread goes on, whatever it is
                 self._give_up(error)
-            batch = None  # its memory is given back before its room
+            batch = None  # give back its memory before its room
             if done is not None:
                 try:
                     done(self._position)
@@ -129,12 +133,13 @@ class WriterThread:
         self._left, self._kept, self._lost = parts, [], {}
         if self._store(parts, notes):
             self.error = self._defect
-            if self._lost:  # a defect's, not the disk's: it is said at once
+            if self._lost:  # lost to a defect, not to the disk: say so at once
                 late, self._lost = self._late(), {}
                 self._store(encode_parts(late), late)
 
     def _store(self, parts: Sequence[bytes], notes: Sequence[Record]) -> bool:
-        """Append these; what fails is halved until it is one record, which is counted. False where the disk refuses: then the rest is kept for it."""
+        """Append these. What fails is halved until it is one record, which is counted. False if the
+        disk refuses; the rest is then kept for later."""
         pieces = [len(parts)]
         start = 0
         while pieces:
@@ -164,7 +169,8 @@ class WriterThread:
         return True
 
     def _hidden(self, hiding: Hiding, parts: list[bytes]) -> tuple[list[bytes], list[Record]]:
-        """The records to write for these, in both forms; nothing but what is no bytes once the hiding has failed."""
+        """The records to write in place of these, in both forms. Once the hiding has failed: only
+        those without bytes."""
         records = decode_all(b"".join(parts))
         if self._defect is None:
             try:
@@ -177,16 +183,17 @@ class WriterThread:
         return [], []
 
     def _hide_nothing_more(self, error: BaseException) -> None:
-        """A defect of ours: what should be blanked is not written."""
-        self._defect = f"what was to be left out could not be found ({type(error).__name__}: {error}): no bytes are written any more"
+        """A defect of ours: what should be blanked must not be written."""
+        self._defect = f"finding what to leave out failed ({type(error).__name__}: {error}): no more bytes are written"
         self._failed(self._defect)
 
     def _give_up(self, error: BaseException) -> None:
-        """Count what is left of a batch that something unforeseen has ended."""
+        """Count the rest of a batch that an unforeseen failure has ended."""
         left, self._left = self._left, []
         try:
             if self._hiding is not None and self._defect is None:
-                self._hide_nothing_more(error)  # it has not seen these bytes, and cannot know where the next message begins
+                # it has not seen these bytes, so it cannot know where the next message begins
+                self._hide_nothing_more(error)
             self._failed(f"a batch cannot be written: {type(error).__name__}: {error}")
             self.error = str(self.failure)
             self._keep(_decoded(left))
@@ -198,12 +205,13 @@ class WriterThread:
         self._report(failure)
 
     def _late(self) -> list[Record]:
-        """What was kept of records that could not be written, with a Gap for each direction that lost something."""
+        """The kept records that could not be written, with a Gap for each direction that lost
+        something."""
         now = monotonic_ns()
         return self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
 
     def _keep(self, records: Iterable[Record]) -> None:
-        """Of what is not written: remember connections and marks, count the bytes."""
+        """Of records that are not written: keep connections and marks, count the bytes."""
         for record in records:
             if isinstance(record, Data | Rewrite | Made | Opaque | Elided | Gap) or len(self._kept) >= KEPT_RECORDS:
                 self._count([record])
@@ -211,19 +219,19 @@ class WriterThread:
                 self._kept.append(record)
 
     def _count(self, records: Iterable[Record]) -> None:
-        """Count what is lost."""
+        """Count these records as lost."""
         for record in records:
             gap = gap_of(record)
             total = self._lost.setdefault((gap.connection, gap.side), [0, 0])
             total[0] += gap.bytes
             total[1] += gap.records
-            if gap is not record:  # whoever wrote the Gap has counted it
+            if gap is not record:  # the writer of the Gap has counted it
                 self.lost_bytes += gap.bytes
                 self.lost_records += gap.records
 
 
 def _notes(parts: Sequence[bytes]) -> list[Record]:
-    """The records among these pieces that are no plain reads, and those after a connection's start-up that are."""
+    """The records among these pieces, without the plain reads after a connection's start-up."""
     return _decoded([one for head, rest in zip(parts[::2], parts[1::2], strict=True) if not head for one in (head, rest)])
 
 

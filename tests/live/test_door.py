@@ -81,7 +81,7 @@ def home_with_certificate(tmp_path_factory: pytest.TempPathFactory, certificates
 
 
 OURS = "certificate_role, superuser true"
-FOR_OTHERS = "FATAL:  pgtrace: this port is for connections of the user who started pgtrace"
+FOR_OTHERS = "FATAL:  pgtrace: this port serves only the user who started pgtrace"
 
 
 @pytest.fixture(scope="module")

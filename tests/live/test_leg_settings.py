@@ -191,8 +191,8 @@ def test_requirepeer(place: Place) -> None:
         ({"gssencmode": "require"}, "gssencmode=require"),
         ({"sslcertmode": "require"}, "sslcertmode=require"),
         ({"channel_binding": "require"}, "channel_binding=require"),
-        ({"sslcrl": "missing.crl", "sslrootcert": "authority.pem"}, "missing.crl': no list of revoked certificates"),
-        ({"sslcrldir": "missing", "sslrootcert": "authority.pem"}, "missing': no list of revoked certificates"),
+        ({"sslcrl": "missing.crl", "sslrootcert": "authority.pem"}, "missing.crl': cannot use this list of revoked certificates"),
+        ({"sslcrldir": "missing", "sslrootcert": "authority.pem"}, "missing': cannot use this list of revoked certificates"),
         ({"sslcrl": "clean.crl"}, "looked at only where certificates are verified"),
         ({"sslmode": "verify-full", "sslrootcert": "authority.pem", "sslsni": "0"}, "sslsni=0"),
         ({"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}, "ssl_min_protocol_version is above"),
@@ -255,4 +255,4 @@ def test_requirepeer_of_a_program_is_checked_by_pgtrace(place: Place) -> None:
     assert run(variables | {"PGREQUIREPEER": owner}, program=program).returncode == 0
     found = run(variables | {"PGREQUIREPEER": "daemon"}, program=program)
     assert found.returncode == 1
-    assert f"run as daemon (requirepeer), and it is {owner}" in found.stderr
+    assert f"requirepeer=daemon, but the server runs as {owner}" in found.stderr

@@ -189,7 +189,7 @@ def test_who_is_refused_never_reaches_the_server(tmp_path: Path, first: str, opt
             except ConnectionResetError:
                 answer = b""
             assert (answer[:1] == b"E") == is_answered
-            assert (b"C28000\0Mpgtrace: this port is for connections of the user who started pgtrace\0" in answer) == is_answered
+            assert (b"C28000\0Mpgtrace: this port serves only the user who started pgtrace\0" in answer) == is_answered
         assert [fact.value for fact in of_kind(wait_for_end(recorder), Fact) if fact.key == "refused"] == [NOT_YOURS.message]
         assert server.accepted == 0
         with connect(recorder) as driver:

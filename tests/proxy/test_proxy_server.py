@@ -111,7 +111,7 @@ def test_a_system_that_does_not_tell_whose_a_connection_is_gets_no_port(monkeypa
     door = admission.Admission(Served.OWN, Upstream((Host("/run", unix="/run"),)))
     with (
         contextlib.closing(door),
-        pytest.raises(ListenError, match=r"cannot listen on :6433: this system does not say whose a connection is: .*--allow-others"),
+        pytest.raises(ListenError, match=r"cannot listen on :6433: this system cannot tell who owns a connection: .*--allow-others"),
     ):
         door.open(":6433", ["127.0.0.1", "::1"])
 

@@ -18,7 +18,8 @@ from pgtrace.faults import Rule, parse
 from pgtrace.protocol.authentication import AuthenticationSASL
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.tls import ChannelBindingFilter, upstream_context
+from pgtrace.proxy.channel_binding import ChannelBindingFilter
+from pgtrace.proxy.tls import upstream_context
 from tests.proxy.upstreams import (
     READY,
     SSL_REQUEST,
@@ -154,7 +155,7 @@ def test_a_server_without_tls(authority, mode):
 def test_a_server_without_tls_that_must_have_it(authority):
     answer, _, _ = ask(TlsServer(authority, reply=b"N"), sslmode="require")
     assert error_fields(answer[5:])["C"] == "57P03"
-    assert "the server does not do TLS and sslmode=require asks for it" in how_of(answer)
+    assert "the server does not offer TLS, and sslmode=require requires it" in how_of(answer)
 
 
 def test_a_certificate_of_another_authority(authority, files):
@@ -199,7 +200,7 @@ def test_a_broken_certificate_in_the_home_directory_stops_nobody_who_did_not_ask
     upstream = parse_upstream(f"postgresql://db/?sslmode={sslmode}", {"HOME": str(tmp_path)})
     assert upstream.sslcert_is_from_home
     if sslmode == "require":
-        with pytest.raises(AddressError, match="no certificate with its key"):
+        with pytest.raises(AddressError, match="cannot use this certificate and key"):
             upstream_context(upstream)
     else:
         assert (upstream_context(upstream) is None) == (sslmode == "disable")
@@ -256,7 +257,7 @@ def test_a_large_transfer_and_a_half_close_over_tls(authority):
     [
         ({"sslmode": "verify-full"}, "needs a root certificate"),
         ({"sslmode": "require", "sslrootcert": "system"}, "sslrootcert=system needs sslmode=verify-full"),
-        ({"sslmode": "require", "sslcert": "/no/such.crt"}, "no certificate with its key"),
+        ({"sslmode": "require", "sslcert": "/no/such.crt"}, "cannot use this certificate and key"),
     ],
 )
 def test_settings_that_cannot_be_used(settings, reason):
