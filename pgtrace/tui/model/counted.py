@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgtrace.tui.model.listing import Listing
 
 BUDGET_S: Final = 0.008
-FIRST_BUDGET_S: Final = 0.04
+FIRST_BUDGET_S: Final = 0.05
 """While there are none yet: somebody waits for them."""
 _AGAIN_S: Final = 1.0
 

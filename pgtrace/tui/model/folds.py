@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pgtrace.tui.model.groups import Groups, Together
@@ -99,10 +99,10 @@ class Folds:
         """The line that begins with that row, or the nearest one before it; 0 if there is none."""
         return max(0, bisect_right(self.lines, place) - 1)
 
-    def go_on(self, places: Iterable[int]) -> None:
+    def go_on(self, places: Sequence[int]) -> None:
         """Give the next listed rows their lines; their places rise, and are all behind `upto`."""
-        if isinstance(places, range) and self._folds_none(places):
-            self.lines.extend(places)
+        if self._folds_none(places):
+            self.lines.extend(iter(places))
             self.upto = places[-1]
             return
         head, listed, append, stand_ins = self.head, self._listed, self.lines.append, self._stand_ins
@@ -141,13 +141,13 @@ class Folds:
             if heir is not None:
                 self.add(heir)
 
-    def _folds_none(self, places: range) -> bool:
+    def _folds_none(self, places: Sequence[int]) -> bool:
         """Whether each of these listed rows has a line of its own, because no group that could hold
         them is folded."""
         level = LEVELS.index(self.level)
         if not places or level >= Together.REPEAT or self._blocks_against or self._runs_against:
             return False
-        return level < Together.SETUP or Together.SETUP not in self._groups.kinds[places.start : places.stop]
+        return level < Together.SETUP or Together.SETUP not in self._groups.kinds[places[0] : places[-1] + 1]
 
     def _pop(self, place: int) -> bool:
         at = bisect_left(self.lines, place)
