@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pgtrace.protocol.backend import Column
 from pgtrace.protocol.values import Kind, Type
+
+if TYPE_CHECKING:
+    from pgtrace.protocol.backend import Column
 
 TABLE: Final = "pg_type"
 """What every such query mentions."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pgtrace.describe.copy_messages import Inside
 
 _LABELLED_STATEMENTS: Final = 3
+_TERMINATE: Final = ord("X")
 _ERROR: Final = ord("E")
 _ERRORS: Final = frozenset({_ERROR, codes.VERSION_2_ERROR})
 
@@ -112,6 +113,8 @@ def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kin
         return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
     if code == codes.UNDECODED:
         return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
+    if side == FRONTEND and code == _TERMINATE and not body:  # nearly every one: the message classes need not be loaded for it
+        return Kind.RUN, "X →", Label("Terminate")
     from pgtrace.describe import arguments
 
     name = codes.message_name(side, code, codes.authentication_subtype(body))

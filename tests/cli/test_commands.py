@@ -78,9 +78,10 @@ def test_help_loads_no_heavy_module() -> None:
     assert found.stdout.splitlines()[-1] == "[]"
 
 
-def test_stats_load_no_message_class(capture: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--filter", "ms > 0.01 and driver:psycopg"]], ids=["all", "filter"])
+def test_stats_load_no_message_class(capture: Path, options: list[str]) -> None:
     """The classes cost more to import than a small capture to read."""
-    code = f"import sys, pgtrace.cli as c; c._run(c.root, ['stats', {str(capture)!r}]); print('construct' in sys.modules)"
+    code = f"import sys, pgtrace.cli as c; c._run(c.root, ['stats', {str(capture)!r}, *{options}]); print('construct' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "False"
 

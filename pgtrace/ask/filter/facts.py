@@ -19,15 +19,14 @@ from collections.abc import Callable, Collection, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from pgtrace.ask.filter import messages
-from pgtrace.ask.filter.messages import Inside
-from pgtrace.describe import arguments, notation
+from pgtrace.describe import notation
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.files import letters
 from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Kind, Label, RowIndex, Shape, prepared_earlier
 
 if TYPE_CHECKING:
+    from pgtrace.ask.filter.messages import Inside
     from pgtrace.trace.connection import Connection
     from pgtrace.trace.trace import Trace
 
@@ -45,6 +44,10 @@ _CLOSE: Final = ord("C")
 
 class Unread(Exception):
     """Only its messages would tell, and they have not been read."""
+
+
+class Gone(Exception):
+    """Only its messages would tell, and they are no longer kept."""
 
 
 class Subject:
@@ -68,11 +71,17 @@ class Subject:
 
     @property
     def inside(self) -> Inside:
-        """What its messages say. Raises details.NotKept, or Unread."""
+        """What its messages say. Raises Gone or Unread."""
         if self._inside is None:
             if not self._reads:
                 raise Unread
-            self._inside = messages.read(self.trace, self.place)
+            from pgtrace.ask.filter import messages  # takes longer to load than a small capture to read
+            from pgtrace.inspect.walk import NotKept
+
+            try:
+                self._inside = messages.read(self.trace, self.place)
+            except NotKept:
+                raise Gone from None
         return self._inside
 
 
@@ -104,7 +113,7 @@ class Term(ABC):
 
     @abstractmethod
     def holds(self, subject: Subject) -> bool:
-        """Whether it holds for that row. Raises details.NotKept, or Unread."""
+        """Whether it holds for that row. Raises Gone or Unread."""
 
     @abstractmethod
     def answers(self, rows: Columns) -> bytes:
@@ -253,8 +262,10 @@ def statements_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] 
 
 def _error_of(index: RowIndex, shape: Shape, number: int) -> Label | None:
     """The label that has the only error of a row; None if the messages have to be asked."""
+    from pgtrace.describe.arguments import LONGEST  # takes longer to load than a small capture to read
+
     label = index.label_at(number)
-    return label if shape.errors == 1 and label.sqlstate and len(label.error) < arguments.LONGEST else None
+    return label if shape.errors == 1 and label.sqlstate and len(label.error) < LONGEST else None
 
 
 def sqlstates_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:

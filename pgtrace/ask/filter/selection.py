@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, OfNumber, Subject, Term, Unread
+from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, OfNumber, Subject, Term, Unread
 from pgtrace.ask.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.errors import FilterError
-from pgtrace.inspect.details import NotKept
 from pgtrace.regex.automaton import TooCostly
 from pgtrace.trace.rows import Columns, Kind
 
@@ -140,7 +139,7 @@ class Selection:
             return False
         try:
             return self._tree.holds(subject)
-        except NotKept:
+        except Gone:
             return self.lost()
 
     def _compiled(self, node: Node) -> _Part:
