@@ -16,14 +16,13 @@ accepted is a sign too; findings/statements_gone.py has it, since there more has
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace.judge import texts
 from pgtrace.trace.rows import Kind as RowKind
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.rows import Label, Shape
 
 if TYPE_CHECKING:
-    from pgtrace.judge.findings.kind import Step
     from pgtrace.trace.connection import Connection
 
 MOST_PID: Final = 4_194_304
@@ -33,6 +32,13 @@ _OWN_ERRORS: Final = "pgtrace:"
 _NOTIFICATION: Final = ord("A")
 HIDES: Final = frozenset({"DO", "CALL"})
 """Tags of what may do anything to the session unseen."""
+
+
+class Row(Protocol):
+    """As much of a row as a sign needs."""
+
+    shape: Shape
+    label: Label
 
 
 class Upstreams:
@@ -91,17 +97,13 @@ class Signs:
     def _shared(self) -> dict[str, None]:
         return self._upstreams.of(self._connection.upstream)
 
-    def take(self, step: Step) -> None:
+    def take(self, row: Row) -> None:
         """A row of the connection."""
-        if step.shape.errors and any(not failure.is_postgres for failure in step.label.failures) and _OWN_ERRORS not in step.label.error:
+        if row.shape.errors and any(not failure.is_postgres for failure in row.label.failures) and _OWN_ERRORS not in row.label.error:
             self._add("an error without the fields that PostgreSQL always sends")
-        if (
-            "LISTEN" in step.shape.tags
-            or not HIDES.isdisjoint(step.shape.tags)
-            or (step.shape.depth and texts.calls_unknown(step.label.sql))
-        ):
+        if "LISTEN" in row.shape.tags or not HIDES.isdisjoint(row.shape.tags) or (row.shape.depth and texts.calls_unknown(row.label.sql)):
             self._listened = True
-        notified = _NOTIFICATION in step.shape.received or (step.shape.kind is RowKind.ASYNCHRONOUS and step.shape.flight == "← A")
+        notified = _NOTIFICATION in row.shape.received or (row.shape.kind is RowKind.ASYNCHRONOUS and row.shape.flight == "← A")
         if notified and not self._listened and not self._connection.was_put_aside:
             self._add("a notification without LISTEN")
 
