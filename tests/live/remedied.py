@@ -1,6 +1,7 @@
 """Programs with a finding, and the same with the remedy, for each remedy that is printed without a note.
 
-A scenario is named by the remedy that it proves (Remedy.tried). `before` has the finding; `after` does the same work by the remedy. Both get the recorder's URL.
+A scenario is named by the remedy that it proves (Remedy.tried). `before` has the finding; `after` does the same work
+by the remedy. Both get the recorder's URL.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class _Watch(Watch):
             self.seen.row_of(self._cause.place, KIND)
         note.cost += 1
         note.times += 1
-        note.show(step.place, "sent all the same: 25P02")
+        note.show(step.place, "sent anyway: 25P02")
         step.explain(note, _ABORTED)
         self.seen.row_of(step.place, KIND)
 

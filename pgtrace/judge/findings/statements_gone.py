@@ -145,7 +145,7 @@ class _Watch(Watch):
             self._history(note, name, place)
             note.show(place, f"{how} gives {name} up")
             self.seen.row_of(place, DROPPED)
-        note.show(step.place, "used all the same: 26000")
+        note.show(step.place, "used anyway: 26000")
         step.explain(note, LOST_STATE)
         self.seen.row_of(step.place, DROPPED)
 

@@ -1,0 +1,356 @@
+"""Costs by their cause: what is told of a loop, a cache, a driver's own round trips, a fetch size; and what next to it is silent."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.judging import Judge
+
+DONE = "F Terminate\nc1 close F\nend"
+VALUES = itertools.count(1)
+
+
+def simple(sql: str, tag: str = "SELECT 1", status: str = "I") -> str:
+    return f"F Query {sql}\nB CommandComplete {tag} | ReadyForQuery {status}"
+
+
+def prepare(name: str, sql: str) -> str:
+    return f"F Parse {name} {sql} | Describe S {name} | Flush\nB ParseComplete | ParameterDescription 23 | RowDescription name:25"
+
+
+def run(name: str, value: int | None = None, *, parse: str = "", status: str = "I", tag: str = "SELECT 1") -> str:
+    value = next(VALUES) if value is None else value
+    sent, answered = (f"{parse} | ", "ParseComplete | ") if parse else ("", "")
+    return f"F {sent}Bind - {name} params={value} | Execute - | Sync\nB {answered}BindComplete | DataRow tea | CommandComplete {tag} | ReadyForQuery {status}"
+
+
+def close(name: str) -> str:
+    return f"F Close S {name} | Sync\nB CloseComplete | ReadyForQuery I"
+
+
+def text(number: int) -> str:
+    return f"SELECT c{number} FROM item WHERE id = $1"
+
+
+# n+1 of several statements.
+
+
+@pytest.mark.parametrize("period", range(2, 9))
+def test_statements_in_turn_are_one_loop(judged: Judge, period: int) -> None:
+    lines = [run("-", parse=f"Parse - {text(number)}") for _ in range(6) for number in range(period)]
+    found = judged(*lines, DONE)
+    assert found.told[0] == ("n+1", 5 * period)
+    assert f"{period} statements in turn" in found["n+1"].what
+
+
+def test_nine_statements_in_turn_are_no_loop(judged: Judge) -> None:
+    lines = [run("-", parse=f"Parse - {text(number)}") for _ in range(6) for number in range(9)]
+    assert "n+1" not in judged(*lines, DONE).names
+
+
+def test_a_loop_of_transactions_is_a_loop_of_units_of_work(judged: Judge) -> None:
+    unit = ["BEGIN", "UPDATE a SET x = {}", "UPDATE b SET x = {}", "COMMIT"]
+    lines = [
+        simple(sql.format(number), {"BEGIN": "BEGIN", "COMMIT": "COMMIT"}.get(sql, "UPDATE 1"), "I" if sql == "COMMIT" else "T")
+        for number in range(8)
+        for sql in unit
+    ]
+    assert "n+1" not in judged(*lines, DONE).names
+
+
+def test_a_loop_in_a_block_that_is_left(judged: Judge) -> None:
+    lines = [
+        simple("BEGIN", "BEGIN", "T"),
+        *(run("-", parse=f"Parse - {text(n % 2)}", status="T") for n in range(12)),
+        simple("COMMIT", "COMMIT"),
+    ]
+    found = judged(*lines, DONE)
+    assert ("n+1", 10) in found.told
+
+
+# repeat.
+
+
+def test_the_same_question_is_no_loop_over_values(judged: Judge) -> None:
+    found = judged(*(run("-", 7, parse=f"Parse - {text(1)}") for _ in range(6)), DONE)
+    assert found.told == [("repeat", 5)]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        simple("UPDATE item SET name = 'x'", "UPDATE 1"),
+        simple("/* a */ insert into item values (1)", "INSERT 0 1"),
+        simple("CALL tidy_up()", "CALL"),
+        "F Query SELECT 1/0\nB ErrorResponse 22012 division by zero | ReadyForQuery I",
+    ],
+)
+def test_a_write_in_between_makes_it_a_new_question(judged: Judge, between: str) -> None:
+    lines = [part for _ in range(8) for part in (run("-", 7, parse=f"Parse - {text(1)}"), between)]
+    assert "repeat" not in judged(*lines, DONE).names
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT name FROM item WHERE id = $1 FOR UPDATE",
+        "SELECT nextval('s') FROM item WHERE id = $1",
+        "SELECT random() FROM item WHERE id = $1",
+        "SELECT now()",
+    ],
+)
+def test_what_answers_differently_each_time_is_asked_again(judged: Judge, sql: str) -> None:
+    assert "repeat" not in judged(*(run("-", 7, parse=f"Parse - {sql}") for _ in range(8)), DONE).names
+
+
+def test_a_poll_is_no_repeat(judged: Judge) -> None:
+    assert judged(*(f"{1000 * n} {run('-', 7, parse=f'Parse - {text(1)}')}" for n in range(1, 8)), DONE).names == []
+
+
+# Caches.
+
+
+def thrash(texts: int, holds: int, rounds: int) -> list[str]:
+    """A cache that gives up the oldest when it has one too many."""
+    live: list[tuple[int, str]] = []
+    lines = []
+    names = itertools.count(1)
+    for _ in range(rounds):
+        for number in range(texts):
+            known = next((name for one, name in live if one == number), None)
+            if known is None:
+                known = f"s{next(names)}"
+                live.append((number, known))
+                lines.append(prepare(known, text(number)))
+                if len(live) > holds:
+                    lines.append(close(live.pop(0)[1]))
+            lines.append(run(known))
+    return lines
+
+
+@pytest.mark.parametrize(("texts", "holds"), [(4, 3), (12, 5), (30, 20)])
+def test_more_texts_than_the_cache_holds(judged: Judge, texts: int, holds: int) -> None:
+    found = judged(*thrash(texts, holds, 4), DONE)
+    assert found.names == ["cache-thrash"] or set(found.names) <= {"cache-thrash", "n+1"}
+    assert f"holds {holds}, and {texts} texts are in use in turn" in found.words
+
+
+def test_a_cache_that_is_large_enough(judged: Judge) -> None:
+    assert "cache-thrash" not in judged(*thrash(5, 5, 6), DONE).names
+
+
+def test_given_up_after_each_use_is_no_cache(judged: Judge) -> None:
+    lines = [part for n in range(12) for part in (prepare(f"s{n}", text(n % 3)), run(f"s{n}"), close(f"s{n}"))]
+    assert "cache-thrash" not in judged(*lines, DONE).names
+
+
+def test_a_comment_that_differs(judged: Judge) -> None:
+    lines = []
+    for number in range(9):
+        lines += [
+            prepare(f"s{number}", f"SELECT name FROM item WHERE id = $1 /* request {number} */"),
+            run(f"s{number}"),
+            simple("SELECT now()"),
+        ]
+    assert judged(*lines, DONE).told == [("comment-cache", 8)]
+
+
+def test_a_comment_that_is_always_the_same(judged: Judge) -> None:
+    lines = [prepare("s1", f"/* route:/orders */ {text(1)}"), *(part for _ in range(9) for part in (run("s1"), simple("SELECT now()")))]
+    assert judged(*lines, DONE).names == []
+
+
+def test_literals_that_differ_are_no_comment(judged: Judge) -> None:
+    lines = []
+    for number in range(9):
+        lines += [
+            prepare(f"s{number}", f"SELECT name FROM item WHERE id = {number} /* orders */"),
+            run(f"s{number}"),
+            simple("SELECT now()"),
+        ]
+    assert "comment-cache" not in judged(*lines, DONE).names
+
+
+def test_types_that_alternate(judged: Judge) -> None:
+    lines = [
+        part
+        for n in range(10)
+        for part in (run("-", parse=f"Parse -({(23, 20)[n % 2]}) SELECT name FROM item WHERE id = $1"), simple("SELECT now()"))
+    ]
+    found = judged(*lines, DONE)
+    assert "the types of its parameters alternate: (int4) and (int8)" in found["re-parse"].what
+    assert "one setter" in found.words
+
+
+# The driver's own.
+
+
+ASYNCPG = "F StartupMessage client_encoding='utf-8' user=app database=shop\nB AuthenticationOk | BackendKeyData 9 7 | ReadyForQuery I"
+TYPES = "WITH RECURSIVE typeinfo_tree( oid, ns, name ) AS ( SELECT 1 ) SELECT * FROM typeinfo_tree"
+
+
+def connections(many: int, *lines: str) -> list[str]:
+    return [
+        f"c{number} {line}" for number in range(1, many + 1) for part in (*lines, "F Terminate", "close F") for line in part.splitlines()
+    ]
+
+
+def test_look_ups_of_types_on_each_connection(judged: Judge) -> None:
+    found = judged(*connections(4, ASYNCPG, prepare("s1", TYPES), run("s1"), *(simple(f"SELECT {n} AS n") for n in "abcd")), "end")
+    assert found.told == [("introspection", 8)]
+    once = judged(*connections(1, ASYNCPG, prepare("s1", TYPES), run("s1"), *(simple(f"SELECT {n} AS n") for n in "abcd")), "end")
+    assert once.told == []
+
+
+def test_savepoints_around_single_statements(judged: Judge) -> None:
+    lines = [simple("BEGIN", "BEGIN", "T")]
+    for number in range(4):
+        lines += [simple(f"SAVEPOINT s{number}", "SAVEPOINT", "T"), simple(f"UPDATE t{number} SET x = 1", "UPDATE 1", "T")]
+        lines += [simple(f"RELEASE SAVEPOINT s{number}", "RELEASE", "T")]
+    found = judged(*lines, simple("COMMIT", "COMMIT"), DONE)
+    assert found.told == [("driver-overhead", 8)]
+    assert "a savepoint around one statement" in found.words
+
+
+def opened(rows: int) -> str:
+    """A portal and its first portion."""
+    sent = f"F Parse - {text(1)} | Bind C_1 - params=7 | Execute C_1 {rows} | Sync"
+    return f"{sent}\nB ParseComplete | BindComplete | DataRow tea ×{rows} | PortalSuspended | ReadyForQuery T"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 10])
+def test_portions_that_are_too_small(judged: Judge, rows: int) -> None:
+    portion = f"F Execute C_1 {rows} | Sync\nB DataRow tea ×{rows} | PortalSuspended | ReadyForQuery T"
+    first = opened(rows)
+    last = "F Execute C_1 9 | Sync\nB CommandComplete SELECT 1 | ReadyForQuery T"
+    found = judged(simple("BEGIN", "BEGIN", "T"), first, *[portion] * 18, last, simple("COMMIT", "COMMIT"), DONE)
+    assert found.names == ["fetch-size"]
+    assert f"{19 * rows} rows" in found["fetch-size"].what
+
+
+def test_portions_that_are_large_enough(judged: Judge) -> None:
+    portion = "F Execute C_1 100 | Sync\nB DataRow tea ×100 | PortalSuspended | ReadyForQuery T"
+    first = opened(100)
+    assert judged(simple("BEGIN", "BEGIN", "T"), first, *[portion] * 18, simple("COMMIT", "COMMIT"), DONE).names == []
+
+
+def test_fetch_of_a_cursor_row_by_row(judged: Judge) -> None:
+    fetch = "F Query FETCH FORWARD 1 FROM c\nB RowDescription a:23 | DataRow 1 | CommandComplete FETCH 1 | ReadyForQuery T"
+    lines = [
+        simple("BEGIN", "BEGIN", "T"),
+        simple("DECLARE c CURSOR FOR SELECT 1", "DECLARE CURSOR", "T"),
+        *[fetch] * 20,
+        simple("COMMIT", "COMMIT"),
+    ]
+    assert judged(*lines, DONE).names == ["fetch-size"]
+
+
+# Transactions.
+
+
+ONE = "SELECT name FROM item WHERE id = {}"
+
+
+@pytest.mark.parametrize(
+    ("begin", "statement", "end", "told"),
+    [
+        ("BEGIN", ONE, "COMMIT", True),
+        ("/* app */ begin work", ONE, "COMMIT", True),
+        ("start transaction isolation level read committed read write", ONE, "COMMIT", True),
+        ("BEGIN", ONE, "ROLLBACK", False),
+        ("BEGIN ISOLATION LEVEL SERIALIZABLE", ONE, "COMMIT", False),
+        ("/* x */ start transaction  isolation level Repeatable Read", ONE, "COMMIT", False),
+        ("BEGIN READ ONLY", ONE, "COMMIT", False),
+        ("BEGIN TRANSACTION DEFERRABLE", ONE, "COMMIT", False),
+        ("BEGIN", ONE + " FOR UPDATE", "COMMIT", False),
+        ("BEGIN", ONE + " for no key update skip locked", "COMMIT", False),
+        ("BEGIN", "SELECT pg_advisory_xact_lock({})", "COMMIT", False),
+        ("BEGIN", "LOCK TABLE item IN SHARE MODE /* {} */", "COMMIT", False),
+        ("BEGIN", "DECLARE c{} CURSOR FOR SELECT 1", "COMMIT", False),
+        ("BEGIN", "SET LOCAL work_mem = {}", "COMMIT", False),
+        ("BEGIN", "SELECT 'FOR UPDATE', name FROM item WHERE id = {}", "COMMIT", True),
+    ],
+)
+def test_a_transaction_around_one_statement(judged: Judge, begin: str, statement: str, end: str, told: bool) -> None:
+    tag = {"LOCK": "LOCK TABLE", "DECL": "DECLARE CURSOR", "SET ": "SET"}.get(statement[:4], "SELECT 1")
+    lines = [
+        part
+        for n in range(4)
+        for part in (simple(begin, "BEGIN", "T"), simple(statement.format(n), tag, "T"), simple(end, end), simple("SELECT now()"))
+    ]
+    assert ("begin-commit" in judged(*lines, DONE).names) is told
+
+
+def test_idle_until_the_capture_ends(judged: Judge) -> None:
+    found = judged(
+        simple("BEGIN", "BEGIN", "T"), simple("SELECT 1 AS x", status="T"), "c2 F Query SELECT 1", "6000 c2 B ReadyForQuery I", "6001 end"
+    )
+    assert found.told == [("idle-in-transaction", 6)]
+
+
+def test_connections_that_do_nothing(judged: Judge) -> None:
+    start = "F StartupMessage user=app\nB AuthenticationOk | BackendKeyData 9 7 | ReadyForQuery I"
+    around = [simple("SET x = 1", "SET"), simple("BEGIN", "BEGIN", "T"), simple("COMMIT", "COMMIT")]
+    assert "20 connections for nothing" in judged(*connections(20, start, *around), "end").words
+    work = [simple(f"SELECT {n} AS n") for n in "abcd"]
+    assert judged(*connections(20, start, *work), "end").names == []
+
+
+# What a session keeps.
+
+
+KEEPS = [
+    ("SET statement_timeout = 5", "SET"),
+    ("/* pool */ set SESSION search_path to a", "SET"),
+    ("SELECT set_config('a.b', 'c', false)", "SELECT 1"),
+    ("LISTEN news", "LISTEN"),
+    ("SELECT pg_advisory_lock(7)", "SELECT 1"),
+    ("CREATE TEMP TABLE t (a int)", "CREATE TABLE"),
+    ("create temporary table t as select 1", "SELECT 1"),
+    ("SELECT 1 AS a INTO TEMP t", "SELECT 1"),
+    ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "DECLARE CURSOR"),
+    ("PREPARE p AS SELECT 1", "PREPARE"),
+]
+KEEPS_NOTHING = [
+    ("SET LOCAL statement_timeout = 5", "SET"),
+    ("SET TRANSACTION READ ONLY", "SET"),
+    ("SET client_encoding TO 'UTF8'", "SET"),
+    ("SET TIME ZONE 'UTC'", "SET"),
+    ("SELECT set_config('a.b', 'c', true)", "SELECT 1"),
+    ("SELECT 'LISTEN', 'set_config'", "SELECT 1"),
+    ("SELECT pg_advisory_xact_lock(7)", "SELECT 1"),
+    ("CREATE TEMP TABLE t (a int) ON COMMIT DROP", "CREATE TABLE"),
+    ("CREATE TABLE temp_orders (a int)", "CREATE TABLE"),
+    ("DECLARE c CURSOR FOR SELECT 1", "DECLARE CURSOR"),
+    ("UPDATE item SET name = 'SET x'", "UPDATE 1"),
+]
+
+
+def behind_pooler(sql: str, tag: str) -> list[str]:
+    start = "F StartupMessage user=app\nB AuthenticationOk | BackendKeyData 1871788773 7 | ReadyForQuery I"
+    return [start, simple(sql, tag), simple("SELECT now()"), DONE]
+
+
+@pytest.mark.parametrize(("sql", "tag"), KEEPS)
+def test_what_a_session_keeps_is_at_risk_behind_a_pooler(judged: Judge, sql: str, tag: str) -> None:
+    assert judged(*behind_pooler(sql, tag)).told == [("session-state", 1)]
+
+
+@pytest.mark.parametrize(("sql", "tag"), KEEPS_NOTHING)
+def test_what_a_session_does_not_keep(judged: Judge, sql: str, tag: str) -> None:
+    assert judged(*behind_pooler(sql, tag)).told == []
+
+
+def test_what_is_rolled_back_is_not_kept(judged: Judge) -> None:
+    start = "F StartupMessage user=app\nB AuthenticationOk | BackendKeyData 1871788773 7 | ReadyForQuery I"
+    block = [simple("BEGIN", "BEGIN", "T"), simple("SET x.y = 1", "SET", "T")]
+    assert judged(start, *block, simple("ROLLBACK", "ROLLBACK"), simple("SELECT now()"), DONE).told == []
+    assert judged(start, *block, simple("COMMIT", "COMMIT"), simple("SELECT now()"), DONE).told == [("session-state", 1)]
+
+
+def test_without_a_sign_of_a_pooler_a_habit_is_told(judged: Judge) -> None:
+    once = [simple("SET x.y = 1", "SET"), simple("SELECT now()")]
+    assert judged(*once, DONE).told == []
+    assert judged(*once * 3, DONE).told == [("session-state", 3)]
