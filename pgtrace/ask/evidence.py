@@ -21,7 +21,7 @@ statements are not a sum either: the rows that prepare are listed instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +29,7 @@ from pgtrace import sqltext
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.session.effects import Tally
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.marks import BY_OPENING
+from pgtrace.trace.marks import BY_OPENING, Interval
 from pgtrace.trace.rows import Entry, Kind, Share
 from pgtrace.trace.trace import Trace
 
@@ -108,28 +108,12 @@ class Evidence:
         """The places of the rows that belong to the subject of a budget."""
         trace = self._trace
         if about == "mark":
-            yield from self._places_in_mark(name, whole=counter not in BY_OPENING)
+            yield from places_in(trace, trace.marks.intervals(name), whole=counter not in BY_OPENING)
             return
         of_driver = [connection.driver == name for connection in trace.connections] if about == "driver" else None
         for place in range(len(trace.rows)):
             if of_driver is None or of_driver[trace.rows.entry(place).connection]:
                 yield place
-
-    def _places_in_mark(self, name: str, *, whole: bool) -> Iterator[int]:
-        """The places of the rows that began in marks of that name, mark by mark; with `whole` only
-        of those that also ended in it."""
-        trace, rows = self._trace, self._trace.rows
-        several = len(trace.files) > 1
-        for mark in trace.marks.intervals(name):
-            stop = len(rows) if mark.ends_at is None else mark.ends_at
-            end_ns = trace.duration_ns if mark.ends_at is None else rows.entry(mark.ends_at).opened_ns
-            for place in range(mark.begins_at + 1, stop):
-                entry = rows.entry(place)
-                if several and trace.connections[entry.connection].file != mark.key[0]:
-                    continue
-                ended_ns = end_ns + 1 if entry.is_open else entry.opened_ns + round(entry.duration_ms * 1e6)
-                if not whole or mark.ends_at is None or ended_ns <= end_ns:
-                    yield place
 
     def _groups_of(self, sql: str) -> set[int]:
         """The numbers of the groups of a statement, by its SQL in any layout."""
@@ -139,6 +123,34 @@ class Evidence:
                 fingerprint = view.group.fingerprint or sqltext.fingerprint(view.group.sql)
                 self._groups.setdefault(fingerprint, set()).add(view.group.number)
         return self._groups.get(sqltext.fingerprint(sql), set())
+
+
+def places_in(trace: Trace, marks: Iterable[Interval], *, whole: bool = False) -> Iterator[int]:
+    """The places of the rows that began in these marks, mark by mark; with `whole` only of those
+    that also ended in it."""
+    rows, several = trace.rows, len(trace.files) > 1
+    for mark in marks:
+        stop = len(rows) if mark.ends_at is None else mark.ends_at
+        places = range(mark.begins_at + 1, stop)
+        if (mark.ends_at is None and not several) or not (whole or several):
+            yield from places
+            continue
+        end_ns = rows.entry(mark.ends_at).opened_ns if whole and mark.ends_at is not None else None
+        for place in places:
+            entry = rows.entry(place)
+            if several and trace.connections[entry.connection].file != mark.key[0]:
+                continue
+            if end_ns is None or (not entry.is_open and entry.opened_ns + round(entry.duration_ms * 1e6) <= end_ns):
+                yield place
+
+
+def cut(trace: Trace, marks: Sequence[Interval], counter: str, value: int) -> int:
+    """How much of a counter that is `value` in these marks belongs to round trips that were under
+    way when one of them began or ended."""
+    if counter in NO_SUMS or counter in BY_OPENING or counter == "client_ns":
+        return 0
+    amounts = Amounts(trace, counter)
+    return value - sum(amounts(place, trace.rows.entry(place)) for place in places_in(trace, marks, whole=True))
 
 
 class Amounts:

@@ -12,7 +12,7 @@ from typing import Final
 
 from pgtrace import sanitise
 from pgtrace.ask.budgets import Budget, number
-from pgtrace.ask.evidence import Amounts
+from pgtrace.ask.evidence import Amounts, cut
 from pgtrace.testing.counted import Statement, shown_sql
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected
@@ -34,9 +34,20 @@ def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Bud
     """A window that exceeds these budgets. `counted` is the part of it that they are about."""
     counters = counted.counters
     of = f" of {sanitise.text(counted.text)}" if isinstance(counted, Selected) else ""
-    told = [f"    {budget.counter}{of} is {number(counters, budget.counter)}, {budget.allowed}" for budget in broken]
+    told = [
+        f"    {budget.counter}{of} is {number(counters, budget.counter)}, {budget.allowed}{_cut(counted, budget.counter)}"
+        for budget in broken
+    ]
     head = f"pgtrace: {sanitise.text(window.name)} is not within its budget"
     return [head, *told, "", *passed(window, _beyond(counted, broken))]
+
+
+def _cut(counted: Window | Selected, counter: str) -> str:
+    """How much of a number no line shows as a whole: what was under way when the window began or ended."""
+    if isinstance(counted, Selected):
+        return ""
+    part = cut(counted.trace, counted.intervals, counter, number(counted.counters, counter))
+    return f"; {part} of it in round trips that began before the window or went on after it" if part else ""
 
 
 def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:

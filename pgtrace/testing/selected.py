@@ -2,23 +2,24 @@
 
     capture.where("driver:asyncpg and error").round_trips
 
-docs/filter.md describes the language. Counters follow from the protocol state, so they are counted
-on a second reading of everything (ask/filter/counting.py). A filter costs one reading, when you ask
-for it.
+docs/filter.md describes the language. The counters are sums over the index
+(ask/filter/rowcounting.py), so the rows that show() lists add up to them. Only if the index could
+not keep what each row counts, the capture is read a second time (ask/filter/counting.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from pgtrace import sanitise
 from pgtrace.ask import filter as filters
 from pgtrace.ask.filter.counting import CountedTrace
+from pgtrace.ask.filter.rowcounting import RowCounts
+from pgtrace.ask.filter.selection import Listed
 from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.marks import Interval
 from pgtrace.trace.rows import Row
 from pgtrace.trace.trace import Trace
 
@@ -26,22 +27,15 @@ from pgtrace.trace.trace import Trace
 class Selected(Counted):
     """The selected round trips of a trace as it is now; later ones are not among them."""
 
-    def __init__(self, trace: Trace, text: str, places: Iterable[int], marks: Callable[[Trace], Sequence[Interval]] | None = None) -> None:
-        """Select from those places of rows; with `marks`, only what is inside them counts. Raises
-        FilterError, CaptureError."""
+    def __init__(self, trace: Trace, text: str, places: Iterable[int]) -> None:
+        """Select from those places of rows. Raises FilterError, CaptureError."""
         self.text = text
         """The filter."""
         self.trace = trace
         selection = filters.parse(text).over(trace)
-        self.places = list(filter(selection.holds, places))
+        self.places = list(selection.among(list(places)))
         """The places of the selected rows in the timeline of the trace."""
-        counted = CountedTrace(selection)
-        try:
-            while counted.update():
-                pass
-            self._counters = counted.totals() if marks is None else counted.marks.summed(marks(counted), counted.duration_ns)
-        finally:
-            counted.close()
+        self._counters = _counters(trace, text, self.places)
 
     @property
     def counters(self) -> Counters:
@@ -61,3 +55,20 @@ class Selected(Counted):
 
     def __repr__(self) -> str:
         return f"<Selected {self.text!r}: {summary(self._counters)}>"
+
+
+def _counters(trace: Trace, text: str, places: list[int]) -> Counters:
+    """The counters of the round trips among these rows."""
+    listed = Listed(text, trace, sorted(set(places)))
+    sums = RowCounts(listed, places)
+    while sums.update():
+        pass
+    if sums.is_exact:
+        return sums.totals()
+    again = CountedTrace(listed)
+    try:
+        while again.update():
+            pass
+        return again.totals()
+    finally:
+        again.close()

@@ -78,10 +78,7 @@ class LiveWindow(Window):
     def intervals(self) -> Sequence[Interval]:
         if not self.ended:
             self.complete = self._suite.settle(self)
-        return self.intervals_in(self.trace)
-
-    def intervals_in(self, trace: Trace) -> Sequence[Interval]:
-        mark = trace.marks.interval(self._key)
+        mark = self.trace.marks.interval(self._key)
         return [mark] if mark is not None else []
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pgtrace import sanitise
+from pgtrace.ask.evidence import places_in
 from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import flight_lines, summary
@@ -35,11 +36,7 @@ class Window(Counted):
     @property
     def intervals(self) -> Sequence[Interval]:
         """The marks that make it up."""
-        return self.intervals_in(self.trace)
-
-    def intervals_in(self, trace: Trace) -> Sequence[Interval]:
-        """The same marks in another reading."""
-        return trace.marks.intervals(self.name)
+        return self.trace.marks.intervals(self.name)
 
     @property
     def counters(self) -> Counters:
@@ -57,13 +54,12 @@ class Window(Counted):
 
     def where(self, text: str) -> Selected:
         """What a filter selects of it: where("driver:asyncpg and error"). Raises FilterError."""
-        return Selected(self.trace, text, self.places, self.intervals_in)
+        return Selected(self.trace, text, self.places)
 
     @property
     def places(self) -> Iterator[int]:
         """The places of its rows in the timeline of the trace."""
-        for mark in self.intervals:
-            yield from range(mark.begins_at + 1, len(self.trace.rows) if mark.ends_at is None else mark.ends_at)
+        return places_in(self.trace, self.intervals)
 
     @property
     def timeline(self) -> list[Row]:

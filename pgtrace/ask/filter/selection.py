@@ -10,6 +10,7 @@ longer kept is not selected, and counted.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -165,6 +166,19 @@ class Selection:
                 raise FilterError(text, term.start, term.end - term.start, reason) from None
 
         return bounded
+
+
+class Listed(Selection):
+    """The selection of certain rows, whatever they are."""
+
+    def __init__(self, text: str, trace: Trace, places: Sequence[int]) -> None:
+        """`places` are in order; `text` is the filter that has selected them."""
+        super().__init__(text, All(()), trace)
+        self._places = places
+
+    def _asked(self, subject: Subject) -> bool:
+        at = bisect_left(self._places, subject.place)
+        return at < len(self._places) and self._places[at] == subject.place
 
 
 def _mask(answers: bytes) -> int:

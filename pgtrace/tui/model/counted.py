@@ -10,19 +10,16 @@ at most once a second, and once in ten times what it took; until then they are l
 from __future__ import annotations
 
 import time
-from array import array
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter import Selection, parse
+from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
-from pgtrace.ask.filter.facts import Subject
 from pgtrace.ask.filter.rowcounting import RowCounts
+from pgtrace.ask.filter.selection import Listed
 from pgtrace.errors import PgTraceError
 from pgtrace.trace.counters import Counters
 
 if TYPE_CHECKING:
-    from pgtrace.trace.trace import Trace
     from pgtrace.tui.model.listing import Listing
 
 BUDGET_S: Final = 0.008
@@ -38,18 +35,6 @@ class Sums(NamedTuple):
     totals: Counters
     drivers: dict[str, tuple[int, Counters]]
     """Connections and counters by driver."""
-
-
-class _Listed(Selection):
-    """A selection whose rows a listing already knows."""
-
-    def __init__(self, text: str, trace: Trace, places: array[int]) -> None:
-        super().__init__(text, parse("").tree, trace)
-        self._places = places
-
-    def _asked(self, subject: Subject) -> bool:
-        at = bisect_left(self._places, subject.place)
-        return at < len(self._places) and self._places[at] == subject.place
 
 
 class Counted:
@@ -116,7 +101,7 @@ class Counted:
                     return False
                 if not work.is_exact:
                     places = self._listing.all_places()
-                    self._work = CountedTrace(_Listed(self._of[0], self._listing.trace, places))
+                    self._work = CountedTrace(Listed(self._of[0], self._listing.trace, places))
                     return False
                 connections = work.connections
             else:
