@@ -81,7 +81,6 @@ THROUGH: dict[str, str] = {
     "trace/observer": "trace/test_trace.py",
     "trace/security": "report/test_report_about.py",
     "trace/timeline": "trace/test_trace.py",
-    "trace/totals": "trace/test_trace.py",
     "trace/counters": "trace/test_rowsums.py",
     "trace/name_log": "trace/test_told_of_rows.py",
     "trace/refused_tls": "live/test_tls_wanted.py",
@@ -103,7 +102,6 @@ THROUGH: dict[str, str] = {
     "judge/advice": "judge/test_findings.py",
     "compare/behaviour": "compare/test_diff.py",
     "compare/changes": "compare/test_diff.py",
-    "compare/totals": "compare/test_diff.py",
     # report, export, sqltext, regex
     "report/advice_formats": "cli/test_advise_in_ci.py",
     "report/answer": "cli/test_output.py",
@@ -129,7 +127,6 @@ THROUGH: dict[str, str] = {
     "demo/keeper": "demo/test_embedded.py",
     "demo/ways": "demo/test_embedded.py",
     "testing/counted": "testing/test_python_api.py",
-    "testing/explain": "testing/test_pytest_plugin.py",
     "testing/handle": "testing/test_pytest_plugin.py",
     "testing/rendering": "testing/test_pytest_plugin.py",
     "testing/selected": "testing/test_python_api.py",

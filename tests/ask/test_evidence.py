@@ -17,11 +17,11 @@ from pgtrace.sqltext import fingerprint
 from pgtrace.trace.counters import INTEGER_KEYS, Counters
 from pgtrace.trace.statements import Group
 from pgtrace.trace.trace import Trace
+from tests import corpus
 from tests.generated import STEPS, script
 from tests.playbook import write
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
-of_every_capture = pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+of_every_capture = pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 
 
 def read(path: Path) -> Trace:

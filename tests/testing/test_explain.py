@@ -14,9 +14,9 @@ from pgtrace.testing.window import Window
 from pgtrace.trace.counters import INTEGER_KEYS
 from pgtrace.trace.marks import BY_OPENING
 from pgtrace.trace.trace import Trace
+from tests import corpus
 from tests.playbook import write
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
 CUT = """
 1  F Query SELECT 1
 2  mark begin m
@@ -46,7 +46,7 @@ def test_what_a_window_cuts_is_said(tmp_path: Path) -> None:
     trace.close()
 
 
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_what_a_filter_selects_is_in_the_rows_it_lists(path: Path) -> None:
     trace = read(path)
     for text in ("rt > 0", "rows > 0 or error"):

@@ -9,8 +9,7 @@ import pytest
 from pgtrace.compare.behaviour import ROUND_TRIP, SETUP, Behaviour
 from pgtrace.compare.totals import Side
 from pgtrace.trace.trace import Trace
-
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/*.pgtrace"))
+from tests import corpus
 
 
 def side(path: Path) -> Side:
@@ -22,7 +21,7 @@ def side(path: Path) -> Side:
     return found
 
 
-@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_steps_and_statements_add_up_to_the_counters(path: Path) -> None:
     trace = Trace.open([path])
     while trace.update():
