@@ -6,7 +6,7 @@ another session's, or none; without one nothing is wrong. Told by command tags, 
 succeeded, and by what its text says (judge/texts.py), once something else runs behind it: SET LOCAL
 and what a transaction takes back is none. Nor are settings that poolers know (TRACKED), nor what a
 driver's own look-up of types sets. Where nothing speaks for a pooler (judge/signs.py), TIMES of them
-are told.
+are told, and LISTEN never: a connection that listens is one of its own on purpose.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _WORDS: Final = frozenset(
 )  # fmt: skip
 TIMES: Final = 3
 """Where nothing speaks for a pooler: once or twice is no habit."""
+_LISTEN: Final = "LISTEN"
 _SETTING: Final = "a setting (SET)"
 _TRACKED: Final = frozenset(
     {"CLIENT_ENCODING", "NAMES", "DATESTYLE", "TIMEZONE", "TIME", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "INTERVALSTYLE", "EXTRA_FLOAT_DIGITS"}
@@ -41,7 +42,7 @@ def _state(step: Step) -> str:
     """What the round trip makes the session keep; empty if nothing."""
     tags, sql = step.shape.tags, step.label.sql
     if "LISTEN" in tags:
-        return "LISTEN"
+        return _LISTEN
     if "PREPARE" in tags:
         return "a statement by SQL-level PREPARE"
     if "DECLARE CURSOR" in tags and texts.declares_with_hold(sql):
@@ -132,7 +133,7 @@ KIND: Final = Kind(
     why="Behind such a pooler the next transaction may run in another session, where that state is not, and somebody else's is. Without one it is safe.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times >= TIMES or bool(note.facts["pooler"]),
+    told=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),
     number=lambda note: note.times,
     cares=_cares,
     remedies=(
