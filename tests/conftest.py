@@ -7,8 +7,8 @@
 
 What needs TLS is in live/conftest.py.
 
-A test that needs a PostgreSQL or a driver is `live`: it stands in live/, asks for a fixture that starts one, or carries the marker. `-m "not live"` runs
-the others, and imports nothing that is live from head to foot; without_servers/ makes sure that they need neither.
+A test that needs PostgreSQL or a driver is `live`: it is in live/, uses a fixture that starts a server, or has the marker. `-m "not live"` runs the others.
+It does not even import a module of which all tests are live, because that would import drivers. without_servers/ makes sure that the others need none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QUIET_WITHIN_S = 10.0
 """Longer than the product waits: a loaded test machine may be slow, and the tests are about what is counted."""
 
 NEED_A_SERVER = {"server", "tls_server", "pgtrace", "pgtrace_url", "pgtrace_postgres"}
-"""Fixtures that start a PostgreSQL; what asks for one, of itself or through another fixture, is live."""
+"""Fixtures that start PostgreSQL. A test that uses one, directly or through another fixture, is live."""
 _LIVE = Path(__file__).parent / "live"
 _ALL_LIVE = re.compile(r"^pytestmark = .*\bpytest\.mark\.live\b", re.MULTILINE)
 
@@ -57,7 +57,7 @@ def pytest_configure() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m "not live"`, what is live from head to foot is not even imported: that takes drivers."""
+    """Skip, with `-m "not live"`, modules of which all tests are live: importing them takes drivers."""
     if config.getoption("markexpr") != "not live":
         return None
     if collection_path.is_relative_to(_LIVE):

@@ -1,4 +1,4 @@
-"""Tests that are not live need no PostgreSQL and no driver: the Python that `make test` runs them in has neither."""
+"""Tests that are not live need neither PostgreSQL nor a driver: `make unit` runs them in a Python that has neither."""
 
 from __future__ import annotations
 
