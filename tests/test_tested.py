@@ -86,7 +86,6 @@ THROUGH: dict[str, str] = {
     "trace/refused_tls": "live/test_tls_wanted.py",
     "trace/reconnects": "live/test_tls_wanted.py",
     # identify, describe, inspect
-    "identify/remedies": "judge/test_findings.py",
     "identify/collector": "identify/drivers/test_identify.py",
     "describe/copy_contents": "trace/test_copy_log.py",
     "describe/copy_messages": "live/test_replication.py",
@@ -139,6 +138,7 @@ THROUGH: dict[str, str] = {
     "proxy/direction": "proxy/test_proxy_relay.py",
     "proxy/fault_rules": "proxy/test_proxy_faults.py",
     "proxy/upstream_leg": "proxy/test_proxy_tls.py",
+    "proxy/channel_binding": "proxy/test_proxy_sasl.py",
     "proxy/cancel_keys": "proxy/test_proxy_startup.py",
     "proxy/pauses": "live/test_when_behind.py",
     "proxy/upstream": "proxy/test_proxy_hosts.py",
