@@ -88,7 +88,7 @@ class MainScreen(Screen[None]):
             event.prevent_default()
             self.clipboard.chosen(areas.copy_menu.offered(event.character))
         elif event.is_printable and event.key not in self.active_bindings:
-            areas.say(f"{event.character} has no use here; ? tells the keys")
+            areas.say(f"{event.character} does nothing here; ? shows the keys")
 
     def pasted(self, text: str) -> None:
         """Give text from the terminal's clipboard to a question, if there is one."""
@@ -206,7 +206,7 @@ class MainScreen(Screen[None]):
         areas.helping = not areas.helping
         column = areas.panes[areas.pane].column_looked_at
         areas.help_screen.defined = column, DEFINITIONS.get(areas.pane, {}).get(column, "")
-        areas.help_screen.real = areas.timeline.under_cursor
+        areas.help_screen.real = areas.timeline.example
         areas.turn()
 
     def action_problem(self, direction: int) -> None:

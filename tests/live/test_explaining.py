@@ -251,11 +251,11 @@ async def test_on_the_screen(
             assert [one.parameters for one in executed(trace, place)] != [None]
             main.timeline.go_to_place(place)
             await pilot.press("E")
-            assert "cost=" not in await shown("E again to explain as postgres")
+            assert "cost=" not in await shown("press E again to explain as postgres")
             monkeypatch.setattr(time, "monotonic", lambda: clock() + CONSENT_S)
             main.footer.forget()
             await pilot.press("E")
-            assert "cost=" not in await shown("E again to explain as postgres")
+            assert "cost=" not in await shown("press E again to explain as postgres")
             await pilot.press("E")
             assert "esc closes" in await shown("(n = '7'::")
             assert app.focused is main.sheet

@@ -15,7 +15,7 @@ import pytest
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
-from pgtrace.tui.actions.commands import by_key, name_of
+from pgtrace.tui.actions.commands import by_key, does, name_of
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.keys import KEYS
 from pgtrace.tui.model.source import Source
@@ -90,7 +90,7 @@ async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer
         saving = driven.main.files.saving
         assert saving is not None
         lines = await until(driven, lambda: saving.complete and driven.areas.footer.notice)
-        assert f"saved to {path}, and so is what comes until you quit" in lines[-1]
+        assert f"saved to {path}; what comes is added until you quit" in lines[-1]
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         session.execute("SELECT 'later'")
         await driven.press("e")
@@ -116,7 +116,7 @@ async def test_a_file_that_is_there_or_cannot_be_made_is_refused_and_the_questio
         assert "exists already: choose another name or remove it" in (await typed(driven, str(there)))[-2]
         assert there.read_text() == "mine"
         assert "no such file or directory" in "".join(await typed(driven, str(here / "none" / "x.pgtrace")))
-        assert "which format? it ends in .pgtrace, .jsonl" in (await typed(driven, str(here / "x")))[-2]
+        assert "unknown format: the name must end in .pgtrace, .jsonl" in (await typed(driven, str(here / "x")))[-2]
         assert driven.main.files.saving is None
         assert "press again" in (await driven.press("escape", "q"))[-1]
 
@@ -202,6 +202,7 @@ async def test_a_finished_capture_has_nothing_to_record_into(shop: Recording, dr
 def test_every_key_has_a_command() -> None:
     assert [key for key in KEYS if not name_of(key)] == []
     for name, keys in by_key().items():
+        assert does(keys), name
         owners = [key.owner for key in keys]
         assert len({key.action for key in keys if owners.count(key.owner) > 1}) <= 1, name
 
@@ -217,12 +218,12 @@ async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
         await driven.press("enter")
         assert driven.app.view.listing.fold == "repeats"
         await driven.press(":")
-        assert "no command is called 'fly'" in "\n".join(await typed(driven, "  fly away"))
+        assert "unknown command 'fly'" in "\n".join(await typed(driven, "  fly away"))
         fault = driven.areas.prompt.fault
         assert fault is not None
         assert (fault.start, fault.end) == (2, 5)
         assert "takes no argument" in "\n".join(await typed(driven, "copy it"))
-        assert "sort has no use here" in "\n".join(await typed(driven, "sort"))
+        assert "sort does nothing here" in "\n".join(await typed(driven, "sort"))
         await typed(driven, "statements")
         assert driven.areas.pane == "statements"
         await driven.press(":")
@@ -258,5 +259,5 @@ async def test_an_argument_that_is_missing_is_said(shop: Recording, drive: Drive
 async def test_a_terminal_that_cannot_be_given_away_is_told(shop: Recording, drive: Drive) -> None:
     shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
     async with drive(shop) as driven:
-        assert "this terminal cannot be given away" in (await driven.press("v"))[-1]
+        assert "this terminal cannot be lent to a pager" in (await driven.press("v"))[-1]
         assert os.environ.get("PAGER", "") == ""

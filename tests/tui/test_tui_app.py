@@ -53,15 +53,15 @@ async def test_long_sql_is_read_sideways(shop: Recording, drive: Drive) -> None:
 async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         for key in ("z", "space", "u"):
-            assert " has no use here" in (await driven.press(key))[-1], key
-        assert "x has no use here" in (await driven.press("j", "j", "j", "x"))[-1]
+            assert " does nothing here" in (await driven.press(key))[-1], key
+        assert "x does nothing here" in (await driven.press("j", "j", "j", "x"))[-1]
         assert "has no use" not in (await driven.press("j"))[-1]
         await driven.press("4")
         for key in ("x", "c", "C", "X", "n", "d", "y", "f", "t"):
-            assert f" {key} has no use here" in (await driven.press(key))[-1], key
+            assert f" {key} does nothing here" in (await driven.press(key))[-1], key
         assert driven.app.view.listing.filtering.everything
         await driven.press("question_mark")
-        assert "c has no use here" in (await driven.press("c"))[-1]
+        assert "c does nothing here" in (await driven.press("c"))[-1]
 
 
 async def test_a_listed_key_does_something(shop: Recording, drive: Drive) -> None:
@@ -365,7 +365,7 @@ async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: D
             "also on [::1]:6433",
         ]
         assert lines[-1] == "y copy  1 - 6 panes  q quit  ? help"
-        assert "n has no use here" in (await driven.press("n"))[-1]
+        assert "n does nothing here" in (await driven.press("n"))[-1]
         await driven.press("y")
         assert driven.app.clipboard.splitlines() == lines[start + 1 : start + 5]
         checkout(recording)

@@ -54,8 +54,8 @@ async def test_messages_are_aligned_and_what_differs_is_marked(
 async def test_the_same_row_again_is_not_picked_any_more(recording: Recording, drive: Drive) -> None:
     two(recording)
     async with drive(recording) as driven:
-        assert "not picked any more" in (await driven.press("=", "="))[-1]
+        assert "no longer picked" in (await driven.press("=", "="))[-1]
         await driven.press("=", "j", "=")
         assert driven.areas.sheet.display
         await driven.press("escape", "2")
-        assert "= has no use here" in (await driven.press("="))[-1]
+        assert "= does nothing here" in (await driven.press("="))[-1]

@@ -85,7 +85,7 @@ async def test_what_cannot_be_written_out_is_said(shop: Recording, drive: Drive)
     shop.trip(1, query(f"SELECT '{'x' * 5_000_000}'"), done("SELECT 1") + ready())
     shop.flush()
     async with drive(shop) as driven:
-        assert "too much to be copied" in (await driven.press("G", "y", "t"))[-1]
+        assert "too large to copy" in (await driven.press("G", "y", "t"))[-1]
         assert "prepared before the capture began" in (await driven.press("k", "y", "p"))[-1]
         assert driven.app.clipboard == ""
 
@@ -119,7 +119,7 @@ async def test_a_row_of_a_finding_has_its_remedy(recording: Recording, drive: Dr
 async def test_bytes_are_what_they_are(shop: Recording, drive: Drive) -> None:
     """`u` shows a value as the bytes it took."""
     async with drive(shop) as driven:
-        assert "u has no use here" in (await driven.press("u"))[-1]
+        assert "u does nothing here" in (await driven.press("u"))[-1]
         await driven.press("j", "j", "j", "j", "j", "enter", "u")
         assert r"\x00\x00\x00\x08\x00\x00" in await driven.text()
         assert r"__asyncpg_stmt_1__\x00" in await driven.text()

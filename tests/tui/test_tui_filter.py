@@ -190,7 +190,7 @@ async def test_dimmed_rows_stay_and_n_walks_the_matches(shop: Recording, drive: 
     async with drive(shop, palette=MONO) as driven:
         view = driven.app.view
         everything = shown(driven)
-        assert "has no use here" in (await driven.press("\\"))[-1]
+        assert "does nothing here" in (await driven.press("\\"))[-1]
         await typed(driven, "/users", rest=False)
         await driven.press("enter")
         matching = shown(driven)

@@ -81,7 +81,7 @@ async def test_what_was_found_grows_with_the_capture(recording: Recording, drive
         driven.app.view._snapshots._findings_until_s = 0.0
         lines = await driven.arrived(recording)
         assert any(line.startswith("▌    7 round trips n+1 ") for line in lines)
-        assert any("6 Findings 1" in line for line in lines)
+        assert any("6 Findings (1)" in line for line in lines)
         await driven.press("space")
         for number in range(4):
             recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())

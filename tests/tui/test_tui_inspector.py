@@ -117,7 +117,7 @@ async def test_r_goes_from_the_error_to_its_bind_and_on_to_the_parse_and_R_back(
         assert at_cursor(driven) == "Bind"
         await driven.press("R")
         assert at_cursor(driven) == "ErrorResponse"
-        assert "R has no use here" in (await driven.press("R"))[-1]
+        assert "R does nothing here" in (await driven.press("R"))[-1]
 
 
 async def test_r_from_the_timeline_opens_the_inspector_and_R_closes_it() -> None:

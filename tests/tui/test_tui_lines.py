@@ -90,7 +90,7 @@ def test_seconds_fit_eight_cells(ns: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ns", "text"), [(41_000_000, "41 ms"), (12_400_000_000, "12.4 s"), (134_000_000_000, "2m14s"), (11_100_000_000_000, "3h05m")]
+    ("ns", "text"), [(41_000_000, "41 ms"), (12_400_000_000, "12.4 s"), (134_000_000_000, "2 min 14 s"), (11_100_000_000_000, "3 h 05 min")]
 )
 def test_spans_for_people(ns: int, text: str) -> None:
     assert figures.span(ns) == text

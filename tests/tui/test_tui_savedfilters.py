@@ -84,7 +84,7 @@ async def test_a_filter_is_named_and_recalled(shop: Recording, view_of: Callable
             filtering = app.view.listing.filtering
             if first:
                 await driven.press("slash", *"error", "space", "@", *"bad")
-                assert "@bad is this filter from now on" in (await driven.press("enter"))[-1]
+                assert "this filter is now @bad" in (await driven.press("enter"))[-1]
                 assert filtering.text == "error"
                 assert (await driven.press("slash"))[-1].startswith(" / error ")
                 continue
@@ -97,7 +97,7 @@ async def test_a_filter_is_named_and_recalled(shop: Recording, view_of: Callable
             await driven.press("ctrl+u", *"@bad", "enter")
             assert filtering.text == "error"
             lines = await driven.press("slash", "ctrl+u", *"@good", "enter")
-            assert "no filter is called @good" in lines[-2]
+            assert "there is no filter @good yet" in lines[-2]
 
 
 async def test_what_is_in_the_file_is_only_text(shop: Recording, view_of: Callable[..., View], tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def theme_command(screen: Screen[None]) -> Command:
 
     def theme(text: str) -> str:
         if text not in THEMES:
-            return f"no theme is called {text!r}: {', '.join(THEMES)}"
+            return f"unknown theme {text!r}: use {', '.join(THEMES)}"
         if not screen.app.check_action("theme", ()):
-            return "NO_COLOR leaves no theme to choose"
+            return "NO_COLOR is set: there are no themes to choose from"
         screen.call_next(screen.run_action, f"app.theme('{text}')")
         return ""
 
@@ -60,6 +60,11 @@ def by_key() -> dict[str, list[Key]]:
         if name_of(key):
             found.setdefault(name_of(key), []).append(key)
     return found
+
+
+def does(keys: Sequence[Key]) -> str:
+    """What the command of these keys does: in the first area that has words for it."""
+    return next((key.does or key.meaning for key in keys if key.does or key.meaning), "")
 
 
 class CommandLine(Asking):
@@ -90,8 +95,8 @@ class CommandLine(Asking):
         ]
         for name, keys in by_key().items():
             if name.startswith(word) and name not in self._commands:
-                told = next((key for key in keys if key.meaning), keys[0])
-                found.append(Choice(name, "  ".join(part for part in (told.shown, told.meaning) if part)))
+                shown = next((key.shown for key in keys if key.shown), "")
+                found.append(Choice(name, "  ".join(part for part in (shown, does(keys)) if part)))
         return Choices(start, sorted(found)) if found else NO_CHOICES
 
     def accepted(self, text: str) -> Fault | None:
@@ -102,14 +107,14 @@ class CommandLine(Asking):
         command = self._commands.get(word)
         keys = by_key().get(word, [])
         if command is not None and (argument.strip() or not keys):
-            reason = command.run(argument.strip()) if argument.strip() else f"{word} {command.argument}: an argument is missing"
+            reason = command.run(argument.strip()) if argument.strip() else f"{word} needs an argument: {word} {command.argument}"
             where = (begin + len(word) + 1, len(text)) if argument.strip() else (begin, begin + len(word))
         elif not keys:
-            reason, where = f"no command is called {word!r}", (begin, begin + len(word))
+            reason, where = f"unknown command {word!r}", (begin, begin + len(word))
         elif argument.strip():
             reason, where = f"{word} takes no argument", (begin + len(word) + 1, len(text))
         else:
-            reason, where = ("" if _press(self._screen, keys) else f"{word} has no use here"), (begin, begin + len(word))
+            reason, where = ("" if _press(self._screen, keys) else f"{word} does nothing here"), (begin, begin + len(word))
         if reason:
             return Fault(*where, reason)
         if text not in self._own[-1:]:

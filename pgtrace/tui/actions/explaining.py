@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 TIMEOUT_S: Final = 5
-HOW: Final = "EXPLAIN needs a connection of its own: start pgtrace with --explain-dsn DSN"
-RUNS: Final = "ANALYZE runs the statement, read only and rolled back: E again to run it"
+HOW: Final = "EXPLAIN needs its own connection: start pgtrace with --explain-dsn DSN"
+RUNS: Final = "ANALYZE runs the statement, read only and rolled back: press E again to run it"
 CONSENT_S: Final = 5.0
 """How long a question waits for its second key, in seconds."""
 _POWERFUL: Final = b"""SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(own.name, granted.oid, 'MEMBER'))
@@ -47,7 +47,7 @@ class Unsure(PgTraceError):
     planned."""
 
     def __init__(self, role: str) -> None:
-        super().__init__(f"E again to explain as {role}, a role that may run programs on the server")
+        super().__init__(f"press E again to explain as {role}, who may run programs on the server")
 
 
 def explain(dsn: str, one: Executed, *, analyze: bool = False, sure: bool = False) -> list[str]:

@@ -77,7 +77,7 @@ class Files:
         name = name or format_of(path)
         expanded = os.path.expanduser(path)
         if not name:
-            return f"which format? it ends in .{', .'.join(suffix(one) for one in self.formats())}"
+            return f"unknown format: the name must end in .{', .'.join(suffix(one) for one in self.formats())}"
         if name == CAPTURE:
             return self._save(expanded)
         listing, trace = self._areas.view.listing, self._areas.view.trace
@@ -121,8 +121,8 @@ class Files:
     def _export(self, text: str) -> str:
         name, _, path = text.partition(" ")
         if name not in FORMATS:
-            return f"no format is called {name!r}: {', '.join(FORMATS)}"
-        return self.save_as(path.strip(), name) if path.strip() else "export FORMAT PATH: a path is missing"
+            return f"unknown format {name!r}: use {', '.join(FORMATS)}"
+        return self.save_as(path.strip(), name) if path.strip() else "export needs a path: export FORMAT PATH"
 
 
 class _SaveAs(Asking):
@@ -141,12 +141,12 @@ class _SaveAs(Asking):
         return Choices(0, [Choice(f"{stem}.{suffix(name)}", self._what(name)) for name in self._files.formats()])
 
     def accepted(self, text: str) -> Fault | None:
-        reason = self._files.save_as(text.strip()) if text.strip() else "a name is missing"
+        reason = self._files.save_as(text.strip()) if text.strip() else "type a name"
         return Fault(0, len(text), reason) if reason else None
 
     def _what(self, name: str) -> str:
         if name == CAPTURE:
-            return "the whole recording, and what comes until you quit"
+            return "the whole recording, and what comes is added until you quit"
         listing = self._listing
         known = FORMATS[name]
         if listing.filtering.everything:

@@ -37,7 +37,7 @@ def show_row(areas: Areas) -> None:
             except PgTraceError as error:  # Textual takes the screen back only at the end of the block
                 refused = str(error)
     except SuspendNotSupported:
-        refused = "this terminal cannot be given away"
+        refused = "this terminal cannot be lent to a pager"
     if refused:
         areas.screen.call_later(areas.say, refused)  # after what was under way when the screen was given away
 

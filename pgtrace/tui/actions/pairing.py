@@ -25,7 +25,7 @@ class Pairing:
             return
         if self._picked is None or self._picked == item.place:
             self._picked = item.place if self._picked is None else None
-            areas.say("picked: = on another row shows both side by side" if self._picked is not None else "not picked any more")
+            areas.say("picked: = on another row shows both side by side" if self._picked is not None else "no longer picked")
             return
         picked, self._picked = self._picked, None
         view, listing = areas.view, areas.view.listing

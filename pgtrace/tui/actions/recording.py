@@ -83,5 +83,5 @@ class _MarkName(Asking):
         self._recording = recording
 
     def accepted(self, text: str) -> Fault | None:
-        reason = self._recording.begin_mark(text.strip()) if text.strip() else "a name is missing"
+        reason = self._recording.begin_mark(text.strip()) if text.strip() else "type a name"
         return Fault(0, len(text), reason) if reason else None

@@ -52,7 +52,7 @@ class Saving:
         """The result so far, in words; nothing while the first copy is under way."""
         if self.failed:
             return f"{self.path} ends here: {self.failed}" if self.complete else f"not saved to {self.path}: {self.failed}"
-        return f"saved to {self.path}, and so is what comes until you quit" if self.complete else ""
+        return f"saved to {self.path}; what comes is added until you quit" if self.complete else ""
 
     def finish(self) -> None:
         """Copy what is left, and end the file."""

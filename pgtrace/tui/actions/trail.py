@@ -65,7 +65,7 @@ class Trail:
         if hidden:
             self._choose("")
         self._stand(found.place, found.message, inspecting=areas.inspecting or found.message is not None)
-        return found.words + (" (esc hid it: all rows are shown)" if hidden else "")
+        return found.words + (" (the filter hid it: all rows are shown)" if hidden else "")
 
     def back(self) -> None:
         """Go back one step."""

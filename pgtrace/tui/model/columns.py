@@ -19,6 +19,10 @@ SPLIT_BYTES: Final = 170
 """From this width on, sent and received bytes have a column each."""
 STATEMENTS: Final = 190
 """From this width on, the statement's name and the time to the first answer have columns."""
+SPELLED_MARKS: Final = 18
+"""What the marks take if they are words."""
+MARKS_IN_WORDS: Final = 220
+"""From this width on, the marks are words."""
 SQL_MINIMUM: Final = 23
 SQL_COMFORT: Final = 28
 """What SQL has before other columns grow."""
@@ -84,6 +88,8 @@ def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: 
     if waterfall:
         widths["bar"] = min(WIDEST_BAR, wishes["bar"].width + max(0, width - NARROWEST) * 7 // 20)
     widths["cn"] = max(widths["cn"], connection)
+    if width >= MARKS_IN_WORDS:
+        widths["marks"] = SPELLED_MARKS
 
     def used() -> int:
         return 1 + sum(widths[name] + wishes[name].gap for name in widths)

@@ -76,7 +76,7 @@ def _with_parameters(trace: Trace, item: Item, execution: int) -> str:
     known = types.of(trace, trace.connections[item.row.connection])
     statements = [one for one in executed(trace, item.place, execution or None) if one.sql is not None]
     if not statements:
-        raise PgTraceError("its statement was prepared before the capture began: its SQL is not known")
+        raise PgTraceError("the statement was prepared before the capture began: its SQL is not known")
     more = f"\n-- the first {MOST}" if len(statements) == MOST else ""
     return safe("\n".join(written(one, known) for one in statements) + more)
 
@@ -89,7 +89,7 @@ def _pqtrace(trace: Trace, item: Item) -> str:
 
 def _check_size(item: Item) -> None:
     if sum(row.sent_bytes + row.received_bytes for row in item.rows) > COPIED_BYTES:
-        raise PgTraceError("that is too much to be copied: `e` exports it")
+        raise PgTraceError("too large to copy: `e` exports it")
 
 
 def safe(text: str) -> str:

@@ -41,7 +41,7 @@ def seconds(time_ns: int) -> str:
 
 
 def span(duration_ns: int) -> str:
-    """A duration for people: 850 ms, 12.4 s, 2m14s, 3h05m."""
+    """A duration for people: 850 ms, 12.4 s, 2 min 14 s, 3 h 05 min."""
     total = duration_ns / 1e9
     if total < 1:
         return f"{duration_ns / 1e6:.0f} ms"
@@ -49,5 +49,5 @@ def span(duration_ns: int) -> str:
         return f"{total:.1f} s"
     minutes, rest = divmod(int(total), 60)
     if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

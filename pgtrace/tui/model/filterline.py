@@ -78,14 +78,14 @@ class FilterLine(Asking):
         if name and not wanted:
             wanted = self._filters.named.get(name, "")
             if not wanted:
-                return Fault(0, len(text), f"no filter is called @{name}: a filter with @{name} behind it is called so from then on")
+                return Fault(0, len(text), f"there is no filter @{name} yet: to name one, type it with @{name} after it")
             name = ""
         fault = self._taken(wanted)
         self._refused = text if fault is not None else None
         if fault is None:
             self._filters.note(wanted.strip())
             if name:
-                self._say(self._filters.save(name, wanted.strip()) or f"@{name} is this filter from now on")
+                self._say(self._filters.save(name, wanted.strip()) or f"this filter is now @{name}")
         return fault
 
     def dismissed(self) -> None:

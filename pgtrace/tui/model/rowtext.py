@@ -7,6 +7,7 @@ the same SQL is drawn again and again.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from datetime import datetime
 
 from pgtrace import sanitise, sqltext
@@ -26,6 +27,7 @@ _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
 """Characters looked at for one cell: combining ones take no cell."""
 _COMMANDS_TOLD = 6
+_FORMATS = {"t": "text", "b": "binary", "m": "mixed"}
 _BOTH_CELLS = 50
 """A column of this width, as on a screen of 160 cells, has room for an error and its SQL."""
 
@@ -164,17 +166,27 @@ def rail(row: Row) -> tuple[str, str]:
     return ("│", "dim") if before == "T" else (" ", "dim")
 
 
-def marks(item: Item, *, found: bool = False) -> list[tuple[str, str]]:
-    """The three marks as (text, role) runs: an error, a finding or an end; a statement prepared or
-    reused; the formats."""
+def marks(item: Item, *, found: bool = False, spelled: bool = False) -> list[tuple[str, str]]:
+    """The marks as (text, role) runs: an error, a finding or an end; a statement prepared or reused;
+    the formats. They take a cell each, or SPELLED_MARKS if they are words."""
     together = item.sum
-    statement = "+" if together.prepares else "=" if together.reuses else " "
-    formats = together.formats
-    return [
-        ("✗", "error") if together.errors else ("!" if found or item.row.label.end else " ", "attention"),
-        (statement, "text"),
-        (formats if len(formats) < 2 else "m", "dim"),
-    ]
+    formats = together.formats if len(together.formats) < 2 else "m"
+    problem = ("✗", "error") if together.errors else ("!" if found or item.row.label.end else " ", "attention")
+    if not spelled:
+        return [problem, ("+" if together.prepares else "=" if together.reuses else " ", "text"), (formats, "dim")]
+    statement = "prepared" if together.prepares else "reused" if together.reuses else ""
+    return [problem, (f" {statement:<9} ", "text"), (_FORMATS.get(formats, ""), "dim")]
+
+
+def marks_in_words(item: Item, findings: Iterable[str]) -> list[tuple[str, str]]:
+    """The same marks in words, for the selected row, as (text, role) runs: what each sign stands for."""
+    together = item.sum
+    told = [("✗ error", "error")] if together.errors else []
+    told += [(f"! {name}", "attention") for name in dict.fromkeys(findings)]
+    told += [("! ended", "attention")] if item.row.label.end and not told else []
+    told += [("+ prepares", "text")] if together.prepares else [("= reuses", "text")] if together.reuses else []
+    formats = together.formats if len(together.formats) < 2 else "m"
+    return [*told, *([(f"{formats} {_FORMATS[formats]}", "dim")] if formats else [])]
 
 
 def statement_name(name: str, driver: str) -> str:

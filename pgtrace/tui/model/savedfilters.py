@@ -48,7 +48,7 @@ class SavedFilters:
         """Name a filter. Returns why not, in words, or nothing."""
         others = {one: kept for one, kept in self.named.items() if one != name}
         if len(text) > _LONGEST_TEXT or sum(len(json.dumps(f"@{one} {kept}")) + 8 for one, kept in [*others.items(), (name, text)]) > _ROOM:
-            return "there is no room for it among the filters with a name"
+            return "there is no room for another named filter"
         self.named = others | {name: text}
         self._remembered.put(f"@{name}", text)
         self._remembered.save()

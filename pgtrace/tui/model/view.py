@@ -216,6 +216,12 @@ class View:
         label = self.trace.rows[place].label if place >= 0 else None
         return label.message if label is not None and label.sqlstate == "57P03" and label.message.startswith("pgtrace:") else ""
 
+    def findings_of(self, item: Item) -> list[str]:
+        """The names of the findings that are shown and that rows of a line belong to."""
+        places = [(place, row.connection) for place, row in zip(item.places, item.rows, strict=True)]
+        kinds = [self.advice.kind_at(place) for place, connection in places if self.is_found(place, connection)]
+        return [kind.name for kind in kinds if kind is not None]
+
     def is_found(self, place: int, connection: int) -> bool:
         """Whether a row belongs to a finding that is shown."""
         kind = self.advice.kind_at(place)

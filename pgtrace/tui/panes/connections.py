@@ -105,8 +105,8 @@ class Connections(TablePane[Standing]):
         Field("rt", 6, lambda p, s, w: number(s.round_trips, w, "strong"), key=lambda p, s: s.round_trips),
         Field("live", 4, lambda p, s, w: number(s.live, w), key=lambda p, s: s.live),
         Field("err", 3, lambda p, s, w: number(s.errors, w, "error"), key=lambda p, s: s.errors),
-        Field("in tx", 7, lambda p, s, w: _since(s.in_transaction_ns), rank=7, key=lambda p, s: s.in_transaction_ns),
-        Field("age", 7, lambda p, s, w: _since(s.age_ns), rank=6, key=lambda p, s: s.age_ns),
+        Field("in tx", 10, lambda p, s, w: _since(s.in_transaction_ns), rank=7, key=lambda p, s: s.in_transaction_ns),
+        Field("age", 10, lambda p, s, w: _since(s.age_ns), rank=6, key=lambda p, s: s.age_ns),
         Field("last", 9, lambda p, s, w: _words(figures.seconds(s.last_ns)), rank=9, key=lambda p, s: s.last_ns),
         Field("activity", 12, lambda p, s, w: [(rates.blocks(p.activity(s, w), " "), "bar")], rank=4, right=False),
     )
@@ -145,7 +145,7 @@ class Connections(TablePane[Standing]):
         return (
             []
             if item is None
-            else [Offer("r", "what is known of it", lambda: safe("\n".join(about.lines(self.view.trace, item.connection))))]
+            else [Offer("r", "what is known about it", lambda: safe("\n".join(about.lines(self.view.trace, item.connection))))]
         )
 
     def title(self, item: Standing) -> str:
@@ -162,7 +162,7 @@ class Connections(TablePane[Standing]):
             ("layer", connection.layer.name, connection.layer.evidence),
         ):
             if name:
-                yield line(label, (name, "text"), (f", because {'; '.join(evidence)}" if evidence else ", nothing tells", "dim"))
+                yield line(label, (name, "text"), (f", because {'; '.join(evidence)}" if evidence else ", without evidence", "dim"))
         yield line("life", *_life(item))
         yield line("server", (_server(connection), "text"))
         yield from self._cancels(connection, line)

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from pgtrace.trace.rows import Kind
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
-from pgtrace.tui.model.columns import Column
+from pgtrace.tui.model.columns import SPELLED_MARKS, Column
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.surroundings import Surroundings
@@ -45,6 +45,8 @@ def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Str
             line.add(view.times + ("" if view.times == "clock" else " "), "dim", column.width, right=True)
         elif column.name == "bar":
             line.add(axis.head(), "dim", column.width)
+        elif column.name == "marks" and column.width >= SPELLED_MARKS:
+            line.add("! statement format", "dim", column.width)
         else:
             line.add(_HEADS.get(column.name, ""), "dim", column.width, right=column.name in _RIGHT)
     return line.strip()
@@ -96,7 +98,8 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             if first.shape.statement:
                 line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
         case "marks":
-            for run, role in rowtext.marks(item, found=any(map(view.is_found, item.places, (row.connection for row in item.rows)))):
+            found = any(map(view.is_found, item.places, (row.connection for row in item.rows)))
+            for run, role in rowtext.marks(item, found=found, spelled=width >= SPELLED_MARKS):
                 line.add(run, role)
         case "rows":
             text = figures.count(item.sum.rows) if item.sum.rows else ""

@@ -65,7 +65,7 @@ class Tabs(LineWidget):
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
             if pane.name == "findings" and self.view.snapshot.findings:
-                line.add(f" {len(self.view.snapshot.findings)}", "attention")
+                line.add(f" ({len(self.view.snapshot.findings)})", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
         text, role = shown(self.view, line.room - 2, followed=self.active == "timeline")

@@ -30,6 +30,20 @@ from pgtrace.tui.widgets.base import RIGHT_BUTTON, ListWidget
 from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import Line
 
+EXAMPLE_LOOKS = 100
+"""Lines around the cursor that are searched for an example."""
+
+
+def _is_whole(item: Item) -> bool:
+    """Whether a line is a complete round trip of one statement without an error."""
+    row, shape = item.row, item.row.shape
+    return row.is_round_trip and not (row.is_open or item.folded or shape.errors or shape.depth > 1) and bool(row.label.sql)
+
+
+def _letters(item: Item) -> int:
+    """How many different messages it has to show."""
+    return len({*item.row.shape.sent}) + len({*item.row.shape.received})
+
 
 class Timeline(ListWidget):
     """The rows of the trace."""
@@ -143,17 +157,24 @@ class Timeline(ListWidget):
         item, near = self._items[index - self.top], self._near[index - self.top]
         return rowline.row(self.view, item, self._columns(width), width, self._axis, near, selected=selected)
 
-    def under_cursor(self, width: int) -> list[Strip]:
-        """The heads and the row under the cursor, at any width."""
-        item = self.item
-        if item is None:
+    def example(self, width: int) -> list[Strip]:
+        """The heads, a round trip and its words, at any width: near the cursor, the one with the most
+        different messages; nothing if there is none."""
+        near = range(max(0, self.cursor - EXAMPLE_LOOKS), min(self.count(), self.cursor + EXAMPLE_LOOKS))
+        wholes = [(one, abs(index - self.cursor)) for index in near if _is_whole(one := self.view.listing[index])]
+        if not wholes:
             return []
-        return [*self.heads(width), rowline.row(self.view, item, self._columns(width), width, self._axis, Surroundings(), selected=False)]
+        item, _ = max(wholes, key=lambda one: (_letters(one[0]), -one[1]))
+        row = rowline.row(self.view, item, self._columns(width), width, self._axis, Surroundings(), selected=False)
+        words = Line(self.view.pen, width).add(" ")
+        for text, role in rowtext.spelled(item, self.view.pen, width - 2):
+            words.add(text, role)
+        return [*self.heads(width), row, words.strip()]
 
     @property
     def _nothing(self) -> str:
         """Why the list is empty."""
-        return "looking for it …" if self.view.listing.behind else "no round trip matches; esc shows all"
+        return "searching …" if self.view.listing.behind else "no round trip matches; esc shows all"
 
     def moved(self) -> None:
         self._place = self.place

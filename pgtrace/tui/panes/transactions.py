@@ -87,7 +87,7 @@ class Transactions(TablePane[Transaction]):
     )
     SORTS = ("ms", "idle", "idle %", "rt", "exec", "err", "time")
     LEAST = 14
-    NOTHING = "no transactions yet: BEGIN begins one"
+    NOTHING = "no transactions yet"
 
     now_ns = 0
     longest_ns = 0
@@ -156,8 +156,8 @@ def _why(item: Transaction) -> str:
     if item.end == LOST:
         return "   the connection ended first"
     if item.end == UNSEEN:
-        return "   the next round trip stood outside: its end is in a gap"
-    return "   it stood in a failed block" if item.failed else ""
+        return "   the next round trip is outside it: its end is in a gap"
+    return "   the transaction had failed" if item.failed else ""
 
 
 def _picture(pen: Pen, width: int, runs: Runs) -> Strip:

@@ -13,6 +13,7 @@ from typing import Final
 from textual.message import Message
 from textual.strip import Strip
 
+from pgtrace.protocol.codes import BACKEND, FRONTEND, NAMES
 from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.keys import Hints, told
 from pgtrace.tui.model.view import View
@@ -21,25 +22,26 @@ from pgtrace.tui.widgets.lines import Line, blank
 
 _COLUMNS: Final = tuple((column, told(column)) for column in ("move", "look", "do"))
 _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
-    ((("PBDES → 12TDCZ", "flight"),), "type bytes out and back; a run of rows is one D"),
+    ((("PBDES → 12TDCZ", "flight"),), "one letter a message, out and back; a run of rows is one D"),
     ((("BDE×100 S", "flight"),), "100 executions behind one Sync: pipelined"),
     ((("▸ SSL · Start · p", "dim"),), "folded: set-up, repeats, or ▪ a transaction"),
     ((("╭ │ ╰ ", "dim"), ("┊", "attention")), "transaction opens, goes on, closes, has failed"),
-    ((("✗ ", "error"), ("! ╱╱", "attention"), (" ≥", "text")), "error; in a finding; gap in the capture; at least"),
-    ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a named statement; binary, text, mixed"),
-    ((("━ ─ ", "bar"), ("┄ ╌", "faint")), "till the first answer, till the last; driver's time; idle cut"),
+    ((("✗ ", "error"), ("! ╱╱", "attention"), (" ≥", "text")), "error; finding or early end; gap in the capture; at least"),
+    ((("+ =  ", "text"), ("b t m", "dim")), "prepares, reuses a statement; binary, text, mixed"),
+    ((("━ ─ ", "bar"), ("┄ ╌", "faint")), "until the first answer, the last; driver's time; idle cut"),
 )
-_WORDS: Final = (
-    "F frontend (driver)   B backend (server)",
-    "round trip = the driver had to wait for the network once",
+_LETTERS: Final = (
+    ("F→", "frontend", "the driver sends", FRONTEND, "PBDESHCQX"),
+    ("B←", "backend", "the server sends", BACKEND, "123tTnDCsEZ"),
 )
+_WORDS: Final = ("round trip = the driver had to wait for the network once",)
 _MOUSE: Final = (
     "click selects, double click inspects, right click goes back",
     "a click on c2 shows that connection alone; select text with shift",
 )
-_REAL_FROM: Final = 4
-"""Lines that must be left over for a real row."""
 _KEY_CELLS: Final = 10
+_LETTER_CELLS: Final = 4
+"""Of a letter, with the blanks around it."""
 _SIGN_CELLS: Final = 18
 
 
@@ -52,7 +54,7 @@ class Help(ListWidget):
         self.defined: tuple[str, str] = ("", "")
         """The column that the user looks at, and its meaning."""
         self.real: Callable[[int], list[Strip]] = lambda width: []
-        """The heads and the row under the cursor, at a given width."""
+        """An example of a row at a given width, with its heads and its words."""
 
     class Written(Message):
         """The text has changed, and may have to be scrolled."""
@@ -82,11 +84,12 @@ class Help(ListWidget):
         return super().build(width, height)
 
     def _written(self, width: int, height: int) -> list[Strip]:
-        keys, row, words = [*self._keys(width), *self._defined(width)], self._row(width), self._words(width)
-        spare = height - len(keys) - len(row) - len(words)
-        real = self.real(width) if spare > _REAL_FROM else []
-        empty = blank(self.view.pen, width)
-        return [*keys, *[empty][: max(0, spare)], row[0], *real, *row[1:], *[empty][: max(0, spare - 1)], *words]
+        keys, row = [*self._keys(width), *self._defined(width)], self._row(width)
+        words = [*self._letters(width), *self._words(width)]
+        real = self.real(width)
+        spare = height - len(keys) - len(row) - len(real) - len(words)
+        gap = [blank(self.view.pen, width)]
+        return [*keys, *gap[: max(0, spare)], *row, *real, *gap[: max(0, spare - 1)], *words]
 
     def _defined(self, width: int) -> list[Strip]:
         """The meaning of the column, between the keys and the row."""
@@ -123,6 +126,20 @@ class Help(ListWidget):
                 for run, own in rowtext.flight_runs(pen.text(sign), pen) if role == "flight" else [(sign, role)]:
                     line.add(run, own)
             drawn.append(line.to(1 + _SIGN_CELLS).add(meaning, "dim").strip())
+        return drawn
+
+    def _letters(self, width: int) -> list[Strip]:
+        """The name of each letter, on as many lines as it takes."""
+        drawn = []
+        for sign, role, title, side, letters in _LETTERS:
+            line = Line(self.view.pen, width).add(" ").add(sign, role).add(f" {title}:", "dim")
+            for letter in letters:
+                name = NAMES[side][ord(letter)]
+                if line.room < len(name) + _LETTER_CELLS:
+                    drawn.append(line.strip())
+                    line = Line(self.view.pen, width).to(len(" F→"))
+                line.add("  ").add(letter, role).add(f" {name}", "dim")
+            drawn.append(line.strip())
         return drawn
 
     def _words(self, width: int) -> list[Strip]:

@@ -1,0 +1,78 @@
+"""The screen says what its signs mean: the selected row's marks in words, letters by name, an example that explains."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pgtrace.protocol.codes import BACKEND_NAMES, FRONTEND_NAMES
+from tests.tui.driving import Drive
+from tests.wire_recording import Recording
+
+_SIGNS = {"✗": "✗ error", "+": "+ prepares", "=": "= reuses", "t": "t text", "b": "b binary"}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_selected_row_says_its_marks_in_words(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    """Of every row: what is marked below `!+f` is in the line of words, as far as there is room, and nothing else."""
+    shop.end()
+    async with drive(shop, size) as driven:
+        lines = await driven.press("g")
+        column = next(line for line in lines if "!+f" in line).index("!+f")
+        met = set()
+        for _ in range(driven.areas.timeline.count()):
+            row = next(line for line in lines if line.startswith("▌"))
+            signs, words = row[column : column + 3], lines[-2]
+            if "─" in signs or " × " in row:
+                lines = await driven.press("j")
+                continue
+            said = [text for sign, text in _SIGNS.items() if sign in signs]
+            told = re.findall(r"  ([✗+=tb] (?:error|prepares|reuses|text|binary))", words)
+            assert told == [text for text in said if text in told]
+            assert told == said or len(words.rstrip()) + len("  + prepares") > size[0], (row, words)
+            met |= set(signs)
+            lines = await driven.press("j")
+        assert {"✗", "+", "=", "b"} <= met
+
+
+async def test_a_finding_is_named_where_its_row_is_marked(shop: Recording, drive: Drive) -> None:
+    shop.end()
+    async with drive(shop, (200, 60)) as driven:
+        lines = await driven.press("6", "enter")
+        assert "! pipeline-error" in lines[-2]
+
+
+async def test_words_leave_the_flight_half_of_the_line(shop: Recording, drive: Drive) -> None:
+    shop.end()
+    async with drive(shop, (60, 12)) as driven:
+        for line in [(await driven.press("j"))[-2] for _ in range(8)]:
+            assert len(line.rstrip()) <= 60
+            marks = re.search(r"  ([✗!+=] \S+|[tbm] (text|binary|mixed)).*$", line)
+            assert marks is None or marks.start() >= 29
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_help_names_letters_and_explains_a_row(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    """Also where the cursor is on a fold or a mark, which would explain little."""
+    shop.end()
+    async with drive(shop, size) as driven:
+        await driven.press("g", "question_mark")
+        text = [strip.text.rstrip() for strip in driven.areas.help_screen._text]
+        whole = "\n".join(text)
+        for names, letters in ((FRONTEND_NAMES, "PBDESHCQX"), (BACKEND_NAMES, "123tTnDCsEZ")):
+            for letter in letters:
+                assert re.search(rf"  {letter} {names[ord(letter)]}( |$)", whole, re.MULTILINE), letter
+        heads = next(number for number, line in enumerate(text) if "sent → came back" in line)
+        flight = re.search(r"c\d.? +(?:\w+ +)?([A-Z×0-9]+) → ", text[heads + 1])
+        assert flight is not None
+        assert text[heads + 2].count(" ") > 3
+        assert " → " in text[heads + 2]
+
+
+async def test_an_empty_timeline_has_no_example(recording: Recording, drive: Drive) -> None:
+    recording.flush()
+    async with drive(recording, live=True) as driven:
+        lines = await driven.press("question_mark")
+        assert any("what a row says" in line for line in lines)
+        assert not any("sent → came back" in line for line in lines)
