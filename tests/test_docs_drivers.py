@@ -44,7 +44,7 @@ def flights(path: Path) -> frozenset[str]:
     trace = Trace.open([path])
     while trace.update():
         pass
-    found = {trace.rows[place].shape.flight.partition(" → ")[0] for place in range(len(trace.rows))}
+    found = {trace.rows[place].shape.sent_flight for place in range(len(trace.rows))}
     trace.close()
     return frozenset(found)
 
@@ -89,7 +89,7 @@ def test_a_drivers_line_is_what_its_captures_hold(row: list[str]) -> None:
     trace = Trace.open([CAPTURES / name / "ten_queries.pgtrace"])
     while trace.update():
         pass
-    first = trace.rows[0].shape.flight.partition(" → ")[0]
+    first = trace.rows[0].shape.sent_flight
     session = next(connection for connection in trace.connections if connection.kind == "session")
     sent = [parameter for parameter, _ in session.startup_parameters]
     statements = {statement for view in trace.statements() for statement in view.group.as_dict("")["names"] if statement}

@@ -95,6 +95,8 @@ class Step(NamedTuple):
     results: str = ""
     sqlstate: str = ""
     """The SQLSTATE of its first error."""
+    sent: str = ""
+    """The driver's half of the flight of a round trip; if it begins with a reply, all of it."""
 
     @property
     def executions(self) -> int:
@@ -258,14 +260,16 @@ class _StepObserver(ConnectionObserver):
             if b"Z" in received:
                 received = received.replace(_AUTHENTICATION, b"")
         text, binary = effect.counts.parameters
+        flight = notation.flight(sent, received)
         return self._trace.number(
             Step(
                 kind,
-                notation.flight(sent, received),
+                flight,
                 self._parts(exchange),
                 _FORMATS[bool(text) + 2 * bool(binary)],
                 _FORMATS[effect.formats],
                 fields.error_fields(exchange.error).get("C", "") if exchange.error else "",
+                notation.flight(sent, b"") if sent else flight,
             )
         )
 

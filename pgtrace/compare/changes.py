@@ -85,6 +85,7 @@ def _connections(differing: Sequence[Between], steps: Sequence[Step]) -> Iterato
 
 def _setup(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
     """How the beginnings of connections differ, alike ones together."""
+    sent = {step.flight: step.sent or step.flight for step in steps if step.kind == SETUP}
     found: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = Counter()
     for one, other in differing:
         if one and other:
@@ -97,14 +98,9 @@ def _setup(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Chan
         if gone and new:
             words = f"set-up is {' · '.join(new)}, was {' · '.join(gone)}{each}"
         else:
-            what = ", ".join(_asked(flight) for flight in new or gone)
+            what = ", ".join(_UNTYPED.get(sent[flight], sent[flight]) for flight in new or gone)
             words = f"{what} {'is new in' if new else 'is gone from'} the set-up{each}"
         yield Change("setup", words, setup_round_trips=difference * times)
-
-
-def _asked(flight: str) -> str:
-    sent = flight.partition(" → ")[0]
-    return _UNTYPED.get(sent, sent)
 
 
 # Statements.

@@ -21,7 +21,8 @@ from pgtrace.session.statements import Portal, Statement
 
 KEPT: Final = 24
 """How many statement names, queries and the like are looked at."""
-_ROUND_TRIPS: Final = 200
+ENOUGH: Final = 200
+"""Round trips after which more would tell nothing new."""
 _COPY_FAIL: Final = ord("f")
 
 
@@ -36,10 +37,11 @@ class EvidenceCollector:
     __slots__ = (
         "_copy_failures",
         "_first_codes",
-        "_flights",
         "_parameter_types",
         "_portal_names",
         "_queries",
+        "_round_trips",
+        "_sent",
         "_statement_names",
         "_weighed",
         "enough",
@@ -51,7 +53,8 @@ class EvidenceCollector:
         self._portal_names: dict[str, None] = {}
         self._queries: dict[str, None] = {}
         self._parameter_types: dict[tuple[int, ...], None] = {}
-        self._flights: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+        self._round_trips = 0
         self._copy_failures: dict[str, None] = {}
         self._weighed: tuple[int, ...] = ()
         self.enough = enough
@@ -94,13 +97,15 @@ class EvidenceCollector:
             self._queries.setdefault(query_text(simple))
         if exchange.error and _COPY_FAIL in effect.sent and len(self._copy_failures) < KEPT:
             self._copy_failures.setdefault(fields.error_fields(exchange.error).get("M", "")[:LOOKED_AT])
-        self._flights[notation.flight(effect.sent, effect.received)] += 1
-        self.enough = self._flights.total() >= _ROUND_TRIPS
+        if effect.sent:
+            self._sent[notation.flight(effect.sent, b"")] += 1
+        self._round_trips += 1
+        self.enough = self._round_trips >= ENOUGH
 
     def has_more(self) -> bool:
         """Whether there is more than at the last call."""
         weighed = (
-            self._flights.total(),
+            self._round_trips,
             len(self._statement_names),
             len(self._queries),
             len(self._first_codes),
@@ -120,7 +125,7 @@ class EvidenceCollector:
             statement_names=tuple(self._statement_names),
             portal_names=tuple(self._portal_names),
             queries=tuple(self._queries),
-            flights=self._flights,
+            sent=self._sent,
             parameter_types=tuple(self._parameter_types),
             application_name=application_name,
             scram_bytes=scram_bytes,

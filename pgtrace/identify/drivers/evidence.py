@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,8 +70,8 @@ class Evidence:
     portal_names: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
     """Distinct SQL texts of Query and Parse."""
-    flights: Mapping[str, int] = field(default_factory=dict)
-    """Round trips after set-up by flight."""
+    sent: Counter[str] = field(default_factory=Counter)
+    """What the driver sent in round trips after set-up, in flight notation, with how often."""
     parameter_types: tuple[tuple[int, ...], ...] = ()
     """Distinct lists of type OIDs in Parse."""
     application_name: str = ""
@@ -83,15 +82,6 @@ class Evidence:
     """Whether the driver's leg is encrypted."""
     copy_failures: tuple[str, ...] = ()
     """What the server said when a driver aborted a COPY; it repeats the text of CopyFail."""
-
-    @property
-    def sent(self) -> Counter[str]:
-        """What the driver sent in a round trip, with how often."""
-        counts: Counter[str] = Counter()
-        for flight, times in self.flights.items():
-            if not flight.startswith("← "):
-                counts[flight.partition(" → ")[0]] += times
-        return counts
 
     @property
     def is_extended(self) -> bool:
