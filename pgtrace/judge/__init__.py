@@ -1,5 +1,11 @@
 """What a trace says about the program: findings, each with its evidence, cost and remedy.
 
-- findings/: one file for each kind.
 - advice.py: reads the rows once and adds up what the kinds saw.
+- findings/: one file for each kind; kind.py says what a kind is made of.
+- signs.py: what speaks for a pooler.
+- texts.py: what only the text of a statement shows, read from all its tokens.
+- unexplained.py: errors and ends that no finding explains.
+- baseline.py: what a committed file accepts, and what fails a job.
+
+Remedies of drivers and layers are in identify/, with the driver or layer.
 """

@@ -60,6 +60,9 @@ class Unexplained:
         return Unexplained(+errors, +ends)
 
 
+NOTHING: Final = Unexplained()
+
+
 def _count(counter: Counter[str], what: str) -> None:
     counter[what if what in counter or len(counter) < KEPT else OTHERS] += 1
 

@@ -275,6 +275,7 @@ class Names:
             self.version += 1
             for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
                 made = Statement(name, statement.sql)
+                made.accepted = True
                 self.live[name] = self.sending[name] = made
                 self._remembered(name)
                 self.observer.named("S", name, made)

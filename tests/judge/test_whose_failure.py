@@ -91,10 +91,32 @@ def test_inside_one_transaction_no_pooler_switches(judged: Judge) -> None:
     assert judged(*lines, simple("ROLLBACK", "ROLLBACK"), DONE).told == [("statement-gone", 1)]
 
 
-def test_a_statement_whose_parse_is_not_here_is_gone_for_a_reason_nobody_knows(judged: Judge) -> None:
+def test_a_statement_that_was_never_prepared_here(judged: Judge) -> None:
     found = judged(FAILS, DONE)
     assert found.told == [("statement-gone", 1)]
-    assert "its Parse is not in this capture" in found.words
+    assert "this session never prepared it" in found.words
+    cut = judged(PARSE, "gap 50", "F Sync\nB ReadyForQuery I", FAILS.replace("s1", "s2"), DONE)
+    assert "its Parse is not in this capture" in cut.words
+
+
+def test_a_query_takes_the_place_of_the_unnamed_statement(judged: Judge) -> None:
+    parse, fails = PARSE.replace("s1", "-"), FAILS.replace("Bind - s1", "Bind - -").replace("s1", "")
+    found = judged(parse, simple("SELECT 1", "SELECT 1"), fails, DONE)
+    assert found.told == [("statement-dropped", 1)]
+    assert "by a simple Query" in found.words
+    assert judged(parse, fails, DONE).names == ["pooler-26000"]
+
+
+EXECUTE = "F Query EXECUTE p (7)\nB ErrorResponse 26000 prepared statement does not exist | ReadyForQuery I"
+
+
+def test_statements_of_sql(judged: Judge) -> None:
+    prepare = simple("PREPARE p (int) AS SELECT $1", "PREPARE")
+    dropped = judged(prepare, simple("DEALLOCATE PREPARE p", "DEALLOCATE"), EXECUTE, DONE)
+    assert [name for name in dropped.names if name != "session-state"] == ["statement-dropped"]
+    assert "pooler-26000" in judged(prepare, EXECUTE, DONE).names
+    twice = "F Query PREPARE p AS SELECT 1\nB ErrorResponse 42P05 already exists | ReadyForQuery I"
+    assert "pooler-42P05" not in judged(prepare, twice, DONE).names
 
 
 def test_a_name_that_is_taken(judged: Judge) -> None:

@@ -104,3 +104,8 @@ async def test_hostile_text_is_shown_escaped(recording: Recording, drive: object
     assert "5 round trips n+1" in text
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+async def test_that_nothing_was_found_is_said_only_where_nothing_failed() -> None:
+    async with opened([DATA.parents[1] / "captures" / "asyncpg" / "failure.pgtrace"], (120, 40)) as driven:
+        assert "no finding; 1 error explained by no finding: 23505 x1" in "\n".join(await driven.press("6"))

@@ -41,6 +41,7 @@ _QUOTED: Final = re.compile(r'["»«„“”]([^"»«„“”]{1,200})["»«�
 _NAMED: Final = frozenset({"Parse", "Bind", "Describe", "Close"})
 _MOST_ROWS: Final = 5_000
 DEALLOCATE: Final = "DEALLOCATE"
+QUERY: Final = "a simple Query"
 UNNAMED: Final = "cache off"
 """The driver prepares under names only where it must: its cache of statements is off."""
 
@@ -57,6 +58,8 @@ class _Watch(Watch):
         """A statement was prepared without a name in a round trip of its own: the driver's cache is off."""
         self._by_pooler: dict[str, Note] = {}
         self._is_lost = False
+        self._queried: int | None = None
+        """The latest simple Query: it takes the unnamed statement's place."""
         self._hides: dict[int, bool] = {}
         """By text: whether it calls functions that nobody knows."""
 
@@ -69,6 +72,8 @@ class _Watch(Watch):
                     failed = True
                     if step.counts:
                         self._failed(step, failure)
+        if b"Q" in shape.sent:
+            self._queried = step.place
         if shape.status == "I":
             self._idle = step.place
         if shape.depth and self._may_hide(step):
@@ -120,8 +125,12 @@ class _Watch(Watch):
             return
         prepared = fate[0] if fate is not None and isinstance(fate[1], Statement) and fate[1].accepted else None
         signs = self.seen.signs
+        if not name and prepared is not None and self._queried is not None and self._queried > prepared:
+            self._dropped(step, name, self._queried, QUERY)
+            return
         if prepared is None:
-            why = "its Parse was refused" if fate is not None else "its Parse is not in this capture"
+            unseen = "this session never prepared it" if self._is_whole else "its Parse is not in this capture"
+            why = "its Parse was refused" if fate is not None else unseen
             self._gone(step, name, why, None)
             return
         switched = self._idle is not None and self._idle >= prepared
@@ -143,7 +152,7 @@ class _Watch(Watch):
         note.fact(how)
         if note.times == 1:
             self._history(note, name, place)
-            note.show(place, f"{how} gives {name} up")
+            note.show(place, f"{how} gives {name or 'the unnamed statement'} up")
             self.seen.row_of(place, DROPPED)
         note.show(step.place, "used anyway: 26000")
         step.explain(note, LOST_STATE)
@@ -211,7 +220,7 @@ class _Watch(Watch):
         """The statement that it is about: as the message names it, as the SQL does, or else as the error does."""
         if failure.asked in ("Parse", "Bind") or (failure.asked == "Describe" and failure.name not in ("S", "P")):
             return failure.name
-        for command in (DEALLOCATE, "EXECUTE"):
+        for command in (DEALLOCATE, "EXECUTE", "PREPARE"):
             for name in texts.names(step.label.sql, command):
                 return name
         found = _QUOTED.search(step.label.message)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from pgtrace.identify.drivers.evidence import UNKNOWN
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.unexplained import NOTHING, Unexplained
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.trace import Trace
 
@@ -43,6 +44,8 @@ class Snapshot:
     gaps: int
     findings: tuple[Finding, ...] = ()
     """Failures first, then by cost; at most a second old."""
+    unexplained: Unexplained = NOTHING
+    """Errors and ends that no finding explains."""
 
     @property
     def all_name(self) -> str:
@@ -63,6 +66,7 @@ class Snapshots:
         self._advice = advice
         self._drivers: tuple[DriverTotals, ...] = ()
         self._findings: tuple[Finding, ...] = ()
+        self._unexplained = NOTHING
         self._findings_until_s = 0.0
         self._untold_s: float | None = None
         self._found: frozenset[tuple[str, str]] = frozenset()
@@ -77,8 +81,11 @@ class Snapshots:
         if self.findings_due and not (growing and now_s < self._findings_until_s):
             self.findings_due, self._findings_until_s = False, now_s + FINDINGS_AGAIN_S
             self._findings = tuple(self._advice.findings())
+            self._unexplained = self._advice.unexplained()
             self._found = frozenset((finding.name, finding.driver) for finding in self._findings)
-        return Snapshot(trace.totals(), self._drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings)
+        return Snapshot(
+            trace.totals(), self._drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings, self._unexplained
+        )
 
     def shows(self, kind: str, driver: str) -> bool:
         """Whether there is a finding of that kind for a driver."""

@@ -77,11 +77,14 @@ class Findings(ListWidget):
         self._told = self._in_full(finding, width)[: max(0, height * 2 // 3)] if finding is not None else []
         listed = super().build(width, height)
         if finding is None:
-            return [
-                *listed,
-                Line(self.view.pen, width).add(" nothing found so far" if self.view.growing else " nothing found", "dim").strip(),
-            ]
+            return [*listed, Line(self.view.pen, width).add(f" {self._nothing()}", "dim").strip()]
         return [*listed, *[blank(self.view.pen, width)] * (height - len(listed) - len(self._told)), *self._told]
+
+    def _nothing(self) -> str:
+        """What stands in place of findings: that nothing was found, only where nothing failed."""
+        left = self.view.snapshot.unexplained
+        so_far = " so far" if self.view.growing else ""
+        return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}"
 
     def heads(self, width: int) -> list[Strip]:
         line = Line(self.view.pen, width, "head").add("  cost", "dim", _COST_CELLS + 1).add("finding", "dim", _NAME_CELLS)
