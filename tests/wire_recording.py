@@ -1,4 +1,7 @@
-"""A capture made message by message, with the times and drivers a test needs."""
+"""A capture made message by message, with values, times and drivers that a test computes.
+
+Where a session can be written down, it is a script (playbook.py). The messages are built by the same classes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 from pgtrace.capture.record import Close, Data, End, Ended, Fact, Gap, Mark, Open, Record
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
+from pgtrace.protocol import backend, frontend
+from pgtrace.protocol import startup as messages
 
 MS = 1_000_000
 INT8, TEXT = 20, 25
@@ -29,63 +34,55 @@ def int32(*numbers: int) -> bytes:
 
 
 def startup(**parameters: str) -> bytes:
-    body = int32(196608) + b"".join(string(name) + string(value) for name, value in parameters.items()) + b"\0"
-    return int32(len(body) + 4) + body
+    return messages.StartupMessage(3 << 16, tuple(parameters.items())).wire()
 
 
 def parse(name: str, sql: str, *types: int) -> bytes:
-    return message("P", string(name) + string(sql) + int16(len(types)) + b"".join(map(int32, types)))
+    return frontend.Parse(name, sql, types).wire()
 
 
 def bind(name: str, *values: bytes | None, binary: bool = True) -> bytes:
-    body = string("") + string(name) + int16(1, int(binary), len(values))
-    for value in values:
-        body += int32(-1) if value is None else int32(len(value)) + value
-    return message("B", body + int16(1, int(binary)))
+    return frontend.Bind("", name, (int(binary),), values, (int(binary),)).wire()
 
 
 def describe(kind: str, name: str = "") -> bytes:
-    return message("D", kind.encode() + string(name))
+    return frontend.Describe(kind, name).wire()
 
 
-EXECUTE = message("E", string("") + int32(0))
-SYNC = message("S")
-FLUSH = message("H")
-TERMINATE = message("X")
-PARSED = message("1")
-BOUND = message("2")
+EXECUTE = frontend.Execute("", 0).wire()
+SYNC = frontend.Sync().wire()
+FLUSH = frontend.Flush().wire()
+TERMINATE = frontend.Terminate().wire()
+PARSED = backend.ParseComplete().wire()
+BOUND = backend.BindComplete().wire()
 
 
 def query(sql: str) -> bytes:
-    return message("Q", string(sql))
+    return frontend.Query(sql).wire()
 
 
 def columns(*named: tuple[str, int], binary: bool = True) -> bytes:
-    body = int16(len(named))
-    for name, oid in named:
-        body += string(name) + int32(0) + int16(0) + int32(oid) + int16(8) + int32(-1) + int16(int(binary))
-    return message("T", body)
+    return backend.RowDescription(tuple(backend.Column(name, 0, 0, oid, 8, -1, int(binary)) for name, oid in named)).wire()
 
 
 def parameters(*oids: int) -> bytes:
-    return message("t", int16(len(oids)) + int32(*oids))
+    return backend.ParameterDescription(oids).wire()
 
 
 def row(*values: bytes | None) -> bytes:
-    return message("D", int16(len(values)) + b"".join(int32(-1) if value is None else int32(len(value)) + value for value in values))
+    return backend.DataRow(values).wire()
 
 
 def done(tag: str) -> bytes:
-    return message("C", string(tag))
+    return backend.CommandComplete(tag).wire()
 
 
 def ready(status: str = "I") -> bytes:
-    return message("Z", status.encode())
+    return backend.ReadyForQuery(status).wire()
 
 
 def error(sqlstate: str, text: str) -> bytes:
-    fields = {"S": "ERROR", "V": "ERROR", "C": sqlstate, "M": text}
-    return message("E", b"".join(letter.encode() + string(value) for letter, value in fields.items()) + b"\0")
+    return backend.ErrorResponse((("S", "ERROR"), ("V", "ERROR"), ("C", sqlstate), ("M", text))).wire()
 
 
 def int8(value: int) -> bytes:
