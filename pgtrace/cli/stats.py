@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from pgtrace.cli import options
 
@@ -14,11 +15,30 @@ if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
 
 
+_BY: Final = ("driver", "connection", "statement", "mark", "callsite")
+_TAG: Final = "tag."
+
+
+class _By(click.ParamType[str]):
+    """One of the words, or a tag."""
+
+    name = "by"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in _BY and (not value.startswith(_TAG) or value == _TAG):
+            self.fail(f"{value!r} is not one of {', '.join(_BY)}, tag.KEY", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in (*_BY, _TAG) if word.startswith(incomplete)]
+
+
 @click.command("stats", epilog="Example: pgtrace stats --by statement checkout.pgtrace")
 @options.files
 @click.option(
     "--by",
-    type=click.Choice(["driver", "connection", "statement", "mark", "callsite"]),
+    type=_By(),
+    metavar="|".join([*_BY, "tag.KEY"]),
     default="driver",
     show_default=True,
     help="Print one line for each of these.",
@@ -28,20 +48,22 @@ if TYPE_CHECKING:
 @options.words("Also print messages per type.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly. --json gives every counter."""
+    from pgtrace.ask.filter import parse
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import count, count_rows, read, warn_of_losses
+    from pgtrace.cli.reading import count, count_rows, read, warn_of_losses, warn_of_undecided
     from pgtrace.report import stats
     from pgtrace.report.encoding import as_json as encoded
     from pgtrace.sanitise import EMPTY
 
-    trace = read(files, timeline=chosen is not None or by == "callsite", quiet=quiet)
-    if by == "callsite":
-        selection = chosen.over(trace) if chosen is not None else None
-        places = [place for place in range(len(trace.rows)) if selection is None or selection.selects(place)]
+    grouping = stats.grouping(by)
+    trace = read(files, timeline=chosen is not None or grouping is not None, quiet=quiet)
+    if grouping is not None:
+        selection = (chosen or parse("")).over(trace)
         if as_json:
-            write([encoded(stats.call_sites_as_dict(trace, places), indent=2)])
+            write([encoded(stats.grouped_as_dict(selection, grouping), indent=2)])
         else:
-            write(stats.call_sites_as_text(trace, places, chosen.text if chosen is not None else None))
+            write(stats.grouped_as_text(selection, grouping))
+        warn_of_undecided(selection)
         warn_of_losses(trace)
         return
     if chosen is not None:

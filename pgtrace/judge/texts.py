@@ -135,15 +135,6 @@ def declares_with_hold(sql: str) -> bool:
     )
 
 
-@remembered
-def without_comments(sql: str) -> str:
-    """The text without its comments and the space around them."""
-    if "--" not in sql and "/*" not in sql:
-        return sql
-    kept = "".join(" " if kind == "comment" else sql[start:end] for kind, start, end in sqltext.scan(sql))
-    return " ".join(kept.split())
-
-
 def names(sql: str, command: str) -> tuple[str, ...]:
     """What its statements of that command name: DEALLOCATE [PREPARE] s1, EXECUTE s1 (...)."""
     found = []

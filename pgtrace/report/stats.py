@@ -6,27 +6,31 @@ same numbers in the columns of the live view.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace import sanitise
-from pgtrace.callsites.notes import Site
 from pgtrace.report import about
 from pgtrace.report.table import NOTHING, count, long_table, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.rows import Columns
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter.rowcounting import RowCounts
+    from pgtrace.ask.filter.selection import Selection
 
 SCHEMA = "pgtrace.stats/1"
 _FILTERED = "filtered"
-UNKNOWN_SITE = "(no line known)"
+TAG = "tag."
+"""What the name of a grouping by tag begins with; its key follows."""
+_SLICE = 4096
+_VARIANTS_SHOWN = 3
+"""Statements whose texts with other comments are told of."""
 _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
 
 
@@ -122,42 +126,87 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
         yield from table([by, "conn", *_HEAD], [[name, count(number), *_cells(counters)] for name, number, counters in rows])
 
 
-def by_call_site(trace: Trace, places: Iterable[int]) -> list[tuple[str, Counters]]:
-    """Counters of the rows at these places by line of code, most round trips first.
+class Grouping(NamedTuple):
+    """What `stats --by` sums up rows by, apart from what the trace itself sums up by."""
 
-    A row with several lines counts for the first.
-    """
-    by_site: dict[Site | None, array[int]] = {}
-    for place in places:
-        sites = trace.call_sites.at(place)
-        by_site.setdefault(sites[0] if sites else None, array("Q")).append(place)
+    name: str
+    of: Callable[[Trace], Callable[[Columns], Sequence[str | None]]]
+    """The value of each of some rows; None if it has none. A row with several has the first."""
+    unknown: str
+    """How rows without a value are shown."""
+    missing: Callable[[Trace], str]
+    """What to say if no row of a trace can have one; empty otherwise."""
+
+
+def grouping(by: str) -> Grouping | None:
+    """The grouping of that name; None for what the trace sums up."""
+    if by == "callsite":
+        return CALL_SITES
+    key = by.removeprefix(TAG)
+    return None if key == by else Grouping(by, lambda trace: _first_tags(trace, key), f"(no {by})", lambda trace: "")
+
+
+def _first_tags(trace: Trace, key: str) -> Callable[[Columns], Sequence[str | None]]:
+    from pgtrace.ask.filter.facts import FirstTag  # other tables do not need it
+
+    return FirstTag(trace, key)
+
+
+def _call_sites(trace: Trace) -> Callable[[Columns], Sequence[str | None]]:
+    at = trace.call_sites.at
+    return lambda rows: [sites[0].words if (sites := at(place)) else None for place in rows.places]
+
+
+CALL_SITES: Final = Grouping(
+    "callsite",
+    _call_sites,
+    "(no line known)",
+    lambda trace: "no call sites: record with `pgtrace run --call-sites -- python ...`" if trace.call_sites.is_empty else "",
+)
+
+
+def sums_by(selection: Selection, grouping: Grouping) -> list[tuple[str | None, Counters]]:
+    """Counters of the selected round trips by value, most round trips first."""
+    trace = selection.trace
+    sums: dict[str | None, RowSums] = {}
+    of = grouping.of(trace)
+    for start in range(0, len(trace.rows), _SLICE):
+        rows = selection.counted(trace.rows.columns(start, start + _SLICE))
+        places: dict[str | None, list[int]] = {}
+        for place, value in zip(rows.places, of(rows), strict=True):
+            places.setdefault(value, []).append(place)
+        for value, mine in places.items():
+            if value not in sums:
+                sums[value] = RowSums(trace)
+            sums[value].add(trace.rows.at(mine))
     found = []
-    for site, its_places in by_site.items():
-        one = RowSums(trace)
-        one.add(trace.rows.at(its_places))
+    for value, one in sums.items():
         counters = Counters()
         for part in one.by_connection().values():
             counters.add(part)
-        found.append((site.words if site is not None else UNKNOWN_SITE, counters))
-    return sorted(found, key=lambda item: (-item[1].round_trips, item[0]))
+        found.append((value, counters))
+    return sorted(found, key=lambda item: (-item[1].round_trips, item[0] is None, item[0] or ""))
 
 
-def call_sites_as_text(trace: Trace, places: Iterable[int], chosen: str | None) -> Iterator[Shown]:
+def grouped_as_text(selection: Selection, grouping: Grouping) -> Iterator[Shown]:
     """The same as a table."""
-    yield _about(trace, "", trace.duration_ns / 1e9, chosen)
+    yield _about(selection.trace, "", selection.trace.duration_ns / 1e9, selection.text or None)
     yield EMPTY
-    if trace.call_sites.is_empty:
-        yield sanitise.line("no call sites: record with `pgtrace run --call-sites -- python ...`")
+    missing = grouping.missing(selection.trace)
+    if missing:
+        yield sanitise.line(missing)
         return
-    yield from table(["callsite", *_HEAD], [[words, *_cells(counters)] for words, counters in by_call_site(trace, places)])
+    rows = sums_by(selection, grouping)
+    yield from table([grouping.name, *_HEAD], [[grouping.unknown if value is None else value, *_cells(one)] for value, one in rows])
 
 
-def call_sites_as_dict(trace: Trace, places: Iterable[int]) -> dict[str, Any]:
-    """The object of `stats --by callsite --json`."""
-    return {
-        "schema": SCHEMA,
-        "callsites": [{"callsite": words, **counters.as_dict()} for words, counters in by_call_site(trace, places)],
-    }
+def grouped_as_dict(selection: Selection, grouping: Grouping) -> dict[str, Any]:
+    """The object of `stats --by callsite --json` and `stats --by tag.KEY --json`."""
+    rows = sums_by(selection, grouping)
+    if grouping is CALL_SITES:
+        unknown = grouping.unknown
+        return {"schema": SCHEMA, "callsites": [{"callsite": unknown if value is None else value, **one.as_dict()} for value, one in rows]}
+    return {"schema": SCHEMA, "tags": [{"tag": grouping.name.removeprefix(TAG), "value": value, **one.as_dict()} for value, one in rows]}
 
 
 def _connections(trace: Trace) -> Iterator[list[str]]:
@@ -222,7 +271,8 @@ def _cells(counters: Counters) -> list[str]:
 def _statements(trace: Trace) -> list[Shown]:
     head = ["driver", "rt", "exec", "rt/ex", "parse", "reused", "live", "fmt", "rows", "p50 ms", "p95 ms", "all ms", "err", "SQL"]
     rows = []
-    for view in trace.statements():
+    views = trace.statements()
+    for view in views:
         group = view.group
         formats = (
             "m" if group.values_text and group.values_binary else "b" if group.values_binary else "t" if group.values_text else NOTHING
@@ -247,8 +297,13 @@ def _statements(trace: Trace) -> list[Shown]:
             ]
         )
     lines = table(head, rows, left=frozenset({0, len(head) - 1}))
-    shared = any(view.group.round_trips > view.group.round_trips_alone for view in trace.statements())
-    return [*lines, EMPTY, sanitise.line("A round trip shared by several statements counts for each.")] if shared else lines
+    notes = []
+    if any(view.group.round_trips > view.group.round_trips_alone for view in views):
+        notes.append("A round trip shared by several statements counts for each.")
+    for view in sorted(views, key=lambda view: -view.group.comment_variants)[:_VARIANTS_SHOWN]:
+        if view.group.comment_variants:
+            notes.append(f"{count(view.group.comment_variants)} texts differ by comments alone: {' '.join(view.group.sql.split())}")
+    return [*lines, EMPTY, *map(sanitise.line, notes)] if notes else lines
 
 
 def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:

@@ -4,7 +4,7 @@ PostgreSQL's scanner decides where strings, comments, identifiers and statements
 Grouping statements and counting those of one Query need that much, and that much is here. Nothing
 is parsed, so a text that the server would refuse has tokens too. `scanner` finds the tokens,
 `statements` the ends of statements, `groups` texts that are the same statement with other values,
-`line` what fits into a column.
+`tags` the pairs in its comments, `line` what fits into a column.
 
 No function raises, whatever the str (lone surrogates included), and all take time linear in the
 text. Results are remembered, since a capture repeats few texts many times. They depend only on this
@@ -13,7 +13,7 @@ code, never on what is installed.
 
 from pgtrace.sqltext.groups import fingerprint, normalise
 from pgtrace.sqltext.line import shorten
-from pgtrace.sqltext.scanner import Token, scan
+from pgtrace.sqltext.scanner import Token, scan, without_comments
 from pgtrace.sqltext.statements import identifiers, split, words
 
-__all__ = ["Token", "fingerprint", "identifiers", "normalise", "scan", "shorten", "split", "words"]
+__all__ = ["Token", "fingerprint", "identifiers", "normalise", "scan", "shorten", "split", "without_comments", "words"]

@@ -21,6 +21,8 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
+from pgtrace.sqltext.memory import remembered
+
 Kind = Literal["space", "comment", "string", "number", "parameter", "word", "quoted", "operator", "punctuation", "other"]
 
 
@@ -140,6 +142,15 @@ def scan(sql: str) -> list[Token]:
     """Every token of the text in order, white space and comments included: joined, they are
     `sql`."""
     return list(tokens(sql))
+
+
+@remembered
+def without_comments(sql: str) -> str:
+    """The text without its comments and the space around them."""
+    if "--" not in sql and "/*" not in sql:
+        return sql
+    kept = "".join(" " if kind == "comment" else sql[start:end] for kind, start, end in tokens(sql))
+    return " ".join(kept.split())
 
 
 def lower(text: str) -> str:

@@ -31,6 +31,11 @@ _AGAIN: Final = 256
 SLICE: Final = 64
 """Groups between two breaks where work is done by slices."""
 _TEXTS_REMEMBERED: Final = 10_000
+VARIANTS_KEPT: Final = 1_000
+"""Texts with comments that a group tells apart."""
+ALL_VARIANTS_KEPT: Final = 100_000
+"""The same for all groups of a room."""
+_NO_TEXTS: Final[frozenset[tuple[int, int]]] = frozenset()
 OTHER: Final = "(other statements)"
 """The SQL of the group that sums up those beyond the bound."""
 EARLIER: Final = "(prepared earlier)"
@@ -136,6 +141,10 @@ class Group:
     wait: Histogram = field(default_factory=Histogram)
     ended: dict[str, int] = field(default_factory=lambda: _NO_ENDS)
     """Named preparations that ended before their session, by what ended them: Close, or a command's tag."""
+    commented: set[tuple[int, int]] | frozenset[tuple[int, int]] = _NO_TEXTS
+    """Texts with comments: the hash of each without them, and with them."""
+    plain: int | None = None
+    """The hash of its first text without a comment."""
 
     def merge(self, other: Group) -> None:
         for name in other.names:
@@ -145,6 +154,23 @@ class Group:
         self.wait.merge(other.wait)
         for how, times in other.ended.items():
             self.has_ended(how, times)
+        for one in other.commented:
+            self.has_text(one)
+        self.plain = self.plain if self.plain is not None else other.plain
+
+    @property
+    def comment_variants(self) -> int:
+        """How many of its texts differ from another one by comments alone."""
+        alike = Counter(bare for bare, _ in self.commented)
+        numbers = (number + (bare == self.plain) for bare, number in alike.items())
+        return sum(number for number in numbers if number > 1)
+
+    def has_text(self, text: tuple[int, int]) -> None:
+        """A text of it with comments was sent: hashes of what it is without them, and with them."""
+        if not isinstance(self.commented, set):
+            self.commented = {text}
+        elif len(self.commented) < VARIANTS_KEPT:
+            self.commented.add(text)
 
     def named(self, name: str) -> None:
         """It was prepared under that name."""
@@ -172,6 +198,7 @@ class Group:
             },
             "result_formats": {"text": self.values_text, "binary": self.values_binary},
             "wait_ns": self.wait.as_dict(),
+            "comment_variants": self.comment_variants,
         }
 
 
@@ -204,6 +231,8 @@ class Room:
         self.tables: WeakSet[StatementTable] = WeakSet()
         self.groups = 0
         self.text_bytes = 0
+        self.variants = 0
+        """Texts with comments that its groups remember."""
 
     @property
     def is_full(self) -> bool:
@@ -270,9 +299,24 @@ class StatementTable:
             normalised = _key(statement)
             fingerprint = "" if statement.sql is None else sqltext.fingerprint(text)
             group = self._group(_shortened(normalised), normalised, fingerprint)
+            if statement.sql is not None:
+                self._note_comments(group, text)
             if len(text) <= LONGEST_SQL:
                 self._by_text[text] = group
         return group
+
+    def _note_comments(self, group: Group, text: str) -> None:
+        """Remember that a text of the group was sent, so that those can be counted that differ by comments alone."""
+        if "/*" in text or "--" in text:
+            bare = sqltext.without_comments(text)
+            if bare != text:
+                if self.room.variants < ALL_VARIANTS_KEPT:
+                    known = len(group.commented)
+                    group.has_text((hash(bare), hash(text)))
+                    self.room.variants += len(group.commented) - known
+                return
+        if group.plain is None:
+            group.plain = hash(" ".join(text.split()))
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
         """An execution was waited for."""
@@ -360,7 +404,9 @@ class StatementTable:
             mine = self._groups.get(key)
             if mine is None:
                 mine = self._group(key, group.sql, group.fingerprint)
+            known = len(mine.commented)
             mine.merge(group)
+            self.room.variants += len(mine.commented) - known
         if self.room.is_full:
             self.room.trim()
 
@@ -386,6 +432,7 @@ class StatementTable:
         self._groups.pop(OTHER, None)
         self.room.groups -= len(self._groups)
         self.room.text_bytes -= sum(map(getsizeof, self._groups))
+        self.room.variants -= sum(len(group.commented) for group in self._groups.values())
         self._groups.clear()
         self._by_text.clear()
 
@@ -402,7 +449,10 @@ class StatementTable:
         """Only the sum of these groups is kept."""
         other = self._groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
         for key in keys:
-            other.merge(self._groups.pop(key))
+            dropped = self._groups.pop(key)
+            self.room.variants -= len(dropped.commented)
+            dropped.commented = _NO_TEXTS
+            other.merge(dropped)
             self.room.groups -= 1
             self.room.text_bytes -= getsizeof(key)
         self._groups[OTHER] = other

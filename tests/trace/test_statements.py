@@ -53,6 +53,7 @@ def test_the_fields_of_a_prepared_statement(tmp_path: Path) -> None:
         "errors": 1,
         "result_formats": {"text": 1, "binary": 2},
         "wait_ns": {},
+        "comment_variants": 0,
     }
     assert statement["wait_ns"]["total"] == (3 + 1 + 0) * MS  # type: ignore[index]
 
@@ -61,6 +62,46 @@ def test_statements_that_differ_in_values_are_one(tmp_path: Path) -> None:
     script = "".join(f"F Query SELECT {n}, 'x{n}'\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for n in range(3))
     (statement,) = found(tmp_path, script + "end\n").values()
     assert (statement["executions"], statement["round_trips_alone"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "variants"),
+    [
+        (["SELECT 1", "SELECT 1"], 0),
+        (["SELECT 1", "SELECT 2"], 0),
+        (["SELECT 1 /*a='1'*/"], 0),
+        (["SELECT 1 /*a='1'*/", "SELECT 1 /*a='1'*/"], 0),
+        (["SELECT 1", "SELECT 1 /*a='1'*/"], 2),
+        (["SELECT 1 /*a='1'*/", "SELECT  1"], 2),
+        (["SELECT 1 /*a='1'*/", "SELECT 1 -- b", "/*c*/ SELECT 1"], 3),
+        (["SELECT 1 /*a='1'*/", "SELECT 2 /*a='2'*/"], 0),
+        (["SELECT 1 /*a*/", "SELECT 1 /*b*/", "SELECT 2 /*c*/"], 2),
+        (["SELECT '/*a*/'", "SELECT '/*b*/'"], 0),
+    ],
+)
+def test_texts_that_differ_by_comments_alone(tmp_path: Path, texts: list[str], variants: int) -> None:
+    """On one connection, and on two that have ended."""
+    trips = "".join(f"F Query {text}\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for text in texts)
+    (statement,) = found(tmp_path, trips + "end\n").values()
+    assert statement["comment_variants"] == variants
+    (tmp_path / "a.pgtrace").unlink()
+    apart = "".join(
+        f"c{number} F Query {text}\nc{number} B CommandComplete SELECT 1 | ReadyForQuery I\nc{number} close F\n"
+        for number, text in enumerate(texts, 1)
+    )
+    (statement,) = found(tmp_path, apart + "end\n").values()
+    assert (statement["comment_variants"], statement["executions"]) == (variants, len(texts))
+
+
+def test_so_many_texts_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "".join(f"F Query SELECT 1 /*{n}*/\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for n in range(20)) + "end\n"
+    monkeypatch.setattr(statements, "VARIANTS_KEPT", 7)
+    (statement,) = found(tmp_path, script).values()
+    assert statement["comment_variants"] == 7
+    (tmp_path / "a.pgtrace").unlink()
+    monkeypatch.setattr(statements, "ALL_VARIANTS_KEPT", 5)
+    (statement,) = found(tmp_path, script).values()
+    assert statement["comment_variants"] == 5
 
 
 def test_a_shared_round_trip_counts_for_each_and_alone_for_none(tmp_path: Path) -> None:

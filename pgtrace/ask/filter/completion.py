@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.ask.filter.facts import types_of
-from pgtrace.ask.filter.words import WORDS, Kind, Word
+from pgtrace.ask.filter.words import TAG, WORDS, Kind, Word, known
+from pgtrace.sqltext import tags
 from pgtrace.trace.feed import CompleteRows
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pgtrace.trace.rows import Columns, Shape
     from pgtrace.trace.trace import Trace
 
-_VALUE: Final = re.compile(r"""(?:^|[\s(])([A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$""")
+_VALUE: Final = re.compile(r"""(?:^|[\s(])(tag\.[\w.%-]+|[A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$""")
 _WORD: Final = re.compile(r"[^\s()\"']*$")
 _PLAIN: Final = re.compile(r"[^\s()\"']+")
 
@@ -55,7 +56,7 @@ def expected(text: str, cursor: int) -> Expected:
     """What is being typed at the cursor."""
     before = text[:cursor]
     value = _VALUE.search(before)
-    word = WORDS.get(value[1].lower()) if value is not None else None
+    word = known(value[1]) if value is not None else None
     if value is not None and word is not None:
         return Expected(value.start(2), value[2].lstrip("\"'"), word)
     typed = _WORD.search(before)
@@ -69,9 +70,19 @@ def quoted(value: str) -> str:
 
 def words(typed: str) -> list[Choice]:
     """The words that begin like this, ready for a value."""
-    found = [word for word in WORDS.values() if word.name.startswith(typed.lower())]
+    found = [word for word in WORDS.values() if word.name.lower().startswith(typed.lower())]
     return [
-        Choice(word.name if word.alone else f"{word.name} > " if word.kind is Kind.NUMBER else f"{word.name}:", None, word.meaning)
+        Choice(
+            TAG
+            if word.name == "tag.KEY"
+            else word.name
+            if word.alone
+            else f"{word.name} > "
+            if word.kind is Kind.NUMBER
+            else f"{word.name}:",
+            None,
+            word.meaning,
+        )
         for word in found
     ]
 
@@ -83,6 +94,7 @@ class Occurring(CompleteRows):
         self.trace = trace
         self._connections: Counter[int] = Counter()
         self._shapes: Counter[int] = Counter()
+        self._labels: Counter[int] = Counter()
         self._errors: Counter[int] = Counter()  # labels with an error
         self._marks: Counter[str] = Counter()
 
@@ -91,6 +103,7 @@ class Occurring(CompleteRows):
         for (connection, shape, label), number in rows.alike.items():
             self._connections[connection] += number
             self._shapes[shape] += number
+            self._labels[label] += number
             if rows.index.shape_at(shape).errors:
                 self._errors[label] += number
         if self.trace.marks.any:
@@ -110,8 +123,23 @@ class Occurring(CompleteRows):
             self._add(found, self._errors, self._sqlstates)
         elif word.name == "mark":
             found = self._marks
+        elif word.key or word.name == "trace":
+            self._add(
+                found,
+                self._labels,
+                lambda label: set(tags.values(self._sql(label), word.key) if word.key else tags.trace_ids(self._sql(label))),
+            )
         begun = [(value, number) for value, number in found.most_common() if value.lower().startswith(typed.lower())]
         return [Choice(quoted(value), number) for value, number in begun]
+
+    def tag_words(self, typed: str) -> list[Choice]:
+        """Words for the tags that occur and begin like this, the most frequent first."""
+        found: Counter[str] = Counter()
+        self._add(found, self._labels, lambda label: {key for key, _ in tags.tags(self._sql(label))})
+        return [Choice(f"{TAG}{key}:", number) for key, number in found.most_common() if f"{TAG}{key}".startswith(typed)]
+
+    def _sql(self, label: int) -> str:
+        return self.trace.rows.label_at(label).sql
 
     @staticmethod
     def _add(found: Counter[str], counted: Counter[int], values: Callable[[int], Iterable[str]]) -> None:
@@ -135,6 +163,7 @@ _OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
     "user": lambda connection: connection.user,
     "db": lambda connection: connection.database,
     "app": lambda connection: connection.application_name,
+    "leg": lambda connection: f"{connection.listener}={connection.upstream}",
 }
 _OF_SHAPE: Final[dict[str, Callable[[Shape], Iterable[str]]]] = {
     "type": types_of,

@@ -15,18 +15,20 @@ facts: a notification has its connection and its one message.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.describe import notation
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.sqltext import tags
 from pgtrace.trace.files import letters
 from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Kind, Label, RowIndex, Shape, prepared_earlier
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter.messages import Inside
+    from pgtrace.ask.filter.words import Word
     from pgtrace.trace.connection import Connection
     from pgtrace.trace.trace import Trace
 
@@ -94,14 +96,14 @@ ANSWERS_KEPT: Final = 200_000
 """Answers that a term remembers at once."""
 
 
-class Answers(dict[Any, int]):
+class Answers(dict[Any, Any]):
     """Answers that are found when they are first asked for."""
 
-    def __init__(self, find: Callable[[Any], int]) -> None:
+    def __init__(self, find: Callable[[Any], Any]) -> None:
         super().__init__()
         self._find = find
 
-    def __missing__(self, key: Any) -> int:
+    def __missing__(self, key: Any) -> Any:
         if len(self) >= ANSWERS_KEPT:
             self.clear()
         found = self[key] = self._find(key)
@@ -338,9 +340,62 @@ def _of_messages(says: Says, told: Callable[[Inside], Collection[str]]) -> Calla
     return lambda trace, test: OfMessages(trace, test, says, told)
 
 
+def _each(says: Callable[[str], Iterable[str]], texts: Iterable[str]) -> list[str]:
+    """What each of some texts says."""
+    return [found for text in texts for found in says(text)]
+
+
+def _from_sql(says: Callable[[str], Iterable[str]]) -> Says:
+    """What the SQL of its statements says; None if the index does not have all of it."""
+
+    def found(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
+        texts = sql_of(index, shape, label)
+        return _each(says, texts) if texts is not None else None
+
+    return found
+
+
+def _of_tag(key: str) -> Callable[[Trace, TextTest], Term]:
+    def says(sql: str) -> Iterable[str]:
+        return tags.values(sql, key)
+
+    return _of_messages(_from_sql(says), lambda told: _each(says, told.sql))
+
+
+class FirstTag:
+    """The first value of a tag in the statements of each row; None if it has none, or if the bytes that say are no longer kept."""
+
+    def __init__(self, trace: Trace, key: str) -> None:
+        self._trace = trace
+        self._says = lambda sql: tags.values(sql, key)
+        self._known = Answers(self._find)
+
+    def __call__(self, rows: Columns) -> list[str | None]:
+        known = map(self._known.__getitem__, zip(rows.shapes, rows.labels, strict=True))
+        return [self._read(place) if found is UNREAD else found for place, found in zip(rows.places, known, strict=True)]
+
+    def _find(self, key: tuple[int, int]) -> Any:
+        index = self._trace.rows
+        texts = sql_of(index, index.shape_at(key[0]), key[1])
+        return UNREAD if texts is None else next(iter(_each(self._says, texts)), None)
+
+    def _read(self, place: int) -> str | None:
+        try:
+            return next(iter(_each(self._says, Subject(self._trace, place).inside.sql)), None)
+        except Gone:
+            return None
+
+
+def of_text(word: Word, trace: Trace, test: TextTest) -> Term:
+    """The term of a text word."""
+    build = _of_tag(word.key) if word.key else TEXTS[word.name]
+    return build(trace, test)
+
+
 TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
     "driver": _of_connection(lambda connection: (connection.driver,)),
     "conn": _of_connection(connection_names),
+    "leg": _of_connection(lambda connection: (f"{connection.listener}={connection.upstream}",)),
     "user": _of_connection(lambda connection: (connection.user,)),
     "db": _of_connection(lambda connection: (connection.database,)),
     "app": _of_connection(lambda connection: (connection.application_name,)),
@@ -353,6 +408,8 @@ TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
     "sqlstate": _of_messages(sqlstates_of, lambda told: told.sqlstates),
     "error": _of_messages(errors_of, lambda told: told.errors),
     "sql": _of_messages(sql_of, lambda told: told.sql),
+    "trace": _of_messages(_from_sql(tags.trace_ids), lambda told: _each(tags.trace_ids, told.sql)),
+    "tag.KEY": _of_tag("KEY"),
     "like": _of_messages(sql_of, lambda told: told.sql),
     "fingerprint": _of_messages(sql_of, lambda told: told.sql),
 }

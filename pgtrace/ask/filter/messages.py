@@ -33,7 +33,8 @@ class Inside:
     """One of everything in its messages."""
 
     types: set[str] = field(default_factory=set)
-    sql: set[str] = field(default_factory=set)
+    sql: dict[str, None] = field(default_factory=dict)
+    """In order."""
     statements: set[str] = field(default_factory=set)
     """Names of prepared statements."""
     sqlstates: set[str] = field(default_factory=set)
@@ -67,18 +68,18 @@ def reading(trace: Trace, place: int) -> Iterator[Inside]:
 def _sent(found: Inside, message: MessageView) -> None:
     letter, body = message.code, message.body
     if letter == _QUERY:
-        found.sql.add(_text(body))
+        found.sql[_text(body)] = None
     elif letter == _PARSE:
         name, _, sql = body.partition(b"\0")
         found.statements.add(_text(name))
-        found.sql.add(_text(sql))
+        found.sql[_text(sql)] = None
     else:
         if letter == _BIND or letter in _DESCRIBES:
             found.statements.add(_named(letter, body))
         if message.statement is not None:
             found.statements.add(message.statement.name)
             if message.statement.sql is not None:
-                found.sql.add(message.statement.sql)
+                found.sql[message.statement.sql] = None
 
 
 def _named(letter: int, body: bytes) -> str:

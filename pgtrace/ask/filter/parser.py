@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from pgtrace.ask.filter import values
 from pgtrace.ask.filter.scanner import Scanner, Token
 from pgtrace.ask.filter.tree import All, Any, Node, Not, NumberTerm, TextTerm
-from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, Kind, Word
+from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, Kind, Word, known
 from pgtrace.errors import FilterError
 
 DEEPEST: Final = 40
@@ -67,7 +67,7 @@ class _Parser:
             return self._term(token)
         if not token.kind or token.kind == ")" or self._is(*OPERATORS):
             self._wrong(token, "something to search for is missing here")
-        word = WORDS.get(token.text.lower()) if token.kind == "run" else None
+        word = known(token.text) if token.kind == "run" else None
         self._advance()
         if word is None:
             return TextTerm(_SQL, values.contains(token.text), token.start, token.end)
@@ -88,10 +88,9 @@ class _Parser:
         return tree
 
     def _term(self, token: Token) -> Node:
-        name = token.text.lower()
-        word = WORDS.get(name)
+        word = known(token.text)
         if word is None:
-            near = get_close_matches(name, WORDS, 1)
+            near = get_close_matches(token.text.lower(), WORDS, 1)
             meant = f"did you mean {near[0]!r}? To" if near else f"the words are {' '.join(WORDS)}; to"
             place = Token("run", token.text, token.start, token.start + len(token.text))
             self._wrong(place, f"unknown filter word {token.text!r}; {meant} find it in SQL, put it in quotes")

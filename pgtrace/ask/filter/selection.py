@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, OfNumber, Subject, Term, Unread
+from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, OfNumber, Subject, Term, Unread, of_text
 from pgtrace.ask.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import TooCostly
@@ -148,7 +148,8 @@ class Selection:
         if isinstance(node, NumberTerm):
             return _of_term(OfNumber(node.test, NUMBERS[node.word.name](self.trace)), _COSTS[node.word.name])
         if isinstance(node, TextTerm):
-            return _of_term(TEXTS[node.word.name](self.trace, self._bounded(node)), _COSTS[node.word.name])
+            cost = _COSTS["tag.KEY" if node.word.key else node.word.name]
+            return _of_term(of_text(node.word, self.trace, self._bounded(node)), cost)
         if isinstance(node, Not):
             return _not(self._compiled(node.part))
         parts = sorted(map(self._compiled, node.parts), key=lambda part: part.cost)

@@ -36,6 +36,7 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
 """With the filter's number first."""
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{1,16}")
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}|([0-9a-f]{1,32})")
 _CONNECTION: Final = re.compile(r"(?:([a-z]+):)?c?(\d{1,9})", re.IGNORECASE)
 
 
@@ -67,6 +68,8 @@ def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
         return _is_like(sqltext.normalise(value))
     if word.kind is Kind.FINGERPRINT:
         return _is_known_by(value.lower())
+    if word.kind is Kind.TRACE:
+        return _is_traced_by(value.lower())
     if word.kind is Kind.MESSAGE:
         value = _message(value)
     elif word.kind is Kind.CONNECTION:
@@ -102,6 +105,14 @@ def _is_known_by(beginning: str) -> Callable[[str], bool]:
     if not _FINGERPRINT.fullmatch(beginning):
         raise BadValue(f"`{beginning}` is not a fingerprint: use up to 16 digits and letters from a to f")
     return lambda found: sqltext.fingerprint(found).startswith(beginning)
+
+
+def _is_traced_by(value: str) -> Callable[[str], bool]:
+    found = _TRACE.fullmatch(value)
+    if found is None:
+        raise BadValue(f"`{value}` is not a trace id: up to 32 digits and letters from a to f, or a whole traceparent")
+    beginning = found[1] or found[2]
+    return lambda trace_id: trace_id.startswith(beginning)
 
 
 def _ends_in(letter: str) -> Callable[[str], bool]:

@@ -7,7 +7,7 @@ a test compares it with docs/filter.md. facts.py has a word's value in a row.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -27,6 +27,8 @@ class Kind(enum.Enum):
     """A statement, whatever its values and white space."""
     FINGERPRINT = enum.auto()
     """The fingerprint of a statement, or the beginning of it."""
+    TRACE = enum.auto()
+    """A trace id, the beginning of one, or the traceparent that has it."""
     LETTER = enum.auto()
     """One letter of a few, or the word it begins."""
 
@@ -39,6 +41,7 @@ COMPARED: Final = {
     Kind.CONNECTION: (":",),
     Kind.STATEMENT: (":",),
     Kind.FINGERPRINT: (":",),
+    Kind.TRACE: (":",),
     Kind.LETTER: (":",),
 }
 """The operators of each kind; `=` is `:`."""
@@ -54,6 +57,8 @@ class Word:
     example: str
     alone: str = ""
     """What it means without a value, if it can be used alone."""
+    key: str = ""
+    """For a tag: its key."""
     letters: tuple[str, ...] = ()
     """For a LETTER: the words, each recognised by its first letter in the case on the wire."""
 
@@ -91,7 +96,16 @@ _ALL: Final = (
         letters=("Idle", "Transaction", "Error"),
     ),
     Word("at", Kind.TEXT, "the line of code that sent one of its statements: file, line and function", "at:orders.py:41"),
+    Word("trace", Kind.TRACE, "the trace id in the traceparent of one of its statements (a comment)", "trace:0af7651916cd43dd"),
+    Word(
+        "tag.KEY",
+        Kind.NAME,
+        "the value of that key in a comment of one of its statements, as sqlcommenter writes it",
+        "tag.route:/checkout",
+        alone="a statement of it has that key",
+    ),
     Word("mark", Kind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
+    Word("leg", Kind.TEXT, "the listener and the upstream of its connection", "leg:6433"),
     Word("user", Kind.NAME, "the user of its connection", "user:app"),
     Word("db", Kind.NAME, "the database of its connection", "db:shop"),
     Word("app", Kind.NAME, "the application_name of its connection, the latest one", "app ~ worker"),
@@ -100,3 +114,13 @@ _ALL: Final = (
 
 WORDS: Final = {word.name: word for word in _ALL}
 OPERATORS: Final = ("and", "or", "not")
+TAG: Final = "tag."
+"""What a word for a tag begins with; its key follows."""
+
+
+def known(name: str) -> Word | None:
+    """The word of that name."""
+    if name[: len(TAG)].lower() == TAG and len(name) > len(TAG):
+        key = name[len(TAG) :]
+        return replace(WORDS["tag.KEY"], name=TAG + key, key=key)
+    return WORDS.get(name.lower())

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge import texts
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 from pgtrace.trace.rows import Shape
 
@@ -46,7 +46,7 @@ class _Watch(Watch):
             return
         if not step.sends("P") or not step.key or step.shape.errors or not any(mark in step.label.sql for mark in _MARKS):
             return
-        bare = texts.without_comments(step.label.sql)
+        bare = sqltext.without_comments(step.label.sql)
         text = self._texts.get(bare)
         if text is None:
             if len(self._texts) >= _TEXTS_KEPT:

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from pgtrace.ask.filter import completion, parse
 from pgtrace.ask.filter.completion import Occurring
-from pgtrace.ask.filter.words import WORDS
+from pgtrace.ask.filter.words import TAG, WORDS
 from pgtrace.errors import FilterError
 from pgtrace.tui.model.asking import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.model.keys import Hints
@@ -101,9 +101,14 @@ class FilterLine(Asking):
             if [choice.text for choice in values] == [found.typed]:
                 return NO_CHOICES
             return Choices(found.start, [Choice(choice.text, str(choice.round_trips)) for choice in values])
+        if found.typed.startswith(TAG):
+            occurring = self._occurring.tag_words(found.typed)
+            return Choices(found.start, [Choice(choice.text, str(choice.round_trips), opens=True) for choice in occurring])
         return Choices(found.start, [self._word(choice) for choice in completion.words(found.typed) if choice.text != found.typed])
 
     def _word(self, choice: completion.Choice) -> Choice:
+        if choice.text == TAG:
+            return Choice(choice.text, choice.meaning, opens=True)
         word = WORDS[choice.text.rstrip(" >:")]
         values = " ".join(one.text for one in self._occurring.values(word)[:_VALUES_TOLD])
         return Choice(choice.text, values or choice.meaning, opens=not word.alone)

@@ -17,7 +17,7 @@ from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import MOST_NODES
 
 PAGE = (Path(__file__).parent.parent.parent.parent / "docs" / "filter.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| `(.*)` \|$", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| `([\w.]+)` \| (.*) \| (.*) \| `(.*)` \|$", PAGE, re.MULTILINE)
 
 
 def test_every_word_is_there_with_its_meaning_and_its_example() -> None:
@@ -143,7 +143,7 @@ def test_the_grammar_is_whole() -> None:
         assert not leftover, leftover
     named = {found["name"] for body in RULES.values() for found in TOKEN.finditer(body) if found["name"]}
     assert named - set(CORE) - {"ALPHA", "DIGIT"} == set(RULES) - {"filter"}
-    assert set(WORDS) <= set(re.findall(r'"(\w+)"', GRAMMAR))
+    assert {name.removesuffix("KEY") for name in WORDS} <= set(re.findall(r'"(\w+|tag\.)"', GRAMMAR))
 
 
 @settings(max_examples=100)
