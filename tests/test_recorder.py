@@ -23,23 +23,10 @@ from pgtrace.errors import AddressError, CaptureError, ListenError, OutputExists
 from pgtrace.probe import probe
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import (
-    ANY_PORT,
-    READY,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_exactly,
-    recording,
-    records,
-    records_in,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import ANY_PORT, of_kind, recording, records, records_in, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_exactly, row
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 

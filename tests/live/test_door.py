@@ -21,7 +21,7 @@ from pgtrace.capture.record import Fact
 from pgtrace.demo.embedded import EmbeddedServer
 from tests.live.other_user import as_nobody, needs_two_users
 from tests.live.tls_servers import Certificates
-from tests.proxy.upstreams import of_kind, records_in
+from tests.proxy.recorded import of_kind, records_in
 
 pytestmark = needs_two_users
 START_S = 30.0

@@ -31,7 +31,8 @@ from pgtrace.trace.trace import Trace
 from tests.live import install_postgres
 from tests.live.test_live_faults import STARTUP, query
 from tests.live.tls_servers import Certificates, postgres_with_tls
-from tests.proxy.upstreams import SSL_REQUEST, Tls, read_exactly
+from tests.proxy.drivers import Tls
+from tests.proxy.wire import SSL_REQUEST, read_exactly
 
 END = DriverTls("end")
 LOGIN = {"user": "postgres", "dbname": "postgres", "host": "localhost"}

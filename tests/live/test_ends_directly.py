@@ -25,7 +25,10 @@ from pgtrace.capture.record import PEER, Pause
 from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy.kernel import undelivered_bytes, unread_bytes
-from tests.proxy.upstreams import READY, SSL_REQUEST, STARTUP, Scripted, connect, log_in, of_kind, read_exactly, recording, records, reset
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, records
+from tests.proxy.upstreams import Scripted
+from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_exactly, reset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what the kernel still has to send is known on Linux only")
 

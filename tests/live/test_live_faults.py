@@ -29,7 +29,8 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import SSL_REQUEST, of_kind, read_exactly, stream, wait_for_end
+from tests.proxy.recorded import of_kind, stream, wait_for_end
+from tests.proxy.wire import SSL_REQUEST, read_exactly
 
 
 def message(code: bytes, body: bytes) -> bytes:

@@ -36,22 +36,10 @@ from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
 from tests.live.disks import bad_disk
 from tests.live.traffic import peak_bytes, resident_bytes, until
-from tests.proxy.upstreams import (
-    ANY_PORT,
-    READY,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_exactly,
-    recording,
-    records_in,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import ANY_PORT, of_kind, recording, records_in, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_exactly, row
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 

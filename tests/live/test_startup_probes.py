@@ -20,7 +20,7 @@ from pgtrace.address import parse_listen, parse_upstream
 from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import GSSENC_REQUEST, SSL_REQUEST
+from tests.proxy.wire import GSSENC_REQUEST, SSL_REQUEST
 
 CLOSES_WITHIN_S: Final = 0.7
 """How long the server is watched for whether it closes by itself: it does so at once, or after a minute."""

@@ -24,22 +24,10 @@ from pgtrace.proxy.tape import ROOM_BYTES
 from pgtrace.recorder import Recorder
 from tests.live.disks import bad_disk
 from tests.live.traffic import until
-from tests.proxy.upstreams import (
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    connect,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records_in,
-    reset,
-    row,
-    stream,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, records_in, stream
+from tests.proxy.upstreams import Scripted
+from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_all, read_exactly, reset, row
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a leg that is not read has heard is asked of epoll")
 
@@ -326,7 +314,8 @@ def test_times_that_include_a_wait_are_marked(disk, tmp_path):
 CLIENT = """
 import os, pathlib, socket, sys
 sys.path.insert(0, sys.argv[1])
-from tests.proxy.upstreams import log_in, read_exactly
+from tests.proxy.drivers import log_in
+from tests.proxy.wire import read_exactly
 driver = socket.create_connection((os.environ["PGHOST"], int(os.environ["PGPORT"])))
 log_in(driver)
 pathlib.Path(sys.argv[2]).write_text("ENOSPC")

@@ -20,7 +20,10 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
-from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, records_in, row, stream
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, records_in, stream
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_exactly, row
 
 FAULTY = """
 import importlib

@@ -15,21 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.upstreams import (
-    GSSENC_REQUEST,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    reset,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import GSSENC_REQUEST, SSL_REQUEST, STARTUP, read_all, read_exactly, reset
 
 if sys.platform != "linux":
     pytest.skip("the kernel is asked on Linux alone", allow_module_level=True)

@@ -24,24 +24,10 @@ from pgtrace.protocol.codes import BACKEND
 from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES
 from pgtrace.proxy.tape import ROOM_BYTES
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import (
-    GSSENC_REQUEST,
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, records, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, read_all, read_exactly, row
 
 LINUX: Final = sys.platform.startswith("linux")
 STRANGERS: Final = 300

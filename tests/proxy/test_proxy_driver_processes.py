@@ -18,7 +18,10 @@ from pgtrace.capture.record import Fact
 from pgtrace.proxy import driver_processes
 from pgtrace.proxy.driver_processes import DriverProcesses, DriverSocket, driver_socket, look
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, of_kind, read_exactly, recording, records
+from tests.proxy.drivers import connect
+from tests.proxy.recorded import of_kind, recording, records
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_exactly
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found on Linux alone")
 CLIENT = """

@@ -28,25 +28,10 @@ from pgtrace.proxy.tape import Tape
 from pgtrace.recorder import Recorder
 from pgtrace.temporary import OWNER
 from pgtrace.trace.trace import Trace
-from tests.proxy.upstreams import (
-    GSSENC_REQUEST,
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    Tls,
-    connect,
-    echo,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records,
-    reset,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import Tls, connect
+from tests.proxy.recorded import of_kind, recording, records, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, read_all, read_exactly, reset, row
 
 AUTO = DriverTls("end")
 PASS = DriverTls("pass")

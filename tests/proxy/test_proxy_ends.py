@@ -17,24 +17,10 @@ from pgtrace.capture.record import Close, Data, Ended, Record
 from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import (
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    Tls,
-    connect,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records,
-    records_in,
-    reset,
-    row,
-    wait_for_end,
-)
+from tests.proxy.drivers import Tls, connect, log_in
+from tests.proxy.recorded import of_kind, recording, records, records_in, wait_for_end
+from tests.proxy.upstreams import Scripted
+from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_all, read_exactly, reset, row
 
 QUERY = b"Q\0\0\0\x0cselect\0\0"
 ANSWER = row(b"1")
@@ -160,16 +146,22 @@ def test_ends_of_pgtrace_itself(tmp_path: Path) -> None:
         assert said == ["F", "pgtrace FIN", "F FIN", "closed pgtrace pgtrace"]
 
 
+def logged_in(driver: socket.socket) -> Tls:
+    """TLS that ends in the recorder, behind the start-up."""
+    driver.sendall(SSL_REQUEST)
+    assert driver.recv(1) == b"S"
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    tls = Tls(driver, context)
+    tls.handshake(STARTUP)
+    assert tls.receive(len(READY)) == READY
+    return tls
+
+
 def test_a_driver_that_says_it_in_tls() -> None:
     turns = Turns(answers)
     with Scripted(turns.serve) as server, recording(server.upstream, tls=DriverTls("end")) as recorder, connect(recorder) as driver:
-        driver.sendall(SSL_REQUEST)
-        assert driver.recv(1) == b"S"
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        tls = Tls(driver, context)
-        tls.handshake(STARTUP)
-        assert tls.receive(len(READY)) == READY
+        tls = logged_in(driver)
         tls.send(QUERY, ends=True)
         turns.go.set()
         assert tls.receive(len(ANSWER)) == ANSWER
@@ -183,13 +175,7 @@ def test_a_driver_that_has_gone_in_tls(says_so: bool) -> None:
     """With its goodbye, or killed: what comes later reaches nobody, and nothing waits for a dead driver."""
     turns = Turns(lambda connection: connection.sendall(ANSWER))
     with Scripted(turns.serve) as server, recording(server.upstream, tls=DriverTls("end")) as recorder, connect(recorder) as driver:
-        driver.sendall(SSL_REQUEST)
-        assert driver.recv(1) == b"S"
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        tls = Tls(driver, context)
-        tls.handshake(STARTUP)
-        assert tls.receive(len(READY)) == READY
+        tls = logged_in(driver)
         tls.send(QUERY, ends=says_so)
         assert turns.asked.wait(20)
         driver.close()

@@ -24,23 +24,10 @@ from pgtrace.recorder import Recorder
 from pgtrace.report import messages
 from pgtrace.trace.rows import Kind
 from pgtrace.trace.trace import Trace
-from tests.proxy.upstreams import (
-    READY,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records,
-    reset,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, records, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_all, read_exactly, reset, row
 
 SYNC = b"S\0\0\0\4"
 PARSE = b"P\0\0\0\x10\0select 1\0\0\0"

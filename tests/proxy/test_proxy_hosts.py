@@ -19,7 +19,10 @@ from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.probe import probe
 from pgtrace.protocol.fields import error_fields
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_all, read_exactly, recording, wait_for_end
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_all, read_exactly
 
 if TYPE_CHECKING:
     from psycopg import pq

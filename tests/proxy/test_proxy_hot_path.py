@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.writer_thread import WriterThread
-from tests.proxy.upstreams import READY, STARTUP, of_kind, records_in
+from tests.proxy.recorded import of_kind, records_in
+from tests.proxy.wire import READY, STARTUP
 
 
 @pytest.fixture
@@ -64,11 +66,13 @@ def lines(action: Callable[[], object]) -> int:
         return note
 
     before = sys.gettrace()
+    gc.disable()  # its callbacks, such as hypothesis', are lines as well
     sys.settrace(note)
     try:
         action()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 

@@ -29,25 +29,10 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.kernel import KEEPALIVE_IDLE_S
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import (
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    Tls,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records_in,
-    reset,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import Tls, connect, log_in
+from tests.proxy.recorded import of_kind, recording, records_in, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_all, read_exactly, reset, row
 
 LINUX = sys.platform.startswith("linux")
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"

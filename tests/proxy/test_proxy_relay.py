@@ -14,23 +14,10 @@ import pytest
 from pgtrace.capture.record import Close, Data
 from pgtrace.faults import parse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from tests.proxy.upstreams import (
-    READY,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    records,
-    reset,
-    row,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, records, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_all, read_exactly, reset, row
 
 MIB = 1 << 20
 LINUX = sys.platform.startswith("linux")

@@ -13,7 +13,10 @@ from pgtrace.protocol.authentication import AuthenticationSASL, AuthenticationSA
 from pgtrace.protocol.backend import ErrorResponse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.trace import Trace
-from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, read_all, read_exactly, recording, stream, wait_for_end
+from tests.proxy.drivers import connect
+from tests.proxy.recorded import recording, stream, wait_for_end
+from tests.proxy.upstreams import Scripted
+from tests.proxy.wire import READY, STARTUP, read_all, read_exactly
 
 TOKEN = b"eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.dG9rZW4"
 INITIAL = SASLInitialResponse("OAUTHBEARER", b"n,,\x01auth=Bearer " + TOKEN + b"\x01\x01").wire()

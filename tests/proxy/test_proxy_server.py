@@ -17,7 +17,10 @@ from pgtrace.exposure import Served
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.proxy import admission
 from pgtrace.recorder import Recorder
-from tests.proxy.upstreams import READY, STARTUP, Scripted, connect, echo, log_in, of_kind, read_exactly, recording, stream, wait_for_end
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import READY, STARTUP, read_exactly
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 

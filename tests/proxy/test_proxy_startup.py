@@ -14,22 +14,10 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.upstream import Endpoint
-from tests.proxy.upstreams import (
-    GSSENC_REQUEST,
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    connect,
-    echo,
-    log_in,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect, log_in
+from tests.proxy.recorded import of_kind, recording, stream, wait_for_end
+from tests.proxy.upstreams import Scripted, echo
+from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, read_all, read_exactly
 
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"
 CANCEL = struct.pack(">IIi", 16, 80877102, 4711) + b"\x01\x02\x03\x04"

@@ -25,7 +25,9 @@ from pgtrace.proxy.startup import Startup
 from pgtrace.proxy.startup_states import NEXT, OVER, READING, State
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.writer_thread import WriterThread
-from tests.proxy.upstreams import ANY_PORT, GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, Tls
+from tests.proxy.drivers import Tls
+from tests.proxy.recorded import ANY_PORT
+from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP
 
 DRIVERS = 40
 """Connections for each way to serve them."""

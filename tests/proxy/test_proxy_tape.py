@@ -17,7 +17,8 @@ from pgtrace.proxy.pauses import Pauses
 from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.tape import Tape
 from pgtrace.proxy.writer_thread import WriterThread
-from tests.proxy.upstreams import READY, STARTUP, of_kind, records_in
+from tests.proxy.recorded import of_kind, records_in
+from tests.proxy.wire import READY, STARTUP
 
 
 class Disk:

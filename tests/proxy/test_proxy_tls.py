@@ -1,10 +1,9 @@
-"""TLS to the upstream: sslmode's words, the one byte of the answer, and the mechanism that must not be offered."""
+"""TLS to the upstream: sslmode's words, and the one byte of the answer."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,33 +14,14 @@ from pgtrace.address import Host, Upstream, parse_upstream
 from pgtrace.capture.record import Fact, Rewrite
 from pgtrace.errors import AddressError
 from pgtrace.faults import Rule, parse
-from pgtrace.protocol.authentication import AuthenticationSASL
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.protocol.fields import error_fields
-from pgtrace.proxy.channel_binding import ChannelBindingFilter
 from pgtrace.proxy.tls import upstream_context
-from tests.proxy.upstreams import (
-    READY,
-    SSL_REQUEST,
-    STARTUP,
-    Scripted,
-    connect,
-    of_kind,
-    read_all,
-    read_exactly,
-    recording,
-    stream,
-    wait_for_end,
-)
+from tests.proxy.drivers import connect
+from tests.proxy.recorded import of_kind, recording, stream, wait_for_end
+from tests.proxy.upstreams import Scripted
+from tests.proxy.wire import OFFER, PLAIN_OFFER, READY, SSL_REQUEST, STARTUP, message, read_all, read_exactly
 
-
-def message(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">cI", kind, len(body) + 4) + body
-
-
-OFFER = message(b"R", b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0")
-PLAIN_OFFER = message(b"R", b"\0\0\0\x0aSCRAM-SHA-256\0\0")
-NEGOTIATE = message(b"v", struct.pack(">II", 0x30000, 0))
 REFUSAL = message(b"E", b"SFATAL\0C28000\0Mno encryption\0\0")
 
 
@@ -263,49 +243,3 @@ def test_a_large_transfer_and_a_half_close_over_tls(authority):
 def test_settings_that_cannot_be_used(settings, reason):
     with pytest.raises(AddressError, match=reason):
         upstream_context(Upstream((Host("db"),), **settings))
-
-
-def pieces_of(data: bytes, cut: int | None = None) -> tuple[bytes, list[tuple[bytes | None, bytes]]]:
-    found = ChannelBindingFilter()
-    parts = [data] if cut is None else [data[:cut], data[cut:]]
-    pieces = [piece for part in parts for piece in found.feed(part)]
-    assert found.done or cut is None
-    return b"".join(sent for _, sent in pieces), pieces
-
-
-def test_the_offer_is_changed_wherever_it_is_cut():
-    data = NEGOTIATE + OFFER + READY
-    for cut in range(len(data) + 1):
-        sent, pieces = pieces_of(data, cut)
-        assert sent == NEGOTIATE + PLAIN_OFFER + READY
-        assert [original for original, _ in pieces if original is not None] == [OFFER]
-
-
-def test_the_offer_is_changed_as_its_definition_says():
-    """construct's definition of AuthenticationSASL is the oracle; the recorder does not import it."""
-    for before, after in ((), ()), (("OAUTHBEARER",), ()), ((), ("A", "B")):
-        offer = AuthenticationSASL((*before, "SCRAM-SHA-256-PLUS", *after)).wire()
-        assert pieces_of(offer, 0)[0] == AuthenticationSASL((*before, *after)).wire()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        PLAIN_OFFER + READY,
-        READY,
-        REFUSAL,
-        message(b"R", b"\0\0\0\5salt") + READY,
-        b"R\0\0\0\3" + OFFER,
-        b"R\x7f\xff\xff\xff" + OFFER,
-        b"\0\0\0\0\0" + OFFER,
-        message(b"R", b"\0\0\0\x0aSCRAM-SHA-256-PLUS") + READY,
-        message(b"N", bytes(5000)) + PLAIN_OFFER,
-    ],
-)
-def test_everything_else_is_passed_on_as_it_is(data):
-    for cut in [None, *range(min(len(data), 64))]:
-        found = ChannelBindingFilter()
-        parts = [data] if cut is None else [data[:cut], data[cut:]]
-        pieces = [piece for part in parts for piece in found.feed(part)]
-        assert b"".join(sent for _, sent in pieces) == data
-        assert all(original is None for original, _ in pieces)
