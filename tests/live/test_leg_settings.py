@@ -193,7 +193,7 @@ def test_requirepeer(place: Place) -> None:
         ({"channel_binding": "require"}, "channel_binding=require"),
         ({"sslcrl": "missing.crl", "sslrootcert": "authority.pem"}, "missing.crl': cannot use this list of revoked certificates"),
         ({"sslcrldir": "missing", "sslrootcert": "authority.pem"}, "missing': cannot use this list of revoked certificates"),
-        ({"sslcrl": "clean.crl"}, "looked at only where certificates are verified"),
+        ({"sslcrl": "clean.crl"}, "checked only if certificates are verified"),
         ({"sslmode": "verify-full", "sslrootcert": "authority.pem", "sslsni": "0"}, "sslsni=0"),
         ({"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}, "ssl_min_protocol_version is above"),
         ({"ssl_min_protocol_version": "SSLv3"}, "'ssl_min_protocol_version': one of TLSv1, "),
