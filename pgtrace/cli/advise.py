@@ -65,6 +65,7 @@ def command(
     from pgtrace.cli.reading import read, warn_of_losses, warn_of_undecided
     from pgtrace.judge.advice import Advice
     from pgtrace.judge.baseline import NOTHING, Baseline, verdict
+    from pgtrace.judge.lines import with_lines
     from pgtrace.report import advice, advice_formats
     from pgtrace.report.encoding import as_json as encoded
 
@@ -77,7 +78,7 @@ def command(
     found.update()
     if selection is not None:
         warn_of_undecided(selection)
-    findings, left = found.findings(), found.unexplained()
+    findings, left = with_lines(found, found.findings()), found.unexplained()
     if update and baseline is not None:
         known = Baseline.of(findings, left)
         known.write(baseline)

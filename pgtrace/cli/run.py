@@ -177,6 +177,7 @@ def _summary(
     """Print what it cost. Returns whether everything was recorded and every budget kept."""
     from pgtrace.ask.budgets import evaluate
     from pgtrace.judge.advice import Advice
+    from pgtrace.judge.lines import with_lines
     from pgtrace.report import answer, stats
     from pgtrace.report import budgets as report
     from pgtrace.report.encoding import as_json as encoded
@@ -192,7 +193,7 @@ def _summary(
         output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
         advice = Advice(trace)
         advice.update()
-        output.tell(*answer.lines(trace, advice.findings(), advice.unexplained()))
+        output.tell(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained()))
         output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
             output.tell("pgtrace: the traffic did not stop within 1 s; counts are those of now")

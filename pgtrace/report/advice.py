@@ -17,6 +17,7 @@ from typing import Any, Final
 from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
+from pgtrace.callsites.notes import Site
 from pgtrace.judge.baseline import Verdict
 from pgtrace.judge.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
 from pgtrace.judge.unexplained import Unexplained
@@ -27,6 +28,8 @@ SCHEMA: Final = "pgtrace.advice/1"
 _WIDTH: Final = 100
 _FLIGHT_WIDTH: Final = 22
 _SQL_WIDTH: Final = 60
+_LINES_NAMED: Final = 3
+"""Lines of code that are named."""
 _NAMED: Final = 8
 """SQLSTATEs and ends that are named."""
 
@@ -44,8 +47,15 @@ def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -
         yield from _wrapped("why", finding.kind.why)
         for number, evidence in enumerate(finding.evidence):
             yield sanitise.line(f"{'' if number else '  evidence':<12}{evidence_line(trace, evidence)}")
+        for number, (site, times) in enumerate(finding.lines[:_LINES_NAMED]):
+            yield sanitise.line(f"{'' if number else '  code':<12}{code_line(site, times)}")
         for remedy in finding.remedies:
             yield from _wrapped("remedy", remedy)
+
+
+def code_line(site: Site, times: int) -> Shown:
+    """`app/orders.py:41 in list_orders, 50 times`."""
+    return sanitise.line(f"{site.words}, {'once' if times == 1 else f'{times} times'}")
 
 
 def left(unexplained: Unexplained) -> str:
@@ -112,7 +122,6 @@ def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
             for part in (
                 f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}",
                 evidence.words,
-                *(site.words for site in trace.call_sites.at(evidence.place)),
             )
             if part
         )
@@ -162,6 +171,7 @@ def _finding(trace: Trace, finding: Finding) -> dict[str, Any]:
         "more_connections": finding.note.more_connections,
         "what": finding.what,
         "why": finding.kind.why,
+        "call_sites": [{**site._asdict(), "times": times} for site, times in finding.lines],
         "evidence": [_evidence(trace, evidence) for evidence in finding.evidence],
         "remedies": list(finding.remedies),
     }

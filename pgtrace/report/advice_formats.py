@@ -25,6 +25,7 @@ from pgtrace.sanitise import Shown
 from pgtrace.trace.trace import Trace
 
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_SITES_NAMED: Final = 8
 PAGE: Final = "docs/findings.md"
 
 
@@ -60,7 +61,7 @@ def as_sarif(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained
 
 
 def _result(trace: Trace, finding: Finding, numbers: dict[Any, int], verdict: Verdict | None) -> dict[str, Any]:
-    sites: list[Site | None] = [*_sites(trace, finding)]
+    sites: list[Site | None] = [*_sites(finding)]
     return {
         "ruleId": finding.name,
         "ruleIndex": numbers[finding.name],
@@ -103,9 +104,9 @@ def _uri(path: str) -> str:
     return quote(pure.as_posix().encode("utf-8", "surrogateescape"), safe="/") if not pure.is_absolute() else pure.as_uri()
 
 
-def _sites(trace: Trace, finding: Finding) -> list[Site]:
-    """The distinct lines of code of its evidence."""
-    return list(dict.fromkeys(site for one in finding.evidence for site in trace.call_sites.at(one.place)))
+def _sites(finding: Finding) -> list[Site]:
+    """Its lines of code, those of most rows first."""
+    return [site for site, _ in finding.lines[:_SITES_NAMED]]
 
 
 def _fingerprint(what: tuple[str, ...]) -> str:
@@ -158,7 +159,7 @@ def as_github(trace: Trace, findings: Sequence[Finding], unexplained: Unexplaine
     the rest."""
     for finding in findings:
         word = "error" if _level(finding, verdict) == "error" else "warning"
-        place = "".join(f"file={_property(site.file)},line={max(1, site.line)}," for site in _sites(trace, finding)[:1])
+        place = "".join(f"file={_property(site.file)},line={max(1, site.line)}," for site in _sites(finding)[:1])
         yield Shown(f"::{word} {place}title={_property(f'pgtrace: {finding.name}')}::{_data(_sentence(finding))}")
     for what, times in {**unexplained.errors, **unexplained.ends}.items():
         word = "error" if verdict is not None and what in verdict.unexplained else "warning"

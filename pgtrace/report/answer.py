@@ -40,6 +40,8 @@ def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -
         yield sanitise.line(
             f"  {advice.cost(finding)}  {finding.name}  {advice.who(finding)}  {sqltext.shorten(advice.what(finding), _WHAT_WIDTH)}"
         )
+        for site, times in finding.lines[:1]:
+            yield sanitise.line(f"    at {advice.code_line(site, times)}")
     if len(findings) > NAMED:
         yield sanitise.line(f"  and {len(findings) - NAMED} more")
     views = sorted(trace.statements(), key=lambda view: -view.group.wait.total)[:NAMED]

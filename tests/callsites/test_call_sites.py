@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -103,6 +104,32 @@ def test_each_round_trip_has_the_lines_of_its_statements(server: EmbeddedServer,
     trace.close()
     assert told > 10
     assert unknown == 0, f"{unknown} of {told + unknown} without a line"
+
+
+def test_a_finding_names_its_lines(server: EmbeddedServer, tmp_path: Path) -> None:
+    program = tmp_path / "orders.py"
+    program.write_text(
+        "import psycopg\n\ndef list_orders(c):\n    for i in range(12):\n        c.execute('select %s::int8', (i,))\n\n"
+        "def again(c):\n    for i in range(5):\n        c.execute('select %s::text', (str(i),))\n\n"
+        "with psycopg.connect('', autocommit=True) as c:\n    list_orders(c)\n    again(c)\n"
+    )
+    given = {**os.environ, **server.environment(), "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": os.getcwd()}
+
+    def pgtrace(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pgtrace", *arguments], env=given, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    ran = pgtrace("run", "--call-sites", "--", sys.executable, "orders.py")
+    assert "    at orders.py:5 in list_orders, 1" in ran.stderr, ran.stderr
+    found = json.loads(pgtrace("advise", "--last", "--json").stdout)["findings"]
+    lines = {finding["what"]: finding["call_sites"][0] for finding in found if finding["finding"] == "n+1"}
+    assert {(one["file"], one["line"], one["function"]) for one in lines.values()} == {
+        ("orders.py", 5, "list_orders"),
+        ("orders.py", 9, "again"),
+    }
+    assert [one["times"] for one in lines.values()] == sorted((one["times"] for one in lines.values()), reverse=True)
+    assert "  code      orders.py:5 in list_orders, 1" in pgtrace("advise", "--last").stdout
 
 
 def test_notes_survive_a_kill(server: EmbeddedServer, tmp_path: Path) -> None:

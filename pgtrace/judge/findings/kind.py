@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace import sqltext
+from pgtrace.callsites.notes import Site
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import FROM_DOCUMENTATION, Remedy
 from pgtrace.session.failures import Failure
@@ -346,6 +347,8 @@ class Finding:
     driver: str
     layer: str
     note: Note
+    lines: tuple[tuple[Site, int], ...] = ()
+    """Lines of code of its rows, each with their number (judge/lines.py)."""
 
     @property
     def name(self) -> str:
