@@ -145,7 +145,6 @@ class Session(Machine):
         current.rows += messages
         if current.received[-1:] != b"D":
             current.received.append(_DATA_ROW)
-        self._tally.backend[_DATA_ROW] += messages
         if self._owed:
             self._data_rows(self._owed[0], messages, columns // messages)
 
@@ -237,11 +236,14 @@ class Session(Machine):
         return self.round_trips.open_as_it_stands()
 
     def untold(self, time_ns: int) -> tuple[Tally, int]:
-        """What has been counted since something was told, for reading only, and how long it was waited for up to that moment."""
+        """What the open round trip has counted, and how long it was waited for up to that moment."""
         self.settle()
         if self.round_trips.over_ns is not None:
             time_ns = min(time_ns, self.round_trips.over_ns)
-        return self._tally, self.round_trips.untold_ns(time_ns) if self.round_trips.started_ns is not None else 0
+        tally = Tally()
+        if (standing := self.round_trips.open_as_it_stands()) is not None:
+            standing[0].effect.counts.add_to(tally, 1, standing[1].rows)
+        return tally, self.round_trips.untold_ns(time_ns) if self.round_trips.started_ns is not None else 0
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
         """After set-up, up to that moment or the driver's end: time with a flush point open, and the rest."""

@@ -15,8 +15,9 @@ alone no longer says what they are. Beyond LOOK_BYTES, and for long flights, an 
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import attrgetter
 from typing import Any, Final
+
+from pgtrace.protocol.codes import BACKEND
 
 COUNTS_BYTES: Final = 24 * 1024 * 1024
 LOOK_BYTES: Final = 8 * 1024 * 1024
@@ -27,6 +28,9 @@ UNKNOWN: Final = 0
 SUBTYPED: Final = 1000
 """Tally keys of Authentication and of `p`: SUBTYPED times (subtype + 1), plus the type byte."""
 _ROW: Final = ord("D")
+_ROWS: Final = b"D"
+FIRST_LETTER: Final = 0x10
+"""Below it are bytes that stand in a flight for something else than a type byte."""
 _OVERHEAD_BYTES: Final = 400
 _ITEM_BYTES: Final = 100
 """What one entry of a table takes, its numbers included."""
@@ -44,12 +48,6 @@ class Tally:
     def __init__(self) -> None:
         self.frontend: defaultdict[int, int] = defaultdict(int)
         self.backend: defaultdict[int, int] = defaultdict(int)
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin at nothing. In one statement: it is done for each round trip."""
-        self.frontend.clear()
-        self.backend.clear()
         self.setup_round_trips = self.round_trips = self.executions = self.pipelined_executions = self.max_pipeline_depth = (
             self.parses_named
         ) = self.parses_unnamed = self.statements_reused = self.transactions = self.params_text = self.params_binary = self.values_text = (
@@ -74,13 +72,22 @@ class Tally:
 
 
 _SUMS: Final = tuple(name for name in Tally.__slots__ if name not in ("frontend", "backend", "max_pipeline_depth"))
-_NAMES: Final = tuple(name for name in Tally.__slots__ if name not in ("frontend", "backend", "values_text", "values_binary"))
-_NUMBERS: Final = attrgetter(*_NAMES)
-_SUMMED: Final = tuple((place, name) for place, name in enumerate(_NAMES) if name != "max_pipeline_depth")
-_DEPTH: Final = _NAMES.index("max_pipeline_depth")
-_PARAMS: Final = _NAMES.index("params_text"), _NAMES.index("params_binary")
+NUMBERS: Final = (
+    "setup_round_trips", "round_trips", "executions", "pipelined_executions", "max_pipeline_depth", "parses_named", "parses_unnamed",
+    "statements_reused", "transactions", "params_text", "params_binary", "copy_in_rows", "copy_out_rows",
+)  # fmt: skip
+"""What Counts have one number each of, in this order."""
+_SUMMED: Final = tuple((place, name) for place, name in enumerate(NUMBERS) if name != "max_pipeline_depth")
+_DEPTH: Final = NUMBERS.index("max_pipeline_depth")
+_PARAMS: Final = NUMBERS.index("params_text"), NUMBERS.index("params_binary")
 
-_Counts = tuple[tuple[int, ...], tuple[int, int], int, tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
+Odd = tuple[tuple[int, int], ...]
+"""Of one side: how often a message came, beyond what its flight says."""
+_Table = tuple[tuple[int, int], ...]
+_Counts = tuple[tuple[int, ...], tuple[int, int], bool, _Table, _Table]
+
+
+_NONE: Final = (0,) * len(NUMBERS)
 
 
 class Counts:
@@ -176,6 +183,11 @@ class Effect:
         """For the observer."""
 
 
+Key = tuple[Look, tuple[int, ...], tuple[int, int], bool, Odd, Odd]
+"""What an Effect is known by: its look; the NUMBERS; values in text and in binary, and whether they are those of all rows together rather
+than of each; and what the flights do not say."""
+
+
 class Effects:
     """Those of one reading."""
 
@@ -183,60 +195,58 @@ class Effects:
         self._counts: dict[_Counts, Counts] = {}
         self._by_number: list[Counts | None] = [None]
         self._counts_bytes = 0
-        self._effects: dict[tuple[Counts, Look], Effect] = {}
+        self._effects: dict[Key, Effect] = {}
         self._look_bytes = 0
-        self.nothing = self.counts(Tally())[0]
+        self.nothing = self._known((_NONE, (0, 0), False, (), ()))
         """Of a row that is about no message."""
 
     def __getitem__(self, number: int) -> Counts | None:
         """The Counts of that number; None for UNKNOWN."""
         return self._by_number[number]
 
-    def counts(self, tally: Tally) -> tuple[Counts, int]:
-        """What has been counted, and the DataRows among it."""
-        key, rows = _counted(tally)
-        return self._counts.get(key) or self._new_counts(key), rows
+    def of(self, key: Key) -> Effect:
+        """The effect of a round trip."""
+        return self._effects.get(key) or self._new(key)
 
-    def of(self, counts: Counts, look: Look) -> Effect:
-        """The effect of those counts that looks like that."""
-        return self._effects.get((counts, look)) or self._new_effect(counts, look)
+    def alone(self, side: int, message: int) -> Counts:
+        """What one message counts that is no part of a round trip. `message` is a key of a Tally."""
+        tables = ((), ((message, 1),)) if side == BACKEND else (((message, 1),), ())
+        return self._known((_NONE, (0, 0), False, *tables))
 
-    def _new_counts(self, key: _Counts) -> Counts:
-        size = _OVERHEAD_BYTES + _ITEM_BYTES * (len(key[3]) + len(key[4]))
-        if self._counts_bytes + size > COUNTS_BYTES:
-            return Counts(key, UNKNOWN)
-        self._counts_bytes += size
-        counts = self._counts[key] = Counts(key, len(self._by_number))
-        self._by_number.append(counts)
-        return counts
-
-    def _new_effect(self, counts: Counts, look: Look) -> Effect:
-        effect = Effect(counts, look)
+    def _new(self, key: Key) -> Effect:
+        effect = Effect(self._known(_counted(key)), key[0])
         length = len(effect.sent) + len(effect.received) + len(effect.owed_before)
         size = _OVERHEAD_BYTES + length
         if length <= LONGEST_LOOK and self._look_bytes + size <= LOOK_BYTES:
             self._look_bytes += size
-            self._effects[counts, look] = effect
+            self._effects[key] = effect
         return effect
 
+    def _known(self, counted: _Counts) -> Counts:
+        counts = self._counts.get(counted)
+        if counts is None:
+            size = _OVERHEAD_BYTES + _ITEM_BYTES * (len(counted[3]) + len(counted[4]))
+            if self._counts_bytes + size > COUNTS_BYTES:
+                return Counts(counted, UNKNOWN)
+            self._counts_bytes += size
+            counts = self._counts[counted] = Counts(counted, len(self._by_number))
+            self._by_number.append(counts)
+        return counts
 
-def as_counted(tally: Tally) -> tuple[Counts, int]:
-    """What has been counted so far, and the DataRows among it: of something that is still open, and not remembered."""
-    key, rows = _counted(tally)
-    return Counts(key, UNKNOWN), rows
+
+def unfinished(key: Key) -> Effect:
+    """The effect of a round trip that is still open: it is not remembered."""
+    return Effect(Counts(_counted(key), UNKNOWN), key[0])
 
 
-def _counted(tally: Tally) -> tuple[_Counts, int]:
-    backend = tally.backend
-    rows = backend.get(_ROW, 0)
-    replies = tuple(backend.items())
-    if rows:
-        replies = tuple(one for one in replies if one[0] != _ROW)
-    text, binary = tally.values_text, tally.values_binary
-    exact = 0
-    if text or binary:
-        if rows and not text % rows and not binary % rows:
-            text, binary = text // rows, binary // rows
-        else:
-            exact = 1
-    return (_NUMBERS(tally), (text, binary), exact, tuple(tally.frontend.items()), replies), rows
+def _counted(key: Key) -> _Counts:
+    (sent, received, *_), numbers, values, exact, sent_odd, received_odd = key
+    return numbers, values, exact, _table(sent, sent_odd), _table(received.replace(_ROWS, b""), received_odd)
+
+
+def _table(flight: bytes, odd: Odd) -> _Table:
+    """How often each message came."""
+    counted = {code: flight.count(code) for code in set(flight) if code >= FIRST_LETTER}
+    for code, times in odd:
+        counted[code] = counted.get(code, 0) + times
+    return tuple(sorted((code, times) for code, times in counted.items() if times))

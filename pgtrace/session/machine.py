@@ -70,6 +70,8 @@ _LONGEST_COUNT: Final = 19
 _COPY_DATA: Final = ord("d")
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend has to answer."""
+_TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"dpR")
+"""Messages that a flight tells by their type byte: the others are one for many, or have subtypes."""
 _IN, _OUT, _BOTH = b"GHW"
 _TAGS_KEPT: Final = 8
 _WARNING: Final = b"\0VWARNING\0"
@@ -84,7 +86,6 @@ class Machine:
         self.framer = Framer()
         self.round_trips = RoundTrips(self.observer, reads.effects)
         self.statements = Names(self.observer, self.round_trips, reads.room)
-        self._tally = self.round_trips.tally
         self.bytes = [0, 0]
         """Bytes of each side so far, as they passed."""
         self.tls_refused = False
@@ -172,7 +173,7 @@ class Machine:
         item.rows = 0
         item.columns = None
         if not continues:
-            self._tally.executions += 1
+            self.round_trips.counting.ran += 1
         inside = self.round_trips.inside
         run = self.round_trips.about()
         if run is None:
@@ -221,8 +222,10 @@ class Machine:
 
     def _alone(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
         self._offsets[side] += size
+        message = code
         if side == BACKEND:
-            self._tally.backend[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            if code == 0x52:
+                message += SUBTYPED * (codes.authentication_subtype(body) + 1)
             handler = _ANSWERS.get(code)
             if handler is not None:
                 handler(self, time_ns, body)
@@ -230,7 +233,9 @@ class Machine:
             self.terminated = True
         elif code == codes.CANCEL_REQUEST:
             self.cancel = body
-        counts, _ = self.round_trips.take()
+        elif code == 0x70:
+            message += SUBTYPED * (self.authentication + 1)
+        counts = self.round_trips.alone(side, message)
         if self.round_trips.late is not None:
             self.round_trips.tell_late()
         self.observer.alone(side, code, body, size, time_ns, counts)
@@ -264,7 +269,6 @@ class Machine:
     # What the driver sends: what each of its messages makes the backend owe.
 
     def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
-        counts = self._tally.frontend
         round_trips = self.round_trips
         for code, body, size in frames:
             if code in NO_MESSAGES:
@@ -272,7 +276,6 @@ class Machine:
                 continue
             if round_trips.departure is not None:
                 round_trips.stays()
-            counts[code if code != 0x70 else 0x70 + SUBTYPED * (self.authentication + 1)] += 1
             current = round_trips.current
             if current is None:
                 if self._opens_none(code):
@@ -287,13 +290,12 @@ class Machine:
                     current.owed_before = owed.before(self._owed, self._copying, skipping=self._skipping, copy_both=self._copy_both)
             self._offsets[FRONTEND] += size
             current.sent_bytes += size
-            sent = current.sent
-            letter = code if code < 256 else STAND_INS[code]
-            if letter != 0x64 or sent[-1:] != b"d":
-                if len(sent) < events.FLIGHT_MESSAGES_KEPT:
-                    sent.append(letter)
-                elif len(sent) == events.FLIGHT_MESSAGES_KEPT:
-                    sent.append(events.CUT)
+            if code in _TOLD_BY_LETTER and len(current.sent) < events.FLIGHT_MESSAGES_KEPT:
+                current.sent.append(code)
+            elif code == 0x70:
+                current.sends(code, code + SUBTYPED * (self.authentication + 1))
+            else:
+                current.sends(STAND_INS.get(code, code), code)
             handler = _ASKS.get(code)
             if handler is not None:
                 handler(self, time_ns, body)
@@ -313,17 +315,8 @@ class Machine:
         if self.round_trips.current is not None:
             self.round_trips.current.carries(statement)
 
-    def _deepen(self) -> None:
-        current = self.round_trips.current
-        if current is None:
-            return
-        current.depth += 1
-        if current.flush_points:  # a round trip already; before, the run may still end as none
-            self._tally.pipelined_executions += current.depth > 1
-            self._tally.max_pipeline_depth = max(self._tally.max_pipeline_depth, current.depth)
-
     def _query(self, time_ns: int, body: bytes) -> None:
-        self._deepen()
+        self.round_trips.counting.depth += 1
         parts = [Statement("", sql, simple=True) for sql in self._bodies.query(body)]
         if parts:
             parts[0].query_crc = zlib.crc32(body[:-1])
@@ -337,10 +330,11 @@ class Machine:
         self._flush_point(item, time_ns)
 
     def _function_call(self, time_ns: int, body: bytes) -> None:
-        self._deepen()
+        self.round_trips.counting.depth += 1
         text, binary = self._bodies.function_formats(body)
-        self._tally.params_text += text
-        self._tally.params_binary += binary
+        counting = self.round_trips.counting
+        counting.params_text += text
+        counting.params_binary += binary
         if self._discarded(runs=True):
             return
         item = self._owe(owed.FUNCTION, time_ns)
@@ -350,9 +344,9 @@ class Machine:
     def _parse(self, time_ns: int, body: bytes) -> None:
         name, sql, types = self._bodies.parse(body)
         if name:
-            self._tally.parses_named += 1
+            self.round_trips.counting.parses_named += 1
         else:
-            self._tally.parses_unnamed += 1
+            self.round_trips.counting.parses_unnamed += 1
         current = self.round_trips.current
         if current is not None and name:
             current.prepares = True
@@ -365,8 +359,9 @@ class Machine:
 
     def _bind(self, time_ns: int, body: bytes) -> None:
         portal_name, name, text, binary, result_formats = self._bodies.bind(body)
-        self._tally.params_text += text
-        self._tally.params_binary += binary
+        counting = self.round_trips.counting
+        counting.params_text += text
+        counting.params_binary += binary
         portal = self.statements.bind(portal_name, name, result_formats)
         statement = portal.statement
         current = self.round_trips.current
@@ -397,7 +392,7 @@ class Machine:
         item.name, item.portal, item.statement = name, kind, statement
 
     def _execute(self, time_ns: int, body: bytes) -> None:
-        self._deepen()
+        self.round_trips.counting.depth += 1
         name = self._bodies.portal(body)
         self._carries(self.statements.portal(name).statement)
         if self._discarded(runs=True):
@@ -441,7 +436,6 @@ class Machine:
     # What the server answers: which item of the queue each of its messages answers.
 
     def _backend(self, time_ns: int, frames: list[Frame]) -> None:
-        counts = self._tally.backend
         handlers = _ANSWERS
         round_trips = self.round_trips
         queue = self._owed
@@ -462,20 +456,18 @@ class Machine:
             current.received_bytes += size
             received = current.received
             if code == 0x44:  # DataRow
-                counts[code] += 1
                 current.rows += 1
                 if received[-1:] != b"D" and len(received) < events.FLIGHT_MESSAGES_KEPT:
                     received.append(code)
                 if queue:
                     self._data_rows(queue[0], 1, int.from_bytes(body[:2], "big"))
                 continue
-            letter = code if code < 256 else STAND_INS.get(code) or body[0]
-            if letter != 0x64 or received[-1:] != b"d":
-                if len(received) < events.FLIGHT_MESSAGES_KEPT:
-                    received.append(letter)
-                elif len(received) == events.FLIGHT_MESSAGES_KEPT:
-                    received.append(events.CUT)
-            counts[code if code != 0x52 else 0x52 + SUBTYPED * (codes.authentication_subtype(body) + 1)] += 1
+            if code in _TOLD_BY_LETTER and len(received) < events.FLIGHT_MESSAGES_KEPT:
+                received.append(code)
+            elif code == 0x52:
+                current.receives(code, code + SUBTYPED * (codes.authentication_subtype(body) + 1))
+            else:
+                current.receives(code if code < 256 else STAND_INS.get(code) or body[0], code)
             handler = handlers.get(code)
             if handler is not None:
                 handler(self, time_ns, body)
@@ -503,8 +495,9 @@ class Machine:
             binary = sum(1 for one in formats if one) if len(formats) > 1 else (columns if formats and formats[0] else 0)
             item.columns = (max(0, columns - binary), binary)
         text, binary = item.columns
-        self._tally.values_text += text * messages
-        self._tally.values_binary += binary * messages
+        counting = self.round_trips.counting
+        counting.passed_text += text * messages
+        counting.passed_binary += binary * messages
 
     def _command_complete(self, time_ns: int, body: bytes) -> None:
         if not self._owed:
@@ -784,9 +777,9 @@ class Machine:
         if word != "COPY" or len(count) > _LONGEST_COUNT or not (count.isascii() and count.isdigit()):
             return
         if mode == _IN:
-            self._tally.copy_in_rows += int(count)
+            self.round_trips.counting.copy_in_rows += int(count)
         elif mode == _OUT:
-            self._tally.copy_out_rows += int(count)
+            self.round_trips.counting.copy_out_rows += int(count)
 
     def _end_simple_copy(self, item: Owed, time_ns: int) -> None:
         item.copy_flush_points += 1

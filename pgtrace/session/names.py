@@ -209,7 +209,7 @@ class Names:
         self.suspended.discard(item.portal)
         statement.binds += 1
         if statement.name and statement.binds > 1:
-            self._round_trips.tally.statements_reused += 1
+            self._round_trips.counting.reused += 1
             if (run := self._round_trips.about()) is not None:
                 run.part(statement).reused += 1
 
@@ -254,7 +254,7 @@ class Names:
         if tag in ("BEGIN", "START TRANSACTION"):
             if not self.in_block:
                 self.in_block = True
-                self._round_trips.tally.transactions += 1
+                self._round_trips.counting.transactions += 1
         elif tag in ("COMMIT", "PREPARE TRANSACTION"):
             self.in_block = False
         elif tag == "ROLLBACK":

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session.departure import TERMINATE, Departure
-from pgtrace.session.effects import Counts, Effect, Effects, Look, Tally, as_counted
+from pgtrace.session.effects import FIRST_LETTER, Counts, Effect, Effects, Key, Odd, Tally, unfinished
 from pgtrace.session.events import CUT, FLIGHT_MESSAGES_KEPT, SKIPPED, Exchange, Observer, Part, Passage
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Portal, Statement
@@ -26,6 +26,7 @@ LONGEST_HASHED: Final = 64 * 1024
 """Bytes of a read that Passage.values is about."""
 PORTALS_TOLD: Final = 64
 """Portals of one round trip that are told."""
+_COPY_DATA: Final = ord("d")
 _USES: Final = 1_000
 """Different Counts of a session before they are added up."""
 
@@ -34,12 +35,15 @@ class Run:
     """A run of frontend messages during which no moment came at which everything was answered: a round trip, if anybody waits for it."""
 
     __slots__ = (
-        "block_began", "block_end", "bound", "closed_ns", "copying", "departure", "depth", "error",
-        "errors", "executions", "failures", "first", "first_answer_ns", "first_flush_ns",
-        "flush_points", "formats", "is_frozen", "note", "offsets", "opened_ns", "owed_before",
-        "parts", "portals", "prepares", "received", "received_bytes", "reuses", "rows", "sent",
-        "sent_bytes", "setup", "status", "status_before", "tags", "told", "uncertain", "values",
-        "values_binary", "values_text", "waited_ns", "warnings",
+        "block_began", "block_end", "bound", "closed_ns", "copy_in_rows", "copy_out_rows",
+        "copying", "departure", "depth", "error", "errors", "executions", "failures", "first",
+        "first_answer_ns", "first_flush_ns", "flush_points", "formats", "is_frozen", "note",
+        "offsets", "opened_ns", "owed_before", "params_binary", "params_text", "parses_named",
+        "parses_unnamed", "parts", "passed_binary", "passed_text", "portals", "prepares", "ran",
+        "received", "received_bytes", "received_odd", "reused", "reuses", "rows", "sent",
+        "sent_bytes", "sent_odd", "setup", "status", "status_before", "tags", "told",
+        "transactions", "uncertain", "values", "values_binary", "values_text", "waited_ns",
+        "warnings",
     )  # fmt: skip
 
     def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
@@ -48,9 +52,10 @@ class Run:
         self.offsets = offsets
         self.status_before = self.status = status
         self.note = note
-        self.first_flush_ns = self.flush_points = self.depth = self.executions = self.sent_bytes = self.received_bytes = self.rows = (
-            self.values_text
-        ) = self.values_binary = self.errors = self.formats = self.bound = self.waited_ns = self.values = 0
+        self.first_flush_ns = self.flush_points = self.depth = self.executions = self.sent_bytes = self.received_bytes = 0
+        self.rows = self.errors = self.formats = self.bound = self.waited_ns = self.values = 0
+        self.values_text = self.values_binary = self.passed_text = self.passed_binary = self.params_text = self.params_binary = 0
+        self.ran = self.parses_named = self.parses_unnamed = self.reused = self.transactions = self.copy_in_rows = self.copy_out_rows = 0
         self.tags: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
         self.failures: tuple[Failure, ...] = ()
@@ -65,10 +70,14 @@ class Run:
         self.owed_before = self.error = b""
         self.sent = bytearray()
         self.received = bytearray()
+        self.sent_odd: dict[int, int] | None = None
+        self.received_odd: dict[int, int] | None = None
         self.parts: dict[Statement, Part] = {}
         self.portals: dict[str, Portal] = {}
 
-    # What most of it is: events.py. bound: Binds of named statements. values_text, values_binary: of the executions that ended in it.
+    # What most of it is: events.py, effects.py. ran: executions that ended, also where a message that is no part of it ended them.
+    # passed_text, passed_binary: values of the rows that came.
+    # bound: Binds of named statements. values_text, values_binary: of the executions that ended in it.
     # is_frozen: it was told as it is, so what comes late goes to a copy.
 
     def part(self, statement: Statement) -> Part:
@@ -97,14 +106,35 @@ class Run:
         if len(data) <= LONGEST_HASHED:
             self.values = hash((self.values, data)) if self.values else hash(data)
 
-    def look(self) -> Look:
-        """The flight and the flags as they are now."""
+    def sends(self, letter: int, message: int) -> None:
+        """A message was sent that its letter in the flight does not tell."""
+        self.sent_odd = _add(self.sent, self.sent_odd, letter, message)
+
+    def receives(self, letter: int, message: int) -> None:
+        """The same of one that came."""
+        self.received_odd = _add(self.received, self.received_odd, letter, message)
+
+    def key(self) -> Key:
+        """What it did so far."""
         formats = self.formats or (1 if self.values_text else 0) | (2 if self.values_binary else 0)
-        return (
+        look = (
             bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
             self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
             self.tags, self.warnings, any(self.portals),
         )  # fmt: skip
+        depth, is_round_trip, setup = self.depth, self.flush_points > 0, self.setup
+        numbers = (
+            1 if is_round_trip and setup else 0, 1 if is_round_trip and not setup else 0, self.ran, depth - 1 if is_round_trip and depth else 0,
+            depth if is_round_trip else 0, self.parses_named, self.parses_unnamed, self.reused, self.transactions, self.params_text,
+            self.params_binary, self.copy_in_rows, self.copy_out_rows,
+        )  # fmt: skip
+        rows, text, binary, exact = self.rows, self.passed_text, self.passed_binary, False
+        if text or binary:
+            if rows and not text % rows and not binary % rows:
+                text, binary = text // rows, binary // rows
+            else:
+                exact = True
+        return look, numbers, (text, binary), exact, _sorted(self.sent_odd), _sorted(self.received_odd)
 
     def exchange(self, effect: Effect) -> Exchange:
         """What happened in it so far."""
@@ -121,19 +151,36 @@ class Run:
         )  # fmt: skip
 
 
+def _add(flight: bytearray, odd: dict[int, int] | None, letter: int, message: int) -> dict[int, int]:
+    odd = {} if odd is None else odd
+    if len(flight) >= FLIGHT_MESSAGES_KEPT:
+        if len(flight) == FLIGHT_MESSAGES_KEPT:
+            flight.append(CUT)
+    elif letter != _COPY_DATA or flight[-1:] != b"d":
+        flight.append(letter)
+        if letter >= FIRST_LETTER:
+            odd[letter] = odd.get(letter, 0) - 1
+    odd[message] = odd.get(message, 0) + 1
+    return odd
+
+
+def _sorted(odd: dict[int, int] | None) -> Odd:
+    return tuple(sorted(odd.items())) if odd else ()
+
+
 class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
     __slots__ = (
-        "_departed", "_is_unheard", "_told_ns", "_total", "_uses", "_waiting_since", "current", "departure", "effects", "last", "late", "observer",
-        "over_ns", "pending", "reading", "settled_ns", "setup", "started_ns", "tally", "undecided",
+        "_aside", "_departed", "_is_unheard", "_told_ns", "_total", "_uses", "_waiting_since", "current", "departure", "effects", "last", "late", "observer",
+        "over_ns", "pending", "reading", "settled_ns", "setup", "started_ns", "undecided",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, effects: Effects) -> None:
         self.observer = observer
         self.effects = effects
-        self.tally = Tally()
-        """What has been counted since something was told."""
+        self._aside: Run | None = None
+        """What was counted and belongs to no round trip."""
         self._total = Tally()
         self._uses: dict[Counts, list[int]] = {}
         """What was told and is not in the total yet: how often, and with how many DataRows."""
@@ -178,7 +225,6 @@ class RoundTrips:
         current.flush_points += 1
         if current.flush_points == 1:
             current.first_flush_ns = time_ns
-            self._count(current)
         if not self.pending:
             self._waiting_since = time_ns
         self.pending += 1
@@ -204,6 +250,14 @@ class RoundTrips:
         """The round trip that the message which is read is part of: the open one, or the last one, where it comes late."""
         return self.current or self.reading
 
+    @property
+    def counting(self) -> Run:
+        """Where to count what the message that is read does."""
+        found = self.current or self.reading or self._aside
+        if found is None:
+            found = self._aside = Run(0, setup=self.setup, offsets=(0, 0), status="")
+        return found
+
     def about(self) -> Run | None:
         """The round trip that a reply is about: the open one, or the last one, which is told again then."""
         if self.current is not None or self.last is None:
@@ -227,10 +281,7 @@ class RoundTrips:
         waited_ns = passage.waited_ns
         self.settled_ns += waited_ns
         self._told_ns += waited_ns
-        counts = exchange.effect.counts
-        use = self._uses.get(counts) or self._use(counts)
-        use[0] += 1
-        use[1] += passage.rows
+        self._count(exchange.effect.counts, 1, passage.rows)
         self.observer.happened(exchange, passage)
 
     def count_answered_run(self, time_ns: int) -> None:
@@ -316,14 +367,18 @@ class RoundTrips:
 
     # Sums.
 
-    def take(self) -> tuple[Counts, int]:
-        """What has been counted since something was told, and the DataRows among it."""
-        counts, rows = self.effects.counts(self.tally)
-        self.tally.clear()
-        use = self._uses.get(counts) or self._use(counts)
-        use[0] += 1
-        use[1] += rows
-        return counts, rows
+    def alone(self, side: int, message: int) -> Counts:
+        """What a message counts that is no part of a round trip."""
+        counts = self.effects.alone(side, message)
+        if self._aside is not None:
+            aside, self._aside = self._aside, None
+            if side == FRONTEND:
+                aside.sent_odd = {message: 1}
+            else:
+                aside.received_odd = {message: 1}
+            counts = self.effects.of(aside.key()).counts
+        self._count(counts, 1, 0)
+        return counts
 
     def sum(self) -> Tally:
         """All that has been counted."""
@@ -331,15 +386,21 @@ class RoundTrips:
         for counts, (times, rows) in self._uses.items():
             counts.add_to(sums, times, rows)
         sums.add(self._total, 1)
-        sums.add(self.tally, 1)
+        for untold in (self.current, self._aside):
+            if untold is not None:
+                unfinished(untold.key()).counts.add_to(sums, 1, untold.rows)
         return sums
 
     def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
         """What there is of the open round trip, if there is one."""
         if self.current is None:
             return None
-        effect = Effect(as_counted(self.tally)[0], self.current.look())
-        return self.current.exchange(effect), self.current.passage()
+        return self.current.exchange(unfinished(self.current.key())), self.current.passage()
+
+    def _count(self, counts: Counts, times: int, rows: int) -> None:
+        use = self._uses.get(counts) or self._use(counts)
+        use[0] += times
+        use[1] += rows
 
     def _use(self, counts: Counts) -> list[int]:
         if len(self._uses) >= _USES:
@@ -354,28 +415,16 @@ class RoundTrips:
     def _tell(self, run: Run) -> None:
         if run.told is not None:
             exchange, passage = run.told
-            counts = exchange.effect.counts
-            counts.add_to(self.tally, 1, passage.rows)
-            use = self._uses.get(counts) or self._use(counts)
-            use[0] -= 1
-            use[1] -= passage.rows
+            self._count(exchange.effect.counts, -1, -passage.rows)
             run.told = exchange, passage._replace(replaces=None)
         run.waited_ns += self.settled_ns - self._told_ns
         self._told_ns = self.settled_ns
-        exchange = run.exchange(self.effects.of(self.take()[0], run.look()))
+        exchange = run.exchange(self.effects.of(run.key()))
+        self._count(exchange.effect.counts, 1, run.rows)
         passage = run.passage()
         run.told = exchange, passage
         run.is_frozen = True
         self.observer.happened(exchange, passage)
-
-    def _count(self, current: Run) -> None:
-        tally = self.tally
-        if current.setup:
-            tally.setup_round_trips += 1
-        else:
-            tally.round_trips += 1
-        tally.pipelined_executions += max(0, current.depth - 1)
-        tally.max_pipeline_depth = max(tally.max_pipeline_depth, current.depth)
 
     def _stop_clock(self, time_ns: int) -> None:
         if self.started_ns is not None and self.departure is None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.session.effects import Effects, Tally
+from pgtrace.session.effects import Effects
 from pgtrace.session.events import Exchange, Part, Passage
 from pgtrace.session.roundtrips import Run
 from pgtrace.session.statements import Statement
@@ -134,8 +134,7 @@ def ran(statement: Statement) -> tuple[Exchange, Passage]:
     part.parses = part.executions = part.ended = 1
     part.rows = part.values_text = run.rows = 2
     run.flush_points = 1
-    effects = Effects()
-    return run.exchange(effects.of(effects.counts(Tally())[0], run.look())), run.passage()
+    return run.exchange(Effects().of(run.key())), run.passage()
 
 
 def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
