@@ -63,28 +63,29 @@ class Answered:
 class AskedForm:
     """How a frontend read looks that is known by a key: a quick look whether another one has the same."""
 
-    __slots__ = ("_behind", "_end", "_head", "_rest", "_values", "asked")
+    __slots__ = ("_at", "_before", "_behind", "_end", "_head", "_rest", "_values", "asked")
 
     def __init__(self, key: Key, asked: Asked, behind: int) -> None:
-        """`behind`: how many bytes of what follows the values belong to the Bind, in a read that has one and begins with it."""
+        """`behind`: how many bytes of what follows the values belong to the Bind, in a read that has one."""
         self.asked = asked
         self._behind = behind
-        self._head, self._rest = key if isinstance(key, tuple) and len(key) == 2 else (b"", key)
-        self._end = 5 + len(self._head)
+        self._before, self._head, self._rest = key if isinstance(key, tuple) and len(key) == 3 else (b"", b"", key)
+        self._at = len(self._before)
+        self._end = self._at + 5 + len(self._head)
         self._values = range(_INT16(self._head, len(self._head) - 2)[0]) if self._head else range(0)
 
     def is_of(self, data: bytes) -> bool:
         """Whether a read has the same key. False also where only the key itself says."""
         if not self._head:
             return data == self._rest
-        position = self._end
-        if data[5:position] != self._head or data[0] != _BIND:
+        at, position = self._at, self._end
+        if data[at + 5 : position] != self._head or data[at] != _BIND or (at and not data.startswith(self._before)):
             return False
         try:
             for _ in self._values:
                 length = _INT32(data, position)[0]
                 position += 4 + length if length > 0 else 4
-            return data[position:] == self._rest and _INT32(data, 1)[0] + 1 == position + self._behind
+            return data[position:] == self._rest and at + 1 + _INT32(data, at + 1)[0] == position + self._behind
         except struct.error:
             return False
 
@@ -132,7 +133,7 @@ class Reads:
         self._bindless: set[bytes] = set()
         """Ends of reads, and short reads, that hold no Bind."""
         self._rests: dict[bytes, int] = {}
-        """What follows the values of a Bind that a read begins with, where no other Bind comes: how many bytes of it are the Bind's."""
+        """What follows the values of a read's only Bind: how many bytes of it are the Bind's."""
         self._once: set[int] = set()
         """Hashes of keys that came once: what never comes again is not looked into."""
         self._asked_by_meaning: dict[tuple[object, ...], Asked] = {}
@@ -145,7 +146,7 @@ class Reads:
                 end, position = _around_values(data, 0)
                 rest = data[position : position + _SHORT]
                 if self._rests.get(rest) == 1 + _INT32(data, 1)[0] - position and position + len(rest) == len(data):
-                    return data[5:end], rest
+                    return b"", data[5:end], rest
             return self._parted(data)
         except (ValueError, IndexError, struct.error):
             return None
@@ -172,12 +173,12 @@ class Reads:
             _add(self._bindless, data)
             return data
         _add(self._bindless, tail)
-        if len(parts) == 3 and not parts[0]:
+        if len(parts) == 3:
             rest = parts[2] + tail
             if len(rest) <= _SHORT and self._rests.setdefault(rest, len(parts[2])) == len(parts[2]):
                 if len(self._rests) > REMEMBERED:
                     self._rests.clear()
-                return parts[1], rest
+                return parts[0], parts[1], rest
         return (*parts, tail)
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
@@ -208,7 +209,7 @@ class Reads:
             if len(self._asked_by_meaning) >= REMEMBERED:
                 self._forget()
             asked = self._asked_by_meaning[meaning] = Asked(is_self_contained=self._is_self_contained(frames))
-        _remember(self.asked, key, AskedForm(key, asked, self._rests.get(key[1], 0) if len(key) == 2 and isinstance(key, tuple) else 0))
+        _remember(self.asked, key, AskedForm(key, asked, self._rests.get(key[2], 0) if isinstance(key, tuple) and len(key) == 3 else 0))
         return asked
 
     def learn_answered(self, key: Key | None, frames: list[Frame]) -> tuple[Answered | None, int]:
