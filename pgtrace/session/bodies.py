@@ -22,6 +22,7 @@ _LARGEST: Final = 64 * 1024
 _OVERHEAD: Final = 300
 """Bytes that a remembered body takes besides its own, about."""
 
+_RESULT_COUNT_BYTES: Final = 2
 _INT16: Final = struct.Struct(">H").unpack_from
 _INT32: Final = struct.Struct(">i").unpack_from
 
@@ -79,6 +80,25 @@ class Bodies:
             return (portal, statement, 0, count, results) if formats[0] else (portal, statement, count, 0, results)
         binary = sum(map(bool, formats))
         return portal, statement, max(0, count - binary), binary, results
+
+    def like(self, body: bytes) -> Callable[[bytes], bool]:
+        """Whether another Bind differs from this one in its values alone."""
+        try:
+            end = body.index(0, body.index(0) + 1) + 3
+            end += 2 * _INT16(body, end - 2)[0] + 2
+            values = range(_INT16(body, end - 2)[0])
+            head = body[:end]
+            results = body[_behind(body, end, values) :]
+        except (ValueError, struct.error):
+            return _never
+
+        def is_like(other: bytes) -> bool:
+            try:
+                return other[:end] == head and other[_behind(other, end, values) :] == results
+            except struct.error:
+                return False
+
+        return is_like if len(results) >= _RESULT_COUNT_BYTES else _never
 
     def kind_and_name(self, body: bytes) -> tuple[str, str]:
         """`S` or `P` and the name of a Describe or Close."""
@@ -156,6 +176,18 @@ class Bodies:
             return "", "", 0, 0, ()
         text, binary = _by_format(count, head.parameter_formats)
         return head.portal, head.statement, text, binary, ()
+
+
+def _behind(body: bytes, position: int, values: range) -> int:
+    """Where the values of a Bind end that begin there."""
+    for _ in values:
+        length = _INT32(body, position)[0]
+        position += 4 + length if length > 0 else 4
+    return position
+
+
+def _never(_: bytes) -> bool:
+    return False
 
 
 def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:

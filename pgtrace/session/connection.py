@@ -146,6 +146,7 @@ class Session(Machine):
         if current.received[-1:] != b"D":
             current.received.append(_DATA_ROW)
         if self._owed:
+            self._unfold()
             self._data_rows(self._owed[0], messages, columns // messages)
 
     def decrypted(self) -> None:
@@ -156,8 +157,7 @@ class Session(Machine):
         """Bytes are missing from here, in either direction."""
         self.settle()
         self.round_trips.lose(time_ns)
-        self._owed.clear()
-        self._unflushed.clear()
+        self._owe_nothing()
         self._skipping = self._copy_both = False
         self._copy_ended()
         self._copying = None
@@ -190,7 +190,7 @@ class Session(Machine):
         """The connection has ended: that answers everything."""
         self.settle()
         self.is_closed = True
-        self._owed.clear()
+        self._owe_nothing()
         self.round_trips.over(time_ns)
 
     def ended(self, side: int, how: str, time_ns: int) -> None:

@@ -68,12 +68,21 @@ _PORTALS_KEPT: Final = 64
 _LONGEST_PARAMETER: Final = 4096
 _LONGEST_COUNT: Final = 19
 _COPY_DATA: Final = ord("d")
+_BIND: Final = ord("B")
+_EXECUTE: Final = ord("E")
+_BIND_COMPLETE: Final = ord("2")
+_COMMAND_COMPLETE: Final = ord("C")
+_LONG: Final = 16
+"""Messages of a read in which batches are looked for."""
+_ANSWERS_THE_OLDEST: Final = frozenset(b"123CIsDTntVNASKv")
+"""What has to do with the oldest item of the queue alone, or with none."""
+_CHANGES_NOTHING: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"SELECT"))
+"""Command tags from which nothing follows for names and transactions."""
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend has to answer."""
 _TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"dpR")
 """Messages that a flight tells by their type byte: the others are one for many, or have subtypes."""
 _IN, _OUT, _BOTH = b"GHW"
-_TAGS_KEPT: Final = 8
 _WARNING: Final = b"\0VWARNING\0"
 _STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate in (b"57P01", b"57P02")}
 
@@ -119,6 +128,10 @@ class Machine:
         self._bodies = reads.bodies
         self._offsets = [0, 0]
         self._owed: deque[Owed] = deque()
+        self._pairs = 0
+        """How many items of the queue are PAIRS."""
+        self._folded = 0
+        """How many items more they stand for."""
         self._unflushed: list[Owed] = []
         self._skipping = False
         self._copying: Owed | None = None
@@ -151,12 +164,14 @@ class Machine:
 
     def _leaves(self, time_ns: int, side: int, how: str, *, for_good: bool = False) -> None:
         """That side ends its direction."""
+        self._unfold()
         first = [*islice(self._owed, _LOOKED_AT)]
         oldest = next((item for item in first if item.kind in owed.RUNS_SOMETHING), first[0] if first else None)
         self.round_trips.ends(time_ns, side, how, owed.NAMES[oldest.kind] if oldest is not None else "", for_good=for_good)
 
     def _may_copy(self) -> bool:
         """Whether something owed could still be answered by CopyInResponse."""
+        self._unfold()
         return not self._skipping and any(item.kind in (owed.QUERY, owed.EXECUTE) and not item.copying for item in self._owed)
 
     def _discarded(self, runs: bool = False) -> bool:
@@ -165,24 +180,28 @@ class Machine:
             self.round_trips.current.skips(1)
         return self._skipping
 
-    def _executed(self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False) -> None:
-        """An execution ended; `item` goes on for the rest of a simple Query."""
+    def _executed(
+        self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False, times: int = 1
+    ) -> None:
+        """An execution ended, or so many at once; `item` goes on for the rest of a simple Query."""
         started = max(item.flushed_ns if item.flushed_ns is not None else item.sent_ns, self._last_end_ns)
         self._last_end_ns = time_ns
         rows, columns = item.rows, item.columns
         item.rows = 0
         item.columns = None
         if not continues:
-            self.round_trips.counting.ran += 1
+            self.round_trips.counting.ran += times
         inside = self.round_trips.inside
         run = self.round_trips.about()
         if run is None:
             return
         part = run.part(statement)
-        part.ended += 1
+        part.ended += times
+        part.at_once += times - 1
         if not continues:
-            part.executions += 1
-            run.executions += run is inside
+            part.executions += times
+            if run is inside:
+                run.executions += times
         if failed:
             part.errors += 1
         if rows and columns is not None:
@@ -255,20 +274,168 @@ class Machine:
     def _give_up(self, time_ns: int) -> None:
         """Too much is owed to believe that it will be answered: what was open ends, marked, and the next ReadyForQuery puts things right."""
         self.round_trips.lose(time_ns)
-        self._owed.clear()
-        self._unflushed.clear()
+        self._owe_nothing()
         self._copying = None
 
     def _owe(self, kind: int, time_ns: int) -> Owed:
-        if len(self._owed) >= MOST_OWED:
+        if len(self._owed) + self._folded >= MOST_OWED:
             self._give_up(time_ns)
         item = Owed(kind, time_ns)
         self._owed.append(item)
         return item
 
+    def _owe_nothing(self) -> None:
+        self._owed.clear()
+        self._unflushed.clear()
+        self._pairs = self._folded = 0
+
+    # Batches: the same Bind and Execute over and over in one read is one item of the queue, answered a read at a time.
+    # What such an item means is what its messages mean one by one: wherever anything else comes, they are unfolded.
+
+    def _ask_batches(self, time_ns: int, frames: list[Frame]) -> None:
+        """A long read of the frontend."""
+        start = at = 0
+        while at + 3 < len(frames):
+            times = self._repeats(frames, at) if frames[at][0] == _BIND and frames[at + 1][0] == _EXECUTE else 0
+            if not times:
+                at += 1
+                continue
+            stop = at + 2 + 2 * times
+            self._ask_each(time_ns, frames[start : at + 2])
+            if not self._fold(time_ns, frames[at + 2 : stop]):
+                self._ask_each(time_ns, frames[at + 2 : stop])
+            start = at = stop
+        self._ask_each(time_ns, frames[start:])
+
+    def _repeats(self, frames: list[Frame], at: int) -> int:
+        """How often the Bind and Execute at that place come again right behind, with other values."""
+        is_like = self._bodies.like(frames[at][1])
+        execute = frames[at + 1]
+        stop, end = at + 2, len(frames) - 1
+        while stop < end and frames[stop][0] == _BIND and frames[stop + 1] == execute and is_like(frames[stop][1]):
+            stop += 2
+        return (stop - at) // 2 - 1
+
+    def _fold(self, time_ns: int, frames: list[Frame]) -> bool:
+        """Owe the answers to what was just sent once more, over and over; False where that has to be looked at one by one."""
+        run, queue, times = self.round_trips.current, self._owed, len(frames) // 2
+        if run is None or self._skipping or len(queue) < 2 or len(queue) + self._folded + len(frames) > MOST_OWED:
+            return False
+        bind, execute = queue[-2], queue[-1]
+        if bind.kind != owed.BIND or execute.kind != owed.EXECUTE or bind.portal != execute.portal or bind.statement is None:
+            return False
+        size = sum(frame[2] for frame in frames)
+        self._offsets[FRONTEND] += size
+        run.sent_bytes += size
+        run.sends_pairs(_BIND, _EXECUTE, times)
+        run.depth += times
+        _, name, text, binary, _ = self._bodies.bind(frames[0][1])
+        run.params_text += times * text
+        run.params_binary += times * binary
+        if name:
+            run.bound += times
+        item = Owed(owed.PAIRS, time_ns)
+        item.name, item.portal, item.statement, item.result_formats = bind.name, bind.portal, bind.statement, bind.result_formats
+        item.times = times
+        queue.append(item)
+        self._unflushed.append(item)
+        self._pairs += 1
+        self._folded += 2 * times - 1
+        return True
+
+    def _answer_batches(self, time_ns: int, frames: list[Frame]) -> None:
+        """A read of the backend while there are batches in the queue."""
+        at = 0
+        while at < len(frames) and self._pairs:
+            item = self._owed[0]
+            is_batch = item.kind == owed.PAIRS
+            if is_batch and (times := self._answered_alike(frames, at, item.times)):
+                self._answer_batch(item, time_ns, frames[at : at + 2 * times])
+                at += 2 * times
+                continue
+            if frames[at][0] not in _ANSWERS_THE_OLDEST:
+                self._unfold()
+            elif is_batch:
+                self._unfold_one()
+            self._answer_each(time_ns, frames[at : at + 1])
+            at += 1
+        self._answer_each(time_ns, frames[at:])
+
+    def _answered_alike(self, frames: list[Frame], at: int, most: int) -> int:
+        """How many Binds and Executes are answered from there on, all in the same way, with a tag that changes nothing."""
+        round_trips = self.round_trips
+        run = round_trips.current
+        if frames[at][0] != _BIND_COMPLETE or at + 1 >= len(frames) or run is None or (run.flush_points and not round_trips.pending):
+            return 0
+        complete = frames[at + 1]
+        if complete[0] != _COMMAND_COMPLETE or complete[1].split(b" ", 1)[0].rstrip(b"\0") not in _CHANGES_NOTHING:
+            return 0
+        stop, end = at, min(len(frames) - 1, at + 2 * most)
+        while stop < end and frames[stop][0] == _BIND_COMPLETE and frames[stop + 1] == complete:
+            stop += 2
+        return (stop - at) // 2
+
+    def _answer_batch(self, item: Owed, time_ns: int, frames: list[Frame]) -> None:
+        run, times = self.round_trips.current, len(frames) // 2
+        assert run is not None
+        if run.first_answer_ns is None:
+            run.first_answer_ns = time_ns
+        size = sum(frame[2] for frame in frames)
+        self._offsets[BACKEND] += size
+        run.received_bytes += size
+        run.receives_pairs(_BIND_COMPLETE, _COMMAND_COMPLETE, times)
+        self.statements.bound(item, times)
+        self._executed(item, self._portal_statement(item.portal), time_ns, times=times)
+        run.tagged(self._bodies.tag(frames[1][1]))
+        item.times -= times
+        self._folded -= 2 * times
+        if not item.times:
+            self._folded += 1
+            self._pairs -= 1
+            self._pop()
+        self.round_trips.settle(time_ns)
+
+    def _unfold_one(self) -> None:
+        """The oldest Bind and Execute of the batch that the queue begins with."""
+        batch = self._owed[0]
+        batch.times -= 1
+        self._folded -= 2
+        if not batch.times:
+            self._owed.popleft()
+            self._folded += 1
+            self._pairs -= 1
+        self._owed.extendleft(reversed(self._unfolded(batch)))
+
+    def _unfold(self) -> None:
+        """All batches of the queue, message by message."""
+        if self._pairs:
+            items = [*self._owed]
+            self._owed.clear()
+            for item in items:
+                if item.kind != owed.PAIRS:
+                    self._owed.append(item)
+                else:
+                    for _ in range(item.times):
+                        self._owed.extend(self._unfolded(item))
+            self._pairs = self._folded = 0
+
+    def _unfolded(self, batch: Owed) -> tuple[Owed, Owed]:
+        bind, execute = Owed(owed.BIND, batch.sent_ns), Owed(owed.EXECUTE, batch.sent_ns)
+        bind.name, bind.portal, bind.statement, bind.result_formats = batch.name, batch.portal, batch.statement, batch.result_formats
+        execute.portal, execute.flushed_ns = batch.portal, batch.flushed_ns
+        if batch.flushed_ns is None:
+            self._unflushed.append(execute)
+        return bind, execute
+
     # What the driver sends: what each of its messages makes the backend owe.
 
     def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
+        if len(frames) < _LONG:
+            self._ask_each(time_ns, frames)
+        else:
+            self._ask_batches(time_ns, frames)
+
+    def _ask_each(self, time_ns: int, frames: list[Frame]) -> None:
         round_trips = self.round_trips
         for code, body, size in frames:
             if code in NO_MESSAGES:
@@ -287,6 +454,7 @@ class Machine:
                 elif self._copy_both and self._owed:
                     current.copying = self._copied(self._owed[0])
                 if self._owed or self._skipping:
+                    self._unfold()
                     current.owed_before = owed.before(self._owed, self._copying, skipping=self._skipping, copy_both=self._copy_both)
             self._offsets[FRONTEND] += size
             current.sent_bytes += size
@@ -436,6 +604,12 @@ class Machine:
     # What the server answers: which item of the queue each of its messages answers.
 
     def _backend(self, time_ns: int, frames: list[Frame]) -> None:
+        if self._pairs:
+            self._answer_batches(time_ns, frames)
+        else:
+            self._answer_each(time_ns, frames)
+
+    def _answer_each(self, time_ns: int, frames: list[Frame]) -> None:
         handlers = _ANSWERS
         round_trips = self.round_trips
         queue = self._owed
@@ -518,9 +692,8 @@ class Machine:
             return
         if body:
             tag = self._bodies.tag(body)
-            inside = self.round_trips.inside
-            if inside is not None and (short := tag.rstrip("0123456789 ")) not in inside.tags[-1:] and len(inside.tags) < _TAGS_KEPT:
-                inside.tags += (short,)
+            if (inside := self.round_trips.inside) is not None:
+                inside.tagged(tag)
             in_block = self.statements.in_block
             self.statements.completed(tag, statement)
             if in_block is not self.statements.in_block and self.round_trips.current is not None:
@@ -689,7 +862,7 @@ class Machine:
             elif item.kind == owed.QUERY:
                 statement = item.parts[0] if item.parts else UNKNOWN_STATEMENT
             self._executed(item, statement or FUNCTION_CALL, time_ns, failed=True, continues=self._continues(item))
-        self._owed.clear()
+        self._owe_nothing()
         self._copying = None
         self.round_trips.end(time_ns)
 
@@ -733,7 +906,7 @@ class Machine:
         if self.round_trips.current is not None:
             self.round_trips.current.errors += 1
             self.round_trips.current.error = b"M" + body.strip(b"\n\0") + b"\0\0"
-        self._owed.clear()
+        self._owe_nothing()
         self.round_trips.end(time_ns)
 
     # COPY in, out and both ways.

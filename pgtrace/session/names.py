@@ -194,7 +194,7 @@ class Names:
             self._remembered(statement.name)
             self.version += 1
 
-    def bound(self, item: owed.Owed) -> None:
+    def bound(self, item: owed.Owed, times: int = 1) -> None:
         statement = self.live.get(item.name) or item.statement
         if statement is None:
             return
@@ -207,11 +207,12 @@ class Names:
             portal = Portal(item.portal, statement, item.result_formats)
         self.live_portals[item.portal] = portal
         self.suspended.discard(item.portal)
-        statement.binds += 1
-        if statement.name and statement.binds > 1:
-            self._round_trips.counting.reused += 1
+        reused = times if statement.binds else times - 1
+        statement.binds += times
+        if statement.name and reused:
+            self._round_trips.counting.reused += reused
             if (run := self._round_trips.about()) is not None:
-                run.part(statement).reused += 1
+                run.part(statement).reused += reused
 
     def closed(self, kind: str, name: str) -> None:
         self.version += 1

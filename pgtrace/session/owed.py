@@ -26,6 +26,8 @@ EXECUTE = 9
 CLOSE = 10
 COPY_DATA = 11
 COPY_END = 12
+PAIRS = 13
+"""The same Bind and Execute over and over, `times` of each: what a batch sends (machine.py)."""
 
 NAMES = (
     "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close", "CopyData", "CopyDone",
@@ -44,7 +46,7 @@ class Owed:
 
     __slots__ = (
         "asked", "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal",
-        "result_formats", "rows", "sent_ns", "statement",
+        "result_formats", "rows", "sent_ns", "statement", "times",
     )  # fmt: skip
 
     def __init__(self, kind: int, sent_ns: int) -> None:
@@ -69,6 +71,7 @@ class Owed:
         self.copy_flush_points = 0
         """CopyDone and CopyFail of a simple COPY that wait for it."""
         self.rows = 0
+        self.times = 1
         self.columns: tuple[int, int] | None = None
         """Text and binary columns of its rows once known."""
 

@@ -26,6 +26,7 @@ LONGEST_HASHED: Final = 64 * 1024
 """Bytes of a read that Passage.values is about."""
 PORTALS_TOLD: Final = 64
 """Portals of one round trip that are told."""
+_TAGS_KEPT: Final = 8
 _COPY_DATA: Final = ord("d")
 _USES: Final = 1_000
 """Different Counts of a session before they are added up."""
@@ -110,6 +111,20 @@ class Run:
         """A message was sent that its letter in the flight does not tell."""
         self.sent_odd = _add(self.sent, self.sent_odd, letter, message)
 
+    def sends_pairs(self, first: int, second: int, times: int) -> None:
+        """Two messages were sent so many times by turns."""
+        self.sent_odd = _add_pairs(self.sent, self.sent_odd, first, second, times)
+
+    def receives_pairs(self, first: int, second: int, times: int) -> None:
+        """The same of what came."""
+        self.received_odd = _add_pairs(self.received, self.received_odd, first, second, times)
+
+    def tagged(self, tag: str) -> None:
+        """A command is complete."""
+        short = tag.rstrip("0123456789 ")
+        if short not in self.tags[-1:] and len(self.tags) < _TAGS_KEPT:
+            self.tags += (short,)
+
     def receives(self, letter: int, message: int) -> None:
         """The same of one that came."""
         self.received_odd = _add(self.received, self.received_odd, letter, message)
@@ -161,6 +176,20 @@ def _add(flight: bytearray, odd: dict[int, int] | None, letter: int, message: in
         if letter >= FIRST_LETTER:
             odd[letter] = odd.get(letter, 0) - 1
     odd[message] = odd.get(message, 0) + 1
+    return odd
+
+
+def _add_pairs(flight: bytearray, odd: dict[int, int] | None, first: int, second: int, times: int) -> dict[int, int] | None:
+    room = FLIGHT_MESSAGES_KEPT - len(flight)
+    if 2 * times <= room:
+        flight += bytes((first, second)) * times
+        return odd
+    for _ in range(times):
+        for code in (first, second):
+            if len(flight) < FLIGHT_MESSAGES_KEPT:
+                flight.append(code)
+            else:
+                odd = _add(flight, odd, code, code)
     return odd
 
 
