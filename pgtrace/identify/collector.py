@@ -74,14 +74,6 @@ class EvidenceCollector:
         if portal.name and len(self._portal_names) < KEPT:
             self._portal_names.setdefault(portal.name)
 
-    def named(self, exchange: Exchange) -> None:
-        """The names and texts in a round trip."""
-        for part in exchange.parts:
-            if part.parses:
-                self.parsed(part.statement)
-        for portal in exchange.portals:
-            self.bound(portal)
-
     def set_up(self, effect: Effect) -> bool:
         """A round trip of the set-up is complete. Returns whether it was of interest."""
         if len(self._first_codes) >= KEPT:

@@ -30,6 +30,7 @@ LARGEST: Final = 16_384
 
 _FRONTEND: Final = frozenset(b"PDESHCQ")
 _BIND: Final = ord("B")
+_QUERY: Final = ord("Q")
 _EXECUTE: Final = ord("E")
 _NAMED: Final = frozenset(b"DC")
 _WHOLE: Final = frozenset(b"ZTtn123sI")
@@ -153,7 +154,7 @@ class Reads:
 
     def _parted(self, data: bytes) -> Key | None:
         """The parts of a read around the values of its Binds."""
-        if data in self._bindless:
+        if (data[0] == _QUERY and 1 + _INT32(data, 1)[0] == len(data)) or data in self._bindless:
             return data
         parts: list[bytes] = []
         start = 0  # of what is equal

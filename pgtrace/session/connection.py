@@ -147,7 +147,7 @@ class Session(Machine):
             current.received.append(_DATA_ROW)
         if self._owed:
             self._unfold()
-            self._data_rows(self._owed[0], messages, columns // messages)
+            self._data_rows(current, self._owed[0], messages, columns // messages)
 
     def decrypted(self) -> None:
         """What follows the acceptance of TLS is the plain stream."""

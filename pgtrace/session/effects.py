@@ -199,6 +199,7 @@ class Effects:
         self._look_bytes = 0
         self.nothing = self._known((_NONE, (0, 0), False, (), ()))
         """Of a row that is about no message."""
+        self.idle = Effect(self.nothing, (b"", b"", False, False, 0, 0, 0, False, False, 0, "", "", False, "", False, b"", (), (), False))
 
     def __getitem__(self, number: int) -> Counts | None:
         """The Counts of that number; None for UNKNOWN."""

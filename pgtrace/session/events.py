@@ -69,25 +69,26 @@ class Exchange:
         portals: tuple[Portal, ...] = (),
         *,
         first: Statement | None = None,
-        copying: Statement | None = None,
-        error: bytes = b"",
-        failures: tuple[Failure, ...] = (),
         rows_differ: bool = False,
     ) -> None:
         self.effect = effect
         self.parts = parts
         """By statement: first those that it carries a message of, in order."""
-        self.statements = tuple([part.statement for part in parts if part.is_carried])
+        self.statements = (
+            (parts[0].statement,)
+            if len(parts) == 1 and parts[0].is_carried
+            else tuple([part.statement for part in parts if part.is_carried])
+        )
         """Those that it carries a message of."""
         self.portals = portals
         """What it bound."""
         self.first = first
         """The statement of which an execution ended first."""
-        self.copying = copying
+        self.copying: Statement | None = None
         """The COPY whose data it begins with; its Query or Execute was part of an earlier round trip."""
-        self.error = error
+        self.error = b""
         """Body of the first ErrorResponse in it."""
-        self.failures = failures
+        self.failures: tuple[Failure, ...] = ()
         """Its ErrorResponses, the first few."""
         self.rows_differ = rows_differ
         """It happens again with more or fewer rows: returned() has them."""
@@ -110,7 +111,7 @@ class Exchange:
                 part.values_text //= part.rows
                 part.values_binary //= part.rows
             parts.append(part)
-        return Exchange(self.effect, tuple(parts), self.portals, first=self.first, copying=self.copying, rows_differ=True)
+        return Exchange(self.effect, tuple(parts), self.portals, first=self.first, rows_differ=True)
 
 
 class Passage(NamedTuple):

@@ -40,7 +40,7 @@ from pgtrace.session import events, owed
 from pgtrace.session.cache import Reads
 from pgtrace.session.departure import TERMINATE
 from pgtrace.session.effects import SUBTYPED
-from pgtrace.session.events import Observer
+from pgtrace.session.events import FLIGHT_MESSAGES_KEPT, Observer
 from pgtrace.session.failures import FAILURES_KEPT, failure
 from pgtrace.session.names import Names
 from pgtrace.session.owed import Owed
@@ -80,8 +80,8 @@ _CHANGES_NOTHING: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE", 
 """Command tags from which nothing follows for names and transactions."""
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend has to answer."""
-_TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"dpR")
-"""Messages that a flight tells by their type byte: the others are one for many, or have subtypes."""
+_TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"pR")
+"""Messages that a flight tells by their type byte: the others have subtypes, or none."""
 _IN, _OUT, _BOTH = b"GHW"
 _WARNING: Final = b"\0VWARNING\0"
 _STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate in (b"57P01", b"57P02")}
@@ -458,8 +458,11 @@ class Machine:
                     current.owed_before = owed.before(self._owed, self._copying, skipping=self._skipping, copy_both=self._copy_both)
             self._offsets[FRONTEND] += size
             current.sent_bytes += size
-            if code in _TOLD_BY_LETTER and len(current.sent) < events.FLIGHT_MESSAGES_KEPT:
-                current.sent.append(code)
+            sent = current.sent
+            if code == _COPY_DATA and sent[-1:] == b"d":
+                current.copies_sent += 1
+            elif code in _TOLD_BY_LETTER and len(sent) < FLIGHT_MESSAGES_KEPT:
+                sent.append(code)
             elif code == 0x70:
                 current.sends(code, code + SUBTYPED * (self.authentication + 1))
             else:
@@ -484,7 +487,7 @@ class Machine:
             self.round_trips.current.carries(statement)
 
     def _query(self, time_ns: int, body: bytes) -> None:
-        self.round_trips.counting.depth += 1
+        (self.round_trips.current or self.round_trips.counting).depth += 1
         parts = [Statement("", sql, simple=True) for sql in self._bodies.query(body)]
         if parts:
             parts[0].query_crc = zlib.crc32(body[:-1])
@@ -498,7 +501,7 @@ class Machine:
         self._flush_point(item, time_ns)
 
     def _function_call(self, time_ns: int, body: bytes) -> None:
-        self.round_trips.counting.depth += 1
+        (self.round_trips.current or self.round_trips.counting).depth += 1
         text, binary = self._bodies.function_formats(body)
         counting = self.round_trips.counting
         counting.params_text += text
@@ -560,7 +563,7 @@ class Machine:
         item.name, item.portal, item.statement = name, kind, statement
 
     def _execute(self, time_ns: int, body: bytes) -> None:
-        self.round_trips.counting.depth += 1
+        (self.round_trips.current or self.round_trips.counting).depth += 1
         name = self._bodies.portal(body)
         self._carries(self.statements.portal(name).statement)
         if self._discarded(runs=True):
@@ -631,12 +634,14 @@ class Machine:
             received = current.received
             if code == 0x44:  # DataRow
                 current.rows += 1
-                if received[-1:] != b"D" and len(received) < events.FLIGHT_MESSAGES_KEPT:
+                if received[-1:] != b"D" and len(received) < FLIGHT_MESSAGES_KEPT:
                     received.append(code)
                 if queue:
-                    self._data_rows(queue[0], 1, int.from_bytes(body[:2], "big"))
+                    self._data_rows(current, queue[0], 1, int.from_bytes(body[:2], "big"))
                 continue
-            if code in _TOLD_BY_LETTER and len(received) < events.FLIGHT_MESSAGES_KEPT:
+            if code == _COPY_DATA and received[-1:] == b"d":
+                current.copies_received += 1
+            elif code in _TOLD_BY_LETTER and len(received) < FLIGHT_MESSAGES_KEPT:
                 received.append(code)
             elif code == 0x52:
                 current.receives(code, code + SUBTYPED * (codes.authentication_subtype(body) + 1))
@@ -658,7 +663,7 @@ class Machine:
         self.round_trips.reading = self.round_trips.about()
         return last
 
-    def _data_rows(self, item: Owed, messages: int, columns: int) -> None:
+    def _data_rows(self, run: Run, item: Owed, messages: int, columns: int) -> None:
         """So many DataRows, each with so many columns."""
         item.rows += messages
         if item.columns is None:
@@ -669,9 +674,8 @@ class Machine:
             binary = sum(1 for one in formats if one) if len(formats) > 1 else (columns if formats and formats[0] else 0)
             item.columns = (max(0, columns - binary), binary)
         text, binary = item.columns
-        counting = self.round_trips.counting
-        counting.passed_text += text * messages
-        counting.passed_binary += binary * messages
+        run.passed_text += text * messages
+        run.passed_binary += binary * messages
 
     def _command_complete(self, time_ns: int, body: bytes) -> None:
         if not self._owed:

@@ -12,6 +12,7 @@ are sums over those.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ PORTALS_TOLD: Final = 64
 """Portals of one round trip that are told."""
 _TAGS_KEPT: Final = 8
 _COPY_DATA: Final = ord("d")
+_passage: Final[Callable[..., Passage]] = tuple.__new__
 _USES: Final = 1_000
 """Different Counts of a session before they are added up."""
 
@@ -36,15 +38,15 @@ class Run:
     """A run of frontend messages during which no moment came at which everything was answered: a round trip, if anybody waits for it."""
 
     __slots__ = (
-        "block_began", "block_end", "bound", "closed_ns", "copy_in_rows", "copy_out_rows",
-        "copying", "departure", "depth", "error", "errors", "executions", "failures", "first",
-        "first_answer_ns", "first_flush_ns", "flush_points", "formats", "is_frozen", "note",
-        "offsets", "opened_ns", "owed_before", "params_binary", "params_text", "parses_named",
-        "parses_unnamed", "parts", "passed_binary", "passed_text", "portals", "prepares", "ran",
-        "received", "received_bytes", "received_odd", "reused", "reuses", "rows", "sent",
-        "sent_bytes", "sent_odd", "setup", "status", "status_before", "tags", "told",
-        "transactions", "uncertain", "values", "values_binary", "values_text", "waited_ns",
-        "warnings",
+        "block_began", "block_end", "bound", "closed_ns", "copies_received", "copies_sent",
+        "copy_in_rows", "copy_out_rows", "copying", "departure", "depth", "error", "errors",
+        "executions", "failures", "first", "first_answer_ns", "first_flush_ns", "flush_points",
+        "formats", "is_frozen", "note", "offsets", "opened_ns", "owed_before", "params_binary",
+        "params_text", "parses_named", "parses_unnamed", "parts", "passed_binary", "passed_text",
+        "portals", "prepares", "ran", "received", "received_bytes", "received_odd", "reused",
+        "reuses", "rows", "sent", "sent_bytes", "sent_odd", "setup", "status", "status_before",
+        "tags", "told", "transactions", "uncertain", "values", "values_binary", "values_text",
+        "waited_ns", "warnings",
     )  # fmt: skip
 
     def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
@@ -56,7 +58,9 @@ class Run:
         self.first_flush_ns = self.flush_points = self.depth = self.executions = self.sent_bytes = self.received_bytes = 0
         self.rows = self.errors = self.formats = self.bound = self.waited_ns = self.values = 0
         self.values_text = self.values_binary = self.passed_text = self.passed_binary = self.params_text = self.params_binary = 0
-        self.ran = self.parses_named = self.parses_unnamed = self.reused = self.transactions = self.copy_in_rows = self.copy_out_rows = 0
+        self.copies_sent = self.copies_received = self.ran = self.parses_named = self.parses_unnamed = self.reused = self.transactions = (
+            self.copy_in_rows
+        ) = self.copy_out_rows = 0
         self.tags: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
         self.failures: tuple[Failure, ...] = ()
@@ -77,7 +81,7 @@ class Run:
         self.portals: dict[str, Portal] = {}
 
     # What most of it is: events.py, effects.py. ran: executions that ended, also where a message that is no part of it ended them.
-    # passed_text, passed_binary: values of the rows that came.
+    # passed_text, passed_binary: values of the rows that came. copies_sent, copies_received: CopyData beyond those in the flight.
     # bound: Binds of named statements. values_text, values_binary: of the executions that ended in it.
     # is_frozen: it was told as it is, so what comes late goes to a copy.
 
@@ -149,21 +153,21 @@ class Run:
                 text, binary = text // rows, binary // rows
             else:
                 exact = True
-        return look, numbers, (text, binary), exact, _sorted(self.sent_odd), _sorted(self.received_odd)
+        return look, numbers, (text, binary), exact, _odd(self.sent_odd, self.copies_sent), _odd(self.received_odd, self.copies_received)
 
     def exchange(self, effect: Effect) -> Exchange:
         """What happened in it so far."""
-        parts = tuple(self.parts.values())
-        return Exchange(
-            effect, parts, tuple(self.portals.values()), first=self.first, copying=self.copying, error=self.error, failures=self.failures
-        )
+        portals = tuple(self.portals.values()) if self.portals else ()
+        exchange = Exchange(effect, tuple(self.parts.values()), portals, first=self.first)
+        exchange.copying, exchange.error, exchange.failures = self.copying, self.error, self.failures
+        return exchange
 
     def passage(self) -> Passage:
         """Its times and sizes so far."""
-        return Passage(
+        return _passage(Passage, (
             self.note, self.opened_ns, self.first_flush_ns, self.first_answer_ns, self.closed_ns, self.waited_ns, self.offsets, self.rows,
             self.sent_bytes, self.received_bytes, self.values, self.departure, self.told,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _add(flight: bytearray, odd: dict[int, int] | None, letter: int, message: int) -> dict[int, int]:
@@ -171,7 +175,7 @@ def _add(flight: bytearray, odd: dict[int, int] | None, letter: int, message: in
     if len(flight) >= FLIGHT_MESSAGES_KEPT:
         if len(flight) == FLIGHT_MESSAGES_KEPT:
             flight.append(CUT)
-    elif letter != _COPY_DATA or flight[-1:] != b"d":
+    else:
         flight.append(letter)
         if letter >= FIRST_LETTER:
             odd[letter] = odd.get(letter, 0) - 1
@@ -193,16 +197,22 @@ def _add_pairs(flight: bytearray, odd: dict[int, int] | None, first: int, second
     return odd
 
 
-def _sorted(odd: dict[int, int] | None) -> Odd:
-    return tuple(sorted(odd.items())) if odd else ()
+def _odd(odd: dict[int, int] | None, copies: int) -> Odd:
+    if odd is None and not copies:
+        return ()
+    counted = dict(odd or ())
+    if copies:
+        counted[_COPY_DATA] = counted.get(_COPY_DATA, 0) + copies
+    return tuple(sorted(counted.items()))
 
 
 class RoundTrips:
     """The open round trip of one session, if any, and the sums over all."""
 
     __slots__ = (
-        "_aside", "_departed", "_is_unheard", "_told_ns", "_total", "_uses", "_waiting_since", "current", "departure", "effects", "last", "late", "observer",
-        "over_ns", "pending", "reading", "settled_ns", "setup", "started_ns", "undecided",
+        "_aside", "_departed", "_effect", "_is_unheard", "_key", "_told_ns", "_total", "_uses",
+        "_waiting_since", "current", "departure", "effects", "last", "late", "observer", "over_ns",
+        "pending", "reading", "settled_ns", "setup", "started_ns", "undecided",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, effects: Effects) -> None:
@@ -210,6 +220,9 @@ class RoundTrips:
         self.effects = effects
         self._aside: Run | None = None
         """What was counted and belongs to no round trip."""
+        self._key: Key | None = None
+        self._effect = effects.idle
+        """The latest effect, and what it is known by: most often the next one is the same."""
         self._total = Tally()
         self._uses: dict[Counts, list[int]] = {}
         """What was told and is not in the total yet: how often, and with how many DataRows."""
@@ -448,7 +461,10 @@ class RoundTrips:
             run.told = exchange, passage._replace(replaces=None)
         run.waited_ns += self.settled_ns - self._told_ns
         self._told_ns = self.settled_ns
-        exchange = run.exchange(self.effects.of(run.key()))
+        key = run.key()
+        if key != self._key:
+            self._key, self._effect = key, self.effects.of(key)
+        exchange = run.exchange(self._effect)
         self._count(exchange.effect.counts, 1, run.rows)
         passage = run.passage()
         run.told = exchange, passage

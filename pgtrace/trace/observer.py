@@ -112,7 +112,6 @@ class ConnectionObserver(Observer):
         self.left_open = departed(exchange.effect, passage) if passage.departure is not None else ""
         self._last_place = note.place
         if exchange.note is None:
-            who.evidence.named(exchange)
             self._notice(exchange, passage)
         if self._draws:
             self.timeline.draw(exchange, passage)
@@ -164,22 +163,31 @@ class ConnectionObserver(Observer):
             self.who.learn_key()
 
     def _notice(self, exchange: Exchange, passage: Passage) -> None:
-        """Whether statements were dropped, or a replication slot was created."""
-        before = passage.replaces[0].parts if passage.replaces is not None else ()
-        dropped_before = {part.statement for part in before if part.dropped}
+        """Whether statements were named or dropped, or a replication slot was created."""
+        evidence = self.who.evidence
         for part in exchange.parts:
             statement = part.statement
-            if part.dropped and statement not in dropped_before:
+            if part.parses:
+                evidence.parsed(statement)
+            if part.dropped and not _was_dropped(statement, passage):
                 self._log("S", statement.name, Dropped(part.dropped), 1, passage.note.place)
             sql = statement.sql
             if sql is not None and sql[6:7] == "_" and part.ended and not part.errors and (created := created_slot(sql)) is not None:
                 self._ledger.slots[self.who.upstream, created.slot] = created.plugin
+        for portal in exchange.portals:
+            evidence.bound(portal)
 
     def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int, place: int) -> None:
         """From the row at that place on a name means something else."""
         if self._ledger.may_log((kind, name) in self.names, weight):
             self.names.weight += weight
             self.names.note(kind, name, place, what)
+
+
+def _was_dropped(statement: Statement, passage: Passage) -> bool:
+    """Whether that is known already, from what was told of the round trip before."""
+    before = passage.replaces[0].parts if passage.replaces is not None else ()
+    return any(part.statement is statement and part.dropped for part in before)
 
 
 ObserverType = Callable[[Ledger, Identity, list[int], NameLog, CopyLog], ConnectionObserver]

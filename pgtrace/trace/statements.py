@@ -346,22 +346,24 @@ class StatementTable:
     def count(self, exchange: Exchange, rows: int, times: int = 1) -> None:
         """What a round trip did with each statement, so many times, with so many rows in all."""
         for part in exchange.parts:
-            statement = part.statement
-            group = self.of(statement)
-            if part.parses:
-                group.parses += times * part.parses
-                if statement.name:
-                    group.named(statement.name)
+            group = self.of(part.statement)
             if part.ended:
                 group.executions += times * part.executions
-                returned, text, binary = exchange.returned(part, rows, times)
-                group.rows += returned
-                group.values_text += text
-                group.values_binary += binary
+                if part.rows:
+                    returned, text, binary = exchange.returned(part, rows, times)
+                    group.rows += returned
+                    group.values_text += text
+                    group.values_binary += binary
                 if part.at_once:
                     group.wait.add(0, times * part.at_once)
-            group.reused += times * part.reused
-            group.errors += times * part.errors
+            if part.parses:
+                group.parses += times * part.parses
+                if part.statement.name:
+                    group.named(part.statement.name)
+            if part.reused:
+                group.reused += times * part.reused
+            if part.errors:
+                group.errors += times * part.errors
             if part.dropped:
                 group.has_ended(part.dropped, times)
             if part.forgotten:
