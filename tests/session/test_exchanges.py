@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgtrace.framing import Frame
@@ -27,6 +27,9 @@ def rows(count: int) -> str:
 
 
 RUN = "Execute - | Sync"
+PREPARE, SELECT, SUSPENDED, COMPLETED, BEGIN, COMMIT, DEALLOCATE = 0, 3, 7, 9, 13, 14, 15
+SUSPENDED_P, CONTINUED_P, DO, BOUND, EXECUTED = range(20, 25)
+"""Places of some STEPS."""
 ONE_ROW_AT_MOST = "Execute - 1 | Sync"
 READY = "ReadyForQuery I"
 STEPS: list[Reads] = [
@@ -55,8 +58,17 @@ STEPS: list[Reads] = [
         for sql in ("select 2", "select 3")
     ],
     reads(f"F {'Bind - s1 params=1 out=0 | Execute - | ' * 3}Sync", f"B {'BindComplete | CommandComplete INSERT 0 1 | ' * 3}{READY}"),
+    reads("F Bind p s1 params=7 out=0 | Execute p 1 | Sync", f"B BindComplete | {rows(1)}PortalSuspended | {READY}"),
+    reads("F Execute p 1 | Sync", f"B {rows(1)}PortalSuspended | {READY}"),
+    reads("F Query do", "B CommandComplete DO | ReadyForQuery T"),
+    reads("F Bind - s3 params=7 out=1 | Sync", f"B BindComplete | {READY}"),
+    reads(f"F {RUN}", f"B {rows(2)}CommandComplete SELECT 2 | {READY}"),
     *[letters.reads(sequence)[2:] for sequence, _ in SEQUENCES if "!" not in sequence and "closed" not in sequence and "^" not in sequence],
 ]
+
+
+COPY = next(place for place, step in enumerate(STEPS) if b"G\0\0\0" in step[1][1] and step[-2] == (FRONTEND, b"S\0\0\0\4"))
+"""A COPY whose Sync is a read of its own."""
 
 
 def heard(session: Session, listing: Listing, reads: Reads) -> tuple[object, object, object]:
@@ -71,6 +83,20 @@ def heard(session: Session, listing: Listing, reads: Reads) -> tuple[object, obj
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(range(len(STEPS))), max_size=12), st.integers(1, 5))
+# Where a known exchange leaves a suspended portal, the next Execute goes on with it; a portal of another name stays as it is.
+@example([PREPARE, *[SUSPENDED, COMPLETED] * 5], 1)
+@example([PREPARE, *[SELECT] * 5, SUSPENDED_P, SELECT, CONTINUED_P], 1)
+# The same inside a block and outside, and blocks that are known themselves.
+@example([PREPARE, *[SELECT, BEGIN, SELECT, COMMIT] * 5], 1)
+@example([*[DO, BEGIN, BEGIN, COMMIT] * 5], 1)
+@example([*[DO, COMMIT, COMMIT] * 5], 1)
+# The name means something else, or nothing that is known.
+@example([PREPARE, *[SELECT] * 5, DEALLOCATE, *[SELECT] * 5, PREPARE, *[SELECT] * 5], 1)
+# The portal is the one that was bound last.
+@example([PREPARE, *[SELECT, BOUND] * 6, SELECT, EXECUTED], 1)
+@example([PREPARE, *[BOUND, EXECUTED] * 5, SELECT, EXECUTED], 1)
+# A known Sync ends a COPY.
+@example([COPY], 5)
 def test_the_short_cut_tells_the_same(steps: list[int], times: int) -> None:
     reads = [read for step in steps for read in STEPS[step]] * times
     plain, quick = Listing(), Listing()
