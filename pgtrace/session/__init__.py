@@ -1,1 +1,2 @@
-"""One connection's state: what each side may send next, what is owed, statements, portals, transactions, round trips. No I/O."""
+"""One connection's state: what each side may send next, what is owed, statements, portals,
+transactions, round trips. No I/O."""

@@ -1,10 +1,13 @@
-"""What bodies say, remembered: drivers send the same few bodies over and over.
+"""Decoded parts of message bodies, cached: drivers send the same few bodies over and over.
 
-The session asks for the parts it needs (names, formats, SQL, tags) and gets them as plain values. Each body is decoded once by its declared layout and
-remembered under its own bytes, within a bound; one can serve all sessions of a capture. Of a Bind the head is remembered (names and parameter
-formats; the same for every execution of a statement) and the values behind it are stepped over, never copied.
+The session asks for the parts it needs (names, formats, SQL, tags) and gets them as plain values.
+Each body is decoded once by its declared layout and cached under its own bytes, within a bound; one
+cache can serve all sessions of a capture. Of a Bind the cache has the head (names and parameter
+formats; the same for every execution of a statement). The values after it are skipped, never
+copied.
 
-A malformed body gives neutral values: no name, no SQL, text formats. The session goes on; views show the message as malformed.
+A malformed body gives neutral values: no name, no SQL, text formats. The session continues; views
+show the message as malformed.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from pgtrace import sqltext
 from pgtrace.protocol import heads
 
 REMEMBERED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of bodies remembered before everything is forgotten and learned anew."""
+"""Bytes of cached bodies before the cache is emptied."""
 _LARGEST: Final = 64 * 1024
 _OVERHEAD: Final = 300
-"""Bytes that a remembered body takes besides its own, about."""
+"""Approximate bytes per cached body, besides its own."""
 
 _RESULT_COUNT_BYTES: Final = 2
 _INT16: Final = struct.Struct(">H").unpack_from
@@ -28,7 +31,7 @@ _INT32: Final = struct.Struct(">i").unpack_from
 
 V = TypeVar("V")
 Bound = tuple[str, str, int, int, tuple[int, ...]]
-"""Of a Bind: portal, statement, text and binary parameters, result formats."""
+"""Of a Bind: portal, statement, numbers of text and binary parameters, result formats."""
 
 
 class Bodies:
@@ -113,7 +116,7 @@ class Bodies:
         return self._recall(self._tags, body, _tag)
 
     def column_formats(self, body: bytes) -> tuple[int, int]:
-        """Text and binary columns of a RowDescription."""
+        """Numbers of text and binary columns of a RowDescription."""
         return self._recall(self._columns, body, _column_formats)
 
     def parameter_types(self, body: bytes) -> tuple[int, ...]:
@@ -136,7 +139,7 @@ class Bodies:
         return message.protocol, message.unrecognized_options
 
     def function_formats(self, body: bytes) -> tuple[int, int]:
-        """Text and binary arguments of a FunctionCall."""
+        """Numbers of text and binary arguments of a FunctionCall."""
         from pgtrace.protocol import frontend
         from pgtrace.protocol.message import MalformedMessage
 
@@ -165,7 +168,8 @@ class Bodies:
 
     @staticmethod
     def _cut_bind(body: bytes) -> Bound:
-        """A Bind too long to be kept whole, or malformed: its head and its count are enough for everything but the result formats."""
+        """A Bind that is malformed or too long to be kept whole: head and count are enough for
+        everything except the result formats."""
         from pgtrace.protocol import frontend
         from pgtrace.protocol.message import MalformedMessage
 
@@ -191,7 +195,8 @@ def _never(_: bytes) -> bool:
 
 
 def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:
-    """Text and binary ones of `count` values: no format means text, one holds for all."""
+    """Numbers of text and binary ones among `count` values: no format means text, and one format
+    applies to all."""
     if len(formats) <= 1:
         return (0, count) if formats and formats[0] else (count, 0)
     binary = sum(map(bool, formats))

@@ -1,12 +1,15 @@
-"""What a read is known by: its bytes without the values in them.
+"""The key of a read: its bytes without the values in them.
 
-Two reads that differ only in parameter values, or in the number and values of rows of the same columns, mean the same to the state machine. asked_key() and
-answered_key() say what is equal in such reads of the frontend or backend by stepping over the values: of each Bind the head and the result formats, of
-the first run of DataRow its columns, everything else whole. What is not known by its bytes is told by its frames: their meaning is what makes two
-reads one, and the bytes are remembered for the next time.
+Two reads that differ only in parameter values, or in the number and values of rows with the same
+columns, mean the same to the state machine. asked_key() and answered_key() return what such reads
+of the frontend or backend have in common, skipping the values: of each Bind the head and the result
+formats, of the first run of DataRow its columns, everything else whole. A key seen for the first
+time is decoded from its frames. Reads with equal meanings share one object, and the key is kept for
+the next time.
 
-Nothing here depends on a session's state, so one memory serves all sessions of a capture. Reads that hold anything but the messages listed below (COPY,
-errors, notices, authentication) mean nothing here: None.
+Nothing here depends on a session's state, so one cache serves all sessions of a capture. A read
+with any other message than those listed below (COPY, errors, notices, authentication) has no key:
+None.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ from pgtrace.session.effects import Effects
 from pgtrace.session.names import Room
 
 LONGEST: Final = 64
-"""Messages of one read that are looked at; deep pipelines are the plain machine's."""
+"""The most messages of a read with a key; deeper pipelines are left to the machine."""
 REMEMBERED: Final = 2_048
-"""Reads known by their bytes, each side, before all is forgotten."""
+"""Reads cached for each side before the cache is emptied."""
 _SHORT: Final = 256
-"""Bytes of the end of a read that is remembered to hold no Bind."""
+"""Bytes at the end of a read that are cached as holding no Bind."""
 LARGEST: Final = 16_384
-"""Bytes of a read, values left out, that are looked at."""
+"""The most bytes of a read with a key, without values."""
 
 _FRONTEND: Final = frozenset(b"PDESHCQ")
 _BIND: Final = ord("B")
@@ -46,28 +49,30 @@ M = TypeVar("M")
 
 
 class Asked:
-    """What a read of the frontend means. Two that mean the same are one object."""
+    """The meaning of a frontend read. Equal meanings are one object."""
 
     __slots__ = ("is_self_contained",)
 
     def __init__(self, *, is_self_contained: bool) -> None:
         self.is_self_contained = is_self_contained
-        """Whether every portal it is about was bound in the same read: those of earlier reads are no part of it."""
+        """Whether all its portals were bound in the same read."""
 
 
 class Answered:
-    """What a read of the backend means, whatever its rows. Two that mean the same are one object."""
+    """The meaning of a backend read, without its rows. Equal meanings are one object."""
 
     __slots__ = ()
 
 
 class AskedForm:
-    """How a frontend read looks that is known by a key: a quick look whether another one has the same."""
+    """The form of a frontend read with a known key: a quick check whether another read has the same
+    key."""
 
     __slots__ = ("_at", "_before", "_behind", "_end", "_head", "_rest", "_values", "asked")
 
     def __init__(self, key: Key, asked: Asked, behind: int) -> None:
-        """`behind`: how many bytes of what follows the values belong to the Bind, in a read that has one."""
+        """`behind`: if the read begins with a Bind, how many bytes after its values belong to the
+        Bind."""
         self.asked = asked
         self._behind = behind
         self._before, self._head, self._rest = key if isinstance(key, tuple) and len(key) == 3 else (b"", b"", key)
@@ -76,7 +81,7 @@ class AskedForm:
         self._values = range(_INT16(self._head, len(self._head) - 2)[0]) if self._head else range(0)
 
     def is_of(self, data: bytes) -> bool:
-        """Whether a read has the same key. False also where only the key itself says."""
+        """Whether a read has the same key. May be False although the keys are equal."""
         if not self._head:
             return data == self._rest
         at, position = self._at, self._end
@@ -92,7 +97,7 @@ class AskedForm:
 
 
 class AnsweredForm:
-    """The same of a backend read."""
+    """The same for a backend read."""
 
     __slots__ = ("_before", "_columns", "_rest", "answered")
 
@@ -101,7 +106,7 @@ class AnsweredForm:
         self._before, self._columns, self._rest = key if isinstance(key, tuple) else (key, b"", b"")
 
     def rows_of(self, data: bytes) -> int:
-        """How many rows a read has that has the same key; -1 where it has another one."""
+        """The number of rows in a read with the same key; -1 if the key differs."""
         columns = self._columns
         if not columns:
             return 0 if data == self._before else -1
@@ -120,28 +125,30 @@ class AnsweredForm:
 
 
 class Reads:
-    """Meanings of reads, by their bytes and by their frames. One serves all sessions of a capture."""
+    """Meanings of reads, by key and by frames. One object serves all sessions of a capture."""
 
     def __init__(self) -> None:
         self.bodies = Bodies()
-        """What the bodies in them say."""
+        """The parts of their bodies."""
         self.room = Room()
-        """How much the sessions may know of statements and portals."""
+        """How many statements and portals the sessions may remember."""
         self.effects = Effects()
-        """What their round trips did."""
+        """The effects of their round trips."""
         self.asked: dict[Key | None, AskedForm] = {}
         self.answered: dict[Key | None, AnsweredForm] = {}
         self._bindless: set[bytes] = set()
-        """Ends of reads, and short reads, that hold no Bind."""
+        """Ends of reads, and short reads, without a Bind."""
         self._rests: dict[bytes, int] = {}
-        """What follows the values of a read's only Bind: how many bytes of it are the Bind's."""
+        """The bytes after the values of a read's first and only Bind, and how many of them belong
+        to the Bind."""
         self._once: set[int] = set()
-        """Hashes of keys that came once: what never comes again is not looked into."""
+        """Hashes of keys seen once: a read is decoded only when its key comes a second time."""
         self._asked_by_meaning: dict[tuple[object, ...], Asked] = {}
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
 
     def asked_key(self, data: bytes) -> Key | None:
-        """What is equal in two frontend reads that differ in the values of their Binds; None where lengths do not fit, and of more than LONGEST messages."""
+        """The common part of two frontend reads that differ in the values of their Binds. None if
+        lengths do not fit, or for more than LONGEST messages."""
         try:
             if data[0] == _BIND:
                 end, position = _around_values(data, 0)
@@ -157,7 +164,7 @@ class Reads:
         if (data[0] == _QUERY and 1 + _INT32(data, 1)[0] == len(data)) or data in self._bindless:
             return data
         parts: list[bytes] = []
-        start = 0  # of what is equal
+        start = 0  # of the common part
         position, passed = _next_bind(data, 0, 0)
         while position < len(data):
             stop = position + 1 + _INT32(data, position + 1)[0]
@@ -183,7 +190,7 @@ class Reads:
         return (*parts, tail)
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
-        """The meaning of a read whose whole messages these are; None the first time."""
+        """The meaning of a read with these whole messages; None the first time."""
         if not frames or len(frames) > LONGEST or key is None:
             return None
         known = hash(key)
@@ -214,7 +221,7 @@ class Reads:
         return asked
 
     def learn_answered(self, key: Key | None, frames: list[Frame]) -> tuple[Answered | None, int]:
-        """The meaning of a read whose whole messages these are, and its rows."""
+        """The meaning of a read with these whole messages, and its rows."""
         parts: list[object] = []
         rows = runs = latest = size = 0
         for code, body, _ in frames:
@@ -276,7 +283,7 @@ def _add(known: set[bytes], data: bytes) -> None:
 
 
 def _around_values(data: bytes, position: int) -> tuple[int, int]:
-    """Where the values of the Bind at that place begin, and where they end."""
+    """Where the values of the Bind at `position` begin and end."""
     end = data.index(0, data.index(0, position + 5) + 1) + 3
     formats = _INT16(data, end - 2)[0]
     if formats:
@@ -289,9 +296,10 @@ def _around_values(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _next_bind(data: bytes, position: int, passed: int) -> tuple[int, int]:
-    """Where the first Bind from there on begins, or the end, and how many messages of the read stand before it, `passed` of them before `position`.
+    """Where the next Bind begins (or the end of the read), and how many messages come before it,
+    `passed` of them before `position`.
 
-    ValueError where no message ends there, or there are more than LONGEST.
+    Raises ValueError if no message ends there, or for more than LONGEST messages.
     """
     end = len(data)
     while position < end:
@@ -308,7 +316,8 @@ def _next_bind(data: bytes, position: int, passed: int) -> tuple[int, int]:
 
 
 def answered_key(data: bytes) -> tuple[Key | None, int]:
-    """What is equal in two backend reads that differ in the first run of rows, and its rows; no key where a length does not fit."""
+    """The common part of two backend reads that differ in the first run of rows, and the number of
+    rows; no key if a length does not fit."""
     end = len(data)
     position = 0
     try:

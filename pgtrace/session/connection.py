@@ -1,15 +1,17 @@
-"""One connection: bytes go in, in the order in which they passed, and an Observer hears what they did.
+"""One connection: bytes go in, in the order in which they passed, and an Observer receives the
+events.
 
-The Machine (machine.py) has the rules. In front of it stands what it need not be asked again: drivers repeat themselves,
-one read that asks, one that answers all of it, nothing owed before or after. What such a pair of reads does depends on
-nothing but where the session is (a Place) and what the two reads mean without the values in them (cache.py). So the
-second time a read is sent from a place, what the machine makes of it is remembered: the Exchange it has told, and the
-place it leads to. When it is answered in the same way again, the same Exchange is told, with a Passage of its own. A
-known read is not even cut into frames.
+The Machine (machine.py) has the rules. This module puts a cache in front of it. Drivers repeat
+themselves: one read that asks, one that answers all of it, nothing owed before or after. The effect
+of such a pair of reads depends only on the session's state (a Place) and on the meaning of both
+reads without their values (cache.py). So the second time a read is sent from a place, the machine's
+result is kept: the Exchange it reported, and the place it led to. When the read is answered in the
+same way again, the same Exchange is reported with a new Passage. A known read is not even split
+into frames.
 
-There is one definition of the rules, the machine's, and it takes over whenever anything differs: a read that was held
-back until its answer came is simply run. What cache.py does not know (COPY, errors, notices, authentication), and what
-is long, is never remembered.
+The machine has the only definition of the rules, and takes over whenever anything differs: the read
+that waited for its answer is then simply run. Reads without a key (COPY, errors, notices,
+authentication) and long reads are never cached.
 """
 
 from __future__ import annotations
@@ -29,26 +31,28 @@ from pgtrace.session.roundtrips import LONGEST_HASHED
 from pgtrace.session.statements import Statement
 
 KNOWN: Final = 1_000
-"""Exchanges and frontend reads remembered for one session before all is forgotten."""
+"""Exchanges and frontend reads kept for one session before all are dropped."""
 SUSPENDED_KNOWN: Final = 64
-"""Suspended portals of a place from which exchanges are remembered: with more of them, each would cost as many steps."""
+"""The most suspended portals at a place from which exchanges are kept: each one costs a step per
+exchange."""
 PORTALS_KNOWN: Final = 64
-"""Portals that a remembered exchange binds."""
+"""The most portals that a kept exchange may bind."""
 _DATA_ROW: Final = ord("D")
 _MAY_READ_ON: Final = (FIN, CLOSE_NOTIFY)
-"""How a driver may end its direction and still read."""
+"""The ends of a driver's direction after which it may still read."""
 
 Place = tuple[int, str, bool, frozenset[str] | None]
-"""Where an exchange begins: version of the session's names, transaction status, open block, suspended portals."""
+"""The state in which an exchange begins: version of the session's names, transaction status, open
+block, suspended portals."""
 _NOWHERE: Final[Place] = (-1, "", False, None)
-"""A place of which nothing is remembered."""
+"""A place from which nothing is kept."""
 
 
 _passage: Final[Callable[..., Passage]] = tuple.__new__
 
 
 class Known:
-    """What is remembered: what happened, and where it led."""
+    """A kept exchange, and the place it led to."""
 
     __slots__ = ("asked_next", "exchange", "in_block", "leads_to", "reused", "status", "suspended")
 
@@ -60,28 +64,28 @@ class Known:
         self.reused = reused
         """The statements of its BindCompletes."""
         self.leads_to: Standing | None = None
-        """What is known from where it led, if anything."""
+        """What is known from the place it led to, if anything."""
         self.asked_next: AskedForm | None = None
-        """What was asked behind it the last time: a good guess."""
+        """The read that followed it last time: the first guess."""
 
 
 class Answers:
-    """What was answered to one read from one place, and what came of it."""
+    """The answers to one read from one place, and their results."""
 
     __slots__ = ("known", "latest")
 
     def __init__(self) -> None:
         self.known: dict[Answered, Known] = {}
         self.latest: AnsweredForm | None = None
-        """What was answered the last time: a good guess."""
+        """The last answer: the first guess."""
 
 
 Standing = dict[Asked, Answers]
-"""What is known to happen from one place."""
+"""What is known from one place."""
 
 
 class Rest(NamedTuple):
-    """Where a session stands that owes nothing."""
+    """The state of a session that owes nothing."""
 
     framer: Framer
     status: str
@@ -90,7 +94,7 @@ class Rest(NamedTuple):
 
 
 class Session(Machine):
-    """The state machine of one connection, and what it remembers."""
+    """The state machine of one connection, with its cache."""
 
     def __init__(self, observer: Observer | None = None, reads: Reads | None = None) -> None:
         """`reads` is shared by the sessions of a capture."""
@@ -98,21 +102,24 @@ class Session(Machine):
         super().__init__(observer, self._reads)
         self._known: dict[Place, Standing] = {}
         self._kept = 0
-        """Exchanges in all of it."""
+        """The number of exchanges kept."""
         self._seen: set[tuple[Place, Asked]] = set()
         self._standing: Standing | None = None
-        """Where the session stands, as long as nothing but known exchanges happens: idle, and this is known from here."""
+        """What is known from the current place while only known exchanges happen; the session is
+        then idle."""
         self._latest: Known | None = None
         """The exchange that led there."""
         self._held: tuple[int, bytes, Asked, Standing, Any] | None = None
-        """A known read that waits for its answer: time, bytes, meaning, where it was sent, and the note of its round trip."""
+        """A known read that waits for its answer: time, bytes, meaning, place, and the note of its
+        round trip."""
         self._learning: tuple[Place, Asked] | None = None
-        """A read that was sent, of which it will be remembered what it does."""
+        """A sent read whose result will be kept."""
 
     # Bytes.
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
-        """The next bytes of that side, as one read brought them. `offset`: their place in the stream, for after a gap."""
+        """The next bytes of that side, as one read returned them. `offset`: their place in the
+        stream, needed after a gap."""
         self.bytes[side] += len(data)
         if self.framer.seeking and offset is not None:
             self._offsets[side] = offset
@@ -130,7 +137,8 @@ class Session(Machine):
         self.observer.alone(side, codes.OPAQUE, b"", length, time_ns, None)
 
     def elided(self, time_ns: int, messages: int, size: int, columns: int) -> None:
-        """Rows that passed and were left out of the capture: `messages` DataRows with `columns` columns together. They count."""
+        """Rows left out of the capture: `messages` DataRows with `columns` columns together. They
+        are counted."""
         self.settle()
         self.bytes[BACKEND] += size
         self._offsets[BACKEND] += size
@@ -150,11 +158,11 @@ class Session(Machine):
             self._data_rows(current, self._owed[0], messages, columns // messages)
 
     def decrypted(self) -> None:
-        """What follows the acceptance of TLS is the plain stream."""
+        """TLS was accepted; what follows is the plain stream."""
         self.framer.decrypted()
 
     def gap(self, time_ns: int) -> None:
-        """Bytes are missing from here, in either direction."""
+        """Bytes are missing here, in either direction."""
         self.settle()
         self.round_trips.lose(time_ns)
         self._owe_nothing()
@@ -165,7 +173,8 @@ class Session(Machine):
         self.framer.gap()
 
     def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:
-        """Read on in the middle of a connection, knowing what `earlier` learned from its start-up; nothing of that is counted."""
+        """Continue in the middle of a connection, with what `earlier` learned from its start-up;
+        that part is not counted again."""
         self.startup, self.initial_response, self.key = earlier.startup, earlier.initial_response, earlier.key
         self.negotiated, self.unrecognized_options = earlier.negotiated, earlier.unrecognized_options
         self.parameters.update(earlier.parameters)
@@ -174,35 +183,36 @@ class Session(Machine):
         self.gap(time_ns)
 
     def rest(self) -> Rest | None:
-        """Where it stands, to go on from there in another session; None while something is owed, or a message is cut."""
+        """Its state, so that another session can continue from it; None while something is owed or
+        a message is incomplete."""
         self.settle()
         if not self._is_idle() or not self.is_quiet:
             return None
         return Rest(self.framer, self.status, self.statements.in_block, self.offsets)
 
     def go_on(self, time_ns: int, rest: Rest) -> None:
-        """Go on where another session stood."""
+        """Continue from another session's state."""
         self.framer, self.status, self.statements.in_block = rest.framer, rest.status, rest.in_block
         self._offsets = list(rest.offsets)
         self.round_trips.setup_over(time_ns)
 
     def close(self, time_ns: int) -> None:
-        """The connection has ended: that answers everything."""
+        """The connection has ended, which answers everything."""
         self.settle()
         self.is_closed = True
         self._owe_nothing()
         self.round_trips.over(time_ns)
 
     def ended(self, side: int, how: str, time_ns: int) -> None:
-        """One direction has ended; `side` and `how` as capture/record.py has them."""
+        """One direction has ended; `side` and `how` as in capture/record.py."""
         self.settle()
         self._leaves(time_ns, side, how, for_good=side != FRONTEND or how not in _MAY_READ_ON)
 
-    # What it says.
+    # Results.
 
     @property
     def tally(self) -> Tally:
-        """The counts up to here."""
+        """The counts so far."""
         self.settle()
         return self.round_trips.sum()
 
@@ -218,25 +228,27 @@ class Session(Machine):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is owed and no message is cut. A replication stream, which may never end, owes nothing."""
+        """Whether nothing is owed and no message is incomplete. A replication stream, which may
+        never end, owes nothing."""
         idle = (not self._owed or self._copy_both) and self._held is None and self.round_trips.current is None
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
 
     @property
     def open_note(self) -> Any:
-        """The note of the round trip that is open; None without one."""
+        """The note of the open round trip; None if there is none."""
         if self._held is not None:
             return self._held[4]
         current = self.round_trips.current
         return current.note if current is not None else None
 
     def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
-        """What there is of the open round trip, if there is one."""
+        """The open round trip so far, if there is one."""
         self.settle()
         return self.round_trips.open_as_it_stands()
 
     def untold(self, time_ns: int) -> tuple[Tally, int]:
-        """What the open round trip has counted, and how long it was waited for up to that moment."""
+        """The counts since the last report, without clearing them, and the waiting time up to that
+        moment."""
         self.settle()
         if self.round_trips.over_ns is not None:
             time_ns = min(time_ns, self.round_trips.over_ns)
@@ -246,7 +258,8 @@ class Session(Machine):
         return tally, self.round_trips.untold_ns(time_ns) if self.round_trips.started_ns is not None else 0
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
-        """After set-up, up to that moment or the driver's end: time with a flush point open, and the rest."""
+        """Waiting time after set-up, up to that moment or the driver's end: with a flush point
+        open, and the rest."""
         self.settle()
         if self.round_trips.over_ns is not None:
             time_ns = min(time_ns, self.round_trips.over_ns)
@@ -256,10 +269,10 @@ class Session(Machine):
         waited = self.round_trips.waited_ns(time_ns)
         return waited, max(0, time_ns - started - waited)
 
-    # What is known already.
+    # The cache.
 
     def settle(self) -> None:
-        """Run what is held back: from here on the session stands as its bytes say."""
+        """Run the read that is held back, so that the state matches the bytes."""
         if self._held is not None:
             self._run_held()
         self._learning = self._standing = self._latest = None
@@ -345,7 +358,7 @@ class Session(Machine):
             self._learn(answered)
 
     def _place(self) -> Place:
-        """Where the session stands now."""
+        """The session's current place."""
         statements = self.statements
         suspended = statements.suspended
         if len(suspended) > SUSPENDED_KNOWN:
@@ -353,7 +366,7 @@ class Session(Machine):
         return statements.version, self.status, statements.in_block, frozenset(suspended) if suspended else None
 
     def _notice(self, place: Place, asked: Asked) -> None:
-        """Something is asked that is not known from here: what is asked the second time is learned."""
+        """A read that is not known from here: it is learned the second time."""
         if place is _NOWHERE:
             return
         if (place, asked) in self._seen:
@@ -365,7 +378,8 @@ class Session(Machine):
             self._seen.add((place, asked))
 
     def _is_idle(self) -> bool:
-        """Whether nothing is owed or undecided, and both sides stand at the beginning of a message."""
+        """Whether nothing is owed or undecided, and both sides are at the beginning of a
+        message."""
         if self._owed or self.round_trips.current is not None or self.round_trips.setup or self._skipping or self._copy_told:
             return False
         if self.round_trips.undecided is not None:
@@ -373,7 +387,7 @@ class Session(Machine):
         return self.framer.at_message
 
     def _run_held(self) -> None:
-        """The plain machine takes over: what is held back was sent, and not known after all."""
+        """Run the held read in the machine, because its answer is not a known one."""
         if self._held is None:
             return
         time_ns, data, _, _, note = self._held
@@ -382,9 +396,9 @@ class Session(Machine):
         self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
 
     def _apply(self, known: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
-        """What is held back was answered as before."""
+        """The held read was answered as before."""
         sent_ns, data, _, standing, note = held
-        if known is self._latest:  # the same again: it leaves everything as it is
+        if known is self._latest:  # the same again: it changes nothing
             self._standing = standing
         else:
             self._change(known)
@@ -416,7 +430,7 @@ class Session(Machine):
         )  # fmt: skip
 
     def _change(self, known: Known) -> None:
-        """Stand where an exchange leads."""
+        """Go to the place that an exchange leads to."""
         statements = self.statements
         for portal in known.exchange.portals:
             name = portal.name
@@ -434,7 +448,7 @@ class Session(Machine):
         self._latest = known
 
     def _learn(self, answered: Answered | None) -> None:
-        """Remember what the machine just did, if doing it again would be the same."""
+        """Keep what the machine just did, if it would do the same again."""
         if self._learning is None:
             return
         place, asked = self._learning

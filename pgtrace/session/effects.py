@@ -1,15 +1,17 @@
-"""What a round trip did, as far as any session can do the same: its flight, flags and exact counts.
+"""The effect of a round trip, without what belongs to one session: its flight, flags and exact
+counts.
 
-A session counts into one Tally while a round trip is open. When it closes, the Tally becomes Counts and, with the
-flight and the flags, an Effect. Equal ones are one object: drivers repeat themselves, so a few hundred stand for
-millions of round trips, and sums over round trips are sums over Counts.
+A session counts into one Tally while a round trip is open. When it closes, the Tally becomes Counts
+and, with the flight and the flags, an Effect. Equal ones are one object: drivers repeat themselves,
+so a few hundred represent millions of round trips, and sums over round trips are sums over Counts.
 
-Rows of a result differ from one execution to the next while nothing else does. So where each DataRow has as many
-values as the others, DataRow and its values are left out of the Counts, which say how many values one row has; the
-number of rows belongs to the passage.
+Often only the rows of a result differ between executions. So if every DataRow has the same number
+of values, Counts leave out the DataRows and their values and say how many values one row has; the
+passage has the number of rows.
 
-Bounded: beyond COUNTS_BYTES Counts are not remembered, and their number is UNKNOWN. They still add up, but the number
-alone no longer says what they are. Beyond LOOK_BYTES, and for long flights, an Effect is not remembered either.
+Memory is bounded: beyond COUNTS_BYTES, Counts are not kept and their number is UNKNOWN. They still
+add up, but the number alone no longer identifies them. Beyond LOOK_BYTES, and for long flights, an
+Effect is not kept either.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from pgtrace.protocol.codes import BACKEND
 COUNTS_BYTES: Final = 24 * 1024 * 1024
 LOOK_BYTES: Final = 8 * 1024 * 1024
 LONGEST_LOOK: Final = 1024
-"""Messages of a flight that is remembered."""
+"""The most messages of a flight that is kept."""
 UNKNOWN: Final = 0
-"""The number of Counts that are not remembered."""
+"""The number of Counts that are not kept."""
 SUBTYPED: Final = 1000
 """Tally keys of Authentication and of `p`: SUBTYPED times (subtype + 1), plus the type byte."""
 _ROW: Final = ord("D")
@@ -33,11 +35,12 @@ FIRST_LETTER: Final = 0x10
 """Below it are bytes that stand in a flight for something else than a type byte."""
 _OVERHEAD_BYTES: Final = 400
 _ITEM_BYTES: Final = 100
-"""What one entry of a table takes, its numbers included."""
+"""Bytes that one entry of a table takes, including its numbers."""
 
 
 class Tally:
-    """Counts that need the protocol state. Message counts are by code; Authentication and `p` by code and subtype."""
+    """Counts that need the protocol state. Message counts are by code; Authentication and `p` by
+    code and subtype."""
 
     __slots__ = (
         "backend", "copy_in_rows", "copy_out_rows",
@@ -91,14 +94,14 @@ _NONE: Final = (0,) * len(NUMBERS)
 
 
 class Counts:
-    """What one round trip, or one message alone, counts. Immutable, and shared."""
+    """The counts of one round trip, or of one message outside any. Immutable and shared."""
 
     __slots__ = ("_counts", "number")
 
     def __init__(self, counts: _Counts, number: int) -> None:
         self._counts = counts
         self.number = number
-        """By which Effects knows it, or UNKNOWN."""
+        """Its number in Effects, or UNKNOWN."""
 
     @property
     def parameters(self) -> tuple[int, int]:
@@ -106,7 +109,7 @@ class Counts:
         return self._counts[0][_PARAMS[0]], self._counts[0][_PARAMS[1]]
 
     def add_to(self, tally: Tally, times: int, rows: int) -> None:
-        """Add what so many round trips count that had so many DataRows together."""
+        """Add the counts of `times` round trips that had `rows` DataRows together."""
         numbers, (text, binary), exact, frontend, backend = self._counts
         for place, name in _SUMMED:
             if numbers[place]:
@@ -126,11 +129,11 @@ class Counts:
 Look = tuple[
     bytes, bytes, bool, bool, int, int, int, bool, bool, int, str, str, bool, str, bool, bytes, tuple[str, ...], tuple[str, ...], bool
 ]  # fmt: skip
-"""Of an Effect: its attributes from `sent` on, in their order."""
+"""Attributes of an Effect from `sent` on, in their order."""
 
 
 class Effect:
-    """What a round trip did. Immutable, and shared."""
+    """The effect of a round trip. Immutable and shared."""
 
     __slots__ = (
         "block_began", "block_end", "counts", "depth", "errors", "executions", "formats", "is_round_trip", "note", "owed_before", "portal", "prepares",
@@ -138,39 +141,41 @@ class Effect:
     )  # fmt: skip
 
     sent: bytes
-    """One byte for each frontend message, a run of CopyData as one; events.py has those of what has no type byte."""
+    """One byte for each frontend message, with a run of CopyData as one; events.py lists the bytes
+    for messages without a type byte."""
     received: bytes
-    """The same of the backend's; a run of DataRow is one, too."""
+    """The same for the backend; a run of DataRow is also one."""
     setup: bool
-    """It opened before the first ReadyForQuery."""
+    """Whether it began before the first ReadyForQuery."""
     is_round_trip: bool
-    """It has a flush point. Without one nobody waited for it: it is a run of messages and no round trip."""
+    """Whether it has a flush point. Without one, nobody waited for it: it is a run of messages, not
+    a round trip."""
     depth: int
     executions: int
     errors: int
     prepares: bool
-    """It carries the Parse of a named statement."""
+    """Whether it has the Parse of a named statement."""
     reuses: bool
-    """It carries a Bind of a named statement beyond the first."""
+    """Whether it has a Bind of a named statement after the first."""
     formats: int
     """Formats of its results: 1 for text, 2 for binary, 3 for both, 0 without results."""
     status_before: str
     status: str
     """The transaction status after it, from its latest ReadyForQuery."""
     block_began: bool
-    """A transaction block began in it."""
+    """Whether a transaction block began in it."""
     block_end: str
     """The command tag that ended a transaction block in it."""
     uncertain: bool
-    """Bytes are missing inside it."""
+    """Whether bytes are missing inside it."""
     owed_before: bytes
-    """What was still owed when it opened (owed.before()): of what a Flush left, or of a COPY."""
+    """What was still owed when it began (owed.before()), after a Flush or a COPY."""
     tags: tuple[str, ...]
-    """Command tags without their numbers, of equal ones in a row one, the first few."""
+    """The first few command tags without their numbers; equal ones in a row count once."""
     warnings: tuple[str, ...]
-    """SQLSTATEs of the warnings in it, each once."""
+    """The distinct SQLSTATEs of its warnings."""
     portal: bool
-    """It binds a portal that has a name."""
+    """Whether it binds a named portal."""
 
     def __init__(self, counts: Counts, look: Look) -> None:
         self.counts = counts
@@ -189,7 +194,7 @@ than of each; and what the flights do not say."""
 
 
 class Effects:
-    """Those of one reading."""
+    """The effects of one reading."""
 
     def __init__(self) -> None:
         self._counts: dict[_Counts, Counts] = {}

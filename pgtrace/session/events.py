@@ -1,14 +1,15 @@
-"""What a session says about itself: round trips, statements, and messages alone.
+"""What a session reports: round trips, statements, and messages outside any round trip.
 
-A session calls an Observer while it reads; whoever counts, lists or draws is one. Each round trip is told once, when it
-has closed, as two objects:
+A session calls an Observer while it reads; everything that counts, lists or draws is one. Each
+round trip is reported once, when it has closed, as two objects:
 
-- the Exchange, what happened as far as it can happen again: the Effect, which all sessions of a reading share, and what
-  is this session's own, the statements and what became of each. Where the same happens again, it is the same object.
-- the Passage, what is different each time: times, places in the streams, sizes, rows.
+- the Exchange: everything that can repeat. It has the Effect, which all sessions of a reading
+  share, and the session's statements with what happened to each. If the same happens again, it is
+  the same object.
+- the Passage: what differs each time, i.e. times, places in the streams, sizes, rows.
 
-They are not to be changed; `note` is a place for the observer's own reference. Words are those of the glossary: flush
-point, round trip, execution, reuse. Times are monotonic ns as recorded.
+Do not change them; `note` is for the observer. Words are those of the glossary: flush point, round
+trip, execution, reuse. Times are monotonic ns as recorded.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Portal, Statement
 
 FLIGHT_MESSAGES_KEPT = 1 << 16
-"""Messages of one round trip that its flight keeps, each side; runs of DataRow or CopyData are one. CUT stands for the rest."""
+"""The most messages of one round trip in its flight, each side; a run of DataRow or CopyData is
+one. CUT marks the rest."""
 
-# Bytes that stand in a flight for what has no type byte. describe/notation.py spells them.
+# Bytes in a flight for messages without a type byte. describe/notation.py spells them.
 SKIPPED = 0x01
 STARTUP = 0x02
 SSL = 0x03
@@ -49,16 +51,17 @@ class Part:
             self.errors
         ) = self.parameters = self.results = 0
 
-    # parameters, results: formats that its Binds have and ask for: 1 for text, 2 for binary, 3 for both, 0 without any.
-    # is_carried: the round trip carries a message of it.
-    # executions: those that ended; one that goes on with a suspended portal is none.
-    # ended: how often one ended, or went on. at_once: how often nobody waited for it, because it came with the one before.
-    # reused: BindCompletes of a named statement beyond its first. errors: ErrorResponses that belong to it.
-    # dropped: a named statement is gone, by Close or by the command of that tag. forgotten: it is alive and no longer known, there are too many.
+    # parameters, results: formats that its Binds have and ask for: 1 for text, 2 for binary, 3 for
+    # both, 0 for none. is_carried: the round trip has a message of it. executions: those that
+    # ended, without those that continue a suspended portal. ended: how often one ended or
+    # continued. at_once: how often nobody waited for it, because it came with the one before.
+    # reused: BindCompletes of a named statement after its first. errors: its ErrorResponses.
+    # dropped: the named statement was dropped, by Close or by the command with that tag. forgotten:
+    # it exists but is no longer tracked, because there are too many.
 
 
 class Exchange:
-    """What happened in a round trip, as far as it can happen again."""
+    """What happened in a round trip, without what differs each time."""
 
     __slots__ = ("copying", "effect", "error", "failures", "first", "note", "parts", "portals", "rows_differ", "statements")
 
@@ -73,7 +76,7 @@ class Exchange:
     ) -> None:
         self.effect = effect
         self.parts = parts
-        """By statement: first those that it carries a message of, in order."""
+        """By statement; first those that it has a message of, in order."""
         self.statements = (
             (parts[0].statement,)
             if len(parts) == 1 and parts[0].is_carried
@@ -81,9 +84,9 @@ class Exchange:
         )
         """Those that it carries a message of."""
         self.portals = portals
-        """What it bound."""
+        """The portals that it bound."""
         self.first = first
-        """The statement of which an execution ended first."""
+        """The statement whose execution ended first."""
         self.copying: Statement | None = None
         """The COPY whose data it begins with; its Query or Execute was part of an earlier round trip."""
         self.error = b""
@@ -91,11 +94,12 @@ class Exchange:
         self.failures: tuple[Failure, ...] = ()
         """Its ErrorResponses, the first few."""
         self.rows_differ = rows_differ
-        """It happens again with more or fewer rows: returned() has them."""
+        """Whether the number of rows varies; returned() computes it."""
         self.note: Any = None
 
     def returned(self, part: Part, rows: int, times: int = 1) -> tuple[int, int, int]:
-        """The rows of a part, their values in text and in binary, where it happened so many times with so many rows in all."""
+        """The rows of a part, and their values in text and in binary, for `times` repetitions with
+        `rows` rows in all."""
         if not self.rows_differ:
             return times * part.rows, times * part.values_text, times * part.values_binary
         if not part.rows:
@@ -103,7 +107,7 @@ class Exchange:
         return rows, rows * part.values_text, rows * part.values_binary
 
     def again(self) -> Exchange:
-        """The same, for whenever it happens with another number of rows: all asked in one read, all answered in one."""
+        """The same exchange for any number of rows: all asked in one read, all answered in one."""
         parts = []
         for part in map(copy, self.parts):
             part.at_once = part.ended - (part.statement is self.first)
@@ -115,54 +119,60 @@ class Exchange:
 
 
 class Passage(NamedTuple):
-    """What is different each time."""
+    """What differs each time."""
 
     note: Any
-    """What Observer.begins() gave."""
+    """The result of Observer.begins()."""
     opened_ns: int
     first_flush_ns: int
     first_answer_ns: int | None
     closed_ns: int | None
-    """None while it is open, and while it is open whether its driver was still there (departure.py)."""
+    """None while it is open, or while it is not known whether its driver was still there
+    (departure.py)."""
     waited_ns: int
-    """How long a flush point of it was open, of what counts as waiting."""
+    """How long one of its flush points was open, as waiting time."""
     offsets: tuple[int, int]
     """Where its messages begin in the stream of each side."""
     rows: int
     sent_bytes: int
     received_bytes: int
     values: int
-    """A hash of what the driver sent: two round trips of a connection that have the same asked the same, with the same values. 0 where nobody knows."""
+    """A hash of what the driver sent: equal for two round trips of a connection that asked the same
+    with the same values. 0 if unknown."""
     departure: Departure | None = None
     """The end that came while it was open."""
     replaces: tuple[Exchange, Passage] | None = None
-    """What was told of it before: a late reply came, or a time of it is known now."""
+    """What was reported of it before, if a late reply or a later known time changed it."""
 
 
 class Observer:
-    """Override what you want to hear about. Every method is called in the order of the bytes."""
+    """Override the events you need. Every method is called in the order of the bytes."""
 
     __slots__ = ()
 
     def begins(self) -> Any:
-        """A run of frontend messages begins, which may become a round trip. What this returns becomes the note of its passage."""
+        """A run of frontend messages begins, which may become a round trip. The result becomes the
+        note of its passage."""
         return None
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
-        """Everything is answered, or the run ended as no round trip. Called again when a late reply is added, and when a time becomes known."""
+        """Everything is answered, or the run ended without becoming a round trip. Called again when
+        a late reply is added, or when a time becomes known."""
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
-        """How long an execution was waited for: from the later of its flush point and the end of the execution before it, to the read with its last reply."""
+        """How long an execution was waited for: from the later of its flush point and the end of
+        the previous execution, to the read with its last reply."""
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
-        """A message outside any round trip: asynchronous ones, Terminate, CancelRequest, stray copy data, opaque or undecoded bytes. `counts` is
-        None where it counts as nothing."""
+        """A message outside any round trip: asynchronous ones, Terminate, CancelRequest, stray copy
+        data, opaque or undecoded bytes. `counts` is None if it is not counted."""
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
-        """From here on the name of that kind, `S` or `P`, means this."""
+        """From here on the name of that kind, `S` or `P`, means `what`."""
 
     def copy_began(self, note: Any, code: int, response: bytes, statement: Statement | None) -> None:
-        """CopyInResponse, CopyOutResponse or CopyBothResponse, in the round trip of that note: the CopyData that follows is that statement's."""
+        """CopyInResponse, CopyOutResponse or CopyBothResponse, in the round trip with that note:
+        the following CopyData belongs to that statement."""
 
     def copy_ended(self) -> None:
-        """What copy_began() said is over: CopyData from here on would be nobody's."""
+        """The COPY of copy_began() is over: later CopyData would belong to no statement."""

@@ -1,4 +1,4 @@
-"""What an ErrorResponse says, in what does not depend on the server's language."""
+"""The parts of an ErrorResponse that do not depend on the server's language."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pgtrace.session import owed
 from pgtrace.session.owed import Owed
 
 FAILURES_KEPT: Final = 64
-"""Of one round trip."""
+"""The most errors kept of one round trip."""
 _ALWAYS: Final = "VFLR"
-"""Fields that every error of PostgreSQL's has: the last three always, V since 9.6."""
+"""Fields of every PostgreSQL error: the last three always, V since 9.6."""
 
 
 class Failure(NamedTuple):
@@ -20,17 +20,18 @@ class Failure(NamedTuple):
     sqlstate: str
     severity: str = "ERROR"
     routine: str = ""
-    """The function of the server that raised it."""
+    """The function in the server that raised it."""
     is_postgres: bool = True
-    """Whether it has any of the fields V, F, L and R, which PostgreSQL sends with each: a pooler's own errors have none."""
+    """Whether it has any of the fields V, F, L and R, which PostgreSQL always sends. A pooler's own
+    errors have none of them."""
     asked: str = ""
-    """The message that it answers; empty where nothing was asked."""
+    """The message that it answers; empty if it answers none."""
     name: str = ""
-    """The prepared statement or portal which that message is about."""
+    """The prepared statement or portal that the message is about."""
 
 
 def failure(body: bytes, item: Owed | None) -> Failure:
-    """What an ErrorResponse says that answers that item, or none."""
+    """The failure in an ErrorResponse that answers `item`, or no item."""
     said = fields.error_fields(body)
     severity = said.get("V", said.get("S", ""))
     name = ""

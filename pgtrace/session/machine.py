@@ -1,27 +1,32 @@
-"""The state machine of one connection: what each side may mean next, what is owed, and what just happened. No I/O.
+"""The state machine of one connection: what each side may send next, what is owed, and what just
+happened. No I/O.
 
-Each frontend message that will be answered becomes an item of the queue of what is owed (owed.py); each backend message
-answers the oldest item, or none. Around the queue stand:
+Each frontend message that will be answered becomes an item in the queue of what is owed (owed.py).
+Each backend message answers the oldest item, or none. The machine also tracks:
 
 - the round trips (roundtrips.py): items that are flush points keep the open one open;
-- the names (names.py): which SQL a Bind or Execute is about;
-- skipping: after an ErrorResponse in an extended query the backend discards everything up to the next Sync;
+- the names (names.py): the SQL that a Bind or Execute is about;
+- skipping: after an ErrorResponse in an extended query the backend discards everything up to the
+  next Sync;
 - copy mode.
 
-The machine never raises on any bytes: what does not fit is counted and shown, and the next ReadyForQuery puts the queue
-right again. It knows no files, sockets or drivers. Source of the rules: PostgreSQL manual, "Message Flow",
-"Pipelining", "COPY Operations"; measured edges are worked examples in the tests.
+The machine never raises on any bytes. A message that does not fit is counted and shown, and the
+next ReadyForQuery corrects the queue. The machine knows no files, sockets or drivers. Source of the
+rules: PostgreSQL manual, "Message Flow", "Pipelining", "COPY Operations"; measured edge cases are
+worked examples in the tests.
 
-Errors. In a simple Query the error ends the Query; ReadyForQuery still comes. In an extended query everything up to the
-next Sync is discarded: what was sent ahead leaves the queue with its flush points answered, what is sent later never
-enters it. An error while a Sync's ReadyForQuery is the next thing owed belongs to that Sync, and one with nothing owed
-to nobody. FATAL and PANIC answer everything. A backend that has to stop at once (an immediate shutdown, the crash of
+Errors. In a simple Query an error ends the Query; ReadyForQuery still comes. In an extended query
+everything up to the next Sync is discarded: what was sent ahead leaves the queue with its flush
+points answered, and what is sent later never enters it. An error while a Sync's ReadyForQuery is
+the next thing owed belongs to that Sync; an error with nothing owed belongs to no message. FATAL
+and PANIC answer everything. A backend that must stop at once (an immediate shutdown, the crash of
 another one) says so in a NoticeResponse, 57P01 or 57P02, and answers nothing more.
 
-Copy mode is the backend's, at the moment it reads a message. `_copying` is the item whose CopyInResponse was seen and
-whose data has not ended; what the driver sent ahead waits in the queue as COPY_DATA or COPY_END until the reply to what
-precedes it decides. CopyInResponse and CopyBothResponse hand the turn to the frontend: what led to them is answered, and
-Sync and Flush that the backend reads before the next CopyDone or CopyFail are swallowed.
+Copy mode is the backend's, at the moment it reads a message. `_copying` is the item whose
+CopyInResponse was seen and whose data has not ended. What the driver sent ahead waits in the queue
+as COPY_DATA or COPY_END until the reply before it decides. CopyInResponse and CopyBothResponse pass
+the turn to the frontend: what led to them is answered, and a Sync or Flush that the backend reads
+before the next CopyDone or CopyFail is ignored.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ from pgtrace.session.statements import FUNCTION_CALL, UNKNOWN_STATEMENT, Stateme
 from pgtrace.sqltext.replication import is_answered_in_parts
 
 Handler = Callable[[Any, int, bytes], None]
-"""What is done with a message: the session, its time and its body."""
+"""Handles a message: the session, its time and its body."""
 
 STAND_INS: Final = {
     codes.STARTUP_MESSAGE: events.STARTUP,
@@ -58,12 +63,12 @@ STAND_INS: Final = {
     codes.CANCEL_REQUEST: events.CANCEL,
     codes.VERSION_2_ERROR: ord("E"),
 }
-"""What stands in a flight for a code without a type byte."""
+"""The byte in a flight for a code without a type byte."""
 MOST_OWED: Final = 100_000
-"""Items that are owed at once."""
+"""The most items owed at once."""
 NO_MESSAGES: Final = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
 _LOOKED_AT: Final = 100
-"""Items that are looked at for the message that a driver waits for."""
+"""The most items searched for the message that a driver waits for."""
 _PORTALS_KEPT: Final = 64
 _LONGEST_PARAMETER: Final = 4096
 _LONGEST_COUNT: Final = 19
@@ -79,7 +84,7 @@ _ANSWERS_THE_OLDEST: Final = frozenset(b"123CIsDTntVNASKv")
 _CHANGES_NOTHING: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"SELECT"))
 """Command tags from which nothing follows for names and transactions."""
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
-"""Authentication requests that the frontend has to answer."""
+"""Authentication requests that need an answer from the frontend."""
 _TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"pR")
 """Messages that a flight tells by their type byte: the others have subtypes, or none."""
 _IN, _OUT, _BOTH = b"GHW"
@@ -88,7 +93,7 @@ _STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate
 
 
 class Machine:
-    """The state of one connection, and what each message does to it."""
+    """The state of one connection, and the effect of each message on it."""
 
     def __init__(self, observer: Observer | None, reads: Reads) -> None:
         self.observer = observer or Observer()
@@ -98,19 +103,19 @@ class Machine:
         self.bytes = [0, 0]
         """Bytes of each side so far, as they passed."""
         self.tls_refused = False
-        """The latest SSLRequest was answered `N`."""
+        """Whether the latest SSLRequest was answered `N`."""
         self.startup: bytes = b""
-        """Body of the StartupMessage."""
+        """The body of the StartupMessage."""
         self.cancel: bytes = b""
-        """Body of the CancelRequest."""
+        """The body of the CancelRequest."""
         self.key: bytes = b""
-        """Body of BackendKeyData: process id and (in a capture hashed) secret key."""
+        """The body of BackendKeyData: process id and (hashed in a capture) secret key."""
         self.parameters: dict[str, str] = {}
         """The latest ParameterStatus of each name."""
         self.negotiated: int | None = None
         """The protocol version of NegotiateProtocolVersion."""
         self.unrecognized_options: tuple[str, ...] = ()
-        """The protocol options that NegotiateProtocolVersion says the server does not know."""
+        """The protocol options that the server does not know, from NegotiateProtocolVersion."""
         self.status = ""
         """Transaction status of the latest ReadyForQuery."""
         self.authentication = -1
@@ -118,13 +123,14 @@ class Machine:
         self.asked = -1
         """Subtype of the first Authentication message that needed an answer."""
         self.initial_response = b""
-        """Body of the SASLInitialResponse: the mechanism, and of its payload the GS2 header."""
+        """The body of the SASLInitialResponse: the mechanism, and the GS2 header of its payload."""
         self.fatal = ""
-        """SQLSTATE of the FATAL or PANIC error, or of the notice of a backend that has to stop at once."""
+        """SQLSTATE of the FATAL or PANIC error, or of the notice from a backend that must stop at
+        once."""
         self.terminated = False
         self.is_closed = False
         self.unreadable = False
-        """Some of its bytes are encrypted or not PostgreSQL."""
+        """Whether some of its bytes are encrypted or not PostgreSQL."""
         self._bodies = reads.bodies
         self._offsets = [0, 0]
         self._owed: deque[Owed] = deque()
@@ -137,11 +143,11 @@ class Machine:
         self._copying: Owed | None = None
         self._copy_both = False
         self._copy_told = False
-        """The observer was told of a COPY that is not over."""
+        """Whether a COPY that is not over was reported to the observer."""
         self._last_end_ns = 0
 
     def _pop(self) -> Owed:
-        """Answer the oldest item, and what needs no reply of its own behind it."""
+        """Answer the oldest item, and the following items that need no reply."""
         queue = self._owed
         item = queue.popleft()
         if item.flush_point:
@@ -152,7 +158,8 @@ class Machine:
         return item
 
     def _pop_if(self, kind: int) -> Owed | None:
-        """Answer the oldest item, if it is of that kind. Who calls settles the round trip, once everything that follows is counted."""
+        """Answer the oldest item, if it is of that kind. The caller settles the round trip after
+        counting everything that follows."""
         return self._pop() if self._owed and self._owed[0].kind == kind else None
 
     def _flush_point(self, item: Owed, time_ns: int) -> None:
@@ -170,12 +177,12 @@ class Machine:
         self.round_trips.ends(time_ns, side, how, owed.NAMES[oldest.kind] if oldest is not None else "", for_good=for_good)
 
     def _may_copy(self) -> bool:
-        """Whether something owed could still be answered by CopyInResponse."""
+        """Whether CopyInResponse could still answer something owed."""
         self._unfold()
         return not self._skipping and any(item.kind in (owed.QUERY, owed.EXECUTE) and not item.copying for item in self._owed)
 
     def _discarded(self, runs: bool = False) -> bool:
-        """Whether the backend will throw the message away, because an error came before it."""
+        """Whether the backend will discard the message, because of an earlier error."""
         if self._skipping and runs and self.round_trips.current is not None:
             self.round_trips.current.skips(1)
         return self._skipping
@@ -223,7 +230,8 @@ class Machine:
             run.part(statement).errors += 1
 
     def _next_part(self, item: Owed) -> tuple[Statement, bool]:
-        """The statement of a simple Query that is answered now, and whether it has been answered before: some replication commands are, in parts."""
+        """The statement of a simple Query that is answered now, and whether it was answered before:
+        some replication commands are answered in parts."""
         if item.parts:
             item.statement = item.parts.pop(0)
             return item.statement, False
@@ -232,7 +240,7 @@ class Machine:
         return UNKNOWN_STATEMENT, False
 
     def _continues(self, item: Owed) -> bool:
-        """Whether it goes on with a suspended portal."""
+        """Whether it continues a suspended portal."""
         return item.kind == owed.EXECUTE and item.portal in self.statements.suspended
 
     def _portal_statement(self, name: str) -> Statement:
@@ -272,7 +280,8 @@ class Machine:
         self.observer.alone(side, code, body, size, time_ns, None)
 
     def _give_up(self, time_ns: int) -> None:
-        """Too much is owed to believe that it will be answered: what was open ends, marked, and the next ReadyForQuery puts things right."""
+        """Too much is owed for it all to be answered: what was open ends, marked, and the next
+        ReadyForQuery corrects the state."""
         self.round_trips.lose(time_ns)
         self._owe_nothing()
         self._copying = None
@@ -604,7 +613,7 @@ class Machine:
     def _encryption_request(self, time_ns: int, body: bytes) -> None:
         self._flush_point(self._owe(owed.ENCRYPTION, time_ns), time_ns)
 
-    # What the server answers: which item of the queue each of its messages answers.
+    # Backend messages: the item in the queue that each answers.
 
     def _backend(self, time_ns: int, frames: list[Frame]) -> None:
         if self._pairs:
@@ -654,7 +663,8 @@ class Machine:
                 round_trips.tell_late()
 
     def _late(self, code: int) -> Run | None:
-        """The closed round trip whose reply this still is, if any: what directly follows a CopyInResponse or an error that closed it."""
+        """The closed round trip that this reply still belongs to, if any: a reply directly after
+        the CopyInResponse or error that closed it."""
         last = self.round_trips.last
         if last is None or not self._owed or code in ASYNCHRONOUS or (self._copy_both and code == _COPY_DATA):
             return None
@@ -667,7 +677,7 @@ class Machine:
         """So many DataRows, each with so many columns."""
         item.rows += messages
         if item.columns is None:
-            formats: tuple[int, ...] = ()  # a Query whose RowDescription was not seen: text
+            formats: tuple[int, ...] = ()  # a Query without a RowDescription seen: text
             if item.kind == owed.EXECUTE:
                 portal = self.statements.live_portals.get(item.portal)
                 formats = portal.result_formats if portal is not None else ()
@@ -816,10 +826,11 @@ class Machine:
 
     def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
         self.negotiated, self.unrecognized_options = self._bodies.negotiated(body)
-        if self.negotiated >> 16 == 0:  # the minor version alone, as the manual has it; PostgreSQL sends both
+        # only the minor version, as in the manual; PostgreSQL sends both
+        if self.negotiated >> 16 == 0:
             self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16
 
-    # Errors, and the backend's last words.
+    # Errors, and the backend's last message.
 
     def _notice_response(self, _time_ns: int, body: bytes) -> None:
         inside = self.round_trips.inside
@@ -948,7 +959,7 @@ class Machine:
             self.observer.copy_ended()
 
     def _count_copied(self, item: Owed, tag: str) -> None:
-        """The server's own count of the rows that were copied: of the tag, for data that passed here."""
+        """The server's count of the rows copied, from the tag, for data that passed here."""
         mode, item.copy_mode = item.copy_mode, 0
         word, _, count = tag.partition(" ")
         if word != "COPY" or len(count) > _LONGEST_COUNT or not (count.isascii() and count.isdigit()):
@@ -987,12 +998,14 @@ class Machine:
         self.round_trips.settle(time_ns)
 
     def _hand_over(self, item: Owed) -> None:
-        """The turn goes to the frontend: what led to it is answered. An Execute answered by it is a flush point."""
+        """Pass the turn to the frontend: what led to it is answered. An Execute answered by it is a
+        flush point."""
         if item.kind == owed.EXECUTE:
             self.round_trips.flush_point(item.sent_ns)
             self.round_trips.answered()
             item.flushed_ns = item.flushed_ns or item.sent_ns
-            if item not in self._unflushed:  # the flush point behind the data is still to come, unless all was sent ahead
+            # the flush point after the data is still to come, unless everything was sent ahead
+            if item not in self._unflushed:
                 self._unflushed.append(item)
         elif item.flush_point:
             item.flush_point = False
@@ -1038,7 +1051,7 @@ _ASKS: Final[Mapping[int, Handler]] = {
     codes.SSL_REQUEST: Machine._encryption_request,
     codes.GSSENC_REQUEST: Machine._encryption_request,
 }
-"""What the driver sends, by code."""
+"""Handlers of frontend messages, by code."""
 _ANSWERS: Final[Mapping[int, Handler]] = {
     ord("Z"): Machine._ready_for_query,
     ord("C"): Machine._command_complete,
@@ -1064,4 +1077,4 @@ _ANSWERS: Final[Mapping[int, Handler]] = {
     codes.GSSENC_REPLY: Machine._encryption_reply,
     codes.VERSION_2_ERROR: Machine._version_2_error,
 }
-"""What the server answers, by code."""
+"""Handlers of backend messages, by code."""

@@ -1,15 +1,18 @@
-"""Which prepared statement or portal a name means, and whether a transaction block is open.
+"""The prepared statement or portal that a name means, and whether a transaction block is open.
 
-Names are kept twice. `live` is the server's view: it changes when the reply arrives (ParseComplete, BindComplete, CloseComplete, a command tag).
-`sending` is the driver's: it changes when the message is sent, and says what a Bind in flight is about before anything came back. After an error
-the server's view decides, plus what is still owed.
+Names are kept twice. `live` is the server's view: it changes when the reply arrives (ParseComplete,
+BindComplete, CloseComplete, a command tag). `sending` is the driver's view: it changes when the
+message is sent, and says what a Bind in flight is about before its reply. After an error the
+server's view decides, plus what is still owed.
 
-SQL-level PREPARE, DEALLOCATE and DISCARD ALL come from command tags and the statement's own text. A transaction block begins with the tag BEGIN
-or START TRANSACTION outside one, and lasts until COMMIT, PREPARE TRANSACTION, a whole ROLLBACK (ROLLBACK TO has the same tag: the text tells), or a
+SQL-level PREPARE, DEALLOCATE and DISCARD ALL are recognised by command tags and the statement's
+text. A transaction block begins with the tag BEGIN or START TRANSACTION outside one. It lasts until
+COMMIT, PREPARE TRANSACTION, a whole ROLLBACK (ROLLBACK TO has the same tag; the text differs), or a
 ReadyForQuery `I`.
 
-What sessions know of names is bounded (Room, which those of a reading share): beyond it the older half is forgotten. A
-forgotten statement still counts as alive; when it is bound again it is one prepared earlier.
+The memory for names is bounded (Room, shared by the sessions of a reading): beyond it the older
+half is forgotten. A forgotten statement still counts as alive; when it is bound again it counts as
+prepared earlier.
 """
 
 from __future__ import annotations
@@ -25,26 +28,26 @@ from pgtrace.session.roundtrips import RoundTrips
 from pgtrace.session.statements import Portal, Statement
 
 NAMES_BYTES: Final = 40 * 1024 * 1024
-"""What all sessions of a reading may know of their statements and portals."""
+"""Memory for the statements and portals of all sessions of a reading."""
 FORGOTTEN_KEPT: Final = 500_000
-"""Forgotten names of a session that are told from new ones."""
+"""The most forgotten names of a session that are distinguished from new ones."""
 _OVERHEAD: Final = 500
-"""Bytes that a name takes besides its texts, about."""
+"""Approximate bytes per name, besides its texts."""
 
 
 class Room:
-    """How much the sessions of a reading know of statements and portals."""
+    """The memory that the sessions of a reading use for statements and portals."""
 
     __slots__ = ("bytes", "crowded")
 
     def __init__(self) -> None:
         self.bytes = 0
         self.crowded = False
-        """Whether many sessions together know too much: somebody should put some of them aside."""
+        """Whether the sessions together use too much, so that the caller should drop some."""
 
 
 class Names:
-    """Names and the transaction block of one session."""
+    """The names and the transaction block of one session."""
 
     __slots__ = (
         "_bytes",
@@ -67,7 +70,7 @@ class Names:
         self._room = room
         self._bytes = 0
         self._forgotten: set[int] = set()
-        """Hashes of names whose statements are alive, and no longer known."""
+        """Hashes of forgotten names whose statements are alive."""
         self.live: dict[str, Statement] = {}
         self.live_portals: dict[str, Portal] = {}
         self.sending: dict[str, Statement] = {}
@@ -76,29 +79,29 @@ class Names:
         """Portals whose last Execute ended in PortalSuspended."""
         self.in_block = False
         self.version = 0
-        """Changes whenever the name of a statement comes to mean something else."""
+        """Changes whenever the name of a statement gets another meaning."""
 
     @property
     def live_named(self) -> int:
-        """Named statements alive."""
+        """The number of named statements that are alive."""
         return len(self.live) - ("" in self.live) + len(self._forgotten)
 
-    # What is known of them, and what has to be forgotten.
+    # Memory, and forgetting.
 
     def weigh(self, size: int) -> None:
-        """So many bytes more are known."""
+        """Account for `size` more bytes."""
         self._bytes += size
         self._room.bytes += size
         if self._room.bytes > NAMES_BYTES:
             self._bound()
 
     def let_go(self) -> None:
-        """Nobody asks any more."""
+        """Release the memory of this session."""
         self._room.bytes -= self._bytes
         self._bytes = 0
 
     def _bound(self) -> None:
-        """What was added is not all still there; where it is too much, forget the older half."""
+        """Recount the names that still exist; if they take too much, forget the older half."""
         self._recount()
         if self._room.bytes <= NAMES_BYTES * 3 // 4:
             return
@@ -126,7 +129,7 @@ class Names:
         self._bytes = size
 
     def _remembered(self, name: str) -> None:
-        """A name means something that is known."""
+        """Account for a new name."""
         if self._forgotten:
             self._forgotten.discard(hash(name))
 
@@ -135,7 +138,8 @@ class Names:
     def parse(self, name: str, sql: str, parameter_types: tuple[int, ...]) -> Statement:
         known = self.sending.get(name)
         if known is not None and known.sql == sql and known.sent_types == parameter_types and not name:
-            statement = known  # the unnamed statement once more: what is known of its columns stays true
+            # the unnamed statement again: what is known of its columns stays valid
+            statement = known
         else:
             statement = self.sending[name] = Statement(name, sql, parameter_types)
             self.version += 1
@@ -157,7 +161,7 @@ class Names:
         return portal
 
     def statement(self, name: str) -> Statement:
-        """The statement the driver means; one whose Parse was not seen is made up without SQL."""
+        """The statement that the driver means; without SQL if its Parse was not seen."""
         statement = self.sending.get(name)
         if statement is None:
             statement = self.sending[name] = self.live.get(name) or Statement(name, None)
@@ -166,7 +170,7 @@ class Names:
         return statement
 
     def portal(self, name: str) -> Portal:
-        """The portal the driver means, or one without SQL."""
+        """The portal that the driver means, or one without SQL."""
         portal = self.sending_portals.get(name)
         if portal is None:
             portal = self.sending_portals[name] = Portal(name, Statement("", None), ())
@@ -179,7 +183,8 @@ class Names:
             self.sending_portals.pop(name, None)
 
     def lose(self) -> None:
-        """Bytes are missing: named statements are taken to live on, the unnamed one and portals are not."""
+        """Bytes are missing: named statements are assumed to be alive, the unnamed one and portals
+        are not."""
         self.live.pop("", None)
         self.live_portals.clear()
         self.suspended.clear()
@@ -235,7 +240,7 @@ class Names:
         self.restore(still_owed)
 
     def restore(self, still_owed: Iterable[owed.Owed]) -> None:
-        """The driver's view is the server's again, plus what is still owed."""
+        """Reset the driver's view to the server's, plus what is still owed."""
         self.version += 1
         for name, statement in self.live.items():
             if self.sending.get(name) is not statement:
@@ -251,7 +256,7 @@ class Names:
                 self.close(item.portal, item.name)
 
     def completed(self, tag: str, statement: Statement) -> None:
-        """A command tag: transaction blocks, and statements made or dropped by SQL."""
+        """A command tag: transaction blocks, and statements created or dropped by SQL."""
         if tag in ("BEGIN", "START TRANSACTION"):
             if not self.in_block:
                 self.in_block = True
@@ -269,7 +274,8 @@ class Names:
             self.sending.clear()
         elif tag == "DEALLOCATE":
             self.version += 1
-            for name in sqltext.identifiers(statement.sql or "", 3)[1:][-1:]:  # DEALLOCATE [PREPARE] name
+            # DEALLOCATE [PREPARE] name
+            for name in sqltext.identifiers(statement.sql or "", 3)[1:][-1:]:
                 self._drop(name, tag)
                 self.sending.pop(name, None)
         elif tag == "PREPARE":

@@ -1,7 +1,9 @@
-"""What the backend still owes: one item for each frontend message that will be answered, oldest first.
+"""What the backend still owes: one item for each frontend message that will be answered, oldest
+first.
 
-The queue is the heart of the state machine: replies carry no reference to what they answer, only their order does. An item of kind COPY_DATA or
-COPY_END was sent while nobody could know yet whether the backend would be in copy mode when it reads it; the reply to what precedes it decides.
+The queue is the core of the state machine: replies do not refer to what they answer; only their
+order says it. An item of kind COPY_DATA or COPY_END was sent before it was known whether the
+backend would be in copy mode when it reads the item; the previous reply decides.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import Any
 from pgtrace.session.statements import Statement
 
 STARTUP = 0
-"""A StartupMessage or an authentication response: answered by the next request that needs an answer, or by ReadyForQuery."""
+"""A StartupMessage or an authentication response: answered by the next request that needs an
+answer, or by ReadyForQuery."""
 ENCRYPTION = 1
 """SSLRequest or GSSENCRequest."""
 QUERY = 2
@@ -32,17 +35,17 @@ PAIRS = 13
 NAMES = (
     "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close", "CopyData", "CopyDone",
 )  # fmt: skip
-"""What the items are called, by kind."""
+"""The names of the kinds."""
 ANSWERED_BY_READY = frozenset({STARTUP, QUERY, FUNCTION, SYNC})
 RUNS_SOMETHING = frozenset({QUERY, FUNCTION, EXECUTE})
 MOST_BEFORE = 200
-"""Items that the note of a round trip's beginning can name."""
+"""The most items that the note at the start of a round trip can have."""
 _COPYING, _ANSWERED_BY_COPY = 0x80, 0x40
 _KIND = 0x3F
 
 
 class Owed:
-    """One item of the queue. Slots beyond the first three are used by some kinds only."""
+    """One item of the queue. Slots after the first three are used by some kinds only."""
 
     __slots__ = (
         "asked", "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal",
@@ -53,31 +56,34 @@ class Owed:
         self.kind = kind
         self.sent_ns = sent_ns
         self.asked: Any = None
-        """The message it was made from, for whoever watches (watched.py)."""
+        """The message it was made from, for the observer (watched.py)."""
         self.flush_point = False
         """Whether a flush point waits for it."""
         self.flushed_ns: int | None = None
         self.name = ""
-        """Statement of Parse and Bind, portal of Execute, `S` or `P` and the name for Describe and Close."""
+        """Statement of Parse and Bind, portal of Execute, `S` or `P` and the name for Describe and
+        Close."""
         self.statement: Statement | None = None
         self.portal = ""
         self.result_formats: tuple[int, ...] = ()
         self.parts: list[Statement] = []
-        """Statements of a simple Query not yet answered."""
+        """Statements of a simple Query that are not answered yet."""
         self.copying = False
-        """It was answered by CopyInResponse and the COPY has not been answered."""
+        """Whether CopyInResponse answered it and its COPY is not over."""
         self.copy_mode = 0
-        """The type byte of CopyInResponse, CopyOutResponse or CopyBothResponse once it came; 0 again when the statement is answered."""
+        """The type byte of its CopyInResponse, CopyOutResponse or CopyBothResponse; 0 before that
+        and after the statement is answered."""
         self.copy_flush_points = 0
-        """CopyDone and CopyFail of a simple COPY that wait for it."""
+        """The number of CopyDone and CopyFail of a simple COPY that wait for it."""
         self.rows = 0
         self.times = 1
         self.columns: tuple[int, int] | None = None
-        """Text and binary columns of its rows once known."""
+        """Numbers of text and binary columns of its rows, once known."""
 
 
 def before(queue: Collection[Owed], copying: Owed | None, *, skipping: bool, copy_both: bool) -> bytes:
-    """What was owed at a moment, in a few bytes: two flags, and the kind of each item. Empty where nothing was, or it was too much."""
+    """What was owed at a moment, as bytes: two flags, and the kind of each item. Empty if nothing
+    was owed, or too much."""
     if not (queue or skipping or copy_both) or len(queue) > MOST_BEFORE:
         return b""
     kinds = (item.kind | (_COPYING if item is copying else 0) | (_ANSWERED_BY_COPY if item.copying else 0) for item in queue)
@@ -85,7 +91,8 @@ def before(queue: Collection[Owed], copying: Owed | None, *, skipping: bool, cop
 
 
 def restored(note: bytes) -> tuple[list[Owed], Owed | None, bool, bool]:
-    """The queue of a note, the item whose copy data goes on, whether the backend discards, and whether both sides copy."""
+    """The queue of a note, the item whose copy data continues, whether the backend discards, and
+    whether both sides copy."""
     queue: list[Owed] = []
     copying = None
     for byte in note[1:]:

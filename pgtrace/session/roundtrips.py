@@ -1,13 +1,13 @@
-"""When a round trip opens, when it closes, how long the driver waited, and telling the observer of it.
+"""When a round trip opens and closes, how long the driver waited, and the reports to the observer.
 
-The rules are those of the glossary. A run opens with the first frontend message sent while none is open. Each flush
-point it carries has to be answered; when none is pending any more, and there was one, the run is a round trip and
-closes. `withdraw` takes back a Sync or Flush that turned out to be swallowed by copy mode. The clock of `wait_ns` runs
-while a flush point is pending, from the end of set-up on. Where one side ends its direction meanwhile, departure.py has
-the rules.
+The rules are those of the glossary. A run opens with the first frontend message sent while none is
+open. Each of its flush points must be answered. When none is pending any more, and there was one,
+the run is a round trip and closes. `withdraw` takes back a Sync or Flush that copy mode swallowed.
+The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on. departure.py
+has the rules for a side that ends its direction meanwhile.
 
-When a run has closed it is told: what has been counted since the one before becomes its Counts. Sums over the session
-are sums over those.
+When a run has closed it is reported: the counts since the previous report become its Counts. Sums
+over the session are sums over those.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Portal, Statement
 
 LONGEST_HASHED: Final = 64 * 1024
-"""Bytes of a read that Passage.values is about."""
+"""The most bytes of a read that are hashed for Passage.values."""
 PORTALS_TOLD: Final = 64
-"""Portals of one round trip that are told."""
+"""The most portals reported of one round trip."""
 _TAGS_KEPT: Final = 8
 _COPY_DATA: Final = ord("d")
 _passage: Final[Callable[..., Passage]] = tuple.__new__
@@ -35,7 +35,8 @@ _USES: Final = 1_000
 
 
 class Run:
-    """A run of frontend messages during which no moment came at which everything was answered: a round trip, if anybody waits for it."""
+    """A run of frontend messages during which something was always unanswered: a round trip, if
+    anything waits for it."""
 
     __slots__ = (
         "block_began", "block_end", "bound", "closed_ns", "copies_received", "copies_sent",
@@ -86,7 +87,7 @@ class Run:
     # is_frozen: it was told as it is, so what comes late goes to a copy.
 
     def part(self, statement: Statement) -> Part:
-        """What it does with a statement."""
+        """The Part of a statement."""
         found = self.parts.get(statement)
         if found is None:
             found = self.parts[statement] = Part(statement)
@@ -100,14 +101,14 @@ class Run:
         found.is_carried = True
 
     def skips(self, times: int) -> None:
-        """The backend discarded so many executions."""
+        """The backend discarded `times` executions."""
         room = max(0, FLIGHT_MESSAGES_KEPT - len(self.received))
         self.received += bytes([SKIPPED]) * min(times, room)
         if times > room and self.received[-1:] != bytes([CUT]):
             self.received.append(CUT)
 
     def asked(self, data: bytes) -> None:
-        """The driver has sent that as well."""
+        """Add these bytes of the driver to the hash."""
         if len(data) <= LONGEST_HASHED:
             self.values = hash((self.values, data)) if self.values else hash(data)
 
@@ -156,7 +157,7 @@ class Run:
         return look, numbers, (text, binary), exact, _odd(self.sent_odd, self.copies_sent), _odd(self.received_odd, self.copies_received)
 
     def exchange(self, effect: Effect) -> Exchange:
-        """What happened in it so far."""
+        """What has happened in it so far."""
         portals = tuple(self.portals.values()) if self.portals else ()
         exchange = Exchange(effect, tuple(self.parts.values()), portals, first=self.first)
         exchange.copying, exchange.error, exchange.failures = self.copying, self.error, self.failures
@@ -225,12 +226,13 @@ class RoundTrips:
         """The latest effect, and what it is known by: most often the next one is the same."""
         self._total = Tally()
         self._uses: dict[Counts, list[int]] = {}
-        """What was told and is not in the total yet: how often, and with how many DataRows."""
+        """Reported Counts that are not in the total yet: how often, and with how many DataRows."""
         self.current: Run | None = None
         self.last: Run | None = None
-        """The latest closed one, while nothing was sent since: a late reply still belongs to it."""
+        """The latest closed one, while nothing has been sent since: a late reply still belongs to
+        it."""
         self.late: Run | None = None
-        """The last one, if something late came that was not told yet."""
+        """The last one, if it has a late reply that is not reported yet."""
         self.reading: Run | None = None
         """The last one, while a late message of it is read."""
         self.departure: Departure | None = None
@@ -238,9 +240,10 @@ class RoundTrips:
         self._departed: Run | None = None
         """That round trip."""
         self.undecided: Run | None = None
-        """The one that is answered, while it is not known whether its driver was still there."""
+        """The answered round trip of which it is not known yet whether its driver was still
+        there."""
         self.over_ns: int | None = None
-        """When the driver's part of the session was over, as far as that is known."""
+        """When the driver's part of the session was over, as far as known."""
         self._is_unheard = False
         """Whether the open round trip was sent after the session was over."""
         self.pending = 0
@@ -250,7 +253,7 @@ class RoundTrips:
         self.settled_ns = 0
         """Time with a flush point open, up to the last moment at which the clock stopped."""
         self._told_ns = 0
-        """What of it was told."""
+        """The reported part of it."""
         self._waiting_since = 0
 
     def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> Run:
@@ -275,7 +278,8 @@ class RoundTrips:
         self.pending -= min(flush_points, self.pending)
 
     def withdraw(self) -> None:
-        """A pending flush point was none after all; another one, counted before, keeps the run a round trip."""
+        """A pending flush point did not count; another one, counted before, keeps the run a round
+        trip."""
         self.answered()
         if self.current is not None and self.current.flush_points > 1:
             self.current.flush_points -= 1
@@ -289,7 +293,8 @@ class RoundTrips:
 
     @property
     def inside(self) -> Run | None:
-        """The round trip that the message which is read is part of: the open one, or the last one, where it comes late."""
+        """The round trip of the message that is read: the open one, or the last one for a late
+        message."""
         return self.current or self.reading
 
     @property
@@ -301,7 +306,8 @@ class RoundTrips:
         return found
 
     def about(self) -> Run | None:
-        """The round trip that a reply is about: the open one, or the last one, which is told again then."""
+        """The round trip that a reply is about: the open one, or the last one, which is then
+        reported again."""
         if self.current is not None or self.last is None:
             return self.current
         if self.last.is_frozen:
@@ -311,13 +317,13 @@ class RoundTrips:
         return self.last
 
     def tell_late(self) -> None:
-        """Tell what came late."""
+        """Report a late reply."""
         late, self.late, self.reading = self.late, None, None
         if late is not None:
             self._tell(late)
 
     def repeat(self, exchange: Exchange, passage: Passage) -> None:
-        """What is known happened again: all sent at one moment, all answered at another."""
+        """A known exchange happened again: all sent at one moment, all answered at another."""
         self.last = None
         self._waiting_since = passage.closed_ns or 0
         waited_ns = passage.waited_ns
@@ -327,19 +333,22 @@ class RoundTrips:
         self.observer.happened(exchange, passage)
 
     def count_answered_run(self, time_ns: int) -> None:
-        """The open run carried copy data, and an ErrorResponse answered it: it counts although it has no flush point."""
+        """The open run had copy data, and an ErrorResponse answered it: it counts although it has
+        no flush point."""
         if self.current is not None and not self.current.flush_points:
             self.flush_point(time_ns)
             self.answered()
             self.settle(time_ns)
 
     def end(self, time_ns: int) -> None:
-        """Everything is answered: the connection ended, or a FATAL said so. A run without a flush point ends as none."""
+        """Everything is answered: the connection ended, or a FATAL said so. A run without a flush
+        point ends without becoming a round trip."""
         self.pending = 0
         self.settle(time_ns)
 
     def over(self, time_ns: int) -> None:
-        """The connection has ended: that answers everything, and what is open without a flush point ends as none."""
+        """The connection has ended, which answers everything. An open run without a flush point
+        ends without becoming a round trip."""
         if self.undecided is not None:
             self._decide(reached=True)
         elif self.departure is not None and self.current is self._departed:
@@ -352,18 +361,20 @@ class RoundTrips:
             self._close(self.current, time_ns)
 
     def ends(self, time_ns: int, side: int, how: str, waits_for: str, *, for_good: bool) -> None:
-        """A direction ends, or the driver says that it leaves; `for_good` where nothing that comes later reaches the driver."""
+        """A direction ends, or the driver says that it leaves; `for_good` if nothing later reaches
+        the driver."""
         if how != TERMINATE and (side == FRONTEND or for_good) and self.over_ns is None:
             self.over_ns = time_ns
         if self.departure is None and self.current is not None:
             self._stop_clock(time_ns)
             self.departure = self.current.departure = Departure(time_ns, side, how, waits_for, unheard=self._is_unheard)
             self._departed = self.current
-        if for_good and (self.undecided is None or side == FRONTEND):  # an answer that has come stays with a driver that was there
+        # an answer that has come reached a driver that was there
+        if for_good and (self.undecided is None or side == FRONTEND):
             self._decide(reached=False)
 
     def stays(self) -> None:
-        """The driver sends on, so it was there."""
+        """The driver sends more, so it was there."""
         departure, departed = self.departure, self._departed
         if departure is None or departed is None or departure.reached is not None:
             return
@@ -371,7 +382,8 @@ class RoundTrips:
         self.over_ns = self.departure = departed.departure = self._departed = None
 
     def lose(self, time_ns: int) -> None:
-        """Bytes are missing from here on: what was open ends, marked. Of what was answered nothing more is heard."""
+        """Bytes are missing from here on: what was open ends, marked. Nothing more is reported of
+        what was answered."""
         if self.undecided is not None:
             self._decide(reached=True)
         if self.current is not None:
@@ -394,11 +406,12 @@ class RoundTrips:
         return self.settled_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
 
     def untold_ns(self, time_ns: int) -> int:
-        """What of it was not told yet."""
+        """The part of it that is not reported yet."""
         return self.waited_ns(time_ns) - self._told_ns
 
     def waited(self, statement: Statement, started_ns: int, ended_ns: int) -> bool:
-        """An execution was waited for; whether nobody waited, because its answer came with another one."""
+        """An execution was waited for; returns whether nobody waited, because its answer came with
+        another one."""
         departure = self.departure
         wait_ns = max(0, ended_ns - started_ns) if departure is None else departure.wait_ns(started_ns, ended_ns)
         if wait_ns:
@@ -423,7 +436,7 @@ class RoundTrips:
         return counts
 
     def sum(self) -> Tally:
-        """All that has been counted."""
+        """All counts."""
         sums = Tally()
         for counts, (times, rows) in self._uses.items():
             counts.add_to(sums, times, rows)
@@ -434,7 +447,7 @@ class RoundTrips:
         return sums
 
     def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
-        """What there is of the open round trip, if there is one."""
+        """The open round trip so far, if there is one."""
         if self.current is None:
             return None
         return self.current.exchange(unfinished(self.current.key())), self.current.passage()
@@ -452,7 +465,7 @@ class RoundTrips:
         use = self._uses[counts] = [0, 0]
         return use
 
-    # Telling.
+    # Reports.
 
     def _tell(self, run: Run) -> None:
         if run.told is not None:
@@ -490,7 +503,7 @@ class RoundTrips:
             self._settle_departure(departure)
 
     def _decide(self, *, reached: bool) -> None:
-        """It is known now whether the driver was still there when it was answered."""
+        """It is now known whether the driver was still there when the round trip was answered."""
         departure = self.departure
         if departure is None or departure.reached is not None:
             return

@@ -1,4 +1,4 @@
-"""Prepared statements and portals, as a session knows them."""
+"""Prepared statements and portals of a session."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ class Statement:
         self.parameter_types = parameter_types
         """Type OIDs of ParameterDescription once it came, of Parse before."""
         self.columns = b""
-        """Body of the RowDescription that answered a Describe of it, or empty."""
+        """The body of the RowDescription that answered its Describe, or empty."""
         self.binds = 0
-        """BindCompletes so far."""
+        """The number of BindCompletes so far."""
         self.accepted = False
         """Whether ParseComplete came."""
         self.simple = simple
         self.query_crc: int | None = None
-        """CRC-32 of the text of the Query that it came in first, which may have comments and semicolons around it."""
+        """CRC-32 of the text of the Query in which it came first, which may have comments and
+        semicolons around it."""
         self.note: Any = None
         """For the observer."""
 
 
 class Portal:
-    """What Bind makes."""
+    """The result of a Bind."""
 
     __slots__ = ("name", "result_formats", "statement")
 
@@ -44,4 +45,4 @@ class Portal:
 
 UNKNOWN_STATEMENT: Final = Statement("", None)
 FUNCTION_CALL: Final = Statement("", None)
-"""What a FunctionCall runs: it has no SQL."""
+"""The statement of a FunctionCall, which has no SQL."""

@@ -1,11 +1,14 @@
-"""The plain machine watched: message by message, which one each reply answers and which ones the backend discarded.
+"""The plain machine with an observer of each message: which message each reply answers, and which
+ones the backend discarded.
 
-The queue of what is owed says it: a reply answers the item at its head, ReadyForQuery the one that it ends. Each item keeps the message it was made from
-(`asked`), whatever the watcher has for one. CopyDone and CopyFail take the place of the message that began their COPY, for what comes then answers them; where
-that message is not known, the first CopyData does.
-Nothing here decides what a message means.
+The queue of what is owed has the answer: a reply answers the first item, ReadyForQuery the item
+that it ends. Each item keeps the message it was made from (`asked`), as an object of the observer.
+CopyDone and CopyFail replace the message that began their COPY, because the following replies
+answer them; if that message is not known, the first CopyData does. Nothing here decides what a
+message means.
 
-One can begin in the middle of a connection: at a round trip, with what was owed then (RoundTrip.owed_before). Items from before have no message.
+It can begin in the middle of a connection: at a round trip, with what was owed then
+(RoundTrip.owed_before). Earlier items have no message.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ M = TypeVar("M")
 
 
 class Watched(Machine, Generic[M]):
-    """One connection from its beginning, or from a round trip on. `M` is what the watcher has for a message."""
+    """One connection from its beginning, or from a round trip on. `M` is the observer's object for
+    a message."""
 
     def __init__(self, before: bytes = b"", offsets: tuple[int, int] = (0, 0)) -> None:
         """`before` and `offsets` are those of the round trip to begin with."""
@@ -36,16 +40,16 @@ class Watched(Machine, Generic[M]):
 
     @property
     def bodies(self) -> Bodies:
-        """What bodies say."""
+        """The cache of bodies."""
         return self._bodies
 
     @property
     def due(self) -> Owed | None:
-        """What is to be answered next."""
+        """The item that is answered next."""
         return self._owed[0] if self._owed else None
 
     def sent(self, time_ns: int, frame: Frame, message: M) -> bool:
-        """The driver's next message; whether the backend will discard it."""
+        """The driver's next message; returns whether the backend will discard it."""
         copying, latest = self._copying, self._owed[-1] if self._owed else None
         both = self._owed[0] if self._copy_both and self._owed else None
         self._frontend(time_ns, [frame])
@@ -58,7 +62,8 @@ class Watched(Machine, Generic[M]):
         return self._skipping and frame[0] in answers.DISCARDED
 
     def received(self, time_ns: int, frame: Frame) -> tuple[Owed | None, list[Any]]:
-        """The server's next message: the item that it answers, and the messages that the backend has discarded because of it."""
+        """The server's next message: returns the item that it answers, and the messages that the
+        backend discarded because of it."""
         code = frame[0]
         queue = self._owed
         before = list(queue) if code in (_READY, answers.ERROR) or code in answers.COPY_IN else [queue[0]] if queue else []
@@ -74,7 +79,7 @@ class Watched(Machine, Generic[M]):
         return before[0], [item.asked for item in skipped if item.asked is not None]
 
     def _take_over(self, before: list[Owed]) -> None:
-        """The CopyDone that was sent ahead is what the rest of the replies answers."""
+        """The replies after this one answer the CopyDone that was sent ahead."""
         for item in before[1:]:
             if item.kind == owed.COPY_END and item not in self._owed:
                 before[0].asked = item.asked
