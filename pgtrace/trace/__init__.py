@@ -1,15 +1,20 @@
-"""A trace: one or several captures, read, counted and listed; what every view asks.
+"""A trace: one or several captures, read, counted and listed. Every view gets its data here.
 
-- trace.py: the front, what a view asks; files.py: the captures; intake.py: what each of their records does.
+- trace.py: the public interface; files.py: the captures; intake.py: what each of their records
+  does.
 - connections.py: all connections, by index; totals.py: the sums over them.
-- connection.py: the life of one; identity.py: who it is; observer.py: what it hears from its session.
-- timeline.py: what becomes a row; rows.py: the index of the timeline; labels.py: what a row says; rowsums.py: what rows count.
-- ledger.py: what all connections write into, and the budget of their logs.
-- counters.py, statements.py, marks.py: the counters, and the statements and marks they are grouped by.
-- name_log.py, copy_log.py, introspections.py: what a name meant and CopyData held at every row, and which rows tell about types.
-- ends.py, refused_tls.py, reconnects.py, security.py, disk_waits.py: how a connection ended, was protected, and waited.
-- transactions.py, activity.py, sightings.py: what a view adds up from complete rows.
-- blocks.py: the capture by position, for whoever reads a row again.
+- connection.py: the life of one connection; identity.py: its driver, server and start-up;
+  observer.py: what its session reports.
+- timeline.py: what becomes a row; rows.py: the index of the timeline; labels.py: the texts of a
+  row; rowsums.py: the counts of rows.
+- ledger.py: what all connections write to, and the budget of their logs.
+- counters.py, statements.py, marks.py: the counters, and their groups by statement and by mark.
+- name_log.py, copy_log.py, introspections.py: the meaning of names and CopyData at every row, and
+  the rows that tell about types.
+- ends.py, refused_tls.py, reconnects.py, security.py, disk_waits.py: how a connection ended, was
+  protected, and waited.
+- transactions.py, activity.py, sightings.py: sums over complete rows, for views.
+- blocks.py: the capture by position, to read a row again.
 
-It knows no terminal, and no file but the captures it reads.
+This package does not use a terminal or any file except the captures.
 """

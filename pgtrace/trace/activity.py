@@ -1,7 +1,8 @@
-"""When each connection was busy: its round trips over the time of the capture, in slices that are the same for all, so that connections compare.
+"""When each connection was busy: its round trips in slices of time, which are the same for all
+connections so that they compare.
 
-There are at most SLICES slices. When the capture outgrows them, two become one and the slices twice as long: what is kept does not grow with time, and no
-round trip is looked at twice.
+There are at most SLICES slices. When the capture outgrows them, each two become one and the slices
+twice as long. So memory does not grow with time, and no round trip is counted again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pgtrace.trace.rows import Columns
 
 SLICES: Final = 64
 _FIRST_NS: Final = 1_000_000
-"""How long a slice is at first."""
+"""The length of a slice at first."""
 
 
 class Activity(CompleteRows):
@@ -31,7 +32,7 @@ class Activity(CompleteRows):
             self.add(rows.connections, rows.opened_ns)
 
     def add(self, connections: Sequence[int], opened_ns: Sequence[int]) -> None:
-        """Round trips: of each its connection, and when it began."""
+        """Count round trips: the connection of each, and when it began."""
         while max(opened_ns) >= SLICES * self._slice_ns:
             self._double()
         slice_ns = self._slice_ns
@@ -40,7 +41,8 @@ class Activity(CompleteRows):
             own[place] = own.get(place, 0) + number
 
     def of(self, connection: int, until_ns: int, parts: int) -> list[int]:
-        """A connection's round trips in that many equal parts of the time from the start to that moment."""
+        """A connection's round trips in `parts` equal parts of the time from the start to
+        `until_ns`."""
         found = [0] * parts
         for place, count in self._counts.get(connection, {}).items():
             found[min(parts - 1, place * self._slice_ns * parts // max(1, until_ns))] += count

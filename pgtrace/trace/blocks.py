@@ -1,7 +1,9 @@
-"""Blocks of a trace by position, the latest few remembered, their records sorted by connection.
+"""The latest blocks of a trace by position, with their records sorted by connection.
 
-Details of rows are asked for in the neighbourhood of each other: page after page in the inspector, row after row in `show`. Without this, each row would
-read and decode its block again. Blocks that cannot hold anything of a connection are passed over undecoded: while it waits for an answer, others fill many.
+Details of rows are usually asked for near each other: page after page in the inspector, row after
+row in `show`. Without this cache, each row would read and decode its block again. Blocks with
+nothing of a connection are skipped undecoded: while it waits for an answer, others fill many
+blocks.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from pgtrace.capture.record import Close, Data, Elided, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
 
 KEPT_BYTES: Final = 16 * 1024 * 1024
-"""Of the latest blocks, what their records take in memory, about."""
+"""Approximate memory for the records of the cached blocks."""
 _BLOCK_BYTES: Final = 4096
 _PIECE_BYTES: Final = 400
 
 Piece = tuple[int, int, int, bytes, int]
-"""(time, side, offset, bytes, bytes left out) of one record; the time is the recorder's. Either of the last two is nothing."""
+"""(time, side, offset, bytes, bytes left out) of one record; the time is the recorder's. One of the
+last two is empty."""
 
 
 class _Known:
@@ -37,7 +40,8 @@ class _Known:
         self._ends: dict[int, tuple[tuple[list[int], list[int]], ...]] = {}
 
     def behind(self, connection: int, starts: tuple[int, int]) -> int:
-        """The place of the first piece of a connection that goes beyond these places in the two streams; their number where none does."""
+        """The index of a connection's first piece that goes beyond these places in the two streams;
+        the number of pieces if none does."""
         pieces = self.pieces.get(connection, [])
         ends = self._ends.get(connection)
         if ends is None:
@@ -58,9 +62,11 @@ class Blocks:
         self._kept_bytes = 0
 
     def pieces(self, position: int, connection: int, starts: tuple[int, int]) -> Iterator[Piece]:
-        """What passed on a connection behind these places in its streams, from the block at that position to its end; nothing when it is no longer kept.
+        """What passed on a connection after these places in its streams, from the block at that
+        position to its end. Nothing if the capture no longer has it.
 
-        What stands before them is in that block alone: where a later one has nothing else, the places say something that cannot be, and this ends.
+        The data before these places is in that block only. If a later block has nothing after them,
+        the places are impossible, and the search ends.
         """
         place: int | None = position
         first = True

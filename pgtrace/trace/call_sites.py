@@ -1,16 +1,18 @@
-"""Lines of code by row: the notes of a program, laid to the round trips that their statements travelled in.
+"""Lines of code by row: a program's notes, assigned to the round trips of their statements.
 
     sites = trace.call_sites
-    sites.at(place)      # the lines of a row's statements, each once, in the order of the statements
+    sites.at(place)      # the distinct lines of a row's statements, in the order of the statements
 
-A note stands in the capture before the statement it is about, and belongs to the connection with its backend pid and
-port. When a round trip has closed, the notes made up to then are about its statements, about some that were never run,
-or about what the same call sends next (psycopg2 sends BEGIN first, pg8000 three round trips for one call): a driver
-makes the next note once it has its answer. Each execution takes the latest notes with its own text, and those before
-them are dropped. A statement that is prepared or described takes a note of its own kind, or looks at that of its
-execution. A statement whose text no note has gets no line: where the two disagree, nothing is said.
+A note is in the capture before its statement, and belongs to the connection with its backend pid
+and port. When a round trip closes, the notes so far are about its statements, about statements that
+were never run, or about the next messages of the same call (psycopg2 sends BEGIN first, pg8000
+three round trips for one call). A driver makes the next note only when it has its answer. Each
+execution takes the latest notes with its own text, and earlier ones are dropped. A statement that
+is prepared or described takes a note of its own kind, or uses that of its execution. A statement
+without a matching note gets no line.
 
-What a row has is kept in a temporary file, so memory does not grow with the rows; the lines themselves are bounded.
+The lines of a row are kept in a temporary file, so memory does not grow with the rows; the number
+of different lines is bounded.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ from pgtrace.capture.record import CallSite
 from pgtrace.session.events import Exchange, Part
 
 LOOKED_AT: Final = 1_000
-"""Notes of one connection, the latest, among which those of a statement are looked for."""
+"""The latest notes of one connection that are searched for a statement's note."""
 NOTES_KEPT: Final = 100_000
-"""Notes that wait for their round trips."""
+"""The most notes that wait for their round trips."""
 SITES_KEPT: Final = 50_000
-"""Different lines, or lists of lines, of rows."""
+"""The most different lines, or lists of lines."""
 TEXTS_KEPT: Final = 10_000
-"""Checksums of statements that are remembered."""
+"""The most cached checksums of statements."""
 _NUMBER: Final = struct.Struct("=I")
 
 Key = tuple[int, int]
@@ -46,15 +48,15 @@ class CallSites:
 
     def __init__(self) -> None:
         self.notes = 0
-        """Notes in the capture."""
+        """The number of notes in the capture."""
         self.joined = 0
-        """Statements that have found theirs."""
+        """The number of statements with a note."""
         self._waiting: dict[Key, deque[tuple[int, CallSite]]] = {}
         self._waits = 0
         self._sites: list[tuple[Site, ...]] = [()]
         self._numbers: dict[tuple[Site, ...], int] = {(): 0}
         self._checksums: dict[str, int] = {}
-        self._rows: IO[bytes] | None = None  # made when a row has lines
+        self._rows: IO[bytes] | None = None  # created when a row has lines
 
     @property
     def is_empty(self) -> bool:
@@ -101,12 +103,12 @@ class CallSites:
         return self._sites[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else ()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._rows is not None:
             self._rows.close()
 
     def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int]:
-        """The lines of its statements, and the sequence number of the last note that has served."""
+        """The lines of its statements, and the sequence number of the last note used."""
         found: dict[Site, None] = {}
         done = 0
         for part in exchange.parts:
@@ -117,11 +119,12 @@ class CallSites:
                     found.setdefault(Site(note.file, note.line, note.function))
                 if part.ended or note.flags & PREPARE:
                     self.joined += 1
-                    done = max(done, note.sequence - bool(note.flags & BATCH))  # a batch may go on in the next round trip
+                    # a batch may continue in the next round trip
+                    done = max(done, note.sequence - bool(note.flags & BATCH))
         return tuple(found), done
 
     def _about(self, part: Part, notes: list[CallSite]) -> list[CallSite]:
-        """The notes of one statement, the latest first."""
+        """The notes of one statement, latest first."""
         wanted = part.ended or 1
         found: list[CallSite] = []
         for note in reversed(notes):

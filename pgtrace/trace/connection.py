@@ -1,10 +1,10 @@
-"""One connection of a trace: its life from the first byte to its end, and what it counted.
+"""One connection of a trace: its life from the first byte to its end, and its counts.
 
-While it is open it has a session, and an observer that writes what the session reports into the ledger. When it has
-closed only names and numbers remain, so a capture of a hundred thousand short connections stays small; it can then
-go on the shelf.
+While it is open it has a session, and an observer that writes the session's reports to the ledger.
+When it has closed only names and numbers remain, so a capture of a hundred thousand short
+connections needs little memory; it can then be moved to the shelf.
 
-Who it is, is in identity.py; how its end reads in words, in ends.py.
+identity.py has its driver, server and start-up; ends.py describes its end.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ from pgtrace.trace.statements import StatementTable
 from pgtrace.trace.timeline import Note
 
 LEFT_KEPT: Final = 100
-"""Statements that a closed connection is known to have left, those with the most Binds."""
+"""The most statements kept of a closed connection: those with the most Binds."""
 _NEVER_NS: Final = -(1 << 62)
-"""Before all times: what came first in a capture may be another connection's, and later than what this one begins with."""
+"""Before all times: the first record of a capture may belong to another connection and be later
+than this one's first."""
 _SAY_GOODBYE: Final = frozenset({"session", "replication"})
 """Kinds of connections that a driver ends with Terminate."""
 
 
 class Keeper(Protocol):
-    """Has all connections: a connection says what becomes of it."""
+    """The owner of all connections, which each connection informs."""
 
     def woken(self, connection: Connection) -> None:
-        """It was put aside, and goes on."""
+        """It was put aside, and continues."""
 
     def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
-        """It has closed or is put aside, with those counts and statements. `before` is what it had counted when it was
-        last put aside."""
+        """It has closed or is put aside, with those counters and statements. `before` is what it
+        had counted when it was last put aside."""
 
     def changed(self, connection: Connection) -> None:
-        """Something more is known of one that has closed."""
+        """More is known about a closed connection."""
 
 
 class Connection(Identity):
@@ -83,7 +84,7 @@ class Connection(Identity):
 
     @classmethod
     def restored(cls, ledger: Ledger, keeper: Keeper, observer: ObserverType, state: bytes) -> Self:
-        """One that was put on the shelf."""
+        """A connection from the shelf."""
         self = cls.__new__(cls)
         for name, value in (_ABSENT | shelf.loaded(state)).items():
             setattr(self, name, value)
@@ -91,7 +92,7 @@ class Connection(Identity):
         return self
 
     def stored(self) -> bytes:
-        """What is left of it once it has closed, as it is put on the shelf."""
+        """What remains of a closed connection, for the shelf."""
         values = {name: getattr(self, name) for name in (*Identity.__slots__, *Connection.__slots__) if name not in _LIVES_ON}
         return shelf.stored({name: value for name, value in values.items() if name not in _ABSENT or value is not _ABSENT[name]})
 
@@ -102,39 +103,40 @@ class Connection(Identity):
         self.opened_ns = 0
         self.closed_ns: int | None = None
         self.closed_by = ""
-        """`driver`, `server` or `pgtrace`: which side was first to end it."""
+        """`driver`, `server` or `pgtrace`: the side that ended it first."""
         self.ends: tuple[End, ...] = ()
-        """The ends of its directions, in their order; none where nobody saw them."""
+        """The ends of its directions, in order; empty if none was seen."""
         self.sent_on = False
         """Whether the driver still sent something after the first of them."""
         self.terminated = False
-        """Whether the driver said that it leaves."""
+        """Whether the driver sent Terminate."""
         self.tls_refused = ""
-        """Of a driver that asked for TLS, got none and left: what it began with (refused_tls.py)."""
+        """If the driver asked for TLS, got none and left: what it began with (refused_tls.py)."""
         self.last_ns = _NEVER_NS
         self.joined = False
-        """Whether its beginning is not in the capture."""
+        """Whether its beginning is missing from the capture."""
         self.position = 0
-        """Where its first record is."""
+        """The position of its first record."""
         self.copies = CopyLog(ledger.may_log)
-        """What its CopyData holds, at every row."""
+        """The meaning of its CopyData at every row."""
         self._names = NameLog()
         self._began = [0, 0]
-        """Of each side: where the record is in which its unfinished message, else its latest read, began."""
+        """For each side: the position of the record in which its incomplete message, else its
+        latest read, began."""
         self._left: tuple[Statement, ...] = ()
         self._left_open = self._fatal = ""
         self._counters: Counters | None = None
-        """What it has counted, but for what its present session has."""
+        """Its counters, without those of its present session."""
         self._resting: Rest | None = None
         self._end_row: tuple[int, int] | None = None
-        """The place of the row that says that it was ended, and how many bytes the driver had sent."""
+        """The place of the row for its end, and how many bytes the driver had sent."""
         self._observer: ConnectionObserver | None
         self._open(EvidenceCollector())
 
-    # What comes in.
+    # Input.
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int, position: int) -> None:
-        """Bytes of one read, and where their record is in the capture."""
+        """The bytes of one read, and the position of their record in the capture."""
         session = self.session or self._woken(time_ns, offset)
         if session is None:
             return
@@ -147,7 +149,7 @@ class Connection(Identity):
         self.last_ns = time_ns
 
     def resume(self, time_ns: int, sent: bytes, replies: bytes, offsets: tuple[int, int]) -> None:
-        """Read on in the middle: what start-up said is learned, nothing of it is counted."""
+        """Continue in the middle: learn from the start-up, without counting it."""
         self.joined = True
         earlier = Session()
         earlier.receive(FRONTEND, time_ns, sent)
@@ -193,7 +195,8 @@ class Connection(Identity):
             self._keeper.changed(self)
 
     def put_aside(self, time_ns: int) -> None:
-        """Too many are open: keep what it has counted and where it stands, and let go of the rest. Its next read wakes it."""
+        """Too many are open: keep its counts and state, and free the rest. Its next read wakes
+        it."""
         if self.session is not None:
             self.was_put_aside = True
             self._resting = self.session.rest()
@@ -211,31 +214,31 @@ class Connection(Identity):
             self.session.decrypted()
 
     def gap(self, time_ns: int) -> None:
-        """Bytes of it are missing."""
+        """Bytes are missing."""
         if self.session is not None:
             self.session.gap(time_ns)
 
     def draw_open(self) -> None:
-        """Write the round trip that is open into the timeline as it stands."""
+        """Write the open round trip, as it is now, to the timeline."""
         if self._observer is not None:
             self._observer.draw_open()
 
-    # What is asked.
+    # Results.
 
     @property
     def fatal(self) -> str:
-        """SQLSTATE of the FATAL error that the server sent; empty without one."""
+        """SQLSTATE of the FATAL error that the server sent; empty if there was none."""
         return self._fatal if self.session is None else self.session.fatal
 
     @property
     def ended_ns(self) -> int | None:
-        """When a side first ended it, where that is known; else when it had closed."""
+        """When a side first ended it, if known; else when it closed."""
         return self.ends[0].time_ns if self.ends else self.closed_ns
 
     @property
     def end(self) -> str:
-        """By whom and how it was ended, in words; empty while it is open. A driver that ended its direction may still read
-        until it has closed."""
+        """How it ended and which side ended it, in words; empty while it is open. A driver that
+        ended its direction may still read until the connection has closed."""
         if self.closed_ns is None and (not self.ends or self.ends[0].may_read):
             return UNDECIDED if self.ends else ""
         terminated = self.terminated if self.session is None else self.session.terminated
@@ -244,49 +247,53 @@ class Connection(Identity):
 
     @property
     def left_open(self) -> str:
-        """Of the latest round trip, if a side ended its direction while it was open, what became of it, in words."""
+        """If a side ended its direction while the latest round trip was open: what happened to that
+        round trip, in words."""
         return self._observer.left_open if self._observer is not None else self._left_open
 
     @property
     def log_weight(self) -> int:
-        """What its log of names takes of the ledger's."""
+        """The share of its log of names in the ledger's budget."""
         return self._names.weight
 
     @property
     def has_open_row(self) -> bool:
-        """Whether a row of it is still to be completed."""
+        """Whether one of its rows is not complete yet."""
         return self.session is not None and self.session.has_open_run
 
     @property
     def open_effect(self) -> Effect | None:
-        """What the open round trip did so far."""
+        """The effect of the open round trip so far."""
         return self._observer.open_effect if self._observer is not None else None
 
     @property
     def statements_live(self) -> int:
-        """Named statements alive."""
+        """The number of named statements that are alive."""
         before = self._counters.statements_live if self._counters is not None else 0
         return before + (self._observer.statements_live if self._observer is not None else 0)
 
     @property
     def last_statements(self) -> Iterable[Statement]:
-        """The named statements alive; of a closed connection those that were alive when it ended, as far as the log of names has them."""
+        """The named statements that are alive; for a closed connection those alive at its end, as
+        far as its log of names has them."""
         return self.named_statements() if self.session is not None else self._left
 
     @property
     def portals(self) -> Iterable[Portal]:
-        """The portals open now: they live until their transaction ends, so outside a block there is none."""
+        """The open portals. They live until their transaction ends, so there are none outside a
+        block."""
         session = self.session
         return session.statements.live_portals.values() if session is not None and session.status in ("T", "E") else ()
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is owed and no message is cut."""
+        """Whether nothing is owed and no message is incomplete."""
         return self.session is None or self.session.is_quiet
 
     @property
     def under_way(self) -> int | None:
-        """The place of the row that is still to be completed; None where nothing is owed and no message is cut."""
+        """The place of the row that is not complete yet; None if nothing is owed and no message is
+        incomplete."""
         session = self.session
         if session is None or session.is_quiet:
             return None
@@ -294,7 +301,7 @@ class Connection(Identity):
         return note.place if note is not None else len(self._ledger.rows)
 
     def counters(self, now_ns: int) -> Counters:
-        """Its counters; for an open one up to that moment."""
+        """Its counters; for an open connection up to that moment."""
         if self._observer is None:
             return self._counters or Counters()
         counters = self._observer.counters(now_ns)
@@ -303,39 +310,45 @@ class Connection(Identity):
         return counters
 
     def counted_at(self, place: int) -> tuple[Tally, int] | None:
-        """What the open round trip at that place has counted so far, and how long it was waited for; None where it is not this one."""
+        """The counts and the waiting time of the open round trip at that place; None if that is not
+        the open one."""
         session = self.session
         note: Note | None = session.open_note if session is not None else None
         return session.untold(self._ledger.duration_ns) if session is not None and note is not None and note.place == place else None
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
-        """Add the statements of an open connection as they stand, with a break after each slice of the work."""
+        """Add the current statements of an open connection, with a break after each slice of the
+        work."""
         if self._observer is not None:
             yield from self._observer.add_statements(table)
 
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
-        """What the name of a statement (`S`) or portal (`P`) meant when the row at that place began."""
+        """What the name of a statement (`S`) or portal (`P`) meant when the row at that place
+        began."""
         return self._names.at(kind, name, place)
 
     def named_at(self, name: str, place: int) -> list[int]:
-        """Places up to that one at which the name came to mean a statement, the latest first: those of its Parses, and of rows that brought it back."""
+        """Places up to `place` at which the name got a statement, latest first: those of its
+        Parses, and of rows that restored it."""
         return self._names.places(name, place)
 
     def fate(self, name: str, place: int) -> tuple[int, Statement | Dropped] | None:
-        """What became of a statement's name before the row at that place: the row of its latest Parse, or of what dropped it. None where neither was seen."""
+        """What happened to a statement's name before the row at that place: the row of its latest
+        Parse, or of what dropped it. None if neither was seen."""
         return self._names.fate(name, place)
 
     # Its life.
 
     def _open(self, evidence: EvidenceCollector) -> Session:
-        """A session begins."""
+        """Begin a session."""
         self.evidence = evidence
         self._observer = self._make_observer(self._ledger, self, self._began, self._names, self.copies)
         self.session = session = Session(self._observer, self._ledger.reads)
         return session
 
     def _woken(self, time_ns: int, offset: int) -> Session | None:
-        """The session of one that was put aside: where it stood still when nothing was owed, else as after a gap. Names are prepared earlier."""
+        """The session of a connection that was put aside: its saved state if nothing was owed, else
+        as after a gap. Names count as prepared earlier."""
         if self.closed_ns is not None:
             return None
         if self._names is _NO_NAMES:
@@ -351,7 +364,7 @@ class Connection(Identity):
         return session
 
     def _retire(self, now_ns: int) -> None:
-        """Keep names and numbers, let go of the rest."""
+        """Keep names and numbers, free the rest."""
         session, observer = self.session, self._observer
         if session is None or observer is None:
             return
@@ -378,18 +391,18 @@ class Connection(Identity):
     # Its end.
 
     def _add_end_row(self, time_ns: int) -> int:
-        """Add the row that says that it was ended; its place."""
+        """Add the row for its end; returns its place."""
         session = self.session
         status, offsets = (session.status, session.offsets) if session is not None else ("", (0, 0))
         return self._ledger.event(Kind.CLOSED, self.end, time_ns, self._began[FRONTEND], self.index, status=status, offsets=offsets)
 
     def _relabel_end(self) -> None:
-        """Now it is known what became of it."""
+        """Update that row, now that more is known."""
         if self._end_row is not None and self._ledger.timeline:
             self._ledger.rows.relabel(self._end_row[0], Label(self.end))
 
     def _notice_refused_tls(self, session: Session) -> None:
-        """It has ended: say in the row of its beginning that its driver wanted TLS, if that is so."""
+        """It has ended: if its driver wanted TLS, say so in its first row."""
         if self.tls_refused or self.joined or self.was_put_aside:
             return
         self.tls_refused = refused_tls.began_with(session, self.ends[0].by if self.ends else self.closed_by, self.facts.get(OPENING))
@@ -407,5 +420,5 @@ _ABSENT: Final[dict[str, Any]] = {
     "_observer": None,
     "session": None,
 }
-"""What closed connections have in place of their own."""
+"""What closed connections share instead of their own objects."""
 _LIVES_ON: Final = frozenset({"_keeper", "_ledger", "_make_observer"})

@@ -1,9 +1,11 @@
-"""The connections of a trace, by index: the open ones and the latest that have closed in memory, all others on the shelf.
+"""The connections of a trace, by index: the open ones and the most recently closed ones in memory,
+all others on the shelf.
 
-One from the shelf is made again each time somebody asks for it, equal to the one before; it is there to be read.
+A connection from the shelf is rebuilt for each request, equal to the previous copy; it is
+read-only.
 
-Of more than OPEN_KEPT open connections those that were silent for longest are put aside: what they counted is kept,
-and when one goes on, it is read on as after a gap. `put_aside` says how often that was.
+Of more than OPEN_KEPT open connections, those silent for longest are put aside: their counts are
+kept, and when one continues, it is read as after a gap. `put_aside` counts how often this happened.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from pgtrace.trace.statements import StatementTable
 from pgtrace.trace.totals import Totals
 
 OPEN_KEPT: Final = 8192
-"""Open connections that are read at once."""
+"""The most open connections that are read at once."""
 CLOSED_KEPT: Final = 20_000
-"""Closed connections in memory."""
+"""The most closed connections in memory."""
 _LOOKED_AT: Final = 64
 
 
@@ -69,7 +71,7 @@ class Connections(Sequence[Connection]):
             yield self[index]
 
     def numbered(self, file: CaptureFile, number: int) -> Connection | None:
-        """The one that has this number in that file, if there is any yet."""
+        """The connection with this number in that file, if it has begun."""
         found = file.connections.get(number)
         if found is not None or not self._shelved:
             return found
@@ -77,7 +79,8 @@ class Connections(Sequence[Connection]):
         return self[int.from_bytes(index, "big")] if index is not None else None
 
     def begun(self, file: CaptureFile, number: int, position: int) -> Connection:
-        """The one that has this number in that file; a new one where there is none, whose first record is at that position."""
+        """The connection with this number in that file; created if it is new, with its first record
+        at that position."""
         connection = self.numbered(file, number)
         if connection is None:
             connection = Connection(self._ledger, self, self._observer, self._count, file.number, number)
@@ -90,7 +93,8 @@ class Connections(Sequence[Connection]):
         return connection
 
     def let_go(self, newest: Connection | None = None) -> None:
-        """Put the quarter of the open connections aside that were silent for longest, but not the `newest`."""
+        """Put aside the quarter of the open connections that were silent for longest, except
+        `newest`."""
         open_ = self._totals.open
         self._ledger.reads.room.crowded = False
         longest = sorted(open_.values(), key=lambda one: max(one.last_ns, one.opened_ns))[: 1 + len(open_) // 4]
@@ -99,10 +103,10 @@ class Connections(Sequence[Connection]):
                 connection.put_aside(self._ledger.duration_ns)
                 self.put_aside += 1
 
-    # What a connection says.
+    # Reports of a connection.
 
     def woken(self, connection: Connection) -> None:
-        """It was put aside and goes on: it is in memory again."""
+        """It was put aside and continues: it is in memory again."""
         self._totals.open[connection.index] = connection
         self._files[connection.file].connections[connection.number] = connection
         if connection.index not in self._here:
@@ -112,7 +116,7 @@ class Connections(Sequence[Connection]):
         self._bound_open(connection)
 
     def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
-        """It has closed or is put aside: take over what it has counted, and put older ones on the shelf."""
+        """It has closed or is put aside: take its counts, and move older ones to the shelf."""
         self._totals.retired(connection, counters, before, statements)
         self._closed.append(connection.index)
         while len(self._closed) > CLOSED_KEPT:
@@ -125,7 +129,7 @@ class Connections(Sequence[Connection]):
                 self._files[old.file].connections.pop(old.number, None)
 
     def changed(self, connection: Connection) -> None:
-        """Something more is known of one that has closed."""
+        """More is known about a closed connection."""
         if connection.index not in self._here:
             self._keep(connection)
 

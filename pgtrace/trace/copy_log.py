@@ -1,16 +1,20 @@
-"""What the CopyData of one connection holds, at every row: rows of a COPY, messages of replication, or bytes.
+"""What the CopyData of one connection contains, at every row: rows of a COPY, messages of
+replication, or bytes.
 
-It follows from the command that the backend answered with a copy mode, never from the bytes:
+This follows from the command that the backend answered with a copy mode, never from the bytes:
 
-- CopyInResponse and CopyOutResponse tell a binary COPY; text from CSV only the statement does. BASE_BACKUP has messages of its own from PostgreSQL 15
-  on. Of an unknown statement, and of what else a walsender copies (UPLOAD_MANIFEST), the data is bytes.
-- CopyBothResponse is streaming replication. What XLogData holds is WAL after START_REPLICATION ... PHYSICAL, and the output plugin's business after
-  LOGICAL. The plugin is pgoutput if the slot's CREATE_REPLICATION_SLOT was seen to say so; where it was not seen, if the server accepted the options
-  that pgoutput needs and other plugins refuse.
+- CopyInResponse and CopyOutResponse identify a binary COPY; only the statement distinguishes text
+  from CSV. BASE_BACKUP has its own messages from PostgreSQL 15 on. For an unknown statement, and
+  for other copies of a walsender (UPLOAD_MANIFEST), the data is bytes.
+- CopyBothResponse is streaming replication. XLogData contains WAL after START_REPLICATION ...
+  PHYSICAL, and the output plugin's data after LOGICAL. The plugin is pgoutput if the slot's
+  CREATE_REPLICATION_SLOT said so. If that was not seen, it is pgoutput if the server accepted the
+  options that pgoutput needs and other plugins refuse.
 
-A row is decoded long after it was read, so what applied when it began is kept as a log: the copy modes, and of a pgoutput stream what later messages
-depend on, the Relations (as bodies, they are decoded when asked for) and whether a streamed transaction was open. On the reading path that is a look
-at one byte of each XLogData.
+A row is decoded long after it was read. So this log keeps what applied when the row began: the copy
+modes, and for a pgoutput stream what later messages depend on, i.e. the Relations (as bodies,
+decoded on request) and whether a streamed transaction was open. While reading, this costs one look
+at a byte of each XLogData.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ T = TypeVar("T")
 
 
 class _Log(Generic[T]):
-    """Values by the row from which on they hold."""
+    """Values by the row from which they apply."""
 
     __slots__ = ("places", "values")
 
@@ -49,7 +53,7 @@ class _Log(Generic[T]):
         self.values.append(value)
 
     def before(self, place: int) -> T | None:
-        """What held when the row at that place began."""
+        """What applied when the row at that place began."""
         found = bisect_left(self.places, place)
         return self.values[found - 1] if found else None
 
@@ -59,25 +63,27 @@ class _Log(Generic[T]):
 
 
 class CopyLog:
-    """The log of one connection. `may_log` says whether one more entry may be kept; the end of what is kept always is."""
+    """The log of one connection. `may_log` says whether another entry may be kept; the end of a
+    kept entry always is."""
 
     def __init__(self, may_log: Callable[[bool], bool]) -> None:
         self.now: Contents | None = None
-        """What CopyData holds at this point of the reading."""
+        """What CopyData contains at this point of the reading."""
         self.in_stream = False
         """Whether a streamed transaction is open at this point."""
-        self._told = -1  # how much the latest row's messages say about it
+        self._told = -1  # how much the messages of the latest row say about it
         self._may_log = may_log
         self._contents: _Log[Contents | None] = _Log()
         self._streams: _Log[bool] = _Log()
         self._relations: dict[int, _Log[bytes]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_may_log"}  # the trace's: nothing is logged any more
+        # of the trace: nothing is logged any more
+        return {name: value for name, value in vars(self).items() if name != "_may_log"}
 
     @property
     def is_logged(self) -> bool:
-        """Whether anything of it was kept."""
+        """Whether anything was logged."""
         return bool(self._contents.places or self._streams.places or self._relations)
 
     def began(self, place: int, now: Contents) -> None:
@@ -93,13 +99,14 @@ class CopyLog:
             self._contents.add(place, None)
 
     def row_began(self, place: int) -> None:
-        """A row that begins with CopyData; told before passed() is told of its first."""
+        """A row that begins with CopyData; called before passed() for its first message."""
         self._told = -1
         if self.in_stream != bool(self._streams.values and self._streams.values[-1]) and self._may_log(True):
             self._streams.add(place, self.in_stream)
 
     def tells_more(self, data: bytes) -> bool:
-        """Whether this CopyData says better than those before it what its row is about: a change of a table, else the log, else a status."""
+        """Whether this CopyData describes its row better than the earlier ones: a change of a
+        table, else the log, else a status."""
         told = int(data[:1] == b"w")
         if told and self.now is not None and self.now.plugin is not None and data[INSIDE_XLOGDATA : INSIDE_XLOGDATA + 1] in _CHANGES:
             told = 2
@@ -108,7 +115,8 @@ class CopyLog:
         return more
 
     def passed(self, side: int, data: bytes, place: int) -> None:
-        """CopyData of copy-both passed in the row at that place: keep what later messages depend on."""
+        """CopyData of copy-both passed in the row at that place: keep what later messages depend
+        on."""
         if side != BACKEND or self.now is None or self.now.plugin is None or len(data) <= INSIDE_XLOGDATA or data[0] != _XLOGDATA:
             return
         letter = data[INSIDE_XLOGDATA]
@@ -129,7 +137,7 @@ class CopyLog:
         return bool(self._streams.before(place + 1))
 
     def relation_at(self, oid: int, place: int) -> pgoutput.Relation | None:
-        """The Relation of that OID that came last before the row at that place."""
+        """The last Relation with that OID before the row at that place."""
         from pgtrace.protocol.message import MalformedMessage
         from pgtrace.protocol.replication import pgoutput
 

@@ -1,7 +1,8 @@
-"""When the traffic waited for the recorder's disk (--when-behind wait): what was under way then took longer than it would have without pgtrace.
+"""When the traffic waited for the recorder's disk (--when-behind wait): round trips then took
+longer than without pgtrace.
 
-Such spans come in order and do not overlap. There are at most KEPT: beyond, neighbours are taken together, so that a mark may be put where none is due, and is
-never missing where one is.
+The spans come in order and do not overlap. There are at most KEPT: beyond that, neighbours are
+merged, so a row may be marked that did not wait, but none is missed that did.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class DiskWaits:
         self._begins: list[int] = []
         self._ends: list[float] = []
         self.waited_ns = 0
-        """Their sum, without one that lasts."""
+        """Their sum, without one that continues."""
 
     def note(self, time_ns: int, pause: Pause) -> None:
-        """A Pause of the capture: its begin or its end."""
+        """A Pause record: its begin or its end."""
         if pause.why != DISK:
             return
         if pause.begin and not self._lasts:
@@ -44,6 +45,6 @@ class DiskWaits:
         return bool(self._ends) and self._ends[-1] == math.inf
 
     def during(self, begin_ns: int, end_ns: int | None) -> bool:
-        """Whether the traffic waited at any time between these two; None is the present."""
+        """Whether the traffic waited at any time between these two; None means now."""
         place = bisect_right(self._begins, math.inf if end_ns is None else end_ns) - 1
         return place >= 0 and self._ends[place] > begin_ns

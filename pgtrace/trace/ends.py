@@ -1,6 +1,7 @@
-"""How a connection ended, in words: by whom, how, and who was waiting for what.
+"""How a connection ended, in words: which side, how, and what was waited for.
 
-Captures of version 1.0, and packets that do not show it, have no Ended record: then the end has no time, and a driver is not known to have left early.
+Captures of version 1.0, and packet captures that do not show it, have no Ended record: the end then
+has no time, and it is unknown whether a driver left early.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pgtrace.session.events import Passage
 SIDES: Final = {FRONTEND: "driver", BACKEND: "server", NEITHER: "pgtrace"}
 UNKNOWN: Final = "end time unknown"
 UNDECIDED: Final = "driver has ended its direction"
-"""While nobody can know yet whether it reads on."""
+"""While it is unknown whether it keeps reading."""
 
 
 class End(NamedTuple):
-    """One direction's end: side, how (capture/record.py), and when, in ns since the trace began."""
+    """The end of one direction: side, how (capture/record.py), and when, in ns since the trace
+    began."""
 
     side: int
     how: str
@@ -32,15 +34,16 @@ class End(NamedTuple):
 
     @property
     def may_read(self) -> bool:
-        """Whether it is a driver's that may still read what comes."""
+        """Whether it is the driver's, which may still read."""
         return self.side == FRONTEND and self.how not in (RST, LOST)
 
 
 def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
-    """`closed by the server (FIN) after 25P03`; without a known end who closed it.
+    """`closed by the server (FIN) after 25P03`; without a known end, who closed it.
 
-    `fatal` is the SQLSTATE of the FATAL error that came before, if any; `silent` says that the driver sent no Terminate where it should have, `asked` that it
-    did before any end: then the server's own end is the answer to that.
+    `fatal` is the SQLSTATE of an earlier FATAL error, if any. `silent`: the driver sent no
+    Terminate although it should have. `asked`: it sent Terminate before any end; the server's own
+    end is then the answer to that.
     """
     if asked and not fatal and ends and ends[0].side == BACKEND and ends[0].how not in (RST, LOST):
         return "closed by the driver (Terminate)"
@@ -56,7 +59,8 @@ def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool, ask
 
 
 def departed(effect: Effect, passage: Passage) -> str:
-    """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came while a round trip was open; empty without one."""
+    """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came
+    while a round trip was open; empty if there was none."""
     departure = passage.departure
     if departure is None or not effect.is_round_trip:
         return ""

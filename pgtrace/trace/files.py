@@ -1,7 +1,7 @@
-"""The captures of a trace: how they are read as one, in the order of their times.
+"""The captures of a trace, read as one in the order of their times.
 
-Several files share one time axis by wall clock. A position in a trace is the number of the file above FILE_SHIFT and
-the reader's position below.
+Several files share one time axis by wall clock. A position in a trace has the number of the file
+above FILE_SHIFT and the reader's position below.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ class CaptureFile:
         self.blocks = Blocks(self.reader)
         self.disk_waits = DiskWaits()
         self.connections: dict[int, Connection] = {}
-        """By number, those that are not on the shelf."""
+        """By number; those that are not on the shelf."""
 
     def batches(self, reader: CaptureReader, end: int | None = None) -> Iterator[Batch]:
-        """Everything that a reader of it finds now, or finds before the position `end`, some records at a time."""
+        """Everything that a reader of it finds now, or before the position `end`, in batches of
+        records."""
         number = self.number << FILE_SHIFT
         while blocks := reader.read(_READ_BYTES):
             for block in blocks:
@@ -104,12 +105,12 @@ class CaptureFiles:
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes at the ends of the files that are no whole block."""
+        """Bytes at the ends of the files that are not a whole block."""
         return sum(file.reader.torn_bytes for file in self._files)
 
     @property
     def headers(self) -> list[Header]:
-        """How the captures begin."""
+        """The headers of the captures."""
         return [file.reader.header for file in self._files]
 
     @property
@@ -122,13 +123,13 @@ class CaptureFiles:
         return f"c{number}" if len(self._files) == 1 else f"{letters(file)}:{number}"
 
     def batches(self) -> Iterator[Batch]:
-        """Everything that is there now, in the order of the times."""
+        """All current records, in the order of the times."""
         if len(self._files) == 1:
             return self._files[0].batches(self._files[0].reader)
         return map(itemgetter(1), heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0)))
 
     def again(self) -> Iterator[tuple[int, CaptureFile, Record]]:
-        """Everything that was read, once more and in the same order, with its time."""
+        """Everything that was read, again in the same order, with its time."""
         with ExitStack() as opened:
             readers = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
             streams = [file.records(reader, file.reader.position) for file, reader in readers]
@@ -136,12 +137,13 @@ class CaptureFiles:
                 yield time_ns, file, record
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
-        """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
+        """The blocks of the file that has a position, the position there, and the shift of its
+        clock to wall time."""
         file = self._files[position >> FILE_SHIFT]
         return file.blocks, position & _POSITION, file.shift_ns
 
     def end_with(self, other: CaptureFiles) -> None:
-        """Read no further than another reading of the same captures has."""
+        """Read only as far as another reading of the same captures."""
         for mine, its in zip(self._files, other._files, strict=True):
             mine.reader.end_with(its.reader)
 

@@ -1,7 +1,7 @@
-"""Who a connection is: its start-up, its server, its driver and the layer above it.
+"""The identity of a connection: its start-up, its server, its driver and the layer above it.
 
-While the connection is open most of this is the session's and is read from there. When it closes, what was learned
-is taken over, since the session goes.
+While the connection is open, most of this is read from its session. When it closes, the session
+ends and its facts are copied.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from pgtrace.trace.ledger import PROCESSES_KEPT, Ledger
 
 _NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
 NOTHING_COLLECTED: Final = EvidenceCollector()
-"""What a closed connection has in place of its own evidence."""
+"""What a closed connection has instead of its own evidence."""
 
 
 class Keepalive(NamedTuple):
-    """A Primary keepalive that asks for a reply: when it came, and in which row."""
+    """A Primary keepalive that asks for a reply: when it came, and its row."""
 
     time_ns: int
     place: int
 
 
 class Identity:
-    """Who one connection is."""
+    """The identity of one connection."""
 
     __slots__ = (
         "_application_name",
@@ -66,7 +66,7 @@ class Identity:
     def __init__(self, ledger: Ledger, index: int, file: int, number: int) -> None:
         self._ledger = ledger
         self.index = index
-        """Its place in Trace.connections."""
+        """Its index in Trace.connections."""
         self.file = file
         self.number = number
         """1-based within its file."""
@@ -75,23 +75,23 @@ class Identity:
         self.listener = ""
         self.facts: dict[str, str] = {}
         self.session: Session | None = None
-        """None where it has closed, or is put aside."""
+        """None if it has closed or is put aside."""
         self.evidence = NOTHING_COLLECTED
         self.was_put_aside = False
-        """Whether it was silent while too many were open: some of it is not known any more."""
+        """Whether it was silent while too many were open: some facts are then lost."""
         self.parameters: tuple[tuple[str, str], ...] = ()
         self.server_version = ""
         self.backend_pid: int | None = None
         self.protocol = ""
         self.protocol_requested = ""
-        """The version its StartupMessage asked for; `protocol` is what the server made of it."""
+        """The version that its StartupMessage asked for; `protocol` is what the server answered."""
         self.unrecognized_options: tuple[str, ...] = ()
         """Protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
         self.cancels: int | None = None
-        """Index of the connection that its CancelRequest aims at."""
+        """Index of the connection that its CancelRequest cancels."""
         self.keepalive: Keepalive | None = None
-        """The Primary keepalive that asked for a reply and has had none yet."""
+        """The Primary keepalive that asked for a reply and has none yet."""
         self.authentication: dict[str, str] = {}
         """How its driver authenticated (security.py)."""
         self._kind = ""
@@ -158,7 +158,7 @@ class Identity:
 
     @property
     def layer(self) -> Layer:
-        """What stands above the driver, with the evidence; layers.NONE where nothing shows."""
+        """The layer above the driver, with the evidence; layers.NONE if there is none."""
         own = self._identify()[1]
         process = self.peer_process if own is layers.NONE or not own.name else None
         shown = self._ledger.layers.get((self.file, process.pid, self.driver)) if process is not None else None
@@ -168,19 +168,19 @@ class Identity:
 
     @property
     def peer_process(self) -> peer.Process | None:
-        """The process at the driver's end, where the recorder ran on its host and found it."""
+        """The process at the driver's end, if the recorder ran on its host and found it."""
         return peer.read(self.facts.get(peer.KEY))
 
     def named_statements(self) -> Iterable[Statement]:
-        """The named statements alive; none of a closed connection."""
+        """The named statements that are alive; none for a closed connection."""
         return [one for one in self.session.statements.live.values() if one.name] if self.session is not None else ()
 
     def is_same_as(self, other: Identity) -> None:
-        """Another reading of the same capture says who this is."""
+        """Copy the identity from another reading of the same capture."""
         self._same_as = other
 
     def learn_key(self) -> None:
-        """Take over the cancel key, once the server has given one."""
+        """Copy the cancel key, once the server has sent one."""
         session = self.session
         if session is None or not session.key or self.backend_pid is not None:
             return
@@ -189,7 +189,7 @@ class Identity:
         self._ledger.identifies[self.index] = self._identify
 
     def refresh(self) -> None:
-        """Take over what the session has learned about itself."""
+        """Copy what the session has learned about itself."""
         session = self.session
         if session is None:
             return
@@ -204,7 +204,7 @@ class Identity:
             self.unrecognized_options = session.unrecognized_options
 
     def _settle(self) -> None:
-        """The session is about to go: take over what only it knows."""
+        """The session is about to end: copy what only it knows."""
         self._kind, application_name = self.kind, self.application_name
         self.parameters = self.startup_parameters
         self.refresh()
@@ -214,7 +214,7 @@ class Identity:
         self.evidence = NOTHING_COLLECTED
 
     def _share(self) -> None:
-        """Keep once what is the same in many."""
+        """Share equal values between connections."""
         share = self._ledger.share
         self._identified = share(self._identified)
         self.authentication = share(("authentication", *self.authentication.items()), self.authentication)
@@ -243,7 +243,7 @@ class Identity:
         return self._identified
 
     def _show_layer(self) -> None:
-        """What other connections of the same process may take for granted."""
+        """Record the layer for other connections of the same process."""
         identified, layer = self._identified
         process = self.peer_process if layer.name else None
         if process is not None and len(self._ledger.layers) < PROCESSES_KEPT:

@@ -1,7 +1,8 @@
-"""What each record of a capture does: bytes go to their connection, a mark begins or ends, a gap is counted.
+"""The effect of each capture record: bytes go to their connection, a mark begins or ends, a gap is
+counted.
 
-All times of a trace are ns from its first record. One that is earlier than its connection's last is taken for as late
-as that one, and counted.
+All times of a trace are ns from its first record. A record that is earlier than its connection's
+last gets that one's time, and is counted.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ class Intake:
         self.gaps = 0
         self.dropped_bytes = 0
         self.times_back = 0
-        """Records that say an earlier time than one of their connection before them."""
+        """Records with an earlier time than a previous one of their connection."""
         self.is_joined = False
-        """Whether the beginning of a connection is not here."""
+        """Whether the beginning of a connection is missing."""
         self.settings: dict[tuple[int, str], str] = {}
-        """(number of the file, what) -> the latest value of a setting of its recorder."""
+        """(number of the file, name) -> the latest value of a setting of its recorder."""
         self.ended: set[int] = set()
-        """Numbers of the files whose recording said that it ended."""
+        """Numbers of the files whose recording ended regularly."""
 
     def take(self, batch: Batch) -> None:
         """The next records."""
@@ -81,13 +82,14 @@ class Intake:
         ledger.end_ns = end_ns
 
     def _not_back(self, connection: Connection) -> int:
-        """The time of a record whose own lies before what its connection has had already."""
+        """The time of a record that is earlier than its connection's last."""
         self.times_back += 1
         return connection.last_ns
 
     def _take_rare(self, relative: int, position: int, file: CaptureFile, record: Record) -> None:
         known = file.connections.get(getattr(record, "connection", 0))
-        if known is not None and relative < known.last_ns and not isinstance(record, Pause):  # which is written when it has lasted a while
+        # which is written when it has lasted a while
+        if known is not None and relative < known.last_ns and not isinstance(record, Pause):
             relative = self._not_back(known)
         begun = self._connections.begun
         if isinstance(record, Open):
@@ -149,7 +151,8 @@ class Intake:
         self.gaps += 1
         self.dropped_bytes += record.bytes
         concerned = [self._connections.numbered(file, record.connection)] if record.connection else list(self._totals.open.values())
-        for connection in concerned if record.bytes else []:  # a record without bytes (a mark) leaves the streams whole
+        # a record without bytes (a mark) leaves the streams whole
+        for connection in concerned if record.bytes else []:
             if connection is not None and connection.file == file.number:
                 connection.gap(relative)
         one = concerned[0] if len(concerned) == 1 else None

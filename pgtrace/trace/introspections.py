@@ -1,10 +1,11 @@
-"""What introspection queries told about the types of each database: rows that may tell, and what was learned from them.
+"""Rows of introspection queries that may tell about types, and what was learned from them, by
+database.
 
-Reading a capture notes the place of a completed row whose results may tell about types, and nothing else: that is all
-it costs. What such rows say is read from the capture when somebody needs it (inspect/types.py), and kept here.
+While reading a capture, only the place of a completed row that may tell about types is noted. The
+content of such rows is read from the capture when needed (inspect/types.py), and kept here.
 
-What was learned anywhere in a capture holds for all of it, since drivers ask once for each process and not for each
-connection. It holds for one database of one file: OIDs mean something else in the next.
+What was learned anywhere in a capture applies to all of it, because drivers ask once per process,
+not per connection. It applies to one database of one file: OIDs have other meanings in the next.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 from pgtrace.protocol.values import Type
 
 UNREAD_KEPT: Final = 200
-"""Rows that wait to be read, of each database; of more, the latest."""
+"""The most rows of each database that wait to be read; the latest are kept."""
 
 
 class Introspected:
@@ -26,7 +27,7 @@ class Introspected:
 
     def __init__(self) -> None:
         self.unread: deque[int] = deque(maxlen=UNREAD_KEPT)
-        """Places of rows that may tell about types and were not read yet, the oldest first."""
+        """Places of rows that may tell about types and are not read yet, oldest first."""
         self.learned: dict[int, Type] = {}
         """By OID."""
 

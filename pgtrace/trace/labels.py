@@ -1,4 +1,5 @@
-"""How a row looks in the timeline: the shape and the label of a round trip, and of a message that stands alone."""
+"""How a row looks in the timeline: the shape and the label of a round trip, and of a message
+outside any."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ _ERRORS: Final = frozenset({_ERROR, codes.VERSION_2_ERROR})
 
 
 def shape(exchange: Exchange, passage: Passage) -> Shape:
-    """The shape of a round trip as it stands."""
+    """The shape of a round trip so far."""
     effect = exchange.effect
     kind = Kind.SETUP if effect.setup else Kind.ROUND_TRIP
     if not effect.is_round_trip and passage.closed_ns is not None:
@@ -62,7 +63,7 @@ def shape(exchange: Exchange, passage: Passage) -> Shape:
 
 
 def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label:
-    """The texts of a round trip as it stands; `who` says whose start-up it is."""
+    """The texts of a round trip so far; `who` is the connection, for its start-up."""
     texts: list[str] = []
     for statement in about(exchange):
         text = statement.sql if statement.sql is not None else prepared_earlier(statement.name)
@@ -83,9 +84,10 @@ def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label
 
 
 def shares(exchange: Exchange, passage: Passage) -> tuple[Share, ...]:
-    """What of a round trip each group of statements has.
+    """The share of each group of statements in a round trip.
 
-    Where one statement has all rows, its share says what each row has: so it is the same however many rows come.
+    If one statement has all rows, its share has the counts of one row, so it is the same for any
+    number of rows.
     """
     found: dict[int, Share] = {}
     of_all = sum(bool(part.rows) for part in exchange.parts) == 1
@@ -103,12 +105,14 @@ def shares(exchange: Exchange, passage: Passage) -> tuple[Share, ...]:
 
 
 def _together(first: Share, second: Share) -> Share:
-    """Two shares of one group; at most one of them has rows for each DataRow, and the other one then has none."""
+    """Two shares of one group; at most one of them counts by DataRow, and the other then has no
+    rows."""
     return Share._make((first.group, *map(add, first[1:-1], second[1:-1]), first.each or second.each))
 
 
 def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kind, str, Label]:
-    """Kind, flight and texts of a message that belongs to no round trip; `inside` is what a CopyData holds, where that is known."""
+    """Kind, flight and texts of a message outside any round trip; `inside` is the content of a
+    CopyData, if known."""
     if code == codes.OPAQUE:
         return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
     if code == codes.UNDECODED:
@@ -129,7 +133,8 @@ def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kin
 
 
 def about(exchange: Exchange) -> Sequence[Statement]:
-    """The statements that a round trip is about: of a COPY that only goes on, the one that began it."""
+    """The statements that a round trip is about: for a COPY that only continues, the one that began
+    it."""
     return exchange.statements or ([exchange.copying] if exchange.copying is not None else [])
 
 

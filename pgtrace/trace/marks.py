@@ -1,13 +1,16 @@
 """Marks: what happened during a named interval.
 
-A round trip belongs to every mark that was open when it opened, with all its depth; that is counted directly, as it opens and closes. Everything else
-belongs to the marks open at its moment: the difference between the sums at the mark's end and at its beginning. Named statements alive are taken at the
-end. Marks nest, and marks of one name are summed.
+A round trip belongs to every mark that was open when it opened, with its whole depth; it is counted
+directly, as it opens and closes. Everything else belongs to the marks open at its moment: the
+difference between the sums at the mark's end and at its beginning. Named statements alive are taken
+at the end. Marks nest, and marks with the same name are summed.
 
-Statements are counted for a mark only where its name was in `watched` when it began: a table for each of a hundred thousand marks has no bound.
+Statements are counted for a mark only if its name was in `watched` when it began, because a table
+for each of a hundred thousand marks would need too much memory.
 
-Of more than OPEN_KEPT marks open at once the later ones are not counted, they are rows of the timeline alone; `uncounted` says how many. Of ended marks the
-latest ENDED_KEPT are there one by one; of older ones the sum by name, as long as there are no more than NAMES_KEPT names, then of all other names together.
+Of more than OPEN_KEPT marks open at once, the later ones are not counted and are only rows of the
+timeline; `uncounted` says how many. Of ended marks the latest ENDED_KEPT are kept one by one. Older
+ones are summed by name for up to NAMES_KEPT names, and then for all other names together.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ NAMES_KEPT: Final = 20_000
 LONGEST_NAME: Final = 4096
 OTHER_MARKS: Final = "(other marks)"
 PLACES_KEPT: Final = 1_000_000
-"""Rows that are marks, of which it is known what was open behind them; of more, of the latest."""
+"""The most rows of marks for which the open marks are kept; the latest are kept."""
 
 BY_OPENING: Final = ("setup_round_trips", "round_trips", "pipelined_executions", "max_pipeline_depth")
 """What a round trip counts in the marks that were open when it opened, wherever it closes."""
@@ -38,13 +41,13 @@ BY_OPENING: Final = ("setup_round_trips", "round_trips", "pipelined_executions",
 Sums = Callable[[int], Counters]
 """The sum over the connections of a file at a moment."""
 Standing = Callable[[int], Effect | None]
-"""The open round trip of the connection of that index, as it stands."""
+"""The open round trip of the connection with that index, so far."""
 Key = tuple[int, int]
 """Number of the capture's file, and the mark's id in it."""
 
 
 class Preparer(Protocol):
-    """A connection, as far as a mark knows it."""
+    """The part of a connection that a mark uses."""
 
     index: int
 
@@ -57,7 +60,7 @@ class Preparer(Protocol):
 
 
 class Interval:
-    """One interval with a name, from its begin to its end."""
+    """One named interval, from its begin to its end."""
 
     __slots__ = ("_before", "_between", "_closed", "_open", "begins_at", "ends_at", "key", "name", "tables", "watched")
 
@@ -65,9 +68,9 @@ class Interval:
         self.name = name
         self.key = key
         self.begins_at = place
-        """The place of the row that says that it begins."""
+        """The place of the row for its begin."""
         self.ends_at: int | None = None
-        """The place of the row that says that it ends; None while it is open."""
+        """The place of the row for its end; None while it is open."""
         self.watched = watched
         """Whether its statements are counted."""
         self.tables: dict[Preparer, StatementTable] = {}
@@ -79,11 +82,11 @@ class Interval:
         """Indexes of the connections whose open round trip opened inside it."""
 
     def opened(self, connection: int) -> None:
-        """A run of messages begins, on the connection of that index."""
+        """A run of messages begins on the connection with that index."""
         self._open.add(connection)
 
     def happened(self, exchange: Exchange, connection: Preparer) -> None:
-        """What opened inside it has closed. It may have been no round trip."""
+        """A run that opened inside it has ended; it may not have been a round trip."""
         self._open.discard(connection.index)
         if exchange.effect.is_round_trip:
             _count(self._closed, exchange.effect)
@@ -91,7 +94,7 @@ class Interval:
                 self.table(connection).round_trip(exchange)
 
     def count(self, exchange: Exchange, passage: Passage, connection: Preparer) -> None:
-        """What a round trip did with each statement that closed inside it."""
+        """Count what a round trip that closed inside it did with each statement."""
         table = self.table(connection)
         table.count(exchange, passage.rows)
         if passage.replaces is not None:
@@ -113,12 +116,13 @@ class Interval:
             table.live(one for one in connection.named_statements() if table.knows(one))
 
     def forget_statements(self) -> None:
-        """Let go of its statements."""
+        """Free its statements."""
         self.watched = False
         self.tables.clear()
 
     def counters(self, sums: Callable[[], Counters], standing: Standing) -> Counters:
-        """What it counted, up to the moment of `sums` where it is open. Round trips that opened inside it and are still open count as they stand."""
+        """Its counters, up to the moment of `sums` if it is open. Round trips that opened inside it
+        and are still open count as they are."""
         counters = Counters()
         if self._between is not None:
             counters.add(self._between)
@@ -150,18 +154,19 @@ class Marks:
     """The marks of one capture file."""
 
     def __init__(self, sums: Sums, standing: Standing, watched: set[str]) -> None:
-        """`sums` are over the connections of that file; a mark is about what its own recorder saw."""
+        """`sums` are over the connections of that file; a mark is about what its own recorder
+        saw."""
         self.sums = sums
         self.standing = standing
         self.open: tuple[Interval, ...] = ()
         self.counting: tuple[Interval, ...] = ()
-        """Those of the open ones whose statements are counted."""
+        """The open ones whose statements are counted."""
         self.watched = watched
         self.uncounted = 0
         self.summed: dict[str, Counters] = {}
-        """What ended marks counted that are not there one by one any more, by name."""
+        """Sums, by name, of ended marks that are not kept one by one."""
         self._ended: dict[Key, Interval] = {}
-        self._places = array("Q")  # of the rows that are marks, and the names open behind each
+        self._places = array("Q")  # of the rows of marks, and the names open after each
         self._names: list[tuple[str, ...]] = []
 
     def begin(self, name: str, key: Key, time_ns: int, place: int) -> None:
@@ -173,7 +178,7 @@ class Marks:
         self._changed(place)
 
     def end(self, key: Key, time_ns: int, place: int) -> None:
-        """A mark ends; the row that says so is at that place."""
+        """A mark ends; the row for its end is at that place."""
         for mark in self.open:
             if mark.key == key:
                 self.open = tuple(one for one in self.open if one is not mark)
@@ -184,7 +189,7 @@ class Marks:
                     self._sum_up(next(iter(self._ended)))
 
     def _sum_up(self, key: Key) -> None:
-        """Of the oldest one only what it counted stays, with others of its name."""
+        """Add the oldest one to the sum of its name."""
         mark = self._ended.pop(key)
         name = mark.name if mark.name in self.summed or len(self.summed) < NAMES_KEPT else OTHER_MARKS
         sum_ = self.summed.get(name)
@@ -203,7 +208,7 @@ class Marks:
 
     @property
     def any(self) -> bool:
-        """Whether there has been one."""
+        """Whether there was a mark."""
         return bool(self._places)
 
     @property
@@ -212,7 +217,7 @@ class Marks:
         return (*self._ended.values(), *self.open)
 
     def interval(self, key: Key) -> Interval | None:
-        """The mark of that key, once its begin was read."""
+        """The mark with that key, once its begin was read."""
         return self._ended.get(key) or next((mark for mark in self.open if mark.key == key), None)
 
     def _changed(self, place: int) -> None:
@@ -225,10 +230,10 @@ class Marks:
 
 
 class MarksOfFiles:
-    """The marks of a trace, whose files have each their own."""
+    """The marks of a trace; each file has its own."""
 
     def __init__(self, sums: Sequence[Sums], standing: Standing, file_at: Callable[[int], int]) -> None:
-        """Of each file its sums; `file_at` tells the file of the row at a place."""
+        """`sums`: one for each file; `file_at` returns the file of the row at a place."""
         self.watched: set[str] = set()
         """Names of the marks whose statements are counted, from their next begin on."""
         self.files = [Marks(one, standing, self.watched) for one in sums]
@@ -236,7 +241,7 @@ class MarksOfFiles:
 
     @property
     def uncounted(self) -> int:
-        """Marks that were too many open at once, and are not counted."""
+        """Marks that are not counted, because too many were open at once."""
         return sum(marks.uncounted for marks in self.files)
 
     def names_at(self, place: int) -> tuple[str, ...]:
@@ -245,19 +250,21 @@ class MarksOfFiles:
 
     @property
     def any(self) -> bool:
-        """Whether there has been a mark."""
+        """Whether there was a mark."""
         return any(marks.any for marks in self.files)
 
     def intervals(self, name: str) -> list[Interval]:
-        """The marks of that name, file by file, in the order of their ends, the open ones last."""
+        """The marks with that name, file by file, in the order of their ends, the open ones
+        last."""
         return [mark for marks in self.files for mark in marks.intervals if mark.name == name]
 
     def interval(self, key: Key) -> Interval | None:
-        """The mark of that key, once its begin was read."""
+        """The mark with that key, once its begin was read."""
         return self.files[key[0]].interval(key)
 
     def counters(self, now_ns: int) -> dict[str, Counters]:
-        """Counters by name, in the order of the first end; open marks come last, counted up to now."""
+        """Counters by name, in the order of the first end; open marks come last, counted up to
+        now."""
         by_name: dict[str, list[Interval]] = {}
         for marks in self.files:
             for mark in marks.intervals:

@@ -1,9 +1,11 @@
-"""What a connection hears from its session: the one place where a session's reports become rows, counts and evidence.
+"""Where a session's reports become rows, counts and evidence of its connection.
 
-Each report goes to whoever needs it: the timeline (timeline.py), the statement tables of the connection and of the
-marks whose statements are counted (statements.py, marks.py), the evidence of the driver, and the log of names.
+Each report goes to the timeline (timeline.py), to the statement tables of the connection and of the
+marks whose statements are counted (statements.py, marks.py), to the evidence of the driver, and to
+the log of names.
 
-Another reading of a capture, which counts something else, gives its trace another observer (Trace's `observer`).
+Another reading of a capture, which counts something else, gives its trace another observer (Trace's
+`observer`).
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from pgtrace.trace.timeline import Note, Timeline
 
 _SHORT_SQL: Final = 512
 _SEEN: Final = (0, 0, False)
-"""What an exchange that was seen has in place of its row, where there is no timeline."""
+"""What a known exchange has instead of its row, without a timeline."""
 
 
 class ConnectionObserver(Observer):
-    """Hears one session, as long as that lasts."""
+    """Observes one session."""
 
     __slots__ = ("_draws", "_last_place", "_ledger", "_marks", "left_open", "names", "statements", "timeline", "who")
 
@@ -42,34 +44,35 @@ class ConnectionObserver(Observer):
         self.statements: StatementTable | None = StatementTable(ledger.statements_room)
         self.timeline = Timeline(ledger, who, began, copies)
         self.left_open = ""
-        """Of the latest round trip, if a side ended its direction while it was open: what became of it, in words."""
+        """If a side ended its direction while the latest round trip was open: what happened to that
+        round trip, in words."""
         self._draws = ledger.draws
         self._ledger = ledger
         self._marks: Marks = ledger.marks.files[who.file]
         self._last_place: int | None = None
-        """The place of the row that was completed last."""
+        """The place of the row completed last."""
 
-    # What others ask of it.
+    # Results.
 
     @property
     def statements_live(self) -> int:
-        """Named statements alive."""
+        """The number of named statements alive."""
         return self.who.session.statements.live_named if self.who.session is not None else 0
 
     @property
     def latest_place(self) -> int | None:
-        """The place of the latest row, as far as one is known."""
+        """The place of the latest row, if known."""
         alone = self.timeline.latest_alone
         return alone if alone is not None else self._last_place
 
     @property
     def open_effect(self) -> Effect | None:
-        """What the open round trip did so far."""
+        """The effect of the open round trip so far."""
         standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
         return standing[0].effect if standing is not None else None
 
     def counters(self, now_ns: int) -> Counters:
-        """What the session has counted, up to that moment."""
+        """The session's counters, up to that moment."""
         session = self.who.session
         if session is None:
             return Counters()
@@ -77,7 +80,7 @@ class ConnectionObserver(Observer):
         return Counters.of_session(tally, session.bytes, session.statements.live_named, waited)
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
-        """Add its statements to a table as they are now, with a break after each slice of the work."""
+        """Add its current statements to a table, with a break after each slice of the work."""
         session = self.who.session
         if self.statements is None or session is None:
             return
@@ -90,18 +93,18 @@ class ConnectionObserver(Observer):
             table.happened(*standing)
 
     def given_away(self) -> StatementTable | None:
-        """The table of its statements: the connection has ended, and somebody else keeps it."""
+        """The table of its statements; the connection has ended, and the caller keeps the table."""
         if self.statements is not None and self.who.session is not None:
             self.statements.live(self.who.session.statements.live.values())
         return self.statements
 
     def draw_open(self) -> None:
-        """Write the round trip that is open into the timeline, as it is now."""
+        """Write the open round trip, as it is now, to the timeline."""
         standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
         if standing is not None and self._draws:
             self.timeline.draw(*standing)
 
-    # What the session reports.
+    # Reports of the session.
 
     def begins(self) -> Note:
         return self.timeline.begins()
@@ -155,7 +158,7 @@ class ConnectionObserver(Observer):
         self.timeline.alone(side, code, body, size, time_ns, counts)
 
     def _learn(self, exchange: Exchange) -> None:
-        """Who the driver is shows in what it does."""
+        """Add evidence of the driver."""
         evidence = self.who.evidence
         if not exchange.effect.setup:
             evidence.closed(exchange)
@@ -163,7 +166,7 @@ class ConnectionObserver(Observer):
             self.who.learn_key()
 
     def _notice(self, exchange: Exchange, passage: Passage) -> None:
-        """Whether statements were named or dropped, or a replication slot was created."""
+        """Note dropped statements and created replication slots."""
         evidence = self.who.evidence
         for part in exchange.parts:
             statement = part.statement
@@ -178,7 +181,7 @@ class ConnectionObserver(Observer):
             evidence.bound(portal)
 
     def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int, place: int) -> None:
-        """From the row at that place on a name means something else."""
+        """From the row at that place on, a name has another meaning."""
         if self._ledger.may_log((kind, name) in self.names, weight):
             self.names.weight += weight
             self.names.note(kind, name, place, what)
@@ -191,4 +194,4 @@ def _was_dropped(statement: Statement, passage: Passage) -> bool:
 
 
 ObserverType = Callable[[Ledger, Identity, list[int], NameLog, CopyLog], ConnectionObserver]
-"""What makes the observer of a connection."""
+"""Creates the observer of a connection."""

@@ -1,4 +1,5 @@
-"""Drivers that were refused TLS (refused_tls.py): whether they came back without it, and what to say where not."""
+"""Drivers that were refused TLS (refused_tls.py): whether they came back without it, and what to
+say if not."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from pgtrace.trace.trace import Trace
 
 COMES_BACK_NS: Final = 1_000_000_000
 LOOKED_AT: Final = 8
-"""Connections after it that are looked at."""
+"""The connections after it that are searched."""
 
 
 def came_back(trace: Trace, connection: Connection) -> bool:
-    """Whether the same program, or at least one on the same host, connected without TLS right after."""
+    """Whether the same program, or at least one on the same host, connected without TLS right
+    after."""
     until_ns = connection.last_ns + COMES_BACK_NS
     for other in trace.connections[connection.index + 1 : connection.index + 1 + LOOKED_AT]:
         if other.opened_ns > until_ns:
@@ -27,7 +29,8 @@ def came_back(trace: Trace, connection: Connection) -> bool:
 
 
 def lines(trace: Trace) -> list[str]:
-    """A line with the remedy for each way in which drivers asked for TLS, got none, left and did not come back."""
+    """A line with the remedy for each way in which drivers asked for TLS, got none, left and did
+    not come back."""
     counted = Counter(one.tls_refused for one in trace.connections if one.tls_refused and not came_back(trace, one))
     return [
         f"{number} {'connection' if number == 1 else 'connections'} {refused_tls.in_words(how)}" for how, number in sorted(counted.items())

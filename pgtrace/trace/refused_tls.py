@@ -1,12 +1,13 @@
 """Drivers that asked for TLS, got none and left: what is known of them, in words.
 
-- One that sent SSLRequest, was answered `N` and left without a StartupMessage. Whether it insists on TLS, or comes back
-  without, shows only in what follows (reconnects.py): some drivers (pgx) make a new connection for that, at once.
-- One that began with TLS at once, and whose server closed without a byte: it has no TLS. The recorder notes such a
-  beginning as a fact, since its bytes are not kept. In captures older than that fact they may have been anything that
-  is not PostgreSQL, and the words say so.
+- One that sent SSLRequest, was answered `N` and left without a StartupMessage. Only later
+  connections show whether it insists on TLS or comes back without it (reconnects.py): some drivers
+  (pgx) make a new connection for that, at once.
+- One that began with TLS at once, and whose server closed without a byte: the server has no TLS.
+  The recorder notes such a beginning as a fact, because its bytes are not kept. In captures older
+  than that fact the bytes may have been anything that is not PostgreSQL, and the words say so.
 
-Where pgtrace closes, or the server says something, this does not apply.
+This does not apply if pgtrace closes or the server says something.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ REMEDY: Final = "--tls auto, or sslmode=disable towards pgtrace"
 
 
 def began_with(session: Session, ended_by: str, opening: str | None) -> str:
-    """What the driver of a session that has just ended began with, if that was TLS, refused; else empty.
+    """How the driver of a session that has just ended began, if it was refused TLS; else empty.
 
-    `ended_by` is `driver`, `server` or `pgtrace`; `opening` is the recorder's fact about the first bytes.
+    `ended_by` is `driver`, `server` or `pgtrace`; `opening` is the recorder's fact about the first
+    bytes.
     """
     if session.startup or session.cancel or ended_by not in ("driver", "server"):
         return ""
@@ -42,5 +44,6 @@ def began_with(session: Session, ended_by: str, opening: str | None) -> str:
 
 
 def in_words(how: str) -> str:
-    """What became of a driver that began so, with the remedy; empty where nobody wanted TLS in vain."""
+    """What happened to a driver that began in this way, with the remedy; empty if no TLS was
+    refused."""
     return f"{SAID[how]}: {REMEDY}" if how else ""

@@ -1,14 +1,16 @@
-"""The timeline's index: one fixed-size entry for each row, whatever the capture's size.
+"""The timeline's index: one entry of fixed size for each row.
 
-A row is a round trip, or one of the few other things that happen on a wire: a notification, a Terminate, a cancel, a mark, a gap. Rows stand in
-the order in which they began and never move; an open one is completed in place.
+A row is a round trip, or one of the few other events on a wire: a notification, a Terminate, a
+cancel, a mark, a gap. Rows are in the order in which they began and never move; an open one is
+completed in place.
 
-An entry takes 96 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow with what it reads. What many rows share is kept
-once, in memory: the Shape (flight, depth, flags) and the Label (SQL, error). Both tables are bounded; what comes after the bound is shown
-without its flight or text, which the details, read from the capture on demand, still have. What a row counts is an Effect (session/effects.py), of which it has
-the number.
+An entry takes 96 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow
+with the capture. What many rows share is kept once, in memory: the Shape (flight, depth, flags) and
+the Label (SQL, error). Both tables are bounded. Rows beyond the bound have no flight or text here;
+their details, read from the capture on demand, do. The counts of a row are an Effect
+(session/effects.py), stored by number.
 
-Row is what views see: built from an entry when somebody looks, thrown away afterwards.
+Views see a Row, built from an entry on request and not kept.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
 LONGEST_SQL: Final = 16 * 1024
 """Characters of SQL kept with a row; the details have all of it."""
 GROUPS_KEPT: Final = 1024
-"""Different statements of one round trip that its label knows."""
+"""The most different statements of one round trip in its label."""
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
 RUN_KEPT: Final = 200
-"""Of a run of DataRow or CopyData as many are told one by one."""
+"""How many of a run of DataRow or CopyData are listed one by one."""
 FLIGHT_KEPT: Final = 4096
-"""Messages of each side that a shape keeps."""
+"""The most messages of each side in a shape."""
 NO_FLIGHT: Final = "…"
 """The flight of a shape that is not kept."""
 
@@ -47,7 +49,7 @@ _ENTRY: Final = struct.Struct("=QqQQIIIIffQQQIIQ")
 _SIZE: Final = struct.Struct("=Q")
 _TIMES: Final = struct.Struct("=I")
 _SIZES_AT: Final = 56
-"""Where in an entry the bytes of each side are."""
+"""The offset of the bytes of each side in an entry."""
 _TIMES_AT: Final = _ENTRY.size - _SIZE.size - _TIMES.size
 _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
     "opened_ns": ("q", 8),
@@ -63,9 +65,9 @@ _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
     "times": ("I", 84),
     "values": ("Q", 88),
 }
-"""What of many entries can be read at once: its type, and where in an entry it is."""
+"""Fields that can be read for many entries at once: type and offset."""
 _CLOSE_TOGETHER: Final = 8
-"""One row of so many is worth decoding all of them at once."""
+"""If one row in this many is wanted, all are decoded at once."""
 _NUMBER_BYTES: Final = 40
 _FAILURE_BYTES: Final = 200
 _SHARE_BYTES: Final = 150
@@ -75,26 +77,29 @@ _MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class Kind(enum.IntEnum):
-    """What a row is."""
+    """The kind of a row."""
 
     ROUND_TRIP = 0
     SETUP = 1
     """A round trip that opened before the first ReadyForQuery."""
     RUN = 2
-    """Frontend messages that are no round trip: Terminate, a Parse nobody waited for, stray copy data."""
+    """Frontend messages that are not a round trip: Terminate, a Parse without a flush point, stray
+    copy data."""
     ASYNCHRONOUS = 3
-    """NotificationResponse, NoticeResponse, ParameterStatus or ErrorResponse while nothing was asked."""
+    """NotificationResponse, NoticeResponse, ParameterStatus or ErrorResponse while nothing was
+    asked."""
     CANCEL = 4
     CLOSED = 5
-    """The connection was ended without Terminate: by a side, or at the latest when both were gone."""
+    """The connection was ended without Terminate: by a side, or at the latest when both had
+    left."""
     OPAQUE = 6
     """Encrypted, or not PostgreSQL."""
     UNDECODED = 7
-    """Bytes between a gap and the place where sense returned."""
+    """Bytes between a gap and the next place where both sides can be read."""
     GAP = 8
     MARK = 9
     FAULT = 10
-    """A fault rule struck."""
+    """A fault rule was applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +110,15 @@ class Shape:
     flight: str
     """Flight notation: `BDES → 2TDCZ`."""
     sent: bytes = b""
-    """One byte for each frontend message, runs of CopyData as one: what the flight was made from."""
+    """One byte for each frontend message, with a run of CopyData as one: the source of the
+    flight."""
     received: bytes = b""
     depth: int = 0
     errors: int = 0
     prepares: bool = False
-    """It carries the Parse of a named statement."""
+    """Whether it has the Parse of a named statement."""
     reuses: bool = False
-    """It carries a Bind to a named statement beyond its first."""
+    """Whether it has a Bind of a named statement after the first."""
     formats: str = ""
     """Formats of the results: "t", "b", "m"ixed, or "" without results."""
     status_before: str = ""
@@ -121,33 +127,34 @@ class Shape:
     statement: str = ""
     """Name of the prepared statement it was about, as on the wire."""
     statements: int = 0
-    """How many statements it was about: 0, 1, or 2 for several, of which `statement` and the label name only some."""
+    """The number of its statements: 0, 1, or 2 for several, of which `statement` and the label name
+    only some."""
     uncertain: bool = False
-    """Bytes are missing inside it: counts are lower bounds."""
+    """Whether bytes are missing inside it: counts are lower bounds."""
     executions: int = 0
     block_began: bool = False
-    """A transaction block began in it."""
+    """Whether a transaction block began in it."""
     block_end: str = ""
     """The command tag that ended a transaction block in it."""
     owed_before: bytes = b""
     """What was still owed when it began: Effect.owed_before."""
     tags: tuple[str, ...] = ()
-    """Its command tags without numbers, of equal ones in a row one: Effect.tags."""
+    """Its command tags without numbers; equal ones in a row count once: Effect.tags."""
     warnings: tuple[str, ...] = ()
     """SQLSTATEs of its warnings."""
     portal: bool = False
-    """It binds a portal that has a name."""
+    """Whether it binds a named portal."""
     sent_flight: str = ""
-    """What was sent, in flight notation, of a round trip; where it begins with a reply, that."""
+    """What was sent, in flight notation, for a round trip; if it begins with a reply, that."""
 
     @property
     def is_problem(self) -> bool:
-        """Whether every row that looks so is one."""
+        """Whether every row with this shape is a problem."""
         return bool(self.errors) or self.kind is Kind.GAP
 
 
 class Share(NamedTuple):
-    """What of a row one group of statements has (statements.py)."""
+    """The share of one group of statements in a row (statements.py)."""
 
     group: int
     parses: int = 0
@@ -158,7 +165,7 @@ class Share(NamedTuple):
     values_text: int = 0
     values_binary: int = 0
     each: bool = False
-    """`rows` and the values are those of each DataRow of the row."""
+    """Whether `rows` and the values are those of each DataRow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +175,18 @@ class Label:
     sql: str
     """SQL for a round trip; what happened, in words, for the other kinds."""
     sqlstate: str = ""
-    """Of its first error; empty where there is none, and where an error has none."""
+    """Of its first error; empty if there is none, or if the error has none."""
     message: str = ""
     """Of its first error."""
     groups: tuple[int, ...] = ()
     """Numbers of the groups of its statements (statements.py), the first GROUPS_KEPT."""
     end: str = ""
-    """Of a round trip that was open when a side ended its direction: what became of it (ends.py)."""
+    """For a round trip that was open when a side ended its direction: what happened to it
+    (ends.py)."""
     failures: tuple[Failure, ...] = ()
-    """Its ErrorResponses, the first few."""
+    """Its first few ErrorResponses."""
     shares: tuple[Share, ...] = ()
-    """What of it each group of statements has, the first GROUPS_KEPT."""
+    """The shares of its groups of statements, the first GROUPS_KEPT."""
 
     @property
     def error(self) -> str:
@@ -198,7 +206,7 @@ class Row:
     duration_ns: int | None
     """None while it is open."""
     first_ns: int | None
-    """From the opening to the first byte that came back."""
+    """From the opening to the first byte of the answer."""
     rows: int
     sent_bytes: int
     received_bytes: int
@@ -221,7 +229,7 @@ class Row:
 
 @dataclass(slots=True)
 class Entry:
-    """One entry in its wide form, as the trace fills it in."""
+    """One entry in its wide form."""
 
     position: int
     opened_ns: int
@@ -235,13 +243,13 @@ class Entry:
     sent_bytes: int = 0
     received_bytes: int = 0
     wait_ns: int = 0
-    """How long it was waited for, of what `wait_ns` counts."""
+    """Its part of the counter `wait_ns`."""
     effect: int = UNKNOWN
-    """The number of what it counts."""
+    """The number of its effect."""
     times: int = 1
-    """How many messages the row holds: it counts its effect that many times."""
+    """The number of messages in the row: its effect counts that many times."""
     values: int = 0
-    """Passage.values, without its sign."""
+    """Passage.values, as an unsigned number."""
 
     @property
     def is_open(self) -> bool:
@@ -249,20 +257,21 @@ class Entry:
 
 
 def prepared_earlier(name: str) -> str:
-    """What stands in the place of SQL that was not seen."""
+    """The text shown instead of SQL that was not seen."""
     return f"{name or 'statement'}, prepared earlier"
 
 
 class Columns:
-    """Some rows of an index, column by column: each field of all of them is decoded at once, when it is first asked for.
+    """Some rows of an index, column by column: each field is decoded for all rows at once, on first
+    use.
 
-    It is good until the trace reads on.
+    Valid until the trace reads more.
     """
 
     __slots__ = ("_alike", "_known", "_mask", "_of", "index", "places")
 
     def __init__(self, index: RowIndex, places: Sequence[int], of: Columns | None = None, mask: Sequence[int] = ()) -> None:
-        """Of other columns `of` those that `mask` selects, where these are given."""
+        """With `of`: those of its columns that `mask` selects."""
         self.index = index
         self.places = places
         self._of = of
@@ -274,12 +283,13 @@ class Columns:
         return len(self.places)
 
     def where(self, mask: Sequence[int]) -> Columns:
-        """Those of the rows for which the mask is not 0."""
+        """The rows whose mask is not 0."""
         return Columns(self.index, list(compress(self.places, mask)), self, mask)
 
     @property
     def alike(self) -> Counter[tuple[int, int, int]]:
-        """How many rows there are of each connection, shape and label, in the order in which these first occur: most rows are like others."""
+        """The number of rows of each connection, shape and label, in the order of first occurrence:
+        most rows are like others."""
         if self._alike is None:
             self._alike = Counter(self.keys)
         return self._alike
@@ -294,24 +304,24 @@ class Columns:
 
     @property
     def round_trips(self) -> Columns:
-        """Those of the rows that are round trips, set-up included."""
+        """The rows that are round trips, set-up included."""
         shape_at, shapes = self.index.shape_at, self.shapes
         others = {number for number in set(shapes) if shape_at(number).kind > Kind.SETUP}
         return self.where([number not in others for number in shapes]) if others else self
 
     @property
     def complete(self) -> Columns:
-        """Those of the rows that are not open."""
+        """The rows that are not open."""
         return self.where([not math.isnan(duration) for duration in self.durations_ms]) if self.any_open else self
 
     @property
     def any_open(self) -> bool:
-        """Whether a row of them is open: their sum is NaN then."""
+        """Whether a row is open; the sum of the durations is then NaN."""
         return math.isnan(sum(self.durations_ms))
 
     @property
     def open(self) -> list[int]:
-        """The places of those that are open."""
+        """The places of the open rows."""
         if not self.any_open:
             return []
         return [place for place, duration in zip(self.places, self.durations_ms, strict=True) if math.isnan(duration)]
@@ -413,7 +423,7 @@ class RowIndex:
             yield self[place]
 
     def entry(self, place: int) -> Entry:
-        """The entry itself: what the details need to find the row's bytes again."""
+        """The entry itself, with what the details need to find the row's bytes again."""
         position, opened, frontend, backend, *rest = _ENTRY.unpack_from(self._map, place * _ENTRY.size)
         return Entry(position, opened, (frontend, backend), *rest)
 
@@ -428,13 +438,13 @@ class RowIndex:
         return place
 
     def append(self, entry: Entry) -> int:
-        """Add a row at the end; its place."""
+        """Add a row at the end; returns its place."""
         place = self.reserve()
         self.put(place, entry)
         return place
 
     def put(self, place: int, entry: Entry) -> None:
-        """Write the row at that place anew."""
+        """Write the row at that place again."""
         _ENTRY.pack_into(
             self._map,
             place * _ENTRY.size,
@@ -457,11 +467,11 @@ class RowIndex:
         )
 
     def shape_at(self, number: int) -> Shape:
-        """The shape of a number."""
+        """The shape with that number."""
         return self._shapes[number]
 
     def label_at(self, number: int) -> Label:
-        """The label of a number."""
+        """The label with that number."""
         return self._labels[number]
 
     @property
@@ -474,7 +484,8 @@ class RowIndex:
         return Columns(self, range(start, min(stop, self._count)))
 
     def at(self, places: Sequence[int]) -> Columns:
-        """The rows at these places, rising: those that lie close together are decoded with what lies between them."""
+        """The rows at these places, rising. Rows that are close together are decoded with the rows
+        between them."""
         if isinstance(places, range) or not places:
             return Columns(self, places)
         first, span = places[0], places[-1] + 1 - places[0]
@@ -499,7 +510,7 @@ class RowIndex:
         return [unpack(whole_map, place * _ENTRY.size + at)[0] for place in places]
 
     def grow(self, place: int, side: int, size: int) -> None:
-        """Add another message alone of that side to the row at that place."""
+        """Add another message of that side to the row at that place, which has no round trip."""
         at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
         _SIZE.pack_into(self._map, at, _SIZE.unpack_from(self._map, at)[0] + size)
         at = place * _ENTRY.size + _TIMES_AT
@@ -512,7 +523,8 @@ class RowIndex:
         self.put(place, entry)
 
     def shape(self, shape: Shape) -> int:
-        """The number of a shape; beyond the bound of one without its flight, of which there are few."""
+        """The number of a shape; beyond the bound, of one without its flight, of which there are
+        few."""
         number = self._shape_numbers.get(shape)
         if number is None:
             size = len(shape.sent) + len(shape.received) + len(shape.flight) + len(shape.owed_before)
@@ -548,7 +560,7 @@ class RowIndex:
         return number
 
     def close(self) -> None:
-        """Give the temporary file back."""
+        """Delete the temporary file."""
         self._map.close()
         self._file.close()
 

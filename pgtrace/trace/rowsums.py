@@ -1,14 +1,15 @@
-"""Counters of some rows, as sums over the index: each row has the number of what it counts (session/effects.py).
+"""Counters of some rows, as sums over the index: each row has the number of its Counts
+(session/effects.py).
 
     sums = RowSums(trace)
     sums.add(trace.rows.at(places))
     sums.by_connection()
 
-One look at the index for each row; nothing is read again. What belongs to no row is not in these sums: `client_ns`, the
-time between round trips, and `statements_live`, which is no sum.
+This costs one look at the index for each row and reads nothing again. The sums lack what belongs to
+no row: `client_ns`, the time between round trips, and `statements_live`, which is not a sum.
 
-`is_exact` is False where a row's counts were not kept, because there are too many different ones: then only a second
-reading has them (filter/counting.py).
+`is_exact` is False if a row's counts were not kept, because there are too many different ones: only
+a second reading has them (filter/counting.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 
 class _Sum:
-    """Of one connection: how many rows of each effect, with how many DataRows; bytes of each side and waiting time."""
+    """For one connection: how many rows of each effect, with how many DataRows; bytes of each side
+    and waiting time."""
 
     __slots__ = ("effects", "received_bytes", "sent_bytes", "tally", "wait_ns")
 
@@ -32,7 +34,7 @@ class _Sum:
         self.effects: dict[int, list[int]] = {}
         self.sent_bytes = self.received_bytes = self.wait_ns = 0
         self.tally: Tally | None = None
-        """Of a row that is still open."""
+        """The counts of a row that is still open."""
 
 
 class RowSums:

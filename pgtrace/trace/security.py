@@ -1,10 +1,12 @@
-"""How a connection is protected, and how its driver authenticated: what the capture's facts and the start-up tell.
+"""How a connection is protected and how its driver authenticated, from the capture's facts and the
+start-up.
 
     {"frontend": {"version": "TLSv1.3", "cipher": ..., "alpn": "postgresql", "sni": "db"}, "backend": {...}}
     {"request": "AuthenticationSASL", "mechanism": "SCRAM-SHA-256", "channel_binding": "n"}
 
-The letter of channel_binding is the GS2 header's: `n`, the driver does not bind; `y`, it could, and thinks the server cannot; `p=...`, it binds the login to
-the TLS connection. Payloads are blanked in every capture; mechanism and header are not.
+The value of channel_binding is from the GS2 header: `n`, the driver does not bind; `y`, it could,
+and thinks the server cannot; `p=...`, it binds the login to the TLS connection. Payloads are
+blanked in every capture; mechanism and header are not.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def tls(facts: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def authentication(asked: int, initial_response: bytes) -> dict[str, str]:
-    """How the driver authenticated; empty where it was not asked to, or its start-up was not seen."""
+    """How the driver authenticated; empty if it was not asked to, or its start-up was not seen."""
     if asked < 0:
         return {}
     said = {"request": codes.AUTHENTICATION_NAMES.get(asked, "Unknown")}
@@ -43,7 +45,7 @@ def authentication(asked: int, initial_response: bytes) -> dict[str, str]:
 
 
 def scram_bytes(initial_response: bytes) -> int:
-    """How long the driver's first SCRAM message is, GS2 header included; 0 where there is none."""
+    """The length of the driver's first SCRAM message, GS2 header included; 0 if there is none."""
     mechanism, _, rest = initial_response.partition(b"\0")
     return max(len(rest) - 4, 0) if mechanism.startswith(b"SCRAM-") else 0
 

@@ -1,7 +1,8 @@
-"""Where each statement was seen, and in which company of messages: its flights, its connections, its first and last round trip.
+"""Where each statement was seen: its flights, its connections, its first and last round trip.
 
-Complete round trips are counted, set-up included, as the statements' own counters count them. The number of (connection, statement) pairs that are kept is
-bounded, and so are the flights of each: what comes beyond is left out, and `complete` says so.
+Complete round trips are counted, set-up included, like the statements' own counters. The number of
+(connection, statement) pairs is bounded, and so are the flights of each; `complete` says whether
+some were left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FLIGHTS_KEPT: Final = 16
 
 @dataclass(slots=True)
 class Sighting:
-    """One statement on one connection, or on several."""
+    """One statement on one or several connections."""
 
     first_ns: int
     last_ns: int = 0
@@ -30,7 +31,7 @@ class Sighting:
 
 
 class Sightings(CompleteRows):
-    """All of them, as far as they are kept."""
+    """All of them, within the bounds."""
 
     def __init__(self) -> None:
         self._seen: dict[int, dict[int, Sighting]] = {}  # group -> connection
@@ -56,7 +57,8 @@ class Sightings(CompleteRows):
                     seen.flights[sent] += number
 
     def _sighting(self, group: int, connection: int, rows: Columns, key: tuple[int, int, int]) -> Sighting | None:
-        """The one of a statement on a connection, begun by the first of these rows that has that key; None where there is no room for another one."""
+        """The sighting of a statement on a connection, begun with the first of these rows that has
+        that key; None if there is no room for another one."""
         by_connection = self._seen.setdefault(group, {})
         seen = by_connection.get(connection)
         if seen is not None:
@@ -71,7 +73,7 @@ class Sightings(CompleteRows):
         return seen
 
     def of(self, group: int, concerns: Callable[[int], bool]) -> Sighting | None:
-        """A statement on those connections that are concerned; None where it was not seen there."""
+        """A statement on the connections that `concerns` selects; None if it was not seen there."""
         found: Sighting | None = None
         for connection, seen in self._seen.get(group, {}).items():
             if not concerns(connection):

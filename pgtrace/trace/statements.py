@@ -1,9 +1,10 @@
-"""Statements: what was run, grouped by SQL, with what it cost.
+"""Statements that were run, grouped by SQL, with their cost.
 
-Each connection keeps its own table, because its driver may become known only later; tables of closed connections are merged per driver. The group is
-the SQL normalised by our own token scanner: literals out, white space folded. All tables of a trace share a Room: of more groups than GROUPS_KEPT, or with
-more text than TEXT_BYTES_KEPT, those of the fewest round trips are summed up as one in their table, which says so; a table that is trimmed forgets what its
-statements remember of it.
+Each connection keeps its own table, because its driver may become known only later; tables of
+closed connections are merged per driver. The group is the SQL normalised by our own token scanner:
+without literals, with white space folded. All tables of a trace share a Room. Beyond GROUPS_KEPT
+groups or TEXT_BYTES_KEPT of text, those with the fewest round trips are summed into one group of
+their table, and the table says so. A trimmed table drops what its statements remember of it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ NAMES_KEPT: Final = 16
 LONGEST_SQL: Final = 16 * 1024
 TEXT_BYTES_KEPT: Final = 32 * 1024 * 1024
 _TRIMMED_AT: Final = 1.1
-"""How full a room may be, in what it keeps when it is trimmed."""
+"""A room this many times over its bound is trimmed down to the bound."""
 _AGAIN: Final = 256
-"""Exchanges that happened again, before they are summed up."""
+"""The most repeated exchanges before they are summed up."""
 SLICE: Final = 64
-"""Groups between two breaks where work is done by slices."""
+"""Groups between two breaks when work is done in slices."""
 _TEXTS_REMEMBERED: Final = 10_000
 VARIANTS_KEPT: Final = 1_000
 """Texts with comments that a group tells apart."""
@@ -43,13 +44,14 @@ FUNCTION: Final = "(function call)"
 
 
 class Histogram:
-    """Durations in ns: exact total and maximum, percentiles within about 2 %, whatever their number."""
+    """Durations in ns: exact total and maximum, percentiles within about 2 %, in constant
+    memory."""
 
     __slots__ = ("buckets", "count", "max", "total")
 
     def __init__(self) -> None:
         self.buckets = _NO_BUCKETS
-        """How many are in each; none while there is but one duration."""
+        """The number in each bucket; empty while there is only one duration."""
         self.count = 0
         self.total = 0
         self.max = 0
@@ -60,7 +62,8 @@ class Histogram:
                 self.count, self.total, self.max = 1, value, value
                 return
             self.buckets = {_bucket(self.max): self.count} if self.count else {}
-        # The bucket is the value's highest 6 bits: its length in bits, then the five bits behind the first.
+        # The bucket is the value's highest 6 bits: its length in bits, then the five bits after the
+        # first.
         shift = value.bit_length() - 6
         shift = shift if shift > 0 else 0
         bucket = (shift << 6) | (value >> shift)
@@ -70,7 +73,7 @@ class Histogram:
         self.max = value if value > self.max else self.max
 
     def add_all(self, values: Sequence[int]) -> None:
-        """Add all of them, quicker than one by one."""
+        """Add all of them, faster than one by one."""
         buckets = []
         for value in values:
             shift = value.bit_length() - 6
@@ -93,7 +96,7 @@ class Histogram:
         self.max = max(self.max, other.max)
 
     def percentile(self, percent: float) -> int:
-        """The value below which that part of all lies; 0 without values."""
+        """The value below which that part of all values lies; 0 without values."""
         wanted = self.count * percent / 100
         seen = 0
         buckets = self.buckets or {_bucket(self.max): self.count}
@@ -111,7 +114,7 @@ class Histogram:
 _NO_BUCKETS: Final[dict[int, int]] = {}
 _NO_NAMES: Final[dict[str, None]] = {}
 _NO_ENDS: Final[dict[str, int]] = {}
-"""What most groups have: one for all of them, and never changed."""
+"""The default of most groups: one object for all of them, never changed."""
 
 
 def _bucket(value: int) -> int:
@@ -126,7 +129,8 @@ class Group:
     sql: str
     fingerprint: str
     number: int = 0
-    """What labels of rows know the group by: the same for the same normalised text, in this process."""
+    """The number of the group in labels of rows: the same for the same normalised text, in this
+    process."""
     names: dict[str, None] = field(default_factory=lambda: _NO_NAMES)
     parses: int = 0
     reused: int = 0
@@ -140,7 +144,8 @@ class Group:
     values_binary: int = 0
     wait: Histogram = field(default_factory=Histogram)
     ended: dict[str, int] = field(default_factory=lambda: _NO_ENDS)
-    """Named preparations that ended before their session, by what ended them: Close, or a command's tag."""
+    """Named preparations that ended before their session, by what ended them: Close, or a command's
+    tag."""
     commented: set[tuple[int, int]] | frozenset[tuple[int, int]] = _NO_TEXTS
     """Texts with comments: the hash of each without them, and with them."""
     plain: int | None = None
@@ -214,7 +219,7 @@ def _text(statement: Statement) -> str:
 
 
 def _key(statement: Statement) -> str:
-    """What the groups of a table are told apart by."""
+    """The key of a statement's group in a table."""
     text = _text(statement)
     return text if statement.sql is None else sqltext.normalise(text)
 
@@ -225,7 +230,7 @@ def group_number(statement: Statement) -> int:
 
 
 class Room:
-    """What several tables may hold together."""
+    """The memory that several tables share."""
 
     def __init__(self) -> None:
         self.tables: WeakSet[StatementTable] = WeakSet()
@@ -240,7 +245,8 @@ class Room:
         return self.groups >= _TRIMMED_AT * GROUPS_KEPT or self.text_bytes >= _TRIMMED_AT * TEXT_BYTES_KEPT
 
     def trim(self) -> None:
-        """Keep the groups of most round trips, as many as there is room for; of each table the sum of all others."""
+        """Keep the groups with the most round trips, as many as fit, and the sum of all others in
+        each table."""
         tables = list(self.tables)
         if self.groups <= GROUPS_KEPT and self.text_bytes <= TEXT_BYTES_KEPT:
             return
@@ -267,13 +273,14 @@ class StatementTable:
         self._groups: dict[str, Group] = {}
         self._by_text: dict[str, Group] = {}
         self._age = object()
-        """What a statement's note must be of: another one after each trim."""
+        """A statement's note must match it; replaced at each trim."""
         self._again: dict[Exchange, list[int]] = {}
-        """What happened again and is not in the sums yet: how often, and with how many rows in all."""
+        """Exchanges that happened again and are not in the sums yet: how often, and with how many
+        rows in all."""
 
     @property
     def groups(self) -> dict[str, Group]:
-        """The groups, by what they are kept by."""
+        """The groups, by key."""
         if self._again:
             self._sum_up()
         return self._groups
@@ -287,7 +294,7 @@ class StatementTable:
         return note[1]
 
     def knows(self, statement: Statement) -> bool:
-        """Whether something was counted for it."""
+        """Whether anything was counted for it."""
         return _text(statement) in self._by_text or _shortened(_key(statement)) in self._groups
 
     def _of(self, statement: Statement) -> Group:
@@ -324,7 +331,8 @@ class StatementTable:
         (note[1] if note is not None and note[0] is self._age else self.of(statement)).wait.add(wait_ns)
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
-        """Count what a round trip did with each statement, and itself. No group is in anybody's hands here: the moment to trim."""
+        """Count what a round trip did with each statement, and the round trip itself. The only
+        place that may trim, because no caller holds a group here."""
         if self.room.is_full:
             self.room.trim()
         if exchange.rows_differ:
@@ -344,7 +352,8 @@ class StatementTable:
             self.round_trip(exchange, -1)
 
     def count(self, exchange: Exchange, rows: int, times: int = 1) -> None:
-        """What a round trip did with each statement, so many times, with so many rows in all."""
+        """Count what a round trip did with each statement, `times` times, with `rows` rows in
+        all."""
         for part in exchange.parts:
             group = self.of(part.statement)
             if part.ended:
@@ -370,7 +379,7 @@ class StatementTable:
                 group.live += times
 
     def round_trip(self, exchange: Exchange, times: int = 1) -> None:
-        """Count a round trip for each group it carried a message of."""
+        """Count a round trip for each group that it has a message of."""
         if not exchange.effect.is_round_trip:
             return
         statements = exchange.statements
@@ -386,7 +395,7 @@ class StatementTable:
                 group.round_trips_alone += times
 
     def _sum_up(self) -> None:
-        """Take what happened again into the sums."""
+        """Add the repeated exchanges to the sums."""
         again, self._again = self._again, {}
         for exchange, (times, rows) in again.items():
             self.count(exchange, rows, times)
@@ -399,7 +408,8 @@ class StatementTable:
                 self.of(statement).live += 1
 
     def take(self, other: StatementTable) -> None:
-        """Take over all that another table of the same room has, which is empty then: what is in both is trimmed twice."""
+        """Move everything from another table of the same room, which is then empty: what is in both
+        is trimmed twice."""
         groups = list(other.groups.items())
         other.let_go()
         for key, group in groups:
@@ -429,7 +439,7 @@ class StatementTable:
             self.room.trim()
 
     def let_go(self) -> None:
-        """Give its room back: another one has its groups."""
+        """Release its memory in the room: another table has its groups."""
         self.room.tables.discard(self)
         self._groups.pop(OTHER, None)
         self.room.groups -= len(self._groups)
@@ -448,7 +458,7 @@ class StatementTable:
         return group
 
     def trim(self, keys: Iterable[str]) -> None:
-        """Only the sum of these groups is kept."""
+        """Keep only the sum of these groups."""
         other = self._groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
         for key in keys:
             dropped = self._groups.pop(key)
@@ -463,5 +473,5 @@ class StatementTable:
 
 
 def _shortened(key: str) -> str:
-    """What a group is kept by: of a long text its beginning, and what tells it from all others."""
+    """The key of a group: of a long text its beginning and a hash."""
     return key if len(key) <= LONGEST_SQL else f"{key[:LONGEST_SQL]} {sqltext.fingerprint(key)}"

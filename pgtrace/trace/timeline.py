@@ -1,8 +1,8 @@
 """Writes the rows of one connection into the timeline.
 
-A row is reserved when a run of messages begins, so rows keep the order in which they began, and is written when the
-run has ended. Of messages that stand alone each is a row, but for runs of CopyData and of bytes nobody can read:
-those join the row before, up to RUN_KEPT of CopyData.
+A row is reserved when a run of messages begins, so rows keep the order in which they began, and is
+written when the run has ended. Each message outside a run is a row, except runs of CopyData and of
+unreadable bytes: those join the previous row, CopyData up to RUN_KEPT.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _KEEPALIVE, _STATUS_UPDATE = b"k", b"r"
 _KEEPALIVE_BYTES: Final = 18
 _COPY_DATA: Final = ord("d")
 _QUIET: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
-"""Replies that stand alone and are part of the set-up's row."""
+"""Replies outside a run that belong to the set-up's row."""
 _SHAPES_KEPT: Final = 256
-"""Shapes that are remembered with one effect: they differ in the name of the statement."""
+"""The most shapes kept for one effect: they differ in the name of the statement."""
 _MAJOR: Final = re.compile(r"\d{1,4}")
 
 
 class Note(NamedTuple):
-    """What is remembered of an open round trip."""
+    """What is kept of an open round trip."""
 
     place: int
     position: int
@@ -55,20 +55,21 @@ class Timeline:
     __slots__ = ("_began", "_copies", "_latest", "_ledger", "_marks", "_rows", "_streamed", "_who")
 
     def __init__(self, ledger: Ledger, who: Identity, began: list[int], copies: CopyLog) -> None:
-        """`began` is the caller's: of each side, where the record is in which its unfinished message, else its latest
-        read, began."""
+        """`began` is the caller's: for each side, the position of the record in which its
+        incomplete message, else its latest read, began."""
         self._ledger = ledger
         self._rows = ledger.rows
         self._marks = ledger.marks.files[who.file]
         self._who = who
         self._began = began
         self._copies = copies
-        self._latest: tuple[int, int, int] | None = None  # side, code and place of the last row that was no round trip
+        # side, code and place of the last row that was not a round trip
+        self._latest: tuple[int, int, int] | None = None
         self._streamed = 0  # CopyData of a stream that have joined the latest row
 
     @property
     def latest_alone(self) -> int | None:
-        """The place of the last row, if that was no round trip."""
+        """The place of the last row, if it was not a round trip."""
         return self._latest[2] if self._latest is not None else None
 
     def begins(self) -> Note:
@@ -115,7 +116,8 @@ class Timeline:
             self._ledger.introspections.note(self._who.file, self._who.database, note.place)
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
-        """A message that belongs to no round trip: a row of its own, or one more of the row before."""
+        """A message outside any round trip: its own row, or one more message in the previous
+        row."""
         ledger, session = self._ledger, self._who.session
         if code in _QUIET or not ledger.timeline:
             return
@@ -167,7 +169,7 @@ class Timeline:
             self._who.keepalive = Keepalive(time_ns, place)
 
     def copy_began(self, note: Note | None, code: int, response: bytes, statement: Statement | None) -> None:
-        """A copy response came: note what the CopyData behind it holds."""
+        """A copy response came: note the content of the CopyData after it."""
         if not self._ledger.timeline:
             return
         from pgtrace.describe.copy_contents import contents
@@ -184,7 +186,7 @@ class Timeline:
         self._copies.ended(len(self._rows) - 1)
 
     def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
-        """Kind, flight and label of a message that stands alone."""
+        """Kind, flight and label of a message outside any round trip."""
         if code == codes.CANCEL_REQUEST:
             target = self._ledger.keys.get(body[4:])
             return (
@@ -195,7 +197,7 @@ class Timeline:
         return labels.alone(side, code, body, self._inside(side, body) if code == _COPY_DATA else None)
 
     def _inside(self, side: int, body: bytes) -> Inside | None:
-        """What a CopyData that stands alone holds, at this point of the reading."""
+        """The content of a CopyData outside any round trip, at this point of the reading."""
         copies, here = self._copies, len(self._rows)
         if copies.now is None:
             return None
@@ -204,7 +206,8 @@ class Timeline:
         return message_inside(copies.now, side, body, lambda oid: copies.relation_at(oid, here), in_stream=copies.in_stream)
 
     def _look(self, exchange: Exchange, passage: Passage) -> tuple[int, int, bool]:
-        """Numbers of the label and the shape of its row, and whether its rows may tell about types."""
+        """Numbers of the label and the shape of its row, and whether its rows may tell about
+        types."""
         from pgtrace.describe import introspection
 
         rows, who = self._rows, self._who

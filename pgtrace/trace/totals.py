@@ -1,7 +1,7 @@
-"""What a trace has counted: sums over its connections, by file, by driver and by statement.
+"""The counts of a trace: sums over its connections, by file, by driver and by statement.
 
-What a connection counted is taken over when it closes or is put aside; the open ones are asked. The number of drivers
-is bounded, since a golden may name any.
+A connection's counts are added when it closes or is put aside; open ones are asked. The number of
+drivers is bounded, because a golden may name any.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pgtrace.trace.statements import SLICE, Group, Room, StatementTable
 
 DRIVERS_KEPT: Final = 1000
 OTHER_DRIVERS: Final = "(other drivers)"
-"""What those beyond are summed up as: only a golden names a driver that pgtrace does not know."""
+"""The name for those beyond the bound: only a golden names a driver that pgtrace does not know."""
 _ATTEMPTS: Final = 3
-"""How often statements are gathered anew because a connection has ended meanwhile; the last time in one go."""
+"""How often statements are gathered again because a connection has ended meanwhile; the last time
+without breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Totals:
     """The sums over the connections of one trace."""
 
     def __init__(self, ledger: Ledger, files: int, is_counted: Callable[[Connection], bool]) -> None:
-        """`is_counted` says whether the drivers' sums are about a connection."""
+        """`is_counted` says whether a connection counts in the drivers' sums."""
         self._ledger = ledger
         self._is_counted = is_counted
         self.open: dict[int, Connection] = {}
@@ -44,13 +45,14 @@ class Totals:
         self._retired = [Counters() for _ in range(files)]
         """By file, the sum over connections that have closed or were put aside."""
         self._drivers: dict[str, tuple[int, Counters]] = {}
-        """The same by driver, with their number."""
+        """The same by driver, with the number of connections."""
         self._statements: dict[str, StatementTable] = {}
         self._retirements = 0
-        """Connections whose statements were taken over."""
+        """The number of connections whose statements were moved here."""
 
     def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
-        """Take over what a connection has counted that has closed or is put aside; `before` was taken over earlier."""
+        """Add the counts of a connection that has closed or is put aside; `before` was added
+        earlier."""
         self._retirements += 1
         if statements is not None:
             name = _bounded(self._statements, connection.driver)
@@ -68,7 +70,8 @@ class Totals:
         self.open.pop(connection.index, None)
 
     def at(self, time_ns: int, file: int | None = None) -> Counters:
-        """The sum of all counters, or of those of one file, at that moment; live statements are those of the open connections."""
+        """The sum of all counters, or of those of one file, at that moment; live statements are
+        those of the open connections."""
         sums = Counters()
         for retired in self._retired if file is None else [self._retired[file]]:
             sums.add(retired)
@@ -108,9 +111,11 @@ class Totals:
         return _sorted(views)
 
     def statements_by_slices(self) -> Iterator[list[StatementView] | None]:
-        """Statements in no order at the end, and None after each slice of the work: whoever has little time at once may read on in between.
+        """Statements in no order at the end, and None after each slice of the work, so that a
+        caller with little time can read on in between.
 
-        Where a connection ends meanwhile, its statements have moved, and the work begins anew; where that happens again and again, it is done in one go.
+        If a connection ends meanwhile, its statements have moved, and the work begins again; if
+        that happens repeatedly, it is done without breaks.
         """
         for attempt in range(_ATTEMPTS):
             retired = self._retirements
@@ -136,7 +141,7 @@ class Totals:
         yield views
 
     def _statement_sources(self) -> list[tuple[str, Callable[[StatementTable], Iterable[None]]]]:
-        """Drivers, and what adds statements of theirs to a table, a slice at a time."""
+        """Drivers, and a function that adds their statements to a table in slices."""
         kept = [(driver, partial(StatementTable.merge_by_slices, other=table)) for driver, table in self._statements.items()]
         live = [(connection.driver, connection.add_statements) for connection in self.open.values()]
         return [*kept, *live]
@@ -154,12 +159,12 @@ def statements_within(marks: Iterable[Interval]) -> list[StatementView]:
 
 
 def _bounded(kept: Mapping[str, object], driver: str) -> str:
-    """The name under which something of a driver is kept."""
+    """The name under which a driver is counted."""
     return driver if driver in kept or len(kept) < DRIVERS_KEPT else OTHER_DRIVERS
 
 
 def _driver_in(kept: Mapping[str, tuple[int, Counters]], driver: str) -> tuple[int, Counters]:
-    """What is counted of a driver so far."""
+    """The counts of a driver so far."""
     return kept.get(_bounded(kept, driver)) or (0, Counters())
 
 

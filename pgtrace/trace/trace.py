@@ -1,19 +1,20 @@
-"""A trace: one or several captures, read, counted and listed; everything a view can ask.
+"""A trace: one or several captures, read, counted and listed. Views use only this class.
 
     trace = Trace.open(["checkout.pgtrace"])
     trace.update()
     trace.totals().round_trips
 
-update() reads what is there now and may be called again: a live view, a finished file and a test go through the same
-code. Records are taken in the order of their times; several files share one time axis by wall clock, and each
-connection keeps its file. All times of a trace are wall-clock ns; rows count from the first record.
+update() reads what is there now and may be called again: a live view, a finished file and a test
+use the same code. Records are taken in the order of their times; several files share one time axis
+by wall clock, and each connection keeps its file. All times of a trace are wall-clock ns; rows
+count from the first record.
 
-What a trace keeps in memory is bounded, whatever the captures hold: closed connections as names and numbers, most of
-them on a shelf (connections.py), rows in a mapped file (rows.py), statements by groups (statements.py), and logs of
-names up to a budget (ledger.py).
+The memory of a trace is bounded, whatever the captures contain: closed connections are names and
+numbers, most of them on a shelf (connections.py), rows are in a mapped file (rows.py), statements
+are groups (statements.py), and logs of names have a budget (ledger.py).
 
-This is the front of the house. The work is done in files.py (the captures), intake.py (their records),
-connections.py, totals.py and ledger.py.
+The work is done in files.py (the captures), intake.py (their records), connections.py, totals.py
+and ledger.py.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Trace:
     """One or several captures as one."""
 
     filter: str | None = None
-    """The text of the filter its counters are limited to; None where they count everything."""
+    """The text of the filter that its counters are limited to; None if they count everything."""
 
     def __init__(
         self,
@@ -57,11 +58,12 @@ class Trace:
         observer: ObserverType = ConnectionObserver,
         rows: RowIndex | None = None,
     ) -> None:
-        """Open the captures; nothing is read yet. Without `timeline` the rows are left out. `names` are shown in place of
-        the paths. Of the paths in `still` what is there now is read, of the others also what comes later.
+        """Open the captures without reading them. Without `timeline` there are no rows. `names` are
+        shown instead of the paths. For the paths in `still`, only what is there now is read; for
+        the others also what is added later.
 
-        Another way to count gives another `observer` of each connection. With `rows` of its own it numbers the rows as
-        the first reading did, and keeps nothing that is only for looking at rows.
+        Another `observer` of each connection counts in another way. With its own `rows` it numbers
+        the rows as the first reading did, and keeps nothing that only views of rows need.
 
         Raises CaptureError, UsageError.
         """
@@ -88,13 +90,14 @@ class Trace:
         names: Iterable[str | os.PathLike[str]] | None = None,
         still: Collection[str] = (),
     ) -> Self:
-        """The captures at these paths as one trace, nothing read yet. Raises CaptureError."""
+        """The captures at these paths as one trace, not read yet. Raises CaptureError."""
         return cls(paths, timeline=timeline, names=names, still=still)
 
     # Reading.
 
     def update(self, budget_s: float | None = None, budget_bytes: int | None = None) -> bool:
-        """Read what is there now, or as much of it as fits the budget, about. Whether anything was new."""
+        """Read what is there now, or about as much as the budget allows. Returns whether anything
+        was new."""
         deadline = None if budget_s is None else time.monotonic() + budget_s
         most_bytes = None if budget_bytes is None else self.read_bytes + budget_bytes
         if self._pending is None:
@@ -121,12 +124,12 @@ class Trace:
         return changed
 
     def read_until(self, position: int) -> None:
-        """Read the (single) capture on until the recorder's flush position is reached or nothing more is there."""
+        """Read the (single) capture up to the recorder's flush position, or to its present end."""
         while self.update() and self._files[0].reader.position < position:
             pass
 
     def recorded(self) -> Iterator[tuple[int, Connection | None, Record]]:
-        """Everything that was read, once more and in the same order: its time, and the connection it is about."""
+        """Everything that was read, again in the same order: its time, and its connection."""
         for time_ns, file, record in self._files.again():
             yield time_ns, self.connections.numbered(file, getattr(record, "connection", 0)), record
 
@@ -140,37 +143,39 @@ class Trace:
 
     @property
     def files(self) -> list[str]:
-        """The captures' names, in the order of Connection.file: their paths, or what the user calls them."""
+        """The captures' names, in the order of Connection.file: their paths, or the names that the
+        user gave them."""
         return [file.name for file in self._files]
 
     @property
     def paths(self) -> list[str]:
-        """Where the captures are, in the same order."""
+        """The captures' paths, in the same order."""
         return [file.path for file in self._files]
 
     @property
     def still(self) -> frozenset[str]:
-        """The paths of which only what was there at the beginning is read."""
+        """The paths of which only the content at the beginning is read."""
         return self._files.still
 
     @property
     def headers(self) -> list[Header]:
-        """How the captures begin, in the same order."""
+        """The headers of the captures, in the same order."""
         return self._files.headers
 
     @property
     def ended(self) -> bool:
-        """Whether every recording said that it ended."""
+        """Whether every recording ended regularly."""
         return len(self._intake.ended) == len(self._files)
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing: read to the end of finished recordings without a gap, no connection without its beginning."""
+        """Whether nothing is missing: read to the end of finished recordings without a gap, and
+        every connection with its beginning."""
         return not (self.gaps or self.is_joined) and self._files.complete
 
     @property
     def is_joined(self) -> bool:
-        """Whether the beginning of a connection is not here."""
+        """Whether the beginning of a connection is missing."""
         return self._intake.is_joined
 
     @property
@@ -185,12 +190,13 @@ class Trace:
 
     @property
     def times_back(self) -> int:
-        """Records that say an earlier time than one of their connection before them; each is taken for as late as that one."""
+        """Records with an earlier time than a previous one of their connection; each gets that
+        one's time."""
         return self._intake.times_back
 
     @property
     def settings(self) -> dict[tuple[int, str], str]:
-        """(number of the file, what) -> the latest value of a setting of its recorder."""
+        """(number of the file, name) -> the latest value of a setting of its recorder."""
         return self._intake.settings
 
     @property
@@ -200,21 +206,21 @@ class Trace:
 
     @property
     def put_aside(self) -> int:
-        """How many times a connection was put aside, because too many were open."""
+        """How often a connection was put aside, because too many were open."""
         return self.connections.put_aside
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes at the ends of the files that are no whole block."""
+        """Bytes at the ends of the files that are not a whole block."""
         return self._files.torn_bytes
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is owed on any connection and no message is cut."""
+        """Whether nothing is owed on any connection and no message is incomplete."""
         return all(connection.is_quiet for connection in self._totals.open.values())
 
     def under_way(self, since: int) -> set[tuple[int, int]]:
-        """Connection and place of the rows from `since` on that are still to be completed."""
+        """Connection and place of the rows from `since` on that are not complete yet."""
         places = ((connection.index, connection.under_way) for connection in self._totals.open.values())
         return {(index, place) for index, place in places if place is not None and place >= since}
 
@@ -223,7 +229,7 @@ class Trace:
         self._files.close()
         self._ledger.close()
 
-    # Asking.
+    # Results.
 
     @property
     def start_ns(self) -> int:
@@ -244,11 +250,11 @@ class Trace:
         return self._totals.all(self.duration_ns)
 
     def is_counted(self, connection: Connection) -> bool:
-        """Whether the counters are about a connection."""
+        """Whether a connection counts in the counters."""
         return True
 
     def counted_connections(self) -> Sequence[Connection]:
-        """The connections that the counters are about."""
+        """The connections that the counters include."""
         return self.connections
 
     def drivers(self) -> list[tuple[str, int, Counters]]:
@@ -281,11 +287,13 @@ class Trace:
         return connection.name
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
-        """The blocks of the file a position is in, the position there, and the shift of its clock to wall time."""
+        """The blocks of the file that has a position, the position there, and the shift of its
+        clock to wall time."""
         return self._files.blocks_at(position)
 
     def waited_for_disk(self, row: Row) -> bool:
-        """Whether the traffic waited for the recorder's disk while that row was under way: its duration is not the server's alone."""
+        """Whether the traffic waited for the recorder's disk during that row: its duration is then
+        not the server's alone."""
         end_ns = None if row.duration_ns is None else row.opened_ns + row.duration_ns
         return row.is_round_trip and self._files[self.connections[row.connection].file].disk_waits.during(row.opened_ns, end_ns)
 
@@ -299,7 +307,7 @@ class Trace:
         return self._totals.at(time_ns, file)
 
     def _open_effect(self, index: int) -> Effect | None:
-        """What the open round trip of a connection did so far."""
+        """The effect of a connection's open round trip so far."""
         return self.connections[index].open_effect
 
     def _file_at(self, place: int) -> int:

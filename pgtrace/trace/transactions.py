@@ -1,14 +1,18 @@
-"""Transactions: the round trips from the beginning of a block to its end as one, with the time in which nobody worked on it.
+"""Transactions: the round trips from the beginning of a block to its end as one, with the idle time
+between them.
 
-Rows are taken once each, when they are complete, in the order of each connection. What a block is, the session says: the tags BEGIN and START TRANSACTION
-begin one, COMMIT, ROLLBACK and PREPARE TRANSACTION end it, and ReadyForQuery tells where one stands whose beginning or end was not seen. No SQL text is
-asked. A block that begins and ends in one round trip is a transaction of that round trip.
+Each row is taken once, when it is complete, in the order of each connection. The session decides
+what a block is: the tags BEGIN and START TRANSACTION begin one, COMMIT, ROLLBACK and PREPARE
+TRANSACTION end it, and ReadyForQuery shows one whose beginning or end was not seen. SQL text is not
+used. A block that begins and ends in one round trip is a transaction of that round trip.
 
-Its duration runs from the opening of its first round trip to the end of its last, of an open one to the present. Idle is what of it lies between
-round trips: the server waits for the application, and holds what it has locked.
+Its duration runs from the opening of its first round trip to the end of its last; for an open one,
+to now. Idle time is the part of it between round trips: the server waits for the application, and
+holds its locks.
 
-Of those that have ended, the KEPT longest are kept. Idle time is part of the duration, so none that was let go was idle for longer than the shortest one kept
-took. Each keeps its flights and spans up to a bound; beyond it flights are not told, and neighbouring spans are drawn as one.
+Of ended ones, the KEPT longest are kept. Idle time is part of the duration, so none that was
+dropped was idle for longer than the duration of the shortest one kept. Each keeps its flights and
+spans up to a bound; beyond it flights are not listed, and neighbouring spans are drawn as one.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from pgtrace.trace.feed import CompleteRows
 from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Columns, Kind, Shape
 
 KEPT: Final = 10_000
-"""Ended transactions that are kept: the longest."""
+"""The most ended transactions that are kept: the longest."""
 FLIGHTS_KEPT: Final = 24
 SPANS_KEPT: Final = 96
 
@@ -31,32 +35,33 @@ OPEN: Final = ""
 LOST: Final = "lost"
 """The connection ended before the transaction did."""
 UNSEEN: Final = "not seen"
-"""The next round trip stood outside the block: its end is in a gap."""
+"""The next round trip was outside the block: its end is in a gap."""
 
 
 class Step(NamedTuple):
     """What a complete round trip means for the block of its connection."""
 
     lost: bool = False
-    """The block that stood had ended before it, unseen."""
+    """Whether the previous block had ended before it, unseen."""
     belongs: bool = False
     begins: bool = False
-    """It is the first of its block."""
+    """Whether it is the first of its block."""
     end: str = OPEN
-    """The block ended in it: the command tag, or UNSEEN."""
+    """The end of the block in it: the command tag, or UNSEEN."""
     again: bool = False
-    """The next block began behind the end."""
+    """Whether the next block began after that end."""
 
 
 @dataclass(slots=True)
 class Standing:
-    """Where one connection stands: whether there is a block, and whether the latest ReadyForQuery said so."""
+    """The state of one connection: whether there is a block, and whether the latest ReadyForQuery
+    said so."""
 
     open: bool = False
     inside: bool = False
 
     def continues(self, shape: Shape) -> bool:
-        """Whether a round trip that is complete or not belongs to the block there is."""
+        """Whether a round trip, complete or not, belongs to the current block."""
         return self.open and not (self.inside and shape.status_before == "I")
 
     def take(self, shape: Shape) -> Step:
@@ -95,14 +100,14 @@ class Transaction:
     end: str = OPEN
     """The command tag that ended it, LOST, UNSEEN, or OPEN."""
     failed: bool = False
-    """It stood in a failed block."""
+    """Whether the block failed."""
     round_trips: int = 0
     executions: int = 0
     errors: int = 0
     served_ns: int = 0
     """The sum of its round trips."""
     flights: list[tuple[str, int]] = field(default_factory=list)
-    """What was sent, and how many times in a row."""
+    """The flights sent, and how many times in a row."""
     more_flights: bool = False
     spans: array[int] = field(default_factory=lambda: array("Q"))
     """Beginning and end of each round trip, one after the other."""
@@ -118,7 +123,7 @@ class Transaction:
         return max(0, (now_ns if self.is_open else self.last_ns) - self.opened_ns)
 
     def idle_ns(self, now_ns: int) -> int:
-        """Time between its round trips; of an open one, up to the present."""
+        """Time between its round trips; for an open one, up to now."""
         running = max(0, now_ns - self.under_way_ns) if self.under_way_ns is not None else 0
         return max(0, self.duration_ns(now_ns) - self.served_ns - running)
 
@@ -144,7 +149,7 @@ class Transaction:
 
 
 class Transactions(CompleteRows):
-    """All transactions of a trace, as far as its rows were taken."""
+    """All transactions in the rows taken so far."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         """`connections` is the trace's own list, which grows."""
@@ -152,7 +157,7 @@ class Transactions(CompleteRows):
         self._open: dict[int, Transaction] = {}
         self._ended: list[Transaction] = []
         self.begun = 0
-        """All there were, kept or not."""
+        """The number of all transactions, kept or not."""
 
     def __iter__(self) -> Iterator[Transaction]:
         yield from self._open.values()
@@ -160,7 +165,7 @@ class Transactions(CompleteRows):
 
     @property
     def let_go(self) -> int:
-        """How many are not kept."""
+        """The number of those not kept."""
         return self.begun - len(self._open) - len(self._ended)
 
     def completed(self, rows: Columns) -> None:
@@ -195,7 +200,8 @@ class Transactions(CompleteRows):
             self._begin(Transaction(connection, place, opened_ns, True, standing=standing)).take(place, shape, opened_ns, duration_ns)
 
     def stand(self, under_way: Mapping[int, int]) -> None:
-        """Which connections have a round trip under way, and since when; what stood open on a connection that has ended is lost."""
+        """The connections with a round trip under way, and since when. A block that is open on an
+        ended connection is lost."""
         for current in list(self._open.values()):
             connection = self._connections[current.connection]
             current.under_way_ns = under_way.get(current.connection)
@@ -222,10 +228,10 @@ _INSIDE: Final = ("T", "E")
 
 
 def touches_block(shape: Shape) -> bool:
-    """Whether a round trip that has it changes anything where no block is open."""
+    """Whether a round trip with this shape changes anything while no block is open."""
     return shape.block_began or bool(shape.block_end) or (_is_told(shape) and shape.status in _INSIDE)
 
 
 def _is_told(shape: Shape) -> bool:
-    """Whether its status is news: it ends in a ReadyForQuery, as far as its messages are kept."""
+    """Whether its status is new: it ends in a ReadyForQuery, as far as its messages are kept."""
     return shape.received[-1:] == b"Z" or len(shape.received) >= FLIGHT_KEPT or shape.flight == NO_FLIGHT
