@@ -20,11 +20,8 @@ import pytest
 from pgtrace.cli import COMMANDS, root
 
 ROOT: Final = Path(__file__).parent.parent
-NOT_YET: Final = (
-    "judge", "session", "trace", "tui",
-)  # fmt: skip
-MODULES: Final = sorted(path for path in (ROOT / "pgtrace").rglob("*.py") if path.relative_to(ROOT / "pgtrace").parts[0] not in NOT_YET)
-PAGES: Final = sorted([*ROOT.glob("*.md"), *(path for path in ROOT.glob("docs/*.md") if path.name != "findings.md")])
+MODULES: Final = sorted((ROOT / "pgtrace").rglob("*.py"))
+PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 COLUMNS: Final = 100
 WORDS: Final = 35
 TRANSLATED: Final = {

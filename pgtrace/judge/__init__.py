@@ -1,4 +1,4 @@
-"""What a trace says about the program: findings, each with its evidence, cost and remedy.
+"""Findings about the program in a trace, each with its evidence, cost and remedy.
 
 - advice.py: reads the rows once and adds up what the kinds saw.
 - findings/: one file for each kind; kind.py says what a kind is made of.

@@ -68,9 +68,9 @@ class _Track:
         self.waiting: deque[int] = deque()
         self.notes: dict[tuple[str, str], Note] = {}
         self.round_trips = 0
-        """Behind set-up, so far."""
+        """After set-up, so far."""
         self.before: Step | None = None
-        """The latest of them; None where bytes are missing behind it."""
+        """The latest of them; None if bytes are missing after it."""
         self.fatal: Step | None = None
         """The row of the server's FATAL error."""
         self.latest: int | None = None
@@ -80,11 +80,11 @@ class _Track:
         self.end_place: int | None = None
         """The row of an end that was not the driver's Terminate."""
         self.end_note: Note | None = None
-        """What explains it."""
+        """The note that explains it."""
         self.signs = Signs(connection, advice.upstreams)
         self._advice = advice
         self._rows_of: dict[int, tuple[Callable[[Step], None], ...]] = {}
-        """By the number of a shape: what is called with a round trip that has it."""
+        """By the number of a shape: the function called with each round trip of that shape."""
         self.watches: list[Watch] = [kind.watch(self) for kind in KINDS]
 
     def note(self, kind: Kind, subject: str = "") -> Note:
@@ -102,7 +102,7 @@ class _Track:
         self.end_note = self.end_note or note
 
     def take(self, step: Step, number: int) -> None:
-        """A round trip whose shape has that number."""
+        """A round trip; its shape has that number."""
         rows = self._rows_of.get(number)
         if rows is None:
             places, signs = self._advice.interested(number, step.shape)
@@ -129,7 +129,7 @@ class _Track:
             self.fatal = step
 
     def leave_open(self, step: Step) -> None:
-        """A round trip that is still open where all ends."""
+        """A round trip that is still open at the end of the capture."""
         for watch in self.watches:
             watch.left_open(step)
 
@@ -171,7 +171,7 @@ class Advice(Subscriber):
 
     def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None) -> None:
         """Nothing is read yet. `selects` says whether the row at a place counts; a filter over a
-        trace that reads on must be made anew with it. `feed` is shared with other readers; without
+        trace that reads on must be rebuilt with it. `feed` is shared with other readers; without
         it, this has its own."""
         self.trace = trace
         self._selects = selects
@@ -183,7 +183,8 @@ class Advice(Subscriber):
         self._open: set[int] = set()
         """Connections with rows that wait."""
         self._interested: dict[int, tuple[tuple[int, ...], bool]] = {}
-        """By the number of a shape: the kinds that care for it, by their places, and whether it may be a sign of a pooler."""
+        """By the number of a shape: the indexes of the kinds that need it, and whether it may be a
+        sign of a pooler."""
         self.upstreams = Upstreams()
         self._failures = Unexplained()
         """All errors and ends, explained or not."""
@@ -192,8 +193,8 @@ class Advice(Subscriber):
     # Reading.
 
     def update(self, budget_s: float | None = None) -> bool:
-        """Look at the rows that are new or newly closed, or at as many as fit the budget. Returns
-        whether all were."""
+        """Read the rows that are new or newly closed, or as many as fit the budget. Returns whether
+        all were read."""
         return self._feed.advance(budget_s)
 
     def take(self, rows: Columns) -> None:
@@ -242,7 +243,7 @@ class Advice(Subscriber):
                 self._end_of_capture()
 
     def _end_of_capture(self) -> None:
-        """Nothing more comes of those that are still open."""
+        """The connections that are still open get no more rows."""
         now_ns = self.trace.duration_ns
         for track in self._tracks.values():
             if not track.waiting and track.latest is not None:
@@ -289,7 +290,7 @@ class Advice(Subscriber):
             if shape.flight == _TERMINATE or connection.ends:
                 track.end_at(place, entry.opened_ns, "")
             if shape.flight == _TERMINATE or (connection.closed_ns is not None and not connection.sent_on):
-                self._end(track)  # otherwise its driver has not noticed, or only by what it sent
+                self._end(track)  # otherwise its driver has not noticed, or only later
         elif shape.kind is RowKind.ASYNCHRONOUS:
             fatal = track.connection.fatal
             if fatal and rows.label_at(entry.label).sqlstate == fatal:
@@ -320,19 +321,19 @@ class Advice(Subscriber):
         track.latest = place
 
     def _other(self, track: _Track, step: Step) -> None:
-        """A row that is no round trip behind set-up."""
+        """A row that is not a round trip after set-up."""
         self._count(step)
         track.other(step)
         if step.shape.kind is RowKind.CLOSED and step.counts:
             track.end_place = step.place
 
     def _count(self, step: Step) -> None:
-        """Its errors are somebody's, or nobody's."""
+        """Count its errors until a finding explains them."""
         if step.shape.errors and step.counts:
             self._failures.failed(step)
 
     def _step(self, place: int, entry: Entry, shape: Shape) -> Step:
-        """A row that is looked at by itself."""
+        """The Step of one row."""
         counts = self._selects is None or self._selects(place)
         label = self.trace.rows.label_at(entry.label)
         return Step(
@@ -340,7 +341,8 @@ class Advice(Subscriber):
         )  # fmt: skip
 
     def interested(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
-        """Who cares for a shape: the kinds, by their places, and whether it may be a sign of a pooler."""
+        """The indexes of the kinds that need this shape, and whether it may be a sign of a
+        pooler."""
         found = self._interested.get(number)
         if found is not None:
             return found
@@ -380,7 +382,8 @@ class Advice(Subscriber):
     # Results.
 
     def findings(self) -> list[Finding]:
-        """What was found so far: failures first, then by cost in round trips, then the rest by their numbers."""
+        """What was found so far: failures first, then by cost in round trips, then the rest by
+        their numbers."""
         found = self._told(self._sums())
         order = {kind.name: number for number, kind in enumerate(KINDS)}
         return sorted(found, key=lambda one: (not one.failed, -one.cost, order[one.name], -one.number, one.driver, one.note.subject))
@@ -390,7 +393,7 @@ class Advice(Subscriber):
         return self._failures.without([finding.note for finding in self._told(self._sums())])
 
     def _told(self, notes: dict[Key, Note]) -> list[Finding]:
-        """Those that are worth a sentence, without those which only repeat another."""
+        """Those that are reported, without those that only repeat another."""
         told = [(key, note) for key, note in notes.items() if NAMES[key[0]].told(note)]
         repeats = {(kind, driver, layer, subject) for (_, driver, layer, _), note in told for kind, subject in note.explains}
         return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in told if key not in repeats]

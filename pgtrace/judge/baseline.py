@@ -1,9 +1,10 @@
-"""What is known already: findings and unexplained failures that a committed file accepts, so that a
-job fails for what is new alone.
+"""Accepted findings and unexplained failures in a committed file, so that a job fails only for new
+ones.
 
-A finding is known by its kind, driver, layer and subject (the normalised SQL, a SQLSTATE, a flight),
-never by counts, rows or connections: the same program recorded again has the same ones. Former
-names of kinds are taken. The file is JSON, sorted, one finding a line, made to be reviewed:
+A finding is identified by its kind, driver, layer and subject (the normalised SQL, a SQLSTATE, a
+flight), never by counts, rows or connections: a new recording of the same program has the same
+ones. Former names of kinds are accepted. The file is sorted JSON with one finding a line, easy to
+review:
 
     {"schema": "pgtrace.baseline/1",
      "findings": [{"finding": "n+1", "driver": "asyncpg", "layer": "", "about": "select ..."}],
@@ -27,26 +28,26 @@ from pgtrace.judge.unexplained import Unexplained
 
 SCHEMA: Final = "pgtrace.baseline/1"
 LARGEST: Final = 16 * 1024 * 1024
-"""Bytes of a file that are read."""
+"""The largest file that is read, in bytes."""
 
 Known = tuple[str, str, str, str]
 
 
 def identity(finding: Finding) -> Known:
-    """What a finding is known by, from one recording to the next."""
+    """What identifies a finding from one recording to the next."""
     return finding.name, finding.driver, finding.layer, finding.note.subject
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is accepted."""
+    """The accepted findings and failures."""
 
     findings: frozenset[Known]
     unexplained: frozenset[str]
 
     @classmethod
     def of(cls, findings: Iterable[Finding], unexplained: Unexplained) -> Baseline:
-        """All that was found."""
+        """A baseline of everything found."""
         return cls(frozenset(map(identity, findings)), frozenset({*unexplained.errors, *unexplained.ends}))
 
     @classmethod
@@ -73,7 +74,7 @@ class Baseline:
             raise UsageError(f"{path}: not a baseline: fields are missing") from None
 
     def write(self, path: Path) -> None:
-        """Put it in the place of what was there. Raises UsageError."""
+        """Replace the file. Raises UsageError."""
         keys = ("finding", "driver", "layer", "about")
         lines = [json.dumps(dict(zip(keys, one, strict=True)), ensure_ascii=True) for one in sorted(self.findings)]
         body = ",\n    ".join(lines)
@@ -93,11 +94,11 @@ class Baseline:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
     def has(self, finding: Finding) -> bool:
-        """Whether it is known."""
+        """Whether it is accepted."""
         return identity(finding) in self.findings
 
     def new(self, unexplained: Unexplained) -> list[str]:
-        """SQLSTATEs and ends that are not known."""
+        """SQLSTATEs and ends that are not accepted."""
         return [what for what in (*unexplained.errors, *unexplained.ends) if what not in self.unexplained]
 
 
@@ -119,6 +120,6 @@ UNEXPLAINED: Final = "unexplained"
 
 
 def verdict(findings: Sequence[Finding], unexplained: Unexplained, kinds: frozenset[str] | None, baseline: Baseline) -> Verdict:
-    """Those of these kinds (None: of any) that the baseline does not know."""
+    """The findings of these kinds (None: of any) that the baseline does not have."""
     failing = tuple(one for one in findings if (kinds is None or one.name in kinds) and not baseline.has(one))
     return Verdict(failing, tuple(baseline.new(unexplained)) if kinds is None or UNEXPLAINED in kinds else ())

@@ -1,17 +1,17 @@
-"""What speaks for a pooler between driver and server: what a server by itself never does. Without
-any of it nobody says pooler.
+"""Evidence of a pooler between driver and server: what a server alone never does. Without it, no
+finding names a pooler.
 
-- BackendKeyData with a process id outside 1..4,194,304, the most that Linux has: poolers make
-  theirs up;
-- two sessions at once with one process id;
-- an ErrorResponse without any of the fields V, F, L and R, of which PostgreSQL sends some with
-  each;
-- a notification in a session that never said LISTEN, and ran nothing that could have said it
+- BackendKeyData with a process id outside 1..4,194,304, the largest on Linux: poolers make theirs
+  up;
+- two sessions at once with the same process id;
+- an ErrorResponse without any of the fields V, F, L and R; PostgreSQL always sends some of them;
+- a notification in a session without LISTEN that ran nothing which could have executed LISTEN
   unseen;
-- statements called PGBOUNCER_<n>: the other side of one.
+- statements called PGBOUNCER_<n>: the server side of a pooler.
 
-What is seen on one connection holds for all to the same upstream. That a Bind fails whose Parse was
-accepted is a sign too; findings/statements_gone.py has it, since there more has to be known.
+What is seen on one connection applies to all connections to the same upstream. A Bind that fails
+although its Parse was accepted is a sign too; findings/statements_gone.py has it, because it needs
+more knowledge.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ _KEPT: Final = 8
 _OWN_ERRORS: Final = "pgtrace:"
 _NOTIFICATION: Final = ord("A")
 HIDES: Final = frozenset({"DO", "CALL"})
-"""Tags of what may do anything to the session unseen."""
+"""Tags of commands that may change anything in the session unseen."""
 
 
 class Row(Protocol):
-    """As much of a row as a sign needs."""
+    """The fields of a row that a sign needs."""
 
     shape: Shape
     label: Label
 
 
 class Upstreams:
-    """What was seen of each upstream of a trace."""
+    """The signs of each upstream of a trace."""
 
     def __init__(self) -> None:
         self._signs: dict[str, dict[str, None]] = {}
         self._pids: dict[tuple[str, int], Connection] = {}
 
     def of(self, upstream: str) -> dict[str, None]:
-        """The signs of an upstream, to add to; beyond the bound of nobody's."""
+        """The signs of an upstream, to add to; beyond the bound an unused set."""
         if upstream not in self._signs and len(self._signs) >= UPSTREAMS_KEPT:
             return {}
         return self._signs.setdefault(upstream, {})
 
     def is_shared(self, connection: Connection) -> bool:
-        """Whether another session that is open has its process id."""
+        """Whether another open session has its process id."""
         if connection.backend_pid is None:
             return False
         key = (connection.upstream, connection.backend_pid)
@@ -75,7 +75,7 @@ def cares(shape: Shape) -> bool:
 
 
 class Signs:
-    """Those that hold for one connection."""
+    """The signs that apply to one connection."""
 
     def __init__(self, connection: Connection, upstreams: Upstreams) -> None:
         self._connection = connection
@@ -89,7 +89,7 @@ class Signs:
 
     @property
     def words(self) -> str:
-        """What speaks for a pooler; empty where nothing does."""
+        """The signs, in words; empty if there are none."""
         self.look()
         return next(iter(self._shared), "")
 
@@ -113,13 +113,13 @@ class Signs:
             signs[words] = None
 
     def look(self) -> None:
-        """At what the login said."""
+        """Check what the login said."""
         pid = self._connection.backend_pid
         if self._looked or pid is None:
             return
         self._looked = True
         if not 1 <= pid <= MOST_PID:
-            self._add(f"the process id {pid} is none of a server's")
+            self._add(f"the process id {pid} is not a server's")
         if self._upstreams.is_shared(self._connection):
             self._add(f"two sessions at once have the process id {pid}")
         if self._connection.driver == "pgbouncer":

@@ -1,9 +1,9 @@
 """What only the text of a statement shows: options of BEGIN, locks, temporary tables, cursors that
-outlive their transaction, functions that are called.
+outlive their transaction, called functions.
 
-Read from all its tokens, so that comments before it, other spellings and further statements of the
-same Query change nothing. What stands in strings, comments and quoted names is no word here.
-Bounded: of a long text the beginning.
+All tokens are read, so comments before it, other spellings and further statements in the same Query
+make no difference. The content of strings, comments and quoted names is skipped. Of a long text
+only the beginning is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pgtrace import sqltext
 from pgtrace.sqltext.memory import remembered
 
 LOOKED_AT: Final = 8_192
-"""Characters of a text that are looked at."""
+"""The most characters of a text that are read."""
 _TOKENS: Final = 1_000
 _LOCKS: Final = (
     ("FOR", "UPDATE"), ("FOR", "NO", "KEY", "UPDATE"), ("FOR", "SHARE"), ("FOR", "KEY", "SHARE"), ("LOCK",),
@@ -33,7 +33,8 @@ _ISOLATES: Final = frozenset({"BEGIN", "START", "TRANSACTION", "WORK", "READ", "
 
 @remembered
 def words(sql: str) -> tuple[str, ...]:
-    """The words of all its tokens in upper case, and its `(` and `;`: `CREATE TEMP TABLE a (b INT)` has `(` behind `A`."""
+    """The words of all its tokens in upper case, and its `(` and `;`: `CREATE TEMP TABLE a (b INT)`
+    has `(` after `A`."""
     found: list[str] = []
     text = sql[:LOOKED_AT]
     for kind, start, end in sqltext.scan(text):
@@ -62,14 +63,14 @@ def statements(sql: str) -> Iterator[tuple[str, ...]]:
 
 
 def has(sql: str, *sequence: str) -> bool:
-    """Whether these words stand in it one behind the other."""
+    """Whether it has these words in sequence."""
     found = words(sql)
     first = sequence[0]
     return any(word == first and found[place : place + len(sequence)] == sequence for place, word in enumerate(found))
 
 
 def locks(sql: str) -> bool:
-    """Whether it takes a lock that lasts to the end of the transaction on purpose."""
+    """Whether it explicitly takes a lock that lasts to the end of the transaction."""
     return any(has(sql, *lock) for lock in _LOCKS) or bool(advisory_locks(sql))
 
 
@@ -79,13 +80,14 @@ def advisory_locks(sql: str) -> tuple[str, ...]:
 
 
 def called(sql: str) -> tuple[str, ...]:
-    """The functions that it calls: words that stand before `(`."""
+    """The functions that it calls: words before `(`."""
     found = words(sql)
     return tuple(word for word, behind in pairwise(found) if behind == "(" and word not in ("(", ";", "?"))
 
 
 def calls_unknown(sql: str) -> bool:
-    """Whether it is a SELECT of nothing but functions of the user's own, which may do anything to the session."""
+    """Whether it is a SELECT of user-defined functions only, which may change anything in the
+    session."""
     return any(
         one[0] == "SELECT" and "FROM" not in one and any(name not in _BUILT_IN and not name.startswith("PG_") for name in _called(one))
         for one in statements(sql)
@@ -97,12 +99,14 @@ def _called(found: tuple[str, ...]) -> list[str]:
 
 
 def begins_with_options(sql: str) -> bool:
-    """Whether it begins a transaction that is not what a statement by itself would be: another isolation than READ COMMITTED, READ ONLY, DEFERRABLE."""
+    """Whether it begins a transaction that differs from that of a single statement: another
+    isolation level than READ COMMITTED, READ ONLY, DEFERRABLE."""
     return any(not _ISOLATES.issuperset(one) for one in statements(sql) if one[0] in ("BEGIN", "START"))
 
 
 def sets_for_session(sql: str, known: frozenset[str]) -> bool:
-    """Whether it changes a setting beyond its transaction, those `known` aside: SET without LOCAL, set_config(..., false)."""
+    """Whether it changes a setting beyond its transaction, except those in `known`: SET without
+    LOCAL, set_config(..., false)."""
     for one in statements(sql):
         named = one[2:3] if one[1:2] == ("SESSION",) else one[1:2]
         if one[0] == "SET" and named not in (("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",)) and known.isdisjoint(named):
@@ -113,7 +117,7 @@ def sets_for_session(sql: str, known: frozenset[str]) -> bool:
 
 
 def makes_temporary(sql: str) -> bool:
-    """Whether it makes a table that lives as long as the session: not one dropped at its transaction's end."""
+    """Whether it creates a table that lives as long as the session, i.e. without ON COMMIT DROP."""
     return any(
         one[0] in ("CREATE", "SELECT", "WITH") and bool({"TEMP", "TEMPORARY"} & {*one[:6], *_behind_into(one)}) and not _drops(one)
         for one in statements(sql)
@@ -136,7 +140,7 @@ def declares_with_hold(sql: str) -> bool:
 
 
 def names(sql: str, command: str) -> tuple[str, ...]:
-    """What its statements of that command name: DEALLOCATE [PREPARE] s1, EXECUTE s1 (...)."""
+    """The names in its statements with that command: DEALLOCATE [PREPARE] s1, EXECUTE s1 (...)."""
     found = []
     for one in sqltext.split(sql[:LOOKED_AT]):
         parts = sqltext.identifiers(one, 3)

@@ -1,8 +1,8 @@
-"""Errors and ends that no finding explains: every failure is somebody's, or is listed here.
+"""Errors and ends that no finding explains: every failure has a finding or is listed here.
 
-An error is an ErrorResponse, by its SQLSTATE. An end is that of a session which was not the
-driver's Terminate, in words. A failure is explained once, by the first finding that is about it;
-what was explained by a finding that is not told after all is not explained.
+An error is an ErrorResponse, by its SQLSTATE. An end is that of a session without the driver's
+Terminate, in words. A failure is explained once, by the first finding about it. If that finding is
+not reported after all, the failure is unexplained.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pgtrace.judge.findings.kind import Note, Step
 
 KEPT: Final = 500
-"""Different SQLSTATEs, and different ends."""
+"""The most different SQLSTATEs, and different ends."""
 OTHERS: Final = "others"
 UNKNOWN: Final = "without SQLSTATE"
 
 
 class Unexplained:
-    """How many of each."""
+    """The number of each."""
 
     def __init__(self, errors: Mapping[str, int] | None = None, ends: Mapping[str, int] | None = None) -> None:
         self._errors: Counter[str] = Counter(errors)
@@ -41,12 +41,12 @@ class Unexplained:
         return _sorted(self._ends)
 
     def failed(self, step: Step) -> None:
-        """There were errors."""
+        """Count the errors of a row."""
         for sqlstate in step.errors:
             _count(self._errors, sqlstate)
 
     def ended(self, how: str, note: Note | None) -> None:
-        """A session was ended like that; the note explains it, if there is one."""
+        """Count an end; the note explains it, if there is one."""
         _count(self._ends, how)
         if note is not None:
             note.ends[how] += 1

@@ -43,7 +43,8 @@ def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Bud
 
 
 def _cut(counted: Window | Selected, counter: str) -> str:
-    """How much of a number no line shows as a whole: what was under way when the window began or ended."""
+    """How much of a number no line shows as a whole: what was under way when the window began or
+    ended."""
     if isinstance(counted, Selected):
         return ""
     part = cut(counted.trace, counted.intervals, counter, number(counted.counters, counter))

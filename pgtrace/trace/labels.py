@@ -117,7 +117,8 @@ def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kin
         return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
     if code == codes.UNDECODED:
         return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
-    if side == FRONTEND and code == _TERMINATE and not body:  # nearly every one: the message classes need not be loaded for it
+    # nearly every one: the message classes need not be loaded for it
+    if side == FRONTEND and code == _TERMINATE and not body:
         return Kind.RUN, "X →", Label("Terminate")
     from pgtrace.describe import arguments
 

@@ -1,4 +1,4 @@
-"""The one screen: it leads keys, clicks and its widgets' messages to whoever acts on them.
+"""The one screen: it passes keys, clicks and its widgets' messages to the code that acts on them.
 
 areas.py decides what is on display; actions/ has what is done. A key that has no use at the moment
 (check_action) does nothing, and the footer says so.

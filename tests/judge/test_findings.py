@@ -232,7 +232,7 @@ def test_the_session_gave_the_statement_up_itself(advised: Advised) -> None:
     failed = 'F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 26000 prepared statement "s1" does not exist | ReadyForQuery I'
     [one] = advised(prepare("s1", ITEM), bind("s1"), query("DISCARD ALL", "DISCARD ALL"), failed, DONE)
     assert one.name == "statement-dropped"
-    assert "this session gave it up by DISCARD ALL" in one.what
+    assert "this session dropped it by DISCARD ALL" in one.what
     assert "pooler" not in one.what + one.kind.why + "".join(one.remedies)
     assert places(one) == [1, 2, 3, 4]
 
@@ -241,7 +241,7 @@ def test_a_pooler_has_the_name_already(advised: Advised) -> None:
     failed = f'F Parse s1 {ITEM} | Describe S s1 | Sync\nB ErrorResponse 42P05 prepared statement "s1" already exists | ReadyForQuery I'
     [one] = advised(failed, DONE)
     assert one.name == "pooler-42P05"
-    assert "not by this session" in one.what
+    assert "not from this session" in one.what
     assert advised(prepare("s1", ITEM), failed, DONE) == []  # the session prepared it itself: no pooler
 
 

@@ -77,7 +77,8 @@ class Subject:
         if self._inside is None:
             if not self._reads:
                 raise Unread
-            from pgtrace.ask.filter import messages  # takes longer to load than a small capture to read
+            # takes longer to load than a small capture to read
+            from pgtrace.ask.filter import messages
             from pgtrace.inspect.walk import NotKept
 
             try:
@@ -264,7 +265,8 @@ def statements_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] 
 
 def _error_of(index: RowIndex, shape: Shape, number: int) -> Label | None:
     """The label that has the only error of a row; None if the messages have to be asked."""
-    from pgtrace.describe.arguments import LONGEST  # takes longer to load than a small capture to read
+    # takes longer to load than a small capture to read
+    from pgtrace.describe.arguments import LONGEST
 
     label = index.label_at(number)
     return label if shape.errors == 1 and label.sqlstate and len(label.error) < LONGEST else None

@@ -1,10 +1,10 @@
 """Findings: something in a capture that costs round trips or will fail, with the evidence and the
 remedy in the driver's own settings.
 
-One module for each kind (more where one rule has several faces); a new kind is a module, a line
-here, and a section of docs/findings.md. What a kind is made of says kind.py; who reads rows and
-asks the watches, judge/advice.py. The list below is the order among equals, and the first of
-several kinds that a row belongs to is the one the row is shown with.
+Each kind has one module (more if one rule has several sides). A new kind is a module, a line here,
+and a section of docs/findings.md. kind.py says what a kind consists of; judge/advice.py reads rows
+and asks the watches. The list below is the order among equals. A row that belongs to several kinds
+is shown with the first of them.
 """
 
 from __future__ import annotations
@@ -80,4 +80,4 @@ KINDS: Final[tuple[Kind, ...]] = (
 )
 NAMES: Final = {kind.name: kind for kind in KINDS}
 FORMER: Final = {"pool-check": "driver-overhead"}
-"""Names that kinds had before, and that --fail-on and baselines still take."""
+"""Former names of kinds, which --fail-on and baselines still accept."""

@@ -1,8 +1,8 @@
-"""aborted-transaction: statements sent into a transaction block that an error has aborted already;
+"""aborted-transaction: statements sent into a transaction block that an error has already aborted;
 each fails with 25P02.
 
-Told by the SQLSTATE in a block whose status is E. The evidence begins with the error that aborted
-it. Each such round trip is spent for nothing.
+Recognised by the SQLSTATE in a block whose status is E. The evidence begins with the error that
+aborted it. Each such round trip is wasted.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""cache-thrash: more texts in rotation than the driver's cache of statements holds, so each is
-prepared again after it was given up for another.
+"""cache-thrash: more texts in use than the driver's statement cache holds, so each is prepared
+again after it was dropped for another.
 
-Told by a Parse of a text whose earlier statement on this connection was dropped (Close, DEALLOCATE)
-while others lived: RENEWED of them, for more texts than the cache held. A driver that gives up each
-statement after use keeps none, and is prepared-once. Texts that differ in a comment alone are
-comment-cache, in a literal prepared-leak. The cost is the round trips that only prepare again, and
-those that only give up.
+Recognised by a Parse of a text whose earlier statement on this connection was dropped (Close,
+DEALLOCATE) while others lived: RENEWED of them, for more texts than the cache held. A driver that
+drops each statement after use has no cache, and is prepared-once. Texts that differ only in a
+comment are comment-cache; in a literal, prepared-leak. The cost is the round trips that only
+prepare again, and those that only drop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pgtrace.trace.rows import Shape
 
 RENEWED: Final = 5
 FEWEST: Final = 2
-"""Statements a cache holds."""
+"""The fewest statements of a cache."""
 _TEXTS_KEPT: Final = 2_000
 
 
@@ -35,7 +35,7 @@ class _Watch(Watch):
         self._times = 0
         self._held = 0
         self._ran = 0
-        """The latest row that ran one."""
+        """The latest row that ran a statement."""
 
     def row(self, step: Step) -> None:
         name, label = step.shape.statement, step.text
@@ -81,7 +81,7 @@ class _Watch(Watch):
         return fate is not None and not isinstance(fate[1], Dropped)
 
     def _closes(self, place: int) -> int | None:
-        """The place of a round trip that only gave up, if it was one."""
+        """The place of a round trip that only dropped statements, if it was one."""
         shape = self.seen.trace.rows[place].shape
         only = not shape.depth and b"C" in shape.sent and b"P" not in shape.sent and b"B" not in shape.sent
         return place if only or shape.tags == ("DEALLOCATE",) else None
@@ -97,7 +97,7 @@ class _Watch(Watch):
             note.absorb(kind, step.key)
         if step.only_prepares:
             note.cost += 1
-        note.show(step.place, "prepared again: it was given up for another")
+        note.show(step.place, "prepared again: it was dropped for another")
         self.seen.row_of(step.place, KIND)
 
     def _tell_close(self, place: int) -> None:
@@ -122,17 +122,17 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"the cache of statements holds {note.words}, and {note.amount} texts are in use in turn: {note.times} prepared again"
+    return f"the statement cache holds {note.words}, and {note.amount} texts are in use: {note.times} prepared again"
 
 
 KIND: Final = Kind(
     name="cache-thrash",
     unit=ROUND_TRIPS,
-    why="A cache that is smaller than what is in use in turn finds nothing: each statement is prepared, given up for the next one, and prepared again.",
+    why="A cache smaller than the number of texts in use finds nothing: each statement is prepared, dropped for the next one, and prepared again.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.cost or note.times,
     cares=_cares,
-    remedies=(Remedy("a larger cache of statements: at least as many as are in use in turn"),),
+    remedies=(Remedy("a larger statement cache: at least as large as the number of texts in use"),),
 )

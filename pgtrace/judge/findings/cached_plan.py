@@ -1,9 +1,9 @@
 """cached-plan: a prepared statement fails because its result has changed, by ALTER TABLE for
 example (0A000, cached plan must not change result type).
 
-Told by the SQLSTATE together with the server's routine, RevalidateCachedQuery: texts are in the
-server's language, and 0A000 is for other things as well. A statement fails each time until its name
-is given up. Some drivers do that and try again, outside a transaction.
+Recognised by the SQLSTATE together with the server's routine, RevalidateCachedQuery: texts are in
+the server's language, and 0A000 has other uses. The statement fails each time until its name is
+dropped. Some drivers drop it and try again, outside a transaction.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: fails {times(note.times)}: its result type has changed since it was prepared, and it fails until its name is given up"
+    return f"{shown(note)}: fails {times(note.times)}: its result type has changed since it was prepared, and it fails until it is dropped"
 
 
 KIND: Final = Kind(
@@ -45,5 +45,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
-    remedies=(Remedy("name the columns instead of SELECT *; give prepared statements up, or reconnect, after a migration"),),
+    remedies=(Remedy("name the columns instead of SELECT *; drop prepared statements, or reconnect, after a migration"),),
 )

@@ -1,10 +1,10 @@
-"""comment-cache: a comment in the SQL that differs each time, so that the driver's cache of
-statements never finds the text again.
+"""comment-cache: a comment in the SQL that differs each time, so the driver's statement cache never
+finds the text.
 
-Trace contexts (traceparent), request ids and the like. Told by TIMES Parses on one connection of
-texts that are the same but for their comments. The cost is every round trip that only prepares, or
-gives up, but the first; where Parse travels with Bind it costs none, but the statement is never
-prepared.
+Trace contexts (traceparent), request ids and the like. Recognised by TIMES Parses on one connection
+of texts that differ only in their comments. The cost is every round trip after the first that only
+prepares or drops. If Parse travels with Bind there is no cost in round trips, but the statement is
+never prepared.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Watch(Watch):
         note.cost += step.only_prepares and not first
         for kind in ("re-parse", "prepared-once", "prepared-leak"):
             note.absorb(kind, step.key)
-        note.show(step.place, "parsed: the comment is another one")
+        note.show(step.place, "parsed: the comment differs")
         self.seen.row_of(step.place, KIND)
 
 
@@ -88,13 +88,13 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: parsed {note.times} times, each with another comment: the cache of statements never finds it"
+    return f"{shown(note)}: parsed {note.times} times, each with another comment: the statement cache never finds it"
 
 
 KIND: Final = Kind(
     name="comment-cache",
     unit=ROUND_TRIPS,
-    why="Drivers know a statement by its whole text; a comment that differs makes it a new one, parsed and planned each time, and pushes others out.",
+    why="Drivers identify a statement by its whole text. A different comment makes it a new one, parsed and planned each time, and pushes others out.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -102,7 +102,7 @@ KIND: Final = Kind(
     cares=_cares,
     remedies=(
         Remedy(
-            "leave what differs each time (traceparent, request id) out of the comment; keep what is the same: route, controller, action"
+            "leave what differs each time (traceparent, request id) out of the comment; keep what stays the same: route, controller, action"
         ),
     ),
 )

@@ -1,9 +1,9 @@
-"""connect: connections that are opened for a statement or two, or for none, so that connecting costs
-more than the work.
+"""connect: connections that are opened for a statement or two, or for none, so that connecting
+costs more than the work.
 
-Told by connections that have ended after at most FEW statements, CONNECTIONS of them under one
-driver. BEGIN, COMMIT, SET, pings and resets are no work, however many there are. The cost is the
-set-up round trips; TCP and TLS handshakes come on top, and are not counted.
+Recognised by connections that have ended after at most FEW statements, CONNECTIONS of them with one
+driver. BEGIN, COMMIT, SET, pings and resets do not count as work. The cost is the set-up round
+trips; TCP and TLS handshakes come on top, and are not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pgtrace.trace.rows import Kind as RowKind
 FEW: Final = 3
 CONNECTIONS: Final = 5
 _AROUND: Final = frozenset({"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SET", "DEALLOCATE", "DEALLOCATE ALL"})
-"""Tags of what is around the work."""
+"""Tags of commands around the work."""
 
 
 class _Watch(Watch):
@@ -41,7 +41,7 @@ class _Watch(Watch):
         if self._told or not self.seen.over or not self._counted or not self.seen.setup or self._work > FEW:
             return
         if connection.kind != "session" or connection.backend_pid is None or connection.was_put_aside or connection.fatal:
-            return  # nobody opened it for that little
+            return  # the server ended it, so its size says nothing
         self._told = True
         note = self.seen.note(KIND)
         note.times += 1
@@ -66,5 +66,5 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
-    remedies=(Remedy("a pool of lasting connections, in the application or in front of the server"),),
+    remedies=(Remedy("a pool of long-lived connections, in the application or in front of the server"),),
 )

@@ -1,10 +1,10 @@
 """driver-left: a driver leaves while the server works for it: it ends its direction, resets the
-connection or says Terminate with answers owed.
+connection or sends Terminate while answers are owed.
 
 Leaving cancels nothing: the server runs the statement to its end, and holds its locks, until it has
-something to send. Told by the end that came while a round trip was open and whose answer did not
-reach the driver (session/departure.py). How long the server went on is in the evidence, where an
-answer came.
+something to send. Recognised by an end that came while a round trip was open and whose answer did
+not reach the driver (session/departure.py). If an answer came, the evidence says how long the
+server continued.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Watch(Watch):
         by_driver = connection.ends[0].side == FRONTEND if connection.ends else connection.closed_by == "driver"
         if not words and not label.end and by_driver and not step.is_whole and not connection.fatal and shape.kind is RowKind.ROUND_TRIP:
             incomplete = shape.depth and not shape.received.endswith((b"C", b"s", b"I", b"E", b"G", b"W", b"H"))
-            words = "the driver left before the answer was complete; when is not known" if incomplete and not connection.ends else ""
+            words = "the driver left before the answer was complete; the time is not known" if incomplete and not connection.ends else ""
         if not words:
             return
         self._told = True
@@ -53,13 +53,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{counted(note.times, 'connection')} left by the driver with an answer owed: {note.words}"
+    return f"{counted(note.times, 'connection')} left by the driver while an answer was owed: {note.words}"
 
 
 KIND: Final = Kind(
     name="driver-left",
     unit=FAILED,
-    why="A server does not notice that its client is gone while it works: the statement runs on, with its locks, to its end.",
+    why="While it works, a server does not notice that its client is gone: the statement runs to its end and keeps its locks.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -67,7 +67,7 @@ KIND: Final = Kind(
     cares=nothing,
     remedies=(
         Remedy(
-            "cancel what is not wanted any more (CancelRequest) before leaving; statement_timeout and client_connection_check_interval bound it in the server"
+            "send CancelRequest for the statement before leaving; statement_timeout and client_connection_check_interval limit it in the server"
         ),
     ),
 )

@@ -1,12 +1,12 @@
 """driver-overhead: round trips that a pool or a layer adds around the work: pings, resets,
 savepoints around one statement, BEGIN inside a transaction.
 
-Pings and resets are told by what they carry: a Sync alone; a Query that EmptyQueryResponse answers;
-a block that holds an empty statement and nothing else (SQLAlchemy's pool_pre_ping over asyncpg);
-outside a block, a statement whose tags set a session back (DISCARD ALL, RESET, UNLISTEN, CLOSE
-CURSOR ALL), or `SELECT 1`. A savepoint that holds one statement and is released again is two round
-trips; so is a BEGIN directly behind a BEGIN one. TIMES of one of them on one connection are told,
-if there is one for every MOST_WORK round trips that work: now and then is no cost.
+Pings and resets are recognised by their contents: a Sync alone; a Query that EmptyQueryResponse
+answers; a block that holds only an empty statement (SQLAlchemy's pool_pre_ping with asyncpg);
+outside a block, a statement whose tags reset the session (DISCARD ALL, RESET, UNLISTEN, CLOSE
+CURSOR ALL), or `SELECT 1`. A savepoint around one statement that is released again is two round
+trips; a BEGIN directly after a BEGIN is one. Reported from TIMES of one of them on one connection,
+if there is one for every MOST_WORK round trips that do work.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
 
 
 def is_reset(step: Step) -> bool:
-    """Whether it sets the session back and does nothing else."""
+    """Whether it resets the session and does nothing else."""
     tags = step.shape.tags
     return bool(tags) and not _RESETS.isdisjoint(tags) and (_RESETS | _BESIDE_RESETS).issuperset(tags) and not step.rows > 1
 
 
 def is_ping(step: Step) -> bool:
-    """Whether it asks whether the connection lives."""
+    """Whether it asks whether the connection is alive."""
     if step.shape.sent == b"S":
         return True
     empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
@@ -46,7 +46,7 @@ def is_ping(step: Step) -> bool:
 
 
 def may_be_ping(shape: Shape) -> bool:
-    """Whether a round trip that looks like that may ask whether the connection lives."""
+    """Whether a round trip with that shape may ask whether the connection is alive."""
     return shape.sent == b"S" or b"I" in shape.received or (shape.tags == ("SELECT",) and shape.statements == 1 and b"D" in shape.received)
 
 
@@ -54,16 +54,16 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._checked = 0
-        """Round trips that check, so far: all others work."""
+        """Round trips that check, so far; all others do work."""
         self._checks: dict[str, list[tuple[int, bool]]] = {}
         self._uses: Counter[str] = Counter()
         self._told: dict[str, Note] = {}
         self._block: list[Step] = []
-        """A transaction so far, as long as it may be a check."""
+        """The transaction so far, if it may be a check."""
         self._savepoint: list[Step] = []
         """A savepoint, and the one statement in it."""
         self._begun = False
-        """The round trip before has only begun a block."""
+        """Whether the previous round trip only began a block."""
 
     def row(self, step: Step) -> None:
         self._nested(step)
@@ -82,7 +82,7 @@ class _Watch(Watch):
         self._block, self._savepoint, self._begun = [], [], False
 
     def _nested(self, step: Step) -> None:
-        """Savepoints around one statement, and BEGIN behind BEGIN."""
+        """Savepoints around one statement, and BEGIN after BEGIN."""
         shape = step.shape
         if self._begun and shape.status_before == "T" and _IN_PROGRESS in shape.warnings:
             self._check(_NESTED, step)
@@ -137,7 +137,7 @@ class _Watch(Watch):
         if step.shape.sent == b"Q" and step.shape.received == b"IZ":
             return "an empty Query"
         if is_reset(step):
-            return "the session is set back"
+            return "the session is reset"
         return "SELECT 1" if step.shape.sent == b"Q" and is_ping(step) else ""
 
 
@@ -154,7 +154,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="driver-overhead",
     unit=ROUND_TRIPS,
-    why="Pools and layers ask, reset and nest for each use of a connection, whatever the use is: a connection held for a unit of work pays once.",
+    why="Pools and layers check, reset and nest for each use of a connection: hold a connection for a whole unit of work to pay once.",
     watch=_Watch,
     what=_what,
     cares=_cares,

@@ -2,9 +2,9 @@
 parsed before.
 
 Parse and Describe can travel with Bind and Execute, or be left out for a statement that is kept.
-Told by round trips that carry Parse or Describe and run nothing, directly before one that binds the
-same statement, for SQL text that the connection has prepared the same way before: the first time is
-how a driver fills its cache. Of statements with a name that are used once prepared-once tells.
+Recognised by round trips with Parse or Describe that run nothing, directly before one that binds
+the same statement, for SQL text that the connection has prepared in the same way before: the first
+time is how a driver fills its cache. Statements with a name that are used once are prepared-once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 2
-"""Beyond the first of each text."""
+"""After the first of each text."""
 _TEXTS_KEPT: Final = 5_000
 
 
@@ -62,7 +62,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="extra-describe",
     unit=ROUND_TRIPS,
-    why="The driver waits for Parse and Describe each time before it binds; a statement that is kept, or declared types, make it one round trip.",
+    why="The driver waits for Parse and Describe each time before it binds. Keep the statement, or declare the types, to make it one round trip.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),

@@ -1,10 +1,10 @@
-"""fetch-size: a result is fetched in portions so small that nearly all the time goes into asking
-for the next one.
+"""fetch-size: a result is fetched in portions so small that nearly all the time goes into
+requesting the next one.
 
-Told by executions whose portal was suspended (PortalSuspended) and went on, or by FETCH of a
-cursor, in PORTIONS portions or more with fewer than SMALL rows each. The cost is every portion
-beyond those that GOOD rows each would take. That somebody stops early on purpose shows in the
-number of portions.
+Recognised by executions whose portal was suspended (PortalSuspended) and continued, or by FETCH of
+a cursor, in PORTIONS portions or more with fewer than SMALL rows each. The cost is every portion
+beyond those of GOOD rows each. The number of portions excludes a program that stops early on
+purpose.
 """
 
 from __future__ import annotations

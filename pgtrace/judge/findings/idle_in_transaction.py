@@ -1,9 +1,9 @@
 """idle-in-transaction: the application pauses inside a transaction block, which holds its locks,
 its snapshot and its server connection meanwhile.
 
-Told by the status: time between the end of one round trip and the beginning of the next, or the end
-of the session or of the capture, while the status is T or E, IDLE_NS or more at once; and any time
-that the server itself ended for being too long. It costs no round trip.
+Recognised by the status: time between the end of one round trip and the beginning of the next, or
+the end of the session or of the capture, while the status is T or E, IDLE_NS or more at once. Also
+any time that the server itself ended for being too long. It costs no round trip.
 """
 
 from __future__ import annotations
@@ -47,5 +47,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: max(1, round(note.amount / 1e9)),
     cares=nothing,
-    remedies=(Remedy("do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server bounds it"),),
+    remedies=(Remedy("do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it"),),
 )

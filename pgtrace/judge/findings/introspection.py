@@ -1,9 +1,8 @@
-"""introspection: round trips in which a driver looks types up for itself, paid anew by each
-connection.
+"""introspection: round trips in which a driver looks up types for itself, again on each connection.
 
-Told by the texts that each driver has for it (Client.introspection in identify/drivers/). What an
-ORM reflects is its own. One connection that asks once is how a driver learns; CONNECTIONS of them
-that ask, for a FIFTH or more of their round trips, pay for what could be known already.
+Recognised by the texts that each driver has for it (Client.introspection in identify/drivers/). The
+queries of an ORM do not count. One connection that asks once is normal. CONNECTIONS of them that
+ask, for a FIFTH or more of their round trips, ask for what could be known already.
 """
 
 from __future__ import annotations
@@ -59,15 +58,15 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.cost} of {note.amount} round trips of {counted(note.times, 'connection')} are the driver's own look-ups of types"
+    return f"{note.cost} of {note.amount} round trips of {counted(note.times, 'connection')} are the driver's own type look-ups"
 
 
 KIND: Final = Kind(
     name="introspection",
     unit=ROUND_TRIPS,
-    why="A driver that does not know a type asks the catalogs for it, on each new connection again; connections that live pay once.",
+    why="A driver that does not know a type looks it up in the catalogs, again on each new connection. Long-lived connections pay once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS and note.cost * FIFTH >= note.amount,
-    remedies=(Remedy("a pool of connections that live; or tell the driver how the types are read, once for each connection it makes"),),
+    remedies=(Remedy("a pool of long-lived connections; or tell the driver how to read the types, once for each new connection"),),
 )

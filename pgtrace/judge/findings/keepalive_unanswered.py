@@ -1,8 +1,8 @@
 """keepalive-unanswered: a replication client does not answer the server's keepalive, and the server
 closes after wal_sender_timeout.
 
-Told by the latest Primary keepalive that asks for a reply, after which no Standby status update
-came until the end. The driver may send one unasked; any will do.
+Recognised by the latest Primary keepalive that asks for a reply, after which no Standby status
+update came until the end. Any status update counts as a reply.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{counted(note.times, 'replication connection')}: the server asked for a reply, none came for {note.amount / 1e9:.1f} s; {note.words}"
+    return f"{counted(note.times, 'replication connection')}: the server asked for a reply and got none for {note.amount / 1e9:.1f} s; {note.words}"
 
 
 KIND: Final = Kind(
     name="keepalive-unanswered",
     unit=FAILED,
-    why="A server that hears nothing within wal_sender_timeout takes its standby for dead and ends the connection.",
+    why="A server that gets no reply within wal_sender_timeout assumes that its standby is dead and ends the connection.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

@@ -1,22 +1,21 @@
-"""What a finding is made of: its kind, what a watch is told of each row, what it notes, and the
-finding as a view gets it.
+"""The parts of a finding: its kind, the rows that a watch receives, its notes, and the finding as
+views see it.
 
 A module of this package is one kind: `KIND`, and a Watch. For each connection there is one Watch of
-each kind; it is told of the connection's round trips one after the other (row), of the connection's
-other rows (other), of its end, and asked to settle. What it sees it adds to a Note of its
-connection, kept by subject: the normalised SQL, a flight, whatever tells two causes apart. Notes of
-one kind, driver, layer and subject are added up over connections; Kind.told says whether the sum is
-worth a sentence.
+each kind. It receives the connection's round trips in order (row), its other rows (other), its end,
+and a call to settle. It adds what it sees to a Note of its connection, by subject: the normalised
+SQL, a flight, or anything else that separates two causes. Notes of one kind, driver, layer and
+subject are added up over connections; Kind.told says whether the sum is reported.
 
-A watch draws its conclusions from what passed: which messages, in which round trip, in which
-transaction status, with which command tags, and what the session knows of its names. Tags come of
-successes alone. What shows in the text only is read from all its tokens (judge/texts.py), never
-from its head. Rows are told of as the timeline has them: of a round trip about several statements
-those show the first alone, so a watch asks `shape.statements` before it uses the SQL.
+A watch uses only what passed: which messages, in which round trip, in which transaction status,
+with which command tags, and what the session knows of its names. Only successful commands have
+tags. What only the text shows is read from all its tokens (judge/texts.py), not only from the first
+words. Rows are as in the timeline: a round trip with several statements shows only the first, so a
+watch checks `shape.statements` before it uses the SQL.
 
-Whose a failure is: a watch explains the ErrorResponses of a row, or the end of its connection, by a
-note. What no finding explains is listed as such (judge/unexplained.py), so a watch claims only what
-its finding is about.
+A watch explains the ErrorResponses of a row, or the end of its connection, by a note. Failures that
+no finding explains are listed as such (judge/unexplained.py), so a watch claims only what its
+finding is about.
 """
 
 from __future__ import annotations
@@ -46,13 +45,13 @@ FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
 SUBJECT_CHARACTERS: Final = 160
 PAUSED_NS: Final = 1_000_000_000
-"""A pause between two round trips that watches are told of."""
+"""A pause between two round trips that watches receive."""
 UNKNOWN_SQLSTATE: Final = ""
 """Of an ErrorResponse whose fields are not kept."""
 
 
 class Step:
-    """One row of a connection that is complete, as a watch is told of it."""
+    """One complete row of a connection, as a watch receives it."""
 
     __slots__ = ("_unclaimed", "counts", "duration_ms", "key", "label", "opened_ns", "pause_ns", "place", "rows", "shape", "text", "values")
 
@@ -88,11 +87,11 @@ class Step:
         """From the end of the connection's previous round trip to its beginning; None for the
         first, and after a gap."""
         self.counts = counts
-        """Whether a filter selects it. A watch that saw something adds up such rows alone."""
+        """Whether a filter selects it. Watches add up only such rows."""
         self._unclaimed: list[str] | None = None
 
     def sends(self, letter: str) -> int:
-        """How many frontend messages of that letter it carries."""
+        """How many frontend messages of that letter it has."""
         return self.shape.sent.count(ord(letter))
 
     @property
@@ -116,7 +115,8 @@ class Step:
         return next((failure for failure in self.label.failures if failure.sqlstate in sqlstates), None)
 
     def explain(self, note: Note, *sqlstates: str) -> None:
-        """Its errors, those with one of these SQLSTATEs or all, are what the note is about, as far as no other note has them."""
+        """The note is about its errors (those with one of these SQLSTATEs, or all) that no other
+        note has."""
         if self._unclaimed is None:
             self._unclaimed = self.errors
         if not self.counts:
@@ -175,7 +175,8 @@ class Note:
     connections: list[int] = field(default_factory=list)
     more_connections: int = 0
     facts: Counter[str] = field(default_factory=Counter)
-    """What decides its remedies, each with the number of connections on which it was seen."""
+    """The facts that decide its remedies, each with the number of connections on which it was
+    seen."""
     errors: Counter[str] = field(default_factory=Counter)
     """The ErrorResponses that it explains, by SQLSTATE."""
     ends: Counter[str] = field(default_factory=Counter)
@@ -189,12 +190,12 @@ class Note:
             self.evidence.append(Evidence(place, words))
 
     def fact(self, *facts: str) -> None:
-        """On its connection that was seen, or is in force."""
+        """These facts were seen on its connection."""
         for fact in facts:
             self.facts[fact] = 1
 
     def absorb(self, kind: str, subject: str) -> None:
-        """A finding of that kind and subject only repeats it."""
+        """A finding of that kind and subject only repeats this one."""
         if len(self.explains) < EXPLAINS_KEPT:
             self.explains[kind, subject] = None
 
@@ -252,13 +253,13 @@ class Seen(Protocol):
     over: bool
     """Whether it has ended."""
     round_trips: int
-    """Behind set-up, before the one that is looked at."""
+    """After set-up, before the current one."""
     before: Step | None
-    """The latest of them; None where bytes are missing in between."""
+    """The latest of them; None if bytes are missing in between."""
 
     @property
     def signs(self) -> Signs:
-        """What speaks for a pooler between driver and server."""
+        """Evidence of a pooler between driver and server."""
 
     def note(self, kind: Kind, subject: str = "") -> Note:
         """The connection's note of that kind and subject, made when first needed."""
@@ -277,20 +278,23 @@ class Watch:
         self.seen = seen
 
     def row(self, step: Step) -> None:
-        """The next round trip behind set-up."""
+        """The next round trip after set-up."""
 
     def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
-        """Behind that round trip nothing was asked for PAUSED_NS or more, up to the row at that place; or for any time, up to the session's end. `words`
-        are the SQLSTATE of a FATAL error that ended it."""
+        """After that round trip nothing was asked for PAUSED_NS or more, up to the row at that
+        place; or for any time, up to the session's end. `words` are the SQLSTATE of a FATAL error
+        that ended it."""
 
     def used_after(self, fatal: Step, step: Step) -> None:
-        """A round trip that opened after the server's FATAL error was handed on."""
+        """A round trip that opened after the server's FATAL error was passed on."""
 
     def left_open(self, step: Step) -> None:
-        """A round trip that is still open where the capture ends; its duration is up to there."""
+        """A round trip that is still open at the end of the capture; its duration is up to
+        there."""
 
     def other(self, step: Step) -> None:
-        """A row that is none: a round trip of the set-up, an asynchronous message, an end, or a run of messages nobody waited for."""
+        """Any other row: a round trip of the set-up, an asynchronous message, an end, or a run of
+        messages without a flush point."""
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
         """The session is over at the row at that place, `pause_ns` after its latest round trip: a
@@ -336,7 +340,7 @@ class Kind:
     told: Callable[[Note], bool] = lambda note: note.cost > 0
     number: Callable[[Note], int] = lambda note: note.cost
     cares: Callable[[Shape], bool] = _all
-    """Whether a round trip that looks like that is of interest: asked once for each shape."""
+    """Whether a round trip with that shape is of interest; asked once for each shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +383,8 @@ class Finding:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """In the words of the layer, which owns what it sets; else of the driver; general ones where neither has one that holds here."""
+        """Those of the layer, which owns its settings; else of the driver; else general ones. Only
+        remedies whose conditions hold."""
         for client in (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver)):
             found = [one for one in client.remedies.get(self.name, ()) if self._holds(one)] if client is not None else []
             if found:
@@ -387,7 +392,8 @@ class Finding:
         return tuple(one.text for one in self.kind.remedies if self._holds(one))
 
     def _holds(self, remedy: Remedy) -> bool:
-        """Whether its conditions hold: all that it needs was seen, and none of what it is not for was seen everywhere."""
+        """Whether its conditions hold: every fact that it needs was seen, and no fact that rules it
+        out was seen everywhere."""
         facts = self.note.facts
         return all(facts[fact] or fact == self.driver for fact in remedy.needs) and not any(
             facts[fact] >= self.note.on or fact == self.driver for fact in remedy.unless

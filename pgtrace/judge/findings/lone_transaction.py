@@ -1,12 +1,12 @@
 """begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a
 transaction by itself.
 
-Told by the transaction status: one round trip that only opens a block, one that runs a single
-statement in it, one that commits. TIMES of them on one connection are told. BEGIN that travels with
-the statement costs nothing, and is not seen here. An empty statement is a check, which
-driver-overhead tells.
+Recognised by the transaction status: one round trip that only opens a block, one that runs a single
+statement in it, one that commits. Reported from TIMES of them on one connection. A BEGIN that
+travels with the statement costs nothing, and is not seen here. An empty statement is a check:
+driver-overhead.
 
-Silent where the statement by itself would be something else: the block has options (an isolation
+Not reported if the statement alone would behave differently: the block has options (an isolation
 level, READ ONLY), the statement takes a lock, a cursor or a savepoint that needs the transaction,
 or the block is rolled back.
 """

@@ -1,17 +1,16 @@
 """n+1: one statement, or a few in turn, run again and again, each time waiting for the answer,
 where once would do.
 
-Told by a run of round trips of one connection in which the same statements (normalised SQL with a
-parameter or a literal in it) come round and round: one alone, or up to MOST of them in the same
-order, as an ORM's lazy relations do. Nothing else passes in between; round trips that only prepare
-do not end the run. The run must stay in one transaction block, or outside of any with short pauses:
-the same statement once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a
-loop of units of work. At REPEATS times it is told; the cost is every execution beyond the first
-time round.
+Recognised by a run of round trips of one connection in which the same statements (normalised SQL
+with a parameter or a literal in it) repeat: one alone, or up to MOST of them in the same order, as
+an ORM's lazy relations do. Nothing else may come in between, except round trips that only prepare.
+The run must stay in one transaction block, or have short pauses outside of any: the same statement
+once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of units of
+work. Reported from REPEATS times; the cost is every execution after the first round.
 
-Where the values are the same each time it is no loop over values: repeat tells that. Only
-statements that could be one are looked at (their first word says so): FETCH takes a cursor's next
-rows, SET changes another setting.
+If the values are the same each time it is repeat, not a loop over values. Only statements that
+could be merged count (by their first word): FETCH takes a cursor's next rows, SET changes another
+setting.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from pgtrace.judge.findings.kind import EVIDENCE_KEPT, ROUND_TRIPS, SUBJECT_CHAR
 from pgtrace.trace.rows import Shape
 
 REPEATS: Final = 5
-"""Times round that are a loop."""
+"""Rounds that make a loop."""
 MOST: Final = 8
-"""Statements in turn."""
+"""The most statements in turn."""
 PAUSE_NS: Final = 50_000_000
-"""Outside a block, the application's pause between two of them that still is one loop."""
+"""Outside a block, the longest pause of the application between two of them in one loop."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
 _BETWEEN: Final = " · "
 READS, WRITES = "reads", "writes"
@@ -41,14 +40,15 @@ class _Watch(Watch):
         super().__init__(seen)
         self._batches: dict[str, bool] = {}
         self._recent: deque[Step] = deque(maxlen=MOST * REPEATS)
-        """The run so far, as far as it may begin a loop."""
+        """The run so far, if it may begin a loop."""
         self._matched = [0] * (MOST + 1)
-        """By number of statements in turn: how many in a row were the same as so many before."""
+        """By number of statements in turn: how many in a row equalled those of the previous
+        round."""
         self._period = 0
-        """Of the loop that goes on."""
+        """The number of statements in the current loop."""
         self._loop: Note | None = None
         self._keys: list[str] = []
-        """Of its statements, in turn."""
+        """Its statements, in turn."""
         self._at = 0
 
     def row(self, step: Step) -> None:
@@ -91,7 +91,7 @@ class _Watch(Watch):
             recent.popleft()
 
     def _look(self) -> None:
-        """Whether the latest execution makes the run a loop."""
+        """Check whether the latest execution makes the run a loop."""
         for period in range(1, MOST + 1):
             if self._matched[period] < period * (REPEATS - 1):
                 continue
@@ -103,7 +103,8 @@ class _Watch(Watch):
             return
 
     def _are_alike(self, run: list[Step], period: int) -> bool:
-        """Whether most are asked with the values of the time before: then it is no loop over values, as far as values are known."""
+        """Whether most have the values of the previous round, as far as values are known: then it
+        is not a loop over values."""
         if self.seen.trace.redacted:
             return False
         alike = 0

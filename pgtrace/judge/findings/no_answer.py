@@ -1,10 +1,10 @@
-"""no-answer: the driver waits for a reply that does not come, though nothing it has asked for runs
+"""no-answer: the driver waits for a reply that does not come, although nothing it asked for runs
 anything.
 
-A Parse, a Bind, a Describe, a Close and the Sync or Flush behind them are answered at once; so are
-a start-up packet and a password. Told where a flush point of such messages alone got no reply at
-all for a second or more, or to the end. A slow statement is none: something runs. A Parse may wait
-for a lock, so of one leg this says waiting, not lost; with a second leg, behind a pooler, it shows
+A Parse, a Bind, a Describe, a Close and the Sync or Flush after them are answered at once; so are a
+start-up packet and a password. Reported if a flush point of only such messages got no reply at all
+for a second or more, or to the end. A slow statement is not one: something runs. A Parse may wait
+for a lock, so with one leg this says waiting, not lost. A second leg, behind a pooler, shows
 whether the message arrived there.
 """
 
@@ -20,7 +20,7 @@ from pgtrace.trace.rows import Shape
 
 WAITS_NS: Final = 1_000_000_000
 _QUIET: Final = frozenset(b"PBDCSHp\x02\x03\x04")
-"""What runs nothing: in a flight 2 to 4 stand for start-up packets."""
+"""Messages that run nothing; in a flight 2 to 4 are start-up packets."""
 
 
 def _runs_nothing(shape: Shape) -> bool:
@@ -31,7 +31,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._unsynced = False
-        """What has run may still wait for its commit."""
+        """Whether what has run may still wait for its commit."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -72,7 +72,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="no-answer",
     unit=FAILED,
-    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush, and then the driver waits for ever.",
+    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush; the driver then waits for ever.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -80,7 +80,7 @@ KIND: Final = Kind(
     cares=lambda shape: _runs_nothing(shape) or (bool(shape.depth) and shape.received[-1:] != b"Z"),
     remedies=(
         Remedy(
-            "look at pg_stat_activity meanwhile for a wait on a lock; behind a pooler, record its other side as well, and connect without it to compare"
+            "check pg_stat_activity for a lock wait meanwhile; behind a pooler, record its other side as well, and connect without it to compare"
         ),
     ),
 )

@@ -1,8 +1,8 @@
 """open-portal: a portal is left suspended without a Sync, and the session waits with it.
 
-Until the Sync the implicit transaction is open: its snapshot and locks are held, and what else
-wants the connection waits behind the cursor. Told by PortalSuspended outside a transaction block,
-behind which no Sync, Close or Execute came for IDLE_NS. Inside a block a cursor may stay open.
+Until the Sync the implicit transaction is open: its snapshot and locks are held, and everything
+else on the connection waits behind the cursor. Recognised by PortalSuspended outside a transaction
+block with no Sync, Close or Execute for IDLE_NS after it. Inside a block a cursor may stay open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Watch(Watch):
         note = self.seen.note(KIND, before.key)
         note.times += 1
         note.amount += pause_ns
-        note.show(before.place, f"PortalSuspended without a Sync, then {pause_ns / 1e9:.1f} s of nothing")
+        note.show(before.place, f"PortalSuspended without a Sync, then {pause_ns / 1e9:.1f} s without a message")
         note.show(place, "what comes next")
         self.seen.row_of(before.place, KIND)
 
@@ -41,5 +41,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: max(1, round(note.amount / 1e9)),
     cares=nothing,
-    remedies=(Remedy("read the cursor to its end, or close it, before doing something else; a connection of its own for a long cursor"),),
+    remedies=(Remedy("read the cursor to its end, or close it, before doing something else; a separate connection for a long cursor"),),
 )

@@ -1,8 +1,8 @@
-"""pipeline-error: one statement of a pipeline fails, and the server discards those behind it up to
-the Sync.
+"""pipeline-error: one statement of a pipeline fails, and the server discards the following ones up
+to the Sync.
 
-Told by an ErrorResponse in a round trip of several executions, and by what was skipped after it.
-What had run before it, in the same Sync and outside a block, is rolled back with it.
+Recognised by an ErrorResponse in a round trip of several executions, and by what was skipped after
+it. What had run before it, in the same Sync and outside a block, is rolled back with it.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
-    remedies=(Remedy("a Sync behind each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
+    remedies=(Remedy("a Sync after each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
 )

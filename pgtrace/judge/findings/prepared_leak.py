@@ -1,11 +1,11 @@
 """prepared-leak: named statements pile up in a session.
 
-Each takes memory in the server until it is closed or the session ends. How many are alive the
-session counts exactly (statements_live); which ones those are, rows tell in part: a Parse shows its
-name, a Close does not. So of the names that were prepared for one normalised SQL at least so many
-are alive as are left when all that was given up were theirs. ALIKE of them are told (their texts
-differ in a literal, or the driver never closes what it prepared), and so are more than MANY
-altogether, which is beyond the cache of any driver at its default.
+Each takes memory in the server until it is closed or the session ends. The session counts exactly
+how many are alive (statements_live). Rows show only some of their names: a Parse shows its name, a
+Close does not. So the number alive for one normalised SQL is at least the names prepared for it
+minus all statements dropped. Reported from ALIKE of them (their texts differ in a literal, or the
+driver never closes what it prepared), or for more than MANY in all, which is beyond the default
+cache of any driver.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ KIND: Final = Kind(
     cares=lambda shape: shape.prepares,
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
-    remedies=(Remedy("values as parameters, not in the text; and close what is prepared by hand"),),
+    remedies=(Remedy("values as parameters, not in the text; and close what you prepare yourself"),),
 )

@@ -1,10 +1,10 @@
-"""prepared-once: statements that are prepared under a name of their own, run once and never again.
+"""prepared-once: statements that are prepared under their own name, run once and never again.
 
-Preparing pays when the statement is run again. Told by names: a round trip prepares a name and runs
-nothing, one Bind follows, and the next time the same SQL comes it is under another name.
-PREPARED_ONCE such names for one normalised SQL on one connection are told; with fewer a cache may
-just be filling. The cost is every such round trip but the first, and those which only give the name
-up again (a Close, a DEALLOCATE).
+Preparing pays off when the statement is run again. Recognised by names: a round trip prepares a
+name and runs nothing, one Bind follows, and the next time the same SQL comes it has another name.
+Reported from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer a cache
+may just be filling. The cost is every such round trip but the first, and those which only drop the
+name (a Close, a DEALLOCATE).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """refused: a start-up that the server, or a pooler, answered with an error: a wrong password, no
-such database, too many clients, a parameter it does not take.
+such database, too many clients, an unknown parameter.
 
-Told by an ErrorResponse before the first ReadyForQuery. A driver that comes back at once and is let
-in has paid a connection for the attempt; that is said. PgBouncer refuses parameters of the
-StartupMessage that it does not know, in words that are not translated; they name the parameter.
+Recognised by an ErrorResponse before the first ReadyForQuery. A driver that comes back at once and
+is let in has paid a connection for the attempt; the finding says so. PgBouncer refuses unknown
+parameters of the StartupMessage with an untranslated text that names the parameter.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _PARAMETER: Final = re.compile(r"unsupported startup parameter(?: in options)?: 
 _VERSION: Final = re.compile(r"bad packet header|unsupported frontend protocol|unsupported protocol")
 _WORDS: Final = {
     "28P01": "the password is wrong",
-    "28000": "pg_hba.conf does not let it in",
+    "28000": "pg_hba.conf refuses it",
     "3D000": "there is no such database",
     "53300": "there are too many connections",
     "57P03": "the server is not ready, or cannot be reached",
     "57P01": "the server shuts down",
     "42704": "a setting does not exist",
-    "22023": "a setting has a value it cannot have",
-    "42501": "the role may not",
+    "22023": "a setting has an invalid value",
+    "42501": "the role is not allowed to",
 }
 PARAMETER, VERSION = "parameter", "protocol version"
 
@@ -70,9 +70,9 @@ class _Watch(Watch):
 def _what(note: Note) -> str:
     state, _, about = note.subject.partition(" ")
     why = (
-        f"the start-up parameter {about.partition(' ')[2]} is not taken"
+        f"the start-up parameter {about.partition(' ')[2]} is not accepted"
         if about.startswith(PARAMETER)
-        else "it does not speak the protocol version that the driver asked for"
+        else "it does not support the protocol version that the driver asked for"
         if about == VERSION
         else _WORDS.get(state, "")
     )
@@ -92,7 +92,7 @@ KIND: Final = Kind(
     remedies=(
         Remedy("ignore_startup_parameters in pgbouncer.ini, with that name; or set it with SET, or ALTER ROLE", needs=(PARAMETER,)),
         Remedy("let the driver ask for protocol 3.0 (libpq: max_protocol_version=3.0)", needs=(VERSION,)),
-        Remedy("the upstream pgtrace was given has to be reachable: --upstream", needs=("pgtrace",)),
+        Remedy("make sure that the upstream of pgtrace is reachable: --upstream", needs=("pgtrace",)),
         Remedy("the password of the role, and where the driver takes it from: PGPASSWORD, ~/.pgpass, the URL", needs=("28P01",)),
         Remedy(
             "a line of pg_hba.conf for the role, the database and pgtrace's address: the server sees pgtrace, not the driver",
@@ -101,7 +101,7 @@ KIND: Final = Kind(
         Remedy("the name of the database in the URL or PGDATABASE; without one it is the user's", needs=("3D000",)),
         Remedy("fewer connections (a smaller pool, or a pooler), or a larger max_connections", needs=("53300",)),
         Remedy(
-            "what the server says is wrong with the start-up",
+            "see the server's error message about the start-up",
             unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "53300"),
         ),
     ),

@@ -1,10 +1,10 @@
-"""re-parse: the server parses and plans one text again for every execution, though the connection
+"""re-parse: the server parses and plans one text again for every execution, although the connection
 could keep it.
 
-Where Parse travels with Bind it costs no round trip, but the server's time and the bytes of the
-text. Told when one SQL text was parsed REPARSES times on a connection in round trips that ran it,
-and never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several
-Parses that travel in one round trip are one decision of the driver, and are not told.
+If Parse travels with Bind it costs no round trip, but the server's time and the bytes of the text.
+Reported if one SQL text was parsed REPARSES times on a connection in round trips that ran it, and
+never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses
+in one round trip are one decision of the driver, and do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ REPARSES: Final = 8
 _TEXTS_KEPT: Final = 1_000
 _TYPES_KEPT: Final = 4
 TYPES, ROLLED_BACK, PREPARES = "types alternate", "rolled back", "prepares"
-"""Facts: the types of parameters differ between Parses; blocks are rolled back; the driver does prepare other statements under names."""
+"""Facts: the types of parameters differ between Parses; blocks are rolled back; the driver prepares
+other statements under names."""
 
 
 class _Watch(Watch):
@@ -29,7 +30,7 @@ class _Watch(Watch):
         self._runs: dict[int, list[int] | None] = {}
         """By SQL text: the rows of its first runs with a Parse, None once it was run without."""
         self._sent_types: dict[str, dict[tuple[int, ...], None]] = {}
-        """By normalised SQL: the lists of types that its Parses named."""
+        """By normalised SQL: the lists of types in its Parses."""
         self._rolled_back = self._prepares = False
 
     def row(self, step: Step) -> None:
@@ -107,7 +108,7 @@ KIND: Final = Kind(
     number=lambda note: note.times,
     cares=lambda shape: b"B" in shape.sent or shape.block_end == "ROLLBACK" or (bool(shape.statement) and b"P" in shape.sent),
     remedies=(
-        Remedy("one setter for one parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
-        Remedy("prepare the statement once and keep it, where the pooler allows it", unless=(TYPES,)),
+        Remedy("use one setter for each parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
+        Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES,)),
     ),
 )

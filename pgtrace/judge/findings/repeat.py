@@ -1,10 +1,10 @@
-"""repeat: the same question with the same values, again and again, with nothing written in between.
+"""repeat: the same query with the same values, again and again, with nothing written in between.
 
-Told by the hash of what the driver sent (RoundTrip.values): text and values are the same. Silent
-where values are blanked, for then all are. Each must read a table, come within PAUSE_NS of the
-connection's round trip before or inside one transaction, and call nothing that answers differently
-each time. What this connection writes, or a transaction's end, makes it a new question. The cost is
-every time but the first.
+Recognised by the hash of what the driver sent (RoundTrip.values): text and values are the same. Not
+reported if values are blanked, because then all are the same. Each query must read a table, come
+within PAUSE_NS of the connection's previous round trip or inside one transaction, and call no
+function whose result differs each time. A write of this connection, or the end of a transaction,
+starts again. The cost is every time but the first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._asked: dict[tuple[int, int], list[int]] = {}
-        """The rows of each question."""
+        """The rows of each query."""
         self._askable: dict[int, bool] = {}
         self._told: set[tuple[int, int]] = set()
 
@@ -97,15 +97,15 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: the same question with the same values {note.times} times, and nothing written in between"
+    return f"{shown(note)}: the same query with the same values {note.times} times, and nothing written in between"
 
 
 KIND: Final = Kind(
     name="repeat",
     unit=ROUND_TRIPS,
-    why="Nothing that this connection did has changed the answer: each time but the first is a round trip for what the application had in its hands.",
+    why="Nothing that this connection did has changed the answer: every time but the first, the application already had it.",
     watch=_Watch,
     what=_what,
     cares=_cares,
-    remedies=(Remedy("keep the answer for the unit of work: pass it on, or a cache"),),
+    remedies=(Remedy("keep the answer for the unit of work: pass it on, or cache it"),),
 )

@@ -1,11 +1,11 @@
-"""returned-in-transaction: a connection is handed on, by a pool, while a transaction of the one
-before is still open.
+"""returned-in-transaction: a pool gives a connection to the next user while a transaction of the
+previous one is still open.
 
-Handing over is not on the wire, but what comes of it is: the next user's BEGIN is answered by the
-warning 25001, there is a transaction in progress; or the pool's own reset, or its ping, runs inside
-the block. The next user's work then is part of a transaction that is not its own. A BEGIN directly
-behind a BEGIN is none of it: nobody has worked in between (driver-overhead). Nor is a ROLLBACK by
-the pool, which puts things right.
+The change of user is not on the wire, but its effects are: the next user's BEGIN is answered by the
+warning 25001 (there is already a transaction in progress), or the pool's own reset or ping runs
+inside the block. The next user's work is then part of another's transaction. A BEGIN directly after
+a BEGIN does not count, because nothing ran in between (driver-overhead). Nor does a ROLLBACK by the
+pool, which ends the transaction.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._worked: Step | None = None
-        """The latest round trip that worked in the open block."""
+        """The latest round trip that did work in the open block."""
         self._pings: set[str] = set()
-        """Texts that ask outside of blocks."""
+        """Texts of pings outside of blocks."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -58,17 +58,17 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"a connection is used on in a transaction that was left open, {times(note.times)}: {note.subject}"
+    return f"a connection is reused in a transaction that was left open, {times(note.times)}: {note.subject}"
 
 
 KIND: Final = Kind(
     name="returned-in-transaction",
     unit=FAILED,
-    why="What the next user does is committed or rolled back with the work of the one before, and locks are held meanwhile.",
+    why="The next user's work is committed or rolled back with that of the previous user, and locks are held meanwhile.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: shape.status in ("T", "E") or shape.status_before in ("T", "E") or may_be_ping(shape),
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies=(Remedy("commit or roll back on every path before the connection goes back to the pool: a context manager does it"),),
+    remedies=(Remedy("commit or roll back on every path before the connection goes back to the pool, with a context manager for example"),),
 )

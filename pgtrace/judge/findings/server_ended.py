@@ -1,9 +1,9 @@
 """server-ended: the server ends a session by itself: a time-out, a shutdown, an administrator, or
-its end of the stream without a word.
+its end of the stream without a message.
 
-Told by a FATAL error that answers nothing the driver asked (25P03, 57P05, 57P01 and their like), or
-by the server's end of the stream before the driver's. A restart ends many sessions and is one
-finding. It says how long the session had been idle, and whether a transaction was open.
+Recognised by a FATAL error that answers nothing the driver asked (25P03, 57P05, 57P01 and the
+like), or by the server's end of the stream before the driver's. A restart that ends many sessions
+is one finding. It says how long the session had been idle, and whether a transaction was open.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SAID: Final = {
     "57P01": "an administrator's command, or a shutdown",
     "57P02": "the crash of another server process",
 }
-_SILENT: Final = "the end of its stream, without a word"
+_SILENT: Final = "the end of its stream, without a message"
 
 
 class _Watch(Watch):
@@ -55,7 +55,7 @@ class _Watch(Watch):
             return
         connection = self.seen.connection
         if connection.keepalive is not None:
-            return  # keepalive-unanswered says why
+            return  # keepalive-unanswered explains it
         fatal = self._fatal
         state = next((one.sqlstate for one in fatal.label.failures if one.sqlstate in _SAID), "") if fatal is not None else ""
         silent = (
@@ -109,7 +109,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="server-ended",
     unit=FAILED,
-    why="What the session had open is rolled back, and the driver notices when it uses the connection the next time.",
+    why="An open transaction is rolled back, and the driver notices the end when it next uses the connection.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -117,7 +117,7 @@ KIND: Final = Kind(
     cares=failures,
     remedies=(
         Remedy(
-            "let the pool give connections up before the server does: a shorter maximum of idle time and of age than the server's or the firewall's"
+            "let the pool close connections before the server does: set a shorter maximum idle time and age than the server's or the firewall's"
         ),
     ),
 )

@@ -5,8 +5,8 @@ Behind a pooler that hands out server connections by the transaction, the next t
 another session's, or none; without one nothing is wrong. Told by command tags, so only of what
 succeeded, and by what its text says (judge/texts.py), once something else runs behind it: SET LOCAL
 and what a transaction takes back is none. Nor are settings that poolers know (TRACKED), nor what a
-driver's own look-up of types sets. Where nothing speaks for a pooler (judge/signs.py), TIMES of them
-are told, and LISTEN never: a connection that listens is one of its own on purpose.
+driver's own look-up of types sets. Where nothing speaks for a pooler (judge/signs.py), TIMES of
+them are told, and LISTEN never: a connection that listens is one of its own on purpose.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ _WORDS: Final = frozenset(
      "PG_TRY_ADVISORY_LOCK_SHARED"}
 )  # fmt: skip
 TIMES: Final = 3
-"""Where nothing speaks for a pooler: once or twice is no habit."""
+"""The number needed without evidence of a pooler."""
 _LISTEN: Final = "LISTEN"
 _SETTING: Final = "a setting (SET)"
 _TRACKED: Final = frozenset(
     {"CLIENT_ENCODING", "NAMES", "DATESTYLE", "TIMEZONE", "TIME", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "INTERVALSTYLE", "EXTRA_FLOAT_DIGITS"}
 )  # fmt: skip
-"""Settings that poolers carry from one server connection to the next, or that drivers set alike on all of them."""
+"""Settings that poolers carry from one server connection to the next, or that drivers set alike on
+all of them."""
 
 
 def _state(step: Step) -> str:
@@ -63,7 +64,7 @@ class _Watch(Watch):
         self._held: list[tuple[Step, str]] = []
         """Since the latest ReadyForQuery(I)."""
         self._kept: list[tuple[Step, str]] = []
-        """What outlived its transaction, and nobody has needed yet."""
+        """State that outlived its transaction and that nothing has needed yet."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -85,7 +86,7 @@ class _Watch(Watch):
             self._held.clear()
 
     def _may_keep(self, step: Step) -> bool:
-        """Whether its text says anything of that kind: asked once for each text."""
+        """Whether its text sets any such state; asked once for each text."""
         known = self._texts.get(step.text)
         if known is None:
             if len(self._texts) >= _TEXTS_KEPT:
@@ -110,7 +111,7 @@ class _Watch(Watch):
         if self.seen.signs:
             note.fact("pooler")
         note.show(step.place, f"{what} stays with the session")
-        note.show(after.place, "the next transaction may meet another server connection")
+        note.show(after.place, "the next transaction may get another server connection")
         self.seen.row_of(step.place, KIND)
 
 
@@ -119,18 +120,14 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    at_risk = (
-        "at risk: there is a pooler"
-        if note.facts["pooler"]
-        else "at risk behind a pooler that hands out server connections by the transaction"
-    )
+    at_risk = "at risk: there is a pooler" if note.facts["pooler"] else "at risk behind a pooler in transaction mode"
     return f"{note.subject}, {times(note.times)}, outlives its transaction: {at_risk}"
 
 
 KIND: Final = Kind(
     name="session-state",
     unit="at risk",
-    why="Behind such a pooler the next transaction may run in another session, where that state is not, and somebody else's is. Without one it is safe.",
+    why="Behind such a pooler the next transaction may run in another session, with another client's state instead. Without one it is safe.",
     watch=_Watch,
     what=_what,
     told=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),

@@ -2,10 +2,9 @@
 ReadyForQuery(I) between them.
 
 There a pooler in transaction mode may give the server connection to another session, whose own
-unnamed Parse then is what the Bind meets: an error, or the wrong statement. Told by the status:
-inside a block, and behind a Flush, the connection is kept. On a direct connection nothing goes
-wrong, so this is no failure, and costs nothing by itself; what the second round trip costs,
-extra-describe tells.
+unnamed Parse is then what the Bind meets: an error, or the wrong statement. Recognised by the
+status: inside a block, and after a Flush, the connection is kept. On a direct connection nothing
+goes wrong, so this is not a failure and has no cost; extra-describe counts the second round trip.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: the unnamed statement is bound one transaction after its Parse; behind a pooler another's may be bound"
+    return f"{note.subject}: the unnamed statement is bound one transaction after its Parse; behind a pooler it may be another session's"
 
 
 KIND: Final = Kind(

@@ -1,24 +1,25 @@
-"""statement-dropped, statement-gone, pooler-26000 and pooler-42P05: a prepared statement is not
-there, or there already.
+"""statement-dropped, statement-gone, pooler-26000 and pooler-42P05: a prepared statement is
+missing, or exists already.
 
-26000 says that a name means nothing. What the session knows of the name decides whose doing that
-is:
+26000 says that no statement has the name. What the session knows of the name decides which finding
+it is:
 
-- the session gave it up itself, by a Close, DEALLOCATE or DISCARD ALL that succeeded:
-  statement-dropped, with the row that did;
-- its Parse was accepted and nothing that the protocol shows has given it up: a pooler has handed
-  the session another server connection, pooler-26000, if there was a moment between transactions at
-  which it could. Where something ran that may do anything unseen (DO, CALL, a function of the
-  user's own), or no such moment was, and nothing else speaks for a pooler (judge/signs.py), the
-  cause cannot be known: statement-gone, with what speaks for each;
-- its Parse was not seen, or was refused: statement-gone too.
+- statement-dropped: the session dropped it itself, by a Close, DEALLOCATE or DISCARD ALL that
+  succeeded; the finding shows that row.
+- pooler-26000: its Parse was accepted, and nothing that the protocol shows has dropped it. A pooler
+  has given the session another server connection, if there was a moment between transactions at
+  which it could.
+- statement-gone: the same, but something ran that may have dropped it unseen (DO, CALL, a
+  user-defined function), or there was no such moment, and there is no other evidence of a pooler
+  (judge/signs.py). The cause cannot be known; the finding gives the evidence for each.
+- statement-gone too: its Parse was not seen, or was refused.
 
-42P05 says that a name is taken. If this session never prepared it, or gave it up, another session
-has left it: pooler-42P05. A session that prepares a name twice has nothing to do with a pooler: no
-finding explains that.
+42P05 says that a name is in use. If this session never prepared it, or dropped it, another session
+has left it: pooler-42P05. A session that prepares a name twice has nothing to do with a pooler, and
+no finding explains that.
 
 SQL-level DEALLOCATE and EXECUTE name a statement as Bind does. Behind a pooler that keeps
-statements under names of its own (PgBouncer from 1.21 on) they fail for every name that the driver
+statements under its own names (PgBouncer from 1.21 on) they fail for every name that the driver
 prepared by Parse.
 """
 
@@ -43,7 +44,7 @@ _MOST_ROWS: Final = 5_000
 DEALLOCATE: Final = "DEALLOCATE"
 QUERY: Final = "a simple Query"
 UNNAMED: Final = "cache off"
-"""The driver prepares under names only where it must: its cache of statements is off."""
+"""The driver uses names only where it must: its statement cache is off."""
 
 
 class _Watch(Watch):
@@ -51,17 +52,18 @@ class _Watch(Watch):
         super().__init__(seen)
         self._used: dict[str, int] = {}
         self._hidden: int | None = None
-        """The latest row that may have done anything unseen."""
+        """The latest row that may have dropped statements unseen."""
         self._idle: int | None = None
-        """The latest row behind which a pooler may switch."""
+        """The latest row after which a pooler may switch."""
         self._is_unnamed = False
-        """A statement was prepared without a name in a round trip of its own: the driver's cache is off."""
+        """Whether a statement was prepared without a name in its own round trip: the driver's cache
+        is off."""
         self._by_pooler: dict[str, Note] = {}
         self._is_lost = False
         self._queried: int | None = None
         """The latest simple Query: it takes the unnamed statement's place."""
         self._hides: dict[int, bool] = {}
-        """By text: whether it calls functions that nobody knows."""
+        """By text: whether it calls unknown functions."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -86,7 +88,7 @@ class _Watch(Watch):
             self._is_unnamed = True
 
     def _may_hide(self, step: Step) -> bool:
-        """Whether it may have done anything to the session unseen."""
+        """Whether it may have changed anything in the session unseen."""
         known = self._hides.get(step.text)
         if known is None:
             if len(self._hides) >= _MOST_ROWS:
@@ -115,7 +117,7 @@ class _Watch(Watch):
 
     @property
     def _is_whole(self) -> bool:
-        """Whether everything of the session was seen."""
+        """Whether the whole session was seen."""
         connection = self.seen.connection
         return not (connection.joined or connection.was_put_aside or self._is_lost)
 
@@ -139,11 +141,11 @@ class _Watch(Watch):
             self._moved(step, failure, name, prepared)
             return
         what = (
-            "something ran since that may drop it unseen"
+            "something that may have dropped it ran since"
             if hidden
-            else "the session was in one transaction since, where no pooler switches"
+            else "the session was in one transaction since, in which no pooler switches"
         )
-        self._gone(step, name, f"{what}; nothing else speaks for a pooler", prepared)
+        self._gone(step, name, f"{what}; there is no other evidence of a pooler", prepared)
 
     def _dropped(self, step: Step, name: str, place: int, how: str) -> None:
         note = self.seen.note(DROPPED, how)
@@ -196,7 +198,7 @@ class _Watch(Watch):
         self.seen.row_of(step.place, TAKEN)
 
     def _facts(self, note: Note, step: Step) -> None:
-        """What decides the remedy."""
+        """The facts that decide the remedy."""
         self._by_pooler[note.subject] = note
         if step.shape.status_before in ("T", "E"):
             note.fact("in a block")
@@ -217,7 +219,8 @@ class _Watch(Watch):
 
     @staticmethod
     def _name(step: Step, failure: Failure) -> str:
-        """The statement that it is about: as the message names it, as the SQL does, or else as the error does."""
+        """The statement that it is about: as named in the message, else in the SQL, else in the
+        error."""
         if failure.asked in ("Parse", "Bind") or (failure.asked == "Describe" and failure.name not in ("S", "P")):
             return failure.name
         for command in (DEALLOCATE, "EXECUTE", "PREPARE"):
@@ -228,7 +231,7 @@ class _Watch(Watch):
 
 
 class _Silent(Watch):
-    """The four kinds have one watch: it is that of the first."""
+    """The four kinds share one watch, that of the first."""
 
 
 def _cares(shape: Shape) -> bool:
@@ -240,7 +243,7 @@ def _named(note: Note) -> str:
 
 
 def _what_dropped(note: Note) -> str:
-    return f"{_named(note)} does not exist: this session gave it up by {note.subject}, and ran it {times(note.times)} afterwards: 26000"
+    return f"{_named(note)} does not exist: this session dropped it by {note.subject}, and ran it {times(note.times)} afterwards: 26000"
 
 
 def _what_gone(note: Note) -> str:
@@ -253,23 +256,23 @@ def _sign(note: Note) -> str:
 
 def _what_lost(note: Note) -> str:
     if note.subject == DEALLOCATE:
-        why = f"it was prepared and never given up; a pooler keeps it under another name{_sign(note)}"
+        why = f"it was prepared and never dropped; a pooler keeps it under another name{_sign(note)}"
         return f"{DEALLOCATE} of {_named(note)} fails {times(note.times)}: {why}"
-    return f"{_named(note)} does not exist: its Parse was accepted, and nothing gave it up: a pooler moved the session{_sign(note)}"
+    return f"{_named(note)} does not exist: its Parse was accepted, and nothing dropped it: a pooler moved the session{_sign(note)}"
 
 
 def _what_taken(note: Note) -> str:
-    return f"{_named(note)} already exists: not by this session: a pooler gave it another's server connection{_sign(note)}"
+    return f"{_named(note)} already exists, not from this session: a pooler gave it another session's server connection{_sign(note)}"
 
 
 _POOLER: Final = (
     Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing", unless=(DEALLOCATE,)),
-    Remedy("give statements up by Close, not by DEALLOCATE; or prepare nothing", needs=(DEALLOCATE,)),
+    Remedy("drop statements by Close, not by DEALLOCATE; or prepare nothing", needs=(DEALLOCATE,)),
 )
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
     unit=FAILED,
-    why="A statement lives in one server connection, and what the pooler does with server connections the driver cannot know.",
+    why="A statement belongs to one server connection, and the driver does not know when the pooler changes that.",
     watch=_Watch,
     what=_what_lost,
     told=lambda note: note.times > 0,
@@ -280,7 +283,7 @@ LOST: Final[Kind] = Kind(
 TAKEN: Final[Kind] = Kind(
     name="pooler-42P05",
     unit=FAILED,
-    why="Another session has left a statement of this name in the server connection that the pooler handed over.",
+    why="Another session has left a statement of this name in the server connection that the pooler assigned.",
     watch=_Silent,
     what=_what_taken,
     told=lambda note: note.times > 0,
@@ -291,26 +294,24 @@ TAKEN: Final[Kind] = Kind(
 DROPPED: Final[Kind] = Kind(
     name="statement-dropped",
     unit=FAILED,
-    why="The server has forgotten what the session gave up; a driver that keeps statements does not hear of a DEALLOCATE or DISCARD ALL sent as SQL.",
+    why="The server has dropped the statement; a driver that keeps statements does not notice a DEALLOCATE or DISCARD ALL sent as SQL.",
     watch=_Silent,
     what=_what_dropped,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
-    remedies=(
-        Remedy("leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of what the driver has prepared"),
-    ),
+    remedies=(Remedy("leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of the driver's statements"),),
 )
 GONE: Final[Kind] = Kind(
     name="statement-gone",
     unit=FAILED,
-    why="It was given up by the session by means that the wire does not show, or by a pooler that changed its server connection: which, the wire does not say.",
+    why="Either the session dropped it in a way that the protocol does not show, or a pooler changed its server connection. The capture does not show which.",
     watch=_Silent,
     what=_what_gone,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
     remedies=(
-        Remedy("look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether a pooler stands between driver and server"),
+        Remedy("look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether there is a pooler between driver and server"),
     ),
 )

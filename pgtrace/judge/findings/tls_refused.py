@@ -1,8 +1,8 @@
 """tls-refused: a driver that wants TLS, gets none and leaves.
 
-Told by connections that ended before a StartupMessage: after an SSLRequest that was answered `N`,
-or after a TLS handshake at once to which no byte came back. Not told where the same program
-connected without TLS right after: then it did not insist (trace/reconnects.py).
+Recognised by connections that ended before a StartupMessage: after an SSLRequest that was answered
+`N`, or after an immediate TLS handshake to which no byte came back. Not reported if the same
+program connected without TLS right after, because it then did not insist (trace/reconnects.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="tls-refused",
     unit=FAILED,
-    why="Without --tls pgtrace does no TLS with the driver, and passes a TLS handshake at once on to the server. A driver that insists does not continue.",
+    why="Without --tls pgtrace has no TLS for the driver, and passes an immediate TLS handshake on to the server. A driver that insists on TLS gives up.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

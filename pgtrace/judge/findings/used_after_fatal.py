@@ -1,9 +1,9 @@
-"""used-after-fatal: the server has said FATAL and ended the session, and the driver still sends
+"""used-after-fatal: the server has sent FATAL and ended the session, and the driver still sends
 statements.
 
-Told by round trips that opened after the FATAL error was handed on. What crosses it on the way is
-none: CROSSES_NS. An idle connection of a pool notices at its next use; how long after that was is
-said.
+Recognised by round trips that opened more than CROSSES_NS after the FATAL error was passed on; what
+was on its way then does not count. An idle connection of a pool notices at its next use; the
+finding says how long after.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="used-after-fatal",
     unit=FAILED,
-    why="After a FATAL error the session is over; a pool that does not look hands it out all the same, and the next statement fails.",
+    why="After a FATAL error the session is over. A pool that does not check gives it out anyway, and the next statement fails.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
-    remedies=(Remedy("let the pool check a connection that was idle, or try a statement again on a new connection where that is safe"),),
+    remedies=(Remedy("let the pool check a connection that was idle, or retry a statement on a new connection if that is safe"),),
 )

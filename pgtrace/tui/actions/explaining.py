@@ -84,7 +84,7 @@ def explain(dsn: str, one: Executed, *, analyze: bool = False, sure: bool = Fals
 
 
 def _is_generic(one: Executed, *, analyze: bool) -> bool:
-    """Whether the plan must do without the parameters."""
+    """Whether the plan is made without the parameters."""
     if not one.sql or not one.sql.strip():
         raise PgTraceError("there is no statement whose SQL is known")
     generic = one.parameters is None and any(token.kind == "parameter" for token in sqltext.scan(one.sql))

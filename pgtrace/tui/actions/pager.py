@@ -34,12 +34,14 @@ def show_row(areas: Areas) -> None:
         with areas.screen.app.suspend():
             try:
                 page(text)
-            except PgTraceError as error:  # Textual takes the screen back only at the end of the block
+            # Textual takes the screen back only at the end of the block
+            except PgTraceError as error:
                 refused = str(error)
     except SuspendNotSupported:
         refused = "this terminal cannot be lent to a pager"
     if refused:
-        areas.screen.call_later(areas.say, refused)  # after what was under way when the screen was given away
+        # after what was under way when the screen was given away
+        areas.screen.call_later(areas.say, refused)
 
 
 def page(lines: Iterable[str]) -> None:

@@ -19,8 +19,10 @@ class Plans:
 
     def __init__(self, areas: Areas) -> None:
         self._areas = areas
-        self._explained: tuple[tuple[int, int], Page] | None = None  # a row and execution, and the page with their plan
-        self._question: tuple[tuple[int, int], float] | None = None  # what is asked about, and until when (monotonic)
+        # a row and execution, and the page with their plan
+        self._explained: tuple[tuple[int, int], Page] | None = None
+        # what is asked about, and until when (monotonic)
+        self._question: tuple[tuple[int, int], float] | None = None
 
     def explain(self) -> None:
         """Explain the statement under the cursor, or run the one whose plan is on display."""

@@ -46,7 +46,8 @@ class Axis:
         scale = max(2.0, halves - 3.0 * (len(busy) - 1)) / max(1, sum(end - start for start, end in busy))
         self.cuts: list[int] = []
         """Cells for idle time that is cut out."""
-        self._pieces: list[tuple[int, int, float, float]] = []  # from, to, first half cell, half cells per ns
+        # from, to, first half cell, half cells per ns
+        self._pieces: list[tuple[int, int, float, float]] = []
         position = 0.0
         for number, (start, end) in enumerate(busy):
             if number:

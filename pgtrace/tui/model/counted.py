@@ -105,7 +105,8 @@ class Counted:
                     return False
                 connections = work.connections
             else:
-                if more and len(work.rows) <= self._rows:  # of a capture that grows, only as far as the rows that are known
+                # of a capture that grows, only as far as the rows that are known
+                if more and len(work.rows) <= self._rows:
                     return False
                 connections = len(work.counted_connections())
         except (PgTraceError, OSError):  # the beginning of the capture is no longer kept

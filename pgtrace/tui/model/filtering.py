@@ -72,9 +72,11 @@ class Filtering:
         self._driver = driver
         self._filter = language.parse("")
         self._selection = self._filter.over(trace)
-        self._readings: dict[int, tuple[Iterator[Inside], Inside | None]] = {}  # rows of which the messages are being read
+        # rows of which the messages are being read
+        self._readings: dict[int, tuple[Iterator[Inside], Inside | None]] = {}
         self._asks_who = False
-        self._known: dict[int, tuple[int, tuple[str, ...]]] = {}  # open connections: their first row asked, and who they were
+        # open connections: their first row asked, and who they were
+        self._known: dict[int, tuple[int, tuple[str, ...]]] = {}
 
     @property
     def everything(self) -> bool:
@@ -98,7 +100,8 @@ class Filtering:
         self._readings.clear()
 
     def decide(self, rows: Columns) -> Decided:
-        """Which of these rows match, as far as the index knows. Raises FilterError as asked() does."""
+        """Which of these rows match, as far as the index knows. Raises FilterError as asked()
+        does."""
         if self._asks_who:
             for index in set(rows.connections) - self._known.keys():
                 if index < len(self.trace.connections):

@@ -34,7 +34,8 @@ class Folds:
         self._listed = listed
         self._blocks_against: set[int] = set()
         self._runs_against: set[int] = set()
-        self._stand_ins: dict[int, int] = {}  # of folded groups whose first row is not listed: that, and the first listed
+        # of folded groups whose first row is not listed: that, and the first listed
+        self._stand_ins: dict[int, int] = {}
 
     def begin(self) -> None:
         """Nothing is listed yet."""

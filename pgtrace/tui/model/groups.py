@@ -86,7 +86,8 @@ class Groups(Subscriber):
         for place, key, ms in zip(rows.places, rows.keys, rows.durations_ms, strict=True):
             connection, shape_number, _ = key
             track = tracks.get(connection)
-            if track is not None and key == track.alike and track.breaks == self._breaks and ms >= 0:  # not NaN, open
+            # not NaN, open
+            if track is not None and key == track.alike and track.breaks == self._breaks and ms >= 0:
                 following[track.last] = place
                 track.before, track.last = track.last, place
                 self.runs[place] = track.run

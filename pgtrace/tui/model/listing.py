@@ -59,7 +59,8 @@ class Listing(Subscriber):
         self._matches = Matches()  # while something is filtered
         self._decided = _LOOKED  # rows that are decided together
         self._waiting: list[int] = []  # rows to ask again: open, or their messages are being read
-        self._again: Iterator[int] = iter(())  # rows to ask again because their connection is known better
+        # rows to ask again because their connection is known better
+        self._again: Iterator[int] = iter(())
         self._sums = FoldSums(self._row, self._lists)
         self._changes = 0
         self._end: int | None = None  # while frozen: rows there are
@@ -232,7 +233,8 @@ class Listing(Subscriber):
                 return
 
     def _look_at(self, rows: Columns, until: float | None) -> None:
-        """At these rows, as far as the index decides; at the first of which the messages are still to be read they stop."""
+        """At these rows, as far as the index decides; at the first of which the messages are still
+        to be read they stop."""
         decided = self.filtering.decide(rows)
         if not any(decided.unread) and not rows.any_open:
             self._matches.extend(compress(rows.places, decided.selected))

@@ -167,8 +167,8 @@ def rail(row: Row) -> tuple[str, str]:
 
 
 def marks(item: Item, *, found: bool = False, spelled: bool = False) -> list[tuple[str, str]]:
-    """The marks as (text, role) runs: an error, a finding or an end; a statement prepared or reused;
-    the formats. They take a cell each, or SPELLED_MARKS if they are words."""
+    """The marks as (text, role) runs: an error, a finding or an end; a statement prepared or
+    reused; the formats. They take a cell each, or SPELLED_MARKS if they are words."""
     together = item.sum
     formats = together.formats if len(together.formats) < 2 else "m"
     problem = ("✗", "error") if together.errors else ("!" if found or item.row.label.end else " ", "attention")
@@ -179,7 +179,8 @@ def marks(item: Item, *, found: bool = False, spelled: bool = False) -> list[tup
 
 
 def marks_in_words(item: Item, findings: Iterable[str]) -> list[tuple[str, str]]:
-    """The same marks in words, for the selected row, as (text, role) runs: what each sign stands for."""
+    """The same marks in words, for the selected row, as (text, role) runs: what each sign stands
+    for."""
     together = item.sum
     told = [("✗ error", "error")] if together.errors else []
     told += [(f"! {name}", "attention") for name in dict.fromkeys(findings)]

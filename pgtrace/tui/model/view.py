@@ -136,7 +136,8 @@ class View:
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
         self.growing = growing
-        if not self.paused or self.listing.behind:  # the filter or the folds may have changed while the screen is paused
+        # the filter or the folds may have changed while the screen is paused
+        if not self.paused or self.listing.behind:
             changed |= self.sync()
         changed |= self.counted.advance(now_s)
         self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))

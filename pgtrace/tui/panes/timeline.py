@@ -158,8 +158,8 @@ class Timeline(ListWidget):
         return rowline.row(self.view, item, self._columns(width), width, self._axis, near, selected=selected)
 
     def example(self, width: int) -> list[Strip]:
-        """The heads, a round trip and its words, at any width: near the cursor, the one with the most
-        different messages; nothing if there is none."""
+        """The heads, a round trip and its words, at any width: near the cursor, the one with the
+        most different messages; nothing if there is none."""
         near = range(max(0, self.cursor - EXAMPLE_LOOKS), min(self.count(), self.cursor + EXAMPLE_LOOKS))
         wholes = [(one, abs(index - self.cursor)) for index in near if _is_whole(one := self.view.listing[index])]
         if not wholes:

@@ -28,6 +28,7 @@ def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
 def wrapped(pen: Pen, width: int, text: str, role: str = "text", most: int = 100) -> Iterator[Strip]:
     """Text from the wire in full, its white space folded, on as many lines as it takes."""
     whole = sanitise.text(" ".join(text[:_LONGEST].split()))
-    room = width - 2 if cells.width(whole) == len(whole) else (width - 2) // 2  # no character takes more than two cells
+    # no character takes more than two cells
+    room = width - 2 if cells.width(whole) == len(whole) else (width - 2) // 2
     parts = textwrap.wrap(whole, max(20, room), max_lines=most, placeholder=f" {pen.ellipsis}") or [""]
     yield from (Line(pen, width).add(f" {part}", role).strip() for part in parts)

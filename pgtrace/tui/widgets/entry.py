@@ -4,7 +4,8 @@ Three things differ from the library's. The cursor moves and deletes by what you
 character: a letter with its accents, a wide one. What is typed or pasted is only what can be seen:
 a line break or a tab becomes a blank; what a terminal would obey, or nobody sees, is left out. And
 a word is what blanks surround, as for a shell's ctrl-w, so that `ms > 10` has three. A text that is
-set, an earlier one or a value from the capture, is kept as it is: whoever draws it makes it safe.
+set, an earlier one or a value from the capture, is kept as it is: the code that draws it makes it
+safe.
 """
 
 from __future__ import annotations

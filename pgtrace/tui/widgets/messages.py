@@ -58,7 +58,8 @@ class Messages(ListWidget):
         self._deeper = False
         self._entries: list[tuple[int, int]] = []  # first message, how many are listed for it
         self._places: list[int] = []  # for each message, that of its row
-        self._shift: list[int] = []  # for each message, ns from the first row's opening to its own row's
+        # for each message, ns from the first row's opening to its own row's
+        self._shift: list[int] = []
 
     def show(self, item: Item | None) -> None:
         """List the messages of a line of the timeline, with the cursor on its ErrorResponse if

@@ -1,7 +1,7 @@
 """The line that asks, in the footer's place: a line of text, with choices above it and what is
 wrong with it.
 
-Whoever asks is an Asking: it has the label, hears of every change, offers choices, and takes the
+An Asking opens it: it has the label, hears of every change, offers choices, and takes the
 text or says what is wrong. All of that happens within the key that leads to it, so keys typed ahead
 go where they belong: `/users`, enter and `n` in one burst are three things in a row. That is why
 the prompt never has the focus: while it is open the screen hands it every key
@@ -55,7 +55,8 @@ class Prompt(LineWidget, Entry):
         self.fault: Fault | None = None
         self._offered = NO_CHOICES
         self._marked = 0
-        self._cycle: tuple[int, Sequence[Choice]] | None = None  # where the latest tab put one of these
+        # where the latest tab put one of these
+        self._cycle: tuple[int, Sequence[Choice]] | None = None
         self._recalled: int | None = None  # the text of the history that is shown
         self._draft = ""
         self._first = 0  # the first character in sight
@@ -74,7 +75,7 @@ class Prompt(LineWidget, Entry):
         self._look()
 
     def close(self) -> None:
-        """Close without a word to whoever asked."""
+        """Close without telling the Asking."""
         self.asking = None
 
     def dismiss(self) -> None:

@@ -1,6 +1,8 @@
-"""The selected row in words: its flight and, on the right, its marks, so that the notation teaches itself.
+"""The selected row in words: its flight and, on the right, its marks, so that the notation teaches
+itself.
 
-A flight that fits is shown whole, and the marks that have room beside it; of a longer one, its beginning.
+A flight that fits is shown whole, and the marks that have room beside it; of a longer one, its
+beginning.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ class TablePane(ListWidget, Generic[T]):
             title, mark = field.name if field.title is None else field.title, ""
             if field.name == self.sorted_by:
                 mark = "▴" if self.reversed != field.rising else "▾"
-            wide = column.width + (field.right and len(title) + len(mark) > column.width)  # the gap before it has room for the mark
+            # the gap before it has room for the mark
+            wide = column.width + (field.right and len(title) + len(mark) > column.width)
             line.to(column.end - wide if field.right else column.start)
             line.add(cells.cut(title, wide - len(mark)) + mark, "dim", wide, right=field.right)
         return [line.strip()]
