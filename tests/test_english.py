@@ -33,7 +33,7 @@ TRANSLATED: Final = {
     r"stand (?=in|on|at|behind|before|below|above|there|first|last)": "be",
     r"save for": "except",
     r"by and by": "gradually",
-    r"is no (?:word|size|number|duration|name|limit|list|table|filter|rule|message)\b": "is not a ...",
+    r"(?<!there )is no (?:word|size|number|duration|name|limit|list|table|filter|rule|message)\b": "is not a ...",
     r"[Ww]hat is (?:no|none|nothing)\b": "anything that is not",
     r"[Nn]obody knows": "is not known",
     r"[Ww]hoever": "anyone who, you",

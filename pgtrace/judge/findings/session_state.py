@@ -1,12 +1,12 @@
 """session-state: what a session keeps beyond its transaction: settings, LISTEN, advisory locks,
 temporary tables, cursors WITH HOLD, SQL-level PREPARE.
 
-Behind a pooler that hands out server connections by the transaction, the next transaction may find
-another session's, or none; without one nothing is wrong. Told by command tags, so only of what
-succeeded, and by what its text says (judge/texts.py), once something else runs behind it: SET LOCAL
-and what a transaction takes back is none. Nor are settings that poolers know (TRACKED), nor what a
-driver's own look-up of types sets. Where nothing speaks for a pooler (judge/signs.py), TIMES of
-them are told, and LISTEN never: a connection that listens is one of its own on purpose.
+Behind a pooler in transaction mode, the next transaction may find another session's state, or none;
+without a pooler nothing is wrong. Recognised by command tags, so only for successful commands, and
+by the text (judge/texts.py), once something else runs after it. SET LOCAL, and state that a
+transaction takes back, do not count. Nor do settings that poolers track (TRACKED), or those for a
+driver's own look-up of types. Without evidence of a pooler (judge/signs.py), reported from TIMES of
+them, and LISTEN never: a connection that listens is a separate one on purpose.
 """
 
 from __future__ import annotations
