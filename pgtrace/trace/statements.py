@@ -313,7 +313,8 @@ class StatementTable:
         return group
 
     def _note_comments(self, group: Group, text: str) -> None:
-        """Remember that a text of the group was sent, so that those can be counted that differ by comments alone."""
+        """Remember that a text of the group was sent, so that those can be counted that differ by
+        comments alone."""
         if "/*" in text or "--" in text:
             bare = sqltext.without_comments(text)
             if bare != text:

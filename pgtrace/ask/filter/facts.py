@@ -365,7 +365,8 @@ def _of_tag(key: str) -> Callable[[Trace, TextTest], Term]:
 
 
 class FirstTag:
-    """The first value of a tag in the statements of each row; None if it has none, or if the bytes that say are no longer kept."""
+    """The first value of a tag in the statements of each row; None if it has none, or if the bytes
+    that say are no longer kept."""
 
     def __init__(self, trace: Trace, key: str) -> None:
         self._trace = trace

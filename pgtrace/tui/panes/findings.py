@@ -81,7 +81,7 @@ class Findings(ListWidget):
         return [*listed, *[blank(self.view.pen, width)] * (height - len(listed) - len(self._told)), *self._told]
 
     def _nothing(self) -> str:
-        """What stands in place of findings: that nothing was found, only where nothing failed."""
+        """What is shown instead of findings: that nothing was found, only where nothing failed."""
         left = self.view.snapshot.unexplained
         so_far = " so far" if self.view.growing else ""
         return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}"
