@@ -1,6 +1,7 @@
 """The lines of code behind findings, where the program noted them (trace/call_sites.py).
 
-A row belongs to the finding of its kind and driver, and if there are several of these, to the one about its statement.
+A row belongs to the finding of its kind and driver, and if there are several of these, to the one
+about its statement.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ TAG = "tag."
 """What the name of a grouping by tag begins with; its key follows."""
 _SLICE = 4096
 _VARIANTS_SHOWN = 3
-"""Statements whose texts with other comments are told of."""
+"""The most statements for which the number of comment variants is printed."""
 _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
 
 

@@ -189,8 +189,8 @@ class Effect:
 
 
 Key = tuple[Look, tuple[int, ...], tuple[int, int], bool, Odd, Odd]
-"""What an Effect is known by: its look; the NUMBERS; values in text and in binary, and whether they are those of all rows together rather
-than of each; and what the flights do not say."""
+"""What an Effect is known by: its look; the NUMBERS; values in text and in binary, and whether they
+are those of all rows together rather than of each; and what the flights do not say."""
 
 
 class Effects:
@@ -215,7 +215,8 @@ class Effects:
         return self._effects.get(key) or self._new(key)
 
     def alone(self, side: int, message: int) -> Counts:
-        """What one message counts that is no part of a round trip. `message` is a key of a Tally."""
+        """What one message counts that is no part of a round trip. `message` is a key of a
+        Tally."""
         tables = ((), ((message, 1),)) if side == BACKEND else (((message, 1),), ())
         return self._known((_NONE, (0, 0), False, *tables))
 

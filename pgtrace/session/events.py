@@ -88,7 +88,8 @@ class Exchange:
         self.first = first
         """The statement whose execution ended first."""
         self.copying: Statement | None = None
-        """The COPY whose data it begins with; its Query or Execute was part of an earlier round trip."""
+        """The COPY whose data it begins with; its Query or Execute was part of an earlier round
+        trip."""
         self.error = b""
         """Body of the first ErrorResponse in it."""
         self.failures: tuple[Failure, ...] = ()

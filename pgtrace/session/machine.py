@@ -298,8 +298,9 @@ class Machine:
         self._unflushed.clear()
         self._pairs = self._folded = 0
 
-    # Batches: the same Bind and Execute over and over in one read is one item of the queue, answered a read at a time.
-    # What such an item means is what its messages mean one by one: wherever anything else comes, they are unfolded.
+    # Batches: the same Bind and Execute over and over in one read is one item of the queue,
+    # answered a read at a time. What such an item means is what its messages mean one by one:
+    # wherever anything else comes, they are unfolded.
 
     def _ask_batches(self, time_ns: int, frames: list[Frame]) -> None:
         """A long read of the frontend."""
@@ -317,7 +318,8 @@ class Machine:
         self._ask_each(time_ns, frames[start:])
 
     def _repeats(self, frames: list[Frame], at: int) -> int:
-        """How often the Bind and Execute at that place come again right behind, with other values."""
+        """How often the Bind and Execute at that place come again right behind, with other
+        values."""
         is_like = self._bodies.like(frames[at][1])
         execute = frames[at + 1]
         stop, end = at + 2, len(frames) - 1
@@ -326,7 +328,8 @@ class Machine:
         return (stop - at) // 2 - 1
 
     def _fold(self, time_ns: int, frames: list[Frame]) -> bool:
-        """Owe the answers to what was just sent once more, over and over; False where that has to be looked at one by one."""
+        """Owe the answers to what was just sent once more, over and over; False where that has to
+        be looked at one by one."""
         run, queue, times = self.round_trips.current, self._owed, len(frames) // 2
         if run is None or self._skipping or len(queue) < 2 or len(queue) + self._folded + len(frames) > MOST_OWED:
             return False
@@ -371,7 +374,8 @@ class Machine:
         self._answer_each(time_ns, frames[at:])
 
     def _answered_alike(self, frames: list[Frame], at: int, most: int) -> int:
-        """How many Binds and Executes are answered from there on, all in the same way, with a tag that changes nothing."""
+        """How many Binds and Executes are answered from there on, all in the same way, with a tag
+        that changes nothing."""
         round_trips = self.round_trips
         run = round_trips.current
         if frames[at][0] != _BIND_COMPLETE or at + 1 >= len(frames) or run is None or (run.flush_points and not round_trips.pending):

@@ -81,10 +81,11 @@ class Run:
         self.parts: dict[Statement, Part] = {}
         self.portals: dict[str, Portal] = {}
 
-    # What most of it is: events.py, effects.py. ran: executions that ended, also where a message that is no part of it ended them.
-    # passed_text, passed_binary: values of the rows that came. copies_sent, copies_received: CopyData beyond those in the flight.
-    # bound: Binds of named statements. values_text, values_binary: of the executions that ended in it.
-    # is_frozen: it was told as it is, so what comes late goes to a copy.
+    # What most of it is: events.py, effects.py. ran: executions that ended, also where a message
+    # that is no part of it ended them. passed_text, passed_binary: values of the rows that came.
+    # copies_sent, copies_received: CopyData beyond those in the flight. bound: Binds of named
+    # statements. values_text, values_binary: of the executions that ended in it. is_frozen: it was
+    # told as it is, so what comes late goes to a copy.
 
     def part(self, statement: Statement) -> Part:
         """The Part of a statement."""
