@@ -32,7 +32,7 @@ SUBTYPED: Final = 1000
 _ROW: Final = ord("D")
 _ROWS: Final = b"D"
 FIRST_LETTER: Final = 0x10
-"""Below it are bytes that stand in a flight for something else than a type byte."""
+"""Lower bytes in a flight are not type bytes."""
 _OVERHEAD_BYTES: Final = 400
 _ITEM_BYTES: Final = 100
 """Bytes that one entry of a table takes, including its numbers."""

@@ -188,7 +188,7 @@ class ConnectionObserver(Observer):
 
 
 def _was_dropped(statement: Statement, passage: Passage) -> bool:
-    """Whether that is known already, from what was told of the round trip before."""
+    """Whether that was already reported with the previous state of the round trip."""
     before = passage.replaces[0].parts if passage.replaces is not None else ()
     return any(part.statement is statement and part.dropped for part in before)
 
