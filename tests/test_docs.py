@@ -22,8 +22,8 @@ from pgtrace.demo.workloads import VARIANTS
 from pgtrace.protocol import codes
 from pgtrace.report import messages, stats
 from pgtrace.trace.counters import KEYS
-from pgtrace.trace.rows import Kind
-from pgtrace.trace.statements import Group
+from pgtrace.trace.rows import RowKind
+from pgtrace.trace.statements import StatementGroup
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.session import letters
@@ -97,7 +97,7 @@ def test_the_figures_of_an_example(example: Example, tmp_path: Path) -> None:
     trace, told = played(example.script, tmp_path / "example.pgtrace")
     rows = [trace.rows[place].shape for place in range(len(trace.rows))]
     trace.close()
-    kinds = (Kind.ROUND_TRIP, Kind.SETUP) if "StartupMessage" in example.script else (Kind.ROUND_TRIP,)
+    kinds = (RowKind.ROUND_TRIP, RowKind.SETUP) if "StartupMessage" in example.script else (RowKind.ROUND_TRIP,)
     flights = " · ".join(row.flight for row in rows if row.kind in kinds)
     assert {"flights": flights, **{path: looked_up(told, path) for path in example.figures}} == {
         "flights": example.flights,
@@ -146,7 +146,7 @@ def test_every_counter_is_defined_has_an_example_and_stands_in_the_index() -> No
 def test_every_other_field_is_defined_and_has_an_example(tmp_path: Path) -> None:
     trace, told = played(EXAMPLES[0].script + "\nmark begin a", tmp_path / "a.pgtrace")
     trace.close()
-    assert set(Group("", "").as_dict("")) == defined(section("Statements")) == shown("statements")
+    assert set(StatementGroup("", "").as_dict("")) == defined(section("Statements")) == shown("statements")
     for title, key in (("Connections", "connections"), ("The capture", "capture")):
         fields = set(told[key][0] if key == "connections" else told[key]) - set(KEYS)
         assert fields == defined(section(title))
@@ -165,7 +165,7 @@ def test_every_field_of_a_row_is_defined(tmp_path: Path) -> None:
     trace.close()
     text = section("Rows of the timeline")
     assert set(row) == defined(text)
-    assert set(row["messages"][0]) | {kind.name.lower() for kind in Kind} <= set(CODE.findall(text))
+    assert set(row["messages"][0]) | {kind.name.lower() for kind in RowKind} <= set(CODE.findall(text))
 
 
 def test_every_column_of_a_table_is_defined(tmp_path: Path) -> None:

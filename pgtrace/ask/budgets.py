@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pgtrace import sqltext
-from pgtrace.ask.evidence import Evidence, RoundTrips
+from pgtrace.ask.evidence import CounterEvidence, EvidenceGroup
 from pgtrace.errors import BudgetError
 from pgtrace.protocol import codes
 from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
-from pgtrace.trace.statements import Group
+from pgtrace.trace.statements import StatementGroup
 
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
@@ -105,7 +105,7 @@ class Result:
     """The number, or None if there was nothing to count."""
     occurring: tuple[str, ...] = ()
     """If there was nothing to count: names that do occur, the most similar first."""
-    evidence: tuple[RoundTrips, ...] = ()
+    evidence: tuple[EvidenceGroup, ...] = ()
     """The round trips that make up the number, most first: their amounts add up to it. Empty for a
     budget that is kept."""
 
@@ -141,7 +141,7 @@ def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
     """The results of the budgets, in order. The trace is one with a timeline, or one that counts
     under a filter."""
     asked = list(budgets)
-    counted, evidence = _Counted(trace), Evidence(trace)
+    counted, evidence = _Counted(trace), CounterEvidence(trace)
     results: list[Result] = []
     for budget in asked:
         own = {one.name for one in asked if one.about == budget.about and one.counter == budget.counter}
@@ -155,7 +155,7 @@ def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
     return results
 
 
-def number(counters: Counters | Group, counter: str) -> int:
+def number(counters: Counters | StatementGroup, counter: str) -> int:
     """The value of a counter."""
     table, _, message = counter.partition(".")
     found: int = getattr(counters, table).get(message, 0) if message else getattr(counters, table)
@@ -186,12 +186,12 @@ class _Counted:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._known: dict[About, dict[str, Counters | Group]] = {}
+        self._known: dict[About, dict[str, Counters | StatementGroup]] = {}
 
     def names(self, about: About) -> list[str]:
         """The names that occur; for statements their normalised SQL."""
         groups = self._of(about)
-        return [group.sql for group in groups.values() if isinstance(group, Group)] if about == "statement" else list(groups)
+        return [group.sql for group in groups.values() if isinstance(group, StatementGroup)] if about == "statement" else list(groups)
 
     def names_like(self, about: About, name: str) -> tuple[str, ...]:
         """Names that occur, similar ones first."""
@@ -208,12 +208,12 @@ class _Counted:
             return 0 if may_be_absent and not budget.limit else None
         return number(found, budget.counter)
 
-    def _of(self, about: About) -> dict[str, Counters | Group]:
+    def _of(self, about: About) -> dict[str, Counters | StatementGroup]:
         if about not in self._known:
             self._known[about] = dict(self._counted(about))
         return self._known[about]
 
-    def _counted(self, about: About) -> Iterator[tuple[str, Counters | Group]]:
+    def _counted(self, about: About) -> Iterator[tuple[str, Counters | StatementGroup]]:
         trace = self._trace
         if about == "capture":
             if trace.counted_connections():
@@ -226,15 +226,15 @@ class _Counted:
             yield from _statements(trace).items()
 
 
-def _statements(trace: Trace) -> dict[str, Group]:
+def _statements(trace: Trace) -> dict[str, StatementGroup]:
     """The statements of all drivers together, by fingerprint; those without one by the text that
     replaces their SQL."""
-    found: dict[str, Group] = {}
+    found: dict[str, StatementGroup] = {}
     for view in trace.statements():
         group = view.group
         key = group.fingerprint or sqltext.fingerprint(group.sql)
         if key not in found:
-            found[key] = Group(group.sql, group.fingerprint)
+            found[key] = StatementGroup(group.sql, group.fingerprint)
         found[key].merge(group)
     return found
 

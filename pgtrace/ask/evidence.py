@@ -30,7 +30,7 @@ from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.session.effects import Tally
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.marks import BY_OPENING, Interval
-from pgtrace.trace.rows import Entry, Kind, Share
+from pgtrace.trace.rows import RowEntry, RowKind, Share
 from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 8
@@ -43,7 +43,7 @@ NO_SUMS: Final = frozenset({"max_pipeline_depth", "statements_live", "live"})
 
 
 @dataclass(slots=True)
-class RoundTrips:
+class EvidenceGroup:
     """Rows of one look and one statement, and their share of the counter together."""
 
     flight: str
@@ -59,7 +59,7 @@ class RoundTrips:
     """For the rest: why it is in no row."""
 
 
-class Evidence:
+class CounterEvidence:
     """The evidence for the counters of a trace. If the trace counts under a filter, for what that
     selects."""
 
@@ -71,13 +71,13 @@ class Evidence:
         self._trace = trace
         self._groups: dict[str, set[int]] | None = None
 
-    def of(self, counter: str, value: int, about: str = "capture", name: str = "") -> tuple[RoundTrips, ...]:
+    def of(self, counter: str, value: int, about: str = "capture", name: str = "") -> tuple[EvidenceGroup, ...]:
         """The evidence for a counter that is `value`, of the capture or of one driver, mark or
         statement: at most GROUPS_KEPT groups, most first, then the sum of the others, then the
         rest."""
         trace = self._trace
         amounts = Amounts(trace, counter, self._groups_of(name) if about == "statement" else None)
-        found: dict[tuple[int, int], RoundTrips] = {}
+        found: dict[tuple[int, int], EvidenceGroup] = {}
         for place in self._places(counter, about, name):
             if self._selects is not None and not self._selects(place):
                 continue
@@ -94,15 +94,15 @@ class Evidence:
         rest = value - sum(group.amount for group in told)
         if rest and counter not in NO_SUMS:
             why = BETWEEN if counter == "client_ns" else CUT if about == "mark" else NO_ROW
-            told.append(RoundTrips("", "", "", 0, 0, rest, why))
+            told.append(EvidenceGroup("", "", "", 0, 0, rest, why))
         return tuple(told)
 
-    def _looks(self, place: int, entry: Entry) -> RoundTrips:
+    def _looks(self, place: int, entry: RowEntry) -> EvidenceGroup:
         """The group of a row, still empty."""
         rows = self._trace.rows
         shape, label = rows.shape_at(entry.shape), rows.label_at(entry.label)
         sql = sqltext.normalise(label.sql) if shape.statements else label.sql
-        return RoundTrips(shape.flight, sql, label.sqlstate[:5], place + 1)
+        return EvidenceGroup(shape.flight, sql, label.sqlstate[:5], place + 1)
 
     def _places(self, counter: str, about: str, name: str) -> Iterator[int]:
         """The places of the rows that belong to the subject of a budget."""
@@ -163,7 +163,7 @@ class Amounts:
         self._table, _, self._message = self._counter.partition(".")
         self._known: dict[int, tuple[int, int]] = {}
 
-    def __call__(self, place: int, entry: Entry) -> int:
+    def __call__(self, place: int, entry: RowEntry) -> int:
         """The share of the row at that place; 0 if its counts were not kept
         (session/effects.py)."""
         if self._groups is not None:
@@ -185,7 +185,7 @@ class Amounts:
         times, rows = found
         return times if self._counter == "max_pipeline_depth" else entry.times * times + entry.rows * rows
 
-    def _of_open(self, place: int, entry: Entry) -> int:
+    def _of_open(self, place: int, entry: RowEntry) -> int:
         """The share of a row that is still open, up to now."""
         counted = self._trace.connections[entry.connection].counted_at(place)
         if counted is None:
@@ -193,12 +193,12 @@ class Amounts:
         tally, waited_ns = counted
         return waited_ns if self._counter == "wait_ns" else self._number(tally)
 
-    def _of_statements(self, entry: Entry, groups: set[int]) -> int:
+    def _of_statements(self, entry: RowEntry, groups: set[int]) -> int:
         """The share of a row that the statements of these groups have."""
         rows = self._trace.rows
         label = rows.label_at(entry.label)
         mine = groups.intersection(label.groups)
-        is_round_trip = rows.shape_at(entry.shape).kind <= Kind.SETUP
+        is_round_trip = rows.shape_at(entry.shape).kind <= RowKind.SETUP
         match self._counter:
             case "round_trips":
                 return len(mine) * is_round_trip
@@ -233,18 +233,18 @@ def _of_share(share: Share, counter: str, rows: int) -> int:
     return number * rows if share.each and counter in ("rows", "values_text", "values_binary") else number
 
 
-def _together(groups: Iterable[RoundTrips]) -> list[RoundTrips]:
+def _together(groups: Iterable[EvidenceGroup]) -> list[EvidenceGroup]:
     """Groups that look the same as one, the largest first, and the sum of those beyond
     GROUPS_KEPT."""
-    alike: dict[tuple[str, str, str], RoundTrips] = {}
+    alike: dict[tuple[str, str, str], EvidenceGroup] = {}
     for group in groups:
         key = group.flight, group.sql, group.sqlstate
-        mine = alike.setdefault(key, RoundTrips(*key, group.first_row))
+        mine = alike.setdefault(key, EvidenceGroup(*key, group.first_row))
         mine.times += group.times
         mine.amount += group.amount
     ordered = sorted(alike.values(), key=lambda group: (-group.amount, group.first_row))
     told, others = ordered[:GROUPS_KEPT], ordered[GROUPS_KEPT:]
     if others:
         first = min(group.first_row for group in others)
-        told.append(RoundTrips("", "", "", first, sum(group.times for group in others), sum(group.amount for group in others)))
+        told.append(EvidenceGroup("", "", "", first, sum(group.times for group in others), sum(group.amount for group in others)))
     return told

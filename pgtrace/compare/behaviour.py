@@ -68,7 +68,7 @@ _UNSAID: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 _ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
 
 
-class Part(NamedTuple):
+class StepPart(NamedTuple):
     """What a step does with one statement."""
 
     statement: str
@@ -84,12 +84,12 @@ class Part(NamedTuple):
     results: str = ""
 
 
-class Step(NamedTuple):
+class BehaviourStep(NamedTuple):
     """One round trip or message, as far as it is behaviour."""
 
     kind: str
     flight: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[StepPart, ...] = ()
     parameters: str = ""
     """Format of the parameters: "t", "b", "m"ixed, or "" without any."""
     results: str = ""
@@ -127,7 +127,7 @@ class Behaviour(Trace):
         still: Collection[str] = (),
     ) -> None:
         super().__init__(paths, timeline=False, names=names, still=still, observer=self._observe)
-        self.steps: list[Step] = []
+        self.steps: list[BehaviourStep] = []
         """All different ones."""
         self.is_cut = False
         """Whether there were more than STEPS_KEPT: then differences may go unseen."""
@@ -137,7 +137,7 @@ class Behaviour(Trace):
         """Statements after which a transaction was open."""
         self._done: list[_Done] = []
         """By index of the connection."""
-        self._numbers: dict[Step, int] = {}
+        self._numbers: dict[BehaviourStep, int] = {}
         self._text_room = TEXTS_KEPT
 
     def conversations(self) -> list[Conversation]:
@@ -153,13 +153,13 @@ class Behaviour(Trace):
             self._done.append(_Done())
         return _StepObserver(self, self._done[who.index], ledger, who, began, names, copies)
 
-    def number(self, step: Step) -> int:
+    def number(self, step: BehaviourStep) -> int:
         """The number of a step."""
         found = self._numbers.get(step)
         if found is None:
             if len(self.steps) >= STEPS_KEPT and step.flight != NO_FLIGHT:
                 self.is_cut = True
-                return self.number(Step(step.kind, NO_FLIGHT))
+                return self.number(BehaviourStep(step.kind, NO_FLIGHT))
             found = self._numbers[step] = len(self.steps)
             self.steps.append(step)
         return found
@@ -262,7 +262,7 @@ class _StepObserver(ConnectionObserver):
         text, binary = effect.counts.parameters
         flight = notation.flight(sent, received)
         return self._trace.number(
-            Step(
+            BehaviourStep(
                 kind,
                 flight,
                 self._parts(exchange),
@@ -273,7 +273,7 @@ class _StepObserver(ConnectionObserver):
             )
         )
 
-    def _parts(self, exchange: Exchange) -> tuple[Part, ...]:
+    def _parts(self, exchange: Exchange) -> tuple[StepPart, ...]:
         known = self._trace.statement
         ran: Counter[str] = Counter()
         parsed: Counter[str] = Counter()
@@ -299,13 +299,13 @@ class _StepObserver(ConnectionObserver):
         if exchange.effect.status in ("T", "E"):
             self._trace.in_transaction.update(simple)
         return tuple(
-            Part(one, ran[one], parsed[one], named[one], is_simple, one in failed, _FORMATS[parameters[one]], _FORMATS[results[one]])
+            StepPart(one, ran[one], parsed[one], named[one], is_simple, one in failed, _FORMATS[parameters[one]], _FORMATS[results[one]])
             for one, is_simple in simple.items()
         )
 
 
-def _alone(side: int, code: int, body: bytes = b"") -> Step:
+def _alone(side: int, code: int, body: bytes = b"") -> BehaviourStep:
     """The step for a message outside round trips."""
     name = _STAND_INS.get(code) or codes.message_name(side, code, codes.authentication_subtype(body))
     sqlstate = fields.error_fields(body).get("C", "") if side == BACKEND and code in _ERRORS else ""
-    return Step(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate)
+    return BehaviourStep(OTHER, f"← {name}" if side == BACKEND else name, sqlstate=sqlstate)

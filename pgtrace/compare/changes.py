@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.compare.behaviour import OTHER, ROUND_TRIP, SETUP, Conversation, Step
+from pgtrace.compare.behaviour import OTHER, ROUND_TRIP, SETUP, BehaviourStep, Conversation
 from pgtrace.compare.totals import BEGINS, ENDS, Facts, Side
 
 SQL_WIDTH: Final = 80
@@ -47,7 +47,7 @@ class Change:
 Between = tuple[Conversation | None, Conversation | None]
 
 
-def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequence[Step]) -> list[Change]:
+def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> list[Change]:
     """What changed, most costly first. `differing` are the paired connections that are not the
     same."""
     told = [
@@ -70,7 +70,7 @@ def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequ
 # Connections and set-up.
 
 
-def _connections(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
+def _connections(differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> Iterator[Change]:
     for one, other in differing:
         lone = one or other
         if lone is None or (one and other):
@@ -83,7 +83,7 @@ def _connections(differing: Sequence[Between], steps: Sequence[Step]) -> Iterato
         yield Change("connection", words, setup_round_trips=-setups if one else setups)
 
 
-def _setup(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
+def _setup(differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> Iterator[Change]:
     """How the beginnings of connections differ, alike ones together."""
     sent = {step.flight: step.sent or step.flight for step in steps if step.kind == SETUP}
     found: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = Counter()
@@ -254,8 +254,8 @@ def _is_unpiped(ours: Side, theirs: Side, statement: str) -> bool:
 # What is not a round trip.
 
 
-def _others(differing: Sequence[Between], steps: Sequence[Step]) -> Iterator[Change]:
-    counts = (Counter[Step](), Counter[Step]())
+def _others(differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> Iterator[Change]:
+    counts = (Counter[BehaviourStep](), Counter[BehaviourStep]())
     for pair in differing:
         if all(pair):
             for side, one in zip(counts, pair, strict=True):

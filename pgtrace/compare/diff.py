@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace.compare.align import align
-from pgtrace.compare.behaviour import Behaviour, Conversation, Step
+from pgtrace.compare.behaviour import Behaviour, BehaviourStep, Conversation
 from pgtrace.compare.changes import Change, changes
 from pgtrace.compare.totals import Side
 
@@ -39,7 +39,7 @@ class Fold:
     """Steps that occur `times` times in a row."""
 
     times: int
-    lines: tuple[tuple[Mark, Step], ...]
+    lines: tuple[tuple[Mark, BehaviourStep], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Comparison:
 def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEXT) -> Comparison:
     """Compare two captures, read to their end. `context`: equal folded steps shown around those
     that differ, None for all."""
-    numbers: dict[Step, int] = {}
+    numbers: dict[BehaviourStep, int] = {}
     ours, theirs = (_conversations(behaviour, numbers) for behaviour in (before, after))
     steps = list(numbers)
     texts = before.texts | after.texts
@@ -93,7 +93,7 @@ def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEX
     return Comparison(first, second, told, differing)
 
 
-def _conversations(behaviour: Behaviour, numbers: dict[Step, int]) -> list[Conversation]:
+def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int]) -> list[Conversation]:
     """Its conversations with the steps numbered for both sides."""
     found = [one for one in behaviour.conversations() if one.steps]
     renumbered = [numbers.setdefault(step, len(numbers)) for step in behaviour.steps]
@@ -103,7 +103,7 @@ def _conversations(behaviour: Behaviour, numbers: dict[Step, int]) -> list[Conve
 # Which connection is which.
 
 
-def _paired(before: list[Conversation], after: list[Conversation], steps: list[Step]) -> Iterator[Pair]:
+def _paired(before: list[Conversation], after: list[Conversation], steps: list[BehaviourStep]) -> Iterator[Pair]:
     """Pairs of connections, in the order of the first side; then what only the second has."""
     partners: dict[int, int] = {}
     waiting: dict[bytes, list[int]] = {}
@@ -122,7 +122,9 @@ def _paired(before: list[Conversation], after: list[Conversation], steps: list[S
     yield from (Pair(None, one) for place, one in enumerate(after) if place not in taken)
 
 
-def _alike(before: list[Conversation], after: list[Conversation], left: list[int], right: list[int], steps: list[Step]) -> dict[int, int]:
+def _alike(
+    before: list[Conversation], after: list[Conversation], left: list[int], right: list[int], steps: list[BehaviourStep]
+) -> dict[int, int]:
     """Pairs by how much they have in common, most first; if there are too many, in order."""
     found: dict[int, int] = {}
     ours = {place: _outline(before[place], steps) for place in left}
@@ -149,7 +151,7 @@ def _of_kind(conversations: list[Conversation], places: list[int], kind: str) ->
     return [place for place in places if conversations[place].kind == kind]
 
 
-def _outline(conversation: Conversation, steps: list[Step]) -> Counter[str]:
+def _outline(conversation: Conversation, steps: list[BehaviourStep]) -> Counter[str]:
     """Its outline: how often each statement occurs, and the other steps."""
     outline: Counter[str] = Counter()
     for number, times in Counter(conversation.steps).items():
@@ -171,7 +173,7 @@ def _is_same(pair: Pair) -> bool:
     return pair.first is not None and pair.second is not None and pair.first.steps == pair.second.steps
 
 
-def _compare(pair: Pair, steps: list[Step], context: int | None) -> None:
+def _compare(pair: Pair, steps: list[BehaviourStep], context: int | None) -> None:
     first = pair.first.steps if pair.first is not None else array("I")
     second = pair.second.steps if pair.second is not None else array("I")
     folds = list(_folded(_edits(first, second)))

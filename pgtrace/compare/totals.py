@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.compare.behaviour import ROUND_TRIP, Conversation, Step
+from pgtrace.compare.behaviour import ROUND_TRIP, BehaviourStep, Conversation
 
 BEGINS: Final = frozenset({"begin", "start"})
 ENDS: Final = frozenset({"commit", "end", "rollback", "abort"})
@@ -52,7 +52,7 @@ class Facts:
 class Side:
     """One of two captures in sums."""
 
-    steps: Counter[Step]
+    steps: Counter[BehaviourStep]
     facts: dict[str, Facts]
     texts: Mapping[str, str]
     in_transaction: frozenset[str]
@@ -61,7 +61,7 @@ class Side:
 
     @classmethod
     def of(
-        cls, conversations: Sequence[Conversation], steps: Sequence[Step], texts: Mapping[str, str], in_transaction: Iterable[str]
+        cls, conversations: Sequence[Conversation], steps: Sequence[BehaviourStep], texts: Mapping[str, str], in_transaction: Iterable[str]
     ) -> Side:
         """The sums of these conversations."""
         numbers: Counter[int] = Counter()
@@ -89,7 +89,7 @@ class Side:
         """Its statements that begin with one of these words."""
         return [statement for statement in self.facts if self.first_word(statement) in words]
 
-    def _add(self, step: Step, times: int) -> None:
+    def _add(self, step: BehaviourStep, times: int) -> None:
         together = step.executions
         parts = range(len(step.parts))
         paying = next((place for place in parts if self.first_word(step.parts[place].statement) not in BEGINS | ENDS), 0)

@@ -1,7 +1,7 @@
 """The contents of one CopyData: a message of replication, perhaps with another inside. Rows of a
 COPY are in inspect/copy_reading.py.
 
-An Inside is made for each CopyData that you look at, and decodes nothing before you ask: `title`
+A CopyPayload is made for each CopyData that you look at, and decodes nothing before you ask: `title`
 names it, `argument` describes it in a few words, fields() gives its fields with their bytes in the
 CopyData. `XLogData 0/1A2B3C4 Insert public.items (1, 'SKU-1')`. The text is as it came from the
 wire, and no bytes make it raise.
@@ -30,7 +30,7 @@ _UNCHANGED: Final = "unchanged"
 _TRUNCATE_OPTIONS: Final = {1: " CASCADE", 2: " RESTART IDENTITY", 3: " CASCADE RESTART IDENTITY"}
 
 
-class Inside(ABC):
+class CopyPayload(ABC):
     """The contents of one CopyData, as far as they are known."""
 
     title = ""
@@ -54,7 +54,7 @@ class Inside(ABC):
         """Its fields; each value is text for people, or as it is on the wire."""
 
 
-def message_inside(contents: Contents, side: int, data: bytes, relation_of: RelationOf, *, in_stream: bool) -> Inside | None:
+def message_inside(contents: Contents, side: int, data: bytes, relation_of: RelationOf, *, in_stream: bool) -> CopyPayload | None:
     """The replication message in the CopyData, or None if it is not one of its family."""
     kind = replication.find(contents.family, side, data) if contents.family is not None else None
     if kind is None:
@@ -67,7 +67,7 @@ def message_inside(contents: Contents, side: int, data: bytes, relation_of: Rela
     return Change(data, plugin, relation_of, in_stream=in_stream)
 
 
-class _Message(Inside):
+class _Message(CopyPayload):
     """A message of streaming replication or of a base backup."""
 
     def __init__(self, kind: type[SubMessage], data: bytes) -> None:
@@ -123,7 +123,7 @@ class _PluginData(_Message):
         return arguments.text(data)
 
 
-class Change(Inside):
+class Change(CopyPayload):
     """XLogData with a message of pgoutput in it."""
 
     def __init__(self, data: bytes, kind: type[pgoutput.LogicalMessage], relation_of: RelationOf, *, in_stream: bool) -> None:

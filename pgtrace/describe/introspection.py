@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.protocol.values import Kind, Type
+from pgtrace.protocol.values import Type, TypeKind
 
 if TYPE_CHECKING:
     from pgtrace.protocol.backend import Column
@@ -56,7 +56,7 @@ ROLES: Final[dict[str, tuple[str, int]]] = {
 """By column name: its role, and the table that it is a column of, if it is one."""
 _EMPTY_LISTS: Final = frozenset({"", "{}", "{NULL}"})
 _BY_OID: Final = re.compile(r"(?<!\w)oid\s*=\s*\$1(?!\d)", re.IGNORECASE).search
-_KINDS: Final = {kind.value: kind for kind in Kind if kind is not Kind.UNKNOWN}
+_KINDS: Final = {kind.value: kind for kind in TypeKind if kind is not TypeKind.UNKNOWN}
 
 
 def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
@@ -94,37 +94,37 @@ def types(told: dict[str, str | None]) -> list[Type]:
     kind = _kind(told, oid)
     made_of = _oid(told, "made of")
     element = {
-        Kind.ARRAY: _oid(told, "element") or made_of,
-        Kind.DOMAIN: _oid(told, "base") or made_of,
-        Kind.RANGE: _oid(told, "subtype") or made_of,
-        Kind.MULTIRANGE: _oid(told, "subtype"),
+        TypeKind.ARRAY: _oid(told, "element") or made_of,
+        TypeKind.DOMAIN: _oid(told, "base") or made_of,
+        TypeKind.RANGE: _oid(told, "subtype") or made_of,
+        TypeKind.MULTIRANGE: _oid(told, "subtype"),
     }.get(kind, 0)
-    ranges = (_oid(told, "range") or made_of) if kind is Kind.MULTIRANGE else 0
-    found = [Type(oid, name, kind, element, ranges)] if name or kind is not Kind.UNKNOWN else []
+    ranges = (_oid(told, "range") or made_of) if kind is TypeKind.MULTIRANGE else 0
+    found = [Type(oid, name, kind, element, ranges)] if name or kind is not TypeKind.UNKNOWN else []
     if array := _oid(told, "array"):
-        found.append(Type(array, f"_{name}" if name else "", Kind.ARRAY, oid))
+        found.append(Type(array, f"_{name}" if name else "", TypeKind.ARRAY, oid))
     return found
 
 
-def _kind(told: dict[str, str | None], oid: int) -> Kind:
+def _kind(told: dict[str, str | None], oid: int) -> TypeKind:
     """As stated, otherwise as it follows from the rest. That an array type is a base type says
     nothing until its element is known, too."""
-    kind = _KINDS.get(told.get("kind") or "", Kind.UNKNOWN)
-    if kind not in (Kind.BASE, Kind.UNKNOWN):
+    kind = _KINDS.get(told.get("kind") or "", TypeKind.UNKNOWN)
+    if kind not in (TypeKind.BASE, TypeKind.UNKNOWN):
         return kind
     if _oid(told, "element"):
-        return Kind.ARRAY
-    return kind if kind is Kind.BASE and "element" in told else _implied(told, oid)
+        return TypeKind.ARRAY
+    return kind if kind is TypeKind.BASE and "element" in told else _implied(told, oid)
 
 
-def _implied(told: dict[str, str | None], oid: int) -> Kind:
+def _implied(told: dict[str, str | None], oid: int) -> TypeKind:
     if (told.get("labels") or "") not in _EMPTY_LISTS:
-        return Kind.ENUM
+        return TypeKind.ENUM
     if (told.get("attributes") or "") not in _EMPTY_LISTS:
-        return Kind.COMPOSITE
+        return TypeKind.COMPOSITE
     if _oid(told, "subtype"):
-        return Kind.RANGE if _oid(told, "range") in (0, oid) else Kind.MULTIRANGE
-    return Kind.DOMAIN if _oid(told, "base") else Kind.UNKNOWN
+        return TypeKind.RANGE if _oid(told, "range") in (0, oid) else TypeKind.MULTIRANGE
+    return TypeKind.DOMAIN if _oid(told, "base") else TypeKind.UNKNOWN
 
 
 def _oid(told: dict[str, str | None], role: str) -> int:

@@ -46,7 +46,7 @@ from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 WRITTEN_BYTES = 4 * 1024 * 1024
@@ -55,10 +55,10 @@ _LONGEST_HEADER = 5
 _COMPARED_LINES = 1_000
 """Lines of a section that are compared before a hash of the rest decides its order."""
 _NOTES = {
-    Kind.CLOSED: CLOSED,
-    Kind.OPAQUE: "# encrypted, or not PostgreSQL",
-    Kind.UNDECODED: "# bytes that could not be decoded",
-    Kind.GAP: "# bytes are missing here",
+    RowKind.CLOSED: CLOSED,
+    RowKind.OPAQUE: "# encrypted, or not PostgreSQL",
+    RowKind.UNDECODED: "# bytes that could not be decoded",
+    RowKind.GAP: "# bytes are missing here",
 }
 _IN_BLOCK = {"T": ", in a transaction", "E": ", in a failed transaction"}
 
@@ -106,7 +106,7 @@ def lines(
     for place in chosen:
         row = trace.rows[place]
         # there may be nothing but a gap
-        if row.shape.kind is not Kind.MARK and row.connection < len(trace.connections):
+        if row.shape.kind is not RowKind.MARK and row.connection < len(trace.connections):
             by_connection.setdefault(row.connection, array("Q")).append(place)
     yield f"{TITLE} {GOLDEN_VERSION}"
     writer = _ByContent if order == Order.CONTENT else _ByOpening
@@ -148,7 +148,7 @@ class _ByOpening:
         end = -math.inf
         for place in self._places[index]:
             row = self._trace.rows[place]
-            if row.shape.kind is not Kind.SETUP:
+            if row.shape.kind is not RowKind.SETUP:
                 break
             end = math.inf if row.is_open else row.opened_ns + (row.duration_ns or 0)
         return end
@@ -169,12 +169,12 @@ class _ByOpening:
         driver = UNKNOWN if connection.kind == "cancel" else connection.driver
         about = f"# connection {numbers[index]}: {sanitise.text(driver)}"
         rows = (self._trace.rows[place] for place in self._places[index])
-        first = next((row for row in rows if row.shape.kind is not Kind.UNDECODED), None)
+        first = next((row for row in rows if row.shape.kind is not RowKind.UNDECODED), None)
         if first is None:
             return about
-        if connection.cancels is not None and first.shape.kind is Kind.CANCEL:
+        if connection.cancels is not None and first.shape.kind is RowKind.CANCEL:
             return f"{about}, cancels connection {numbers[connection.cancels]}" if connection.cancels in numbers else about
-        if first.shape.kind in (Kind.ROUND_TRIP, Kind.RUN, Kind.ASYNCHRONOUS):
+        if first.shape.kind in (RowKind.ROUND_TRIP, RowKind.RUN, RowKind.ASYNCHRONOUS):
             return f"{about}, begun before{_IN_BLOCK.get(first.shape.status_before, '')}"
         return about
 
@@ -193,13 +193,13 @@ class _ByOpening:
             row = self._trace.rows[place]
             kind = row.shape.kind
             # what cannot be read before it belongs to its having begun before
-            begun = begun or kind is not Kind.UNDECODED
+            begun = begun or kind is not RowKind.UNDECODED
             if kind not in _NOTES:
                 try:
                     yield from self._row(row, place, normaliser)
                 except details.NotKept:
                     yield f"# {details.NOT_KEPT}"
-            elif begun and not (kind is Kind.CLOSED and self._trace.connections[row.connection].terminated):
+            elif begun and not (kind is RowKind.CLOSED and self._trace.connections[row.connection].terminated):
                 yield _NOTES[kind]
 
     def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:
@@ -273,11 +273,11 @@ class _ByContent(_ByOpening):
                 if shape.prepares and not shape.depth and b"Z" not in shape.received:
                     prepared.append(array("Q", [place]))
                     continue
-                if shape.kind is Kind.ROUND_TRIP:
+                if shape.kind is RowKind.ROUND_TRIP:
                     if ended or not units:
                         units.append(array("Q"))
                     ended = shape.received.endswith(b"Z") and shape.status not in _IN_BLOCK
-                if shape.kind in (Kind.ROUND_TRIP, Kind.ASYNCHRONOUS) and units:
+                if shape.kind in (RowKind.ROUND_TRIP, RowKind.ASYNCHRONOUS) and units:
                     units[-1].append(place)
                 else:
                     own.setdefault(index, array("Q")).append(place)

@@ -44,7 +44,7 @@ from pgtrace.export import Piece, packets
 from pgtrace.export.packets import End
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 
 SEGMENT_BYTES: Final = 65_000
@@ -60,7 +60,7 @@ _LATEST_REPLY_OFFSET: Final = 1
 OPAQUE_BYTES: Final = 64 * 1024 * 1024
 """How much of one record of bytes that were not kept becomes packets."""
 """Where the answer to an SSLRequest can be: first, or after that to a GSSENCRequest."""
-_BEGUN_BY_DRIVER: Final = (Kind.ROUND_TRIP, Kind.SETUP, Kind.RUN, Kind.CANCEL)
+_BEGUN_BY_DRIVER: Final = (RowKind.ROUND_TRIP, RowKind.SETUP, RowKind.RUN, RowKind.CANCEL)
 
 
 def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool = False) -> Iterator[Piece]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from pgtrace.describe import arguments
 from pgtrace.describe.copy_contents import COPY_BOTH, COPY_IN, Contents
-from pgtrace.describe.copy_messages import Change, Inside, message_inside
+from pgtrace.describe.copy_messages import Change, CopyPayload, message_inside
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.copy_rows import Rows
 from pgtrace.protocol.primitives import Field
@@ -24,7 +24,7 @@ from pgtrace.trace.copy_log import CopyLog
 _HEADER_BYTES: Final = 5
 
 
-class RowsInside(Inside):
+class RowsInside(CopyPayload):
     """Rows of a COPY. `reader` is at the beginning of the CopyData; `rows` end in it, and in what
     joined it. None: that is no longer known."""
 
@@ -44,7 +44,7 @@ class RowsInside(Inside):
         return self.reader.twin().fields(self.data)
 
 
-class RowsEnd(Inside):
+class RowsEnd(CopyPayload):
     """CopyDone: how many rows there were in all, including a last line without a line break."""
 
     def __init__(self, total: int) -> None:
@@ -78,7 +78,7 @@ class CopyReading:
         else:
             self._next()
 
-    def data(self, side: int, body: bytes, size: int, run: Inside | None = None) -> Inside | None:
+    def data(self, side: int, body: bytes, size: int, run: CopyPayload | None = None) -> CopyPayload | None:
         """The contents of a CopyData with that body, of which `size` bytes passed with the header.
 
         Pass `run` if it will not be shown but joins a run of others: the contents of the one that
@@ -104,7 +104,7 @@ class CopyReading:
         shown.rows = None if shown.rows is None or before is None or after is None else shown.rows + after - before
         return shown
 
-    def done(self, side: int) -> Inside | None:
+    def done(self, side: int) -> CopyPayload | None:
         """What CopyDone says if it ends rows: how many there were."""
         if self._rows is None or self._contents is None or not self._contents.comes_from(side):
             return None
@@ -126,7 +126,7 @@ class CopyReading:
         rows = self._contents.rows if self._contents is not None else None
         self._rows = rows.twin() if rows is not None else None
 
-    def _message(self, contents: Contents, side: int, body: bytes) -> Inside | None:
+    def _message(self, contents: Contents, side: int, body: bytes) -> CopyPayload | None:
         found = message_inside(contents, side, body, partial(self._relation, self._relations), in_stream=self._in_stream)
         if isinstance(found, Change):
             if found.kind is pgoutput.StreamStart or found.kind is pgoutput.StreamStop:

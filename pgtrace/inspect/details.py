@@ -14,12 +14,12 @@ from pgtrace.framing import KEPT_BYTES
 from pgtrace.inspect import types
 from pgtrace.inspect.message import MessageView
 from pgtrace.inspect.walk import NotKept, Walker, passed
-from pgtrace.trace.rows import RUN_KEPT, Kind
+from pgtrace.trace.rows import RUN_KEPT, RowKind
 from pgtrace.trace.trace import Trace
 
 __all__ = ["NOT_KEPT", "Details", "NotKept", "read", "scan"]
 
-_WITHOUT_MESSAGES: Final = frozenset({Kind.MARK, Kind.GAP, Kind.CLOSED, Kind.FAULT})
+_WITHOUT_MESSAGES: Final = frozenset({RowKind.MARK, RowKind.GAP, RowKind.CLOSED, RowKind.FAULT})
 MESSAGES_KEPT: Final = 5_000
 NOT_KEPT: Final = "bytes no longer kept"
 NEVER_KEPT: Final = "bytes that cannot be read are counted, not kept"
@@ -40,7 +40,7 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
         return details
     walker = Walker(trace, place, run_kept, types.of_row(trace, place))
     entry = trace.rows.entry(place)
-    not_kept = NEVER_KEPT if trace.rows[place].shape.kind is Kind.OPAQUE else NOT_KEPT
+    not_kept = NEVER_KEPT if trace.rows[place].shape.kind is RowKind.OPAQUE else NOT_KEPT
     try:
         for side, code, body, size, offset, time_ns in passed(trace, place):
             inside = offset >= entry.offsets[side]

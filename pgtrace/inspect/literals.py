@@ -20,7 +20,7 @@ from typing import Final
 from pgtrace import sanitise, sqltext
 from pgtrace.inspect.executed import Executed
 from pgtrace.protocol import values
-from pgtrace.protocol.values import Kind, Types
+from pgtrace.protocol.values import TypeKind, Types
 
 _QUOTED_NAMES: Final = {"bit": '"bit"'}
 """Bare, it would be bit(1)."""
@@ -73,9 +73,9 @@ def literal(oid: int, form: int, data: bytes | None, types: Types = values.NONE)
 def type_name(oid: int, types: Types = values.NONE) -> str:
     """The name of a type in SQL; empty if it is not known, or if a literal needs no type."""
     found = values.find(oid, types)
-    if found is None or found.kind is Kind.PSEUDO or not found.name:
+    if found is None or found.kind is TypeKind.PSEUDO or not found.name:
         return ""
-    if found.kind is Kind.ARRAY:
+    if found.kind is TypeKind.ARRAY:
         element = type_name(found.element, types)
         return f"{element}[]" if element else ""
     if found.oid in values.BUILTIN:

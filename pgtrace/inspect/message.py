@@ -11,7 +11,7 @@ from typing import Final
 
 from pgtrace.capture.redact import BLANK
 from pgtrace.describe import arguments
-from pgtrace.describe.copy_messages import Inside
+from pgtrace.describe.copy_messages import CopyPayload
 from pgtrace.protocol import backend, registry, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.statements import Statement
@@ -76,7 +76,7 @@ class MessageView:
     """The types of its database."""
     redacted: bool = False
     """Whether the recorder blanked values: then a value of nothing but blanks is a blanked one."""
-    inside: Inside | None = None
+    inside: CopyPayload | None = None
     """For a CopyData: its contents, if known. For a CopyDone: what has ended."""
 
     @property

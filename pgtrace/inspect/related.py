@@ -22,7 +22,7 @@ from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import frontend
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.message import MalformedMessage
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transaction
 
@@ -44,14 +44,14 @@ class Related(NamedTuple):
 def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Related | None:
     """What a row relates to."""
     row = trace.rows[place]
-    if row.shape.kind is Kind.CANCEL:
+    if row.shape.kind is RowKind.CANCEL:
         return _victim(trace, place)
     if row.shape.errors and row.is_round_trip:
         found = _canceller(trace, place) if row.label.sqlstate == _CANCELLED else None
         messages = details.read(trace, place).messages if found is None else []
         failed = next((message for message in messages if message.name == "ErrorResponse"), None)
         return found or (of_message(trace, place, failed, messages) if failed is not None else None)
-    if row.shape.kind is Kind.ROUND_TRIP and not row.shape.sent.count(b"P") and any(letter in row.shape.sent for letter in b"BD"):
+    if row.shape.kind is RowKind.ROUND_TRIP and not row.shape.sent.count(b"P") and any(letter in row.shape.sent for letter in b"BD"):
         found = _parse(trace, place, row.shape.statement)
         if found is not None:
             return found
@@ -159,7 +159,7 @@ def _canceller(trace: Trace, place: int) -> Related | None:
         other = trace.rows[one]
         if row.duration_ns is not None and other.opened_ns > row.opened_ns + row.duration_ns:
             return None
-        if other.shape.kind is Kind.CANCEL and trace.connections[other.connection].cancels == row.connection:
+        if other.shape.kind is RowKind.CANCEL and trace.connections[other.connection].cancels == row.connection:
             return Related(one, "the cancel")
     return None
 

@@ -20,7 +20,7 @@ from pgtrace.inspect.walk import NotKept, Walker, passed
 from pgtrace.protocol import backend, frontend, values
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import MalformedMessage
-from pgtrace.protocol.values import Kind, Type
+from pgtrace.protocol.values import Type, TypeKind
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.introspections import Introspected
 from pgtrace.trace.trace import Trace
@@ -110,7 +110,7 @@ class DatabaseTypes:
 def _both(before: Type, now: Type) -> Type:
     """What is said now, completed by what was said before. If nothing is new, the earlier evidence
     stays."""
-    kind = before.kind if now.kind is Kind.UNKNOWN else now.kind
+    kind = before.kind if now.kind is TypeKind.UNKNOWN else now.kind
     element, ranges = (before.element, before.range) if kind is before.kind else (0, 0)
     return replace(before, name=now.name or before.name, kind=kind, element=now.element or element, range=now.range or ranges)
 

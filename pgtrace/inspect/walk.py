@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pgtrace.describe.copy_messages import Inside
+from pgtrace.describe.copy_messages import CopyPayload
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.inspect.copy_reading import CopyReading
 from pgtrace.inspect.message import MessageView
@@ -24,10 +24,10 @@ from pgtrace.session import owed
 from pgtrace.session.owed import Owed
 from pgtrace.session.statements import Portal, Statement
 from pgtrace.session.watched import Watched
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 
-_FROM_START: Final = frozenset({Kind.SETUP, Kind.CANCEL})
+_FROM_START: Final = frozenset({RowKind.SETUP, RowKind.CANCEL})
 """Rows that cannot be read without what came before them."""
 _RUNS: Final = frozenset({ord("D"), ord("d")})
 _COPY_DATA: Final = ord("d")
@@ -126,7 +126,7 @@ class Walker:
         if code != codes.OPAQUE:
             messages.append(view)
 
-    def _inside(self, side: int, code: int, body: bytes, size: int, run: Inside | None) -> Inside | None:
+    def _inside(self, side: int, code: int, body: bytes, size: int, run: CopyPayload | None) -> CopyPayload | None:
         if code == _COPY_DATA:
             return self._copies.data(side, body, size, run)
         if code == _COPY_DONE:

@@ -30,8 +30,7 @@ from pgtrace.judge.signs import Signs, Upstreams
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed, Subscriber
-from pgtrace.trace.rows import Columns, Entry, Shape
-from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.trace.rows import Columns, RowEntry, RowKind, Shape
 
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
@@ -276,7 +275,7 @@ class Advice(Subscriber):
             self._take(track, place, entry)
         self._open.discard(index)
 
-    def _take(self, track: _Track, place: int, entry: Entry) -> None:
+    def _take(self, track: _Track, place: int, entry: RowEntry) -> None:
         rows = self.trace.rows
         shape = rows.shape_at(entry.shape)
         if shape.kind in _LOOKED_AT_ALONE:
@@ -332,7 +331,7 @@ class Advice(Subscriber):
         if step.shape.errors and step.counts:
             self._failures.failed(step)
 
-    def _step(self, place: int, entry: Entry, shape: Shape) -> Step:
+    def _step(self, place: int, entry: RowEntry, shape: Shape) -> Step:
         """The Step of one row."""
         counts = self._selects is None or self._selects(place)
         label = self.trace.rows.label_at(entry.label)

@@ -19,8 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace.judge import texts
-from pgtrace.trace.rows import Kind as RowKind
-from pgtrace.trace.rows import Label, Shape
+from pgtrace.trace.rows import Label, RowKind, Shape
 
 if TYPE_CHECKING:
     from pgtrace.trace.connection import Connection

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from pgtrace import sanitise, sqltext
 from pgtrace.ask.budgets import Result
-from pgtrace.ask.evidence import RoundTrips
+from pgtrace.ask.evidence import EvidenceGroup
 from pgtrace.report.table import ms, size, table
 from pgtrace.sanitise import EMPTY, Shown
 
@@ -160,7 +160,7 @@ def _but(result: Result, show: Callable[[str], str]) -> str:
     return f": it does not occur; these do: {', '.join(show(name) for name in result.occurring)}"
 
 
-def _evidence(groups: Iterable[RoundTrips], counter: str) -> list[Shown]:
+def _evidence(groups: Iterable[EvidenceGroup], counter: str) -> list[Shown]:
     """Lines of a table: how often, how much of the counter, the flight, the SQL."""
     told = list(groups)
     amounts = any(group.amount != group.times for group in told)

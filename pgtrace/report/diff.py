@@ -23,7 +23,7 @@ from typing import Any, Final
 from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
-from pgtrace.compare.behaviour import ROUND_TRIP, SETUP, Conversation, Step
+from pgtrace.compare.behaviour import ROUND_TRIP, SETUP, BehaviourStep, Conversation
 from pgtrace.compare.changes import Change
 from pgtrace.compare.diff import Comparison, Fold, Hunk, Pair
 from pgtrace.sanitise import Shown
@@ -104,7 +104,7 @@ def _hunk_as_dict(hunk: Hunk, texts: Texts) -> dict[str, Any]:
     }
 
 
-def _line_as_dict(mark: str, step: Step, texts: Texts) -> dict[str, Any]:
+def _line_as_dict(mark: str, step: BehaviourStep, texts: Texts) -> dict[str, Any]:
     return {
         "only": {"-": "a", "+": "b"}.get(mark),
         "kind": step.kind,
@@ -129,7 +129,7 @@ def _fold(fold: Fold, texts: Texts) -> Iterator[tuple[str, str]]:
         yield mark.strip(), f"{mark} {indent}{_step(step, texts, len(indent))}".rstrip()
 
 
-def _step(step: Step, texts: Texts, taken: int) -> str:
+def _step(step: BehaviourStep, texts: Texts, taken: int) -> str:
     """One step on one line."""
     flight = sanitise.text(step.flight)
     space = " " * max(2, _FLIGHT_WIDTH - taken - cell_len(flight))

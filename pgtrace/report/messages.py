@@ -13,7 +13,7 @@ from pgtrace.inspect.message import FieldView, MessageView
 from pgtrace.report import about
 from pgtrace.sanitise import Shown
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 _ARGUMENT_WIDTH = 96
@@ -26,7 +26,7 @@ _NO_FLIGHT = "flight not kept"
 def round_trip_line(trace: Trace, row: Row) -> Shown:
     """One row as a line: time, connection, driver, flight, SQL or error, rows, bytes and ms."""
     shape = row.shape
-    if shape.kind in (Kind.MARK, Kind.GAP):
+    if shape.kind in (RowKind.MARK, RowKind.GAP):
         return sanitise.line(f"{row.opened_ns / 1e9:10.4f}  ── {row.label.sql} ──")
     connection = trace.connections[row.connection]
     what = sanitise.text(row.label.error or row.label.sql)[:_SQL_WIDTH] + (f" — {sanitise.text(row.label.end)}" if row.label.end else "")
@@ -53,7 +53,7 @@ def rows_as_text(
     """
     for place in places:
         row = trace.rows[place]
-        if introduced is not None and row.connection not in introduced and row.shape.kind not in (Kind.MARK, Kind.GAP):
+        if introduced is not None and row.connection not in introduced and row.shape.kind not in (RowKind.MARK, RowKind.GAP):
             known = about.lines(trace, trace.connections[row.connection])
             yield from known
             introduced.update([row.connection] if known else [])
@@ -79,7 +79,7 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
     """The rows at these places as objects, with every message."""
     for place in places:
         row = trace.rows[place]
-        connection = trace.connections[row.connection] if row.shape.kind not in (Kind.MARK, Kind.GAP) else None
+        connection = trace.connections[row.connection] if row.shape.kind not in (RowKind.MARK, RowKind.GAP) else None
         about: dict[str, Any] = {
             "row": row.number,
             "kind": row.shape.kind.name.lower(),

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pgtrace import sanitise
 from pgtrace.testing.counted import shown_sql
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 _SITES_SHOWN = 2
-_NOT_SHOWN = frozenset({Kind.MARK, Kind.RUN, Kind.CLOSED})
+_NOT_SHOWN = frozenset({RowKind.MARK, RowKind.RUN, RowKind.CLOSED})
 
 
 def summary(counters: Counters) -> str:

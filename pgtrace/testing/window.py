@@ -22,7 +22,7 @@ from pgtrace.testing.selected import Selected
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 
@@ -69,7 +69,7 @@ class Window(Counted):
     @property
     def connections(self) -> list[Connection]:
         """The connections that did something in it, in the order of their first row."""
-        seen = dict.fromkeys(row.connection for row in self.timeline if row.shape.kind is not Kind.MARK)
+        seen = dict.fromkeys(row.connection for row in self.timeline if row.shape.kind is not RowKind.MARK)
         return [self.trace.connections[index] for index in seen]
 
     @property

@@ -22,14 +22,14 @@ from pgtrace.session.statements import Portal, Statement
 from pgtrace.trace import ends, refused_tls
 from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.ends import UNDECIDED, End
+from pgtrace.trace.ends import UNDECIDED, DirectionEnd
 from pgtrace.trace.identity import NOTHING_COLLECTED, Identity
 from pgtrace.trace.ledger import LONGEST_FACT, Ledger
 from pgtrace.trace.name_log import Dropped, NameLog
 from pgtrace.trace.observer import ConnectionObserver, ObserverType
-from pgtrace.trace.rows import Kind, Label
+from pgtrace.trace.rows import Label, RowKind
 from pgtrace.trace.statements import StatementTable
-from pgtrace.trace.timeline import Note
+from pgtrace.trace.timeline import RowNote
 
 LEFT_KEPT: Final = 100
 """The most statements kept of a closed connection: those with the most Binds."""
@@ -40,7 +40,7 @@ _SAY_GOODBYE: Final = frozenset({"session", "replication"})
 """Kinds of connections that a driver ends with Terminate."""
 
 
-class Keeper(Protocol):
+class ConnectionKeeper(Protocol):
     """The owner of all connections, which each connection informs."""
 
     def woken(self, connection: Connection) -> None:
@@ -83,7 +83,7 @@ class Connection(Identity):
     )  # fmt: skip
 
     @classmethod
-    def restored(cls, ledger: Ledger, keeper: Keeper, observer: ObserverType, state: bytes) -> Self:
+    def restored(cls, ledger: Ledger, keeper: ConnectionKeeper, observer: ObserverType, state: bytes) -> Self:
         """A connection from the shelf."""
         self = cls.__new__(cls)
         for name, value in (_ABSENT | shelf.loaded(state)).items():
@@ -96,7 +96,7 @@ class Connection(Identity):
         values = {name: getattr(self, name) for name in (*Identity.__slots__, *Connection.__slots__) if name not in _LIVES_ON}
         return shelf.stored({name: value for name, value in values.items() if name not in _ABSENT or value is not _ABSENT[name]})
 
-    def __init__(self, ledger: Ledger, keeper: Keeper, observer: ObserverType, index: int, file: int, number: int) -> None:
+    def __init__(self, ledger: Ledger, keeper: ConnectionKeeper, observer: ObserverType, index: int, file: int, number: int) -> None:
         super().__init__(ledger, index, file, number)
         self._keeper = keeper
         self._make_observer = observer
@@ -104,7 +104,7 @@ class Connection(Identity):
         self.closed_ns: int | None = None
         self.closed_by = ""
         """`driver`, `server` or `pgtrace`: the side that ended it first."""
-        self.ends: tuple[End, ...] = ()
+        self.ends: tuple[DirectionEnd, ...] = ()
         """The ends of its directions, in order; empty if none was seen."""
         self.sent_on = False
         """Whether the driver still sent something after the first of them."""
@@ -183,7 +183,7 @@ class Connection(Identity):
         session = self.session
         if self.closed_ns is not None:
             return
-        self.ends = (*self.ends, End(side, how, time_ns))
+        self.ends = (*self.ends, DirectionEnd(side, how, time_ns))
         if session is not None:
             session.ended(side, how, time_ns)
             self._notice_refused_tls(session)
@@ -297,7 +297,7 @@ class Connection(Identity):
         session = self.session
         if session is None or session.is_quiet:
             return None
-        note: Note | None = session.open_note
+        note: RowNote | None = session.open_note
         return note.place if note is not None else len(self._ledger.rows)
 
     def counters(self, now_ns: int) -> Counters:
@@ -313,7 +313,7 @@ class Connection(Identity):
         """The counts and the waiting time of the open round trip at that place; None if that is not
         the open one."""
         session = self.session
-        note: Note | None = session.open_note if session is not None else None
+        note: RowNote | None = session.open_note if session is not None else None
         return session.untold(self._ledger.duration_ns) if session is not None and note is not None and note.place == place else None
 
     def add_statements(self, table: StatementTable) -> Iterator[None]:
@@ -394,7 +394,7 @@ class Connection(Identity):
         """Add the row for its end; returns its place."""
         session = self.session
         status, offsets = (session.status, session.offsets) if session is not None else ("", (0, 0))
-        return self._ledger.event(Kind.CLOSED, self.end, time_ns, self._began[FRONTEND], self.index, status=status, offsets=offsets)
+        return self._ledger.event(RowKind.CLOSED, self.end, time_ns, self._began[FRONTEND], self.index, status=status, offsets=offsets)
 
     def _relabel_end(self) -> None:
         """Update that row, now that more is known."""

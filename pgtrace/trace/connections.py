@@ -21,7 +21,7 @@ from pgtrace.trace.files import CaptureFile, CaptureFiles
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.observer import ObserverType
 from pgtrace.trace.statements import StatementTable
-from pgtrace.trace.totals import Totals
+from pgtrace.trace.totals import TraceTotals
 
 OPEN_KEPT: Final = 8192
 """The most open connections that are read at once."""
@@ -33,7 +33,7 @@ _LOOKED_AT: Final = 64
 class Connections(Sequence[Connection]):
     """All of them, in the order in which they began."""
 
-    def __init__(self, ledger: Ledger, files: CaptureFiles, totals: Totals, observer: ObserverType) -> None:
+    def __init__(self, ledger: Ledger, files: CaptureFiles, totals: TraceTotals, observer: ObserverType) -> None:
         self._ledger = ledger
         self._files = files
         self._totals = totals

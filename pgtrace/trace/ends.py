@@ -19,7 +19,7 @@ UNDECIDED: Final = "driver has ended its direction"
 """While it is unknown whether it keeps reading."""
 
 
-class End(NamedTuple):
+class DirectionEnd(NamedTuple):
     """The end of one direction: side, how (capture/record.py), and when, in ns since the trace
     began."""
 
@@ -38,7 +38,7 @@ class End(NamedTuple):
         return self.side == FRONTEND and self.how not in (RST, LOST)
 
 
-def told(ends: tuple[End, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
+def told(ends: tuple[DirectionEnd, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
     """`closed by the server (FIN) after 25P03`; without a known end, who closed it.
 
     `fatal` is the SQLSTATE of an earlier FATAL error, if any. `silent`: the driver sent no

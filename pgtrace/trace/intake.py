@@ -34,8 +34,8 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.connections import Connections
 from pgtrace.trace.files import Batch, CaptureFile
 from pgtrace.trace.ledger import Ledger
-from pgtrace.trace.rows import Kind
-from pgtrace.trace.totals import Totals
+from pgtrace.trace.rows import RowKind
+from pgtrace.trace.totals import TraceTotals
 
 SETTINGS_KEPT: Final = 1000
 LONGEST_SETTING: Final = 4096
@@ -44,7 +44,7 @@ LONGEST_SETTING: Final = 4096
 class Intake:
     """Takes the records of the captures, and keeps what they say about the recording as a whole."""
 
-    def __init__(self, ledger: Ledger, totals: Totals, connections: Connections) -> None:
+    def __init__(self, ledger: Ledger, totals: TraceTotals, connections: Connections) -> None:
         self._ledger = ledger
         self._totals = totals
         self._connections = connections
@@ -114,7 +114,7 @@ class Intake:
         elif isinstance(record, Fact):
             connection = begun(file, record.connection, position)
             if record.key == FAULT:
-                self._ledger.event(Kind.FAULT, f"fault: {record.value}", relative, position, connection.index)
+                self._ledger.event(RowKind.FAULT, f"fault: {record.value}", relative, position, connection.index)
             else:
                 connection.learn(record.key, record.value)
                 self._connections.changed(connection)
@@ -145,7 +145,7 @@ class Intake:
             marks.begin(record.name, (file.number, record.id), relative, place)
         else:
             marks.end((file.number, record.id), relative, place)
-        self._ledger.event(Kind.MARK, record.name if record.begin else f"{record.name} ends", relative, position)
+        self._ledger.event(RowKind.MARK, record.name if record.begin else f"{record.name} ends", relative, position)
 
     def _gap(self, relative: int, position: int, file: CaptureFile, record: Gap) -> None:
         self.gaps += 1
@@ -160,4 +160,4 @@ class Intake:
         side = f" of {'FB'[record.side]}" if record.side in (FRONTEND, BACKEND) else ""
         lost = f"{record.bytes:,} bytes" if record.bytes else f"{record.records:,} record{'' if record.records == 1 else 's'} without bytes"
         text = f"gap  {lost}{side} not recorded{where}".replace(",", " ")
-        self._ledger.event(Kind.GAP, text, relative, position, one.index if one is not None else 0)
+        self._ledger.event(RowKind.GAP, text, relative, position, one.index if one is not None else 0)

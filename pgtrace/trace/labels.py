@@ -16,11 +16,11 @@ from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.failures import failure
 from pgtrace.session.statements import Statement
 from pgtrace.trace import ends
-from pgtrace.trace.rows import FLIGHT_KEPT, Kind, Label, Shape, Share, prepared_earlier
+from pgtrace.trace.rows import FLIGHT_KEPT, Label, RowKind, Shape, Share, prepared_earlier
 from pgtrace.trace.statements import group_number
 
 if TYPE_CHECKING:
-    from pgtrace.describe.copy_messages import Inside
+    from pgtrace.describe.copy_messages import CopyPayload
 
 _LABELLED_STATEMENTS: Final = 3
 _TERMINATE: Final = ord("X")
@@ -31,9 +31,9 @@ _ERRORS: Final = frozenset({_ERROR, codes.VERSION_2_ERROR})
 def shape(exchange: Exchange, passage: Passage) -> Shape:
     """The shape of a round trip so far."""
     effect = exchange.effect
-    kind = Kind.SETUP if effect.setup else Kind.ROUND_TRIP
+    kind = RowKind.SETUP if effect.setup else RowKind.ROUND_TRIP
     if not effect.is_round_trip and passage.closed_ns is not None:
-        kind = Kind.RUN
+        kind = RowKind.RUN
     statements = about(exchange)
     flight = notation.flight(effect.sent, effect.received)
     return Shape(
@@ -110,27 +110,27 @@ def _together(first: Share, second: Share) -> Share:
     return Share._make((first.group, *map(add, first[1:-1], second[1:-1]), first.each or second.each))
 
 
-def alone(side: int, code: int, body: bytes, inside: Inside | None) -> tuple[Kind, str, Label]:
+def alone(side: int, code: int, body: bytes, inside: CopyPayload | None) -> tuple[RowKind, str, Label]:
     """Kind, flight and texts of a message outside any round trip; `inside` is the content of a
     CopyData, if known."""
     if code == codes.OPAQUE:
-        return Kind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
+        return RowKind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
     if code == codes.UNDECODED:
-        return Kind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
+        return RowKind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
     # nearly every one: the message classes need not be loaded for it
     if side == FRONTEND and code == _TERMINATE and not body:
-        return Kind.RUN, "X →", Label("Terminate")
+        return RowKind.RUN, "X →", Label("Terminate")
     from pgtrace.describe import arguments
 
     name = codes.message_name(side, code, codes.authentication_subtype(body))
     name, text = (inside.label, "") if inside is not None else (name, arguments.argument(side, code, body))
     if side == FRONTEND:
-        return Kind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
+        return RowKind.RUN, f"{chr(code)} →", Label(f"{name} {text}".strip())
     letter = "E" if code == codes.VERSION_2_ERROR else chr(code)
     if code not in _ERRORS:
-        return Kind.ASYNCHRONOUS, f"← {letter}", Label(f"{name} {text}".strip())
+        return RowKind.ASYNCHRONOUS, f"← {letter}", Label(f"{name} {text}".strip())
     said = fields.error_fields(body) if code == _ERROR else {"M": text}
-    return Kind.ASYNCHRONOUS, f"← {letter}", Label(name, said.get("C", ""), said.get("M", ""), failures=(failure(body, None),))
+    return RowKind.ASYNCHRONOUS, f"← {letter}", Label(name, said.get("C", ""), said.get("M", ""), failures=(failure(body, None),))
 
 
 def about(exchange: Exchange) -> Sequence[Statement]:

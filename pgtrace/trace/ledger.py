@@ -20,8 +20,8 @@ from pgtrace.shelf import Shelf, Shelved
 from pgtrace.trace.call_sites import CallSites
 from pgtrace.trace.introspections import Introspections
 from pgtrace.trace.marks import MarksOfFiles
-from pgtrace.trace.rows import Entry, Kind, Label, RowIndex, Shape
-from pgtrace.trace.statements import Room
+from pgtrace.trace.rows import Label, RowEntry, RowIndex, RowKind, Shape
+from pgtrace.trace.statements import GroupBudget
 
 LOGGED_KEPT: Final = 200_000
 """The most changes of names and CopyData kept for the details of rows."""
@@ -70,7 +70,7 @@ class Ledger:
         """Wall-clock time of the latest record read."""
         self.reads = Reads()
         self.shelf = Shelf()
-        self.statements_room = Room()
+        self.statements_room = GroupBudget()
         self.keys: Shelved[bytes, tuple[int, int, int]] = Shelved(self.shelf, KEYS_KEPT)
         """BackendKeyData as recorded -> index, file and number of its connection."""
         self.identifies: dict[int, Callable[[], tuple[Identification, Layer]]] = {}
@@ -127,7 +127,7 @@ class Ledger:
 
     def event(
         self,
-        kind: Kind,
+        kind: RowKind,
         text: str,
         time_ns: int,
         position: int,
@@ -140,8 +140,8 @@ class Ledger:
         timeline."""
         if not self.timeline:
             return 0
-        shape = Shape(kind, "", uncertain=kind is Kind.GAP, status_before=status, status=status)
-        entry = Entry(
+        shape = Shape(kind, "", uncertain=kind is RowKind.GAP, status_before=status, status=status)
+        entry = RowEntry(
             position=position,
             opened_ns=time_ns,
             offsets=offsets,

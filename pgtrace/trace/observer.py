@@ -26,7 +26,7 @@ from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Marks
 from pgtrace.trace.name_log import Dropped, NameLog
 from pgtrace.trace.statements import StatementTable
-from pgtrace.trace.timeline import Note, Timeline
+from pgtrace.trace.timeline import RowNote, TimelineWriter
 
 _SHORT_SQL: Final = 512
 _SEEN: Final = (0, 0, False)
@@ -42,7 +42,7 @@ class ConnectionObserver(Observer):
         self.who = who
         self.names = names
         self.statements: StatementTable | None = StatementTable(ledger.statements_room)
-        self.timeline = Timeline(ledger, who, began, copies)
+        self.timeline = TimelineWriter(ledger, who, began, copies)
         self.left_open = ""
         """If a side ended its direction while the latest round trip was open: what happened to that
         round trip, in words."""
@@ -106,11 +106,11 @@ class ConnectionObserver(Observer):
 
     # Reports of the session.
 
-    def begins(self) -> Note:
+    def begins(self) -> RowNote:
         return self.timeline.begins()
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
-        note: Note = passage.note
+        note: RowNote = passage.note
         who = self.who
         self.left_open = departed(exchange.effect, passage) if passage.departure is not None else ""
         self._last_place = note.place
@@ -141,11 +141,11 @@ class ConnectionObserver(Observer):
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
         statement = what.statement if isinstance(what, Portal) else what
-        note: Note | None = self.who.session.open_note if self.who.session is not None else None
+        note: RowNote | None = self.who.session.open_note if self.who.session is not None else None
         place = note.place if note is not None else len(self._ledger.rows)
         self._log(kind, name, what, 1 + len(statement.sql or "") // _SHORT_SQL, place)
 
-    def copy_began(self, note: Note | None, code: int, response: bytes, statement: Statement | None) -> None:
+    def copy_began(self, note: RowNote | None, code: int, response: bytes, statement: Statement | None) -> None:
         self.timeline.copy_began(note, code, response, statement)
 
     def copy_ended(self) -> None:

@@ -76,7 +76,7 @@ _MOST_UINT32: Final = 0xFFFFFFFF
 _MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
 
 
-class Kind(enum.IntEnum):
+class RowKind(enum.IntEnum):
     """The kind of a row."""
 
     ROUND_TRIP = 0
@@ -106,7 +106,7 @@ class Kind(enum.IntEnum):
 class Shape:
     """What a row shows besides times, sizes and texts; shared by all rows that look the same."""
 
-    kind: Kind
+    kind: RowKind
     flight: str
     """Flight notation: `BDES → 2TDCZ`."""
     sent: bytes = b""
@@ -150,7 +150,7 @@ class Shape:
     @property
     def is_problem(self) -> bool:
         """Whether every row with this shape is a problem."""
-        return bool(self.errors) or self.kind is Kind.GAP
+        return bool(self.errors) or self.kind is RowKind.GAP
 
 
 class Share(NamedTuple):
@@ -219,7 +219,7 @@ class Row:
 
     @property
     def is_round_trip(self) -> bool:
-        return self.shape.kind <= Kind.SETUP
+        return self.shape.kind <= RowKind.SETUP
 
     @property
     def is_problem(self) -> bool:
@@ -228,7 +228,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Entry:
+class RowEntry:
     """One entry in its wide form."""
 
     position: int
@@ -306,7 +306,7 @@ class Columns:
     def round_trips(self) -> Columns:
         """The rows that are round trips, set-up included."""
         shape_at, shapes = self.index.shape_at, self.shapes
-        others = {number for number in set(shapes) if shape_at(number).kind > Kind.SETUP}
+        others = {number for number in set(shapes) if shape_at(number).kind > RowKind.SETUP}
         return self.where([number not in others for number in shapes]) if others else self
 
     @property
@@ -391,7 +391,7 @@ class RowIndex:
         self._map = self._mapped(_FIRST_ENTRIES)
         self._size = _FIRST_ENTRIES
         self._count = 0
-        self._shapes: list[Shape] = [Shape(Kind.RUN, NO_FLIGHT)]
+        self._shapes: list[Shape] = [Shape(RowKind.RUN, NO_FLIGHT)]
         self._shape_numbers: dict[Shape, int] = {}
         self._shape_bytes = 0
         self._labels: list[Label] = [Label("… not kept: too many different texts")]
@@ -422,10 +422,10 @@ class RowIndex:
         for place in range(self._count):
             yield self[place]
 
-    def entry(self, place: int) -> Entry:
+    def entry(self, place: int) -> RowEntry:
         """The entry itself, with what the details need to find the row's bytes again."""
         position, opened, frontend, backend, *rest = _ENTRY.unpack_from(self._map, place * _ENTRY.size)
-        return Entry(position, opened, (frontend, backend), *rest)
+        return RowEntry(position, opened, (frontend, backend), *rest)
 
     def reserve(self) -> int:
         """The place of a new row at the end, empty until put() fills it."""
@@ -437,13 +437,13 @@ class RowIndex:
         self._count += 1
         return place
 
-    def append(self, entry: Entry) -> int:
+    def append(self, entry: RowEntry) -> int:
         """Add a row at the end; returns its place."""
         place = self.reserve()
         self.put(place, entry)
         return place
 
-    def put(self, place: int, entry: Entry) -> None:
+    def put(self, place: int, entry: RowEntry) -> None:
         """Write the row at that place again."""
         _ENTRY.pack_into(
             self._map,

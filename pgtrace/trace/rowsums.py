@@ -20,7 +20,7 @@ from pgtrace.session.effects import UNKNOWN, Tally
 from pgtrace.trace.counters import Counters
 
 if TYPE_CHECKING:
-    from pgtrace.trace.rows import Columns, Entry
+    from pgtrace.trace.rows import Columns, RowEntry
     from pgtrace.trace.trace import Trace
 
 
@@ -78,7 +78,7 @@ class RowSums:
         """Counters by the index of the connection, in the order in which they came."""
         return {index: self._counters(found) for index, found in self._sums.items()}
 
-    def _add_open(self, found: _Sum, entry: Entry, place: int) -> None:
+    def _add_open(self, found: _Sum, entry: RowEntry, place: int) -> None:
         counted = self._trace.connections[entry.connection].counted_at(place) if entry.is_open else None
         if counted is None:
             self.is_exact = False

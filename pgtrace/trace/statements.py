@@ -123,7 +123,7 @@ def _bucket(value: int) -> int:
 
 
 @dataclass(slots=True)
-class Group:
+class StatementGroup:
     """One statement text under one driver."""
 
     sql: str
@@ -151,7 +151,7 @@ class Group:
     plain: int | None = None
     """The hash of its first text without a comment."""
 
-    def merge(self, other: Group) -> None:
+    def merge(self, other: StatementGroup) -> None:
         for name in other.names:
             self.named(name)
         for key in _SUMS:
@@ -229,7 +229,7 @@ def group_number(statement: Statement) -> int:
     return hash(_key(statement))
 
 
-class Room:
+class GroupBudget:
     """The memory that several tables share."""
 
     def __init__(self) -> None:
@@ -267,11 +267,11 @@ class Room:
 class StatementTable:
     """The groups of one connection, or of all closed connections of a driver."""
 
-    def __init__(self, room: Room | None = None) -> None:
-        self.room = room or Room()
+    def __init__(self, room: GroupBudget | None = None) -> None:
+        self.room = room or GroupBudget()
         self.room.tables.add(self)
-        self._groups: dict[str, Group] = {}
-        self._by_text: dict[str, Group] = {}
+        self._groups: dict[str, StatementGroup] = {}
+        self._by_text: dict[str, StatementGroup] = {}
         self._age = object()
         """A statement's note must match it; replaced at each trim."""
         self._again: dict[Exchange, list[int]] = {}
@@ -279,15 +279,15 @@ class StatementTable:
         rows in all."""
 
     @property
-    def groups(self) -> dict[str, Group]:
+    def groups(self) -> dict[str, StatementGroup]:
         """The groups, by key."""
         if self._again:
             self._sum_up()
         return self._groups
 
-    def of(self, statement: Statement) -> Group:
+    def of(self, statement: Statement) -> StatementGroup:
         """The group a statement belongs to."""
-        note: tuple[object, Group] | None = statement.note
+        note: tuple[object, StatementGroup] | None = statement.note
         if note is None or note[0] is not self._age:
             group = self._of(statement)
             statement.note = note = (self._age, group)
@@ -297,7 +297,7 @@ class StatementTable:
         """Whether anything was counted for it."""
         return _text(statement) in self._by_text or _shortened(_key(statement)) in self._groups
 
-    def _of(self, statement: Statement) -> Group:
+    def _of(self, statement: Statement) -> StatementGroup:
         text = _text(statement)
         group = self._by_text.get(text)
         if group is None:
@@ -312,7 +312,7 @@ class StatementTable:
                 self._by_text[text] = group
         return group
 
-    def _note_comments(self, group: Group, text: str) -> None:
+    def _note_comments(self, group: StatementGroup, text: str) -> None:
         """Remember that a text of the group was sent, so that those can be counted that differ by
         comments alone."""
         if "/*" in text or "--" in text:
@@ -328,7 +328,7 @@ class StatementTable:
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
         """An execution was waited for."""
-        note: tuple[object, Group] | None = statement.note
+        note: tuple[object, StatementGroup] | None = statement.note
         (note[1] if note is not None and note[0] is self._age else self.of(statement)).wait.add(wait_ns)
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
@@ -449,10 +449,10 @@ class StatementTable:
         self._groups.clear()
         self._by_text.clear()
 
-    def _group(self, key: str, sql: str, fingerprint: str) -> Group:
+    def _group(self, key: str, sql: str, fingerprint: str) -> StatementGroup:
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(sql[:LONGEST_SQL], fingerprint, hash(key))
+            group = self._groups[key] = StatementGroup(sql[:LONGEST_SQL], fingerprint, hash(key))
             if key != OTHER:
                 self.room.groups += 1
                 self.room.text_bytes += getsizeof(key)
@@ -460,7 +460,7 @@ class StatementTable:
 
     def trim(self, keys: Iterable[str]) -> None:
         """Keep only the sum of these groups."""
-        other = self._groups.pop(OTHER, None) or Group(OTHER, "", hash(OTHER))
+        other = self._groups.pop(OTHER, None) or StatementGroup(OTHER, "", hash(OTHER))
         for key in keys:
             dropped = self._groups.pop(key)
             self.room.variants -= len(dropped.commented)

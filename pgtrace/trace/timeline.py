@@ -22,10 +22,10 @@ from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.identity import Identity, Keepalive
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.rows import RUN_KEPT, Entry, Kind, Label, Shape
+from pgtrace.trace.rows import RUN_KEPT, Label, RowEntry, RowKind, Shape
 
 if TYPE_CHECKING:
-    from pgtrace.describe.copy_messages import Inside
+    from pgtrace.describe.copy_messages import CopyPayload
 
 _MERGED: Final = frozenset({codes.OPAQUE, codes.UNDECODED, ord("d")})
 _KEEPALIVE, _STATUS_UPDATE = b"k", b"r"
@@ -38,7 +38,7 @@ _SHAPES_KEPT: Final = 256
 _MAJOR: Final = re.compile(r"\d{1,4}")
 
 
-class Note(NamedTuple):
+class RowNote(NamedTuple):
     """What is kept of an open round trip."""
 
     place: int
@@ -46,10 +46,10 @@ class Note(NamedTuple):
     marks: tuple[Interval, ...]
 
 
-_note: Final[Callable[..., Note]] = tuple.__new__
+_note: Final[Callable[..., RowNote]] = tuple.__new__
 
 
-class Timeline:
+class TimelineWriter:
     """The rows of one open connection."""
 
     __slots__ = ("_began", "_copies", "_latest", "_ledger", "_marks", "_rows", "_streamed", "_who")
@@ -72,7 +72,7 @@ class Timeline:
         """The place of the last row, if it was not a round trip."""
         return self._latest[2] if self._latest is not None else None
 
-    def begins(self) -> Note:
+    def begins(self) -> RowNote:
         """A run of frontend messages begins: reserve its row."""
         place = self._rows.reserve() if self._ledger.timeline else 0
         began, session = self._began, self._who.session
@@ -84,7 +84,7 @@ class Timeline:
             self._copies.row_began(place)
         for mark in self._marks.open:
             mark.opened(self._who.index)
-        return _note(Note, (place, position, self._marks.open))
+        return _note(RowNote, (place, position, self._marks.open))
 
     def draw(self, exchange: Exchange, passage: Passage) -> None:
         """Write the row of a round trip, as it is now."""
@@ -94,7 +94,7 @@ class Timeline:
         note, opened_ns, _, first_ns, closed_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, *_ = passage
         self._rows.put(
             note.place,
-            Entry(
+            RowEntry(
                 note.position,
                 opened_ns,
                 offsets,
@@ -139,7 +139,7 @@ class Timeline:
         sent, received = (size, 0) if side == FRONTEND else (0, size)
         shape = Shape(kind, letter, errors=int(bool(label.error)), status_before=status, status=status)
         place = self._rows.append(
-            Entry(
+            RowEntry(
                 position=self._began[side],
                 opened_ns=time_ns,
                 offsets=(offsets[0] - sent, offsets[1] - received),
@@ -168,7 +168,7 @@ class Timeline:
         elif self._who.keepalive is None and len(body) == _KEEPALIVE_BYTES and body[:1] == _KEEPALIVE and body[-1]:
             self._who.keepalive = Keepalive(time_ns, place)
 
-    def copy_began(self, note: Note | None, code: int, response: bytes, statement: Statement | None) -> None:
+    def copy_began(self, note: RowNote | None, code: int, response: bytes, statement: Statement | None) -> None:
         """A copy response came: note the content of the CopyData after it."""
         if not self._ledger.timeline:
             return
@@ -185,18 +185,18 @@ class Timeline:
         """The copying is over."""
         self._copies.ended(len(self._rows) - 1)
 
-    def _describe(self, side: int, code: int, body: bytes) -> tuple[Kind, str, Label]:
+    def _describe(self, side: int, code: int, body: bytes) -> tuple[RowKind, str, Label]:
         """Kind, flight and label of a message outside any round trip."""
         if code == codes.CANCEL_REQUEST:
             target = self._ledger.keys.get(body[4:])
             return (
-                Kind.CANCEL,
+                RowKind.CANCEL,
                 "Cancel →",
                 Label(f"cancels {self._ledger.name_of(*target[1:])}" if target else "cancels a session not seen here"),
             )
         return labels.alone(side, code, body, self._inside(side, body) if code == _COPY_DATA else None)
 
-    def _inside(self, side: int, body: bytes) -> Inside | None:
+    def _inside(self, side: int, body: bytes) -> CopyPayload | None:
         """The content of a CopyData outside any round trip, at this point of the reading."""
         copies, here = self._copies, len(self._rows)
         if copies.now is None:

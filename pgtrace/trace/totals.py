@@ -15,7 +15,7 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.statements import SLICE, Group, Room, StatementTable
+from pgtrace.trace.statements import SLICE, GroupBudget, StatementGroup, StatementTable
 
 DRIVERS_KEPT: Final = 1000
 OTHER_DRIVERS: Final = "(other drivers)"
@@ -30,10 +30,10 @@ class StatementView:
     """One statement under one driver."""
 
     driver: str
-    group: Group
+    group: StatementGroup
 
 
-class Totals:
+class TraceTotals:
     """The sums over the connections of one trace."""
 
     def __init__(self, ledger: Ledger, files: int, is_counted: Callable[[Connection], bool]) -> None:
@@ -120,7 +120,7 @@ class Totals:
         for attempt in range(_ATTEMPTS):
             retired = self._retirements
             tables: dict[str, StatementTable] = {}
-            room = Room()
+            room = GroupBudget()
             for driver, add in self._statement_sources():
                 for _ in add(tables.setdefault(driver, StatementTable(room))):
                     if attempt < _ATTEMPTS - 1:
@@ -150,7 +150,7 @@ class Totals:
 def statements_within(marks: Iterable[Interval]) -> list[StatementView]:
     """Statements of marks whose statements are counted, by round trips, most first."""
     tables: dict[str, StatementTable] = {}
-    room = Room()
+    room = GroupBudget()
     for mark in marks:
         for connection, table in mark.tables.items():
             tables.setdefault(connection.driver, StatementTable(room)).merge(table)

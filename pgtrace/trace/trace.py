@@ -39,7 +39,7 @@ from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval, MarksOfFiles
 from pgtrace.trace.observer import ConnectionObserver, ObserverType
 from pgtrace.trace.rows import Row, RowIndex
-from pgtrace.trace.totals import StatementView, Totals, statements_within
+from pgtrace.trace.totals import StatementView, TraceTotals, statements_within
 
 
 class Trace:
@@ -72,7 +72,7 @@ class Trace:
             [partial(self._counted_in, number) for number in range(len(self._files))], self._open_effect, self._file_at
         )
         self._ledger = Ledger(self.marks, self._files.name_of, timeline=timeline, rows=rows, is_second=rows is not None)
-        self._totals = Totals(self._ledger, len(self._files), self.is_counted)
+        self._totals = TraceTotals(self._ledger, len(self._files), self.is_counted)
         self.connections = Connections(self._ledger, self._files, self._totals, observer)
         self._intake = Intake(self._ledger, self._totals, self.connections)
         self.timeline = timeline

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import CompleteRows
-from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Columns, Kind, Shape
+from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Columns, RowKind, Shape
 
 KEPT: Final = 10_000
 """The most ended transactions that are kept: the longest."""
@@ -38,7 +38,7 @@ UNSEEN: Final = "not seen"
 """The next round trip was outside the block: its end is in a gap."""
 
 
-class Step(NamedTuple):
+class BlockStep(NamedTuple):
     """What a complete round trip means for the block of its connection."""
 
     lost: bool = False
@@ -53,7 +53,7 @@ class Step(NamedTuple):
 
 
 @dataclass(slots=True)
-class Standing:
+class BlockState:
     """The state of one connection: whether there is a block, and whether the latest ReadyForQuery
     said so."""
 
@@ -64,7 +64,7 @@ class Standing:
         """Whether a round trip, complete or not, belongs to the current block."""
         return self.open and not (self.inside and shape.status_before == "I")
 
-    def take(self, shape: Shape) -> Step:
+    def take(self, shape: Shape) -> BlockStep:
         """The next complete round trip of the connection."""
         lost = self.open and not self.continues(shape)
         if lost:
@@ -73,14 +73,14 @@ class Standing:
         stands = told and shape.status in _INSIDE
         begins = not self.open
         if begins and not touches_block(shape):
-            return Step(lost)
+            return BlockStep(lost)
         self.open = True
         if shape.block_end:
             self.open = self.inside = again = shape.block_began and stands
-            return Step(lost, True, begins, shape.block_end, again)
+            return BlockStep(lost, True, begins, shape.block_end, again)
         if told:
             self.open = self.inside = stands
-        return Step(lost, True, begins, OPEN if self.open else UNSEEN)
+        return BlockStep(lost, True, begins, OPEN if self.open else UNSEEN)
 
 
 @dataclass(slots=True, eq=False)
@@ -113,7 +113,7 @@ class Transaction:
     """Beginning and end of each round trip, one after the other."""
     under_way_ns: int | None = None
     """When its open round trip began."""
-    standing: Standing = field(default_factory=Standing)
+    standing: BlockState = field(default_factory=BlockState)
 
     @property
     def is_open(self) -> bool:
@@ -170,7 +170,7 @@ class Transactions(CompleteRows):
 
     def completed(self, rows: Columns) -> None:
         shape_at, shapes = rows.index.shape_at, rows.shapes
-        of_blocks = {number for number in set(shapes) if shape_at(number).kind is Kind.ROUND_TRIP and touches_block(shape_at(number))}
+        of_blocks = {number for number in set(shapes) if shape_at(number).kind is RowKind.ROUND_TRIP and touches_block(shape_at(number))}
         if not of_blocks and self._open.keys().isdisjoint(rows.connections):
             return
         for place, connection, number, opened_ns, ms in zip(
@@ -178,13 +178,13 @@ class Transactions(CompleteRows):
         ):
             if number in of_blocks or connection in self._open:
                 shape = shape_at(number)
-                if shape.kind is Kind.ROUND_TRIP:
+                if shape.kind is RowKind.ROUND_TRIP:
                     self._take(place, connection, shape, opened_ns, round(ms * 1e6))
 
     def _take(self, place: int, connection: int, shape: Shape, opened_ns: int, duration_ns: int) -> None:
         """A round trip after set-up."""
         current = self._open.get(connection)
-        standing = current.standing if current is not None else Standing()
+        standing = current.standing if current is not None else BlockState()
         step = standing.take(shape)
         if current is not None and step.lost:
             self._end(current, UNSEEN)

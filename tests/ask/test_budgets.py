@@ -13,7 +13,7 @@ from pgtrace.ask import filter
 from pgtrace.ask.budgets import EACH, INTEGER_KEYS, STATEMENT_KEYS, Budget, Result, evaluate, number
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.errors import BudgetError
-from pgtrace.trace.statements import Group
+from pgtrace.trace.statements import StatementGroup
 from pgtrace.trace.trace import Trace
 from tests import playbook
 
@@ -170,8 +170,8 @@ def test_every_counter_can_be_counted(opened: Opened) -> None:
     for counter in INTEGER_KEYS:
         assert number(counters, counter) >= 0
     for counter in STATEMENT_KEYS:
-        assert number(Group("", ""), counter) == 0
-    assert set(Group("", "").as_dict("")) >= set(STATEMENT_KEYS) - {"values_text", "values_binary"}
+        assert number(StatementGroup("", ""), counter) == 0
+    assert set(StatementGroup("", "").as_dict("")) >= set(STATEMENT_KEYS) - {"values_text", "values_binary"}
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.ask.budgets import STATEMENT_KEYS, number
-from pgtrace.ask.evidence import BETWEEN, CUT, NO_ROW, NO_SUMS, Evidence, RoundTrips
+from pgtrace.ask.evidence import BETWEEN, CUT, NO_ROW, NO_SUMS, CounterEvidence, EvidenceGroup
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.sqltext import fingerprint
 from pgtrace.trace.counters import INTEGER_KEYS, Counters
-from pgtrace.trace.statements import Group
+from pgtrace.trace.statements import StatementGroup
 from pgtrace.trace.trace import Trace
 from tests import corpus
 from tests.generated import STEPS, script
@@ -44,22 +44,22 @@ def counted(trace: Trace) -> Iterator[tuple[str, str, str, int]]:
     for about, name, counters in sources:
         for key in keys(counters):
             yield about, name, key, number(counters, key)
-    statements: dict[str, Group] = {}
+    statements: dict[str, StatementGroup] = {}
     for view in trace.statements():
         one = view.group
-        statements.setdefault(one.fingerprint or fingerprint(one.sql), Group(one.sql, one.fingerprint)).merge(one)
+        statements.setdefault(one.fingerprint or fingerprint(one.sql), StatementGroup(one.sql, one.fingerprint)).merge(one)
     for group in statements.values():
         for key in STATEMENT_KEYS:
             yield "statement", group.sql, key, number(group, key)
 
 
-def rest(groups: tuple[RoundTrips, ...]) -> list[tuple[str, int]]:
+def rest(groups: tuple[EvidenceGroup, ...]) -> list[tuple[str, int]]:
     return [(group.why, group.amount) for group in groups if group.why]
 
 
 def check(trace: Trace, source: Trace | None = None) -> dict[str, int]:
     """Everything adds up; how often there was a rest, by its reason."""
-    evidence = Evidence(source or trace)
+    evidence = CounterEvidence(source or trace)
     rests: dict[str, int] = {}
     for about, name, counter, value in counted(source or trace):
         groups = evidence.of(counter, value, about, name)
@@ -114,7 +114,7 @@ def test_what_a_mark_cuts_is_the_rest(tmp_path: Path) -> None:
     10 B DataRow 3 ×4 | CommandComplete SELECT 4 | ReadyForQuery I
     """
     trace = read(write(tmp_path / "x.pgtrace", text))
-    counters, evidence = trace.mark_counters()["m"], Evidence(trace)
+    counters, evidence = trace.mark_counters()["m"], CounterEvidence(trace)
     assert (counters.rows, counters.round_trips, counters.queries) == (3, 2, 2)
     rows = evidence.of("rows", counters.rows, "mark", "m")
     assert [(group.first_row, group.times, group.amount, group.why) for group in rows] == [(4, 1, 2, ""), (0, 0, 1, CUT)]

@@ -19,7 +19,7 @@ from pgtrace.callsites.notes import WHOLE, Notes, Site
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.inspect.executed import executed
 from pgtrace.recorder import Recorder
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 
 PROGRAM = Path(__file__).parent / "program.py"
@@ -93,7 +93,7 @@ def test_each_round_trip_has_the_lines_of_its_statements(server: EmbeddedServer,
     told = unknown = 0
     for place in range(len(trace.rows)):
         row = trace.rows[place]
-        if row.shape.kind is not Kind.ROUND_TRIP:
+        if row.shape.kind is not RowKind.ROUND_TRIP:
             continue
         texts = {text for one in executed(trace, place) if (text := one.sql) and "'line " in text}
         lines = {int(found[1]) for text in texts for found in re.finditer(r"'line (\d+)'", text)}

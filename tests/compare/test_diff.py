@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgtrace.compare import behaviour
-from pgtrace.compare.behaviour import Behaviour, Step
+from pgtrace.compare.behaviour import Behaviour, BehaviourStep
 from pgtrace.compare.diff import CONTEXT, Comparison, compare
 from pgtrace.report import diff as report
 from tests import playbook
@@ -311,7 +311,7 @@ def test_a_stream_is_the_same_however_it_was_cut(compared: Compared) -> None:
 def test_of_very_many_different_steps_those_beyond_the_bound_are_one(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(behaviour, "STEPS_KEPT", 4)
     later = WORK.replace(COPY, QUERY)
-    assert compared(WORK, later).first.steps[Step("round_trip", "…")] > 1
+    assert compared(WORK, later).first.steps[BehaviourStep("round_trip", "…")] > 1
     assert not compared(WORK.replace(PREPARE, ""), later).same
 
 

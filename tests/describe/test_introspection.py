@@ -12,7 +12,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.describe import introspection
 from pgtrace.protocol import values
 from pgtrace.protocol.backend import Column
-from pgtrace.protocol.values import Kind, Type
+from pgtrace.protocol.values import Type, TypeKind
 
 pytestmark = pytest.mark.live
 
@@ -66,14 +66,14 @@ OF_NAMES = "WHERE t.typname IN ('mood', '_mood', 'person', 'cents', 'prices', 'p
 
 
 def all_kinds(oids: dict[str, int], *, by_range: bool = False) -> dict[int, Type]:
-    lists = Type(oids["price_lists"], "price_lists", Kind.MULTIRANGE, 0, oids["prices"]) if by_range else None
+    lists = Type(oids["price_lists"], "price_lists", TypeKind.MULTIRANGE, 0, oids["prices"]) if by_range else None
     found = (
-        Type(oids["mood"], "mood", Kind.ENUM),
-        Type(oids["_mood"], "_mood", Kind.ARRAY, oids["mood"]),
-        Type(oids["person"], "person", Kind.COMPOSITE),
-        Type(oids["cents"], "cents", Kind.DOMAIN, 23),
-        Type(oids["prices"], "prices", Kind.RANGE, 20),
-        lists or Type(oids["price_lists"], "price_lists", Kind.MULTIRANGE, 20),
+        Type(oids["mood"], "mood", TypeKind.ENUM),
+        Type(oids["_mood"], "_mood", TypeKind.ARRAY, oids["mood"]),
+        Type(oids["person"], "person", TypeKind.COMPOSITE),
+        Type(oids["cents"], "cents", TypeKind.DOMAIN, 23),
+        Type(oids["prices"], "prices", TypeKind.RANGE, 20),
+        lists or Type(oids["price_lists"], "price_lists", TypeKind.MULTIRANGE, 20),
     )
     return {one.oid: one for one in found}
 
@@ -100,9 +100,9 @@ def test_npgsql(connection: psycopg.Connection, oids: dict[str, int]) -> None:
         JOIN pg_namespace n ON n.oid = typnamespace"""
     assert learned(connection, sql) == all_kinds(oids, by_range=True)
     attributes = "SELECT t.oid, a.attname, a.atttypid FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid WHERE typname = 'person' ORDER BY 1"
-    assert learned(connection, attributes) == {oids["person"]: Type(oids["person"], "", Kind.COMPOSITE)}
+    assert learned(connection, attributes) == {oids["person"]: Type(oids["person"], "", TypeKind.COMPOSITE)}
     labels = "SELECT pg_type.oid, enumlabel FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid ORDER BY oid, enumsortorder"
-    assert learned(connection, labels) == {oids["mood"]: Type(oids["mood"], "", Kind.ENUM)}
+    assert learned(connection, labels) == {oids["mood"]: Type(oids["mood"], "", TypeKind.ENUM)}
 
 
 def test_active_record(connection: psycopg.Connection, oids: dict[str, int]) -> None:
@@ -110,7 +110,7 @@ def test_active_record(connection: psycopg.Connection, oids: dict[str, int]) -> 
         SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, t.typtype, t.typbasetype
         FROM pg_type AS t LEFT JOIN pg_range AS r ON oid = rngtypid {OF_NAMES}"""
     expected = all_kinds(oids)
-    expected[oids["price_lists"]] = Type(oids["price_lists"], "price_lists", Kind.MULTIRANGE)  # it does not ask
+    expected[oids["price_lists"]] = Type(oids["price_lists"], "price_lists", TypeKind.MULTIRANGE)  # it does not ask
     assert learned(connection, sql) == expected
 
 
@@ -122,7 +122,7 @@ def test_tokio_postgres_asks_for_one_type_by_its_oid(connection: psycopg.Connect
         INNER JOIN pg_catalog.pg_namespace n ON t.typnamespace = n.oid WHERE t.oid = $1"""
     expected = all_kinds(oids)[oids[name]]
     if name == "price_lists":
-        expected = Type(expected.oid, name, Kind.MULTIRANGE)
+        expected = Type(expected.oid, name, TypeKind.MULTIRANGE)
     assert learned(connection, sql, [str(oids[name])]) == {oids[name]: expected}
 
 
@@ -138,19 +138,19 @@ def test_postgres_js_asks_for_array_types_alone(connection: psycopg.Connection, 
         select b.oid, b.typarray from pg_catalog.pg_type a left join pg_catalog.pg_type b on b.oid = a.typelem
         where a.typcategory = 'A' group by b.oid, b.typarray order by b.oid"""
     found = learned(connection, sql)
-    assert found[oids["_mood"]] == Type(oids["_mood"], "", Kind.ARRAY, oids["mood"])
+    assert found[oids["_mood"]] == Type(oids["_mood"], "", TypeKind.ARRAY, oids["mood"])
     assert oids["mood"] not in found
-    assert found[1007] == Type(1007, "", Kind.ARRAY, 23)
+    assert found[1007] == Type(1007, "", TypeKind.ARRAY, 23)
 
 
 def test_psycopg2(connection: psycopg.Connection, oids: dict[str, int]) -> None:
     ranges = "SELECT rngtypid, rngsubtype, typarray FROM pg_range r JOIN pg_type t ON t.oid = rngtypid WHERE typname = 'prices'"
     found = learned(connection, ranges)
-    assert found.pop(oids["prices"]) == Type(oids["prices"], "", Kind.RANGE, 20)
-    assert [(one.kind, one.element) for one in found.values()] == [(Kind.ARRAY, oids["prices"])]
+    assert found.pop(oids["prices"]) == Type(oids["prices"], "", TypeKind.RANGE, 20)
+    assert [(one.kind, one.element) for one in found.values()] == [(TypeKind.ARRAY, oids["prices"])]
     composites = """
         SELECT t.oid, typarray, attname, atttypid FROM pg_type t JOIN pg_attribute a ON attrelid = typrelid WHERE typname = 'person' ORDER BY attnum"""
-    assert learned(connection, composites)[oids["person"]] == Type(oids["person"], "", Kind.COMPOSITE)
+    assert learned(connection, composites)[oids["person"]] == Type(oids["person"], "", TypeKind.COMPOSITE)
 
 
 def test_a_base_type_may_be_an_array(connection: psycopg.Connection, oids: dict[str, int]) -> None:
@@ -158,9 +158,9 @@ def test_a_base_type_may_be_an_array(connection: psycopg.Connection, oids: dict[
     sql = f"SELECT oid, typname, typtype FROM pg_type t {OF_NAMES}"
     found = learned(connection, sql)
     assert found[oids["_mood"]] == Type(oids["_mood"], "_mood")
-    assert found[oids["mood"]] == Type(oids["mood"], "mood", Kind.ENUM)
+    assert found[oids["mood"]] == Type(oids["mood"], "mood", TypeKind.ENUM)
     assert learned(connection, "SELECT oid, typname, typtype, typelem FROM pg_type WHERE typname = 'uuid'") == {
-        2950: Type(2950, "uuid", Kind.BASE)
+        2950: Type(2950, "uuid", TypeKind.BASE)
     }
 
 

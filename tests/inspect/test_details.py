@@ -12,7 +12,7 @@ from pgtrace.framing import Framer
 from pgtrace.inspect import details
 from pgtrace.protocol import codes
 from pgtrace.session.watched import Watched
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from tests.corpus import CAPTURES, name
 from tests.generated import STEPS, script
@@ -59,7 +59,7 @@ def differences(trace: Trace) -> list[str]:
     found = []
     for place in range(len(trace.rows)):
         row = trace.rows[place]
-        messages = list(details.scan(trace, place)) if row.shape.kind not in (Kind.MARK, Kind.GAP, Kind.CLOSED) else []
+        messages = list(details.scan(trace, place)) if row.shape.kind not in (RowKind.MARK, RowKind.GAP, RowKind.CLOSED) else []
         here = {(message.side, message.offset) for message in messages}
         for message in messages:
             key = (row.connection, (message.side, message.offset))
@@ -133,7 +133,7 @@ def test_what_a_reply_answers(tmp_path: Path, lines: str, said: list[str]) -> No
     found = [
         f"{message.name} {message.answers.name if message.answers is not None else None}"
         for place in range(len(trace.rows))
-        if trace.rows[place].shape.kind is Kind.ROUND_TRIP
+        if trace.rows[place].shape.kind is RowKind.ROUND_TRIP
         for message in details.read(trace, place).messages
         if message.side == codes.BACKEND
     ]

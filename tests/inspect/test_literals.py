@@ -11,7 +11,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.inspect import types
 from pgtrace.inspect.executed import NO_BIND, REDACTED, Executed, executed
 from pgtrace.inspect.literals import literal, type_name, written
-from pgtrace.protocol.values import Kind, Type
+from pgtrace.protocol.values import Type, TypeKind
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
 
@@ -96,7 +96,7 @@ def test_a_value_cannot_end_its_quotes() -> None:
     assert written(ran("SELECT $1", b"x'; DROP TABLE t; --", types=(TEXT,))) == "SELECT 'x''; DROP TABLE t; --'::text;"
     assert written(ran("SELECT $1", rb"\'; DROP TABLE t; --", types=(TEXT,))) == r"SELECT E'\\''; DROP TABLE t; --'::text;"
     assert written(ran("SELECT $1", b"a\nb\x1b\xe2\x80\xae", types=(TEXT,))) == r"SELECT E'a\nb\u001b\u202e'::text;"
-    hostile = {70000: Type(70000, 'x"; DROP TABLE t; --', Kind.ENUM)}
+    hostile = {70000: Type(70000, 'x"; DROP TABLE t; --', TypeKind.ENUM)}
     assert literal(70000, 0, b"sad", hostile) == '\'sad\'::"x""; DROP TABLE t; --"'
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_decoded_is_said() -> None:
         "SELECT $1, $2, $3;",
     ]
     element = b"\0\0\0\1\0\0\0\0" + (70000).to_bytes(4, "big") + b"\0\0\0\1\0\0\0\1" + b"\0\0\0\1x"
-    arrays = {70001: Type(70001, "_mood", Kind.ARRAY, 70000)}
+    arrays = {70001: Type(70001, "_mood", TypeKind.ARRAY, 70000)}
     assert literal(70001, 1, element, arrays) is None
     assert literal(70001, 0, b"{x}", arrays) == "'{x}'"
     assert written(Executed(1, "SELECT $1")) == f"-- {NO_BIND}\nSELECT $1;"

@@ -11,7 +11,7 @@ from pgtrace.inspect import details, related
 from pgtrace.inspect.message import MessageView
 from pgtrace.inspect.related import Related
 from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transactions
 
@@ -105,7 +105,7 @@ def test_the_unnamed_statement_is_that_of_the_latest_parse(read: Callable[[str],
 
 def test_a_cancel_and_its_victim(read: Callable[[str], Trace]) -> None:
     trace = read("captures/asyncpg/cancel.pgtrace")
-    cancel = next(place for place, row in enumerate(trace.rows) if row.shape.kind is Kind.CANCEL)
+    cancel = next(place for place, row in enumerate(trace.rows) if row.shape.kind is RowKind.CANCEL)
     victim = row_of(trace, cancel)
     assert victim is not None
     assert trace.rows[victim.place].label.error.startswith("57014")

@@ -169,7 +169,7 @@ def test_types_hold_for_their_database_alone(
     known = {connection.database: types.of(trace, connection) for connection in trace.connections}
     mood = known[database].get(oid)
     assert mood is not None
-    assert (mood.name, mood.kind) == ("mood", values.Kind.ENUM)
+    assert (mood.name, mood.kind) == ("mood", values.TypeKind.ENUM)
     assert known["postgres"].get(oid) is None
 
 
@@ -214,7 +214,7 @@ def test_every_type_of_a_database_is_read_once_it_was_told(
     rows = shown(trace, told)
     assert len(rows) < sent, "details keep fewer rows than are learned from"
     found = [known.get(oid) or values.BUILTIN.get(oid) for oid in range(20_000)]
-    assert sum(one is not None and one.kind is not values.Kind.UNKNOWN for one in found) >= sent
+    assert sum(one is not None and one.kind is not values.TypeKind.UNKNOWN for one in found) >= sent
 
 
 def test_names_from_the_wire_are_shown_escaped(

@@ -32,7 +32,7 @@ from pgtrace.framing import LONGEST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from tests.live.disks import bad_disk
 from tests.live.traffic import peak_bytes, resident_bytes, until
@@ -92,7 +92,7 @@ def test_a_bad_disk_costs_no_client_a_byte_and_every_view_says_what_is_missing(f
         counted = stats.as_dict(trace)["capture"]
         assert (counted["gaps"], counted["dropped_bytes"]) == (trace.gaps, told["lost_bytes"])
         rows = [trace.rows[place] for place in range(len(trace.rows))]
-        assert [row.shape.kind for row in rows].count(Kind.GAP) == trace.gaps > 0
+        assert [row.shape.kind for row in rows].count(RowKind.GAP) == trace.gaps > 0
     shown = subprocess.run([sys.executable, "-m", "pgtrace", "show", str(path)], capture_output=True, text=True, check=True)
     assert shown.stdout.count("not recorded on") == trace.gaps
     totals = subprocess.run([sys.executable, "-m", "pgtrace", "stats", str(path)], capture_output=True, text=True, check=True)

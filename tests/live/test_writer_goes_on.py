@@ -18,7 +18,7 @@ from pgtrace.capture.record import LONGEST, Close, End, Gap, Mark, Open
 from pgtrace.cli.recording import say_what_was_lost
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import of_kind, recording, records_in, stream
@@ -123,7 +123,7 @@ def test_a_mark_that_no_block_holds_costs_itself_alone(name, keep, tmp_path):
         while trace.update():
             pass
         assert trace.gaps == 1
-        assert [one.shape.kind for one in (trace.rows[at] for at in range(len(trace.rows)))].count(Kind.GAP) == 1
+        assert [one.shape.kind for one in (trace.rows[at] for at in range(len(trace.rows)))].count(RowKind.GAP) == 1
     shown = subprocess.run([sys.executable, "-m", "pgtrace", "show", str(path)], capture_output=True, text=True, check=True)
     assert "1 record without bytes not recorded" in shown.stdout
 

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from pgtrace.protocol import values
-from pgtrace.protocol.values import Kind, Type, reading
+from pgtrace.protocol.values import Type, TypeKind, reading
 
 BINARY = 1
 TEXT = 0
@@ -228,13 +228,13 @@ def test_text_in_another_encoding_keeps_its_bytes() -> None:
 
 MOOD, MOODS, PERSON, CENTS, PRICES, PRICE_LISTS, STATION = range(16_400, 16_407)
 LEARNED = {
-    MOOD: Type(MOOD, "mood", Kind.ENUM),
-    MOODS: Type(MOODS, "_mood", Kind.ARRAY, MOOD),
-    PERSON: Type(PERSON, "person", Kind.COMPOSITE),
-    CENTS: Type(CENTS, "cents", Kind.DOMAIN, OID["int4"]),
-    PRICES: Type(PRICES, "prices", Kind.RANGE, CENTS),
-    PRICE_LISTS: Type(PRICE_LISTS, "price_lists", Kind.MULTIRANGE, range=PRICES),
-    STATION: Type(STATION, "station", Kind.BASE),
+    MOOD: Type(MOOD, "mood", TypeKind.ENUM),
+    MOODS: Type(MOODS, "_mood", TypeKind.ARRAY, MOOD),
+    PERSON: Type(PERSON, "person", TypeKind.COMPOSITE),
+    CENTS: Type(CENTS, "cents", TypeKind.DOMAIN, OID["int4"]),
+    PRICES: Type(PRICES, "prices", TypeKind.RANGE, CENTS),
+    PRICE_LISTS: Type(PRICE_LISTS, "price_lists", TypeKind.MULTIRANGE, range=PRICES),
+    STATION: Type(STATION, "station", TypeKind.BASE),
 }
 
 
@@ -265,20 +265,20 @@ def test_what_is_not_known_inside_a_value_is_hex_in_its_place() -> None:
 
 
 def test_what_is_learned_never_overrides_what_is_built_in() -> None:
-    assert values.decode(OID["int4"], BINARY, b"\0\0\0\7", {OID["int4"]: Type(OID["int4"], "x", Kind.ENUM)}) == "7"
-    named_like_built_in = {16_500: Type(16_500, "int4", Kind.BASE)}
+    assert values.decode(OID["int4"], BINARY, b"\0\0\0\7", {OID["int4"]: Type(OID["int4"], "x", TypeKind.ENUM)}) == "7"
+    named_like_built_in = {16_500: Type(16_500, "int4", TypeKind.BASE)}
     assert values.decode(16_500, BINARY, b"\0\0\0\7", named_like_built_in) == "\\x00000007 (oid 16500)"
 
 
 def test_types_that_are_made_of_themselves() -> None:
     """Nothing of the kind exists, but what was learned came from somewhere else."""
     circular = {
-        1: Type(1, "a", Kind.DOMAIN, 2),
-        2: Type(2, "b", Kind.DOMAIN, 1),
-        3: Type(3, "c", Kind.ARRAY, 3),
-        4: Type(4, "d", Kind.RANGE, 4),
-        5: Type(5, "e", Kind.MULTIRANGE, range=5),
-        6: Type(6, "f", Kind.MULTIRANGE, range=99),
+        1: Type(1, "a", TypeKind.DOMAIN, 2),
+        2: Type(2, "b", TypeKind.DOMAIN, 1),
+        3: Type(3, "c", TypeKind.ARRAY, 3),
+        4: Type(4, "d", TypeKind.RANGE, 4),
+        5: Type(5, "e", TypeKind.MULTIRANGE, range=5),
+        6: Type(6, "f", TypeKind.MULTIRANGE, range=99),
     }
     array, bounds = b"", b""
     for _ in range(2_000):
@@ -322,8 +322,8 @@ def test_type_names() -> None:
     assert values.type_name(12345) == "oid 12345"
     assert values.type_name(MOODS, LEARNED) == "mood[]"
     assert values.type_name(CENTS, LEARNED) == "cents"
-    assert values.type_name(7, {7: Type(7, "", Kind.ARRAY, 8)}) == "oid 7"
-    assert values.type_name(7, {7: Type(7, "_x", Kind.ARRAY, 8)}) == "_x"
+    assert values.type_name(7, {7: Type(7, "", TypeKind.ARRAY, 8)}) == "oid 7"
+    assert values.type_name(7, {7: Type(7, "_x", TypeKind.ARRAY, 8)}) == "_x"
 
 
 @pytest.mark.parametrize("oid", [*values.BUILTIN, *LEARNED, 0, 4242])
@@ -332,7 +332,7 @@ def test_arbitrary_bytes_never_raise(oid: int) -> None:
     for _ in range(200):
         data = rnd.randbytes(rnd.randint(0, 40))
         kind = values.BUILTIN.get(oid)
-        if kind is not None and kind.kind is Kind.ARRAY and rnd.random() < 0.7:
+        if kind is not None and kind.kind is TypeKind.ARRAY and rnd.random() < 0.7:
             header = struct.pack(">iiI", rnd.randint(-1, 3), rnd.randint(0, 1), kind.element or rnd.choice(list(values.BUILTIN)))
             data = header + b"".join(struct.pack(">ii", rnd.randint(-1, 2), rnd.randint(-2, 2)) for _ in range(rnd.randint(0, 2))) + data
         if rnd.random() < 0.2:

@@ -11,7 +11,7 @@ import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.protocol import values
-from pgtrace.protocol.values import Kind, Type
+from pgtrace.protocol.values import Type, TypeKind
 from tests.protocol.values_literals import Make, finite, float4, json, text
 from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, assert_same
 
@@ -67,8 +67,8 @@ def connection(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
 def types(connection: psycopg.Connection) -> dict[int, Type]:
     rows = connection.execute("SELECT oid::int, typarray::int, typname FROM pg_type WHERE typname = ANY(%s)", [list(MAKE)]).fetchall()
     assert len(rows) == len(MAKE)
-    known = {oid: Type(oid, name, Kind.BASE) for oid, _, name in rows}
-    return known | {array: Type(array, f"_{name}", Kind.ARRAY, oid) for oid, array, name in rows}
+    known = {oid: Type(oid, name, TypeKind.BASE) for oid, _, name in rows}
+    return known | {array: Type(array, f"_{name}", TypeKind.ARRAY, oid) for oid, array, name in rows}
 
 
 @pytest.mark.parametrize("name", MAKE)

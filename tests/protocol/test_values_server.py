@@ -10,7 +10,7 @@ import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.protocol import values
-from pgtrace.protocol.values import Kind, reading
+from pgtrace.protocol.values import TypeKind, reading
 from tests.protocol.values_literals import RANGES, SCALARS, WORDS, Make
 from tests.protocol.values_oracle import SETTINGS, accepted, array_literal, assert_same, both_formats
 
@@ -162,12 +162,17 @@ def test_every_type_of_the_catalogue_is_read_or_explained(connection: psycopg.Co
             assert not is_sent or name in NOT_DECODED, name
             continue
         assert known.name.replace('"', "") == name
-        expected = {"record": Kind.COMPOSITE, "_record": Kind.ARRAY, "anyarray": Kind.ARRAY, "anycompatiblearray": Kind.ARRAY}
+        expected = {
+            "record": TypeKind.COMPOSITE,
+            "_record": TypeKind.ARRAY,
+            "anyarray": TypeKind.ARRAY,
+            "anycompatiblearray": TypeKind.ARRAY,
+        }
         is_array = category == "A" and name not in ("int2vector", "oidvector")
-        assert known.kind is (Kind.ARRAY if is_array else expected.get(name, Kind(kind))), name
-        if known.kind is Kind.ARRAY:
+        assert known.kind is (TypeKind.ARRAY if is_array else expected.get(name, TypeKind(kind))), name
+        if known.kind is TypeKind.ARRAY:
             assert known.element == element
-        elif is_sent and known.kind in (Kind.BASE, Kind.PSEUDO):
+        elif is_sent and known.kind in (TypeKind.BASE, TypeKind.PSEUDO):
             assert (name in NOT_DECODED) == (known.name not in reading.READERS), name
     assert set(values.BUILTIN) <= {oid for oid, *_ in rows}
 
@@ -176,8 +181,8 @@ def test_ranges_and_multiranges_are_the_catalogues(connection: psycopg.Connectio
     rows = connection.execute("SELECT rngtypid::int, rngmultitypid::int, rngsubtype::int FROM pg_range WHERE rngtypid < 10000").fetchall()
     assert len(rows) == 6
     for oid, multirange, subtype in rows:
-        assert (values.BUILTIN[oid].kind, values.BUILTIN[oid].element) == (Kind.RANGE, subtype)
-        assert (values.BUILTIN[multirange].kind, values.BUILTIN[multirange].element) == (Kind.MULTIRANGE, subtype)
+        assert (values.BUILTIN[oid].kind, values.BUILTIN[oid].element) == (TypeKind.RANGE, subtype)
+        assert (values.BUILTIN[multirange].kind, values.BUILTIN[multirange].element) == (TypeKind.MULTIRANGE, subtype)
 
 
 def test_box_alone_has_another_delimiter(connection: psycopg.Connection) -> None:

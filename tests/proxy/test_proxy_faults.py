@@ -22,7 +22,7 @@ from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import messages
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import of_kind, recording, records, stream, wait_for_end
@@ -460,11 +460,14 @@ def test_a_strike_is_a_row_of_its_connection() -> None:
             trace.update()
             rows = list(trace.rows)
             lines = [messages.round_trip_line(trace, row) for row in rows]
-            (line,) = [line for line, row in zip(lines, rows, strict=True) if row.shape.kind is Kind.FAULT]
+            (line,) = [line for line, row in zip(lines, rows, strict=True) if row.shape.kind is RowKind.FAULT]
             assert line.split()[1] == "c1"
             assert "  fault: close before Sync  " in line
             assert [
-                message for row in range(len(rows)) if rows[row].shape.kind is Kind.FAULT for message in details.read(trace, row).messages
+                message
+                for row in range(len(rows))
+                if rows[row].shape.kind is RowKind.FAULT
+                for message in details.read(trace, row).messages
             ] == []
 
 

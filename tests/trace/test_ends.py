@@ -13,7 +13,7 @@ from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.report import stats
 from pgtrace.report.messages import round_trip_line
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.playbook import MS
@@ -87,14 +87,14 @@ def test_by_whom_and_how(opened: Opened, script: str, end: str, row: str) -> Non
     trace = opened(script)
     (connection,) = trace.connections
     assert connection.end == end
-    (asked,) = [one for one in trace.rows if one.shape.kind is Kind.ROUND_TRIP]
+    (asked,) = [one for one in trace.rows if one.shape.kind is RowKind.ROUND_TRIP]
     assert asked.label.end == row
     assert (f"— {row}" in round_trip_line(trace, asked)) is bool(row)
     (about,) = stats.as_dict(trace)["connections"]
     assert about["end"] == (end or None)
     assert about["left_open"] == (row or None)
     assert about["ends"] == [{"by": one.by, "how": one.how, "time_ns": one.time_ns} for one in connection.ends]
-    closed = [one for one in trace.rows if one.shape.kind is Kind.CLOSED]
+    closed = [one for one in trace.rows if one.shape.kind is RowKind.CLOSED]
     assert [one.label.sql for one in closed] == ([end] if end and "F Terminate" not in script else [])
     for one in closed:
         assert one.opened_ns == (connection.ends[0].time_ns if connection.ends else connection.closed_ns)
@@ -114,11 +114,11 @@ def test_a_live_view_says_what_is_not_known_yet(tmp_path: Path, stack: ExitStack
             while trace.update():
                 pass
             for row in trace.rows:
-                if row.shape.kind is Kind.ROUND_TRIP and (not seen or seen[-1] != (row.label.end, row.duration_ns)):
+                if row.shape.kind is RowKind.ROUND_TRIP and (not seen or seen[-1] != (row.label.end, row.duration_ns)):
                     seen.append((row.label.end, row.duration_ns))
             waits.append(trace.totals().wait_ns)
-            assert trace.totals().round_trips == sum(row.shape.kind is Kind.ROUND_TRIP for row in trace.rows)
-            answered = any(row.shape.received.endswith(b"Z") for row in trace.rows if row.shape.kind is Kind.ROUND_TRIP)
+            assert trace.totals().round_trips == sum(row.shape.kind is RowKind.ROUND_TRIP for row in trace.rows)
+            answered = any(row.shape.received.endswith(b"Z") for row in trace.rows if row.shape.kind is RowKind.ROUND_TRIP)
             assert bool(trace.under_way(0)) is (any(row.is_open for row in trace.rows) and not answered), (
                 "nobody waits for what only has no time yet"
             )

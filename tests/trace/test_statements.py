@@ -13,7 +13,7 @@ from pgtrace.session.events import Exchange, Part, Passage
 from pgtrace.session.roundtrips import Run
 from pgtrace.session.statements import Statement
 from pgtrace.trace import statements
-from pgtrace.trace.statements import OTHER, Histogram, Room, StatementTable
+from pgtrace.trace.statements import OTHER, GroupBudget, Histogram, StatementTable
 from pgtrace.trace.trace import Trace
 from tests.playbook import MS, write
 
@@ -162,7 +162,7 @@ def test_beyond_the_bound_the_smallest_are_summed_up(monkeypatch: pytest.MonkeyP
 def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest of all tables are kept, by number and by the bytes of their texts."""
     monkeypatch.setattr(statements, "GROUPS_KEPT", 20)
-    room = Room()
+    room = GroupBudget()
     tables = [StatementTable(room) for _ in range(5)]
     for number in range(50):
         for place, table in enumerate(tables):

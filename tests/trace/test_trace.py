@@ -12,7 +12,7 @@ from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.trace import connection
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from tests.playbook import MS, WALL_NS, Plain, wire, write
 
@@ -79,12 +79,12 @@ def test_rows_stand_in_the_order_in_which_they_began(read: Read, tmp_path: Path)
     rows = [trace.rows[place] for place in range(len(trace.rows))]
     found = [(row.shape.kind, row.shape.flight, row.label.sql, row.connection) for row in rows]
     assert found == [
-        (Kind.SETUP, "Start → RSKZ", "StartupMessage user=app database=shop", 0),
-        (Kind.ROUND_TRIP, "Q → DCZ", "SELECT pg_sleep(1)", 0),
-        (Kind.SETUP, "Start → RSKZ", "StartupMessage user=app database=shop", 1),
-        (Kind.ROUND_TRIP, "Q → CZ", "SELECT 2", 1),
-        (Kind.RUN, "X →", "Terminate", 0),
-        (Kind.CLOSED, "", "closed by the server, end time unknown", 1),
+        (RowKind.SETUP, "Start → RSKZ", "StartupMessage user=app database=shop", 0),
+        (RowKind.ROUND_TRIP, "Q → DCZ", "SELECT pg_sleep(1)", 0),
+        (RowKind.SETUP, "Start → RSKZ", "StartupMessage user=app database=shop", 1),
+        (RowKind.ROUND_TRIP, "Q → CZ", "SELECT 2", 1),
+        (RowKind.RUN, "X →", "Terminate", 0),
+        (RowKind.CLOSED, "", "closed by the server, end time unknown", 1),
     ]
     assert [row.duration_ns for row in rows if row.is_round_trip] == [0, 20 * MS, 0, 2 * MS]
 
@@ -140,7 +140,7 @@ def test_a_gap_is_a_row_counted_and_told(read: Read, tmp_path: Path) -> None:
     trace = read(write(tmp_path / "a.pgtrace", BES + "c1 gap 41000\nend\n"))
     assert (trace.gaps, trace.dropped_bytes, trace.complete) == (1, 41000, False)
     row = trace.rows[len(trace.rows) - 1]
-    assert row.shape.kind is Kind.GAP
+    assert row.shape.kind is RowKind.GAP
     assert row.label.sql == "gap  41 000 bytes not recorded on c1"
 
 
@@ -284,7 +284,7 @@ def test_a_mark_is_about_its_own_file(tmp_path: Path) -> None:
     names = {
         (trace.connections[row.connection].file, trace.marks.names_at(row.number - 1))
         for row in trace.rows
-        if row.shape.kind is Kind.ROUND_TRIP
+        if row.shape.kind is RowKind.ROUND_TRIP
     }
     trace.close()
     assert {name: (counters.round_trips, counters.queries) for name, counters in counted.items()} == {"a": (2, 2), "b": (3, 3)}

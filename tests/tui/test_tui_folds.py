@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.folds import LEVELS, Folds
 from pgtrace.tui.model.groups import Groups, Together
@@ -87,14 +87,14 @@ def expected(rows: list[Row], listed: list[int], level: str, toggled: set[tuple[
         began: int | None = None
         before: tuple[int, tuple[object, ...]] | None = None
         for place, each in enumerate(rows):
-            if each.shape.kind is Kind.MARK:
+            if each.shape.kind is RowKind.MARK:
                 before = None
-            if each.connection != one or each.shape.kind is Kind.MARK:
+            if each.connection != one or each.shape.kind is RowKind.MARK:
                 continue
-            if each.shape.kind is Kind.SETUP:
+            if each.shape.kind is RowKind.SETUP:
                 setup = place if setup is None else setup
                 block[place], kinds[place] = setup, Together.SETUP
-            elif each.shape.kind is Kind.ROUND_TRIP:
+            elif each.shape.kind is RowKind.ROUND_TRIP:
                 began = place if each.label.sql == "BEGIN" and not each.is_open else began
                 if began is not None:
                     block[place], kinds[place] = began, Together.TRANSACTION

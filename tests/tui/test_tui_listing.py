@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.tui.model.view import View
 from tests.wire_recording import Recording, ready
 
 
-def kinds(view: View) -> list[Kind]:
+def kinds(view: View) -> list[RowKind]:
     return [view.listing[index].row.shape.kind for index in range(len(view.listing))]
 
 
@@ -61,7 +61,7 @@ def test_only_one_connection(view: View) -> None:
     view.listing.choose("conn:2")
     view.listing.sync()
     assert {view.listing[index].row.connection for index in range(len(view.listing))} == {1}
-    assert Kind.MARK not in kinds(view)
+    assert RowKind.MARK not in kinds(view)
     other = next(place for place in range(len(view.trace.rows)) if view.trace.rows[place].connection == 2)
     assert not view.listing.shows(other)
 

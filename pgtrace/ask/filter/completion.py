@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.ask.filter.facts import types_of
-from pgtrace.ask.filter.words import TAG, WORDS, Kind, Word, known
+from pgtrace.ask.filter.words import TAG, WORDS, ValueKind, Word, known
 from pgtrace.sqltext import tags
 from pgtrace.trace.feed import CompleteRows
 
@@ -78,7 +78,7 @@ def words(typed: str) -> list[Choice]:
             else word.name
             if word.alone
             else f"{word.name} > "
-            if word.kind is Kind.NUMBER
+            if word.kind is ValueKind.NUMBER
             else f"{word.name}:",
             None,
             word.meaning,

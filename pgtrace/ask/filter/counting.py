@@ -29,9 +29,9 @@ from pgtrace.trace.identity import Identity
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.name_log import NameLog
 from pgtrace.trace.observer import ConnectionObserver
-from pgtrace.trace.rows import Entry, Label, RowIndex, Shape
+from pgtrace.trace.rows import Label, RowEntry, RowIndex, Shape
 from pgtrace.trace.statements import StatementTable
-from pgtrace.trace.timeline import Note
+from pgtrace.trace.timeline import RowNote
 from pgtrace.trace.trace import Trace
 
 
@@ -116,7 +116,7 @@ class _Places(RowIndex):
         self._entries += 1
         return self._entries - 1
 
-    def put(self, place: int, entry: Entry) -> None:
+    def put(self, place: int, entry: RowEntry) -> None:
         pass
 
     def grow(self, place: int, side: int, size: int) -> None:
@@ -125,8 +125,8 @@ class _Places(RowIndex):
     def relabel(self, place: int, label: Label) -> None:
         pass
 
-    def entry(self, place: int) -> Entry:
-        return Entry(0, 0, (0, 0), 0, 0, 0)
+    def entry(self, place: int) -> RowEntry:
+        return RowEntry(0, 0, (0, 0), 0, 0, 0)
 
     def shape(self, shape: Shape) -> int:
         return 0
@@ -197,7 +197,7 @@ class _SelectedObserver(ConnectionObserver):
 
     # What the session reports.
 
-    def begins(self) -> Note:
+    def begins(self) -> RowNote:
         note = super().begins()
         offsets = self.who.session.offsets if self.who.session is not None else (0, 0)
         self._selected = self._trace.selects(self.who, note.place, offsets)

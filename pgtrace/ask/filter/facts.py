@@ -24,10 +24,10 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.sqltext import tags
 from pgtrace.trace.files import letters
-from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Kind, Label, RowIndex, Shape, prepared_earlier
+from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Label, RowIndex, RowKind, Shape, prepared_earlier
 
 if TYPE_CHECKING:
-    from pgtrace.ask.filter.messages import Inside
+    from pgtrace.ask.filter.messages import MessageFacts
     from pgtrace.ask.filter.words import Word
     from pgtrace.trace.connection import Connection
     from pgtrace.trace.trace import Trace
@@ -44,7 +44,7 @@ _AUTHENTICATION: Final = ord("R")
 _CLOSE: Final = ord("C")
 
 
-class Unread(Exception):
+class NotRead(Exception):
     """Only its messages would tell, and they have not been read."""
 
 
@@ -57,7 +57,7 @@ class Subject:
 
     __slots__ = ("_inside", "_reads", "entry", "place", "shape", "trace")
 
-    def __init__(self, trace: Trace, place: int, told: Inside | None = None, *, reads: bool = True) -> None:
+    def __init__(self, trace: Trace, place: int, told: MessageFacts | None = None, *, reads: bool = True) -> None:
         """`told` is what its messages say, if they have been read. Without `reads` they are not
         read, and a question that needs them raises Unread."""
         self.trace = trace
@@ -72,11 +72,11 @@ class Subject:
         return self.trace.connections[self.entry.connection]
 
     @property
-    def inside(self) -> Inside:
+    def inside(self) -> MessageFacts:
         """What its messages say. Raises Gone or Unread."""
         if self._inside is None:
             if not self._reads:
-                raise Unread
+                raise NotRead
             # takes longer to load than a small capture to read
             from pgtrace.ask.filter import messages
             from pgtrace.inspect.walk import NotKept
@@ -153,7 +153,7 @@ class OfMessages(Term):
     """A word about the traffic. `says` returns what the index knows, `told` what the messages
     say."""
 
-    def __init__(self, trace: Trace, test: TextTest, says: Says, told: Callable[[Inside], Collection[str]]) -> None:
+    def __init__(self, trace: Trace, test: TextTest, says: Says, told: Callable[[MessageFacts], Collection[str]]) -> None:
         self._test = test
         self._told = told
         tested = Answers(test)
@@ -290,10 +290,10 @@ def errors_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | No
 
 def types_of(shape: Shape) -> set[str]:
     """Names of the messages in its flight, except which authentication messages they are."""
-    if shape.kind is Kind.CANCEL:
+    if shape.kind is RowKind.CANCEL:
         return {codes.message_name(FRONTEND, codes.CANCEL_REQUEST)}
-    if not shape.sent and not shape.received and shape.kind in (Kind.RUN, Kind.ASYNCHRONOUS) and shape.flight != NO_FLIGHT:
-        side = FRONTEND if shape.kind is Kind.RUN else BACKEND
+    if not shape.sent and not shape.received and shape.kind in (RowKind.RUN, RowKind.ASYNCHRONOUS) and shape.flight != NO_FLIGHT:
+        side = FRONTEND if shape.kind is RowKind.RUN else BACKEND
         return {codes.message_name(side, ord(shape.flight[0 if side == FRONTEND else -1]))}
     names = {codes.message_name(FRONTEND, _UNTYPED.get(byte, byte)) for byte in shape.sent if byte != _RESPONSE}
     replies = [_REPLIES[byte] for byte in shape.sent if byte in _REPLIES]
@@ -338,7 +338,7 @@ def _of_place(has_any: Callable[[Trace], bool], says: Callable[[Trace, int], Col
     return lambda trace, test: OfPlace(trace, test, has_any, says)
 
 
-def _of_messages(says: Says, told: Callable[[Inside], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+def _of_messages(says: Says, told: Callable[[MessageFacts], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
     return lambda trace, test: OfMessages(trace, test, says, told)
 
 

@@ -29,7 +29,7 @@ _ERROR: Final = ord("E")
 
 
 @dataclass(slots=True)
-class Inside:
+class MessageFacts:
     """One of everything in its messages."""
 
     types: set[str] = field(default_factory=set)
@@ -41,17 +41,17 @@ class Inside:
     errors: set[str] = field(default_factory=set)
 
 
-def read(trace: Trace, place: int) -> Inside:
+def read(trace: Trace, place: int) -> MessageFacts:
     """What the row at that place says. Raises details.NotKept."""
-    found = Inside()
+    found = MessageFacts()
     for found in reading(trace, place):  # noqa: B007 - the last one
         pass
     return found
 
 
-def reading(trace: Trace, place: int) -> Iterator[Inside]:
+def reading(trace: Trace, place: int) -> Iterator[MessageFacts]:
     """The same, message by message, for callers with little time. Raises details.NotKept."""
-    found = Inside()
+    found = MessageFacts()
     for message in details.scan(trace, place):
         yield found
         found.types.add(message.name)
@@ -65,7 +65,7 @@ def reading(trace: Trace, place: int) -> Iterator[Inside]:
     yield found
 
 
-def _sent(found: Inside, message: MessageView) -> None:
+def _sent(found: MessageFacts, message: MessageView) -> None:
     letter, body = message.code, message.body
     if letter == _QUERY:
         found.sql[_text(body)] = None

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from pgtrace.ask.filter import values
 from pgtrace.ask.filter.scanner import Scanner, Token
 from pgtrace.ask.filter.tree import All, Any, Node, Not, NumberTerm, TextTerm
-from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, Kind, Word, known
+from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, ValueKind, Word, known
 from pgtrace.errors import FilterError
 
 DEEPEST: Final = 40
@@ -113,7 +113,7 @@ class _Parser:
 
     @staticmethod
     def _built(word: Word, operator: str, value: str, start: int, end: int) -> Node:
-        if word.kind is Kind.NUMBER:
+        if word.kind is ValueKind.NUMBER:
             return NumberTerm(word, values.number(operator, value), start, end)
         return TextTerm(word, values.text(word, operator, value), start, end)
 

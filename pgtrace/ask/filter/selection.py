@@ -15,21 +15,21 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, OfNumber, Subject, Term, Unread, of_text
+from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, NotRead, OfNumber, Subject, Term, of_text
 from pgtrace.ask.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import TooCostly
-from pgtrace.trace.rows import Columns, Kind
+from pgtrace.trace.rows import Columns, RowKind
 
 if TYPE_CHECKING:
-    from pgtrace.ask.filter.messages import Inside
-    from pgtrace.trace.rows import Entry
+    from pgtrace.ask.filter.messages import MessageFacts
+    from pgtrace.trace.rows import RowEntry
     from pgtrace.trace.trace import Trace
 
 SLICE: Final = 4096
 """Rows that are decided at once."""
 _COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
-_NEVER: Final = frozenset({Kind.MARK, Kind.GAP})
+_NEVER: Final = frozenset({RowKind.MARK, RowKind.GAP})
 _SURELY: Final = bytes.maketrans(bytes((UNREAD,)), bytes((NO,)))
 _PERHAPS: Final = bytes.maketrans(bytes((UNREAD,)), bytes((YES,)))
 
@@ -108,12 +108,12 @@ class Selection:
         if an expression costs too much."""
         return self._asked(Subject(self.trace, place))
 
-    def asked(self, place: int, told: Inside | None = None) -> bool | None:
+    def asked(self, place: int, told: MessageFacts | None = None) -> bool | None:
         """The same, but None if only its messages would tell. `told` is what they say, if they have
         been read. Raises FilterError."""
         try:
             return self._asked(Subject(self.trace, place, told, reads=False))
-        except Unread:
+        except NotRead:
             return None
 
     def lost(self) -> bool:
@@ -125,9 +125,9 @@ class Selection:
         """Whether the row at that place is a selected round trip, which counters are summed over.
         Raises FilterError."""
         subject = Subject(self.trace, place)
-        return subject.shape.kind <= Kind.SETUP and self._may_count(subject.entry) and self._asked(subject)
+        return subject.shape.kind <= RowKind.SETUP and self._may_count(subject.entry) and self._asked(subject)
 
-    def _may_count(self, entry: Entry) -> bool:
+    def _may_count(self, entry: RowEntry) -> bool:
         """Whether it is certainly a round trip: an open run may still turn out not to be one."""
         if not entry.is_open:
             return True

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.ask.filter.words import Kind, Word
+from pgtrace.ask.filter.words import ValueKind, Word
 from pgtrace.protocol import codes
 from pgtrace.regex.automaton import Pattern
 from pgtrace.regex.patterns import BadPattern
@@ -60,19 +60,19 @@ def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
     """A comparison with that text, for the word's kind. Raises BadValue."""
     if comparison == "~":
         return _matches(value)
-    if word.kind is Kind.TEXT:
+    if word.kind is ValueKind.TEXT:
         return contains(value)
-    if word.kind is Kind.LETTER:
+    if word.kind is ValueKind.LETTER:
         return _ends_in(_letter(word, value))
-    if word.kind is Kind.STATEMENT:
+    if word.kind is ValueKind.STATEMENT:
         return _is_like(sqltext.normalise(value))
-    if word.kind is Kind.FINGERPRINT:
+    if word.kind is ValueKind.FINGERPRINT:
         return _is_known_by(value.lower())
-    if word.kind is Kind.TRACE:
+    if word.kind is ValueKind.TRACE:
         return _is_traced_by(value.lower())
-    if word.kind is Kind.MESSAGE:
+    if word.kind is ValueKind.MESSAGE:
         value = _message(value)
-    elif word.kind is Kind.CONNECTION:
+    elif word.kind is ValueKind.CONNECTION:
         value = _connection(value)
     return lambda found: found == value
 
@@ -85,7 +85,7 @@ def contains(value: str) -> Callable[[str], bool]:
 
 def stands_alone(word: Word) -> Callable[[str], bool]:
     """The meaning of a word without a value."""
-    if word.kind is Kind.LETTER:
+    if word.kind is ValueKind.LETTER:
         return lambda found: "T" in found or "E" in found
     return lambda found: True
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 
-class Kind(enum.Enum):
+class ValueKind(enum.Enum):
     """What a word is compared with."""
 
     NAME = enum.auto()
@@ -34,15 +34,15 @@ class Kind(enum.Enum):
 
 
 COMPARED: Final = {
-    Kind.NAME: (":", "~"),
-    Kind.TEXT: (":", "~"),
-    Kind.MESSAGE: (":", "~"),
-    Kind.NUMBER: (":", "<", "<=", ">", ">="),
-    Kind.CONNECTION: (":",),
-    Kind.STATEMENT: (":",),
-    Kind.FINGERPRINT: (":",),
-    Kind.TRACE: (":",),
-    Kind.LETTER: (":",),
+    ValueKind.NAME: (":", "~"),
+    ValueKind.TEXT: (":", "~"),
+    ValueKind.MESSAGE: (":", "~"),
+    ValueKind.NUMBER: (":", "<", "<=", ">", ">="),
+    ValueKind.CONNECTION: (":",),
+    ValueKind.STATEMENT: (":",),
+    ValueKind.FINGERPRINT: (":",),
+    ValueKind.TRACE: (":",),
+    ValueKind.LETTER: (":",),
 }
 """The operators of each kind; `=` is `:`."""
 
@@ -52,7 +52,7 @@ class Word:
     """One word."""
 
     name: str
-    kind: Kind
+    kind: ValueKind
     meaning: str
     example: str
     alone: str = ""
@@ -64,52 +64,52 @@ class Word:
 
 
 _ALL: Final = (
-    Word("driver", Kind.NAME, "the client library of its connection, as identified; `unknown` is one too", "driver:asyncpg"),
-    Word("conn", Kind.CONNECTION, "the number of its connection, with the file's letter if there are several", "conn:2"),
-    Word("sql", Kind.TEXT, "the SQL of a statement that one of its messages is for", 'sql ~ "^select .* for update"'),
+    Word("driver", ValueKind.NAME, "the client library of its connection, as identified; `unknown` is one too", "driver:asyncpg"),
+    Word("conn", ValueKind.CONNECTION, "the number of its connection, with the file's letter if there are several", "conn:2"),
+    Word("sql", ValueKind.TEXT, "the SQL of a statement that one of its messages is for", 'sql ~ "^select .* for update"'),
     Word(
         "like",
-        Kind.STATEMENT,
+        ValueKind.STATEMENT,
         "a statement of it that is this one except for values and white space",
         'like:"SELECT * FROM users WHERE id = 7"',
     ),
     Word(
         "fingerprint",
-        Kind.FINGERPRINT,
+        ValueKind.FINGERPRINT,
         "the fingerprint of a statement of it in `stats --json`, whatever its values; its beginning is enough",
         "fingerprint:1f0c",
     ),
-    Word("stmt", Kind.NAME, "the name of a prepared statement that one of its messages uses", "stmt ~ ^__asyncpg_"),
-    Word("type", Kind.MESSAGE, "one of its messages, by the manual's name", "type:Describe"),
-    Word("sqlstate", Kind.NAME, "the SQLSTATE of one of its errors", "sqlstate ~ ^23"),
-    Word("rt", Kind.NUMBER, "its number in the timeline", "rt:59"),
-    Word("ms", Kind.NUMBER, "its duration in milliseconds; of an open one, up to the end of the capture", "ms > 10"),
-    Word("depth", Kind.NUMBER, "its pipeline depth: Execute, Query and FunctionCall messages", "depth > 1"),
-    Word("rows", Kind.NUMBER, "its DataRow messages", "rows >= 1000"),
-    Word("fmt", Kind.LETTER, "the format of its results", "fmt:b", letters=("text", "binary", "mixed")),
+    Word("stmt", ValueKind.NAME, "the name of a prepared statement that one of its messages uses", "stmt ~ ^__asyncpg_"),
+    Word("type", ValueKind.MESSAGE, "one of its messages, by the manual's name", "type:Describe"),
+    Word("sqlstate", ValueKind.NAME, "the SQLSTATE of one of its errors", "sqlstate ~ ^23"),
+    Word("rt", ValueKind.NUMBER, "its number in the timeline", "rt:59"),
+    Word("ms", ValueKind.NUMBER, "its duration in milliseconds; of an open one, up to the end of the capture", "ms > 10"),
+    Word("depth", ValueKind.NUMBER, "its pipeline depth: Execute, Query and FunctionCall messages", "depth > 1"),
+    Word("rows", ValueKind.NUMBER, "its DataRow messages", "rows >= 1000"),
+    Word("fmt", ValueKind.LETTER, "the format of its results", "fmt:b", letters=("text", "binary", "mixed")),
     Word(
         "tx",
-        Kind.LETTER,
+        ValueKind.LETTER,
         "the transaction status after it, as in ReadyForQuery: Idle, in a Transaction block, in a failed block (Error)",
         "tx:E",
         alone="it begins, ends or is inside a transaction block",
         letters=("Idle", "Transaction", "Error"),
     ),
-    Word("at", Kind.TEXT, "the line of code that sent one of its statements: file, line and function", "at:orders.py:41"),
-    Word("trace", Kind.TRACE, "the trace id in the traceparent of one of its statements (a comment)", "trace:0af7651916cd43dd"),
+    Word("at", ValueKind.TEXT, "the line of code that sent one of its statements: file, line and function", "at:orders.py:41"),
+    Word("trace", ValueKind.TRACE, "the trace id in the traceparent of one of its statements (a comment)", "trace:0af7651916cd43dd"),
     Word(
         "tag.KEY",
-        Kind.NAME,
+        ValueKind.NAME,
         "the value of that key in a comment of one of its statements, as sqlcommenter writes it",
         "tag.route:/checkout",
         alone="a statement of it has that key",
     ),
-    Word("mark", Kind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
-    Word("leg", Kind.TEXT, "the listener and the upstream of its connection", "leg:6433"),
-    Word("user", Kind.NAME, "the user of its connection", "user:app"),
-    Word("db", Kind.NAME, "the database of its connection", "db:shop"),
-    Word("app", Kind.NAME, "the application_name of its connection, the latest one", "app ~ worker"),
-    Word("error", Kind.TEXT, "the message of one of its errors", 'error:"duplicate key"', alone="it has an error"),
+    Word("mark", ValueKind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
+    Word("leg", ValueKind.TEXT, "the listener and the upstream of its connection", "leg:6433"),
+    Word("user", ValueKind.NAME, "the user of its connection", "user:app"),
+    Word("db", ValueKind.NAME, "the database of its connection", "db:shop"),
+    Word("app", ValueKind.NAME, "the application_name of its connection, the latest one", "app ~ worker"),
+    Word("error", ValueKind.TEXT, "the message of one of its errors", 'error:"duplicate key"', alone="it has an error"),
 )
 
 WORDS: Final = {word.name: word for word in _ALL}

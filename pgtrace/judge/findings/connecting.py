@@ -13,7 +13,7 @@ from typing import Final
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, counted
-from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.trace.rows import RowKind
 
 FEW: Final = 3
 CONNECTIONS: Final = 5

@@ -15,8 +15,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
-from pgtrace.trace.rows import Kind as RowKind
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.rows import RowKind, Shape
 
 WAITS_NS: Final = 1_000_000_000
 _QUIET: Final = frozenset(b"PBDCSHp\x02\x03\x04")

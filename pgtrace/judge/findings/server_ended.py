@@ -13,7 +13,7 @@ from typing import Final
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures
 from pgtrace.protocol.codes import BACKEND
-from pgtrace.trace.rows import Kind as RowKind
+from pgtrace.trace.rows import RowKind
 
 _SAID: Final = {
     "25P03": "idle_in_transaction_session_timeout",

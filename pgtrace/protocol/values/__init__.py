@@ -33,9 +33,9 @@ from typing import Final
 from pgtrace.protocol.values import numbers, strings
 from pgtrace.protocol.values.containers import Unread
 from pgtrace.protocol.values.reading import Reader, plain, unread
-from pgtrace.protocol.values.types import BUILTIN, NONE, Kind, Type, Types, find
+from pgtrace.protocol.values.types import BUILTIN, NONE, Type, TypeKind, Types, find
 
-__all__ = ["BUILTIN", "NONE", "Kind", "Type", "Types", "Unread", "decode", "find", "text", "type_name", "whole_text"]
+__all__ = ["BUILTIN", "NONE", "Type", "TypeKind", "Types", "Unread", "decode", "find", "text", "type_name", "whole_text"]
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|NaN|-?Infinity").fullmatch
 _BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
@@ -92,7 +92,7 @@ class _Whole(Reader):
 def type_name(oid: int, types: Types = NONE) -> str:
     """The name of a type as in pg_type, `text[]` for an array, `oid 12345` for an unknown type."""
     found = find(oid, types)
-    if found is not None and found.kind is Kind.ARRAY and found.element:
+    if found is not None and found.kind is TypeKind.ARRAY and found.element:
         element = find(found.element, types)
         return f"{element.name}[]" if element is not None and element.name else found.name or f"oid {oid}"
     return found.name if found is not None and found.name else f"oid {oid}"

@@ -20,7 +20,7 @@ from typing import Final
 
 from pgtrace.protocol.values import containers, dates, extensions, geometry, network, numbers, strings, system, textsearch
 from pgtrace.protocol.values.containers import Unread
-from pgtrace.protocol.values.types import BUILTIN, Kind, Type, Types, find
+from pgtrace.protocol.values.types import BUILTIN, Type, TypeKind, Types, find
 
 DEEPEST: Final = 48
 """How deep values may be nested; people's types have two or three levels."""
@@ -48,7 +48,7 @@ def plain(oid: int, types: Types) -> Type | None:
     """The type of that OID; for a domain its base type."""
     found = find(oid, types)
     for _ in range(DEEPEST):
-        if found is None or found.kind is not Kind.DOMAIN:
+        if found is None or found.kind is not TypeKind.DOMAIN:
             return found
         found = find(found.element, types)
     return None
@@ -78,13 +78,13 @@ class Reader:
 
     def _text(self, found: Type, data: bytes) -> str | None:
         match found.kind:
-            case Kind.ARRAY:
+            case TypeKind.ARRAY:
                 return containers.array(data, found.element, self._delimiter(found.element), self.read)
-            case Kind.COMPOSITE:
+            case TypeKind.COMPOSITE:
                 return containers.record(data, self.read)
-            case Kind.ENUM:
+            case TypeKind.ENUM:
                 return strings.text(data)
-            case Kind.RANGE | Kind.MULTIRANGE:
+            case TypeKind.RANGE | TypeKind.MULTIRANGE:
                 return self._of_ranges(found, data)
         readers = READERS if found.oid in BUILTIN else extensions.READERS
         reader = readers.get(found.name)
@@ -97,7 +97,7 @@ class Reader:
             subtype = one.element if one is not None else 0
         if not subtype:
             return None
-        if found.kind is Kind.RANGE:
+        if found.kind is TypeKind.RANGE:
             return containers.range_of(data, subtype, self.read)
         return containers.multirange(data, subtype, self.read)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 
-class Kind(enum.Enum):
+class TypeKind(enum.Enum):
     """pg_type.typtype, with arrays apart from other base types."""
 
     BASE = "b"
@@ -38,7 +38,7 @@ class Type:
     oid: int
     name: str = ""
     """As in pg_type, without its schema."""
-    kind: Kind = Kind.UNKNOWN
+    kind: TypeKind = TypeKind.UNKNOWN
     element: int = 0
     """OID of an array's element type, a domain's base type, a range's or multirange's subtype; 0
     for an array that takes any element."""
@@ -164,15 +164,15 @@ hold."""
 
 
 def _builtin() -> dict[int, Type]:
-    listed: list[tuple[Type, int]] = [(Type(oid, name, Kind.BASE), array) for oid, name, array in _BASE]
-    listed += [(Type(oid, name, Kind.COMPOSITE), array) for oid, name, array in _COMPOSITES]
-    listed += [(Type(oid, name, Kind.PSEUDO), array) for oid, name, array in _PSEUDO]
-    listed += [(Type(oid, name, Kind.ARRAY), 0) for oid, name in _ANY_ARRAYS]
+    listed: list[tuple[Type, int]] = [(Type(oid, name, TypeKind.BASE), array) for oid, name, array in _BASE]
+    listed += [(Type(oid, name, TypeKind.COMPOSITE), array) for oid, name, array in _COMPOSITES]
+    listed += [(Type(oid, name, TypeKind.PSEUDO), array) for oid, name, array in _PSEUDO]
+    listed += [(Type(oid, name, TypeKind.ARRAY), 0) for oid, name in _ANY_ARRAYS]
     for oid, name, array, subtype, multirange, multirange_array in _RANGES:
-        listed.append((Type(oid, f"{name}range", Kind.RANGE, subtype), array))
-        listed.append((Type(multirange, f"{name}multirange", Kind.MULTIRANGE, subtype), multirange_array))
+        listed.append((Type(oid, f"{name}range", TypeKind.RANGE, subtype), array))
+        listed.append((Type(multirange, f"{name}multirange", TypeKind.MULTIRANGE, subtype), multirange_array))
     types = {one.oid: one for one, _ in listed}
-    types |= {array: Type(array, f"_{one.name}", Kind.ARRAY, one.oid) for one, array in listed if array}
+    types |= {array: Type(array, f"_{one.name}", TypeKind.ARRAY, one.oid) for one, array in listed if array}
     return types
 
 

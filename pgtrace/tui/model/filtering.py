@@ -18,14 +18,14 @@ from typing import Final
 from pgtrace.ask import filter as language
 from pgtrace.ask.filter import messages as row_messages
 from pgtrace.ask.filter.completion import quoted
-from pgtrace.ask.filter.messages import Inside
+from pgtrace.ask.filter.messages import MessageFacts
 from pgtrace.ask.filter.selection import SLICE, Decided
 from pgtrace.ask.filter.tree import All, Any, Node, Not, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.inspect.details import NotKept
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Columns
-from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, Group
+from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, StatementGroup
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.asking import LONGEST
 
@@ -48,7 +48,7 @@ def is_only(text: str, word: str) -> bool:
     return text.startswith(word) and isinstance(language.parse(text).tree, TextTerm)
 
 
-def of_group(group: Group) -> str:
+def of_group(group: StatementGroup) -> str:
     """The filter for a statement of the table; empty for the sum of statements that are not kept
     apart."""
     if group.sql == OTHER:
@@ -73,7 +73,7 @@ class Filtering:
         self._filter = language.parse("")
         self._selection = self._filter.over(trace)
         # rows of which the messages are being read
-        self._readings: dict[int, tuple[Iterator[Inside], Inside | None]] = {}
+        self._readings: dict[int, tuple[Iterator[MessageFacts], MessageFacts | None]] = {}
         self._asks_who = False
         # open connections: their first row asked, and who they were
         self._known: dict[int, tuple[int, tuple[str, ...]]] = {}

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pgtrace.trace.feed import Subscriber
-from pgtrace.trace.rows import NO_FLIGHT, Columns, Kind, RowIndex, Shape
-from pgtrace.trace.transactions import OPEN, Standing
+from pgtrace.trace.rows import NO_FLIGHT, Columns, RowIndex, RowKind, Shape
+from pgtrace.trace.transactions import OPEN, BlockState
 
 _NOWHERE: Final = -1
 
@@ -46,7 +46,7 @@ class _Track:
     setup: int = _NOWHERE
     block: int = _NOWHERE
     """The first row of the open transaction."""
-    standing: Standing = field(default_factory=Standing)
+    standing: BlockState = field(default_factory=BlockState)
     repeat: tuple[Any, ...] | None = None
     """What the next row must be to be one more repeat, and where the run began."""
     alike: tuple[int, int, int] | None = None
@@ -95,13 +95,13 @@ class Groups(Subscriber):
                     self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
                 continue
             shape = shape_at(shape_number)
-            if shape.kind is Kind.MARK or shape.kind is Kind.GAP:
+            if shape.kind is RowKind.MARK or shape.kind is RowKind.GAP:
                 self._breaks += 1
                 continue
             if track is None:
                 track = tracks[connection] = _Track()
             track.alike = None
-            if shape.kind > Kind.SETUP:
+            if shape.kind > RowKind.SETUP:
                 track.repeat = None
                 continue
             track.before, track.last, track.breaks = track.last, place, self._breaks
@@ -143,18 +143,18 @@ class Groups(Subscriber):
                 return
 
     def _stand(self, place: int, track: _Track, shape: Shape) -> None:
-        if shape.kind is Kind.SETUP:
+        if shape.kind is RowKind.SETUP:
             track.setup = place if track.setup == _NOWHERE else track.setup
             self.blocks[place], self.kinds[place] = track.setup, Together.SETUP
         elif track.block != _NOWHERE and track.standing.continues(shape):
             self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
 
     def _settle(self, place: int, track: _Track, shape: Shape, index: RowIndex, key: tuple[int, int, int]) -> None:
-        if shape.kind is Kind.SETUP:
+        if shape.kind is RowKind.SETUP:
             self._stand(place, track, shape)
             return
         self.blocks[place], self.kinds[place] = place, Together.NOTHING
-        if shape.kind is not Kind.ROUND_TRIP:  # it turned out to be none
+        if shape.kind is not RowKind.ROUND_TRIP:  # it turned out to be none
             track.repeat, track.last = None, track.before
             track.setup = _NOWHERE if track.setup == place else track.setup
             if track.before != _NOWHERE:

@@ -14,7 +14,7 @@ from pgtrace import sanitise, sqltext
 from pgtrace.describe import notation
 from pgtrace.trace import refused_tls
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Kind, Row, Shape
+from pgtrace.trace.rows import Row, RowKind, Shape
 from pgtrace.tui.model import cells, figures
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
@@ -63,7 +63,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     if sideways and not item.folded:
         return further(item.row.label.error or item.row.label.sql, sideways, width), bool(item.row.shape.errors)
     together, failed = item.sum.kind, item.sum.failed
-    if failed is not None and failed.shape.kind is not Kind.ASYNCHRONOUS and together is not Together.TRANSACTION:
+    if failed is not None and failed.shape.kind is not RowKind.ASYNCHRONOUS and together is not Together.TRANSACTION:
         text = plain(failed.label.error, width)
         room = width - cells.width(text) - 2
         if width >= _BOTH_CELLS and room > 20 and failed.label.sql:
@@ -78,7 +78,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
         text = plain(row.label.end, width)
         room = width - cells.width(text) - 2
         return f"{text}  {sql(row.label.sql, room)}" if room > 20 and row.label.sql else text, False
-    if row.is_round_trip or row.shape.kind is Kind.RUN:
+    if row.is_round_trip or row.shape.kind is RowKind.RUN:
         return sql(row.label.sql, width), False
     return plain(row.label.error or row.label.sql, width), bool(row.shape.errors)
 

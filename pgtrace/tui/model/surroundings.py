@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgtrace.trace.rows import Kind, Row
+from pgtrace.trace.rows import Row, RowKind
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.listing import Listing
 
@@ -46,6 +46,6 @@ def surroundings(listing: Listing, top: int, items: Sequence[Item], sideways: in
                 )
             )
         above = row
-        if row.shape.kind is not Kind.MARK:
+        if row.shape.kind is not RowKind.MARK:
             latest[row.connection] = item
     return found

@@ -13,7 +13,7 @@ from typing import Final
 
 from pgtrace.trace.activity import Activity
 from pgtrace.trace.feed import CompleteRows, Feed
-from pgtrace.trace.rows import Columns, Kind
+from pgtrace.trace.rows import Columns, RowKind
 from pgtrace.trace.sightings import Sightings
 from pgtrace.trace.statements import Histogram
 from pgtrace.trace.transactions import Transactions
@@ -54,7 +54,7 @@ class Survey(CompleteRows):
             shape = index.shape_at(shape_number)
             if shape.is_problem or index.label_at(label).end:
                 problems.add(key)
-            if shape.kind is not Kind.ROUND_TRIP:
+            if shape.kind is not RowKind.ROUND_TRIP:
                 others.add(shape_number)
                 continue
             flights = self._flights.setdefault(connection, Counter())

@@ -22,7 +22,7 @@ from pgtrace.judge.advice import Advice
 from pgtrace.recorder import Recorder
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.counted import Counted
 from pgtrace.tui.model.items import Item
@@ -212,7 +212,7 @@ class View:
         """What the latest connection attempt was answered if the server could not be reached; else
         nothing."""
         place = len(self.trace.rows) - 1
-        while place >= 0 and self.trace.rows[place].shape.kind is Kind.CLOSED:
+        while place >= 0 and self.trace.rows[place].shape.kind is RowKind.CLOSED:
             place -= 1
         label = self.trace.rows[place].label if place >= 0 else None
         return label.message if label is not None and label.sqlstate == "57P03" and label.message.startswith("pgtrace:") else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.model.columns import SPELLED_MARKS, Column
@@ -59,11 +59,11 @@ def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: A
     line = Line(view.pen, width, "selected" if selected else "background", only="" if matches else "dim")
     line.add("▌" if selected else "/" if dims and matches else " ", "you")
     kind = item.row.shape.kind
-    if kind is Kind.MARK:
+    if kind is RowKind.MARK:
         return _mark(line, item)
-    if kind is Kind.GAP:
+    if kind is RowKind.GAP:
         return _gap(line, view, item, columns, near)
-    dim = item.sum.kind is Together.SETUP or kind in (Kind.OPAQUE, Kind.UNDECODED)
+    dim = item.sum.kind is Together.SETUP or kind in (RowKind.OPAQUE, RowKind.UNDECODED)
     for column in columns[1:]:
         line.to(column.start)
         _cell(line, view, item, column, axis, near, dim=dim)
@@ -112,7 +112,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             if first.is_round_trip and first.first_ns is not None:
                 line.add(figures.milliseconds(first.first_ns), "dim", width, right=True)
         case "ms":
-            if first.is_round_trip or first.shape.kind is Kind.CANCEL:
+            if first.is_round_trip or first.shape.kind is RowKind.CANCEL:
                 text = figures.milliseconds(view.item_end_ns(item) - item.opened_ns)
                 line.add(("~" + text) if any(map(view.trace.waited_for_disk, item.rows)) else text, "text", width, right=True)
         case "bar":

@@ -16,7 +16,7 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.describe.arguments import counted
-from pgtrace.trace.statements import NAMES_KEPT, Group
+from pgtrace.trace.statements import NAMES_KEPT, StatementGroup
 from pgtrace.trace.totals import StatementView
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.copying import Offer, safe
@@ -132,7 +132,7 @@ class Statements(TablePane[StatementView]):
         told, shares = [], {}
         for place, (group, views) in enumerate(by_number.items()):
             views.sort(key=lambda view: -view.group.round_trips)
-            whole = Group(views[0].group.sql, views[0].group.fingerprint, group)
+            whole = StatementGroup(views[0].group.sql, views[0].group.fingerprint, group)
             for view in views:
                 whole.merge(view.group)
             told.append(StatementView(_AND.join(view.driver for view in views), whole))

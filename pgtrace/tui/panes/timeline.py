@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.tui.model import moving, rowtext
 from pgtrace.tui.model.axis import Axis
 from pgtrace.tui.model.columns import Column, columns
@@ -228,7 +228,7 @@ class Timeline(ListWidget):
     def connection(self) -> int | None:
         """The connection of the row under the cursor; a mark has none."""
         item = self.item
-        return item.row.connection if item is not None and item.row.shape.kind is not Kind.MARK else None
+        return item.row.connection if item is not None and item.row.shape.kind is not RowKind.MARK else None
 
     @property
     def walks_matches(self) -> bool:
@@ -253,7 +253,7 @@ class Timeline(ListWidget):
         column = next((column for column in self._columns(self.size.width) if column.start <= event.x < column.end), None)
         if event.button == RIGHT_BUTTON or event.chain > 1 or event.y < self.HEADS or column is None or self.item is None:
             return
-        if column.name == "cn" and self.item.row.shape.kind is not Kind.MARK:
+        if column.name == "cn" and self.item.row.shape.kind is not RowKind.MARK:
             await self.run_action("screen.only_connection")
         elif column.name == "flight" and event.x == column.start and self.item.folded:
             self.action_fold()

@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from pgtrace.report import about
-from pgtrace.trace.rows import Kind
+from pgtrace.trace.rows import RowKind
 from pgtrace.tui.model import cells, figures, rowtext
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
@@ -48,7 +48,7 @@ class InspectorTitle(LineWidget):
             if row.is_round_trip
             else f"row {row.number}"
         )
-        if row.shape.kind is Kind.MARK:
+        if row.shape.kind is RowKind.MARK:
             return [lines.rule(view.pen, width, "mark", "esc closes")]
         parts = [what, " ".join((view.connection_name(row.connection), rowtext.plain(view.driver(row.connection), 20)))]
         connection = view.connection(row.connection)
