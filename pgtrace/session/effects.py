@@ -1,9 +1,10 @@
 """The effect of a round trip, without what belongs to one session: its flight, flags and exact
 counts.
 
-A session counts into one Tally while a round trip is open. When it closes, the Tally becomes Counts
-and, with the flight and the flags, an Effect. Equal ones are one object: drivers repeat themselves,
-so a few hundred represent millions of round trips, and sums over round trips are sums over Counts.
+A round trip counts for itself while it is open (roundtrips.py). When it closes, its key gives an
+Effect with the flight and the flags, and Counts with the numbers. Equal ones are one object:
+drivers repeat themselves, so a few hundred represent millions of round trips, and sums over round
+trips are sums over Counts.
 
 Often only the rows of a result differ between executions. So if every DataRow has the same number
 of values, Counts leave out the DataRows and their values and say how many values one row has; the
@@ -79,13 +80,13 @@ NUMBERS: Final = (
     "setup_round_trips", "round_trips", "executions", "pipelined_executions", "max_pipeline_depth", "parses_named", "parses_unnamed",
     "statements_reused", "transactions", "params_text", "params_binary", "copy_in_rows", "copy_out_rows",
 )  # fmt: skip
-"""What Counts have one number each of, in this order."""
+"""The single numbers in Counts, in this order."""
 _SUMMED: Final = tuple((place, name) for place, name in enumerate(NUMBERS) if name != "max_pipeline_depth")
 _DEPTH: Final = NUMBERS.index("max_pipeline_depth")
 _PARAMS: Final = NUMBERS.index("params_text"), NUMBERS.index("params_binary")
 
 Odd = tuple[tuple[int, int], ...]
-"""Of one side: how often a message came, beyond what its flight says."""
+"""For one side: how often a message came, in addition to those in its flight."""
 _Table = tuple[tuple[int, int], ...]
 _Counts = tuple[tuple[int, ...], tuple[int, int], bool, _Table, _Table]
 
@@ -189,8 +190,8 @@ class Effect:
 
 
 Key = tuple[Look, tuple[int, ...], tuple[int, int], bool, Odd, Odd]
-"""What an Effect is known by: its look; the NUMBERS; values in text and in binary, and whether they
-are those of all rows together rather than of each; and what the flights do not say."""
+"""The key of an Effect: its look; the NUMBERS; values in text and in binary, and whether they are
+those of all rows together, not of each; and the messages that are not in the flights."""
 
 
 class Effects:
@@ -203,7 +204,7 @@ class Effects:
         self._effects: dict[Key, Effect] = {}
         self._look_bytes = 0
         self.nothing = self._known((_NONE, (0, 0), False, (), ()))
-        """Of a row that is about no message."""
+        """For rows that are about no message."""
         self.idle = Effect(self.nothing, (b"", b"", False, False, 0, 0, 0, False, False, 0, "", "", False, "", False, b"", (), (), False))
 
     def __getitem__(self, number: int) -> Counts | None:
@@ -211,12 +212,11 @@ class Effects:
         return self._by_number[number]
 
     def of(self, key: Key) -> Effect:
-        """The effect of a round trip."""
+        """The effect with that key."""
         return self._effects.get(key) or self._new(key)
 
     def alone(self, side: int, message: int) -> Counts:
-        """What one message counts that is no part of a round trip. `message` is a key of a
-        Tally."""
+        """The counts of one message outside any round trip. `message` is a key of a Tally."""
         tables = ((), ((message, 1),)) if side == BACKEND else (((message, 1),), ())
         return self._known((_NONE, (0, 0), False, *tables))
 
@@ -242,7 +242,7 @@ class Effects:
 
 
 def unfinished(key: Key) -> Effect:
-    """The effect of a round trip that is still open: it is not remembered."""
+    """The effect of a round trip that is still open; it is not kept."""
     return Effect(Counts(_counted(key), UNKNOWN), key[0])
 
 

@@ -78,15 +78,16 @@ _EXECUTE: Final = ord("E")
 _BIND_COMPLETE: Final = ord("2")
 _COMMAND_COMPLETE: Final = ord("C")
 _LONG: Final = 16
-"""Messages of a read in which batches are looked for."""
+"""Reads with at least this many messages are searched for batches."""
 _ANSWERS_THE_OLDEST: Final = frozenset(b"123CIsDTntVNASKv")
-"""What has to do with the oldest item of the queue alone, or with none."""
+"""Messages that concern only the oldest item of the queue, or none."""
 _CHANGES_NOTHING: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"SELECT"))
-"""Command tags from which nothing follows for names and transactions."""
+"""Command tags that change no names and no transaction."""
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that need an answer from the frontend."""
 _TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"pR")
-"""Messages that a flight tells by their type byte: the others have subtypes, or none."""
+"""Messages that a flight identifies by their type byte; the others have subtypes, or no type
+byte."""
 _IN, _OUT, _BOTH = b"GHW"
 _WARNING: Final = b"\0VWARNING\0"
 _STOPS: Final = {b"\0VWARNING\0C%s\0" % sqlstate: sqlstate.decode() for sqlstate in (b"57P01", b"57P02")}
@@ -135,9 +136,9 @@ class Machine:
         self._offsets = [0, 0]
         self._owed: deque[Owed] = deque()
         self._pairs = 0
-        """How many items of the queue are PAIRS."""
+        """The number of items in the queue that are PAIRS."""
         self._folded = 0
-        """How many items more they stand for."""
+        """The number of further items that they represent."""
         self._unflushed: list[Owed] = []
         self._skipping = False
         self._copying: Owed | None = None
@@ -190,7 +191,8 @@ class Machine:
     def _executed(
         self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False, times: int = 1
     ) -> None:
-        """An execution ended, or so many at once; `item` goes on for the rest of a simple Query."""
+        """One execution ended, or `times` at once; `item` continues with the rest of a simple
+        Query."""
         started = max(item.flushed_ns if item.flushed_ns is not None else item.sent_ns, self._last_end_ns)
         self._last_end_ns = time_ns
         rows, columns = item.rows, item.columns
@@ -298,9 +300,9 @@ class Machine:
         self._unflushed.clear()
         self._pairs = self._folded = 0
 
-    # Batches: the same Bind and Execute over and over in one read is one item of the queue,
-    # answered a read at a time. What such an item means is what its messages mean one by one:
-    # wherever anything else comes, they are unfolded.
+    # Batches: if one read repeats the same Bind and Execute, they are one item of the queue, and
+    # are answered a read at a time. The item means the same as its messages one by one; if anything
+    # else comes, it is unfolded.
 
     def _ask_batches(self, time_ns: int, frames: list[Frame]) -> None:
         """A long read of the frontend."""
@@ -318,7 +320,7 @@ class Machine:
         self._ask_each(time_ns, frames[start:])
 
     def _repeats(self, frames: list[Frame], at: int) -> int:
-        """How often the Bind and Execute at that place come again right behind, with other
+        """How often the Bind and Execute at that place are repeated directly after it, with other
         values."""
         is_like = self._bodies.like(frames[at][1])
         execute = frames[at + 1]
@@ -328,8 +330,8 @@ class Machine:
         return (stop - at) // 2 - 1
 
     def _fold(self, time_ns: int, frames: list[Frame]) -> bool:
-        """Owe the answers to what was just sent once more, over and over; False where that has to
-        be looked at one by one."""
+        """Add the answers to the repeated messages to the queue; False if they must be read one by
+        one."""
         run, queue, times = self.round_trips.current, self._owed, len(frames) // 2
         if run is None or self._skipping or len(queue) < 2 or len(queue) + self._folded + len(frames) > MOST_OWED:
             return False
@@ -374,7 +376,7 @@ class Machine:
         self._answer_each(time_ns, frames[at:])
 
     def _answered_alike(self, frames: list[Frame], at: int, most: int) -> int:
-        """How many Binds and Executes are answered from there on, all in the same way, with a tag
+        """How many of the following Binds and Executes are answered in the same way, with a tag
         that changes nothing."""
         round_trips = self.round_trips
         run = round_trips.current
@@ -409,7 +411,7 @@ class Machine:
         self.round_trips.settle(time_ns)
 
     def _unfold_one(self) -> None:
-        """The oldest Bind and Execute of the batch that the queue begins with."""
+        """Take the oldest Bind and Execute out of the batch at the head of the queue."""
         batch = self._owed[0]
         batch.times -= 1
         self._folded -= 2
@@ -420,7 +422,7 @@ class Machine:
         self._owed.extendleft(reversed(self._unfolded(batch)))
 
     def _unfold(self) -> None:
-        """All batches of the queue, message by message."""
+        """Replace all batches of the queue by their messages."""
         if self._pairs:
             items = [*self._owed]
             self._owed.clear()
@@ -440,7 +442,7 @@ class Machine:
             self._unflushed.append(execute)
         return bind, execute
 
-    # What the driver sends: what each of its messages makes the backend owe.
+    # Frontend messages: what each makes the backend owe.
 
     def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
         if len(frames) < _LONG:
@@ -678,7 +680,7 @@ class Machine:
         return last
 
     def _data_rows(self, run: Run, item: Owed, messages: int, columns: int) -> None:
-        """So many DataRows, each with so many columns."""
+        """`messages` DataRows, with `columns` values each."""
         item.rows += messages
         if item.columns is None:
             formats: tuple[int, ...] = ()  # a Query without a RowDescription seen: text

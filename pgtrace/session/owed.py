@@ -30,7 +30,7 @@ CLOSE = 10
 COPY_DATA = 11
 COPY_END = 12
 PAIRS = 13
-"""The same Bind and Execute over and over, `times` of each: what a batch sends (machine.py)."""
+"""The same Bind and Execute, `times` of each: a batch (machine.py)."""
 
 NAMES = (
     "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close", "CopyData", "CopyDone",

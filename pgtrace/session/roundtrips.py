@@ -6,8 +6,8 @@ the run is a round trip and closes. `withdraw` takes back a Sync or Flush that c
 The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on. departure.py
 has the rules for a side that ends its direction meanwhile.
 
-When a run has closed it is reported: the counts since the previous report become its Counts. Sums
-over the session are sums over those.
+A run counts for itself, and is reported with its Counts when it has closed. Sums over the session
+are sums over those, and over the messages outside any run.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ class Run:
         self.parts: dict[Statement, Part] = {}
         self.portals: dict[str, Portal] = {}
 
-    # What most of it is: events.py, effects.py. ran: executions that ended, also where a message
-    # that is no part of it ended them. passed_text, passed_binary: values of the rows that came.
-    # copies_sent, copies_received: CopyData beyond those in the flight. bound: Binds of named
-    # statements. values_text, values_binary: of the executions that ended in it. is_frozen: it was
-    # told as it is, so what comes late goes to a copy.
+    # Most of it is described in events.py and effects.py. ran: executions that ended, including
+    # those that a message outside the run ended. passed_text, passed_binary: values of the rows
+    # that came. copies_sent, copies_received: CopyData that are not in the flight. bound: Binds of
+    # named statements. values_text, values_binary: of the executions that ended in it. is_frozen:
+    # it has been reported, so late changes go to a copy.
 
     def part(self, statement: Statement) -> Part:
         """The Part of a statement."""
@@ -114,15 +114,15 @@ class Run:
             self.values = hash((self.values, data)) if self.values else hash(data)
 
     def sends(self, letter: int, message: int) -> None:
-        """A message was sent that its letter in the flight does not tell."""
+        """A message was sent that its letter in the flight does not identify."""
         self.sent_odd = _add(self.sent, self.sent_odd, letter, message)
 
     def sends_pairs(self, first: int, second: int, times: int) -> None:
-        """Two messages were sent so many times by turns."""
+        """Two messages were sent alternately, `times` each."""
         self.sent_odd = _add_pairs(self.sent, self.sent_odd, first, second, times)
 
     def receives_pairs(self, first: int, second: int, times: int) -> None:
-        """The same of what came."""
+        """The same for received messages."""
         self.received_odd = _add_pairs(self.received, self.received_odd, first, second, times)
 
     def tagged(self, tag: str) -> None:
@@ -132,11 +132,11 @@ class Run:
             self.tags += (short,)
 
     def receives(self, letter: int, message: int) -> None:
-        """The same of one that came."""
+        """The same for a received message."""
         self.received_odd = _add(self.received, self.received_odd, letter, message)
 
     def key(self) -> Key:
-        """What it did so far."""
+        """The key of its effect so far."""
         formats = self.formats or (1 if self.values_text else 0) | (2 if self.values_binary else 0)
         look = (
             bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
@@ -221,10 +221,10 @@ class RoundTrips:
         self.observer = observer
         self.effects = effects
         self._aside: Run | None = None
-        """What was counted and belongs to no round trip."""
+        """Counts that belong to no round trip."""
         self._key: Key | None = None
         self._effect = effects.idle
-        """The latest effect, and what it is known by: most often the next one is the same."""
+        """The latest effect and its key; the next one is usually the same."""
         self._total = Tally()
         self._uses: dict[Counts, list[int]] = {}
         """Reported Counts that are not in the total yet: how often, and with how many DataRows."""
@@ -411,8 +411,8 @@ class RoundTrips:
         return self.waited_ns(time_ns) - self._told_ns
 
     def waited(self, statement: Statement, started_ns: int, ended_ns: int) -> bool:
-        """An execution was waited for; returns whether nobody waited, because its answer came with
-        another one."""
+        """An execution was waited for; returns True if the wait was 0, because its answer came
+        with another one."""
         departure = self.departure
         wait_ns = max(0, ended_ns - started_ns) if departure is None else departure.wait_ns(started_ns, ended_ns)
         if wait_ns:
@@ -424,7 +424,7 @@ class RoundTrips:
     # Sums.
 
     def alone(self, side: int, message: int) -> Counts:
-        """What a message counts that is no part of a round trip."""
+        """The counts of a message outside any round trip."""
         counts = self.effects.alone(side, message)
         if self._aside is not None:
             aside, self._aside = self._aside, None
