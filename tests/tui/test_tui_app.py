@@ -518,3 +518,28 @@ async def test_a_mark_is_no_connections(shop: Recording, drive: Drive) -> None:
         await driven.press("escape", "g", "t", "t", "t")
         lines = await driven.press("j", "j", "j", "j")
         assert next(line for line in lines if line.startswith("▌") and "PDH" in line)[1:10].strip() == "+0.0036"
+
+
+async def test_a_filter_taken_back_makes_nothing_new(shop: Recording, drive: Drive) -> None:
+    """Rows that were there are not new when a filter, a pane's or a typed one, or a fold gives them their lines back."""
+    for number in range(40):
+        shop.trip(1, query(f"SELECT {number}"), done("SELECT 1") + ready())
+    shop.flush()
+    async with drive(shop, (80, 24), live=True) as driven:
+        timeline = driven.areas.timeline
+        await driven.press("6", "enter")
+        assert timeline.new == 0
+        assert timeline.count() < len(driven.app.view.trace.rows)
+        lines = await driven.press("escape", "1")
+        assert timeline.new == 0
+        assert "new" not in lines[-1]
+        await driven.press("X", "X", "X", "X", "C", "C")
+        assert timeline.new == 0
+        await driven.press("g")
+        for number in range(3):
+            shop.trip(1, query(f"SELECT {number}"), done("SELECT 1") + ready())
+        lines = await driven.arrived(shop)
+        assert timeline.new == 3
+        assert "▼ 3 new  G" in lines[-1]
+        await driven.press("G")
+        assert timeline.new == 0

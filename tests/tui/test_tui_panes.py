@@ -95,7 +95,7 @@ async def test_which_statement_costs_most_round_trips(busy: Recording, drive: Dr
         assert driven.areas.pane == "timeline"
         assert driven.app.view.listing.matching == 12
         tabs = next(line for line in lines if line.startswith(" 1 Timeline"))
-        assert "/ driver:asyncpg l" in tabs
+        assert "/ driver:asyncpg" in tabs
         assert tabs.rstrip().endswith(f"12 of {len(driven.app.view.trace.rows)}")
         await driven.press("escape")
         assert driven.areas.pane == "statements"
@@ -220,18 +220,21 @@ async def test_a_pane_of_nothing_says_so(recording: Recording, drive: Drive) -> 
     async with drive(recording, (80, 24)) as driven:
         assert "no statements yet" in "\n".join(await driven.press("2"))
         assert "no transactions yet" in "\n".join(await driven.press("5"))
-        assert "enter has no use" not in "\n".join(await driven.press("enter"))
+        assert "enter does nothing" not in "\n".join(await driven.press("enter"))
 
 
 async def test_paused_panes_stand_still(recording: Recording, drive: Drive) -> None:
     checkout(recording)
     recording.flush()
     async with drive(recording, live=True) as driven:
-        before = await driven.press("2", "space")
-        recording.trip(1, query("SELECT more"), done("SELECT 1") + ready())
-        await driven.arrived(recording)
+        await driven.press("2", "space")
         pane = driven.areas.panes["statements"]
         assert isinstance(pane, Statements)
+        while pane.advance(1e9, 1.0):  # what was there before the pause
+            pass
+        before = await driven.lines()
+        recording.trip(1, query("SELECT more"), done("SELECT 1") + ready())
+        await driven.arrived(recording)
         assert not pane.advance(1e9, 1.0)
         assert (await driven.lines())[4:-1] == before[4:-1]
 
@@ -395,3 +398,22 @@ async def test_open_portals_and_cancels_are_told(recording: Recording, drive: Dr
     recording.flush()
     async with drive(recording) as driven:
         assert ' portals    "" of ""' in "\n".join(await driven.press("3"))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("pane", ["2", "3", "5"])
+async def test_the_head_of_a_sorted_column_keeps_its_gap(shop: Recording, drive: Drive, pane: str, size: tuple[int, int]) -> None:
+    """Whatever a table is sorted by, the heads are words of their own, the sorted one with its sign."""
+    shop.end()
+    async with drive(shop, size) as driven:
+        lines = await driven.press(pane)
+        table = driven.areas.panes[driven.areas.pane]
+        assert isinstance(table, TablePane)
+        for _ in table.SORTS:
+            head = lines[next(number for number, line in enumerate(lines) if line.startswith(" 1 Time")) + 1]
+            there = {column.name for column in table.columns(size[0])}
+            shown = [field.name if field.title is None else field.title for field in table.FIELDS if field.name in there]
+            assert ("▾" in head or "▴" in head) == (table.sorted_by in there)
+            plain = head.replace("▾", " ").replace("▴", " ")
+            assert plain.split() == " ".join(shown).split(), head
+            lines = await driven.press("s")

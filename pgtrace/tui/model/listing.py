@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 import time
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from itertools import compress
 from math import isnan
@@ -114,6 +115,10 @@ class Listing(Subscriber):
     def index(self, place: int) -> int:
         """The line that shows a place, or the nearest one before it; 0 if there is none."""
         return self.folds.index(self.folds.line_of(place) if 0 <= place < self._seen else place)
+
+    def lines_behind(self, place: int) -> int:
+        """How many lines begin behind a place."""
+        return len(self.folds.lines) - bisect_right(self.folds.lines, place)
 
     def shows(self, place: int) -> bool:
         """Whether a place has a line, its own or a fold's."""

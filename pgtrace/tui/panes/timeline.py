@@ -60,14 +60,15 @@ class Timeline(ListWidget):
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.following = view.source.live
-        self.seen = 0
-        """Lines that have been in sight, or were there when following ended."""
+        self._seen_place = -1
+        """The last row that has been in sight, or was there when following ended; a filter or a
+        fold may take its line away."""
         self._fresh = True
         self._place = -1
         self._axis = Axis((), 12)
         self._zoom = Zoom()
         self._items: list[Item] = []
-        """Those in sight, and what each needs to know of the lines above it."""
+        """Those in sight; below, what each needs to know of the lines above it."""
         self._near: list[Surroundings] = []
 
     @property
@@ -83,7 +84,7 @@ class Timeline(ListWidget):
     @property
     def new(self) -> int:
         """How many lines have come since following ended and have not been in sight."""
-        return max(0, self.count() - self.seen) if self.view.growing and not self.following else 0
+        return self.view.listing.lines_behind(self._seen_place) if self.view.growing and not self.following else 0
 
     @property
     def position(self) -> tuple[str, str]:
@@ -138,7 +139,7 @@ class Timeline(ListWidget):
         """Heads and rows; the axis spans the rows in sight."""
         self._settle()
         view, end = self.view, min(self.count(), self.top + self.page_lines)
-        self.seen = self.count() if self.following else max(self.seen, end)
+        self._seen_place = view.listing.rows - 1 if self.following else max(self._seen_place, self.place_at(end - 1))
         self._items = [view.listing[index] for index in range(self.top, end)]
         bar = next((column.width for column in self._columns(width) if column.name == "bar"), 12)
         spans = [(item.opened_ns, view.item_end_ns(item)) for item in self._items if item.row.is_round_trip]
@@ -239,7 +240,7 @@ class Timeline(ListWidget):
         """Stay where the cursor is."""
         if self.following:
             self.following = False
-            self.seen = self.count()
+            self._seen_place = self.view.listing.rows - 1
 
     def open(self) -> None:
         self.post_message(self.Opened())

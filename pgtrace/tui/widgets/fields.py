@@ -22,7 +22,7 @@ from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets import hexdump, lines
 from pgtrace.tui.widgets.base import ListWidget
-from pgtrace.tui.widgets.lines import Line
+from pgtrace.tui.widgets.lines import Line, blank
 
 BESIDE: Final = 124
 _HEX_LEAST: Final = 4
@@ -112,21 +112,21 @@ class Fields(ListWidget):
         if self._beside(inner):
             left = inner - hexdump.WIDE - 2
             room = height - 1
+            fields = [self.line(index, left, selected=index == self.cursor) for index in listed]
             dump = self._dump(hexdump.WIDE + 2, room)
-            for number in range(room):
-                field = self.line(listed[number], left, selected=listed[number] == self.cursor) if number < len(listed) else None
-                parts = [field or Line(self.view.pen, left).strip(), *dump[number : number + 1]]
-                drawn.append(Strip.join(parts))
+            fields += [blank(self.view.pen, left)] * (room - len(fields))
+            dump += [blank(self.view.pen, hexdump.WIDE + 2)] * (room - len(dump))
+            drawn += [Strip.join(halves) for halves in zip(fields, dump, strict=True)]
         else:
             drawn += [self.line(index, inner, selected=index == self.cursor) for index in listed]
             if len(drawn) + hexdump.line_count(len(self.raw), inner) < height:
-                drawn.append(Line(self.view.pen, inner).strip())
+                drawn.append(blank(self.view.pen, inner))
             drawn += self._dump(inner, height - len(drawn))
         if not margin:
             return drawn
-        drawn += [Line(self.view.pen, inner).strip()] * (height - len(drawn))
+        drawn += [blank(self.view.pen, inner)] * (height - len(drawn))
         bar = Line(self.view.pen, 1).add("│", "faint").strip()
-        return [Strip.join([bar, strip.extend_cell_length(inner)]) for strip in drawn]
+        return [Strip.join([bar, strip]) for strip in drawn]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         field = self.fields[index]

@@ -171,7 +171,11 @@ class TablePane(ListWidget, Generic[T]):
 
     def columns(self, width: int) -> tuple[Column, ...]:
         """The columns at that width."""
-        return fit(tuple((field.name, field.gap, field.width, field.rank) for field in self.FIELDS), self.LEAST, width)
+        return fit(tuple((field.name, field.gap, self._wide(field), field.rank) for field in self.FIELDS), self.LEAST, width)
+
+    def _wide(self, field: Field[Any]) -> int:
+        """The width of a column; the one that is sorted by has room for the sign that it is."""
+        return max(field.width, len(field.name) + 1) if field.width and field.name == self.sorted_by else field.width
 
     def build(self, width: int, height: int) -> list[Strip]:
         pen = self.view.pen
@@ -193,10 +197,8 @@ class TablePane(ListWidget, Generic[T]):
             title, mark = field.name if field.title is None else field.title, ""
             if field.name == self.sorted_by:
                 mark = "▴" if self.reversed != field.rising else "▾"
-            # the gap before it has room for the mark
-            wide = column.width + (field.right and len(title) + len(mark) > column.width)
-            line.to(column.end - wide if field.right else column.start)
-            line.add(cells.cut(title, wide - len(mark)) + mark, "dim", wide, right=field.right)
+            line.to(column.start)
+            line.add(cells.cut(title, column.width - len(mark)) + mark, "dim", column.width, right=field.right)
         return [line.strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:

@@ -1,0 +1,37 @@
+"""Every cell of the screen is painted on a ground of the palette, whatever is open: the terminal's own colour shows nowhere."""
+
+from __future__ import annotations
+
+import pytest
+from rich.style import Style
+
+from pgtrace.tui.model.theme import LIGHT, ROLES
+from tests.tui.driving import Drive, Driven
+from tests.wire_recording import Recording
+
+WALK = tuple(
+    tuple(keys.split())
+    for keys in (
+        "", "n", "enter", "tab", "j j", "u", "escape escape", "k k k enter", "tab G", "escape escape", "w", "w", "X X",
+        "2", "s", "3", "4", "a", "5", "6", "1", "question_mark", "escape", "/ c o n n : 2 space d", "escape",
+        "/ u s e r s enter", "\\", "escape", "= j =", "escape", "y", "escape", "e", "escape", ":", "escape",
+    )
+)  # fmt: skip
+"""Keys that lead to every area of the screen."""
+
+
+def unpainted(driven: Driven, grounds: set[object]) -> list[tuple[int, str]]:
+    """Lines and texts whose ground is none of the palette's."""
+    strips = driven.app.screen._compositor.render_strips()
+    return [(y, part.text) for y, strip in enumerate(strips) for part in strip if part.style is None or part.style.bgcolor not in grounds]
+
+
+@pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40), (200, 60), (260, 70)])
+async def test_nothing_of_the_screen_is_left_to_the_terminal(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    shop.end()
+    grounds = {Style.parse(ground).bgcolor for ground in LIGHT.grounds.values()}
+    grounds |= {style.bgcolor for style in (Style.parse(LIGHT.roles[role]) for role in ROLES) if style.bgcolor is not None}
+    async with drive(shop, size, palette=LIGHT) as driven:
+        for keys in WALK:
+            await driven.press(*keys)
+            assert unpainted(driven, grounds) == [], keys
