@@ -81,7 +81,7 @@ def test_nobody_is_taken_for_another() -> None:
     """The confusion matrix of drivers and of layers: on the diagonal, or nothing said where the scenario shows nothing of its own.
 
     Not every connection of a layer's shows it: a program may open one to ask a few things through its driver alone. A connection without a StartupMessage has
-    no driver: pgx asks for encryption on one, and where it is refused connects anew.
+    no driver: pgx asks for encryption on one, and where it is refused connects again.
     """
     wrong = {}
     for path in FILES:

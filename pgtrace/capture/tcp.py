@@ -1,6 +1,6 @@
 """One TCP conversation: the bytes of both sides, each once, in the order in which they passed.
 
-- Within a side, sequence numbers decide, however packets were repeated, split anew or mixed up. Of
+- Within a side, sequence numbers decide, however packets were repeated, split again or mixed up. Of
   bytes that came twice, the first are used.
 - Between the sides, acknowledgements decide: a segment says how much its sender had received from
   the other side, and comes out after that. So a reply never comes out before its request, whatever

@@ -8,7 +8,7 @@ Unix socket, and a first look at a trace should show a real start-up: SCRAM, on 
 Rules:
 
 - The cluster lives in a private directory (0700), with its socket, password and log. It is created
-  anew each time. It is removed by `stop`, by leaving the `with` block, and by the keeper (see
+  again each time. It is removed by `stop`, by leaving the `with` block, and by the keeper (see
   `keeper.py`) when this process ends in any other way.
 - The password is random and always required. Durability is off: nothing here is meant to survive.
 - The server's programs refuse to run as root. `ways.py` decides which user runs them.

@@ -1,10 +1,10 @@
 """The contents of one CopyData: a message of replication, perhaps with another inside. Rows of a
 COPY are in inspect/copy_reading.py.
 
-A CopyPayload is made for each CopyData that you look at, and decodes nothing before you ask: `title`
-names it, `argument` describes it in a few words, fields() gives its fields with their bytes in the
-CopyData. `XLogData 0/1A2B3C4 Insert public.items (1, 'SKU-1')`. The text is as it came from the
-wire, and no bytes make it raise.
+A CopyPayload is made for each CopyData that you look at, and decodes nothing before you ask:
+`title` names it, `argument` describes it in a few words, fields() gives its fields with their bytes
+in the CopyData. `XLogData 0/1A2B3C4 Insert public.items (1, 'SKU-1')`. The text is as it came from
+the wire, and no bytes make it raise.
 
 A logical change takes the columns' names and types from the Relation before it; without one it
 shows the OID.

@@ -12,7 +12,7 @@ nothing leaves.
 
 Bounds. An expression has at most MOST_NODES nodes. Some need exponentially many deterministic
 states. Building them costs time and memory, so the nodes visited while building are counted. After
-REMEMBERED_VISITS all states are dropped and built anew. An expression that visits more than
+REMEMBERED_VISITS all states are dropped and built again. An expression that visits more than
 FREE_VISITS, plus one for every CHARACTERS_A_VISIT characters read, is given up (TooCostly). The
 count depends only on the expression and the texts, so every machine refuses the same ones.
 Measured: 40 ns a character, and about 40 ms before an expression is given up.

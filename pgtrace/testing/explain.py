@@ -1,7 +1,7 @@
 """What a failure says: enough to see the cause without opening anything.
 
 First the numbers, then the round trips in flight notation, with those beyond the budget marked.
-Then what is usually the cause: a statement that ran again and again, or one that was prepared anew
+Then what is usually the cause: a statement that ran again and again, or one that was prepared again
 each time. Last the capture, for a closer look. Everything from the wire is made safe to show.
 """
 

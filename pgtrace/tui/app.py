@@ -139,7 +139,7 @@ class PgTraceApp(App[None]):
         self.theme = "ansi-dark" if plain else f"pgtrace-{palette.name}"
 
     def _hang_up(self) -> None:
-        """Leave nothing behind, then die as if nobody had listened."""
+        """Leave nothing behind, then die as if the signal had no handler."""
         self.on_unmount()
         self.main.clipboard.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)

@@ -101,7 +101,7 @@ class Areas:
 
     def turn(self) -> None:
         """The user wants to see something else: take back what the footer said, and lay everything
-        out anew."""
+        out again."""
         self.footer.forget()
         self.lay_out()
 
@@ -121,7 +121,7 @@ class Areas:
         self.screen.set_focus(self.inspector.messages)
 
     def close_inspector(self) -> None:
-        """Inspect nothing any more."""
+        """Close the inspector."""
         self.inspecting = False
         self.inspector.forget()
 
@@ -143,7 +143,7 @@ class Areas:
         self.footer.say(notice)
 
     def refuse(self, reason: str) -> None:
-        """Say why something cannot be, in words that came from elsewhere."""
+        """Say why something is refused, in a text from elsewhere."""
         self.footer.say(rowtext.plain(reason, max(1, self.width - 2)))
 
     def say_of_row(self, notice: str) -> None:

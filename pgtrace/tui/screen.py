@@ -70,7 +70,7 @@ class MainScreen(Screen[None]):
         self.clipboard.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Share the lines out anew."""
+        """Share the lines out again."""
         self.areas.size = event.size
         self.areas.lay_out()
 
@@ -110,7 +110,7 @@ class MainScreen(Screen[None]):
         return (widget for widget in self.walk_children() if isinstance(widget, LineWidget))
 
     def paint(self) -> None:
-        """Paint everything anew: the terminal may have lost it."""
+        """Paint everything again: the terminal may have lost it."""
         for widget in self.line_widgets():
             widget.refresh()
 
@@ -260,7 +260,7 @@ class MainScreen(Screen[None]):
         self.areas.say("values as bytes" if self.view.raw else "values by their types")
 
     def action_pause(self) -> None:
-        """Freeze the screen, or let it go on."""
+        """Freeze the screen, or continue."""
         self.view.pause()
         self.areas.turn()
 

@@ -226,7 +226,7 @@ def test_a_key_log_that_is_not_there(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=6), st.integers(0, 40), st.integers(1, 900))
 def test_no_bytes_raise(changes: list[tuple[int, int]], missing: int, mss: int) -> None:
-    """Whatever is changed, missing or cut anew."""
+    """Whatever is changed, missing or cut again."""
     data = bytearray(SAMPLE)
     for place, value in changes:
         data[200 + place % (len(data) - 200)] = value

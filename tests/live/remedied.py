@@ -218,7 +218,7 @@ async def _(url: str, remedied: bool) -> None:
 
 
 class _Elsewhere(asyncpg.Connection):  # type: ignore[misc]
-    """As in another process: its counter of names begins anew."""
+    """As in another process: its counter of names begins again."""
 
     def _get_unique_id(self, prefix: str) -> str:
         number = self.__dict__["numbers"] = self.__dict__.get("numbers", 0) + 1

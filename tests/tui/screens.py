@@ -2,7 +2,7 @@
 
     PGTRACE_SCREENS=write .venv/bin/python -m pytest tests/tui/test_tui_panes.py
 
-writes them anew; a test then says that it did, and fails.
+writes them again; a test then says that it did, and fails.
 """
 
 from __future__ import annotations

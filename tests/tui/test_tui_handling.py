@@ -134,7 +134,7 @@ def test_a_storm_of_sizes_on_a_terminal(shop: Recording) -> None:
         terminal.wait_for("sent → came back", begin)
         terminal.type("q")
         assert terminal.ended() == 0
-        given_back(terminal.written.decode(errors="replace"))  # on a busy machine a frame may be cut within a character, and is drawn anew
+        given_back(terminal.written.decode(errors="replace"))  # on a busy machine a frame may be cut within a character, and is drawn again
         assert "Traceback" not in terminal.text()
 
 

@@ -79,7 +79,7 @@ REMEDIES: Final = {
             unless=("types alternate",),
         ),
         Remedy(
-            "one setter for one parameter: setInt() and setLong() in turn are two statements, parsed anew each time",
+            "one setter for one parameter: setInt() and setLong() in turn are two statements, parsed again each time",
             needs=("types alternate",),
         ),
     ),

@@ -15,7 +15,7 @@ Together: `PDS` followed by `BDES` or `PBDES` (no row description is known yet, 
 QueryExecModeCacheDescribe), and `begin`, `commit` in lower case.
 
 The StartupMessage says nothing: user, database and what else is set come out of a Go map, in any
-order. sslmode=prefer, the default, asks for encryption and where the server refuses connects anew
+order. sslmode=prefer, the default, asks for encryption and where the server refuses connects again
 in clear: a connection of one byte goes before. A query is `PDS · BES`, later `BES`; what returns no
 rows `BDES`; a Batch one round trip for what is new and one for all (`BE×3 S`).
 QueryExecModeDescribeExec is `PDS · BES` each time, QueryExecModeExec `PBDES` without types: that,

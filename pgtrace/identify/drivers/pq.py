@@ -1,4 +1,4 @@
-"""pq, Go's lib/pq: two settings that it always sends, and every query parsed anew.
+"""pq, Go's lib/pq: two settings that it always sends, and every query parsed again.
 
 StartupMessage: user, database, options and application_name where set, then client_encoding=UTF8
 and datestyle=`ISO, MDY`, whatever was asked for. Until 1.10 all of it in any order, with

@@ -1,6 +1,6 @@
-"""Work that takes time, in a thread of its own, while the screen goes on.
+"""Work that takes time, in its own thread, while the screen stays responsive.
 
-A thread gets what it needs when it begins, and touches no widget. Its result is handed back in the
+A thread gets what it needs when it begins, and touches no widget. Its result is passed back in the
 loop of the screen, where a refusal (PgTraceError, OSError) becomes one line in the footer. The
 threads are daemons: quitting does not wait for a server that does not answer.
 """

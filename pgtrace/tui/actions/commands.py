@@ -1,8 +1,8 @@
 """`:`, any command by name: what the keys do, and commands with an argument.
 
 A key's command has the name of its action (`fold-level`), or the one in the table of keys. It does
-what the key would do now, where the focus is, and has no use where the key has none. A command with
-an argument is listed by the object that carries it out.
+what the key would do now, where the focus is, and cannot be used where the key cannot. A command
+with an argument is listed by the object that carries it out.
 """
 
 from __future__ import annotations

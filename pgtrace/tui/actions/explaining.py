@@ -1,8 +1,9 @@
-"""EXPLAIN of a recorded statement with its recorded parameters, on a connection of its own.
+"""EXPLAIN of a recorded statement with its recorded parameters, on its own connection.
 
-The text came over the wire and may be anything. Four walls surround it, and none of them reads it:
+The text came over the wire and may be anything. Four safeguards surround it, and none of them
+parses it:
 
-- It goes through the extended protocol, which takes one statement and none after a `;`, behind
+- It goes through the extended protocol, which takes one statement and none after a `;`, following
   `EXPLAIN (...)` with its options in parentheses, where only a statement is allowed: whatever it
   is, it is explained.
 - The transaction is READ ONLY, has a statement_timeout of TIMEOUT_S, and is always rolled back.

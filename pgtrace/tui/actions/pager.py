@@ -1,7 +1,7 @@
 """Rows as `show --hex` prints them, in the user's pager, which gets the terminal meanwhile.
 
 While the pager has the terminal this process waits; the recorder is another one, and the traffic
-goes on. ctrl-c belongs to the pager.
+continues. ctrl-c belongs to the pager.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BUDGET_S: Final = 0.008
 FIRST_BUDGET_S: Final = 0.05
-"""While there are none yet: somebody waits for them."""
+"""While there are none yet and the user waits for them."""
 _AGAIN_S: Final = 1.0
 
 
@@ -43,7 +43,7 @@ class Counted:
     def __init__(self, listing: Listing) -> None:
         self._sums: Sums | None = None
         self._listing = listing
-        self._of: tuple[str, int] = ("", 0)  # the filter and its turn; another one starts anew
+        self._of: tuple[str, int] = ("", 0)  # the filter and its turn; another one starts again
         self._rows = -1  # rows there were when the latest sums were begun
         self._summed = 0  # rows that the latest sums are about
         self._work: RowCounts | CountedTrace | None = None
@@ -65,7 +65,7 @@ class Counted:
         return self._listing.filtering.text, self._listing.filtering.turn
 
     def advance(self, now_s: float, budget_s: float | None = None) -> bool:
-        """Go on adding up, without a budget for as long as usual. Returns whether the sums have
+        """Continue adding up, without a budget for as long as usual. Returns whether the sums have
         changed, or are gone."""
         listing = self._listing
         known = self._in_force

@@ -94,7 +94,7 @@ class Filtering:
         self.begin()
 
     def begin(self) -> None:
-        """Ask all rows anew."""
+        """Ask all rows again."""
         self._selection = self._filter.over(self.trace)
         self._known.clear()
         self._readings.clear()

@@ -5,7 +5,7 @@ unfolded against the level. A fold takes the place of its first listed row. If a
 repeats within a transaction, the transaction counts first.
 
 Lines are made in the order of the rows, as far as `upto`; rows up to there that come and go gain
-and lose lines at once. Another level makes them anew from the beginning, a single fold from its
+and lose lines at once. Another level makes them again from the beginning, a single fold from its
 first row on, as many at once as there is time for.
 """
 
@@ -101,7 +101,7 @@ class Folds:
         return max(0, bisect_right(self.lines, place) - 1)
 
     def go_on(self, places: Sequence[int]) -> None:
-        """Give the next listed rows their lines; their places rise, and are all behind `upto`."""
+        """Give the next listed rows their lines; their places rise, and are all after `upto`."""
         if self._folds_none(places):
             self.lines.extend(iter(places))
             self.upto = places[-1]
@@ -158,7 +158,7 @@ class Folds:
         return found
 
     def _back_to(self, place: int) -> None:
-        """Make the lines from that row on anew."""
+        """Make the lines from that row on again."""
         del self.lines[bisect_left(self.lines, place) :]
         self._stand_ins = {head: first for head, first in self._stand_ins.items() if first < place}
         self.upto = min(self.upto, place - 1)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 AGAIN_S: Final = 1.0
-"""How often a table is gathered anew at most, in seconds."""
+"""How often a table is gathered again at most, in seconds."""
 AT_KEYS_S: Final = 2.0
 """How long after a key nothing moves."""
 BUDGET_S: Final = 0.006
@@ -37,7 +37,7 @@ class Gathering:
 
     @property
     def under_way(self) -> bool:
-        """Whether there is work to go on with."""
+        """Whether there is work to continue."""
         return self._work is not None
 
     def touched(self) -> None:
@@ -45,18 +45,18 @@ class Gathering:
         self._touched_s = time.monotonic()
 
     def again(self) -> None:
-        """Begin anew as soon as there is time."""
+        """Begin again as soon as there is time."""
         self._work = self._source = None
 
     def sort(self, order: Iterator[bool]) -> None:
-        """Order what has been gathered; if it is still being gathered, begin anew."""
+        """Order what has been gathered; if it is still being gathered, begin again."""
         if self._work is None:
             self._work = order
         else:
             self.again()
 
     def advance(self, snapshot: object, now_s: float, budget_s: float = BUDGET_S) -> bool:
-        """Go on for that long. Returns whether the work is done."""
+        """Continue for that long. Returns whether the work is done."""
         if self._work is None:
             waits = self._source is not None and (now_s < self._next_s or now_s < self._touched_s + AT_KEYS_S)
             if waits or snapshot is self._source:

@@ -1,7 +1,7 @@
 """The lines of the timeline and what they say: a row of its own, or a fold with the sums of its
 rows.
 
-The sums of folds are kept for those looked at lately, and added to from where they were.
+The sums of folds are kept for those looked at lately, and continue from there.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The trace's rows are in the order in which they began and never move. A listing is a rising list of
 their places, one for each line: a row of its own, or a fold, which takes the place of its first
 row. Each row is looked at once, in slices of time, so a capture of a million rows never blocks the
-screen; sync() goes on where it stopped.
+screen; sync() continues where it stopped.
 
 groups.py says which rows belong together, folds.py which of them are one line, sums.py what the
 rows of a line add up to; none of them knows the filter. filtering.py says which rows match; the
@@ -134,7 +134,7 @@ class Listing(Subscriber):
         return self.filtering.everything or any(place in self._matches for place in item.places)
 
     def next_match(self, item: Item, direction: int) -> int | None:
-        """The place of the nearest matching row behind a line, or before it."""
+        """The place of the nearest matching row after a line, or before it."""
         return self._matches.nearest(item.places, direction)
 
     def choose(self, text: str) -> None:

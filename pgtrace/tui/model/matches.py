@@ -25,7 +25,7 @@ class Matches:
         self.places = array("Q")
 
     def extend(self, places: Iterable[int]) -> None:
-        """These match, all of them behind the others, rising."""
+        """These match, all of them after the others, rising."""
         self.places.extend(places)
 
     def put(self, place: int, *, matches: bool) -> bool:
@@ -40,12 +40,12 @@ class Matches:
         return True
 
     def behind(self, place: int, most: int) -> Sequence[int]:
-        """The places behind one, at most so many."""
+        """At most `most` places after a place."""
         at = bisect_right(self.places, place) if place >= 0 else 0
         return self.places[at : at + most]
 
     def nearest(self, places: Sequence[int], direction: int) -> int | None:
-        """The nearest place before or behind these, and not one of them."""
+        """The nearest place before or after these, and not one of them."""
         among: Container[int] = places
         at = bisect_right(self.places, places[-1]) if direction > 0 else bisect_left(self.places, places[0]) - 1
         while 0 <= at < len(self.places) and self.places[at] in among:

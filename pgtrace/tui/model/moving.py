@@ -5,7 +5,7 @@ Places are found in the index itself, some ten thousand entries at a time, so of
 is built only to be passed over. Rows that are not listed are passed over too.
 
 A slow round trip is one of the slowest twentieth after set-up that took at least twice the median:
-nobody has to choose a number, and nothing is slow where all are alike.
+you need not choose a number, and nothing is slow if all are alike.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _as_stored(milliseconds: float) -> float:
 def _first(
     listing: Listing, item: Item, direction: int, places: Callable[[int, int], list[int]], wanted: Callable[[int], bool]
 ) -> int | None:
-    """The nearest listed and wanted place before or behind an item."""
+    """The nearest listed and wanted place before or after an item."""
     for start, stop in _stretches(listing.rows, item, direction):
         found = places(start, stop)
         for place in found if direction > 0 else reversed(found):

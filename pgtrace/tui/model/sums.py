@@ -1,6 +1,6 @@
 """What the rows of one line add up to: a row's own numbers, or the sums of a fold.
 
-A fold is added up when it is looked at, MOST rows at once, and further from where it was: a
+A fold is added up when it is drawn, MOST rows at a time, and continues from there: a
 transaction of a million rows does not stop the screen. Until it is complete its numbers are lower
 bounds. Its flights are kept in order, repeats as one, up to a bound.
 """

@@ -1,4 +1,4 @@
-"""What the screen wants to know about all rows and no counter says: where the problems are, each
+"""What the screen shows about all rows besides counters: where the problems are, each
 driver's most frequent flights, transactions, and where each statement was seen.
 
 The flights kept for one connection are bounded; rarer ones beyond the bound are left out.
@@ -75,7 +75,7 @@ class Survey(CompleteRows):
         self.transactions.stand({entry.connection: entry.opened_ns for entry in entries})
 
     def after(self, place: int) -> list[int]:
-        """Problems behind a place, nearest first."""
+        """Problems after a place, nearest first."""
         return self.problems[bisect_right(self.problems, place) :]
 
     def before(self, place: int) -> list[int]:

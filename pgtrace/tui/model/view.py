@@ -40,7 +40,7 @@ GROWING_S: Final = 3.0
 """How long after it has grown a file without an end record counts as live."""
 READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
-"""Spent on reading in a tick while the trace is far behind the file."""
+"""Spent on reading in a tick while the trace lags far behind the file."""
 FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
 DRIVERS_AGAIN_S: Final = 0.5
@@ -99,7 +99,7 @@ class View:
     _drivers_until_s: float = 0.0
     _snapshots: Snapshots = field(init=False)
     _fed: bool = True
-    """Whether all rows have been handed out."""
+    """Whether all rows have been passed on."""
 
     def __post_init__(self) -> None:
         self.feed = Feed(self.trace)
@@ -176,7 +176,7 @@ class View:
         return changed
 
     def pause(self) -> None:
-        """Freeze the screen, or let it go on."""
+        """Freeze the screen, or continue."""
         self.paused = not self.paused
         self.waiting = 0
         if self.paused:

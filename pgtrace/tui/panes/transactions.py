@@ -1,5 +1,4 @@
-"""The Transactions pane: one line for each, how long it took, and how much of that time nobody
-worked.
+"""The Transactions pane: one line for each, how long it took, and how much of that time was idle.
 
 `━` is a round trip, `┄` the time between: the server waits for the application and holds its locks.
 Open ones come first, and grow. All bars have one scale, so that lengths compare.

@@ -17,7 +17,7 @@ class Zoom:
         self._drag_began: int | None = None
 
     def show(self, start_ns: int, end_ns: int) -> None:
-        """Span that time, or LEAST_NS where it is shorter."""
+        """Span that time, or LEAST_NS if it is shorter."""
         start_ns = max(0, start_ns)
         self.window = (start_ns, max(end_ns, start_ns + LEAST_NS))
 

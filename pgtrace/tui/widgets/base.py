@@ -78,7 +78,7 @@ class LineWidget(Widget):
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def on_resize(self) -> None:
-        """Draw everything anew."""
+        """Draw everything again."""
         self._lines = []
         self.redraw()
 

@@ -104,7 +104,7 @@ class TablePane(ListWidget, Generic[T]):
         return self._gathering.advance(self.view.snapshot, now_s, budget_s)
 
     def gather_anew(self) -> None:
-        """Gather anew: the items are others now."""
+        """Gather again: the items are others now."""
         self._gathering.again()
         self._chosen = None
         self.cursor = self.top = 0
