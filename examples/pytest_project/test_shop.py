@@ -1,7 +1,7 @@
 """What checking out costs on the wire, pinned three ways: numbers, a budget, a golden capture.
 
 pytest                        against a throw-away PostgreSQL, or where PGHOST leads
-pytest --pgtrace-update       write captures/*.trace anew
+pytest --pgtrace-update       write captures/*.trace again
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class SegmentReader:
         if following == _FRAGMENT and data[start] in _FOLLOWED:
             following, _, fragment, number = struct.unpack_from(">BBH4s", data, start)
             start += 8
-            if fragment & 0xFFF9:  # 0: a whole packet that has the header all the same
+            if fragment & 0xFFF9:  # 0: a whole packet that has the header anyway
                 name = addresses + number + bytes((following,))
                 piece = data[start:stop] if stop <= len(data) else None
                 return self._fragment(following, name, addresses, piece, fragment & 0xFFF8, fragment & 1)

@@ -2,7 +2,7 @@
 
 - advice.py: reads the rows once and adds up what the kinds saw.
 - findings/: one file for each kind; kind.py says what a kind is made of.
-- signs.py: what speaks for a pooler.
+- signs.py: evidence of a pooler.
 - texts.py: what only the text of a statement shows, read from all its tokens.
 - unexplained.py: errors and ends that no finding explains.
 - baseline.py: what a committed file accepts, and what fails a job.

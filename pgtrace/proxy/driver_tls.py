@@ -10,7 +10,7 @@ it. It lacks three things:
   handshake longer than BEFORE_LOGIN_BYTES is refused.
 - A close_notify ends only the driver's direction (RFC 8446, 6.1), and PostgreSQL still answers what
   it was asked. The loop would end both directions. HalfClosing hides the end from the loop and
-  reports it to the protocol above. A FIN right behind it would end both directions as well, so we
+  reports it to the protocol above. A FIN right after it would end both directions as well, so we
   stop reading the socket.
 
 The driver's first plain bytes can arrive together with the end of its handshake, before start_tls()

@@ -1,7 +1,7 @@
 """--fault: rules at work on one connection.
 
 A rule strikes in the line between a socket and its protocol (delay.py), where everything passes in
-order. What came before the place where it strikes is delivered; what comes behind it is not.
+order. What came before the place where it strikes is delivered; what comes after it is not.
 steps() turns a read into bytes to pass on and the rules that strike between them. strike() ends or
 stops the connection.
 

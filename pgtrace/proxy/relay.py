@@ -225,7 +225,7 @@ class Leg(Reader, asyncio.Protocol):
             self.reset()
 
     def finish(self) -> None:
-        """Pass the end of the stream on to this socket, behind everything written to it."""
+        """Pass the end of the stream on to this socket, after everything written to it."""
         if self.finished or self.lost or self.transport is None or self.transport.is_closing():
             return
         self.finished = True

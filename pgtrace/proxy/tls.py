@@ -59,7 +59,7 @@ class Ending(ssl.SSLObject):
 
     OpenSSL then reports the end as an error, and the event loop drops what it has read before that
     in the same turn. It would drop a server's answer to a driver that has half-closed if the server
-    closes right behind it.
+    closes right after it.
     """
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:

@@ -1,14 +1,14 @@
 """node-postgres (`pg`): a start-up packet that ends in client_encoding, and `n=*` in SCRAM.
 
 StartupMessage, without SSLRequest unless ssl is set: user, database, application_name, replication,
-statement_timeout, lock_timeout, idle_in_transaction_session_timeout, options, each where it is set,
-and client_encoding=UTF8 last. Nothing is asked at set-up. A query without values is a Query; one
-with values is `PBDES` each time, unnamed, without type OIDs, values and results as text; with a
-`name` it is Parsed once, then `BDES`. With `pipeline: true` `PBDES×n`. pg-cursor is `PBDHEH`, then
-`EH` and `CS`, its portals `C_<n>`; `rows` is `PBDEH`, then `EH` and `S`.
+statement_timeout, lock_timeout, idle_in_transaction_session_timeout, options, each if set, and
+client_encoding=UTF8 last. Nothing is asked at set-up. A query without values is a Query; one with
+values is `PBDES` each time, unnamed, without type OIDs, values and results as text; with a `name`
+it is Parsed once, then `BDES`. With `pipeline: true` `PBDES×n`. pg-cursor is `PBDHEH`, then `EH`
+and `CS`, its portals `C_<n>`; `rows` is `PBDEH`, then `EH` and `S`.
 
-libpq sends the same packet for a client_encoding of its own: the length of the SCRAM message (`n=*`
-for an empty user name) tells the two apart. Where the server asked for no SCRAM, the packet without
+libpq sends the same packet if client_encoding is set: the length of the SCRAM message (`n=*` for an
+empty user name) tells the two apart. Where the server asked for no SCRAM, the packet without
 SSLRequest and a query in the manner above are needed.
 
 Seen with pg 8.23.1, pg-pool, pg-cursor 2.22, pg-copy-streams 7.

@@ -1,4 +1,4 @@
-"""PDO with pdo_pgsql: names of its own for statements and cursors, on libpq's start-up packet.
+"""PDO with pdo_pgsql: its own names for statements and cursors, on libpq's start-up packet.
 
 Certain:
 

@@ -30,7 +30,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
         found.append("statement names pg8000_statement_<n>")
     flights = [flight for flight in _FLIGHTS if seen.sent[flight]]
     if flights:
-        found.append(f"a Flush behind each message: {', '.join(flights)}")
+        found.append(f"a Flush after each message: {', '.join(flights)}")
     if found and "begin transaction" in seen.queries:
         found.append("begin transaction in lower case")
     return tuple(found)

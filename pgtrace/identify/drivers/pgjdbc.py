@@ -1,6 +1,6 @@
 """pgjdbc: its start-up packet alone is certain, in every mode.
 
-StartupMessage behind SSLRequest: user, database, client_encoding=UTF8, DateStyle=ISO, TimeZone of
+StartupMessage after SSLRequest: user, database, client_encoding=UTF8, DateStyle=ISO, TimeZone of
 the JVM; 42.5 adds extra_float_digits=2, and the rest of what the URL sets follows (search_path,
 options). Then `SET application_name = ...` as a Query (42.5 and before: two extended queries, with
 extra_float_digits first). A query is `PBDES`, unnamed, with type OIDs; from its 5th execution as

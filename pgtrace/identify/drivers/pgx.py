@@ -1,4 +1,4 @@
-"""pgx for Go (and pgxpool, and database/sql upon it): statements called after a hash of their SQL,
+"""pgx for Go (and pgxpool, and database/sql on top of it): statements named by a hash of their SQL,
 and lower case where it writes SQL itself.
 
 Certain:
@@ -7,19 +7,19 @@ Certain:
   the same name on every connection; `stmt_` and 48 hex digits where Prepare was given no other
   name. Before 5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
 - Ping, pgxpool's too, is the Query `-- ping` (`;` in 5.0 and 4.18, as with others);
-- CopyFrom is `copy "item" ( "id", "name" ) from stdin binary;`; LoadTypes asks in words of its own;
+- CopyFrom is `copy "item" ( "id", "name" ) from stdin binary;`; LoadTypes has its own text;
 - QueryExecModeSimpleProtocol writes each value into the SQL with a blank on either side:
   `where id =  '1' `.
 
 Together: `PDS` followed by `BDES` or `PBDES` (no row description is known yet, or
 QueryExecModeCacheDescribe), and `begin`, `commit` in lower case.
 
-The StartupMessage says nothing: user, database and what else is set come out of a Go map, in any
-order. sslmode=prefer, the default, asks for encryption and where the server refuses connects again
-in clear: a connection of one byte goes before. A query is `PDS · BES`, later `BES`; what returns no
-rows `BDES`; a Batch one round trip for what is new and one for all (`BE×3 S`).
-QueryExecModeDescribeExec is `PDS · BES` each time, QueryExecModeExec `PBDES` without types: that,
-like a session of Queries, others send too, and it stays unknown. Savepoints are `sp_<n>`.
+The StartupMessage is no evidence: its parameters come from a Go map, in any order. sslmode=prefer,
+the default, asks for encryption; if the server refuses, it connects again in plain text, after a
+connection of one byte. A query is `PDS · BES`, later `BES`; what returns no rows `BDES`; a Batch
+one round trip for what is new and one for all (`BE×3 S`). QueryExecModeDescribeExec is `PDS · BES`
+each time, QueryExecModeExec `PBDES` without types: that, like a session of Queries, others send
+too, and it stays unknown. Savepoints are `sp_<n>`.
 
 Seen with pgx 5.13, each mode; pgx 5.0 and 4.18 in part.
 """

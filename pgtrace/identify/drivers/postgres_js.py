@@ -3,10 +3,10 @@
 StartupMessage, without SSLRequest unless ssl is set: user, database, client_encoding=UTF8,
 application_name=postgres.js (or as configured), then what `connection` sets. The first query of
 every connection is preceded by a SELECT of all array types from pg_type, unless fetch_types is off.
-Statements are called by 8 to 12 characters drawn for each connection and a counter: `9er8hxj4kyj1`,
+Statement names are 8 to 12 characters generated for each connection and a counter: `9er8hxj4kyj1`,
 `9er8hxj4kyj2`. A query with values is `PDH · BES` the first time, then `BES`; one without `PDBES`.
 With prepare: false they are unnamed, and `PDH · BES` each time. `.cursor()` is `PDBEH`, then `EH`,
-and `S`. `begin` is a Query with a blank behind it.
+and `S`. `begin` is a Query with a blank after it.
 
 Seen with postgres.js 3.4.9: prepare and fetch_types on and off, cursors, savepoints, listen, COPY.
 """
@@ -36,7 +36,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     packet = [name for name, _ in parameters[:4]] == _STARTUP and parameters[2][1] == "UTF8"
     found: list[str] = []
     if packet and parameters[3][1] == "postgres.js":
-        found.append("application_name is postgres.js, behind client_encoding")
+        found.append("application_name is postgres.js, after client_encoding")
     if first(_TYPES, seen.queries) is not None:
         found.append("the look-up of array types")
     if packet and first(_STATEMENT, seen.statement_names) is not None:

@@ -6,8 +6,8 @@ extra_float_digits=2. libpq sends the two as well, with these values, if the env
 asks for encryption first, as pq does with sslmode=require (its default) or prefer. So after an
 SSLRequest one of pq's own habits must be seen too:
 
-- a query is `PDS · BES` with an unnamed statement, each time; libpq never puts Describe behind
-  Parse, nor Execute behind Bind;
+- a query is `PDS · BES` with an unnamed statement, each time; libpq never puts Describe after
+  Parse, nor Execute after Bind;
 - prepared statements are called `1`, `2`, per connection, and closed by `CS`;
 - BEGIN says READ WRITE or READ ONLY; Ping is the Query `;`.
 

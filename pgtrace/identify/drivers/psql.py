@@ -1,9 +1,9 @@
 """psql: application_name, and the catalog queries of its backslash commands.
 
 libpq's start-up packet with application_name=psql (unless PGAPPNAME says otherwise; client_encoding
-only on a terminal). The name speaks for psql without SSLRequest too, with sslmode=disable. Simple
-queries as typed, with their semicolon; `\\bind` is an unnamed `PBDES`, `\\parse` a named statement,
-`\\gdesc` `PS · DS · Q`. What `\\d` and its kin ask has a form of its own.
+only on a terminal). The name is evidence of psql without SSLRequest too, with sslmode=disable.
+Simple queries as typed, with their semicolon; `\\bind` is an unnamed `PBDES`, `\\parse` a named
+statement, `\\gdesc` `PS · DS · Q`. The queries of `\\d` and the like have their own form.
 
 Seen with psql 15 and 18.
 """

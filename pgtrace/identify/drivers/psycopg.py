@@ -7,11 +7,11 @@ Certain:
 - Parse of an unnamed statement with type OIDs chosen by each value (int2 for 1, int8 for 10**10, 0
   for str): other users of libpq send none;
 - a server-side cursor is DECLARE by `PBDES`, then `DS` to describe its portal;
-- TypeInfo.fetch asks `... to_regtype($1)` in words of its own;
+- TypeInfo.fetch asks `... to_regtype($1)` with its own text;
 - a COPY that fails in the program ends with CopyFail `error from Python: RuntimeError - stop`,
   which the server repeats;
 - ClientCursor writes `'{1,2}'::int2[]`, `'1 day 0:00:00'::interval`, and timestamps with a blank
-  before the time and a cast behind.
+  before the time and a cast after it.
 
 Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in
 capitals without a semicolon, and type OIDs that other users of libpq do not send. Where all
@@ -84,7 +84,7 @@ def _habits(seen: Evidence) -> list[str]:
 _GIVEN_UP: Final = (
     Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0", unless=("DEALLOCATE",)),
     Remedy("libpq 17 or later, with which psycopg gives statements up by Close", needs=("DEALLOCATE",)),
-    Remedy("connection.prepared_max = None: nothing is given up (prepared_max=None)", needs=("DEALLOCATE",)),
+    Remedy("connection.prepared_max = None: nothing is dropped (prepared_max=None)", needs=("DEALLOCATE",)),
 )
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
@@ -110,7 +110,7 @@ REMEDIES: Final[Remedies] = {
         Remedy(
             "ConnectionPool(check=None), the default",
             "psycopg-no-check",
-            unless=("a savepoint around one statement", "BEGIN directly behind BEGIN"),
+            unless=("a savepoint around one statement", "BEGIN directly after BEGIN"),
         ),
     ),
     "begin-commit": (

@@ -1,5 +1,5 @@
-"""psycopg2 (and aiopg upon it): libpq's start-up packet, simple queries only, values written into
-the SQL by the client.
+"""psycopg2 (and aiopg on top of it): libpq's start-up packet, simple queries only, values written
+into the SQL by the client.
 
 Certain, each a form that psycopg2 alone writes:
 
@@ -11,12 +11,12 @@ Certain, each a form that psycopg2 alone writes:
 - lists as `ARRAY[1,2]` in Django's bulk_create, where psycopg 3 writes `'{1,2}'::int2[]`;
 - set_session in autocommit: `SET default_transaction_isolation TO '...'`.
 
-Together, where it is libpq for sure and not one extended query was sent: one statement in at least
+Together, if it is certainly libpq and not one extended query was sent: one statement in at least
 three texts that differ only in numbers, and either the first query of all is BEGIN, in capitals
 without a semicolon, or there are the tight rows of execute_values. psycopg 3 sends values as
 parameters; PDO, which emulates prepared statements, puts numbers in quotes too. ClientCursor, PDO's
-integers bound as such, and SQL put together by hand look the same where a transaction begins first:
-the sentence therefore says what was seen. Django sends such SQL through either psycopg: it sets
+integers bound as such, and SQL put together by hand look the same if a transaction begins first, so
+the sentence says what was seen. Django sends such SQL through either psycopg: it sets
 client_encoding, and stays unknown unless one of the forms above shows. go-pg and Bun's pgdriver
 write values into the SQL too, but they are not libpq (evidence.py). A session that repeats no
 statement with other values is byte for byte psycopg 3's, and stays unknown too.

@@ -2,7 +2,7 @@
 
 Certain, on libpq's packet:
 
-- application_name where nobody set one: $0, the path of the program as it was started (its middle
+- application_name if it was not set: $0, the path of the program as it was started (its middle
   left out when it is long), so `app.rb`, `bin/rails`, `-e`;
 - the query of PG::BasicTypeRegistry, which type maps ask first, its lines led by tabs;
 - the query of types with which ActiveRecord begins: on libpq it has no other driver. (A server

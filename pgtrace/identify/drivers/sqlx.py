@@ -1,4 +1,4 @@
-"""sqlx for Rust: three settings in its start-up packet, names of its own, and a Close behind every
+"""sqlx for Rust: three settings in its start-up packet, its own names, and a Close after every
 Execute.
 
 StartupMessage: user, database, then DateStyle=`ISO, MDY`, client_encoding=UTF8, TimeZone=UTC in

@@ -1,9 +1,9 @@
-"""tokio-postgres for Rust, and what is built upon it: client_encoding comes first in its start-up
+"""tokio-postgres for Rust, and what is built on it: client_encoding comes first in its start-up
 packet.
 
 StartupMessage: client_encoding=UTF8 (without quotes: those are asyncpg's), user, database, then
 options and application_name. No SSLRequest unless a TLS connector was given to it. Types it does
-not know are looked up in words of its own.
+not know are looked up with its own text.
 
 Statements `s<n>`, portals `p<n>`, one counter for all, per process. A query given as text is
 `PDS · BES` and a Close that nobody waits for, `CS`, in front of what comes next or alone; a

@@ -1,7 +1,7 @@
 """Hibernate: its aliases.
 
 Certain: every table has an alias of its first letter, a number and `_0`, and every column is named
-by it, without a blank behind a comma: `select i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1`.
+by it, without a blank after a comma: `select i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1`.
 What it inserts, updates and deletes has no alias and is what anybody writes; neither is what it
 asks the connection when it starts (keywords, schema, catalog, isolation), which goes through JDBC's
 own methods.

@@ -10,7 +10,7 @@ Certain:
   ... FROM pg_type as t LEFT JOIN pg_range as r`.
 
 Together with one of these: `SELECT "item".* FROM "item" WHERE "item"."id" = $1 LIMIT $2`;
-statements named `a<n>`, each prepared in a round trip of its own, `PS · BDES`, and given up by
+statements named `a<n>`, each prepared in a round trip of its own, `PS · BDES`, and dropped by
 DEALLOCATE. What the first use of a model asks the catalog is asked once in a process.
 
 Seen with ActiveRecord 6.1.7 over ruby-pg 1.4.5.

@@ -1,4 +1,4 @@
-"""Tortoise ORM: PyPika's SQL, without a blank behind a comma, and a pool that is asked for each
+"""Tortoise ORM: PyPika's SQL, without a blank after a comma, and a pool that is asked for each
 query.
 
 Together:
@@ -36,7 +36,7 @@ _TIGHT: Final = re.compile(
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
-    """What speaks for Tortoise ORM."""
+    """The evidence for Tortoise ORM."""
     if first(_TIGHT, seen.queries) is None:
         return ()
     if asyncpg.resets(seen):

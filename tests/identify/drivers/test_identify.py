@@ -76,7 +76,7 @@ RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname
             "application_name is psql, in libpq's start-up packet",
         ),
         ("psql", libpq('SELECT n.nspname as "Schema",\n  c.relname as "Name"'), "catalog queries of backslash commands"),
-        ("pg8000", PG8000, "a Flush behind each message: BHEHS, PHS, DHS"),
+        ("pg8000", PG8000, "a Flush after each message: BHEHS, PHS, DHS"),
         ("pg8000", PG8000, "begin transaction in lower case"),
         ("pg8000", Evidence(statement_names=("pg8000_statement_0",)), "statement names pg8000_statement_<n>"),
         ("psycopg", PSYCOPG, "Parse names the type of each value, int2 for small integers"),
@@ -179,7 +179,7 @@ RUBY_TYPES = "\t\t\t\tSELECT t.oid, t.typname, t.typelem, t.typdelim, ti.proname
             Evidence(startup_parameters=UTF8, portal_names=("C_1",), sent=Counter({"PBDHEH": 1, "EH": 1, "CS": 1})),
             "pg-cursor's Describe Flush before Execute Flush, portal names C_<n>",
         ),
-        ("postgres.js", Evidence(startup_parameters=POSTGRES_JS), "application_name is postgres.js, behind client_encoding"),
+        ("postgres.js", Evidence(startup_parameters=POSTGRES_JS), "application_name is postgres.js, after client_encoding"),
         ("postgres.js", Evidence(queries=(ARRAY_TYPES,)), "the look-up of array types"),
         (
             "postgres.js",  # application_name and fetch_types set
