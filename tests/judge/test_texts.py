@@ -77,13 +77,6 @@ def test_names_of_prepared_statements() -> None:
     assert texts.advisory_locks("select pg_advisory_lock(1), pg_advisory_unlock(1)") == ("PG_ADVISORY_LOCK",)
 
 
-@pytest.mark.parametrize(
-    ("sql", "left"), [("select 1", "select 1"), ("/* a */ select /* b */ 1 -- c", "select 1"), ("select '--'", "select '--'")]
-)
-def test_comments_go(sql: str, left: str) -> None:
-    assert texts.without_comments(sql) == left
-
-
 @given(st.text(max_size=300))
 def test_no_text_raises(sql: str) -> None:
     for question in ("locks", "begins_with_options", "calls_unknown", "makes_temporary", "declares_with_hold"):
