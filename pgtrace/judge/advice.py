@@ -17,7 +17,7 @@ finding that it belongs to.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING, Final
@@ -47,24 +47,46 @@ OTHERS: Final = "(others)"
 _KEYS_REMEMBERED: Final = 20_000
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
+_SHAPES_KEPT: Final = 500
+_NONE: Final[deque[int]] = deque()
+"""What tracks without rows that wait have in common: an empty deque takes 600 bytes."""
+TRACKS_KEPT: Final = 8_192
+"""Open connections that are watched at once; of more, those that came first are let go."""
 _LOOKED_AT_ALONE: Final = frozenset({RowKind.SETUP, RowKind.ASYNCHRONOUS, RowKind.CLOSED})
 
 Key = tuple[str, str, str, str]
 """Kind, driver, layer and subject."""
 
 
+def _places(hook: str) -> tuple[int, ...]:
+    """The places of the kinds whose watches have that method."""
+    return tuple(place for place, kind in enumerate(KINDS) if getattr(kind.watch, hook) is not getattr(Watch, hook))
+
+
+_ROW, _OTHER, _PAUSED, _USED_AFTER = frozenset(_places("row")), _places("other"), _places("paused"), _places("used_after")
+_LEFT_OPEN, _ENDED, _SETTLES = _places("left_open"), _places("ended"), _places("settle")
+
+
 class _Track:
     """One open connection: its watches, its notes, its waiting rows."""
+
+    __slots__ = (
+        "_advice", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place", "ended_ns", "ends", "fatal", "first", "latest",
+        "notes", "over", "round_trips", "setup", "signs", "trace", "unanswered", "waiting",
+    )  # fmt: skip
 
     def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
         self.trace = advice.trace
         self.connection = connection
         self.setup = 0
+        self.counts = False
+        """Whether a filter selects any of its rows."""
         self.first = place
         self.over = False
         self.ended_ns: int | None = None
         self.ends = False
-        self.waiting: deque[int] = deque()
+        self.waiting = _NONE
+        """Rows that wait for one that is open."""
         self.notes: dict[tuple[str, str], Note] = {}
         self.round_trips = 0
         """After set-up, so far."""
@@ -80,11 +102,18 @@ class _Track:
         """The row of an end that was not the driver's Terminate."""
         self.end_note: Note | None = None
         """The note that explains it."""
-        self.signs = Signs(connection, advice.upstreams)
+        self.signs = Signs(connection, advice.upstreams, advice.trace.connections)
         self._advice = advice
         self._rows_of: dict[int, tuple[Callable[[Step], None], ...]] = {}
         """By the number of a shape: the function called with each round trip of that shape."""
-        self.watches: list[Watch] = [kind.watch(self) for kind in KINDS]
+        self._watches: dict[int, Watch] = {}
+        """By the place of their kind, those that had something to look at."""
+
+    def wait(self, place: int) -> None:
+        """Have that row wait."""
+        if self.waiting is _NONE:
+            self.waiting = deque()
+        self.waiting.append(place)
 
     def note(self, kind: Kind, subject: str = "") -> Note:
         found = self.notes.get((kind.name, subject))
@@ -100,22 +129,31 @@ class _Track:
     def explain_end(self, note: Note) -> None:
         self.end_note = self.end_note or note
 
+    def _watch(self, place: int) -> Watch:
+        """The watch of the kind at that place, made when first needed: most connections need
+        few."""
+        watch = self._watches.get(place)
+        if watch is None:
+            watch = self._watches[place] = KINDS[place].watch(self)
+        return watch
+
     def take(self, step: Step, number: int) -> None:
         """A round trip; its shape has that number."""
         rows = self._rows_of.get(number)
         if rows is None:
             places, signs = self._advice.interested(number, step.shape)
-            watched = (self.watches[place] for place in places)
-            asked = tuple(watch.row for watch in watched if type(watch).row is not Watch.row)
+            asked = tuple(self._watch(place).row for place in places)
+            if len(self._rows_of) >= _SHAPES_KEPT:
+                self._rows_of.clear()
             rows = self._rows_of[number] = (self.signs.take, *asked) if signs else asked
-        watches = self.watches
         before, pause_ns = self.before, step.pause_ns
         if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
-            for watch in watches:
-                watch.paused(before, step.place, pause_ns, "", counts=step.counts)
+            for place in _PAUSED:
+                self._watch(place).paused(before, step.place, pause_ns, "", counts=step.counts)
         if self.fatal is not None:
-            for watch in watches:
-                watch.used_after(self.fatal, step)
+            for place in _USED_AFTER:
+                self._watch(place).used_after(self.fatal, step)
+        self.counts |= step.counts
         for row in rows:
             row(step)
         self.round_trips += 1
@@ -129,8 +167,8 @@ class _Track:
 
     def leave_open(self, step: Step) -> None:
         """A round trip that is still open at the end of the capture."""
-        for watch in self.watches:
-            watch.left_open(step)
+        for place in _LEFT_OPEN:
+            self._watch(place).left_open(step)
 
     def other(self, step: Step) -> None:
         """A row of another kind."""
@@ -138,8 +176,10 @@ class _Track:
             self.signs.take(step)
         if step.shape.kind is RowKind.SETUP:
             self.signs.look()
-        for watch in self.watches:
-            watch.other(step)
+            self.counts |= step.counts
+        for place in _OTHER:
+            if KINDS[place].cares_other(step):
+                self._watch(place).other(step)
         if step.shape.kind is RowKind.ASYNCHRONOUS and step.shape.errors:
             self._look_for_fatal(step)
 
@@ -150,19 +190,24 @@ class _Track:
         self.ends = True
         pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
         self.ended_ns = None
-        for watch in self.watches:
-            if self.before is not None and pause_ns is not None:
-                watch.paused(self.before, place, pause_ns, words, counts=self.before.counts)
-            watch.ended(place, pause_ns, words)
+        if self.before is not None and pause_ns is not None:
+            for number in _PAUSED:
+                self._watch(number).paused(self.before, place, pause_ns, words, counts=self.before.counts)
+        for number in _ENDED:
+            self._watch(number).ended(place, pause_ns, words)
 
     def lose(self) -> None:
         self.ended_ns = self.before = None
-        for watch in self.watches:
+        for watch in self._watches.values():
             watch.lost()
 
     def settle(self) -> None:
-        for watch in self.watches:
-            watch.settle()
+        if self.connection.closed_ns is not None or self.connection.ends:
+            for place in _SETTLES:
+                self._watch(place)
+        for place in _SETTLES:
+            if place in self._watches:
+                self._watches[place].settle()
 
 
 class Advice(Subscriber):
@@ -175,7 +220,7 @@ class Advice(Subscriber):
         self.trace = trace
         self._selects = selects
         self._feed = feed or Feed(trace)
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: OrderedDict[int, _Track] = OrderedDict()
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
         self._keys: dict[int, str] = {}
@@ -220,11 +265,13 @@ class Advice(Subscriber):
                 continue
             track = tracks.get(connection)
             if track is None:
+                if len(tracks) >= TRACKS_KEPT:
+                    self._let_go()
                 track = tracks[connection] = _Track(self, self.trace.connections[connection], place)
             if kind is RowKind.OPAQUE:
                 continue
             if track.waiting or isnan(ms):
-                track.waiting.append(place)
+                track.wait(place)
                 self._open.add(connection)
             elif kind is RowKind.ROUND_TRIP and not shape.uncertain:
                 self._take_round_trip(track, place, number, shape, label, opened_ns, ms, count, values)
@@ -253,9 +300,16 @@ class Advice(Subscriber):
                 entry.duration_ms = max(0, now_ns - entry.opened_ns) / 1e6
                 track.leave_open(self._step(place, entry, self.trace.rows.shape_at(entry.shape)))
 
+    def _let_go(self) -> None:
+        """Too many are watched: keep the notes of the oldest. If it goes on, its beginning counts
+        as not seen."""
+        index, track = self._tracks.popitem(last=False)
+        self._open.discard(index)
+        self._add(self._closed, track)
+
     def _take_gap(self, track: _Track, place: int) -> None:
         if track.waiting:
-            track.waiting.append(place)
+            track.wait(place)
         else:
             track.lose()
 
@@ -345,7 +399,7 @@ class Advice(Subscriber):
         found = self._interested.get(number)
         if found is not None:
             return found
-        places = tuple(place for place, kind in enumerate(KINDS) if kind.cares(shape))
+        places = tuple(place for place, kind in enumerate(KINDS) if place in _ROW and kind.cares(shape))
         found = self._interested[number] = places, pooler_signs.cares(shape)
         return found
 

@@ -16,6 +16,7 @@ more knowledge.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace.judge import texts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_PID: Final = 4_194_304
 UPSTREAMS_KEPT: Final = 1_000
+PIDS_KEPT: Final = 10_000
 _KEPT: Final = 8
 _OWN_ERRORS: Final = "pgtrace:"
 _NOTIFICATION: Final = ord("A")
@@ -45,7 +47,8 @@ class Upstreams:
 
     def __init__(self) -> None:
         self._signs: dict[str, dict[str, None]] = {}
-        self._pids: dict[tuple[str, int], Connection] = {}
+        self._pids: dict[tuple[str, int], int] = {}
+        """The latest connection that has a process id, by its index."""
 
     def of(self, upstream: str) -> dict[str, None]:
         """The signs of an upstream, to add to; beyond the bound an unused set."""
@@ -53,18 +56,18 @@ class Upstreams:
             return {}
         return self._signs.setdefault(upstream, {})
 
-    def is_shared(self, connection: Connection) -> bool:
+    def is_shared(self, connection: Connection, connections: Sequence[Connection]) -> bool:
         """Whether another open session has its process id."""
         if connection.backend_pid is None:
             return False
         key = (connection.upstream, connection.backend_pid)
         other = self._pids.get(key)
-        if len(self._pids) >= 10 * UPSTREAMS_KEPT:
+        if len(self._pids) >= PIDS_KEPT:
             self._pids.clear()
-        self._pids[key] = connection
-        if other is None or other.index == connection.index or other.file != connection.file:
+        self._pids[key] = connection.index
+        if other is None or other == connection.index or connections[other].file != connection.file:
             return False
-        ended_ns = other.ended_ns
+        ended_ns = connections[other].ended_ns
         return ended_ns is None or ended_ns > connection.opened_ns
 
 
@@ -76,8 +79,12 @@ def cares(shape: Shape) -> bool:
 class Signs:
     """The signs that apply to one connection."""
 
-    def __init__(self, connection: Connection, upstreams: Upstreams) -> None:
+    __slots__ = ("_connection", "_connections", "_listened", "_looked", "_upstreams")
+
+    def __init__(self, connection: Connection, upstreams: Upstreams, connections: Sequence[Connection]) -> None:
+        """`connections` are those of the trace."""
         self._connection = connection
+        self._connections = connections
         self._upstreams = upstreams
         self._looked = False
         self._listened = connection.joined
@@ -119,7 +126,7 @@ class Signs:
         self._looked = True
         if not 1 <= pid <= MOST_PID:
             self._add(f"the process id {pid} is not a server's")
-        if self._upstreams.is_shared(self._connection):
+        if self._upstreams.is_shared(self._connection, self._connections):
             self._add(f"two sessions at once have the process id {pid}")
         if self._connection.driver == "pgbouncer":
             self._add("statements called PGBOUNCER_<n>")

@@ -561,3 +561,12 @@ def test_every_recorded_scenario(capture: Path) -> None:
 
 def test_expectations_are_about_captures_that_exist() -> None:
     assert expectations().keys() <= {f"{path.parent.name}/{path.stem}" for path in CAPTURES.glob("*/*.pgtrace")}
+
+
+def test_of_too_many_open_connections_the_first_are_let_go(advised: Advised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their notes are kept; one that goes on is watched again."""
+    monkeypatch.setattr(advice, "TRACKS_KEPT", 3)
+    lines = [f"c{number} {line}" for number in range(1, 9) for part in (prepare("s1", ITEM), *binds(6)) for line in part.splitlines()]
+    again = [f"c1 {line}" for part in binds(6) for line in part.splitlines()]
+    [one] = advised(*lines, *again, "end")
+    assert (one.name, one.cost, len(one.note.connections)) == ("n+1", 45, 8)

@@ -98,3 +98,10 @@ def test_time_is_linear_in_the_text(unit: str, size: int) -> None:
         if whole < max(0.1, quarter * 9):
             return
     pytest.fail(f"more than linear: {measured}")
+
+
+@pytest.mark.parametrize(
+    ("sql", "left"), [("select 1", "select 1"), ("/* a */ select /* b */ 1 -- c", "select 1"), ("select '--'", "select '--'")]
+)
+def test_a_text_without_its_comments(sql: str, left: str) -> None:
+    assert sqltext.without_comments(sql) == left

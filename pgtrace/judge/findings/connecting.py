@@ -13,7 +13,6 @@ from typing import Final
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, counted
-from pgtrace.trace.rows import RowKind
 
 FEW: Final = 3
 CONNECTIONS: Final = 5
@@ -25,20 +24,15 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._work = 0
-        self._counted = False
         self._told = False
 
     def row(self, step: Step) -> None:
-        self._counted |= step.counts
         if self._work <= FEW and not (is_ping(step) or is_reset(step) or _AROUND.issuperset(step.shape.tags)):
             self._work += step.shape.depth
 
-    def other(self, step: Step) -> None:
-        self._counted |= step.counts and step.shape.kind is RowKind.SETUP
-
     def settle(self) -> None:
         connection = self.seen.connection
-        if self._told or not self.seen.over or not self._counted or not self.seen.setup or self._work > FEW:
+        if self._told or not self.seen.over or not self.seen.counts or not self.seen.setup or self._work > FEW:
             return
         if connection.kind != "session" or connection.backend_pid is None or connection.was_put_aside or connection.fatal:
             return  # the server ended it, so its size says nothing

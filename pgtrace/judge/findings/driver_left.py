@@ -65,6 +65,7 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
+    cares_other=lambda step: step.shape.kind is RowKind.SETUP and bool(step.label.end),
     remedies=(
         Remedy(
             "send CancelRequest for the statement before leaving; statement_timeout and client_connection_check_interval limit it in the server"

@@ -252,6 +252,8 @@ class Seen(Protocol):
     """Place of its first row."""
     over: bool
     """Whether it has ended."""
+    counts: bool
+    """Whether a filter selects any of its rows."""
     round_trips: int
     """After set-up, before the current one."""
     before: Step | None
@@ -272,7 +274,8 @@ class Seen(Protocol):
 
 
 class Watch:
-    """Looks at one connection for one kind. State must be bounded."""
+    """Looks at one connection for one kind. State must be bounded. It is made when there is
+    something to look at: a row that its kind cares for, a pause, an end."""
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
@@ -334,13 +337,15 @@ class Kind:
     """Why it costs or fails, a sentence or two."""
     remedies: tuple[Remedy, ...]
     """For drivers and layers without remedies of their own (identify/)."""
-    watch: Callable[[Seen], Watch]
+    watch: type[Watch]
     what: Callable[[Note], str]
     """What happened, in one line."""
     told: Callable[[Note], bool] = lambda note: note.cost > 0
     number: Callable[[Note], int] = lambda note: note.cost
     cares: Callable[[Shape], bool] = _all
     """Whether a round trip with that shape is of interest; asked once for each shape."""
+    cares_other: Callable[[Step], bool] = lambda _: True
+    """Whether a row of another kind is of interest."""
 
 
 @dataclass(frozen=True, slots=True)

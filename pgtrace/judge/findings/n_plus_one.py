@@ -15,7 +15,6 @@ setting.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from pgtrace import sqltext
@@ -39,7 +38,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._batches: dict[str, bool] = {}
-        self._recent: deque[Step] = deque(maxlen=MOST * REPEATS)
+        self._recent: list[Step] = []
         """The run so far, if it may begin a loop."""
         self._matched = [0] * (MOST + 1)
         """By number of statements in turn: how many in a row equalled those of the previous
@@ -88,14 +87,14 @@ class _Watch(Watch):
         recent.append(step)
         needed = 1 + max(period + matched[period] for period in range(1, MOST + 1))
         while len(recent) > needed:
-            recent.popleft()
+            del recent[0]
 
     def _look(self) -> None:
         """Check whether the latest execution makes the run a loop."""
         for period in range(1, MOST + 1):
             if self._matched[period] < period * (REPEATS - 1):
                 continue
-            run = list(self._recent)[-period * REPEATS :]
+            run = self._recent[-period * REPEATS :]
             if self._are_alike(run, period):
                 self.lost()
                 return

@@ -77,6 +77,7 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=lambda shape: _runs_nothing(shape) or (bool(shape.depth) and shape.received[-1:] != b"Z"),
+    cares_other=lambda step: step.shape.kind is RowKind.SETUP and step.duration_ms >= WAITS_NS / 1e6,
     remedies=(
         Remedy(
             "check pg_stat_activity for a lock wait meanwhile; behind a pooler, record its other side as well, and connect without it to compare"

@@ -89,6 +89,7 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
+    cares_other=lambda step: bool(step.shape.errors),
     remedies=(
         Remedy("ignore_startup_parameters in pgbouncer.ini, with that name; or set it with SET, or ALTER ROLE", needs=(PARAMETER,)),
         Remedy("let the driver ask for protocol 3.0 (libpq: max_protocol_version=3.0)", needs=(VERSION,)),

@@ -115,6 +115,7 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
+    cares_other=lambda step: step.shape.kind is RowKind.ASYNCHRONOUS and bool(step.shape.errors),
     remedies=(
         Remedy(
             "let the pool close connections before the server does: set a shorter maximum idle time and age than the server's or the firewall's"
