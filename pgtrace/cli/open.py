@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgtrace.cli import options, output
-from pgtrace.errors import UsageError
+from pgtrace.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
     from pgtrace.cli.streamed import Streamed
@@ -31,6 +31,9 @@ def command(files: tuple[Path, ...]) -> None:
     from pgtrace.trace.trace import Trace
 
     names = [os.fspath(file) for file in files]
+    missing = next((name for name in names if name != STDIN and not os.path.exists(name)), None)
+    if missing is not None:  # said first: no terminal would change it
+        raise CaptureError(missing, "no such file")
     if output.is_dumb():
         raise UsageError("`open` needs a terminal with a screen (TERM is dumb): use `pgtrace show` or `pgtrace stats` for text")
     if not sys.stderr.isatty() or not (sys.stdin.isatty() or STDIN in names):
