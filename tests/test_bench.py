@@ -16,6 +16,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 HAPROXY = "HAProxy, TCP mode"
 
 
+@pytest.mark.live
 def test_the_bare_forwarder_stands_before_a_real_server(tmp_path):
     with ExitStack() as stack:
         server = stack.enter_context(EmbeddedServer(hba="host all all 127.0.0.1/32 trust\n"))
