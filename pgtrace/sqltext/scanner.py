@@ -100,8 +100,7 @@ def tokens(sql: str) -> Iterator[Token]:
     position, length = 0, len(sql)
     while position < length:
         match = _NEXT.match(sql, position)
-        if match is None:  # pragma: no cover - the last alternative takes any character
-            return
+        assert match is not None, "the last alternative takes any character"
         start, position = position, match.end()
         group = match.lastgroup
         kind: Kind

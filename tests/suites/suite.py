@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ Outcomes = dict[str, Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suite:
+class Suite(ABC):
     """One suite; a kind of suite says how to `fetch` and `run` it."""
 
     name: str
@@ -58,13 +59,13 @@ class Suite:
             (home / ".ok").touch()
         return home
 
+    @abstractmethod
     def fetch(self, home: Path) -> None:
         """Put everything into the empty directory `home`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, home: Path, target: Target, only: Sequence[str]) -> Outcomes:
         """Run all tests, or those alone."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
