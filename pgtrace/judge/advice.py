@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from pgtrace import sqltext
 from pgtrace.judge import signs as pooler_signs
 from pgtrace.judge.findings import KINDS, NAMES
-from pgtrace.judge.findings.kind import PAUSED_NS, Finding, Kind, Note, Step, Watch
+from pgtrace.judge.findings.kind import PAUSED_NS, POOLER, Finding, Kind, Note, Step, Watch
 from pgtrace.judge.signs import Signs, Upstreams
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.connection import Connection
@@ -121,6 +121,8 @@ class _Track:
             if len(self.notes) >= OPEN_SUBJECTS_KEPT:
                 subject = OTHERS
             found = self.notes.setdefault((kind.name, subject), Note(subject, connections=[self.connection.index]))
+            if self.signs:
+                found.fact(POOLER)
         return found
 
     def row_of(self, place: int, kind: Kind) -> None:

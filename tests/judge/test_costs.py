@@ -354,3 +354,15 @@ def test_without_a_sign_of_a_pooler_a_habit_is_told(judged: Judge) -> None:
     once = [simple("SET x.y = 1", "SET"), simple("SELECT now()")]
     assert judged(*once, DONE).told == []
     assert judged(*once * 3, DONE).told == [("session-state", 3)]
+
+
+@pytest.mark.parametrize("pid", [9, 1871788773])
+def test_what_is_advised_behind_a_pooler_contradicts_no_other_finding(judged: Judge, pid: int) -> None:
+    """To keep statements is what fails there."""
+    lines = [ASYNCPG.replace("BackendKeyData 9", f"BackendKeyData {pid}")]
+    for _ in range(10):
+        lines += [prepare("-", text(1)), run("-", parse=f"Parse - {text(1)}"), simple("SELECT now()")]
+    found = judged(*lines, DONE)
+    assert {"extra-describe", "re-parse"} & set(found.names)
+    assert ("statement_cache_size=100" in found.words) is (pid == 9)
+    assert ("max_prepared_statements" in found.words) is (pid != 9)

@@ -79,7 +79,11 @@ REMEDIES: Final[Remedies] = {
         Remedy("Connection.executemany() to write, all rows in one round trip", "asyncpg-executemany", needs=("writes",)),
     ),
     "extra-describe": (
-        Remedy("asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip", "asyncpg-cache-on"),
+        Remedy(
+            "asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip",
+            "asyncpg-cache-on",
+            unless=("pooler",),
+        ),
     ),
     "prepared-once": (
         Remedy("values as parameters $1, not in the text: then the cache of statements finds the statement again", "asyncpg-parameters"),
@@ -97,6 +101,8 @@ REMEDIES: Final[Remedies] = {
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
     "prepared-leak": (Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak"),),
-    "re-parse": (Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements", "asyncpg-cache-keeps"),),
+    "re-parse": (
+        Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements", "asyncpg-cache-keeps", unless=("pooler",)),
+    ),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_INTROSPECTION, drawn_names=DRAWN_NAMES)

@@ -63,6 +63,8 @@ REMEDIES: Final = {
     "n+1": (Remedy("WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write"),),
     "connect": (Remedy("new Pool() once, pool.query() instead of new Client() for each request"),),
     "prepared-leak": (Remedy("one name for one text: { name, text, values }; a statement with a name lives as long as its connection"),),
-    "re-parse": (Remedy("client.query({name: '...', text, values}): a query with a name is parsed once on each connection"),),
+    "re-parse": (
+        Remedy("client.query({name: '...', text, values}): a query with a name is parsed once on each connection", unless=("pooler",)),
+    ),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

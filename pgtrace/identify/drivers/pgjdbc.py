@@ -76,7 +76,10 @@ REMEDIES: Final = {
     "re-parse": (
         Remedy(
             "prepareThreshold=5, the default, prepares from the fifth execution of one PreparedStatement; preparedStatementCacheQueries=256 keeps them",
-            unless=("types alternate",),
+            unless=(
+                "pooler",
+                "types alternate",
+            ),
         ),
         Remedy(
             "one setter for one parameter: setInt() and setLong() in turn are two statements, parsed again each time",

@@ -54,10 +54,10 @@ REMEDIES: Final = {
             "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one travel together"
         ),
     ),
-    "extra-describe": (Remedy("prepare: true, the default, keeps statements"),),
+    "extra-describe": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),
     "prepared-once": (Remedy("values as ${value}, not in sql.unsafe() text"),),
     "connect": (Remedy("postgres() once for the whole process; idle_timeout and max_lifetime unset"),),
     "prepared-leak": (Remedy("values as ${value}; prepare: false for texts that are put together"),),
-    "re-parse": (Remedy("prepare: true, the default, keeps statements"),),
+    "re-parse": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_TYPES, drawn_names=DRAWN_NAMES)

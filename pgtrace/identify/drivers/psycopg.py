@@ -135,7 +135,10 @@ REMEDIES: Final[Remedies] = {
         Remedy(
             "psycopg.connect(prepare_threshold=5), the default; None prepares nothing, which a pooler may need",
             "psycopg-threshold",
-            unless=("rolled back",),
+            unless=(
+                "pooler",
+                "rolled back",
+            ),
         ),
     ),
 }

@@ -44,6 +44,6 @@ REMEDIES: Final = {
         Remedy("WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write (Statement.add() waits for each row)"),
     ),
     "connect": (Remedy("r2dbc-pool"),),
-    "re-parse": (Remedy("preparedStatementCacheQueries=-1, the default, keeps statements"),),
+    "re-parse": (Remedy("preparedStatementCacheQueries=-1, the default, keeps statements", unless=("pooler",)),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -52,7 +52,7 @@ REMEDIES: Final = {
         Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap"),
     ),
     "n+1": (Remedy("WHERE column = ANY($1) with a Vec to read; INSERT ... SELECT * FROM UNNEST($1, $2) to write"),),
-    "extra-describe": (Remedy("query.persistent(true), the default, keeps the statement"),),
+    "extra-describe": (Remedy("query.persistent(true), the default, keeps the statement", unless=("pooler",)),),
     "prepared-once": (Remedy("values bound, not in the text; query.persistent(false) for what runs once"),),
     "driver-overhead": (
         Remedy("PoolOptions::test_before_acquire(false) saves one of the two; one transaction or acquire() for a unit of work"),

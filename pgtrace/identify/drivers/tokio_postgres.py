@@ -62,6 +62,6 @@ REMEDIES: Final = {
     "prepared-once": (Remedy("Client::prepare() once and pass the Statement, or query_typed(); deadpool-postgres: prepare_cached()"),),
     "connect": (Remedy("deadpool-postgres or bb8"),),
     "prepared-leak": (Remedy("a Statement is closed when its last clone is dropped: do not keep them all"),),
-    "re-parse": (Remedy("Client::prepare() once and pass the Statement"),),
+    "re-parse": (Remedy("Client::prepare() once and pass the Statement", unless=("pooler",)),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)

@@ -64,6 +64,6 @@ REMEDIES: Final = {
     "begin-commit": (Remedy("no ATOMIC_REQUESTS and no atomic() around a single statement"),),
     "connect": (Remedy("CONN_MAX_AGE above 0, or OPTIONS: {'pool': True}: the default connects for each request"),),
     "idle-in-transaction": (Remedy("no ATOMIC_REQUESTS for views that wait for others; atomic() only around the statements"),),
-    "re-parse": (Remedy("OPTIONS: {'server_side_binding': True} and prepare_threshold"),),
+    "re-parse": (Remedy("OPTIONS: {'server_side_binding': True} and prepare_threshold", unless=("pooler",)),),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)

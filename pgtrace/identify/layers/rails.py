@@ -55,6 +55,6 @@ REMEDIES: Final = {
     "prepared-once": (Remedy("bound values (where(id: value)), so that its cache of statements finds them again"),),
     "begin-commit": (Remedy("save outside transaction do; insert_all and update_all send one statement"),),
     "prepared-leak": (Remedy("bound values; statement_limit in database.yml bounds what stays"),),
-    "re-parse": (Remedy("prepared_statements: true in database.yml, the default"),),
+    "re-parse": (Remedy("prepared_statements: true in database.yml, the default", unless=("pooler",)),),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)

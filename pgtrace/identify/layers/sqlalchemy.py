@@ -75,6 +75,7 @@ REMEDIES: Final[Remedies] = {
             "over asyncpg leave statement_cache_size and prepared_statement_cache_size at their defaults: a statement that is kept is one round trip",
             "sqlalchemy-cache-on",
             needs=("asyncpg",),
+            unless=("pooler",),
         ),
     ),
     "prepared-once": (Remedy("bound parameters instead of text with values in it", "sqlalchemy-bound"),),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import KEEPS_BEHIND_POOLER, POOLER, ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 2
 """After the first of each text."""
@@ -67,5 +67,8 @@ KIND: Final = Kind(
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
     told=lambda note: note.times >= TIMES,
-    remedies=(Remedy("keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together"),),
+    remedies=(
+        Remedy("keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together", unless=(POOLER,)),
+        KEEPS_BEHIND_POOLER,
+    ),
 )

@@ -231,6 +231,14 @@ def shown(note: Note) -> str:
     return sqltext.shorten(note.subject, SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
 
 
+POOLER: Final = "pooler"
+"""A fact of any note: there is a sign of a pooler between driver and server."""
+KEEPS_BEHIND_POOLER: Final = Remedy(
+    "behind a pooler in transaction mode: PgBouncer 1.21 or later with max_prepared_statements > 0, then the driver can keep statements",
+    needs=(POOLER,),
+)
+
+
 def times(number: int) -> str:
     """`once`, `3 times`."""
     return "once" if number == 1 else f"{number} times"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.findings.kind import KEEPS_BEHIND_POOLER, POOLER, Kind, Note, Seen, Step, Watch, shown
 from pgtrace.protocol.values import types
 from pgtrace.session.statements import Statement
 
@@ -109,6 +109,7 @@ KIND: Final = Kind(
     cares=lambda shape: b"B" in shape.sent or shape.block_end == "ROLLBACK" or (bool(shape.statement) and b"P" in shape.sent),
     remedies=(
         Remedy("use one setter for each parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
-        Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES,)),
+        Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES, POOLER)),
+        KEEPS_BEHIND_POOLER,
     ),
 )
