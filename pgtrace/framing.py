@@ -229,20 +229,11 @@ class Framer:
         """What follows `S` is the plain stream, because the recorder ended TLS itself."""
         self._opaque = [False, False]
 
-    def is_opaque(self, side: int) -> bool:
-        """Whether nothing more of that side will be framed."""
-        return self._opaque[side]
-
     @property
     def at_message(self) -> bool:
         """Whether both sides are at the beginning of a typed message, as far as start-up is
         over."""
         return not (self.seeking or self.cut[0] or self.cut[1] or self._opaque[0] or self._opaque[1])
-
-    @property
-    def starting(self) -> bool:
-        """Whether the frontend has not sent its StartupMessage yet."""
-        return self._untyped
 
     def unfinished(self, side: int) -> bool:
         """Whether a message of that side has begun and not ended."""

@@ -145,7 +145,7 @@ def test_reply_slot_bytes_are_no_messages() -> None:
             ((code, _, _),) = framer.feed(FRONTEND, request)
             ((replied, body, size),) = framer.feed(BACKEND, reply)
             assert (replied, body, size) == (codes.SSL_REPLY if code == codes.SSL_REQUEST else codes.GSSENC_REPLY, reply, 1)
-            assert framer.is_opaque(FRONTEND) is framer.is_opaque(BACKEND) is opaque
+            assert framer._opaque == [opaque, opaque]
     framer = typed_framer()
     assert framer.feed(BACKEND, backend.NoticeResponse(()).wire()) == [(ord("N"), b"\0", 6)]
 
@@ -154,9 +154,9 @@ def test_two_requests_have_two_replies() -> None:
     framer = Framer()
     framer.feed(FRONTEND, GSSENC + SSL)
     assert framer.feed(BACKEND, b"NN") == [(codes.GSSENC_REPLY, b"N", 1), (codes.SSL_REPLY, b"N", 1)]
-    assert framer.starting
+    assert framer._untyped
     framer.feed(FRONTEND, STARTUP)
-    assert not framer.starting
+    assert not framer._untyped
 
 
 def test_an_unexpected_reply_is_opaque() -> None:
@@ -322,7 +322,7 @@ def test_a_gap_during_start_up_is_left_like_any_other() -> None:
     framer = Framer()
     framer.feed(FRONTEND, STARTUP[:10])
     framer.gap()
-    assert not framer.starting
+    assert not framer._untyped
     assert not framer.unfinished(FRONTEND)
     framer.feed(BACKEND, READY)
     assert [code for code, _, _ in framer.feed(FRONTEND, QUERY)] == [codes.RESUMED, 0x51]

@@ -285,12 +285,6 @@ class Body(Group):
         self.warm().buildfunc(values, stream, None)
         return stream.getvalue()
 
-    def write_interpreted(self, values: tuple[Any, ...]) -> bytes:
-        """The same body, slowly."""
-        stream = BytesIO()
-        self._build(values, stream, Container(), "")
-        return stream.getvalue()
-
     def fields(self, body: bytes) -> list[Field]:
         """Every field in order with its bytes. If the body is malformed: what could be read, then a
         field `malformed`."""

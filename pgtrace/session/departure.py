@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session.statements import Statement
 
 TERMINATE: Final = "Terminate"
@@ -47,11 +46,6 @@ class Departure:
         """Whether that answer reached the driver; None until decided."""
         self.held: list[tuple[Statement, int, int]] = []
         """Executions that have ended since: the statement, start and end of each."""
-
-    @property
-    def is_drivers(self) -> bool:
-        """Whether the driver ended its direction and may have kept reading."""
-        return self.side == FRONTEND
 
     @property
     def stopped_ns(self) -> int | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from io import BytesIO
 
 import pytest
-from construct import ConstructError
+from construct import ConstructError, Container
 
 from pgtrace.protocol import authentication, backend, codes, frontend, registry, replication, startup
 from pgtrace.protocol.bodies import Body
@@ -50,13 +51,20 @@ def check_spans(fields: list[Field], body: bytes) -> None:
     assert position == len(body)
 
 
+def write_interpreted(kind: type[Message], values: tuple[object, ...]) -> bytes:
+    """The body that construct builds without being compiled."""
+    stream = BytesIO()
+    kind.BODY._build(values, stream, Container(), "")
+    return stream.getvalue()
+
+
 @each_class
 def test_an_example_is_built_back_to_the_same_bytes(kind: type[Message]) -> None:
     parsed = kind.parse(kind.EXAMPLE)
     assert parsed.build() == kind.EXAMPLE
     values = kind.BODY.read_interpreted(kind.EXAMPLE)
     assert kind(*values) == parsed
-    assert kind.BODY.write_interpreted(values) == kind.EXAMPLE
+    assert write_interpreted(kind, values) == kind.EXAMPLE
 
 
 def test_examples_exercise_their_fields() -> None:
@@ -100,7 +108,7 @@ def test_compiled_and_interpreted_agree_on_mutants(kind: type[Message]) -> None:
         values = compiled(kind, body)
         assert values == interpreted(kind, body), body
         if isinstance(values, tuple):
-            assert kind.BODY.write(values) == kind.BODY.write_interpreted(values) == body
+            assert kind.BODY.write(values) == write_interpreted(kind, values) == body
             assert kind.parse(body).build() == body
 
 
@@ -138,7 +146,7 @@ def test_building_refuses_what_the_wire_cannot_hold() -> None:
         with pytest.raises((ConstructError, struct.error, ValueError)):
             wrong.build()
         with pytest.raises((ConstructError, struct.error, ValueError)):
-            wrong.BODY.write_interpreted(values)
+            write_interpreted(type(wrong), values)
 
 
 def test_text_of_any_encoding_survives() -> None:
