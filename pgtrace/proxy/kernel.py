@@ -41,6 +41,9 @@ _TCP_CLOSE: Final = 7
 only a reset leads there."""
 _LINGER_OFF: Final = struct.pack("ii", 1, 0)
 """The value for SO_LINGER that makes a close send a reset."""
+GONE: Final = (OSError, ValueError)
+"""What the system raises for a socket that is closed already. With a delay, its leg learns of that
+later."""
 _READ_BYTES: Final = 256 * 1024
 
 
@@ -79,7 +82,7 @@ def is_reset(sock: Any, *, is_tls: bool) -> bool:
         if not is_tls:
             return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         return _LINUX and sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
-    except OSError:
+    except GONE:
         return False
 
 
@@ -94,7 +97,7 @@ def _queued(sock: Any, request: int) -> int:
         return 0
     try:
         fcntl.ioctl(sock.fileno(), request, queued)
-    except OSError:
+    except GONE:
         return 0
     return queued[0]
 
@@ -116,5 +119,5 @@ def reset_at_close(sock: Any) -> None:
     if sock is not None and sock.family != socket.AF_UNIX:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
-        except OSError:
+        except GONE:
             pass

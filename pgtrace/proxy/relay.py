@@ -242,7 +242,11 @@ class Leg(Reader, asyncio.Protocol):
             return
         self.finished = True  # no end of the stream before the reset
         self.is_over = True
-        self.transport.pause_reading()
+        if is_tls(self.transport):
+            # TLS sends a close_notify only when it reads next, which _close_notify() has asked for.
+            self.session.loop.call_soon(self.transport.pause_reading)
+        else:
+            self.transport.pause_reading()
         self._when_delivered(self._abort, self._takes_nothing_more, monotonic_ns(), self._pending())
 
     def close(self) -> None:

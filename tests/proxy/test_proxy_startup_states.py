@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,13 @@ import pytest
 import uvloop
 
 from pgtrace.address import Host, Upstream
-from pgtrace.capture.writer import CaptureWriter
 from pgtrace.certificates import DriverTls, Issued, issue
 from pgtrace.faults import parse
 from pgtrace.proxy import upstream as upstream_module
-from pgtrace.proxy.server import Server
 from pgtrace.proxy.startup import Startup
 from pgtrace.proxy.startup_states import NEXT, OVER, READING, State
-from pgtrace.proxy.tape import Tape
-from pgtrace.proxy.writer_thread import WriterThread
 from tests.proxy.drivers import Tls
-from tests.proxy.recorded import ANY_PORT
+from tests.proxy.inside import served
 from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP
 
 DRIVERS = 40
@@ -84,25 +80,6 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
 
     monkeypatch.setattr(Startup, "_enter", noted)
     return found
-
-
-@contextlib.asynccontextmanager
-async def served(path: Path, upstream: Upstream, **options: Any) -> AsyncIterator[Server]:
-    """A server in this process; it and its sessions are gone at the end, and nothing of ours has failed."""
-    loop = asyncio.get_running_loop()
-    tape = Tape(loop.call_soon_threadsafe, b"key")
-    server = Server(ANY_PORT, upstream, tape, **({"tls": DriverTls(), "startup_timeout_s": 0.3} | options))
-    loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
-    tape.writer = WriterThread(CaptureWriter(path))
-    await server.start()
-    try:
-        yield server
-        async with asyncio.timeout(20):
-            await server.sessions.idle.wait()
-    finally:
-        server.stop_listening()
-        assert tape.writer.finish(20)
-    assert server.log.failures == 0
 
 
 async def drive(port: int, chance: random.Random, pieces: Sequence[bytes]) -> None:

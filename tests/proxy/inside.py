@@ -1,0 +1,45 @@
+"""A recorder's server inside the test's own process, where its failures can be counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from pgtrace.address import Upstream
+from pgtrace.capture.writer import CaptureWriter
+from pgtrace.certificates import DriverTls
+from pgtrace.proxy.server import Server
+from pgtrace.proxy.tape import TICK_S, Tape
+from pgtrace.proxy.writer_thread import WriterThread
+from tests.proxy.recorded import ANY_PORT
+
+
+@contextlib.asynccontextmanager
+async def served(path: Path, upstream: Upstream, **options: Any) -> AsyncIterator[Server]:
+    """A server; at the end its sessions are over, and nothing of ours has failed."""
+    loop = asyncio.get_running_loop()
+    tape = Tape(loop.call_soon_threadsafe, b"key")
+    server = Server(ANY_PORT, upstream, tape, **({"tls": DriverTls(), "startup_timeout_s": 0.3} | options))
+    loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
+    tape.writer = WriterThread(CaptureWriter(path))
+    await server.start()
+    ticking = loop.create_task(_tick(server, tape))
+    try:
+        yield server
+        async with asyncio.timeout(20):
+            await server.sessions.idle.wait()
+    finally:
+        ticking.cancel()
+        server.stop_listening()
+        assert tape.writer.finish(20)
+    assert server.log.failures == 0
+
+
+async def _tick(server: Server, tape: Tape) -> None:
+    while True:
+        server.sessions.pauses.turn()
+        tape.turn()
+        await asyncio.sleep(TICK_S)
