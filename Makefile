@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-watching nightly soak suites versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly soak suites versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ bench: $(VENV)/.ok
 
 bench-reading: $(VENV)/.ok
 	$(BIN)/python -m bench.reading
+
+# What the screen does with each row, and what a filter costs.
+bench-feeds: $(VENV)/.ok
+	$(BIN)/python -m bench.feeds
 
 # What the TUI costs, and how well it keeps up, at 20,000 messages each second.
 bench-watching: $(VENV)/.ok

@@ -222,6 +222,7 @@ class Advice(Subscriber):
         self.trace = trace
         self._selects = selects
         self._feed = feed or Feed(trace)
+        self._label_at = trace.rows.label_at
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
@@ -362,12 +363,12 @@ class Advice(Subscriber):
         self, track: _Track, place: int, number: int, shape: Shape, label: int, opened_ns: int, duration_ms: float, rows: int, values: int
     ) -> None:
         ended_ns = track.ended_ns
-        pause_ns = None if ended_ns is None else max(0, opened_ns - ended_ns)
+        pause_ns = None if ended_ns is None else opened_ns - ended_ns if opened_ns > ended_ns else 0
         key = ""
         if label and shape.statements == 1:  # label 0: not kept
             key = self._keys.get(label) or self._key(label)
         counts = self._selects is None or self._selects(place)
-        texts = self.trace.rows.label_at(label)
+        texts = self._label_at(label)
         step = Step(place, shape, hash(texts.sql), opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts)
         if shape.errors:
             self._count(step)

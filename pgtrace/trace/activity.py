@@ -33,9 +33,16 @@ class Activity(CompleteRows):
 
     def add(self, connections: Sequence[int], opened_ns: Sequence[int]) -> None:
         """Count round trips: the connection of each, and when it began."""
-        while max(opened_ns) >= SLICES * self._slice_ns:
+        last_ns = max(opened_ns)
+        while last_ns >= SLICES * self._slice_ns:
             self._double()
         slice_ns = self._slice_ns
+        first = min(opened_ns) // slice_ns
+        if first == last_ns // slice_ns:
+            for connection, number in Counter(connections).items():
+                own = self._counts[connection]
+                own[first] = own.get(first, 0) + number
+            return
         for (connection, place), number in Counter(zip(connections, [opened // slice_ns for opened in opened_ns], strict=True)).items():
             own = self._counts[connection]
             own[place] = own.get(place, 0) + number

@@ -74,11 +74,8 @@ class Histogram:
 
     def add_all(self, values: Sequence[int]) -> None:
         """Add all of them, faster than one by one."""
-        buckets = []
-        for value in values:
-            shift = value.bit_length() - 6
-            buckets.append((shift << 6) | (value >> shift) if shift > 0 else value)
         added = Histogram()
+        buckets = [(shift << 6) | (value >> shift) if (shift := value.bit_length() - 6) > 0 else value for value in values]
         added.buckets, added.count = Counter(buckets), len(values)
         added.total, added.max = sum(values), max(values, default=0)
         self.merge(added)
@@ -118,8 +115,8 @@ _NO_ENDS: Final[dict[str, int]] = {}
 
 
 def _bucket(value: int) -> int:
-    shift = max(0, value.bit_length() - 6)
-    return (shift << 6) | (value >> shift)
+    shift = value.bit_length() - 6
+    return (shift << 6) | (value >> shift) if shift > 0 else value
 
 
 @dataclass(slots=True)

@@ -52,6 +52,11 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         key, shape = step.key, step.shape
+        runs = shape.depth == 1 and not shape.errors and (b"B" in shape.sent or b"Q" in shape.sent)
+        if self._loop is not None and key == self._keys[self._at] and runs and self._goes_on(step):
+            self._at = (self._at + 1) % self._period
+            self._tell(self._loop, step)
+            return
         is_one_of_many = self._is_one_of_many(key)
         if not is_one_of_many or not self._goes_on(step):
             self.lost()
@@ -61,14 +66,10 @@ class _Watch(Watch):
             if self._loop is not None and key not in self._keys:
                 self.lost()
             return
-        if shape.depth > 1 or shape.errors or not (b"B" in shape.sent or b"Q" in shape.sent):
+        if not runs:
             self.lost()
             return
         if self._loop is not None:
-            if key == self._keys[self._at]:
-                self._at = (self._at + 1) % self._period
-                self._tell(self._loop, step)
-                return
             self.lost()
         self._remember(step)
         self._look()

@@ -80,7 +80,7 @@ class _Watch(Watch):
             self._idle = step.place
         if shape.depth and self._may_hide(step):
             self._hidden = step.place
-        if shape.statement and not failed and step.sends("B"):
+        if shape.statement and not failed and b"B" in shape.sent:
             if len(self._used) >= _MOST_ROWS:
                 self._used.clear()
             self._used[shape.statement] = step.place
