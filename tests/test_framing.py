@@ -163,7 +163,7 @@ def test_an_unexpected_reply_is_opaque() -> None:
     framer = Framer()
     framer.feed(FRONTEND, SSL)
     assert framer.feed(BACKEND, b"G") == [(codes.OPAQUE, b"", 1)]
-    assert framer.is_opaque(FRONTEND)
+    assert framer._opaque[FRONTEND]
 
 
 def test_an_error_in_the_reply_slot_is_a_message() -> None:
@@ -181,8 +181,8 @@ def test_a_version_2_error_ends_at_its_zero_byte() -> None:
         (codes.VERSION_2_ERROR, VERSION_2_TEXT[1:], len(VERSION_2_TEXT)),
         (codes.OPAQUE, b"", 4),
     ]
-    assert framer.is_opaque(BACKEND)
-    assert not framer.is_opaque(FRONTEND)
+    assert framer._opaque[BACKEND]
+    assert not framer._opaque[FRONTEND]
 
 
 def test_a_version_2_error_without_end_is_bounded() -> None:
@@ -215,7 +215,7 @@ def test_an_impossible_length_makes_one_direction_opaque(length: int) -> None:
     bad = b"d" + struct.pack(">I", length)
     assert framer.feed(FRONTEND, QUERY + bad + b"rest") == [(0x51, b"SELECT 1\0", 14), (codes.OPAQUE, b"", 9)]
     assert framer.feed(FRONTEND, QUERY) == [(codes.OPAQUE, b"", len(QUERY))]
-    assert framer.is_opaque(FRONTEND)
+    assert framer._opaque[FRONTEND]
     assert [code for code, _, _ in framer.feed(BACKEND, ANSWER)] == [0x44, 0x43, 0x5A]
 
 
@@ -231,8 +231,8 @@ def test_an_impossible_first_packet_makes_the_connection_opaque(length: int) -> 
     framer = Framer()
     packet = struct.pack(">II", length, 196608)
     assert framer.feed(FRONTEND, packet) == [(codes.OPAQUE, b"", 8)]
-    assert framer.is_opaque(FRONTEND)
-    assert framer.is_opaque(BACKEND)
+    assert framer._opaque[FRONTEND]
+    assert framer._opaque[BACKEND]
 
 
 def test_start_up_packets_are_framed_by_their_length() -> None:
