@@ -7,7 +7,8 @@ finding names a pooler.
 - an ErrorResponse without any of the fields V, F, L and R; PostgreSQL always sends some of them;
 - a notification in a session without LISTEN that ran nothing which could have executed LISTEN
   unseen;
-- statements called PGBOUNCER_<n>: the server side of a pooler.
+- the server side of a pooler in the same capture: a client that calls its statements
+  PGBOUNCER_<n>, with another upstream than the driver's.
 
 What is seen on one connection applies to all connections to the same upstream. A Bind that fails
 although its Parse was accepted is a sign too; findings/statements_gone.py has it, because it needs
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pgtrace.identify.drivers import pgbouncer
 from pgtrace.judge import texts
 from pgtrace.trace.rows import Label, RowKind, Shape
 
@@ -29,6 +31,7 @@ MOST_PID: Final = 4_194_304
 UPSTREAMS_KEPT: Final = 1_000
 PIDS_KEPT: Final = 10_000
 _KEPT: Final = 8
+_OTHER_SIDE: Final = "the capture has the pooler's own connections, with statements called PGBOUNCER_<n>"
 _OWN_ERRORS: Final = "pgtrace:"
 _NOTIFICATION: Final = ord("A")
 HIDES: Final = frozenset({"DO", "CALL"})
@@ -47,6 +50,8 @@ class Upstreams:
 
     def __init__(self) -> None:
         self._signs: dict[str, dict[str, None]] = {}
+        self._poolers: set[tuple[int, str]] = set()
+        """File and upstream of poolers' own connections."""
         self._pids: dict[tuple[str, int], int] = {}
         """The latest connection that has a process id, by its index."""
 
@@ -55,6 +60,17 @@ class Upstreams:
         if upstream not in self._signs and len(self._signs) >= UPSTREAMS_KEPT:
             return {}
         return self._signs.setdefault(upstream, {})
+
+    def pooler(self, connection: Connection) -> None:
+        """That one is a pooler's own connection to the server."""
+        if len(self._poolers) < UPSTREAMS_KEPT:
+            self._poolers.add((connection.file, connection.upstream))
+
+    def other_side(self, connection: Connection) -> str:
+        """Whether the same recorder saw a pooler's own connections, to another upstream; in
+        words, or empty."""
+        behind = any(file == connection.file and upstream != connection.upstream for file, upstream in self._poolers)
+        return _OTHER_SIDE if behind and (connection.file, connection.upstream) not in self._poolers else ""
 
     def is_shared(self, connection: Connection, connections: Sequence[Connection]) -> bool:
         """Whether another open session has its process id."""
@@ -90,14 +106,13 @@ class Signs:
         self._listened = connection.joined
 
     def __bool__(self) -> bool:
-        self.look()
-        return bool(self._shared)
+        return bool(self.words)
 
     @property
     def words(self) -> str:
         """The signs, in words; empty if there are none."""
         self.look()
-        return next(iter(self._shared), "")
+        return next(iter(self._shared), "") or self._upstreams.other_side(self._connection)
 
     @property
     def _shared(self) -> dict[str, None]:
@@ -128,5 +143,5 @@ class Signs:
             self._add(f"the process id {pid} is not a server's")
         if self._upstreams.is_shared(self._connection, self._connections):
             self._add(f"two sessions at once have the process id {pid}")
-        if self._connection.driver == "pgbouncer":
-            self._add("statements called PGBOUNCER_<n>")
+        if self._connection.driver == pgbouncer.NAME:
+            self._upstreams.pooler(self._connection)

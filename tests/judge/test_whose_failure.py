@@ -314,3 +314,16 @@ def test_an_unanswered_keepalive(judged: Judge) -> None:
     assert "3.0 s" in found.words
     answered = judged(*stream, "5 raw F 6400000026" + "72" + "00" * 33, "3000 c1 ends B FIN", "3001 c1 close B", "end")
     assert answered.told == [("server-ended", 1)]
+
+
+@pytest.mark.parametrize(("server", "told"), [("10.0.0.2:5432", "pooler-26000"), ("10.0.0.1:5432", "statement-gone")])
+def test_the_poolers_own_connections_are_a_sign_for_drivers_in_front_of_it(judged: Judge, server: str, told: str) -> None:
+    """A driver that goes to the same server directly has no pooler in between."""
+
+    def of(connection: str, *lines: str) -> list[str]:
+        return [f"{connection} {line}" for part in lines for line in part.splitlines()]
+
+    start = "F StartupMessage database=shop user=app\nB AuthenticationOk | BackendKeyData 8 7 | ReadyForQuery I"
+    pooler = of("c2", start, f"fact server {server}", PARSE.replace("s1", "PGBOUNCER_1"))
+    found = judged(*pooler, *of("c1", begun(), PARSE, RUN, simple("DO $$ $$", "DO"), FAILS), "end")
+    assert found.told == [(told, 1)]
