@@ -99,11 +99,12 @@ class AskedForm:
 class AnsweredForm:
     """The same for a backend read."""
 
-    __slots__ = ("_before", "_columns", "_rest", "answered")
+    __slots__ = ("_before", "_columns", "_rest", "_rest_bytes", "_start", "answered")
 
     def __init__(self, key: Key, answered: Answered) -> None:
         self.answered = answered
         self._before, self._columns, self._rest = key if isinstance(key, tuple) else (key, b"", b"")
+        self._start, self._rest_bytes = len(self._before), len(self._rest)
 
     def rows_of(self, data: bytes) -> int:
         """The number of rows in a read with the same key; -1 if the key differs."""
@@ -112,7 +113,7 @@ class AnsweredForm:
             return 0 if data == self._before else -1
         if not data.startswith(self._before) or not data.endswith(self._rest):
             return -1
-        position, stop, rows = len(self._before), len(data) - len(self._rest), 0
+        position, stop, rows = self._start, len(data) - self._rest_bytes, 0
         if data[position + 5 : position + 7] != columns:
             return -1
         while position < stop:

@@ -330,7 +330,10 @@ class RoundTrips:
         waited_ns = passage.waited_ns
         self.settled_ns += waited_ns
         self._told_ns += waited_ns
-        self._count(exchange.effect.counts, 1, passage.rows)
+        counts = exchange.effect.counts
+        use = self._uses.get(counts) or self._use(counts)
+        use[0] += 1
+        use[1] += passage.rows
         self.observer.happened(exchange, passage)
 
     def count_answered_run(self, time_ns: int) -> None:

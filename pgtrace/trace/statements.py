@@ -331,8 +331,6 @@ class StatementTable:
     def happened(self, exchange: Exchange, passage: Passage) -> None:
         """Count what a round trip did with each statement, and the round trip itself. The only
         place that may trim, because no caller holds a group here."""
-        if self.room.is_full:
-            self.room.trim()
         if exchange.rows_differ:
             again = self._again.get(exchange)
             if again is None:
@@ -342,6 +340,8 @@ class StatementTable:
             again[0] += 1
             again[1] += passage.rows
             return
+        if self.room.is_full:
+            self.room.trim()
         self.count(exchange, passage.rows)
         self.round_trip(exchange)
         if passage.replaces is not None:
