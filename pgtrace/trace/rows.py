@@ -46,6 +46,7 @@ NO_FLIGHT: Final = "…"
 """The flight of a shape that is not kept."""
 
 _ENTRY: Final = struct.Struct("=QqQQIIIIffQQQIIQ")
+_ENTRY_BYTES: Final = _ENTRY.size
 _SIZE: Final = struct.Struct("=Q")
 _TIMES: Final = struct.Struct("=I")
 _SIZES_AT: Final = 56
@@ -445,25 +446,65 @@ class RowIndex:
 
     def put(self, place: int, entry: RowEntry) -> None:
         """Write the row at that place again."""
-        _ENTRY.pack_into(
-            self._map,
-            place * _ENTRY.size,
+        self.write(
+            place,
             entry.position,
             entry.opened_ns,
-            entry.offsets[0],
-            entry.offsets[1],
+            entry.offsets,
             entry.connection,
             entry.label,
             entry.shape,
-            min(entry.rows, _MOST_UINT32),
+            entry.rows,
             entry.duration_ms,
             entry.first_ms,
             entry.sent_bytes,
             entry.received_bytes,
             entry.wait_ns,
             entry.effect,
-            min(entry.times, _MOST_UINT32),
-            entry.values & _MOST_UINT64,
+            entry.times,
+            entry.values,
+        )
+
+    def write(
+        self,
+        place: int,
+        position: int,
+        opened_ns: int,
+        offsets: tuple[int, int],
+        connection: int,
+        label: int,
+        shape: int,
+        rows: int,
+        duration_ms: float,
+        first_ms: float,
+        sent_bytes: int,
+        received_bytes: int,
+        wait_ns: int,
+        effect: int,
+        times: int,
+        values: int,
+    ) -> None:
+        """The same without an entry: what reading does for each round trip. The fields are those of
+        RowEntry, in its order."""
+        _ENTRY.pack_into(
+            self._map,
+            place * _ENTRY_BYTES,
+            position,
+            opened_ns,
+            offsets[0],
+            offsets[1],
+            connection,
+            label,
+            shape,
+            rows if rows < _MOST_UINT32 else _MOST_UINT32,
+            duration_ms,
+            first_ms,
+            sent_bytes,
+            received_bytes,
+            wait_ns,
+            effect,
+            times if times < _MOST_UINT32 else _MOST_UINT32,
+            values & _MOST_UINT64,
         )
 
     def shape_at(self, number: int) -> Shape:

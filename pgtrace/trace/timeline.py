@@ -52,7 +52,7 @@ _note: Final[Callable[..., RowNote]] = tuple.__new__
 class TimelineWriter:
     """The rows of one open connection."""
 
-    __slots__ = ("_began", "_copies", "_latest", "_ledger", "_marks", "_rows", "_streamed", "_who")
+    __slots__ = ("_began", "_copies", "_index", "_latest", "_ledger", "_marks", "_rows", "_streamed", "_who")
 
     def __init__(self, ledger: Ledger, who: Identity, began: list[int], copies: CopyLog) -> None:
         """`began` is the caller's: for each side, the position of the record in which its
@@ -61,6 +61,7 @@ class TimelineWriter:
         self._rows = ledger.rows
         self._marks = ledger.marks.files[who.file]
         self._who = who
+        self._index = who.index
         self._began = began
         self._copies = copies
         # side, code and place of the last row that was not a round trip
@@ -91,26 +92,24 @@ class TimelineWriter:
         if exchange.note is None:
             exchange.note = self._look(exchange, passage)
         label, shape, introspects = exchange.note
-        note, opened_ns, _, first_ns, closed_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, *_ = passage
-        self._rows.put(
+        note, opened_ns, _, first_ns, closed_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, _, _ = passage
+        self._rows.write(
             note.place,
-            RowEntry(
-                note.position,
-                opened_ns,
-                offsets,
-                self._who.index,
-                label,
-                shape,
-                rows,
-                math.nan if closed_ns is None else (closed_ns - opened_ns) / 1e6,
-                math.nan if first_ns is None else (first_ns - opened_ns) / 1e6,
-                sent_bytes,
-                received_bytes,
-                waited_ns,
-                exchange.effect.counts.number,
-                1,
-                values,
-            ),
+            note.position,
+            opened_ns,
+            offsets,
+            self._index,
+            label,
+            shape,
+            rows,
+            math.nan if closed_ns is None else (closed_ns - opened_ns) / 1e6,
+            math.nan if first_ns is None else (first_ns - opened_ns) / 1e6,
+            sent_bytes,
+            received_bytes,
+            waited_ns,
+            exchange.effect.counts.number,
+            1,
+            values,
         )
         if introspects and rows and closed_ns is not None:
             self._ledger.introspections.note(self._who.file, self._who.database, note.place)
