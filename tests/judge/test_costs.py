@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from pgtrace.trace.trace import Trace
 from tests.judging import Judge
 
 DONE = "F Terminate\nc1 close F\nend"
@@ -366,3 +367,9 @@ def test_what_is_advised_behind_a_pooler_contradicts_no_other_finding(judged: Ju
     assert {"extra-describe", "re-parse"} & set(found.names)
     assert ("statement_cache_size=100" in found.words) is (pid == 9)
     assert ("max_prepared_statements" in found.words) is (pid != 9)
+
+
+def test_where_values_are_blanked_equal_ones_say_nothing(judged: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trace, "redacted", property(lambda _: True))
+    found = judged(*(run("-", 0, parse=f"Parse - {text(1)}") for _ in range(6)), DONE)
+    assert found.told == [("n+1", 5)]
