@@ -100,7 +100,8 @@ class Said(NamedTuple):
 def converse(address: tuple[str, int], work: bytes, context: ssl.SSLContext | None = None) -> Said:
     """Log in, send the work, and read up to the end, whichever it is."""
     data = bytearray()
-    with contextlib.suppress(ConnectionError), contextlib.ExitStack() as stack:
+    # A fault may strike in the handshake, where TLS has words of its own for the end.
+    with contextlib.suppress(ConnectionError, ssl.SSLEOFError), contextlib.ExitStack() as stack:
         sock: socket.socket = stack.enter_context(socket.create_connection(address, 20))
         if context is not None:
             sock.sendall(SSL_REQUEST)
