@@ -10,6 +10,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ from bench.reading import Cost, Large, Shape, missed_bars, shapes_table, sizes_t
 from bench.traffic import PREPARED
 from pgtrace.cli.reading import rows
 from pgtrace.report import stats
+from pgtrace.trace.connections import Connections
 from pgtrace.trace.trace import Trace
 from tests.playbook import write
 
@@ -79,30 +81,30 @@ def test_cost_grows_with_the_capture_and_no_faster(tmp_path, name, timeline):
     assert lines_run(tmp_path / "many", timeline=timeline) / many <= 1.1 * lines_run(tmp_path / "few", timeline=timeline) / few
 
 
-def test_a_closed_session_is_gone_without_the_garbage_collector(tmp_path):
+def test_a_closed_session_is_gone_without_the_garbage_collector(tmp_path, monkeypatch):
     asked = "c{0} F Query SELECT {0}\nc{0} B CommandComplete SELECT 0 | ReadyForQuery I\nc{0} close F\n"
     path = write(tmp_path / "short", "".join(asked.format(number) for number in range(1, 21)))
     seen = []
+    begun = Connections.begun
 
-    class Watched(Trace):
-        def _connection(self, file, number, position):
-            known = number in file.connections
-            connection = super()._connection(file, number, position)
-            if not known:
-                seen.append(weakref.ref(connection.session))
-            return connection
+    def watched(self, file, number, position):
+        known = number in file.connections
+        connection = begun(self, file, number, position)
+        if not known:
+            seen.append(weakref.ref(connection.session))
+        return connection
 
+    monkeypatch.setattr(Connections, "begun", watched)
     gc.collect()
     gc.disable()
     try:
-        trace = Watched([path], timeline=False)
-        while trace.update():
-            pass
-        assert len(seen) == len(trace.connections) == 20
-        assert not [session for session in seen if session() is not None]
+        with closing(Trace.open([path])) as trace:
+            while trace.update():
+                pass
+            assert len(seen) == len(trace.connections) == 20
+            assert not [session for session in seen if session() is not None]
     finally:
         gc.enable()
-    trace.close()
 
 
 def test_rows_are_told_while_a_capture_is_read(tmp_path):

@@ -84,12 +84,9 @@ def test_any_exception_in_the_thread_is_a_counted_gap(place, error, faulty, tmp_
         assert told["write_error"] is None
         assert "on purpose" in recorder.log
         alone = error in ("RuntimeError", "MemoryError")
-        harmed = [b"the poison"] if alone else [b"the poison", b"beside it"]
-        sent = [row(text) for text in (b"before", b"the poison", b"beside it", b"after")]
-    lost = sum(2 * len(row(text)) for text in harmed)
-    assert lost <= told["lost_bytes"] <= sum(2 * len(one) for one in sent)
-    if alone:
-        assert told["lost_bytes"] == lost
+    least = 2 * len(row(b"the poison"))
+    most = least if alone else sum(2 * len(row(text)) for text in (b"before", b"the poison", b"beside it", b"after"))
+    assert least <= told["lost_bytes"] <= most  # which reads share the poison's batch is a matter of time
     found = records_in(path)
     assert sum(gap.bytes for gap in of_kind(found, Gap)) == told["lost_bytes"]
     assert type(found[-1]) is End
