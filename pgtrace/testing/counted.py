@@ -87,6 +87,8 @@ class Statement:
     """Values it returned, as `text` and `binary`."""
     wait_ns: dict[str, int]
     """`total`, `p50`, `p95` and `max` of its executions."""
+    comment_variants: int
+    """How many of its texts differ by comments alone."""
 
     @classmethod
     def of(cls, view: StatementView) -> Statement:
