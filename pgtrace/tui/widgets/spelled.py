@@ -32,7 +32,7 @@ class Spelled(LineWidget):
         if item is None:
             return [line.strip()]
         flight = sum(cells.width(text) for text, _ in rowtext.spelled(item, pen, _LONGEST))
-        room = width - 2 - flight if flight <= width - 2 else width // 2
+        room = width - 2 - flight
         marks, wide = [], 0
         for text, role in rowtext.marks_in_words(item, self.view.findings_of(item)):
             if wide + cells.width(pen.text(text)) + _BETWEEN <= room:
