@@ -18,7 +18,7 @@ from pgtrace.protocol import heads
 from pgtrace.session.connection import Session
 from pgtrace.session.statements import Statement
 from pgtrace.trace import security
-from pgtrace.trace.ledger import PROCESSES_KEPT, Ledger
+from pgtrace.trace.ledger import KEYS_KEPT, PROCESSES_KEPT, Ledger
 
 _NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
 NOTHING_COLLECTED: Final = EvidenceCollector()
@@ -186,6 +186,8 @@ class Identity:
             return
         self.backend_pid = int.from_bytes(session.key[:4], "big")
         self._ledger.keys[session.key] = self.index, self.file, self.number
+        if len(self._ledger.identifies) >= KEYS_KEPT:
+            self._ledger.identifies.pop(next(iter(self._ledger.identifies)))
         self._ledger.identifies[self.index] = self._identify
 
     def refresh(self) -> None:
@@ -210,7 +212,9 @@ class Identity:
         self.refresh()
         self._application_name = application_name
         self._identified, self._same_as = self._identify(), None
-        self._ledger.identifies.pop(self.index, None)
+        if self.index in self._ledger.identifies:  # a cancel may come after its session's end
+            identified = self._ledger.share(self._identified)
+            self._ledger.identifies[self.index] = lambda: identified
         self.evidence = NOTHING_COLLECTED
 
     def _share(self) -> None:

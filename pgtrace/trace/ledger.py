@@ -74,7 +74,7 @@ class Ledger:
         self.keys: Shelved[bytes, tuple[int, int, int]] = Shelved(self.shelf, KEYS_KEPT)
         """BackendKeyData as recorded -> index, file and number of its connection."""
         self.identifies: dict[int, Callable[[], tuple[Identification, Layer]]] = {}
-        """By index, for open connections that may be cancelled: the identity of the driver's
+        """By index, for the latest connections that may be cancelled: the identity of the driver's
         end."""
         self.layers: dict[tuple[int, int, str], tuple[str, Layer]] = {}
         """(file, process id, driver) -> the connection that shows this process's layer, and the

@@ -18,6 +18,7 @@ from pgtrace.capture.importing import Import
 from pgtrace.capture.record import End, Open, encode
 from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
+from pgtrace.trace.connection import Connection
 from pgtrace.trace.trace import Trace
 from tests.corpus import CAPTURES, in_turn, name
 from tests.playbook import write
@@ -76,9 +77,14 @@ def test_a_capture_s_golden_counts_what_the_capture_counts(path: Path, options: 
     again = opened.read_back(text, tmp_path)
     assert told(again) == told(trace)
     assert again.complete
-    assert [(one.kind, one.driver) for one in again.connections] == [(one.kind, one.driver) for one in trace.connections]
+    assert [who(one) for one in again.connections] == [who(one) for one in trace.connections]
     assert [row.shape.flight for row in rows(again)] == [row.shape.flight for row in rows(trace)]
     assert golden.text(again, **options) == text  # type: ignore[arg-type]
+
+
+def who(connection: Connection) -> tuple[str, str]:
+    """A cancel has its session's driver, and a golden does not always say which session that is."""
+    return connection.kind, "" if connection.kind == "cancel" else connection.driver
 
 
 def rows(trace: Trace) -> list[object]:
