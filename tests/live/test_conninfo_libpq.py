@@ -270,5 +270,5 @@ def test_the_files_of_a_service(tmp_path: Path) -> None:
         assert (libpqs_connection("", environ | {"PGSERVICE": service}) or {})["port"] == port
     for wrong in ({"PGSERVICE": "none"}, {"PGSERVICE": "ours", "PGSERVICEFILE": str(tmp_path / "missing")}):
         assert libpqs_connection("", environ | wrong) is None
-        with pytest.raises(AddressError, match=f"'{wrong['PGSERVICE']}': (no service of this name|the service file .* cannot be read)"):
+        with pytest.raises(AddressError, match=f"'{wrong['PGSERVICE']}': (no such service in|the service file .* cannot be read)"):
             services.settings(None, environ | wrong)

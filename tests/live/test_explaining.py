@@ -249,16 +249,16 @@ async def test_on_the_screen(
             await shown("explain_kept")
             place = next(place for place, row in enumerate(trace.rows) if row.label.sql.startswith("SELECT t"))
             assert [one.parameters for one in executed(trace, place)] != [None]
-            main.timeline.go_to_place(place)
+            main.areas.timeline.go_to_place(place)
             await pilot.press("E")
             assert "cost=" not in await shown("press E again to explain as postgres")
             monkeypatch.setattr(time, "monotonic", lambda: clock() + CONSENT_S)
-            main.footer.forget()
+            main.areas.footer.forget()
             await pilot.press("E")
             assert "cost=" not in await shown("press E again to explain as postgres")
             await pilot.press("E")
             assert "esc closes" in await shown("(n = '7'::")
-            assert app.focused is main.sheet
+            assert app.focused is main.areas.sheet
             await pilot.press("y", "p")
             assert "(n = '7'::" in app.clipboard
             await pilot.press("E")
@@ -268,8 +268,8 @@ async def test_on_the_screen(
             await shown("EXPLAIN ANALYZE")
             await shown("actual")
             await pilot.press("escape")
-            assert not main.sheet.display
-            main.timeline.go_to_place(place + 1)
+            assert not main.areas.sheet.display
+            main.areas.timeline.go_to_place(place + 1)
             app.view.source = Source(files=("x",), live=True, explain_dsn=server.url(), throwaway=True)
             await pilot.press("E")
             assert "\x1b" not in await shown("cost=")
