@@ -15,6 +15,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,9 @@ def test_a_signal_while_it_starts(server: EmbeddedServer) -> None:
         os.close(errors)
 
 
+CAPTURE = Path(__file__).parents[2] / "captures" / "psql" / "connect.pgtrace"
+
+
 def test_a_dumb_terminal_gets_lines(server: EmbeddedServer) -> None:
     import psycopg
 
@@ -141,7 +145,7 @@ def test_a_dumb_terminal_gets_lines(server: EmbeddedServer) -> None:
     assert "select 41 + 1" in text
     assert "\x1b" not in text
     shown = subprocess.run(
-        [sys.executable, "-m", "pgtrace", "open", "x"], env=os.environ | {"TERM": "dumb"}, capture_output=True, text=True
+        [sys.executable, "-m", "pgtrace", "open", str(CAPTURE)], env=os.environ | {"TERM": "dumb"}, capture_output=True, text=True
     )
     assert (shown.returncode, "TERM is dumb" in shown.stderr) == (2, True)
 
