@@ -72,19 +72,25 @@ class CallSites:
         self._waiting.setdefault((file, note.backend_pid), deque()).append((time_ns, note))
         self._waits += 1
 
-    def closed(self, file: int, backend_pid: int, client: str, place: int, exchange: Exchange, closed_ns: int) -> None:
-        """A round trip of that connection has closed."""
+    def closed(self, file: int, backend_pid: int, client: str, place: int, exchange: Exchange, flushed_ns: int, closed_ns: int) -> None:
+        """A round trip of that connection has closed; `flushed_ns` is its first flush point.
+
+        A note made up to then is about this round trip or an earlier one, so the latest counts. A
+        later one may be about the next round trip, since a reply gets its time after it was passed
+        on: of these the earliest counts.
+        """
         waiting = self._waiting.get((file, backend_pid))
         if not waiting:
             return
         port = client.rpartition(":")[2]
-        made = []
+        made: list[CallSite] = []
+        later: list[CallSite] = []
         for time_ns, note in islice(waiting, LOOKED_AT):
             if time_ns > closed_ns:
                 break
             if not note.port or not port.isdecimal() or note.port == int(port):
-                made.append(note)
-        found, done = self._of(exchange, made)
+                (made if time_ns <= flushed_ns else later).append(note)
+        found, done = self._of(exchange, [*reversed(made), *later])
         while waiting and (waiting[0][1].sequence <= done or len(waiting) > LOOKED_AT):
             waiting.popleft()
             self._waits -= 1
@@ -124,10 +130,10 @@ class CallSites:
         return tuple(found), done
 
     def _about(self, part: Part, notes: list[CallSite]) -> list[CallSite]:
-        """The notes of one statement, latest first."""
+        """The notes of one statement, the likeliest first."""
         wanted = part.ended or 1
         found: list[CallSite] = []
-        for note in reversed(notes):
+        for note in notes:
             if (part.ended and note.flags & PREPARE) or not self._is_about(note, part):
                 continue
             found.append(note)

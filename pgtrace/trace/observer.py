@@ -128,7 +128,7 @@ class ConnectionObserver(Observer):
                 mark.count(exchange, passage, who)
         sites = self._ledger.call_sites
         if sites.notes and passage.closed_ns is not None and who.backend_pid is not None:
-            sites.closed(who.file, who.backend_pid, who.client, note.place, exchange, passage.closed_ns)
+            sites.closed(who.file, who.backend_pid, who.client, note.place, exchange, passage.first_flush_ns, passage.closed_ns)
         if passage.replaces is None:
             for mark in note.marks:
                 mark.happened(exchange, who)
