@@ -26,7 +26,7 @@ from pgtrace.inspect import details
 from pgtrace.inspect.details import NotKept
 from pgtrace.inspect.executed import executed
 from pgtrace.judge.advice import Advice
-from pgtrace.report import advice, diff, messages, stats
+from pgtrace.report import advice, answer, diff, messages, stats
 from pgtrace.report import budgets as budget_report
 from pgtrace.report.encoding import as_json
 from pgtrace.trace.trace import Trace
@@ -79,8 +79,10 @@ def _advise(trace: Trace) -> None:
     found = Advice(trace, None)
     found.update()
     findings = found.findings()
-    written(advice.lines(trace, findings))
-    written([as_json(advice.as_dict(trace, findings), indent=2)])
+    left = found.unexplained()
+    written(advice.lines(trace, findings, left))
+    written(answer.lines(trace, findings, left))
+    written([as_json(advice.as_dict(trace, findings, left), indent=2)])
 
 
 def _check(trace: Trace) -> None:
