@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, TypedDict
 
-from pgtrace import callsites, conninfo
+from pgtrace import callsites, conninfo, variant
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
     Listen,
@@ -89,6 +89,7 @@ class Recording(TypedDict, total=False):
     redact: Collection[str]
     max_row_bytes: int | None
     startup_timeout_s: float
+    label: str | None
 
 
 class Following(Protocol):
@@ -123,6 +124,7 @@ class Recorder:
         url: str | None = None,
         directory: PrivateDirectory | None = None,
         call_sites: bool = False,
+        label: str | None = None,
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command
         line; without `upstream`, libpq's variables count.
@@ -146,6 +148,7 @@ class Recorder:
         - `directory` is where a temporary capture is made; stop() removes it.
         - With `call_sites`, the capture has the lines of code that a Python program notes, if it
           runs with call_site_variables().
+        - `label` names the variant that the capture is of.
 
         Raises AddressError, UsageError.
         """
@@ -156,6 +159,7 @@ class Recorder:
                 f"a start-up timeout of {startup_timeout_s:g} s is too short: at least {SHORTEST_STARTUP_TIMEOUT_S:g}s, with its unit"
             )
         self.redact = tuple(redact)
+        self.label = variant.checked(label) if label is not None else None
         self.startup_timeout_s = startup_timeout_s
         self.max_row_bytes = max_row_bytes
         self.upstream = upstream if isinstance(upstream, Upstream) else parse_upstream(upstream, os.environ)
@@ -244,6 +248,7 @@ class Recorder:
             "faults": [dataclasses.asdict(rule) for rule in self.faults],
             "redact": self.redact,
             "row_bytes": self.max_row_bytes,
+            "label": self.label,
             "startup_timeout_s": self.startup_timeout_s,
         }
         ready = control.begin(settings)

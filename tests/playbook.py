@@ -6,10 +6,10 @@
     12  B ParseComplete | BindComplete | DataRow 42 ×3 | CommandComplete SELECT 3 | ReadyForQuery I
 
 A line is `[ms] [cN] F|B message [| message ...]`; ms is the time of the read (else 1 ms after the line before), cN the connection (else c1). `-` is the
-empty name, NULL is NULL, `''` an empty value, ` ×3` the same message three times. Other lines: `mark begin|end NAME`, `gap BYTES` (of all connections, or
-of one: `c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 ends F|B|pgtrace FIN|RST|...` (a direction), `c1 opaque F|B BYTES`, `c1 fact KEY VALUE`,
-`c1 raw F|B HEX`, `end`. A connection that does not begin with a start-up packet gets a plain start-up (1 set-up round trip of no time) before its first
-line.
+empty name, NULL is NULL, `''` an empty value, ` ×3` the same message three times. Other lines: `mark begin|end NAME`, `setting KEY VALUE`, `gap BYTES`
+(of all connections, or of one: `c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 ends F|B|pgtrace FIN|RST|...` (a direction), `c1 opaque F|B BYTES`,
+`c1 fact KEY VALUE`, `c1 raw F|B HEX`, `end`. A connection that does not begin with a start-up packet gets a plain start-up (1 set-up round trip of no time)
+before its first line.
 
 play() feeds connection 1 to a Session; records() and write() make a capture of the script with the real writer. Nothing is mocked: messages are built by
 their own classes.
@@ -247,6 +247,9 @@ def records(script: str) -> Iterator[Record]:
             if what == "begin":
                 marks[name] = next(numbers)
             yield record.Mark(time_ns, what == "begin", name, marks[name])
+            continue
+        if verb == "setting":
+            yield record.Setting(time_ns, *rest.split(maxsplit=1))
             continue
         if verb == "end":
             yield record.End(time_ns)

@@ -144,18 +144,18 @@ def test_every_counter_is_defined_has_an_example_and_stands_in_the_index() -> No
 
 
 def test_every_other_field_is_defined_and_has_an_example(tmp_path: Path) -> None:
-    trace, told = played(EXAMPLES[0].script + "\nmark begin a", tmp_path / "a.pgtrace")
+    trace, told = played(EXAMPLES[0].script + "\nmark begin a\nsetting label a", tmp_path / "a.pgtrace")
     trace.close()
     assert set(StatementGroup("", "").as_dict("")) == defined(section("Statements")) == shown("statements")
     for title, key in (("Connections", "connections"), ("The capture", "capture")):
         fields = set(told[key][0] if key == "connections" else told[key]) - set(KEYS)
         assert fields == defined(section(title))
         assert fields - {"file", "files"} <= shown(key)
-    for title, key in (("Drivers", "drivers"), ("Marks", "marks")):
+    for title, key in (("Drivers", "drivers"), ("Marks", "marks"), ("Labels", "labels")):
         fields = set(told[key][0]) - set(KEYS)
         assert fields <= set(CODE.findall(section(title)))
         assert fields <= shown(key)
-    assert set(told) == {"schema", "capture", "totals", "drivers", "connections", "statements", "marks"}
+    assert set(told) == {"schema", "capture", "totals", "drivers", "connections", "statements", "marks", "labels"}
     assert f'"schema": "{told["schema"]}"' in COUNTING
 
 

@@ -48,6 +48,8 @@ value is "TLS", a handshake at once, or "unknown"."""
 FAULT: Final = "fault"
 """The key of a Fact: a fault rule struck here. Its value is the rule. Unlike other facts it is an
 event and is not carried into segments."""
+LABEL: Final = "label"
+"""The key of a Setting: the name of the variant that the capture is of."""
 NEITHER: Final = 2
 """The `side` of a Close or an Ended by pgtrace itself, and of a Gap or a Pause of both directions.
 """

@@ -22,6 +22,7 @@ _TURN_S = 0.1
 @click.command("listen", epilog="Example: pgtrace listen :6433 --upstream db:5432, then psql -h 127.0.0.1 -p 6433")
 @click.argument("listen", required=False, metavar="[LISTEN]")
 @options.upstream
+@options.label
 @options.recording
 @options.when_behind(behind.DROP)
 @options.explaining

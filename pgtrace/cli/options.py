@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
-from pgtrace import behind, last
+from pgtrace import behind, last, variant
 from pgtrace.address import DEFAULT_PORT
 from pgtrace.certificates import DriverTls
 from pgtrace.cli import output
 from pgtrace.durations import duration_ns, has_unit
-from pgtrace.errors import UsageError
+from pgtrace.errors import CaptureError, UsageError
 from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S, Recording
 
 if TYPE_CHECKING:
@@ -99,6 +99,34 @@ class Expression(click.ParamType["Filter"]):
         return filter.parse(value) if isinstance(value, str) else value
 
 
+class Label(click.ParamType[str]):
+    """The name of a variant. Raises UsageError."""
+
+    name = "label"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return variant.checked(value)
+
+
+class _NewCapture(click.ParamType[Path]):
+    """Where to write a capture. A directory, with a slash at its end, gets one that is called like
+    its label."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not isinstance(value, str) or not value.endswith(os.sep):
+            return Path(value)
+        label = in_context("label", None)
+        if label is None:
+            self.fail(f"{value!r} is a directory: name a file, or the variant with --label", param, ctx)
+        try:
+            os.makedirs(value, exist_ok=True)
+        except OSError as error:
+            raise CaptureError(value, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
+        return Path(value, variant.file_name(label))
+
+
 class Server(click.ParamType["Address | str"]):
     """Where PostgreSQL is. The value is an Address without a driver's secrets, or `embedded`. The
     text itself goes no further."""
@@ -131,7 +159,14 @@ class Dsn(click.ParamType[str]):
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
-        click.option("-w", "write", metavar="FILE", type=FILE, callback=_keep_in_context, help="Write the capture to this new file."),
+        click.option(
+            "-w",
+            "write",
+            metavar="FILE",
+            type=_NewCapture(),
+            callback=_keep_in_context,
+            help="Write the capture to this new file.",
+        ),
         click.option(
             "--keep",
             "keep_bytes",
@@ -208,6 +243,20 @@ def recording(command: F) -> F:
     return command
 
 
+def label(command: F) -> F:
+    """The variant that is recorded. It is eager because the name of the capture may follow from
+    it."""
+    return click.option(
+        "--label",
+        metavar="NAME",
+        type=Label(),
+        is_eager=True,
+        expose_value=False,
+        callback=_keep_in_context,
+        help="Name what is recorded, to compare it with other recordings. `-w DIR/` then writes DIR/NAME.pgtrace.",
+    )(command)
+
+
 def when_behind(default: str) -> Callable[[F], F]:
     """What to do when recording cannot keep up."""
     return click.option(
@@ -275,6 +324,7 @@ def recorded() -> Recording:
         "when_behind": in_context("when_behind", behind.DROP),
         "redact": in_context("redact", ()),
         "max_row_bytes": in_context("max_row_bytes", None),
+        "label": in_context("label", None),
         "startup_timeout_s": in_context("startup_timeout", 0) / 1e9 or STARTUP_TIMEOUT_S,
     }
 

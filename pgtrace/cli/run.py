@@ -44,6 +44,7 @@ _LONGEST_ARGUMENT: Final = 60
     help="Where the program connects: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if that is safer.",
 )
 @options.allow_others
+@options.label
 @options.recording
 @options.when_behind(behind.WAIT)
 @click.option(

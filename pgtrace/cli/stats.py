@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
 
 
-_BY: Final = ("driver", "connection", "statement", "mark", "callsite")
+_BY: Final = ("driver", "connection", "statement", "mark", "label", "file", "callsite")
 _TAG: Final = "tag."
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace.address import Listen, Upstream
 from pgtrace.behind import WAIT
-from pgtrace.capture.record import End, Setting
+from pgtrace.capture.record import LABEL, End, Setting
 from pgtrace.certificates import DriverTls
 from pgtrace.errors import PgTraceError
 from pgtrace.exposure import Served
@@ -70,6 +70,7 @@ class Process:
         self.redact: list[str] = settings["redact"]
         self.startup_timeout_s = float(settings["startup_timeout_s"])
         self.row_bytes: int | None = settings["row_bytes"]
+        self.label: str | None = settings.get("label")
         self._draining = False
         self._stopped: asyncio.Event
 
@@ -128,6 +129,8 @@ class Process:
             server.stop_listening()
             raise
         tape.writer = writer
+        if self.label is not None:
+            tape.add(Setting(monotonic_ns(), LABEL, self.label))
         drain = lambda: self._drain(server)  # noqa: E731
         control = Control(server, tape, writer, on_stop=self._stopped.set, on_lost=drain)
         await loop.connect_read_pipe(lambda: control, sys.stdin)

@@ -80,6 +80,10 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
     yield "drivers", ({"driver": driver, "connections": number, **counters.as_dict()} for driver, number, counters in trace.drivers())
     yield "connections", (_connection(trace, connection) for connection in trace.counted_connections())
     yield "statements", (view.group.as_dict(view.driver) for view in trace.statements())
+    yield (
+        "labels",
+        ({"label": label, "connections": number, **counters.as_dict()} for label, number, counters in trace.label_counters() if label),
+    )
     yield "marks", ({"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items())
 
 
@@ -103,7 +107,8 @@ def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) 
 
 
 def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> Iterator[Shown]:
-    """Lines of a table: one for all, then one for each driver, connection, statement or mark.
+    """Lines of a table: one for all, then one for each driver, connection, statement, mark,
+    label or file.
 
     `title` replaces the names of the files, `took_s` the time they span. Many connections are never
     in memory at once.
@@ -122,8 +127,15 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
         else:
             yield sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")
     else:
-        rows = [(_everything(trace), len(trace.counted_connections()), trace.totals()), *trace.drivers()]
+        rows = [(_everything(trace), len(trace.counted_connections()), trace.totals()), *_COUNTED_BY[by](trace)]
         yield from table([by, "conn", *_HEAD], [[name, count(number), *_cells(counters)] for name, number, counters in rows])
+
+
+_COUNTED_BY: Final[dict[str, Callable[[Trace], list[tuple[str, int, Counters]]]]] = {
+    "driver": Trace.drivers,
+    "file": Trace.file_counters,
+    "label": lambda trace: [(label or "(no label)", number, counters) for label, number, counters in trace.label_counters()],
+}
 
 
 class Grouping(NamedTuple):
@@ -218,10 +230,12 @@ def _connections(trace: Trace) -> Iterator[list[str]]:
 
 
 def messages(trace: Trace, by: str) -> list[Shown]:
-    """Lines of a table: messages per type, one column for all and one for each driver or mark."""
+    """Lines of a table: messages per type, one column for all and one for each driver, mark,
+    label or file."""
     columns = trace.mark_counters()
     if by != "mark":
-        columns = {_everything(trace): trace.totals()} | {driver: counters for driver, _, counters in trace.drivers()}
+        counted = _COUNTED_BY.get(by, Trace.drivers)(trace)
+        columns = {_everything(trace): trace.totals()} | {name: counters for name, _, counters in counted}
     return _messages(columns)
 
 

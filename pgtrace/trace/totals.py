@@ -44,6 +44,8 @@ class TraceTotals:
         """Connections that are open and not put aside, by index."""
         self._retired = [Counters() for _ in range(files)]
         """By file, the sum over connections that have closed or were put aside."""
+        self._numbers = [0] * files
+        """By file, the number of these connections."""
         self._drivers: dict[str, tuple[int, Counters]] = {}
         """The same by driver, with the number of connections."""
         self._statements: dict[str, StatementTable] = {}
@@ -59,6 +61,7 @@ class TraceTotals:
             self._statements.setdefault(name, StatementTable(self._ledger.statements_room)).take(statements)
         sums = [self._retired[connection.file]]
         if self._is_counted(connection):
+            self._numbers[connection.file] += before is None
             number, of_driver = _driver_in(self._drivers, connection.driver)
             self._drivers[_bounded(self._drivers, connection.driver)] = (number + (before is None), of_driver)
             sums.append(of_driver)
@@ -102,6 +105,17 @@ class TraceTotals:
                 found[_bounded(found, connection.driver)] = (number + (not connection.was_put_aside), counters)
         ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
         return [(driver, count, counters) for driver, (count, counters) in ordered]
+
+    def files(self, time_ns: int) -> list[tuple[int, Counters]]:
+        """(connections, counters) of each file."""
+        found = [(number, self.at(time_ns, file)) for file, number in enumerate(self._numbers)]
+        for file, (_, counters) in enumerate(found):
+            counters.statements_live += self._retired[file].statements_live
+        for connection in self.open.values():
+            if self._is_counted(connection) and not connection.was_put_aside:
+                number, counters = found[connection.file]
+                found[connection.file] = number + 1, counters
+        return found
 
     def statements(self) -> list[StatementView]:
         """Statements by round trips, most first."""

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Self
 
-from pgtrace.capture.record import Record
+from pgtrace.capture.record import LABEL, Record
 from pgtrace.capture.versions import Header
 from pgtrace.session.effects import Effect
 from pgtrace.trace.blocks import Blocks
@@ -199,6 +199,10 @@ class Trace:
         """(number of the file, name) -> the latest value of a setting of its recorder."""
         return self._intake.settings
 
+    def label_of(self, connection: Connection) -> str:
+        """The name of the variant that its capture recorded; empty if it has none."""
+        return self.settings.get((connection.file, LABEL), "")
+
     @property
     def redacted(self) -> bool:
         """Whether values were blanked while recording."""
@@ -260,6 +264,21 @@ class Trace:
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""
         return self._totals.drivers(self.duration_ns)
+
+    def file_counters(self) -> list[tuple[str, int, Counters]]:
+        """(name, connections, counters) of each capture, in their order."""
+        return [(name, number, counters) for name, (number, counters) in zip(self.files, self._totals.files(self.duration_ns), strict=True)]
+
+    def label_counters(self) -> list[tuple[str, int, Counters]]:
+        """(label, connections, counters), in the order of the captures; captures with the same
+        label are summed, and those without one have an empty label."""
+        found: dict[str, tuple[int, Counters]] = {}
+        for file, (_, number, counters) in enumerate(self.file_counters()):
+            label = self.settings.get((file, LABEL), "")
+            before, sum_ = found.get(label, (0, Counters()))
+            sum_.add(counters)
+            found[label] = before + number, sum_
+        return [(label, number, counters) for label, (number, counters) in found.items()]
 
     def mark_counters(self) -> dict[str, Counters]:
         """Counters by mark."""

@@ -119,6 +119,8 @@ class Occurring(CompleteRows):
             self._add(found, self._shapes, lambda number: _OF_SHAPE[word.name](self.trace.rows.shape_at(number)))
         elif word.name == "conn":
             self._add(found, self._connections, lambda index: (_number(self.trace.name_of(self.trace.connections[index])),))
+        elif word.name == "label":
+            self._add(found, self._connections, lambda index: (self.trace.label_of(self.trace.connections[index]),))
         elif word.name == "sqlstate":
             self._add(found, self._errors, self._sqlstates)
         elif word.name == "mark":

@@ -398,6 +398,7 @@ def of_text(word: Word, trace: Trace, test: TextTest) -> Term:
 TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
     "driver": _of_connection(lambda connection: (connection.driver,)),
     "conn": _of_connection(connection_names),
+    "label": lambda trace, test: OfConnection(trace, test, lambda connection: [label] if (label := trace.label_of(connection)) else []),
     "leg": _of_connection(lambda connection: (f"{connection.listener}={connection.upstream}",)),
     "user": _of_connection(lambda connection: (connection.user,)),
     "db": _of_connection(lambda connection: (connection.database,)),

@@ -105,6 +105,7 @@ _ALL: Final = (
         alone="a statement of it has that key",
     ),
     Word("mark", ValueKind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
+    Word("label", ValueKind.NAME, "the label of its capture, as `--label` gave it", "label:pool"),
     Word("leg", ValueKind.TEXT, "the listener and the upstream of its connection", "leg:6433"),
     Word("user", ValueKind.NAME, "the user of its connection", "user:app"),
     Word("db", ValueKind.NAME, "the database of its connection", "db:shop"),

@@ -87,6 +87,7 @@ QUESTIONS = {
     "at ~ .": [],
     "trace:0af7": [],
     "tag.KEY": [],
+    "label ~ .": [],
     "leg:6433": [1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13],
     "mark:test_checkout": [7, 8],
     "mark:test": [],
