@@ -15,7 +15,8 @@ A note has 32 bytes, little-endian:
     I site      number of the line in `.sites`; 0 if it is not known
     I backend   backend process id, from BackendKeyData
     H port      local port of the driver's socket; 0 for a Unix socket
-    H flags     BATCH: executions of one call, PREPARE: no execution
+    H flags     BATCH: executions of one call, PREPARE: no execution, HANDED_ON: another task or
+                thread, unrelated to this one, began the transaction that is open
     I slot      its number from 1: an unfinished note has another
 
 The directory is private to the user, but its contents are still not trusted: names, sizes and text
@@ -34,6 +35,7 @@ SLOT: Final = struct.Struct("<QIIIIHHI")
 WHOLE: Final = 0xFFFFFFFF
 BATCH: Final = 1
 PREPARE: Final = 2
+HANDED_ON: Final = 4
 
 FILES_KEPT: Final = 4_096
 """The most files of one directory that are read."""

@@ -2,6 +2,7 @@
 
     sites = trace.call_sites
     sites.at(place)      # the distinct lines of a row's statements, in the order of the statements
+    sites.handed_on(place)   # whether another task or thread began the row's transaction
 
 A note is in the capture before its statement, and belongs to the connection with its backend pid
 and port. When a round trip closes, the notes so far are about its statements, about statements that
@@ -25,7 +26,7 @@ from collections import deque
 from itertools import islice
 from typing import IO, Final
 
-from pgtrace.callsites.notes import BATCH, PREPARE, WHOLE, Site
+from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, WHOLE, Site
 from pgtrace.capture.record import CallSite
 from pgtrace.session.events import Exchange, Part
 
@@ -35,6 +36,8 @@ NOTES_KEPT: Final = 100_000
 """The most notes that wait for their round trips."""
 SITES_KEPT: Final = 50_000
 """The most different lines, or lists of lines."""
+HANDED_ON_KEPT: Final = 10_000
+"""The most rows in a transaction that another began."""
 TEXTS_KEPT: Final = 10_000
 """The most cached checksums of statements."""
 _NUMBER: Final = struct.Struct("=I")
@@ -56,6 +59,7 @@ class CallSites:
         self._sites: list[tuple[Site, ...]] = [()]
         self._numbers: dict[tuple[Site, ...], int] = {(): 0}
         self._checksums: dict[str, int] = {}
+        self._handed_on: set[int] = set()
         self._rows: IO[bytes] | None = None  # created when a row has lines
 
     @property
@@ -90,7 +94,9 @@ class CallSites:
                 break
             if not note.port or not port.isdecimal() or note.port == int(port):
                 (made if time_ns <= flushed_ns else later).append(note)
-        found, done = self._of(exchange, [*reversed(made), *later])
+        found, done, is_handed_on = self._of(exchange, [*reversed(made), *later])
+        if is_handed_on and len(self._handed_on) < HANDED_ON_KEPT:
+            self._handed_on.add(place)
         while waiting and (waiting[0][1].sequence <= done or len(waiting) > LOOKED_AT):
             waiting.popleft()
             self._waits -= 1
@@ -108,26 +114,34 @@ class CallSites:
         data = os.pread(self._rows.fileno(), _NUMBER.size, place * _NUMBER.size)
         return self._sites[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else ()
 
+    def handed_on(self, place: int) -> bool:
+        """Whether a statement of that row was sent in a transaction that another task or thread
+        had begun."""
+        return place in self._handed_on
+
     def close(self) -> None:
         """Close the file."""
         if self._rows is not None:
             self._rows.close()
 
-    def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int]:
-        """The lines of its statements, and the sequence number of the last note used."""
+    def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int, bool]:
+        """The lines of its statements, the sequence number of the last note used, and whether one
+        of them says HANDED_ON."""
         found: dict[Site, None] = {}
         done = 0
+        is_handed_on = False
         for part in exchange.parts:
             if not part.is_carried:
                 continue
             for note in self._about(part, notes):
+                is_handed_on = is_handed_on or bool(note.flags & HANDED_ON)
                 if note.file:
                     found.setdefault(Site(note.file, note.line, note.function))
                 if part.ended or note.flags & PREPARE:
                     self.joined += 1
                     # a batch may continue in the next round trip
                     done = max(done, note.sequence - bool(note.flags & BATCH))
-        return tuple(found), done
+        return tuple(found), done, is_handed_on
 
     def _about(self, part: Part, notes: list[CallSite]) -> list[CallSite]:
         """The notes of one statement, the likeliest first."""

@@ -18,9 +18,12 @@ from pgtrace.callsites import variables
 from pgtrace.callsites.notes import WHOLE, Notes, Site
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.inspect.executed import executed
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.lines import with_lines
 from pgtrace.recorder import Recorder
 from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
+from tests.callsites import handing_on
 
 PROGRAM = Path(__file__).parent / "program.py"
 SHAPES = [
@@ -139,3 +142,25 @@ def test_notes_survive_a_kill(server: EmbeddedServer, tmp_path: Path) -> None:
     found = Notes(str(tmp_path)).read()
     assert [(note.crc, note.length) for note in found] == [(zlib.crc32(text), WHOLE) for text in (b"BEGIN", b"select 1")]
     assert {note.site.line for note in found if note.site} == {1}
+
+
+@pytest.mark.parametrize("way", [*handing_on.GOOD, *handing_on.BAD])
+def test_another_goes_on_in_a_transaction(server: EmbeddedServer, tmp_path: Path, way: str) -> None:
+    """Only where the transaction is another's: not below the one that began it, nor above it, nor where nobody can say."""
+    capture = tmp_path / "x.pgtrace"
+    with Recorder("127.0.0.1:0", f"{server.host}:{server.port}", write=capture, when_behind="wait", call_sites=True) as recorder:
+        given = {**os.environ, **server.environment(), "PGHOST": "127.0.0.1", "PGPORT": str(recorder.port)}
+        given |= recorder.call_site_variables(given)
+        subprocess.run([sys.executable, handing_on.__file__, way], env=given, check=True, timeout=60)
+        recorder.flush()
+    trace = Trace.open([capture])
+    trace.read_until(1 << 62)
+    advice = Advice(trace)
+    advice.update()
+    found = [one for one in with_lines(advice, advice.findings()) if one.name == "returned-in-transaction"]
+    assert [one.number for one in found] == [1] * (way in handing_on.BAD)
+    for one in found:
+        assert "another task or thread goes on in the transaction" in one.what
+        assert {Path(site.file).name for site, _ in one.lines} == {"handing_on.py"}
+    assert trace.call_sites.joined
+    trace.close()

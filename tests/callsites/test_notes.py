@@ -86,6 +86,8 @@ def test_the_sitecustomize_that_is_hidden_runs(tmp_path: Path, hidden: str) -> N
 
 def test_a_program_that_cannot_note_runs_all_the_same(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(PROGRAM), "PGTRACE_CALL_SITES": str(tmp_path / "nowhere")}
-    program = "import sys, asyncpg, psycopg, psycopg2, pg8000; from _pgtrace_callsites import note; note((1, 2), 'select 1'); print('ran')"
+    program = (
+        "import sys, asyncpg, psycopg, psycopg2, pg8000; from _pgtrace_callsites import note; note(None, 'select 1', None); print('ran')"
+    )
     found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("ran\n", "")

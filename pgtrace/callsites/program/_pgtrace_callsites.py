@@ -15,6 +15,12 @@ ends at the border of a task: the coroutine that the event loop runs. Where a li
 task, the place that asked for it was noted then, in a context variable that the task copied. Below
 SQLAlchemy's greenlet_spawn the greenlet's own frames come first.
 
+A note also says if its connection has changed hands inside a transaction (HANDED_ON): the task or
+thread that began it is another, and neither is below the other. A task is below the one that
+started it; one that synchronous code runs is that code's thread, and what a library awaits in a
+task of its own (wait_for) is no other. The main thread and the workers of an executor may work for
+anybody, so they are never another.
+
 It runs on Python 3.8 and later and imports nothing of pgtrace. Whatever fails here must not fail
 the program.
 """
@@ -29,6 +35,7 @@ MOST_SITES = 100000
 WHOLE = 0xFFFFFFFF
 BATCH = 1
 PREPARE = 2
+HANDED_ON = 4
 
 _SKIP, _APPLICATION, _INSTALLED, _GREENLET = range(4)
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
@@ -53,6 +60,8 @@ _kinds = {}
 _codes = []
 _where = None
 _outer = None
+_unit = None
+_of_thread = None
 _lock = None
 _file = None
 _modules = {}
@@ -134,9 +143,77 @@ def _current():
     return _file
 
 
-def note(key, text, flags=0, length=WHOLE):
-    """A statement is about to be sent. `key` is port and backend pid; `text` bytes or str, of which
-    `length` bytes are compared."""
+class _Key:
+    """What the notes of one connection have in common."""
+
+    __slots__ = ("backend", "began", "is_idle", "port")
+
+    def __init__(self, port, backend, is_idle):
+        self.port = port
+        self.backend = backend
+        self.is_idle = is_idle
+        self.began = None
+
+
+class _Unit:
+    """A task or a thread, as one that uses connections."""
+
+    __slots__ = ("above",)
+
+    def __init__(self, above):
+        self.above = above
+
+
+_ANYBODY = _Unit(None)
+MOST_ABOVE = 50
+
+
+def _running():
+    """The unit that is running."""
+    unit = _unit.get()
+    if unit is not None:
+        return unit
+    unit = getattr(_of_thread, "unit", None)
+    if unit is None:
+        import threading
+
+        thread = threading.current_thread()
+        target = getattr(thread, "_target", None)
+        is_own = thread is not threading.main_thread() and getattr(target, "__module__", "concurrent") not in (
+            "concurrent.futures.thread",
+            "concurrent",
+        )
+        unit = _of_thread.unit = _Unit(None) if is_own else _ANYBODY
+    return unit
+
+
+def _is_below(unit, other):
+    for _ in range(MOST_ABOVE):
+        if unit is other:
+            return True
+        if unit is None:
+            return False
+        unit = unit.above
+    return True
+
+
+def _handed_on(key, sender):
+    """HANDED_ON, if another began the transaction that is open."""
+    unit = _running()
+    began = key.began
+    if unit is began:
+        return 0
+    if began is None or key.is_idle(sender):
+        key.began = unit
+        return 0
+    if unit is _ANYBODY or began is _ANYBODY or _is_below(unit, began) or _is_below(began, unit):
+        return 0
+    return HANDED_ON
+
+
+def note(key, text, sender, flags=0, length=WHOLE):
+    """A statement is about to be sent. `text` is bytes or str, of which `length` bytes are
+    compared. `sender` is what key.is_idle asks whether a transaction is open."""
     if _where is None:
         return
     try:
@@ -168,9 +245,9 @@ def note(key, text, flags=0, length=WHOLE):
             _modules["crc32"](text),
             length,
             number,
-            key[1],
-            key[0],
-            flags,
+            key.backend,
+            key.port,
+            flags | _handed_on(key, sender),
             slot + 1,
         )
     except Exception:  # noqa: S110 (the program comes first)
@@ -261,7 +338,7 @@ def _named(place):
 
 def _begin():
     """What notes need, imported when the first driver is."""
-    global _where, _outer, _lock
+    global _where, _outer, _unit, _of_thread, _lock
     if _lock is not None:
         return
     import struct
@@ -277,6 +354,8 @@ def _begin():
     _modules["standard"] = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
     _modules["here"] = os.getcwd()
     _outer = ContextVar("pgtrace_call_site", default=None)
+    _unit = ContextVar("pgtrace_unit", default=None)
+    _of_thread = threading.local()
     _where = os.environ.get("PGTRACE_CALL_SITES") or None
     _lock = threading.Lock()
     if hasattr(os, "register_at_fork"):
@@ -311,20 +390,43 @@ def _port(descriptor):
     return name[1] if isinstance(name, tuple) and len(name) > 1 else 0
 
 
+_AWAITED = frozenset(("wait_for", "shield"))
+"""Functions of asyncio that await a coroutine in a task of its own."""
+
+
+def _is_awaited():
+    """Whether the caller's caller makes a task for what it awaits itself."""
+    frame = _getframe(2)
+    for _ in range(3):
+        if frame is None:
+            return False
+        if frame.f_code.co_name in _AWAITED:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _tasks(owner):
     def make(create_task):
         def hook(self, coro, *arguments, **named):
-            try:
-                place = _place(1) if _where is not None and _named(coro) else None
-            except Exception:
-                place = None
-            if place is None:
+            place = unit = None
+            if _where is not None:
+                try:
+                    library = _named(coro)
+                    place = _place(1) if library else None
+                    if place is None and not (library is False and _is_awaited()):
+                        unit = _Unit(_running()) if self.is_running() else _running()
+                except Exception:
+                    place = unit = None
+            if place is None and unit is None:
                 return create_task(self, coro, *arguments, **named)
-            token = _outer.set(place)
+            at = _outer.set(place or _outer.get())
+            by = _unit.set(unit or _unit.get())
             try:
                 return create_task(self, coro, *arguments, **named)
             finally:
-                _outer.reset(token)
+                _unit.reset(by)
+                _outer.reset(at)
 
         return hook
 
@@ -369,8 +471,11 @@ def _asyncpg(module):
                 one = protocol._pgtrace_transport.get_extra_info("socket")
                 name = one.getsockname() if one is not None else None
             port = name[1] if isinstance(name, tuple) and len(name) > 1 else 0
-            protocol._pgtrace_key = found = (port, protocol.get_server_pid() or 0)
+            protocol._pgtrace_key = found = _Key(port, protocol.get_server_pid() or 0, is_idle)
             return found
+
+    def is_idle(protocol):
+        return not protocol.is_in_transaction()
 
     def connected(made):
         def hook(self, transport):
@@ -382,7 +487,7 @@ def _asyncpg(module):
     def by_state(flags):
         def make(original):
             def hook(self, state, *arguments, **named):
-                note(key(self), state.query, flags)
+                note(key(self), state.query, self, flags)
                 return original(self, state, *arguments, **named)
 
             return hook
@@ -391,21 +496,21 @@ def _asyncpg(module):
 
     def query(original):
         def hook(self, query, *arguments, **named):
-            note(key(self), query)
+            note(key(self), query, self)
             return original(self, query, *arguments, **named)
 
         return hook
 
     def prepare(original):
         def hook(self, name, query, *arguments, **named):
-            note(key(self), query, PREPARE)
+            note(key(self), query, self, PREPARE)
             return original(self, name, query, *arguments, **named)
 
         return hook
 
     def copied(original):
         def hook(self, statement, *arguments, **named):
-            note(key(self), statement)
+            note(key(self), statement, self)
             return original(self, statement, *arguments, **named)
 
         return hook
@@ -427,13 +532,17 @@ def _psycopg_key(connection):
         return connection._pgtrace_key
     except AttributeError:
         inner = connection.pgconn
-        connection._pgtrace_key = found = (_port(inner.socket), inner.backend_pid)
+        connection._pgtrace_key = found = _Key(_port(inner.socket), inner.backend_pid, _is_psycopg_idle)
         return found
+
+
+def _is_psycopg_idle(connection):
+    return connection.pgconn.transaction_status == 0
 
 
 def _sends_query(original):
     def hook(self, query, *arguments, **named):
-        note(_psycopg_key(self._conn), query.query)
+        note(_psycopg_key(self._conn), query.query, self._conn)
         return original(self, query, *arguments, **named)
 
     return hook
@@ -445,7 +554,7 @@ def _psycopg_cursor(module):
     def sends_prepared(flags):
         def make(original):
             def hook(self, name, query, *arguments, **named):
-                note(_psycopg_key(self._conn), query.query, flags)
+                note(_psycopg_key(self._conn), query.query, self._conn, flags)
                 return original(self, name, query, *arguments, **named)
 
             return hook
@@ -471,7 +580,7 @@ def _psycopg_connection(module):
             try:
                 if not isinstance(command, (bytes, str)):
                     text = command.as_bytes(self)
-                note(_psycopg_key(self), text)
+                note(_psycopg_key(self), text, self)
             except Exception:  # noqa: S110 (psycopg itself says what is wrong)
                 pass
             return original(self, command, *arguments, **named)
@@ -494,12 +603,15 @@ def _psycopg2(module):
         whole, percent, _ = text.partition(b"%")
         return whole, (len(whole) if percent else WHOLE)
 
+    def is_idle(connection):
+        return connection.get_transaction_status() == 0
+
     def noted(cursor, text, has_values, flags=0):
         try:
             connection = cursor.connection
             key = connection.__dict__.get("_pgtrace_key")
             if key is None:
-                key = connection._pgtrace_key = (_port(connection.fileno()), connection.info.backend_pid)
+                key = connection._pgtrace_key = _Key(_port(connection.fileno()), connection.info.backend_pid, is_idle)
             name = getattr(cursor, "name", None)
             if name is not None:
                 text, has_values = 'DECLARE "' + name.replace('"', '""') + '" %', True
@@ -507,9 +619,9 @@ def _psycopg2(module):
                 text = text.as_string(cursor)
             if has_values:
                 text, length = literal(text)
-                note(key, text, flags, length)
+                note(key, text, connection, flags, length)
             else:
-                note(key, text, flags)
+                note(key, text, connection, flags)
         except Exception:  # noqa: S110 (psycopg2 itself says what is wrong)
             pass
 
@@ -596,13 +708,16 @@ def _pg8000(module):
             return connection._pgtrace_key
         except AttributeError:
             data = connection._backend_key_data or b"\0" * 4
-            connection._pgtrace_key = found = (_port(connection._usock.fileno()), int.from_bytes(data[:4], "big"))
+            connection._pgtrace_key = found = _Key(_port(connection._usock.fileno()), int.from_bytes(data[:4], "big"), is_idle)
             return found
+
+    def is_idle(connection):
+        return connection._transaction_status not in (b"T", b"E")
 
     def sends(flags):
         def make(original):
             def hook(self, statement, *arguments, **named):
-                note(key(self), statement, flags)
+                note(key(self), statement, self, flags)
                 return original(self, statement, *arguments, **named)
 
             return hook
@@ -611,7 +726,7 @@ def _pg8000(module):
 
     def executes_named(original):
         def hook(self, name, params, columns, input_funcs, statement, *arguments, **named):
-            note(key(self), statement)
+            note(key(self), statement, self)
             return original(self, name, params, columns, input_funcs, statement, *arguments, **named)
 
         return hook

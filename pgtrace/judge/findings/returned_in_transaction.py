@@ -3,9 +3,10 @@ previous one is still open.
 
 The change of user is not on the wire, but its effects are: the next user's BEGIN is answered by the
 warning 25001 (there is already a transaction in progress), or the pool's own reset or ping runs
-inside the block. The next user's work is then part of another's transaction. A BEGIN directly after
-a BEGIN does not count, because nothing ran in between (driver-overhead). Nor does a ROLLBACK by the
-pool, which ends the transaction.
+inside the block. Where the program notes its lines of code, it says that another task or thread
+goes on in the transaction (trace/call_sites.py). The next user's work is then part of another's
+transaction. A BEGIN directly after a BEGIN does not count, because nothing ran in between
+(driver-overhead). Nor does a ROLLBACK by the pool, which ends the transaction.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, may_be_pin
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
 
 _IN_PROGRESS: Final = "25001"
+_DISCARD: Final = frozenset({"DISCARD ALL", "DISCARD ALL;"})
+"""Fails inside a block."""
+_HANDED_ON: Final = "another task or thread goes on in the transaction"
 
 
 class _Watch(Watch):
@@ -26,12 +30,14 @@ class _Watch(Watch):
         """The latest round trip that did work in the open block."""
         self._pings: set[str] = set()
         """Texts of pings outside of blocks."""
+        self._told_of_another = False
+        """Whether it was said of this block that another goes on in it."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
         words = ""
         if shape.status_before not in ("T", "E"):
-            self._worked = None
+            self._worked, self._told_of_another = None, False
             if is_ping(step):
                 self._pings.add(step.label.sql[:100])
         elif self._worked is not None:
@@ -39,19 +45,29 @@ class _Watch(Watch):
                 words = "BEGIN inside a transaction: warning 25001"
             elif is_reset(step):
                 words = "the pool's reset inside a transaction"
+            elif step.key in _DISCARD and step.sqlstate == _IN_PROGRESS:
+                words = "DISCARD ALL inside a transaction, where it fails"
             elif is_ping(step) and step.label.sql[:100] in self._pings:
                 words = "the pool's ping inside a transaction"
+            elif not self._told_of_another and self._is_handed_on(step):
+                words, self._told_of_another = _HANDED_ON, True
         if words and step.counts and self._worked is not None:
             note = self.seen.note(KIND, words)
             note.times += 1
             note.show(self._worked.place, "the transaction is left open")
             note.show(step.place, words)
             step.explain(note, _IN_PROGRESS)
+            self.seen.row_of(self._worked.place, KIND)
             self.seen.row_of(step.place, KIND)
         if shape.status not in ("T", "E"):
             self._worked = None
         elif shape.depth and "BEGIN" not in shape.tags and "START TRANSACTION" not in shape.tags and not words:
             self._worked = step
+
+    def _is_handed_on(self, step: Step) -> bool:
+        """Whether another goes on in it, and does not just roll it back."""
+        shape = step.shape
+        return self.seen.trace.call_sites.handed_on(step.place) and not (shape.status == "I" and "COMMIT" not in shape.tags)
 
     def lost(self) -> None:
         self._worked = None
