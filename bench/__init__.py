@@ -1,1 +1,1 @@
-"""What standing in the path costs: `python -m bench` prints the README's table."""
+"""What standing in the path costs: `python -m bench` prints the table of docs/costs.md."""

@@ -1,4 +1,4 @@
-"""What standing in the path costs: prints the README's table, as Markdown on stdout, progress on stderr.
+"""What standing in the path costs: prints the table of docs/costs.md, as Markdown on stdout, progress on stderr.
 
 One run, all routes interleaved: each turn measures every route once, in an order that moves on by one, so that a machine that slows down slows all of them.
 Exit code 1 where pgtrace misses what it promises (the bars of table.py): at most 1.1 times the latency that a bare forwarder adds, at least 0.95 of its
