@@ -45,7 +45,7 @@ class _By(click.ParamType[str]):
 )
 @options.filtered
 @options.as_json
-@options.words("Also print messages per type.")
+@options.words("Also print times, formats, sizes, and messages per type.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly. --json gives every counter."""
     from pgtrace.ask.filter import parse
@@ -53,10 +53,9 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.cli.reading import count, count_rows, read, warn_of_losses, warn_of_undecided
     from pgtrace.report import stats
     from pgtrace.report.encoding import as_json as encoded
-    from pgtrace.sanitise import EMPTY
 
     grouping = stats.grouping(by)
-    trace = read(files, timeline=chosen is not None or grouping is not None, quiet=quiet)
+    trace = read(files, timeline=chosen is not None or grouping is not None or as_json or verbose, quiet=quiet)
     if grouping is not None:
         selection = (chosen or parse("")).over(trace)
         if as_json:
@@ -76,5 +75,5 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     if as_json:
         write(stats.as_json(trace), end="")
     else:
-        write(chain(stats.as_text(trace, by), [EMPTY, *stats.messages(trace, by)] if verbose else []))
+        write(chain(stats.as_text(trace, by), stats.more(trace, by) if verbose else []))
     warn_of_losses(trace)

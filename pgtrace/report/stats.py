@@ -6,11 +6,11 @@ same numbers in the columns of the live view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace import sanitise
-from pgtrace.report import about
+from pgtrace.report import about, times
 from pgtrace.report.table import NOTHING, count, long_table, ms, ratio, size, table
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace import security
@@ -18,6 +18,7 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rows import Columns
 from pgtrace.trace.rowsums import RowSums
+from pgtrace.trace.times import Times
 from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -76,15 +77,37 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             **({"times_back": trace.times_back} if trace.times_back else {}),
         },
     )
+    timed = times.of(trace)
     yield "totals", trace.totals().as_dict()
-    yield "drivers", ({"driver": driver, "connections": number, **counters.as_dict()} for driver, number, counters in trace.drivers())
-    yield "connections", (_connection(trace, connection) for connection in trace.counted_connections())
+    if timed:
+        yield "times", timed["all"].get(None, Times()).as_dict()
+    yield (
+        "drivers",
+        (
+            {"driver": driver, "connections": number, **_timed(timed, "driver", driver), **counters.as_dict()}
+            for driver, number, counters in trace.drivers()
+        ),
+    )
+    yield (
+        "connections",
+        (_connection(trace, connection) | _timed(timed, "connection", connection.index) for connection in trace.counted_connections()),
+    )
     yield "statements", (view.group.as_dict(view.driver) for view in trace.statements())
     yield (
         "labels",
-        ({"label": label, "connections": number, **counters.as_dict()} for label, number, counters in trace.label_counters() if label),
+        (
+            {"label": label, "connections": number, **_timed(timed, "label", label), **counters.as_dict()}
+            for label, number, counters in trace.label_counters()
+            if label
+        ),
     )
-    yield "marks", ({"mark": name, **counters.as_dict()} for name, counters in trace.mark_counters().items())
+    yield "marks", ({"mark": name, **_timed(timed, "mark", name), **counters.as_dict()} for name, counters in trace.mark_counters().items())
+
+
+def _timed(timed: times.Found, by: str, key: Hashable) -> dict[str, Any]:
+    """The key `times` of that group, if its times are known."""
+    found = timed.get(by, {}).get(key)
+    return {"times": found.as_dict()} if found is not None else {}
 
 
 def _indented(value: object, columns: int) -> Shown:
@@ -136,6 +159,32 @@ _COUNTED_BY: Final[dict[str, Callable[[Trace], list[tuple[str, int, Counters]]]]
     "file": Trace.file_counters,
     "label": lambda trace: [(label or "(no label)", number, counters) for label, number, counters in trace.label_counters()],
 }
+
+
+def more(trace: Trace, by: str) -> Iterator[Shown]:
+    """Lines of two tables: times, formats and sizes by that grouping; then messages per type."""
+    timed = times.of(trace)
+    if timed and by != "statement":
+        yield EMPTY
+        yield from times.as_text(by, _groups(trace, by, timed))
+    yield EMPTY
+    yield from messages(trace, by)
+
+
+def _groups(trace: Trace, by: str, timed: times.Found) -> Iterator[tuple[str, Times | None, Counters]]:
+    yield _everything(trace), timed["all"].get(None), trace.totals()
+    if by == "connection":
+        for connection in trace.counted_connections():
+            yield trace.name_of(connection), timed[by].get(connection.index), connection.counters(trace.duration_ns)
+    elif by == "mark":
+        for name, counters in trace.mark_counters().items():
+            yield name, timed[by].get(name), counters
+    else:
+        keys: Iterable[Hashable] = range(len(trace.files)) if by == "file" else (name for name, _, _ in trace.drivers())
+        if by == "label":
+            keys = (label for label, _, _ in trace.label_counters())
+        for key, (name, _, counters) in zip(keys, _COUNTED_BY[by](trace), strict=True):
+            yield name, timed[by].get(key), counters
 
 
 class Grouping(NamedTuple):

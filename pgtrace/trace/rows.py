@@ -59,6 +59,7 @@ _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
     "shapes": ("I", 40),
     "rows": ("I", 44),
     "durations_ms": ("f", 48),
+    "first_ms": ("f", 52),
     "sent_bytes": ("Q", 56),
     "received_bytes": ("Q", 64),
     "wait_ns": ("Q", 72),
@@ -351,6 +352,11 @@ class Columns:
     def durations_ms(self) -> list[float]:
         """NaN while a row is open."""
         return self._column("durations_ms")
+
+    @property
+    def first_ms(self) -> list[float]:
+        """From the opening to the first byte of the answer; NaN without one."""
+        return self._column("first_ms")
 
     @property
     def sent_bytes(self) -> list[int]:
