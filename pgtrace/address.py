@@ -41,6 +41,8 @@ from pgtrace.services import Settings, several
 
 DEFAULT_LISTEN_PORT: Final = 6433
 DEFAULT_PORT: Final = 5432
+MOST_LEGS: Final = 26
+"""Legs are named by one letter each."""
 LOOPBACK: Final = ("127.0.0.1", "::1")
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (only where the user asks for it)
 LONGEST_SOCKET_PATH: Final = 107
@@ -183,6 +185,29 @@ class Upstream:
     def port(self) -> int:
         """The port of the first host."""
         return self.hosts[0].port
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One listener and its upstream. A capture with several of them shows a pooler's sides."""
+
+    listen: Listen
+    upstream: Upstream
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """The inverse of dataclasses.asdict()."""
+        listen = Listen(**values["listen"] | {"hosts": tuple(values["listen"]["hosts"])})
+        return cls(listen, Upstream.of(values["upstream"]))
+
+    @property
+    def display(self) -> str:
+        return f"{self.listen.display}={self.upstream.display}"
+
+
+def leg_letter(index: int) -> str:
+    """The name of one of a capture's legs, in their order: A, B, ..."""
+    return chr(ord("A") + index)
 
 
 def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:

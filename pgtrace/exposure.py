@@ -29,7 +29,7 @@ exposure() decides between three results:
   and whether the server wants the certificate is unknown until it asks. If the kernel does not say
   who connects, no connection uses the certificate.
 
-A listener beyond loopback always needs `--allow-others`. check_loop() resolves names.
+A listener beyond loopback always needs `--allow-others`. check_legs() resolves names.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from pgtrace.address import Host, Listen, Upstream
+from pgtrace.address import MOST_LEGS, Host, Leg, Listen, Upstream
 from pgtrace.errors import AddressError
 
 
@@ -107,6 +108,45 @@ def check_loop(listen: Listen, upstream: Upstream) -> None:
     for host in upstream.hosts:
         if _is_listener(host, listen):
             raise AddressError(host.display, "the upstream is the address pgtrace listens on: choose another LISTEN or UPSTREAM")
+
+
+def check_legs(legs: Sequence[Leg]) -> None:
+    """Refuse legs that share an address, and legs that lead back to themselves. A leg that leads to
+    another one's listener is fine as long as the last of them leads elsewhere."""
+    if len(legs) > MOST_LEGS:
+        raise AddressError("", f"{len(legs)} legs at once: at most {MOST_LEGS}")
+    for leg in legs:
+        check_loop(leg.listen, leg.upstream)
+    for index, leg in enumerate(legs):
+        for other in legs[:index]:
+            if _share(leg.listen, other.listen):
+                raise AddressError(leg.listen.display, "two legs listen there: give each of them an address of its own")
+    leads_to = [
+        [place for place, other in enumerate(legs) if any(_is_listener(host, other.listen) for host in leg.upstream.hosts)] for leg in legs
+    ]
+    for start, leg in enumerate(legs):
+        reached: set[int] = set()
+        waiting = list(leads_to[start])
+        while waiting:
+            place = waiting.pop()
+            if place == start:
+                raise AddressError(
+                    leg.display, "the legs lead back to this listener: one of them needs a pooler or a server as its UPSTREAM"
+                )
+            if place not in reached:
+                reached.add(place)
+                waiting += leads_to[place]
+
+
+def _share(one: Listen, other: Listen) -> bool:
+    """Whether two listeners would take the same address. Port 0 is a free one each time."""
+    if one.port != other.port or not one.port or (one.unix is None) != (other.unix is None):
+        return False
+    if one.unix is not None and other.unix is not None:
+        return _is_listener(Host(one.unix, one.port, unix=one.unix), other)
+    here, there = ({address for name in listen.hosts for address in _addresses(name, listen.port)} for listen in (one, other))
+    everywhere = any(ipaddress.ip_address(address).is_unspecified for address in here | there)
+    return everywhere or bool(here & there)
 
 
 def _is_listener(host: Host, listen: Listen) -> bool:

@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TypedDict
 from pgtrace import callsites, conninfo, variant
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
+    Leg,
     Listen,
     Upstream,
     parse_listen,
@@ -44,7 +45,7 @@ from pgtrace.control import ANSWER_S, Control
 from pgtrace.durations import duration_ns
 from pgtrace.environment import redirected_url, with_parts
 from pgtrace.errors import AddressError, AnyPath, OutputExists, RecorderError, UsageError
-from pgtrace.exposure import Served, check_loop, exposure, named_identity
+from pgtrace.exposure import Served, check_legs, exposure, named_identity
 from pgtrace.faults import Rule
 from pgtrace.last import CAPTURE
 from pgtrace.temporary import PrivateDirectory, sweep
@@ -125,6 +126,7 @@ class Recorder:
         directory: PrivateDirectory | None = None,
         call_sites: bool = False,
         label: str | None = None,
+        more_legs: Sequence[Leg] = (),
     ) -> None:
         """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command
         line; without `upstream`, libpq's variables count.
@@ -149,6 +151,8 @@ class Recorder:
         - With `call_sites`, the capture has the lines of code that a Python program notes, if it
           runs with call_site_variables().
         - `label` names the variant that the capture is of.
+        - `more_legs` are further listeners with their upstreams, recorded in the same capture on
+          the same clock: the other side of a pooler. `rtt`, `tls` and `faults` are for all legs.
 
         Raises AddressError, UsageError.
         """
@@ -169,8 +173,8 @@ class Recorder:
         self._wants_socket = listen is None and not allow_others and bool(named_identity(self.upstream))
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
-        self.served = Served.ALL
-        """Who it serves, once it has been started."""
+        self.served = [Served.ALL]
+        """Whom each leg serves, once it has been started."""
         self.tls = tls
         self.faults = tuple(faults)
         self.dial_first = dial_first
@@ -182,11 +186,15 @@ class Recorder:
         """The certificate that a driver has to trust (sslrootcert), if one was made for the
         listener."""
         self.addresses: list[str] = []
-        """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"."""
+        """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"; with several
+        legs, the first."""
+        self.addresses_of_legs: list[list[str]] = []
+        """The same for each leg."""
         self.port = self.listen.port
         self.fits: int | None = None
         """How many connections fit, given how many files the recorder may open; None if nothing
         limits them."""
+        self._more_legs = tuple(more_legs)
         self._write = Path(write) if write is not None else None
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary = directory
@@ -213,9 +221,10 @@ class Recorder:
             raise
 
     def _start(self) -> None:
-        check_channel_binding(self.upstream, self.tls)
-        self.served = exposure(self.listen, self.upstream, self.allow_others)
-        check_loop(self.listen, self.upstream)
+        for leg in self.legs:
+            check_channel_binding(leg.upstream, self.tls)
+        self.served = [exposure(leg.listen, leg.upstream, self.allow_others) for leg in self.legs]
+        check_legs(self.legs)
         if self._write is not None and os.path.lexists(self._write):
             raise OutputExists(self._write)
         sweep()
@@ -233,15 +242,13 @@ class Recorder:
         # to it as well.
         control = self._control = Control([lock for directory in owned if directory is not None for lock in directory.locks])
         settings = {
-            "listen": dataclasses.asdict(self.listen),
-            "upstream": dataclasses.asdict(self.upstream),
+            "legs": [dataclasses.asdict(leg) | {"served": served} for leg, served in zip(self.legs, self.served, strict=True)],
             "path": os.path.abspath(self.capture),
             "keep_bytes": self._keep_bytes,
             "temporary": self._temporary.path if self._temporary is not None else None,
             "call_sites": self._call_sites.path if self._call_sites is not None else None,
             "rtt_ns": self.rtt_ns,
             "allow_others": self.allow_others,
-            "served": self.served,
             "tls": dataclasses.asdict(tls),
             "dial_first": self.dial_first,
             "when_behind": self.when_behind,
@@ -255,8 +262,9 @@ class Recorder:
         if self._certificates is not None:
             # the recorder has read it, and nobody else needs it
             os.unlink(os.path.join(self._certificates.path, KEY_FILE))
-        self.addresses = list(ready["addresses"])
-        self.port = int(ready["port"])
+        self.addresses_of_legs = [list(leg["addresses"]) for leg in ready["legs"]]
+        self.addresses = self.addresses_of_legs[0]
+        self.port = int(ready["legs"][0]["port"])
         self.fits = ready["fits"]
 
     def _with_certificate(self) -> DriverTls:
@@ -265,9 +273,14 @@ class Recorder:
         if self.tls.mode != "end" or self.tls.certificate:
             return self.tls
         self._certificates = PrivateDirectory("tls")
-        issued = issue(Path(self._certificates.path), self.listen.hosts)
+        issued = issue(Path(self._certificates.path), [host for leg in self.legs for host in leg.listen.hosts])
         self.authority = issued.authority
         return dataclasses.replace(self.tls, certificate=str(issued.certificate), key=str(issued.key))
+
+    @property
+    def legs(self) -> list[Leg]:
+        """Every listener with its upstream."""
+        return [Leg(self.listen, self.upstream), *self._more_legs]
 
     @property
     def host(self) -> str:

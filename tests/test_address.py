@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.address import Host, Listen, parse_listen, parse_upstream
+from pgtrace.address import Host, Leg, Listen, parse_listen, parse_upstream
 from pgtrace.errors import AddressError
-from pgtrace.exposure import check_loop
+from pgtrace.exposure import check_legs, check_loop
 
 LISTENS = [
     (":6433", Listen(("127.0.0.1", "::1"), 6433), ":6433"),
@@ -116,6 +116,30 @@ def test_an_upstream_that_is_the_listener(tmp_path: Path) -> None:
             check_loop(parse_listen(listen), parse_upstream(upstream, {}))
     for listen, upstream in other:
         check_loop(parse_listen(listen), parse_upstream(upstream, {}))
+
+
+@pytest.mark.parametrize(
+    ("legs", "reason"),
+    [
+        ([(":6433", "localhost:5432"), (":6434", "localhost:6432")], ""),
+        ([(":6433", "localhost:6434"), (":6434", "localhost:5432")], ""),
+        ([(":0", "localhost:5432"), (":0", "localhost:6432")], ""),
+        ([(":6433", "localhost:5432"), ("127.0.0.1:6433", "localhost:6432")], "two legs listen there"),
+        ([("unix:/run/x", "localhost:5432"), ("unix:/run/x", "localhost:6432")], "two legs listen there"),
+        ([("*:6433", "localhost:5432"), ("[::1]:6433", "localhost:6432")], "two legs listen there"),
+        ([(":6433", "localhost:6433"), (":6434", "localhost:5432")], "choose another"),
+        ([(":6433", "localhost:6434"), (":6434", "localhost:6433")], "lead back"),
+        ([(":1", "localhost:2"), (":2", "localhost:3"), (":3", "localhost:5432,localhost:1")], "lead back"),
+        ([(":0", "db")] * 27, "27 legs at once: at most 26"),
+    ],
+)
+def test_legs_that_go_together(legs: list[tuple[str, str]], reason: str) -> None:
+    asked = [Leg(parse_listen(listen), parse_upstream(upstream, {})) for listen, upstream in legs]
+    if reason:
+        with pytest.raises(AddressError, match=reason):
+            check_legs(asked)
+    else:
+        check_legs(asked)
 
 
 def test_hosts_are_resolved_by_nobody_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ OPENING: Final = "opening"
 """The key of a Fact: a driver did not begin with a start-up packet, and its bytes are not kept. Its
 value is "TLS", a handshake at once, or "unknown"."""
 FAULT: Final = "fault"
+LEG: Final = "leg"
 """The key of a Fact: a fault rule struck here. Its value is the rule. Unlike other facts it is an
 event and is not carried into segments."""
 LABEL: Final = "label"

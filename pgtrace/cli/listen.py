@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from pgtrace import behind
-from pgtrace.address import Upstream
 from pgtrace.cli import options, output, recording
 from pgtrace.cli.stopping import Stop
 from pgtrace.conninfo import Address
@@ -20,7 +20,7 @@ _TURN_S = 0.1
 
 
 @click.command("listen", epilog="Example: pgtrace listen :6433 --upstream db:5432, then psql -h 127.0.0.1 -p 6433")
-@click.argument("listen", required=False, metavar="[LISTEN]")
+@click.argument("listen", nargs=-1, type=options.LegPlace(), metavar="[LISTEN | LISTEN=UPSTREAM...]")
 @options.upstream
 @options.label
 @options.recording
@@ -33,7 +33,7 @@ _TURN_S = 0.1
 @click.pass_context
 def command(
     ctx: click.Context,
-    listen: str | None,
+    listen: tuple[options.LegAsked, ...],
     upstream: Address | str | None,
     write: Path | None,
     dial_first: bool,
@@ -47,39 +47,65 @@ def command(
     `:0` (any free port). If pgtrace proves its identity to the server (over a Unix socket, or with
     a client certificate), the default is a private socket, and a port serves only your own user,
     where the system can tell.
+
+    Give several LISTEN=UPSTREAM to record both sides of a pooler in one capture, on one clock:
+    `listen :6433=pooler:6432 :6434=db:5432`, where the pooler connects to :6434. All options are
+    for every leg. UPSTREAM also says how to encrypt that leg, as in --upstream.
     """
+    _check(listen, upstream)
+    first = listen[0] if listen else None
     recorded = options.recorded()
     stop = Stop() if no_tui or not output.has_screen() else None
     if stop is not None:
         ctx.call_on_close(stop.over)
     with (
-        recording.upstream_for(upstream, quiet=quiet) as (target, environment),
+        recording.upstream_for((first and first.upstream) or upstream, quiet=quiet) as (target, environment),
+        recording.further_legs(listen[1:], quiet=quiet) as more_legs,
         Recorder(
-            recording.place(listen, target, ":6433", allow_others=recorded["allow_others"]),
+            recording.place(first and first.listen, target, ":6433", allow_others=recorded["allow_others"]),
             target,
             dial_first=dial_first,
+            more_legs=more_legs,
             **recorded,
         ) as recorder,
     ):
         if stop is not None:
-            ctx.exit(_as_lines(recorder, target, environment, write, stop, quiet=quiet, verbose=verbose))
-        _as_screen(recorder, target, environment, write)
+            ctx.exit(_as_lines(recorder, environment, write, stop, quiet=quiet, verbose=verbose))
+        _as_screen(recorder, environment, write)
         recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
 
 
-def _as_lines(
-    recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None, stop: Stop, *, quiet: bool, verbose: bool
-) -> int:
+def _check(listen: Sequence[options.LegAsked], upstream: Address | str | None) -> None:
+    """Raises click.UsageError if the arguments and `--upstream` do not go together."""
+    if len(listen) > 1:
+        for one in listen:
+            if one.upstream is None:
+                raise click.UsageError(f"{one.listen.display} names no upstream: several legs are written LISTEN=UPSTREAM LISTEN=UPSTREAM")
+    if upstream is not None and any(one.upstream is not None for one in listen):
+        raise click.UsageError("LISTEN=UPSTREAM and --upstream cannot be combined: each leg names its own upstream")
+
+
+def _listeners(recorder: Recorder) -> list[str]:
+    """The listener of each leg in its short form, with the port that was free where 0 was asked
+    for."""
+    return [
+        f":{addresses[0].rpartition(':')[2]}" if leg.listen.unix is None and leg.listen.port == 0 else leg.listen.display
+        for leg, addresses in zip(recorder.legs, recorder.addresses_of_legs, strict=True)
+    ]
+
+
+def _as_lines(recorder: Recorder, environment: dict[str, str], write: Path | None, stop: Stop, *, quiet: bool, verbose: bool) -> int:
     """Print round trips until a signal says stop."""
-    output.tell(recording.connect_hint(recorder, target))
+    output.tell(*recording.connect_hints(recorder))
     for name, value in environment.items():
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
             output.tell(f"export {name}={value}")
-    recording.warn_if_unreachable(target)
+    for leg in recorder.legs:
+        recording.warn_if_unreachable(leg.upstream)
     for line in (
         *recording.about_others(recorder),
-        *recording.about_tls(recorder, target),
+        *recording.about_tls(recorder),
         *recording.about_files(recorder),
         *([] if quiet else recording.about_passwords(recorder)),
     ):
@@ -101,28 +127,29 @@ def _as_lines(
     return stop.exit_code
 
 
-def _as_screen(recorder: Recorder, target: Upstream, environment: dict[str, str], write: Path | None) -> None:
+def _as_screen(recorder: Recorder, environment: dict[str, str], write: Path | None) -> None:
     from pgtrace.probe import probe
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import LOGIN, Source
 
     warning = ""
-    try:
-        probe(target)
-    except UpstreamError as error:
-        warning = str(error)
+    for leg in recorder.legs:
+        try:
+            probe(leg.upstream)
+        except UpstreamError as error:
+            warning = warning or str(error)
     named = environment or {name: os.environ[name] for name in ("PGUSER", "PGDATABASE") if os.environ.get(name)}
     source = Source(
-        listener=f":{recorder.port}" if recorder.listen.unix is None and recorder.listen.port == 0 else recorder.listen.display,
-        upstream=target.display,
+        listener=", ".join(_listeners(recorder)),
+        upstream=", ".join(leg.upstream.display for leg in recorder.legs),
         live=True,
-        addresses=tuple(recorder.addresses),
+        addresses=tuple(address for addresses in recorder.addresses_of_legs for address in addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
         notes=(
             *recording.about_others(recorder),
-            *recording.about_tls(recorder, target),
+            *recording.about_tls(recorder),
             *recording.about_files(recorder),
             *recording.about_passwords(recorder),
         ),

@@ -6,16 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 import click
 
 from pgtrace import behind, last, variant
-from pgtrace.address import DEFAULT_PORT
+from pgtrace.address import DEFAULT_PORT, Listen, parse_listen
 from pgtrace.certificates import DriverTls
 from pgtrace.cli import output
 from pgtrace.durations import duration_ns, has_unit
 from pgtrace.errors import CaptureError, UsageError
+from pgtrace.parameters import PARAMETERS
 from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S, Recording
 
 if TYPE_CHECKING:
@@ -139,6 +140,31 @@ class Server(click.ParamType["Address | str"]):
         if not isinstance(value, str) or value == EMBEDDED:
             return value  # type: ignore[no-any-return]
         return conninfo.read(value).without_drivers_secrets()
+
+
+class LegAsked(NamedTuple):
+    """A LISTEN, or a LISTEN=UPSTREAM, as typed."""
+
+    listen: Listen
+    upstream: Address | str | None
+    """None for a LISTEN alone."""
+
+
+class LegPlace(click.ParamType[LegAsked]):
+    """`:6433`, or `:6433=db:5432`. The value is a LegAsked without a driver's secrets."""
+
+    name = "leg"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> LegAsked:
+        if isinstance(value, LegAsked):
+            return value
+        listen, equals, upstream = value.partition("=")  # no LISTEN has this character
+        if equals and not upstream:
+            self.fail("an UPSTREAM is missing after the `=`: :6433=db:5432", param, ctx)
+        if equals and not listen:
+            self.fail("a LISTEN is missing before the `=`: :6433=db:5432", param, ctx)
+        # a connection string of libpq is no leg, and its text may be secret
+        return LegAsked(parse_listen(value if listen in PARAMETERS else listen), Server().convert(upstream, param, ctx) if equals else None)
 
 
 class Dsn(click.ParamType[str]):

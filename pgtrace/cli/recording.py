@@ -9,13 +9,13 @@ socket in a private directory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pgtrace import behind
-from pgtrace.address import Listen, Upstream, parse_listen, parse_upstream
-from pgtrace.cli import output
+from pgtrace.address import Leg, Listen, Upstream, leg_letter, parse_listen, parse_upstream
+from pgtrace.cli import options, output
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
 from pgtrace.exposure import about, named_identity
@@ -47,12 +47,23 @@ def upstream_for(
         yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 
 
-def place(text: str | None, upstream: Upstream, default: str, *, allow_others: bool) -> Listen | None:
+def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow_others: bool) -> Listen | None:
     """Where to listen: as asked, otherwise the default. None means a private socket, because anyone
     who connects would borrow your identity."""
-    if text is None and named_identity(upstream) and not allow_others:
+    if asked is None and named_identity(upstream) and not allow_others:
         return None
-    return parse_listen(text if text is not None else default)
+    return asked if isinstance(asked, Listen) else parse_listen(asked if asked is not None else default)
+
+
+@contextmanager
+def further_legs(asked: Iterable[options.LegAsked], *, quiet: bool = False) -> Iterator[list[Leg]]:
+    """Legs beside the first. Raises AddressError, MissingExtra."""
+    with ExitStack() as stack:
+        legs = []
+        for one in asked:
+            target, _ = stack.enter_context(upstream_for(one.upstream, quiet=quiet))
+            legs.append(Leg(one.listen, target))
+        yield legs
 
 
 def warn_if_unreachable(upstream: Upstream) -> None:
@@ -63,22 +74,29 @@ def warn_if_unreachable(upstream: Upstream) -> None:
         output.tell(f"pgtrace: {error}; listening anyway, drivers get this error until it answers")
 
 
-def connect_hint(recorder: Recorder, upstream: Upstream) -> str:
-    """One line: where pgtrace listens and where it connects."""
-    return f"pgtrace: {', '.join(recorder.addresses)} -> {upstream.display}"
+def connect_hints(recorder: Recorder) -> list[str]:
+    """One line for each leg: where pgtrace listens and where it connects."""
+    legs = recorder.legs
+    names = [f" (leg {leg_letter(index)})" if len(legs) > 1 else "" for index in range(len(legs))]
+    return [
+        f"pgtrace: {', '.join(addresses)} -> {leg.upstream.display}{name}"
+        for addresses, leg, name in zip(recorder.addresses_of_legs, legs, names, strict=True)
+    ]
 
 
 def about_others(recorder: Recorder) -> list[str]:
     """Who is not served, or not with the client certificate, unless everyone is."""
-    return [line for line in [about(recorder.served, recorder.upstream)] if line]
+    legs = recorder.legs
+    lines = [(leg, about(served, leg.upstream)) for leg, served in zip(legs, recorder.served, strict=True)]
+    return [f"{leg.listen.display}: {line}" if len(legs) > 1 else line for leg, line in lines if line]
 
 
-def about_tls(recorder: Recorder, upstream: Upstream) -> list[str]:
+def about_tls(recorder: Recorder) -> list[str]:
     """What drivers need to know if their TLS ends here, and what will not work."""
     lines = []
     if recorder.authority is not None:
         lines.append(f"drivers that verify the certificate need sslrootcert={recorder.authority}")
-    if recorder.tls.mode == "end" and upstream.sslmode != "disable" and upstream.unix is None:
+    if recorder.tls.mode == "end" and any(leg.upstream.sslmode != "disable" and leg.upstream.unix is None for leg in recorder.legs):
         lines.append(
             "if the server uses TLS too, a driver with channel binding (libpq's default) fails unless the certificate is the server's own; "
             "remedies: no TLS to pgtrace (without --tls), channel_binding=disable in the driver, the server's --tls-cert and --tls-key, or --tls pass"

@@ -27,7 +27,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from pgtrace.address import Listen, Upstream
+from pgtrace.address import Leg
 from pgtrace.behind import WAIT
 from pgtrace.capture.record import LABEL, End, Setting
 from pgtrace.certificates import DriverTls
@@ -54,12 +54,10 @@ class Process:
     """The configured recorder."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self.listen = Listen(**settings["listen"] | {"hosts": tuple(settings["listen"]["hosts"])})
-        self.upstream = Upstream.of(settings["upstream"])
+        self.legs = [(Leg.of(leg), Served(leg["served"])) for leg in settings["legs"]]
         self.tls = DriverTls(**settings["tls"])
         self.rtt_ns = int(settings["rtt_ns"])
         self.allow_others = bool(settings["allow_others"])
-        self.served = Served(settings["served"])
         self.dial_first = bool(settings["dial_first"])
         self.waits = settings.get("when_behind") == WAIT
         self.faults = [Rule(**rule) for rule in settings["faults"]]
@@ -111,13 +109,11 @@ class Process:
         self._stopped = asyncio.Event()
         tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.log.warn(text), waits=self.waits)  # noqa: PLW0108 (the server comes later)
         server = Server(
-            self.listen,
-            self.upstream,
+            self.legs,
             tape,
             tls=self.tls,
             rtt_ns=self.rtt_ns,
             allow_others=self.allow_others,
-            served=self.served,
             faults=self.faults,
             dial_first=self.dial_first,
             startup_timeout_s=self.startup_timeout_s,
@@ -140,12 +136,10 @@ class Process:
         self._tick(loop, tape, server.sessions.pauses)
         gc.collect()
         gc.freeze()
-        listener = server.listener
         answer(
             {
                 "ready": True,
-                "addresses": listener.addresses,
-                "port": listener.port,
+                "legs": [{"addresses": listener.addresses, "port": listener.port} for listener in server.listeners],
                 "fits": server.sessions.fits,
                 "capture": str(self.path),
             }

@@ -1,4 +1,5 @@
-"""The sessions that run now: their numbers, how many fit, and what can change while they run.
+"""The sessions that run now, of all legs: their numbers, how many fit, and what can change while
+they run.
 
 A session takes two descriptors. When only a reserve of descriptors is left, new drivers are refused
 (startup.py). When the reserve is gone too, libuv accepts and closes, so that nobody waits and
@@ -15,8 +16,7 @@ from time import monotonic_ns
 from typing import Final
 
 from pgtrace.capture import peer as peer_fact
-from pgtrace.capture.record import Fact, Open, Setting
-from pgtrace.proxy.cancel_keys import CancelKeys
+from pgtrace.capture.record import LEG, Fact, Open, Setting
 from pgtrace.proxy.delay import Delayed
 from pgtrace.proxy.driver_processes import DriverProcesses, Found
 from pgtrace.proxy.login import Login
@@ -34,17 +34,14 @@ that are refused, for the capture and the resolver."""
 class Sessions:
     """Everybody who is connected."""
 
-    def __init__(self, tape: Tape, upstream: str, rtt_ns: int) -> None:
-        """`upstream` is its address as captures show it."""
+    def __init__(self, tape: Tape, rtt_ns: int) -> None:
         self.running: dict[int, Session] = {}
         self.accepted = 0
         self.idle = asyncio.Event()
         """Set while there is no session."""
         self.idle.set()
         self.pauses = Pauses(tape)
-        self.cancels = CancelKeys()
         self._tape = tape
-        self._upstream = upstream
         self._rtt_ns = rtt_ns
         self._loop = asyncio.get_running_loop()
         self._own_files = 0
@@ -56,8 +53,9 @@ class Sessions:
         if self._rtt_ns:
             self._tape.add(Setting(monotonic_ns(), "rtt", str(self._rtt_ns)))
 
-    def open(self, transport: asyncio.BaseTransport) -> Session:
-        """Number a driver that has just connected."""
+    def open(self, transport: asyncio.BaseTransport, upstream: str, leg: str = "") -> Session:
+        """Number a driver that has just connected. `upstream` is its upstream's address as captures
+        show it, `leg` the letter of its leg if there are several."""
         self.accepted += 1
         session = Session(self.accepted, self.pauses, self._loop, self._rtt_ns)
         session.at_end.append(lambda: self._over(session.number))
@@ -67,7 +65,9 @@ class Sessions:
         own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         listener = Endpoint(sock.family, own).display
         client = Endpoint(sock.family, peer).display if peer else "unix:"
-        self._tape.add(Open(monotonic_ns(), session.number, listener, self._upstream, client, "", time.time_ns()))
+        self._tape.add(Open(monotonic_ns(), session.number, listener, upstream, client, "", time.time_ns()))
+        if leg:
+            self._tape.add(Fact(monotonic_ns(), session.number, LEG, leg))
         self._processes.ask(session.number, sock, peer, own)
         return session
 
@@ -111,7 +111,6 @@ class Sessions:
                     _delay(leg, leg.transport)
 
     def _over(self, number: int) -> None:
-        self.cancels.forget(number)
         self.running.pop(number, None)
         if not self.running:
             self.idle.set()

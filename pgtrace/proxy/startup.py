@@ -46,6 +46,7 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.proxy import delay, refusals
 from pgtrace.proxy.admission import Admission, Terms
+from pgtrace.proxy.cancel_keys import CancelKeys
 from pgtrace.proxy.channel_binding import CHANNEL_BINDING
 from pgtrace.proxy.driver_tls import Encrypted, HandshakeError, end_tls
 from pgtrace.proxy.fault_rules import FaultRules
@@ -71,11 +72,14 @@ _NOT_OURS: Final = {TLS_HELLO: "TLS", NO_PACKET: "unknown"}
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How drivers are served. It is the same for all of them."""
+    """How the drivers of one leg are served. It is the same for all of them."""
 
     upstream: Upstream
     admission: Admission
     sessions: Sessions
+    cancels: CancelKeys
+    leg: str
+    """The letter of its leg; empty if there is only one."""
     log: Log
     passes_tls: bool
     driver_side: DriverSide | None
@@ -107,7 +111,8 @@ class Startup(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         service = self._service
-        self.session = service.sessions.open(transport)
+        self.session = service.sessions.open(transport, service.upstream.display, service.leg)
+        self.session.at_end.append(lambda: service.cancels.forget(self.session.number))
         if service.faults is not None:
             self._faults = Faults(service.faults, self.session)
             self.session.at_end.append(self._faults.cancel)
@@ -116,7 +121,7 @@ class Startup(asyncio.Protocol):
             self.fact("refused", self._terms.refusal.message)
         self.session.frontend.attach(transport)
         self._small_reads.stand_before(self._transport)
-        self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.sessions.cancels, self._faults, self.fact)
+        self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.cancels, self._faults, self.fact)
         self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
         wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0
         if self._state is not WAITING:  # a fault has struck

@@ -16,6 +16,7 @@ from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.legs import Leg, legs
 from pgtrace.trace.rows import Columns
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.times import Times
@@ -101,6 +102,7 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             if label
         ),
     )
+    yield "legs", (_leg(one) for one in legs(trace))
     yield "marks", ({"mark": name, **_timed(timed, "mark", name), **counters.as_dict()} for name, counters in trace.mark_counters().items())
 
 
@@ -369,6 +371,16 @@ def _statements(trace: Trace) -> list[Shown]:
     return [*lines, EMPTY, *map(sanitise.line, notes)] if notes else lines
 
 
+def _leg(leg: Leg) -> dict[str, Any]:
+    return {
+        "leg": leg.letter,
+        "listeners": leg.listeners,
+        "upstreams": leg.upstreams,
+        "connections": leg.connections,
+        **leg.counters.as_dict(),
+    }
+
+
 def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
     connection.refresh()
     process = connection.peer_process
@@ -387,6 +399,7 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "database": connection.database,
         "client": connection.client,
         "upstream": connection.upstream,
+        "leg": connection.leg or None,
         "protocol": connection.protocol,
         "protocol_requested": connection.protocol_requested,
         "unrecognized_options": list(connection.unrecognized_options),

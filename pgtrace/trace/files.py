@@ -118,9 +118,10 @@ class CaptureFiles:
         """Whether all of them were read to the end of a finished recording."""
         return all(file.reader.complete for file in self._files)
 
-    def name_of(self, file: int, number: int) -> str:
-        """The name of a connection: `c2`, or `b:2` for the second of several files."""
-        return f"c{number}" if len(self._files) == 1 else f"{letters(file)}:{number}"
+    def name_of(self, file: int, number: int, leg: str) -> str:
+        """The name of a connection: `c2`, or `b:2` for the second of several files. With
+        several legs in a file it begins with the letter of its leg: `b2`."""
+        return f"{leg.lower() or 'c'}{number}" if len(self._files) == 1 else f"{letters(file)}:{number}"
 
     def batches(self) -> Iterator[Batch]:
         """All current records, in the order of the times."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from pgtrace.capture import peer
-from pgtrace.capture.record import DECRYPTED
+from pgtrace.capture.record import DECRYPTED, LEG
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.collector import EvidenceCollector
 from pgtrace.identify.layers import Layer
@@ -107,8 +107,13 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """`c2`, or `b:2` for the second of several files."""
-        return self._ledger.name_of(self.file, self.number)
+        """`c2`, or `b:2` for the second of several files, or `b2` on the second of several legs."""
+        return self._ledger.name_of(self.file, self.number, self.leg)
+
+    @property
+    def leg(self) -> str:
+        """The letter of its leg; empty if its recorder had only one."""
+        return self.facts.get(LEG, "")
 
     @property
     def kind(self) -> str:
@@ -185,7 +190,7 @@ class Identity:
         if session is None or not session.key or self.backend_pid is not None:
             return
         self.backend_pid = int.from_bytes(session.key[:4], "big")
-        self._ledger.keys[session.key] = self.index, self.file, self.number
+        self._ledger.keys[session.key] = self.index, self.file, self.number, self.leg
         if len(self._ledger.identifies) >= KEYS_KEPT:
             self._ledger.identifies.pop(next(iter(self._ledger.identifies)))
         self._ledger.identifies[self.index] = self._identify

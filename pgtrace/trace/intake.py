@@ -11,6 +11,7 @@ from typing import Final
 
 from pgtrace.capture.record import (
     FAULT,
+    LEG,
     CallSite,
     Close,
     Data,
@@ -54,6 +55,8 @@ class Intake:
         """Records with an earlier time than a previous one of their connection."""
         self.is_joined = False
         """Whether the beginning of a connection is missing."""
+        self.has_legs = False
+        """Whether a recorder had several legs."""
         self.settings: dict[tuple[int, str], str] = {}
         """(number of the file, name) -> the latest value of a setting of its recorder."""
         self.ended: set[int] = set()
@@ -117,6 +120,7 @@ class Intake:
                 self._ledger.event(RowKind.FAULT, f"fault: {record.value}", relative, position, connection.index)
             else:
                 connection.learn(record.key, record.value)
+                self.has_legs = self.has_legs or record.key == LEG
                 self._connections.changed(connection)
         elif isinstance(record, Opaque):
             session = begun(file, record.connection, position).session

@@ -47,14 +47,14 @@ class Ledger:
     def __init__(
         self,
         marks: MarksOfFiles,
-        name_of: Callable[[int, int], str],
+        name_of: Callable[[int, int, str], str],
         *,
         timeline: bool = True,
         rows: RowIndex | None = None,
         is_second: bool = False,
     ) -> None:
-        """`name_of` names a connection by its file and its number there. Without `timeline` there
-        are no rows.
+        """`name_of` names a connection by its file, its number there and its leg. Without
+        `timeline` there are no rows.
 
         A second reading passes its own `rows`, which only number them, and keeps no logs.
         """
@@ -71,8 +71,8 @@ class Ledger:
         self.reads = Reads()
         self.shelf = Shelf()
         self.statements_room = GroupBudget()
-        self.keys: Shelved[bytes, tuple[int, int, int]] = Shelved(self.shelf, KEYS_KEPT)
-        """BackendKeyData as recorded -> index, file and number of its connection."""
+        self.keys: Shelved[bytes, tuple[int, int, int, str]] = Shelved(self.shelf, KEYS_KEPT)
+        """BackendKeyData as recorded -> index, file, number and leg of its connection."""
         self.identifies: dict[int, Callable[[], tuple[Identification, Layer]]] = {}
         """By index, for the latest connections that may be cancelled: the identity of the driver's
         end."""

@@ -179,6 +179,11 @@ class Trace:
         return self._intake.is_joined
 
     @property
+    def has_legs(self) -> bool:
+        """Whether a recorder had several legs."""
+        return self._intake.has_legs
+
+    @property
     def gaps(self) -> int:
         """Gaps in the recording."""
         return self._intake.gaps

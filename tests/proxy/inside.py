@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from pgtrace.address import Upstream
+from pgtrace.address import Leg, Upstream
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.certificates import DriverTls
+from pgtrace.exposure import Served
 from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
 from pgtrace.proxy.writer_thread import WriterThread
@@ -22,7 +23,7 @@ async def served(path: Path, upstream: Upstream, **options: Any) -> AsyncIterato
     """A server; at the end its sessions are over, and nothing of ours has failed."""
     loop = asyncio.get_running_loop()
     tape = Tape(loop.call_soon_threadsafe, b"key")
-    server = Server(ANY_PORT, upstream, tape, **({"tls": DriverTls(), "startup_timeout_s": 0.3} | options))
+    server = Server([(Leg(ANY_PORT, upstream), Served.ALL)], tape, **({"tls": DriverTls(), "startup_timeout_s": 0.3} | options))
     loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
     tape.writer = WriterThread(CaptureWriter(path))
     await server.start()

@@ -6,12 +6,14 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from pgtrace.address import Host, Listen, Upstream
-from pgtrace.capture.record import Open
+from pgtrace.address import Host, Leg, Listen, Upstream
+from pgtrace.capture.record import LEG, Fact, Open
 from pgtrace.errors import ListenError
 from pgtrace.exposure import Served
 from pgtrace.protocol.codes import BACKEND
@@ -20,7 +22,7 @@ from pgtrace.recorder import Recorder
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import of_kind, recording, stream, wait_for_end
 from tests.proxy.upstreams import Scripted, echo
-from tests.proxy.wire import READY, STARTUP, read_exactly
+from tests.proxy.wire import READY, STARTUP, message, read_exactly
 
 NOWHERE = Upstream((Host("127.0.0.1", 1),), sslmode="disable")
 
@@ -103,7 +105,7 @@ def test_a_port_before_a_unix_socket_serves_its_own_user(tmp_path, listen, dial_
         recording(upstream, listen, dial_first=dial_first) as recorder,
         connect(recorder) as driver,
     ):
-        assert recorder.served is Served.OWN
+        assert recorder.served == [Served.OWN]
         log_in(driver)
 
 
@@ -133,3 +135,71 @@ def test_an_address_this_machine_does_not_have():
         Recorder(Listen(("192.0.2.1",), 6433), NOWHERE, allow_others=True).start()
     with pytest.raises(ListenError, match=r"no-such-host\.invalid:6433: the name cannot be resolved"):
         Recorder(Listen(("no-such-host.invalid",), 6433), NOWHERE, allow_others=True).start()
+
+
+def test_two_legs_have_one_clock_one_sequence_of_numbers_and_cancel_keys_of_their_own():
+    """Each leg's cancels go to its own upstream, whatever key another leg's server gave."""
+    cancelled: list[bytes] = []
+    key = struct.pack("!II", 4711, 7777)
+    cancel = struct.pack("!II", 16, 80877102) + key
+    let_in = message(b"R", bytes(4)) + message(b"K", key) + message(b"Z", b"I")
+
+    def serve(name: bytes) -> Callable[[socket.socket], None]:
+        def answer(connection: socket.socket) -> None:
+            length = read_exactly(connection, 4)
+            first = length + read_exactly(connection, struct.unpack("!I", length)[0] - 4)
+            if first == cancel:
+                cancelled.append(name)
+                return
+            connection.sendall(let_in)
+            assert connection.recv(1) == b""
+
+        return answer
+
+    def dial(address: str) -> socket.socket:
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host, int(port)), 20)
+
+    with Scripted(serve(b"A")) as front, Scripted(serve(b"B")) as back:
+        legs = [Leg(Listen(("127.0.0.1",), 0), back.upstream)]
+        with recording(front.upstream, more_legs=legs) as recorder:
+            (one,), (other,) = recorder.addresses_of_legs
+            assert recorder.addresses == [one]
+            assert one != other
+            drivers = [dial(address) for address in (one, other, one)]
+            for driver in drivers:
+                driver.sendall(STARTUP)
+                assert read_exactly(driver, len(let_in)) == let_in
+            for address in (other, one):
+                with dial(address) as canceller:
+                    canceller.sendall(cancel)
+                    assert canceller.recv(1) == b""
+            for driver in drivers:
+                driver.close()
+            found = wait_for_end(recorder)
+    opened = of_kind(found, Open)
+    assert [(open_.connection, open_.listener, open_.upstream) for open_ in opened[:3]] == [
+        (1, one, front.upstream.display),
+        (2, other, back.upstream.display),
+        (3, one, front.upstream.display),
+    ]
+    letters = {fact.connection: fact.value for fact in of_kind(found, Fact) if fact.key == LEG}
+    assert letters == {1: "A", 2: "B", 3: "A", 4: "B", 5: "A"}
+    assert cancelled == [b"B", b"A"]
+    assert [open_.time_ns for open_ in opened] == sorted(open_.time_ns for open_ in opened)
+
+
+def test_one_leg_has_no_letter():
+    with Scripted(echo) as server, recording(server.upstream) as recorder:
+        with connect(recorder) as driver:
+            log_in(driver)
+        found = wait_for_end(recorder)
+    assert not [fact for fact in of_kind(found, Fact) if fact.key == LEG]
+
+
+def test_a_leg_that_cannot_listen_ends_the_others(directory):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        legs = [Leg(Listen(("127.0.0.1",), taken.getsockname()[1]), NOWHERE)]
+        with pytest.raises(ListenError, match="something listens there already"):
+            Recorder(Listen((), 6433, str(directory)), NOWHERE, more_legs=legs).start()
+    assert not (directory / ".s.PGSQL.6433").exists()

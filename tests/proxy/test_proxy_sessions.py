@@ -121,7 +121,7 @@ async def play(path: Path, seed: int, trust: ssl.SSLContext, **options: Any) -> 
     listening = await loop.create_server(Upstreams, "127.0.0.1", 0)
     upstream = Upstream((Host("127.0.0.1", listening.sockets[0].getsockname()[1]),), sslmode="disable")
     async with served(path, upstream, startup_timeout_s=5, **options) as server:
-        await asyncio.gather(*(drive(server.listener.port) for _ in range(DRIVERS)))
+        await asyncio.gather(*(drive(server.listeners[0].port) for _ in range(DRIVERS)))
         await asyncio.gather(*tasks)
         await asyncio.sleep(0.2)
         for side in sides:

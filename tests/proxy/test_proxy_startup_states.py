@@ -123,11 +123,11 @@ async def play(path: Path, number: int, **options: Any) -> None:
         upstream = Upstream((Host("127.0.0.1", port),), sslmode=options.pop("sslmode", "disable"))
         async with served(path, upstream, **options) as server:
             if options.get("tls", DriverTls()).mode == "end":
-                await asyncio.to_thread(encrypt, server.listener.port, Path(options["tls"].certificate).with_name("authority.pem"))
+                await asyncio.to_thread(encrypt, server.listeners[0].port, Path(options["tls"].certificate).with_name("authority.pem"))
             for _ in range(0, DRIVERS, 20):
                 if stops:
                     asyncio.get_running_loop().call_later(0.02, server.sessions.close)
-                await asyncio.gather(*(drive(server.listener.port, chance, pieces) for _ in range(20)))
+                await asyncio.gather(*(drive(server.listeners[0].port, chance, pieces) for _ in range(20)))
 
 
 def test_drivers_take_each_step_of_the_table_and_no_other(
@@ -164,7 +164,7 @@ def test_a_driver_that_ends_before_its_answer_is_closed_behind_it(tmp_path: Path
 
     async def leave() -> bytes:
         async with served(tmp_path / "capture", Upstream((Host("127.0.0.1", 1),)), startup_timeout_s=60, rtt_ns=20_000_000) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.listeners[0].port)
             writer.write(SSL_REQUEST)
             writer.write_eof()
             async with asyncio.timeout(10):
@@ -180,7 +180,7 @@ def test_a_step_that_the_table_does_not_have_is_reported(tmp_path: Path) -> None
         reported: list[str] = []
         async with served(tmp_path / "capture", Upstream((Host("127.0.0.1", 1),))) as server:
             startup = Startup(server._service)
-            _, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+            _, writer = await asyncio.open_connection("127.0.0.1", server.listeners[0].port)
             startup.connection_made(writer.transport)
             assert startup._state is READING
             asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))

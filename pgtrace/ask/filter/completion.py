@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.ask.filter.facts import types_of
+from pgtrace.ask.filter.facts import leg_of, types_of
 from pgtrace.ask.filter.words import TAG, WORDS, ValueKind, Word, known
 from pgtrace.sqltext import tags
 from pgtrace.trace.feed import CompleteRows
@@ -157,7 +158,7 @@ class Occurring(CompleteRows):
 
 def _number(name: str) -> str:
     """`2`, or `c:2` in the third of several files."""
-    return name if ":" in name else name.removeprefix("c")
+    return name if ":" in name else name.lstrip(ascii_lowercase)
 
 
 _OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
@@ -165,7 +166,7 @@ _OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
     "user": lambda connection: connection.user,
     "db": lambda connection: connection.database,
     "app": lambda connection: connection.application_name,
-    "leg": lambda connection: f"{connection.listener}={connection.upstream}",
+    "leg": leg_of,
 }
 _OF_SHAPE: Final[dict[str, Callable[[Shape], Iterable[str]]]] = {
     "type": types_of,

@@ -240,6 +240,11 @@ def connection_names(connection: Connection) -> tuple[str, str]:
     return str(connection.number), f"{letters(connection.file)}:{connection.number}"
 
 
+def leg_of(connection: Connection) -> str:
+    """`B 127.0.0.1:6434=db:5432`; without the letter if there is only one leg."""
+    return f"{connection.leg} {connection.listener}={connection.upstream}".lstrip()
+
+
 # Words about the traffic. Each returns what the index knows, or None if the messages must be read.
 
 Says = Callable[[RowIndex, Shape, int], Collection[str] | None]
@@ -399,7 +404,7 @@ TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
     "driver": _of_connection(lambda connection: (connection.driver,)),
     "conn": _of_connection(connection_names),
     "label": lambda trace, test: OfConnection(trace, test, lambda connection: [label] if (label := trace.label_of(connection)) else []),
-    "leg": _of_connection(lambda connection: (f"{connection.listener}={connection.upstream}",)),
+    "leg": _of_connection(lambda connection: (leg_of(connection),)),
     "user": _of_connection(lambda connection: (connection.user,)),
     "db": _of_connection(lambda connection: (connection.database,)),
     "app": _of_connection(lambda connection: (connection.application_name,)),

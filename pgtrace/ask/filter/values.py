@@ -37,7 +37,7 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{1,16}")
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}|([0-9a-f]{1,32})")
-_CONNECTION: Final = re.compile(r"(?:([a-z]+):)?c?(\d{1,9})", re.IGNORECASE)
+_CONNECTION: Final = re.compile(r"(?:([a-z]+):)?[a-z]?(\d{1,9})", re.IGNORECASE)
 
 
 class BadValue(Exception):
@@ -60,7 +60,10 @@ def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
     """A comparison with that text, for the word's kind. Raises BadValue."""
     if comparison == "~":
         return _matches(value)
-    if word.kind is ValueKind.TEXT:
+    if word.kind is ValueKind.LEG and len(value) == 1 and value.isalpha():
+        letter = f"{value.upper()} "
+        return lambda found: found.startswith(letter)
+    if word.kind in (ValueKind.TEXT, ValueKind.LEG):
         return contains(value)
     if word.kind is ValueKind.LETTER:
         return _ends_in(_letter(word, value))

@@ -29,6 +29,8 @@ class ValueKind(enum.Enum):
     """The fingerprint of a statement, or the beginning of it."""
     TRACE = enum.auto()
     """A trace id, the beginning of one, or the traceparent that has it."""
+    LEG = enum.auto()
+    """The letter of a leg, or text: some part of it, in any letter case."""
     LETTER = enum.auto()
     """One letter of a few, or the word it begins."""
 
@@ -42,6 +44,7 @@ COMPARED: Final = {
     ValueKind.STATEMENT: (":",),
     ValueKind.FINGERPRINT: (":",),
     ValueKind.TRACE: (":",),
+    ValueKind.LEG: (":", "~"),
     ValueKind.LETTER: (":",),
 }
 """The operators of each kind; `=` is `:`."""
@@ -106,7 +109,7 @@ _ALL: Final = (
     ),
     Word("mark", ValueKind.NAME, "a mark that was open when it opened", "mark:test_checkout"),
     Word("label", ValueKind.NAME, "the label of its capture, as `--label` gave it", "label:pool"),
-    Word("leg", ValueKind.TEXT, "the listener and the upstream of its connection", "leg:6433"),
+    Word("leg", ValueKind.LEG, "the letter of its connection's leg, if a capture has several; or its listener and upstream", "leg:B"),
     Word("user", ValueKind.NAME, "the user of its connection", "user:app"),
     Word("db", ValueKind.NAME, "the database of its connection", "db:shop"),
     Word("app", ValueKind.NAME, "the application_name of its connection, the latest one", "app ~ worker"),
