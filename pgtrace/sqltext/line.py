@@ -2,7 +2,9 @@
 
 What tells statements apart is mostly the end of the select list and what follows it. So the list is
 dropped first: `SELECT … FROM items WHERE order_id = $1`. Columns and rows of an INSERT are dropped
-in the same way. Only then is the end cut. Only the head of a long text is looked at.
+in the same way. Then goes the middle of long lists in brackets, `IN ($1, …, $9)`, then what is
+joined between the first table and WHERE. Only then is the end cut. Only the head of a long text is
+looked at.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from typing import Final
 
 from pgtrace.sqltext.scanner import lower, tokens
 
+_JOINS: Final = frozenset({",", "join", "left", "right", "inner", "full", "cross", "natural"})
 _LOOKED_AT: Final = 20_000
 """How many characters of a text are looked at for its one line."""
 
 
+_LIST_LEAST: Final = 4
+"""Items of a list in brackets whose middle may go."""
+
+
 @lru_cache(maxsize=256)
-def _line_pieces(sql: str) -> tuple[str, str]:
-    """The head of the text on one line, and the same with `…` for the select list or the insert
-    list."""
+def _forms(sql: str) -> tuple[str, ...]:
+    """The head of the text on one line, and the same with `…` for more and more of it."""
     pieces: list[str] = []
     names: list[str] = []  # the same tokens as names, "" for those that are not
     depths: list[int] = []
@@ -30,19 +36,64 @@ def _line_pieces(sql: str) -> tuple[str, str]:
             space = True
             continue
         text = sql[start:end]
-        if text == ")":
+        if text in (")", "]"):
             depth = max(0, depth - 1)
         pieces.append(" " + text if space and pieces else text)
         names.append(lower(text) if kind == "word" else "" if kind != "punctuation" else text)
         depths.append(depth)
-        if text == "(":
+        if text in ("(", "["):
             depth += 1
         space = False
     top = [index for index, level in enumerate(depths) if level == 0]
+    forms = ["".join(pieces)]
+    gone: list[tuple[int, int, str]] = []
+    for cuts in (_list(names, top, len(pieces)), _middles(names, depths), _joined(names, top)):
+        inside = [one for one in cuts if not any(left <= one[0] < right for left, right, _ in gone)]
+        if inside:
+            gone = sorted([one for one in gone if not any(left <= one[0] < right for left, right, _ in inside)] + inside)
+            forms.append(_without(pieces, gone))
+    return tuple(forms)
+
+
+def _without(pieces: list[str], gone: list[tuple[int, int, str]]) -> str:
+    """The pieces with a sign for each range that has gone."""
+    kept: list[str] = []
+    at = 0
+    for left, right, sign in gone:
+        kept += [*pieces[at:left], sign]
+        at = right
+    return "".join([*kept, *pieces[at:]])
+
+
+def _list(names: list[str], top: list[int], end: int) -> list[tuple[int, int, str]]:
+    """The select list or the insert list."""
     left, right = _list_bounds(names, top)
-    if right <= left:
-        return "".join(pieces), "".join(pieces)
-    return "".join(pieces), "".join([*pieces[:left], " …", *pieces[right:]]) if right < len(pieces) else "".join(pieces[:left]) + " …"
+    return [(left, min(right, end), " …")] if right > left else []
+
+
+def _middles(names: list[str], depths: list[int]) -> list[tuple[int, int, str]]:
+    """The middle items of the lists in brackets, those inside another list left out."""
+    found: list[tuple[int, int, str]] = []
+    opened: list[tuple[int, list[int]]] = []
+    for index, name in enumerate(names):
+        if name in ("(", "["):
+            opened.append((index, []))
+        elif name == "," and opened and depths[index] == len(opened):
+            opened[-1][1].append(index)
+        elif name in (")", "]") and opened:
+            _, commas = opened.pop()
+            if len(commas) >= _LIST_LEAST - 1:
+                found = [one for one in found if not commas[0] < one[0] < commas[-1]]
+                found.append((commas[0] + 1, commas[-1], " …"))
+    return found
+
+
+def _joined(names: list[str], top: list[int]) -> list[tuple[int, int, str]]:
+    """What is joined between the first table and WHERE."""
+    begun = next((index for index in top if names[index] == "from"), -1)
+    where = next((index for index in top if begun >= 0 and index > begun and names[index] == "where"), -1)
+    left = next((index for index in top if begun < index < where and names[index] in _JOINS), -1)
+    return [(left, where, " …")] if where > 0 and left > 0 else []
 
 
 def _list_bounds(names: list[str], top: list[int]) -> tuple[int, int]:
@@ -60,16 +111,16 @@ def _list_bounds(names: list[str], top: list[int]) -> tuple[int, int]:
 
 def shorten(sql: str, width: int, cells: Callable[[str], int] = len) -> str:
     """One line of at most `width` cells: first the select list or the insert list becomes `…`, then
-    the end is cut.
+    the middle of other lists and what is joined, then the end is cut.
 
     `cells` measures a text; a terminal passes its own. What is not printable is still in it: the
     caller shows it through sanitise.
     """
-    whole, listless = _line_pieces(sql[:_LOOKED_AT])
-    for line in (whole, listless):
+    forms = _forms(sql[:_LOOKED_AT])
+    for line in forms:
         if len(line) <= width * 2 and cells(line) <= width:
             return line
-    cut = listless[: max(0, width - 1)]
+    cut = forms[-1][: max(0, width - 1)]
     while cut and cells(cut) > width - 1:
         cut = cut[:-1]
     return cut.rstrip() + "…" if width > 0 else ""

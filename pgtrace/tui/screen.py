@@ -172,6 +172,8 @@ class MainScreen(Screen[None]):
                 return bool(self.trail) and not areas.helping
             case "raw":
                 return listed and areas.inspecting
+            case "values" | "whole_sql":
+                return listed and areas.inspecting and bool(areas.inspector.statements.ran)
             case "driver_rows":
                 return timeline and self.size.width >= TABLE_WIDTH and not self.view.single_driver
             case "pause":
@@ -258,6 +260,16 @@ class MainScreen(Screen[None]):
         self.view.raw = not self.view.raw
         self.areas.inspector.fields.redraw()
         self.areas.say("values as bytes" if self.view.raw else "values by their types")
+
+    def action_values(self) -> None:
+        """Show values in the place of parameters, or parameters again."""
+        self.areas.inspector.put_values()
+        self.areas.sheet.redraw()
+        self.areas.say("values in the SQL" if self.areas.inspector.statements.in_place else "parameters in the SQL")
+
+    def action_whole_sql(self) -> None:
+        """Show the statements as they were written, or the messages again."""
+        self.areas.read(None if self.areas.sheet.display else self.areas.inspector.whole_sql())
 
     def action_pause(self) -> None:
         """Freeze the screen, or continue."""

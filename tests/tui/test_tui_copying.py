@@ -17,7 +17,7 @@ async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Driv
     async with drive(shop) as driven:
         await driven.press("j", "j", "j", "j")
         menu = (await driven.press("y"))[-1]
-        assert menu.strip() == "copy  r row  f flight in words  s SQL  t PQtrace text  esc nothing"
+        assert menu.strip() == "copy  s SQL  r row  f flight in words  t PQtrace text  esc nothing"
         lines = await driven.press("s")
         assert driven.app.clipboard == "SELECT id, email, name FROM users WHERE id = $1"
         assert "SQL copied, also in " in lines[-1]

@@ -131,7 +131,7 @@ def test_a_storm_of_sizes_on_a_terminal(shop: Recording) -> None:
             terminal.type("njk123456"[number % 9])
         begin = terminal.resize(120, 40)
         terminal.after("1", "1 Timeline   2 Statements")
-        terminal.wait_for("sent → came back", begin)
+        terminal.wait_for("sent → back", begin)
         terminal.type("q")
         assert terminal.ended() == 0
         given_back(terminal.written.decode(errors="replace"))  # on a busy machine a frame may be cut within a character, and is drawn again

@@ -149,7 +149,7 @@ async def test_the_help_defines_the_column_that_is_looked_at_and_shows_a_real_ro
     async with drive(shop, (120, 60)) as driven:
         await driven.press("n")
         text = "\n".join(await driven.press("question_mark"))
-        assert "sent → came back" in text
+        assert "sent → back" in text
         assert "Bind Flush Execute Flush Sync → BindComplete DataRow×20 CommandComplete ReadyForQuery(T)" in text
         text = "\n".join(await driven.press("escape", "2", "s", "s", "question_mark"))
         assert " exec  statements run: an Execute, a statement of a simple Query, a FunctionCall" in text

@@ -159,14 +159,14 @@ async def test_a_drag_on_the_axis_is_the_axis(orders: Recording, drive: Drive) -
 async def test_a_transaction_that_stands_folds_as_it_grows(orders: Recording, drive: Drive) -> None:
     async with drive(orders, live=True) as driven:
         lines = await driven.press("X", "X")
-        assert any("2 rt: UPDATE — open" in line for line in lines)
+        assert any("2 rt — open  stock  UPDATE" in line for line in lines)
         number = len(driven.app.view.listing)
         orders.trip(2, query("UPDATE stock SET n = 2"), done("UPDATE 1") + ready("T"))
         lines = await driven.arrived(orders)
-        assert any("3 rt: UPDATE×2 — open" in line for line in lines)
+        assert any("3 rt — open  stock  UPDATE" in line for line in lines)
         orders.trip(2, query("COMMIT"), done("COMMIT") + ready())
         lines = await driven.arrived(orders)
-        assert any("4 rt: UPDATE×2  " in line for line in lines)
+        assert any("4 rt  stock  UPDATE" in line for line in lines)
         assert len(driven.app.view.listing) == number
 
 

@@ -65,7 +65,7 @@ async def test_the_help_names_letters_and_explains_a_row(shop: Recording, drive:
         for names, letters in ((FRONTEND_NAMES, "PBDESHCQX"), (BACKEND_NAMES, "123tTnDCsEZ")):
             for letter in letters:
                 assert re.search(rf"  {letter} {names[ord(letter)]}( |$)", whole, re.MULTILINE), letter
-        heads = next(number for number, line in enumerate(text) if "sent → came back" in line)
+        heads = next(number for number, line in enumerate(text) if "sent → back" in line)
         flight = re.search(r"c\d.? +(?:\w+ +)?([A-Z×0-9]+) → ", text[heads + 1])
         assert flight is not None
         assert text[heads + 2].count(" ") > 3
@@ -77,4 +77,4 @@ async def test_an_empty_timeline_has_no_example(recording: Recording, drive: Dri
     async with drive(recording, live=True) as driven:
         lines = await driven.press("question_mark")
         assert any("what a row says" in line for line in lines)
-        assert not any("sent → came back" in line for line in lines)
+        assert not any("sent → back" in line for line in lines)

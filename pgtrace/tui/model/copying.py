@@ -11,6 +11,7 @@ shows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,13 +46,14 @@ def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
     statements."""
     trace, row = view.trace, item.row
     flight = "\n".join(rowtext.in_words(one) for one in item.rows)
-    found = [Offer("r", "row", lambda: "\n".join(round_trip_line(trace, one) for one in item.rows))]
+    found = []
+    if row.is_round_trip and row.label.sql and not item.folded:
+        found.append(Offer("s", "SQL", lambda: _sql(trace, item, execution)))
+        if b"B" in row.shape.sent:
+            found.append(Offer("p", "SQL with parameters", lambda: _with_parameters(trace, item, execution)))
+    found.append(Offer("r", "row", lambda: "\n".join(round_trip_line(trace, one) for one in item.rows)))
     if row.is_round_trip:
         found.append(Offer("f", "flight in words", lambda: safe(flight)))
-        if row.label.sql and not item.folded:
-            found.append(Offer("s", "SQL", lambda: safe(row.label.sql)))
-            if b"B" in row.shape.sent:
-                found.append(Offer("p", "SQL with parameters", lambda: _with_parameters(trace, item, execution)))
         found.append(Offer("t", "PQtrace text", lambda: _pqtrace(trace, item)))
     if row.label.error:
         found.append(Offer("e", "error", lambda: safe(row.label.error)))
@@ -68,6 +70,13 @@ def of_message(message: MessageView, field: FieldView | None, value: Callable[[F
     if field is None:
         return found
     return [*found, Offer("v", "value", lambda: safe(value(field))), Offer("h", "hex", chosen.hex)]
+
+
+def _sql(trace: Trace, item: Item, execution: int) -> str:
+    """The statements as the application wrote them, those in a row that are equal once."""
+    _check_size(item)
+    texts = [one.sql for one in executed(trace, item.place, execution or None) if one.sql is not None]
+    return safe("\n".join(text for text, _ in groupby(texts)) or item.row.label.sql)
 
 
 def _with_parameters(trace: Trace, item: Item, execution: int) -> str:

@@ -82,6 +82,8 @@ KEYS: Final = (
     Key("drivers", "a", "per_execution", "a", "per execution", "look", does="totals or per execution"),
     Key("statements", "D", "over_all", "D", "join drivers", "look", does="join or split drivers"),
     Key("screen", "u", "raw", "u", "value or bytes", "look", does="values by type or as bytes"),
+    Key("screen", "p", "values", "p S", "values, all SQL", "look", name="values", does="values in the SQL, or parameters"),
+    Key("screen", "S", "whole_sql", name="whole-sql", does="the SQL as it was written"),
     Key("timeline", "f", "follow", "f", "follow", "do", does="follow the newest row"),
     Key("screen", "c", "only_connection", "c C", "only cn, driver", "look", does="only this connection"),
     Key("screen", "C", "only_driver", does="only this driver"),

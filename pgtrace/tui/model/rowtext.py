@@ -26,7 +26,10 @@ or since the row before on the same connection."""
 _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
 """Characters looked at for one cell: combining ones take no cell."""
-_COMMANDS_TOLD = 6
+_TABLES_TOLD = 3
+_TABLE_CELLS = 24
+_SQL_LEAST = 8
+"""Cells that are worth a statement."""
 _FORMATS = {"t": "text", "b": "binary", "m": "mixed"}
 _BOTH_CELLS = 50
 """A column of this width, as on a screen of 160 cells, has room for an error and its SQL."""
@@ -72,7 +75,7 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     if together is Together.SETUP:
         return plain(_set_up(item, connection), width), False
     if together is Together.TRANSACTION:
-        return plain(_transaction(item, connection), width), False
+        return _transaction(item, connection, width), False
     row = item.row
     if row.label.end and not item.folded:
         text = plain(row.label.end, width)
@@ -94,17 +97,24 @@ def _set_up(item: Item, connection: Connection | None) -> str:
     return ", ".join(parts)
 
 
-def _transaction(item: Item, connection: Connection | None) -> str:
-    """What was in it, and how it ended if that was not COMMIT."""
+def _transaction(item: Item, connection: Connection | None, width: int) -> str:
+    """How many round trips it had, its tables and its costliest statement, and how it ended if that
+    was not COMMIT."""
     together = item.sum
-    commands = together.commands.most_common(_COMMANDS_TOLD)
-    told = " ".join(command if times == 1 else f"{command}×{times}" for command, times in commands)
-    if len(together.commands) > _COMMANDS_TOLD:
-        told += " …"
     end = "" if together.ended == "COMMIT" else together.ended
     if item.is_open:
         end = "lost" if connection is not None and connection.closed_ns is not None else "open"
-    return f"{together.number} rt{': ' if told else ''}{told}{f' — {end}' if end else ''}"
+    begun = f"{together.number} rt"
+    if end:
+        begun += f" — {end}"
+    statement, times = together.costliest
+    if not statement:
+        return plain(begun, width)
+    named = together.tables
+    begun += "  " + plain(", ".join(named[:_TABLES_TOLD]) + (", …" if len(named) > _TABLES_TOLD else ""), _TABLE_CELLS) if named else ""
+    often = f" ×{times}" if times > 1 else ""
+    room = width - cells.width(begun) - 2 - len(often)
+    return plain(begun, width) if room < _SQL_LEAST else f"{begun}  {sql(statement, room)}{often}"
 
 
 def flights(item: Item) -> str:

@@ -8,11 +8,10 @@ bounds. Its flights are kept in order, repeats as one, up to a bound.
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgtrace import sqltext
+from pgtrace.sqltext.tables import tables
 from pgtrace.trace.rows import Row, Shape
 from pgtrace.tui.model.groups import Together
 
@@ -21,6 +20,10 @@ MOST: Final = 2000
 MEMBERS_KEPT: Final = 64
 """Rows of a fold that are kept one by one."""
 FLIGHTS_KEPT: Final = 24
+STATEMENTS_KEPT: Final = 64
+"""Statements of a fold whose cost is kept."""
+TABLES_OF: Final = 8
+"""Statements whose tables are named."""
 SPANS_KEPT: Final = 64
 
 
@@ -52,8 +55,9 @@ class Sum:
     flights: list[tuple[str, int, Shape]] = field(default_factory=list)
     """What was sent, how many times in a row, and the first such row's shape."""
     more_flights: bool = False
-    commands: Counter[str] = field(default_factory=Counter)
-    """First words of its SQL, without what begins or ends the transaction."""
+    costs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How often each statement ran and how long it took, without what begins or ends the
+    transaction."""
     ended: str = ""
     """The command tag that ended the transaction."""
     spans: list[tuple[int, int | None]] = field(default_factory=list)
@@ -65,7 +69,7 @@ class Sum:
         """A copy, to be added to for a moment."""
         one = copy.copy(self)
         one.places, one.members, one.flights, one.spans = self.places[:], self.members[:], self.flights[:], self.spans[:]
-        one.commands = self.commands.copy()
+        one.costs = dict(self.costs)
         return one
 
     def take(self, place: int, row: Row) -> None:
@@ -105,5 +109,18 @@ class Sum:
         if self.kind is Together.TRANSACTION:
             self.ended = shape.block_end
             if not (shape.block_began or shape.block_end) or shape.statements > 1:
-                command = next(iter(sqltext.words(row.label.sql, 1)), "")
-                self.commands[command] += bool(command)
+                times, took_ns = self.costs.get(row.label.sql, (0, 0))
+                if row.label.sql and (times or len(self.costs) < STATEMENTS_KEPT):
+                    self.costs[row.label.sql] = times + 1, took_ns + (row.duration_ns or 0)
+
+    @property
+    def costliest(self) -> tuple[str, int]:
+        """The statement that took longest altogether, and how often it ran."""
+        sql, (times, _) = max(self.costs.items(), key=lambda one: one[1][1], default=("", (0, 0)))
+        return sql, times
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of its statements, those of the costliest first."""
+        by_cost = sorted(self.costs.items(), key=lambda one: -one[1][1])
+        return list(dict.fromkeys(name for sql, _ in by_cost[:TABLES_OF] for name in tables(sql)))

@@ -21,7 +21,24 @@ from typing import Final
 
 from rich.style import Style
 
-ROLES: Final = ("text", "strong", "dim", "faint", "frontend", "backend", "error", "attention", "bar", "you", "inverted", "caret", "wrong")
+ROLES: Final = (
+    "text",
+    "strong",
+    "dim",
+    "faint",
+    "frontend",
+    "backend",
+    "error",
+    "attention",
+    "bar",
+    "you",
+    "inverted",
+    "caret",
+    "wrong",
+    "keyword",
+    "literal",
+    "parameter",
+)
 GROUNDS: Final = ("background", "selected", "head")
 
 
@@ -52,6 +69,9 @@ DARK: Final = Palette(
         "inverted": "#12161c on #e0b050",
         "caret": "#12161c on #8a94a3",
         "wrong": "underline #ff7b72",
+        "keyword": "bold #b9c6da",
+        "literal": "#d9b98c",
+        "parameter": "#7fd0d0",
     },
     {"background": "on #12161c", "selected": "on #222c3a", "head": "on #181e26"},
     {"bar": "#8299b8"},
@@ -72,6 +92,9 @@ LIGHT: Final = Palette(
         "inverted": "#fbfaf7 on #8a5a00",
         "caret": "#fbfaf7 on #646c76",
         "wrong": "underline #bf1f2a",
+        "keyword": "bold #3d4c63",
+        "literal": "#86501a",
+        "parameter": "#0a6570",
     },
     {"background": "on #fbfaf7", "selected": "on #dde8f6", "head": "on #f1f0ea"},
     {"dim": "#57606a", "bar": "#4a607f"},
@@ -92,15 +115,29 @@ ANSI: Final = Palette(
         "inverted": "reverse yellow",
         "caret": "reverse",
         "wrong": "bold underline red",
+        "keyword": "bold",
+        "literal": "green",
+        "parameter": "cyan",
     },
     {"background": "", "selected": "reverse", "head": "underline"},
-    {"dim": "", "faint": "", "frontend": "", "backend": "", "error": "bold", "attention": "", "bar": "", "you": ""},
+    {
+        "dim": "",
+        "faint": "",
+        "frontend": "",
+        "backend": "",
+        "error": "bold",
+        "attention": "",
+        "bar": "",
+        "you": "",
+        "literal": "",
+        "parameter": "",
+    },
 )
 MONO: Final = Palette(
     "mono",
     dict.fromkeys(ROLES, "")
     | {"strong": "bold", "error": "bold", "attention": "bold", "you": "bold", "inverted": "reverse", "caret": "reverse"}
-    | {"wrong": "bold underline"},
+    | {"wrong": "bold underline", "keyword": "bold", "parameter": "underline"},
     {"background": "", "selected": "reverse", "head": "underline"},
 )
 

@@ -2,7 +2,7 @@
 
 rowtext says what is on it, columns where, and the pen how it looks. A mark and a gap take the whole
 line; a row that is not a round trip has no duration. SQL that repeats the connection's row before
-is dim: what changes stands out.
+is dim: what changes stands out. SQL begins right after a short flight.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pgtrace.tui.widgets.lines import Line
 _HEADS = {
     "cn": "cn",
     "driver": "driver",
-    "flight": "sent → came back",
+    "flight": "sent → back",
     "sql": "SQL",
     "statement": "statement",
     "marks": "!+f",
@@ -33,6 +33,8 @@ _HEADS = {
     "first": "first",
     "ms": "ms",
 }
+SHORT_FLIGHT = 14
+"""A flight of at most so many cells gives the rest of its column to SQL."""
 _RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
 
 
@@ -40,6 +42,8 @@ def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Str
     """The columns' heads."""
     line = Line(view.pen, width, "head")
     for column in columns:
+        if column.name == "sql":
+            column = _widened(columns)
         line.to(column.start)
         if column.name == "time":
             line.add(view.times + ("" if view.times == "clock" else " "), "dim", column.width, right=True)
@@ -48,7 +52,8 @@ def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Str
         elif column.name == "marks" and column.width >= SPELLED_MARKS:
             line.add("! statement format", "dim", column.width)
         else:
-            line.add(_HEADS.get(column.name, ""), "dim", column.width, right=column.name in _RIGHT)
+            width_of = min(column.width, SHORT_FLIGHT) if column.name == "flight" else column.width
+            line.add(_HEADS.get(column.name, ""), "dim", width_of, right=column.name in _RIGHT)
     return line.strip()
 
 
@@ -63,11 +68,21 @@ def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: A
         return _mark(line, item)
     if kind is RowKind.GAP:
         return _gap(line, view, item, columns, near)
+    wide = _widened(columns)
     dim = item.sum.kind is Together.SETUP or kind in (RowKind.OPAQUE, RowKind.UNDECODED)
     for column in columns[1:]:
+        if column.name == "sql" and line.used < wide.start:
+            column = wide
         line.to(column.start)
         _cell(line, view, item, column, axis, near, dim=dim)
     return line.strip()
+
+
+def _widened(columns: tuple[Column, ...]) -> Column:
+    """The column of SQL after a short flight, whose cells it gets."""
+    flight, sql = (next(column for column in columns if column.name == name) for name in ("flight", "sql"))
+    start = min(sql.start, flight.start + SHORT_FLIGHT + 1)
+    return Column("sql", start, sql.end - start)
 
 
 def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: Surroundings, *, dim: bool) -> None:

@@ -1,7 +1,8 @@
-"""The inspector: the selected row's messages, and one message's fields and bytes.
+"""The inspector: the selected row's statements, its messages, and one message's fields and bytes.
 
 On a wide screen it is below the list, with messages on the left and fields on the right; on a
-narrow one it takes the whole body, with messages above fields.
+narrow one it takes the whole body, with messages above fields. The statements lead, on as many
+lines as they need, but leave most of them to the messages.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from textual.strip import Strip
 
 from pgtrace.report import about
 from pgtrace.trace.rows import RowKind
-from pgtrace.tui.model import cells, figures, rowtext
+from pgtrace.tui.model import cells, figures, rowtext, statement
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.view import View
@@ -20,6 +21,7 @@ from pgtrace.tui.widgets import lines
 from pgtrace.tui.widgets.base import LineWidget
 from pgtrace.tui.widgets.fields import Fields
 from pgtrace.tui.widgets.messages import Messages
+from pgtrace.tui.widgets.statements import StatementPage, Statements
 
 FIELDS_LEAST = 67
 """Cells of the right half: a line of hex in pairs, and the rule before it."""
@@ -75,30 +77,38 @@ class InspectorTitle(LineWidget):
 
 
 class Inspector(Container):
-    """Title, messages, fields."""
+    """Title, statements, messages, fields."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.title_line = InspectorTitle(view, id="inspector-title")
+        self.statements = Statements(view, id="statements-ran")
         self.messages = Messages(view, id="messages")
         self.fields = Fields(view, id="fields")
         self._shown: tuple[tuple[int, ...], tuple[int, ...], int | None] | None = None
+        self._shared = (0, 0, False)
 
     def compose(self) -> ComposeResult:
         yield self.title_line
+        yield self.statements
         with Container(id="inspector-halves"):
             yield self.messages
             yield self.fields
 
     def share_out(self, width: int, height: int, *, alone: bool) -> None:
         """Side by side, or one above the other."""
+        self._shared = (width, height, alone)
         self.styles.height = height
         self.set_class(alone, "-stacked")
         self.fields.narrow = alone
+        ran = self.statements.height_for(width, min(statement.LINES, (height - 1) * 2 // 5))
+        self.statements.display = ran > 0
+        self.statements.styles.height = max(1, ran)
+        left = height - 1 - ran
         if alone:
-            upper = max(3, (height - 1) * 2 // 5)
+            upper = max(3, left * 2 // 5)
             self.messages.styles.width = self.fields.styles.width = "100%"
-            self.messages.styles.height, self.fields.styles.height = upper, height - 1 - upper
+            self.messages.styles.height, self.fields.styles.height = upper, left - upper
         else:
             right = max(FIELDS_LEAST, width * 56 // 100 if width < 160 else width * 68 // 100)
             self.messages.styles.width, self.fields.styles.width = width - right, right
@@ -116,7 +126,10 @@ class Inspector(Container):
             if same:
                 self.messages.cursor, self.messages.top = cursor, top
                 self.messages.redraw()
-            self.fields.show(self.messages.message)
+            self.statements.show(self.messages.messages, self.messages.places)
+            self._follow()
+            if self._shared[0]:
+                self.share_out(*self._shared[:2], alone=self._shared[2])
         self.title_line.item, self.title_line.messages = item, self.messages.passed
         self.title_line.redraw()
 
@@ -127,4 +140,19 @@ class Inspector(Container):
     def on_messages_moved(self, event: Messages.Moved) -> None:
         """The fields follow the messages."""
         event.stop()
+        self._follow()
+
+    def put_values(self) -> None:
+        """Show values in the place of parameters, or parameters again."""
+        self.statements.in_place = not self.statements.in_place
+        self.share_out(*self._shared[:2], alone=self._shared[2])
+        self.statements.redraw()
+
+    def whole_sql(self) -> StatementPage:
+        """Every statement as it was written."""
+        return StatementPage("SQL as it was written", self.statements, lambda: self._shared[0])
+
+    def _follow(self) -> None:
+        """Show the fields and the statement of the message under the cursor."""
         self.fields.show(self.messages.message)
+        self.statements.follow(self.messages.message, self.messages.place)

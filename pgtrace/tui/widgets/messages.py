@@ -38,9 +38,12 @@ class Messages(ListWidget):
     """Messages of one row or fold."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("messages")
+    HEADS = 1
     HINTS: ClassVar[Hints] = (
         ("j k", "message"),
         ("tab", "fields"),
+        ("p", "values"),
+        ("S", "all SQL"),
         ("n", "next problem"),
         ("y", "copy"),
         ("h l", "sideways"),
@@ -57,19 +60,20 @@ class Messages(ListWidget):
         self.note = ""
         self._deeper = False
         self._entries: list[tuple[int, int]] = []  # first message, how many are listed for it
-        self._places: list[int] = []  # for each message, that of its row
+        self.places: list[int] = []
+        """For each message, that of its row."""
         # for each message, ns from the first row's opening to its own row's
         self._shift: list[int] = []
 
     def show(self, item: Item | None) -> None:
         """List the messages of a line of the timeline, with the cursor on its ErrorResponse if
         there is one."""
-        self.messages, self._places, self._shift, self.note = [], [], [], ""
+        self.messages, self.places, self._shift, self.note = [], [], [], ""
         for place, row in zip(item.places, item.rows, strict=True) if item else ():
             found = details.read(self.view.trace, place)
             self.note = found.note or self.note
             self.messages += found.messages
-            self._places += [place] * len(found.messages)
+            self.places += [place] * len(found.messages)
             self._shift += [row.opened_ns - item.opened_ns if item else 0] * len(found.messages)
         if item is not None and not self.messages and not self.note:
             self.note = item.row.label.sql
@@ -101,6 +105,11 @@ class Messages(ListWidget):
         """How many messages there are, each one of a run counted."""
         return sum(message.count for message in self.messages)
 
+    @property
+    def place(self) -> int:
+        """The place of the row of the message under the cursor; -1 without one."""
+        return self.places[self._entries[self.cursor][0]] if self.cursor < len(self._entries) else -1
+
     def go_to(self, side: int, offset: int) -> None:
         """Put the cursor on the message at that offset of its side's stream."""
         number = next((number for number, one in enumerate(self.messages) if (one.side, one.offset) == (side, offset)), None)
@@ -111,6 +120,12 @@ class Messages(ListWidget):
 
     def count(self) -> int:
         return len(self._entries)
+
+    def heads(self, width: int) -> list[Strip]:
+        line = Line(self.view.pen, width).add(" side", "dim").add("ms", "dim", 6, right=True)
+        if self._deeper:
+            line.add("ex", "dim", 4, right=True)
+        return [line.add("    message", "dim").to(width - 8).add("bytes", "dim", 7, right=True).strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         number, run = self._entries[index]
@@ -166,7 +181,7 @@ class Messages(ListWidget):
             opened += [message] if message.count == 1 else self._read(number + taken, WINDOW - len(opened))
             taken += 1
         grown = len(opened) - taken
-        for listed, one in ((self._places, self._places[number]), (self._shift, self._shift[number])):
+        for listed, one in ((self.places, self.places[number]), (self._shift, self._shift[number])):
             listed[number : number + taken] = [one] * len(opened)
         self.messages[number : number + taken] = opened
         alone = len(opened) - (opened[-1].count > 1)
@@ -179,8 +194,8 @@ class Messages(ListWidget):
     def _read(self, number: int, most: int) -> list[MessageView]:
         """The messages that a counted one stands for: the first ones, and one that counts the rest.
         The message itself if they are no longer kept."""
-        message, place = self.messages[number], self._places[number]
-        before = sum(one.count for one, own in zip(self.messages[:number], self._places[:number], strict=True) if own == place)
+        message, place = self.messages[number], self.places[number]
+        before = sum(one.count for one, own in zip(self.messages[:number], self.places[:number], strict=True) if own == place)
         shown = min(most, message.count)
         try:
             found = list(islice(scan(self.view.trace, place), before, before + shown + (shown < message.count)))
