@@ -36,11 +36,10 @@ from typing import Any, Final, Self
 from pgtrace import conninfo, services
 from pgtrace.conninfo import Address
 from pgtrace.errors import AddressError
-from pgtrace.parameters import SSL_MODES, TLS_WORDS
+from pgtrace.parameters import DEFAULT_PORT, SSL_MODES, TLS_WORDS
 from pgtrace.services import Settings, several
 
 DEFAULT_LISTEN_PORT: Final = 6433
-DEFAULT_PORT: Final = 5432
 MOST_LEGS: Final = 26
 """Legs are named by one letter each."""
 LOOPBACK: Final = ("127.0.0.1", "::1")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+DEFAULT_PORT: Final = 5432
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """From the weakest to the strictest."""
 TLS_WORDS: Final = {

@@ -14,13 +14,13 @@ from collections.abc import Container, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture import versions
 from pgtrace.capture.inputs import Input
 from pgtrace.capture.record import Record
 from pgtrace.capture.segments import SegmentWriter
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import CaptureError
+from pgtrace.parameters import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from pgtrace.capture.pcap import Pcap

@@ -25,7 +25,6 @@ from collections.abc import Collection, Container
 from typing import Final
 
 import pgtrace
-from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.conversations import Conversations
 from pgtrace.capture.followed import Followed
 from pgtrace.capture.ip import SegmentReader
@@ -39,6 +38,7 @@ from pgtrace.capture.tls.keylog import KeyLog
 from pgtrace.capture.versions import VERSION, Header
 from pgtrace.errors import MissingExtra
 from pgtrace.framing import LONGEST_STARTUP
+from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.protocol import codes
 
 _LISTED: Final = 5

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from pgtrace import __version__, masking
+from pgtrace import __version__
 from pgtrace.cli import output
 from pgtrace.errors import PgTraceError, PointedError
 
@@ -77,12 +77,12 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         return error.exit_code
     except click.UsageError as error:
         about = error.ctx.command_path if error.ctx is not None else "pgtrace"
-        output.tell(*f"pgtrace: {masking.message(error.format_message()).rstrip('.')}; see: {about} --help".split("\n"))
+        output.tell(*f"pgtrace: {_masked(error.format_message()).rstrip('.')}; see: {about} --help".split("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PgTraceError as error:
-        shown = _pointed(error) if isinstance(error, PointedError) else masking.message(str(error))
+        shown = _pointed(error) if isinstance(error, PointedError) else _masked(str(error))
         output.tell(*f"pgtrace: {shown}".split("\n"))
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has seen enough
@@ -91,7 +91,7 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
     except OSError as error:
         output.lead_nowhere()
         about = error.filename or "stdout"
-        output.tell(f"pgtrace: {masking.message(str(about))}: {(error.strerror or str(error)).lower()}")
+        output.tell(f"pgtrace: {_masked(str(about))}: {(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0
 
@@ -99,5 +99,12 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
 def _pointed(error: PointedError) -> str:
     """The error, pointing into its text only if nothing in it had to be masked: an address may have
     been typed in the wrong place."""
-    reason, text, place = (masking.message(line) for line in str(error).split("\n"))
+    reason, text, place = (_masked(line) for line in str(error).split("\n"))
     return "\n".join((reason, text, place) if text in str(error) else (reason, text))
+
+
+def _masked(text: str) -> str:
+    """The text without what may be a secret."""
+    from pgtrace import masking  # without an error there is nothing to mask
+
+    return masking.message(text)

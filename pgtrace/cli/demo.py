@@ -11,7 +11,7 @@ import click
 
 from pgtrace import behind
 from pgtrace.address import parse_listen
-from pgtrace.cli import options, output, recording
+from pgtrace.cli import options, output, recorder_options, recording
 
 if TYPE_CHECKING:
     from pgtrace.demo.scene import Scene
@@ -22,9 +22,9 @@ _LAST_ROUND_S = 10.0
 
 @click.command("demo", epilog="Example: pgtrace demo --rtt 5ms")
 @click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
-@options.allow_others
-@options.recording
-@options.when_behind(behind.WAIT)
+@recorder_options.allow_others
+@recorder_options.recording
+@recorder_options.when_behind(behind.WAIT)
 @options.explaining
 @click.option("--no-tui", is_flag=True, help="Do the work once and print a table. The default without a terminal.")
 @options.words("Also print the recorder's messages, at the end.")
@@ -46,7 +46,7 @@ def command(
             output.tell(f"pgtrace: {text}")
 
     no_tui = no_tui or not output.has_screen()
-    with open_scene(parse_listen(listen), on_progress=progress, **options.recorded()) as scene:
+    with open_scene(parse_listen(listen), on_progress=progress, **recorder_options.recorded()) as scene:
         for line in recording.about_files(scene.recorder):
             progress(line)
         if no_tui:

@@ -22,13 +22,12 @@ from typing import Any, Final
 
 import click
 
-from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.inputs import STDIN
-from pgtrace.capture.pieces import recordings
 from pgtrace.cli import output
 from pgtrace.cli.options import in_context
 from pgtrace.errors import CaptureError
+from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.temporary import PrivateDirectory
 
 DEFAULT_KEEP_BYTES: Final = 1 << 30
@@ -47,7 +46,7 @@ class Imports:
         """For each of them, the capture to read."""
         self._running: list[Import] = []
         self._all: dict[str, Import] = {}
-        for name, *beside in recordings([os.fspath(file) for file in files]):
+        for name, *beside in _recordings([os.fspath(file) for file in files]):
             self.names.append(name)
             self.paths.append(name if name != STDIN and is_capture(name) else self._begin(name, beside))
 
@@ -152,3 +151,12 @@ def temporary_directory() -> str:
     else:
         context.call_on_close(directory.remove)
     return directory.path
+
+
+def _recordings(names: Sequence[str]) -> list[list[str]]:
+    """The files by recording."""
+    if len(names) < 2:
+        return [[*names]]
+    from pgtrace.capture.pieces import recordings  # one file needs no decoder of packets
+
+    return recordings(names)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pgtrace import behind
-from pgtrace.cli import options, output, recording
+from pgtrace.cli import options, output, recorder_options, recording
 from pgtrace.cli.stopping import Stop
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
@@ -20,20 +20,20 @@ _TURN_S = 0.1
 
 
 @click.command("listen", epilog="Example: pgtrace listen :6433 --upstream db:5432, then psql -h 127.0.0.1 -p 6433")
-@click.argument("listen", nargs=-1, type=options.LegPlace(), metavar="[LISTEN | LISTEN=UPSTREAM...]")
-@options.upstream
-@options.label
-@options.recording
-@options.when_behind(behind.DROP)
+@click.argument("listen", nargs=-1, type=recorder_options.LegPlace(), metavar="[LISTEN | LISTEN=UPSTREAM...]")
+@recorder_options.upstream
+@recorder_options.label
+@recorder_options.recording
+@recorder_options.when_behind(behind.DROP)
 @options.explaining
-@options.allow_others
+@recorder_options.allow_others
 @click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before answering a driver; reset the driver if that fails.")
 @click.option("--no-tui", is_flag=True, help="Print one line for each round trip. The default without a terminal.")
 @options.words("Also print the recorder's messages, at the end.")
 @click.pass_context
 def command(
     ctx: click.Context,
-    listen: tuple[options.LegAsked, ...],
+    listen: tuple[recorder_options.LegAsked, ...],
     upstream: Address | str | None,
     write: Path | None,
     dial_first: bool,
@@ -54,7 +54,7 @@ def command(
     """
     _check(listen, upstream)
     first = listen[0] if listen else None
-    recorded = options.recorded()
+    recorded = recorder_options.recorded()
     stop = Stop() if no_tui or not output.has_screen() else None
     if stop is not None:
         ctx.call_on_close(stop.over)
@@ -76,7 +76,7 @@ def command(
     recording.written(write, quiet)
 
 
-def _check(listen: Sequence[options.LegAsked], upstream: Address | str | None) -> None:
+def _check(listen: Sequence[recorder_options.LegAsked], upstream: Address | str | None) -> None:
     """Raises click.UsageError if the arguments and `--upstream` do not go together."""
     if len(listen) > 1:
         for one in listen:

@@ -1,60 +1,26 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share, and the types of their values. recorder_options.py has those
+of the commands that record."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
-from pgtrace import behind, last, variant
-from pgtrace.address import DEFAULT_PORT, Listen, parse_listen
-from pgtrace.certificates import DriverTls
-from pgtrace.cli import output
-from pgtrace.durations import duration_ns, has_unit
-from pgtrace.errors import CaptureError, UsageError
-from pgtrace.parameters import PARAMETERS
-from pgtrace.recorder import REDACTIONS, STARTUP_TIMEOUT_S, Recording
+from pgtrace.parameters import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
-    from pgtrace.conninfo import Address
-    from pgtrace.faults import Rule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EMBEDDED = "embedded"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _SMALLEST_KEEP = 1 << 20
 FILE = click.Path(path_type=Path, readable=False)
 """A path as typed. The reader says whether it can be read, with its own words and exit code."""
-
-
-class Duration(click.ParamType[int]):
-    """`20ms`, `0.5s`, `300us`. A bare number is taken as ms, with a note. The value is ns."""
-
-    name = "duration"
-
-    def __init__(self, shortest: str = "0s") -> None:
-        """`shortest` is the smallest value that makes sense."""
-        self.shortest = shortest
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            ns = duration_ns(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-        if ns < duration_ns(self.shortest):
-            unit = "" if has_unit(value) else ": a bare number is ms"
-            self.fail(f"{value!r} is too short: at least {self.shortest}{unit}", param, ctx)
-        if ns and not has_unit(value) and ctx is not None and not ctx.params.get("quiet"):
-            output.tell(f"pgtrace: {value} is taken as {value} ms; write {value}ms, or {value}s for seconds")
-        return ns
 
 
 class Size(click.ParamType[int]):
@@ -75,19 +41,6 @@ class Size(click.ParamType[int]):
         return size
 
 
-class Fault(click.ParamType["Rule"]):
-    """A fault rule: `close before Sync#2`. The value is a Rule. A mistake raises a FaultError that
-    points at the place."""
-
-    name = "fault"
-    envvar_list_splitter = "\n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rule:
-        from pgtrace.faults import parse
-
-        return parse(value) if isinstance(value, str) else value
-
-
 class Expression(click.ParamType["Filter"]):
     """A filter: `error and driver:psycopg`. The value is a Filter. A mistake raises a FilterError
     that points at the place."""
@@ -98,73 +51,6 @@ class Expression(click.ParamType["Filter"]):
         from pgtrace.ask import filter
 
         return filter.parse(value) if isinstance(value, str) else value
-
-
-class Label(click.ParamType[str]):
-    """The name of a variant. Raises UsageError."""
-
-    name = "label"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return variant.checked(value)
-
-
-class _NewCapture(click.ParamType[Path]):
-    """Where to write a capture. A directory, with a slash at its end, gets one that is called like
-    its label."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if not isinstance(value, str) or not value.endswith(os.sep):
-            return Path(value)
-        label = in_context("label", None)
-        if label is None:
-            self.fail(f"{value!r} is a directory: name a file, or the variant with --label", param, ctx)
-        try:
-            os.makedirs(value, exist_ok=True)
-        except OSError as error:
-            raise CaptureError(value, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
-        return Path(value, variant.file_name(label))
-
-
-class Server(click.ParamType["Address | str"]):
-    """Where PostgreSQL is. The value is an Address without a driver's secrets, or `embedded`. The
-    text itself goes no further."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address | str:
-        from pgtrace import conninfo
-
-        if not isinstance(value, str) or value == EMBEDDED:
-            return value  # type: ignore[no-any-return]
-        return conninfo.read(value).without_drivers_secrets()
-
-
-class LegAsked(NamedTuple):
-    """A LISTEN, or a LISTEN=UPSTREAM, as typed."""
-
-    listen: Listen
-    upstream: Address | str | None
-    """None for a LISTEN alone."""
-
-
-class LegPlace(click.ParamType[LegAsked]):
-    """`:6433`, or `:6433=db:5432`. The value is a LegAsked without a driver's secrets."""
-
-    name = "leg"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> LegAsked:
-        if isinstance(value, LegAsked):
-            return value
-        listen, equals, upstream = value.partition("=")  # no LISTEN has this character
-        if equals and not upstream:
-            self.fail("an UPSTREAM is missing after the `=`: :6433=db:5432", param, ctx)
-        if equals and not listen:
-            self.fail("a LISTEN is missing before the `=`: :6433=db:5432", param, ctx)
-        # a connection string of libpq is no leg, and its text may be secret
-        return LegAsked(parse_listen(value if listen in PARAMETERS else listen), Server().convert(upstream, param, ctx) if equals else None)
 
 
 class Dsn(click.ParamType[str]):
@@ -182,120 +68,6 @@ class Dsn(click.ParamType[str]):
         return conninfo.keywords(address.everything)
 
 
-def recording(command: F) -> F:
-    """The options of every command that records."""
-    options = [
-        click.option(
-            "-w",
-            "write",
-            metavar="FILE",
-            type=_NewCapture(),
-            callback=_keep_in_context,
-            help="Write the capture to this new file.",
-        ),
-        click.option(
-            "--keep",
-            "keep_bytes",
-            metavar="SIZE",
-            type=Size(),
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
-        ),
-        click.option(
-            "--redact",
-            multiple=True,
-            type=click.Choice(REDACTIONS),
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Blank parameters, rows, or literals in SQL (including passwords) in the capture. May be repeated.",
-        ),
-        click.option(
-            "--max-row-bytes",
-            metavar="N",
-            type=click.IntRange(0),
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Keep at most N bytes of an execution's rows in the capture; the rest is only counted.",
-        ),
-        click.option(
-            "--startup-timeout",
-            metavar="DURATION",
-            type=Duration(shortest="1s"),
-            default="60s",
-            show_default=True,
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Close a connection without a complete start-up after this time, as the server does with authentication_timeout.",
-        ),
-        click.option(
-            "--rtt",
-            "rtt_ns",
-            metavar="DURATION",
-            type=Duration(),
-            default=0,
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Add network delay, half each way: --rtt 20ms.",
-        ),
-        click.option(
-            "--fault",
-            metavar="RULE",
-            type=Fault(),
-            multiple=True,
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Delay, cut or close on purpose: 'close before Sync#2', 'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
-        ),
-        click.option(
-            "--tls",
-            type=click.Choice(["auto", "pass"]),
-            expose_value=False,
-            callback=_keep_in_context,
-            help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, `pass` forwards it unread. Default: refuse it.",
-        ),
-        click.option(
-            "--tls-cert",
-            metavar="FILE",
-            type=FILE,
-            expose_value=False,
-            callback=_keep_in_context,
-            help="End drivers' TLS here with this certificate. With the server's own, channel binding works.",
-        ),
-        click.option("--tls-key", metavar="FILE", type=FILE, expose_value=False, callback=_keep_in_context, help="The certificate's key."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def label(command: F) -> F:
-    """The variant that is recorded. It is eager because the name of the capture may follow from
-    it."""
-    return click.option(
-        "--label",
-        metavar="NAME",
-        type=Label(),
-        is_eager=True,
-        expose_value=False,
-        callback=_keep_in_context,
-        help="Name what is recorded, to compare it with other recordings. `-w DIR/` then writes DIR/NAME.pgtrace.",
-    )(command)
-
-
-def when_behind(default: str) -> Callable[[F], F]:
-    """What to do when recording cannot keep up."""
-    return click.option(
-        "--when-behind",
-        type=click.Choice(behind.WORDS),
-        default=default,
-        show_default=True,
-        expose_value=False,
-        callback=_keep_in_context,
-        help="If the disk is too slow: `drop` what does not fit (a counted gap), or make the traffic `wait`.",
-    )
-
-
 def explaining(command: F) -> F:
     """Where statements may be explained. explained_on() reads the value from the context."""
     return click.option(
@@ -303,7 +75,7 @@ def explaining(command: F) -> F:
         metavar="DSN",
         type=Dsn(),
         expose_value=False,
-        callback=_keep_in_context,
+        callback=keep_in_context,
         help="Lets the key `E` EXPLAIN recorded statements on a separate, read-only connection: postgresql://host/db, or service=name.",
     )(command)
 
@@ -322,61 +94,6 @@ def explained_on(throwaway_url: str = "") -> Explaining:
     return {"explain_dsn": dsn or throwaway_url, "throwaway": not dsn and bool(throwaway_url)}
 
 
-def driver_tls() -> DriverTls:
-    """The current command's `--tls`, `--tls-cert` and `--tls-key`. Raises click.UsageError if they
-    do not go together."""
-    mode, certificate, key = (in_context(name, None) for name in ("tls", "tls_cert", "tls_key"))
-    if key and not certificate:
-        raise click.UsageError("--tls-key needs --tls-cert")
-    if mode and certificate:
-        raise click.UsageError(f"--tls {mode} and --tls-cert cannot be combined")
-    if mode == "pass":
-        return DriverTls("pass")
-    if mode == "auto":
-        return DriverTls("end")
-    return DriverTls("end", os.path.abspath(certificate), os.path.abspath(key or certificate)) if certificate else DriverTls()
-
-
-def recorded() -> Recording:
-    """How the current command should record. Raises click.UsageError if its options do not go
-    together."""
-    return {
-        "write": in_context("write", None),
-        "keep_bytes": in_context("keep_bytes", None),
-        "rtt_ns": in_context("rtt_ns", 0),
-        "allow_others": in_context("allow_others", False),
-        "tls": driver_tls(),
-        "faults": in_context("fault", ()),
-        "when_behind": in_context("when_behind", behind.DROP),
-        "redact": in_context("redact", ()),
-        "max_row_bytes": in_context("max_row_bytes", None),
-        "label": in_context("label", None),
-        "startup_timeout_s": in_context("startup_timeout", 0) / 1e9 or STARTUP_TIMEOUT_S,
-    }
-
-
-def allow_others(command: F) -> F:
-    """Whom to serve."""
-    return click.option(
-        "--allow-others",
-        is_flag=True,
-        expose_value=False,
-        callback=_keep_in_context,
-        help="Serve other users too, although the server will take them for you.",
-    )(command)
-
-
-def upstream(command: F) -> F:
-    """Where PostgreSQL is."""
-    return click.option(
-        "--upstream",
-        "upstream",
-        metavar="ADDR",
-        type=Server(),
-        help="db:5432, /var/run/postgresql, postgresql://host/?sslmode=require, or `embedded`. Default: PGHOST, PGPORT ... as in libpq.",
-    )(command)
-
-
 def files(command: F) -> F:
     """One or several captures, packet captures or `-`; or `--last`, the latest run."""
     latest = click.option(
@@ -384,7 +101,7 @@ def files(command: F) -> F:
         is_flag=True,
         is_eager=True,
         expose_value=False,
-        callback=_keep_in_context,
+        callback=keep_in_context,
         help="Read the latest `pgtrace run` instead of a FILE.",
     )
     argument = click.argument("files", nargs=-1, type=FILE, metavar="FILE...", callback=_files_or_last)
@@ -398,6 +115,8 @@ def _files_or_last(ctx: click.Context, parameter: click.Parameter, value: tuple[
         return value
     if value:
         raise click.UsageError("--last takes no FILE: it reads the latest run")
+    from pgtrace import last
+
     return (last.capture(),)
 
 
@@ -411,7 +130,7 @@ def importing(command: F) -> F:
         show_default=True,
         metavar="SIZE",
         expose_value=False,
-        callback=_keep_in_context,
+        callback=keep_in_context,
         help="For a pcap or a stream: how much to keep on disk while reading it.",
     )
     return port(keylog(keep(command)))
@@ -427,7 +146,7 @@ def port(command: F) -> F:
         show_default=True,
         metavar="PORT",
         expose_value=False,
-        callback=_keep_in_context,
+        callback=keep_in_context,
         help="For a pcap: the port of a server, to include connections that began before the capture. May be repeated.",
     )(command)
 
@@ -439,7 +158,7 @@ def keylog(command: F) -> F:
         type=FILE,
         metavar="FILE",
         expose_value=False,
-        callback=_keep_in_context,
+        callback=keep_in_context,
         help="For a pcap: decrypt TLS with the secrets in FILE, in the format of SSLKEYLOGFILE.",
     )(command)
 
@@ -450,7 +169,8 @@ def in_context(name: str, default: Any) -> Any:
     return default if context is None else context.meta.get(f"pgtrace.{name}", default)
 
 
-def _keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+def keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """The callback of an option whose value in_context() returns."""
     ctx.meta[f"pgtrace.{param.name}"] = value
     return value
 

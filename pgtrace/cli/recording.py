@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pgtrace import behind
 from pgtrace.address import Leg, Listen, Upstream, leg_letter, parse_listen, parse_upstream
-from pgtrace.cli import options, output
+from pgtrace.cli import output, recorder_options
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
 from pgtrace.exposure import about, named_identity
@@ -56,7 +56,7 @@ def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow
 
 
 @contextmanager
-def further_legs(asked: Iterable[options.LegAsked], *, quiet: bool = False) -> Iterator[list[Leg]]:
+def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = False) -> Iterator[list[Leg]]:
     """Legs beside the first. Raises AddressError, MissingExtra."""
     with ExitStack() as stack:
         legs = []

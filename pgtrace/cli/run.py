@@ -17,7 +17,7 @@ import click
 
 from pgtrace import behind, environment, last, masking
 from pgtrace.address import Upstream
-from pgtrace.cli import budgets, options, output, recording
+from pgtrace.cli import budgets, options, output, recorder_options, recording
 from pgtrace.conninfo import Address
 from pgtrace.errors import ProgramError
 from pgtrace.probe import probe
@@ -37,16 +37,16 @@ _LONGEST_ARGUMENT: Final = 60
     epilog="Example: pgtrace run -w tests.pgtrace -- pytest tests",
 )
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
-@options.upstream
+@recorder_options.upstream
 @click.option(
     "--listen",
     metavar="LISTEN",
     help="Where the program connects: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if that is safer.",
 )
-@options.allow_others
-@options.label
-@options.recording
-@options.when_behind(behind.WAIT)
+@recorder_options.allow_others
+@recorder_options.label
+@recorder_options.recording
+@recorder_options.when_behind(behind.WAIT)
 @click.option(
     "--env-url",
     "env_urls",
@@ -91,7 +91,7 @@ def command(
             masking.argument(arguments[0]), "it is not executable" if os.path.exists(arguments[0]) else "there is no such program"
         )
     names = ("DATABASE_URL", *env_urls)
-    recorded = options.recorded()
+    recorded = recorder_options.recorded()
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
         probe(target)

@@ -48,17 +48,19 @@ class _By(click.ParamType[str]):
 @options.words("Also print times, formats, sizes, and messages per type.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly. --json gives every counter."""
-    from pgtrace.ask.filter import parse
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, count_rows, read, warn_of_losses, warn_of_undecided
     from pgtrace.report import stats
-    from pgtrace.report.encoding import as_json as encoded
 
     grouping = stats.grouping(by)
     trace = read(files, timeline=chosen is not None or grouping is not None or as_json or verbose, quiet=quiet)
     if grouping is not None:
+        from pgtrace.ask.filter import parse  # other tables do not need it
+
         selection = (chosen or parse("")).over(trace)
         if as_json:
+            from pgtrace.report.encoding import as_json as encoded  # tables do not need it
+
             write([encoded(stats.grouped_as_dict(selection, grouping), indent=2)])
         else:
             write(stats.grouped_as_text(selection, grouping))

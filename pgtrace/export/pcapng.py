@@ -37,11 +37,11 @@ from typing import Final
 
 import pgtrace
 from pgtrace import sanitise
-from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture import record as records
 from pgtrace.capture.record import LOST, NEITHER, Close, Data, Elided, Ended, Gap, Made, Opaque, Open, Rewrite
 from pgtrace.export import Piece, packets
 from pgtrace.export.packets import End
+from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import RowKind

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from pgtrace.sqltext.lists import fold_lists
 from pgtrace.sqltext.memory import remembered
-from pgtrace.sqltext.scanner import lower, tokens, unquoted
+from pgtrace.sqltext.scanner import IN_NAME, lower, tokens, unquoted
 
 
 def _set(words: str) -> frozenset[str]:
@@ -86,9 +86,7 @@ def fingerprint(sql: str) -> str:
 
 
 _INTRICATE: Final = re.compile(r"[\\$]|--|/\*")
-_SIMPLE_VALUE: Final = re.compile(
-    r"""'[^']*'|"[^"]*(?:"|\Z)|(?<![A-Za-z0-9_$.\x80-\U0010ffff])[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_$.\x80-\U0010ffff])"""
-)
+_SIMPLE_VALUE: Final = re.compile(rf"""'[^']*'|"[^"]*(?:"|\Z)|(?<!{IN_NAME})(?<!\.)[0-9]+(?:\.[0-9]+)?(?!{IN_NAME}|\.)""")
 
 
 @remembered

@@ -24,13 +24,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from pgtrace import sanitise
-from pgtrace.address import DEFAULT_PORT
 from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.pieces import recordings
 from pgtrace.errors import AnyPath, UsageError
 from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings.kind import Finding
+from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.report import stats
 from pgtrace.sanitise import Shown
 from pgtrace.temporary import PrivateDirectory

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pgtrace.protocol.values import Type
+if TYPE_CHECKING:
+    from pgtrace.protocol.values import Type
 
 UNREAD_KEPT: Final = 200
 """The most rows of each database that wait to be read; the latest are kept."""
