@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly soak suites versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly image site soak suites versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +62,14 @@ nightly: $(VENV)/.ok $(PG)
 # Who gets in through pgtrace, with every supported version of PostgreSQL.
 versions: $(MAJORS:%=.pg/%/.ok)
 	$(BIN)/python -m pytest -q tests/live/test_driver_tls.py
+
+# The documents as a site, in site/.
+site: $(VENV)/.ok
+	$(BIN)/zensical build --strict
+
+# Build the container image and run it, where buildah and debootstrap are.
+image: $(VENV)/.ok
+	release/image.sh
 
 # Mixed load for MINUTES. Afterwards the recorder's memory and descriptors must be what they were.
 MINUTES := 30
