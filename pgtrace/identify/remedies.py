@@ -3,8 +3,9 @@ settings.
 
 Remedies are in the module of their driver or layer, by the name of the kind of finding;
 judge/findings/ has the general ones. `tried` names the test that runs a program with the finding
-and the remedied one on the real driver (tests/live/test_remedies.py). A remedy without it comes
-from the documentation, and is printed with that note.
+and the remedied one on the real driver (tests/live/test_remedies.py). The general ones
+were tried with some `clients`. A remedy that was not tried comes from the documentation, and is
+printed with that note.
 
 A remedy has conditions. A finding collects facts, a few words each: its subject, and which settings
 are in use, as the wire shows. A remedy is printed if all facts that it `needs` were seen, and if no
@@ -27,6 +28,8 @@ class Remedy:
     text: str
     tried: str = ""
     """The scenario of tests/live/test_remedies.py that proves it."""
+    clients: tuple[str, ...] = ()
+    """The drivers and layers with which a general remedy was tried there."""
     needs: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
 

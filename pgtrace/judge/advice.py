@@ -450,9 +450,23 @@ class Advice(Subscriber):
 
     def _told(self, notes: dict[Key, Note]) -> list[Finding]:
         """Those that are reported, without those that only repeat another."""
-        told = [(key, note) for key, note in notes.items() if NAMES[key[0]].told(note)]
+        told = self._joined({key: note for key, note in notes.items() if NAMES[key[0]].told(note)})
         repeats = {(kind, driver, layer, subject) for (_, driver, layer, _), note in told for kind, subject in note.explains}
         return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in told if key not in repeats]
+
+    @staticmethod
+    def _joined(told: dict[Key, Note]) -> list[tuple[Key, Note]]:
+        """Those with one cause as one."""
+        gone: set[Key] = set()
+        for key in sorted(told, key=lambda key: _NUMBERS[key[0]]):
+            kind, note = NAMES[key[0]], told[key]
+            for subject in kind.joined(note) if kind.joins and key not in gone else ():
+                for name in kind.joins:
+                    other = (name, key[1], key[2], subject)
+                    if other in told and other not in gone:
+                        note.join(name, told[other])
+                        gone.add(other)
+        return [(key, note) for key, note in told.items() if key not in gone]
 
     def _sums(self) -> dict[Key, Note]:
         sums: dict[Key, Note] = {}

@@ -85,11 +85,11 @@ def summary(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained)
 
 
 def cost(finding: Finding) -> str:
-    """`12 round trips`, `failed` or `failed ×3`, `214 live`."""
+    """`12 round trips`, `failed` or `failed ×3`, `214 live`, `0.7 s idle`."""
     number, unit = finding.number, finding.kind.unit
     if finding.failed:
         return f"{FAILED} ×{number}" if number > 1 else FAILED
-    return f"{number} {unit.rstrip('s') if number == 1 and unit == ROUND_TRIPS else unit}"
+    return f"{number:g} {unit.rstrip('s') if number == 1 and unit == ROUND_TRIPS else unit}"
 
 
 def what(finding: Finding) -> Shown:

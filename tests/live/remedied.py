@@ -117,7 +117,9 @@ async def _(url: str, remedied: bool) -> None:
     await connection.close()
 
 
-async def _values_in_the_text(url: str, remedied: bool) -> None:
+@scenario("asyncpg-parameters", "prepared-once", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
     connection = await asyncpg.connect(url)
     for number in range(12):
         await (connection.fetch(SELECT.format("$1"), number) if remedied else connection.fetch(SELECT.format(number)))
@@ -125,8 +127,15 @@ async def _values_in_the_text(url: str, remedied: bool) -> None:
     await connection.close()
 
 
-scenario("asyncpg-parameters", "prepared-once", "asyncpg")(awaited(_values_in_the_text))
-scenario("asyncpg-parameters-leak", "prepared-leak", "asyncpg")(awaited(_values_in_the_text))
+@scenario("asyncpg-parameters-leak", "prepared-leak", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    for number in range(12):
+        for _ in range(2):  # twice: not prepared for nothing, but for too many texts
+            await (connection.fetch(SELECT.format("$1"), number) if remedied else connection.fetch(SELECT.format(number)))
+            await connection.fetch("select now()")
+    await connection.close()
 
 
 @scenario("asyncpg-one-acquire", "driver-overhead", "asyncpg")
@@ -285,16 +294,18 @@ def _(url: str, remedied: bool) -> None:
                 connection.execute(SELECT.format("%s"), (number,), prepare=True)
             else:
                 connection.execute(f"select name from item where id = {number} and name <> %s", ("x",), prepare=True)
+            connection.execute("select now()")
 
 
 @scenario("psycopg-parameters-leak", "prepared-leak", "psycopg")
 def _(url: str, remedied: bool) -> None:
     with _autocommit(url) as connection:
-        for number in range(14):
+        for number in (number // 2 for number in range(28)):  # twice: not prepared for nothing, but for too many texts
             if remedied:
                 connection.execute("select name from item where id = %s and name <> %s", (number, "x"), prepare=True)
             else:
                 connection.execute(f"select name from item where id = {number} and name <> %s", ("x",), prepare=True)
+            connection.execute("select now()")
 
 
 @scenario("psycopg-threshold", "re-parse", "psycopg")
@@ -682,7 +693,7 @@ async def _(url: str, remedied: bool) -> None:
 async def _(url: str, remedied: bool) -> None:
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
     async with engine.connect() as connection:
-        for number in range(14):
+        for number in (number // 2 for number in range(28)):  # twice: not prepared for nothing, but for too many texts
             value = number if remedied else sa.literal_column(str(number))
             await connection.execute(sa.select(Author).where(Author.id == value))
             await connection.execute(sa.select(Book))

@@ -15,7 +15,7 @@ from tests.tui.driving import Driven, opened
 from tests.wire_recording import Recording, done, query, ready
 
 DATA = Path(__file__).parents[1] / "data"
-FILES = tuple(f"{name}.pgtrace" for name in ("pooler_26000", "pipeline_error", "prepared_leak", "idle_in_transaction"))
+FILES = tuple(f"{name}.pgtrace" for name in ("pooler_26000", "pipeline_error", "values_in_text", "idle_in_transaction"))
 
 
 def findings(size: tuple[int, int], files: tuple[str, ...] = FILES) -> AbstractAsyncContextManager[Driven]:
@@ -55,11 +55,13 @@ async def test_y_copies_the_remedy() -> None:
 
 
 async def test_rows_of_a_finding_have_a_sign_and_n_goes_from_finding_to_finding() -> None:
-    async with findings((120, 40), ("prepared_leak.pgtrace",)) as driven:
+    async with findings((120, 40), ("values_in_text.pgtrace",)) as driven:
         lines = await driven.press("1")
         marks = lines[4].index("!+f") if "!+f" in lines[4] else lines[5].index("!+f")
         assert [line[marks] for line in lines if " BES " in line] == ["!"] * 12
         assert " ✗" not in "\n".join(lines)
+    async with findings((120, 40), (str(DATA.parents[1] / "captures" / "pq" / "pool.pgtrace"),)) as driven:
+        await driven.press("1", "g")
         firsts = sorted({one.evidence[0].place for one in driven.app.view.snapshot.findings})
         found = []
         for _ in firsts:

@@ -38,7 +38,7 @@ def under_cursor(lines: list[str]) -> str:
 
 async def test_which_statement_costs_the_most_round_trips() -> None:
     """`2`: it is the first; `enter`: its round trips, as many as were told."""
-    async with opened([FINDINGS / "prepared_leak.pgtrace", *BOTH]) as driven:
+    async with opened([FINDINGS / "values_in_text.pgtrace", *BOTH]) as driven:
         journey = Journey(driven, 3)
         line = under_cursor(await journey.press("2"))
         told = int(line.split()[1])
@@ -131,8 +131,8 @@ async def test_what_the_pooler_did() -> None:
 typed = pytest.mark.parametrize(
     ("files", "keys", "seen"),
     [
-        ([FINDINGS / "prepared_leak.pgtrace", *BOTH], ("2", "\r"), ("rt▾", "/ driver:")),
-        ([FINDINGS / "prepared_leak.pgtrace", *BOTH], ("3", "s", "s"), ("activity", "rt▾", "live▾")),
+        ([FINDINGS / "values_in_text.pgtrace", *BOTH], ("2", "\r"), ("rt▾", "/ driver:")),
+        ([FINDINGS / "values_in_text.pgtrace", *BOTH], ("3", "s", "s"), ("activity", "rt▾", "live▾")),
         ([FINDINGS / "prepared_leak.pgtrace"], ("6",), ("prepared-leak",)),
         ([FINDINGS / "pipeline_error.pgtrace"], ("n", "\r", "r"), ("2 executions skipped", "already exists", "what failed")),
         (BOTH, ("4",), ("Parse named / unnamed",)),

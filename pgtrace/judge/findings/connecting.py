@@ -15,6 +15,13 @@ from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, counted
 
 FEW: Final = 3
+APART: Final = "apart"
+"""It opened after another had ended."""
+_LOOKED_AT: Final = 50
+"""Earlier connections."""
+_FEWER: Final = Remedy(
+    "fewer connections: a pool that opens them when it needs them, with a smaller minimum; and one for the whole process"
+)
 CONNECTIONS: Final = 5
 _AROUND: Final = frozenset({"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SET", "DEALLOCATE", "DEALLOCATE ALL"})
 """Tags of commands around the work."""
@@ -43,14 +50,23 @@ class _Watch(Watch):
         note.amount += self._work
         if not self._work:
             note.fact("no work")
-        note.show(self.seen.first, f"{self.seen.setup} set-up round trips for {counted(self._work, 'statement')}")
+        if self._is_apart():
+            note.fact(APART)
+        note.show(self.seen.first, f"{counted(self.seen.setup, 'set-up round trip')} for {counted(self._work, 'statement')}")
+
+    def _is_apart(self) -> bool:
+        """Whether an earlier connection of the same driver had ended when it opened."""
+        connection, connections = self.seen.connection, self.seen.trace.connections
+        earlier = connections[max(0, connection.index - _LOOKED_AT) : connection.index]
+        return any(one.driver == connection.driver and one.ended_ns is not None and one.ended_ns <= connection.opened_ns for one in earlier)
 
 
 def _what(note: Note) -> str:
     unused = note.facts["no work"]
     idle = f"; {unused} of them ran nothing" if unused and note.amount else ""
     work = counted(note.amount, "statement") if note.amount else "nothing"
-    return f"{note.times} connections for {work}: connecting took {counted(note.cost, 'round trip')}{idle}"
+    together = "" if note.facts[APART] else ", all open at the same time"
+    return f"{note.times} connections for {work}{together}: connecting took {counted(note.cost, 'round trip')}{idle}"
 
 
 KIND: Final = Kind(
@@ -61,4 +77,5 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
     remedies=(Remedy("a pool of long-lived connections, in the application or in front of the server"),),
+    instead=lambda note: () if note.facts[APART] else (_FEWER,),
 )

@@ -3,7 +3,8 @@ its snapshot and its server connection meanwhile.
 
 Recognised by the status: time between the end of one round trip and the beginning of the next, or
 the end of the session or of the capture, while the status is T or E, IDLE_NS or more at once. Also
-any time that the server itself ended for being too long. It costs no round trip.
+any time that the server itself ended for being too long. A COPY that waits for its data is not
+idle. It costs no round trip.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import PAUSED_NS, Kind, Note, Step, Watch, nothing
+from pgtrace.judge.findings.kind import PAUSED_NS, Kind, Note, Step, Watch, in_seconds, nothing, seconds, times
 
 IDLE_NS: Final = PAUSED_NS
 _TIMED_OUT: Final = frozenset({"25P03", "25P04"})
@@ -22,20 +23,20 @@ class _Watch(Watch):
     def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
         status = before.shape.status
         timed_out = words in _TIMED_OUT
-        if not counts or status not in ("T", "E") or not (pause_ns >= IDLE_NS or timed_out):
+        in_copy = before.shape.received[-1:] in (b"G", b"W")
+        if not counts or status not in ("T", "E") or in_copy or not (pause_ns >= IDLE_NS or timed_out):
             return
         note = self.seen.note(KIND)
         note.times += 1
         note.amount += pause_ns
-        note.show(before.place, f"then {pause_ns / 1e9:.1f} s without a message, status {status}")
+        note.show(before.place, f"then {seconds(pause_ns)} without a message, status {status}")
         goes_on = self.seen.trace.rows[place].is_round_trip and place != before.place
         note.show(place, f"ended by the server with {words}" if timed_out else "goes on" if goes_on else words)
         self.seen.row_of(place, KIND)
 
 
 def _what(note: Note) -> str:
-    times = "once" if note.times == 1 else f"{note.times} times"
-    return f"a transaction waited for its application {times}, {note.amount / 1e9:.1f} s in all"
+    return f"a transaction waited for its application {times(note.times)}, {seconds(note.amount)} in all"
 
 
 KIND: Final = Kind(
@@ -45,7 +46,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
-    number=lambda note: max(1, round(note.amount / 1e9)),
+    number=lambda note: in_seconds(note.amount),
     cares=nothing,
     remedies=(Remedy("do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it"),),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch, counted, nothing
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Watch, counted, nothing, seconds
 from pgtrace.protocol.codes import BACKEND
 
 
@@ -31,13 +31,13 @@ class _Watch(Watch):
         note.times += 1
         note.amount = max(note.amount, waited_ns)
         note.words = "closed by the server" if by_server else "closed by the driver"
-        note.show(asked.place, f"a reply is requested; none came in {waited_ns / 1e9:.1f} s: {note.words}")
+        note.show(asked.place, f"a reply is requested; none came in {seconds(waited_ns)}: {note.words}")
         self.seen.row_of(asked.place, KIND)
         self.seen.explain_end(note)
 
 
 def _what(note: Note) -> str:
-    return f"{counted(note.times, 'replication connection')}: the server asked for a reply and got none for {note.amount / 1e9:.1f} s; {note.words}"
+    return f"{counted(note.times, 'replication connection')}: the server asked for a reply and got none for {seconds(note.amount)}; {note.words}"
 
 
 KIND: Final = Kind(

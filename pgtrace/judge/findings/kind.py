@@ -21,7 +21,7 @@ finding is about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -181,6 +181,8 @@ class Note:
     """The ErrorResponses that it explains, by SQLSTATE."""
     ends: Counter[str] = field(default_factory=Counter)
     """The ends of connections that it explains, in words."""
+    parts: dict[str, int] = field(default_factory=dict)
+    """The kinds of findings that have joined it, each with its number."""
     explains: dict[tuple[str, str], None] = field(default_factory=dict)
     """Kinds and subjects of findings that only repeat it, under the same driver."""
 
@@ -198,6 +200,14 @@ class Note:
         """A finding of that kind and subject only repeats this one."""
         if len(self.explains) < EXPLAINS_KEPT:
             self.explains[kind, subject] = None
+
+    def join(self, kind: str, other: Note) -> None:
+        """That finding of another kind has the same cause."""
+        self.cost += other.cost
+        self.facts[kind] += other.on
+        self.parts[kind] = other.amount or other.times
+        self.errors.update(other.errors)
+        self.ends.update(other.ends)
 
     def add(self, other: Note) -> None:
         """Add what was seen on another connection."""
@@ -242,6 +252,16 @@ KEEPS_BEHIND_POOLER: Final = Remedy(
 def times(number: int) -> str:
     """`once`, `3 times`."""
     return "once" if number == 1 else f"{number} times"
+
+
+def in_seconds(ns: int) -> float:
+    """`0.7`, `3.0`; what is short in ms, `0.012`."""
+    return round(ns / 1e9, 1 if ns >= 100_000_000 else 3)
+
+
+def seconds(ns: int) -> str:
+    """`12 ms`, `0.7 s`, `3.0 s`."""
+    return f"{ns / 1e9:.1f} s" if ns >= 100_000_000 else f"{ns / 1e6:.0f} ms"
 
 
 def counted(number: int, what: str) -> str:
@@ -349,11 +369,20 @@ class Kind:
     what: Callable[[Note], str]
     """What happened, in one line."""
     told: Callable[[Note], bool] = lambda note: note.cost > 0
-    number: Callable[[Note], int] = lambda note: note.cost
+    number: Callable[[Note], float] = lambda note: note.cost
     cares: Callable[[Shape], bool] = _all
     """Whether a round trip with that shape is of interest; asked once for each shape."""
     cares_other: Callable[[Step], bool] = lambda _: True
     """Whether a row of another kind is of interest."""
+    joins: tuple[str, ...] = ()
+    """Kinds whose findings about the same subject have the same cause: they are part of this one,
+    and their costs are added to it."""
+    also: tuple[str, ...] = ()
+    """Those of them whose remedies are printed as well."""
+    joined: Callable[[Note], tuple[str, ...]] = lambda note: (note.subject,)
+    """The subjects of findings that this one joins."""
+    instead: Callable[[Note], tuple[Remedy, ...]] = lambda _: ()
+    """Remedies that go before those of drivers and layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +411,7 @@ class Finding:
         return self.kind.unit is FAILED
 
     @property
-    def number(self) -> int:
+    def number(self) -> float:
         """How many of kind.unit."""
         return self.kind.number(self.note)
 
@@ -398,11 +427,19 @@ class Finding:
     def remedies(self) -> tuple[str, ...]:
         """Those of the layer, which owns its settings; else of the driver; else general ones. Only
         remedies whose conditions hold."""
-        for client in (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver)):
-            found = [one for one in client.remedies.get(self.name, ()) if self._holds(one)] if client is not None else []
-            if found:
-                return tuple(one.text if one.tried else f"{one.text} ({FROM_DOCUMENTATION})" for one in found)
-        return tuple(one.text for one in self.kind.remedies if self._holds(one))
+        clients = [client for client in (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver)) if client is not None]
+        found = self._first(self.kind.instead(self.note), *(client.remedies.get(self.name, ()) for client in clients), self.kind.remedies)
+        for name in self.kind.also:
+            if name in self.note.parts:
+                found += self._first(*(client.remedies.get(name, ()) for client in clients))
+        return tuple(one.text if self._is_tried(one) else f"{one.text} ({FROM_DOCUMENTATION})" for one in found)
+
+    def _first(self, *groups: Sequence[Remedy]) -> list[Remedy]:
+        """Those whose conditions hold, of the first group that has any."""
+        return next((found for remedies in groups if (found := [one for one in remedies if self._holds(one)])), [])
+
+    def _is_tried(self, remedy: Remedy) -> bool:
+        return bool(remedy.tried) or self.layer in remedy.clients or (self.driver in remedy.clients and not self.layer)
 
     def _holds(self, remedy: Remedy) -> bool:
         """Whether its conditions hold: every fact that it needs was seen, and no fact that rules it

@@ -8,6 +8,9 @@ The run must stay in one transaction block, or have short pauses outside of any:
 once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of units of
 work. Reported from REPEATS times; the cost is every execution after the first round.
 
+If its values are in the text, drivers with a cache prepare each as another statement, and keep it:
+findings of prepared-once and prepared-leak about it are part of this one.
+
 If the values are the same each time it is repeat, not a loop over values. Only statements that
 could be merged count (by their first word): FETCH takes a cursor's next rows, SET changes another
 setting.
@@ -30,7 +33,8 @@ PAUSE_NS: Final = 50_000_000
 """Outside a block, the longest pause of the application between two of them in one loop."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
 _BETWEEN: Final = " · "
-READS, WRITES = "reads", "writes"
+READS, WRITES, IN_TEXT = "reads", "writes", "values in the text"
+PREPARED_ONCE, PREPARED_LEAK = "prepared-once", "prepared-leak"
 _WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 
 
@@ -46,6 +50,8 @@ class _Watch(Watch):
         self._period = 0
         """The number of statements in the current loop."""
         self._loop: Note | None = None
+        self._texts: dict[str, int] = {}
+        """The latest text of each."""
         self._keys: list[str] = []
         """Its statements, in turn."""
         self._at = 0
@@ -116,6 +122,7 @@ class _Watch(Watch):
     def _begin(self, run: list[Step], period: int) -> None:
         self._period, self._at = period, 0
         self._keys = [step.key for step in run[:period]]
+        self._texts = {}
         note = self._loop = self.seen.note(KIND, _BETWEEN.join(self._keys))
         note.amount += any(step.counts for step in run)
         if period > 1:
@@ -149,6 +156,9 @@ class _Watch(Watch):
         does = WRITES if not _WRITES.isdisjoint(step.shape.tags) else READS
         if does not in note.facts:
             note.fact(does)
+        if not first and step.text != self._texts[step.key]:
+            note.fact(IN_TEXT)
+        self._texts[step.key] = step.text
         if len(note.evidence) < EVIDENCE_KEPT:
             note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
 
@@ -164,8 +174,21 @@ def _what(note: Note) -> str:
         texts = "; ".join(sqltext.shorten(key, SUBJECT_CHARACTERS // min(len(keys), 4)) for key in keys[:4]) + (
             "; …" if len(keys) > 4 else ""
         )
-        return f"{len(keys)} statements in turn{loops}, {note.times} executions, each waiting for the answer: {texts}"
-    return f"{sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]}: {note.times} times one after the other{loops}, each waiting for the answer"
+        return f"{len(keys)} statements in turn{loops}, {note.times} executions, each waiting for the answer: {texts}{_prepared(note)}"
+    text = sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
+    return f"{text}: {note.times} times one after the other{loops}, each waiting for the answer{_prepared(note)}"
+
+
+def _prepared(note: Note) -> str:
+    """What the values in its text cost on top."""
+    if not note.parts:
+        return ""
+    alive = f", and {note.parts[PREPARED_LEAK]} are alive" if PREPARED_LEAK in note.parts else ""
+    return f"; with its values in the text each is another statement, prepared and run once{alive}"
+
+
+def _joined(note: Note) -> tuple[str, ...]:
+    return tuple(note.subject.split(_BETWEEN)) if IN_TEXT in note.facts else ()
 
 
 KIND: Final = Kind(
@@ -175,6 +198,9 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
+    joins=(PREPARED_ONCE, PREPARED_LEAK),
+    also=(PREPARED_ONCE,),
+    joined=_joined,
     remedies=(
         Remedy("ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline"),
     ),

@@ -14,7 +14,7 @@ import math
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, seconds, times
 from pgtrace.trace.rows import RowKind, Shape
 
 WAITS_NS: Final = 1_000_000_000
@@ -57,7 +57,7 @@ class _Watch(Watch):
         note.amount += waited_ns
         if not step.shape.received:
             note.fact("never")
-        note.show(step.place, f"{waited_ns / 1e9:.1f} s without any reply to {step.sent}")
+        note.show(step.place, f"{seconds(waited_ns)} without any reply to {step.sent}")
         self.seen.row_of(step.place, KIND)
         if not step.shape.received and not self.seen.connection.fatal:
             self.seen.explain_end(note)
@@ -65,7 +65,9 @@ class _Watch(Watch):
 
 def _what(note: Note) -> str:
     never = ", and none came" if note.facts["never"] else ""
-    return f"{note.subject}: waiting {times(note.times)} for a reply, {note.amount / 1e9:.1f} s in all{never}; nothing that is owed runs anything"
+    return (
+        f"{note.subject}: waiting {times(note.times)} for a reply, {seconds(note.amount)} in all{never}; nothing that is owed runs anything"
+    )
 
 
 KIND: Final = Kind(

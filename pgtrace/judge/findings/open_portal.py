@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import PAUSED_NS, Kind, Note, Step, Watch, nothing, shown, times
+from pgtrace.judge.findings.kind import PAUSED_NS, Kind, Note, Step, Watch, in_seconds, nothing, seconds, shown, times
 
 IDLE_NS: Final = PAUSED_NS
 
@@ -23,13 +23,13 @@ class _Watch(Watch):
         note = self.seen.note(KIND, before.key)
         note.times += 1
         note.amount += pause_ns
-        note.show(before.place, f"PortalSuspended without a Sync, then {pause_ns / 1e9:.1f} s without a message")
+        note.show(before.place, f"PortalSuspended without a Sync, then {seconds(pause_ns)} without a message")
         note.show(place, "what comes next")
         self.seen.row_of(before.place, KIND)
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: a portal left suspended without a Sync {times(note.times)}, {note.amount / 1e9:.1f} s in all"
+    return f"{shown(note)}: a portal left suspended without a Sync {times(note.times)}, {seconds(note.amount)} in all"
 
 
 KIND: Final = Kind(
@@ -39,7 +39,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
-    number=lambda note: max(1, round(note.amount / 1e9)),
+    number=lambda note: in_seconds(note.amount),
     cares=nothing,
     remedies=(Remedy("read the cursor to its end, or close it, before doing something else; a separate connection for a long cursor"),),
 )

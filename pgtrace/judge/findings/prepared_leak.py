@@ -70,7 +70,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="prepared-leak",
     unit="live",
-    why="Prepared statements that are never used again stay in the server's memory until the session ends; behind a pooler that is for days.",
+    why="Prepared statements stay in the server's memory until they are dropped or the session ends; behind a pooler that is for days.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: shape.prepares,

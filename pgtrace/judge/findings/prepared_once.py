@@ -4,7 +4,7 @@ Preparing pays off when the statement is run again. Recognised by names: a round
 name and runs nothing, one Bind follows, and the next time the same SQL comes it has another name.
 Reported from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer a cache
 may just be filling. The cost is every such round trip but the first, and those which only drop the
-name (a Close, a DEALLOCATE).
+name (a Close, a DEALLOCATE). A finding of prepared-leak about the same SQL is part of this one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Wat
 
 PREPARED_ONCE: Final = 5
 _TEXTS_KEPT: Final = 1_000
+_LEAK: Final = "prepared-leak"
 
 
 @dataclass(slots=True)
@@ -96,7 +97,8 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: prepared {note.times + 1} times under new names, each run once"
+    alive = f"; {note.parts[_LEAK]} are alive" if _LEAK in note.parts else ""
+    return f"{shown(note)}: prepared {note.times + 1} times under new names, each run once{alive}"
 
 
 KIND: Final = Kind(
@@ -106,6 +108,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags,
+    joins=(_LEAK,),
     remedies=(
         Remedy(
             "prepare once and keep the statement; or use the form of a query that prepares nothing; values as parameters, not in the text"

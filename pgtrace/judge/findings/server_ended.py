@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures, seconds
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.rows import RowKind
 
@@ -21,7 +21,9 @@ _SAID: Final = {
     "57P05": "idle_session_timeout",
     "57P01": "an administrator's command, or a shutdown",
     "57P02": "the crash of another server process",
+    "57P04": "its database was dropped",
 }
+_TIMED_OUT: Final = frozenset({"25P03", "25P04", "57P05"})
 _SILENT: Final = "the end of its stream, without a message"
 
 
@@ -74,10 +76,11 @@ class _Watch(Watch):
         self._told = True
         note = self.seen.note(KIND, state)
         note.times += 1
+        note.fact("silent" if not state else state if state in _TIMED_OUT else "by hand")
         before = self._before
         place, pause_ns, _ = self._end or (fatal.place if fatal is not None else self.seen.first, None, "")
         status = before.shape.status if before is not None else ""
-        idle = f"{pause_ns / 1e9:.1f} s idle before" if pause_ns is not None else ""
+        idle = f"{seconds(pause_ns)} idle before" if pause_ns is not None else ""
         open_ = {"T": "a transaction was open", "E": "a failed transaction was open"}.get(status, "")
         if open_:
             note.amount += 1
@@ -117,8 +120,15 @@ KIND: Final = Kind(
     cares=failures,
     cares_other=lambda step: step.shape.kind is RowKind.ASYNCHRONOUS and bool(step.shape.errors),
     remedies=(
+        Remedy("end the transaction before slow work; idle_in_transaction_session_timeout can be longer for a role", needs=("25P03",)),
+        Remedy("shorter transactions; transaction_timeout can be longer for a role", needs=("25P04",)),
         Remedy(
-            "let the pool close connections before the server does: set a shorter maximum idle time and age than the server's or the firewall's"
+            "let the pool close connections before the server does: a shorter maximum idle time than idle_session_timeout", needs=("57P05",)
+        ),
+        Remedy("connect again, and repeat the unit of work: the server's log says who ended it", needs=("by hand",)),
+        Remedy(
+            "look into the logs of the server, and of the pooler or firewall between; let the pool close connections before these do",
+            needs=("silent",),
         ),
     ),
 )

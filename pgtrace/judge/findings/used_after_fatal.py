@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, nothing, times
+from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, nothing, seconds, times
 
 CROSSES_NS: Final = 5_000_000
 
@@ -26,16 +26,12 @@ class _Watch(Watch):
         note.amount = max(note.amount, after_ns)
         if note.times == 1:
             note.show(fatal.place, "the server ends the session")
-        note.show(step.place, f"sent {_span(after_ns)} later: nobody answers")
+        note.show(step.place, f"sent {seconds(after_ns)} later: nobody answers")
         self.seen.row_of(step.place, KIND)
 
 
-def _span(ns: int) -> str:
-    return f"{ns / 1e9:.1f} s" if ns >= 1e9 else f"{ns / 1e6:.0f} ms"
-
-
 def _what(note: Note) -> str:
-    return f"used {times(note.times)} after the server had ended the session with {note.subject}, up to {_span(note.amount)} later"
+    return f"used {times(note.times)} after the server had ended the session with {note.subject}, up to {seconds(note.amount)} later"
 
 
 KIND: Final = Kind(

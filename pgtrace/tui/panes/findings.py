@@ -95,7 +95,7 @@ class Findings(ListWidget):
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         finding = self.view.snapshot.findings[index]
         line = Line(self.view.pen, width, "selected" if selected else "background").add("▌" if selected else " ", "you")
-        line.add("✗" if finding.failed else figures.count(finding.number), "error" if finding.failed else "strong", 5, right=True)
+        line.add("✗" if finding.failed else _number(finding), "error" if finding.failed else "strong", 5, right=True)
         line.add(f" {_unit(finding)}", "dim", _COST_CELLS - 5).add(finding.name, "text", _NAME_CELLS)
         if width >= _NARROW:
             line.add(rowtext.plain(finding.driver, _DRIVER_CELLS), "dim", _DRIVER_CELLS + 1)
@@ -154,6 +154,11 @@ class Findings(ListWidget):
 
 def _identity(finding: Finding) -> tuple[str, ...]:
     return finding.name, finding.driver, finding.layer, finding.note.subject
+
+
+def _number(finding: Finding) -> str:
+    number = finding.number
+    return figures.count(int(number)) if number == int(number) else f"{number:g}"
 
 
 def _unit(finding: Finding) -> str:

@@ -115,6 +115,20 @@ def connect(url: str) -> None:
 
 
 def prepared_leak(url: str) -> None:
+    """Three queries for each of twelve ids, with the id in the text: to the cache of statements they are twelve texts."""
+
+    async def main() -> None:
+        connection = await asyncpg.connect(url)
+        for number in range(12):
+            for _ in range(3):
+                await connection.fetch(f"select name from item where id = {number}")
+                await connection.fetch("select now()")
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def values_in_text(url: str) -> None:
     """Twelve queries with their values in the text: to the cache of statements they are twelve texts."""
 
     async def main() -> None:
@@ -241,8 +255,8 @@ def begin_commit(url: str) -> None:
 BEHIND_PGBOUNCER = {session_state: 1, pooler_42p05: 1, pooler_26000: 2}
 """Server connections."""
 SCENARIOS: tuple[Callable[[str], None], ...] = (
-    *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, idle_in_transaction, tls_refused, statement_gone, server_ended, driver_left, no_answer,
-    returned_in_transaction, comment_cache, begin_commit,
+    *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, values_in_text, idle_in_transaction, tls_refused, statement_gone, server_ended, driver_left,
+    no_answer, returned_in_transaction, comment_cache, begin_commit,
 )  # fmt: skip
 
 
