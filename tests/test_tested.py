@@ -110,6 +110,14 @@ THROUGH: dict[str, str] = {
     "sqltext/blanking": "capture/test_capture_hiding.py",
     "sqltext/lists": "sqltext/test_sqltext_groups.py",
     "regex/*": "regex/test_regex.py",
+    # serve: one session, asked from outside
+    "serve/requests": "serve/test_serve_session.py",
+    "serve/script": "serve/test_serve_store.py",
+    "serve/choice": "serve/test_serve_session.py",
+    "serve/inorder": "serve/test_serve_session.py",
+    "serve/mismatch": "serve/test_serve_session.py",
+    "serve/recording": "serve/test_serve_corpus.py",
+    "serve/replies": "serve/test_serve_session.py",
     # cli, testing, demo
     "cli/demo": "demo/test_scene.py",
     "cli/listen": "cli/test_stopping.py",

@@ -1,0 +1,173 @@
+"""Requests answered in whatever order they come, on whatever connection.
+
+The unit is what a driver sends up to a flush point: `PDH`, `BES`, a Query. The answer is that of
+the same unit of the recording: the first time the first, the second time the second; the last one
+is given again. Names are compared by the text they stand for, the data of a COPY with the unit that
+began it. Whether a connection is in a transaction follows from the units that it was answered: one
+that began a block when it was recorded begins one here.
+
+A unit that the recording does not have is answered with an error; the connection goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pgtrace.serve.mismatch import Mismatch, of_request
+from pgtrace.serve.recording import Recording
+from pgtrace.serve.replies import Replies
+from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, CopyRun, Requests, unit_key
+from pgtrace.serve.script import COPY_BOTH, COPY_IN, FAILS, LAST, UNPROMPTED, Script, Step
+
+_IDLE, _OPEN, _FAILED = b"ITE"
+_MOST: Final = 100_000
+Place = tuple[Script, int, int]
+"""A script, and the first and the last step of a unit."""
+
+
+class Units:
+    """The units of a recording, by their key."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._places: dict[bytes, list[Place]] = {}
+        self._used: dict[bytes, int] = {}
+        for script in recording.scripts:
+            self._add(script)
+
+    def _add(self, script: Script) -> None:
+        context, first = b"", 0
+        keys: list[bytes] = []
+        steps = script.steps
+        for index in range(len(steps)):
+            step = steps[index]
+            if step.code == UNPROMPTED:
+                continue
+            if not keys:
+                first = index
+            keys.append(step.key)
+            if step.code in FLUSH_POINTS:
+                key = unit_key([context, *keys])
+                self._places.setdefault(key, []).append((script, first, index))
+                copies = any(steps[one].flags & COPY_IN for one in range(first, index + 1))
+                context = key if copies and step.code not in b"cf" else b""
+                keys = []
+
+    def next(self, key: bytes) -> Place | None:
+        """The next place of a unit."""
+        places = self._places.get(key)
+        if places is None:
+            return None
+        used = self._used.get(key, 0)
+        self._used[key] = used + 1
+        return places[min(used, len(places) - 1)]
+
+
+class AnyOrder:
+    """One driver's connection."""
+
+    def __init__(self, connection: int, recording: Recording, units: Units, replies: Replies, tell: Callable[[Mismatch], None]) -> None:
+        self._connection = connection
+        self._units = units
+        self._options = recording.options
+        self._replies = replies
+        self._tell = tell
+        self._requests = Requests(recording.options)
+        self._names: dict[bytes, bytes] = {}
+        self._batch: list[tuple[int, bytes]] = []
+        self._keys: list[bytes] = []
+        self._copy: CopyRun | None = None
+        self._context = b""
+        self._status = _IDLE
+        self._skipping = self._both = False
+
+    def take(self, code: int, body: bytes, size: int) -> None:
+        """The driver's next message."""
+        if self._replies.ended:
+            return
+        if self._skipping:
+            if code != ord("S"):
+                return
+            self._skipping = False
+            self._ready()
+            return
+        if code == ord("d"):
+            if self._context and not self._both:
+                self._copy = self._copy or CopyRun()
+                self._copy.add(body, size)
+            return
+        if self._copy is not None:
+            self._keys.append(self._copy.key(self._options))
+            self._batch.append((ord("d"), b""))
+            self._copy = None
+        if code in b"cf" and not self._context:
+            return
+        self._batch.append((code, body[:KEPT_BYTES]))
+        self._keys.append(self._requests.key(code, body, size))
+        if code in FLUSH_POINTS or len(self._batch) >= _MOST:
+            self._answer(code)
+            self._batch.clear()
+            self._keys.clear()
+
+    def _answer(self, code: int) -> None:
+        if len(self._batch) == 1 and code == ord("S"):
+            self._ready()
+            return
+        key = unit_key([self._context, *self._keys])
+        place = self._units.next(key)
+        self._context = b""
+        if place is None:
+            self._differs(code)
+            return
+        script, first, last = place
+        steps = [step for index in range(first, last + 1) if (step := script.steps[index]).code != UNPROMPTED]
+        self._learn(script, steps)
+        after = next((step.status for step in reversed(steps) if step.status), 0)
+        if after:
+            self._status = _becomes(self._status, steps[0].before, after)
+        for step in steps:
+            self._replies.answer(script, step, self._names, self._status)
+        index = last + 1
+        while index < len(script.steps) and (step := script.steps[index]).code == UNPROMPTED:
+            steps.append(step)
+            self._replies.answer(script, step, self._names)
+            index += 1
+        self._replies.flush()
+        flags = 0
+        for step in steps:
+            flags |= step.flags
+        if flags & LAST:
+            self._replies.end(reset=script.resets)
+        if flags & (COPY_IN | COPY_BOTH) and code not in b"cf":
+            self._context, self._both = key, bool(flags & COPY_BOTH)
+        self._skipping = bool(flags & FAILS) and code != ord("S")
+
+    def _learn(self, script: Script, steps: list[Step]) -> None:
+        for step, (code, body) in zip(steps, self._batch, strict=False):
+            if code in b"PB" and (name := body.partition(b"\0")[0]):
+                recorded = script.message(step, KEPT_BYTES)[0].partition(b"\0")[0]
+                if recorded != name:
+                    self._names[recorded] = name
+
+    def _differs(self, code: int) -> None:
+        told = next((of_request(*one) for one in self._batch if one[0] in b"QP"), of_request(*self._batch[0]))
+        where = f"connection {self._connection}: this is not in the recording:"
+        self._tell(Mismatch(where, "any of its requests", told))
+        self._status = _FAILED if self._status != _IDLE else _IDLE
+        extended = code not in b"QFS"
+        self._replies.fail("ERROR", "this request is not in the recording", told, 0 if extended else self._status)
+        self._skipping = extended and code not in b"cf"
+
+    def _ready(self) -> None:
+        self._replies.send(b"Z\0\0\0\5" + bytes([self._status]))
+        self._batch.clear()
+        self._keys.clear()
+
+
+def _becomes(status: int, before: int, after: int) -> int:
+    """The status after a unit that changed it from `before` to `after` when it was recorded."""
+    if after == before:
+        return status
+    if after == _FAILED:
+        return _FAILED if status != _IDLE else _IDLE
+    return after

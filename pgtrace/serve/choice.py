@@ -1,0 +1,140 @@
+"""Which recorded connection a driver gets.
+
+Several drivers send the same start-up, so at start-up a recorded connection is only reserved: the
+first of the same start-up parameters that is left, else the first that is left. The choice is made
+at the first request, by what is asked up to the first flush point. If another driver holds the
+recorded connection that fits, the two change places.
+
+When all of a kind have been taken, they are taken again from the first, and `repeated` counts it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from pgtrace.serve.recording import Recording
+from pgtrace.serve.script import Script
+
+_LOOKED_AT: Final = 1000
+"""The most recorded connections that are compared with a first request."""
+Parameters = tuple[tuple[str, str], ...]
+
+
+class Reservation:
+    """A driver's place before its first request."""
+
+    __slots__ = ("repeats", "script")
+
+    def __init__(self, script: Script, *, repeats: bool) -> None:
+        self.script = script
+        self.repeats = repeats
+        """Whether its recorded connection was taken before."""
+
+
+class Choice:
+    """The recorded connections of a recording, and which of them are left."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._scripts = recording.scripts
+        self._left: dict[Parameters, dict[int, Script]] = {}
+        self._all: dict[Parameters, list[Script]] = {}
+        self._again: dict[Parameters, int] = {}
+        self._holders: dict[int, Reservation] = {}
+        self._firsts: dict[bytes, deque[Script]] = {}
+        self.taken = 0
+        """Recorded connections that drivers have taken."""
+        self.repeated = 0
+        """How often one was taken again."""
+        for script in self._scripts:
+            self._left.setdefault(script.parameters, {})[script.number] = script
+            self._all.setdefault(script.parameters, []).append(script)
+            if (first := script.first_request()) < len(script.steps):
+                self._firsts.setdefault(script.steps[first].key, deque()).append(script)
+
+    @property
+    def left(self) -> int:
+        """Recorded connections that nobody has taken."""
+        return len(self._scripts) - self.taken
+
+    def reserve(self, parameters: Parameters) -> Reservation:
+        """A place for a driver with these start-up parameters."""
+        kinds = [parameters] if parameters in self._all else list(islice(self._all, _LOOKED_AT))
+        for kind in kinds:
+            left = self._left[kind]
+            if left:
+                script = left.pop(next(iter(left)))
+                reservation = Reservation(script, repeats=False)
+                self._holders[script.number] = reservation
+                return reservation
+        kind = kinds[0]
+        at = self._again.get(kind, 0)
+        self._again[kind] = at + 1
+        return Reservation(self._all[kind][at % len(self._all[kind])], repeats=True)
+
+    def commit(self, mine: Reservation, keys: Sequence[bytes]) -> Script:
+        """The recorded connection for a driver whose first requests have these keys; its own if no
+        other fits better."""
+        if keys and not _fits(mine.script, keys):
+            self._exchange(mine, keys)
+        if mine.repeats:
+            self.repeated += 1
+        else:
+            self.taken += 1
+            self._holders.pop(mine.script.number, None)
+        return mine.script
+
+    def release(self, mine: Reservation) -> None:
+        """The driver left without a request: that is a connection too."""
+        self.commit(mine, ())
+
+    def _exchange(self, mine: Reservation, keys: Sequence[bytes]) -> None:
+        used: Script | None = None
+        for script in self._candidates(keys[0]):
+            if not _fits(script, keys):
+                continue
+            left = self._left[script.parameters]
+            if script.number in left:
+                if not mine.repeats:
+                    del self._holders[mine.script.number]
+                    self._left[mine.script.parameters][mine.script.number] = mine.script
+                del left[script.number]
+                mine.script, mine.repeats = script, False
+                self._holders[script.number] = mine
+                return
+            if (other := self._holders.get(script.number)) is not None:
+                mine.script, other.script = other.script, mine.script
+                mine.repeats, other.repeats = other.repeats, mine.repeats
+                for one in (mine, other):
+                    if not one.repeats:
+                        self._holders[one.script.number] = one
+                return
+            used = used or script
+        if used is not None:
+            if not mine.repeats:
+                del self._holders[mine.script.number]
+                self._left[mine.script.parameters][mine.script.number] = mine.script
+            mine.script, mine.repeats = used, True
+
+    def _candidates(self, key: bytes) -> Iterable[Script]:
+        scripts = self._firsts.get(key)
+        if scripts is None:
+            return
+        for _ in range(min(len(scripts), _LOOKED_AT)):
+            script = scripts[0]
+            scripts.rotate(-1)  # the next search begins with the next one
+            yield script
+
+
+def _fits(script: Script, keys: Sequence[bytes]) -> bool:
+    at = script.first_request()
+    steps = script.steps
+    for key in keys:
+        while at < len(steps) and not steps[at].code:
+            at += 1
+        if at >= len(steps) or steps[at].key != key:
+            return False
+        at += 1
+    return True

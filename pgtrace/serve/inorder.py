@@ -1,0 +1,161 @@
+"""Requests answered in the recorded order.
+
+Each message of the driver is compared with the next recorded request. If they are the same, the
+recorded answer is next; if not, the connection ends with an error, since what would have come is
+not known. Rules, as in the session's machine:
+
+- After an error in an extended query, what follows is discarded up to the next Sync. How much a
+  driver had sent by then depends on timing, so it is not compared.
+- CopyData is one stream. After an error in a COPY the rest of it is dropped.
+- CopyData of a COPY in both directions (replication) is not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pgtrace.protocol import heads
+from pgtrace.serve.mismatch import Mismatch, mismatch
+from pgtrace.serve.replies import Replies
+from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, CopyRun, Options, Requests
+from pgtrace.serve.script import COPY_BOTH, COPY_IN, FAILS, LAST, UNPROMPTED, Script, Step
+
+_COPY = b"dcf"
+
+
+class InOrder:
+    """One driver's connection, and the script that it follows."""
+
+    def __init__(self, connection: int, script: Script, replies: Replies, options: Options, tell: Callable[[Mismatch], None]) -> None:
+        self.script = script
+        self._connection = connection
+        self._replies = replies
+        self._options = options
+        self._tell = tell
+        self._requests = Requests(options)
+        self._names: dict[bytes, bytes] = {}
+        self._at = 0
+        self._batch: list[int] = []
+        self._copy: CopyRun | None = None
+        self._skipping = self._copying = self._both = False
+
+    def begin(self) -> None:
+        """Start-up is over: what the server said unprompted comes first."""
+        self._unprompted()
+        self._replies.flush()
+
+    @property
+    def left(self) -> int:
+        """Recorded requests that were not asked."""
+        return len(self.script.steps) - self._at
+
+    def take(self, code: int, body: bytes, size: int) -> None:
+        """The driver's next message."""
+        if self._replies.ended:
+            return
+        self._batch.append(code)
+        if code == ord("d"):
+            self._take_copy_data(body, size)
+            return
+        if self._copy is not None:
+            self._end_copy()
+            if self._replies.ended:
+                return
+        if code in _COPY and not self._copying:
+            return
+        if self._skipping:
+            if code != ord("S"):
+                self._requests.key(code, body, size)
+                return
+            self._skipping = False
+        step = self._next(code)
+        key = self._requests.key(code, body, size)
+        if step is None or step.key != key:
+            self._differs(code, body)
+            return
+        self._learn(step, code, body)
+        self._answer(step)
+        if code in FLUSH_POINTS:
+            self._replies.flush()
+            self._batch.clear()
+
+    def _next(self, code: int) -> Step | None:
+        """The next recorded request. Copy data that nothing answered is left out if something else
+        was sent."""
+        steps = self.script.steps
+        while self._at < len(steps):
+            step = steps[self._at]
+            if step.code not in _COPY or code in _COPY or step.length:
+                return step
+            self._at += 1
+        return None
+
+    def _take_copy_data(self, body: bytes, size: int) -> None:
+        if self._both or self._skipping or not self._copying:
+            return
+        if self._copy is None:
+            self._copy = CopyRun()
+        self._copy.add(body, size)
+        step = self._next(ord("d"))
+        if step is not None and step.code == ord("d") and step.length and self._copy.bytes >= step.size:
+            self._end_copy()
+
+    def _end_copy(self) -> None:
+        """The driver's copy data has ended, or led to a recorded error."""
+        assert self._copy is not None
+        key, self._copy = self._copy.key(self._options), None
+        step = self._next(ord("d"))
+        if step is None or step.code != ord("d") or step.key != key:
+            self._differs(ord("d"), b"")
+            return
+        self._answer(step)
+        if step.length:
+            self._copying = False
+            self._replies.flush()
+
+    def _answer(self, step: Step) -> None:
+        self._at = step.index + 1
+        self._replies.answer(self.script, step, self._names)
+        flags = step.flags
+        if step.code in _COPY and step.code != ord("d"):
+            self._copying = self._both = False
+        if flags & (COPY_IN | COPY_BOTH):
+            self._copying, self._both = True, bool(flags & COPY_BOTH)
+            self._replies.flush()
+        if flags & FAILS:
+            self._skip()
+        self._unprompted()
+        if flags & LAST or (self._at >= len(self.script.steps) and self.script.closes):
+            self._replies.end(reset=self.script.resets)
+
+    def _skip(self) -> None:
+        """An error in an extended query: go on at the next Sync."""
+        self._skipping, self._copying = True, False
+        self._replies.flush()
+        steps = self.script.steps
+        while self._at < len(steps) and steps[self._at].code not in (ord("S"), UNPROMPTED):
+            self._at += 1
+
+    def _unprompted(self) -> None:
+        steps = self.script.steps
+        while self._at < len(steps) and (step := steps[self._at]).code == UNPROMPTED:
+            self._at += 1
+            self._replies.answer(self.script, step, self._names)
+            if step.flags & LAST:
+                self._replies.end(reset=self.script.resets)
+        if self._at >= len(steps) and self.script.closes and (not len(steps) or steps[len(steps) - 1].code == UNPROMPTED):
+            self._replies.end(reset=self.script.resets)
+
+    def _learn(self, step: Step, code: int, body: bytes) -> None:
+        """This driver's names for the recorded ones."""
+        if code not in b"PB":
+            return
+        name = body.partition(b"\0")[0]
+        if name and (recorded := self.script.message(step, KEPT_BYTES)[0].partition(b"\0")[0]) != name:
+            self._names[recorded] = name
+
+    def _differs(self, code: int, body: bytes) -> None:
+        found = mismatch(self._connection, self.script, self._at, self._batch, code, body)
+        self._tell(found)
+        self._replies.fail("FATAL", heads.text(found.where.encode("utf-8", "surrogateescape")), "\n".join(found.lines()[1:]))
+        self._replies.end()

@@ -1,0 +1,252 @@
+"""One driver's connection without I/O: start-up, login, and whose requests are answered how.
+
+Bytes come in with receive(); what to write is in `replies.outputs`. It never raises on any bytes:
+anything that is not PostgreSQL ends the connection, as with a server.
+
+- SSLRequest and GSSENCRequest are answered `N`.
+- The driver is trusted; or, with a password, it logs in by SCRAM-SHA-256. A recording has no
+  passwords, and what it has of SCRAM belongs to nonces that are gone.
+- The recorded process id is kept, because rows may repeat it. The cancel key is new, so that a
+  CancelRequest finds the connection it was given to.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from pgtrace.framing import Framer
+from pgtrace.protocol import authentication as auth
+from pgtrace.protocol import codes, heads
+from pgtrace.protocol.codes import FRONTEND
+from pgtrace.protocol.message import MalformedMessage
+from pgtrace.serve.anyorder import AnyOrder, Units
+from pgtrace.serve.choice import Choice, Reservation
+from pgtrace.serve.inorder import InOrder
+from pgtrace.serve.mismatch import Mismatch
+from pgtrace.serve.recording import Recording
+from pgtrace.serve.replies import AwaitCancel, Replies
+from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, Requests
+from pgtrace.serve.scram import MECHANISM, Login, Refused, Verifier
+
+MOST_BEFORE_LOGIN: Final = 16 * 1024
+_MOST_HELD: Final = 1000
+_HEADER: Final = struct.Struct(">I")
+
+
+class Keys:
+    """The cancel keys of the connections that are open."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[bytes, Session] = {}
+
+    def give(self, session: Session, process_id: bytes, length: int) -> bytes:
+        """A new key for a connection."""
+        key = process_id + secrets.token_bytes(length)
+        self._sessions[key] = session
+        return key
+
+    def forget(self, key: bytes) -> None:
+        """Its connection is over."""
+        self._sessions.pop(key, None)
+
+    def cancel(self, key: bytes) -> None:
+        """A CancelRequest came."""
+        if (session := self._sessions.get(key)) is not None:
+            session.cancelled()
+
+
+class Session:
+    """One driver's connection."""
+
+    def __init__(
+        self,
+        number: int,
+        recording: Recording,
+        choice: Choice,
+        keys: Keys,
+        *,
+        units: Units | None = None,
+        verifier: Verifier | None = None,
+        tell: Callable[[Mismatch], None] = lambda _: None,
+        repeats: Callable[[int], None] = lambda _: None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """With `units`, requests are answered in any order. `tell` hears of mismatches, `repeats`
+        of a recorded connection that is taken again; `wake` is called after a cancel."""
+        self.number = number
+        self.replies = Replies()
+        self.cancel_came = False
+        """Whether a CancelRequest came that nothing has used."""
+        self._recording = recording
+        self._choice = choice
+        self._keys = keys
+        self._units = units
+        self._verifier = verifier
+        self._login: Login | None = None
+        self._tell = tell
+        self._repeats = repeats
+        self._wake = wake
+        self._framer = Framer(kept_bytes=KEPT_BYTES)
+        self._key = b""
+        self._received = 0
+        self._ready = False
+        self._reservation: Reservation | None = None
+        self._held: list[tuple[int, bytes, int]] = []
+        self._player: InOrder | AnyOrder | None = None
+        self._version = 0
+        self._parameters: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether start-up is over."""
+        return self._ready
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the driver."""
+        if self.replies.ended:
+            return
+        if not self._ready:
+            self._received += len(data)
+            if self._received > MOST_BEFORE_LOGIN + len(data):
+                self.replies.end()
+                return
+        for code, body, size in self._framer.feed(FRONTEND, data):
+            if self.replies.ended:
+                return
+            if self._ready and code < codes.STARTUP_MESSAGE:
+                self._typed(code, body, size)
+            else:
+                self._untyped(code, body)
+        if not self._ready and self._framer.unfinished_bytes(FRONTEND) > MOST_BEFORE_LOGIN:
+            self.replies.end()
+
+    def cancelled(self) -> None:
+        """A CancelRequest came for this connection."""
+        outputs = self.replies.outputs
+        self.cancel_came = bool(outputs) and any(isinstance(output, AwaitCancel) for output in outputs)
+        self._wake()
+
+    def left(self) -> None:
+        """The driver is gone."""
+        self._keys.forget(self._key)
+        self._decide()
+        if self._reservation is not None:
+            self._choice.release(self._reservation)
+            self._reservation = None
+
+    @property
+    def unasked(self) -> int:
+        """Recorded requests of its connection that the driver has not sent."""
+        return self._player.left if isinstance(self._player, InOrder) else 0
+
+    def _untyped(self, code: int, body: bytes) -> None:
+        if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
+            self.replies.send(b"N")
+        elif code == codes.CANCEL_REQUEST:
+            self._keys.cancel(body[4:])
+            self.replies.end()
+        elif code == codes.STARTUP_MESSAGE:
+            self._startup(body)
+        elif code == ord("p") and self._login is not None:
+            self._password(self._login, body)
+        else:
+            self.replies.end()
+
+    def _startup(self, body: bytes) -> None:
+        read = heads.startup(body)
+        if read is None or read[0] >> 16 != 3:
+            self.replies.fail("FATAL", "only protocol 3 is spoken here", "")
+            self.replies.end()
+            return
+        self._version, self._parameters = read
+        self._reservation = self._choice.reserve(self._parameters)
+        script = self._reservation.script
+        for message in script.startup:
+            if message[0] == ord("v"):
+                self.replies.send(message)
+        if self._verifier is not None and (script.asked or not script.fails):
+            self._login = Login(self._verifier)
+            self.replies.send(auth.AuthenticationSASL((MECHANISM,)).wire())
+        else:
+            self._enter()
+
+    def _password(self, login: Login, body: bytes) -> None:
+        try:
+            if not self._nonce_sent(login, body):
+                return
+        except (Refused, MalformedMessage):
+            self.replies.fail("FATAL", "password authentication failed", "the password is that of --password-file")
+            self.replies.end()
+
+    def _nonce_sent(self, login: Login, body: bytes) -> bool:
+        """One of SCRAM's two messages; whether the login is over. Raises Refused,
+        MalformedMessage."""
+        if not login.begun:
+            first = auth.SASLInitialResponse.parse(body)
+            if first.mechanism != MECHANISM or first.data is None:
+                raise Refused
+            self.replies.send(auth.AuthenticationSASLContinue(login.first(first.data)).wire())
+            return False
+        self.replies.send(auth.AuthenticationSASLFinal(login.last(body)).wire())
+        self._enter()
+        return True
+
+    def _enter(self) -> None:
+        """The driver is who it says: the recorded start-up."""
+        assert self._reservation is not None
+        script = self._reservation.script
+        messages = [message for message in script.startup if message[0] != ord("v")]
+        if not script.fails:
+            messages.insert(0, auth.AuthenticationOk().wire())
+        self.replies.send(b"".join(self._with_new_key(message) if message[0] == ord("K") else message for message in messages))
+        if script.fails:
+            self._choice.release(self._reservation)
+            self._reservation = None
+            self.replies.end()
+            return
+        self._ready = True
+        if self._units is not None:
+            self._player = AnyOrder(self.number, self._recording, self._units, self.replies, self._tell)
+        elif script.begins:
+            self._decide()
+
+    def _with_new_key(self, message: bytes) -> bytes:
+        length = min(len(message) - 9, 4 if self._version & 0xFFFF < 2 else 256)
+        self._key = self._keys.give(self, message[5:9], length)
+        return b"K" + _HEADER.pack(len(self._key) + 4) + self._key
+
+    def _typed(self, code: int, body: bytes, size: int) -> None:
+        if code == ord("X"):
+            self._decide()
+            self.replies.end()
+            return
+        if code == ord("p") or code not in codes.FRONTEND_NAMES:
+            self._decide()
+            self.replies.fail("FATAL", f"invalid frontend message type {code}", "")
+            self.replies.end()
+            return
+        if self._player is not None:
+            self._player.take(code, body, size)
+            return
+        self._held.append((code, body, size))
+        if code in FLUSH_POINTS or code == ord("d") or len(self._held) >= _MOST_HELD or size > KEPT_BYTES:
+            self._decide()
+
+    def _decide(self) -> None:
+        """Which recorded connection this one is, and what its first requests are answered."""
+        if self._player is not None or self._reservation is None or not self._ready:
+            return
+        requests = Requests(self._recording.options)
+        keys = [requests.key(*one) for one in self._held if one[0] != ord("d")]
+        script = self._choice.commit(self._reservation, keys)
+        if self._reservation.repeats:
+            self._repeats(script.number)
+        self._reservation = None
+        self._player = InOrder(self.number, script, self.replies, self._recording.options, self._tell)
+        self._player.begin()
+        for one in self._held:
+            self._player.take(*one)
+        self._held.clear()

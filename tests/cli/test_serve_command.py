@@ -1,0 +1,167 @@
+"""`pgtrace serve`: what it says, refuses and ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pgtrace.protocol import startup
+from pgtrace.protocol.codes import FRONTEND
+from tests.playbook import wire, write
+
+START = startup.StartupMessage(3 << 16, (("user", "app"), ("database", "shop"))).wire()
+SCRIPT = """
+F StartupMessage user=app database=shop
+B AuthenticationOk | ReadyForQuery I
+F Query SELECT 1
+B DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+F Query SELECT 2
+B DataRow 2 | CommandComplete SELECT 1 | ReadyForQuery I
+F Terminate
+close F
+"""
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    return write(tmp_path / "bug.pgtrace", SCRIPT)
+
+
+def run(*args: str | Path, **environment: str) -> tuple[int, str, str]:
+    """A command that ends by itself."""
+    line = [sys.executable, "-m", "pgtrace", "serve", *map(str, args)]
+    found = subprocess.run(line, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    return found.returncode, found.stdout, found.stderr
+
+
+@contextmanager
+def serving(*args: str | Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The process, and its port."""
+    line = [sys.executable, "-m", "pgtrace", "serve", *map(str, args), "127.0.0.1:0"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        first = (process.stdout if "--json" in args else process.stderr).readline()
+        yield process, int(first.partition("127.0.0.1:")[2].split('"')[0].split()[0])
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def talk(port: int, *lines: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(START + b"".join(wire(FRONTEND, line) for line in (*lines, "Terminate")))
+        found = b""
+        while piece := client.recv(65536):
+            found += piece
+        return found
+
+
+def test_it_ends_with_0_if_all_was_as_recorded(capture: Path) -> None:
+    with serving(capture) as (process, port):
+        assert b"SELECT 1" in talk(port, "Query SELECT 1")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out) == (0, "")
+    assert err.splitlines() == ["pgtrace: 1 connection, 0 mismatches", "pgtrace: not asked for: 0 recorded connections, 1 recorded request"]
+
+
+def test_it_ends_with_1_after_a_mismatch_and_says_what_was_expected(capture: Path) -> None:
+    with serving(capture) as (process, port):
+        answer = talk(port, "Query SELECT 3")
+        assert b"CPGT01\0Mpgtrace: connection 1 (recorded connection 1), request 1: expected Query, got another Query" in answer
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert out.splitlines() == [
+        "connection 1 (recorded connection 1), request 1: expected Query, got another Query",
+        "  expected  Q  Query SELECT 1",
+        "  got       Q  Query SELECT 3",
+        "  from character 8: recorded SELECT 1, now SELECT 3",
+    ]
+    assert "1 mismatch" in err
+
+
+def test_ctrl_c_without_a_mismatch_is_130(capture: Path) -> None:
+    with serving(capture) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+
+
+def test_more_connections_than_recorded_are_said(capture: Path) -> None:
+    with serving(capture, "-v") as (process, port):
+        for _ in range(2):
+            talk(port, "Query SELECT 1")
+        process.send_signal(signal.SIGTERM)
+        err = process.communicate(timeout=PATIENCE_S)[1]
+    assert "pgtrace: connection 2 takes recorded connection 1, which was taken before" in err
+
+
+def test_json_is_an_object_a_line(capture: Path) -> None:
+    with serving(capture, "--json", "--order", "any") as (process, port):
+        talk(port, "Query SELECT 2", "Query SELECT 1", "Query SELECT 4")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    mismatch, end = map(json.loads, out.splitlines())
+    assert mismatch["mismatch"]["got"] == "Query SELECT 4"
+    assert (end["connections"], end["mismatches"], err) == (1, 1, "")
+
+
+def test_splits_and_faults_combine(capture: Path) -> None:
+    with serving(capture, "--split", "1", "--fault", "close after B ReadyForQuery#2") as (process, port):
+        answer = talk(port, "Query SELECT 1", "Query SELECT 2")
+        assert answer.count(b"SELECT 1\0") == 1
+        assert answer.endswith(b"Z\0\0\0\5I")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+
+
+def test_a_golden_is_served(capture: Path, tmp_path: Path) -> None:
+    golden = tmp_path / "bug.trace"
+    golden.write_text(
+        'F\t32\tStartupMessage\t 3 0 "user" "app" "database" "shop"\nB\t5\tReadyForQuery\t I\n'
+        'F\t13\tQuery\t "SELECT 1"\nB\t14\tCommandComplete\t "SELECT 77"\nB\t5\tReadyForQuery\t I\nF\t4\tTerminate\n'
+    )
+    with serving(golden) as (process, port):
+        assert b"SELECT 77" in talk(port, "Query SELECT 1")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+
+
+def test_what_cannot_be_served_is_refused(capture: Path, tmp_path: Path) -> None:
+    code, _, err = run(capture, "*:0")
+    assert (code, err) == (
+        2,
+        "pgtrace: '*:0': other machines could connect here and read what was recorded: use --allow-others if they may\n",
+    )
+    code, _, err = run(tmp_path / "none.pgtrace")
+    assert code == 4
+    empty = tmp_path / "password"
+    empty.write_text("\n")
+    code, _, err = run(capture, "--password-file", empty)
+    assert (code, err) == (2, f"pgtrace: --password-file {empty}: its first line is empty\n")
+    code, _, err = run(capture, "--timing", "fast")
+    assert code == 2
+    assert "none, real, or a speed" in err
+
+
+def test_an_address_in_use_is_3(capture: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, err = run(capture, f"127.0.0.1:{taken.getsockname()[1]}")
+    assert code == 3
+    assert "address already in use" in err
