@@ -55,6 +55,7 @@ async def test_which_connection_leaks_prepared_statements() -> None:
         finding = next(line for line in lines if "prepared-leak" in line)
         connection = re.search(r"\b[ab]?:?c?\d+|\ba:1\b", finding.partition("asyncpg")[2])
         assert connection is not None
+    async with opened([FINDINGS / "values_in_text.pgtrace", *BOTH]) as driven:
         lines = await Journey(driven, 3).press("3ss")
         most = max(one.statements_live for one in driven.app.view.trace.connections)
         assert under_cursor(lines).split()[0].lstrip("▌") == connection[0]
