@@ -26,7 +26,7 @@ COLUMNS: Final = 100
 WORDS: Final = 35
 TRANSLATED: Final = {
     r"(?<!there )(?:is|are|was|were) none(?! of)": "is not one, there is none",
-    r"(?:is|are|was|were|be|been|being) told": "is reported, learns, knows",
+    r"(?:is|are|was|were|be|been|being) told(?! apart)": "is reported, learns, knows",
     r"(?:tells|told) (?:as such|apart by)": "is reported; differs in",
     r"(?:comes|came|come) to(?: be)?(?= an?\b| that\b| nothing\b|[.,;:]|$)": "is, amounts to",
     r"(?:stands|stood)(?! (?:for|out)\b)": "is",

@@ -35,6 +35,10 @@ THROUGH: dict[str, str] = {
     "tui/panes/*": "tui/test_tui_panes.py",
     "tui/model/*": "tui/test_tui_view.py",
     "tui/*": "tui/test_tui_app.py",
+    "report/comparison/*": "report/test_comparison.py",
+    "report/page/*": "report/test_comparison.py",
+    "cli/children": "live/test_run.py",
+    "cli/turns": "cli/test_compare_command.py",
     # the package's own modules
     "errors": "cli/test_wrong_uses.py",
     "parameters": "live/test_conninfo_libpq.py",

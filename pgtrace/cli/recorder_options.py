@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -130,6 +130,55 @@ class LegPlace(click.ParamType[LegAsked]):
         return LegAsked(parse_listen(value if listen in PARAMETERS else listen), Server().convert(upstream, param, ctx) if equals else None)
 
 
+_KEEPING: Final = (
+    click.option(
+        "--keep",
+        "keep_bytes",
+        metavar="SIZE",
+        type=Size(),
+        expose_value=False,
+        callback=keep_in_context,
+        help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
+    ),
+    click.option(
+        "--redact",
+        multiple=True,
+        type=click.Choice(REDACTIONS),
+        expose_value=False,
+        callback=keep_in_context,
+        help="Blank parameters, rows, or literals in SQL (including passwords) in the capture. May be repeated.",
+    ),
+    click.option(
+        "--max-row-bytes",
+        metavar="N",
+        type=click.IntRange(0),
+        expose_value=False,
+        callback=keep_in_context,
+        help="Keep at most N bytes of an execution's rows in the capture; the rest is only counted.",
+    ),
+)
+"""What of the traffic a capture keeps."""
+_TLS: Final = (
+    click.option(
+        "--tls",
+        type=click.Choice(["auto", "pass"]),
+        expose_value=False,
+        callback=keep_in_context,
+        help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, `pass` forwards it unread. Default: refuse it.",
+    ),
+    click.option(
+        "--tls-cert",
+        metavar="FILE",
+        type=FILE,
+        expose_value=False,
+        callback=keep_in_context,
+        help="End drivers' TLS here with this certificate. With the server's own, channel binding works.",
+    ),
+    click.option("--tls-key", metavar="FILE", type=FILE, expose_value=False, callback=keep_in_context, help="The certificate's key."),
+)
+"""What to do with the driver's TLS."""
+
+
 def recording(command: F) -> F:
     """The options of every command that records."""
     options = [
@@ -141,31 +190,7 @@ def recording(command: F) -> F:
             callback=keep_in_context,
             help="Write the capture to this new file.",
         ),
-        click.option(
-            "--keep",
-            "keep_bytes",
-            metavar="SIZE",
-            type=Size(),
-            expose_value=False,
-            callback=keep_in_context,
-            help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
-        ),
-        click.option(
-            "--redact",
-            multiple=True,
-            type=click.Choice(REDACTIONS),
-            expose_value=False,
-            callback=keep_in_context,
-            help="Blank parameters, rows, or literals in SQL (including passwords) in the capture. May be repeated.",
-        ),
-        click.option(
-            "--max-row-bytes",
-            metavar="N",
-            type=click.IntRange(0),
-            expose_value=False,
-            callback=keep_in_context,
-            help="Keep at most N bytes of an execution's rows in the capture; the rest is only counted.",
-        ),
+        *_KEEPING,
         click.option(
             "--startup-timeout",
             metavar="DURATION",
@@ -195,23 +220,17 @@ def recording(command: F) -> F:
             callback=keep_in_context,
             help="Delay, cut or close on purpose: 'close before Sync#2', 'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
         ),
-        click.option(
-            "--tls",
-            type=click.Choice(["auto", "pass"]),
-            expose_value=False,
-            callback=keep_in_context,
-            help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, `pass` forwards it unread. Default: refuse it.",
-        ),
-        click.option(
-            "--tls-cert",
-            metavar="FILE",
-            type=FILE,
-            expose_value=False,
-            callback=keep_in_context,
-            help="End drivers' TLS here with this certificate. With the server's own, channel binding works.",
-        ),
-        click.option("--tls-key", metavar="FILE", type=FILE, expose_value=False, callback=keep_in_context, help="The certificate's key."),
+        *_TLS,
     ]
+    return _with(command, options)
+
+
+def turns(command: F) -> F:
+    """Those of them that also make sense if each variant is recorded again and again."""
+    return _with(command, [*_KEEPING, *_TLS])
+
+
+def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
     for option in reversed(options):
         command = option(command)
     return command

@@ -133,10 +133,15 @@ def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> bool:
         output.tell(*recorder.log.rstrip().split("\n"))
     if not recorder.alive:
         return False
-    lost = behind.what_was_lost(recorder.stats(), recorder.when_behind)
+    lost = what_was_lost(recorder)
     if lost:
         output.tell(f"pgtrace: {lost}")
     return not lost
+
+
+def what_was_lost(recorder: Recorder) -> str:
+    """What it could not record, in words; empty if it recorded everything."""
+    return behind.what_was_lost(recorder.stats(), recorder.when_behind)
 
 
 def written(write: Path | None, quiet: bool) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +14,7 @@ import click
 from pgtrace import behind, environment, last, masking
 from pgtrace.address import Upstream
 from pgtrace.cli import budgets, options, output, recorder_options, recording
+from pgtrace.cli.children import Children
 from pgtrace.conninfo import Address
 from pgtrace.errors import ProgramError
 from pgtrace.probe import probe
@@ -116,7 +113,7 @@ def command(
             variables |= recorder.call_site_variables(variables)
             environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
             began_s = time.monotonic()
-            code = _run(arguments, variables)
+            code = Children(arguments, variables).wait()
             title, took_s = _title(arguments), time.monotonic() - began_s
             kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
             if call_sites and not recorder.noting_processes and not quiet:
@@ -135,17 +132,6 @@ def _title(arguments: tuple[str, ...]) -> str:
     return " ".join(textwrap.shorten(one, _LONGEST_ARGUMENT, placeholder="...") for one in masking.arguments(arguments))
 
 
-def _run(arguments: tuple[str, ...], variables: dict[str, str]) -> int:
-    """Run the program to its end. Returns 128+N if a signal ended it."""
-    try:
-        child = subprocess.Popen(arguments, env=variables)
-    except OSError as error:
-        raise ProgramError(masking.argument(arguments[0]), os.strerror(error.errno or 0)) from None
-    with _signals_go_to(child):
-        code = child.wait()
-    return 128 - code if code < 0 else code
-
-
 def _keep(recorder: Recorder, wanted: bool) -> bool:
     """Keep the capture for `--last`, where that is wanted and possible."""
     if not wanted:
@@ -156,20 +142,6 @@ def _keep(recorder: Recorder, wanted: bool) -> bool:
         output.tell(f"pgtrace: the capture is not kept: {error.strerror}")
         return False
     return True
-
-
-@contextmanager
-def _signals_go_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches the program by itself, since it shares our terminal. Signals sent to us alone
-    are passed on."""
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        before[number] = signal.signal(number, lambda received, _: child.send_signal(received))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _summary(

@@ -1,0 +1,332 @@
+"""`pgtrace compare`: variants of a program side by side, run in turns or read from captures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pgtrace import behind
+from pgtrace.cli import options, output, recorder_options
+
+if TYPE_CHECKING:
+    from pgtrace.cli.turns import Done, Program, Turns
+    from pgtrace.compare.side_by_side import SideBySide
+    from pgtrace.compare.variants import Variant
+    from pgtrace.conninfo import Address
+
+_FORMS: Final = (".md", ".html", ".json")
+_REPEAT: Final = 3
+
+
+class _Distances(click.ParamType[tuple[int, ...]]):
+    """`0ms,1ms,10ms`. The value is ns, rising."""
+
+    name = "distances"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        one = recorder_options.Duration()
+        return tuple(sorted({one.convert(part.strip(), param, ctx) for part in value.split(",")}))
+
+
+class _Units(click.ParamType["str | int"]):
+    """How many units of work a turn has, or the name of the mark that each one has."""
+
+    name = "units"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        if isinstance(value, str) and value.isdecimal():
+            if not 0 < int(value) < 10**12:
+                self.fail(f"{value} is not a number of units", param, ctx)
+            return int(value)
+        return value  # type: ignore[no-any-return]
+
+
+@click.command(
+    "compare", epilog="Example: pgtrace compare --upstream embedded 'asyncpg=python work.py asyncpg' 'psycopg=python work.py psycopg'"
+)
+@click.argument("what", nargs=-1, required=True, metavar="'LABEL=CMD'...|FILE...")
+@recorder_options.upstream
+@click.option(
+    "--rtt",
+    "distances",
+    metavar="DURATION,...",
+    type=_Distances(),
+    default="0ms",
+    show_default=True,
+    help="Distances to run at: 0ms,1ms,10ms.",
+)
+@click.option(
+    "--repeat",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=_REPEAT,
+    show_default=True,
+    help="Turns of each variant at each distance.",
+)
+@click.option(
+    "--concurrency", metavar="C", type=click.IntRange(1, 1000), default=1, show_default=True, help="Copies of CMD that run at once."
+)
+@click.option(
+    "--units",
+    "unit",
+    metavar="N|MARK",
+    type=_Units(),
+    help="Units of work in a turn, or the mark of each. Default: the mark that all have.",
+)
+@click.option("-w", "directory", metavar="DIR", type=options.FILE, help="Keep the captures in this directory.")
+@click.option("-o", "out", metavar="FILE", type=options.FILE, help="Write the comparison to this new file: .md, .html or .json.")
+@click.option(
+    "--env-url",
+    "env_urls",
+    metavar="NAME",
+    multiple=True,
+    help="Another variable with a connection URL, besides DATABASE_URL. May be repeated.",
+)
+@recorder_options.when_behind(behind.WAIT)
+@recorder_options.turns
+@options.as_json
+@options.words("Also print what the programs print, on stderr.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    what: tuple[str, ...],
+    upstream: Address | str | None,
+    distances: tuple[int, ...],
+    repeat: int,
+    concurrency: int,
+    unit: str | int | None,
+    directory: Path | None,
+    out: Path | None,
+    env_urls: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Compare variants: drivers, or settings, that do the same work.
+
+    Each LABEL=CMD runs several times, in turn with the others, behind a recorder and once directly.
+    An argument that is a file is a capture; captures with the same label are turns of one variant.
+
+    The exit code is 1 if a program failed or a capture is incomplete.
+    """
+    if out is not None and out.suffix not in _FORMS:
+        raise click.UsageError(f"-o {os.fspath(out)!r}: the name ends in {', '.join(_FORMS[:-1])} or {_FORMS[-1]}")
+    files = [text for text in what if os.path.exists(text)]
+    if files and len(files) < len(what):
+        other = next(text for text in what if text not in files)
+        raise click.UsageError(f"{other!r} is no file: captures and programs cannot be mixed")
+    with _written(out) as write:
+        if files:
+            found = _of_files(files, unit, quiet=quiet)
+        else:
+            found = _of_programs(
+                what, upstream, distances, repeat, concurrency, unit, directory, ("DATABASE_URL", *env_urls), quiet=quiet, verbose=verbose
+            )
+        write(found)
+        if as_json:
+            from pgtrace.report.comparison import forms
+            from pgtrace.report.encoding import as_json as encoded
+
+            output.write([encoded(forms.as_dict(found), indent=2)])
+        elif out is None:
+            from pgtrace.report.comparison import forms
+
+            output.write(forms.as_text(found))
+    if out is not None and not quiet:
+        output.tell(f"pgtrace: comparison written to {out}")
+    if directory is not None and not quiet and not files:
+        output.tell(f"pgtrace: captures written to {directory}; compare them again with: pgtrace compare {directory}/*.pgtrace")
+    ctx.exit(0 if found.is_complete else 1)
+
+
+@contextmanager
+def _written(out: Path | None) -> Iterator[Any]:
+    """The file of -o, created before anything runs; what it gives is called with what was found."""
+    if out is None:
+        yield lambda found: None
+        return
+
+    def write(found: SideBySide) -> None:
+        from pgtrace.report.comparison import forms, web
+        from pgtrace.report.encoding import as_json as encoded
+
+        if out.suffix == ".html":
+            file.write(web.as_html(found))
+        elif out.suffix == ".json":
+            file.write(encoded(forms.as_dict(found), indent=2) + "\n")
+        else:
+            file.write("\n".join(forms.as_markdown(found)) + "\n")
+
+    with output.Output(os.fspath(out), binary=False) as file:
+        yield write
+
+
+# Captures that exist.
+
+
+def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> SideBySide:
+    from pgtrace.cli.reading import read
+    from pgtrace.compare.variants import Variant
+    from pgtrace.trace.trace import Trace
+
+    variants: dict[str, Variant] = {}
+    paths: list[tuple[str, str]] = []
+    for file in files:
+        trace: Trace = read([Path(file)], timeline=False, quiet=quiet)
+        label = next((label for label, _, _ in trace.label_counters()), "") or Path(file).name.partition(".pgtrace")[0]
+        trace.close()
+        paths.append((label, file))
+        variants.setdefault(label, Variant(label))
+    return _measured(list(variants.values()), paths, unit, quiet=quiet)
+
+
+def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: str | int | None, *, quiet: bool) -> SideBySide:
+    """Read each capture of (label, path) as a turn, then what the variants do differently."""
+    from pgtrace.cli.reading import is_whole, read, read_as
+    from pgtrace.compare.behaviour import Behaviour
+    from pgtrace.compare.side_by_side import SideBySide, differences
+    from pgtrace.compare.variants import measure, unit_of
+
+    paths = list(paths)
+    by_label = {variant.label: variant for variant in variants}
+    if unit is None:
+        marks: list[set[str]] = []
+        for path in dict(paths).values():
+            trace = read([Path(path)], quiet=quiet)
+            marks.append(set(trace.mark_counters()))
+            trace.close()
+        unit = unit_of(marks) or 1
+    found = SideBySide([], unit)
+    for label, path in paths:
+        trace = read([Path(path)], quiet=quiet)
+        turn = measure(trace, label, unit, draws=not by_label[label].turns)
+        turn.complete = is_whole(trace)
+        if isinstance(unit, str) and unit not in trace.mark_counters():
+            turn.complete = False
+            output.tell(f"pgtrace: {path}: it has no mark {unit!r}")
+        by_label[label].turns.append(turn)
+        trace.close()
+    found.variants = [variant for variant in variants if variant.turns]
+    behaviours = {}
+    for variant in found.variants:
+        behaviours[variant.label] = read_as(Behaviour, [Path(variant.nearest[0].path)], quiet=quiet)
+    if behaviours:
+        differences(found, behaviours)
+    for behaviour in behaviours.values():
+        behaviour.close()
+    return found
+
+
+# Programs.
+
+
+def _of_programs(
+    what: Sequence[str],
+    upstream: Address | str | None,
+    distances: tuple[int, ...],
+    repeat: int,
+    concurrency: int,
+    unit: str | int | None,
+    directory: Path | None,
+    names: tuple[str, ...],
+    *,
+    quiet: bool,
+    verbose: bool,
+) -> SideBySide:
+    from pgtrace import environment
+    from pgtrace.cli import recording, turns
+    from pgtrace.compare.variants import Variant
+    from pgtrace.errors import CaptureError
+    from pgtrace.probe import probe
+    from pgtrace.temporary import PrivateDirectory
+
+    programs = [turns.Program.of(text) for text in what]
+    labels = [program.label for program in programs]
+    if len(set(labels)) < len(labels):
+        raise click.UsageError("two variants have the same label")
+    placed = turns.names(programs, distances, repeat)
+    found_upstream = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
+    variants = [Variant(label) for label in labels]
+    with recording.upstream_for(upstream, found_upstream, quiet=quiet) as (target, extra), PrivateDirectory() as private:
+        probe(target)
+        where = directory or Path(private)
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CaptureError(os.fspath(where), f"cannot be created: {(error.strerror or str(error)).lower()}") from None
+        runner = turns.Turns(upstream, target, extra, names, concurrency, verbose, **recorder_options.recorded())
+        done = _run(runner, programs, variants, distances, repeat, where, placed, quiet=quiet)
+        found = _measured(variants, [(label, os.fspath(one.path)) for label, one in done], unit, quiet=quiet)
+        _note_turns(found, done)
+        found.are_kept = directory is not None
+        found.concurrency = concurrency
+        if runner.no_control:
+            found.notes.append(f"{runner.no_control}.")
+    return found
+
+
+def _run(
+    runner: Turns,
+    programs: Sequence[Program],
+    variants: Sequence[Variant],
+    distances: Sequence[int],
+    repeat: int,
+    where: Path,
+    placed: dict[tuple[str, int, int], str],
+    *,
+    quiet: bool,
+) -> list[tuple[str, Done]]:
+    """All turns, interleaved: of each number, at each distance, each variant once. Each number
+    begins with another variant, so that none always follows the same one."""
+    from pgtrace.cli.turns import say_failure
+    from pgtrace.report.comparison.sections import duration
+
+    done: list[tuple[str, Done]] = []
+    for number in range(1, repeat + 1):
+        first = (number - 1) % len(programs)
+        order = [*range(first, len(programs)), *range(first)]
+        for rtt_ns in distances:
+            for program, variant in [(programs[place], variants[place]) for place in order]:
+                if variant.failures:
+                    continue
+                if not quiet:
+                    at = f" at {duration(rtt_ns)}" if len(distances) > 1 else ""
+                    output.tell(f"pgtrace: turn {number} of {repeat}{at}: {program.label}")
+                one = runner.record(program, rtt_ns, where / placed[program.label, rtt_ns, number])
+                done.append((program.label, one))
+                if one.lost:
+                    output.tell(f"pgtrace: {program.label}: {one.lost}")
+                if one.code:
+                    variant.failures.append(say_failure(program, one.code, f"turn {number}"))
+                    continue
+                if rtt_ns == distances[0] and not runner.no_control:
+                    took_ns, code = runner.direct(program)
+                    if code:
+                        variant.failures.append(say_failure(program, code, "the program without pgtrace"))
+                        continue
+                    variant.control.direct.append(took_ns)
+                    variant.control.through.append(one.took_ns)
+    return done
+
+
+def _note_turns(found: SideBySide, done: Iterable[tuple[str, Done]]) -> None:
+    """Add what only running tells: how long a program ran, what was lost, and whether it connected
+    at all."""
+    by_path = {os.fspath(one.path): one for _, one in done}
+    for variant in found.variants:
+        for turn in variant.turns:
+            one = by_path[turn.path]
+            turn.took_ns = one.took_ns
+            turn.complete = turn.complete and not one.lost
+        if not variant.failures and not any(turn.connections for turn in variant.turns):
+            variant.failures.append("no connection came through pgtrace")
+            output.tell(
+                f"pgtrace: {variant.label}: no connection came through pgtrace; the program may have its server in its own settings"
+            )

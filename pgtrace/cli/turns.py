@@ -1,0 +1,144 @@
+"""Programs recorded in turns, for `compare`: one recorder and one capture for each turn."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Unpack
+
+from pgtrace import environment, masking, variant
+from pgtrace.address import Upstream
+from pgtrace.cli import output, recording
+from pgtrace.cli.children import Children
+from pgtrace.conninfo import Address
+from pgtrace.errors import ProgramError, UsageError
+from pgtrace.recorder import Recorder, Recording
+from pgtrace.report.comparison.sections import duration
+from pgtrace.temporary import PrivateDirectory
+
+_PLAIN = ("disable", "allow", "prefer")
+
+
+class Program(NamedTuple):
+    """One variant: its label, and the program to run for it."""
+
+    label: str
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Program:
+        """`LABEL=CMD`. Raises UsageError, ProgramError."""
+        label, equals, command = text.partition("=")
+        if not equals or not command.strip():
+            raise UsageError(f"{masking.argument(text)!r} is neither a capture nor LABEL=CMD")
+        try:
+            arguments = tuple(shlex.split(command))
+        except ValueError as error:
+            raise UsageError(f"{label}: {str(error).lower()}") from None
+        if shutil.which(arguments[0]) is None:
+            raise ProgramError(masking.argument(arguments[0]), "there is no such program")
+        return cls(variant.checked(label), arguments)
+
+
+class Done(NamedTuple):
+    """One turn that was recorded."""
+
+    path: Path
+    rtt_ns: int
+    took_ns: int
+    code: int
+    lost: str
+    """What the recorder could not record, in words."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed while a program ran."""
+
+
+class Turns:
+    """Runs programs, through a recorder and directly."""
+
+    def __init__(
+        self,
+        asked: Address | str | None,
+        target: Upstream,
+        extra: Mapping[str, str],
+        names: tuple[str, ...],
+        copies: int,
+        shows_output: bool,
+        **how: Unpack[Recording],
+    ) -> None:
+        """`asked` is what --upstream says, `target` what came of it, `extra` the environment that
+        an embedded server needs; `names` are variables with a URL. With `shows_output`, what the
+        programs print goes to stderr."""
+        self._asked = asked
+        self._target = target
+        self._extra = extra
+        self._names = names
+        self._copies = copies
+        self._output = 2 if shows_output else subprocess.DEVNULL
+        self._how = how
+
+    def record(self, program: Program, rtt_ns: int, path: Path) -> Done:
+        """Run it through a recorder. Raises Interrupted."""
+        how: Recording = {**self._how, "write": path, "rtt_ns": rtt_ns, "label": program.label}
+        place = recording.place(None, self._target, "127.0.0.1:0", allow_others=False)
+        with PrivateDirectory() as private, Recorder(place, self._target, **how) as recorder:
+            tls = None if recorder.tls.mode == "refuse" else str(recorder.authority or "")
+            variables = environment.redirected({**os.environ, **self._extra}, recorder.host, recorder.port, self._names, tls=tls)
+            environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
+            took_ns, code = self._run(program, variables)
+            recorder.flush()
+            lost = recording.what_was_lost(recorder)
+        return Done(path, rtt_ns, took_ns, code, lost)
+
+    def direct(self, program: Program) -> tuple[int, int]:
+        """Run it without pgtrace in the path. Returns how many ns it ran, and its exit code. Raises
+        Interrupted."""
+        variables = {**os.environ, **self._extra}
+        if isinstance(self._asked, Address):
+            host = self._target.hosts[0]
+            variables = environment.redirected(variables, host.unix or host.hostaddr or host.name, host.port, self._names)
+        return self._run(program, variables)
+
+    @property
+    def no_control(self) -> str:
+        """Why a program cannot be run directly; empty if it can."""
+        if isinstance(self._asked, Address) and self._target.sslmode not in _PLAIN:
+            return "no control run: a program that connects directly would not use the TLS settings of --upstream"
+        return ""
+
+    def _run(self, program: Program, variables: Mapping[str, str]) -> tuple[int, int]:
+        began_ns = time.monotonic_ns()
+        children = Children(program.arguments, variables, self._copies, self._output)
+        code = children.wait()
+        if children.interrupted:
+            raise Interrupted
+        return time.monotonic_ns() - began_ns, code
+
+
+def names(programs: Sequence[Program], distances: Sequence[int], repeat: int) -> dict[tuple[str, int, int], str]:
+    """The file name of each turn: by label, distance and number. Raises UsageError if two would
+    have the same."""
+    found: dict[tuple[str, int, int], str] = {}
+    for program in programs:
+        stem = variant.file_name(program.label).removesuffix(variant.SUFFIX)
+        for rtt_ns in distances:
+            for number in range(1, repeat + 1):
+                parts = [stem, *([duration(rtt_ns)] if len(distances) > 1 else []), *([str(number)] if repeat > 1 else [])]
+                found[program.label, rtt_ns, number] = ".".join(parts) + variant.SUFFIX
+    if len(set(found.values())) < len(found):
+        raise UsageError("two labels would have the same file name: choose labels that differ in letters or digits")
+    return found
+
+
+def say_failure(program: Program, code: int, what: str) -> str:
+    """Tell on stderr that a program failed. Returns the words."""
+    words = f"{what} ended with exit code {code}"
+    output.tell(f"pgtrace: {program.label}: {words}")
+    return words

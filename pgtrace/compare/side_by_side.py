@@ -1,0 +1,77 @@
+"""Variants with what they do differently: the turns of each (variants.py), and the wire behaviour
+of one turn of each, compared with that of the first variant (diff.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pgtrace.compare.behaviour import Behaviour
+from pgtrace.compare.changes import Change
+from pgtrace.compare.diff import compare
+from pgtrace.compare.totals import Facts, Side
+from pgtrace.compare.variants import Variant
+
+STATEMENTS_KEPT: Final = 1_000
+
+
+class Statement(NamedTuple):
+    """One statement under each variant that has it."""
+
+    sql: str
+    facts: Mapping[str, Facts]
+    """By label."""
+
+    @property
+    def weight(self) -> int:
+        """The most round trips of any variant."""
+        return max((one.round_trips for one in self.facts.values()), default=0)
+
+
+@dataclass(slots=True)
+class SideBySide:
+    """What a comparison of variants found."""
+
+    variants: list[Variant]
+    unit: str | int
+    """The name of a mark, or the number of units in each capture."""
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    """By label: what is different from the first variant, most costly first."""
+    statements: list[Statement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What limits this comparison, in sentences."""
+    are_kept: bool = True
+    """Whether the captures are still there, so that commands can name them."""
+    concurrency: int = 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every turn is complete, and no program failed."""
+        return not any(variant.failures or not all(turn.complete for turn in variant.turns) for variant in self.variants)
+
+
+def differences(found: SideBySide, behaviours: Mapping[str, Behaviour]) -> None:
+    """Add what the variants do differently. `behaviours` are those of one turn of each label."""
+    labels = [variant.label for variant in found.variants if variant.label in behaviours]
+    sides: dict[str, Side] = {}
+    for label in labels:
+        compared = compare(behaviours[labels[0]], behaviours[label])
+        sides.setdefault(labels[0], compared.first)
+        sides[label] = compared.second
+        if label != labels[0]:
+            found.changes[label] = compared.changes
+    found.statements = _statements(sides)
+
+
+def _statements(sides: Mapping[str, Side]) -> list[Statement]:
+    keys: Iterable[str] = dict.fromkeys(key for side in sides.values() for key in side.facts)
+    found = [
+        Statement(
+            next(side.text(key) for side in sides.values() if key in side.facts),
+            {label: side.facts[key] for label, side in sides.items() if key in side.facts},
+        )
+        for key in keys
+    ]
+    return sorted(found, key=lambda one: -one.weight)[:STATEMENTS_KEPT]

@@ -1,0 +1,179 @@
+"""`pgtrace compare`: programs in turns, captures that exist, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgtrace.cli.turns import Program, names
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.scene import prepare, run_variants
+from pgtrace.demo.workloads import VARIANTS
+from pgtrace.demo.workloads.common import Target
+from pgtrace.errors import UsageError
+from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
+
+PGTRACE = [sys.executable, "-m", "pgtrace"]
+WORK = """
+import os, sys
+os.environ.pop("PGSSLMODE", None)  # the demo has none, so its drivers ask for TLS
+from pgtrace.demo.workloads import VARIANTS
+from pgtrace.demo.workloads.common import Target
+one = next(one for one in VARIANTS if one.name == sys.argv[1])
+one.load()(Target(os.environ["PGHOST"], int(os.environ["PGPORT"]), *(os.environ[name] for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))))
+"""
+RTT = "3ms"
+"""Counts of a driver that does not wait are stable where the answer is not there at once."""
+COMPARED = ("setup_round_trips", "round_trips", "executions", "parses_named", "parses_unnamed", "values_binary", "params_text", "errors")
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer() as server:
+        prepare(server)
+        yield server
+
+
+def compare(shop: EmbeddedServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PGTRACE, "compare", *arguments],
+        env={**os.environ, **shop.environment(), "DATABASE_URL": shop.url()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def demo_table(shop: EmbeddedServer, labels: list[str]) -> dict[str, dict[str, Any]]:
+    """The counters of the demo's table for these variants."""
+    with Recorder("127.0.0.1:0", f"{shop.host}:{shop.port}", rtt=RTT) as recorder:
+        target = Target(recorder.host, recorder.port, shop.user, shop.password, shop.database)
+        run_variants(target, recorder.mark, variants=tuple(one for one in VARIANTS if one.name in labels))
+        trace = Trace.open([recorder.capture])
+        recorder.quiet(trace)
+        found = {name: counters.as_dict() for name, counters in trace.mark_counters().items()}
+        trace.close()
+    return found
+
+
+def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp_path: Path) -> None:
+    work = tmp_path / "work.py"
+    work.write_text(WORK)
+    labels = ["asyncpg", "psycopg text", "psycopg2", "pg8000"]
+    programs = [f"{label}={sys.executable} {work} '{label}'" for label in labels]
+    kept, page = tmp_path / "kept", tmp_path / "page.html"
+    ran = compare(shop, "--repeat", "1", "--rtt", RTT, "-w", str(kept), "-o", str(page), "--json", *programs)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["complete"]
+    table = demo_table(shop, labels)
+    assert {one["label"]: {key: one["turns"][0]["counters"][key] for key in COMPARED} for one in told["variants"]} == {
+        label: {key: table[label][key] for key in COMPARED} for label in labels
+    }
+    assert [one["drivers"] for one in told["variants"]] == [["asyncpg"], ["psycopg"], ["psycopg2"], ["pg8000"]]
+    assert all(one["direct_ms"]["turns"] == one["through_ms"]["turns"] == 1 for one in told["variants"])
+    assert all(label in page.read_text() for label in labels)
+    assert sorted(path.name for path in kept.iterdir()) == ["asyncpg.pgtrace", "pg8000.pgtrace", "psycopg-text.pgtrace", "psycopg2.pgtrace"]
+    again = json.loads(compare(shop, "--json", *map(str, sorted(kept.iterdir()))).stdout)
+    numbers = {one["label"]: one["numbers"]["round_trips"]["median"] for one in told["variants"]}
+    assert {one["label"]: one["numbers"]["round_trips"]["median"] for one in again["variants"]} == numbers
+
+
+QUERIES = "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); [c.execute('select 1') for _ in range({})]"
+
+
+def test_turns_distances_and_units(shop: EmbeddedServer) -> None:
+    program = f'{sys.executable} -c "{QUERIES.format(10)}"'
+    ran = compare(shop, "--repeat", "2", "--rtt", "0ms,20ms", "--units", "10", "--concurrency", "2", "--json", f"one={program}")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    (one,) = told["variants"]
+    # 20 queries and, once for each of two connections, the preparation that psycopg makes of the sixth
+    assert one["numbers"]["executions"]["median"] == 2
+    assert one["numbers"]["connections"]["median"] == 2
+    assert [distance["rtt_ns"] for distance in one["distances"]] == [0, 20_000_000]
+    far = one["distances"][1]
+    assert far["measured_ms"]["median"] >= far["round_trips"] * 20
+    assert far["measured_ms"]["turns"] == 2
+    assert "turn 2 of 2 at 20ms: one" in ran.stderr
+    assert one["turns"][0]["file"] is None
+
+
+def test_a_program_that_fails(shop: EmbeddedServer) -> None:
+    ran = compare(
+        shop, "--repeat", "2", "--json", f'good={sys.executable} -c "{QUERIES.format(1)}"', f"bad={sys.executable} -c 'raise SystemExit(7)'"
+    )
+    assert ran.returncode == 1
+    told = json.loads(ran.stdout)
+    assert {one["label"]: len(one["turns"]) for one in told["variants"]} == {"good": 2, "bad": 1}
+    assert "bad: turn 1 ended with exit code 7" in ran.stderr
+
+
+def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_path: Path) -> None:
+    began, home = tmp_path / "began", tmp_path / "home"
+    home.mkdir()
+    script = f"import pathlib, time; pathlib.Path({str(began)!r}).touch(); time.sleep(60)"
+    process = subprocess.Popen(
+        [*PGTRACE, "compare", f'slow={sys.executable} -c "{script}"'],
+        env={**os.environ, **shop.environment(), "TMPDIR": str(home), "XDG_RUNTIME_DIR": str(home)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while not began.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)  # for the program itself
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing"], "neither a capture nor LABEL=CMD"),
+        (["a=true", "a=true"], "the same label"),
+        (["a b=true", "a-b=true"], "the same file name"),
+        (["-o", "x.txt", "a=true"], ".html"),
+        (["--rtt", "1ms,fast", "a=true"], "is not a duration"),
+        (["--units", "0", "a=true"], "units"),
+        (["a='true"], "no closing quotation"),
+    ],
+)
+def test_wrong_uses(arguments: list[str], says: str) -> None:
+    ran = subprocess.run([*PGTRACE, "compare", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in ran.stderr
+
+
+def test_captures_and_programs_cannot_be_mixed(tmp_path: Path) -> None:
+    (tmp_path / "a.pgtrace").touch()
+    ran = subprocess.run(
+        [*PGTRACE, "compare", str(tmp_path / "a.pgtrace"), "a=true"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.returncode, "cannot be mixed" in ran.stderr) == (2, True)
+
+
+def test_names_of_captures() -> None:
+    program = Program("a b", ("true",))
+    assert set(names([program], [0], 1).values()) == {"a-b.pgtrace"}
+    assert set(names([program], [0, 1_500_000], 2).values()) == {
+        "a-b.0ms.1.pgtrace",
+        "a-b.0ms.2.pgtrace",
+        "a-b.1.5ms.1.pgtrace",
+        "a-b.1.5ms.2.pgtrace",
+    }
+    with pytest.raises(UsageError):
+        names([program, Program("a/b", ("true",))], [0], 1)
