@@ -20,7 +20,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.trace.counters import KEYS
 
-LATER = ("replay", "serve")
+LATER = ("replay",)
 
 
 def pgtrace_command(*args: str, **extra: str) -> subprocess.CompletedProcess[str]:
