@@ -197,7 +197,16 @@ class _Report:
         from pgtrace.cli import output
 
         if self._as_json:
-            self._json({"listening": addresses, "recorded_connections": len(recording.scripts), "not_served": dict(recording.unserved)})
+            first = dict(recording.scripts[0].parameters)
+            self._json(
+                {
+                    "listening": addresses,
+                    "user": first.get("user", ""),
+                    "database": first.get("database") or first.get("user", ""),
+                    "recorded_connections": len(recording.scripts),
+                    "not_served": dict(recording.unserved),
+                }
+            )
             return
         if not self._quiet:
             number = len(recording.scripts)

@@ -21,7 +21,7 @@ from pgtrace.ask.budgets import Budget, check_counter
 from pgtrace.errors import PgTraceError, UsageError
 from pgtrace.inspect import details
 from pgtrace.sanitise import EMPTY, Shown
-from pgtrace.testing import explain, golden
+from pgtrace.testing import explain, golden, serving
 from pgtrace.testing.counted import Counted, Statement, find_statement
 from pgtrace.testing.rendering import summary
 from pgtrace.testing.selected import Selected
@@ -188,6 +188,33 @@ class TestTrace(Counted):
         self._must_be_whole(window)
 
     @contextmanager
+    def serve(self, name: str, **options: Any) -> Iterator[serving.Serving | TestTrace]:
+        """A recorded server around a block, which needs no PostgreSQL: connect to its `dsn`. With
+        --pgtrace-update, or if there is no recording yet, the block runs against PostgreSQL and
+        becomes the recording. Fails if a driver sends something else.
+
+        `options` are those of `pgtrace serve`: order="any", any_values=True, timing="real". Raises
+        UsageError, CaptureError.
+        """
+        served = serving.Serving(serving.path_of(self.path, name), options)
+        if self.suite.settings.update or not (served.path.exists() or in_ci()):
+            with self.record(f"serve {name}") as window:
+                yield self
+            self.write_recording(window, served.path)
+            return
+        try:
+            with served:
+                yield served
+        finally:
+            if served.mismatches:
+                pytest.fail(sanitise.lines(served.lines()), pytrace=False)
+
+    def write_recording(self, window: LiveWindow, path: Path) -> None:
+        """Write what passed in a window as a recording to serve."""
+        serving.record(window, path)
+        self.written.append(_shown(path))
+
+    @contextmanager
     def expect(self, *, filter: str = "", exact: bool = False, **limits: int) -> Iterator[LiveWindow]:
         """A budget on a block: expect(round_trips=4). At most that many; with `exact` exactly that
         many; only of what `filter` selects.
@@ -277,6 +304,11 @@ class TestTrace(Counted):
         for window in [*self.windows, *([self.window] if self.window is not None else [])]:
             if (mark := window.interval) is not None:
                 mark.forget_statements()
+
+    @property
+    def own_window(self) -> LiveWindow:
+        """The test's own window. Raises UsageError before its function runs."""
+        return self._window
 
     @property
     def _window(self) -> LiveWindow:

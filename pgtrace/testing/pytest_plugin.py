@@ -24,12 +24,16 @@ import pytest
 
 if TYPE_CHECKING:
     from pgtrace.testing.handle import TestTrace
+    from pgtrace.testing.serving import Serving
     from pgtrace.testing.suite import Settings, Suite
 
 _SUITE = pytest.StashKey["Suite"]()
 _TEST = pytest.StashKey["TestTrace"]()
+_SERVED = pytest.StashKey["Serving"]()
 _WORKER = "PYTEST_XDIST_WORKER"
 _MARKER = "pgtrace(*, filter='', exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: round_trips=4, errors=0"
+
+_SERVE_MARKER = "pgtrace_serve(name, *, order='strict', any_values=False): a server out of captures/NAME.trace is in PostgreSQL's place"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,6 +72,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", _SERVE_MARKER)
     if _is_controller(config):
         config.pluginmanager.register(_Controller(), "pgtrace-controller")
 
@@ -75,15 +80,30 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", None)
-        if names is not None and "pgtrace" not in names and item.get_closest_marker("pgtrace") is not None:
+        if names is not None and "pgtrace" not in names and any(item.get_closest_marker(name) for name in ("pgtrace", "pgtrace_serve")):
             names.append("pgtrace")
 
 
 @pytest.fixture
-def pgtrace(request: pytest.FixtureRequest) -> TestTrace:
+def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
     """What this test costs on the wire: where to connect (`dsn`), counters so far (`round_trips`),
-    windows (`record`, `expect`)."""
-    return _test(request.node)
+    windows (`record`, `expect`). With the marker `pgtrace_serve`, a recorded server: `dsn`, `url`,
+    `host`, `port`."""
+    serving = _served(request.node)
+    if serving is None:
+        yield _test(request.node)
+        return
+    from pgtrace.errors import PgTraceError
+
+    try:
+        serving.start()
+    except PgTraceError as error:
+        pytest.fail(f"pgtrace: {error}", pytrace=False)
+    request.node.stash[_SERVED] = serving
+    try:
+        yield serving
+    finally:
+        serving.stop()
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +128,8 @@ def pgtrace_postgres(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    if _SUITE not in item.config.stash:
-        return (yield)
+    if _SUITE not in item.config.stash or _SERVED in item.stash:
+        return (yield from _against_recording(item))
     test = _test(item)
     test.begin()
     try:
@@ -117,7 +137,21 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     finally:
         item.user_properties.append(("pgtrace_round_trips", test.end()))
     test.check_markers()
+    if (recorded := _recording_of(item)) is not None:
+        test.write_recording(test.own_window, recorded.path)
     return result
+
+
+def _against_recording(item: pytest.Item) -> Generator[None, object, object]:
+    """The call of a test without a recorder. One that is served fails if its driver sends something
+    else, whatever the test makes of that."""
+    try:
+        return (yield)
+    finally:
+        if (serving := item.stash.get(_SERVED, None)) is not None and serving.stop():
+            from pgtrace.sanitise import lines
+
+            pytest.fail(lines(serving.lines()), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -147,6 +181,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("pgtrace")
         for line in lines:
             terminalreporter.line(line)
+
+
+def _recording_of(item: pytest.Item) -> Serving | None:
+    """What the marker asks to be served."""
+    marker = item.get_closest_marker("pgtrace_serve")
+    if marker is None:
+        return None
+    from pgtrace.errors import PgTraceError
+    from pgtrace.testing.serving import Serving as Process
+    from pgtrace.testing.serving import path_of
+
+    try:
+        if len(marker.args) != 1 or not isinstance(marker.args[0], str):
+            raise TypeError('it has one name: @pytest.mark.pgtrace_serve("checkout.trace")')
+        return Process(path_of(item.path, marker.args[0]), dict(marker.kwargs))
+    except (PgTraceError, TypeError) as error:
+        pytest.fail(f"pgtrace: {error}", pytrace=False)
+
+
+def _served(item: pytest.Item) -> Serving | None:
+    """The recorded server of a test. None if it has none, or if its recording is to be written."""
+    serving = _recording_of(item)
+    if serving is None or item.config.known_args_namespace.pgtrace_update:
+        return None
+    from pgtrace.testing.handle import in_ci
+
+    return serving if serving.path.exists() or in_ci() else None
 
 
 class _Controller:

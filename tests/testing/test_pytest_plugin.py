@@ -789,7 +789,7 @@ def test_the_examples_of_the_page(project):
     examples = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     project.pytester.makepyfile(test_page="import unittest\n\nimport psycopg\nimport pytest\n\n" + "\n".join(examples))
     project.run().assert_outcomes(passed=len(examples))
-    assert len(examples) == 5
+    assert len(examples) == 7
     project.run().assert_outcomes(passed=len(examples))  # with the golden that was written
 
 
@@ -799,7 +799,7 @@ def test_the_page_has_every_option_and_setting(pytestconfig):
     pytest_plugin.pytest_addoption(parser)
     options = {name for group in parser._groups for option in group.options for name in option.names()}
     assert options == set(re.findall(r"(--pgtrace-[a-z-]+)", table)) >= {"--pgtrace-upstream"}
-    assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z_]+)`", table)) - {"pgtrace_url", "pgtrace_postgres"}
+    assert set(parser._inidict) == set(re.findall(r"`(pgtrace_[a-z_]+)`", table)) - {"pgtrace_url", "pgtrace_postgres", "pgtrace_serve"}
 
 
 # What was not recorded.

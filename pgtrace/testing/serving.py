@@ -1,0 +1,115 @@
+"""A recorded server for a test: `pgtrace.serve(...)` and the marker `pgtrace_serve`.
+
+The server is `pgtrace serve` in a process of its own. It cannot be a thread: a driver written in C
+may hold Python's lock while it waits for the server. Its recording is a golden that leaves nothing
+out, `captures/NAME.trace` beside the test, or a capture with its full name. With --pgtrace-update,
+or when there is no recording yet, the test runs against PostgreSQL through the recorder, and what
+passed becomes the recording.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from pgtrace.errors import CaptureError, UsageError
+from pgtrace.testing import golden
+from pgtrace.testing.window import Window
+
+OPTIONS: Final = ("order", "any_values", "timing")
+_ENDS_WITHIN_S: Final = 10.0
+
+
+def path_of(test_file: Path, name: str) -> Path:
+    """The recording with that name. Raises UsageError if it is not a valid file name."""
+    if name.endswith(".pgtrace"):
+        return golden.path_of(test_file, name.removesuffix(".pgtrace")).with_suffix(".pgtrace")
+    return golden.path_of(test_file, name.removesuffix(".trace"))
+
+
+def record(window: Window, path: Path) -> None:
+    """Write what passed in a window as a recording. Raises NotKept, UsageError, CaptureError."""
+    from pgtrace.export import golden as exporter
+
+    if path.suffix != ".trace":
+        raise UsageError(f"{path.name} is a capture, which is not written here: name a .trace, or record it with pgtrace run -w")
+    golden.write(path, exporter.text(window.trace, places=list(window.places), plain=True, everything=True))
+
+
+class Serving:
+    """A recording that is served; a context manager."""
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
+        """Nothing happens yet. Raises UsageError for an option that does not exist."""
+        if wrong := [name for name in options if name not in OPTIONS]:
+            raise UsageError(f"{wrong[0]}= is not an option of serving: {', '.join(OPTIONS)}")
+        self.path = path
+        self.host = "127.0.0.1"
+        self.port = 0
+        self.user = ""
+        self.database = ""
+        self.mismatches: list[str] = []
+        """What was not as recorded, as lines; complete after stop()."""
+        self._arguments = [
+            *(["--order", str(options["order"])] if "order" in options else []),
+            *(["--any-values"] if options.get("any_values") else []),
+            *(["--timing", str(options["timing"])] if "timing" in options else []),
+        ]
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def dsn(self) -> str:
+        """The connection URL, with the recorded user and database."""
+        return self.url()
+
+    def url(self, *, scheme: str | None = None, user: str | None = None, database: str | None = None) -> str:
+        """The connection URL with some of its parts replaced."""
+        name = quote(user or self.user, safe="")
+        return f"{scheme or 'postgresql'}://{name}@{self.host}:{self.port}/{quote(database or self.database, safe='')}"
+
+    def start(self) -> None:
+        """Start the process, and wait until it listens. Raises CaptureError."""
+        line = [sys.executable, "-m", "pgtrace", "serve", str(self.path), "127.0.0.1:0", "--json", *self._arguments]
+        self._process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        first = self._process.stdout.readline()
+        if not first:
+            reason = self._process.communicate()[1].strip().removeprefix("pgtrace: ").removeprefix(f"{self.path}: ")
+            raise CaptureError(self.path, reason or "cannot be served")
+        said = json.loads(first)
+        self.port = int(said["listening"][0].rpartition(":")[2])
+        self.user, self.database = said["user"], said["database"]
+
+    def stop(self) -> list[str]:
+        """Stop it. Returns what was not as recorded."""
+        process, self._process = self._process, None
+        if process is None:
+            return self.mismatches
+        process.terminate()
+        try:
+            out, _ = process.communicate(timeout=_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, _ = process.communicate()
+        for line in out.splitlines():
+            found = json.loads(line).get("mismatch")
+            if found is not None:
+                self.mismatches += [found["where"], f"  expected  {found['expected']}", f"  got       {found['got']}"]
+                self.mismatches += [f"  {found['detail']}"] if found["detail"] else []
+        return self.mismatches
+
+    def lines(self) -> list[str]:
+        """What a failure says."""
+        again = f"if this is intended: run pytest --pgtrace-update, review the change to {self.path.name} and commit it"
+        return [f"pgtrace: the driver did not send what {self.path.name} has", *self.mismatches, "", again]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
