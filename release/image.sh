@@ -30,7 +30,7 @@ inside() { buildah "${store[@]}" run "$container" -- "$@"; }
 inside pgtrace --version
 [ "$(inside id -u)" = 10001 ]
 inside pgtrace run --help | grep -q "Run a program"
-! inside sh -c 'touch /opt/pgtrace/x' 2>/dev/null
+if inside touch /opt/pgtrace/x 2>/dev/null; then echo "the image can be written to"; exit 1; fi
 inside sh -c 'touch /captures/x && rm /captures/x'
 [ "$(buildah "${store[@]}" inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' "$container")" = "10001 [pgtrace]" ]
 buildah "${store[@]}" images --format '{{.Name}} {{.Size}}'

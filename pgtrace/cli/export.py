@@ -29,6 +29,8 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 @click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write to this new file. Default, or `-`: stdout.")
 @options.filtered
 @click.option("--keep-port", is_flag=True, help="pcapng: keep the server's port instead of 5432, by which Wireshark recognises PostgreSQL.")
+@click.option("--metrics", is_flag=True, help="otlp: the counters, by driver and application, instead of the spans.")
+@click.option("--literals", is_flag=True, help="otlp: keep the values in SQL text without parameters.")
 @click.option("--mark", metavar="NAME", help="pqtrace: only what began while this mark was open.")
 @click.option(
     "--order",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from pgtrace import behind
-from pgtrace.cli import options, output, recorder_options, recording
+from pgtrace.cli import options, output, recorder_options, recording, telemetry
 from pgtrace.cli.stopping import Stop
 from pgtrace.conninfo import Address
 from pgtrace.errors import UpstreamError
@@ -28,6 +28,7 @@ _TURN_S = 0.1
 @options.explaining
 @recorder_options.allow_others
 @click.option("--dial-first", is_flag=True, help="Connect to PostgreSQL before answering a driver; reset the driver if that fails.")
+@telemetry.exporting
 @click.option("--no-tui", is_flag=True, help="Print one line for each round trip. The default without a terminal.")
 @options.words("Also print the recorder's messages, at the end.")
 @click.pass_context
@@ -37,6 +38,10 @@ def command(
     upstream: Address | str | None,
     write: Path | None,
     dial_first: bool,
+    otlp: str | None,
+    otlp_ratio: float,
+    otlp_slow: int | None,
+    otlp_literals: bool,
     no_tui: bool,
     quiet: bool,
     verbose: bool,
@@ -68,9 +73,10 @@ def command(
             more_legs=more_legs,
             **recorded,
         ) as recorder,
+        telemetry.sending(recorder, otlp, ratio=otlp_ratio, slow_ns=otlp_slow, literals=otlp_literals) as sent,
     ):
         if stop is not None:
-            ctx.exit(_as_lines(recorder, environment, write, stop, quiet=quiet, verbose=verbose))
+            ctx.exit(_as_lines(recorder, environment, write, stop, sent, quiet=quiet, verbose=verbose))
         _as_screen(recorder, environment, write)
         recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
@@ -95,7 +101,9 @@ def _listeners(recorder: Recorder) -> list[str]:
     ]
 
 
-def _as_lines(recorder: Recorder, environment: dict[str, str], write: Path | None, stop: Stop, *, quiet: bool, verbose: bool) -> int:
+def _as_lines(
+    recorder: Recorder, environment: dict[str, str], write: Path | None, stop: Stop, sent: Callable[[], None], *, quiet: bool, verbose: bool
+) -> int:
     """Print round trips until a signal says stop."""
     output.tell(*recording.connect_hints(recorder))
     for name, value in environment.items():
@@ -122,6 +130,8 @@ def _as_lines(recorder: Recorder, environment: dict[str, str], write: Path | Non
         output.tell("pgtrace: the recorder has ended unexpectedly")
         return 1
     recording.say_what_was_lost(recorder, verbose=verbose)
+    recorder.flush()
+    sent()
     recorder.stop()
     recording.written(write, quiet)
     return stop.exit_code

@@ -43,6 +43,12 @@ FORMATS: Final = {
     one.name: one
     for one in (
         Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
+        Format(
+            "otlp",
+            "OpenTelemetry spans, or counters with --metrics: a request a line",
+            binary=False,
+            options=("places", "metrics", "literals"),
+        ),
         Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
         Format(
             "pqtrace",

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from pgtrace.sqltext.memory import remembered
@@ -31,7 +31,7 @@ _KEY: Final = r"[A-Za-z0-9_.%-]{1,100}"
 _QUOTED: Final = r"'(?:\\'|[^'])*'"
 _PAIR: Final = re.compile(rf"\s*({_KEY})(?:\s*=\s*({_QUOTED})\s*|[=:]([^\s,'=][^,]*|))(?:(,)|\Z)")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z", re.DOTALL)
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?\Z", re.DOTALL)
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -50,6 +50,24 @@ def trace_ids(sql: str) -> tuple[str, ...]:
     """The trace ids of its traceparents (W3C Trace Context)."""
     found = (_TRACE_ID.match(value) for value in values(sql, TRACEPARENT))
     return tuple(match[1] for match in found if match is not None)
+
+
+class Parent(NamedTuple):
+    """The span that a statement was sent in."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+def parents(sql: str) -> tuple[Parent, ...]:
+    """The spans of its traceparents. Ids of zeros alone are not valid and are left out."""
+    found = (_TRACE_ID.match(value) for value in values(sql, TRACEPARENT))
+    return tuple(
+        Parent(match[1], match[2], bool(int(match[3], 16) & 1))
+        for match in found
+        if match is not None and match[1].strip("0") and match[2].strip("0")
+    )
 
 
 @remembered

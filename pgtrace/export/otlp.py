@@ -1,0 +1,350 @@
+"""Round trips as OpenTelemetry spans, and counters as its metrics: OTLP in JSON, a request a line.
+
+A span is one round trip, set-up included, with the stable attributes of the database conventions
+and a few of our own (`pgtrace.*`). Its name is the summary of its statements; operation and table
+are not given, since they would have to be guessed from the text. If a statement carries a
+traceparent, that span is the parent. Ids are hashes of the connection and the place of the round
+trip in its streams: the same capture gives the same ids, exported now or while it is recorded.
+
+Text with parameters is exported as it is; in other text, values are replaced by `?` unless you ask
+for them. Comments go with the values.
+
+The JSON is that of OTLP: ids in lower-case hex, 64-bit integers as strings, enums as numbers. Most
+spans differ in times and ids alone, so the rest is made once for each connection, shape and label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from pgtrace import __version__
+from pgtrace.ask.filter import messages
+from pgtrace.export import Piece
+from pgtrace.inspect import details
+from pgtrace.sqltext.summary import summary, without_values
+from pgtrace.sqltext.tags import Parent, parents
+from pgtrace.trace.connection import Connection
+from pgtrace.trace.rows import LONGEST_SQL, Label, RowEntry, RowKind, Shape, prepared_earlier
+from pgtrace.trace.trace import Trace
+
+SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
+SPANS_IN_A_REQUEST: Final = 512
+_CLIENT: Final = 3
+_ERROR: Final = 2
+_CUMULATIVE: Final = 2
+_REMOTE_PARENT: Final = 0x300
+_PORT: Final = 5432
+_KEPT_PARTS: Final = 4096
+_SPARE_MASK: Final = (1 << 64) - 1
+
+
+def text(value: str) -> str:
+    """Text that JSON and its readers take: bytes that were not UTF-8 are replaced."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def attributes(values: dict[str, str | int | bool]) -> list[dict[str, Any]]:
+    """Attributes as OTLP writes them."""
+    found = []
+    for key, value in values.items():
+        if isinstance(value, bool):
+            said: dict[str, Any] = {"boolValue": value}
+        elif isinstance(value, int):
+            said = {"intValue": str(value)}
+        else:
+            said = {"stringValue": text(value)}
+        found.append({"key": key, "value": said})
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which round trips become spans, and whether values do."""
+
+    ratio: float = 1.0
+    """Which part of those that are neither slow nor failed. Those of a trace go together."""
+    slow_ns: int | None = None
+    """Rows that took this long are always chosen, and rows with an error."""
+    literals: bool = False
+
+    def takes(self, trace_id: str, label: Label, shape: Shape, duration_ns: int) -> bool:
+        if self.ratio >= 1.0 or shape.errors or label.end or (self.slow_ns is not None and duration_ns >= self.slow_ns):
+            return True
+        return int(trace_id[16:], 16) < self.ratio * (_SPARE_MASK + 1)
+
+
+class _Part(NamedTuple):
+    """What equal rows of a connection share."""
+
+    name: str
+    rest: bytes
+    """The inside of the span after its times and its row."""
+    parent: Parent | None
+
+
+class Span(NamedTuple):
+    service: str
+    """Its resource."""
+    json: bytes
+
+
+class Spans:
+    """Makes spans of the rows of a trace."""
+
+    def __init__(self, trace: Trace, choice: Choice) -> None:
+        self._trace = trace
+        self._choice = choice
+        self._parts: dict[tuple[int, int, int, str], _Part] = {}
+        self._connections: dict[int, tuple[str, bytes]] = {}
+        self._host = trace.headers[0].host if trace.headers else ""
+
+    def of(self, places: Iterable[int]) -> Iterator[Span]:
+        """The spans of the complete round trips among the rows at these places."""
+        rows = self._trace.rows
+        for place in places:
+            entry = rows.entry(place)
+            if entry.is_open:
+                continue
+            shape = rows.shape_at(entry.shape)
+            if shape.kind > RowKind.SETUP:
+                continue
+            span = self._span(place, entry, shape)
+            if span is not None:
+                yield span
+
+    def request(self, spans: Sequence[Span]) -> bytes:
+        """One request with these spans."""
+        services: dict[str, list[bytes]] = {}
+        for span in spans:
+            services.setdefault(span.service, []).append(span.json)
+        parts = [
+            b'{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b],"schemaUrl":"%b"}],"schemaUrl":"%b"}'
+            % (resource(service, self._host), SCOPE, b",".join(found), SCHEMA.encode(), SCHEMA.encode())
+            for service, found in services.items()
+        ]
+        return b'{"resourceSpans":[' + b",".join(parts) + b"]}"
+
+    def _span(self, place: int, entry: RowEntry, shape: Shape) -> Span | None:
+        service, ours = self._connection(entry.connection)
+        part = self._part(place, entry, shape)
+        digest = blake2b(ours, digest_size=24)
+        digest.update(b"%d %d" % entry.offsets)
+        ids = digest.hexdigest()
+        parent = part.parent
+        trace_id, span_id = parent.trace_id if parent is not None else ids[:32], ids[32:]
+        duration_ns = 0 if math.isnan(entry.duration_ms) else round(entry.duration_ms * 1e6)
+        if not self._choice.takes(trace_id, self._trace.rows.label_at(entry.label), shape, duration_ns):
+            return None
+        begun = self._trace.start_ns + entry.opened_ns
+        came_from = b""
+        if parent is not None:
+            came_from = b'"parentSpanId":"%b","flags":%d,' % (parent.span_id.encode(), _REMOTE_PARENT | parent.sampled)
+        waited = self._trace.disk_waits_ns and self._trace.waited_for_disk(self._trace.rows[place])
+        return Span(
+            service,
+            b'{"traceId":"%b","spanId":"%b",%b"startTimeUnixNano":"%d","endTimeUnixNano":"%d",%b{"key":"pgtrace.row","value":{"intValue":"%d"}}%b]}'
+            % (
+                trace_id.encode(),
+                span_id.encode(),
+                came_from,
+                begun,
+                begun + duration_ns,
+                part.rest,
+                place + 1,
+                b',{"key":"pgtrace.waited_for_disk","value":{"boolValue":true}}' if waited else b"",
+            ),
+        )
+
+    def _connection(self, index: int) -> tuple[str, bytes]:
+        """The service of a connection, and what makes its ids its own."""
+        found = self._connections.get(index)
+        if found is None:
+            connection = self._trace.connections[index]
+            began = self._trace.start_ns + connection.opened_ns
+            ours = f"{began} {connection.number} {connection.client} {connection.upstream} ".encode("utf-8", "surrogateescape")
+            found = connection.application_name or "unknown_service", ours
+            if len(self._connections) >= _KEPT_PARTS:
+                self._connections.clear()
+            if connection.application_name:  # it may come later, by SET
+                self._connections[index] = found
+        return found
+
+    def _part(self, place: int, entry: RowEntry, shape: Shape) -> _Part:
+        rows = self._trace.rows
+        label = rows.label_at(entry.label)
+        is_whole = is_known(label, shape, rows.label_at(0))
+        key = (entry.connection, entry.shape, entry.label, self._trace.connections[entry.connection].driver)
+        found = self._parts.get(key)
+        if found is None:
+            found = self._made(self._trace.connections[entry.connection], label, shape, self._texts(place, label, shape, is_whole=is_whole))
+            if is_whole:
+                if len(self._parts) >= _KEPT_PARTS:
+                    self._parts.clear()
+                self._parts[key] = found
+        return found
+
+    def _texts(self, place: int, label: Label, shape: Shape, *, is_whole: bool) -> list[str]:
+        """The SQL of a row; empty if it was not seen."""
+        if is_whole:
+            return [label.sql] if shape.statements and label.sql != prepared_earlier(shape.statement) else []
+        try:
+            return list(messages.read(self._trace, place).sql)
+        except details.NotKept:
+            return []
+
+    def _made(self, connection: Connection, label: Label, shape: Shape, texts: list[str]) -> _Part:
+        name = "; ".join(dict.fromkeys(filter(None, map(summary, texts))))[:255]
+        host, port = _split(connection.upstream)
+        values: dict[str, str | int | bool] = {"db.system.name": "postgresql", "server.address": host}
+        if port:
+            values["server.port"] = port
+        if connection.database:
+            values["db.namespace"] = connection.database
+        if texts:
+            values["db.query.text"] = "; ".join(texts if self._choice.literals else map(without_values, texts))
+        if name:
+            values["db.query.summary"] = name
+        if shape.executions > 1:
+            values["db.operation.batch.size"] = shape.executions
+        if shape.errors:
+            values |= (
+                {"db.response.status_code": label.sqlstate, "error.type": label.sqlstate} if label.sqlstate else {"error.type": "_OTHER"}
+            )
+        values |= {"pgtrace.connection": connection.name, "pgtrace.driver": connection.driver, "pgtrace.flight": shape.flight}
+        if shape.kind is RowKind.SETUP:
+            values["pgtrace.setup"] = True
+        if label.end:
+            values["pgtrace.end"] = label.end
+        said: dict[str, Any] = {"name": text(name) or ("connect" if shape.kind is RowKind.SETUP else "postgresql"), "kind": _CLIENT}
+        if shape.errors or label.end:
+            said["status"] = {"code": _ERROR, "message": text(label.message or label.end)}
+        said["attributes"] = attributes(values)
+        rest = msgspec.json.encode(said)
+        found = [parent for one in texts for parent in parents(one)]
+        return _Part(name, rest[1:-2] + b",", found[0] if found else None)
+
+
+def is_known(label: Label, shape: Shape, not_kept: Label) -> bool:
+    """Whether the index has all of a row's SQL: one statement, not too long, not one too many."""
+    return shape.statements < 2 and label is not not_kept and len(label.sql) < LONGEST_SQL
+
+
+def _split(address: str) -> tuple[str, int]:
+    """Host and port, as far as it is not a socket."""
+    host, _, port = address.rpartition(":")
+    if address.startswith(("/", "unix:")) or not port.isdecimal():
+        return address or "unknown", 0
+    return host.strip("[]"), int(port)
+
+
+def resource(service: str, host: str) -> bytes:
+    values: dict[str, str | int | bool] = {"service.name": service}
+    if host:
+        values["host.name"] = host
+    return msgspec.json.encode({"attributes": attributes(values)})
+
+
+SCOPE: Final = msgspec.json.encode({"name": "pgtrace", "version": __version__})
+
+
+class Sums:
+    """What the metrics count, by driver and application. Other projects have metrics called
+    pgtrace, so these are not."""
+
+    NAMES: Final = {
+        "round_trips": ("pgwire.round_trips", "{round_trip}", "Times the driver waited for the network."),
+        "setup_round_trips": ("pgwire.setup_round_trips", "{round_trip}", "The same while connecting."),
+        "executions": ("pgwire.executions", "{execution}", "Statements run."),
+        "parses": ("pgwire.parses", "{message}", "Statements parsed."),
+        "reused": ("pgwire.reused", "{message}", "Binds to a prepared statement after the first."),
+        "errors": ("pgwire.errors", "{error}", "ErrorResponses."),
+        "rows": ("pgwire.rows", "{row}", "Rows returned."),
+    }
+    WAIT: Final = ("pgwire.wait", "s", "Time spent waiting for answers.")
+    IO: Final = ("pgwire.io", "By", "Bytes of the protocol.")
+    GAP: Final = ("pgwire.gap", "By", "Bytes that passed and were not recorded.")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._sums: dict[tuple[str, str], dict[str, int]] = {}
+
+    @property
+    def points(self) -> int:
+        """How many points a request has."""
+        return len(self._sums) * (len(self.NAMES) + 3) + 1
+
+    def add(self, places: Iterable[int]) -> None:
+        """Count the complete round trips among the rows at these places."""
+        rows = self._trace.rows
+        for place in places:
+            entry = rows.entry(place)
+            shape = rows.shape_at(entry.shape)
+            if entry.is_open or shape.kind > RowKind.SETUP:
+                continue
+            connection = self._trace.connections[entry.connection]
+            found = self._sums.setdefault(
+                (connection.driver, connection.application_name), dict.fromkeys((*self.NAMES, "wait", "sent", "received"), 0)
+            )
+            shares = rows.label_at(entry.label).shares
+            found["setup_round_trips" if shape.kind is RowKind.SETUP else "round_trips"] += 1
+            found["executions"] += shape.executions
+            found["parses"] += sum(share.parses for share in shares)
+            found["reused"] += sum(share.reused for share in shares)
+            found["errors"] += shape.errors
+            found["rows"] += entry.rows
+            found["wait"] += entry.wait_ns
+            found["sent"] += entry.sent_bytes
+            found["received"] += entry.received_bytes
+
+    def request(self) -> bytes:
+        """The sums up to now, from the capture's beginning."""
+        times = {"startTimeUnixNano": str(self._trace.start_ns), "timeUnixNano": str(self._trace.end_ns)}
+        points: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+
+        def point(metric: tuple[str, str, str], value: int | float, **more: str) -> None:
+            said = {"asInt": str(value)} if isinstance(value, int) else {"asDouble": value}
+            points.setdefault(metric, []).append({"attributes": attributes({**about, **more}), **times, **said})
+
+        about: dict[str, str | int | bool] = {}
+        for (driver, application), sums in sorted(self._sums.items()):
+            about = {"pgtrace.driver": driver, "pgtrace.application": application}
+            for key, metric in self.NAMES.items():
+                point(metric, sums[key])
+            point(self.WAIT, sums["wait"] / 1e9)
+            point(self.IO, sums["sent"], **{"network.io.direction": "transmit"})
+            point(self.IO, sums["received"], **{"network.io.direction": "receive"})
+        about = {}
+        point(self.GAP, self._trace.dropped_bytes)
+        metrics = [
+            {
+                "name": name,
+                "unit": unit,
+                "description": what,
+                "sum": {"dataPoints": found, "aggregationTemporality": _CUMULATIVE, "isMonotonic": True},
+            }
+            for (name, unit, what), found in points.items()
+        ]
+        host = self._trace.headers[0].host if self._trace.headers else ""
+        scope = b'{"scope":%b,"metrics":%b}' % (SCOPE, msgspec.json.encode(metrics))
+        return b'{"resourceMetrics":[{"resource":%b,"scopeMetrics":[%b]}]}' % (resource("pgtrace", host), scope)
+
+
+def export(trace: Trace, places: Sequence[int] | None = None, *, metrics: bool = False, literals: bool = False) -> Iterator[Piece]:
+    """Each line is a request as a collector takes it: spans, or with `metrics` one line of sums."""
+    wanted = range(len(trace.rows)) if places is None else places
+    if metrics:
+        sums = Sums(trace)
+        sums.add(wanted)
+        yield Piece(sums.request().decode() + "\n", 1.0)
+        return
+    spans = Spans(trace, Choice(literals=literals))
+    for start in range(0, len(wanted), SPANS_IN_A_REQUEST):
+        found = list(spans.of(wanted[start : start + SPANS_IN_A_REQUEST]))
+        done = min(1.0, (start + SPANS_IN_A_REQUEST) / len(wanted))
+        yield Piece(spans.request(found).decode() + "\n" if found else "", done)
