@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pgtrace import behind
+from pgtrace import behind, masking
 from pgtrace.cli import options, output, recorder_options
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def command(
     files = [text for text in what if os.path.exists(text)]
     if files and len(files) < len(what):
         other = next(text for text in what if text not in files)
-        raise click.UsageError(f"{other!r} is no file: captures and programs cannot be mixed")
+        why = "captures and programs cannot be mixed" if "=" in other else "no such file"
+        raise click.UsageError(f"{masking.argument(other)!r}: {why}")
     with _written(out) as write:
         if files:
             found = _of_files(files, unit, quiet=quiet)
@@ -173,15 +174,19 @@ def _written(out: Path | None) -> Iterator[Any]:
 
 def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> SideBySide:
     from pgtrace.cli.reading import read
-    from pgtrace.compare.variants import Variant
+    from pgtrace.compare.variants import Variant, named_apart
     from pgtrace.trace.trace import Trace
 
-    variants: dict[str, Variant] = {}
-    paths: list[tuple[str, str]] = []
+    labels: dict[str, str] = {}
     for file in files:
         trace: Trace = read([Path(file)], timeline=False, quiet=quiet)
-        label = next((label for label, _, _ in trace.label_counters()), "") or Path(file).name.partition(".pgtrace")[0]
+        labels[file] = next((label for label, _, _ in trace.label_counters()), "")
         trace.close()
+    unlabelled = [file for file, label in labels.items() if not label]
+    labels |= named_apart(unlabelled, taken=set(labels.values()))
+    variants: dict[str, Variant] = {}
+    paths: list[tuple[str, str]] = []
+    for file, label in labels.items():
         paths.append((label, file))
         variants.setdefault(label, Variant(label))
     return _measured(list(variants.values()), paths, unit, quiet=quiet)
@@ -210,7 +215,7 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
         turn.complete = is_whole(trace)
         if isinstance(unit, str) and unit not in trace.mark_counters():
             turn.complete = False
-            output.tell(f"pgtrace: {path}: it has no mark {unit!r}")
+            output.tell(f"pgtrace: {path}: no mark is called {unit!r}")
         by_label[label].turns.append(turn)
         trace.close()
     found.variants = [variant for variant in variants if variant.turns]

@@ -11,16 +11,19 @@ over all connections, set-up included, so they hold for any number of clients.
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rows import RowKind
 from pgtrace.trace.times import Times, keys_of, times
+from pgtrace.variant import SUFFIX
 
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
@@ -75,6 +78,25 @@ class Turn:
     def each(self, number: float) -> float:
         """That much for one unit."""
         return number / self.units
+
+
+def named_apart(files: Iterable[str], taken: Container[str]) -> dict[str, str]:
+    """A label for each capture that has none: the end of its path, without the suffix, with as many
+    directories as tell it apart from the other captures and from the labels `taken`."""
+    paths = {file: _steps(file) for file in files}
+    names: dict[str, str] = {}
+    for file, steps in paths.items():
+        others = [other for other in paths.values() if other != steps]
+        for depth in range(1, len(steps) + 1):
+            names[file] = "/".join(steps[-depth:])
+            if names[file] not in taken and all(other[-depth:] != steps[-depth:] for other in others):
+                break
+    return names
+
+
+def _steps(file: str) -> tuple[str, ...]:
+    *directories, name = PurePath(os.path.abspath(file)).parts
+    return (*directories, name.partition(SUFFIX)[0] or name)
 
 
 def measure(trace: Trace, label: str, unit: str | int, *, draws: bool) -> Turn:

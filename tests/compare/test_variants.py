@@ -7,8 +7,23 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pgtrace.compare.variants import QUANTITIES, SETUP, TIMES, WORK, Quantity, Spread, Turn, Variant, measure, told_apart, unit_of
+from pgtrace.compare.variants import (
+    QUANTITIES,
+    SETUP,
+    TIMES,
+    WORK,
+    Quantity,
+    Spread,
+    Turn,
+    Variant,
+    measure,
+    named_apart,
+    told_apart,
+    unit_of,
+)
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.times import Times
 from pgtrace.trace.trace import Trace
@@ -113,3 +128,14 @@ def test_each_filter_is_one(tmp_path: Path) -> None:
             if quantity.filter is not None:
                 parse(quantity.filter).over(trace).selects(0)
     assert len({quantity.key for quantity in quantities}) == len(quantities)
+
+
+def test_captures_without_a_label_are_named_by_what_tells_them_apart() -> None:
+    files = ["/c/asyncpg/shop.pgtrace", "/c/psycopg/shop.pgtrace", "/c/psycopg/../psycopg/shop.pgtrace", "/d/one.pgtrace", "/d/two.pcap"]
+    assert list(named_apart(files, taken={"one"}).values()) == ["asyncpg/shop", "psycopg/shop", "psycopg/shop", "d/one", "two.pcap"]
+
+
+@given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(lambda steps: "/" + "/".join(steps)), max_size=8, unique=True))
+def test_two_captures_never_have_one_name(files: list[str]) -> None:
+    names = named_apart(files, taken=())
+    assert len(set(names.values())) == len(files)
