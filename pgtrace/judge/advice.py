@@ -450,9 +450,10 @@ class Advice(Subscriber):
 
     def _told(self, notes: dict[Key, Note]) -> list[Finding]:
         """Those that are reported, without those that only repeat another."""
-        told = self._joined({key: note for key, note in notes.items() if NAMES[key[0]].told(note)})
-        repeats = {(kind, driver, layer, subject) for (_, driver, layer, _), note in told for kind, subject in note.explains}
-        return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in told if key not in repeats]
+        told = {key: note for key, note in notes.items() if NAMES[key[0]].told(note)}
+        repeats = {(kind, driver, layer, subject) for (_, driver, layer, _), note in told.items() for kind, subject in note.explains}
+        left = self._joined({key: note for key, note in told.items() if key not in repeats})
+        return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in left]
 
     @staticmethod
     def _joined(told: dict[Key, Note]) -> list[tuple[Key, Note]]:

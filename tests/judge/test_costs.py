@@ -373,3 +373,49 @@ def test_where_values_are_blanked_equal_ones_say_nothing(judged: Judge, monkeypa
     monkeypatch.setattr(Trace, "redacted", property(lambda _: True))
     found = judged(*(run("-", 0, parse=f"Parse - {text(1)}") for _ in range(6)), DONE)
     assert found.told == [("n+1", 5)]
+
+
+@pytest.mark.parametrize(
+    ("between", "told"),
+    [
+        ("SELECT 1 AS one", True),
+        ("SET search_path TO other", False),
+        ("SELECT set_config('app.tenant', '1', false)", False),
+        ("SELECT pg_advisory_lock(1)", False),
+        ("SELECT next_job()", False),
+        ("WITH d AS (DELETE FROM job RETURNING id) SELECT * FROM d", False),
+    ],
+)
+def test_the_same_question_after_what_may_have_changed_the_answer(judged: Judge, between: str, told: bool) -> None:
+    tag = "SET" if between.startswith("SET") else "SELECT 1"
+    lines = [part for _ in range(6) for part in (simple("SELECT name FROM item WHERE id = 1", "SELECT 1"), simple(between, tag))]
+    assert ("repeat" in judged(*lines, DONE).names) is told
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM next_job(1)",
+        "SELECT id FROM job WHERE due < now()",
+        "SELECT id FROM job WHERE due < CURRENT_TIMESTAMP",
+        "SELECT pid FROM pg_stat_activity",
+        "WITH d AS (UPDATE job SET done = true RETURNING id) SELECT id FROM d",
+    ],
+)
+def test_a_question_with_another_answer_each_time(judged: Judge, sql: str) -> None:
+    assert judged(*[simple(sql, "SELECT 1")] * 8, DONE).told == []
+
+
+def test_a_comment_that_differs_is_no_value_in_the_text(judged: Judge) -> None:
+    """The loop is one cause, the comment another."""
+
+    def run(number: int) -> str:
+        return (
+            f"F Parse s{number} /* {number} */ SELECT name FROM item WHERE id = $1 | Describe S s{number} | Sync\n"
+            "B ParseComplete | ParameterDescription | RowDescription | ReadyForQuery I\n"
+            f"F Bind - s{number} params={number} | Execute - | Sync\nB BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"
+        )
+
+    found = judged(*map(run, range(12)), DONE)
+    assert found.told == [("n+1", 11), ("comment-cache", 11)]
+    assert "values in the text" not in found.words

@@ -342,9 +342,9 @@ def test_an_idle_transaction(advised: Advised) -> None:
 @pytest.mark.parametrize(
     ("end", "seconds", "words"),
     [
-        ("5000 F Terminate\n5001 c1 close F", 5, ""),
-        ("5000 c1 ends F FIN\n5001 c1 close F", 5, ""),
-        ("5000 c1 ends B FIN\n9000 c1 close B", 5, ""),
+        ("5000 F Terminate\n5001 c1 close F", 5, "the session ends"),
+        ("5000 c1 ends F FIN\n5001 c1 close F", 5, "the session ends"),
+        ("5000 c1 ends B FIN\n9000 c1 close B", 5, "the session ends"),
         ("400 B ErrorResponse FATAL 25P03 too long\n5000 " + query("SELECT 1") + "\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
         ("400 B ErrorResponse FATAL 25P03 too long\n401 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
         ("400 B ErrorResponse FATAL 57P01 shutdown\n401 c1 ends B FIN\n5001 c1 close B", None, ""),

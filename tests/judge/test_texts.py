@@ -33,7 +33,13 @@ CASES: list[tuple[str, str, bool]] = [
     ("calls_unknown", "select do_something(1)", True),
     ("calls_unknown", "select now()", False),
     ("calls_unknown", "select pg_sleep(1)", False),
-    ("calls_unknown", "select f(a) from t", False),
+    ("calls_unknown", "select f(a) from t", True),
+    ("calls_unknown", "select * from f(1) x", True),
+    ("calls_unknown", "with a as (select 1) select count(*), lower(b) from a where b in (1) and exists (select 1)", False),
+    ("calls_unknown", "insert into t (a) values (f(1))", False),
+    ("changes", "with a as (update t set b = 1 returning *) select * from a", True),
+    ("changes", "with a as (select * from t for update) select * from a", False),
+    ("changes", "select 'update' from t", False),
     ("makes_temporary", "create temp table t (a int)", True),
     ("makes_temporary", "create local temporary table t (a int)", True),
     ("makes_temporary", "select 1 into temp t", True),
@@ -79,7 +85,7 @@ def test_names_of_prepared_statements() -> None:
 
 @given(st.text(max_size=300))
 def test_no_text_raises(sql: str) -> None:
-    for question in ("locks", "begins_with_options", "calls_unknown", "makes_temporary", "declares_with_hold"):
+    for question in ("locks", "begins_with_options", "calls_unknown", "changes", "makes_temporary", "declares_with_hold"):
         assert getattr(texts, question)(sql) in (True, False)
     texts.sets_for_session(sql, frozenset())
     texts.names(sql, "EXECUTE")

@@ -20,6 +20,8 @@ from pgtrace.trace.rows import Shape
 RENEWED: Final = 5
 FEWEST: Final = 2
 """The fewest statements of a cache."""
+_DROPS_AFTERWARDS: Final = frozenset({"psycopg"})
+"""Drivers that run a new statement before they drop another for it."""
 _TEXTS_KEPT: Final = 2_000
 
 
@@ -64,6 +66,7 @@ class _Watch(Watch):
             if self._times < RENEWED:
                 return
             self._held = sum(self._is_live(name, self._ran) for name in self._names.values())
+            self._held -= self.seen.connection.driver in _DROPS_AFTERWARDS
             if self._held < FEWEST or len(self._renewed) < FEWEST:
                 self._times = RENEWED - 1  # not yet
                 del self._spent[:-1]

@@ -158,5 +158,12 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
-    remedies=(Remedy("hold one connection for a unit of work; let the pool check a connection that was idle, not each time"),),
+    remedies=(
+        Remedy("no savepoint around a statement that cannot fail; or one around several", needs=(_SAVEPOINTS,)),
+        Remedy("one BEGIN for a transaction: either the driver or the application sends it", needs=(_NESTED,)),
+        Remedy(
+            "hold one connection for a unit of work; let the pool check a connection that was idle, not each time",
+            unless=(_SAVEPOINTS, _NESTED),
+        ),
+    ),
 )

@@ -29,9 +29,12 @@ class _Watch(Watch):
         note = self.seen.note(KIND)
         note.times += 1
         note.amount += pause_ns
-        note.show(before.place, f"then {seconds(pause_ns)} without a message, status {status}")
-        goes_on = self.seen.trace.rows[place].is_round_trip and place != before.place
-        note.show(place, f"ended by the server with {words}" if timed_out else "goes on" if goes_on else words)
+        at_the_end = place == before.place
+        until = ", up to the end of the capture" if at_the_end else ""
+        note.show(before.place, f"then {seconds(pause_ns)} without a message, status {status}{until}")
+        if not at_the_end:
+            goes_on = self.seen.trace.rows[place].is_round_trip
+            note.show(place, f"ended by the server with {words}" if timed_out else "goes on" if goes_on else words or "the session ends")
         self.seen.row_of(place, KIND)
 
 

@@ -70,7 +70,14 @@ class _Watch(Watch):
             return False
         if texts.begins_with_options(begin.label.sql) or not _NEEDS_BLOCK.isdisjoint(statement.shape.tags):
             return False
-        return not (texts.locks(statement.label.sql) or texts.has(statement.label.sql, "SET", "LOCAL") or statement.shape.portal)
+        sql = statement.label.sql
+        return not (
+            texts.locks(sql)
+            or texts.has(sql, "SET", "LOCAL")
+            or texts.has(sql, "ON", "COMMIT")
+            or "SET_CONFIG" in texts.called(sql)
+            or statement.shape.portal
+        )
 
     def _tell(self, block: list[Step]) -> None:
         if not all(step.counts for step in block):

@@ -18,6 +18,7 @@ setting.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from pgtrace import sqltext
@@ -50,8 +51,8 @@ class _Watch(Watch):
         self._period = 0
         """The number of statements in the current loop."""
         self._loop: Note | None = None
-        self._texts: dict[str, int] = {}
-        """The latest text of each."""
+        self._texts: dict[str, str] = {}
+        """The first text of each, without its comments."""
         self._keys: list[str] = []
         """Its statements, in turn."""
         self._at = 0
@@ -156,9 +157,10 @@ class _Watch(Watch):
         does = WRITES if not _WRITES.isdisjoint(step.shape.tags) else READS
         if does not in note.facts:
             note.fact(does)
-        if not first and step.text != self._texts[step.key]:
-            note.fact(IN_TEXT)
-        self._texts[step.key] = step.text
+        if IN_TEXT not in note.facts:
+            text = sqltext.without_comments(step.label.sql)
+            if text != self._texts.setdefault(step.key, text):
+                note.fact(IN_TEXT)
         if len(note.evidence) < EVIDENCE_KEPT:
             note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
 
@@ -171,9 +173,11 @@ def _what(note: Note) -> str:
     loops = f" in {note.amount} loops" if note.amount > 1 else ""
     keys = note.subject.split(_BETWEEN)
     if len(keys) > 1:
-        texts = "; ".join(sqltext.shorten(key, SUBJECT_CHARACTERS // min(len(keys), 4)) for key in keys[:4]) + (
-            "; …" if len(keys) > 4 else ""
-        )
+        counted = Counter(keys)
+        texts = "; ".join(
+            f"{sqltext.shorten(key, SUBJECT_CHARACTERS // min(len(counted), 4))}{f' (×{number})' if number > 1 else ''}"
+            for key, number in list(counted.items())[:4]
+        ) + ("; …" if len(counted) > 4 else "")
         return f"{len(keys)} statements in turn{loops}, {note.times} executions, each waiting for the answer: {texts}{_prepared(note)}"
     text = sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
     return f"{text}: {note.times} times one after the other{loops}, each waiting for the answer{_prepared(note)}"

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import KEEPS_BEHIND_POOLER, POOLER, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.findings.kind import KEEPS_BEHIND_POOLER, POOLER, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch, shown
 from pgtrace.protocol.values import types
 from pgtrace.session.statements import Statement
 
 REPARSES: Final = 8
+_FORGETS: Final = frozenset({"psycopg"})
+"""Drivers that forget at a ROLLBACK what they have counted and prepared."""
 _TEXTS_KEPT: Final = 1_000
 _TYPES_KEPT: Final = 4
 TYPES, ROLLED_BACK, PREPARES = "types alternate", "rolled back", "prepares"
@@ -32,6 +35,8 @@ class _Watch(Watch):
         self._sent_types: dict[str, dict[tuple[int, ...], None]] = {}
         """By normalised SQL: the lists of types in its Parses."""
         self._rolled_back = self._prepares = False
+        self._forgotten: set[str] = set()
+        """The statements that a ROLLBACK made the driver forget."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -70,7 +75,12 @@ class _Watch(Watch):
                 self._sent_types.clear()
 
     def _tell(self, key: str, place: int) -> None:
-        note = self.seen.note(KIND, key)
+        forgets = self._rolled_back and self.seen.connection.driver in _FORGETS
+        note = self.seen.note(KIND, ROLLED_BACK if forgets else key)
+        if forgets:
+            self._forgotten.add(key)
+            note.amount = len(self._forgotten)
+            note.words = sqltext.shorten(next(iter(sorted(self._forgotten))), SUBJECT_CHARACTERS)
         self.seen.row_of(place, KIND)
         note.times += 1
         if self._rolled_back:
@@ -78,13 +88,16 @@ class _Watch(Watch):
         if self._prepares:
             note.fact(PREPARES)
         sent = self._sent_types.get(key)
-        if sent is not None and len(sent) > 1:
+        if sent is not None and len(sent) > 1 and not forgets:
             note.fact(TYPES)
             note.words = note.words or " and ".join(_types_named(one) for one in list(sent)[:2])
         note.show(place, "parses and runs it")
 
 
 def _what(note: Note) -> str:
+    if note.subject == ROLLED_BACK:
+        texts = note.words if note.amount == 1 else f"{note.amount} statements"
+        return f"{texts}: parsed {note.times} times, once for each execution, because ROLLBACK makes the driver forget what it has counted"
     alternate = f"; the types of its parameters alternate: {note.words}" if note.words else ""
     return f"{shown(note)}: parsed {note.times} times, once for each execution{alternate}"
 

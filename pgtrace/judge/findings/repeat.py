@@ -3,8 +3,9 @@
 Recognised by the hash of what the driver sent (RoundTrip.values): text and values are the same. Not
 reported if values are blanked, because then all are the same. Each query must read a table, come
 within PAUSE_NS of the connection's previous round trip or inside one transaction, and call no
-function whose result differs each time. A write of this connection, or the end of a transaction,
-starts again. The cost is every time but the first.
+function whose result differs each time. A write of this connection, a SET, a lock, a user-defined
+function or the end of a transaction starts again; so does an answer with another number of rows,
+since others write as well. The cost is every time but the first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown, times
 from pgtrace.trace.rows import Shape
 
 TIMES: Final = 5
@@ -21,10 +22,14 @@ PAUSE_NS: Final = 50_000_000
 _ASKED_KEPT: Final = 256
 _SELECT: Final = ("SELECT",)
 _DIFFERS: Final = frozenset(
-    {"RANDOM", "CLOCK_TIMESTAMP", "NEXTVAL", "CURRVAL", "LASTVAL", "GEN_RANDOM_UUID", "UUID_GENERATE_V4", "TIMEOFDAY", "PG_SLEEP", "SETVAL", "UUIDV7", "UUIDV4"}
+    {"RANDOM", "CLOCK_TIMESTAMP", "NEXTVAL", "CURRVAL", "LASTVAL", "GEN_RANDOM_UUID", "UUID_GENERATE_V4", "TIMEOFDAY", "PG_SLEEP", "SETVAL", "UUIDV7", "UUIDV4",
+     "NOW", "STATEMENT_TIMESTAMP", "TRANSACTION_TIMESTAMP"}
 )  # fmt: skip
+_TIMES: Final = frozenset({"CURRENT_TIMESTAMP", "CURRENT_TIME", "CURRENT_DATE", "LOCALTIMESTAMP", "LOCALTIME"})
+_STATE: Final = ("PG_STAT", "PG_LOCKS", "PG_CURSORS", "PG_PREPARED")
+"""Views of what goes on in the server."""
 _CHANGES_NOTHING: Final = frozenset(
-    {"SELECT", "SHOW", "BEGIN", "START TRANSACTION", "SET", "FETCH", "DECLARE CURSOR", "CLOSE CURSOR", "SAVEPOINT", "RELEASE"}
+    {"SELECT", "SHOW", "BEGIN", "START TRANSACTION", "FETCH", "DECLARE CURSOR", "CLOSE CURSOR", "SAVEPOINT", "RELEASE"}
 )
 
 
@@ -34,6 +39,11 @@ class _Watch(Watch):
         self._asked: dict[tuple[int, int], list[int]] = {}
         """The rows of each query."""
         self._askable: dict[int, bool] = {}
+        """By text."""
+        self._changing: dict[int, bool] = {}
+        """By text: whether it may have changed something."""
+        self._rows: dict[tuple[int, int], int] = {}
+        """The number of rows of each answer."""
         self._told: set[tuple[int, int]] = set()
 
     def row(self, step: Step) -> None:
@@ -44,6 +54,9 @@ class _Watch(Watch):
             return
         if step.pause_ns is None or (shape.status_before == "I" and step.pause_ns > PAUSE_NS):
             self.lost()
+        if self._may_change(step):
+            self.lost()
+            return
         values = step.values
         if not values or shape.depth != 1 or shape.errors or not step.key or shape.sent[:1] == b"E":
             return
@@ -54,6 +67,12 @@ class _Watch(Watch):
                 if len(self._asked) >= _ASKED_KEPT:
                     self.lost()
                 self._asked[question] = [step.place]
+                self._rows[question] = step.rows
+            return
+        if step.rows != self._rows.get(question):
+            self._rows[question] = step.rows
+            self._asked[question] = [step.place]
+            self._told.discard(question)
             return
         if not step.counts or self.seen.trace.redacted:
             return
@@ -70,6 +89,18 @@ class _Watch(Watch):
     def lost(self) -> None:
         self._asked.clear()
         self._told.clear()
+        self._rows.clear()
+
+    def _may_change(self, step: Step) -> bool:
+        known = self._changing.get(step.text)
+        if known is None:
+            if len(self._changing) >= 8 * _ASKED_KEPT:
+                self._changing.clear()
+            sql = step.label.sql
+            known = self._changing[step.text] = (
+                texts.changes(sql) or texts.calls_unknown(sql) or texts.locks(sql) or "SET_CONFIG" in texts.called(sql)
+            )
+        return known
 
     def _is_askable(self, step: Step) -> bool:
         label = step.text
@@ -80,7 +111,11 @@ class _Watch(Watch):
             sql = step.label.sql
             found = texts.words(sql)
             known = self._askable[label] = (
-                "FROM" in found and _DIFFERS.isdisjoint(texts.called(sql)) and not texts.locks(sql) and "INTO" not in found
+                "FROM" in found
+                and "INTO" not in found
+                and _DIFFERS.isdisjoint(texts.called(sql))
+                and _TIMES.isdisjoint(found)
+                and not any(word.startswith(_STATE) for word in found)
             )
         return known
 
@@ -97,13 +132,13 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: the same query with the same values {note.times} times, and nothing written in between"
+    return f"{shown(note)}: the same query again with the same values, {times(note.cost)}; this connection wrote nothing in between"
 
 
 KIND: Final = Kind(
     name="repeat",
     unit=ROUND_TRIPS,
-    why="Nothing that this connection did has changed the answer: every time but the first, the application already had it.",
+    why="Nothing that this connection did has changed the answer: unless others write it meanwhile, the application already had it.",
     watch=_Watch,
     what=_what,
     cares=_cares,

@@ -89,7 +89,13 @@ class _Watch(Watch):
         note.words = note.words or "; ".join(words for words in (idle, open_) if words)
         if before is not None:
             note.show(
-                before.place, f"then {'; '.join(words for words in (idle, open_) if words)}" if idle or open_ else "the latest round trip"
+                before.place,
+                "; ".join(
+                    words
+                    for words in (f"then {seconds(pause_ns)} idle" if pause_ns is not None and idle.endswith("before") else idle, open_)
+                    if words
+                )
+                or "the latest round trip",
             )
         note.show(fatal.place if fatal is not None else place, f"ended by the server{f' with {state}' if state else ''}")
         if fatal is not None:

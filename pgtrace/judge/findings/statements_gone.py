@@ -43,6 +43,7 @@ _NAMED: Final = frozenset({"Parse", "Bind", "Describe", "Close"})
 _MOST_ROWS: Final = 5_000
 DEALLOCATE: Final = "DEALLOCATE"
 QUERY: Final = "a simple Query"
+UNPREPARED: Final = "never prepared"
 UNNAMED: Final = "cache off"
 """The driver uses names only where it must: its statement cache is off."""
 
@@ -133,7 +134,9 @@ class _Watch(Watch):
         if prepared is None:
             unseen = "this session never prepared it" if self._is_whole else "its Parse is not in this capture"
             why = "its Parse was refused" if fate is not None else unseen
-            self._gone(step, name, why, None)
+            note = self._gone(step, name, why, None)
+            if fate is None and self._is_whole:
+                note.fact(UNPREPARED)
             return
         switched = self._idle is not None and self._idle >= prepared
         hidden = self._hidden is not None and self._hidden > prepared
@@ -160,7 +163,7 @@ class _Watch(Watch):
         step.explain(note, LOST_STATE)
         self.seen.row_of(step.place, DROPPED)
 
-    def _gone(self, step: Step, name: str, why: str, prepared: int | None) -> None:
+    def _gone(self, step: Step, name: str, why: str, prepared: int | None) -> Note:
         note = self.seen.note(GONE, why)
         note.times += 1
         note.words = note.words or name
@@ -171,6 +174,7 @@ class _Watch(Watch):
         note.show(step.place, "fails")
         step.explain(note, LOST_STATE)
         self.seen.row_of(step.place, GONE)
+        return note
 
     def _moved(self, step: Step, failure: Failure, name: str, prepared: int) -> None:
         by_text = failure.asked not in _NAMED
@@ -312,6 +316,10 @@ GONE: Final[Kind] = Kind(
     number=lambda note: note.times,
     cares=nothing,
     remedies=(
-        Remedy("look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether there is a pooler between driver and server"),
+        Remedy("names of statements belong to one session: PREPARE it here first, or correct the name", needs=(UNPREPARED,)),
+        Remedy(
+            "look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether there is a pooler between driver and server",
+            unless=(UNPREPARED,),
+        ),
     ),
 )
