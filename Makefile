@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly image site soak suites versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly image site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +59,15 @@ nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/sqltext tests/report
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 3600 tests/serve tests/live/test_serve_drivers.py
 	$(MAKE) versions
+	$(MAKE) poolers
+
+# Both sides of PgBouncer 1.24.1, built from its source; needs a compiler, pkg-config and libevent-dev.
+PGBOUNCER := .pg/pgbouncer/pgbouncer
+$(PGBOUNCER):
+	tests/live/install_pgbouncer.sh $(@D) >/dev/null
+
+poolers: $(VENV)/.ok $(PGBOUNCER)
+	PGTRACE_PGBOUNCER=$(CURDIR)/$(PGBOUNCER) $(BIN)/python -m pytest -q -n $(WORKERS) tests/live/test_pooler_legs.py
 
 # Who gets in through pgtrace, with every supported version of PostgreSQL.
 versions: $(MAJORS:%=.pg/%/.ok)

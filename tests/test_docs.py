@@ -157,7 +157,7 @@ def test_every_other_field_is_defined_and_has_an_example(tmp_path: Path) -> None
         assert fields <= shown(key)
     assert set(told["times"]) == defined(section("Times"))
     assert set(told["times"]) <= shown("times")
-    assert set(told) == {"schema", "times", "capture", "totals", "drivers", "connections", "statements", "marks", "labels", "legs"}
+    assert set(told) == {"schema", "times", "capture", "totals", "drivers", "connections", "statements", "marks", "labels", "legs", "joins"}
     assert f'"schema": "{told["schema"]}"' in COUNTING
 
 

@@ -108,6 +108,17 @@ def files(command: F) -> F:
     return argument(latest(importing(command)))
 
 
+def joining(command: F) -> F:
+    """Whether the two sides of a pooler are joined. reading.py finds the value in the context."""
+    return click.option(
+        "--no-join",
+        is_flag=True,
+        expose_value=False,
+        callback=keep_in_context,
+        help="Do not join the two sides of a pooler: count both.",
+    )(command)
+
+
 def _files_or_last(ctx: click.Context, parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
     if not in_context("last", False):
         if not value and not ctx.resilient_parsing:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pgtrace import behind
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
+from pgtrace.cli.options import in_context
 from pgtrace.cli.output import tell
 from pgtrace.cli.progress import turns
 from pgtrace.trace.connections import OPEN_KEPT
@@ -22,6 +23,7 @@ from pgtrace.trace.trace import Trace
 if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter, Selection
     from pgtrace.ask.filter.rowcounting import RowCounts
+    from pgtrace.legs.joins import Joins
 
 _STEP_S = 0.2
 _TURN_BYTES = 1024 * 1024
@@ -45,6 +47,38 @@ def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = Tru
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.tell()
     return trace
+
+
+def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> tuple[Trace, Joins | None]:
+    """Read captures in which both sides of a pooler may be. If they are, what the server's side did
+    is not counted a second time, and stderr says so. `--no-join` counts both. Raises
+    CaptureError."""
+    paths = tuple(files)
+    trace = read(paths, timeline=timeline or len(paths) > 1, quiet=quiet)
+    if in_context("no_join", False) or (len(paths) < 2 and not trace.has_legs):
+        return trace, None
+    if not trace.timeline:
+        trace.close()
+        trace = read(paths, quiet=True)
+    joins = join(trace, quiet=quiet)
+    if joins is None:
+        return trace, None
+    counted = trace.once_more(joins.connections)
+    turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)
+    joins.of(counted)
+    trace.close()
+    return counted, joins
+
+
+def join(trace: Trace, *, quiet: bool = False) -> Joins | None:
+    """The joins of a trace, said on stderr; None if no two sides of it belong together."""
+    from pgtrace.legs.joins import find
+    from pgtrace.report.joins import told
+
+    joins = find(trace)
+    if joins is not None and not quiet:
+        tell(*(f"pgtrace: {line}; --no-join counts both sides" for line in told(joins)))
+    return joins
 
 
 def select(trace: Trace, chosen: Filter, places: Sequence[int]) -> Iterator[int]:

@@ -44,16 +44,17 @@ class _By(click.ParamType[str]):
     help="Print one line for each of these.",
 )
 @options.filtered
+@options.joining
 @options.as_json
 @options.words("Also print times, formats, sizes, and messages per type.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly. --json gives every counter."""
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import count, count_rows, read, warn_of_losses, warn_of_undecided
+    from pgtrace.cli.reading import count, count_rows, read_joined, warn_of_losses, warn_of_undecided
     from pgtrace.report import stats
 
     grouping = stats.grouping(by)
-    trace = read(files, timeline=chosen is not None or grouping is not None or as_json or verbose, quiet=quiet)
+    trace, joins = read_joined(files, timeline=chosen is not None or grouping is not None or as_json or verbose, quiet=quiet)
     if grouping is not None:
         from pgtrace.ask.filter import parse  # other tables do not need it
 
@@ -75,7 +76,11 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
             return
         trace = count(trace, chosen, quiet=quiet)
     if as_json:
-        write(stats.as_json(trace), end="")
+        write(stats.as_json(trace, joins), end="")
     else:
         write(chain(stats.as_text(trace, by), stats.more(trace, by) if verbose else []))
+        if joins is not None:
+            from pgtrace.report.joins import joins_as_text  # most captures have one side
+
+            write(joins_as_text(joins))
     warn_of_losses(trace)

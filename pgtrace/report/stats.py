@@ -16,7 +16,6 @@ from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.legs import Leg, legs
 from pgtrace.trace.rows import Columns
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.times import Times
@@ -25,6 +24,8 @@ from pgtrace.trace.trace import Trace
 if TYPE_CHECKING:
     from pgtrace.ask.filter.rowcounting import RowCounts
     from pgtrace.ask.filter.selection import Selection
+    from pgtrace.legs.joins import Joins
+    from pgtrace.legs.sums import Leg
 
 SCHEMA = "pgtrace.stats/1"
 _FILTERED = "filtered"
@@ -36,16 +37,16 @@ _VARIANTS_SHOWN = 3
 _HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
 
 
-def as_dict(trace: Trace) -> dict[str, Any]:
+def as_dict(trace: Trace, joins: Joins | None = None) -> dict[str, Any]:
     """The object of `stats --json`."""
-    return {key: list(value) if isinstance(value, Iterator) else value for key, value in _parts(trace)}
+    return {key: list(value) if isinstance(value, Iterator) else value for key, value in _parts(trace, joins)}
 
 
-def as_json(trace: Trace) -> Iterator[Shown]:
+def as_json(trace: Trace, joins: Joins | None = None) -> Iterator[Shown]:
     """The same as indented text, in pieces, so that many connections are never in memory at
     once."""
     before = "{"
-    for key, value in _parts(trace):
+    for key, value in _parts(trace, joins):
         yield Shown(f'{before}\n  "{key}": ')
         if isinstance(value, Iterator):
             opening = "["
@@ -59,8 +60,10 @@ def as_json(trace: Trace) -> Iterator[Shown]:
     yield Shown("\n}\n")
 
 
-def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
+def _parts(trace: Trace, joins: Joins | None) -> Iterator[tuple[str, Any]]:
     """The keys of that object, lists as iterators."""
+    from pgtrace.legs.sums import legs  # tables do not need it
+
     yield "schema", SCHEMA
     if trace.filter is not None:
         yield "filter", trace.filter
@@ -91,7 +94,10 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
     )
     yield (
         "connections",
-        (_connection(trace, connection) | _timed(timed, "connection", connection.index) for connection in trace.counted_connections()),
+        (
+            _connection(trace, connection, joins) | _timed(timed, "connection", connection.index)
+            for connection in trace.counted_connections()
+        ),
     )
     yield "statements", (view.group.as_dict(view.driver) for view in trace.statements())
     yield (
@@ -102,7 +108,8 @@ def _parts(trace: Trace) -> Iterator[tuple[str, Any]]:
             if label
         ),
     )
-    yield "legs", (_leg(one) for one in legs(trace))
+    yield "legs", (_leg(trace, one) for one in legs(trace, joins))
+    yield "joins", joins.as_dict() if joins is not None else None
     yield "marks", ({"mark": name, **_timed(timed, "mark", name), **counters.as_dict()} for name, counters in trace.mark_counters().items())
 
 
@@ -152,7 +159,7 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
         else:
             yield sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")
     else:
-        rows = [(_everything(trace), len(trace.counted_connections()), trace.totals()), *_COUNTED_BY[by](trace)]
+        rows = [(_everything(trace), trace.counted, trace.totals()), *_COUNTED_BY[by](trace)]
         yield from table([by, "conn", *_HEAD], [[name, count(number), *_cells(counters)] for name, number, counters in rows])
 
 
@@ -371,9 +378,10 @@ def _statements(trace: Trace) -> list[Shown]:
     return [*lines, EMPTY, *map(sanitise.line, notes)] if notes else lines
 
 
-def _leg(leg: Leg) -> dict[str, Any]:
+def _leg(trace: Trace, leg: Leg) -> dict[str, Any]:
     return {
         "leg": leg.letter,
+        "file": trace.files[leg.file],
         "listeners": leg.listeners,
         "upstreams": leg.upstreams,
         "connections": leg.connections,
@@ -381,7 +389,7 @@ def _leg(leg: Leg) -> dict[str, Any]:
     }
 
 
-def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
+def _connection(trace: Trace, connection: Connection, joins: Joins | None) -> dict[str, Any]:
     connection.refresh()
     process = connection.peer_process
     target = trace.connections[connection.cancels].number if connection.cancels is not None else None
@@ -399,7 +407,7 @@ def _connection(trace: Trace, connection: Connection) -> dict[str, Any]:
         "database": connection.database,
         "client": connection.client,
         "upstream": connection.upstream,
-        "leg": connection.leg or None,
+        "leg": connection.leg or (joins.leg(connection.index) if joins is not None else "") or None,
         "protocol": connection.protocol,
         "protocol_requested": connection.protocol_requested,
         "unrecognized_options": list(connection.unrecognized_options),

@@ -43,7 +43,7 @@ def of(trace: Trace) -> Found:
         return [
             (by, key)
             for by, keys_by in keys.items()
-            if by != "connection" or connection < CONNECTIONS_TIMED
+            if (connection < CONNECTIONS_TIMED if by == "connection" else connection not in first.apart)
             for key in dict.fromkeys(keys_by(place, connection))
         ]
 

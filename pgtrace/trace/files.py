@@ -129,13 +129,22 @@ class CaptureFiles:
             return self._files[0].batches(self._files[0].reader)
         return map(itemgetter(1), heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0)))
 
-    def again(self) -> Iterator[tuple[int, CaptureFile, Record]]:
-        """Everything that was read, again in the same order, with its time."""
+    def batches_again(self) -> Iterator[Batch]:
+        """Everything that was read, again in the same order."""
         with ExitStack() as opened:
             readers = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
+            if len(readers) == 1:
+                (file, reader), *_ = readers
+                yield from file.batches(reader, file.reader.position)
+                return
             streams = [file.records(reader, file.reader.position) for file, reader in readers]
-            for time_ns, (file, _, (record,)) in heapq.merge(*streams, key=itemgetter(0)):
-                yield time_ns, file, record
+            yield from map(itemgetter(1), heapq.merge(*streams, key=itemgetter(0)))
+
+    def again(self) -> Iterator[tuple[int, CaptureFile, Record]]:
+        """Everything that was read, again in the same order, with its time."""
+        for file, _, records in self.batches_again():
+            for record in records:
+                yield record[0] + file.shift_ns, file, record
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
         """The blocks of the file that has a position, the position there, and the shift of its

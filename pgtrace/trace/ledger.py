@@ -19,7 +19,7 @@ from pgtrace.session.cache import Reads
 from pgtrace.shelf import Shelf, Shelved
 from pgtrace.trace.call_sites import CallSites
 from pgtrace.trace.introspections import Introspections
-from pgtrace.trace.marks import MarksOfFiles
+from pgtrace.trace.marks import Marks, MarksOfFiles
 from pgtrace.trace.rows import Label, RowEntry, RowIndex, RowKind, Shape
 from pgtrace.trace.statements import GroupBudget
 
@@ -62,6 +62,8 @@ class Ledger:
         self.name_of = name_of
         self.timeline = timeline
         self.rows = rows if rows is not None else RowIndex()
+        self.apart: frozenset[int] = frozenset()
+        """Indexes of the connections that count for themselves alone."""
         self.draws = timeline and not is_second
         """Whether rows can be looked at, so that their meanings are logged."""
         self.start_ns = 0
@@ -90,6 +92,10 @@ class Ledger:
         """The weight of the logs in memory, in units of a short statement."""
         self._logged = 0
         self._shared: dict[Any, Any] = {}
+
+    def marks_of(self, file: int, connection: int) -> Marks:
+        """The marks that what happens on that connection is in."""
+        return self.marks.files[file] if connection not in self.apart else self.marks.none
 
     @property
     def duration_ns(self) -> int:

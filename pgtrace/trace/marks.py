@@ -237,6 +237,8 @@ class MarksOfFiles:
         self.watched: set[str] = set()
         """Names of the marks whose statements are counted, from their next begin on."""
         self.files = [Marks(one, standing, self.watched) for one in sums]
+        self.none = Marks(lambda _: Counters(), standing, set())
+        """For what is in no mark."""
         self._file_at = file_at
 
     @property

@@ -48,7 +48,7 @@ class ConnectionObserver(Observer):
         round trip, in words."""
         self._draws = ledger.draws
         self._ledger = ledger
-        self._marks: Marks = ledger.marks.files[who.file]
+        self._marks: Marks = ledger.marks_of(who.file, who.index)
         self._last_place: int | None = None
         """The place of the row completed last."""
 

@@ -59,7 +59,7 @@ class TimelineWriter:
         incomplete message, else its latest read, began."""
         self._ledger = ledger
         self._rows = ledger.rows
-        self._marks = ledger.marks.files[who.file]
+        self._marks = ledger.marks_of(who.file, who.index)
         self._who = who
         self._index = who.index
         self._began = began

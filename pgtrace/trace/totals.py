@@ -56,6 +56,9 @@ class TraceTotals:
         """Add the counts of a connection that has closed or is put aside; `before` was added
         earlier."""
         self._retirements += 1
+        if connection.index in self._ledger.apart:
+            self.open.pop(connection.index, None)
+            return
         if statements is not None:
             name = _bounded(self._statements, connection.driver)
             self._statements.setdefault(name, StatementTable(self._ledger.statements_room)).take(statements)
@@ -79,16 +82,21 @@ class TraceTotals:
         for retired in self._retired if file is None else [self._retired[file]]:
             sums.add(retired)
         sums.statements_live = 0
-        for connection in self.open.values():
+        for connection in self._counting():
             if file is None or connection.file == file:
                 sums.add(connection.counters(time_ns))
         return sums
+
+    def _counting(self) -> list[Connection]:
+        """The open connections without those that count for themselves alone."""
+        apart = self._ledger.apart
+        return [connection for index, connection in self.open.items() if index not in apart]
 
     def all(self, time_ns: int) -> Counters:
         """The counters of everything, at that moment."""
         totals = self.at(time_ns)
         totals.statements_live = sum(retired.statements_live for retired in self._retired)
-        totals.statements_live += sum(connection.statements_live for connection in self.open.values())
+        totals.statements_live += sum(connection.statements_live for connection in self._counting())
         return totals
 
     def drivers(self, time_ns: int) -> list[tuple[str, int, Counters]]:
@@ -98,7 +106,7 @@ class TraceTotals:
             copied = Counters()
             copied.add(counters)
             found[driver] = number, copied
-        for connection in self.open.values():
+        for connection in self._counting():
             if self._is_counted(connection):
                 number, counters = _driver_in(found, connection.driver)
                 counters.add(connection.counters(time_ns))
@@ -111,7 +119,7 @@ class TraceTotals:
         found = [(number, self.at(time_ns, file)) for file, number in enumerate(self._numbers)]
         for file, (_, counters) in enumerate(found):
             counters.statements_live += self._retired[file].statements_live
-        for connection in self.open.values():
+        for connection in self._counting():
             if self._is_counted(connection) and not connection.was_put_aside:
                 number, counters = found[connection.file]
                 found[connection.file] = number + 1, counters
@@ -157,7 +165,7 @@ class TraceTotals:
     def _statement_sources(self) -> list[tuple[str, Callable[[StatementTable], Iterable[None]]]]:
         """Drivers, and a function that adds their statements to a table in slices."""
         kept = [(driver, partial(StatementTable.merge_by_slices, other=table)) for driver, table in self._statements.items()]
-        live = [(connection.driver, connection.add_statements) for connection in self.open.values()]
+        live = [(connection.driver, connection.add_statements) for connection in self._counting()]
         return [*kept, *live]
 
 

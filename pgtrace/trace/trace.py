@@ -57,6 +57,7 @@ class Trace:
         still: Collection[str] = (),
         observer: ObserverType = ConnectionObserver,
         rows: RowIndex | None = None,
+        apart: Collection[int] = (),
     ) -> None:
         """Open the captures without reading them. Without `timeline` there are no rows. `names` are
         shown instead of the paths. For the paths in `still`, only what is there now is read; for
@@ -65,6 +66,10 @@ class Trace:
         Another `observer` of each connection counts in another way. With its own `rows` it numbers
         the rows as the first reading did, and keeps nothing that only views of rows need.
 
+        The connections with the indexes `apart` count for themselves alone: not in the totals, nor
+        in those of drivers, statements, marks, labels and files. What they did is counted on the
+        other side of a pooler.
+
         Raises CaptureError, UsageError.
         """
         self._files = CaptureFiles(paths, names, still)
@@ -72,6 +77,7 @@ class Trace:
             [partial(self._counted_in, number) for number in range(len(self._files))], self._open_effect, self._file_at
         )
         self._ledger = Ledger(self.marks, self._files.name_of, timeline=timeline, rows=rows, is_second=rows is not None)
+        self._ledger.apart = frozenset(apart)
         self._totals = TraceTotals(self._ledger, len(self._files), self.is_counted)
         self.connections = Connections(self._ledger, self._files, self._totals, observer)
         self._intake = Intake(self._ledger, self._totals, self.connections)
@@ -92,6 +98,13 @@ class Trace:
     ) -> Self:
         """The captures at these paths as one trace, not read yet. Raises CaptureError."""
         return cls(paths, timeline=timeline, names=names, still=still)
+
+    def once_more(self, apart: Collection[int]) -> Trace:
+        """The same captures as another trace, not read yet, with those connections apart. It ends
+        where this one ends now."""
+        again = Trace(self.paths, timeline=self.timeline, names=self.files, still=self.still, apart=apart)
+        again._files.end_with(self._files)
+        return again
 
     # Reading.
 
@@ -132,6 +145,10 @@ class Trace:
         """Everything that was read, again in the same order: its time, and its connection."""
         for time_ns, file, record in self._files.again():
             yield time_ns, self.connections.numbered(file, getattr(record, "connection", 0)), record
+
+    def read_again(self) -> Iterator[Batch]:
+        """The same in batches, without looking for the connections."""
+        return self._files.batches_again()
 
     @property
     def read_bytes(self) -> int:
@@ -261,6 +278,16 @@ class Trace:
     def is_counted(self, connection: Connection) -> bool:
         """Whether a connection counts in the counters."""
         return True
+
+    @property
+    def apart(self) -> frozenset[int]:
+        """Indexes of the connections that count for themselves alone."""
+        return self._ledger.apart
+
+    @property
+    def counted(self) -> int:
+        """How many connections the totals include."""
+        return len(self.counted_connections()) - len(self.apart)
 
     def counted_connections(self) -> Sequence[Connection]:
         """The connections that the counters include."""

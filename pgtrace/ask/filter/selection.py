@@ -61,6 +61,9 @@ class Selection:
         self.undecided = 0
         """Rows that could not be decided because their bytes are no longer kept."""
         self._tree = self._compiled(tree)
+        self._apart = trace.apart if trace.apart and not _mentions(tree, ("leg", "conn")) else frozenset[int]()
+        """Connections whose round trips are not counted: the other side of a pooler, unless the
+        filter asks for a leg or a connection."""
 
     def decide(self, rows: Columns) -> Decided:
         """Which of these rows are selected, as far as the index knows. A mark or a gap never is.
@@ -94,6 +97,8 @@ class Selection:
         """The selected round trips of these rows, which counters are summed over. Raises
         FilterError."""
         rows = rows.round_trips
+        if self._apart:
+            rows = rows.where([index not in self._apart for index in rows.connections])
         decided = self.decide(rows)
         if YES not in decided.unread and not rows.any_open:
             return rows if NO not in decided.selected else rows.where(decided.selected)
@@ -125,7 +130,9 @@ class Selection:
         """Whether the row at that place is a selected round trip, which counters are summed over.
         Raises FilterError."""
         subject = Subject(self.trace, place)
-        return subject.shape.kind <= RowKind.SETUP and self._may_count(subject.entry) and self._asked(subject)
+        if subject.shape.kind > RowKind.SETUP or subject.entry.connection in self._apart:
+            return False
+        return self._may_count(subject.entry) and self._asked(subject)
 
     def _may_count(self, entry: RowEntry) -> bool:
         """Whether it is certainly a round trip: an open run may still turn out not to be one."""
@@ -180,6 +187,13 @@ class Listed(Selection):
     def _asked(self, subject: Subject) -> bool:
         at = bisect_left(self._places, subject.place)
         return at < len(self._places) and self._places[at] == subject.place
+
+
+def _mentions(node: Node, words: Sequence[str]) -> bool:
+    """Whether a part of it has one of these words."""
+    if isinstance(node, TextTerm | NumberTerm):
+        return node.word.name in words
+    return any(_mentions(part, words) for part in ((node.part,) if isinstance(node, Not) else node.parts))
 
 
 def _mask(answers: bytes) -> int:

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgtrace.legs.sums import legs
 from pgtrace.report.stats import as_dict
-from pgtrace.trace.legs import legs
 from pgtrace.trace.trace import Trace
 from tests import playbook
 

@@ -1,7 +1,8 @@
 """The legs of a trace, with the sums over their connections.
 
-A leg is one listener and its upstream. A recorder with several of them names each by a letter in a
-fact of the connection. The sums are made when they are asked for, over all connections.
+A recorder with several legs names each by a letter in a fact of the connection. Where two captures
+are the sides of a pooler, each of them is a leg. The sums are made when they are asked for, over
+all connections.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from pgtrace.legs.joins import Joins
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.trace import Trace
 
@@ -20,6 +22,7 @@ class Leg:
     """One leg, and the counts of its connections."""
 
     letter: str
+    file: int
     listeners: list[str] = field(default_factory=list)
     """The addresses at which drivers came in."""
     upstreams: list[str] = field(default_factory=list)
@@ -28,17 +31,18 @@ class Leg:
     counters: Counters = field(default_factory=Counters)
 
 
-def legs(trace: Trace) -> list[Leg]:
-    """The legs in the order of their letters; empty if no recorder had several."""
-    if not trace.has_legs:
+def legs(trace: Trace, joins: Joins | None = None) -> list[Leg]:
+    """The legs, file by file and in the order of their letters; empty if there is only one."""
+    if not trace.has_legs and joins is None:
         return []
-    found: dict[str, Leg] = {}
+    found: dict[tuple[int, str], Leg] = {}
     for connection in trace.counted_connections():
-        if connection.leg:
-            leg = found.setdefault(connection.leg, Leg(connection.leg))
+        letter = connection.leg or (joins.leg(connection.index) if joins is not None else "")
+        if letter:
+            leg = found.setdefault((connection.file, letter), Leg(letter, connection.file))
             leg.connections += 1
             leg.counters.add(connection.counters(trace.duration_ns))
             for kept, address in ((leg.listeners, connection.listener), (leg.upstreams, connection.upstream)):
                 if address not in kept and len(kept) < LISTENERS_KEPT:
                     kept.append(address)
-    return [found[letter] for letter in sorted(found)]
+    return [found[key] for key in sorted(found)]

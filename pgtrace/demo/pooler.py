@@ -1,0 +1,122 @@
+"""A PgBouncer between two legs, for the demo and for tests.
+
+PgBouncer is the system's own (Debian: `apt-get install pgbouncer`) or any other build of it. It
+refuses to run as root, and then runs as `nobody`. Its ini lives in a private directory and goes
+with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.ways import EmbeddedError
+from pgtrace.temporary import PrivateDirectory
+
+PROGRAM: Final = "pgbouncer"
+START_S: Final = 10.0
+_LOOK_S: Final = 0.02
+
+
+def find_pgbouncer() -> str | None:
+    """The path of PgBouncer; None if it is not installed. Debian has it in /usr/sbin, which is not
+    on everybody's path."""
+    return shutil.which(PROGRAM) or shutil.which(PROGRAM, path="/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """A port of the loopback that is free now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+class Pooler:
+    """A running PgBouncer; a context manager. It lets everybody in, and logs in to the server as
+    the server's user."""
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        server: EmbeddedServer,
+        port: int,
+        server_port: int,
+        *,
+        pool_mode: str = "transaction",
+        pool_size: int = 2,
+        settings: tuple[str, ...] = (),
+        program: str | None = None,
+    ) -> None:
+        """It listens on `port`, and connects to `server_port`, a leg in front of the server.
+        `settings` are more lines of its ini, `program` is another build."""
+        self.port = port
+        self._program = program or find_pgbouncer() or PROGRAM
+        self._ini = "\n".join(
+            [
+                "[databases]",
+                f"* = host=127.0.0.1 port={server_port} user={server.user} password={server.password}",
+                "[pgbouncer]",
+                f"listen_addr = {self.host}",
+                f"listen_port = {port}",
+                "auth_type = any",
+                "unix_socket_dir =",
+                f"pool_mode = {pool_mode}",
+                f"default_pool_size = {pool_size}",
+                *settings,
+                "",
+            ]
+        )
+        self._directory: PrivateDirectory | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._directory = PrivateDirectory("pooler")
+        try:
+            self._start(Path(self._directory.path))
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def _start(self, directory: Path) -> None:
+        ini = directory / "pgbouncer.ini"
+        ini.write_text(self._ini)
+        ini.chmod(0o600)
+        as_nobody = os.geteuid() == 0
+        if as_nobody:
+            for path in (directory, ini):
+                shutil.chown(path, "nobody")
+        command = [self._program, "-q", *(["-u", "nobody"] if as_nobody else []), str(ini)]
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except OSError as error:
+            raise EmbeddedError(f"{self._program}: {error.strerror}") from None
+        until = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
+                return
+            if self._process.poll() is not None:
+                raise EmbeddedError(f"{self._program} ended at once with code {self._process.returncode}")
+            if time.monotonic() > until:
+                raise EmbeddedError(f"{self._program} does not listen on port {self.port}")
+            time.sleep(_LOOK_S)
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        if self._directory is not None:
+            self._directory.remove()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()

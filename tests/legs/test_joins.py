@@ -1,0 +1,144 @@
+"""Both sides of a pooler in captures: what belongs together, what is counted, and what is unrelated."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgtrace.legs.joins import Joins, State, find
+from pgtrace.legs.sums import legs
+from pgtrace.report.stats import as_dict
+from pgtrace.trace.trace import Trace
+from tests import playbook
+
+POOLERS = Path(__file__).parents[1] / "data" / "poolers"
+FRONT, BACK = POOLERS / "front.pgtrace", POOLERS / "back.pgtrace"
+BOTH = """
+0 F StartupMessage user=app
+0 c1 fact leg A
+0 B AuthenticationOk | BackendKeyData 2000000000 1 | ReadyForQuery I
+1 c2 F StartupMessage user=app
+1 c2 fact leg B
+1 c2 B AuthenticationOk | BackendKeyData 11 1 | ReadyForQuery I
+10 F Parse s SELECT $1 | Bind - s params={one} | Execute - | Sync
+11 c2 F Query SET client_encoding='utf8'
+12 c2 B CommandComplete SET | ReadyForQuery I
+13 c2 F Parse PGBOUNCER_1 SELECT $1 | Bind - PGBOUNCER_1 params={one} | Execute - | Sync
+17 c2 B ParseComplete | BindComplete | DataRow {one} | CommandComplete SELECT 1 | ReadyForQuery I
+18 B ParseComplete | BindComplete | DataRow {one} | CommandComplete SELECT 1 | ReadyForQuery I
+20 F Parse t SELECT 2 | Sync
+21 B ParseComplete | ReadyForQuery I
+30 F Query ROLLBACK
+31 c2 F Query ROLLBACK
+32 c2 B CommandComplete ROLLBACK | ReadyForQuery I
+33 B CommandComplete ROLLBACK | ReadyForQuery I
+"""
+
+
+@contextlib.contextmanager
+def read(*paths: Path) -> Iterator[Trace]:
+    trace = Trace.open(paths)
+    trace.update()
+    with contextlib.closing(trace):
+        yield trace
+
+
+@contextlib.contextmanager
+def joined(*paths: Path) -> Iterator[tuple[Trace, Joins]]:
+    """The trace as `stats` counts it, and its joins."""
+    with read(*paths) as first:
+        joins = find(first)
+        assert joins is not None
+        counted = first.once_more(joins.connections)
+    counted.update()
+    joins.of(counted)
+    with contextlib.closing(counted):
+        yield counted, joins
+
+
+def test_all_of_a_pgbouncer_is_joined() -> None:
+    with joined(FRONT, BACK) as (trace, joins):
+        told = joins.as_dict()
+        assert {key: told[key] for key in ("joined", "ambiguous", "unjoined", "swallowed", "added", "switches", "renamed")} == {
+            "joined": 51,
+            "ambiguous": 0,
+            "unjoined": 0,
+            "swallowed": 0,
+            "added": 3,
+            "switches": 8,
+            "renamed": 27,
+        }
+        (pooler,) = joins.poolers
+        assert joins.own_statements(pooler) == [("SET client_encoding='''utf-8''';", 3)]
+        assert pooler.names["__asyncpg_stmt_1__"] == "PGBOUNCER_1"
+        for place, row in enumerate(trace.rows):
+            for other in joins.across(place):
+                if joins.state(place) is State.JOINED:
+                    assert trace.rows[other].rows == row.rows
+                    assert joins.across(other) == (place,)
+
+
+def test_the_order_of_the_files_says_nothing() -> None:
+    with joined(BACK, FRONT) as (_, joins):
+        assert joins.as_dict()["joined"] == 51
+        assert (joins.letter(joins.poolers[0].front), joins.as_dict()["added"]) == ("B", 3)
+
+
+def test_what_is_joined_counts_once() -> None:
+    with read(FRONT) as front, joined(FRONT, BACK) as (trace, joins):
+        alone, both = as_dict(front), as_dict(trace, joins)
+        ours = {"wait_ns", "client_ns"}  # until the end of the longer capture
+        assert {key: value for key, value in both["totals"].items() if key not in ours} == {
+            key: value for key, value in alone["totals"].items() if key not in ours
+        }
+        assert [one["driver"] for one in both["drivers"]] == ["asyncpg"]
+        assert len(both["statements"]) == len(alone["statements"])
+        assert sorted(one["leg"] for one in both["connections"]) == ["A", "A", "A", "B", "B"]
+        assert [(one["leg"], one["file"], one["connections"]) for one in both["legs"]] == [("A", str(FRONT), 3), ("B", str(BACK), 2)]
+        assert [leg.counters.round_trips for leg in legs(trace, joins)] == [51, 54]
+
+
+def test_two_legs_of_one_capture(tmp_path: Path) -> None:
+    with joined(playbook.write(tmp_path / "a.pgtrace", BOTH.format(one=1) + "\nend")) as (trace, joins):
+        told = joins.as_dict()
+        assert [told[key] for key in ("joined", "swallowed", "added", "ambiguous", "unjoined", "renamed")] == [2, 1, 1, 0, 0, 1]
+        states = {row.shape.flight: joins.state(place) for place, row in enumerate(trace.rows) if row.connection == 0}
+        assert states["PS → 1Z"] is State.SWALLOWED
+        first = next(place for place, row in enumerate(trace.rows) if row.shape.flight.startswith("PBES"))
+        assert joins.in_pooler_ns(first) == 4_000_000
+        assert trace.totals().round_trips == 3
+        assert [joins.leg(connection.index) for connection in trace.connections] == ["A", "B"]
+
+
+def test_blind_joins_are_called_ambiguous(tmp_path: Path) -> None:
+    script = BOTH.format(one=1) + "\nend"
+    path = playbook.write(tmp_path / "a.pgtrace", script)
+    with read(path) as trace:
+        trace.settings[0, "redact"] = "params"
+        joins = find(trace)
+        assert joins is not None
+        told = joins.as_dict()
+        assert (told["joined"], told["ambiguous"], told["added"], told["swallowed"]) == (0, 2, 1, 1)
+
+
+def test_unrelated_captures_both_count(tmp_path: Path) -> None:
+    """At the same time, and even with the same work."""
+    script = "\n".join(f"{n * 10} F Query SELECT {n}\n{n * 10 + 5} B CommandComplete SELECT 1 | ReadyForQuery I" for n in range(1, 20))
+    shifted = "\n".join(
+        f"{n * 10 + 2} F Query SELECT {n + 3}\n{n * 10 + 4} B CommandComplete SELECT 1 | ReadyForQuery I" for n in range(1, 20)
+    )
+    one, other = playbook.write(tmp_path / "a.pgtrace", script + "\nend"), playbook.write(tmp_path / "b.pgtrace", shifted + "\nend")
+    with read(one, other) as trace:
+        assert find(trace) is None
+    with read(one, one) as trace:
+        assert find(trace) is None
+
+
+@pytest.mark.parametrize("path", [FRONT, BACK])
+def test_one_side_alone_has_none(path: Path) -> None:
+    with read(path) as trace:
+        assert find(trace) is None
+        assert as_dict(trace)["joins"] is None
