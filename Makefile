@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly image site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly image schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -72,6 +72,10 @@ poolers: $(VENV)/.ok $(PGBOUNCER)
 # Who gets in through pgtrace, with every supported version of PostgreSQL.
 versions: $(MAJORS:%=.pg/%/.ok)
 	$(BIN)/python -m pytest -q tests/live/test_driver_tls.py
+
+# The JSON schemas in pgtrace/schemas/, after a change to what `--json` prints.
+schemas: $(VENV)/.ok
+	PYTHONPATH=$(CURDIR) $(BIN)/python release/schemas.py
 
 # The documents as a site, in site/.
 site: $(VENV)/.ok
