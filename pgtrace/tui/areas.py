@@ -174,7 +174,6 @@ class Areas:
             self.screen.set_class(not shares.fits, "-too-small")
             self.totals.narrow = self.tabs.narrow = shares.narrow
             self.tabs.active = self.pane
-            self.totals.follows_filter = self.pane == "timeline"
             self.totals.styles.height = shares.totals
             if shares.inspector:
                 self.inspector.share_out(width, shares.inspector, alone=shares.inspector_alone)
@@ -216,6 +215,12 @@ class Areas:
         if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
             pane.redraw()
 
+    def filter_changed(self) -> None:
+        """Another filter is in force: the tables hold something else."""
+        for pane in self.panes.values():
+            if isinstance(pane, TablePane):
+                pane.filter_changed()
+
     def restore(self, remembered: Remembered) -> None:
         """Begin as the screen was left, before anything is shown."""
         view = self.view
@@ -251,7 +256,10 @@ class Areas:
 
     def draw_footer(self) -> None:
         """The keys of the focused area, and where the list is."""
-        self.footer.keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
+        keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
+        if keys and self.pane != "timeline" and not self.helping:
+            keys = (*keys[:1], *([("esc", "back")] if self.view.is_filtered else []), ("/", "filter"), *keys[1:])
+        self.footer.keys = keys
         pane = self.panes[self.pane]
         self.footer.position = pane.position if not self.helping and isinstance(pane, (Timeline, TablePane)) else ("", "dim")
         self.footer.redraw()

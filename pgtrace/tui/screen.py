@@ -139,7 +139,10 @@ class MainScreen(Screen[None]):
         """Go to the timeline and show these rows only."""
         timeline = self.areas.timeline
         self.trail.began(self.areas.pane, event.places)
-        self.narrowing.narrow(event.filter)
+        if event.places:
+            self.narrowing.narrow(event.filter)
+        else:
+            self.narrowing.narrow_further(event.filter)
         if event.places:
             timeline.go_to_place(event.places[0])
         elif timeline.item is not None and not self.view.listing.matches(timeline.item):

@@ -350,14 +350,14 @@ async def test_totals_say_that_they_are_filtered_and_are_those_of_stats(shop: Re
         expected = counted.totals()
         drivers = {driver: (number, counters) for driver, number, counters in counted.drivers()}
         counted.close()
-        assert view.counted.sums == (1, expected, drivers)
+        assert view.counted.sums[:3] == (1, expected, drivers)
         lines = await driven.lines()
         line = next(line for line in lines if "filtered" in line)
         assert "counting" not in line
         assert str(expected.round_trips) in line.split()
         lines = await driven.press("2")
-        assert not any("filtered" in line for line in lines[:4])
-        assert tabs(lines).endswith("/ conn:2  in pane 1")
+        assert any("filtered" in line for line in lines[:4])
+        assert "/ conn:2  " in tabs(lines)
         await driven.press("1", "escape")
         assert (await driven.lines())[1:6] == before[1:6]
 

@@ -55,6 +55,10 @@ class RowCounts:
         """How many connections have selected rows."""
         return len(self._sums.by_connection())
 
+    def by_connection(self) -> dict[int, Counters]:
+        """The counters of each connection that has selected rows, by its index."""
+        return self._sums.by_connection()
+
     def totals(self) -> Counters:
         """The counters of all of them."""
         totals = Counters()

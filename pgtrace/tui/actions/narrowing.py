@@ -8,7 +8,7 @@ from collections.abc import Callable
 from textual.timer import Timer
 
 from pgtrace.tui.areas import Areas
-from pgtrace.tui.model.filtering import is_only, of_connection, of_driver
+from pgtrace.tui.model.filtering import both, is_only, of_connection, of_driver
 from pgtrace.tui.model.filterline import RESTS_S, FilterLine
 from pgtrace.tui.model.remembered import Remembered
 from pgtrace.tui.model.savedfilters import SavedFilters
@@ -27,9 +27,9 @@ class Narrowing:
         self._rests: Timer | None = None
 
     def ask(self) -> None:
-        """Ask for a filter; the one that is in force can be edited."""
+        """Ask for a filter where the user is; the one that is in force can be edited."""
         areas = self._areas
-        areas.pane, areas.helping = "timeline", False
+        areas.helping = False
         if areas.inspecting and not areas.body.display:
             areas.close_inspector()
         text = areas.view.listing.filtering.text
@@ -41,6 +41,10 @@ class Narrowing:
         self._step(areas.pane, areas.view.listing.filtering.text)
         areas.pane = "timeline"
         self.choose(text)
+
+    def narrow_further(self, text: str) -> None:
+        """The same, among what the filter in force shows."""
+        self.narrow(both(self._areas.view.listing.filtering.text, text))
 
     def widen(self) -> None:
         """Go back one filter."""
@@ -54,6 +58,7 @@ class Narrowing:
         if listing.filtering.everything:
             self._steps.clear()
         self._areas.view.sync()
+        self._areas.filter_changed()
         self._areas.turn()
 
     def only_connection(self) -> None:
@@ -88,8 +93,8 @@ class Narrowing:
         it ends there."""
         asking = self._areas.prompt.asking
         if isinstance(asking, FilterLine) and self._areas.view.listing.filtering.text == asking.before:
-            self._step("timeline", asking.before)
-        if self._steps and self._steps[-1] == ("timeline", text.strip()):
+            self._step(self._areas.pane, asking.before)
+        if self._steps and self._steps[-1] == (self._areas.pane, text.strip()):
             self._steps.pop()
         self.choose(text)
 

@@ -10,6 +10,7 @@ at most once a second, and once in ten times what it took; until then they are l
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgtrace.ask.filter import parse
@@ -18,6 +19,7 @@ from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.ask.filter.selection import Listed
 from pgtrace.errors import PgTraceError
 from pgtrace.trace.counters import Counters
+from pgtrace.tui.model.selected import Selected
 
 if TYPE_CHECKING:
     from pgtrace.tui.model.listing import Listing
@@ -26,6 +28,8 @@ BUDGET_S: Final = 0.008
 FIRST_BUDGET_S: Final = 0.05
 """While there are none yet and the user waits for them."""
 _AGAIN_S: Final = 1.0
+_SLICE: Final = 1024
+"""Rows collected between two looks at the clock."""
 
 
 class Sums(NamedTuple):
@@ -34,13 +38,21 @@ class Sums(NamedTuple):
     connections: int
     totals: Counters
     drivers: dict[str, tuple[int, Counters]]
-    """Connections and counters by driver."""
+    """Connections and counters by driver, most round trips first."""
+    by_connection: dict[int, Counters]
+    """Counters by the index of the connection."""
+    rows: Selected
+    """What panes need besides."""
 
 
 class Counted:
     """The sums over what a listing selects, kept up to date."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, selected: Callable[[], Selected]) -> None:
+        """`selected` makes an empty collection of selected rows."""
+        self._selected = selected
+        self._taken = selected()
+        self._passing: Iterator[None] = iter(())
         self._sums: Sums | None = None
         self._listing = listing
         self._of: tuple[str, int] = ("", 0)  # the filter and its turn; another one starts again
@@ -82,6 +94,8 @@ class Counted:
             self._rows, self._took_s = listing.rows, 0.0
             places = listing.all_places()
             self._work = RowCounts(parse("").over(listing.trace), places)
+            self._taken = self._selected()
+            self._passing = self._pass(places)
         usual_s = FIRST_BUDGET_S if self._sums is None else BUDGET_S
         return self._go_on(self._work, now_s, usual_s if budget_s is None else budget_s) or changed
 
@@ -91,10 +105,20 @@ class Counted:
             self._work.close()
         self._work = None
 
+    def _pass(self, places: Sequence[int]) -> Iterator[None]:
+        """Collect what the panes need, a slice of rows at a time."""
+        for start in range(0, len(places), _SLICE):
+            self._taken.take(self._listing.trace.rows.at(places[start : start + _SLICE]))
+            yield
+
     def _go_on(self, work: RowCounts | CountedTrace, now_s: float, budget_s: float) -> bool:
         began = time.perf_counter()
         try:
-            more = work.update(budget_s)
+            for _ in self._passing:
+                if time.perf_counter() - began > budget_s:
+                    self._took_s += time.perf_counter() - began
+                    return False
+            more = work.update(max(0.0, budget_s - (time.perf_counter() - began)))
             self._took_s += time.perf_counter() - began
             if isinstance(work, RowCounts):
                 if more:
@@ -103,17 +127,17 @@ class Counted:
                     places = self._listing.all_places()
                     self._work = CountedTrace(Listed(self._of[0], self._listing.trace, places))
                     return False
-                connections = work.connections
+                by_connection = work.by_connection()
             else:
                 # of a capture that grows, only as far as the rows that are known
                 if more and len(work.rows) <= self._rows:
                     return False
-                connections = len(work.counted_connections())
+                by_connection = {one.index: one.counters(work.duration_ns) for one in work.counted_connections()}
         except (PgTraceError, OSError):  # the beginning of the capture is no longer kept
             self.close()
             return False
         drivers = {driver: (number, counters) for driver, number, counters in work.drivers()}
-        self._sums = Sums(connections, work.totals(), drivers)
+        self._sums = Sums(len(by_connection), work.totals(), drivers, by_connection, self._taken)
         self._summed = self._rows
         self.close()
         self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)

@@ -48,6 +48,13 @@ def is_only(text: str, word: str) -> bool:
     return text.startswith(word) and isinstance(language.parse(text).tree, TextTerm)
 
 
+def both(one: str, other: str) -> str:
+    """The filter for what matches both."""
+    if not one or not other or one == other:
+        return one or other
+    return " ".join(f"({text})" if isinstance(language.parse(text).tree, Any) else text for text in (one, other))
+
+
 def of_group(group: StatementGroup) -> str:
     """The filter for a statement of the table; empty for the sum of statements that are not kept
     apart."""

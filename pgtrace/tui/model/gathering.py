@@ -28,8 +28,8 @@ class Gathering:
     def __init__(self, begin: Callable[[], Iterator[bool]]) -> None:
         """`begin` starts the work, which yields True at its end."""
         self._begin = begin
-        self._source: object = None
-        """The snapshot that the latest work was begun with."""
+        self._source: tuple[object, ...] | None = None
+        """What the latest work was begun with."""
         self._work: Iterator[bool] | None = None
         self._work_s = 0.0
         self._next_s = 0.0
@@ -55,11 +55,11 @@ class Gathering:
         else:
             self.again()
 
-    def advance(self, snapshot: object, now_s: float, budget_s: float = BUDGET_S) -> bool:
+    def advance(self, snapshot: tuple[object, ...], now_s: float, budget_s: float = BUDGET_S) -> bool:
         """Continue for that long. Returns whether the work is done."""
         if self._work is None:
             waits = self._source is not None and (now_s < self._next_s or now_s < self._touched_s + AT_KEYS_S)
-            if waits or snapshot is self._source:
+            if waits or _same(snapshot, self._source):
                 return False
             self._source, self._work, self._work_s = snapshot, self._begin(), 0.0
         began = time.thread_time()
@@ -70,3 +70,8 @@ class Gathering:
                 return True
         self._work_s += time.thread_time() - began
         return False
+
+
+def _same(some: tuple[object, ...], others: tuple[object, ...] | None) -> bool:
+    """Whether they are the very same objects."""
+    return others is not None and len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))

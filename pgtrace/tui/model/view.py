@@ -19,6 +19,7 @@ from pgtrace.ask.filter.completion import Occurring
 from pgtrace.errors import FilterError
 from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
 from pgtrace.recorder import Recorder
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed
@@ -28,7 +29,8 @@ from pgtrace.tui.model.counted import Counted
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.listing import Listing
 from pgtrace.tui.model.rates import Rates
-from pgtrace.tui.model.snapshot import Snapshot, Snapshots
+from pgtrace.tui.model.selected import Selected
+from pgtrace.tui.model.snapshot import DriverTotals, Snapshot, Snapshots
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.survey import Survey
 from pgtrace.tui.model.theme import Pen
@@ -108,7 +110,7 @@ class View:
         self.occurring = Occurring(self.trace)
         self.feed.subscribe(self.occurring)
         self.listing = Listing(self.feed, self.driver)
-        self.counted = Counted(self.listing)
+        self.counted = Counted(self.listing, lambda: Selected(self.trace, self.advice, self.driver))
         self.rates = Rates()
         self._snapshots = Snapshots(self.trace, self.advice)
         self.snapshot = self._snapshots.take(0.0, growing=False)
@@ -216,6 +218,27 @@ class View:
             place -= 1
         label = self.trace.rows[place].label if place >= 0 else None
         return label.message if label is not None and label.sqlstate == "57P03" and label.message.startswith("pgtrace:") else ""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter is in force."""
+        return not self.listing.filtering.everything
+
+    @property
+    def drivers(self) -> tuple[DriverTotals, ...]:
+        """The drivers and their counters: those of what the filter selects, once it is added up."""
+        if not self.is_filtered:
+            return self.snapshot.drivers
+        sums = self.counted.sums
+        return tuple(DriverTotals(driver, *told) for driver, told in sums.drivers.items()) if sums is not None else ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings: those that a selected row belongs to, once that is known."""
+        if not self.is_filtered:
+            return self.snapshot.findings
+        sums = self.counted.sums
+        return tuple(one for one in self.snapshot.findings if sums is not None and sums.rows.has_finding(one.name, one.driver))
 
     def findings_of(self, item: Item) -> list[str]:
         """The names of the findings that are shown and that rows of a line belong to."""

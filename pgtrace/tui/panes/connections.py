@@ -121,7 +121,11 @@ class Connections(TablePane[Standing]):
         under_way = {row.connection: row for row in map(view.trace.rows.__getitem__, view.survey.open)}
         since = {one.connection: one.opened_ns for one in view.survey.transactions if one.is_open}
         found = []
+        sums = view.counted.sums
         for connection in list(view.trace.connections):
+            if view.is_filtered and (sums is None or connection.index not in sums.by_connection):
+                yield None
+                continue
             found.append(self._standing(connection, under_way.get(connection.index), since.get(connection.index)))
             yield None
         self.now_ns = now_ns
@@ -147,6 +151,9 @@ class Connections(TablePane[Standing]):
             if item is None
             else [Offer("r", "what is known about it", lambda: safe("\n".join(about.lines(self.view.trace, item.connection))))]
         )
+
+    def note(self) -> str:
+        return "round trips and errors are those that the filter selects" if self.view.is_filtered and self.items else ""
 
     def title(self, item: Standing) -> str:
         return " ".join((item.name, rowtext.plain(item.driver, 20)))
@@ -210,6 +217,8 @@ class Connections(TablePane[Standing]):
         view = self.view
         connection.refresh()
         counters = connection.counters(view.now_ns)
+        sums = view.counted.sums
+        told = sums.by_connection.get(connection.index, counters) if view.is_filtered and sums is not None else counters
         end_ns = view.now_ns if connection.ended_ns is None else connection.ended_ns
         in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
         state, role = self._state(connection, under_way)
@@ -219,10 +228,10 @@ class Connections(TablePane[Standing]):
             driver=view.driver(connection.index),
             state=state,
             role=role,
-            setup_round_trips=counters.setup_round_trips,
-            round_trips=counters.round_trips,
+            setup_round_trips=told.setup_round_trips,
+            round_trips=told.round_trips,
             live=counters.statements_live,
-            errors=counters.errors,
+            errors=told.errors,
             age_ns=max(0, end_ns - connection.opened_ns),
             in_transaction_ns=in_transaction_ns,
             last_ns=connection.last_ns,

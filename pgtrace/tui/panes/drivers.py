@@ -126,7 +126,7 @@ class Drivers(ListWidget):
     @property
     def chosen(self) -> int:
         """The place of the driver under the cursor."""
-        return next((number for number, one in enumerate(self.view.snapshot.drivers) if one.driver == self._chosen), 0)
+        return next((number for number, one in enumerate(self.view.drivers) if one.driver == self._chosen), 0)
 
     def count(self) -> int:
         return len(self._entries)
@@ -138,13 +138,13 @@ class Drivers(ListWidget):
 
     def build(self, width: int, height: int) -> list[Strip]:
         self._entries = self._table()
-        shown, drivers = self._shown(width), len(self.view.snapshot.drivers)
+        shown, drivers = self._shown(width), len(self.view.drivers)
         self._left = max(0, min(self._left, self.chosen, drivers - shown), self.chosen - shown + 1)
         return super().build(width, height)
 
     def heads(self, width: int) -> list[Strip]:
         first, cell = self._sizes(width)
-        drivers = self.view.snapshot.drivers
+        drivers = self.view.drivers
         hidden = len(drivers) - self._shown(width)
         line = Line(self.view.pen, width).add(" per execution" if self.per_execution else "", "attention", first - 12)
         line.add(f"+ {hidden}: h l" if hidden > 0 else "", "dim", 12, right=True)
@@ -173,7 +173,7 @@ class Drivers(ListWidget):
         return line.strip()
 
     def open(self) -> None:
-        drivers = self.view.snapshot.drivers
+        drivers = self.view.drivers
         if drivers:
             entry = self._entries[self.cursor] if self.cursor < len(self._entries) else None
             self.post_message(Chosen(f"{of_driver(drivers[self.chosen].driver)} {entry.filter if entry is not None else ''}".strip()))
@@ -187,7 +187,7 @@ class Drivers(ListWidget):
         self.redraw()
 
     def action_sideways(self, steps: int) -> None:
-        drivers = self.view.snapshot.drivers
+        drivers = self.view.drivers
         if drivers:
             self._chosen = drivers[max(0, min(self.chosen + steps, len(drivers) - 1))].driver
         self.redraw()
@@ -195,14 +195,16 @@ class Drivers(ListWidget):
     def _sizes(self, width: int) -> tuple[int, int]:
         """The cells of the titles and of one driver: as many drivers as possible are in sight."""
         first, least = (30, 16) if width < 100 else (38, 18)
-        return first, max(least, min(22, (width - first) // max(1, len(self.view.snapshot.drivers))))
+        return first, max(least, min(22, (width - first) // max(1, len(self.view.drivers))))
 
     def _shown(self, width: int) -> int:
         first, cell = self._sizes(width)
         return max(1, (width - first) // cell)
 
     def _table(self) -> list[_Entry]:
-        drivers = self.view.snapshot.drivers
+        drivers = self.view.drivers
+        if not drivers and self.view.is_filtered:
+            return [_Entry("counting …" if self.view.counted.sums is None else "nothing matches the filter; esc shows all")]
         entries = [
             _Entry("connecting"),
             _Entry("connections", tuple(str(driver.connections) for driver in drivers)),
@@ -216,7 +218,9 @@ class Drivers(ListWidget):
                 if counter.title == "executions":
                     entries.append(_Entry("wait ms", tuple(figures.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
-        flights = [self.view.survey.flights(driver.driver, _FLIGHTS) for driver in drivers]
+        sums = self.view.counted.sums if self.view.is_filtered else None
+        told = sums.rows.flights if sums is not None else self.view.survey.flights
+        flights = [told(driver.driver, _FLIGHTS) for driver in drivers]
         entries.append(_Entry("how it runs a query (most frequent flights)"))
         entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")
         entries.append(_Entry("known by"))

@@ -50,7 +50,7 @@ class Findings(ListWidget):
     @property
     def finding(self) -> Finding | None:
         """The finding under the cursor."""
-        findings = self.view.snapshot.findings
+        findings = self.view.findings
         return findings[self.cursor] if self.cursor < len(findings) else None
 
     def offers(self) -> list[Offer]:
@@ -62,14 +62,14 @@ class Findings(ListWidget):
         return self.HINTS if self.count() else self.HINTS[2:]
 
     def count(self) -> int:
-        return len(self.view.snapshot.findings)
+        return len(self.view.findings)
 
     @property
     def page_lines(self) -> int:
         return max(1, self.size.height - self.HEADS - len(self._told))
 
     def build(self, width: int, height: int) -> list[Strip]:
-        names = [_identity(finding) for finding in self.view.snapshot.findings]
+        names = [_identity(finding) for finding in self.view.findings]
         if self._chosen in names:
             self.cursor = names.index(self._chosen)
         self.cursor = max(0, min(self.cursor, len(names) - 1))
@@ -82,6 +82,8 @@ class Findings(ListWidget):
 
     def _nothing(self) -> str:
         """What is shown instead of findings: that nothing was found, only where nothing failed."""
+        if self.view.is_filtered:
+            return "counting …" if self.view.counted.sums is None else "no finding among what the filter selects; esc shows all"
         left = self.view.snapshot.unexplained
         so_far = " so far" if self.view.growing else ""
         return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}"
@@ -93,7 +95,7 @@ class Findings(ListWidget):
         return [line.add("cn", "dim", _CONNECTION_CELLS).add("what happened", "dim").strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
-        finding = self.view.snapshot.findings[index]
+        finding = self.view.findings[index]
         line = Line(self.view.pen, width, "selected" if selected else "background").add("▌" if selected else " ", "you")
         line.add("✗" if finding.failed else _number(finding), "error" if finding.failed else "strong", 5, right=True)
         line.add(f" {_unit(finding)}", "dim", _COST_CELLS - 5).add(finding.name, "text", _NAME_CELLS)

@@ -9,6 +9,7 @@ evidence for. `D` joins the lines of a statement that several drivers run, or sp
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -110,6 +111,8 @@ class Statements(TablePane[StatementView]):
         for gathered in self.view.trace.statements_by_slices():
             found = gathered or found
             yield None
+        if self.view.is_filtered:
+            found = yield from self._selected(found)
         if self._together:
             found = yield from self._over_all(found)
         most, shared = 0, False
@@ -120,6 +123,18 @@ class Statements(TablePane[StatementView]):
                 yield None
         self.most_round_trips, self._shared = most, shared
         yield found
+
+    def _selected(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
+        """Those that the filter selects, with what they did in the selected round trips."""
+        sums, chosen = self.view.counted.sums, []
+        for place, view in enumerate(found):
+            whole = view.group
+            group = sums.rows.statement(view.driver, whole.number) if sums is not None else None
+            if group is not None:
+                chosen.append(StatementView(view.driver, replace(group, sql=whole.sql, fingerprint=whole.fingerprint, names=whole.names)))
+            if not place % SLICE:
+                yield None
+        return chosen
 
     def _over_all(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
         """Statements with what all drivers did with them, the drivers in order of their round
@@ -166,6 +181,8 @@ class Statements(TablePane[StatementView]):
         )
 
     def note(self) -> str:
+        if self.view.is_filtered and self.items:
+            return "of what the filter selects; ms are those of whole round trips"
         return "a round trip shared by several statements counts for each" if self._shared else ""
 
     def names(self, item: StatementView, width: int) -> str:

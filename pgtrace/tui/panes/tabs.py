@@ -40,15 +40,15 @@ PANES = (
 )
 
 
-def shown(view: View, room: int, *, followed: bool = True) -> tuple[str, str]:
-    """What the listing shows, in that many cells: its filter or fold, and the role. The number of
-    rows that are left is never cut off; a pane that shows all of them says where the filter is."""
+def shown(view: View, room: int) -> tuple[str, str]:
+    """What is shown, in that many cells: the filter or the fold, and the role. The number of rows
+    that are left is never cut off."""
     listing = view.listing
     if listing.filtering.everything:
         return (f"fold {listing.fold}" if len(listing) and listing.fold != "none" else ""), "dim"
-    left = f"  {listing.matching} of {listing.rows}" if followed else "  in pane 1"
+    left = f"  {listing.matching} of {listing.rows}"
     text = rowtext.plain(listing.filtering.text, max(0, room - len(left) - 2))
-    return cells.cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention" if followed else "dim"
+    return cells.cut(view.pen.text(f"/ {text}"), room - len(left), view.pen.ellipsis) + left, "attention"
 
 
 class Tabs(LineWidget):
@@ -64,11 +64,11 @@ class Tabs(LineWidget):
             title = pane.short if self.narrow else pane.title
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
-            if pane.name == "findings" and self.view.snapshot.findings:
-                line.add(f" ({len(self.view.snapshot.findings)})", "attention")
+            if pane.name == "findings" and self.view.findings:
+                line.add(f" ({len(self.view.findings)})", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
-        text, role = shown(self.view, line.room - 2, followed=self.active == "timeline")
+        text, role = shown(self.view, line.room - 2)
         self._filter = width - cells.width(text) - 1 if text.startswith("/") else width
         if cells.width(text) + 1 < line.room:
             line.to(width - cells.width(text) - 1).add(text, role)

@@ -23,7 +23,7 @@ from pgtrace.tui.widgets.base import Chosen
 from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.details import labelled, wrapped
 from pgtrace.tui.widgets.lines import Line
-from pgtrace.tui.widgets.table import TablePane
+from pgtrace.tui.widgets.table import SLICE, TablePane
 
 
 def _flights(item: Transaction) -> str:
@@ -94,6 +94,14 @@ class Transactions(TablePane[Transaction]):
     def gather(self) -> Iterator[list[Transaction] | None]:
         self.now_ns = self.view.now_ns
         found = list(self.view.survey.transactions)
+        if self.view.is_filtered:
+            sums, every, found = self.view.counted.sums, found, []
+            for number, one in enumerate(every):
+                last = len(self.view.trace.rows) if one.is_open else one.last
+                if sums is not None and sums.rows.any_between(one.connection, one.first, last):
+                    found.append(one)
+                if not number % SLICE:
+                    yield None
         self.longest_ns = max((one.duration_ns(self.now_ns) for one in found), default=0)
         yield found
 
@@ -119,6 +127,8 @@ class Transactions(TablePane[Transaction]):
             self.post_message(Chosen(self._of_connection(self.item)))
 
     def note(self) -> str:
+        if self.view.is_filtered and self.items:
+            return "whole transactions with a round trip that the filter selects"
         let_go = self.view.survey.transactions.let_go
         return f"{figures.grouped(let_go)} shorter ones are not kept" if let_go else ""
 

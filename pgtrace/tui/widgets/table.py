@@ -101,7 +101,18 @@ class TablePane(ListWidget, Generic[T]):
 
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
         """Go on gathering for that long. Returns whether the table has changed."""
-        return self._gathering.advance(self.view.snapshot, now_s, budget_s)
+        view = self.view
+        if view.is_filtered and view.counted.sums is None:
+            return False
+        source = (view.snapshot, view.listing.filtering.turn, view.counted.sums) if view.is_filtered else (view.snapshot,)
+        return self._gathering.advance(source, now_s, budget_s)
+
+    def filter_changed(self) -> None:
+        """Gather again, at once: another filter is in force."""
+        self._gathering.again()
+        if self.display:
+            self.advance(time.monotonic(), FIRST_BUDGET_S)
+            self.redraw()
 
     def gather_anew(self) -> None:
         """Gather again: the items are others now."""
@@ -181,14 +192,21 @@ class TablePane(ListWidget, Generic[T]):
         pen = self.view.pen
         drawn = super().build(width, height)
         if not self.items:
-            drawn.append(Line(pen, width).add(f"  {'counting …' if self._gathering.under_way else self.NOTHING}", "dim").strip())
-        note = self.note()
+            drawn.append(Line(pen, width).add(f"  {self._nothing}", "dim").strip())
+        note = "counting …" if self.view.is_filtered and self.view.counted.sums is None else self.note()
         drawn += [blank(pen, width)] * (height - len(drawn) - self.details_lines - bool(note))
         drawn += [Line(pen, width).add(f" {note}", "dim").strip()] if note else []
         if self.item is not None and self.details_lines:
             drawn.append(lines.rule(pen, width, self.title(self.item), "enter: its round trips" if self.filter(self.item) else ""))
             drawn += [strip for strip, _ in zip(self.details(self.item, width), range(self.details_lines - 1), strict=False)]
         return drawn
+
+    @property
+    def _nothing(self) -> str:
+        """Why the table is empty."""
+        if self._gathering.under_way or (self.view.is_filtered and self.view.counted.sums is None):
+            return "counting …"
+        return "nothing matches the filter; esc shows all" if self.view.is_filtered else self.NOTHING
 
     def heads(self, width: int) -> list[Strip]:
         line = Line(self.view.pen, width, "head")

@@ -1,8 +1,7 @@
 """The totals: a table whose first line counts everything, and the others one driver each, so that
 the columns compare. If there is only one driver, the first line has its name.
 
-While a filter is in force they count what matches it, and say so; beside a pane that shows
-everything they count everything.
+While a filter is in force they count what matches it, and say so.
 
 On a narrow screen the same counters are words on one line. Every number is a counter of
 docs/counting.md.
@@ -56,15 +55,13 @@ class Totals(LineWidget):
 
     narrow = False
     driver_rows = True
-    follows_filter = True
-    """Whether the pane on display follows the filter."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         if self.narrow:
             return [self._words(width)]
         snapshot = self.view.snapshot
         sums = self.view.counted.sums
-        filtered = self._is_filtered
+        filtered = self.view.is_filtered
         at_least = snapshot.gaps > 0 or (filtered and self.view.counted.is_behind)
         head = Line(self.view.pen, width, "head").to(1 + _NAME_CELLS)
         for title, cells, _, _ in _TABLE:
@@ -89,13 +86,8 @@ class Totals(LineWidget):
         return drawn
 
     @property
-    def _is_filtered(self) -> bool:
-        """Whether only what matches the filter is counted: the other panes show everything."""
-        return self.follows_filter and not self.view.listing.filtering.everything
-
-    @property
     def _sum_name(self) -> str:
-        return _FILTERED if self._is_filtered else self.view.snapshot.all_name
+        return _FILTERED if self.view.is_filtered else self.view.snapshot.all_name
 
     def _line(self, name: str, connections: int, counters: Counters, width: int, role: str, *, lower_bound: bool = False) -> Strip:
         line = Line(self.view.pen, width).add(" ").add(rowtext.plain(name, _NAME_CELLS - 1), role, _NAME_CELLS)
@@ -111,10 +103,10 @@ class Totals(LineWidget):
     def _words(self, width: int) -> Strip:
         """Counters as words; if not all fit, the least needed are left out."""
         sums = self.view.counted.sums
-        if self._is_filtered and sums is None:
+        if self.view.is_filtered and sums is None:
             return Line(self.view.pen, width).add(f" {_FILTERED}  ").add(_COUNTING, "dim").strip()
-        c = sums.totals if self._is_filtered and sums is not None else self.view.snapshot.totals
-        at_least = "≥" if self.view.snapshot.gaps or (self._is_filtered and self.view.counted.is_behind) else ""
+        c = sums.totals if self.view.is_filtered and sums is not None else self.view.snapshot.totals
+        at_least = "≥" if self.view.snapshot.gaps or (self.view.is_filtered and self.view.counted.is_behind) else ""
         told = {
             "rt": (c.round_trips, "strong"),
             "set-up": (c.setup_round_trips, "text"),

@@ -1,0 +1,113 @@
+"""What every pane needs to know of the rows that a filter selects, found in one pass over the
+index: statements, flights, findings and transactions.
+
+    selected = Selected(trace, advice, driver)
+    selected.take(trace.rows.at(places))
+
+A statement's numbers are sums of its shares in the selected round trips. How long each of its
+executions waited is not in the index: its times are those of whole round trips, and the pane says
+so. How many of its preparations are alive is not a sum and stays 0.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from math import isnan
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.trace.rows import Columns, Label, RowKind
+from pgtrace.trace.statements import StatementGroup
+
+if TYPE_CHECKING:
+    from pgtrace.judge.advice import Advice
+    from pgtrace.trace.trace import Trace
+
+_STATEMENTS_KEPT: Final = 100_000
+_FLIGHTS_KEPT: Final = 64
+
+
+class Selected:
+    """The rows that a filter selects, added up for the panes."""
+
+    def __init__(self, trace: Trace, advice: Advice, driver: Callable[[int], str]) -> None:
+        """`driver` gives the driver of a connection."""
+        self._trace = trace
+        self._advice = advice
+        self._driver = driver
+        self._groups: dict[tuple[str, int], StatementGroup] = {}
+        self._flights: dict[str, Counter[str]] = {}
+        self._kinds: set[tuple[str, str]] = set()
+        self._places: dict[int, array[int]] = {}
+
+    def take(self, rows: Columns) -> None:
+        """Add these rows."""
+        index, kind_at = rows.index, self._advice.kind_at
+        places: dict[int, list[int]] = {}
+        found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+        for place, connection, label, ms, number in zip(
+            rows.places, rows.connections, rows.labels, rows.durations_ms, rows.rows, strict=True
+        ):
+            kind = kind_at(place)
+            if kind is not None:
+                self._kinds.add((kind.name, self._driver(connection)))
+            places.setdefault(connection, []).append(place)
+            durations, counts = found.setdefault((connection, label), ([], []))
+            durations.append(0 if isnan(ms) else round(ms * 1e6))
+            counts.append(number)
+        for connection, own in places.items():
+            self._places.setdefault(connection, array("Q")).extend(own)
+        for (connection, number), (durations, counts) in found.items():
+            self._add(self._driver(connection), index.label_at(number), durations, sum(counts))
+        for (connection, number, _), times in rows.alike.items():
+            shape = index.shape_at(number)
+            if shape.kind is RowKind.ROUND_TRIP:
+                flights = self._flights.setdefault(self._driver(connection), Counter())
+                sent = shape.sent_flight or shape.flight
+                if sent in flights or len(flights) < _FLIGHTS_KEPT:
+                    flights[sent] += times
+
+    def statement(self, driver: str, number: int) -> StatementGroup | None:
+        """What the selected round trips did with a statement; None if it is in none of them."""
+        return self._groups.get((driver, number))
+
+    def flights(self, driver: str, most: int) -> list[tuple[str, int]]:
+        """What the driver sent in the selected round trips after set-up, most frequent first."""
+        return self._flights.get(driver, Counter()).most_common(most)
+
+    def has_finding(self, name: str, driver: str) -> bool:
+        """Whether a selected row belongs to a finding of that kind, with that driver."""
+        return (name, driver) in self._kinds
+
+    def any_between(self, connection: int, first: int, last: int) -> bool:
+        """Whether a row of the connection is selected, from one place to another."""
+        places = self._places.get(connection)
+        if places is None:
+            return False
+        at = bisect_left(places, first)
+        return at < len(places) and places[at] <= last
+
+    def _add(self, driver: str, label: Label, durations: list[int], rows: int) -> None:
+        times = len(durations)
+        carried = set(label.groups)
+        for share in label.shares:
+            group = self._groups.get((driver, share.group))
+            if group is None:
+                if len(self._groups) >= _STATEMENTS_KEPT:
+                    continue
+                group = self._groups[driver, share.group] = StatementGroup("", "", share.group)
+            factor = rows if share.each else times
+            if share.group in carried:
+                group.round_trips += times
+                group.round_trips_alone += times if len(carried) == 1 else 0
+            group.parses += times * share.parses
+            group.reused += times * share.reused
+            group.executions += times * share.executions
+            group.errors += times * share.errors
+            group.rows += factor * share.rows
+            group.values_text += factor * share.values_text
+            group.values_binary += factor * share.values_binary
+            if share.executions:
+                group.wait.add_all(durations)
