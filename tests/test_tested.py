@@ -122,6 +122,9 @@ THROUGH: dict[str, str] = {
     "serve/mismatch": "serve/test_serve_session.py",
     "serve/recording": "serve/test_serve_corpus.py",
     "serve/replies": "serve/test_serve_session.py",
+    "replay/plan": "replay/test_replay_player.py",
+    "replay/running": "live/test_replay.py",
+    "replay/outcome": "live/test_replay.py",
     # cli, testing, demo
     "cli/demo": "demo/test_scene.py",
     "cli/listen": "cli/test_stopping.py",

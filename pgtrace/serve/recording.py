@@ -191,6 +191,8 @@ class _Connection:
 
     def take(self, record: Record) -> None:
         """Its next record."""
+        self.script.opened_ns = self.script.opened_ns or record.time_ns
+        self.script.ended_ns = record.time_ns
         if isinstance(record, Data | Rewrite):
             self._data(record.side, record.time_ns, record.data)
         elif isinstance(record, Made):
@@ -278,18 +280,18 @@ class _Connection:
                 return None
             if self._copy is None:
                 self._copy = CopyRun()
-                self._append(Step(code, start, 0))
+                self._append(Step(code, start, 0), time_ns)
             self._copy.add(body, size)
             assert self._latest is not None
             self._latest.size = self._copy.bytes
             return self._latest
         self._end_copy()
-        self._append(Step(code, start, size, self._requests.key(code, body, size)))
+        self._append(Step(code, start, size, self._requests.key(code, body, size)), time_ns)
         script.steps.settle(self._current)
         return self._latest
 
-    def _append(self, step: Step) -> None:
-        step.before = self._status
+    def _append(self, step: Step, time_ns: int) -> None:
+        step.before, step.sent_ns, step.after = self._status, time_ns, self._current
         self._latest = step
         self.script.steps.append(step)
 

@@ -31,7 +31,7 @@ FAILS: Final = 16
 LAST: Final = 32
 """Flag: a FATAL or PANIC error. The backend closes."""
 
-_PACKED: Final = struct.Struct(">BBBBQIQQQ16s")
+_PACKED: Final = struct.Struct(">BBBBQIQQQQI16s")
 _CHUNK: Final = 4096
 
 
@@ -56,18 +56,23 @@ class Step:
     """Transaction status before it, as in ReadyForQuery; 0 before the first."""
     status: int = 0
     """Transaction status that its ReadyForQuery said; 0 without one."""
+    sent_ns: int = 0
+    """When it was sent."""
+    after: int = -1
+    """The latest step that had an answer when it was sent."""
     index: int = -1
     """Its place in the script."""
 
     def pack(self) -> bytes:
         return _PACKED.pack(
-            self.code, self.flags, self.before, self.status, self.request, min(self.size, 0xFFFFFFFF), self.reply, self.length, self.latency_ns, self.key
+            self.code, self.flags, self.before, self.status, self.request, min(self.size, 0xFFFFFFFF), self.reply, self.length, self.latency_ns,
+            self.sent_ns, self.after + 1, self.key
         )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes, index: int) -> Step:
-        code, flags, before, status, request, size, reply, length, latency_ns, key = _PACKED.unpack(data)
-        return cls(code, request, size, key, reply, length, latency_ns, flags, before, status, index)
+        code, flags, before, status, request, size, reply, length, latency_ns, sent_ns, after, key = _PACKED.unpack(data)
+        return cls(code, request, size, key, reply, length, latency_ns, flags, before, status, sent_ns, after - 1, index)
 
 
 class Steps:
@@ -132,6 +137,9 @@ class Script:
     """Whether that was a reset."""
     leaves: bool = False
     """Whether the driver ended it."""
+    opened_ns: int = 0
+    ended_ns: int = 0
+    """When the driver connected, and when the connection was over; 0 if that was not seen."""
     waits: set[int] = field(default_factory=set)
     """Steps before whose answer a CancelRequest came."""
 

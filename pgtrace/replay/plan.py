@@ -1,0 +1,141 @@
+"""A recorded connection as units: what a driver sent up to a flush point, and what it waited for.
+
+A unit is a stretch of the frontend's stream, sent as it was recorded. A unit is sent when as many
+units have been answered as had been when it was recorded: a pipeline stays a pipeline. How many
+answers a unit has follows from its messages and from whether its ReadyForQuery was recorded.
+
+Units are packed in the recording's file: playing one is reading 40 bytes and the stretch.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from pgtrace.serve.requests import FLUSH_POINTS
+from pgtrace.serve.script import COPY_BOTH, COPY_IN, LAST, UNPROMPTED, Script
+from pgtrace.serve.store import Store
+
+_PACKED: Final = struct.Struct(">QQIQHIBQ")
+_READ_UNITS: Final = 1000
+_READ_BYTES: Final = 256 * 1024
+_EXTENDED: Final = b"PBCDE"
+_READIES: Final = b"QFS"
+REPLICATION: Final = "replication"
+
+
+class Unit(NamedTuple):
+    """One unit."""
+
+    offset: int
+    size: int
+    """The stretch of the stream."""
+    after: int
+    """How many units must have been answered before it is sent."""
+    sent_ns: int
+    """When it was sent."""
+    readies: int
+    """ReadyForQuery messages that answer it."""
+    ends: int
+    """Replies that answer it, if it ends with a Flush."""
+    flags: int
+    cancel_ns: int
+    """The time after which it was cancelled; 0 if it was not."""
+
+    @property
+    def takes_turn(self) -> bool:
+        """Whether CopyInResponse answers it."""
+        return bool(self.flags & 1)
+
+    @property
+    def copies(self) -> bool:
+        """Whether it is the data of a COPY, or its end."""
+        return bool(self.flags & 2)
+
+
+class Plan:
+    """The units of one recorded connection."""
+
+    def __init__(self, store: Store, script: Script) -> None:
+        self.script = script
+        self._store = store
+        packed = [_PACKED.pack(*unit) for unit in _units(script)]
+        self.units = len(packed)
+        self._place = store.append(b"".join(packed))
+
+    def __iter__(self) -> Iterator[tuple[Unit, bytes]]:
+        """The units with their bytes, read ahead in pieces."""
+        begun, held = 0, b""
+        for first in range(0, self.units, _READ_UNITS):
+            count = min(_READ_UNITS, self.units - first)
+            data = self._store.read(self._place + first * _PACKED.size, count * _PACKED.size)
+            for fields in _PACKED.iter_unpack(data):
+                unit = Unit(*fields)
+                if unit.offset < begun or unit.offset + unit.size > begun + len(held):
+                    begun = unit.offset
+                    held = self.script.requested.read(begun, max(unit.size, _READ_BYTES))
+                at = unit.offset - begun
+                yield unit, held[at : at + unit.size]
+
+
+def is_playable(script: Script) -> bool:
+    """Whether it can be sent again: replication cannot, its positions are those of another
+    server."""
+    replicates = dict(script.parameters).get(REPLICATION, "false").lower() not in ("false", "off", "no", "0", "")
+    return not script.fails and not replicates
+
+
+def _units(script: Script) -> Iterator[Unit]:
+    steps = script.steps
+    # steps that may be the latest answered one, and their units
+    recent: deque[tuple[int, int]] = deque()
+    number, begun, after, sent_ns = 0, -1, 0, 0
+    readies = ends = flags = cancel_ns = 0
+    count = len(steps)
+    step = None
+    for index in range(count):
+        step = steps[index]
+        if step.code == UNPROMPTED:
+            continue
+        if begun < 0:
+            begun, sent_ns = step.request, step.sent_ns
+            while len(recent) > 1 and recent[1][0] <= step.after:
+                recent.popleft()
+            after = recent[0][1] + 1 if recent and recent[0][0] <= step.after else 0
+            after = min(after, number)
+        recent.append((index, number))
+        readies += bool(step.status) or (bool(step.flags & LAST) and step.code in _READIES)
+        ends += step.code in _EXTENDED
+        flags |= bool(step.flags & (COPY_IN | COPY_BOTH)) | (step.code in b"dcf") << 1
+        if index in script.waits:
+            cancel_ns = step.latency_ns
+        if step.code in FLUSH_POINTS:
+            end = _end(script, index)
+            flushes = step.code == ord("H")
+            yield Unit(
+                begun,
+                end - begun,
+                after,
+                sent_ns,
+                readies,
+                ends if flushes and not readies else 0,
+                flags & (3 if not readies else 2),
+                cancel_ns,
+            )
+            number += 1
+            begun, readies, ends, flags, cancel_ns = -1, 0, 0, 0, 0
+    if begun >= 0 and step is not None:
+        yield Unit(begun, _end(script, count - 1) - begun, after, sent_ns, readies, 0, flags & 2, cancel_ns)
+
+
+def _end(script: Script, index: int) -> int:
+    """Where the message of a step ends."""
+    step = script.steps[index]
+    if step.code not in (ord("d"), UNPROMPTED):
+        return step.request + step.size
+    while index >= 0 and script.steps[index].code == UNPROMPTED:
+        index -= 1
+    step = script.steps[index]
+    return step.request + step.size if step.code != ord("d") else script.requested.length

@@ -1,0 +1,148 @@
+"""One connection of a replay without I/O: what to send next, and what that waits for.
+
+The server may answer otherwise than it did when it was recorded, so what is waited for is not the
+recorded answer but the end of any: ReadyForQuery; for a Flush as many replies as there are
+messages, or an error; for a COPY the turn to send data, or an error. After an error in an extended
+query nothing is answered before the next Sync. Data of a COPY that was refused is left out, and a
+COPY that nobody has data for is failed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from pgtrace.replay.plan import Plan, Unit
+
+_HEADER: Final = struct.Struct(">BI").unpack_from
+_ENDS: Final = frozenset(b"123TnCIs")
+_READY, _ERROR, _COPY_IN, _COPY_BOTH = b"ZEGW"
+_ROWS: Final = frozenset(b"Dd")
+_COPY_FAIL: Final = b"f" + struct.pack(">I", 4 + 22) + b"pgtrace: not recorded\0"
+
+
+class Player:
+    """Feeds one connection."""
+
+    __slots__ = ("_answered", "_rest", "_sent", "_skip", "_skipping", "_skips_copy", "_units", "_waiting", "cancels", "next")
+
+    def __init__(self, plan: Plan) -> None:
+        self._units: Iterator[tuple[Unit, bytes]] = iter(plan)
+        self.next: tuple[Unit, bytes] | None = next(self._units, None)
+        """What comes next."""
+        self.cancels: list[Unit] = []
+        """Units that were sent and are to be cancelled; the caller takes them."""
+        self._waiting: deque[list[int]] = deque()  # readies, ends, turn of the units that were sent
+        self._answered = 0
+        self._sent = 0
+        self._rest = b""
+        self._skip = 0
+        self._skipping = self._skips_copy = False
+
+    @property
+    def sent(self) -> int:
+        """Units sent so far."""
+        return self._sent
+
+    @property
+    def done(self) -> bool:
+        """Whether everything was sent and answered."""
+        return self.next is None and not self._waiting
+
+    def ready_units(self, until_ns: int) -> bytes:
+        """What may be sent now, of what was recorded up to that time."""
+        parts: list[bytes] = []
+        while self.next is not None:
+            unit, data = self.next
+            if unit.after > self._answered or unit.sent_ns > until_ns:
+                break
+            self.next = next(self._units, None)
+            self._sent += 1
+            if unit.copies and self._skips_copy:
+                self._answered += 1
+                continue
+            self._skips_copy = False
+            parts.append(data)
+            self._waiting.append([unit.readies, 0 if self._skipping else unit.ends, unit.takes_turn])
+            if unit.cancel_ns:
+                self.cancels.append(unit)
+            self._settle()
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the server sent; returns what has to be sent at once."""
+        if self._skip:
+            taken = min(self._skip, len(data))
+            self._skip -= taken
+            data = data[taken:]
+        if self._rest:
+            data = self._rest + data
+        at, size, reply = 0, len(data), b""
+        while size - at >= 5:
+            code, length = _HEADER(data, at)
+            end = at + 1 + max(length, 4)
+            if end > size:
+                if code in _ROWS:
+                    self._skip = end - size
+                    at = size
+                break
+            at = end
+            if code == _READY:
+                self._is_ready()
+            elif code in _ENDS:
+                self._has_ended()
+            elif code == _ERROR:
+                self._has_failed()
+            elif code in (_COPY_IN, _COPY_BOTH):
+                reply += self._has_turn()
+        self._rest = data[at:]
+        return reply
+
+    def _is_ready(self) -> None:
+        self._skipping = False
+        waiting = self._waiting
+        while waiting and not waiting[0][0] and not waiting[0][2]:
+            waiting.popleft()  # flushed messages that were discarded
+            self._answered += 1
+        if not waiting:
+            return
+        head = waiting[0]
+        if head[2]:
+            head[2], self._skips_copy = 0, True
+            head[0] = max(head[0], 1)
+        head[0] -= 1
+        if not head[0]:
+            head[1] = 0
+        self._settle()
+
+    def _has_ended(self) -> None:
+        if self._waiting and self._waiting[0][1]:
+            self._waiting[0][1] -= 1
+            self._settle()
+
+    def _has_failed(self) -> None:
+        if not self._waiting:
+            return
+        if self._waiting[0][1]:
+            self._skipping = True
+            for unit in self._waiting:
+                if unit[0]:
+                    break
+                unit[1] = 0
+            self._settle()
+
+    def _has_turn(self) -> bytes:
+        if self._waiting and self._waiting[0][2]:
+            self._waiting[0][2] = 0
+            self._settle()
+            return b""
+        return _COPY_FAIL
+
+    def _settle(self) -> None:
+        """Units that wait for nothing more are answered."""
+        waiting = self._waiting
+        while waiting and not any(waiting[0]):
+            waiting.popleft()
+            self._answered += 1

@@ -1,0 +1,161 @@
+"""A recorded workload runs again against a real server: the same executions and errors, told before and after."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from captures.recording.__main__ import HERE
+from captures.recording.scenarios import SCHEMA
+from pgtrace.address import parse_listen, parse_upstream
+from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.recorder import Recorder
+from pgtrace.trace.trace import Trace
+from tests.corpus import CAPTURES, NIGHTLY, name
+from tests.live import install_postgres
+from tests.playbook import write
+
+SAMPLE = ("asyncpg/cancel", "psycopg/pipeline", "psycopg2/copy_in", "pgjdbc/pool", "pgx/failure")
+CASES = [path for path in CAPTURES if NIGHTLY or name(path) in SAMPLE]
+TRANSACTIONS = 1250
+CLIENTS = 8
+
+
+def replay(capture: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the result, and what stderr said."""
+    line = [sys.executable, "-m", "pgtrace", "replay", str(capture), "--to", url, "--json", *options]
+    found = subprocess.run(line, capture_output=True, text=True, check=False, timeout=900)
+    return found.returncode, json.loads(found.stdout) if found.stdout else {}, found.stderr
+
+
+def prepare(server: EmbeddedServer) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(SCHEMA)
+
+
+@pytest.mark.parametrize("path", CASES, ids=name)
+def test_a_recorded_scenario_runs_again(path: Path, server: EmbeddedServer) -> None:
+    prepare(server)
+    code, found, err = replay(path, server.url(), "--speed", "max")
+    assert (code, err, found["new_errors"]) == (0, "", [])
+    assert found["executions"]["before"] == found["executions"]["after"]
+    assert found["errors"]["before"] == found["errors"]["after"]
+
+
+def test_read_only_counts_what_was_refused(server: EmbeddedServer, tmp_path: Path) -> None:
+    prepare(server)
+    again = tmp_path / "again.pgtrace"
+    code, found, err = replay(HERE / "psycopg" / "failure.pgtrace", server.url(), "--read-only", "--speed", "max", "-w", str(again))
+    assert code == 1
+    assert found["refused_read_only"] == 1
+    assert [error["sqlstate"] for error in found["new_errors"]] == ["25006", "25P02"]
+    assert f"capture written to {again}" in err
+    with psycopg.connect(server.url()) as connection:
+        assert connection.execute("select price = 1.25 from item where id = 1").fetchone() == (True,)
+
+
+def test_real_time_takes_its_time(server: EmbeddedServer, tmp_path: Path) -> None:
+    script = """
+    0   F StartupMessage user=app database=shop application_name=slow
+    1   B AuthenticationOk | ReadyForQuery I
+    2   F Query select current_setting('application_name')
+    3   B RowDescription a:25 | DataRow slow | CommandComplete SELECT 1 | ReadyForQuery I
+    800 F Query select 2
+    801 B RowDescription a:23 | DataRow 2 | CommandComplete SELECT 1 | ReadyForQuery I
+    802 F Terminate
+    802 close F
+    """
+    path, again = write(tmp_path / "slow.pgtrace", script), tmp_path / "again.pgtrace"
+    code, found, _ = replay(path, server.url(), "--speed", "2x", "-w", str(again))
+    assert (code, found["executions"]["after"]) == (0, 2)
+    trace = Trace([str(again)])
+    while trace.update():
+        pass
+    assert trace.duration_ns >= 390_000_000
+    assert trace.connections[0].application_name == "slow"
+    trace.close()
+
+
+def test_ctrl_c_keeps_what_there_is(server: EmbeddedServer, tmp_path: Path) -> None:
+    script = """
+    0      F Query select 1
+    1      B RowDescription a:23 | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+    600000 F Query select 2
+    600001 B RowDescription a:23 | DataRow 2 | CommandComplete SELECT 1 | ReadyForQuery I
+    600002 F Terminate
+    600002 close F
+    """
+    path, again = write(tmp_path / "long.pgtrace", script), tmp_path / "again.pgtrace"
+    line = [sys.executable, "-m", "pgtrace", "replay", str(path), "--to", server.url(), "-w", str(again)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (again.exists() and b"select 1" in again.read_bytes()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "executions 1, was 2" in out
+    assert "interrupted after 50%" in err
+
+
+def test_a_server_that_is_not_there_is_3_and_another_login_is_said(server: EmbeddedServer) -> None:
+    capture = HERE / "psycopg" / "connect.pgtrace"
+    code, _, err = replay(capture, "postgresql://127.0.0.1:1/shop", "--speed", "max")
+    assert code == 3
+    assert "127.0.0.1:1" in err
+    code, _, err = replay(capture, re.sub(r":[^:@]*@", ":wrong@", server.url()), "--speed", "max")
+    assert code == 3
+    assert "password authentication failed" in err
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="10,000 transactions")
+def test_pgbench_runs_again(tmp_path: Path) -> None:
+    """On the same version with equal executions and errors, at 0.9 of its own rate; and on another one, with the table."""
+    binaries = install_postgres.binaries(18)
+    capture, again = tmp_path / "bench.pgtrace", tmp_path / "again.pgtrace"
+    with EmbeddedServer(binaries) as server:
+        common = ["-h", server.host, "-U", server.user, server.database]
+        environment = os.environ | {"PGPASSWORD": server.password}
+
+        def pgbench(port: int, *options: str) -> None:
+            subprocess.run([binaries / "pgbench", *options, "-p", str(port), *common], env=environment, check=True, capture_output=True)
+
+        pgbench(server.port, "-i", "-s", "8", "-q")
+        with Recorder(parse_listen("127.0.0.1:0"), parse_upstream(f"{server.host}:{server.port}", {}), write=capture) as recorder:
+            pgbench(recorder.port, "-n", "-M", "prepared", "-c", str(CLIENTS), "-t", str(TRANSACTIONS))
+        code, found, _ = replay(capture, server.url(), "--speed", "max", "-w", str(again))
+    assert (code, found["new_errors"]) == (0, [])
+    assert found["executions"]["before"] == found["executions"]["after"] >= 7 * CLIENTS * TRANSACTIONS
+    rates = []
+    for path in (capture, again):
+        trace = Trace([str(path)], timeline=False)
+        while trace.update():
+            pass
+        rates.append(CLIENTS * TRANSACTIONS / trace.duration_ns * 1e9)
+        trace.close()
+    print(f"\n{rates[0]:.0f} transactions/s by pgbench, {rates[1]:.0f} in the replay: {rates[1] / rates[0]:.2f}")
+    assert rates[1] > 0.9 * rates[0]
+    with EmbeddedServer(install_postgres.binaries(14)) as older:
+        older_bench = [install_postgres.binaries(14) / "pgbench", "-i", "-s", "8", "-q", "-h", older.host, "-p", str(older.port)]
+        subprocess.run(
+            [*older_bench, "-U", older.user, older.database],
+            env=os.environ | {"PGPASSWORD": older.password},
+            check=True,
+            capture_output=True,
+        )
+        code, found, _ = replay(capture, older.url(), "--speed", "max")
+    assert found["executions"]["before"] == found["executions"]["after"]
+    slow = [one["sql"] for one in found["statements"] if one["after"]["executions"] >= CLIENTS * TRANSACTIONS]
+    assert len(slow) == 7
+    assert all(one["after"]["wait_ns"]["p50"] for one in found["statements"] if one["sql"] in slow)
