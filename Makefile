@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly image schemas site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly evidence image schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -76,6 +76,17 @@ versions: $(MAJORS:%=.pg/%/.ok)
 # The JSON schemas in pgtrace/schemas/, after a change to what `--json` prints.
 schemas: $(VENV)/.ok
 	PYTHONPATH=$(CURDIR) $(BIN)/python release/schemas.py
+
+# Claims about drivers, decided from recorded captures. The drivers come from requirements.txt, a PgBouncer that Debian 12 does not have from Debian's source.
+EVIDENCE := .evidence
+$(EVIDENCE)/.ok: examples/driver_evidence/requirements.txt
+	$(PYTHON) -m venv $(EVIDENCE)
+	$(EVIDENCE)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	-examples/driver_evidence/build_pgbouncer.sh $(EVIDENCE)
+	touch $@
+
+evidence: $(VENV)/.ok $(EVIDENCE)/.ok
+	PGBOUNCER=$(CURDIR)/$(EVIDENCE)/pgbouncer $(BIN)/python -m examples.driver_evidence.evidence --python $(EVIDENCE)/bin/python --into examples/driver_evidence/results
 
 # The documents as a site, in site/.
 site: $(VENV)/.ok

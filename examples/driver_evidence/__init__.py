@@ -1,0 +1,1 @@
+"""Claims about drivers, each decided by what passed on the wire."""
