@@ -27,6 +27,7 @@ from pgtrace.session.cache import Answered, AnsweredForm, Asked, AskedForm, Read
 from pgtrace.session.effects import Tally
 from pgtrace.session.events import Exchange, Observer, Passage
 from pgtrace.session.machine import Machine
+from pgtrace.session.owed import Owed
 from pgtrace.session.roundtrips import LONGEST_HASHED
 from pgtrace.session.statements import Statement
 
@@ -232,6 +233,12 @@ class Session(Machine):
         never end, owes nothing."""
         idle = (not self._owed or self._copy_both) and self._held is None and self.round_trips.current is None
         return self.is_closed or (idle and not self.framer.cut[FRONTEND] and not self.framer.cut[BACKEND])
+
+    @property
+    def due(self) -> Owed | None:
+        """What the backend answers next; None if nothing is owed."""
+        self.settle()
+        return self._owed[0] if self._owed else None
 
     @property
     def open_note(self) -> Any:

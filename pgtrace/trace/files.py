@@ -20,6 +20,7 @@ from pgtrace.errors import UsageError
 from pgtrace.trace.blocks import Blocks
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.disk_waits import DiskWaits
+from pgtrace.trace.full_buffers import FullBuffers
 
 FILE_SHIFT: Final = 56
 MOST_FILES: Final = 1 << (64 - FILE_SHIFT)
@@ -32,7 +33,7 @@ _POSITION: Final = (1 << FILE_SHIFT) - 1
 class CaptureFile:
     """One capture of the trace."""
 
-    __slots__ = ("blocks", "connections", "disk_waits", "name", "number", "path", "reader", "shift_ns")
+    __slots__ = ("blocks", "connections", "disk_waits", "full_buffers", "name", "number", "path", "reader", "shift_ns")
 
     def __init__(self, path: str, number: int, name: str, *, follow: bool) -> None:
         self.path = path
@@ -43,6 +44,7 @@ class CaptureFile:
         self.shift_ns = header.wall_ns - header.monotonic_ns
         self.blocks = Blocks(self.reader)
         self.disk_waits = DiskWaits()
+        self.full_buffers = FullBuffers()
         self.connections: dict[int, Connection] = {}
         """By number; those that are not on the shelf."""
 

@@ -107,11 +107,13 @@ class Intake:
             connection = begun(file, record.connection, position)
             connection.closed_by = {FRONTEND: "driver", BACKEND: "server"}.get(record.side, "pgtrace")
             connection.close(relative)
+            file.full_buffers.closed(record.connection)
         elif isinstance(record, CallSite):
             if self._ledger.draws:
                 self._ledger.call_sites.note(file.number, relative, record)
         elif isinstance(record, Pause):
             file.disk_waits.note(relative, record)
+            file.full_buffers.note(relative, record)
         elif isinstance(record, Ended):
             begun(file, record.connection, position).ended(record.side, record.how, relative)
         elif isinstance(record, Fact):

@@ -348,6 +348,11 @@ class Trace:
         end_ns = None if row.duration_ns is None else row.opened_ns + row.duration_ns
         return row.is_round_trip and self._files[self.connections[row.connection].file].disk_waits.during(row.opened_ns, end_ns)
 
+    def full_buffers(self, connection: Connection) -> list[tuple[int, int]]:
+        """The sides of a connection that are not read, because the other one does not take what it
+        has, and since when."""
+        return self._files[connection.file].full_buffers.of(connection.number)
+
     @property
     def disk_waits_ns(self) -> int:
         """How long the traffic waited for the recorder's disk."""

@@ -224,7 +224,8 @@ class Areas:
     def restore(self, remembered: Remembered) -> None:
         """Begin as the screen was left, before anything is shown."""
         view = self.view
-        self.pane = remembered.get("pane", self.panes, self.pane)
+        if not view.source.live:
+            self.pane = remembered.get("pane", self.panes, self.pane)
         self.totals.driver_rows = remembered.get("driver rows", ("yes", "no"), "yes") == "yes"
         view.times = remembered.get("time column", TIMES, view.times)
         view.listing.fold_to(remembered.get("fold", LEVELS, view.listing.fold))

@@ -15,6 +15,7 @@ from pgtrace.describe import notation
 from pgtrace.trace import refused_tls
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Row, RowKind, Shape
+from pgtrace.trace.waits import Wait
 from pgtrace.tui.model import cells, figures
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
@@ -84,6 +85,14 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     if row.is_round_trip or row.shape.kind is RowKind.RUN:
         return sql(row.label.sql, width), False
     return plain(row.label.error or row.label.sql, width), bool(row.shape.errors)
+
+
+def waiting(wait: Wait, now_ns: int, *, full: bool = True) -> str:
+    """`waits 12.4 s, server owes ParseComplete`; if `full`, also whose buffers are full."""
+    told = f"waits {figures.span(max(0, now_ns - wait.since_ns))}, {wait.who} owes {wait.owes}"
+    for who, since_ns in wait.full if full else ():
+        told += f"; the {who} has not read for {figures.span(max(0, now_ns - since_ns))}: buffers are full"
+    return told
 
 
 def _set_up(item: Item, connection: Connection | None) -> str:

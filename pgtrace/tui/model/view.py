@@ -21,10 +21,12 @@ from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings.kind import Finding
 from pgtrace.recorder import Recorder
+from pgtrace.trace import waits
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
+from pgtrace.trace.waits import Wait
 from pgtrace.tui.model.counted import Counted
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.listing import Listing
@@ -45,6 +47,8 @@ CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace lags far behind the file."""
 FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
+WAITS_NS: Final = 1_000_000_000
+"""How long a round trip is open before the screen says what it waits for."""
 DRIVERS_AGAIN_S: Final = 0.5
 """How long a driver is remembered: finding it out means a look at every open connection."""
 BEAT_S: Final = 0.5
@@ -256,6 +260,11 @@ class View:
         kind, driver = self.advice.kind_at(place), self.driver(connection)
         found = [one.remedies for one in self.snapshot.findings if kind is not None and (one.name, one.driver) == (kind.name, driver)]
         return list(found[0]) if found else []
+
+    def wait_of(self, connection: Connection, since_ns: int) -> Wait | None:
+        """What a connection waits for, if it has for a while; `since_ns` is when its open round
+        trip began."""
+        return waits.of(self.trace, connection) if self.now_ns - since_ns >= WAITS_NS and not self.paused else None
 
     def problems(self) -> list[int]:
         """Places of errors and gaps, and of the first row of each finding, rising."""

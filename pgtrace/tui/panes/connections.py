@@ -254,7 +254,9 @@ class Connections(TablePane[Standing]):
             return "opaque", "dim"
         now_ns = self.view.now_ns
         if under_way is not None:
-            return f"waits {figures.span(max(0, now_ns - under_way.opened_ns))}", "strong"
+            wait = self.view.wait_of(connection, under_way.opened_ns)
+            told = rowtext.waiting(wait, now_ns) if wait is not None else f"waits {figures.span(max(0, now_ns - under_way.opened_ns))}"
+            return told, "attention" if wait is not None else "strong"
         quiet_ns = max(0, now_ns - connection.last_ns)
         idle = figures.span(quiet_ns)
         if connection.transaction_status == "E":

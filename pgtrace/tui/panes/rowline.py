@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
+from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import RowKind
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
@@ -35,6 +36,8 @@ _HEADS = {
 }
 SHORT_FLIGHT = 14
 """A flight of at most so many cells gives the rest of its column to SQL."""
+_SQL_LEAST = 16
+"""Cells that are worth a statement beside what it waits for."""
 _RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
 
 
@@ -106,6 +109,10 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             for run, role in [(text, "dim")] if dim else rowtext.flight_runs(text, view.pen):
                 line.add(run, role)
         case "sql":
+            told = _waiting(view, item, connection)
+            if told:
+                _waits(line, item, told, width)
+                return
             text, failed = rowtext.words(item, connection, width, near.sideways)
             repeated = item.sum.kind is not Together.TRANSACTION and bool(first.label.sql) and first.label.sql == near.same_sql
             line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
@@ -136,6 +143,22 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
                 line.add(run, "error" if error and role == "bar" else role)
         case _:
             pass
+
+
+def _waiting(view: View, item: Item, connection: Connection | None) -> str:
+    """What an open round trip waits for, once it has for a while."""
+    if connection is None or item.end_ns is not None or item.folded or not item.row.is_round_trip or item.row.label.end:
+        return ""
+    wait = view.wait_of(connection, item.opened_ns)
+    return rowtext.waiting(wait, view.now_ns, full=False) if wait is not None else ""
+
+
+def _waits(line: Line, item: Item, told: str, width: int) -> None:
+    """SQL and, after it, what the row waits for; without room for both, what it waits for."""
+    room = width - len(told) - 2
+    if room >= _SQL_LEAST and item.row.label.sql:
+        line.add(rowtext.sql(item.row.label.sql, room)).add("  ")
+    line.add(rowtext.plain(told, line.room), "attention", min(len(told), width))
 
 
 def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:

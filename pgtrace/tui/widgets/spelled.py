@@ -11,6 +11,7 @@ from typing import Final
 
 from textual.strip import Strip
 
+from pgtrace.trace.connection import Connection
 from pgtrace.tui.model import cells, rowtext
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.widgets.base import LineWidget
@@ -26,11 +27,19 @@ class Spelled(LineWidget):
 
     item: Item | None = None
 
+    def _waits(self, item: Item) -> Connection | None:
+        """Its connection, if it is a round trip that is open."""
+        is_open = item.row.is_round_trip and item.end_ns is None and not item.folded and not item.row.label.end
+        return self.view.connection(item.row.connection) if is_open else None
+
     def build(self, width: int, height: int) -> list[Strip]:
         pen, item = self.view.pen, self.item
         line = Line(pen, width).add(" ")
         if item is None:
             return [line.strip()]
+        wait = self.view.wait_of(connection, item.opened_ns) if (connection := self._waits(item)) is not None else None
+        if wait is not None:
+            return [line.add(rowtext.plain(rowtext.waiting(wait, self.view.now_ns), width - 2), "attention").strip()]
         flight = sum(cells.width(text) for text, _ in rowtext.spelled(item, pen, _LONGEST))
         room = width - 2 - flight
         marks, wide = [], 0
