@@ -76,6 +76,7 @@ THROUGH: dict[str, str] = {
     "session/departure": "session/test_session_ends.py",
     "session/watched": "inspect/test_details.py",
     # trace
+    "trace/full_buffers": "trace/test_waits.py",
     "trace/intake": "trace/test_trace.py",
     "trace/introspections": "inspect/test_types.py",
     "trace/labels": "trace/test_trace.py",

@@ -1,5 +1,5 @@
-"""What an open connection waits for: which message is owed, by whom and since when, and whose
-buffers are full.
+"""What an open connection waits for: the message that is owed, the side that owes it, since when,
+and whose buffers are full.
 
     waits.of(trace, connection)     # Wait("server", "ParseComplete", 412_000_000), or None
 """
