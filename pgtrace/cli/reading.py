@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pgtrace import behind
+from pgtrace.capture.importing import is_capture
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt
 from pgtrace.cli.options import in_context
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _STEP_S = 0.2
 _TURN_BYTES = 1024 * 1024
 _LOOK_AGAIN_S = 0.1
+_BEGINNING_BYTES = 64 * 1024
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
@@ -58,16 +61,37 @@ def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = F
     if in_context("no_join", False) or (len(paths) < 2 and not trace.has_legs):
         return trace, None
     if not trace.timeline:
-        trace.close()
-        trace = read(paths, quiet=True)
+        trace = _again(trace, trace.once_more(timeline=True), quiet=quiet)
     joins = join(trace, quiet=quiet)
     if joins is None:
         return trace, None
-    counted = trace.once_more(joins.connections)
-    turns(lambda: counted.update(_STEP_S), lambda: counted.read_bytes / max(1, counted.size_bytes), "counting", quiet=quiet)
+    counted = _again(trace, trace.once_more(joins.connections), quiet=quiet)
     joins.of(counted)
-    trace.close()
     return counted, joins
+
+
+def _again(trace: Trace, again: Trace, *, quiet: bool) -> Trace:
+    """Read the same captures in place of a trace."""
+    turns(lambda: again.update(_STEP_S), lambda: again.read_bytes / max(1, again.size_bytes), "counting", quiet=quiet)
+    trace.close()
+    return again
+
+
+def read_with_legs(files: Sequence[Path], *, quiet: bool = False) -> tuple[Trace, Joins | None] | None:
+    """Read captures in which both sides of a pooler may be, for their rows. None, and nothing is
+    read, for one file with one leg and for standard input. Raises CaptureError."""
+    names = [os.fspath(file) for file in files]
+    if in_context("no_join", False) or STDIN in names:
+        return None
+    if len(names) == 1:
+        if not is_capture(names[0]):
+            return None
+        with closing(Trace.open(names, timeline=False, still=names)) as beginning:
+            beginning.update(budget_bytes=_BEGINNING_BYTES)
+            if not beginning.has_legs:
+                return None
+    trace = read(files, quiet=quiet)
+    return trace, join(trace, quiet=quiet)
 
 
 def join(trace: Trace, *, quiet: bool = False) -> Joins | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--hex", "with_hex", is_flag=True, help="Print the bytes of each message below it.")
 @click.option("--follow", is_flag=True, help="Continue with what is recorded later, until the recording ends or you press Ctrl-C.")
 @options.filtered
+@options.joining
 @options.as_json
 @options.words("Print every field below its message, and the evidence for each connection's driver.")
 def command(
@@ -32,19 +33,23 @@ def command(
     """
     from pgtrace.cli.output import write
     from pgtrace.cli.progress import Waiting
-    from pgtrace.cli.reading import rows, select, warn_of_losses
+    from pgtrace.cli.reading import read_with_legs, rows, select, warn_of_losses
     from pgtrace.report import messages
     from pgtrace.report.encoding import as_json as encoded
 
     lines: Iterator[Shown]
     introduced: set[int] | None = set() if verbose else None
+    read = read_with_legs(files, quiet=quiet) if not follow else None
+    joins = read[1] if read is not None else None
     with Waiting("reading", quiet=quiet) as waiting:
-        for trace, listed in rows(files, follow=follow, quiet=quiet, tell=waiting.tell):
+        for trace, listed in (
+            rows(files, follow=follow, quiet=quiet, tell=waiting.tell) if read is None else [(read[0], range(len(read[0].rows)))]
+        ):
             places = listed if chosen is None else select(trace, chosen, listed)
             if as_json:
-                lines = (encoded(about) for about in messages.rows_as_json(trace, places))
+                lines = (encoded(about) for about in messages.rows_as_json(trace, places, joins))
             else:
-                lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose, introduced=introduced)
+                lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose, introduced=introduced, joins=joins)
             if not write(waiting.before(lines)):
                 break
     warn_of_losses(trace)

@@ -4,7 +4,7 @@ one line each: what `listen` prints without a terminal."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgtrace import sanitise
 from pgtrace.describe import notation
@@ -15,6 +15,9 @@ from pgtrace.sanitise import Shown
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
 from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from pgtrace.legs.joins import Joins
 
 _ARGUMENT_WIDTH = 96
 _SQL_WIDTH = 100
@@ -44,12 +47,20 @@ def round_trip_line(trace: Trace, row: Row) -> Shown:
 
 
 def rows_as_text(
-    trace: Trace, places: Iterable[int], *, with_hex: bool = False, with_fields: bool = False, introduced: set[int] | None = None
+    trace: Trace,
+    places: Iterable[int],
+    *,
+    with_hex: bool = False,
+    with_fields: bool = False,
+    introduced: set[int] | None = None,
+    joins: Joins | None = None,
 ) -> Iterator[Shown]:
     """Every message of the rows at these places, a line each, under a line for its round trip.
 
     With `introduced`, a connection that is not in it is introduced once anything is known about it,
     and added to it: driver and layer with their evidence, and its process.
+
+    With `joins`, a line says what the round trip is on the other side of the pooler.
     """
     for place in places:
         row = trace.rows[place]
@@ -58,6 +69,8 @@ def rows_as_text(
             yield from known
             introduced.update([row.connection] if known else [])
         yield round_trip_line(trace, row)
+        if joins is not None and (other := across(trace, joins, place)):
+            yield sanitise.line(f"            {other}")
         found = details.read(trace, place)
         for message in found.messages:
             yield from message_as_text(message, with_fields=with_fields)
@@ -75,7 +88,37 @@ def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterat
             yield sanitise.line(f"                       {'  ' * field.depth}{_field(field)}")
 
 
-def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]]:
+def across(trace: Trace, joins: Joins, place: int) -> str:
+    """What a row is on the other side of the pooler, in a few words."""
+    others = [f"{trace.name_of(trace.connections[trace.rows[one].connection])} row {one + 1}" for one in joins.across(place)]
+    where = " and ".join(others)
+    match joins.state(place).name:
+        case "JOINED":
+            taken_ns = joins.in_pooler_ns(place)
+            return f"⇐ {where}" if taken_ns is None else f"⇒ {where}, {taken_ns / 1e6:.2f} ms in the pooler"
+        case "AMBIGUOUS":
+            return "⇔ one of several on the other side of the pooler"
+        case "UNJOINED":
+            return "⇔ not found on the other side of the pooler"
+        case "SWALLOWED":
+            return "⇔ answered by the pooler itself"
+        case "ADDED":
+            return f"⇔ the pooler's own, before {where}" if where else "⇔ the pooler's own"
+    return ""
+
+
+def _join(joins: Joins | None, place: int) -> dict[str, Any] | None:
+    """The same as an object."""
+    if joins is None or not joins.state(place):
+        return None
+    return {
+        "state": joins.state(place).name.lower(),
+        "rows": [one + 1 for one in joins.across(place)],
+        "in_pooler_ns": joins.in_pooler_ns(place),
+    }
+
+
+def rows_as_json(trace: Trace, places: Iterable[int], joins: Joins | None = None) -> Iterator[dict[str, Any]]:
     """The rows at these places as objects, with every message."""
     for place in places:
         row = trace.rows[place]
@@ -85,6 +128,10 @@ def rows_as_json(trace: Trace, places: Iterable[int]) -> Iterator[dict[str, Any]
             "kind": row.shape.kind.name.lower(),
             "file": trace.files[connection.file] if connection is not None else None,
             "connection": connection.number if connection is not None else None,
+            "leg": (connection.leg or (joins.leg(connection.index) if joins is not None else "") or None)
+            if connection is not None
+            else None,
+            "join": _join(joins, place),
             "time_ns": row.opened_ns,
             "duration_ns": row.duration_ns,
             "waited_for_disk": connection is not None and trace.waited_for_disk(row),

@@ -99,10 +99,10 @@ class Trace:
         """The captures at these paths as one trace, not read yet. Raises CaptureError."""
         return cls(paths, timeline=timeline, names=names, still=still)
 
-    def once_more(self, apart: Collection[int]) -> Trace:
-        """The same captures as another trace, not read yet, with those connections apart. It ends
-        where this one ends now."""
-        again = Trace(self.paths, timeline=self.timeline, names=self.files, still=self.still, apart=apart)
+    def once_more(self, apart: Collection[int] = (), *, timeline: bool = False) -> Trace:
+        """The same captures as another trace, not read yet, with those connections apart, and with
+        rows if this one has them or `timeline` asks for them. It ends where this one ends now."""
+        again = Trace(self.paths, timeline=self.timeline or timeline, names=self.files, still=self.still, apart=apart)
         again._files.end_with(self._files)
         return again
 

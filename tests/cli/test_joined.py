@@ -1,0 +1,55 @@
+"""Both sides of a pooler at the command line: joined where they belong together, said on stderr, and not where `--no-join` forbids it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+POOLERS = Path(__file__).parents[1] / "data" / "poolers"
+BOTH = (str(POOLERS / "front.pgtrace"), str(POOLERS / "back.pgtrace"))
+SAID = "pgtrace: both sides of a pooler: 51 of 51 round trips of A were joined with those of B; --no-join counts both sides"
+
+
+def run(*words: str) -> tuple[str, str]:
+    """What a command prints on stdout and on stderr."""
+    found = subprocess.run([sys.executable, "-m", "pgtrace", *words], capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 0, found.stderr
+    return found.stdout, found.stderr
+
+
+def test_stats_counts_once_and_says_so() -> None:
+    out, err = run("stats", "--json", *BOTH)
+    told = json.loads(out)
+    assert (told["totals"]["round_trips"], told["joins"]["joined"], told["joins"]["added"]) == (51, 51, 3)
+    assert err.strip() == SAID
+    out, err = run("stats", "--json", "--no-join", *BOTH)
+    told = json.loads(out)
+    assert (told["totals"]["round_trips"], told["joins"], told["legs"], err) == (105, None, [], "")
+    text, _ = run("stats", "-q", *BOTH)
+    assert "pooler, A in front, B behind: 51 round trips joined" in text
+    assert "joined" not in run("stats", "-q", BOTH[0])[0]
+
+
+def test_stats_under_a_filter_counts_one_side() -> None:
+    for chosen, expected in (("rows > 0", 24), ("rows > 0 and leg:/", 0), ("conn:b:1 or conn:b:2", 54)):
+        told = json.loads(run("stats", "-q", "--json", "--filter", chosen, *BOTH)[0])
+        assert told["totals"]["round_trips"] == expected, chosen
+
+
+def test_show_marks_the_other_side() -> None:
+    out, err = run("show", *BOTH)
+    assert err.strip() == SAID
+    assert out.count("⇒ b:") == out.count("⇐ a:") == 51
+    assert out.count("⇔ the pooler's own, before a:") == 3
+    rows = [json.loads(line) for line in run("show", "-q", "--json", *BOTH)[0].splitlines()]
+    joined = [row for row in rows if row["join"] and row["join"]["state"] == "joined" and row["leg"] == "A"]
+    assert len(joined) == 51
+    by_number = {row["row"]: row for row in rows}
+    for row in joined:
+        (other,) = row["join"]["rows"]
+        assert by_number[other]["leg"] == "B"
+        assert by_number[other]["join"]["rows"] == [row["row"]]
+        assert row["join"]["in_pooler_ns"] <= row["duration_ns"]
+    assert "⇒" not in run("show", "--no-join", *BOTH)[0]
