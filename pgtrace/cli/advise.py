@@ -41,6 +41,7 @@ def _kinds(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, .
 @click.option(
     "--fail-on", "kinds", metavar="KIND,...", multiple=True, callback=_kinds, help="Exit with 1 on these findings; `unexplained` is one."
 )
+@options.joining
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Exit with 1 on what FILE does not know.")
 @click.option("--update-baseline", "update", is_flag=True, help="Write what is found to the --baseline FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only data and errors.")
@@ -62,7 +63,7 @@ def command(
     does not know.
     """
     from pgtrace.cli.output import tell, write
-    from pgtrace.cli.reading import read, warn_of_losses, warn_of_undecided
+    from pgtrace.cli.reading import read_joined, warn_of_losses, warn_of_undecided
     from pgtrace.judge.advice import Advice
     from pgtrace.judge.baseline import NOTHING, Baseline, verdict
     from pgtrace.judge.lines import with_lines
@@ -72,9 +73,9 @@ def command(
     if update and baseline is None:
         raise click.UsageError("--update-baseline needs --baseline FILE")
     known = Baseline.read(baseline) if baseline is not None and not update else NOTHING
-    trace = read(files, quiet=quiet)
+    trace, joins = read_joined(files, quiet=quiet)
     selection = chosen.over(trace) if chosen is not None else None
-    found = Advice(trace, selection.selects if selection is not None else None)
+    found = Advice(trace, selection.selects if selection is not None else None, joins=joins)
     found.update()
     if selection is not None:
         warn_of_undecided(selection)

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 from pgtrace import sqltext
 from pgtrace.judge import signs as pooler_signs
-from pgtrace.judge.findings import KINDS, NAMES
-from pgtrace.judge.findings.kind import PAUSED_NS, POOLER, Finding, Kind, Note, Step, Watch
+from pgtrace.judge.findings import KINDS, NAMES, pooler_added
+from pgtrace.judge.findings.kind import CONNECTIONS_KEPT, PAUSED_NS, POOLER, Finding, Kind, Note, Step, Watch
 from pgtrace.judge.signs import Signs, Upstreams
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.connection import Connection
@@ -33,6 +33,7 @@ from pgtrace.trace.feed import Feed, Subscriber
 from pgtrace.trace.rows import Columns, RowEntry, RowKind, Shape
 
 if TYPE_CHECKING:
+    from pgtrace.legs.joins import Joins
     from pgtrace.trace.trace import Trace
 
 SUBJECTS_KEPT: Final = 5_000
@@ -71,12 +72,13 @@ class _Track:
     """One open connection: its watches, its notes, its waiting rows."""
 
     __slots__ = (
-        "_advice", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place", "ended_ns", "ends", "fatal", "first", "latest",
+        "_advice", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place", "ended_ns", "ends", "fatal", "first", "joins", "latest",
         "notes", "over", "round_trips", "setup", "signs", "trace", "unanswered", "waiting",
     )  # fmt: skip
 
     def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
         self.trace = advice.trace
+        self.joins = advice.joins
         self.connection = connection
         self.setup = 0
         self.counts = False
@@ -215,11 +217,16 @@ class _Track:
 class Advice(Subscriber):
     """The findings of a trace."""
 
-    def __init__(self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None) -> None:
+    def __init__(
+        self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None, joins: Joins | None = None
+    ) -> None:
         """Nothing is read yet. `selects` says whether the row at a place counts; a filter over a
         trace that reads on must be rebuilt with it. `feed` is shared with other readers; without
-        it, this has its own."""
+        it, this has its own. With `joins`, the server's side of a pooler is no case of its own:
+        what happened there happened in front as well, except what the pooler added."""
         self.trace = trace
+        self.joins = joins
+        self._behind = joins.connections if joins is not None else frozenset[int]()
         self._selects = selects
         self._feed = feed or Feed(trace)
         self._label_at = trace.rows.label_at
@@ -232,7 +239,7 @@ class Advice(Subscriber):
         self._interested: dict[int, tuple[tuple[int, ...], bool]] = {}
         """By the number of a shape: the indexes of the kinds that need it, and whether it may be a
         sign of a pooler."""
-        self.upstreams = Upstreams()
+        self.upstreams = Upstreams({pooler.front for pooler in joins.poolers} if joins is not None else ())
         self._failures = Unexplained()
         """All errors and ends, explained or not."""
         self._feed.subscribe(self)
@@ -265,6 +272,9 @@ class Advice(Subscriber):
                     self._take_gap(each, place)
                 continue
             if kind is RowKind.MARK or kind is RowKind.CANCEL:
+                continue
+            if connection in self._behind:
+                self._take_behind(place)
                 continue
             track = tracks.get(connection)
             if track is None:
@@ -309,6 +319,27 @@ class Advice(Subscriber):
         index, track = self._tracks.popitem(last=False)
         self._open.discard(index)
         self._add(self._closed, track)
+
+    def _take_behind(self, place: int) -> None:
+        """A row of the server's side of a pooler: is it the pooler's own?"""
+        joins = self.joins
+        if joins is None or joins.state(place) is not joins.ADDED or not (self._selects is None or self._selects(place)):
+            return
+        entry = self.trace.rows.entry(place)
+        before = next(iter(joins.across(place)), None)
+        who = self.trace.connections[entry.connection if before is None else self.trace.rows.entry(before).connection]
+        subject = (self._key(entry.label) if entry.label else "") or self.trace.rows.shape_at(entry.shape).flight
+        key = (pooler_added.KIND.name, who.driver, who.layer.name, subject)
+        if key not in self._closed and len(self._closed) >= SUBJECTS_KEPT:
+            return
+        note = self._closed.setdefault(key, Note(subject, amount=joins.backs))
+        note.cost += 1
+        note.times += 1
+        note.fact(POOLER)
+        note.show(place, "not asked for by a driver" if before is None else f"before row {before + 1} of {who.name}")
+        if who.index not in note.connections and len(note.connections) < CONNECTIONS_KEPT:
+            note.connections.append(who.index)
+        self.mark(place, pooler_added.KIND)
 
     def _take_gap(self, track: _Track, place: int) -> None:
         if track.waiting:
@@ -402,7 +433,8 @@ class Advice(Subscriber):
         found = self._interested.get(number)
         if found is not None:
             return found
-        places = tuple(place for place, kind in enumerate(KINDS) if place in _ROW and kind.cares(shape))
+        joined = self.joins is not None
+        places = tuple(place for place, kind in enumerate(KINDS) if place in _ROW and (joined or not kind.of_joins) and kind.cares(shape))
         found = self._interested[number] = places, pooler_signs.cares(shape)
         return found
 

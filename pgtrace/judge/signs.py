@@ -7,6 +7,7 @@ finding names a pooler.
 - an ErrorResponse without any of the fields V, F, L and R; PostgreSQL always sends some of them;
 - a notification in a session without LISTEN that ran nothing which could have executed LISTEN
   unseen;
+- both sides of a pooler are recorded, and its round trips joined (legs/);
 - the server side of a pooler in the same capture: a client that calls its statements
   PGBOUNCER_<n>, with another upstream than the driver's.
 
@@ -17,7 +18,7 @@ more knowledge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace.identify.drivers import pgbouncer
@@ -31,6 +32,7 @@ MOST_PID: Final = 4_194_304
 UPSTREAMS_KEPT: Final = 1_000
 PIDS_KEPT: Final = 10_000
 _KEPT: Final = 8
+_BOTH_SIDES: Final = "both of its sides were recorded, and are joined"
 _OTHER_SIDE: Final = "the capture has the pooler's own connections, with statements called PGBOUNCER_<n>"
 _OWN_ERRORS: Final = "pgtrace:"
 _NOTIFICATION: Final = ord("A")
@@ -48,7 +50,9 @@ class Row(Protocol):
 class Upstreams:
     """The signs of each upstream of a trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, fronts: Collection[tuple[int, str]] = ()) -> None:
+        """`fronts`: file and leg of drivers' sides of poolers of which both sides are joined."""
+        self._fronts = fronts
         self._signs: dict[str, dict[str, None]] = {}
         self._poolers: set[tuple[int, str]] = set()
         """File and upstream of poolers' own connections."""
@@ -69,6 +73,8 @@ class Upstreams:
     def other_side(self, connection: Connection) -> str:
         """Whether the same recorder saw a pooler's own connections, to another upstream; in
         words, or empty."""
+        if (connection.file, connection.leg) in self._fronts:
+            return _BOTH_SIDES
         behind = any(file == connection.file and upstream != connection.upstream for file, upstream in self._poolers)
         return _OTHER_SIDE if behind and (connection.file, connection.upstream) not in self._poolers else ""
 

@@ -110,6 +110,8 @@ class Pooler:
 class Joins:
     """What is known about the rows of a trace."""
 
+    ADDED: Final = State.ADDED
+
     def __init__(self, trace: Trace, poolers: list[_Results]) -> None:
         self._trace = trace
         self.poolers = [one.pooler for one in poolers]
@@ -176,6 +178,20 @@ class Joins:
     def of(self, trace: Trace) -> None:
         """Another trace of the same captures takes the place of the one that they were found in."""
         self._trace = trace
+
+    @property
+    def backs(self) -> int:
+        """Round trips of the servers' sides after set-up."""
+        return sum(pooler.backs_count for pooler in self.poolers)
+
+    def before_ns(self, place: int) -> int | None:
+        """How long a joined round trip of the drivers' side waited until the pooler asked a server
+        for it; None for others."""
+        if self.state(place) is not State.JOINED or place in self._several:
+            return None
+        rows = self._trace.rows
+        opened_ns, behind = rows.entry(place).opened_ns, rows.entry(self._partners[place] - 1)
+        return behind.opened_ns - opened_ns if behind.opened_ns > opened_ns else None
 
     def as_dict(self) -> dict[str, Any]:
         """The object `joins` of `stats --json`."""

@@ -19,6 +19,7 @@ from pgtrace.judge import advice
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings import KINDS
 from pgtrace.judge.findings.kind import FAILED, Finding
+from pgtrace.legs import joins
 from pgtrace.report import advice as report
 from pgtrace.trace.trace import Trace
 from tests import playbook
@@ -570,3 +571,27 @@ def test_of_too_many_open_connections_the_first_are_let_go(advised: Advised, mon
     again = [f"c1 {line}" for part in binds(6) for line in part.splitlines()]
     [one] = advised(*lines, *again, "end")
     assert (one.name, one.cost, len(one.note.connections)) == ("n+1", 45, 8)
+
+
+# Both sides of a pooler.
+
+BOTH_SIDES = Path(__file__).parents[1] / "data" / "findings" / "both_sides.pgtrace"
+
+
+def test_both_sides_of_a_pooler() -> None:
+    """The server's side is no case of its own, except for what the pooler added."""
+    trace = Trace.open([BOTH_SIDES])
+    trace.read_until(1 << 62)
+    alone, joined = Advice(trace), Advice(trace, joins=joins.find(trace))
+    for one in (alone, joined):
+        one.update()
+    found = {one.name: one for one in joined.findings()}
+    assert found.keys() == {"begin-commit", "pooler-added", "extra-describe", "pooler-wait"}
+    assert (found["pooler-added"].cost, found["pooler-added"].driver) == (15, "asyncpg")
+    assert {trace.connections[trace.rows[place].connection].leg for place in places(found["pooler-added"])} == {"B"}
+    assert found["pooler-wait"].note.times == 12
+    assert all(trace.connections[trace.rows[place].connection].leg == "A" for place in places(found["begin-commit"]))
+    assert found["begin-commit"].note.times == 15
+    assert {one.name for one in alone.findings()} & {"pooler-added", "pooler-wait"} == set()
+    assert sum(one.note.times for one in alone.findings() if one.name == "begin-commit") == 30
+    trace.close()

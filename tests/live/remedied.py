@@ -244,6 +244,19 @@ async def _(url: str, remedied: bool) -> None:
         await connection.close()
 
 
+@scenario("asyncpg-encoding", "pooler-added", "asyncpg", pooled=2)
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    async def client() -> None:
+        settings = {"client_encoding": "UTF8"} if remedied else {}
+        connection = await asyncpg.connect(url, statement_cache_size=0, server_settings=settings)
+        for number in range(10):
+            await connection.fetch(SELECT.format("$1"), number)
+        await connection.close()
+
+    await asyncio.gather(*(client() for _ in range(4)))
+
+
 @scenario("asyncpg-no-cursor", "pooler-42P05", "asyncpg", pooled=1)
 @awaited
 async def _(url: str, remedied: bool) -> None:

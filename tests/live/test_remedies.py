@@ -14,11 +14,14 @@ import psycopg
 import pytest
 
 from pgtrace import Recorder
+from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.pooler import Pooler, free_port
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.findings.kind import Finding
+from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
 from tests.data.findings.record import pgbouncer
 from tests.live.remedied import SCENARIOS, TABLES, Program
@@ -41,16 +44,24 @@ def tables(server: EmbeddedServer) -> Iterator[None]:
         connection.execute("drop table item, written, author, book")
 
 
-def advised(server: EmbeddedServer, program: Program, capture: Path, pooled: int) -> list[Finding]:
+def advised(server: EmbeddedServer, program: Program, capture: Path, pooled: int, *, both: bool = False) -> list[Finding]:
+    """What is found where a program ran; with `both`, both sides of the pooler are recorded."""
     with contextlib.ExitStack() as stack:
         upstream = f"{server.host}:{server.port}"
-        if pooled:
+        more_legs: list[Leg] = []
+        if both:
+            port = free_port()
+            upstream, more_legs = f"127.0.0.1:{port}", [Leg(parse_listen("127.0.0.1:0"), parse_upstream(upstream, {}))]
+        elif pooled:
             upstream = f"127.0.0.1:{stack.enter_context(pgbouncer(server, pooled))}"
-        recorder = stack.enter_context(Recorder(upstream=upstream, write=capture))
+        recorder = stack.enter_context(Recorder(upstream=upstream, write=capture, more_legs=more_legs))
+        if both:
+            behind = int(recorder.addresses_of_legs[1][0].rpartition(":")[2])
+            stack.enter_context(Pooler(server, port, behind, pool_size=pooled))
         program(recorder.url(user=server.user, password=server.password, database=server.database))
     trace = Trace.open([capture])
     trace.read_until(1 << 62)
-    advice = Advice(trace)
+    advice = Advice(trace, joins=find(trace))
     advice.update()
     findings = advice.findings()
     trace.close()
@@ -64,10 +75,11 @@ def test_the_remedy_helps(server: EmbeddedServer, tables: None, tmp_path: Path, 
         pytest.skip("PgBouncer is not installed")
     client, kind, remedy = TRIED[name]
     assert (client, kind) == (scenario.client, scenario.kind)
-    before = [one for one in advised(server, scenario.before, tmp_path / "before.pgtrace", scenario.pooled) if one.name == kind]
+    both = kind == "pooler-added"
+    before = [one for one in advised(server, scenario.before, tmp_path / "before.pgtrace", scenario.pooled, both=both) if one.name == kind]
     assert any(client in (one.driver, one.layer) for one in before), before
     assert any(remedy.text in one.remedies for one in before), [one.remedies for one in before]
-    after = [one for one in advised(server, scenario.after, tmp_path / "after.pgtrace", scenario.pooled) if one.name == kind]
+    after = [one for one in advised(server, scenario.after, tmp_path / "after.pgtrace", scenario.pooled, both=both) if one.name == kind]
     assert after == []
 
 

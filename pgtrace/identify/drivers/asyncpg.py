@@ -101,6 +101,12 @@ REMEDIES: Final[Remedies] = {
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
     "prepared-leak": (Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak"),),
+    "pooler-added": (
+        Remedy(
+            "asyncpg.connect(server_settings={'client_encoding': 'UTF8'}), as the server reports it: then PgBouncer 1.18 sets it once",
+            "asyncpg-encoding",
+        ),
+    ),
     "re-parse": (
         Remedy("asyncpg.connect(statement_cache_size=100), the default, keeps statements", "asyncpg-cache-keeps", unless=("pooler",)),
     ),

@@ -34,6 +34,7 @@ from pgtrace.trace.rows import Label, Shape
 
 if TYPE_CHECKING:
     from pgtrace.judge.signs import Signs
+    from pgtrace.legs.joins import Joins
     from pgtrace.trace.connection import Connection
     from pgtrace.trace.trace import Trace
 
@@ -286,6 +287,8 @@ class Seen(Protocol):
     """After set-up, before the current one."""
     before: Step | None
     """The latest of them; None if bytes are missing in between."""
+    joins: Joins | None
+    """What is known of the other side of a pooler."""
 
     @property
     def signs(self) -> Signs:
@@ -381,6 +384,8 @@ class Kind:
     """Those of them whose remedies are printed as well."""
     joined: Callable[[Note], tuple[str, ...]] = lambda note: (note.subject,)
     """The subjects of findings that this one joins."""
+    of_joins: bool = False
+    """Whether its watch looks only at traces in which both sides of a pooler are joined."""
     instead: Callable[[Note], tuple[Remedy, ...]] = lambda _: ()
     """Remedies that go before those of drivers and layers."""
 

@@ -24,7 +24,9 @@ import psycopg
 import psycopg2
 
 from pgtrace import Recorder
+from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.pooler import Pooler, free_port
 
 HERE = Path(__file__).parent
 ITEM = "create table if not exists item (id int primary key, name text)"
@@ -252,11 +254,27 @@ def begin_commit(url: str) -> None:
     connection.close()
 
 
+def both_sides(url: str) -> None:
+    """Three clients, one server connection that a transaction keeps; both sides of the pooler are recorded."""
+
+    async def client() -> None:
+        connection = await asyncpg.connect(url, statement_cache_size=0)
+        for _ in range(5):
+            async with connection.transaction():
+                await connection.fetch("select pg_sleep(0.01)")
+        await connection.close()
+
+    async def main() -> None:
+        await asyncio.gather(*(client() for _ in range(3)))
+
+    asyncio.run(main())
+
+
 BEHIND_PGBOUNCER = {session_state: 1, pooler_42p05: 1, pooler_26000: 2}
 """Server connections."""
 SCENARIOS: tuple[Callable[[str], None], ...] = (
     *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, values_in_text, idle_in_transaction, tls_refused, statement_gone, server_ended, driver_left,
-    no_answer, returned_in_transaction, comment_cache, begin_commit,
+    no_answer, returned_in_transaction, comment_cache, begin_commit, both_sides,
 )  # fmt: skip
 
 
@@ -273,6 +291,13 @@ def main(names: list[str]) -> None:
             path.unlink(missing_ok=True)
             with contextlib.ExitStack() as stack:
                 upstream = f"{server.host}:{server.port}"
+                if scenario is both_sides:
+                    port = free_port()
+                    behind = Leg(parse_listen("127.0.0.1:0"), parse_upstream(upstream, {}))
+                    recorder = stack.enter_context(Recorder(upstream=f"127.0.0.1:{port}", write=path, more_legs=[behind]))
+                    stack.enter_context(Pooler(server, port, int(recorder.addresses_of_legs[1][0].rpartition(":")[2]), pool_size=1))
+                    scenario(recorder.url(user=server.user, password=server.password, database=server.database))
+                    continue
                 if scenario in BEHIND_PGBOUNCER:
                     port = stack.enter_context(pgbouncer(server, BEHIND_PGBOUNCER[scenario]))
                     upstream = f"127.0.0.1:{port}"

@@ -1,0 +1,47 @@
+"""pooler-wait: round trips wait in the pooler for a server connection.
+
+Only where both sides of a pooler were recorded: the time from a round trip's opening to the first
+thing that the pooler asks the server for it. Waits of WAIT_NS and more count, except the one of a
+connection's first round trip, for which the pooler may have to open a server connection. Reported
+from TIMES of them on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgtrace.identify.remedies import Remedy
+from pgtrace.judge.findings.kind import Kind, Note, Step, Watch, in_seconds, seconds, times
+
+WAIT_NS: Final = 5_000_000
+TIMES: Final = 5
+
+
+class _Watch(Watch):
+    def row(self, step: Step) -> None:
+        joins = self.seen.joins
+        waited_ns = joins.before_ns(step.place) if joins is not None else None
+        if waited_ns is None or waited_ns < WAIT_NS or not self.seen.round_trips or not step.counts:
+            return
+        note = self.seen.note(KIND)
+        note.times += 1
+        note.amount += waited_ns
+        note.show(step.place, f"{seconds(waited_ns)} until the pooler asked a server")
+        self.seen.row_of(step.place, KIND)
+
+
+def _what(note: Note) -> str:
+    return f"waited in the pooler for a server connection {times(note.times)}, {seconds(note.amount)} in all"
+
+
+KIND: Final = Kind(
+    name="pooler-wait",
+    unit="s waited",
+    why="All server connections of the pool are taken: by other drivers, or by transactions that wait for their application.",
+    watch=_Watch,
+    what=_what,
+    told=lambda note: note.times >= TIMES,
+    number=lambda note: in_seconds(note.amount),
+    remedies=(Remedy("a larger pool (default_pool_size of PgBouncer), if the server can take it; or shorter transactions"),),
+    of_joins=True,
+)
