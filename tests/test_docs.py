@@ -29,7 +29,7 @@ from tests import playbook
 from tests.session import letters
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/SKILL.md")])
 COUNTING = (ROOT / "docs" / "counting.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = re.compile(r"`+([^`\n]+)`+")

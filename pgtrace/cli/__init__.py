@@ -20,7 +20,23 @@ from pgtrace import __version__
 from pgtrace.cli import output
 from pgtrace.errors import PgTraceError, PointedError
 
-COMMANDS = ("listen", "run", "open", "show", "stats", "advise", "check", "diff", "compare", "export", "import", "serve", "replay", "demo")
+COMMANDS = (
+    "listen",
+    "run",
+    "open",
+    "show",
+    "stats",
+    "advise",
+    "check",
+    "diff",
+    "compare",
+    "export",
+    "import",
+    "serve",
+    "replay",
+    "mcp",
+    "demo",
+)
 """In the order of --help. Each is `command` in the module of its name (with a `_` after it if the
 name is a Python keyword)."""
 INTERRUPTED = 130

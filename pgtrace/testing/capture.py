@@ -35,7 +35,7 @@ from pgtrace.report import stats
 from pgtrace.sanitise import Shown
 from pgtrace.temporary import PrivateDirectory
 from pgtrace.testing.counted import Counted, Statement, find_statement
-from pgtrace.testing.rendering import flight_lines, summary
+from pgtrace.testing.rendering import as_html, flight_lines, summary
 from pgtrace.testing.selected import Selected
 from pgtrace.testing.window import Window
 from pgtrace.trace.connection import Connection
@@ -174,6 +174,10 @@ class Capture(Counted):
 
     def __repr__(self) -> str:
         return f"<Capture {', '.join(self._names)}: {summary(self.counters)}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return as_html(self._names, self.counters, self.drivers, self.findings)
 
     def __enter__(self) -> Self:
         return self

@@ -5,15 +5,20 @@ Everything from the wire is made safe to show.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Final
 
 from pgtrace import sanitise
+from pgtrace.judge.findings.kind import Finding
 from pgtrace.testing.counted import shown_sql
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 _SITES_SHOWN = 2
+_HTML_COLUMNS: Final = ("setup_round_trips", "round_trips", "executions", "pipelined_executions", "errors", "rows")
+_FINDINGS_SHOWN: Final = 10
 _NOT_SHOWN = frozenset({RowKind.MARK, RowKind.RUN, RowKind.CLOSED})
 
 
@@ -67,3 +72,25 @@ def _cells(trace: Trace, row: Row, several: bool) -> tuple[str, str]:
     words += ["(still open)"] if row.is_open else []
     words += [f"at {sanitise.text(site.words)}" for site in trace.call_sites.at(row.number - 1)[:_SITES_SHOWN]]
     return shape.flight, "  ".join(words)
+
+
+def as_html(names: Sequence[str], all_: Counters, drivers: Mapping[str, Counters], findings: Sequence[Finding]) -> str:
+    """A capture as a table for a notebook: counters by driver, and the most costly findings."""
+
+    def row(cells: Sequence[object], kind: str = "td") -> str:
+        return f"<tr>{''.join(f'<{kind}>{escape(sanitise.text(str(cell)))}</{kind}>' for cell in cells)}</tr>"
+
+    def numbers(counters: Counters) -> list[object]:
+        found = counters.as_dict()
+        return [*(found[name] for name in _HTML_COLUMNS), f"{counters.wait_ns / 1e6:.2f}"]
+
+    heads = ["driver", *(name.replace("_", " ") for name in _HTML_COLUMNS), "wait ms"]
+    lines = [row(["all", *numbers(all_)]), *(row([driver, *numbers(counters)]) for driver, counters in drivers.items())]
+    found = [
+        f"<li><b>{escape(finding.name)}</b> ({escape(sanitise.text(finding.driver))}, {finding.cost} round trips): "
+        f"{escape(sanitise.text(finding.what))}</li>"
+        for finding in findings[:_FINDINGS_SHOWN]
+    ]
+    more = f"<p>and {len(findings) - _FINDINGS_SHOWN} findings more</p>" if len(findings) > _FINDINGS_SHOWN else ""
+    title = f"<p>{escape(sanitise.text(', '.join(names)))}</p>"
+    return f"{title}<table><thead>{row(heads, 'th')}</thead><tbody>{''.join(lines)}</tbody></table><ul>{''.join(found)}</ul>{more}"

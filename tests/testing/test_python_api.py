@@ -16,6 +16,7 @@ from pgtrace.errors import AddressError, CaptureError, FilterError, UsageError
 from pgtrace.report import stats
 from pgtrace.testing.counted import Statement
 from pgtrace.trace.counters import KEYS
+from tests import playbook
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "captures"
@@ -237,3 +238,18 @@ def test_a_filter_within_a_mark(server):
             assert capture.where("sql ~ '^select'").round_trips == 2
             assert capture.mark("work").where("sql ~ '^select'").round_trips == 1
             assert capture.mark("work").where("").round_trips == capture.mark("work").round_trips == 2
+
+
+def test_a_notebook_shows_a_table(tmp_path: Path) -> None:
+    """With counters and findings, and no markup from the wire."""
+    with Capture(ROOT / "captures" / "sqlalchemy+psycopg" / "ten_queries.pgtrace") as capture:
+        page = capture._repr_html_()
+    assert "<td>psycopg</td><td>4</td><td>23</td>" in page
+    assert "<b>n+1</b> (psycopg, 9 round trips)" in page
+    hostile = "F StartupMessage user=<b>x database=d application_name=<script>\nB AuthenticationOk | ReadyForQuery I\n"
+    loop = "".join(f"F Query select '<img src=x>' from t where a = {n}\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for n in range(12))
+    with Capture(playbook.write(tmp_path / "<i>.pgtrace", f"{hostile}{loop}end")) as capture:
+        page = capture._repr_html_()
+    assert "<img" not in page
+    assert "<script" not in page
+    assert "&lt;i&gt;.pgtrace" in page

@@ -1,0 +1,196 @@
+"""What can be asked about captures, and answers that are never longer than LONGEST.
+
+Each question is a method whose docstring is its description; an assistant chooses by it. Answers
+are JSON of the kinds that the commands print, shortened: lists end with how many entries are left
+out, and how to get them. A mistake in a question is an error of pgtrace, in one line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, Literal
+
+from pgtrace import sanitise
+from pgtrace.compare.behaviour import Behaviour
+from pgtrace.compare.diff import compare
+from pgtrace.errors import AnyPath, UsageError
+from pgtrace.inspect import details
+from pgtrace.judge.advice import Advice
+from pgtrace.report import advice, encoding, messages, stats
+from pgtrace.report import diff as diff_report
+from pgtrace.testing.capture import Capture
+from pgtrace.testing.selected import Selected
+
+LONGEST: Final = 32 * 1024
+"""Characters of an answer."""
+MOST: Final = 200
+"""Entries of a list, whatever is asked for."""
+MESSAGES: Final = 100
+_TEXT: Final = 400
+"""Characters of a text inside an answer."""
+
+By = Literal["driver", "connection", "statement", "mark", "label"]
+_PLURAL: Final = {"driver": "drivers", "connection": "connections", "statement": "statements", "mark": "marks", "label": "labels"}
+
+
+class Answers:
+    """The captures that were named, and what can be asked about them."""
+
+    def __init__(self, paths: Sequence[AnyPath]) -> None:
+        self._paths = [str(path) for path in paths]
+        self._captures: dict[int, Capture] = {}
+        self._opened = ExitStack()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    @property
+    def questions(self) -> list[Callable[..., str]]:
+        return [self.captures, self.stats, self.findings, self.round_trips, self.show, self.diff]
+
+    def captures(self) -> str:
+        """List the captures that can be asked about, with their main counters. Begin here."""
+        with self._lock:
+            found = []
+            for number, path in enumerate(self._paths, 1):
+                capture = self._capture(number)
+                totals = capture.counters
+                found.append(
+                    {
+                        "file": number,
+                        "path": path,
+                        "complete": capture.complete,
+                        "connections": len(capture.trace.connections),
+                        "drivers": {driver: counters.round_trips for driver, counters in capture.drivers.items()},
+                        "round_trips": totals.round_trips,
+                        "setup_round_trips": totals.setup_round_trips,
+                        "executions": totals.executions,
+                        "errors": totals.errors,
+                        "wait_ms": round(totals.wait_ns / 1e6, 3),
+                    }
+                )
+            return _encoded({"captures": found[:MOST]})
+
+    def stats(self, by: By = "driver", file: int = 1, filter: str = "", limit: int = 20, start: int = 1) -> str:
+        """Counters by driver, connection, statement, mark or label; `by` statement shows what costs
+        most round trips and time first. With a `filter` (pgtrace's language: `error and ms > 10`,
+        `driver:asyncpg`, `sql ~ "from orders"`): the counters of the round trips it selects."""
+        with self._lock:
+            capture = self._capture(file)
+            if filter:
+                selected = Selected(capture.trace, filter, range(len(capture.trace.rows)))
+                return _encoded({"filter": filter, "selected": len(selected.places), "totals": selected.counters.as_dict()})
+            if by not in _PLURAL:
+                raise UsageError(f"by is one of {', '.join(_PLURAL)}")
+            told = stats.as_dict(capture.trace)
+            return _encoded({"capture": told["capture"], "totals": told["totals"], **_part(_PLURAL[by], told[_PLURAL[by]], start, limit)})
+
+    def findings(self, file: int = 1, limit: int = 10, start: int = 1) -> str:
+        """What costs round trips, failed or will fail: with the evidence, why, and the remedy in
+        the driver's own settings. And the errors that nothing explains. The most costly first."""
+        with self._lock:
+            capture = self._capture(file)
+            found = Advice(capture.trace)
+            found.update()
+            told = advice.as_dict(capture.trace, found.findings(), found.unexplained())
+            return _encoded({**_part("findings", told["findings"], start, limit), "unexplained": told["unexplained"]})
+
+    def round_trips(self, file: int = 1, filter: str = "", limit: int = 50, start: int = 1) -> str:
+        """The timeline: one line for each row, in order, with its number (`row`), time, connection,
+        messages in flight notation, SQL or error, and how long it took. A `filter` selects rows."""
+        with self._lock:
+            capture = self._capture(file)
+            places: Sequence[int] = range(len(capture.trace.rows))
+            if filter:
+                places = Selected(capture.trace, filter, places).places
+            chosen = places[max(0, start - 1) :][: _most(limit)]
+            lines = [
+                {"row": place + 1, "line": str(messages.round_trip_line(capture.trace, capture.trace.rows[place]))} for place in chosen
+            ]
+            return _encoded({"rows": lines, **_left(len(places), start, len(lines))})
+
+    def show(self, row: int, file: int = 1) -> str:
+        """One row of the timeline in full: each message with its fields and values, up to 100 of
+        them. `row` is its number in round_trips, or in the evidence of a finding."""
+        with self._lock:
+            trace = self._capture(file).trace
+            if not 1 <= row <= len(trace.rows):
+                raise UsageError(f"there is no row {row}: the capture has {len(trace.rows)}")
+            try:
+                (told,) = messages.rows_as_json(trace, [row - 1])
+            except details.NotKept as error:
+                raise UsageError(str(error)) from None
+            return _encoded({**told, **_part("messages", told["messages"], 1, MESSAGES)})
+
+    def diff(self, before: int, after: int) -> str:
+        """What two of the captures do differently on the wire, in words, the most costly first."""
+        with self._lock:
+            names = [self._paths[self._index(file)] for file in (before, after)]
+            with ExitStack() as opened:
+                traces = []
+                for file in (before, after):
+                    trace = Behaviour.open(self._capture(file).trace.paths)
+                    opened.callback(trace.close)
+                    while trace.update():
+                        pass
+                    traces.append(trace)
+                told = diff_report.as_dict(compare(*traces), names)
+            return _encoded({key: told[key] for key in ("same", "a", "b")} | _part("changes", told["changes"], 1, MOST))
+
+    def _index(self, file: int) -> int:
+        if not 1 <= file <= len(self._paths):
+            raise UsageError(f"there is no capture {file}: they are 1 to {len(self._paths)}")
+        return file - 1
+
+    def _capture(self, file: int) -> Capture:
+        """The capture of that number, with what has come since. The caller holds the lock."""
+        index = self._index(file)
+        found = self._captures.get(index)
+        if found is None:
+            found = self._captures[index] = self._opened.enter_context(Capture(self._paths[index]))
+        else:
+            found.update()
+        return found
+
+
+def _most(limit: int) -> int:
+    return max(1, min(limit, MOST))
+
+
+def _part(name: str, entries: Sequence[Any], start: int, limit: int) -> dict[str, Any]:
+    """Some entries of a list, and what is left out."""
+    chosen = list(entries[max(0, start - 1) :][: _most(limit)])
+    return {name: chosen, **_left(len(entries), start, len(chosen))}
+
+
+def _left(of: int, start: int, shown: int) -> dict[str, Any]:
+    after = max(1, start) + shown
+    return {"of": of, "next_start": after} if after <= of else {"of": of}
+
+
+def _encoded(about: dict[str, Any]) -> str:
+    """An answer as JSON, its texts cut, and the longest list in it cut until all of it fits."""
+    about = _cut(about)
+    text = str(encoding.as_json(about))
+    while len(text) > LONGEST:
+        longest = max((key for key in about if isinstance(about[key], list) and about[key]), key=lambda key: len(about[key]), default=None)
+        if longest is None:
+            return str(encoding.as_json({"error": "too long", "left": sanitise.text(text[: LONGEST // 2])}))
+        about[longest] = about[longest][: len(about[longest]) // 2]
+        about["cut"] = "entries were left out: ask for fewer, or with a filter"
+        about.pop("next_start", None)
+        text = str(encoding.as_json(about))
+    return text
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _TEXT else f"{value[:_TEXT]}… ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {_cut(key): _cut(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_cut(one) for one in value]
+    return value

@@ -1,0 +1,32 @@
+"""`pgtrace mcp`: captures for an assistant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from pgtrace.capture.inputs import STDIN
+from pgtrace.cli import options
+
+
+@click.command("mcp", epilog="Example: pgtrace mcp checkout.pgtrace")
+@options.files
+def command(files: tuple[Path, ...]) -> None:
+    """Answer an assistant's questions about captures.
+
+    It speaks the Model Context Protocol (MCP) on standard input and output. It reads the files
+    named here and no others, writes nothing, and each answer is short. Put the command into the
+    configuration of the assistant. It needs the extra `mcp`.
+    """
+    if STDIN in map(os.fspath, files):
+        raise click.UsageError("standard input is the assistant's: name a file")
+    from pgtrace.assistant.answers import Answers
+    from pgtrace.assistant.server import build
+
+    answers = Answers(files)
+    try:
+        build(answers).run("stdio")
+    finally:
+        answers.close()
