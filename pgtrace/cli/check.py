@@ -28,6 +28,7 @@ _FORMATS = ("text", "json", "junit", "github", "markdown")
     help="What --max applies to: the whole capture, or each of these.",
 )
 @options.filtered
+@options.joining
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="The format of the result.")
 @click.option("--json", "form", flag_value="json", help="Short for --format json.")
 @options.words("Also print the budgets that are kept.")
@@ -51,14 +52,14 @@ def command(
     """
     from pgtrace.ask.budgets import evaluate
     from pgtrace.cli.output import write
-    from pgtrace.cli.reading import count, is_whole, read
+    from pgtrace.cli.reading import count, is_whole, read_joined
     from pgtrace.report import budgets as report
     from pgtrace.report.encoding import as_json as encoded
 
     asked = budgets.of_options(limits, config, about) if limits or config is not None else budgets.of_project()
     if not asked:
         raise click.UsageError("no budgets: use --max COUNTER=N, --config FILE, or [tool.pgtrace.budgets] in a pyproject.toml")
-    trace = read(files, quiet=quiet)
+    trace, _ = read_joined(files, quiet=quiet)
     if chosen is not None:
         trace = count(trace, chosen, quiet=quiet)
     results = evaluate(trace, asked)

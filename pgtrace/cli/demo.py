@@ -15,13 +15,15 @@ from pgtrace.cli import options, output, recorder_options, recording
 
 if TYPE_CHECKING:
     from pgtrace.demo.scene import Scene
+    from pgtrace.trace.trace import Trace
 
+POOLER = "pooler"
 _PAUSE_S = 0.4
 _LAST_ROUND_S = 10.0
 
 
 @click.command("demo", epilog="Example: pgtrace demo --rtt 5ms")
-@click.argument("listen", required=False, default=":0", metavar="[LISTEN]")
+@click.argument("what", nargs=-1, metavar="[pooler] [LISTEN]")
 @recorder_options.allow_others
 @recorder_options.recording
 @recorder_options.when_behind(behind.WAIT)
@@ -29,7 +31,7 @@ _LAST_ROUND_S = 10.0
 @click.option("--no-tui", is_flag=True, help="Do the work once and print a table. The default without a terminal.")
 @options.words("Also print the recorder's messages, at the end.")
 def command(
-    listen: str,
+    what: tuple[str, ...],
     write: Path | None,
     no_tui: bool,
     quiet: bool,
@@ -37,16 +39,23 @@ def command(
 ) -> None:
     """Do the same work with several drivers on a throw-away PostgreSQL.
 
-    On a terminal you watch it live; otherwise you get a table.
+    On a terminal you watch it live; otherwise you get a table. `pgtrace demo pooler` runs clients
+    through a PgBouncer, if that is installed, and shows both of its sides.
     """
-    from pgtrace.demo.scene import open_scene
+    from pgtrace.demo.scene import open_pooler_scene, open_scene
+
+    pooled = what[:1] == (POOLER,)
+    listen = what[pooled:]
+    if len(listen) > 1:
+        raise click.UsageError(f"one LISTEN is enough: {' '.join(listen)}")
 
     def progress(text: str) -> None:
         if not quiet:
             output.tell(f"pgtrace: {text}")
 
     no_tui = no_tui or not output.has_screen()
-    with open_scene(parse_listen(listen), on_progress=progress, **recorder_options.recorded()) as scene:
+    open_it = open_pooler_scene if pooled else open_scene
+    with open_it(parse_listen(listen[0] if listen else ":0"), on_progress=progress, **recorder_options.recorded()) as scene:
         for line in recording.about_files(scene.recorder):
             progress(line)
         if no_tui:
@@ -64,9 +73,30 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     from pgtrace.trace.trace import Trace
 
     scene.play(on_progress=progress)
-    trace = Trace.open([scene.recorder.capture], timeline=False)
+    pooled = len(scene.recorder.legs) > 1
+    trace = Trace.open([scene.recorder.capture], timeline=pooled)
     scene.recorder.quiet(trace)
+    if pooled:
+        _as_sides(trace)
+        return
     output.write([*stats.as_text(trace, "mark", "the same work under each driver"), EMPTY, *stats.messages(trace, "mark")])
+
+
+def _as_sides(trace: Trace) -> None:
+    """Print the counters of each variant, and what the pooler did."""
+    from pgtrace.legs.joins import find
+    from pgtrace.report import stats
+    from pgtrace.report.joins import joins_as_text
+
+    joins = find(trace)
+    if joins is not None:
+        counted = trace.once_more(joins.connections)
+        counted.update()
+        joins.of(counted)
+        trace = counted
+    output.write([*stats.as_text(trace, "mark", "four clients on the two server connections of a PgBouncer")])
+    if joins is not None:
+        output.write(joins_as_text(joins))
 
 
 def _as_screen(scene: Scene, write: Path | None) -> None:
@@ -88,7 +118,7 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
     environment = scene.server.environment()
     source = Source(
         listener=recorder.listen.display if recorder.listen.port else f":{recorder.port}",
-        upstream=recorder.upstream.display,
+        upstream=", ".join(leg.upstream.display for leg in recorder.legs),
         live=True,
         addresses=tuple(recorder.addresses),
         environment=tuple((name, environment[name]) for name in LOGIN),

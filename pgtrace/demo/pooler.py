@@ -15,15 +15,25 @@ import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.ways import EmbeddedError
+from pgtrace.errors import PgTraceError
 from pgtrace.temporary import PrivateDirectory
 
 PROGRAM: Final = "pgbouncer"
 START_S: Final = 10.0
 _LOOK_S: Final = 0.02
+
+
+class MissingProgram(PgTraceError):
+    """PgBouncer is not installed."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self) -> None:
+        super().__init__("PgBouncer is not installed: apt-get install pgbouncer, dnf install pgbouncer, brew install pgbouncer")
 
 
 def find_pgbouncer() -> str | None:

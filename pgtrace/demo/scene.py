@@ -19,9 +19,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Unpack
 
-from pgtrace.address import Listen, parse_upstream
+from pgtrace.address import Leg, Listen, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.workloads import VARIANTS, Variant
+from pgtrace.demo.pooler import MissingProgram, Pooler, find_pgbouncer, free_port
+from pgtrace.demo.workloads import BEHIND_POOLER, VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
 from pgtrace.errors import MissingExtra, OutputExists
 from pgtrace.recorder import Recorder, Recording
@@ -40,6 +41,7 @@ class Scene:
 
     server: EmbeddedServer
     recorder: Recorder
+    variants: tuple[Variant, ...] = VARIANTS
 
     def play(
         self, rounds: int | None = 1, *, pause_s: float = 0.0, stop: threading.Event | None = None, on_progress: Progress = _silent
@@ -47,7 +49,7 @@ class Scene:
         """Do the work of every variant `rounds` times (None: until `stop` is set), through the
         recorder."""
         target = _target(self.server, self.recorder.host, self.recorder.port)
-        run_variants(target, self.recorder.mark, rounds=rounds, pause_s=pause_s, stop=stop, on_progress=on_progress)
+        run_variants(target, self.recorder.mark, variants=self.variants, rounds=rounds, pause_s=pause_s, stop=stop, on_progress=on_progress)
 
 
 @contextmanager
@@ -66,6 +68,31 @@ def open_scene(listen: Listen, *, on_progress: Progress = _silent, **how: Unpack
             upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
             with Recorder(listen, upstream, **how) as recorder:
                 yield Scene(server, recorder)
+
+
+@contextmanager
+def open_pooler_scene(listen: Listen, *, on_progress: Progress = _silent, **how: Unpack[Recording]) -> Iterator[Scene]:
+    """Start the server, a recorder with two legs, and a PgBouncer between them. All are gone
+    afterwards. Raises MissingExtra, MissingProgram, EmbeddedError and what Recorder raises."""
+    write = how.get("write")
+    if write is not None and os.path.lexists(write):
+        raise OutputExists(write)
+    program = find_pgbouncer()
+    if program is None:
+        raise MissingProgram
+    for variant in BEHIND_POOLER:
+        variant.load()
+    with _without_pg_variables():
+        on_progress("starting PostgreSQL and PgBouncer")
+        with EmbeddedServer() as server:
+            prepare(server)
+            port = free_port()
+            upstream = parse_upstream(f"postgresql://127.0.0.1:{port}/?sslmode=disable", {})
+            behind = Leg(parse_listen("127.0.0.1:0"), parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {}))
+            with Recorder(listen, upstream, more_legs=[behind], **how) as recorder:
+                server_port = int(recorder.addresses_of_legs[1][0].rpartition(":")[2])
+                with Pooler(server, port, server_port, program=program):
+                    yield Scene(server, recorder, BEHIND_POOLER)
 
 
 def prepare(server: EmbeddedServer) -> None:

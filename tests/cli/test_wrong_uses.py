@@ -31,6 +31,7 @@ WRONG_USES = [
     ("stats --by colour x", USAGE, "'colour' is not one of driver, connection"),
     ("run", USAGE, "Missing argument .*CMD.*; see: pgtrace run --help"),
     ("run --", USAGE, "Missing argument .*CMD.*; see: pgtrace run --help"),
+    ("demo pooler :1 :2", USAGE, "one LISTEN is enough: :1 :2; see: pgtrace demo --help"),
     ("demo --rtt soon", USAGE, "'soon' is not a duration such as 20ms, 0.5s or 300us"),
     ("demo --rtt -5ms", USAGE, "'-5ms' is not a duration"),
     ("listen :0 --tls maybe", USAGE, "'maybe' is not one of 'auto', 'pass'"),

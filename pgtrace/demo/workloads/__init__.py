@@ -49,3 +49,5 @@ VARIANTS = (
     Variant("psycopg2", "with_psycopg2", "work"),
     Variant("pg8000", "with_pg8000", "work"),
 )
+BEHIND_POOLER = (Variant("asyncpg", "behind_pooler", "work_asyncpg"), Variant("psycopg", "behind_pooler", "work_psycopg"))
+"""What `pgtrace demo pooler` runs."""
