@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pgtrace import errors
+from pgtrace.callsites import DIRECTORY, MARKS
 from pgtrace.errors import PgTraceError, RecorderError
 
 START_S: Final = 20.0
@@ -40,6 +41,7 @@ class Control:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env={name: value for name, value in os.environ.items() if name not in (DIRECTORY, MARKS)},
             start_new_session=True,
             pass_fds=pass_fds,
             bufsize=0,

@@ -125,6 +125,7 @@ class Recorder:
         url: str | None = None,
         directory: PrivateDirectory | None = None,
         call_sites: bool = False,
+        marks: bool = False,
         label: str | None = None,
         more_legs: Sequence[Leg] = (),
     ) -> None:
@@ -150,6 +151,8 @@ class Recorder:
         - `directory` is where a temporary capture is made; stop() removes it.
         - With `call_sites`, the capture has the lines of code that a Python program notes, if it
           runs with call_site_variables().
+        - With `marks`, the capture has the marks that a program sets itself, under the same
+          variables.
         - `label` names the variant that the capture is of.
         - `more_legs` are further listeners with their upstreams, recorded in the same capture on
           the same clock: the other side of a pooler. `rtt`, `tls` and `faults` are for all legs.
@@ -199,6 +202,7 @@ class Recorder:
         self._keep_bytes = keep_bytes if write is not None else keep_bytes or DEFAULT_KEEP_BYTES
         self._temporary = directory
         self._wants_call_sites = call_sites
+        self._wants_marks = marks
         self._call_sites: PrivateDirectory | None = None
         self._certificates: PrivateDirectory | None = None
         self._socket_directory: PrivateDirectory | None = None
@@ -235,8 +239,9 @@ class Recorder:
 
     def _launch(self) -> None:
         tls = self._with_certificate()
-        if self._wants_call_sites:
+        if self._wants_call_sites or self._wants_marks:
             self._call_sites = PrivateDirectory("sites")
+            callsites.prepare(self._call_sites.path)
         owned = (self._temporary, self._certificates, self._socket_directory, self._call_sites)
         # The process may outlive ours, until its last session has ended, so its directories belong
         # to it as well.
@@ -308,16 +313,17 @@ class Recorder:
         return self._capture
 
     def call_site_variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The variables for that environment that make a Python program note the lines of code that
-        send statements. Empty unless `call_sites` was given."""
+        """The variables for that environment that make a program note its marks. If `call_sites`
+        was given, a Python program also notes the lines of code that send statements. Empty if
+        neither was asked for."""
         if self._call_sites is None:
             return {}
-        return callsites.variables(self._call_sites.path, environment)
+        return callsites.variables(self._call_sites.path, environment, lines=self._wants_call_sites)
 
     def note_call_sites(self) -> None:
         """Make this process note the lines of code that send statements, if `call_sites` was
         given."""
-        if self._call_sites is not None:
+        if self._call_sites is not None and self._wants_call_sites:
             callsites.note_here(self._call_sites.path)
 
     @property

@@ -38,6 +38,7 @@ THROUGH: dict[str, str] = {
     "report/comparison/*": "report/test_comparison.py",
     "report/page/*": "report/test_comparison.py",
     "cli/children": "live/test_run.py",
+    "trace/noted_marks": "callsites/test_program_marks.py",
     "cli/turns": "cli/test_compare_command.py",
     # the package's own modules
     "errors": "cli/test_wrong_uses.py",

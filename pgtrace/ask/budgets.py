@@ -31,6 +31,7 @@ from pgtrace.ask.evidence import CounterEvidence, EvidenceGroup
 from pgtrace.errors import BudgetError
 from pgtrace.protocol import codes
 from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
+from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.statements import StatementGroup
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class _Counted:
         elif about == "driver":
             yield from ((driver, counters) for driver, _, counters in trace.drivers())
         elif about == "mark":
-            yield from trace.mark_counters().items()
+            yield from mark_counters(trace).items()
         else:
             yield from _statements(trace).items()
 

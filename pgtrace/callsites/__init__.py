@@ -1,4 +1,5 @@
-"""Which line of a program asked for a statement: noted in the program, read beside the wire.
+"""Which line of a program asked for a statement, and in which marks: noted in the program, read
+beside the wire.
 
 - program/: goes on the program's PYTHONPATH. It imports nothing of pgtrace.
 - notes.py: reads the notes of all processes of a program.
@@ -9,33 +10,70 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pgtrace.callsites.notes import MARKS_IN
 
 PROGRAM: Final = Path(__file__).parent / "program"
 """What goes on the program's PYTHONPATH."""
 _MODULE: Final = "_pgtrace_callsites"
 DIRECTORY: Final = "PGTRACE_CALL_SITES"
-"""The variable that says where to write the notes."""
+"""The variable that says where to write the notes, with lines of code."""
+MARKS: Final = "PGTRACE_MARKS"
+"""The variable that says where to write the notes of statements in marks."""
+MARK_FILE: Final = "PGTRACE_MARK_FILE"
+"""The variable that names the file to which any program may append the beginnings and ends of
+marks."""
 
 
-def variables(directory: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What a program's environment also needs, to note its lines of code in that directory."""
-    path = environment.get("PYTHONPATH")
-    return {DIRECTORY: directory, "PYTHONPATH": f"{PROGRAM}{os.pathsep}{path}" if path else str(PROGRAM)}
+def variables(directory: str, environment: Mapping[str, str], *, lines: bool) -> dict[str, str]:
+    """What a program's environment also needs to note its marks in that directory; with `lines`
+    also its lines of code."""
+    found = {MARKS: directory, MARK_FILE: os.path.join(directory, MARKS_IN)}
+    if lines:
+        path = environment.get("PYTHONPATH")
+        found |= {DIRECTORY: directory, "PYTHONPATH": f"{PROGRAM}{os.pathsep}{path}" if path else str(PROGRAM)}
+    return found
+
+
+def prepare(directory: str) -> None:
+    """Make the file for marks of any program."""
+    os.close(os.open(os.path.join(directory, MARKS_IN), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def mark(name: str) -> AbstractContextManager[object]:
+    """A named interval around a block of this program: what the block sends, and the tasks that it
+    starts, belongs to it. Without a recorder it does nothing."""
+    watch()
+    module = sys.modules.get(_MODULE)
+    found: AbstractContextManager[object] = nullcontext() if module is None else module.mark(name)
+    return found
+
+
+def watch() -> None:
+    """Watch this process's drivers, if a recorder wants to know about it."""
+    if _MODULE not in sys.modules and (os.environ.get(DIRECTORY) or os.environ.get(MARKS)):
+        _program().watch()
 
 
 def note_here(directory: str) -> None:
     """Have this process note its lines of code in that directory, from now on."""
-    module = sys.modules.get(_MODULE)
+    _program().note_in(directory)
+
+
+def _program() -> Any:
+    """The module that notes, loaded."""
+    module: Any = sys.modules.get(_MODULE)
     if module is None:
         spec = spec_from_file_location(_MODULE, PROGRAM / f"{_MODULE}.py")
         assert spec is not None
         assert spec.loader is not None
         module = sys.modules[_MODULE] = module_from_spec(spec)
         spec.loader.exec_module(module)
-    module.note_in(directory)
+    return module
 
 
 def processes(directory: str) -> set[int]:

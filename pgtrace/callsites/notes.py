@@ -16,7 +16,8 @@ A note has 32 bytes, little-endian:
     I backend   backend process id, from BackendKeyData
     H port      local port of the driver's socket; 0 for a Unix socket
     H flags     BATCH: executions of one call, PREPARE: no execution, HANDED_ON: another task or
-                thread, unrelated to this one, began the transaction that is open
+                thread, unrelated to this one, began the transaction that is open, MARK: the end of a mark, whose
+                microseconds are in `length`
     I slot      its number from 1: an unfinished note has another
 
 The directory is private to the user, but its contents are still not trusted: names, sizes and text
@@ -36,6 +37,12 @@ WHOLE: Final = 0xFFFFFFFF
 BATCH: Final = 1
 PREPARE: Final = 2
 HANDED_ON: Final = 4
+MARK: Final = 8
+MARKS_IN: Final = "marks"
+"""The name of the file with marks of any program."""
+SEPARATOR: Final = "\x1f"
+"""The character between two names of marks."""
+DEEPEST: Final = 16
 
 FILES_KEPT: Final = 4_096
 """The most files of one directory that are read."""
@@ -46,6 +53,9 @@ SITES_KEPT: Final = 100_000
 LONGEST: Final = 1_024
 """The longest name of a file or a function, in characters."""
 _NAME: Final = re.compile(r"\d+-[0-9a-f]+-\d+\.notes\Z")
+_MARK_LINE: Final = re.compile(rb"(\d{1,18})[ \t]+(begin|end)[ \t]+(\S.*)", re.DOTALL)
+MARK_LINES_BYTES: Final = 64 << 20
+LONGEST_MARK_LINE: Final = 4_096
 _ESCAPED: Final = re.compile(r"\\([\\tn])")
 _ESCAPES: Final = {"\\": "\\", "t": "\t", "n": "\n"}
 _READ_BYTES: Final = SLOT.size * 4_096
@@ -74,6 +84,38 @@ class Note(NamedTuple):
     backend_pid: int
     port: int
     flags: int
+    marks: tuple[str, ...] = ()
+    """The marks that were open, the outermost first."""
+
+
+class MarkLines:
+    """Marks that any program appends to a file: lines of monotonic ns, `begin` or `end`, and a
+    name."""
+
+    def __init__(self, directory: str) -> None:
+        self._file = _opened(os.path.join(directory, MARKS_IN))
+        self._read_bytes = 0
+        self._cut = b""
+
+    def read(self) -> list[tuple[int, bool, str]]:
+        """The new lines: time, whether it begins, name. Other lines are skipped.
+        Never raises."""
+        found: list[tuple[int, bool, str]] = []
+        while self._file >= 0 and self._read_bytes < MARK_LINES_BYTES:
+            try:
+                data = os.pread(self._file, 1 << 16, self._read_bytes)
+            except OSError:
+                break
+            if not data:
+                break
+            self._read_bytes += len(data)
+            *lines, self._cut = (self._cut + data).split(b"\n")
+            self._cut = self._cut[-LONGEST_MARK_LINE:]
+            for line in lines:
+                parts = _MARK_LINE.fullmatch(line[:LONGEST_MARK_LINE].rstrip(b"\r"))
+                if parts is not None:
+                    found.append((int(parts[1]), parts[2] == b"begin", parts[3].decode("utf-8", "surrogateescape")))
+        return found
 
 
 class Notes:
@@ -99,7 +141,7 @@ class Notes:
             if new := file.read():
                 self.processes.add(int(name.partition("-")[0]))
                 found += new
-        found.sort()
+        found.sort(key=lambda note: note.time_ns)
         return found
 
     def close(self) -> None:
@@ -116,7 +158,7 @@ class _File:
         self._notes = _opened(f"{path}.notes")
         self._texts = _opened(f"{path}.sites")
         self._slots = 0
-        self._sites: list[Site] = []
+        self._sites: list[tuple[Site | None, tuple[str, ...]]] = []
         self._cut = b""
         self._sites_bytes = 0
 
@@ -134,15 +176,16 @@ class _File:
                 if slot != self._slots + 1:
                     break
                 self._slots += 1
-                found.append(Note(time_ns, crc, length, self._site(site), backend_pid, port, flags))
+                place, marks = self._site(site)
+                found.append(Note(time_ns, crc, length, place, backend_pid, port, flags, marks))
             if self._slots - before < _READ_BYTES // SLOT.size:
                 break
         return found
 
-    def _site(self, number: int) -> Site | None:
+    def _site(self, number: int) -> tuple[Site | None, tuple[str, ...]]:
         if number > len(self._sites):
             self._read_sites()
-        return self._sites[number - 1] if 0 < number <= len(self._sites) else None
+        return self._sites[number - 1] if 0 < number <= len(self._sites) else (None, ())
 
     def _read_sites(self) -> None:
         while self._texts >= 0 and self._sites_bytes < SITES_BYTES:
@@ -165,10 +208,14 @@ class _File:
         self._notes = self._texts = -1
 
 
-def _site_of(line: bytes) -> Site:
-    """A line of `.sites`: number, line, file and function, separated by tabs."""
-    _, number, file, function = [*line.decode("utf-8", "surrogateescape").split("\t"), "", "", "", ""][:4]
-    return Site(_plain(file), int(number) if re.fullmatch(r"\d{1,9}", number) else 0, _plain(function))
+def _site_of(line: bytes) -> tuple[Site | None, tuple[str, ...]]:
+    """A line of `.sites`: number, line, file, function and marks, separated by tabs. Without a file
+    it is only about marks."""
+    _, number, file, function, marks = [*line.decode("utf-8", "surrogateescape").split("\t"), "", "", "", "", ""][:5]
+    names = tuple(_plain(name) for name in marks.split(SEPARATOR)[:DEEPEST]) if marks else ()
+    if not file:
+        return None, names
+    return Site(_plain(file), int(number) if re.fullmatch(r"\d{1,9}", number) else 0, _plain(function)), names
 
 
 def _plain(text: str) -> str:

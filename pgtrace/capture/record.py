@@ -248,6 +248,8 @@ class CallSite(NamedTuple):
     file: str
     line: int
     function: str
+    marks: str = ""
+    """Names of the marks that were open, separated by 0x1F; the innermost last."""
 
 
 class End(NamedTuple):
@@ -274,10 +276,11 @@ LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     13: (End, "Q"),
     14: (Ended, "QIBs"),
     15: (Pause, "QIB?s"),
-    16: (CallSite, "QIIQIQIsIs"),
+    16: (CallSite, "QIIQIQIsIsS"),
 }
 """Kind byte -> class and fields. Q, I, B: integers of 8, 4, 1 bytes. ?: a byte 0 or 1. s: text, y:
-bytes, each after a length of 4 bytes. p: two Q. r: the rest."""
+bytes, each after a length of 4 bytes. p: two Q. r: the rest. S: text at the end, left out if
+it is empty."""
 
 DATA: Final = 1
 """The kind byte of Data."""
@@ -360,8 +363,8 @@ def _encode(record: Record) -> bytes:
             parts.append(_PAIR.pack(*value))
         elif letter == "r":
             parts.append(value)
-        else:
-            content = encode_text(value) if letter == "s" else value
+        elif letter != "S" or value:
+            content = value if letter == "y" else encode_text(value)
             parts += (_LENGTH.pack(len(content)), content)
     body = b"".join(parts)
     return _PREFIX.pack(len(body) + 1, kind) + body
@@ -494,12 +497,14 @@ def _decode(kind: int, body: bytes) -> Record | None:
                 position += _PAIR.size
             elif letter == "r":
                 values.append(body[position:])
+            elif letter == "S" and position == len(body):
+                values.append("")
             else:
                 (length,) = _LENGTH.unpack_from(body, position)
                 content = body[position + 4 : position + 4 + length]
                 if len(content) < length:
                     return None
-                values.append(content.decode("utf-8", "surrogateescape") if letter == "s" else content)
+                values.append(content if letter == "y" else content.decode("utf-8", "surrogateescape"))
                 position += 4 + length
     except struct.error:
         return None

@@ -12,6 +12,7 @@ import click
 
 from pgtrace import behind, masking
 from pgtrace.cli import options, output, recorder_options
+from pgtrace.trace.noted_marks import mark_counters
 
 if TYPE_CHECKING:
     from pgtrace.cli.turns import Done, Program, Turns
@@ -205,7 +206,7 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
         marks: list[set[str]] = []
         for path in dict(paths).values():
             trace = read([Path(path)], quiet=quiet)
-            marks.append(set(trace.mark_counters()))
+            marks.append(set(mark_counters(trace)))
             trace.close()
         unit = unit_of(marks) or 1
     found = SideBySide([], unit)
@@ -213,7 +214,7 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
         trace = read([Path(path)], quiet=quiet)
         turn = measure(trace, label, unit, draws=not by_label[label].turns)
         turn.complete = is_whole(trace)
-        if isinstance(unit, str) and unit not in trace.mark_counters():
+        if isinstance(unit, str) and unit not in mark_counters(trace):
             turn.complete = False
             output.tell(f"pgtrace: {path}: no mark is called {unit!r}")
         by_label[label].turns.append(turn)

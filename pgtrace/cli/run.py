@@ -100,6 +100,7 @@ def command(
                 target,
                 directory=kept_in,
                 call_sites=call_sites,
+                marks=True,
                 **recorded,
             ) as recorder,
         ):

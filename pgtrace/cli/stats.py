@@ -54,7 +54,9 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.report import stats
 
     grouping = stats.grouping(by)
-    trace, joins = read_joined(files, timeline=chosen is not None or grouping is not None or as_json or verbose, quiet=quiet)
+    trace, joins = read_joined(
+        files, timeline=chosen is not None or grouping is not None or as_json or verbose or by == "mark", quiet=quiet
+    )
     if grouping is not None:
         from pgtrace.ask.filter import parse  # other tables do not need it
 

@@ -88,9 +88,10 @@ class Turns:
         """Run it through a recorder. Raises Interrupted."""
         how: Recording = {**self._how, "write": path, "rtt_ns": rtt_ns, "label": program.label}
         place = recording.place(None, self._target, "127.0.0.1:0", allow_others=False)
-        with PrivateDirectory() as private, Recorder(place, self._target, **how) as recorder:
+        with PrivateDirectory() as private, Recorder(place, self._target, marks=True, **how) as recorder:
             tls = None if recorder.tls.mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **self._extra}, recorder.host, recorder.port, self._names, tls=tls)
+            variables |= recorder.call_site_variables(variables)
             environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
             took_ns, code = self._run(program, variables)
             recorder.flush()

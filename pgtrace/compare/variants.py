@@ -21,6 +21,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.noted_marks import mark_counters
+from pgtrace.trace.noted_marks import units as count_units
 from pgtrace.trace.rows import RowKind
 from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.variant import SUFFIX
@@ -107,8 +109,8 @@ def measure(trace: Trace, label: str, unit: str | int, *, draws: bool) -> Turn:
     found = times(trace, keys_of(trace, "all")).get(None) or Times()
     units = 1 if isinstance(unit, str) else unit
     if isinstance(unit, str):
-        counters = trace.mark_counters().get(unit) or Counters()
-        units = max(1, len(trace.marks.intervals(unit)))
+        counters = mark_counters(trace).get(unit) or Counters()
+        units = max(1, count_units(trace, unit))
         setup = found.setup
         found = times(trace, keys_of(trace, "mark")).get(unit) or Times()
         found.setup = setup

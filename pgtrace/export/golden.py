@@ -46,6 +46,7 @@ from pgtrace.protocol import codes, registry
 from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
 from pgtrace.trace.connection import Connection
+from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
 
@@ -99,7 +100,7 @@ def lines(
     """The same, message by message. One may be several lines if a text in it has line ends."""
     chosen = range(len(trace.rows)) if places is None else places
     if mark is not None:
-        if mark not in (known := trace.mark_counters()):
+        if mark not in (known := mark_counters(trace)):
             raise UsageError(f"no mark {mark!r}; the marks are: {', '.join(map(repr, known)) or 'none'}")
         chosen = (place for place in chosen if mark in trace.marks.names_at(place))
     by_connection: dict[int, array[int]] = {}

@@ -9,9 +9,13 @@ statement.
 from __future__ import annotations
 
 from time import monotonic_ns
+from typing import Final
 
-from pgtrace.callsites.notes import Notes
-from pgtrace.capture.record import CallSite
+from pgtrace.callsites.notes import SEPARATOR, MarkLines, Notes
+from pgtrace.capture.record import CallSite, Mark
+
+FIRST_MARK: Final = 1 << 32
+"""Marks that a program appends to a file are numbered from here, those of requests from 1."""
 
 
 class CallSites:
@@ -19,6 +23,9 @@ class CallSites:
 
     def __init__(self, directory: str) -> None:
         self._notes = Notes(directory)
+        self._lines = MarkLines(directory)
+        self._open: dict[str, list[int]] = {}
+        self._marks = FIRST_MARK
         self._sequence = 0
         self._earliest_ns = 0
 
@@ -42,7 +49,25 @@ class CallSites:
                     file,
                     line,
                     function,
+                    SEPARATOR.join(note.marks),
                 )
             )
         self._earliest_ns = now_ns
         return found
+
+    def marks(self) -> list[Mark]:
+        """The beginnings and ends of marks that a program has appended since, by time. An end
+        without a beginning is left out."""
+        now_ns = monotonic_ns()
+        found = []
+        for time_ns, begins, name in self._lines.read():
+            if begins:
+                self._marks += 1
+                self._open.setdefault(name, []).append(self._marks)
+                number = self._marks
+            elif self._open.get(name):
+                number = self._open[name].pop()
+            else:
+                continue
+            found.append(Mark(min(time_ns, now_ns), begins, name, number))
+        return sorted(found, key=lambda mark: mark.time_ns)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Made, Opaque, Record, Rewrite, decode_all, encode_parts, gap_of
+from pgtrace.capture.record import NEITHER, Data, Elided, Gap, Made, Opaque, Record, Rewrite, decode_all, encode_parts, gap_of, time_of
 
 if TYPE_CHECKING:
     from pgtrace.capture.hiding import Hiding
@@ -128,6 +128,8 @@ class WriterThread:
         before = self._late()
         if self._call_sites is not None:
             before += self._call_sites.read()
+            if marks := self._call_sites.marks():
+                parts, notes = _with_marks(parts, marks), [*notes, *marks]
         if before:
             parts, notes = encode_parts(before) + parts, before + notes
         self._left, self._kept, self._lost = parts, [], {}
@@ -228,6 +230,17 @@ class WriterThread:
             if gap is not record:  # the writer of the Gap has counted it
                 self.lost_bytes += gap.bytes
                 self.lost_records += gap.records
+
+
+def _with_marks(parts: Sequence[bytes], marks: Iterable[Record]) -> list[bytes]:
+    """These pieces, and each mark where its time is."""
+    found = list(parts)
+    place = 0
+    for mark in marks:
+        while place < len(found) and time_of(*found[place : place + 2]) <= mark.time_ns:
+            place += 2
+        found[place:place] = encode_parts([mark])
+    return found
 
 
 def _notes(parts: Sequence[bytes]) -> list[Record]:

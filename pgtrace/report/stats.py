@@ -16,6 +16,7 @@ from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.rows import Columns
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.times import Times
@@ -110,7 +111,7 @@ def _parts(trace: Trace, joins: Joins | None) -> Iterator[tuple[str, Any]]:
     )
     yield "legs", (_leg(trace, one) for one in legs(trace, joins))
     yield "joins", joins.as_dict() if joins is not None else None
-    yield "marks", ({"mark": name, **_timed(timed, "mark", name), **counters.as_dict()} for name, counters in trace.mark_counters().items())
+    yield "marks", ({"mark": name, **_timed(timed, "mark", name), **counters.as_dict()} for name, counters in mark_counters(trace).items())
 
 
 def _timed(timed: times.Found, by: str, key: Hashable) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
         head = [by, "driver", "layer", "process", "kind"]
         yield from long_table([*head, *_HEAD], _connections(trace), left=frozenset(range(len(head))))
     elif by == "mark":
-        marks = trace.mark_counters()
+        marks = mark_counters(trace)
         if marks:
             yield from table([by, *_HEAD], [[name, *_cells(counters)] for name, counters in marks.items()])
         else:
@@ -186,7 +187,7 @@ def _groups(trace: Trace, by: str, timed: times.Found) -> Iterator[tuple[str, Ti
         for connection in trace.counted_connections():
             yield trace.name_of(connection), timed[by].get(connection.index), connection.counters(trace.duration_ns)
     elif by == "mark":
-        for name, counters in trace.mark_counters().items():
+        for name, counters in mark_counters(trace).items():
             yield name, timed[by].get(name), counters
     else:
         keys: Iterable[Hashable] = range(len(trace.files)) if by == "file" else (name for name, _, _ in trace.drivers())
@@ -290,7 +291,7 @@ def _connections(trace: Trace) -> Iterator[list[str]]:
 def messages(trace: Trace, by: str) -> list[Shown]:
     """Lines of a table: messages per type, one column for all and one for each driver, mark,
     label or file."""
-    columns = trace.mark_counters()
+    columns = mark_counters(trace)
     if by != "mark":
         counted = _COUNTED_BY.get(by, Trace.drivers)(trace)
         columns = {_everything(trace): trace.totals()} | {name: counters for name, _, counters in counted}

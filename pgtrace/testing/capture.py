@@ -40,6 +40,7 @@ from pgtrace.testing.selected import Selected
 from pgtrace.testing.window import Window
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.rows import Row
 from pgtrace.trace.trace import Trace
 
@@ -120,7 +121,7 @@ class Capture(Counted):
     @property
     def marks(self) -> dict[str, Counters]:
         """Counters by mark, in the order in which the marks ended."""
-        return self.trace.mark_counters()
+        return mark_counters(self.trace)
 
     def mark(self, name: str) -> Window:
         """What passed while the marks of that name were open. Raises NoSuchMark."""

@@ -24,11 +24,12 @@ import tempfile
 import zlib
 from collections import deque
 from itertools import islice
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
-from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, WHOLE, Site
+from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, SEPARATOR, WHOLE, Site
 from pgtrace.capture.record import CallSite
 from pgtrace.session.events import Exchange, Part
+from pgtrace.trace.statements import Histogram
 
 LOOKED_AT: Final = 1_000
 """The latest notes of one connection that are searched for a statement's note."""
@@ -41,6 +42,19 @@ HANDED_ON_KEPT: Final = 10_000
 TEXTS_KEPT: Final = 10_000
 """The most cached checksums of statements."""
 _NUMBER: Final = struct.Struct("=I")
+
+UNITS_KEPT: Final = 20_000
+"""The most different names of marks of the program."""
+
+
+class Noted(NamedTuple):
+    """What is noted about a row."""
+
+    sites: tuple[Site, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+_NOTHING: Final = Noted()
 
 Key = tuple[int, int]
 """File and backend pid."""
@@ -56,8 +70,12 @@ class CallSites:
         """The number of statements with a note."""
         self._waiting: dict[Key, deque[tuple[int, CallSite]]] = {}
         self._waits = 0
-        self._sites: list[tuple[Site, ...]] = [()]
-        self._numbers: dict[tuple[Site, ...], int] = {(): 0}
+        self.units: dict[str, Histogram] = {}
+        """By name, how long the marks took that the program set itself and that have ended."""
+        self.has_marks = False
+        """Whether a note is in such a mark."""
+        self._noted: list[Noted] = [_NOTHING]
+        self._numbers: dict[Noted, int] = {_NOTHING: 0}
         self._checksums: dict[str, int] = {}
         self._handed_on: set[int] = set()
         self._rows: IO[bytes] | None = None  # created when a row has lines
@@ -75,6 +93,12 @@ class CallSites:
             self._waits = 0
         self._waiting.setdefault((file, note.backend_pid), deque()).append((time_ns, note))
         self._waits += 1
+
+    def unit(self, note: CallSite) -> None:
+        """The end of a mark."""
+        name = note.marks.rpartition(SEPARATOR)[2]
+        if name in self.units or len(self.units) < UNITS_KEPT:
+            self.units.setdefault(name, Histogram()).add(note.length * 1000)
 
     def closed(self, file: int, backend_pid: int, client: str, place: int, exchange: Exchange, flushed_ns: int, closed_ns: int) -> None:
         """A round trip of that connection has closed; `flushed_ns` is its first flush point.
@@ -94,7 +118,9 @@ class CallSites:
                 break
             if not note.port or not port.isdecimal() or note.port == int(port):
                 (made if time_ns <= flushed_ns else later).append(note)
-        found, done, is_handed_on = self._of(exchange, [*reversed(made), *later])
+        found, done, is_handed_on, marks = self._of(exchange, [*reversed(made), *later])
+        if not done and made:
+            marks = _names(made[-1])  # what is sent first for the statement of that note
         if is_handed_on and len(self._handed_on) < HANDED_ON_KEPT:
             self._handed_on.add(place)
         while waiting and (waiting[0][1].sequence <= done or len(waiting) > LOOKED_AT):
@@ -102,17 +128,25 @@ class CallSites:
             self._waits -= 1
         if not waiting:
             del self._waiting[file, backend_pid]
-        if found:
+        if found or marks:
+            self.has_marks = self.has_marks or bool(marks)
             if self._rows is None:
                 self._rows = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the trace)
-            os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(found)), place * _NUMBER.size)
+            os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(Noted(found, marks))), place * _NUMBER.size)
 
     def at(self, place: int) -> tuple[Site, ...]:
         """The lines of the row at that place."""
+        return self._at(place).sites
+
+    def marks_at(self, place: int) -> tuple[str, ...]:
+        """The marks of the program that the row at that place is in."""
+        return self._at(place).marks if self.has_marks else ()
+
+    def _at(self, place: int) -> Noted:
         if self._rows is None:
-            return ()
+            return _NOTHING
         data = os.pread(self._rows.fileno(), _NUMBER.size, place * _NUMBER.size)
-        return self._sites[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else ()
+        return self._noted[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else _NOTHING
 
     def handed_on(self, place: int) -> bool:
         """Whether a statement of that row was sent in a transaction that another task or thread
@@ -124,10 +158,11 @@ class CallSites:
         if self._rows is not None:
             self._rows.close()
 
-    def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int, bool]:
-        """The lines of its statements, the sequence number of the last note used, and whether one
-        of them says HANDED_ON."""
+    def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int, bool, tuple[str, ...]]:
+        """The lines of its statements, the sequence number of the last note used, whether one of
+        them says HANDED_ON, and the marks of them all."""
         found: dict[Site, None] = {}
+        marks: dict[str, None] = {}
         done = 0
         is_handed_on = False
         for part in exchange.parts:
@@ -135,13 +170,14 @@ class CallSites:
                 continue
             for note in self._about(part, notes):
                 is_handed_on = is_handed_on or bool(note.flags & HANDED_ON)
+                marks.update(dict.fromkeys(_names(note)))
                 if note.file:
                     found.setdefault(Site(note.file, note.line, note.function))
                 if part.ended or note.flags & PREPARE:
                     self.joined += 1
                     # a batch may continue in the next round trip
                     done = max(done, note.sequence - bool(note.flags & BATCH))
-        return tuple(found), done, is_handed_on
+        return tuple(found), done, is_handed_on, tuple(marks)
 
     def _about(self, part: Part, notes: list[CallSite]) -> list[CallSite]:
         """The notes of one statement, the likeliest first."""
@@ -174,11 +210,15 @@ class CallSites:
             found = self._checksums[sql] = zlib.crc32(sql.encode("utf-8", "surrogateescape"))
         return found
 
-    def _number(self, sites: tuple[Site, ...]) -> int:
-        found = self._numbers.get(sites)
+    def _number(self, noted: Noted) -> int:
+        found = self._numbers.get(noted)
         if found is None:
-            if len(self._sites) >= SITES_KEPT:
+            if len(self._noted) >= SITES_KEPT:
                 return 0
-            found = self._numbers[sites] = len(self._sites)
-            self._sites.append(sites)
+            found = self._numbers[noted] = len(self._noted)
+            self._noted.append(noted)
         return found
+
+
+def _names(note: CallSite) -> tuple[str, ...]:
+    return tuple(note.marks.split(SEPARATOR)) if note.marks else ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgtrace.callsites.notes import MARK
 from pgtrace.capture.record import (
     FAULT,
     LEG,
@@ -109,7 +110,9 @@ class Intake:
             connection.close(relative)
             file.full_buffers.closed(record.connection)
         elif isinstance(record, CallSite):
-            if self._ledger.draws:
+            if record.flags & MARK:
+                self._ledger.call_sites.unit(record)
+            elif self._ledger.draws:
                 self._ledger.call_sites.note(file.number, relative, record)
         elif isinstance(record, Pause):
             file.disk_waits.note(relative, record)

@@ -59,6 +59,14 @@ class Preparer(Protocol):
         ...
 
 
+class Noted(Protocol):
+    """The marks that a program set itself, by row."""
+
+    has_marks: bool
+
+    def marks_at(self, place: int) -> tuple[str, ...]: ...
+
+
 class Interval:
     """One named interval, from its begin to its end."""
 
@@ -240,6 +248,8 @@ class MarksOfFiles:
         self.none = Marks(lambda _: Counters(), standing, set())
         """For what is in no mark."""
         self._file_at = file_at
+        self.noted: Noted | None = None
+        """The marks that the program set itself."""
 
     @property
     def uncounted(self) -> int:
@@ -248,12 +258,14 @@ class MarksOfFiles:
 
     def names_at(self, place: int) -> tuple[str, ...]:
         """The marks that were open when the row at that place began."""
-        return self.files[self._file_at(place)].names_at(place)
+        names = self.files[self._file_at(place)].names_at(place)
+        noted = self.noted.marks_at(place) if self.noted is not None else ()
+        return (*names, *(name for name in noted if name not in names)) if noted else names
 
     @property
     def any(self) -> bool:
         """Whether there was a mark."""
-        return any(marks.any for marks in self.files)
+        return any(marks.any for marks in self.files) or (self.noted is not None and self.noted.has_marks)
 
     def intervals(self, name: str) -> list[Interval]:
         """The marks with that name, file by file, in the order of their ends, the open ones

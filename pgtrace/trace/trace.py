@@ -83,7 +83,7 @@ class Trace:
         self._intake = Intake(self._ledger, self._totals, self.connections)
         self.timeline = timeline
         self.rows = self._ledger.rows
-        self.call_sites = self._ledger.call_sites
+        self.call_sites = self.marks.noted = self._ledger.call_sites
         self.reads = self._ledger.reads
         self._pending: Iterator[Batch] | None = None
 

@@ -35,7 +35,7 @@ LINE = re.compile(rb"'line (\d+)'")
 
 def environment(server: EmbeddedServer, directory: Path) -> dict[str, str]:
     given = {**os.environ, **server.environment()}
-    return given | variables(str(directory), given)
+    return given | variables(str(directory), given, lines=True)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

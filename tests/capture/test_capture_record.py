@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pgtrace.capture import record
 from pgtrace.capture.record import (
     NEITHER,
+    CallSite,
     Close,
     Data,
     Elided,
@@ -115,6 +116,8 @@ def test_unknown_kinds_are_skipped() -> None:
     "item", [item for item in RECORDS if record.LAYOUTS[encode(item)[4]][1][-1] != "r"], ids=lambda item: type(item).__name__
 )
 def test_fields_of_a_later_minor_version_are_skipped(item: Record) -> None:
+    if isinstance(item, CallSite):
+        item = item._replace(marks="checkout")  # the last field is left out if it is empty, so it comes before any later one
     whole = encode(item)
     longer = (len(whole) - 4 + 9).to_bytes(4, "big") + whole[4:] + b"new field"
     assert decode_all(longer + encode(End(1))) == [item, End(1)]

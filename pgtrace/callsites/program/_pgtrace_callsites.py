@@ -21,6 +21,11 @@ started it; one that synchronous code runs is that code's thread, and what a lib
 task of its own (wait_for) is no other. The main thread and the workers of an executor may work for
 anybody, so they are never another.
 
+A note also has the marks that are open: `with pgtrace.mark("checkout")` sets a context variable,
+which a task copies, so tasks that overlap do not count each other. The end of a mark is a note too,
+with its duration. With PGTRACE_MARKS in place of PGTRACE_CALL_SITES only marks are noted, and
+statements outside of them are not.
+
 It runs on Python 3.8 and later and imports nothing of pgtrace. Whatever fails here must not fail
 the program.
 """
@@ -36,6 +41,10 @@ WHOLE = 0xFFFFFFFF
 BATCH = 1
 PREPARE = 2
 HANDED_ON = 4
+MARK = 8
+LONGEST_MARK = 200
+DEEPEST_MARK = 16
+SEPARATOR = "\x1f"
 
 _SKIP, _APPLICATION, _INSTALLED, _GREENLET = range(4)
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
@@ -59,6 +68,8 @@ _kinds = {}
 """By the id of a code object, which is quicker than its hash; _codes keeps it alive."""
 _codes = []
 _where = None
+_lines = True
+_marks = None
 _outer = None
 _unit = None
 _of_thread = None
@@ -92,21 +103,24 @@ class _File:
         self.known = {}
         self.codes = []
 
-    def site(self, place):
-        """The number of a place in the source; 0 beyond MOST_SITES."""
-        code, line = place
+    def site(self, place, marks):
+        """The number of a place in the source inside these marks; 0 beyond MOST_SITES. The place
+        may be None."""
+        code, line = place or (None, 0)
+        key = (id(code), line, marks)
         with _lock:
-            number = self.known.get((id(code), line))
+            number = self.known.get(key)
             if number is None:
                 if len(self.known) >= MOST_SITES:
                     return 0
                 number = len(self.known) + 1
                 self.codes.append(code)
-                function = getattr(code, "co_qualname", code.co_name)
-                fields = (str(number), str(line), _shown(code.co_filename), function)
+                name = _shown(code.co_filename) if code is not None else ""
+                function = getattr(code, "co_qualname", code.co_name) if code is not None else ""
+                fields = (str(number), str(line), name, function, SEPARATOR.join(marks))
                 text = "\t".join(field.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for field in fields)
                 os.write(self.sites, text.encode("utf-8", "surrogateescape") + b"\n")
-                self.known[id(code), line] = number
+                self.known[key] = number
         return number
 
     def close(self):
@@ -217,7 +231,12 @@ def note(key, text, sender, flags=0, length=WHOLE):
     if _where is None:
         return
     try:
-        place = _place(2)
+        marks = _marks.get()
+        place = None
+        if _lines:
+            place = _place(2)
+        elif not marks:
+            return
         known = _file
         if known is None or known.pid != os.getpid():
             known = _current()
@@ -231,11 +250,11 @@ def note(key, text, sender, flags=0, length=WHOLE):
                 return
             slot = known.next()
         if place is None:
-            number = 0
+            number = known.site(None, marks) if marks else 0
         else:
-            number = known.known.get((id(place[0]), place[1]))
+            number = known.known.get((id(place[0]), place[1], marks))
             if number is None:
-                number = known.site(place)
+                number = known.site(place, marks)
         if not isinstance(text, bytes):
             text = text.encode("utf-8", "surrogateescape")
         _modules["pack_into"](
@@ -252,6 +271,58 @@ def note(key, text, sender, flags=0, length=WHOLE):
         )
     except Exception:  # noqa: S110 (the program comes first)
         pass
+
+
+class mark:
+    """`with mark("checkout"):` what this block sends, and the tasks that it starts, is in that
+    mark. Marks nest."""
+
+    def __init__(self, name):
+        self.name = str(name)[:LONGEST_MARK].replace(SEPARATOR, " ")
+        self._token = None
+
+    def __enter__(self):
+        if _where is not None and _marks is not None:
+            outside = _marks.get()
+            if len(outside) < DEEPEST_MARK:
+                self._inside = (*outside, self.name)
+                self._began_ns = _modules["monotonic_ns"]()
+                self._token = _marks.set(self._inside)
+        return self
+
+    def __exit__(self, *error):
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            _marks.reset(token)
+        except ValueError:  # ended in another context than it began in
+            pass
+        try:
+            _end(self._inside, self._began_ns)
+        except Exception:  # noqa: S110 (the program comes first)
+            pass
+
+    async def __aenter__(self):
+        return self.__enter__()
+
+    async def __aexit__(self, *error):
+        self.__exit__(*error)
+
+
+def _end(marks, began_ns):
+    """Note the end of a mark, and how many microseconds it took."""
+    while True:
+        known = _current()
+        if known is None:
+            return
+        slot = known.next()
+        if slot < SLOTS:
+            break
+        known.full = True
+    now_ns = _modules["monotonic_ns"]()
+    took_us = min((now_ns - began_ns) // 1000, WHOLE)
+    _modules["pack_into"](known.map, slot * SLOT_BYTES, now_ns, 0, took_us, known.site(None, marks), 0, 0, MARK, slot + 1)
 
 
 def _place(depth):
@@ -338,7 +409,7 @@ def _named(place):
 
 def _begin():
     """What notes need, imported when the first driver is."""
-    global _where, _outer, _unit, _of_thread, _lock
+    global _where, _lines, _marks, _outer, _unit, _of_thread, _lock
     if _lock is not None:
         return
     import struct
@@ -355,8 +426,10 @@ def _begin():
     _modules["here"] = os.getcwd()
     _outer = ContextVar("pgtrace_call_site", default=None)
     _unit = ContextVar("pgtrace_unit", default=None)
+    _marks = ContextVar("pgtrace_marks", default=())
     _of_thread = threading.local()
-    _where = os.environ.get("PGTRACE_CALL_SITES") or None
+    _where = os.environ.get("PGTRACE_CALL_SITES") or os.environ.get("PGTRACE_MARKS") or None
+    _lines = bool(os.environ.get("PGTRACE_CALL_SITES"))
     _lock = threading.Lock()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
@@ -410,7 +483,7 @@ def _tasks(owner):
     def make(create_task):
         def hook(self, coro, *arguments, **named):
             place = unit = None
-            if _where is not None:
+            if _where is not None and _lines:
                 try:
                     library = _named(coro)
                     place = _place(1) if library else None
@@ -790,17 +863,37 @@ def _watched(hook, module):
 
 def note_in(directory):
     """Note in that directory from now on, and watch the drivers."""
-    global _where, _file
+    global _where, _file, _lines
     _begin()
     with _lock:
-        _where, _file = directory, None
+        _where, _file, _lines = directory, None, True
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         watch()
+
+
+class _Stub:
+    """Serves a `pgtrace` that has only mark(), where pgtrace is not installed: the last finder of
+    all."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "pgtrace":
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, self)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        _begin()
+        module.mark = mark
 
 
 def watch():
     """Watch the drivers that are imported, and those that will be."""
     sys.meta_path.insert(0, _Finder())
+    sys.meta_path.append(_Stub())
     for name, hook in _WATCHED.items():
         module = sys.modules.get(name)
         if module is not None:
