@@ -334,13 +334,17 @@ def test_nothing_but_the_process_imports_the_proxy():
 
 def test_a_closed_stdout_is_harmless():
     settings = {
-        "listen": {"hosts": ["127.0.0.1"], "port": 0, "unix": None},
-        "upstream": {"hosts": [{"name": "127.0.0.1", "port": 1}], "sslmode": "disable"},
+        "legs": [
+            {
+                "listen": {"hosts": ["127.0.0.1"], "port": 0, "unix": None},
+                "upstream": {"hosts": [{"name": "127.0.0.1", "port": 1}], "sslmode": "disable"},
+                "served": "all",
+            }
+        ],
         "keep_bytes": None,
         "temporary": None,
         "rtt_ns": 0,
         "allow_others": False,
-        "served": "all",
         "redact": [],
         "row_bytes": None,
         "tls": {},
