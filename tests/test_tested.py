@@ -30,6 +30,7 @@ THROUGH: dict[str, str] = {
     "protocol/replication/*": "protocol/test_replication_messages.py",
     "capture/jsonl/*": "capture/test_capture_jsonl.py",
     "capture/tls/*": "capture/test_capture_tls.py",
+    "tui/web/*": "tui/web/test_web_server.py",
     "tui/actions/*": "tui/test_tui_acting.py",
     "tui/widgets/*": "tui/test_tui_app.py",
     "tui/panes/*": "tui/test_tui_panes.py",

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @click.command("open", epilog="Example: pgtrace open checkout.pgtrace")
 @options.files
+@click.option("--web", is_flag=True, help="Serve the screen to a browser on this machine, read only (pip install 'pgtrace[web]').")
 @options.explaining
-def command(files: tuple[Path, ...]) -> None:
+def command(files: tuple[Path, ...], web: bool) -> None:
     """Look at captures round trip by round trip, message by message. A capture that is still
     growing is followed."""
     import os
@@ -34,6 +35,9 @@ def command(files: tuple[Path, ...]) -> None:
     missing = next((name for name in names if name != STDIN and not os.path.exists(name)), None)
     if missing is not None:  # said first: no terminal would change it
         raise CaptureError(missing, "no such file")
+    if web:
+        _serve(names)
+        return
     if output.is_dumb():
         raise UsageError("`open` needs a terminal with a screen (TERM is dumb): use `pgtrace show` or `pgtrace stats` for text")
     if not sys.stderr.isatty() or not (sys.stdin.isatty() or STDIN in names):
@@ -47,6 +51,39 @@ def command(files: tuple[Path, ...]) -> None:
         turns(imports.step, lambda: imports.progress, "importing")
     imports.tell()
     _run(Trace.open(imports.paths, names=imports.names), imports.names)
+
+
+def _serve(names: list[str]) -> None:
+    """Serve the screen until Ctrl-C."""
+    import asyncio
+    import os
+    import signal
+
+    from pgtrace.capture.inputs import STDIN
+    from pgtrace.cli.imports import Imports, ending_on_interrupt
+    from pgtrace.cli.progress import turns
+
+    try:
+        from pgtrace.tui.web.server import WebServer
+    except ImportError as error:
+        raise UsageError("`open --web` needs textual-serve: pip install 'pgtrace[web]'") from error
+    if STDIN in names:
+        raise UsageError("`open --web` does not read standard input: each visitor reads the captures itself")
+    with ending_on_interrupt() as begun:
+        imports = Imports(names, begun)
+        turns(imports.step, lambda: imports.progress, "importing")
+    imports.tell()
+
+    async def serve() -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        server = WebServer(imports.paths, imports.names, f"pgtrace {os.path.basename(names[0])}")
+        output.tell(f"open {server.address}")
+        output.tell("for at most 4 visitors, read only; Ctrl-C ends it")
+        await server.serve(stopped)
+
+    asyncio.run(serve())
 
 
 def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None:

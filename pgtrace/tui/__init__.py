@@ -1,5 +1,6 @@
 """The terminal interface.
 
+    web/         the same screen in a browser
     app.py       reads on ten times a second, has the screen drawn, and ends
     screen.py    the one screen: who does what its keys, clicks and messages ask for
     actions/     what is done: filter, go, copy, save, mark, explain, compare

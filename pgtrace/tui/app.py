@@ -122,7 +122,10 @@ class PgTraceApp(App[None]):
         self.main.areas.footer.say(f"theme {name}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether there are themes to choose from: NO_COLOR leaves none."""
+        """Whether there are themes to choose from, which NO_COLOR leaves none of, and a shell to
+        go back to."""
+        if action == "suspend_process" and self.view.source.read_only:
+            return False
         return self.view.pen.palette is not MONO if action == "theme" else True
 
     def on_unmount(self) -> None:
@@ -154,6 +157,10 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
     """
     if recorder is not None and sys.platform != "win32":
         os.nice(NICE)
+    if source.read_only:
+        app = PgTraceApp(View(trace, source, Pen(DARK), recorder), loaded=gc.freeze)
+        app.run()
+        return
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()
     remembered = Remembered(place(os.environ))
     pen = Pen(choose_palette(os.environ, remembered.get("theme", THEMES, "")), ascii_only=only_ascii(os.environ, encoding))

@@ -36,6 +36,9 @@ from pgtrace.tui.widgets.footer import CopyMenu
 
 _TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page", "compare", "explain"})
 
+_WRITES = frozenset({"save", "mark", "page", "explain"})
+"""What a screen that only looks does not do."""
+
 
 class MainScreen(Screen[None]):
     """Everything pgtrace shows."""
@@ -54,7 +57,8 @@ class MainScreen(Screen[None]):
         self.recording = Recording(self.areas)
         self.plans = Plans(self.areas)
         self.pairing = Pairing(self.areas)
-        self.commands = (*self.recording.commands, *self.files.commands, *self.going.commands, theme_command(self))
+        does = () if view.source.read_only else (*self.recording.commands, *self.files.commands)
+        self.commands = (*does, *self.going.commands, theme_command(self))
         self._commands_typed: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -157,6 +161,8 @@ class MainScreen(Screen[None]):
         listed = timeline and areas.timeline.item is not None
         if action in ("only_connection", "only_driver") and timeline and not self.view.listing.filtering.everything:
             return True
+        if action in _WRITES and self.view.source.read_only:
+            return False
         if action in _TIMELINE_ONLY:
             return listed
         match action:

@@ -70,6 +70,8 @@ WRONG_USES = [
     ("run --upstream postgresql://me:secret@::1:5432/shop -- true", USAGE, r"not a URL: .*\[::1\]:5432"),
     ("listen 127.0.0.1:0 --upstream postgresql://db/?sslmode=verify-full&sslrootcert={absent}", USAGE, "set sslrootcert"),
     # Neither a file nor a terminal: the file is what no terminal would bring.
+    ("open --web {capture} -", USAGE, "does not read standard input"),
+    ("open --web {absent}", CAPTURE, "no such file"),
     ("open {absent}", CAPTURE, "no such file"),
     # The network.
     ("listen 127.0.0.1:{taken} --upstream 127.0.0.1:1", NETWORK, "something listens there already: choose another port, or :0"),

@@ -68,6 +68,9 @@ class Clipboard:
             self._areas.say(NOT_KEPT)
             return
         self._areas.screen.app.copy_to_clipboard(text)
+        if self._areas.view.source.read_only:
+            self._areas.say(f"{offer.name} copied")
+            return
         try:
             self._areas.say(f"{offer.name} copied, also in {self._file.write(text)}")
         except OSError as error:

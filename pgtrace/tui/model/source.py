@@ -37,6 +37,8 @@ class Source:
     throwaway: bool = False
     """Whether `explain_dsn` leads to a throw-away server, where planning a statement can do no
     harm."""
+    read_only: bool = False
+    """Whether the screen only looks: nothing is written, sent to a server or run."""
     unsaved: bool = False
     """Whether quitting throws the recording away, and so must be confirmed."""
 
