@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-watching nightly evidence image schemas site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-watching nightly evidence image schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,10 @@ bench-reading: $(VENV)/.ok
 # What the screen does with each row, and what a filter costs.
 bench-feeds: $(VENV)/.ok
 	$(BIN)/python -m bench.feeds
+
+# What both sides of a pooler cost, and joining them.
+bench-legs: $(VENV)/.ok
+	$(BIN)/python -m bench.legs
 
 # What the TUI costs, and how well it keeps up, at 20,000 messages each second.
 bench-watching: $(VENV)/.ok

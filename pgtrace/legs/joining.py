@@ -199,11 +199,25 @@ class Joiner:
     def _take(self, front: Trip) -> None:
         """Everything that it may have run as has come."""
         group = self._groups.get(front.connection)
+        chains, is_all = self._possible(front)
+        if self._lost:
+            latest_ns = front.closed_ns + SLACK_NS
+            is_all = is_all and not any(one.began_ns <= latest_ns and one.ended_ns >= front.opened_ns for one in self._lost)
+        is_last = front.ends_idle or front.is_cut
+        # nearly every one
+        if len(chains) == 1 and is_all and not self._is_blind and (group is None or not group.undecided):
+            server = chains[0][0].trip.connection
+            if group is None or group.server in (None, server):
+                if is_last:
+                    self._groups.pop(front.connection, None)
+                else:
+                    group = self._groups.setdefault(front.connection, group or _Group())
+                    group.server = server
+                for other in self._joined(front, chains[0]):
+                    self._decide(other)
+                return
         if group is None:
             group = self._groups[front.connection] = _Group()
-        chains, is_all = self._possible(front)
-        latest_ns = front.closed_ns + SLACK_NS
-        is_all = is_all and not any(one.began_ns <= latest_ns and one.ended_ns >= front.opened_ns for one in self._lost)
         if not chains:
             self._without(front, may_be_swallowed=is_all)
         elif self._is_blind or not is_all:
@@ -221,7 +235,7 @@ class Joiner:
                     for back in chain:
                         if len(back.waiting) < MOST_WAITING:
                             back.waiting.append(group)
-        if front.ends_idle or front.is_cut:
+        if is_last:
             self._groups.pop(front.connection, None)
 
     def _decide(self, first: _Group) -> None:

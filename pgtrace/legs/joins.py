@@ -277,14 +277,15 @@ class _Results:
     def finish(self) -> None:
         """Everything has been said."""
         server: dict[int, int] = {}
+        behind = self.pooler.connections
+        of = array("I")
+        for start in range(0, len(self.states), _SLICE):
+            of.extend(self._rows.columns(start, start + _SLICE).connections)
         for place, state in enumerate(self.states):
-            if state != State.JOINED:
-                continue
-            entry = self._rows.entry(place)
-            partner = self._rows.entry(self.partners[place] - 1).connection
-            if entry.connection not in self.pooler.connections:
-                self.pooler.switches += server.get(entry.connection, partner) != partner
-                server[entry.connection] = partner
+            if state == State.JOINED and (connection := of[place]) not in behind:
+                partner = of[self.partners[place] - 1]
+                self.pooler.switches += server.get(connection, partner) != partner
+                server[connection] = partner
 
 
 def find(trace: Trace, tell: Callable[[float], None] = lambda _: None) -> Joins | None:
