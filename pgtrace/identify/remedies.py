@@ -34,5 +34,8 @@ class Remedy:
     unless: tuple[str, ...] = ()
 
 
+DEMO: Final = ("asyncpg", "psycopg", "psycopg2", "pg8000", "sqlalchemy")
+"""The drivers of the demo, and the layer, with which remedies are tried."""
+
 Remedies = Mapping[str, tuple[Remedy, ...]]
 """By the kind of finding."""

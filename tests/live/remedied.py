@@ -735,3 +735,57 @@ def _(url: str, remedied: bool) -> None:
         time.sleep(1.1)
         session.scalars(sa.select(Author)).all()
     engine.dispose()
+
+
+@scenario("sqlalchemy-larger-cache", "cache-thrash", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    size = {} if remedied else {"prepared_statement_cache_size": 4}
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), connect_args=size)
+    async with engine.connect() as connection:
+        for number in range(5):
+            for column in range(8):
+                await connection.execute(sa.select(Author.id.label(f"n{column}")).where(Author.id == number))
+    await engine.dispose()
+
+
+@scenario("asyncpg-prefetch", "fetch-size", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    async with connection.transaction():
+        async for _row in connection.cursor("select generate_series(1, 100)", prefetch=50 if remedied else 1):
+            pass
+    await connection.close()
+
+
+@scenario("psycopg-itersize", "fetch-size", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with psycopg.connect(url) as connection, connection.cursor("rows") as cursor:
+        cursor.itersize = 100 if remedied else 1
+        cursor.execute("select generate_series(1, %s)", (100,))
+        for _row in cursor:
+            pass
+
+
+@scenario("psycopg2-itersize", "fetch-size", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    connection = psycopg2.connect(url)
+    with connection.cursor() as first:
+        for number in range(6):  # so that it is recognised
+            first.execute("select %s", (number,))
+    with connection.cursor("rows") as cursor:
+        cursor.itersize = 2000 if remedied else 1
+        cursor.execute("select generate_series(1, 100)")
+        for _row in cursor:
+            pass
+    connection.close()
+
+
+@scenario("psycopg-larger-cache", "cache-thrash", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with _autocommit(url, prepare_threshold=0) as connection:
+        connection.prepared_max = 100 if remedied else 4
+        for number in range(5):
+            for column in range(8):
+                connection.execute(f"select name as n{column} from item where id = %s", (number,))

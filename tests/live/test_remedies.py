@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -20,11 +20,13 @@ from pgtrace.demo.pooler import Pooler, free_port
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings import KINDS
 from pgtrace.judge.findings.kind import Finding
 from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
 from tests.data.findings.record import pgbouncer
 from tests.live.remedied import SCENARIOS, TABLES, Program
+from tests.live.remedied_alike import PROGRAMS
 
 TRIED = {
     remedy.tried: (client.name, kind, remedy)
@@ -83,6 +85,36 @@ def test_the_remedy_helps(server: EmbeddedServer, tables: None, tmp_path: Path, 
     assert after == []
 
 
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_the_general_remedy_helps_each_of_its_clients(server: EmbeddedServer, tables: None, tmp_path: Path, kind: str) -> None:
+    alike = PROGRAMS[kind]
+    if alike.pooled and shutil.which("pgbouncer") is None:
+        pytest.skip("PgBouncer is not installed")
+
+    def found(clients: Sequence[str], *, remedied: bool) -> list[Finding]:
+        def run(url: str) -> None:
+            for client in clients:
+                alike.run(client, url, remedied)
+
+        capture = tmp_path / f"{clients[0]} {remedied}.pgtrace"
+        return [one for one in advised(server, run, capture, alike.pooled) if one.name == kind]
+
+    apart = [one for one in alike.clients if one != "sqlalchemy"], [one for one in alike.clients if one == "sqlalchemy"]
+    for clients in filter(None, apart):  # one process has one layer
+        before = found(clients, remedied=False)
+        for client in clients:
+            mine = [one for one in before if client == (one.layer or one.driver)]
+            assert mine, (client, [(one.driver, one.layer) for one in before])
+            texts = [remedy.text for remedy in mine[0].kind.remedies if client in remedy.clients]
+            assert set(texts) & set(mine[0].remedies), mine[0].remedies
+        assert found(clients, remedied=True) == []
+
+
+def test_the_clients_of_a_general_remedy_have_a_program() -> None:
+    clients = {kind.name: {client for remedy in kind.remedies for client in remedy.clients} for kind in KINDS}
+    assert {name: found for name, found in clients.items() if found} == {name: set(one.clients) for name, one in PROGRAMS.items()}
+
+
 def test_what_was_tried_is_a_scenario() -> None:
     assert set(TRIED) == set(SCENARIOS)
 
@@ -90,7 +122,9 @@ def test_what_was_tried_is_a_scenario() -> None:
 def test_the_page_has_them_all() -> None:
     page = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
     rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in page.splitlines() if line.startswith("| ")]
-    assert {row for row in rows if len(row) == 3} >= {(client, kind, remedy.text) for client, kind, remedy in TRIED.values()}
+    general = {(client, kind.name, remedy.text) for kind in KINDS for remedy in kind.remedies for client in remedy.clients}
+    tried = {(client, kind, remedy.text) for client, kind, remedy in TRIED.values()} | general
+    assert {row for row in rows if len(row) == 3} - {("for", "finding", "remedy that was tried"), ("---", "---", "---")} == tried
 
 
 NEEDS_ANOTHER_POOLER = "PgBouncer 1.21"

@@ -98,6 +98,7 @@ REMEDIES: Final[Remedies] = {
     "cache-thrash": (
         Remedy("asyncpg.connect(statement_cache_size=100), the default, or more than are in use in turn", "asyncpg-larger-cache"),
     ),
+    "fetch-size": (Remedy("connection.cursor(query, prefetch=50), the default, or more", "asyncpg-prefetch"),),
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
     "prepared-leak": (Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak"),),

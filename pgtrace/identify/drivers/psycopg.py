@@ -113,6 +113,8 @@ REMEDIES: Final[Remedies] = {
             unless=("a savepoint around one statement", "BEGIN directly after BEGIN"),
         ),
     ),
+    "fetch-size": (Remedy("itersize = 100, the default, or more for a server-side cursor", "psycopg-itersize"),),
+    "cache-thrash": (Remedy("connection.prepared_max = 100, the default, or more than are in use in turn", "psycopg-larger-cache"),),
     "begin-commit": (
         Remedy(
             "psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements", "psycopg-autocommit"

@@ -73,6 +73,7 @@ REMEDIES: Final[Remedies] = {
             "psycopg2.extras.execute_values() to write (executemany() waits for each row)", "psycopg2-execute-values", needs=("writes",)
         ),
     ),
+    "fetch-size": (Remedy("cursor.itersize = 2000, the default, for a named cursor", "psycopg2-itersize"),),
     "begin-commit": (Remedy("connection.autocommit = True for single statements", "psycopg2-autocommit"),),
     "connect": (Remedy("psycopg2.pool.ThreadedConnectionPool", "psycopg2-pool"),),
     "idle-in-transaction": (

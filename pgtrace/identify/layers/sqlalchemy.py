@@ -84,6 +84,13 @@ REMEDIES: Final[Remedies] = {
             "pool_pre_ping=False with pool_recycle", "sqlalchemy-no-pre-ping", needs=("an empty statement in a transaction of its own",)
         ),
     ),
+    "cache-thrash": (
+        Remedy(
+            "prepared_statement_cache_size=100, the default, or more than are in use in turn: it is SQLAlchemy's cache, not asyncpg's",
+            "sqlalchemy-larger-cache",
+            needs=("asyncpg",),
+        ),
+    ),
     "begin-commit": (Remedy("create_engine(url, isolation_level='AUTOCOMMIT') for reads", "sqlalchemy-autocommit"),),
     "connect": (Remedy("QueuePool, the default, instead of NullPool; one engine for the whole process", "sqlalchemy-queue-pool"),),
     "prepared-leak": (Remedy("bound parameters; text with values in it is another statement each time", "sqlalchemy-bound-leak"),),

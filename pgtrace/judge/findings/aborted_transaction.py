@@ -59,5 +59,9 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
-    remedies=(Remedy("roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT"),),
+    remedies=(
+        Remedy(
+            "roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT", clients=("pg8000",)
+        ),
+    ),
 )

@@ -45,5 +45,10 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
-    remedies=(Remedy("name the columns instead of SELECT *; drop prepared statements, or reconnect, after a migration"),),
+    remedies=(
+        Remedy(
+            "name the columns instead of SELECT *; drop prepared statements, or reconnect, after a migration",
+            clients=("asyncpg", "psycopg", "sqlalchemy"),
+        ),
+    ),
 )

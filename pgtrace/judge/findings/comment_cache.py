@@ -102,7 +102,8 @@ KIND: Final = Kind(
     cares=_cares,
     remedies=(
         Remedy(
-            "leave what differs each time (traceparent, request id) out of the comment; keep what stays the same: route, controller, action"
+            "leave what differs each time (traceparent, request id) out of the comment; keep what stays the same: route, controller, action",
+            clients=("asyncpg", "psycopg", "sqlalchemy"),
         ),
     ),
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.rows import Shape
 
@@ -159,7 +159,7 @@ KIND: Final = Kind(
     what=_what,
     cares=_cares,
     remedies=(
-        Remedy("no savepoint around a statement that cannot fail; or one around several", needs=(_SAVEPOINTS,)),
+        Remedy("no savepoint around a statement that cannot fail; or one around several", needs=(_SAVEPOINTS,), clients=DEMO),
         Remedy("one BEGIN for a transaction: either the driver or the application sends it", needs=(_NESTED,)),
         Remedy(
             "hold one connection for a unit of work; let the pool check a connection that was idle, not each time",

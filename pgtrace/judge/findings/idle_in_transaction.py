@@ -51,5 +51,9 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: in_seconds(note.amount),
     cares=nothing,
-    remedies=(Remedy("do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it"),),
+    remedies=(
+        Remedy(
+            "do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it", clients=("asyncpg",)
+        ),
+    ),
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown, times
 from pgtrace.trace.rows import Shape
@@ -142,5 +142,5 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
-    remedies=(Remedy("keep the answer for the unit of work: pass it on, or cache it"),),
+    remedies=(Remedy("keep the answer for the unit of work: pass it on, or cache it", clients=DEMO),),
 )

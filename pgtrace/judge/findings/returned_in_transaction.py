@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, may_be_ping
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
 
@@ -86,5 +86,10 @@ KIND: Final = Kind(
     cares=lambda shape: shape.status in ("T", "E") or shape.status_before in ("T", "E") or may_be_ping(shape),
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies=(Remedy("commit or roll back on every path before the connection goes back to the pool, with a context manager for example"),),
+    remedies=(
+        Remedy(
+            "commit or roll back on every path before the connection goes back to the pool, with a context manager for example",
+            clients=DEMO,
+        ),
+    ),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures, seconds
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.rows import RowKind
@@ -126,7 +126,11 @@ KIND: Final = Kind(
     cares=failures,
     cares_other=lambda step: step.shape.kind is RowKind.ASYNCHRONOUS and bool(step.shape.errors),
     remedies=(
-        Remedy("end the transaction before slow work; idle_in_transaction_session_timeout can be longer for a role", needs=("25P03",)),
+        Remedy(
+            "end the transaction before slow work; idle_in_transaction_session_timeout can be longer for a role",
+            needs=("25P03",),
+            clients=DEMO,
+        ),
         Remedy("shorter transactions; transaction_timeout can be longer for a role", needs=("25P04",)),
         Remedy(
             "let the pool close connections before the server does: a shorter maximum idle time than idle_session_timeout", needs=("57P05",)

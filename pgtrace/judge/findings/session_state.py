@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify import drivers
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, times
@@ -134,6 +134,9 @@ KIND: Final = Kind(
     number=lambda note: note.times,
     cares=_cares,
     remedies=(
-        Remedy("behind a pooler: SET LOCAL, pg_advisory_xact_lock(), ON COMMIT DROP, all within one transaction; else session pooling"),
+        Remedy(
+            "behind a pooler: SET LOCAL, pg_advisory_xact_lock(), ON COMMIT DROP, all within one transaction; else session pooling",
+            clients=DEMO,
+        ),
     ),
 )

@@ -304,7 +304,12 @@ DROPPED: Final[Kind] = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
-    remedies=(Remedy("leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of the driver's statements"),),
+    remedies=(
+        Remedy(
+            "leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of the driver's statements",
+            clients=("asyncpg",),
+        ),
+    ),
 )
 GONE: Final[Kind] = Kind(
     name="statement-gone",
