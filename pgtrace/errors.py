@@ -102,6 +102,15 @@ class OutputExists(PgTraceError):
         self.path = os.fspath(path)
 
 
+class MarkError(PgTraceError):
+    """A mark cannot be set in a running recorder."""
+
+    exit_code = 3
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*(line for line in lines if line))
+
+
 class ProgramError(PgTraceError):
     """A program cannot be started. The exit code is the one that shells use for it."""
 

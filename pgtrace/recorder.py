@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, TypedDict
 
-from pgtrace import callsites, conninfo, variant
+from pgtrace import callsites, conninfo, marking, variant
 from pgtrace.address import (
     DEFAULT_LISTEN_PORT,
     Leg,
@@ -126,6 +126,7 @@ class Recorder:
         directory: PrivateDirectory | None = None,
         call_sites: bool = False,
         marks: bool = False,
+        takes_marks: bool = False,
         label: str | None = None,
         more_legs: Sequence[Leg] = (),
     ) -> None:
@@ -153,6 +154,7 @@ class Recorder:
           runs with call_site_variables().
         - With `marks`, the capture has the marks that a program sets itself, under the same
           variables.
+        - With `takes_marks`, other processes of this user may set marks (`pgtrace mark`).
         - `label` names the variant that the capture is of.
         - `more_legs` are further listeners with their upstreams, recorded in the same capture on
           the same clock: the other side of a pooler. `rtt`, `tls` and `faults` are for all legs.
@@ -203,6 +205,8 @@ class Recorder:
         self._temporary = directory
         self._wants_call_sites = call_sites
         self._wants_marks = marks
+        self._takes_marks = takes_marks
+        self._marks: PrivateDirectory | None = None
         self._call_sites: PrivateDirectory | None = None
         self._certificates: PrivateDirectory | None = None
         self._socket_directory: PrivateDirectory | None = None
@@ -242,7 +246,9 @@ class Recorder:
         if self._wants_call_sites or self._wants_marks:
             self._call_sites = PrivateDirectory("sites")
             callsites.prepare(self._call_sites.path)
-        owned = (self._temporary, self._certificates, self._socket_directory, self._call_sites)
+        if self._takes_marks:
+            self._marks = PrivateDirectory(marking.KIND, holds=marking.SOCKET)
+        owned = (self._temporary, self._certificates, self._socket_directory, self._call_sites, self._marks)
         # The process may outlive ours, until its last session has ended, so its directories belong
         # to it as well.
         control = self._control = Control([lock for directory in owned if directory is not None for lock in directory.locks])
@@ -261,6 +267,7 @@ class Recorder:
             "redact": self.redact,
             "row_bytes": self.max_row_bytes,
             "label": self.label,
+            "marks_at": os.path.join(self._marks.path, marking.SOCKET) if self._marks is not None else None,
             "startup_timeout_s": self.startup_timeout_s,
         }
         ready = control.begin(settings)
@@ -416,10 +423,10 @@ class Recorder:
 
     def _end(self, wait_s: float) -> None:
         self._stop_process(wait_s)
-        for directory in (self._temporary, self._certificates, self._socket_directory, self._call_sites):
+        for directory in (self._temporary, self._certificates, self._socket_directory, self._call_sites, self._marks):
             if directory is not None:
                 directory.remove()
-        self._temporary = self._certificates = self._socket_directory = self._call_sites = None
+        self._temporary = self._certificates = self._socket_directory = self._call_sites = self._marks = None
 
     @property
     def _running(self) -> Control:

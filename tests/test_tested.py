@@ -39,6 +39,8 @@ THROUGH: dict[str, str] = {
     "report/comparison/*": "report/test_comparison.py",
     "report/page/*": "report/test_comparison.py",
     "cli/children": "live/test_run.py",
+    "marking": "cli/test_mark_command.py",
+    "proxy/mark_socket": "cli/test_mark_command.py",
     "trace/noted_marks": "callsites/test_program_marks.py",
     "cli/turns": "cli/test_compare_command.py",
     # the package's own modules

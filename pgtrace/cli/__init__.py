@@ -35,6 +35,7 @@ COMMANDS = (
     "serve",
     "replay",
     "mcp",
+    "mark",
     "demo",
 )
 """In the order of --help. Each is `command` in the module of its name (with a `_` after it if the

@@ -71,6 +71,7 @@ def command(
             target,
             dial_first=dial_first,
             more_legs=more_legs,
+            takes_marks=True,
             **recorded,
         ) as recorder,
         telemetry.sending(recorder, otlp, ratio=otlp_ratio, slow_ns=otlp_slow, literals=otlp_literals) as sent,

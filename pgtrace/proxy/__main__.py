@@ -69,6 +69,7 @@ class Process:
         self.startup_timeout_s = float(settings["startup_timeout_s"])
         self.row_bytes: int | None = settings["row_bytes"]
         self.label: str | None = settings.get("label")
+        self.marks_at: str | None = settings.get("marks_at")
         self._draining = False
         self._stopped: asyncio.Event
 
@@ -129,6 +130,12 @@ class Process:
             tape.add(Setting(monotonic_ns(), LABEL, self.label))
         drain = lambda: self._drain(server)  # noqa: E731
         control = Control(server, tape, writer, on_stop=self._stopped.set, on_lost=drain)
+        if self.marks_at is not None:
+            from pgtrace.proxy import mark_socket
+
+            self._takes_marks = await mark_socket.listen(
+                self.marks_at, [one for listener in server.listeners for one in listener.addresses], control.mark
+            )
         await loop.connect_read_pipe(lambda: control, sys.stdin)
         loop.add_signal_handler(signal.SIGTERM, drain)
         for ignored in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT):

@@ -66,8 +66,7 @@ class Control(asyncio.Protocol):
         echo = {"id": request["id"]} if "id" in request else {}
         match request["do"]:
             case "mark":
-                begin, name = bool(request["begin"]), str(request["name"])
-                self._in_order(loop, lambda: answer({"mark": self._marks.mark(begin, name), "time_ns": monotonic_ns()} | echo))
+                self.mark(bool(request["begin"]), str(request["name"]), lambda told: answer(told | echo))
             case "set":
                 self._server.sessions.set_rtt(int(request["rtt_ns"]))
                 answer({"time_ns": monotonic_ns()} | echo)
@@ -79,6 +78,10 @@ class Control(asyncio.Protocol):
                 self._on_stop()
             case other:
                 raise ValueError(f"unknown request {other!r}")
+
+    def mark(self, begin: bool, name: str, told: Callable[[dict[str, Any]], None]) -> None:
+        """Begin or end a mark, and tell its number once it has its place."""
+        self._in_order(asyncio.get_running_loop(), lambda: told({"mark": self._marks.mark(begin, name), "time_ns": monotonic_ns()}))
 
     def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
         """Act once everything that the kernel holds now has been read, also from legs that wait for

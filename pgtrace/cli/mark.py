@@ -1,0 +1,33 @@
+"""`pgtrace mark`: a mark in a running `pgtrace listen`."""
+
+from __future__ import annotations
+
+import click
+
+from pgtrace.cli import output
+
+
+@click.command("mark", epilog="Example: pgtrace mark begin checkout && ./checkout.sh; pgtrace mark end checkout")
+@click.argument("what", type=click.Choice(["begin", "end"]), metavar="begin|end")
+@click.argument("name")
+@click.option("--to", metavar="ADDR", help="Where the recorder listens: :6433. Needed if several are running.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+def command(what: str, name: str, to: str | None, quiet: bool) -> int:
+    """Set a mark in a running `pgtrace listen`.
+
+    A mark is a named interval; the listen runs in another shell, as the same user.
+
+    What has reached the recorder before comes before the mark. The command returns when the mark
+    has its place.
+    """
+    from pgtrace import marking
+    from pgtrace.errors import MarkError
+
+    if not name.strip() or len(name) > marking.LONGEST_NAME:
+        raise click.UsageError("a mark needs a name of at most 4096 characters")
+    chosen = marking.choose(to)
+    if not marking.ask(chosen.path, begin=what == "begin", name=name):
+        raise MarkError(f"no mark {name!r} is open there")
+    if not quiet:
+        output.tell(f"pgtrace: mark {name!r} {'begins' if what == 'begin' else 'ends'} at {', '.join(chosen.addresses)}")
+    return 0

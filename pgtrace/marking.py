@@ -1,0 +1,117 @@
+"""Marks in a running `pgtrace listen`, from another shell of the same user.
+
+    marking.recorders()                       # those that take marks: their sockets and addresses
+    marking.ask(socket, begin=True, name="checkout")
+
+Each such recorder has a Unix socket in a private directory (temporary.py), which nobody else can
+enter. The recorder asks the kernel whose a connection is, too. One JSON line is the request, one
+the answer, which comes when the mark has its place among what was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import tempfile
+from typing import Any, Final, NamedTuple
+
+from pgtrace.errors import MarkError
+from pgtrace.temporary import PREFIX, SHORT
+
+KIND: Final = "marks"
+"""What such a directory has in its name."""
+SOCKET: Final = "marks.sock"
+ANSWER_S: Final = 30.0
+LONGEST_NAME: Final = 4_096
+_LONGEST: Final = 1 << 16
+
+
+class Reachable(NamedTuple):
+    """A recorder that takes marks."""
+
+    path: str
+    """Of its socket."""
+    addresses: tuple[str, ...]
+    """Where it listens."""
+
+
+def recorders() -> list[Reachable]:
+    """Those of this user that answer."""
+    found = []
+    for parent in dict.fromkeys((tempfile.gettempdir(), SHORT)):
+        try:
+            names = sorted(entry.path for entry in os.scandir(parent) if entry.name.startswith(f"{PREFIX}{KIND}-"))
+        except OSError:
+            continue
+        for directory in names:
+            path = os.path.join(directory, SOCKET)
+            if _is_ours(directory) and os.path.exists(path):
+                try:
+                    found.append(Reachable(path, tuple(_request(path, {"do": "where"})["addresses"])))
+                except (MarkError, KeyError):
+                    continue
+    return found
+
+
+def choose(to: str | None) -> Reachable:
+    """The recorder that listens at that address, or the only one. Raises MarkError."""
+    running = recorders()
+    if to is not None:
+        wanted = to if to.startswith((":", "unix:")) or not to.isdecimal() else f":{to}"
+        running_there = [one for one in running if any(_is_at(address, wanted) for address in one.addresses)]
+        if not running_there:
+            raise MarkError(f"no `pgtrace listen` of yours listens at {to}", _list(running))
+        running = running_there
+    if not running:
+        raise MarkError("no `pgtrace listen` of yours is running")
+    if len(running) > 1:
+        raise MarkError("several are running: choose one with --to", _list(running))
+    return running[0]
+
+
+def ask(path: str, *, begin: bool, name: str) -> int:
+    """Begin or end a mark. Returns its number; 0 if there is none of that name to end. Raises
+    MarkError."""
+    return int(_request(path, {"do": "mark", "begin": begin, "name": name})["mark"])
+
+
+def _is_at(address: str, wanted: str) -> bool:
+    if wanted.startswith(":"):
+        return address.endswith(wanted)
+    return wanted in (address, address.removeprefix("unix:")) or (
+        address.startswith("unix:") and wanted == f"unix:{os.path.dirname(address[5:])}"
+    )
+
+
+def _list(running: list[Reachable]) -> str:
+    return "running: " + "; ".join(", ".join(one.addresses) for one in running) if running else ""
+
+
+def _is_ours(directory: str) -> bool:
+    try:
+        found = os.lstat(directory)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _request(path: str, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(ANSWER_S)
+            sock.connect(path)
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n") and len(answer) < _LONGEST:
+                data = sock.recv(_LONGEST)
+                if not data:
+                    break
+                answer += data
+        told = json.loads(answer)
+    except (OSError, ValueError) as error:
+        raise MarkError(f"the recorder does not answer: {error}") from None
+    if not isinstance(told, dict) or "error" in told:
+        raise MarkError(f"the recorder refuses: {told.get('reason', told) if isinstance(told, dict) else told}")
+    return told
