@@ -29,9 +29,9 @@ def command(
     """Print every message, grouped by round trip.
 
     Each message is one line, under a line for its round trip. --json prints one object for each
-    round trip.
+    round trip. A terminal gets colours and, for long texts, a pager (PGTRACE_PAGER, PAGER).
     """
-    from pgtrace.cli.output import write
+    from pgtrace.cli import output, terminal
     from pgtrace.cli.progress import Waiting
     from pgtrace.cli.reading import read_with_legs, rows, select, warn_of_losses
     from pgtrace.report import messages
@@ -50,6 +50,7 @@ def command(
                 lines = (encoded(about) for about in messages.rows_as_json(trace, places, joins))
             else:
                 lines = messages.rows_as_text(trace, places, with_hex=with_hex, with_fields=verbose, introduced=introduced, joins=joins)
-            if not write(waiting.before(lines)):
+            shown = waiting.before(lines if as_json else terminal.coloured(lines, terminal.message))
+            if not (output.write(shown) if follow or as_json else terminal.write(shown)):
                 break
     warn_of_losses(trace)

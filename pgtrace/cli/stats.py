@@ -51,6 +51,7 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     """Count round trips, messages, statements and more, exactly. --json gives every counter."""
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, count_rows, read_joined, warn_of_losses, warn_of_undecided
+    from pgtrace.cli.terminal import coloured, table
     from pgtrace.report import stats
 
     grouping = stats.grouping(by)
@@ -66,21 +67,21 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
 
             write([encoded(stats.grouped_as_dict(selection, grouping), indent=2)])
         else:
-            write(stats.grouped_as_text(selection, grouping))
+            write(coloured(stats.grouped_as_text(selection, grouping), table))
         warn_of_undecided(selection)
         warn_of_losses(trace)
         return
     if chosen is not None:
         selected = count_rows(trace, chosen, quiet=quiet) if by == "driver" and not as_json else None
         if selected is not None:
-            write(stats.selected_as_text(trace, selected, with_messages=verbose))
+            write(coloured(stats.selected_as_text(trace, selected, with_messages=verbose), table))
             warn_of_losses(trace)
             return
         trace = count(trace, chosen, quiet=quiet)
     if as_json:
         write(stats.as_json(trace, joins), end="")
     else:
-        write(chain(stats.as_text(trace, by), stats.more(trace, by) if verbose else []))
+        write(coloured(chain(stats.as_text(trace, by), stats.more(trace, by) if verbose else []), table))
         if joins is not None:
             from pgtrace.report.joins import joins_as_text  # most captures have one side
 

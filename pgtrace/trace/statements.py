@@ -9,6 +9,7 @@ their table, and the table says so. A trimmed table drops what its statements re
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,20 @@ class Histogram:
                 shift, value = bucket >> 6, bucket & 63
                 return min(self.max, (value << shift) + (1 << shift >> 1))
         return self.max
+
+    def shares(self, parts: int) -> list[tuple[int, int, int]]:
+        """The values in that many parts of equal ratio, from the least to the greatest: from, to,
+        and how many."""
+        buckets = self.buckets or {_bucket(self.max): self.count}
+        values = {min(self.max, ((bucket & 63) << (bucket >> 6)) + (1 << (bucket >> 6) >> 1)): times for bucket, times in buckets.items()}
+        least, most = max(1, min(values)), max(1, self.max)
+        ratio = (most / least) ** (1 / parts)
+        edges = [round(least * ratio**number) for number in range(parts)] + [most]
+        found = [0] * parts
+        for value, times in values.items():
+            at = int(math.log(value / least) / math.log(ratio)) if value > least and ratio > 1 else 0
+            found[min(parts - 1, at)] += times
+        return [(edges[number], edges[number + 1], found[number]) for number in range(parts)]
 
     def as_dict(self) -> dict[str, int]:
         return {"total": self.total, "p50": self.percentile(50), "p95": self.percentile(95), "max": self.max}

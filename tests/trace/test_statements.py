@@ -182,3 +182,16 @@ def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     for table in tables:
         table.let_go()
     assert (room.groups, room.text_bytes) == (0, 0)
+
+
+def test_a_histogram_in_parts_has_every_value() -> None:
+    waits = Histogram()
+    for value in (100, 100, 120, 3_000, 100_000):
+        waits.add(value)
+    shares = waits.shares(3)
+    assert [times for _, _, times in shares] == [3, 1, 1]
+    assert shares[0][0] in range(95, 106)
+    assert shares[-1][1] == 100_000
+    one = Histogram()
+    one.add(0)
+    assert sum(times for _, _, times in one.shares(4)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
+from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, RECEIVING, WAITING, Axis, Part
 
 MS = 1_000_000
 
@@ -40,7 +40,8 @@ def test_long_idle_time_is_one_cell() -> None:
     first, second = drawn(axis, *spans[0]), drawn(axis, *spans[1])
     assert first.count("━") >= 8
     assert second.count("━") >= 8
-    assert first[axis.cuts[0]] == "╌" == second[axis.cuts[0]]
+    assert first[axis.cuts[0]] == " " == second[axis.cuts[0]]
+    assert axis.head()[axis.cuts[0]] == "╌"
 
 
 @given(
@@ -67,6 +68,11 @@ def test_a_bar_tells_waiting_from_receiving_and_the_drivers_own_time() -> None:
     assert axis.bar(parts) == [("┄┄┄┄", "faint"), ("━━╾─────", "bar")]
 
 
+def test_what_the_server_did_for_nobody_stands_out() -> None:
+    axis = Axis([(0, 10 * MS)], 10)
+    assert axis.bar([(4 * MS, 10 * MS, FOR_NOBODY), (0, 4 * MS, WAITING)]) == [("━━━━", "bar"), ("╍╍╍╍╍╍", "attention")]
+
+
 def test_zoomed_it_shows_the_window_and_nothing_else() -> None:
     axis = Axis([(0, 100 * MS)], 10, (20 * MS, 30 * MS))
     assert drawn(axis, 0, 100 * MS) == "━" * 10
@@ -75,7 +81,7 @@ def test_zoomed_it_shows_the_window_and_nothing_else() -> None:
     assert Axis([], 24, (20 * MS, 30 * MS)).head() == "0.0200         +10.00 ms"
 
 
-PARTS = st.tuples(st.integers(0, 10**10), st.integers(0, 10**10), st.sampled_from([WAITING, RECEIVING, IDLE])).map(
+PARTS = st.tuples(st.integers(0, 10**10), st.integers(0, 10**10), st.sampled_from([WAITING, RECEIVING, IDLE, FOR_NOBODY])).map(
     lambda part: (min(part[:2]), max(part[:2]), part[2])
 )
 

@@ -48,3 +48,11 @@ def test_a_pause_is_cells_of_nothing() -> None:
     rates.note(31.0, 600)
     assert rates.sparkline() == "█" + "▁" * 5
     assert rates.per_second == pytest.approx(600 / 31)
+
+
+def test_errors_are_known_by_the_cell() -> None:
+    rates = Rates()
+    for second in range(16):
+        rates.note(float(second), 10 * second, 0 if second < 7 else 1)
+    assert rates.failed() == [False, True, False]
+    assert len(rates.sparkline()) == 3

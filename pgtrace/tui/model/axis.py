@@ -1,12 +1,12 @@
 """The time axis of the rows in sight: where a bar begins and ends, in half cells.
 
 The axis runs from the first opening to the last end among the rows. Idle time longer than a tenth
-of it is cut out and drawn as one cell, so that a pause does not flatten everything else; there can
-be nine cuts at most. A bar is at least half a cell long. When zoomed, the axis is the chosen
-window, without cuts, and nothing outside it is drawn.
+of it is cut out, so that a pause does not flatten everything else; the head says where, with `╌`.
+There can be nine cuts at most. A bar is at least half a cell long. When zoomed, the axis is the
+chosen window, without cuts, and nothing outside it is drawn.
 
-A bar has parts: `━` until the first answer, `─` until the last one, and `┄` for the driver's own
-time before it.
+A bar has parts: `━` until the first answer, `─` until the last one, `┄` for the driver's own time
+before it, and `╍` for what the server did for nobody, because the driver had left.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ WAITING: Final = 1
 RECEIVING: Final = 2
 IDLE: Final = 3
 """The server had nothing to do: the driver's own time."""
+FOR_NOBODY: Final = 4
+"""The server worked on, and the driver had left."""
 _GLYPHS: Final = {
     (0, 0): " ", (1, 1): "━", (1, 0): "╸", (0, 1): "╺",
     (2, 2): "─", (2, 0): "╴", (0, 2): "╶", (1, 2): "╾", (2, 1): "╼",
@@ -86,7 +88,7 @@ class Axis:
 
     def bar(self, parts: Sequence[Part]) -> list[tuple[str, str]]:
         """The cells of one row as (text, role) runs: role `bar` for the bar, `faint` for idle time,
-        exactly `width` cells. Later parts cover earlier ones."""
+        `attention` for work for nobody, exactly `width` cells. Later parts cover earlier ones."""
         halves = bytearray(2 * self.width)
         for start_ns, end_ns, what in parts:
             if self.zoomed and (end_ns < self.start_ns or start_ns > self.start_ns + self.span_ns):
@@ -97,9 +99,12 @@ class Axis:
         runs: list[tuple[str, str]] = []
         for cell in range(self.width):
             left, right = halves[2 * cell], halves[2 * cell + 1]
-            glyph, role = _GLYPHS[left % IDLE, right % IDLE], "bar"
+            if FOR_NOBODY in (left, right):
+                glyph, role = "╍", "attention"
+            else:
+                glyph, role = _GLYPHS[left % IDLE, right % IDLE], "bar"
             if glyph == " ":
-                glyph, role = ("┄" if left or right else "╌" if cell in self.cuts else " "), "faint"
+                glyph, role = ("┄" if left or right else " "), "faint"
             if runs and runs[-1][1] == role:
                 runs[-1] = (runs[-1][0] + glyph, role)
             else:
@@ -107,8 +112,9 @@ class Axis:
         return runs
 
     def head(self) -> str:
-        """The ends of the axis: `0     +17.64 ms`; where it does not begin with the rows in sight,
-        the second at which it begins."""
+        """The ends of the axis and its cuts: `0   ╌   +17.64 ms`; where it does not begin with the
+        rows in sight, the second at which it begins."""
         start = figures.seconds(self.start_ns) if self.zoomed else "0"
         end = f"+{figures.milliseconds(self.span_ns)} ms"
-        return start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)
+        text = start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)
+        return "".join("╌" if letter == " " and cell in self.cuts else letter for cell, letter in enumerate(text))

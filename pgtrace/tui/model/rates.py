@@ -1,4 +1,4 @@
-"""Round trips per second: now, and over the last minute as a sparkline.
+"""Round trips per second: now, and over the last minute as a sparkline with its errors.
 
 The rate is that of the last five seconds; the sparkline has one cell for each five seconds. Counts
 go in as they are read; nothing older than the sparkline is kept.
@@ -26,20 +26,22 @@ class Rates:
     def __init__(self) -> None:
         self._recent: deque[tuple[float, int]] = deque()
         self._cells: deque[int] = deque(maxlen=CELLS)
-        self._cell_start: tuple[float, int] | None = None
+        self._errors: deque[int] = deque(maxlen=CELLS)
+        self._cell_start: tuple[float, int, int] | None = None
 
-    def note(self, now_s: float, count: int) -> None:
-        """Note that the counter is at `count` now."""
+    def note(self, now_s: float, count: int, errors: int = 0) -> None:
+        """Note that the counter is at `count` now, and that of errors at `errors`."""
         if self._cell_start is None:
-            self._cell_start = (now_s, count)
+            self._cell_start = (now_s, count, errors)
         self._recent.append((now_s, count))
         while len(self._recent) > 2 and self._recent[1][0] <= now_s - WINDOW_S:
             self._recent.popleft()
-        started, before = self._cell_start
+        started, before, failed = self._cell_start
         while now_s - started >= WINDOW_S:
             self._cells.append(count - before)
-            started, before = started + WINDOW_S, count
-        self._cell_start = (started, before)
+            self._errors.append(errors - failed)
+            started, before, failed = started + WINDOW_S, count, errors
+        self._cell_start = (started, before, failed)
 
     @property
     def per_second(self) -> float:
@@ -52,3 +54,7 @@ class Rates:
     def sparkline(self) -> str:
         """One block for each five seconds, the newest on the right; the lowest block is zero."""
         return blocks(list(self._cells), _BLOCKS[0]) if any(self._cells) else ""
+
+    def failed(self) -> list[bool]:
+        """For each block of the sparkline, whether there were errors."""
+        return [bool(errors) for errors in self._errors]

@@ -153,7 +153,8 @@ class View:
         self._drawn_s = now_s
         self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
         if growing:
-            self.rates.note(now_s, trace.totals().round_trips)
+            totals = trace.totals()
+            self.rates.note(now_s, totals.round_trips, totals.errors)
         if self.paused:
             self.waiting = len(trace.rows) - self.listing.rows
             return True

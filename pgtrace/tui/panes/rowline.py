@@ -12,7 +12,7 @@ from textual.strip import Strip
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import RowKind
 from pgtrace.tui.model import figures, rowtext
-from pgtrace.tui.model.axis import IDLE, RECEIVING, WAITING, Axis, Part
+from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.model.columns import SPELLED_MARKS, Column
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
@@ -172,8 +172,13 @@ def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[P
     if item.folded:
         parts.append((item.opened_ns, end_ns, IDLE))
         return parts + [(begun, end_ns if ended is None else ended, WAITING) for begun, ended in item.sum.spans]
+    if item.row.label.end.startswith("driver left") and item.end_ns is not None:
+        left_ns = item.opened_ns + view.trace.rows.entry(item.place).wait_ns
+        if item.opened_ns < left_ns < end_ns:
+            parts.append((left_ns, end_ns, FOR_NOBODY))
+            end_ns = left_ns
     first_ns = item.row.first_ns
-    if split and first_ns is not None:
+    if split and first_ns is not None and item.opened_ns + first_ns <= end_ns:
         return [*parts, (item.opened_ns + first_ns, end_ns, RECEIVING), (item.opened_ns, item.opened_ns + first_ns, WAITING)]
     return [*parts, (item.opened_ns, end_ns, WAITING)]
 

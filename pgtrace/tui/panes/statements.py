@@ -17,9 +17,9 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.describe.arguments import counted
-from pgtrace.trace.statements import NAMES_KEPT, StatementGroup
+from pgtrace.trace.statements import NAMES_KEPT, Histogram, StatementGroup
 from pgtrace.trace.totals import StatementView
-from pgtrace.tui.model import figures, rowtext
+from pgtrace.tui.model import figures, rates, rowtext
 from pgtrace.tui.model.copying import Offer, safe
 from pgtrace.tui.model.fields import Field, Runs, number
 from pgtrace.tui.model.filtering import of_driver, of_group
@@ -34,6 +34,7 @@ _AND = ", "
 """Between the drivers of one statement."""
 _SEEN_ON = 8
 _FLIGHTS = 6
+_HISTOGRAM_CELLS = 24
 
 
 def _ratio(view: StatementView) -> float:
@@ -64,6 +65,13 @@ def _drivers(view: StatementView) -> str:
 
 def _sql(pane: Statements, view: StatementView, width: int) -> Runs:
     return [(rowtext.further(view.group.sql, pane.sideways, width) if pane.sideways else rowtext.sql(view.group.sql, width), "text")]
+
+
+def _histogram(wait: Histogram) -> Runs:
+    """How often it waited how long, on a logarithmic scale from the shortest to the longest."""
+    shown = wait.shares(_HISTOGRAM_CELLS)
+    least, most = (figures.milliseconds(edge) for edge in (shown[0][0], shown[-1][1]))
+    return [(f"{least} ", "dim"), (rates.blocks([times for _, _, times in shown], " "), "bar"), (f" {most} ms", "dim")]
 
 
 class Statements(TablePane[StatementView]):
@@ -210,6 +218,8 @@ class Statements(TablePane[StatementView]):
         shared = group.round_trips - group.round_trips_alone
         aside = f"   {counted(shared, 'of them')} shared with other statements".replace("of thems", "of them") if shared else ""
         yield labelled(pen, width, "cost", (cost, "text"), (self._waited(item), "dim"), (aside, "dim"))
+        if group.wait.count > 1:
+            yield labelled(pen, width, "waits", *_histogram(group.wait))
         if group.parses:
             yield labelled(pen, width, "prepared", *self._prepared(item))
         if seen is not None:

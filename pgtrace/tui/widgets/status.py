@@ -62,8 +62,10 @@ class Status(LineWidget):
             line.add("  ").add(text, role)
         room = line.room - len(rate) - 3
         if rate and room >= 0:
-            newest = view.pen.text(sparkline[-room:] if room else "")
-            line.to(width - len(rate) - len(newest) - 1).add(rate).add(newest, "bar")
+            newest = sparkline[-room:] if room else ""
+            line.to(width - len(rate) - len(newest) - 1).add(rate)
+            for block, failed in zip(newest, view.rates.failed()[-len(newest) :], strict=False):
+                line.add(block, "error" if failed else "bar")
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:
