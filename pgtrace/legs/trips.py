@@ -10,7 +10,8 @@ and Flush, ParseComplete and CloseComplete, ParameterStatus, notices and notific
 has nothing beside it counts by its SQL.
 
 A round trip has one key for each Sync or Query, because a pooler may pass on a pipeline in several
-runs. Keys are hashes: nothing of the traffic is kept.
+runs, and one for COPY data, which may be sent before the server has asked for it. Keys are hashes:
+nothing of the traffic is kept.
 
 The rows of the trace say which bytes belong to which round trip. The records are read once more,
 each connection framed from its beginning.
@@ -44,6 +45,8 @@ _SLICE: Final = 4096
 _ENDS_SEGMENT: Final = frozenset(b"QSF")
 _WITHOUT_KEY: Final = frozenset(b"SHCPX")
 """Frontend messages that poolers add, swallow or change."""
+_HANDS_OVER: Final = frozenset(b"GW")
+"""A driver may send its COPY data before this comes, or after it: one round trip, or two."""
 _REPLIES_WITHOUT_KEY: Final = frozenset(b"13SNA")
 _PARSE, _BIND, _DESCRIBE, _EXECUTE, _CLOSE, _ERROR, _READY = b"PBDECEZ"
 _IDLE: Final = b"I"
@@ -320,6 +323,9 @@ class _Keyer:
             self._answering = hash((self._answering, code, _sqlstate(body)))
         elif code not in _REPLIES_WITHOUT_KEY:
             self._answering = hash((self._answering, code, body, size))
+            if code in _HANDS_OVER and len(self._received) < SEGMENTS_KEPT:
+                self._received.append(self._answering)
+                self._answering = _NOTHING
 
 
 def _sqlstate(body: bytes) -> bytes:

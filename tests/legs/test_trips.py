@@ -81,6 +81,15 @@ def test_a_pipeline_has_a_key_for_each_sync(tmp_path: Path) -> None:
     assert len(both.keys) == 2
 
 
+def test_copy_data_may_be_sent_ahead(tmp_path: Path) -> None:
+    ahead = last(
+        tmp_path / "a",
+        "F Query COPY item FROM STDIN | CopyData 1 | CopyDone\nB CopyInResponse 0 | CommandComplete COPY 1 | ReadyForQuery I\nend",
+    )
+    waits = "F Query COPY item FROM STDIN\nB CopyInResponse 0\nF CopyData 1 | CopyDone\nB CommandComplete COPY 1 | ReadyForQuery I\nend"
+    assert ahead.keys == tuple(key for part in read(tmp_path / "b", waits) if isinstance(part, Trip) for key in part.keys)
+
+
 def test_the_set_up_is_none_and_a_flush_ends_no_transaction(tmp_path: Path) -> None:
     found = read(tmp_path / "a", "F Parse s SELECT 1 | Describe S s | Flush\nB ParseComplete | ParameterDescription | NoData\nend")
     assert [type(one) is Trip and one.ends_idle for one in found] == [False]
