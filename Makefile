@@ -77,6 +77,14 @@ poolers: $(VENV)/.ok $(PGBOUNCER)
 versions: $(MAJORS:%=.pg/%/.ok)
 	$(BIN)/python -m pytest -q tests/live/test_driver_tls.py
 
+# Build an OpenTelemetry collector (Go, some minutes, 2 GB while it lasts) and send spans and metrics through it.
+COLLECTOR := $(or $(TMPDIR),/tmp)/pgtrace-collector
+collector: $(VENV)/.ok
+	mkdir -p $(COLLECTOR)
+	sed 's|^dist:|&\n  output_path: $(COLLECTOR)/built|' release/otelcol.yaml >$(COLLECTOR)/builder.yaml
+	GOFLAGS=-modcacherw GOPATH=$(COLLECTOR)/go GOCACHE=$(COLLECTOR)/cache go run go.opentelemetry.io/collector/cmd/builder@v0.165.0 --config $(COLLECTOR)/builder.yaml
+	PGTRACE_COLLECTOR=$(COLLECTOR)/built/otelcol $(BIN)/python -m pytest -q tests/live/test_real_collector.py; status=$$?; rm -rf $(COLLECTOR); exit $$status
+
 # The JSON schemas in pgtrace/schemas/, after a change to what `--json` prints.
 schemas: $(VENV)/.ok
 	PYTHONPATH=$(CURDIR) $(BIN)/python release/schemas.py
