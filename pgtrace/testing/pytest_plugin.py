@@ -84,6 +84,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             names.append("pgtrace")
 
 
+@pytest.fixture(scope="session")
+def pgtrace_upstream() -> str | None:
+    """Where PostgreSQL is, as --pgtrace-upstream. Override it where only a fixture knows: in a
+    container, or a server that another plugin starts."""
+    return None
+
+
 @pytest.fixture
 def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
     """What this test costs on the wire: where to connect (`dsn`), counters so far (`round_trips`),
@@ -91,6 +98,7 @@ def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
     `host`, `port`."""
     serving = _served(request.node)
     if serving is None:
+        _suite(request.config, request.getfixturevalue("pgtrace_upstream"))
         yield _test(request.node)
         return
     from pgtrace.errors import PgTraceError
@@ -107,18 +115,18 @@ def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def pgtrace_url(request: pytest.FixtureRequest) -> str:
+def pgtrace_url(request: pytest.FixtureRequest, pgtrace_upstream: str | None) -> str:
     """The connection URL through pgtrace, for engines and pools that live as long as the run."""
-    return _suite(request.config).url()
+    return _suite(request.config, pgtrace_upstream).url()
 
 
 @pytest.fixture(scope="session")
-def pgtrace_postgres(request: pytest.FixtureRequest) -> Iterator[Any]:
+def pgtrace_postgres(request: pytest.FixtureRequest, pgtrace_upstream: str | None) -> Iterator[Any]:
     """The throw-away PostgreSQL, directly and not through pgtrace: `url()`, `environment()`,
     `host`, `port`, `user`, ... If tests use another server, this starts one of its own."""
     from pgtrace.testing.suite import throw_away_server
 
-    suite = _suite(request.config)
+    suite = _suite(request.config, pgtrace_upstream)
     if suite.server is not None:
         yield suite.server
         return
@@ -241,15 +249,18 @@ def _is_controller(config: pytest.Config) -> bool:
     return bool(spreads) and _WORKER not in os.environ
 
 
-def _suite(config: pytest.Config) -> Suite:
-    """The recorder of this process, started when first needed."""
+def _suite(config: pytest.Config, upstream: str | None = None) -> Suite:
+    """The recorder of this process, started when first needed. `upstream` comes from a fixture; the
+    command line and the configuration say it before that."""
     suite = config.stash.get(_SUITE, None)
+    if suite is not None and upstream is not None and suite.settings.upstream is None:
+        raise pytest.UsageError("pgtrace: the fixture pgtrace_upstream comes too late: with pgtrace_env the recorder has started before it")
     if suite is None:
         from pgtrace.errors import PgTraceError
         from pgtrace.testing.suite import Suite as Started
 
         try:
-            suite = config.stash[_SUITE] = Started(_settings(config))
+            suite = config.stash[_SUITE] = Started(_settings(config, upstream))
         except PgTraceError as error:
             raise pytest.UsageError(f"pgtrace: {error}") from None
         # pytest_unconfigure is not called if another plugin's raises
@@ -257,14 +268,14 @@ def _suite(config: pytest.Config) -> Suite:
     return suite
 
 
-def _settings(config: pytest.Config) -> Settings:
+def _settings(config: pytest.Config, upstream: str | None) -> Settings:
     """The options and the configuration. They are in no other variable, since a traceback with
     locals would show a password in it."""
     from pgtrace.testing.suite import Settings as Said
 
     said = config.known_args_namespace
     return Said(
-        upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or None,
+        upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or upstream,
         when_behind=said.pgtrace_when_behind or config.getini("pgtrace_when_behind") or "wait",
         rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
         env=tuple(config.getini("pgtrace_env")),

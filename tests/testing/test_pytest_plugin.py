@@ -162,7 +162,7 @@ class ShopTest(unittest.TestCase):
     result = project.run()
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
-        ["*round_trips is 1, at most 0", "*round_trips is 2, at most 1", "> 2  PBDES*select name from item where id = $1"]
+        ["*round_trips is 1, at most 0", "*round_trips is 2, at most 1", "> 2  PBDES*select name from item where id = $1*"]
     )
 
 
@@ -851,3 +851,29 @@ def test_after(connection):
     assert said.count("pgtrace: incomplete: ") >= 3
     assert "the capture's disk failed or accepted nothing" in said
     result.assert_outcomes(passed=3, failed=3)
+
+
+def test_an_upstream_that_only_a_fixture_knows(project, server):
+    project.pytester.makeconftest(f"""
+import pytest
+@pytest.fixture(scope="session")
+def pgtrace_upstream():
+    return {server.url()!r}
+""")
+    project.pytester.makepyfile("""
+import psycopg, pytest
+@pytest.mark.pgtrace(round_trips=1)
+def test_it(pgtrace, pgtrace_url):
+    with psycopg.connect(pgtrace_url, autocommit=True) as connection:
+        connection.execute("select 1")
+""")
+    project.pytester.runpytest_subprocess("-q", "-pno:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_a_fixture_is_too_late_where_the_recorder_has_started(project, server, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", server.url())
+    project.pytester.makeini(INI + "pgtrace_env = DATABASE_URL")
+    project.pytester.makeconftest("import pytest\n@pytest.fixture(scope='session')\ndef pgtrace_upstream():\n    return 'db:1'\n")
+    project.pytester.makepyfile("def test_it(pgtrace):\n    pass\n")
+    result = project.pytester.runpytest_subprocess("-q", "-pno:cacheprovider")
+    result.stdout.fnmatch_lines(["*the fixture pgtrace_upstream comes too late*"])
