@@ -365,6 +365,8 @@ class Heard(Observer):
         self.others: list[int] = []
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
+        if exchange.rows_differ and exchange.first is not None:
+            self.waited(exchange.first, passage.waited_ns)
         told = RoundTrip(exchange, passage)
         if passage.replaces is None:
             self.round_trips.append(told)
@@ -425,6 +427,8 @@ class Listing(Observer):
         return self.begun
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
+        if exchange.rows_differ and exchange.first is not None:
+            self.waited(exchange.first, passage.waited_ns)
         if passage.note not in self._places:
             self._places[passage.note] = len(self.round_trips)
             self.round_trips.append({})
@@ -458,7 +462,7 @@ class Plain(Session):
     """The plain machine alone, without the short cut of known exchanges."""
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
-        self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
+        self._run(time_ns, data)
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
         self._backend(time_ns, self.framer.feed(BACKEND, data))

@@ -31,6 +31,11 @@ _SHORT: Final = 256
 LARGEST: Final = 16_384
 """The most bytes of a read with a key, without values."""
 
+_ROWS_GUESSED: Final = 4
+"""The most rows of a read that is recognised by its layout."""
+_LAYOUTS: Final = 16
+"""The most layouts that a form remembers."""
+
 _FRONTEND: Final = frozenset(b"PDESHCQ")
 _BIND: Final = ord("B")
 _QUERY: Final = ord("Q")
@@ -64,11 +69,18 @@ class Answered:
     __slots__ = ()
 
 
+Pieces = tuple[tuple[int, int, bytes], ...]
+"""All bytes of a read but the values: where each piece begins and ends, and the piece."""
+Layouts = dict[int, Pieces]
+"""By the length of the read: reads of one form and length mostly differ in nothing but values.
+Comparing pieces is quicker than walking through the lengths in a read."""
+
+
 class AskedForm:
     """The form of a frontend read with a known key: a quick check whether another read has the same
     key."""
 
-    __slots__ = ("_at", "_before", "_behind", "_end", "_head", "_rest", "_values", "asked")
+    __slots__ = ("_at", "_before", "_behind", "_head", "_layouts", "_rest", "asked")
 
     def __init__(self, key: Key, asked: Asked, behind: int) -> None:
         """`behind`: if the read begins with a Bind, how many bytes after its values belong to the
@@ -77,52 +89,92 @@ class AskedForm:
         self._behind = behind
         self._before, self._head, self._rest = key if isinstance(key, tuple) and len(key) == 3 else (b"", b"", key)
         self._at = len(self._before)
-        self._end = self._at + 5 + len(self._head)
-        self._values = range(_INT16(self._head, len(self._head) - 2)[0]) if self._head else range(0)
+        self._layouts: Layouts = {} if isinstance(self._rest, tuple) else {len(self._rest): ((0, len(self._rest), self._rest),)}
 
     def is_of(self, data: bytes) -> bool:
         """Whether a read has the same key. May be False although the keys are equal."""
-        if not self._head:
-            return data == self._rest
-        at, position = self._at, self._end
-        if data[at + 5 : position] != self._head or data[at] != _BIND or (at and not data.startswith(self._before)):
+        pieces = self._layouts.get(len(data))
+        if pieces is not None:
+            for start, stop, piece in pieces:
+                if data[start:stop] != piece:
+                    break
+            else:
+                return True
+        return bool(self._head) and self._has_key(data)
+
+    def _has_key(self, data: bytes) -> bool:
+        """Whether a read with a Bind has the same key; its layout is then the first guess."""
+        at = self._at
+        start, position = 0, at + 5 + len(self._head)
+        if data[at + 5 : position] != self._head or data[at] != _BIND or not data.startswith(self._before):
             return False
+        pieces = []
         try:
-            for _ in self._values:
+            for _ in range(_INT16(self._head, len(self._head) - 2)[0]):
                 length = _INT32(data, position)[0]
+                pieces.append((start, position + 4, data[start : position + 4]))
                 position += 4 + length if length > 0 else 4
-            return data[position:] == self._rest and at + 1 + _INT32(data, at + 1)[0] == position + self._behind
+                start = position
+            if data[position:] != self._rest or at + 1 + _INT32(data, at + 1)[0] != position + self._behind:
+                return False
         except struct.error:
             return False
+        _remember_layout(self._layouts, data, pieces, start)
+        return True
 
 
 class AnsweredForm:
     """The same for a backend read."""
 
-    __slots__ = ("_before", "_columns", "_rest", "_rest_bytes", "_start", "answered")
+    __slots__ = ("_before", "_columns", "_layouts", "_rest", "_rest_bytes", "_start", "answered")
 
     def __init__(self, key: Key, answered: Answered) -> None:
         self.answered = answered
         self._before, self._columns, self._rest = key if isinstance(key, tuple) else (key, b"", b"")
         self._start, self._rest_bytes = len(self._before), len(self._rest)
+        self._layouts: Layouts = {} if self._columns else {self._start: ((0, self._start, self._before),)}
 
     def rows_of(self, data: bytes) -> int:
         """The number of rows in a read with the same key; -1 if the key differs."""
-        columns = self._columns
-        if not columns:
-            return 0 if data == self._before else -1
+        pieces = self._layouts.get(len(data))
+        if pieces is not None:
+            for start, stop, piece in pieces:
+                if data[start:stop] != piece:
+                    break
+            else:
+                return len(pieces) - 1
+        return self._count_rows(data) if self._columns else -1
+
+    def _count_rows(self, data: bytes) -> int:
+        """The same for a read with rows, which gives the next first guess if they are few."""
         if not data.startswith(self._before) or not data.endswith(self._rest):
             return -1
         position, stop, rows = self._start, len(data) - self._rest_bytes, 0
-        if data[position + 5 : position + 7] != columns:
+        if data[position + 5 : position + 7] != self._columns:
             return -1
+        pieces = []
+        start = 0
         while position < stop:
             code, length = _HEADER(data, position)
             if code != _ROW or length < 6:
                 return -1
+            if rows < _ROWS_GUESSED:
+                pieces.append((start, position + 7, data[start : position + 7]))
             position += 1 + length
+            start = position
             rows += 1
-        return rows if position == stop else -1
+        if position != stop:
+            return -1
+        if rows <= _ROWS_GUESSED:
+            _remember_layout(self._layouts, data, pieces, start)
+        return rows
+
+
+def _remember_layout(layouts: Layouts, data: bytes, pieces: list[tuple[int, int, bytes]], rest: int) -> None:
+    """From now on compare reads of that length with these pieces and the rest."""
+    if len(layouts) >= _LAYOUTS:
+        layouts.clear()
+    layouts[len(data)] = (*pieces, (rest, len(data), data[rest:]))
 
 
 class Reads:

@@ -16,7 +16,7 @@ authentication) and long reads are never cached.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
 from typing import Any, Final, NamedTuple
 
 from pgtrace.capture.record import CLOSE_NOTIFY, FIN
@@ -28,7 +28,6 @@ from pgtrace.session.effects import Tally
 from pgtrace.session.events import Exchange, Observer, Passage
 from pgtrace.session.machine import Machine
 from pgtrace.session.owed import Owed
-from pgtrace.session.roundtrips import LONGEST_HASHED
 from pgtrace.session.statements import Statement
 
 KNOWN: Final = 1_000
@@ -42,14 +41,14 @@ _DATA_ROW: Final = ord("D")
 _MAY_READ_ON: Final = (FIN, CLOSE_NOTIFY)
 """The ends of a driver's direction after which it may still read."""
 
+_HEADER: Final = struct.Struct(">BI")
+_header: Final = _HEADER.pack
+
 Place = tuple[int, str, bool, frozenset[str] | None]
 """The state in which an exchange begins: version of the session's names, transaction status, open
 block, suspended portals."""
 _NOWHERE: Final[Place] = (-1, "", False, None)
 """A place from which nothing is kept."""
-
-
-_passage: Final[Callable[..., Passage]] = tuple.__new__
 
 
 class Known:
@@ -297,7 +296,7 @@ class Session(Machine):
                 return
         self.settle()
         if not data or not self._is_idle():
-            self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
+            self._run(time_ns, data)
         else:
             self._take_from_idle(time_ns, data)
 
@@ -324,11 +323,22 @@ class Session(Machine):
             return
         self._ask(time_ns, data, framer.feed(FRONTEND, data) if frames is None else frames)
 
-    def _ask(self, time_ns: int, data: bytes, frames: list[Frame]) -> None:
-        """Run a read of the frontend."""
+    def _run(self, time_ns: int, data: bytes) -> None:
+        """Run a read of the frontend in the machine."""
+        begun = self.framer.unfinished_bytes(FRONTEND)
+        self._ask(time_ns, data, self.framer.feed(FRONTEND, data), begun)
+
+    def _ask(self, time_ns: int, data: bytes, frames: list[Frame], begun: int = 0) -> None:
+        """The same, with its messages; `begun` bytes of the first one came before it."""
+        at = self._offsets[FRONTEND]
         self._frontend(time_ns, frames)
-        if self.round_trips.current is not None:
-            self.round_trips.current.asked(data)
+        current = self.round_trips.current
+        if current is None or current.setup or not frames:
+            return
+        if begun:
+            code, body, size = frames[0]
+            data = _header(code, size - 1) + body + data[size - begun :]
+        current.asks(data[max(current.offsets[FRONTEND] - at, 0) : self._offsets[FRONTEND] - at])
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
         """One read of the backend."""
@@ -353,7 +363,7 @@ class Session(Machine):
             answered = form.answered if form is not None else None
         if held is not None and answers is not None:
             known = answers.known.get(answered) if answered is not None else None
-            if known is not None:
+            if known is not None and self._last_end_ns <= held[0] <= time_ns:
                 answers.latest = form
                 self._apply(known, held, time_ns, len(data), rows)
                 return
@@ -400,7 +410,7 @@ class Session(Machine):
         time_ns, data, _, _, note = self._held
         self._held = None
         self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
-        self._ask(time_ns, data, self.framer.feed(FRONTEND, data))
+        self._run(time_ns, data)
 
     def _apply(self, known: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
         """The held read was answered as before."""
@@ -413,28 +423,13 @@ class Session(Machine):
         exchange = known.exchange
         for statement in known.reused:
             statement.binds += 1
-        first = exchange.first
-        if first is not None:
-            started_ns = sent_ns if sent_ns > self._last_end_ns else self._last_end_ns
+        if exchange.first is not None:
             self._last_end_ns = time_ns
-            self.observer.waited(first, time_ns - started_ns if time_ns > started_ns else 0)
         offsets = self._offsets
         frontend, backend = offsets
-        sent_bytes = len(data)
-        offsets[FRONTEND] = frontend + sent_bytes
+        offsets[FRONTEND] = frontend + len(data)
         offsets[BACKEND] = backend + received_bytes
-        waited_ns = time_ns - sent_ns if time_ns > sent_ns else 0
-        values = hash(data) if sent_bytes <= LONGEST_HASHED else 0
-        self.round_trips.repeat(
-            exchange,
-            _passage(
-                Passage,
-                (
-                    note, sent_ns, sent_ns, time_ns, time_ns, waited_ns, (frontend, backend), rows, sent_bytes, received_bytes, values,
-                    None, None,
-                ),
-            ),
-        )  # fmt: skip
+        self.round_trips.repeat(exchange, note, sent_ns, time_ns, (frontend, backend), data, received_bytes, rows)
 
     def _change(self, known: Known) -> None:
         """Go to the place that an exchange leads to."""

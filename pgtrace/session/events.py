@@ -95,7 +95,9 @@ class Exchange:
         self.failures: tuple[Failure, ...] = ()
         """Its ErrorResponses, the first few."""
         self.rows_differ = rows_differ
-        """Whether the number of rows varies; returned() computes it."""
+        """Whether it is a known exchange that happened again. The number of its rows varies;
+        returned() computes it. Its first execution was waited for as long as the round trip
+        (Passage.waited_ns), and waited() does not say so."""
         self.note: Any = None
 
     def returned(self, part: Part, rows: int, times: int = 1) -> tuple[int, int, int]:
@@ -138,8 +140,8 @@ class Passage(NamedTuple):
     sent_bytes: int
     received_bytes: int
     values: int
-    """A hash of what the driver sent: equal for two round trips of a connection that asked the same
-    with the same values. 0 if unknown."""
+    """A hash of what the driver sent: equal for two round trips that asked the same with the same
+    values. 0 if unknown, during set-up, and for a very long one."""
     departure: Departure | None = None
     """The end that came while it was open."""
     replaces: tuple[Exchange, Passage] | None = None
@@ -162,7 +164,8 @@ class Observer:
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
         """How long an execution was waited for: from the later of its flush point and the end of
-        the previous execution, to the read with its last reply."""
+        the previous execution, to the read with its last reply. Not called for a known exchange
+        (Exchange.rows_differ)."""
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
         """A message outside any round trip: asynchronous ones, Terminate, CancelRequest, stray copy

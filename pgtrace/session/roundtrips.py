@@ -23,8 +23,10 @@ from pgtrace.session.events import CUT, FLIGHT_MESSAGES_KEPT, SKIPPED, Exchange,
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Portal, Statement
 
-LONGEST_HASHED: Final = 64 * 1024
-"""The most bytes of a read that are hashed for Passage.values."""
+LONGEST_HASHED: Final = 256 * 1024
+"""The most bytes of a round trip that are hashed for Passage.values."""
+_HASHED: Final = 4096
+"""Bytes are hashed in blocks of this many, so the hash does not depend on how reads were cut."""
 PORTALS_TOLD: Final = 64
 """The most portals reported of one round trip."""
 _TAGS_KEPT: Final = 8
@@ -46,8 +48,8 @@ class Run:
         "params_text", "parses_named", "parses_unnamed", "parts", "passed_binary", "passed_text",
         "portals", "prepares", "ran", "received", "received_bytes", "received_odd", "reused",
         "reuses", "rows", "sent", "sent_bytes", "sent_odd", "setup", "status", "status_before",
-        "tags", "told", "transactions", "uncertain", "values", "values_binary", "values_text",
-        "waited_ns", "warnings",
+        "tags", "told", "transactions", "uncertain", "unhashed", "values", "values_binary",
+        "values_text", "waited_ns", "warnings",
     )  # fmt: skip
 
     def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
@@ -73,7 +75,7 @@ class Run:
         self.told: tuple[Exchange, Passage] | None = None
         self.block_began = self.prepares = self.reuses = self.uncertain = self.is_frozen = False
         self.block_end = ""
-        self.owed_before = self.error = b""
+        self.owed_before = self.error = self.unhashed = b""
         self.sent = bytearray()
         self.received = bytearray()
         self.sent_odd: dict[int, int] | None = None
@@ -85,7 +87,8 @@ class Run:
     # those that a message outside the run ended. passed_text, passed_binary: values of the rows
     # that came. copies_sent, copies_received: CopyData that are not in the flight. bound: Binds of
     # named statements. values_text, values_binary: of the executions that ended in it. is_frozen:
-    # it has been reported, so late changes go to a copy.
+    # it has been reported, so late changes go to a copy. values: the hash of what it asked, without
+    # the end that fills no block, `unhashed`.
 
     def part(self, statement: Statement) -> Part:
         """The Part of a statement."""
@@ -108,10 +111,10 @@ class Run:
         if times > room and self.received[-1:] != bytes([CUT]):
             self.received.append(CUT)
 
-    def asked(self, data: bytes) -> None:
-        """Add these bytes of the driver to the hash."""
-        if len(data) <= LONGEST_HASHED:
-            self.values = hash((self.values, data)) if self.values else hash(data)
+    def asks(self, wire: bytes) -> None:
+        """These whole messages of the driver are part of it: add them to the hash."""
+        if self.sent_bytes <= LONGEST_HASHED:
+            self.values, self.unhashed = _hashed(self.values, self.unhashed + wire if self.unhashed else wire)
 
     def sends(self, letter: int, message: int) -> None:
         """A message was sent that its letter in the flight does not identify."""
@@ -168,8 +171,30 @@ class Run:
         """Its times and sizes so far."""
         return _passage(Passage, (
             self.note, self.opened_ns, self.first_flush_ns, self.first_answer_ns, self.closed_ns, self.waited_ns, self.offsets, self.rows,
-            self.sent_bytes, self.received_bytes, self.values, self.departure, self.told,
+            self.sent_bytes, self.received_bytes, self._values(), self.departure, self.told,
         ))  # fmt: skip
+
+    def _values(self) -> int:
+        is_known = not self.setup and not self.uncertain and self.sent_bytes <= LONGEST_HASHED
+        return _value(self.values, self.unhashed) if is_known else 0
+
+
+def values_of(wire: bytes) -> int:
+    """Passage.values of a round trip that asked with these bytes."""
+    return _value(*_hashed(0, wire)) if len(wire) <= LONGEST_HASHED else 0
+
+
+def _value(values: int, rest: bytes) -> int:
+    return hash((values, rest)) if values else hash(rest)
+
+
+def _hashed(values: int, wire: bytes) -> tuple[int, bytes]:
+    """The hash with these bytes added, as far as they fill blocks, and the rest."""
+    at = 0
+    while len(wire) - at > _HASHED:
+        values = hash((values, wire[at : at + _HASHED]))
+        at += _HASHED
+    return values, wire[at:] if at else wire
 
 
 def _add(flight: bytearray, odd: dict[int, int] | None, letter: int, message: int) -> dict[int, int]:
@@ -323,18 +348,35 @@ class RoundTrips:
         if late is not None:
             self._tell(late)
 
-    def repeat(self, exchange: Exchange, passage: Passage) -> None:
+    def repeat(
+        self,
+        exchange: Exchange,
+        note: Any,
+        sent_ns: int,
+        answered_ns: int,
+        offsets: tuple[int, int],
+        wire: bytes,
+        received_bytes: int,
+        rows: int,
+    ) -> None:
         """A known exchange happened again: all sent at one moment, all answered at another."""
         self.last = None
-        self._waiting_since = passage.closed_ns or 0
-        waited_ns = passage.waited_ns
+        self._waiting_since = answered_ns
+        waited_ns = answered_ns - sent_ns
         self.settled_ns += waited_ns
         self._told_ns += waited_ns
         counts = exchange.effect.counts
         use = self._uses.get(counts) or self._use(counts)
         use[0] += 1
-        use[1] += passage.rows
-        self.observer.happened(exchange, passage)
+        use[1] += rows
+        sent_bytes = len(wire)
+        values = hash(wire) if sent_bytes <= _HASHED else values_of(wire)
+        self.observer.happened(
+            exchange,
+            _passage(Passage, (
+                note, sent_ns, sent_ns, answered_ns, answered_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, None, None
+            )),
+        )  # fmt: skip
 
     def count_answered_run(self, time_ns: int) -> None:
         """The open run had copy data, and an ErrorResponse answered it: it counts although it has

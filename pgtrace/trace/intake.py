@@ -69,21 +69,21 @@ class Intake:
         ledger, shift_ns, connections = self._ledger, file.shift_ns, file.connections
         if not ledger.start_ns:
             ledger.start_ns = next((record[0] for record in records if type(record) is not CallSite), records[0][0]) + shift_ns
-        start_ns, end_ns = ledger.start_ns, ledger.end_ns
+        shift_ns -= ledger.start_ns
+        latest_ns = 0
         for record in records:
             if type(record) is Data:  # nearly every record
                 time_ns, number, side, offset, data = record
-                time_ns += shift_ns
                 connection = connections.get(number) or self._connections.begun(file, number, position)
-                relative = time_ns - start_ns
+                relative = time_ns + shift_ns
                 if relative < connection.last_ns:
                     relative = self._not_back(connection)
                 connection.receive(side, relative, data, offset, position)
             else:
-                time_ns = record[0] + shift_ns
-                self._take_rare(time_ns - start_ns, position, file, record)
-            end_ns = time_ns if time_ns > end_ns else end_ns
-        ledger.end_ns = end_ns
+                time_ns = record[0]
+                self._take_rare(time_ns + shift_ns, position, file, record)
+            latest_ns = max(latest_ns, time_ns)
+        ledger.end_ns = max(ledger.end_ns, latest_ns + file.shift_ns)
 
     def _not_back(self, connection: Connection) -> int:
         """The time of a record that is earlier than its connection's last."""

@@ -105,6 +105,8 @@ class Interval:
         """Count what a round trip that closed inside it did with each statement."""
         table = self.table(connection)
         table.count(exchange, passage.rows)
+        if exchange.rows_differ and exchange.first is not None:
+            table.waited(exchange.first, passage.waited_ns)
         if passage.replaces is not None:
             table.count(passage.replaces[0], passage.replaces[1].rows, -1)
 

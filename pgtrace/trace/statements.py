@@ -276,6 +276,17 @@ class GroupBudget:
             tables[place].trim(keys)
 
 
+class _Again:
+    """How often a known exchange happened again, and with how many rows in all."""
+
+    __slots__ = ("rows", "times", "wait")
+
+    def __init__(self, wait: Histogram | None) -> None:
+        self.times = self.rows = 0
+        self.wait = wait
+        """The waits of the group whose statement ends first in it."""
+
+
 class StatementTable:
     """The groups of one connection, or of all closed connections of a driver."""
 
@@ -286,9 +297,8 @@ class StatementTable:
         self._by_text: dict[str, StatementGroup] = {}
         self._age = object()
         """A statement's note must match it; replaced at each trim."""
-        self._again: dict[Exchange, list[int]] = {}
-        """Exchanges that happened again and are not in the sums yet: how often, and with how many
-        rows in all."""
+        self._again: dict[Exchange, _Again] = {}
+        """Known exchanges that happened again and are not in the sums yet."""
 
     @property
     def groups(self) -> dict[str, StatementGroup]:
@@ -351,9 +361,11 @@ class StatementTable:
             if again is None:
                 if len(self._again) >= _AGAIN:
                     self._sum_up()
-                again = self._again[exchange] = [0, 0]
-            again[0] += 1
-            again[1] += passage.rows
+                again = self._again[exchange] = _Again(self.of(exchange.first).wait if exchange.first is not None else None)
+            again.times += 1
+            again.rows += passage.rows
+            if again.wait is not None:
+                again.wait.add(passage.waited_ns)
             return
         if self.room.is_full:
             self.room.trim()
@@ -410,9 +422,9 @@ class StatementTable:
     def _sum_up(self) -> None:
         """Add the repeated exchanges to the sums."""
         again, self._again = self._again, {}
-        for exchange, (times, rows) in again.items():
-            self.count(exchange, rows, times)
-            self.round_trip(exchange, times)
+        for exchange, sums in again.items():
+            self.count(exchange, sums.rows, sums.times)
+            self.round_trip(exchange, sums.times)
 
     def live(self, statements: Iterable[Statement]) -> None:
         """Named statements alive at the end."""

@@ -214,8 +214,6 @@ def heard(reads: Reads, known: session_reads.Reads) -> tuple[object, ...]:
     for time_ns, side, data in reads:
         session.receive(side, time_ns, data)
     session.close(reads[-1][0])
-    for one in listing.round_trips:
-        del one["values"]  # a hash of the reads as they came: who cuts them differently has another
     tally = {name: getattr(session.tally, name) for name in session.tally.__slots__}
     return listing.all, tally, tuple(session.bytes), dict(session.parameters)
 

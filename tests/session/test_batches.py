@@ -52,17 +52,18 @@ class OneByOne(Session):
     """Each message is looked at by itself."""
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
-        frames = self.framer.feed(FRONTEND, data)
-        self._one_by_one(FRONTEND, time_ns, frames)
-        if self.round_trips.current is not None:
-            self.round_trips.current.asked(data)
+        self._run(time_ns, data)
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
-        self._one_by_one(BACKEND, time_ns, self.framer.feed(BACKEND, data))
+        self._backend(time_ns, self.framer.feed(BACKEND, data))
 
-    def _one_by_one(self, side: int, time_ns: int, frames: list[Frame]) -> None:
+    def _frontend(self, time_ns: int, frames: list[Frame]) -> None:
         for frame in frames:
-            (self._backend if side == BACKEND else self._frontend)(time_ns, [frame])
+            super()._frontend(time_ns, [frame])
+
+    def _backend(self, time_ns: int, frames: list[Frame]) -> None:
+        for frame in frames:
+            super()._backend(time_ns, [frame])
 
 
 def said(session: Session, listing: Listing, reads: Reads) -> tuple[object, ...]:

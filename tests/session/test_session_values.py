@@ -1,74 +1,73 @@
-"""Parameters and result values by format: of Bind and FunctionCall, of Bind for rows of an extended query, of RowDescription for a simple one."""
+"""Passage.values: a hash of what a round trip asked, whichever way the reads were cut."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from tests.playbook import play
+from pgtrace.capture.record import Data
+from pgtrace.protocol import frontend
+from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.session.connection import Session
+from pgtrace.session.roundtrips import LONGEST_HASHED
+from tests.playbook import Heard, records
 
-BINDS = [
-    ("no format: all text", "Bind - s params=1,2,NULL", (3, 0)),
-    ("one format: it holds for all", "Bind - s params=1,NULL,3 in=1", (0, 3)),
-    ("one text format", "Bind - s params=1,2 in=0", (2, 0)),
-    ("one for each", "Bind - s params=1,2,NULL,4 in=0,1,1,0", (2, 2)),
-    ("no parameters", "Bind - s", (0, 0)),
-    ("no parameters, one format", "Bind - s in=1", (0, 0)),
-    ("an empty value is a value", "Bind - s params='','' in=1,0", (1, 1)),
-]
-
-
-@pytest.mark.parametrize(("bind", "expected"), [case[1:] for case in BINDS], ids=[case[0] for case in BINDS])
-def test_parameters_of_bind(bind: str, expected: tuple[int, int]) -> None:
-    session, _ = play(f"F Parse s SELECT 1 | {bind} | Sync\nB ParseComplete | BindComplete | ReadyForQuery I\n")
-    assert (session.tally.params_text, session.tally.params_binary) == expected
-
-
-@pytest.mark.parametrize(("call", "expected"), [("params=1,NULL in=1", (0, 2)), ("params=1,2", (2, 0)), ("params=1,2,3 in=0,1,0", (2, 1))])
-def test_arguments_of_a_function_call_are_parameters(call: str, expected: tuple[int, int]) -> None:
-    session, _ = play(f"F FunctionCall 7 {call}\nB FunctionCallResponse 1 | ReadyForQuery I\n")
-    assert (session.tally.params_text, session.tally.params_binary) == expected
-    assert (session.tally.values_text, session.tally.values_binary) == (0, 0)
+SCRIPT = """
+    F Parse s SELECT $1 | Sync
+    B ParseComplete | ReadyForQuery I
+    F Bind - s params={first} | Execute - | Sync
+    B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+    F Bind - s params={second} | Execute - | Sync
+    B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+    F Bind - s params={first} | Execute - | Sync
+    B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+    F Bind - s params={second} | Execute - | Sync | Bind - s params={first} | Execute - | Sync
+    B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+    B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I
+"""
 
 
-RESULTS = [
-    ("no format: all text", "", (6, 0)),
-    ("one for all", "out=1", (0, 6)),
-    ("one for each", "out=1,0,1", (2, 4)),
-]
+def reads(script: str) -> list[tuple[int, bytes]]:
+    """The reads of a script, with the start-up before them."""
+    return [(one.side, one.data) for one in records(script) if isinstance(one, Data)]
 
 
-@pytest.mark.parametrize(("formats", "expected"), [case[1:] for case in RESULTS], ids=[case[0] for case in RESULTS])
-def test_result_values_of_an_extended_query_have_the_formats_of_bind(formats: str, expected: tuple[int, int]) -> None:
-    """Two rows of three columns, one of them NULL; the RowDescription of the statement says text, as it always does."""
-    session, heard = play(
-        f"F Parse s SELECT 1 | Describe S s | Bind - s {formats} | Execute - | Sync\n"
-        "B ParseComplete | ParameterDescription | RowDescription a:23 b:25 c:17 | BindComplete"
-        " | DataRow 1 x NULL | DataRow 2 y z | CommandComplete SELECT 2 | ReadyForQuery I\n"
-    )
-    assert (session.tally.values_text, session.tally.values_binary) == expected
-    assert (heard.executions[0].values_text, heard.executions[0].values_binary) == expected
+def values(all_reads: Iterable[tuple[int, bytes]]) -> list[int]:
+    """The hash of each round trip after set-up."""
+    heard = Heard()
+    session = Session(heard)
+    for number, (side, data) in enumerate(all_reads):
+        session.receive(side, number * 1000, data)
+    session.close(1_000_000_000)
+    return [one.passage.values for one in heard.round_trips if not one.exchange.effect.setup]
 
 
-def test_result_values_of_a_simple_query_have_the_formats_of_its_row_description() -> None:
-    """FETCH from a binary cursor says binary; the next statement of the same Query is text again."""
-    session, heard = play(
-        "F Query FETCH 2 FROM c; SELECT 1, 2\n"
-        "B RowDescription a:23:b b:25:b | DataRow 1 NULL | DataRow 2 x | CommandComplete FETCH 2"
-        " | RowDescription a:23 b:23 | DataRow 1 2 | CommandComplete SELECT 1 | ReadyForQuery I\n"
-    )
-    assert (session.tally.values_text, session.tally.values_binary) == (2, 4)
-    assert [(one.values_text, one.values_binary) for one in heard.executions] == [(0, 4), (2, 0)]
+@pytest.mark.parametrize("length", [3, 200, 9_000])
+def test_equal_values_have_equal_hashes_however_reads_are_cut(length: int) -> None:
+    whole = reads(SCRIPT.format(first="a" * length, second="b" * length))
+    expected = values(whole)
+    parse, first, second, again, both = expected
+    assert again == first
+    assert len({0, parse, first, second, both}) == 5
+    longest = max(len(data) for _, data in whole)
+    for at in range(1, longest, 1 + longest // 150):
+        assert values((side, piece) for side, data in whole for piece in (data[:at], data[at:]) if piece) == expected
 
 
-def test_portals_keep_the_formats_of_their_own_bind() -> None:
-    session, _ = play(
-        "F Parse s SELECT 1 | Bind p s out=1 | Bind q s out=0 | Execute q | Execute p | Sync\n"
-        "B ParseComplete | BindComplete ×2 | DataRow 1 | CommandComplete SELECT 1 | DataRow 1 ×2 | CommandComplete SELECT 2 | ReadyForQuery I\n"
-    )
-    assert (session.tally.values_text, session.tally.values_binary) == (1, 2)
+def test_a_message_that_comes_with_the_one_before_belongs_to_its_own_round_trip() -> None:
+    """Half of the second Bind is in the first one's read, and its rest comes after the answer."""
+    start = reads("F Parse s SELECT $1 | Sync\nB ParseComplete | ReadyForQuery I")
+    (_, one), (_, answer) = reads("F Bind - s params=x | Execute - | Sync\nB BindComplete | CommandComplete SELECT 0 | ReadyForQuery I")[
+        -2:
+    ]
+    apart = values([*start, (FRONTEND, one), (BACKEND, answer), (FRONTEND, one), (BACKEND, answer)])
+    together = values([*start, (FRONTEND, one + one[:7]), (BACKEND, answer), (FRONTEND, one[7:]), (BACKEND, answer)])
+    assert together == apart
+    assert apart[1] == apart[2] != 0
 
 
-def test_rows_without_columns_have_no_values() -> None:
-    session, heard = play("F Query SELECT FROM t\nB RowDescription | DataRow ×4 | CommandComplete SELECT 4 | ReadyForQuery I\n")
-    assert (session.tally.values_text, session.tally.values_binary) == (0, 0)
-    assert heard.executions[0].rows == 4
+def test_a_very_long_one_has_no_hash() -> None:
+    query = frontend.Query("select '" + "x" * LONGEST_HASHED + "'").wire()
+    start = reads("F Sync\nB ReadyForQuery I")
+    assert values([*start, (FRONTEND, query)])[-1] == 0
