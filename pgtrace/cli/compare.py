@@ -81,6 +81,13 @@ class _Units(click.ParamType["str | int"]):
     type=_Units(),
     help="Units of work in a turn, or the mark of each. Default: the mark that all have.",
 )
+@click.option(
+    "--behind",
+    "behind_ini",
+    metavar="PGBOUNCER.ini",
+    type=options.FILE,
+    help="Put a PgBouncer with this ini in between; its databases lead to the upstream, and both sides are recorded.",
+)
 @click.option("-w", "directory", metavar="DIR", type=options.FILE, help="Keep the captures in this directory.")
 @click.option("-o", "out", metavar="FILE", type=options.FILE, help="Write the comparison to this new file: .md, .html or .json.")
 @click.option(
@@ -103,6 +110,7 @@ def command(
     repeat: int,
     concurrency: int,
     unit: str | int | None,
+    behind_ini: Path | None,
     directory: Path | None,
     out: Path | None,
     env_urls: tuple[str, ...],
@@ -120,6 +128,10 @@ def command(
     if out is not None and out.suffix not in _FORMS:
         raise click.UsageError(f"-o {os.fspath(out)!r}: the name ends in {', '.join(_FORMS[:-1])} or {_FORMS[-1]}")
     files = [text for text in what if os.path.exists(text)]
+    if behind_ini is not None and not behind_ini.is_file():
+        raise click.UsageError(f"--behind {os.fspath(behind_ini)!r}: there is no such file")
+    if behind_ini is not None and len(distances) > 1:
+        raise click.UsageError("--behind goes with one distance, which then lies on both sides of the pooler")
     if files and len(files) < len(what):
         other = next(text for text in what if text not in files)
         why = "captures and programs cannot be mixed" if "=" in other else "no such file"
@@ -129,7 +141,17 @@ def command(
             found = _of_files(files, unit, quiet=quiet)
         else:
             found = _of_programs(
-                what, upstream, distances, repeat, concurrency, unit, directory, ("DATABASE_URL", *env_urls), quiet=quiet, verbose=verbose
+                what,
+                upstream,
+                distances,
+                repeat,
+                concurrency,
+                unit,
+                behind_ini,
+                directory,
+                ("DATABASE_URL", *env_urls),
+                quiet=quiet,
+                verbose=verbose,
             )
         write(found)
         if as_json:
@@ -195,7 +217,7 @@ def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> S
 
 def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: str | int | None, *, quiet: bool) -> SideBySide:
     """Read each capture of (label, path) as a turn, then what the variants do differently."""
-    from pgtrace.cli.reading import is_whole, read, read_as
+    from pgtrace.cli.reading import is_whole, read, read_as, read_joined
     from pgtrace.compare.behaviour import Behaviour
     from pgtrace.compare.side_by_side import SideBySide, differences
     from pgtrace.compare.variants import measure, unit_of
@@ -210,8 +232,10 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
             trace.close()
         unit = unit_of(marks) or 1
     found = SideBySide([], unit)
+    servers_side: dict[str, frozenset[int]] = {}
     for label, path in paths:
-        trace = read([Path(path)], quiet=quiet)
+        trace, _ = read_joined([Path(path)], quiet=True)
+        servers_side[path] = trace.apart
         turn = measure(trace, label, unit, draws=not by_label[label].turns)
         turn.complete = is_whole(trace)
         if isinstance(unit, str) and unit not in mark_counters(trace):
@@ -222,7 +246,13 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
     found.variants = [variant for variant in variants if variant.turns]
     behaviours = {}
     for variant in found.variants:
-        behaviours[variant.label] = read_as(Behaviour, [Path(variant.nearest[0].path)], quiet=quiet)
+        path = variant.nearest[0].path
+        if servers_side[path]:
+            behaviours[variant.label] = Behaviour([path], apart=servers_side[path])
+            while behaviours[variant.label].update():
+                pass
+        else:
+            behaviours[variant.label] = read_as(Behaviour, [Path(path)], quiet=quiet)
     if behaviours:
         differences(found, behaviours)
     for behaviour in behaviours.values():
@@ -240,6 +270,7 @@ def _of_programs(
     repeat: int,
     concurrency: int,
     unit: str | int | None,
+    behind_ini: Path | None,
     directory: Path | None,
     names: tuple[str, ...],
     *,
@@ -267,12 +298,14 @@ def _of_programs(
             where.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CaptureError(os.fspath(where), f"cannot be created: {(error.strerror or str(error)).lower()}") from None
-        runner = turns.Turns(upstream, target, extra, names, concurrency, verbose, **recorder_options.recorded())
+        runner = turns.Turns(upstream, target, extra, names, concurrency, verbose, behind_ini, **recorder_options.recorded())
         done = _run(runner, programs, variants, distances, repeat, where, placed, quiet=quiet)
         found = _measured(variants, [(label, os.fspath(one.path)) for label, one in done], unit, quiet=quiet)
         _note_turns(found, done)
         found.are_kept = directory is not None
         found.concurrency = concurrency
+        if behind_ini is not None:
+            found.notes.append(f"Behind PgBouncer with {behind_ini}: the numbers are those of the drivers' side; `pgtrace stats` has both.")
         if runner.no_control:
             found.notes.append(f"{runner.no_control}.")
     return found

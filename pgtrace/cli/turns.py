@@ -8,14 +8,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
 from pgtrace import environment, masking, variant
-from pgtrace.address import Upstream
+from pgtrace.address import Leg, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output, recording
 from pgtrace.cli.children import Children
 from pgtrace.conninfo import Address
+from pgtrace.demo.pooler import RunningPooler, free_port, led_elsewhere
 from pgtrace.errors import ProgramError, UsageError
 from pgtrace.recorder import Recorder, Recording
 from pgtrace.report.comparison.sections import duration
@@ -71,24 +73,35 @@ class Turns:
         names: tuple[str, ...],
         copies: int,
         shows_output: bool,
+        ini: Path | None = None,
         **how: Unpack[Recording],
     ) -> None:
         """`asked` is what --upstream says, `target` what came of it, `extra` the environment that
         an embedded server needs; `names` are variables with a URL. With `shows_output`, what the
-        programs print goes to stderr."""
+        programs print goes to stderr. With `ini`, a PgBouncer is in between."""
         self._asked = asked
         self._target = target
         self._extra = extra
         self._names = names
         self._copies = copies
         self._output = 2 if shows_output else subprocess.DEVNULL
+        self._ini = ini
         self._how = how
 
     def record(self, program: Program, rtt_ns: int, path: Path) -> Done:
         """Run it through a recorder. Raises Interrupted."""
         how: Recording = {**self._how, "write": path, "rtt_ns": rtt_ns, "label": program.label}
         place = recording.place(None, self._target, "127.0.0.1:0", allow_others=False)
-        with PrivateDirectory() as private, Recorder(place, self._target, marks=True, **how) as recorder:
+        target, legs, pooler = self._target, [], None
+        if self._ini is not None:
+            behind = free_port()
+            legs = [Leg(parse_listen(f"127.0.0.1:{behind}"), self._target)]
+            pooler = self._pooler("127.0.0.1", behind)
+            target = parse_upstream(f"postgresql://127.0.0.1:{pooler.port}/?sslmode=disable", {})
+        with PrivateDirectory() as private, ExitStack() as stack:
+            recorder = stack.enter_context(Recorder(place, target, marks=True, more_legs=legs, **how))
+            if pooler is not None:
+                stack.enter_context(pooler)
             tls = None if recorder.tls.mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **self._extra}, recorder.host, recorder.port, self._names, tls=tls)
             variables |= recorder.call_site_variables(variables)
@@ -102,6 +115,10 @@ class Turns:
         """Run it without pgtrace in the path. Returns how many ns it ran, and its exit code. Raises
         Interrupted."""
         variables = {**os.environ, **self._extra}
+        if self._ini is not None:
+            host = self._target.hosts[0]
+            with self._pooler(host.unix or host.hostaddr or host.name, host.port) as pooler:
+                return self._run(program, environment.redirected(variables, pooler.host, pooler.port, self._names))
         if isinstance(self._asked, Address):
             host = self._target.hosts[0]
             variables = environment.redirected(variables, host.unix or host.hostaddr or host.name, host.port, self._names)
@@ -113,6 +130,14 @@ class Turns:
         if isinstance(self._asked, Address) and self._target.sslmode not in _PLAIN:
             return "no control run: a program that connects directly would not use the TLS settings of --upstream"
         return ""
+
+    def _pooler(self, host: str, port: int) -> RunningPooler:
+        """A PgBouncer whose databases lead there, not started yet."""
+        assert self._ini is not None
+        listens = free_port()
+        login = f"user={self._extra['PGUSER']} password={self._extra['PGPASSWORD']}" if "PGPASSWORD" in self._extra else ""
+        text = self._ini.read_text(encoding="utf-8", errors="surrogateescape")
+        return RunningPooler(led_elsewhere(text, listens, host, port, login), listens, directory=self._ini.absolute().parent)
 
     def _run(self, program: Program, variables: Mapping[str, str]) -> tuple[int, int]:
         began_ns = time.monotonic_ns()

@@ -125,8 +125,10 @@ class Behaviour(Trace):
         timeline: bool = False,
         names: Iterable[str | os.PathLike[str]] | None = None,
         still: Collection[str] = (),
+        apart: Collection[int] = (),
     ) -> None:
-        super().__init__(paths, timeline=False, names=names, still=still, observer=self._observe)
+        """The connections with the indexes `apart` are in no conversation."""
+        super().__init__(paths, timeline=False, names=names, still=still, observer=self._observe, apart=apart)
         self.steps: list[BehaviourStep] = []
         """All different ones."""
         self.is_cut = False
@@ -146,6 +148,7 @@ class Behaviour(Trace):
         return [
             Conversation(one.name, one.driver, one.kind, done.as_it_stands())
             for one, done in zip(self.connections, self._done, strict=True)
+            if one.index not in self.apart
         ]
 
     def _observe(self, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> ConnectionObserver:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.noted_marks import units as count_units
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.rows import Columns, RowKind
 from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.variant import SUFFIX
 
@@ -105,20 +105,27 @@ def measure(trace: Trace, label: str, unit: str | int, *, draws: bool) -> Turn:
     """A capture that was read to its end, as one turn. `unit` is the name of a mark, or the number
     of units in the capture."""
     is_mark = isinstance(unit, str)
+    apart = trace.apart
+    sessions = [one for one in trace.connections if one.kind == "session" and one.index not in apart]
+
+    def counted(rows: Columns) -> Columns:
+        """Without what a pooler did on the server's side."""
+        return rows.where([connection not in apart for connection in rows.connections]) if apart else rows
+
     counters = trace.totals()
-    found = times(trace, keys_of(trace, "all")).get(None) or Times()
+    found = times(trace, keys_of(trace, "all"), counted).get(None) or Times()
     units = 1 if isinstance(unit, str) else unit
     if isinstance(unit, str):
         counters = mark_counters(trace).get(unit) or Counters()
         units = max(1, count_units(trace, unit))
         setup = found.setup
-        found = times(trace, keys_of(trace, "mark")).get(unit) or Times()
+        found = times(trace, keys_of(trace, "mark"), counted).get(unit) or Times()
         found.setup = setup
     waited_ns = 0
     sqlstates: Counter[str] = Counter()
     setups = round_trips = 0
     for start in range(0, len(trace.rows), _SLICE):
-        rows = trace.rows.columns(start, start + _SLICE).round_trips.complete
+        rows = counted(trace.rows.columns(start, start + _SLICE)).round_trips.complete
         waited_ns += round(sum(rows.durations_ms) * 1e6)
         for (_, shape, label_number), number in rows.alike.items():
             shown = trace.rows.shape_at(shape)
@@ -135,9 +142,9 @@ def measure(trace: Trace, label: str, unit: str | int, *, draws: bool) -> Turn:
         trace.complete,
         counters,
         found,
-        tuple(sorted({one.driver for one in trace.connections if one.kind == "session"})),
+        tuple(sorted({one.driver for one in sessions})),
         sqlstates,
-        sum(one.kind == "session" for one in trace.connections),
+        len(sessions),
         setups,
         round_trips,
         waited_ns,
@@ -158,7 +165,7 @@ def _bars(trace: Trace, mark: str | int | None, units: int) -> Iterable[Bar]:
         wanted = min(BARS_KEPT, max(1, -(-sum(1 for _ in range(len(trace.rows))) // units)))
     for place in range(begin, end):
         row = trace.rows[place]
-        if not row.is_round_trip or row.duration_ns is None:
+        if not row.is_round_trip or row.duration_ns is None or row.connection in trace.apart:
             continue
         if started_ns is None:
             started_ns = row.opened_ns

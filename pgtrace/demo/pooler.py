@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import IO, ClassVar, Final, Self
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.ways import EmbeddedError
 from pgtrace.errors import PgTraceError
 from pgtrace.temporary import PrivateDirectory
 
@@ -50,44 +51,30 @@ def free_port() -> int:
     return port
 
 
-class Pooler:
-    """A running PgBouncer; a context manager. It lets everybody in, and logs in to the server as
-    the server's user."""
+class PoolerError(PgTraceError):
+    """A pooler could not be started."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot start a pooler: {reason}")
+
+
+class RunningPooler:
+    """A running PgBouncer with that ini; a context manager."""
 
     host = "127.0.0.1"
 
-    def __init__(
-        self,
-        server: EmbeddedServer,
-        port: int,
-        server_port: int,
-        *,
-        pool_mode: str = "transaction",
-        pool_size: int = 2,
-        settings: tuple[str, ...] = (),
-        program: str | None = None,
-    ) -> None:
-        """It listens on `port`, and connects to `server_port`, a leg in front of the server.
-        `settings` are more lines of its ini, `program` is another build."""
+    def __init__(self, ini: str, port: int, program: str | None = None, directory: Path | None = None) -> None:
+        """The ini says that it listens on `port`. `directory` is where its relative paths lead,
+        `program` is another build."""
         self.port = port
         self._program = program or find_pgbouncer() or PROGRAM
-        self._ini = "\n".join(
-            [
-                "[databases]",
-                f"* = host=127.0.0.1 port={server_port} user={server.user} password={server.password}",
-                "[pgbouncer]",
-                f"listen_addr = {self.host}",
-                f"listen_port = {port}",
-                "auth_type = any",
-                "unix_socket_dir =",
-                f"pool_mode = {pool_mode}",
-                f"default_pool_size = {pool_size}",
-                *settings,
-                "",
-            ]
-        )
+        self._ini = ini
+        self._beside = directory
         self._directory: PrivateDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._directory = PrivateDirectory("pooler")
@@ -107,21 +94,33 @@ class Pooler:
             for path in (directory, ini):
                 shutil.chown(path, "nobody")
         command = [self._program, "-q", *(["-u", "nobody"] if as_nobody else []), str(ini)]
+        log = self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _stop)
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd=self._beside)
         except OSError as error:
-            raise EmbeddedError(f"{self._program}: {error.strerror}") from None
+            raise PoolerError(f"{self._program}: {error.strerror}") from None
         until = time.monotonic() + START_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
                 return
             if self._process.poll() is not None:
-                raise EmbeddedError(f"{self._program} ended at once with code {self._process.returncode}")
+                raise PoolerError(f"{self._program} ended at once with code {self._process.returncode}{self._said()}")
             if time.monotonic() > until:
-                raise EmbeddedError(f"{self._program} does not listen on port {self.port}")
+                raise PoolerError(f"{self._program} does not listen on port {self.port}")
             time.sleep(_LOOK_S)
 
+    def _said(self) -> str:
+        """What it said last that was an error."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = [line for line in self._log.read().decode("utf-8", "replace").splitlines() if " ERROR " in line or " FATAL " in line]
+        return f": {lines[0].partition('] ')[2]}" if lines else ""
+
     def _stop(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -130,3 +129,61 @@ class Pooler:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
+
+
+class Pooler(RunningPooler):
+    """One that lets everybody in, and logs in to the server as the server's user."""
+
+    def __init__(
+        self,
+        server: EmbeddedServer,
+        port: int,
+        server_port: int,
+        *,
+        pool_mode: str = "transaction",
+        pool_size: int = 2,
+        settings: tuple[str, ...] = (),
+        program: str | None = None,
+    ) -> None:
+        """It listens on `port`, and connects to `server_port`, a leg in front of the server.
+        `settings` are more lines of its ini, `program` is another build."""
+        lines = [
+            "[databases]",
+            f"* = host=127.0.0.1 port={server_port} user={server.user} password={server.password}",
+            "[pgbouncer]",
+            f"listen_addr = {self.host}",
+            f"listen_port = {port}",
+            "auth_type = any",
+            "unix_socket_dir =",
+            f"pool_mode = {pool_mode}",
+            f"default_pool_size = {pool_size}",
+            *settings,
+            "",
+        ]
+        super().__init__("\n".join(lines), port, program)
+
+
+_DATABASE: Final = re.compile(r"\s*(?P<name>\*|\"[^\"]*\"|[^\s=;#]+)\s*=(?P<settings>.*)")
+_OURS: Final = re.compile(r"\s*(?:listen_addr|listen_port|unix_socket_dir|pidfile|logfile|user)\s*=", re.IGNORECASE)
+_PLACE: Final = re.compile(r"\b(?:host|port|hostaddr)\s*=\s*(?:'[^']*'|\S+)\s*")
+_LOGIN: Final = re.compile(r"\b(?:user|auth_user)\s*=")
+
+
+def led_elsewhere(ini: str, port: int, host: str, server_port: int, login: str = "") -> str:
+    """An ini of the user's for a PgBouncer that listens on `port`, and whose databases lead to that
+    server. `login` is what a database without a user also gets."""
+    lines: list[str] = []
+    section = ""
+    for line in ini.splitlines():
+        if line.strip().startswith("["):
+            section = line.strip().strip("[]").strip().lower()
+        elif section == "databases" and (found := _DATABASE.fullmatch(line)) is not None and not line.strip().startswith((";", "#", "%")):
+            settings = _PLACE.sub("", found["settings"]).strip()
+            more = "" if not login or _LOGIN.search(settings) else f" {login}"
+            line = f"{found['name']} = host={host} port={server_port} {settings}{more}".rstrip()
+        elif section == "pgbouncer" and _OURS.match(line):
+            continue
+        lines.append(line)
+        if section == "pgbouncer" and line.strip().startswith("["):
+            lines += ["listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir ="]
+    return "\n".join([*lines, ""])

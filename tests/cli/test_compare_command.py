@@ -16,6 +16,7 @@ import pytest
 
 from pgtrace.cli.turns import Program, names
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.pooler import find_pgbouncer, led_elsewhere
 from pgtrace.demo.scene import prepare, run_variants
 from pgtrace.demo.workloads import VARIANTS
 from pgtrace.demo.workloads.common import Target
@@ -177,3 +178,46 @@ def test_names_of_captures() -> None:
     }
     with pytest.raises(UsageError):
         names([program, Program("a/b", ("true",))], [0], 1)
+
+
+INI = """
+[databases]
+; a comment = host=nowhere
+app = dbname=postgres host=nowhere port=1
+* = host='no where' port=1 user={user} password={password}
+[pgbouncer]
+listen_addr = 192.0.2.1
+listen_port = 6432
+auth_type = any
+pool_mode = transaction
+"""
+
+
+def test_an_ini_is_led_elsewhere() -> None:
+    lines = led_elsewhere(INI.format(user="me", password="x"), 7000, "127.0.0.1", 7001, "user=login").splitlines()
+    assert "; a comment = host=nowhere" in lines
+    assert "app = host=127.0.0.1 port=7001 dbname=postgres user=login" in lines
+    assert "* = host=127.0.0.1 port=7001 user=me password=x" in lines
+    assert [line for line in lines if line.startswith("listen")] == ["listen_addr = 127.0.0.1", "listen_port = 7000"]
+    assert "pool_mode = transaction" in lines
+
+
+@pytest.mark.skipif(find_pgbouncer() is None, reason="PgBouncer is not installed")
+def test_behind_a_pooler_the_drivers_side_counts(shop: EmbeddedServer, tmp_path: Path) -> None:
+    ini, kept = tmp_path / "pgbouncer.ini", tmp_path / "kept"
+    ini.write_text(INI.format(user=shop.user, password=shop.password))
+    program = f'{sys.executable} -c "{QUERIES.format(3)}"'
+    ran = compare(shop, "--behind", str(ini), "--repeat", "1", "-w", str(kept), "--json", f"one={program}")
+    assert ran.returncode == 0, ran.stderr
+    (one,) = json.loads(ran.stdout)["variants"]
+    assert (one["numbers"]["executions"]["median"], one["numbers"]["connections"]["median"]) == (3, 1)
+    assert one["direct_ms"]["turns"] == 1
+    told = json.loads(subprocess.check_output([*PGTRACE, "stats", "--json", str(kept / "one.pgtrace")], timeout=60))
+    assert (told["joins"]["joined"], told["joins"]["unjoined"]) == (3, 0)
+
+
+def test_behind_goes_with_one_distance(tmp_path: Path) -> None:
+    (tmp_path / "x.ini").touch()
+    command = [*PGTRACE, "compare", "--behind", str(tmp_path / "x.ini"), "--rtt", "0ms,1ms", "a=true"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, "one distance" in ran.stderr) == (2, True)

@@ -9,8 +9,7 @@ import pytest
 from pgtrace.address import parse_listen
 from pgtrace.demo import pooler, scene
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import MissingProgram, Pooler, find_pgbouncer, free_port
-from pgtrace.demo.ways import EmbeddedError
+from pgtrace.demo.pooler import MissingProgram, Pooler, PoolerError, find_pgbouncer, free_port
 from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
 
@@ -42,11 +41,11 @@ def test_without_pgbouncer_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -
 @needs_pgbouncer
 def test_a_pgbouncer_that_does_not_start_says_so(server: EmbeddedServer) -> None:
     with (
-        pytest.raises(EmbeddedError, match="ended at once with code"),
+        pytest.raises(PoolerError, match="ended at once with code"),
         Pooler(server, free_port(), server.port, settings=("nonsense = 1",)),
     ):
         pass
-    with pytest.raises(EmbeddedError, match="No such file"), Pooler(server, free_port(), server.port, program="/nowhere/pgbouncer"):
+    with pytest.raises(PoolerError, match="No such file"), Pooler(server, free_port(), server.port, program="/nowhere/pgbouncer"):
         pass
 
 
