@@ -53,6 +53,12 @@ TRANSLATED: Final = {
     r"[Ss]o it is (?:with|in|for)": "this also applies",
     r"means nothing": "is not valid",
     r"not there to (?:its|their) end": "incomplete, truncated",
+    r"so many(?! (?:that|as)\b)": "this many, that many",
+    r"in the place of": "instead of",
+    r"in vain": "without success",
+    r"[Ee]very one (?:before|beyond|after|that)": "each one",
+    r"of all kinds": "of every kind",
+    r"(?:says?|said) the reason": "gives the reason",
     r"what (?:it|that|this) is (?:of|about)\b": "its owner, its subject",
 }
 """Phrase -> what to say instead."""
@@ -169,6 +175,8 @@ def test_every_summary_of_help_is_whole() -> None:
         "`drvier` is no word here",
         "whoever reads it",
         "what is no round trip",
+        "so many bytes",
+        "a value in the place of it",
     ],
 )
 def test_a_translated_phrase_is_found(text: str) -> None:

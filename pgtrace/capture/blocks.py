@@ -11,8 +11,8 @@ no whole block after them they are, so far, the file's torn tail. No length is t
 CRC has been checked, and nothing larger than LONGEST is ever allocated.
 
 The search takes time linear in the bytes it covers, even when false block heads overlap: the CRC of
-each stretch follows from those of a single pass (checksums.py). A stretch that was searched in vain
-is searched again only when it has grown by half, or when nothing more will come.
+each stretch follows from those of a single pass (checksums.py). A stretch that was searched without
+success is searched again only when it has grown by half, or when nothing more will come.
 
 This module knows files by descriptor and offset. Which files there are is up to reader.py.
 """

@@ -41,7 +41,7 @@ from pgtrace.capture.tcp import APART_NS, HALF, PATIENCE_NS, WINDOW, WRAP, Conve
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 NEWCOMER_SEGMENTS: Final = 16
-"""After so many segments with payload, a newcomer is judged by what there is."""
+"""After this many segments with payload, a newcomer is judged by what there is."""
 NEWCOMER_MOST: Final = 1024
 """The same limit when the client is known but nothing of it has been seen yet."""
 NEWCOMERS: Final = 4096

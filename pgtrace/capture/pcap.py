@@ -43,7 +43,7 @@ from pgtrace.protocol import codes
 
 _LISTED: Final = 5
 _TWICE: Final = 8
-"""One repeated segment in so many means that packets were recorded twice: about one segment in
+"""One repeated segment in this many means that packets were recorded twice: about one segment in
 three has data."""
 _LIVE_NS: Final = 60_000_000_000
 """A stream whose packets are no older than this is live; nothing of it is held back."""

@@ -104,7 +104,7 @@ class Collector:
         self._thread.start()
 
     def send(self, path: str, body: bytes, items: int) -> None:
-        """Put a request with so many spans or points into the queue."""
+        """Put a request with that many spans or points into the queue."""
         packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         with self._changed:
             if self._waiting_bytes + len(packed) > self._queue_bytes:

@@ -53,7 +53,7 @@ class _Flow:
         self.decided = False
         self.sent = 0  # bytes of it that have been passed on
         self.cutting: Rule | None = None  # strikes inside it,
-        self.cut_at = 0  # after so many of its bytes
+        self.cut_at = 0  # after that many of its bytes
         self.after: tuple[Rule, ...] = ()  # strike after it
         self.passed = 0  # bytes in all
         self.ended = False

@@ -1,6 +1,6 @@
 """SQL text with its literals blanked: the same length and the same tokens, in pieces cut anywhere.
 
-Text inside quotes (strings of all kinds, dollar quotes) becomes `*`, text inside comments `.`, and
+Text inside quotes (strings of every kind, dollar quotes) becomes `*`, text inside comments `.`, and
 each digit of a number `1` (but a lone 0 stays). Quotes, the backslashes of E'...' and the tags of
 dollar quotes stay. So do words, quoted identifiers, operators and parameters. The text has the same
 tokens at the same places, so grouping statements and reading their names gives the same result.

@@ -30,7 +30,7 @@ def summary(sql: str) -> str:
 
 @remembered
 def without_values(sql: str) -> str:
-    """The text with `?` in the place of each string and number, and without comments.
+    """The text with `?` instead of each string and number, and without comments.
 
     A text with parameters ($1) stays as it is: it was written to be used with any values.
     """

@@ -271,7 +271,7 @@ class MainScreen(Screen[None]):
         self.areas.say("values as bytes" if self.view.raw else "values by their types")
 
     def action_values(self) -> None:
-        """Show values in the place of parameters, or parameters again."""
+        """Show values instead of parameters, or parameters again."""
         self.areas.inspector.put_values()
         self.areas.sheet.redraw()
         self.areas.say("values in the SQL" if self.areas.inspector.statements.in_place else "parameters in the SQL")

@@ -35,7 +35,7 @@ _HEADS = {
     "ms": "ms",
 }
 SHORT_FLIGHT = 14
-"""A flight of at most so many cells gives the rest of its column to SQL."""
+"""A flight of at most this many cells gives the rest of its column to SQL."""
 _SQL_LEAST = 16
 """Cells that are worth a statement beside what it waits for."""
 _RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})

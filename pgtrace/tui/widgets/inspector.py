@@ -143,7 +143,7 @@ class Inspector(Container):
         self._follow()
 
     def put_values(self) -> None:
-        """Show values in the place of parameters, or parameters again."""
+        """Show values instead of parameters, or parameters again."""
         self.statements.in_place = not self.statements.in_place
         self.share_out(*self._shared[:2], alone=self._shared[2])
         self.statements.redraw()
