@@ -41,8 +41,8 @@ class Sums(NamedTuple):
     """Connections and counters by driver, most round trips first."""
     by_connection: dict[int, Counters]
     """Counters by the index of the connection."""
-    rows: Selected
-    """What panes need besides."""
+    rows: Selected | None = None
+    """What panes need besides, once it is known."""
 
 
 class Counted:
@@ -52,13 +52,12 @@ class Counted:
         """`selected` makes an empty collection of selected rows."""
         self._selected = selected
         self._taken = selected()
-        self._passing: Iterator[None] = iter(())
         self._sums: Sums | None = None
         self._listing = listing
         self._of: tuple[str, int] = ("", 0)  # the filter and its turn; another one starts again
         self._rows = -1  # rows there were when the latest sums were begun
         self._summed = 0  # rows that the latest sums are about
-        self._work: RowCounts | CountedTrace | None = None
+        self._work: RowCounts | CountedTrace | Iterator[None] | None = None
         self._took_s = 0.0
         self._next_s = 0.0
 
@@ -94,10 +93,11 @@ class Counted:
             self._rows, self._took_s = listing.rows, 0.0
             places = listing.all_places()
             self._work = RowCounts(parse("").over(listing.trace), places)
-            self._taken = self._selected()
-            self._passing = self._pass(places)
         usual_s = FIRST_BUDGET_S if self._sums is None else BUDGET_S
-        return self._go_on(self._work, now_s, usual_s if budget_s is None else budget_s) or changed
+        budget_s = usual_s if budget_s is None else budget_s
+        if isinstance(self._work, (RowCounts, CountedTrace)):
+            return self._go_on(self._work, now_s, budget_s) or changed
+        return self._collect(self._work, now_s, budget_s) or changed
 
     def close(self) -> None:
         """Stop reading."""
@@ -107,6 +107,7 @@ class Counted:
 
     def _pass(self, places: Sequence[int]) -> Iterator[None]:
         """Collect what the panes need, a slice of rows at a time."""
+        self._taken = self._selected()
         for start in range(0, len(places), _SLICE):
             self._taken.take(self._listing.trace.rows.at(places[start : start + _SLICE]))
             yield
@@ -114,11 +115,7 @@ class Counted:
     def _go_on(self, work: RowCounts | CountedTrace, now_s: float, budget_s: float) -> bool:
         began = time.perf_counter()
         try:
-            for _ in self._passing:
-                if time.perf_counter() - began > budget_s:
-                    self._took_s += time.perf_counter() - began
-                    return False
-            more = work.update(max(0.0, budget_s - (time.perf_counter() - began)))
+            more = work.update(budget_s)
             self._took_s += time.perf_counter() - began
             if isinstance(work, RowCounts):
                 if more:
@@ -137,8 +134,22 @@ class Counted:
             self.close()
             return False
         drivers = {driver: (number, counters) for driver, number, counters in work.drivers()}
-        self._sums = Sums(len(by_connection), work.totals(), drivers, by_connection, self._taken)
+        self._sums = Sums(len(by_connection), work.totals(), drivers, by_connection, self._sums.rows if self._sums is not None else None)
         self._summed = self._rows
         self.close()
+        self._work = self._pass(self._listing.all_places())
+        return True
+
+    def _collect(self, work: Iterator[None], now_s: float, budget_s: float) -> bool:
+        """Go on collecting for the panes."""
+        began = time.perf_counter()
+        for _ in work:
+            if time.perf_counter() - began > budget_s:
+                self._took_s += time.perf_counter() - began
+                return False
+        self._took_s += time.perf_counter() - began
+        self._work = None
         self._next_s = now_s + max(_AGAIN_S, 10 * self._took_s)
+        if self._sums is not None:
+            self._sums = self._sums._replace(rows=self._taken)
         return True

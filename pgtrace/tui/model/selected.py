@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING, Final
@@ -45,22 +45,22 @@ class Selected:
     def take(self, rows: Columns) -> None:
         """Add these rows."""
         index, kind_at = rows.index, self._advice.kind_at
-        places: dict[int, list[int]] = {}
-        found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
-        for place, connection, label, ms, number in zip(
-            rows.places, rows.connections, rows.labels, rows.durations_ms, rows.rows, strict=True
-        ):
-            kind = kind_at(place)
-            if kind is not None:
-                self._kinds.add((kind.name, self._driver(connection)))
-            places.setdefault(connection, []).append(place)
-            durations, counts = found.setdefault((connection, label), ([], []))
-            durations.append(0 if isnan(ms) else round(ms * 1e6))
-            counts.append(number)
+        marked = {(kind, connection) for place, connection in zip(rows.places, rows.connections, strict=True) if (kind := kind_at(place))}
+        self._kinds |= {(kind.name, self._driver(connection)) for kind, connection in marked}
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for place, connection in zip(rows.places, rows.connections, strict=True):
+            places[connection].append(place)
         for connection, own in places.items():
             self._places.setdefault(connection, array("Q")).extend(own)
-        for (connection, number), (durations, counts) in found.items():
-            self._add(self._driver(connection), index.label_at(number), durations, sum(counts))
+        found: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, key in enumerate(zip(rows.connections, rows.labels, strict=True)):
+            found[key].append(number)
+        durations, counts = rows.durations_ms, rows.rows
+        if rows.any_open:
+            durations = [0.0 if isnan(ms) else ms for ms in durations]
+        for (connection, label), numbers in found.items():
+            took = [int(1e6 * durations[number]) for number in numbers]
+            self._add(self._driver(connection), index.label_at(label), took, sum(map(counts.__getitem__, numbers)))
         for (connection, number, _), times in rows.alike.items():
             shape = index.shape_at(number)
             if shape.kind is RowKind.ROUND_TRIP:

@@ -230,6 +230,11 @@ class View:
         return not self.listing.filtering.everything
 
     @property
+    def selected(self) -> Selected | None:
+        """What the panes need of the rows that the filter selects; None until it is known."""
+        return self.counted.sums.rows if self.counted.sums is not None else None
+
+    @property
     def drivers(self) -> tuple[DriverTotals, ...]:
         """The drivers and their counters: those of what the filter selects, once it is added up."""
         if not self.is_filtered:
@@ -242,8 +247,8 @@ class View:
         """The findings: those that a selected row belongs to, once that is known."""
         if not self.is_filtered:
             return self.snapshot.findings
-        sums = self.counted.sums
-        return tuple(one for one in self.snapshot.findings if sums is not None and sums.rows.has_finding(one.name, one.driver))
+        rows = self.selected
+        return tuple(one for one in self.snapshot.findings if rows is not None and rows.has_finding(one.name, one.driver))
 
     def findings_of(self, item: Item) -> list[str]:
         """The names of the findings that are shown and that rows of a line belong to."""

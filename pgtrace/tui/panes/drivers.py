@@ -218,8 +218,8 @@ class Drivers(ListWidget):
                 if counter.title == "executions":
                     entries.append(_Entry("wait ms", tuple(figures.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
-        sums = self.view.counted.sums if self.view.is_filtered else None
-        told = sums.rows.flights if sums is not None else self.view.survey.flights
+        rows = self.view.selected if self.view.is_filtered else None
+        told = rows.flights if rows is not None else self.view.survey.flights
         flights = [told(driver.driver, _FLIGHTS) for driver in drivers]
         entries.append(_Entry("how it runs a query (most frequent flights)"))
         entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")

@@ -83,7 +83,7 @@ class Findings(ListWidget):
     def _nothing(self) -> str:
         """What is shown instead of findings: that nothing was found, only where nothing failed."""
         if self.view.is_filtered:
-            return "counting …" if self.view.counted.sums is None else "no finding among what the filter selects; esc shows all"
+            return "counting …" if self.view.selected is None else "no finding among what the filter selects; esc shows all"
         left = self.view.snapshot.unexplained
         so_far = " so far" if self.view.growing else ""
         return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}"

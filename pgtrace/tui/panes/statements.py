@@ -134,10 +134,10 @@ class Statements(TablePane[StatementView]):
 
     def _selected(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
         """Those that the filter selects, with what they did in the selected round trips."""
-        sums, chosen = self.view.counted.sums, []
+        rows, chosen = self.view.selected, []
         for place, view in enumerate(found):
             whole = view.group
-            group = sums.rows.statement(view.driver, whole.number) if sums is not None else None
+            group = rows.statement(view.driver, whole.number) if rows is not None else None
             if group is not None:
                 chosen.append(StatementView(view.driver, replace(group, sql=whole.sql, fingerprint=whole.fingerprint, names=whole.names)))
             if not place % SLICE:

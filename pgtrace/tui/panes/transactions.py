@@ -95,10 +95,10 @@ class Transactions(TablePane[Transaction]):
         self.now_ns = self.view.now_ns
         found = list(self.view.survey.transactions)
         if self.view.is_filtered:
-            sums, every, found = self.view.counted.sums, found, []
+            rows, every, found = self.view.selected, found, []
             for number, one in enumerate(every):
                 last = len(self.view.trace.rows) if one.is_open else one.last
-                if sums is not None and sums.rows.any_between(one.connection, one.first, last):
+                if rows is not None and rows.any_between(one.connection, one.first, last):
                     found.append(one)
                 if not number % SLICE:
                     yield None

@@ -102,7 +102,7 @@ class TablePane(ListWidget, Generic[T]):
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
         """Go on gathering for that long. Returns whether the table has changed."""
         view = self.view
-        if view.is_filtered and view.counted.sums is None:
+        if view.is_filtered and view.selected is None:
             return False
         source = (view.snapshot, view.listing.filtering.turn, view.counted.sums) if view.is_filtered else (view.snapshot,)
         return self._gathering.advance(source, now_s, budget_s)
@@ -193,7 +193,7 @@ class TablePane(ListWidget, Generic[T]):
         drawn = super().build(width, height)
         if not self.items:
             drawn.append(Line(pen, width).add(f"  {self._nothing}", "dim").strip())
-        note = "counting …" if self.view.is_filtered and self.view.counted.sums is None else self.note()
+        note = "counting …" if self.view.is_filtered and self.view.selected is None else self.note()
         drawn += [blank(pen, width)] * (height - len(drawn) - self.details_lines - bool(note))
         drawn += [Line(pen, width).add(f" {note}", "dim").strip()] if note else []
         if self.item is not None and self.details_lines:
@@ -204,7 +204,7 @@ class TablePane(ListWidget, Generic[T]):
     @property
     def _nothing(self) -> str:
         """Why the table is empty."""
-        if self._gathering.under_way or (self.view.is_filtered and self.view.counted.sums is None):
+        if self._gathering.under_way or (self.view.is_filtered and self.view.selected is None):
             return "counting …"
         return "nothing matches the filter; esc shows all" if self.view.is_filtered else self.NOTHING
 
