@@ -28,7 +28,7 @@ from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.remembered import Remembered, place
 from pgtrace.tui.model.savedfilters import SavedFilters
 from pgtrace.tui.model.source import Source
-from pgtrace.tui.model.theme import ANSI, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
+from pgtrace.tui.model.theme import ANSI, ANSI_LIGHT, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
 from pgtrace.tui.model.view import TICK_S, View
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.widgets.bound import bindings
@@ -136,7 +136,7 @@ class PgTraceApp(App[None]):
 
     def _wear(self, palette: Palette) -> None:
         """Draw with a palette, on its ground."""
-        plain = palette in (ANSI, MONO)
+        plain = palette in (ANSI, ANSI_LIGHT, MONO)
         self.view.pen.take(palette)
         self.ansi_color = plain
         self.theme = "ansi-dark" if plain else f"pgtrace-{palette.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.style import Style
 
-from pgtrace.tui.model.theme import ANSI, DARK, GROUNDS, LIGHT, MONO, ROLES, Palette, Pen, choose_palette, only_ascii
+from pgtrace.tui.model.theme import ANSI, ANSI_LIGHT, DARK, GROUNDS, LIGHT, MONO, ROLES, Palette, Pen, choose_palette, only_ascii
 
 GLYPHS = "▌→←●■▪▸▾▴▼✗╭│╰┊━─╸╺╾╌┄╱▁▂▃▄▅▆▇█×·…≥↵❚"
 
@@ -31,7 +31,7 @@ def test_every_role_but_faint_has_contrast(palette: Palette, ground: str) -> Non
         assert contrast(pen.style(role, ground)) >= 4.5, (role, ground)
 
 
-@pytest.mark.parametrize("palette", [DARK, LIGHT, ANSI, MONO], ids=lambda palette: palette.name)
+@pytest.mark.parametrize("palette", [DARK, LIGHT, ANSI, ANSI_LIGHT, MONO], ids=lambda palette: palette.name)
 def test_every_role_has_a_style_on_every_ground(palette: Palette) -> None:
     pen = Pen(palette)
     assert set(palette.roles) == set(ROLES)
@@ -72,6 +72,7 @@ def test_the_environment_chooses() -> None:
     assert choose_palette({}) is DARK
     assert choose_palette({"COLORFGBG": "15;0"}) is DARK
     assert choose_palette({"TERM": "linux"}) is ANSI
+    assert choose_palette({"TERM": "linux", "COLORFGBG": "0;15"}) is ANSI_LIGHT
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,32 @@ def test_the_environment_chooses() -> None:
 )
 def test_the_locale_decides_on_ascii(environ: dict[str, str], encoding: str, *, ascii_only: bool) -> None:
     assert only_ascii(environ, encoding) is ascii_only
+
+
+TERMINALS = {
+    # background; black red green yellow blue magenta cyan white: what terminals come with
+    "xterm": ("000000", "000000 cd0000 00cd00 cdcd00 0000ee cd00cd 00cdcd e5e5e5"),
+    "xterm light": ("ffffff", "000000 cd0000 00cd00 cdcd00 0000ee cd00cd 00cdcd e5e5e5"),
+    "VGA": ("000000", "000000 aa0000 00aa00 aa5500 0000aa aa00aa 00aaaa aaaaaa"),
+    "gnome": ("1e1e1e", "171421 c01c28 26a269 a2734c 12488b a347ba 2aa1b3 d0cfcc"),
+    "gnome light": ("ffffff", "171421 c01c28 26a269 a2734c 12488b a347ba 2aa1b3 d0cfcc"),
+    "campbell": ("0c0c0c", "0c0c0c c50f1f 13a10e c19c00 0037da 881798 3a96dd cccccc"),
+    "solarized": ("002b36", "073642 dc322f 859900 b58900 268bd2 d33682 2aa198 eee8d5"),
+    "solarized light": ("fdf6e3", "073642 dc322f 859900 b58900 268bd2 d33682 2aa198 eee8d5"),
+    "macOS": ("000000", "000000 c23621 25bc24 adad27 492ee1 d338d3 33bbc8 cbcccd"),
+    "macOS light": ("ffffff", "000000 c23621 25bc24 adad27 492ee1 d338d3 33bbc8 cbcccd"),
+}
+NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_ansi_can_be_read_with_the_palettes_that_terminals_come_with(terminal: str) -> None:
+    """A role is at least 2.4:1, the worst of a terminal's own red; a default colour is the terminal's affair. Bold is often the bright form, which is lighter."""
+    background, colours = TERMINALS[terminal]
+    ground = luminance(tuple(bytes.fromhex(background)))
+    palette = ANSI_LIGHT if ground > 0.5 else ANSI
+    known = dict(zip(NAMES, colours.split(), strict=True))
+    for role, style in palette.roles.items():
+        for colour in (known[word] for word in style.split() if word in known):
+            values = sorted((ground, luminance(tuple(bytes.fromhex(colour)))))
+            assert (values[1] + 0.05) / (values[0] + 0.05) >= 2.4, (role, style)

@@ -3,7 +3,8 @@ ASCII.
 
 - A role says what a piece of text is (`frontend`, `error`, `dim`), never how it looks. Colour only
   repeats what a glyph or a word already says.
-- Four palettes: dark and light in true colour, `ansi` in the sixteen colours of the terminal,
+- Five palettes: dark and light in true colour; `ansi` and `ansi-light` in those of the sixteen
+  colours that the default palettes of terminals make readable on a dark or a light background;
   `mono` for NO_COLOR with bold, underline and reverse alone. Every role but `faint` has a contrast
   of at least 4.5:1 on the background.
 - A ground is what a line is drawn on: the background, the selected row, or a head.
@@ -99,39 +100,33 @@ LIGHT: Final = Palette(
     {"background": "on #fbfaf7", "selected": "on #dde8f6", "head": "on #f1f0ea"},
     {"dim": "#57606a", "bar": "#4a607f"},
 )
+_PLAIN: Final = {
+    "text": "",
+    "strong": "bold",
+    "dim": "dim",
+    "faint": "dim",
+    "error": "bold red",
+    "inverted": "reverse",
+    "caret": "reverse",
+    "wrong": "bold underline red",
+    "keyword": "bold",
+}
+_SELECTED: Final = dict.fromkeys(ROLES, "") | {"error": "bold", "strong": "bold", "keyword": "bold"}
 ANSI: Final = Palette(
     "ansi",
-    {
-        "text": "",
-        "strong": "bold",
-        "dim": "bright_black",
-        "faint": "bright_black",
-        "frontend": "blue",
-        "backend": "green",
-        "error": "bold red",
-        "attention": "yellow",
-        "bar": "cyan",
-        "you": "magenta",
-        "inverted": "reverse yellow",
-        "caret": "reverse",
-        "wrong": "bold underline red",
-        "keyword": "bold",
-        "literal": "green",
-        "parameter": "cyan",
-    },
+    _PLAIN
+    | {"frontend": "cyan", "backend": "green", "attention": "yellow", "bar": "cyan", "you": "magenta"}
+    | {"literal": "yellow", "parameter": "cyan"},
     {"background": "", "selected": "reverse", "head": "underline"},
-    {
-        "dim": "",
-        "faint": "",
-        "frontend": "",
-        "backend": "",
-        "error": "bold",
-        "attention": "",
-        "bar": "",
-        "you": "",
-        "literal": "",
-        "parameter": "",
-    },
+    _SELECTED,
+)
+ANSI_LIGHT: Final = Palette(
+    "ansi-light",
+    _PLAIN
+    | {"frontend": "blue", "backend": "", "attention": "bold magenta", "bar": "blue", "you": "magenta"}
+    | {"literal": "magenta", "parameter": "blue"},
+    {"background": "", "selected": "reverse", "head": "underline"},
+    _SELECTED,
 )
 MONO: Final = Palette(
     "mono",
@@ -142,7 +137,7 @@ MONO: Final = Palette(
 )
 
 
-THEMES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI)}
+THEMES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI, ANSI_LIGHT)}
 """Those you can choose, in the order of the key."""
 
 
@@ -151,12 +146,12 @@ def choose_palette(environ: Mapping[str, str], chosen: str = "") -> Palette:
     The user's choice counts more than the background."""
     if environ.get("NO_COLOR"):
         return MONO
+    is_light = environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
     if environ.get("TERM", "") in ("linux", "ansi", "vt100", "vt220"):
-        return ANSI
+        return ANSI_LIGHT if is_light else ANSI
     if chosen in THEMES:
         return THEMES[chosen]
-    background = environ.get("COLORFGBG", "").rpartition(";")[2]
-    return LIGHT if background in ("7", "15") else DARK
+    return LIGHT if is_light else DARK
 
 
 def only_ascii(environ: Mapping[str, str], encoding: str) -> bool:
