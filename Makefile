@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-watching nightly evidence image schemas site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching nightly evidence image schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +51,10 @@ bench-feeds: $(VENV)/.ok
 # What both sides of a pooler cost, and joining them.
 bench-legs: $(VENV)/.ok
 	$(BIN)/python -m bench.legs
+
+# What a note of a line of code costs, alone and through ORMs.
+bench-call-sites: $(VENV)/.ok
+	$(BIN)/python -m bench.call_sites
 
 # What the TUI costs, and how well it keeps up, at 20,000 messages each second.
 bench-watching: $(VENV)/.ok

@@ -225,6 +225,96 @@ async def with_sqlalchemy_async() -> None:
     await engine.dispose()
 
 
+# Django, Tortoise
+
+
+def _django() -> type:
+    import django
+    from django.conf import settings
+    from django.db import models
+
+    environment = os.environ
+    database = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": environment["PGDATABASE"],
+        "USER": environment["PGUSER"],
+        "PASSWORD": environment.get("PGPASSWORD", ""),
+        "HOST": environment["PGHOST"],
+        "PORT": environment["PGPORT"],
+    }
+    settings.configure(DATABASES={"default": database}, INSTALLED_APPS=[], DEFAULT_AUTO_FIELD="django.db.models.AutoField")
+    django.setup()
+
+    class Database(models.Model):
+        oid = models.IntegerField(primary_key=True)
+
+        class Meta:
+            app_label = "shop"
+            db_table = "pg_database"
+            managed = False
+
+    return Database
+
+
+def with_django() -> None:
+    model = _django()
+    from django.db import connection, transaction
+    from django.db.models.expressions import RawSQL
+
+    def below() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(here("select {}, 2"))
+
+    for _ in range(2 * ROUNDS):
+        with connection.cursor() as cursor:
+            cursor.execute(here())
+        with transaction.atomic():
+            below()
+            list(model.objects.annotate(said=RawSQL(here("{}"), ())).values_list("said")[:1])
+        model.objects.annotate(said=RawSQL(here("{}"), ())).values_list("said").first()
+    connection.close()
+
+
+async def with_django_async() -> None:
+    model = _django()
+    from asgiref.sync import sync_to_async
+    from django.db import connection
+    from django.db.models.expressions import RawSQL
+
+    def below() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(here())
+
+    async def one() -> None:
+        for _ in range(2 * ROUNDS):
+            await sync_to_async(below)()
+            await model.objects.annotate(said=RawSQL(here("{}"), ())).values_list("said").afirst()
+
+    await asyncio.gather(one(), one())
+    await sync_to_async(lambda: connection.close())()
+
+
+async def with_tortoise() -> None:
+    from tortoise import Tortoise
+
+    environment = os.environ
+    host, port = environment["PGHOST"], environment["PGPORT"]
+    url = f"asyncpg://{environment['PGUSER']}:{environment.get('PGPASSWORD', '')}@{host}:{port}/{environment['PGDATABASE']}"
+    await Tortoise.init(db_url=url, modules={"models": ["__main__"]})
+    from tortoise.connection import connections
+
+    async def one() -> None:
+        client = connections.get("default")
+        for _ in range(2 * ROUNDS):
+            await client.execute_query(here())
+            await client.execute_query_dict(here("select {} as said"))
+            async with client._in_transaction() as inside:
+                await inside.execute_query(here("select {}, 2"))
+
+    await asyncio.gather(one(), one())
+    await connections.close_all()
+
+
 # Processes
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import zlib
@@ -28,7 +29,7 @@ from tests.callsites import handing_on
 PROGRAM = Path(__file__).parent / "program.py"
 SHAPES = [
     "asyncpg", "asyncpg_pool", "psycopg", "psycopg_async", "psycopg2", "pg8000", "threads", "sqlalchemy", "sqlalchemy_async", "fork",
-    "uvloop asyncpg_pool", "uvloop psycopg_async", "uvloop sqlalchemy_async",
+    "django", "django_async", "tortoise", "uvloop asyncpg_pool", "uvloop psycopg_async", "uvloop sqlalchemy_async",
 ]  # fmt: skip
 LINE = re.compile(rb"'line (\d+)'")
 
@@ -164,3 +165,75 @@ def test_another_goes_on_in_a_transaction(server: EmbeddedServer, tmp_path: Path
         assert {Path(site.file).name for site, _ in one.lines} == {"handing_on.py"}
     assert trace.call_sites.joined
     trace.close()
+
+
+def test_the_workers_of_gunicorn(server: EmbeddedServer, tmp_path: Path) -> None:
+    """`--preload`: the application, and psycopg with it, is imported before the two workers are forked."""
+    directory = tmp_path / "notes"
+    directory.mkdir(mode=0o700)
+    (tmp_path / "shop.py").write_text(
+        "import psycopg\n\ndef application(environ, start_response):\n    with psycopg.connect('', autocommit=True) as connection:\n"
+        "        connection.execute(\"select 'line 5'\")\n    start_response('200 OK', [])\n    return [b'']\n"
+    )
+    command = [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "-b", f"unix:{tmp_path}/socket", "shop:application"]
+    process = subprocess.Popen(command, env=environment(server, directory), cwd=tmp_path, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        started = b""
+        while started.count(b"Booting worker") < 2:
+            line = process.stderr.readline()
+            assert line, started
+            started += line
+        workers = {int(pid) for pid in re.findall(rb"Booting worker with pid: (\d+)", started)}
+        for _ in range(40):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(f"{tmp_path}/socket")
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while client.recv(4096):
+                    pass
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    notes = Notes(str(directory))
+    found = notes.read()
+    assert {(note.site.file, note.site.line) for note in found if note.site} == {("shop.py", 5)}
+    assert len(found) == 40
+    assert notes.processes
+    assert notes.processes <= workers
+    notes.close()
+
+
+def test_ten_thousand_statements(server: EmbeddedServer, tmp_path: Path) -> None:
+    """Four threads of psycopg and a pool of asyncpg, 10,000 statements: no row has another's line, and hardly one has none."""
+    program = tmp_path / "many.py"
+    program.write_text(
+        "import asyncio, threading, asyncpg, psycopg\n\n"
+        "def one(number):\n    with psycopg.connect('', autocommit=True) as connection:\n        for _ in range(750):\n"
+        "            connection.execute(\"select 'line 6'\")\n            connection.execute(\"select 'line 7', %s\", (number,))\n\n"
+        "async def two(pool):\n    for _ in range(500):\n        await pool.fetchval(\"select 'line 11'\")\n"
+        "        await pool.fetchval(\"select 'line 12', $1::int\", 1)\n\n"
+        "async def main():\n    async with asyncpg.create_pool(min_size=4, max_size=4) as pool:\n"
+        "        await asyncio.gather(*(two(pool) for _ in range(4)))\n\n"
+        "threads = [threading.Thread(target=one, args=(number,)) for number in range(4)]\n"
+        "[thread.start() for thread in threads]\n[thread.join() for thread in threads]\nasyncio.run(main())\n"
+    )
+    capture = tmp_path / "x.pgtrace"
+    with Recorder("127.0.0.1:0", f"{server.host}:{server.port}", write=capture, when_behind="wait", call_sites=True) as recorder:
+        given = {**os.environ, **server.environment(), "PGHOST": "127.0.0.1", "PGPORT": str(recorder.port)}
+        given |= recorder.call_site_variables(given)
+        subprocess.run([sys.executable, str(program)], env=given, check=True, timeout=120)
+        recorder.flush()
+    trace = Trace.open([capture])
+    trace.read_until(1 << 62)
+    right = unknown = 0
+    for place in range(len(trace.rows)):
+        said = LINE.search(trace.rows[place].label.sql.encode())
+        if said is None or not trace.rows[place].is_round_trip:
+            continue
+        noted = {site.line for site in trace.call_sites.at(place)}
+        assert not noted or noted == {int(said[1])}, place
+        right += bool(noted)
+        unknown += not noted
+    trace.close()
+    assert right >= 9_990
+    assert unknown <= 10, unknown

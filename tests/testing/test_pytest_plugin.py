@@ -441,6 +441,24 @@ def test_windows_do_not_mix(project):
     assert project.kept == []
 
 
+def test_lines_of_code_under_xdist(project):
+    """Each worker has its own notes: a failure names the test's own line."""
+    tests = "\n".join(
+        f"""
+@pytest.mark.pgtrace(round_trips=0)
+def test_{number}(connection):
+    lookup(connection, {number})
+"""
+        for number in range(6)
+    )
+    project.write(tests)
+    result = project.run("-n", "2")
+    result.assert_outcomes(failed=6)
+    source = (COMMON + tests).strip().splitlines()
+    place = next(number for number, line in enumerate(source, 1) if "return connection.execute" in line)
+    assert text(result).count(f"at test_shop.py:{place} in lookup") >= 6
+
+
 def test_a_label_belongs_to_one_test(project):
     for name in ("test_one", "test_other"):
         project.write(f"def {name}(pgtrace):\n    with pgtrace.record('checkout'): pass", name)

@@ -46,7 +46,9 @@ LONGEST_MARK = 200
 DEEPEST_MARK = 16
 SEPARATOR = "\x1f"
 
-_SKIP, _APPLICATION, _INSTALLED, _GREENLET = range(4)
+_SKIP, _APPLICATION, _INSTALLED, _GREENLET, _AWAITING = range(5)
+"""What the frames of a code object are: left out, the application's, an installed package's, the
+one below which a greenlet runs, a coroutine that is left out."""
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 _RESUMED = _ASYNC | 0x20 | 0x100  # CO_GENERATOR, CO_ITERABLE_COROUTINE
 _LAYERS = frozenset(
@@ -329,10 +331,14 @@ def _place(depth):
     """The code and the line of the application that is running; None where there is none."""
     frame = _getframe(depth + 1)
     second = None
+    known = _kinds.get
     while frame is not None:
         code = frame.f_code
-        kind = _kinds.get(id(code))
-        if kind is None:
+        kind = known(id(code), -1)
+        if not kind:  # most are left out
+            frame = frame.f_back
+            continue
+        if kind < 0:
             kind = _kind(code, frame)
         if kind == _APPLICATION:
             return code, frame.f_lineno
@@ -369,7 +375,10 @@ def _kind(code, frame):
         _codes.clear()
     name = frame.f_globals.get("__name__") or ""
     _codes.append(code)
-    kind = _kinds[id(code)] = _kind_of(code.co_filename, name, code.co_name)
+    kind = _kind_of(code.co_filename, name, code.co_name)
+    if kind == _SKIP and code.co_flags & _ASYNC:
+        kind = _AWAITING
+    _kinds[id(code)] = kind
     return kind
 
 
