@@ -20,9 +20,9 @@ the back was added by the pooler.
 If keys are blind (`--redact`), whatever has a possibility is ambiguous. So is a round trip during
 which something was not recorded: the one that it ran as may be missing.
 
-Round trips come in the order in which they ended. Back ones are remembered for WINDOW_NS, and at
-most MOST_REMEMBERED; the time is linear, because of each front round trip at most MOST_LOOKED_AT
-possibilities are looked at.
+Round trips come in the order in which they ended. They are remembered for WINDOW_NS, and at most
+MOST_REMEMBERED of each kind; the time is linear, because of each front round trip at most
+MOST_LOOKED_AT possibilities are looked at.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pgtrace.legs.trips import Lost, Trip
 
 SLACK_NS: Final = 5_000_000
 WINDOW_NS: Final = 5_000_000_000
-MOST_REMEMBERED: Final = 100_000
+MOST_REMEMBERED: Final = 30_000
 MOST_LOOKED_AT: Final = 256
 MOST_UNDECIDED: Final = 64
 """The most undecided round trips of one transaction."""
@@ -185,12 +185,12 @@ class Joiner:
     def _go_on(self, time_ns: int) -> None:
         now = self._now_ns = max(self._now_ns, time_ns)
         fronts, left = self._fronts, self._left
-        while fronts and fronts[0].closed_ns + SLACK_NS < now:
+        while fronts and (fronts[0].closed_ns + SLACK_NS < now or len(fronts) > MOST_REMEMBERED):
             self._take(fronts.popleft())
         old = now - WINDOW_NS
-        while left and left[0].closed_ns < old:
+        while left and (left[0].closed_ns < old or len(left) > MOST_REMEMBERED):
             self._take(left.popleft())
-        while self._undecided and self._undecided[0][0] < old:
+        while self._undecided and (self._undecided[0][0] < old or len(self._undecided) > MOST_REMEMBERED):
             self._give_up(self._undecided.popleft()[1])
         # twice as long: a driver that left is looked up late
         while self._backs and (self._backs[0].trip.closed_ns < old - WINDOW_NS or len(self._backs) > MOST_REMEMBERED):

@@ -35,8 +35,9 @@ from pgtrace.trace.trace import Trace
 Side = tuple[int, str]
 """The number of a file, and the letter of a leg in it."""
 
-NAMES_KEPT: Final = 10_000
-"""The most prepared statements of one connection whose SQL is known."""
+NAMES_KEPT: Final = 200_000
+"""The most prepared statements of all open connections whose SQL is known. Beyond that, a
+connection forgets its own."""
 SEGMENTS_KEPT: Final = 100_000
 """The most Syncs and Queries of one round trip that have keys of their own."""
 NAMES_SHOWN: Final = 4
@@ -151,11 +152,19 @@ class _Rows:
         )
 
 
+class _Names:
+    """How many prepared statements all connections know."""
+
+    def __init__(self) -> None:
+        self.known = 0
+
+
 class _Keyer:
     """Frames one connection and gives each of its round trips a key."""
 
-    def __init__(self, connection: Connection, rows: deque[_Row]) -> None:
+    def __init__(self, connection: Connection, rows: deque[_Row], names: _Names) -> None:
         self.connection = connection.index
+        self._all_names = names
         self._rows = rows
         self._framer = Framer()
         self._offsets = [0, 0]
@@ -273,14 +282,21 @@ class _Keyer:
         if code == _PARSE:
             end = body.find(0)
             name = body[: max(0, end)]
-            if len(self._statements) >= NAMES_KEPT:
-                self._statements.clear()
+            if name not in self._statements:
+                if self._all_names.known >= NAMES_KEPT:
+                    self.forget()
+                self._all_names.known += 1
             self._statements[name] = hash(body[end + 1 : body.find(0, end + 1)])
             return name
         name = body[1:-1]
-        if body[:1] == b"S":
-            self._statements.pop(name, None)
+        if body[:1] == b"S" and self._statements.pop(name, None) is not None:
+            self._all_names.known -= 1
         return name
+
+    def forget(self) -> None:
+        """Forget its prepared statements."""
+        self._all_names.known -= len(self._statements)
+        self._statements.clear()
 
     def _uses(self, name: bytes) -> None:
         if name and len(self._names) < NAMES_SHOWN:
@@ -337,6 +353,7 @@ def trips(trace: Trace, sides: Collection[Side]) -> Iterator[tuple[Side, Trip | 
     """The round trips of the sessions on these sides, and what was lost, from the captures once
     more."""
     rows = _Rows(trace)
+    names = _Names()
     keyers: dict[tuple[int, int], tuple[Side, _Keyer] | None] = {}
     start_ns = trace.start_ns
     read_until_ns = -1
@@ -347,7 +364,7 @@ def trips(trace: Trace, sides: Collection[Side]) -> Iterator[tuple[Side, Trip | 
         side = (file.number, connection.leg) if connection is not None else None
         if connection is None or side is None or side not in sides or connection.kind == "cancel":
             return None
-        return side, _Keyer(connection, rows.follow(connection.index))
+        return side, _Keyer(connection, rows.follow(connection.index), names)
 
     for file, _, records in trace.read_again():
         for record in records:
@@ -375,6 +392,7 @@ def trips(trace: Trace, sides: Collection[Side]) -> Iterator[tuple[Side, Trip | 
                 yield side, trip
             if isinstance(record, Close):
                 rows.forget(keyer.connection)
+                keyer.forget()
                 keyers[key] = None
     for found in keyers.values():
         if found is not None:

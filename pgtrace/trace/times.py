@@ -137,9 +137,9 @@ def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda 
                     found.round_trips_at_once = max(found.round_trips_at_once, len(group.closing))
                     found.waits.add(wait_ns)
                     if not is_open:
-                        found.durations.add(round(ms * 1e6))
+                        found.durations.add(max(0, round(ms * 1e6)))
                     if not math.isnan(first_ms):
-                        found.first.add(round(first_ms * 1e6))
+                        found.first.add(max(0, round(first_ms * 1e6)))
     for connection, set_up_ns in being_set_up.items():
         for key in keys(len(trace.rows), connection):
             if key in groups:

@@ -215,8 +215,8 @@ def encoded(record: Record) -> bytes:
             parts.append((int(value) & ((1 << 8 * _WIDTHS[letter]) - 1)).to_bytes(_WIDTHS[letter], "big"))
         elif letter == "p":
             parts += [(one & ((1 << 64) - 1)).to_bytes(8, "big") for one in value]
-        else:
-            content = encode_text(value) if letter == "s" else value
+        elif letter != "S" or value:  # an S is left out if it is empty
+            content = encode_text(value) if letter in "sS" else value
             parts.append(content if letter == "r" else len(content).to_bytes(4, "big") + content)
     body = b"".join(parts)
     return len(body).to_bytes(4, "big") + body

@@ -26,9 +26,11 @@ from pgtrace.inspect import details
 from pgtrace.inspect.details import NotKept
 from pgtrace.inspect.executed import executed
 from pgtrace.judge.advice import Advice
+from pgtrace.legs.joins import find
 from pgtrace.report import advice, answer, diff, messages, stats
 from pgtrace.report import budgets as budget_report
 from pgtrace.report.encoding import as_json
+from pgtrace.report.joins import joins_as_text
 from pgtrace.trace.trace import Trace
 
 KEEP_BYTES = 64 * 1024 * 1024
@@ -55,6 +57,13 @@ def _stats(trace: Trace) -> None:
     written(stats.as_json(trace))
     for by in ("driver", "connection", "statement", "mark"):
         written([*stats.as_text(trace, by), *stats.messages(trace, by)])
+
+
+def _joins(trace: Trace) -> None:
+    joins = find(trace)
+    if joins is not None:
+        written(joins_as_text(joins))
+        written(messages.rows_as_text(trace, range(len(trace.rows)), joins=joins))
 
 
 def _show(trace: Trace) -> None:
@@ -136,6 +145,7 @@ VIEWS: dict[str, Callable[[Trace], None]] = {
     "stats": _stats,
     "show": _show,
     "show --json": _show_json,
+    "joins": _joins,
     "export --to jsonl": _export("jsonl"),
     "export --to pqtrace": _export("pqtrace"),
     "export --to pqtrace --order content": _export("pqtrace", order=Order.CONTENT, everything=True),
