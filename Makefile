@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching nightly evidence image schemas site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching nightly evidence evidence-load image schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -67,6 +67,8 @@ nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/sqltext tests/report
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 3600 tests/serve tests/replay tests/live/test_serve_drivers.py tests/live/test_replay.py
 	$(MAKE) versions
+	$(MAKE) evidence
+	$(MAKE) evidence-load
 	$(MAKE) poolers
 
 # Both sides of PgBouncer 1.24.1, built from its source; needs a compiler, pkg-config and libevent-dev.
@@ -93,16 +95,20 @@ collector: $(VENV)/.ok
 schemas: $(VENV)/.ok
 	PYTHONPATH=$(CURDIR) $(BIN)/python release/schemas.py
 
-# Claims about drivers, decided from recorded captures. The drivers come from requirements.txt, a PgBouncer that Debian 12 does not have from Debian's source.
+# Claims about drivers, decided from recorded captures. The drivers come from requirements.txt; some claims need a PgBouncer that Debian 12 does not have.
 EVIDENCE := .evidence
 $(EVIDENCE)/.ok: examples/driver_evidence/requirements.txt
 	$(PYTHON) -m venv $(EVIDENCE)
 	$(EVIDENCE)/bin/python -m pip install -q --disable-pip-version-check -r $<
-	-examples/driver_evidence/build_pgbouncer.sh $(EVIDENCE)
 	touch $@
 
 evidence: $(VENV)/.ok $(EVIDENCE)/.ok
-	PGBOUNCER=$(CURDIR)/$(EVIDENCE)/pgbouncer $(BIN)/python -m examples.driver_evidence.evidence --python $(EVIDENCE)/bin/python --into examples/driver_evidence/results
+	-$(MAKE) $(PGBOUNCER)
+	PGTRACE_PGBOUNCER=$(CURDIR)/$(PGBOUNCER) $(BIN)/python -m examples.driver_evidence.evidence --python $(EVIDENCE)/bin/python --into examples/driver_evidence/results
+
+# The same FastAPI endpoint with each driver under load, directly and through pgtrace. Takes some eight minutes.
+evidence-load: $(VENV)/.ok $(EVIDENCE)/.ok
+	$(BIN)/python -m examples.driver_evidence.load.load --python $(EVIDENCE)/bin/python --into .evidence/load
 
 # The documents as a site, in site/.
 site: $(VENV)/.ok

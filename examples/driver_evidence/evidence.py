@@ -176,7 +176,7 @@ class Stage:
 
 def pooler(wanted: str) -> str:
     """The PgBouncer that has, or has not, max_prepared_statements. Raises Unavailable."""
-    found = [path for path in (os.environ.get("PGBOUNCER"), find_pgbouncer()) if path]
+    found = [path for path in (os.environ.get("PGTRACE_PGBOUNCER"), find_pgbouncer()) if path and os.access(path, os.X_OK)]
     for path in found:
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.split()
         number = tuple(int(part) for part in told[1].split(".")[:2]) if len(told) > 1 else (0, 0)

@@ -12,6 +12,7 @@ import pytest
 
 from examples.driver_evidence import evidence
 from examples.driver_evidence.evidence import Stage, claims, decide, staged
+from examples.driver_evidence.load import load
 
 TOLD = claims()
 SCENARIOS = evidence.HERE / "scenarios"
@@ -67,3 +68,16 @@ def test_a_verdict_is_the_expected_one(claim: dict[str, Any], stage: Stage) -> N
     found = decide(claim, stage)
     assert evidence.is_expected(found, claim), found
     assert found.decided_by
+
+
+def test_the_tables_of_the_load_are_ratios_within_a_turn() -> None:
+    def measured(p50_ms: float) -> list[load.Measured]:
+        return [load.Measured(p50_ms, p50_ms, p50_ms, 100.0, 50.0, 1.0, 0) for _ in load.CLIENTS]
+
+    through = {variant: [measured(3), measured(8)] for variant in load.VARIANTS}
+    directly = {variant: [measured(2), measured(4)] for variant in load.VARIANTS}
+    wire = {variant: {"requests": 10, "round trips": 30, "transactions": 10, "wait part": 0.5} for variant in load.VARIANTS}
+    found = load.lines(load.CLIENTS, through, directly, wire)
+    assert load.ratios([3, 8], [2, 4]) == "1.75 (1.50-2.00)"
+    assert sum("1.75 (1.50-2.00)" in line for line in found) == len(load.VARIANTS) * len(load.CLIENTS)
+    assert any("3.00" in line and "50%" in line for line in found)

@@ -1,0 +1,1 @@
+"""The same endpoint with each driver, under load."""
