@@ -151,6 +151,8 @@ class MainScreen(Screen[None]):
             timeline.go_to_place(event.places[0])
         elif timeline.item is not None and not self.view.listing.matches(timeline.item):
             timeline.go_to_match(1) or timeline.go_to_match(-1)
+        if not event.places:
+            timeline.go_to_execution()
 
     # What keys do.
 

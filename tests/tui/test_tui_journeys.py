@@ -48,6 +48,28 @@ async def test_which_statement_costs_the_most_round_trips() -> None:
         assert driven.app.view.listing.matching == told
 
 
+async def test_the_sql_of_the_costliest_statement_with_its_values() -> None:
+    """`2 enter enter`: the statement leads the inspector, as it was written, with the values of this run behind it."""
+    async with opened([ROOT / "captures" / "asyncpg" / "ten_queries.pgtrace"]) as driven:
+        lines = await Journey(driven, 3).press("2\r\r")
+        assert any(line.startswith(" select id, name, price from item where id = $1   $1 ") for line in lines), lines
+
+
+async def test_what_a_failing_pipeline_skipped() -> None:
+    """`n enter`: the failed statement with its values, and the two that were skipped, with theirs."""
+    async with opened([FINDINGS / "pipeline_error.pgtrace"]) as driven:
+        lines = await Journey(driven, 2).press("n\r")
+        assert any(line.startswith(" 3 of 5  insert into item (id, name) values ($1, $2)   $1 1  $2 'tea'") for line in lines)
+        assert [line[:18] for line in lines if "skipped  the same" in line] == [" 4 of 5  skipped  ", " 5 of 5  skipped  "]
+
+
+async def test_why_an_endpoint_is_slow() -> None:
+    """`X X`: its transaction is one line, with its round trips, tables and costliest statement."""
+    async with opened([ROOT / "captures" / "django+psycopg" / "executemany.pgtrace"]) as driven:
+        lines = await Journey(driven, 2).press("XX")
+        assert any("▸ Q×3" in line and '3 rt  item  INSERT INTO "item"' in line for line in lines)
+
+
 async def test_which_connection_leaks_prepared_statements() -> None:
     """`6`: the finding names it; or `3 s s`: the one with the most live stands first, and its statements are below."""
     async with opened([FINDINGS / "prepared_leak.pgtrace", *BOTH]) as driven:

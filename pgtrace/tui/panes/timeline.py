@@ -219,6 +219,16 @@ class Timeline(ListWidget):
         one."""
         return self._go(lambda item: self.view.listing.next_match(item, direction))
 
+    def go_to_execution(self) -> None:
+        """If the row under the cursor runs nothing, put it on the first one below that does: a Bind
+        has the values, a Parse has none."""
+        listing = self.view.listing
+        for index in range(self.cursor, min(self.count(), self.cursor + EXAMPLE_LOOKS)):
+            if listing[index].row.shape.executions:
+                if index != self.cursor:
+                    self.go(index)
+                return
+
     def _go(self, found: Callable[[Item], int | None]) -> bool:
         place = found(self.item) if self.item is not None else None
         if place is not None:
