@@ -25,7 +25,8 @@ _PLACES = {"Capture": "pgtrace.testing.capture", "Recorder": "pgtrace.recorder",
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return found
 
 
 if os.environ.get("PGTRACE_MARKS"):  # under a recorder: before this program's drivers connect

@@ -47,8 +47,10 @@ def prepare(directory: str) -> None:
 def mark(name: str) -> AbstractContextManager[object]:
     """A named interval around a block of this program: what the block sends, and the tasks that it
     starts, belongs to it. Without a recorder it does nothing."""
-    watch()
     module = sys.modules.get(_MODULE)
+    if module is None:
+        watch()
+        module = sys.modules.get(_MODULE)
     found: AbstractContextManager[object] = nullcontext() if module is None else module.mark(name)
     return found
 

@@ -66,6 +66,7 @@ _LAYERS = frozenset(
 _TYPED = ("<stdin>", "<console>")
 
 _getframe = sys._getframe
+_NO_CODE = id(None)
 _kinds = {}
 """By the id of a code object, which is quicker than its hash; _codes keeps it alive."""
 _codes = []
@@ -251,10 +252,10 @@ def note(key, text, sender, flags=0, length=WHOLE):
             if known is None:
                 return
             slot = known.next()
-        if place is None:
-            number = known.site(None, marks) if marks else 0
+        if place is None and not marks:
+            number = 0
         else:
-            number = known.known.get((id(place[0]), place[1], marks))
+            number = known.known.get((id(place[0]), place[1], marks) if place is not None else (_NO_CODE, 0, marks))
             if number is None:
                 number = known.site(place, marks)
         if not isinstance(text, bytes):
@@ -314,17 +315,22 @@ class mark:
 
 def _end(marks, began_ns):
     """Note the end of a mark, and how many microseconds it took."""
+    known = _file
     while True:
-        known = _current()
-        if known is None:
-            return
+        if known is None or known.full or known.pid != os.getpid():
+            known = _current()
+            if known is None:
+                return
         slot = known.next()
         if slot < SLOTS:
             break
         known.full = True
+    number = known.known.get((_NO_CODE, 0, marks))
+    if number is None:
+        number = known.site(None, marks)
     now_ns = _modules["monotonic_ns"]()
     took_us = min((now_ns - began_ns) // 1000, WHOLE)
-    _modules["pack_into"](known.map, slot * SLOT_BYTES, now_ns, 0, took_us, known.site(None, marks), 0, 0, MARK, slot + 1)
+    _modules["pack_into"](known.map, slot * SLOT_BYTES, now_ns, 0, took_us, number, 0, 0, MARK, slot + 1)
 
 
 def _place(depth):
