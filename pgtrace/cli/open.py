@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("open", epilog="Example: pgtrace open checkout.pgtrace")
 @options.files
 @click.option("--web", is_flag=True, help="Serve the screen to a browser on this machine, read only (pip install 'pgtrace[web]').")
+@options.joining
 @options.explaining
 def command(files: tuple[Path, ...], web: bool) -> None:
     """Look at captures round trip by round trip, message by message. A capture that is still
@@ -28,6 +29,7 @@ def command(files: tuple[Path, ...], web: bool) -> None:
     from pgtrace.capture.inputs import STDIN
     from pgtrace.cli.imports import Imports, ending_on_interrupt
     from pgtrace.cli.progress import turns
+    from pgtrace.cli.reading import counted_elsewhere
     from pgtrace.cli.streamed import imported_stdin
     from pgtrace.trace.trace import Trace
 
@@ -50,7 +52,7 @@ def command(files: tuple[Path, ...], web: bool) -> None:
         imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing")
     imports.tell()
-    _run(Trace.open(imports.paths, names=imports.names), imports.names)
+    _run(Trace(imports.paths, names=imports.names, apart=counted_elsewhere(imports.paths, imports.names)), imports.names)
 
 
 def _serve(names: list[str]) -> None:

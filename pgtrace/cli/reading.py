@@ -31,6 +31,8 @@ _STEP_S = 0.2
 _TURN_BYTES = 1024 * 1024
 _LOOK_AGAIN_S = 0.1
 _BEGINNING_BYTES = 64 * 1024
+_JOINED_AT_ONCE_BYTES = 32 * 1024 * 1024
+"""Captures of which a screen knows the two sides of a pooler when it opens."""
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
@@ -92,6 +94,29 @@ def read_with_legs(files: Sequence[Path], *, quiet: bool = False) -> tuple[Trace
                 return None
     trace = read(files, quiet=quiet)
     return trace, join(trace, quiet=quiet)
+
+
+def counted_elsewhere(paths: Sequence[str], names: Sequence[str]) -> frozenset[int]:
+    """Indexes of the connections of a pooler's server side, for a screen that reads these captures
+    itself. None if they still grow, or are so large that the screen would have to wait."""
+    if in_context("no_join", False) or sum(map(_size, paths)) > _JOINED_AT_ONCE_BYTES:
+        return frozenset()
+    if len(paths) == 1:
+        with closing(Trace.open(paths, timeline=False, still=paths)) as beginning:
+            beginning.update(budget_bytes=_BEGINNING_BYTES)
+            if not beginning.has_legs:
+                return frozenset()
+    with closing(Trace.open(paths, names=names, still=paths)) as trace:
+        while trace.update():
+            pass
+        joins = join(trace) if trace.ended else None
+        return frozenset(joins.connections) if joins is not None else frozenset()
+
+
+def _size(path: str) -> int:
+    if os.path.isdir(path):
+        return sum(entry.stat().st_size for entry in os.scandir(path))
+    return os.path.getsize(path)
 
 
 def join(trace: Trace, *, quiet: bool = False) -> Joins | None:

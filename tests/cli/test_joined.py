@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from pgtrace.cli.reading import counted_elsewhere
+from pgtrace.trace.trace import Trace
 
 POOLERS = Path(__file__).parents[1] / "data" / "poolers"
 BOTH = (str(POOLERS / "front.pgtrace"), str(POOLERS / "back.pgtrace"))
@@ -53,3 +57,17 @@ def test_show_marks_the_other_side() -> None:
         assert by_number[other]["join"]["rows"] == [row["row"]]
         assert row["join"]["in_pooler_ns"] <= row["duration_ns"]
     assert "⇒" not in run("show", "--no-join", *BOTH)[0]
+
+
+def test_a_screen_counts_once_too(tmp_path: Path) -> None:
+    paths = list(BOTH)
+    with contextlib.closing(Trace.open(paths)) as trace:
+        trace.update()
+        expected = {connection.index for connection in trace.connections if connection.file == 1}
+    assert counted_elsewhere(paths, paths) == expected
+    assert counted_elsewhere(paths[:1], paths[:1]) == frozenset()
+    both = str(POOLERS.parent / "findings" / "both_sides.pgtrace")
+    assert len(counted_elsewhere([both], [both])) == 1
+    unfinished = tmp_path / "growing.pgtrace"
+    unfinished.write_bytes(Path(both).read_bytes()[:-40])
+    assert counted_elsewhere([str(unfinished)], ["growing"]) == frozenset()
