@@ -50,6 +50,11 @@ class Unit(NamedTuple):
         return bool(self.flags & 1)
 
     @property
+    def flushes(self) -> bool:
+        """Whether it ends with a Flush."""
+        return bool(self.flags & 4)
+
+    @property
     def copies(self) -> bool:
         """Whether it is the data of a COPY, or its end."""
         return bool(self.flags & 2)
@@ -92,7 +97,7 @@ def _units(script: Script) -> Iterator[Unit]:
     # steps that may be the latest answered one, and their units
     recent: deque[tuple[int, int]] = deque()
     number, begun, after, sent_ns = 0, -1, 0, 0
-    readies = ends = flags = cancel_ns = 0
+    readies = ends = flags = cancel_ns = waited_ns = 0
     count = len(steps)
     step = None
     for index in range(count):
@@ -106,26 +111,20 @@ def _units(script: Script) -> Iterator[Unit]:
             after = recent[0][1] + 1 if recent and recent[0][0] <= step.after else 0
             after = min(after, number)
         recent.append((index, number))
+        waited_ns += step.latency_ns
         readies += bool(step.status) or (bool(step.flags & LAST) and step.code in _READIES)
         ends += step.code in _EXTENDED
         flags |= bool(step.flags & (COPY_IN | COPY_BOTH)) | (step.code in b"dcf") << 1
         if index in script.waits:
-            cancel_ns = step.latency_ns
+            cancel_ns = max(1, waited_ns)
         if step.code in FLUSH_POINTS:
             end = _end(script, index)
             flushes = step.code == ord("H")
-            yield Unit(
-                begun,
-                end - begun,
-                after,
-                sent_ns,
-                readies,
-                ends if flushes and not readies else 0,
-                flags & (3 if not readies else 2),
-                cancel_ns,
-            )
+            flags = flags & (3 if not readies else 2) | flushes << 2
+            ends = max(0, ends - (flags & 1)) if flushes and not readies else 0
+            yield Unit(begun, end - begun, after, sent_ns, readies, ends, flags, cancel_ns)
             number += 1
-            begun, readies, ends, flags, cancel_ns = -1, 0, 0, 0, 0
+            begun, readies, ends, flags, cancel_ns, waited_ns = -1, 0, 0, 0, 0, 0
     if begun >= 0 and step is not None:
         yield Unit(begun, _end(script, count - 1) - begun, after, sent_ns, readies, 0, flags & 2, cancel_ns)
 

@@ -34,7 +34,8 @@ class Player:
         """What comes next."""
         self.cancels: list[Unit] = []
         """Units that were sent and are to be cancelled; the caller takes them."""
-        self._waiting: deque[list[int]] = deque()  # readies, ends, turn of the units that were sent
+        # readies, ends and turn that sent units wait for, and whether they end with a Flush
+        self._waiting: deque[list[int]] = deque()
         self._answered = 0
         self._sent = 0
         self._rest = b""
@@ -65,7 +66,7 @@ class Player:
                 continue
             self._skips_copy = False
             parts.append(data)
-            self._waiting.append([unit.readies, 0 if self._skipping else unit.ends, unit.takes_turn])
+            self._waiting.append([unit.readies, 0 if self._skipping else unit.ends, unit.takes_turn, unit.flushes])
             if unit.cancel_ns:
                 self.cancels.append(unit)
             self._settle()
@@ -125,13 +126,17 @@ class Player:
     def _has_failed(self) -> None:
         if not self._waiting:
             return
-        if self._waiting[0][1]:
-            self._skipping = True
-            for unit in self._waiting:
-                if unit[0]:
-                    break
-                unit[1] = 0
-            self._settle()
+        head = self._waiting[0]
+        if head[3] and head[2]:
+            head[2], self._skips_copy = 0, True
+        elif not head[1]:
+            return
+        self._skipping = True
+        for unit in self._waiting:
+            if unit[0]:
+                break
+            unit[1] = 0
+        self._settle()
 
     def _has_turn(self) -> bytes:
         if self._waiting and self._waiting[0][2]:
@@ -143,6 +148,6 @@ class Player:
     def _settle(self) -> None:
         """Units that wait for nothing more are answered."""
         waiting = self._waiting
-        while waiting and not any(waiting[0]):
+        while waiting and not any(waiting[0][:3]):
             waiting.popleft()
             self._answered += 1

@@ -25,7 +25,7 @@ from tests.corpus import CAPTURES, NIGHTLY, name
 from tests.live import install_postgres
 from tests.playbook import write
 
-SAMPLE = ("asyncpg/cancel", "psycopg/pipeline", "psycopg2/copy_in", "pgjdbc/pool", "pgx/failure")
+SAMPLE = ("asyncpg/cancel", "pgjdbc/cancel", "pg8000/copy_in", "psycopg/pipeline", "psycopg2/copy_in", "pgjdbc/pool", "pgx/failure")
 CASES = [path for path in CAPTURES if NIGHTLY or name(path) in SAMPLE]
 TRANSACTIONS = 1250
 CLIENTS = 8

@@ -127,6 +127,30 @@ def test_a_copy_that_is_refused_gets_no_data(tmp_path: Path) -> None:
     assert player.done
 
 
+def test_a_copy_by_execute_and_flush(tmp_path: Path) -> None:
+    """CopyInResponse answers the Execute. If it is refused, ReadyForQuery comes with the Sync."""
+    script = """
+    F Parse - COPY t FROM STDIN | Bind - - | Flush
+    B ParseComplete | BindComplete
+    F Execute - | Flush
+    B CopyInResponse
+    F CopyData a | CopyDone | Sync
+    B CommandComplete COPY 1 | ReadyForQuery I
+    F Terminate
+    close F
+    """
+    for refused in (False, True):
+        (tmp_path / "recorded.pgtrace").unlink(missing_ok=True)
+        player = player_of(tmp_path, script)
+        player.ready_units(EVER)
+        says(player, "ParseComplete | BindComplete")
+        assert codes(player.ready_units(EVER)) == "EH"
+        says(player, "ErrorResponse 42501 no" if refused else "CopyInResponse")
+        assert codes(player.ready_units(EVER)) == ("S" if refused else "dcS")
+        says(player, "ReadyForQuery I")
+        assert player.done
+
+
 def test_a_copy_that_nobody_has_data_for_is_failed(tmp_path: Path) -> None:
     script = """
     F Query COPY t FROM STDIN
