@@ -64,11 +64,12 @@ def found(driver: str, session: Hostile, path: Path, *, here: bool = False) -> t
 
 def telling(said: str) -> str:
     """The line of what a program said that names its error: the last one of a Python program, and of others the first that speaks of one."""
-    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    lines = [re.sub(r"^SystemExit: .*?: (?=Exception)", "", one.strip()) for one in said.splitlines() if one.strip()]
+    if lines and (thrown := re.match(r'Exception in thread "main" (?:\S+: )*(.*)', lines[0])):
+        return thrown[0].removeprefix('Exception in thread "main" ')
     others = [one for one in lines if not one.startswith(OURS)]
     if others and len(others) < len(lines):
-        speaks = [one for one in others if re.search(r"Exception|[Ee]rror:|panic|FATAL", one)]
-        return re.sub(r'^Exception in thread "main" ', "", (speaks or others)[0])
+        return next((one for one in others if re.search(r"Exception|[Ee]rror:|panic|FATAL", one)), others[0])
     return lines[-1] if lines else ""
 
 
