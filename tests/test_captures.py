@@ -36,6 +36,9 @@ WITHOUT_LAYER = {
 }
 """Scenarios in which nothing passes but what anybody sends through the driver and its pool."""
 
+LEAST = 33
+"""Counters that every file has; those that came later are not in it."""
+
 
 def read(path: Path) -> Trace:
     trace = Trace.open([path])
@@ -64,9 +67,9 @@ def test_counters_are_derived_again(path: Path) -> None:
     complete = trace.complete
     trace.close()
     assert complete
-    assert {key: value for key, value in found.items() if not key.endswith("_ns")} == json.loads(
-        path.with_suffix(".json").read_text("utf-8")
-    )
+    recorded = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert len(recorded) >= LEAST
+    assert {key: found.get(key) for key in recorded} == recorded
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)

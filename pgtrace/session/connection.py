@@ -338,7 +338,8 @@ class Session(Machine):
         if begun:
             code, body, size = frames[0]
             data = _header(code, size - 1) + body + data[size - begun :]
-        current.asks(data[max(current.offsets[FRONTEND] - at, 0) : self._offsets[FRONTEND] - at])
+        begin, end = current.offsets[FRONTEND] - at, self._offsets[FRONTEND] - at
+        current.asks(data if begin <= 0 and end == len(data) else data[max(begin, 0) : end])
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
         """One read of the backend."""

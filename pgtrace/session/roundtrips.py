@@ -144,7 +144,7 @@ class Run:
         look = (
             bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
             self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
-            self.tags, self.warnings, any(self.portals),
+            self.tags, self.warnings, bool(self.portals) and any(self.portals),
         )  # fmt: skip
         depth, is_round_trip, setup = self.depth, self.flush_points > 0, self.setup
         numbers = (
