@@ -14,7 +14,8 @@ ambiguous: it is counted, and never guessed. A round trip with byte-identical ot
 time may stay ambiguous; then only which server ran it is unknown.
 
 A front round trip without any possibility was swallowed: the pooler answered it itself. But if a
-back one asks the same and its replies differ, or bytes are missing, it is unjoined. What is left of
+back one asks the same and its replies differ, if bytes are missing, or if it uses a statement whose
+Parse was not seen, it is unjoined. What is left of
 the back was added by the pooler.
 
 If keys are blind (`--redact`), whatever has a possibility is ambiguous. So is a round trip during
@@ -328,7 +329,7 @@ class Joiner:
 
     def _without(self, front: Trip, *, may_be_swallowed: bool) -> None:
         """There is nothing that it may have run as."""
-        known = may_be_swallowed and (bool(front.keys) or front.is_cut)
+        known = may_be_swallowed and (bool(front.keys) or front.is_cut) and not front.has_unknown
         for back in self._alike(front):
             back.is_possible = True
             known = False
@@ -356,7 +357,7 @@ class Joiner:
             del self._latest[back.trip.connection]
         if back.front is not None:
             return
-        if back.is_possible:
+        if back.is_possible or back.trip.has_unknown:
             self._report.possible(back.trip)
         else:
             after = back.next

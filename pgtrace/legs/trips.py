@@ -80,6 +80,8 @@ class Trip(NamedTuple):
     """Whether the connection ended before all of it was answered."""
     names: tuple[str, ...]
     """The statement names that it uses, the first few."""
+    has_unknown: bool = False
+    """Whether it uses a statement whose Parse was not seen, so that its key says too little."""
 
 
 class Lost(NamedTuple):
@@ -180,6 +182,7 @@ class _Keyer:
         self._asking = self._answering = self._parsing = _NOTHING  # of the segment that has not
         self._is_idle = False
         self._names: list[str] = []
+        self._has_unknown = False
 
     def decrypted(self) -> None:
         self._framer.decrypted()
@@ -269,6 +272,7 @@ class _Keyer:
             self._is_idle,
             row.is_cut,
             tuple(self._names),
+            self._has_unknown,
         )
 
     def _end_asking(self) -> None:
@@ -299,6 +303,7 @@ class _Keyer:
         self._statements.clear()
 
     def _uses(self, name: bytes) -> None:
+        self._has_unknown = self._has_unknown or name not in self._statements
         if name and len(self._names) < NAMES_SHOWN:
             self._names.append(name.decode(errors="replace"))
 

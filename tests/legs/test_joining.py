@@ -130,6 +130,13 @@ def test_a_reply_that_differs_is_not_swallowed() -> None:
     assert found.states == {1: "unjoined", 11: "possible"}
 
 
+def test_a_statement_that_was_not_seen_is_no_proof() -> None:
+    found = heard([trip(1, 1, 0, 100, 5)._replace(has_unknown=True)], [trip(11, 1001, 10, 90, 6)._replace(has_unknown=True)])
+    assert found.states == {1: "unjoined", 11: "possible"}
+    found = heard([trip(1, 1, 0, 100, 5)._replace(has_unknown=True)], [trip(11, 1001, 10, 90, 5)])
+    assert found.joins == {1: [11]}
+
+
 def test_a_driver_that_left_is_joined_by_what_it_asked() -> None:
     found = heard([trip(1, 1, 0, 100, 5, asked=1, cut=True)], [trip(11, 1001, 10, 900 * MS, 6, asked=1)])
     assert found.joins == {1: [11]}

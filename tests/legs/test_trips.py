@@ -60,6 +60,12 @@ def test_what_makes_a_key(tmp_path: Path, behind: str, is_same: bool) -> None:
     assert "p" in back.names
 
 
+def test_a_statement_prepared_earlier_is_unknown(tmp_path: Path) -> None:
+    script = f"F {BIND.format(name='s')}\nB {REPLY}\nend"
+    assert last(tmp_path / "a", script).has_unknown
+    assert not last(tmp_path / "b", PREPARED.format(name="s") + script).has_unknown
+
+
 def test_an_error_is_its_sqlstate(tmp_path: Path) -> None:
     script = 'F Query SELECT x\nB ErrorResponse 26000 prepared statement "{}" does not exist | ReadyForQuery I\nend'
     assert last(tmp_path / "a", script.format("s1")).keys == last(tmp_path / "b", script.format("PGBOUNCER_1")).keys
