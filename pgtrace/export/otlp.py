@@ -217,6 +217,8 @@ class Spans:
                 {"db.response.status_code": label.sqlstate, "error.type": label.sqlstate} if label.sqlstate else {"error.type": "_OTHER"}
             )
         values |= {"pgtrace.connection": connection.name, "pgtrace.driver": connection.driver, "pgtrace.flight": shape.flight}
+        if connection.leg:
+            values["pgtrace.leg"] = connection.leg
         if shape.kind is RowKind.SETUP:
             values["pgtrace.setup"] = True
         if label.end:
@@ -254,7 +256,7 @@ SCOPE: Final = msgspec.json.encode({"name": "pgtrace", "version": __version__})
 
 
 class Sums:
-    """What the metrics count, by driver and application. Other projects have metrics called
+    """What the metrics count, by driver, application and leg. Other projects have metrics called
     pgtrace, so these are not."""
 
     NAMES: Final = {
@@ -272,7 +274,7 @@ class Sums:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._sums: dict[tuple[str, str], dict[str, int]] = {}
+        self._sums: dict[tuple[str, str, str], dict[str, int]] = {}
 
     @property
     def points(self) -> int:
@@ -288,9 +290,8 @@ class Sums:
             if entry.is_open or shape.kind > RowKind.SETUP:
                 continue
             connection = self._trace.connections[entry.connection]
-            found = self._sums.setdefault(
-                (connection.driver, connection.application_name), dict.fromkeys((*self.NAMES, "wait", "sent", "received"), 0)
-            )
+            key = connection.driver, connection.application_name, connection.leg
+            found = self._sums.setdefault(key, dict.fromkeys((*self.NAMES, "wait", "sent", "received"), 0))
             shares = rows.label_at(entry.label).shares
             found["setup_round_trips" if shape.kind is RowKind.SETUP else "round_trips"] += 1
             found["executions"] += shape.executions
@@ -312,8 +313,8 @@ class Sums:
             points.setdefault(metric, []).append({"attributes": attributes({**about, **more}), **times, **said})
 
         about: dict[str, str | int | bool] = {}
-        for (driver, application), sums in sorted(self._sums.items()):
-            about = {"pgtrace.driver": driver, "pgtrace.application": application}
+        for (driver, application, leg), sums in sorted(self._sums.items()):
+            about = {"pgtrace.driver": driver, "pgtrace.application": application, **({"pgtrace.leg": leg} if leg else {})}
             for key, metric in self.NAMES.items():
                 point(metric, sums[key])
             point(self.WAIT, sums["wait"] / 1e9)

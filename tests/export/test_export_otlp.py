@@ -182,3 +182,20 @@ def test_the_metrics_are_the_counters() -> None:
     trace.close()
     assert counted.points == points
     assert not any(name.startswith("pgtrace_") for name in json.loads(line))
+
+
+def test_both_sides_of_a_pooler_are_told_apart(tmp_path: Path) -> None:
+    query = "Query select 1\nc{n} B CommandComplete SELECT 1 | ReadyForQuery I\n"
+    path = tmp_path / "legs.pgtrace"
+    playbook.write(path, "".join(f"c{n} F {query.format(n=n)}c{n} fact leg {leg}\n" for n, leg in ((1, "A"), (2, "B"))) + "end")
+    assert [said(span)["pgtrace.leg"] for span in spans_of(path) if span.name == "SELECT"] == ["A", "B"]
+    (line,) = lines(path, metrics=True)
+    request = parsed("/v1/metrics", line)
+    (trips,) = [
+        metric
+        for part in request.resource_metrics
+        for scope in part.scope_metrics
+        for metric in scope.metrics
+        if metric.name == "pgwire.round_trips"
+    ]
+    assert {said(point)["pgtrace.leg"]: point.as_int for point in trips.sum.data_points} == {"A": 1, "B": 1}
