@@ -20,7 +20,7 @@ EVER = 1 << 62
 
 @pytest.mark.parametrize("path", CAPTURES[:: 1 if NIGHTLY else 2], ids=name)
 def test_a_replay_against_its_own_recording_ends(path: Path) -> None:
-    """Nothing is sent too early, and nothing is waited for in vain."""
+    """Nothing is sent too early, and it never waits for what does not come."""
     served = Served(recording_of(path))
     for script in served.recording.scripts:
         if not is_playable(script):
