@@ -7,7 +7,7 @@ both meet the same machine. Then the watched one has the load without a pause fo
 Exit code 1 where the median round trip of the watched recorder is more than 1.1 times the other's, a tick takes 50 ms or more at the 95th percentile, the
 screen is more than a second behind, or the viewer's memory grows by more than 8 MiB from the first half of that time to its end.
 
-    python -m bench.watching [--turns N] [--seconds N]      # three minutes; wants a quiet machine
+    python -m bench.watching [--turns N] [--seconds N] [--filter TEXT]      # three minutes; wants a quiet machine
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.watching", description="What the TUI costs at 20,000 messages each second.")
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="how often both recorders are measured (5)")
     parser.add_argument("--seconds", type=int, default=60, metavar="N", help="how long the load lasts without a pause (60)")
+    parser.add_argument("--filter", default="", metavar="TEXT", help="a filter that is in force in every pane (none)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
@@ -132,7 +133,7 @@ def main() -> int:
                     if port == watched:
                         spans.append((began_s, time.monotonic()))
                 print(f"turn {turn + 1} of {options.turns}", file=sys.stderr)
-            resident = _walked(viewer, watched, options.seconds, spans)
+            resident = _walked(viewer, watched, options.seconds, spans, options.filter)
         ticks = [Tick(*map(float, line.split())) for line in log.read_text().splitlines()]
     ticks = [tick for tick in ticks if any(first + 1.0 <= tick.began_s < last for first, last in spans)]
     found = Watching(times[alone], times[watched], ticks, resident)
@@ -174,12 +175,14 @@ def _load(port: int, seconds: int) -> None:
         print(f"bench: only {7 * float(tps.group(1)):,.0f} messages each second", file=sys.stderr)
 
 
-def _walked(viewer: Viewer, port: int, seconds: int, spans: list[tuple[float, float]]) -> list[float]:
-    """The load without a pause, all panes in turn; the viewer's resident memory, in MiB, once a second."""
+def _walked(viewer: Viewer, port: int, seconds: int, spans: list[tuple[float, float]], text: str) -> list[float]:
+    """The load without a pause, all panes in turn, under that filter; the viewer's resident memory, in MiB, once a second."""
     resident = []
     load = threading.Thread(target=_load, args=(port, seconds))
     began_s = time.monotonic()
     load.start()
+    if text:
+        viewer.press(f"/{text}\r")
     while load.is_alive():
         second = int(time.monotonic() - began_s)
         viewer.press(PANES[second * len(PANES) // seconds] if second < seconds else "1")
