@@ -24,7 +24,7 @@ from pgtrace.tui.model.selected import Selected
 if TYPE_CHECKING:
     from pgtrace.tui.model.listing import Listing
 
-BUDGET_S: Final = 0.008
+BUDGET_S: Final = 0.004
 FIRST_BUDGET_S: Final = 0.05
 """While there are none yet and the user waits for them."""
 _AGAIN_S: Final = 1.0
