@@ -37,14 +37,19 @@ class Waiting:
     def __init__(self, label: str, *, quiet: bool = False) -> None:
         self._label = label
         self._wanted = not quiet and sys.stderr.isatty()
-        self._quiet_since = time.monotonic()
-        self._shown = False
+        self._began_s = self._quiet_since = time.monotonic()
+        self._cells = 0
+        """The cells that are in use."""
 
     def tell(self, progress: float | None) -> None:
         """Work goes on. `progress` is from 0 to 1, or None if it is not known."""
-        if self._wanted and progress is not None and time.monotonic() - self._quiet_since > _PATIENCE_S:
-            self._put(f"\r{self._label}  {min(progress, 1):4.0%}")
-            self._shown = True
+        now_s = time.monotonic()
+        if self._wanted and progress is not None and now_s - self._quiet_since > _PATIENCE_S:
+            left_s = (now_s - self._began_s) * (1 - progress) / progress if 0 < progress < 1 else 0
+            left = f", {left_s:.0f} s left" if left_s >= 1 else ""
+            text = f"{self._label}  {min(progress, 1):4.0%}{left}"
+            self._put("\r" + text.ljust(self._cells))
+            self._cells = max(self._cells, len(text))
 
     def before(self, lines: Iterable[Shown]) -> Iterator[Shown]:
         """The lines, as they are printed."""
@@ -59,9 +64,9 @@ class Waiting:
         self._clear()
 
     def _clear(self) -> None:
-        if self._shown:
-            self._put("\r" + " " * (len(self._label) + 6) + "\r")
-            self._shown = False
+        if self._cells:
+            self._put("\r" + " " * self._cells + "\r")
+            self._cells = 0
         self._quiet_since = time.monotonic()
 
     @staticmethod
