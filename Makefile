@@ -77,7 +77,7 @@ $(PGBOUNCER):
 	tests/live/install_pgbouncer.sh $(@D) >/dev/null
 
 poolers: $(VENV)/.ok $(PGBOUNCER)
-	PGTRACE_PGBOUNCER=$(CURDIR)/$(PGBOUNCER) $(BIN)/python -m pytest -q -n $(WORKERS) tests/live/test_pooler_legs.py
+	PGTRACE_PGBOUNCER=$(CURDIR)/$(PGBOUNCER) $(BIN)/python -m pytest -q -n $(WORKERS) tests/live/test_pooler_legs.py tests/live/test_remedies.py
 
 # Who gets in through pgtrace, with every supported version of PostgreSQL.
 versions: $(MAJORS:%=.pg/%/.ok)

@@ -38,6 +38,8 @@ class Scenario(NamedTuple):
     after: Program
     pooled: int = 0
     """Server connections of a PgBouncer in between; 0 without one."""
+    newer: bool = False
+    """Whether the remedy is a newer PgBouncer, with max_prepared_statements; the program stays."""
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -789,3 +791,9 @@ def _(url: str, remedied: bool) -> None:
         for number in range(5):
             for column in range(8):
                 connection.execute(f"select name as n{column} from item where id = %s", (number,))
+
+
+for _client, _old in (("asyncpg", "asyncpg-cache-off"), ("psycopg", "psycopg-prepares-nothing")):
+    for _ending in ("", "-42P05"):
+        _one = SCENARIOS[f"{_old}{_ending}"]
+        SCENARIOS[f"{_client}-newer-pooler{_ending}"] = _one._replace(after=_one.before, newer=True)

@@ -55,11 +55,11 @@ def resets(seen: Evidence) -> bool:
     return starts(seen) and _RESET in seen.queries
 
 
-_NEWER_POOLER: Final = Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0")
+_NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
         Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", "asyncpg-cache-off", unless=("cache off",)),
-        _NEWER_POOLER,
+        Remedy(_NEWER_POOLER, "asyncpg-newer-pooler"),
     ),
     "pooler-42P05": (
         Remedy("asyncpg.connect(statement_cache_size=0), two round trips each query", "asyncpg-cache-off-42P05", unless=("cache off",)),
@@ -68,7 +68,7 @@ REMEDIES: Final[Remedies] = {
             "asyncpg-no-cursor",
             needs=("cache off",),
         ),
-        _NEWER_POOLER,
+        Remedy(_NEWER_POOLER, "asyncpg-newer-pooler-42P05"),
     ),
     "pipeline-error": (Remedy("INSERT ... ON CONFLICT in executemany()", "asyncpg-on-conflict"),),
     "aborted-transaction": (

@@ -81,8 +81,8 @@ def _habits(seen: Evidence) -> list[str]:
     return found
 
 
+_NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 _GIVEN_UP: Final = (
-    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0", unless=("DEALLOCATE",)),
     Remedy("libpq 17 or later, with which psycopg gives statements up by Close", needs=("DEALLOCATE",)),
     Remedy("connection.prepared_max = None: nothing is dropped (prepared_max=None)", needs=("DEALLOCATE",)),
 )
@@ -91,10 +91,12 @@ REMEDIES: Final[Remedies] = {
         Remedy(
             "psycopg.connect(prepare_threshold=None), not 0, which prepares at once", "psycopg-prepares-nothing", unless=("DEALLOCATE",)
         ),
+        Remedy(_NEWER_POOLER, "psycopg-newer-pooler", unless=("DEALLOCATE",)),
         *_GIVEN_UP,
     ),
     "pooler-42P05": (
         Remedy("psycopg.connect(prepare_threshold=None); 0 prepares at once", "psycopg-prepares-nothing-42P05", unless=("DEALLOCATE",)),
+        Remedy(_NEWER_POOLER, "psycopg-newer-pooler-42P05", unless=("DEALLOCATE",)),
         *_GIVEN_UP,
     ),
     "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the pipeline", "psycopg-on-conflict"),),

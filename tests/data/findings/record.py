@@ -34,19 +34,19 @@ QUERY = "select name from item where id = $1"
 
 
 @contextlib.contextmanager
-def pgbouncer(server: EmbeddedServer, servers: int) -> Iterator[int]:
-    """A PgBouncer in transaction mode with so many server connections; its port."""
+def pgbouncer(server: EmbeddedServer, servers: int, binary: str = "pgbouncer", more: str = "") -> Iterator[int]:
+    """A PgBouncer in transaction mode with so many server connections, and more settings; its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         listen: int = free.getsockname()[1]
     directory = Path(tempfile.mkdtemp())
     (directory / "pgbouncer.ini").write_text(
         f"[databases]\n* = host={server.host} port={server.port} user={server.user} password={server.password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {listen}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {servers}\nunix_socket_dir =\n"
+        f"listen_port = {listen}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {servers}\nunix_socket_dir =\n{more}"
     )
     for path in (directory, directory / "pgbouncer.ini"):
         path.chmod(0o755)
-    command = ["pgbouncer", "-q", *(["-u", "nobody"] if os.getuid() == 0 else []), str(directory / "pgbouncer.ini")]
+    command = [binary, "-q", *(["-u", "nobody"] if os.getuid() == 0 else []), str(directory / "pgbouncer.ini")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
