@@ -224,7 +224,7 @@ class Areas:
     def restore(self, remembered: Remembered) -> None:
         """Begin as the screen was left, before anything is shown."""
         view = self.view
-        if not view.source.live:
+        if not view.source.listener:
             self.pane = remembered.get("pane", self.panes, self.pane)
         self.totals.driver_rows = remembered.get("driver rows", ("yes", "no"), "yes") == "yes"
         view.times = remembered.get("time column", TIMES, view.times)
