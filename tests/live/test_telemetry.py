@@ -85,7 +85,10 @@ def test_a_collector_that_is_not_there_costs_no_traffic(server: EmbeddedServer) 
 def test_the_sender_ends_with_its_listener(server: EmbeddedServer) -> None:
     """Killed, it closes nothing in order; its pipe closes all the same."""
     with receiving() as receiver:
-        process, _ = listening(server, "--otlp", receiver.url)
+        process, port = listening(server, "--otlp", receiver.url)
+        with psycopg.connect(server.url().replace(f":{server.port}", f":{port}")) as connection:
+            connection.execute("select 1")
+        receiver.wait_for(lambda: bool(receiver.spans()))  # it runs
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if not children.exists():
             pytest.skip("this system does not list a process's children")
