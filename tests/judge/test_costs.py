@@ -419,3 +419,14 @@ def test_a_comment_that_differs_is_no_value_in_the_text(judged: Judge) -> None:
     found = judged(*map(run, range(12)), DONE)
     assert found.told == [("n+1", 11), ("comment-cache", 11)]
     assert "values in the text" not in found.words
+
+
+def test_many_statements_that_differ_are_one_finding(judged: Judge) -> None:
+    def prepared(number: int) -> str:
+        sent = f"F Parse s{number} SELECT a AS c{number} FROM t{number} | Describe S s{number} | Sync"
+        return f"{sent}\nB ParseComplete | ParameterDescription | NoData | ReadyForQuery I"
+
+    found = judged(*map(prepared, range(601)), DONE)
+    assert found.told == [("prepared-leak", 601)]
+    assert "601 prepared statements alive" in found.words
+    assert judged(*map(prepared, range(600)), DONE).told == []

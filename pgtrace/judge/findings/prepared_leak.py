@@ -4,8 +4,8 @@ Each takes memory in the server until it is closed or the session ends. The sess
 how many are alive (statements_live). Rows show only some of their names: a Parse shows its name, a
 Close does not. So the number alive for one normalised SQL is at least the names prepared for it
 minus all statements dropped. Reported from ALIKE of them (their texts differ in a literal, or the
-driver never closes what it prepared), or for more than MANY in all, which is beyond the default
-cache of any driver.
+driver never closes what it prepared); else once for more than MANY in all, which is beyond the
+default cache of any driver.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
 ALIKE: Final = 10
 MANY: Final = 600
 """pgx keeps 512, pgjdbc 256, asyncpg, psycopg and sqlx 100."""
+_BOUNDED: Final = Remedy("a statement cache with a bound; and close what you prepare yourself")
 _TEXTS_KEPT: Final = 1_000
 _ROWS_KEPT: Final = 4
 
@@ -47,10 +48,20 @@ class _Watch(Watch):
             return
         self._settled = self._prepared, live
         given_up = max(0, self._prepared - live)
-        most = max(self._by_text.values(), default=0)
-        for key, prepared in self._by_text.items():
-            if prepared - given_up >= ALIKE or (live > MANY and prepared == most):
-                self._tell(key, max(1, prepared - given_up), live)
+        alike = {key: prepared - given_up for key, prepared in self._by_text.items() if prepared - given_up >= ALIKE}
+        for key, names in alike.items():
+            self._tell(key, names, live)
+        if live > MANY and not alike:
+            self._tell_all(live)
+
+    def _tell_all(self, live: int) -> None:
+        """Too many, each another statement."""
+        note = self.seen.note(KIND)
+        note.times, note.amount = len(self._by_text), live
+        if not note.evidence:
+            for place, name in [rows[0] for rows in self._rows.values() if rows][:_ROWS_KEPT]:
+                note.show(place, f"prepares {name}")
+                self.seen.row_of(place, KIND)
 
     def _tell(self, key: str, alike: int, live: int) -> None:
         if not self._rows[key]:
@@ -64,6 +75,8 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
+    if not note.subject:
+        return f"{note.amount} prepared statements alive, more than the default cache of any driver holds"
     return f"{shown(note)}: alive under {note.times} names, of {note.amount} prepared statements alive"
 
 
@@ -77,4 +90,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
     remedies=(Remedy("values as parameters, not in the text; and close what you prepare yourself"),),
+    instead=lambda note: () if note.subject else (_BOUNDED,),
 )
