@@ -113,8 +113,10 @@ class Run:
 
     def asks(self, wire: bytes) -> None:
         """These whole messages of the driver are part of it: add them to the hash."""
-        if self.sent_bytes <= LONGEST_HASHED:
-            self.values, self.unhashed = _hashed(self.values, self.unhashed + wire if self.unhashed else wire)
+        if not self.unhashed and len(wire) <= _HASHED:
+            self.unhashed = wire
+        elif self.sent_bytes <= LONGEST_HASHED:
+            self.values, self.unhashed = _hashed(self.values, self.unhashed + wire)
 
     def sends(self, letter: int, message: int) -> None:
         """A message was sent that its letter in the flight does not identify."""
