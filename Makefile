@@ -26,7 +26,7 @@ demo: $(VENV)/.ok
 test: unit live
 
 unit: $(VENV)/.ok
-	PYTHONPATH=$(CURDIR)/tests/without_servers $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -p no:pytest_postgresql -m "not live"
+	PYTHONPATH=$(CURDIR)/tests/without_servers $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not live"
 
 live: $(VENV)/.ok $(PG)
 	$(BIN)/python -m pytest -q -n $$((2 * $(WORKERS))) --dist worksteal -m live

@@ -1,0 +1,1 @@
+"""No fixtures: there are no servers here."""
