@@ -42,7 +42,9 @@ class Format(NamedTuple):
 FORMATS: Final = {
     one.name: one
     for one in (
+        Format("chrome", "trace events, for Perfetto and chrome://tracing", binary=False, options=("places",)),
         Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
+        Format("markdown", "counts, findings and costliest statements, for a pull request", binary=False),
         Format(
             "otlp",
             "OpenTelemetry spans, or counters with --metrics: a request a line",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,11 +9,11 @@ from pgtrace import sanitise
 from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.variants import QUANTITIES, Spread, Variant, told_apart
 from pgtrace.report.comparison.sections import Section, about, command, sections, title
+from pgtrace.report.markdown import plain
 from pgtrace.report.table import table
 from pgtrace.sanitise import EMPTY, Shown
 
 SCHEMA: Final = "pgtrace.compare/1"
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
 
 
 def as_text(found: SideBySide) -> Iterator[Shown]:
@@ -35,34 +34,29 @@ def as_text(found: SideBySide) -> Iterator[Shown]:
 
 def as_markdown(found: SideBySide) -> Iterator[Shown]:
     """Lines of a Markdown document."""
-    yield Shown(f"# {_plain(title(found))}")
+    yield Shown(f"# {plain(title(found))}")
     yield EMPTY
     for text in about(found):
-        yield Shown(_plain(text))
+        yield Shown(plain(text))
     for section in sections(found):
         yield EMPTY
-        yield Shown(f"## {_plain(section.title)}")
+        yield Shown(f"## {plain(section.title)}")
         yield EMPTY
         yield from _table(section)
         if section.rows and section.notes:
             yield EMPTY
         for note in section.notes:
-            yield Shown(f"- {_plain(note)}")
+            yield Shown(f"- {plain(note)}")
 
 
 def _table(section: Section) -> Iterator[Shown]:
     if not section.rows:
         return
-    yield Shown(f"| {' | '.join(map(_plain, section.head))} |")
+    yield Shown(f"| {' | '.join(map(plain, section.head))} |")
     marks = ["---" if not place or cell.role in ("sql", "flight") else "---:" for place, cell in enumerate(section.rows[0])]
     yield Shown(f"|{'|'.join(marks)}|")
     for row in section.rows:
-        yield Shown(f"| {' | '.join(_plain(cell.text) for cell in row)} |")
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes only as text."""
-    return _MARKDOWN.sub(r"\\\1", sanitise.text(text, newline=" "))
+        yield Shown(f"| {' | '.join(plain(cell.text) for cell in row)} |")
 
 
 def as_dict(found: SideBySide) -> dict[str, Any]:
