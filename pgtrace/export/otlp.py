@@ -336,7 +336,7 @@ class Sums:
         return b'{"resourceMetrics":[{"resource":%b,"scopeMetrics":[%b]}]}' % (resource("pgtrace", host), scope)
 
 
-def export(trace: Trace, places: Sequence[int] | None = None, *, metrics: bool = False, literals: bool = False) -> Iterator[Piece]:
+def export(trace: Trace, *, places: Sequence[int] | None = None, metrics: bool = False, literals: bool = False) -> Iterator[Piece]:
     """Each line is a request as a collector takes it: spans, or with `metrics` one line of sums."""
     wanted = range(len(trace.rows)) if places is None else places
     if metrics:
